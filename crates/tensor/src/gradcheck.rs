@@ -1,0 +1,205 @@
+//! Gradient checks in `f64`: the rules against central differences, along random directions.
+
+use crate::grad::{grad_of, no_grad};
+use crate::tensor::Tensor;
+use rand::SeedableRng;
+use rand_pcg::Pcg64;
+use std::fmt;
+
+/// Step of the central difference.
+const EPS: f64 = 1e-6;
+/// Allowed error relative to the derivative.
+const RELATIVE: f64 = 1e-5;
+/// Allowed error relative to the size of what is differenced, for derivatives near zero.
+const ABSOLUTE: f64 = 1e-8;
+/// Random directions for each input. A wrong rule passes one only on a set of measure zero, up to the
+/// tolerance.
+const PROBES: u64 = 3;
+
+/// A derivative that differs from the central difference.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct GradcheckError {
+    /// 1 for [`gradcheck`], 2 for [`gradgradcheck`].
+    pub order: usize,
+    /// Which input; for [`gradgradcheck`] the last index is the direction the output was projected on.
+    pub input: usize,
+    /// Directional derivative by the rules.
+    pub by_rule: f64,
+    /// Directional derivative by central difference.
+    pub by_difference: f64,
+}
+
+impl fmt::Display for GradcheckError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "derivative of order {} with respect to input {} is {:.10e} by its rule, but {:.10e} by central \
+             difference; if the function has a kink near the point, move the point",
+            self.order, self.input, self.by_rule, self.by_difference
+        )
+    }
+}
+
+impl std::error::Error for GradcheckError {}
+
+/// Checks the gradients of `f` at a point against central differences.
+///
+/// `f` maps tensors to a tensor of any shape. Input and output are projected on random directions, so that
+/// the cost is a few evaluations of `f` and not one for each element. The point must lie away from kinks
+/// (0 for a ReLU), and `f` must compute the same thing every time.
+///
+/// ```
+/// use engraft_tensor::{Tensor, gradcheck};
+/// let x = Tensor::from_vec([2], vec![0.5, -1.5]);
+/// gradcheck(|x| x[0].tanh() * x[0].square(), &[x]).unwrap();
+/// ```
+///
+/// # Errors
+/// The first derivative that differs.
+pub fn gradcheck(
+    f: impl Fn(&[Tensor<f64>]) -> Tensor<f64>,
+    at: &[Tensor<f64>],
+) -> Result<(), GradcheckError> {
+    check(&f, at, 1)
+}
+
+/// Checks the gradients of the gradients of `f`: what a gradient penalty differentiates.
+///
+/// Second order is checked through `Σ_i <grad_i <f(x), v>, w_i>` for random `w`, as a function of `x` and
+/// `v`. First order is not checked again; call [`gradcheck`] too.
+///
+/// # Errors
+/// The first derivative that differs.
+pub fn gradgradcheck(
+    f: impl Fn(&[Tensor<f64>]) -> Tensor<f64>,
+    at: &[Tensor<f64>],
+) -> Result<(), GradcheckError> {
+    let rng = &mut Pcg64::seed_from_u64(0x9a7e);
+    let directions: Vec<Tensor<f64>> = at.iter().map(|x| Tensor::randn(x.shape(), rng)).collect();
+    let v = Tensor::randn(no_grad(|| f(at)).shape(), rng);
+    let projected_gradient = |inputs: &[Tensor<f64>]| {
+        let (v, x) = inputs.split_last().expect("the direction v is always there");
+        // Numbers that are not tracked (inside the difference) still need a graph for the first gradient.
+        let leaves: Vec<Tensor<f64>> = x
+            .iter()
+            .map(|x| {
+                if x.is_tracked() {
+                    x.clone()
+                } else {
+                    x.requires_grad()
+                }
+            })
+            .collect();
+        let y = (f(&leaves) * v).sum();
+        let wrt: Vec<&Tensor<f64>> = leaves.iter().collect();
+        let gradients = crate::grad::grad_of_with_graph(&y, &wrt);
+        gradients
+            .iter()
+            .zip(&directions)
+            .filter_map(|(g, w)| g.as_ref().map(|g| (g * w).sum()))
+            .fold(Tensor::scalar(0.0), |total, term| total + term)
+    };
+    let point: Vec<Tensor<f64>> = at.iter().cloned().chain([v]).collect();
+    check(&projected_gradient, &point, 2)
+}
+
+fn check(
+    f: &dyn Fn(&[Tensor<f64>]) -> Tensor<f64>,
+    at: &[Tensor<f64>],
+    order: usize,
+) -> Result<(), GradcheckError> {
+    let rng = &mut Pcg64::seed_from_u64(0x1cec);
+    let leaves: Vec<Tensor<f64>> = at.iter().map(Tensor::requires_grad).collect();
+    let y = f(&leaves);
+    let dot = |a: &Tensor<f64>, b: &Tensor<f64>| -> f64 {
+        a.as_slice().iter().zip(b.as_slice()).map(|(a, b)| a * b).sum()
+    };
+    for _ in 0..PROBES {
+        let v = Tensor::randn(y.shape(), rng);
+        let gradients = grad_of(&(&y * &v).sum(), &leaves.iter().collect::<Vec<_>>());
+        for (input, gradient) in gradients.iter().enumerate() {
+            let u = Tensor::randn(at[input].shape(), rng);
+            let at_step = |step: f64| {
+                let mut moved = at.to_vec();
+                moved[input] = &at[input] + &u * step;
+                f(&moved)
+            };
+            let (plus, minus) = (at_step(EPS), at_step(-EPS));
+            let by_difference = dot(&(&plus - &minus), &v) / (2.0 * EPS);
+            let by_rule = gradient.as_ref().map_or(0.0, |g| dot(g, &u));
+            let size = dot(&plus.abs(), &v.abs());
+            let allowed = RELATIVE * by_difference.abs().max(by_rule.abs()) + ABSOLUTE * (1.0 + size);
+            // Written so that NaN fails.
+            if !((by_rule - by_difference).abs() <= allowed) {
+                return Err(GradcheckError {
+                    order,
+                    input,
+                    by_rule,
+                    by_difference,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::Op;
+    use crate::real::Real;
+
+    /// A square whose rule is wrong in a way the caller picks.
+    struct WrongSquare {
+        factor: f64,
+        detached: bool,
+    }
+
+    impl<T: Real> Op<T> for WrongSquare {
+        fn name(&self) -> &'static str {
+            "wrong_square"
+        }
+        fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
+            let x = if self.detached {
+                inputs[0].detach()
+            } else {
+                inputs[0].clone()
+            };
+            dy * x * T::from_f64(self.factor)
+        }
+    }
+
+    fn square(x: &Tensor<f64>, factor: f64, detached: bool) -> Tensor<f64> {
+        Tensor::from_op(x.view().mapv(|v| v * v), WrongSquare { factor, detached }, &[x])
+    }
+
+    #[test]
+    fn a_wrong_rule_is_caught_at_first_order() {
+        let x = Tensor::from_vec([3], vec![0.3, -1.0, 2.0]);
+        gradcheck(|x| square(&x[0], 2.0, false), &[x.clone()]).unwrap();
+        let error = gradcheck(|x| square(&x[0], 2.002, false), &[x]).unwrap_err();
+        assert_eq!((error.order, error.input), (1, 0));
+        assert!(error.to_string().contains("by its rule"), "{error}");
+    }
+
+    /// A rule that treats an input as a constant is right at first order and wrong at second.
+    #[test]
+    fn a_detached_input_is_caught_at_second_order() {
+        let x = Tensor::from_vec([3], vec![0.3, -1.0, 2.0]);
+        gradcheck(|x| square(&x[0], 2.0, true), &[x.clone()]).unwrap();
+        gradgradcheck(|x| square(&x[0], 2.0, false), &[x.clone()]).unwrap();
+        assert_eq!(
+            gradgradcheck(|x| square(&x[0], 2.0, true), &[x])
+                .unwrap_err()
+                .order,
+            2
+        );
+    }
+
+    #[test]
+    fn not_a_number_never_passes() {
+        let x = Tensor::from_vec([1], vec![-1.0]);
+        assert!(gradcheck(|x| x[0].ln(), &[x]).is_err());
+    }
+}

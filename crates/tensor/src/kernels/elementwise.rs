@@ -1,0 +1,71 @@
+//! Elementwise loops, parallel above a fixed size.
+
+use crate::real::Real;
+use rayon::prelude::*;
+
+/// Elements in one piece of parallel work: 64 kB of `f32`, so that a piece stays in the first caches.
+const CHUNK: usize = 16_384;
+
+/// `f(x_i)` for every element.
+pub(crate) fn map<T: Real>(x: &[T], f: impl Fn(T) -> T + Sync + Send) -> Vec<T> {
+    let mut y = vec![T::zero(); x.len()];
+    let piece = |(y, x): (&mut [T], &[T])| y.iter_mut().zip(x).for_each(|(y, &x)| *y = f(x));
+    if x.len() <= 2 * CHUNK {
+        piece((&mut y, x));
+    } else {
+        y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(piece);
+    }
+    y
+}
+
+/// `f(a_i, b_i)` for every element of two slices of equal length.
+pub(crate) fn zip<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync + Send) -> Vec<T> {
+    debug_assert_eq!(a.len(), b.len());
+    let mut y = vec![T::zero(); a.len()];
+    let piece = |((y, a), b): ((&mut [T], &[T]), &[T])| {
+        y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = f(a, b));
+    };
+    if a.len() <= 2 * CHUNK {
+        piece(((&mut y, a), b));
+    } else {
+        y.par_chunks_mut(CHUNK)
+            .zip(a.par_chunks(CHUNK))
+            .zip(b.par_chunks(CHUNK))
+            .for_each(piece);
+    }
+    y
+}
+
+/// `f(a_ij, row_j)`: the row is paired with every row of the matrix `a`.
+pub(crate) fn zip_row<T: Real>(a: &[T], row: &[T], f: impl Fn(T, T) -> T + Sync + Send) -> Vec<T> {
+    let mut y = vec![T::zero(); a.len()];
+    if row.is_empty() {
+        return y;
+    }
+    let rows = (CHUNK / row.len()).max(1) * row.len();
+    let piece = |(y, a): (&mut [T], &[T])| {
+        for (y, a) in y.chunks_exact_mut(row.len()).zip(a.chunks_exact(row.len())) {
+            y.iter_mut()
+                .zip(a)
+                .zip(row)
+                .for_each(|((y, &a), &r)| *y = f(a, r));
+        }
+    };
+    if a.len() <= 2 * CHUNK {
+        piece((&mut y, a));
+    } else {
+        y.par_chunks_mut(rows).zip(a.par_chunks(rows)).for_each(piece);
+    }
+    y
+}
+
+/// `a_i += b_i` for every element of two slices of equal length.
+pub(crate) fn add_assign<T: Real>(a: &mut [T], b: &[T]) {
+    debug_assert_eq!(a.len(), b.len());
+    let piece = |(a, b): (&mut [T], &[T])| a.iter_mut().zip(b).for_each(|(a, &b)| *a += b);
+    if a.len() <= 2 * CHUNK {
+        piece((a, b));
+    } else {
+        a.par_chunks_mut(CHUNK).zip(b.par_chunks(CHUNK)).for_each(piece);
+    }
+}

@@ -1,0 +1,70 @@
+//! Operations: how a derivative rule is written, and how one adds an operation of one's own.
+
+use crate::real::Real;
+use crate::tensor::Tensor;
+
+/// An operation of the graph, given by its vector-Jacobian products.
+///
+/// For `y = f(x_0, .., x_k)` and a gradient `dy` of some scalar with respect to `y`, rule `i` computes
+/// `dy · ∂y/∂x_i`. Rules are written with tensor operations only: evaluated with recording switched off
+/// they give numbers, evaluated with recording on they give a graph, hence derivatives of any order.
+/// State that a rule needs beside its inputs and output is stored in the operation as plain numbers, or as
+/// [detached](Tensor::detach) tensors.
+///
+/// A new operation is a type with this trait and one call of [`Tensor::from_op`]; check it with
+/// [`gradcheck`](crate::gradcheck) and [`gradgradcheck`](crate::gradgradcheck):
+///
+/// ```
+/// use engraft_tensor::{Op, Real, Tensor, gradcheck, gradgradcheck};
+///
+/// /// `sin(x)`, elementwise.
+/// struct Sin;
+///
+/// impl<T: Real> Op<T> for Sin {
+///     fn name(&self) -> &'static str {
+///         "sin"
+///     }
+///     // d sin(x) = cos(x) dx, and cos(x) = sin(x + π/2): the rule is differentiable again.
+///     fn vjp(&self, _i: usize, inputs: &[Tensor<T>], _output: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
+///         dy * &sin(&(&inputs[0] + T::FRAC_PI_2()))
+///     }
+/// }
+///
+/// fn sin<T: Real>(x: &Tensor<T>) -> Tensor<T> {
+///     Tensor::from_op(x.view().mapv(|v| v.sin()), Sin, &[x])
+/// }
+///
+/// let x = Tensor::from_vec([3], vec![0.1, -0.7, 2.0_f64]);
+/// gradcheck(|x| sin(&x[0]), &[x.clone()]).unwrap();
+/// gradgradcheck(|x| sin(&x[0]), &[x]).unwrap();
+/// ```
+pub trait Op<T: Real>: Send + Sync {
+    /// Short name for messages.
+    fn name(&self) -> &'static str;
+
+    /// Vector-Jacobian product for input `i`: a tensor of the shape of `inputs[i]`.
+    ///
+    /// Called only for inputs on the path to a tensor whose gradient was asked for.
+    fn vjp(&self, i: usize, inputs: &[Tensor<T>], output: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T>;
+
+    /// The products of every input for which `wanted` is true, in the order of the inputs.
+    ///
+    /// Override this only where the rules share work; the default calls [`Op::vjp`] for each.
+    fn vjps(
+        &self,
+        wanted: &[bool],
+        inputs: &[Tensor<T>],
+        output: &Tensor<T>,
+        dy: &Tensor<T>,
+    ) -> Vec<Option<Tensor<T>>> {
+        (0..inputs.len())
+            .map(|i| wanted[i].then(|| self.vjp(i, inputs, output, dy)))
+            .collect()
+    }
+}
+
+/// Where a tensor came from.
+pub(crate) struct Origin<T: Real> {
+    pub(crate) op: Box<dyn Op<T>>,
+    pub(crate) inputs: Vec<Tensor<T>>,
+}

@@ -1,0 +1,195 @@
+//! Activation functions.
+
+use crate::kernels::elementwise::{map, zip};
+use crate::op::Op;
+use crate::real::Real;
+use crate::tensor::Tensor;
+
+/// `max(x, slope · x)` for `slope <= 1`.
+struct LeakyRelu<T> {
+    slope: T,
+}
+
+/// `dy` where the saved `x` is positive, `slope · dy` elsewhere: linear in `dy` and its own derivative.
+struct LeakyMask<T: Real> {
+    x: Tensor<T>,
+    slope: T,
+}
+
+impl<T: Real> Op<T> for LeakyRelu<T> {
+    fn name(&self) -> &'static str {
+        "leaky_relu"
+    }
+    fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
+        leaky_mask(dy, &inputs[0].detach(), self.slope)
+    }
+}
+
+impl<T: Real> Op<T> for LeakyMask<T> {
+    fn name(&self) -> &'static str {
+        "leaky_mask"
+    }
+    fn vjp(&self, _: usize, _: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
+        leaky_mask(dy, &self.x, self.slope)
+    }
+}
+
+fn leaky_mask<T: Real>(dy: &Tensor<T>, x: &Tensor<T>, slope: T) -> Tensor<T> {
+    let dx = zip(dy.as_slice(), x.as_slice(), |dy, x| {
+        if x > T::zero() { dy } else { slope * dy }
+    });
+    Tensor::from_op(dy.with_shape(dx), LeakyMask { x: x.clone(), slope }, &[dy])
+}
+
+struct Tanh;
+struct Sigmoid;
+struct Softplus;
+
+impl<T: Real> Op<T> for Tanh {
+    fn name(&self) -> &'static str {
+        "tanh"
+    }
+    fn vjp(&self, _: usize, _: &[Tensor<T>], y: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
+        dy * (-(y * y) + T::one())
+    }
+}
+
+impl<T: Real> Op<T> for Sigmoid {
+    fn name(&self) -> &'static str {
+        "sigmoid"
+    }
+    fn vjp(&self, _: usize, _: &[Tensor<T>], y: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
+        dy * (y - y * y)
+    }
+}
+
+impl<T: Real> Op<T> for Softplus {
+    fn name(&self) -> &'static str {
+        "softplus"
+    }
+    fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
+        dy * inputs[0].sigmoid()
+    }
+}
+
+/// `1 / (1 + e^-x)` without overflow for either sign.
+fn sigmoid<T: Real>(x: T) -> T {
+    let e = (-x.abs()).exp();
+    if x >= T::zero() {
+        T::one() / (T::one() + e)
+    } else {
+        e / (T::one() + e)
+    }
+}
+
+impl<T: Real> Tensor<T> {
+    /// `x` where positive, `slope · x` elsewhere. At 0 the derivative is `slope`.
+    #[must_use]
+    pub fn leaky_relu(&self, slope: f64) -> Self {
+        let slope = T::from_f64(slope);
+        let y = map(self.as_slice(), |v| if v > T::zero() { v } else { v * slope });
+        Self::from_op(self.with_shape(y), LeakyRelu { slope }, &[self])
+    }
+
+    /// `max(x, 0)`, elementwise. At 0 the derivative is 0.
+    #[must_use]
+    pub fn relu(&self) -> Self {
+        // Written as "not <= 0" so that NaN passes through.
+        let y = map(self.as_slice(), |v| if v <= T::zero() { T::zero() } else { v });
+        Self::from_op(self.with_shape(y), LeakyRelu { slope: T::zero() }, &[self])
+    }
+
+    /// Hyperbolic tangent, elementwise.
+    #[must_use]
+    pub fn tanh(&self) -> Self {
+        Self::from_op(self.with_shape(map(self.as_slice(), T::tanh)), Tanh, &[self])
+    }
+
+    /// Logistic function `1 / (1 + e^-x)`, elementwise, without overflow.
+    #[must_use]
+    pub fn sigmoid(&self) -> Self {
+        Self::from_op(self.with_shape(map(self.as_slice(), sigmoid)), Sigmoid, &[self])
+    }
+
+    /// `ln(1 + e^x)`, elementwise, without overflow and exact for large `|x|`.
+    ///
+    /// `softplus(-x) = -ln(sigmoid(x))`: the losses of a GAN are softplus of logits.
+    #[must_use]
+    pub fn softplus(&self) -> Self {
+        let f = |v: T| v.max(T::zero()) + (-v.abs()).exp().ln_1p();
+        Self::from_op(self.with_shape(map(self.as_slice(), f)), Softplus, &[self])
+    }
+
+    /// `ln(e^x_i / Σ_j e^x_j)` along one axis.
+    ///
+    /// # Panics
+    /// If there is no such axis.
+    #[must_use]
+    #[track_caller]
+    pub fn log_softmax(&self, axis: usize) -> Self {
+        let shifted = self - self.max_along(axis);
+        &shifted - shifted.exp().sum_keep(&[axis]).ln()
+    }
+
+    /// `e^x_i / Σ_j e^x_j` along one axis.
+    ///
+    /// # Panics
+    /// If there is no such axis.
+    #[must_use]
+    #[track_caller]
+    pub fn softmax(&self, axis: usize) -> Self {
+        let e = (self - self.max_along(axis)).exp();
+        &e / e.sum_keep(&[axis])
+    }
+
+    /// Largest value along an axis as a constant of size 1 there. Softmax does not depend on what it
+    /// subtracts, so that no gradient is lost.
+    #[track_caller]
+    fn max_along(&self, axis: usize) -> Self {
+        assert!(
+            axis < self.rank(),
+            "softmax: no axis {axis} in shape {:?}",
+            self.shape()
+        );
+        let max = self.view().map_axis(ndarray::Axis(axis), |lane| {
+            lane.fold(T::neg_infinity(), |m, &v| if v > m { v } else { m })
+        });
+        Self::from_array(max.insert_axis(ndarray::Axis(axis)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extreme_inputs_stay_finite() {
+        let x = Tensor::from_vec([5], vec![-1000.0_f32, -100.0, 0.0, 100.0, 1000.0]);
+        assert_eq!(x.sigmoid().as_slice()[2], 0.5);
+        assert!(x.sigmoid().is_finite() && x.softplus().is_finite());
+        assert_eq!(x.softplus().as_slice()[4], 1000.0);
+        assert_eq!(x.relu().as_slice(), [0.0, 0.0, 0.0, 100.0, 1000.0]);
+        assert_eq!(x.softmax(0).as_slice(), [0.0, 0.0, 0.0, 0.0, 1.0]);
+        assert_eq!(
+            x.log_softmax(0).as_slice(),
+            [-2000.0, -1100.0, -1000.0, -900.0, 0.0]
+        );
+    }
+
+    #[test]
+    fn leaky_relu_by_hand() {
+        let x = Tensor::from_vec([3], vec![-2.0_f64, 0.0, 3.0]).requires_grad();
+        let y = x.leaky_relu(0.3);
+        assert_eq!(y.as_slice(), [-0.6, 0.0, 3.0]);
+        let [dx] = crate::grad(&y.sum(), [&x]);
+        assert_eq!(dx.as_slice(), [0.3, 0.3, 1.0]);
+    }
+
+    #[test]
+    fn not_a_number_passes_through() {
+        let x = Tensor::scalar(f32::NAN);
+        for y in [x.relu(), x.leaky_relu(0.2), x.tanh(), x.sigmoid(), x.softplus()] {
+            assert!(y.item().is_nan());
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Matrix products.
+
+use crate::kernels::gemm::{Layout, par_gemm};
+use crate::op::Op;
+use crate::real::Real;
+use crate::tensor::Tensor;
+use ndarray::{ArrayD, IxDyn};
+
+/// Which operand is read transposed. The three products are closed under differentiation.
+#[derive(Clone, Copy)]
+enum Product {
+    /// `a · b`
+    Plain,
+    /// `a · bᵀ`
+    RightTransposed,
+    /// `aᵀ · b`
+    LeftTransposed,
+}
+
+impl<T: Real> Op<T> for Product {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Plain => "matmul",
+            Self::RightTransposed => "matmul_nt",
+            Self::LeftTransposed => "matmul_tn",
+        }
+    }
+    fn vjp(&self, i: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
+        let (a, b) = (&inputs[0], &inputs[1]);
+        match (self, i) {
+            (Self::Plain, 0) => dy.matmul_nt(b),
+            (Self::Plain, _) => a.matmul_tn(dy),
+            (Self::RightTransposed, 0) => dy.matmul(b),
+            (Self::RightTransposed, _) => dy.matmul_tn(a),
+            (Self::LeftTransposed, 0) => b.matmul_nt(dy),
+            (Self::LeftTransposed, _) => a.matmul(dy),
+        }
+    }
+}
+
+#[track_caller]
+fn product<T: Real>(a: &Tensor<T>, b: &Tensor<T>, kind: Product) -> Tensor<T> {
+    let name = Op::<T>::name(&kind);
+    let (&[a0, a1], &[b0, b1]) = (a.shape(), b.shape()) else {
+        panic!(
+            "{name}: needs two matrices, got shapes {:?} and {:?}",
+            a.shape(),
+            b.shape()
+        )
+    };
+    let (m, k, k_of_b, n, layout_a, layout_b) = match kind {
+        Product::Plain => (a0, a1, b0, b1, Layout::Plain, Layout::Plain),
+        Product::RightTransposed => (a0, a1, b1, b0, Layout::Plain, Layout::Transposed),
+        Product::LeftTransposed => (a1, a0, b0, b1, Layout::Transposed, Layout::Plain),
+    };
+    assert!(
+        k == k_of_b,
+        "{name}: inner sizes differ: {:?} and {:?}",
+        a.shape(),
+        b.shape()
+    );
+    let mut c = vec![T::zero(); m * n];
+    par_gemm(
+        m,
+        k,
+        n,
+        (a.as_slice(), layout_a),
+        (b.as_slice(), layout_b),
+        &mut c,
+    );
+    let value = ArrayD::from_shape_vec(IxDyn(&[m, n]), c).expect("m × n elements");
+    Tensor::from_op(value, kind, &[a, b])
+}
+
+impl<T: Real> Tensor<T> {
+    /// Matrix product `a · b`.
+    ///
+    /// *Shapes*: `[m, k] · [k, n] -> [m, n]`.
+    ///
+    /// # Panics
+    /// If either is not a matrix or the inner sizes differ.
+    #[must_use]
+    #[track_caller]
+    pub fn matmul(&self, b: &Self) -> Self {
+        product(self, b, Product::Plain)
+    }
+
+    /// Matrix product `a · bᵀ` without a transposed copy.
+    ///
+    /// *Shapes*: `[m, k] · [n, k]ᵀ -> [m, n]`.
+    ///
+    /// # Panics
+    /// If either is not a matrix or the inner sizes differ.
+    #[must_use]
+    #[track_caller]
+    pub fn matmul_nt(&self, b: &Self) -> Self {
+        product(self, b, Product::RightTransposed)
+    }
+
+    /// Matrix product `aᵀ · b` without a transposed copy.
+    ///
+    /// *Shapes*: `[k, m]ᵀ · [k, n] -> [m, n]`.
+    ///
+    /// # Panics
+    /// If either is not a matrix or the inner sizes differ.
+    #[must_use]
+    #[track_caller]
+    pub fn matmul_tn(&self, b: &Self) -> Self {
+        product(self, b, Product::LeftTransposed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_by_hand() {
+        let a = Tensor::from_vec([2, 3], vec![1.0_f64, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let b = Tensor::from_vec([3, 2], vec![1.0, 0.0, 0.0, 1.0, 1.0, 1.0]);
+        let ab = [4.0, 5.0, 10.0, 11.0];
+        assert_eq!(a.matmul(&b).as_slice(), ab);
+        assert_eq!(a.matmul_nt(&b.transpose()).as_slice(), ab);
+        assert_eq!(a.transpose().matmul_tn(&b).as_slice(), ab);
+        assert_eq!(
+            Tensor::<f64>::zeros([2, 0])
+                .matmul(&Tensor::zeros([0, 1]))
+                .as_slice(),
+            [0.0, 0.0]
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "matmul: inner sizes differ: [2, 3] and [2, 3]")]
+    fn inner_sizes_must_agree() {
+        let a = Tensor::<f32>::zeros([2, 3]);
+        let _ = a.matmul(&a);
+    }
+}

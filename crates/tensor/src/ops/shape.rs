@@ -1,0 +1,233 @@
+//! Operations that move elements and compute nothing.
+
+use crate::op::Op;
+use crate::real::Real;
+use crate::tensor::Tensor;
+use ndarray::{ArrayD, Axis, IxDyn, Slice};
+
+struct Reshape;
+
+impl<T: Real> Op<T> for Reshape {
+    fn name(&self) -> &'static str {
+        "reshape"
+    }
+    fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
+        dy.reshape(inputs[0].shape())
+    }
+}
+
+struct Permute {
+    order: Vec<usize>,
+}
+
+impl<T: Real> Op<T> for Permute {
+    fn name(&self) -> &'static str {
+        "permute"
+    }
+    fn vjp(&self, _: usize, _: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
+        let mut inverse = vec![0; self.order.len()];
+        for (to, &from) in self.order.iter().enumerate() {
+            inverse[from] = to;
+        }
+        dy.permute(&inverse)
+    }
+}
+
+/// A range of indices along one axis.
+struct Narrow {
+    axis: usize,
+    start: usize,
+}
+
+impl<T: Real> Op<T> for Narrow {
+    fn name(&self) -> &'static str {
+        "narrow"
+    }
+    fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
+        let after = inputs[0].shape()[self.axis] - self.start - dy.shape()[self.axis];
+        dy.pad(self.axis, self.start, after)
+    }
+}
+
+/// Zeros before and after along one axis.
+struct Pad {
+    axis: usize,
+    before: usize,
+}
+
+impl<T: Real> Op<T> for Pad {
+    fn name(&self) -> &'static str {
+        "pad"
+    }
+    fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
+        dy.narrow(self.axis, self.before, inputs[0].shape()[self.axis])
+    }
+}
+
+struct Concat {
+    axis: usize,
+}
+
+impl<T: Real> Op<T> for Concat {
+    fn name(&self) -> &'static str {
+        "concat"
+    }
+    fn vjp(&self, i: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
+        let start = inputs[..i].iter().map(|x| x.shape()[self.axis]).sum();
+        dy.narrow(self.axis, start, inputs[i].shape()[self.axis])
+    }
+}
+
+/// Joins tensors along an existing axis.
+///
+/// # Panics
+/// If there is no tensor or no such axis, or the other axes differ.
+#[must_use]
+#[track_caller]
+pub fn concat<T: Real>(tensors: &[&Tensor<T>], axis: usize) -> Tensor<T> {
+    let views: Vec<_> = tensors.iter().map(|t| t.view()).collect();
+    match ndarray::concatenate(Axis(axis), &views) {
+        Ok(value) if axis < tensors[0].rank() => Tensor::from_op(value, Concat { axis }, tensors),
+        _ => {
+            let shapes: Vec<_> = tensors.iter().map(|t| t.shape()).collect();
+            panic!("concat: shapes {shapes:?} do not join along axis {axis}")
+        }
+    }
+}
+
+impl<T: Real> Tensor<T> {
+    /// The same elements in row-major order under another shape; nothing is copied.
+    ///
+    /// # Panics
+    /// If the number of elements differs.
+    #[must_use]
+    #[track_caller]
+    pub fn reshape(&self, shape: impl AsRef<[usize]>) -> Self {
+        let shape = shape.as_ref();
+        if self.shape() == shape {
+            return self.clone();
+        }
+        match self.shared().clone().into_shape_with_order(IxDyn(shape)) {
+            Ok(value) => Self::from_view(value, Reshape, &[self]),
+            Err(_) => panic!(
+                "reshape: shape {:?} has another number of elements than {shape:?}",
+                self.shape()
+            ),
+        }
+    }
+
+    /// Reorders the axes: axis `i` of the result is axis `order[i]` of this tensor.
+    ///
+    /// # Panics
+    /// If `order` is not a permutation of the axes.
+    #[must_use]
+    #[track_caller]
+    pub fn permute(&self, order: &[usize]) -> Self {
+        let mut sorted = order.to_vec();
+        sorted.sort_unstable();
+        assert!(
+            sorted.iter().copied().eq(0..self.rank()),
+            "permute: {order:?} is not an order of the axes of shape {:?}",
+            self.shape()
+        );
+        let value = self.view().permuted_axes(order).as_standard_layout().into_owned();
+        Self::from_op(
+            value,
+            Permute {
+                order: order.to_vec(),
+            },
+            &[self],
+        )
+    }
+
+    /// Swaps the two axes of a matrix.
+    ///
+    /// # Panics
+    /// If the rank is not 2.
+    #[must_use]
+    #[track_caller]
+    pub fn transpose(&self) -> Self {
+        assert!(
+            self.rank() == 2,
+            "transpose: a matrix has 2 axes, not shape {:?}",
+            self.shape()
+        );
+        self.permute(&[1, 0])
+    }
+
+    /// The `length` entries from `start` on along one axis.
+    ///
+    /// # Panics
+    /// If there is no such axis or the range exceeds it.
+    #[must_use]
+    #[track_caller]
+    pub fn narrow(&self, axis: usize, start: usize, length: usize) -> Self {
+        let fits = self
+            .shape()
+            .get(axis)
+            .is_some_and(|&n| start.checked_add(length).is_some_and(|e| e <= n));
+        assert!(
+            fits,
+            "narrow: axis {axis} of shape {:?} has no {start}..+{length}",
+            self.shape()
+        );
+        let slice = Slice::from(start..start + length);
+        let value = self.view().slice_axis(Axis(axis), slice).to_owned();
+        Self::from_op(value, Narrow { axis, start }, &[self])
+    }
+
+    /// Adds `before` and `after` zeros along one axis.
+    ///
+    /// # Panics
+    /// If there is no such axis.
+    #[must_use]
+    #[track_caller]
+    pub fn pad(&self, axis: usize, before: usize, after: usize) -> Self {
+        assert!(
+            axis < self.rank(),
+            "pad: no axis {axis} in shape {:?}",
+            self.shape()
+        );
+        let length = self.shape()[axis];
+        let mut shape = self.shape().to_vec();
+        shape[axis] += before + after;
+        let mut value = ArrayD::zeros(IxDyn(&shape));
+        value
+            .slice_axis_mut(Axis(axis), Slice::from(before..before + length))
+            .assign(&self.view());
+        Self::from_op(value, Pad { axis, before }, &[self])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_by_hand() {
+        let x = Tensor::from_vec([2, 3], (0..6).map(f64::from).collect());
+        assert_eq!(x.transpose().as_slice(), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
+        assert_eq!(x.narrow(1, 1, 2).as_slice(), [1.0, 2.0, 4.0, 5.0]);
+        assert_eq!(
+            x.narrow(0, 1, 1).pad(0, 1, 0).as_slice(),
+            [0.0, 0.0, 0.0, 3.0, 4.0, 5.0]
+        );
+        assert_eq!(
+            concat(&[&x, &x.narrow(1, 0, 1)], 1).as_slice(),
+            [0.0, 1.0, 2.0, 0.0, 3.0, 4.0, 5.0, 3.0]
+        );
+        assert_eq!(x.permute(&[1, 0]).permute(&[1, 0]).as_slice(), x.as_slice());
+    }
+
+    #[test]
+    fn a_reshape_shares_its_elements() {
+        let x = Tensor::<f32>::zeros([4, 4]);
+        assert_eq!(x.reshape([2, 8]).as_slice().as_ptr(), x.as_slice().as_ptr());
+    }
+
+    #[test]
+    #[should_panic(expected = "concat: shapes [[2], [3, 1]] do not join along axis 0")]
+    fn what_does_not_join_is_named() {
+        let _ = concat(&[&Tensor::<f32>::zeros([2]), &Tensor::zeros([3, 1])], 0);
+    }
+}

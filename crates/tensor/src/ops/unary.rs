@@ -1,0 +1,112 @@
+//! Elementwise functions of one tensor.
+
+use crate::kernels::elementwise::map;
+use crate::op::Op;
+use crate::real::Real;
+use crate::tensor::Tensor;
+use ndarray::{ArrayD, IxDyn};
+
+struct Exp;
+struct Ln;
+struct Sqrt;
+struct Abs;
+struct Powf {
+    exponent: f64,
+}
+
+impl<T: Real> Op<T> for Exp {
+    fn name(&self) -> &'static str {
+        "exp"
+    }
+    fn vjp(&self, _: usize, _: &[Tensor<T>], y: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
+        dy * y
+    }
+}
+
+impl<T: Real> Op<T> for Ln {
+    fn name(&self) -> &'static str {
+        "ln"
+    }
+    fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
+        dy / &inputs[0]
+    }
+}
+
+impl<T: Real> Op<T> for Sqrt {
+    fn name(&self) -> &'static str {
+        "sqrt"
+    }
+    fn vjp(&self, _: usize, _: &[Tensor<T>], y: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
+        dy / y * T::from_f64(0.5)
+    }
+}
+
+impl<T: Real> Op<T> for Abs {
+    fn name(&self) -> &'static str {
+        "abs"
+    }
+    fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
+        let sign = |v: T| if v == T::zero() { v } else { v.signum() };
+        dy * Tensor::from_array(inputs[0].with_shape(map(inputs[0].as_slice(), sign)))
+    }
+}
+
+impl<T: Real> Op<T> for Powf {
+    fn name(&self) -> &'static str {
+        "powf"
+    }
+    fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
+        dy * (inputs[0].powf(self.exponent - 1.0) * T::from_f64(self.exponent))
+    }
+}
+
+impl<T: Real> Tensor<T> {
+    /// An array of this tensor's shape from elements in row-major order.
+    pub(crate) fn with_shape(&self, elements: Vec<T>) -> ArrayD<T> {
+        ArrayD::from_shape_vec(IxDyn(self.shape()), elements).expect("as many elements as the tensor has")
+    }
+
+    /// `e^x`, elementwise.
+    #[must_use]
+    pub fn exp(&self) -> Self {
+        Self::from_op(self.with_shape(map(self.as_slice(), T::exp)), Exp, &[self])
+    }
+
+    /// Natural logarithm, elementwise.
+    #[must_use]
+    pub fn ln(&self) -> Self {
+        Self::from_op(self.with_shape(map(self.as_slice(), T::ln)), Ln, &[self])
+    }
+
+    /// Square root, elementwise. The gradient at 0 is infinite.
+    #[must_use]
+    pub fn sqrt(&self) -> Self {
+        Self::from_op(self.with_shape(map(self.as_slice(), T::sqrt)), Sqrt, &[self])
+    }
+
+    /// Absolute value, elementwise. The gradient at 0 is 0.
+    #[must_use]
+    pub fn abs(&self) -> Self {
+        Self::from_op(self.with_shape(map(self.as_slice(), T::abs)), Abs, &[self])
+    }
+
+    /// `x²`, elementwise.
+    #[must_use]
+    pub fn square(&self) -> Self {
+        self * self
+    }
+
+    /// `x^p` for a fixed real exponent, elementwise.
+    #[must_use]
+    pub fn powf(&self, p: f64) -> Self {
+        let exponent = T::from_f64(p);
+        let y = if p == 0.0 {
+            map(self.as_slice(), |_| T::one())
+        } else if p == 1.0 {
+            self.as_slice().to_vec()
+        } else {
+            map(self.as_slice(), |v| v.powf(exponent))
+        };
+        Self::from_op(self.with_shape(y), Powf { exponent: p }, &[self])
+    }
+}

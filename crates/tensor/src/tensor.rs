@@ -1,0 +1,301 @@
+//! The tensor: an immutable array and, where a gradient may be asked for, how it came about.
+
+use crate::grad::is_recording;
+use crate::op::{Op, Origin};
+use crate::real::Real;
+use ndarray::{ArcArray, Array, ArrayD, ArrayViewD, Dimension, IxDyn};
+use rand::Rng;
+use rand_distr::{Distribution, StandardNormal, StandardUniform};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// An immutable n-dimensional array that remembers the operation it came from.
+///
+/// Cloning is cheap (one reference count), a tensor is `Send + Sync`, and its values never change.
+/// Elements lie in row-major order without gaps, so [`Tensor::as_slice`] always works.
+///
+/// The graph grows as operations run on tensors that [require a gradient](Tensor::requires_grad), and is
+/// freed when the last tensor that refers to it goes.
+///
+/// ```
+/// use engraft_tensor::{Tensor, grad};
+///
+/// let x = Tensor::from_vec([3], vec![1.0, 2.0, 3.0]).requires_grad();
+/// let y = (&x * &x).sum();
+/// let [dx] = grad(&y, [&x]);
+/// assert_eq!(dx.as_slice(), [2.0, 4.0, 6.0]);
+/// ```
+pub struct Tensor<T: Real = f32>(Arc<Node<T>>);
+
+/// One node of the graph. Ids grow with time, so every input has a smaller id than its output.
+struct Node<T: Real> {
+    id: u64,
+    value: ArcArray<T, IxDyn>,
+    requires_grad: bool,
+    origin: Option<Origin<T>>,
+}
+
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+impl<T: Real> Drop for Node<T> {
+    /// Frees the graph behind this node with a stack of its own: a chain of a million operations would
+    /// overflow the thread's stack if each node dropped its inputs by recursion.
+    fn drop(&mut self) {
+        let Some(origin) = self.origin.take() else { return };
+        let mut pending = origin.inputs;
+        while let Some(Tensor(node)) = pending.pop() {
+            if let Some(mut node) = Arc::into_inner(node)
+                && let Some(origin) = node.origin.take()
+            {
+                pending.extend(origin.inputs);
+            }
+        }
+    }
+}
+
+impl<T: Real> Clone for Tensor<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T: Real> fmt::Debug for Tensor<T> {
+    /// Type, shape, origin, and the values when there are at most 16.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tensor<{}>{:?}", T::NAME, self.shape())?;
+        if let Some(origin) = &self.0.origin {
+            write!(f, " from {}", origin.op.name())?;
+        } else if self.0.requires_grad {
+            write!(f, " leaf")?;
+        }
+        if self.len() <= 16 {
+            write!(f, " {:?}", self.as_slice())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl<T: Real> Tensor<T> {
+    fn new(value: ArcArray<T, IxDyn>, requires_grad: bool, origin: Option<Origin<T>>) -> Self {
+        debug_assert!(value.is_standard_layout());
+        Self(Arc::new(Node {
+            id: next_id(),
+            value,
+            requires_grad,
+            origin,
+        }))
+    }
+
+    /// A constant from an array; copies it only if it is not in row-major order.
+    pub fn from_array<D: Dimension>(array: Array<T, D>) -> Self {
+        let array = array.into_dyn();
+        let array = if array.is_standard_layout() {
+            array
+        } else {
+            array.as_standard_layout().into_owned()
+        };
+        Self::new(array.into_shared(), false, None)
+    }
+
+    /// A constant of the given shape from its elements in row-major order.
+    ///
+    /// # Panics
+    /// If the shape does not hold `elements.len()` elements.
+    #[track_caller]
+    pub fn from_vec(shape: impl AsRef<[usize]>, elements: Vec<T>) -> Self {
+        let shape = shape.as_ref();
+        let count = elements.len();
+        match ArrayD::from_shape_vec(IxDyn(shape), elements) {
+            Ok(array) => Self::new(array.into_shared(), false, None),
+            Err(_) => panic!("from_vec: shape {shape:?} does not hold {count} elements"),
+        }
+    }
+
+    /// A constant without axes.
+    pub fn scalar(value: T) -> Self {
+        Self::from_vec([], vec![value])
+    }
+
+    /// A constant of the given shape with every element `value`.
+    pub fn full(shape: impl AsRef<[usize]>, value: T) -> Self {
+        let shape = shape.as_ref();
+        Self::from_vec(shape, vec![value; shape.iter().product()])
+    }
+
+    /// A constant of zeros.
+    pub fn zeros(shape: impl AsRef<[usize]>) -> Self {
+        Self::full(shape, T::zero())
+    }
+
+    /// A constant of ones.
+    pub fn ones(shape: impl AsRef<[usize]>) -> Self {
+        Self::full(shape, T::one())
+    }
+
+    /// Independent samples of the standard normal distribution.
+    ///
+    /// The samples are drawn in `f64` and rounded, so that both precisions see the same numbers.
+    pub fn randn(shape: impl AsRef<[usize]>, rng: &mut impl Rng) -> Self {
+        Self::draw(shape, || StandardNormal.sample(rng))
+    }
+
+    /// Independent samples of the uniform distribution on `[low, high)`.
+    ///
+    /// The samples are drawn in `f64` and rounded, so that both precisions see the same numbers.
+    pub fn uniform(shape: impl AsRef<[usize]>, low: f64, high: f64, rng: &mut impl Rng) -> Self {
+        Self::draw(shape, || {
+            let unit: f64 = StandardUniform.sample(rng);
+            low + (high - low) * unit
+        })
+    }
+
+    fn draw(shape: impl AsRef<[usize]>, mut sample: impl FnMut() -> f64) -> Self {
+        let shape = shape.as_ref();
+        let count = shape.iter().product();
+        Self::from_vec(shape, (0..count).map(|_| T::from_f64(sample())).collect())
+    }
+
+    /// Makes the result of an operation; this is how an operation of one's own enters the graph (see
+    /// [`Op`]).
+    ///
+    /// The operation is recorded if any input requires a gradient and recording is not switched off by
+    /// [`no_grad`](crate::no_grad); otherwise the result is a constant.
+    pub fn from_op<D: Dimension>(
+        value: Array<T, D>,
+        op: impl Op<T> + 'static,
+        inputs: &[&Tensor<T>],
+    ) -> Self {
+        let constant = Self::from_array(value);
+        let requires_grad = is_recording() && inputs.iter().any(|x| x.0.requires_grad);
+        if !requires_grad {
+            return constant;
+        }
+        let inputs = inputs.iter().map(|&x| x.clone()).collect();
+        Self::new(
+            constant.0.value.clone(),
+            true,
+            Some(Origin {
+                op: Box::new(op),
+                inputs,
+            }),
+        )
+    }
+
+    /// As [`Tensor::from_op`], for a value that shares its elements with an input.
+    pub(crate) fn from_view(
+        value: ArcArray<T, IxDyn>,
+        op: impl Op<T> + 'static,
+        inputs: &[&Tensor<T>],
+    ) -> Self {
+        let requires_grad = is_recording() && inputs.iter().any(|x| x.0.requires_grad);
+        let origin = requires_grad.then(|| Origin {
+            op: Box::new(op),
+            inputs: inputs.iter().map(|&x| x.clone()).collect(),
+        });
+        Self::new(value, requires_grad, origin)
+    }
+
+    /// The same values as a leaf of the graph, for which a gradient can be asked.
+    #[must_use]
+    pub fn requires_grad(&self) -> Self {
+        Self::new(self.0.value.clone(), true, None)
+    }
+
+    /// The same values as a constant: no gradient flows through it.
+    #[must_use]
+    pub fn detach(&self) -> Self {
+        Self::new(self.0.value.clone(), false, None)
+    }
+
+    /// Whether a gradient may flow to or through this tensor.
+    pub fn is_tracked(&self) -> bool {
+        self.0.requires_grad
+    }
+
+    /// Sizes of the axes; empty for a scalar.
+    pub fn shape(&self) -> &[usize] {
+        self.0.value.shape()
+    }
+
+    /// Number of axes.
+    pub fn rank(&self) -> usize {
+        self.0.value.ndim()
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.0.value.len()
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.0.value.is_empty()
+    }
+
+    /// The elements in row-major order.
+    pub fn as_slice(&self) -> &[T] {
+        self.0
+            .value
+            .as_slice()
+            .expect("a tensor is in row-major order by construction")
+    }
+
+    /// The elements as an ndarray view.
+    pub fn view(&self) -> ArrayViewD<'_, T> {
+        self.0.value.view()
+    }
+
+    /// The elements as an owned array; without a copy if this is the only tensor that holds them.
+    pub fn into_array(self) -> ArrayD<T> {
+        match Arc::try_unwrap(self.0) {
+            Ok(mut node) => std::mem::take(&mut node.value).into_owned(),
+            Err(shared) => shared.value.to_owned(),
+        }
+    }
+
+    /// The only element of a tensor of one element.
+    ///
+    /// # Panics
+    /// If there is not exactly one element.
+    #[track_caller]
+    pub fn item(&self) -> T {
+        match self.as_slice() {
+            [value] => *value,
+            _ => panic!(
+                "item: a tensor of shape {:?} has {} elements, not one",
+                self.shape(),
+                self.len()
+            ),
+        }
+    }
+
+    /// The same values rounded to another precision, as a constant.
+    pub fn cast<U: Real>(&self) -> Tensor<U> {
+        Tensor::from_vec(
+            self.shape(),
+            self.as_slice().iter().map(|x| U::from_f64(x.into_f64())).collect(),
+        )
+    }
+
+    /// Whether every element is finite.
+    pub fn is_finite(&self) -> bool {
+        self.as_slice().iter().all(|x| x.is_finite())
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    pub(crate) fn origin(&self) -> Option<&Origin<T>> {
+        self.0.origin.as_ref()
+    }
+
+    pub(crate) fn shared(&self) -> &ArcArray<T, IxDyn> {
+        &self.0.value
+    }
+}
