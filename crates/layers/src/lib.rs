@@ -1,1 +1,24 @@
-//! placeholder
+#![doc = include_str!("../README.md")]
+
+mod error;
+mod init;
+mod layer;
+mod loss;
+mod module;
+mod names;
+mod optim;
+mod parameter;
+mod summary;
+
+pub use error::LayersError;
+pub use init::Init;
+pub use layer::{
+    BatchNorm, Conv2d, ConvTranspose2d, Dense, Dropout, Flatten, LeakyReLU, ReLU, Reshape, Sequential,
+    Sigmoid, Softplus, Tanh,
+};
+pub use loss::{Reduction, bce, bce_with_logits, mse, softmax_cross_entropy};
+pub use module::{Gradients, Mode, Module, Path, Slot, SlotMut, gradients, parameter_count, parameters};
+pub use names::Names;
+pub use optim::{Adam, Optimizer, OptimizerCounters, OptimizerState, RMSProp, Schedule, Sgd};
+pub use parameter::{Buffer, Generator, Parameter};
+pub use summary::{Summary, SummaryRow, summary};

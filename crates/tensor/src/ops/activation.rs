@@ -41,6 +41,20 @@ fn leaky_mask<T: Real>(dy: &Tensor<T>, x: &Tensor<T>, slope: T) -> Tensor<T> {
     Tensor::from_op(dy.with_shape(dx), LeakyMask { x: x.clone(), slope }, &[dy])
 }
 
+/// `max(x, floor)`.
+struct ClampMin<T> {
+    floor: T,
+}
+
+impl<T: Real> Op<T> for ClampMin<T> {
+    fn name(&self) -> &'static str {
+        "clamp_min"
+    }
+    fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
+        leaky_mask(dy, &(inputs[0].detach() - self.floor), T::zero())
+    }
+}
+
 struct Tanh;
 struct Sigmoid;
 struct Softplus;
@@ -97,6 +111,14 @@ impl<T: Real> Tensor<T> {
         // Written as "not <= 0" so that NaN passes through.
         let y = map(self.as_slice(), |v| if v <= T::zero() { T::zero() } else { v });
         Self::from_op(self.with_shape(y), LeakyRelu { slope: T::zero() }, &[self])
+    }
+
+    /// `max(x, floor)`, elementwise. At the floor the derivative is 0.
+    #[must_use]
+    pub fn clamp_min(&self, floor: f64) -> Self {
+        let floor = T::from_f64(floor);
+        let y = map(self.as_slice(), |v| if v <= floor { floor } else { v });
+        Self::from_op(self.with_shape(y), ClampMin { floor }, &[self])
     }
 
     /// Hyperbolic tangent, elementwise.

@@ -1,0 +1,119 @@
+//! Initial values of weights, from a seeded generator.
+
+use engraft_tensor::{Real, Tensor};
+use rand::{Rng, SeedableRng};
+use rand_distr::{Distribution, Normal};
+use rand_pcg::Pcg64;
+
+/// How the weights of a layer start.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Scheme {
+    GlorotUniform,
+    HeNormal,
+    Normal { std: f64 },
+}
+
+/// A seeded source of initial weights; every layer of a network draws from one, in order.
+///
+/// ```
+/// use engraft_layers::{Dense, Init, Module, Mode};
+/// use engraft_tensor::Tensor;
+/// let mut init = Init::glorot(7);
+/// let layer = Dense::<f32>::new(3, 2, &mut init);
+/// assert_eq!(layer.forward(&Tensor::ones([5, 3]), Mode::Eval).shape(), [5, 2]);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Init {
+    scheme: Scheme,
+    rng: Pcg64,
+}
+
+impl Init {
+    fn new(scheme: Scheme, seed: u64) -> Self {
+        Self {
+            scheme,
+            rng: Pcg64::seed_from_u64(seed),
+        }
+    }
+
+    /// Uniform on `±sqrt(6 / (fan_in + fan_out))`, the default of Keras.
+    ///
+    /// *Source*: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural
+    /// networks", 2010, equation 16.
+    pub fn glorot(seed: u64) -> Self {
+        Self::new(Scheme::GlorotUniform, seed)
+    }
+
+    /// Normal with standard deviation `sqrt(2 / fan_in)`, for layers before a ReLU.
+    ///
+    /// *Source*: He et al., "Delving deep into rectifiers", 2015, equation 10.
+    pub fn he(seed: u64) -> Self {
+        Self::new(Scheme::HeNormal, seed)
+    }
+
+    /// Normal with a fixed standard deviation; the DCGAN paper uses 0.02.
+    pub fn normal(seed: u64, std: f64) -> Self {
+        Self::new(Scheme::Normal { std }, seed)
+    }
+
+    /// A weight of the given shape for a layer in which each output sums `fan_in` terms and each input
+    /// enters `fan_out` sums.
+    pub fn weight<T: Real>(&mut self, shape: &[usize], fan_in: usize, fan_out: usize) -> Tensor<T> {
+        match self.scheme {
+            Scheme::GlorotUniform => {
+                let limit = (6.0 / (fan_in + fan_out).max(1) as f64).sqrt();
+                Tensor::uniform(shape, -limit, limit, &mut self.rng)
+            }
+            Scheme::HeNormal => self.normal_weight(shape, (2.0 / fan_in.max(1) as f64).sqrt()),
+            Scheme::Normal { std } => self.normal_weight(shape, std),
+        }
+    }
+
+    fn normal_weight<T: Real>(&mut self, shape: &[usize], std: f64) -> Tensor<T> {
+        let normal = Normal::new(0.0, std).expect("a standard deviation is finite and not negative");
+        let count = shape.iter().product();
+        Tensor::from_vec(
+            shape,
+            (0..count)
+                .map(|_| T::from_f64(normal.sample(&mut self.rng)))
+                .collect(),
+        )
+    }
+
+    /// A generator for a layer that draws while it runs, as dropout.
+    pub fn generator(&mut self) -> Pcg64 {
+        Pcg64::seed_from_u64(self.rng.next_u64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn std(x: &Tensor<f64>) -> f64 {
+        let mean = x.mean().item();
+        (x - &Tensor::scalar(mean)).square().mean().item().sqrt()
+    }
+
+    #[test]
+    fn spreads_are_the_papers() {
+        let shape = [200, 300];
+        let uniform = Init::glorot(1).weight::<f64>(&shape, 200, 300);
+        let limit = (6.0 / 500.0_f64).sqrt();
+        assert!(uniform.as_slice().iter().all(|v| v.abs() <= limit));
+        assert!((std(&uniform) / (limit / 3.0_f64.sqrt()) - 1.0).abs() < 0.01);
+        assert!((std(&Init::he(1).weight(&shape, 200, 300)) / 0.1 - 1.0).abs() < 0.01);
+        assert!((std(&Init::normal(1, 0.02).weight(&shape, 1, 1)) / 0.02 - 1.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn one_seed_one_weight_in_both_precisions() {
+        let a = Init::glorot(5).weight::<f64>(&[10], 3, 4);
+        let b = Init::glorot(5).weight::<f32>(&[10], 3, 4);
+        assert_eq!(a.cast::<f32>().as_slice(), b.as_slice());
+        assert_ne!(
+            Init::glorot(6).weight::<f64>(&[10], 3, 4).as_slice(),
+            a.as_slice()
+        );
+    }
+}

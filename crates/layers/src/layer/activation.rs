@@ -1,0 +1,48 @@
+//! Activation functions as layers.
+
+use crate::module::{Mode, Module};
+use engraft_tensor::{Real, Tensor};
+
+/// `x` where positive, `slope · x` elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LeakyReLU {
+    slope: f64,
+}
+
+impl LeakyReLU {
+    /// Slope for negative inputs; Keras 2 has 0.3, PyTorch 0.01, the DCGAN paper 0.2.
+    pub fn new(slope: f64) -> Self {
+        Self { slope }
+    }
+}
+
+impl<T: Real> Module<T> for LeakyReLU {
+    fn forward(&self, x: &Tensor<T>, _: Mode) -> Tensor<T> {
+        x.leaky_relu(self.slope)
+    }
+    fn describe(&self) -> String {
+        format!("LeakyReLU {}", self.slope)
+    }
+}
+
+macro_rules! activation {
+    ($name:ident, $method:ident, $doc:literal) => {
+        #[doc = $doc]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct $name;
+
+        impl<T: Real> Module<T> for $name {
+            fn forward(&self, x: &Tensor<T>, _: Mode) -> Tensor<T> {
+                x.$method()
+            }
+            fn describe(&self) -> String {
+                stringify!($name).into()
+            }
+        }
+    };
+}
+
+activation!(ReLU, relu, "`max(x, 0)`.");
+activation!(Tanh, tanh, "Hyperbolic tangent.");
+activation!(Sigmoid, sigmoid, "Logistic function `1 / (1 + e^-x)`.");
+activation!(Softplus, softplus, "`ln(1 + e^x)`.");

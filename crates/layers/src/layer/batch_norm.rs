@@ -1,0 +1,132 @@
+//! Batch normalisation.
+
+use crate::module::{Mode, Module, Path, Slot, SlotMut};
+use crate::parameter::{Buffer, Parameter};
+use engraft_tensor::{Real, Tensor, batch_norm};
+
+/// Batch normalisation over all axes but the last: `y = weight · (x - mean) / sqrt(variance + eps) + bias`.
+///
+/// In training the moments are the batch's, and the running ones move to them; in evaluation, or when the
+/// running statistics are frozen, the moments are the running ones. The running variance is fed with the
+/// unbiased variance of the batch, as in PyTorch and in TensorFlow's fused kernel.
+///
+/// *Shapes*: `[.., channels] -> [.., channels]`; every parameter and buffer `[channels]`.
+///
+/// *Source*: Ioffe and Szegedy, "Batch Normalization", 2015.
+#[derive(Clone, Debug)]
+pub struct BatchNorm<T: Real = f32> {
+    weight: Parameter<T>,
+    bias: Parameter<T>,
+    running_mean: Buffer<T>,
+    running_var: Buffer<T>,
+    momentum: f64,
+    eps: f64,
+}
+
+impl<T: Real> BatchNorm<T> {
+    /// Weight 1, bias 0, running mean 0 and variance 1, momentum 0.99 and eps 1e-3 (the defaults of Keras).
+    pub fn new(channels: usize) -> Self {
+        Self {
+            weight: Parameter::new(Tensor::ones([channels])),
+            bias: Parameter::new(Tensor::zeros([channels])),
+            running_mean: Buffer::new(Tensor::zeros([channels])),
+            running_var: Buffer::new(Tensor::ones([channels])),
+            momentum: 0.99,
+            eps: 1e-3,
+        }
+    }
+
+    /// Share of the running statistics that stays in each step, as in Keras; PyTorch's `momentum` is
+    /// 1 minus this.
+    #[must_use]
+    pub fn momentum(mut self, momentum: f64) -> Self {
+        self.momentum = momentum;
+        self
+    }
+
+    /// What is added to the variance.
+    #[must_use]
+    pub fn eps(mut self, eps: f64) -> Self {
+        self.eps = eps;
+        self
+    }
+
+    fn move_towards(&self, running: &Buffer<T>, batch: &Tensor<T>, factor: f64) {
+        if running.is_frozen() {
+            return;
+        }
+        let keep = T::from_f64(self.momentum);
+        let share = T::from_f64((1.0 - self.momentum) * factor);
+        running.set(&(running.tensor() * keep + batch * share));
+    }
+}
+
+impl<T: Real> Module<T> for BatchNorm<T> {
+    fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
+        let frozen = self.running_mean.is_frozen() || self.running_var.is_frozen();
+        if mode == Mode::Eval || frozen {
+            let inv_std = (self.running_var.tensor() + T::from_f64(self.eps)).powf(-0.5);
+            return (x - self.running_mean.tensor()) * (self.weight.tensor() * inv_std) + self.bias.tensor();
+        }
+        let (y, moments) = batch_norm(x, self.weight.tensor(), self.bias.tensor(), self.eps);
+        let count = moments.count as f64;
+        self.move_towards(&self.running_mean, &moments.mean, 1.0);
+        self.move_towards(
+            &self.running_var,
+            &moments.variance,
+            count / (count - 1.0).max(1.0),
+        );
+        y
+    }
+
+    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
+        f(&path.child("weight"), Slot::Parameter(&self.weight));
+        f(&path.child("bias"), Slot::Parameter(&self.bias));
+        f(&path.child("running_mean"), Slot::Buffer(&self.running_mean));
+        f(&path.child("running_var"), Slot::Buffer(&self.running_var));
+    }
+
+    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
+        f(&path.child("weight"), SlotMut::Parameter(&mut self.weight));
+        f(&path.child("bias"), SlotMut::Parameter(&mut self.bias));
+        f(
+            &path.child("running_mean"),
+            SlotMut::Buffer(&mut self.running_mean),
+        );
+        f(&path.child("running_var"), SlotMut::Buffer(&mut self.running_var));
+    }
+
+    fn describe(&self) -> String {
+        format!("BatchNorm {}", self.weight.tensor().len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn running_statistics_by_hand() {
+        let norm = BatchNorm::<f64>::new(1).momentum(0.9).eps(0.0);
+        let y = norm.forward(&Tensor::from_vec([2, 1], vec![1.0, 5.0]), Mode::Train);
+        assert_eq!(y.as_slice(), [-1.0, 1.0]);
+        assert!((norm.running_mean.tensor().item() - 0.3).abs() < 1e-15);
+        assert!((norm.running_var.tensor().item() - 1.7).abs() < 1e-15); // 0.9 · 1 + 0.1 · 8
+        let y = norm.forward(&Tensor::from_vec([1, 1], vec![0.3]), Mode::Eval);
+        assert!(y.item().abs() < 1e-15);
+    }
+
+    #[test]
+    fn frozen_statistics_do_not_move_and_are_used_in_training() {
+        let mut norm = BatchNorm::<f32>::new(2);
+        norm.visit_mut(&Path::root(), &mut |_, slot| {
+            if let SlotMut::Buffer(buffer) = slot {
+                buffer.freeze();
+            }
+        });
+        let x = Tensor::from_vec([2, 2], vec![1.0, 2.0, 3.0, 4.0]);
+        let train = norm.forward(&x, Mode::Train);
+        assert_eq!(train.as_slice(), norm.forward(&x, Mode::Eval).as_slice());
+        assert_eq!(norm.running_mean.tensor().as_slice(), [0.0, 0.0]);
+    }
+}

@@ -1,0 +1,62 @@
+//! The fully connected layer.
+
+use crate::init::Init;
+use crate::module::{Mode, Module, Path, Slot, SlotMut};
+use crate::parameter::Parameter;
+use engraft_tensor::{Real, Tensor};
+
+/// `y = x · weight + bias`.
+///
+/// *Shapes*: `[n, inputs] -> [n, outputs]`; `weight [inputs, outputs]`, `bias [outputs]`.
+#[derive(Clone, Debug)]
+pub struct Dense<T: Real = f32> {
+    weight: Parameter<T>,
+    bias: Option<Parameter<T>>,
+}
+
+impl<T: Real> Dense<T> {
+    /// A layer with initialised weight and a bias of zeros.
+    pub fn new(inputs: usize, outputs: usize, init: &mut Init) -> Self {
+        Self {
+            weight: Parameter::new(init.weight(&[inputs, outputs], inputs, outputs)),
+            bias: Some(Parameter::new(Tensor::zeros([outputs]))),
+        }
+    }
+
+    /// Drops the bias, as before a batch norm, which would cancel it.
+    #[must_use]
+    pub fn no_bias(mut self) -> Self {
+        self.bias = None;
+        self
+    }
+}
+
+impl<T: Real> Module<T> for Dense<T> {
+    fn forward(&self, x: &Tensor<T>, _: Mode) -> Tensor<T> {
+        let y = x.matmul(self.weight.tensor());
+        match &self.bias {
+            Some(bias) => y + bias.tensor(),
+            None => y,
+        }
+    }
+
+    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
+        f(&path.child("weight"), Slot::Parameter(&self.weight));
+        if let Some(bias) = &self.bias {
+            f(&path.child("bias"), Slot::Parameter(bias));
+        }
+    }
+
+    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
+        f(&path.child("weight"), SlotMut::Parameter(&mut self.weight));
+        if let Some(bias) = &mut self.bias {
+            f(&path.child("bias"), SlotMut::Parameter(bias));
+        }
+    }
+
+    fn describe(&self) -> String {
+        let shape = self.weight.tensor().shape();
+        let bias = if self.bias.is_some() { "" } else { ", no bias" };
+        format!("Dense {} -> {}{bias}", shape[0], shape[1])
+    }
+}

@@ -1,0 +1,86 @@
+//! Dropout.
+
+use crate::init::Init;
+use crate::module::{Mode, Module, Path, Slot, SlotMut};
+use crate::parameter::Generator;
+use engraft_tensor::{Real, Tensor};
+use rand::RngExt;
+
+/// Sets each element to zero with probability `rate` in training, and divides the rest by `1 - rate` so that
+/// the expectation stays.
+///
+/// *Source*: Srivastava et al., "Dropout", 2014, in the inverted form.
+#[derive(Clone, Debug)]
+pub struct Dropout {
+    rate: f64,
+    generator: Generator,
+}
+
+impl Dropout {
+    /// Dropout with a generator of its own, seeded from `init`.
+    ///
+    /// # Panics
+    /// If the rate is not in `[0, 1)`.
+    #[track_caller]
+    pub fn new(rate: f64, init: &mut Init) -> Self {
+        assert!(
+            (0.0..1.0).contains(&rate),
+            "dropout: the rate must be in [0, 1), got {rate}"
+        );
+        Self {
+            rate,
+            generator: Generator::new(init.generator()),
+        }
+    }
+}
+
+impl<T: Real> Module<T> for Dropout {
+    fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
+        if mode == Mode::Eval || self.rate == 0.0 {
+            return x.clone();
+        }
+        let keep = T::from_f64(1.0 / (1.0 - self.rate));
+        let mask = self.generator.with(|rng| {
+            let draw = |_| {
+                if rng.random::<f64>() < self.rate {
+                    T::zero()
+                } else {
+                    keep
+                }
+            };
+            (0..x.len()).map(draw).collect()
+        });
+        x * Tensor::from_vec(x.shape(), mask)
+    }
+
+    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
+        f(&path.child("generator"), Slot::Generator(&self.generator));
+    }
+
+    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
+        f(&path.child("generator"), SlotMut::Generator(&mut self.generator));
+    }
+
+    fn describe(&self) -> String {
+        format!("Dropout {}", self.rate)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_the_mean_and_its_state_can_be_put_back() {
+        let dropout = Dropout::new(0.25, &mut Init::glorot(3));
+        let x = Tensor::<f64>::ones([20_000]);
+        let state = dropout.generator.state();
+        let first = dropout.forward(&x, Mode::Train);
+        assert!((first.mean().item() - 1.0).abs() < 0.02);
+        let second = dropout.forward(&x, Mode::Train);
+        assert_ne!(first.as_slice(), second.as_slice());
+        dropout.generator.set(state);
+        assert_eq!(dropout.forward(&x, Mode::Train).as_slice(), first.as_slice());
+        assert_eq!(dropout.forward(&x, Mode::Eval).as_slice(), x.as_slice());
+    }
+}

@@ -1,0 +1,170 @@
+//! The module: a forward pass, and a visitor over named parameters, buffers and generators.
+
+use crate::parameter::{Buffer, Generator, Parameter};
+use engraft_tensor::{Real, Tensor, grad_of};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Whether a forward pass belongs to training or to evaluation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Batch norm uses the statistics of the batch and updates its running ones; dropout drops.
+    Train,
+    /// Batch norm uses its running statistics; dropout passes everything through.
+    Eval,
+}
+
+/// A dotted name, built while walking down a module; a component never contains a dot.
+#[derive(Clone, Copy, Debug)]
+pub struct Path<'a> {
+    parent: Option<&'a Path<'a>>,
+    name: &'a str,
+}
+
+impl<'a> Path<'a> {
+    /// The path of the module one starts from: an empty name.
+    pub const fn root() -> Self {
+        Self {
+            parent: None,
+            name: "",
+        }
+    }
+
+    /// The path of a part of the module at this path.
+    pub fn child(&'a self, name: &'a str) -> Self {
+        Self {
+            parent: Some(self),
+            name,
+        }
+    }
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.parent {
+            Some(parent) if parent.name.is_empty() && parent.parent.is_none() => write!(f, "{}", self.name),
+            Some(parent) => write!(f, "{parent}.{}", self.name),
+            None => write!(f, "{}", self.name),
+        }
+    }
+}
+
+/// What a module holds, as seen by [`Module::visit`].
+pub enum Slot<'a, T: Real> {
+    /// Learned by an optimiser.
+    Parameter(&'a Parameter<T>),
+    /// Updated by the forward pass.
+    Buffer(&'a Buffer<T>),
+    /// Advanced by the forward pass.
+    Generator(&'a Generator),
+}
+
+/// What a module holds, as seen by [`Module::visit_mut`].
+pub enum SlotMut<'a, T: Real> {
+    /// Learned by an optimiser.
+    Parameter(&'a mut Parameter<T>),
+    /// Updated by the forward pass.
+    Buffer(&'a mut Buffer<T>),
+    /// Advanced by the forward pass.
+    Generator(&'a mut Generator),
+}
+
+/// A function of a tensor with state of its own.
+///
+/// Implementing it takes a forward pass and, for a module that holds something, the two visitors, which
+/// must name the same slots in the same order. Counting, saving, loading, freezing and optimising are
+/// written once over the visitors.
+///
+/// ```
+/// use engraft_layers::{Mode, Module, Parameter, Path, Slot, SlotMut, parameter_count};
+/// use engraft_tensor::{Real, Tensor};
+///
+/// /// `scale · x` with one learned number.
+/// struct Scale<T: Real> {
+///     scale: Parameter<T>,
+/// }
+///
+/// impl<T: Real> Module<T> for Scale<T> {
+///     fn forward(&self, x: &Tensor<T>, _mode: Mode) -> Tensor<T> {
+///         x * self.scale.tensor()
+///     }
+///     fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
+///         f(&path.child("scale"), Slot::Parameter(&self.scale));
+///     }
+///     fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
+///         f(&path.child("scale"), SlotMut::Parameter(&mut self.scale));
+///     }
+/// }
+///
+/// let module = Scale { scale: Parameter::new(Tensor::scalar(2.0_f32)) };
+/// assert_eq!(module.forward(&Tensor::ones([2]), Mode::Eval).as_slice(), [2.0, 2.0]);
+/// assert_eq!(parameter_count(&module), 1);
+/// ```
+pub trait Module<T: Real = f32>: Send + Sync {
+    /// Computes the output for `x`. In [`Mode::Train`] buffers and generators move on.
+    fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T>;
+
+    /// Shows every parameter, buffer and generator with its name, in a fixed order.
+    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
+        let _ = (path, f);
+    }
+
+    /// As [`Module::visit`], for changing them.
+    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
+        let _ = (path, f);
+    }
+
+    /// One line that says what this is, for tables: `Conv2d 5x5 64 -> 128, stride 2, same`.
+    fn describe(&self) -> String {
+        "module".into()
+    }
+
+    /// The layers that this module runs one after the other; empty for a module that is not such a chain.
+    fn layers(&self) -> &[(String, Box<dyn Module<T>>)] {
+        &[]
+    }
+}
+
+/// Every parameter with its dotted name, in the order of the visitor.
+pub fn parameters<'a, T: Real>(module: &'a dyn Module<T>) -> Vec<(String, &'a Parameter<T>)> {
+    let mut found = Vec::new();
+    module.visit(&Path::root(), &mut |path, slot| {
+        if let Slot::Parameter(parameter) = slot {
+            found.push((path.to_string(), parameter));
+        }
+    });
+    found
+}
+
+/// Number of learned numbers, frozen ones included.
+pub fn parameter_count<T: Real>(module: &dyn Module<T>) -> usize {
+    parameters(module).iter().map(|(_, p)| p.tensor().len()).sum()
+}
+
+/// Gradients by parameter name.
+pub type Gradients<T = f32> = BTreeMap<String, Tensor<T>>;
+
+/// Gradients of a scalar with respect to every trainable parameter that it depends on.
+///
+/// Frozen parameters have no entry, and neither their rules nor anything below the lowest trainable
+/// parameter runs.
+///
+/// # Panics
+/// If `loss` has not exactly one element.
+#[track_caller]
+pub fn gradients<T: Real>(loss: &Tensor<T>, module: &dyn Module<T>) -> Gradients<T> {
+    let trainable: Vec<_> = parameters(module)
+        .into_iter()
+        .filter(|(_, parameter)| parameter.is_trainable())
+        .collect();
+    let wrt: Vec<&Tensor<T>> = trainable
+        .iter()
+        .map(|(_, parameter)| parameter.tensor())
+        .collect();
+    let found = grad_of(loss, &wrt);
+    trainable
+        .into_iter()
+        .zip(found)
+        .filter_map(|((name, _), g)| Some((name, g?)))
+        .collect()
+}

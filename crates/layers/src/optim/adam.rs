@@ -1,0 +1,141 @@
+//! Adam.
+
+use super::{Core, Optimizer, OptimizerState, Rates, Schedule, common_settings};
+use crate::error::LayersError;
+use crate::module::{Gradients, Module};
+use crate::names::Names;
+use engraft_tensor::Real;
+use rayon::prelude::*;
+
+/// Elements updated by one piece of parallel work.
+const CHUNK: usize = 16_384;
+
+/// Adam: steps of the mean gradient over the root of its mean square, both corrected for their start at 0.
+///
+/// *Source*: Kingma and Ba, "Adam", 2015, algorithm 1.
+///
+/// ```
+/// use engraft_layers::{Adam, Dense, Init, Mode, Module, Optimizer, gradients};
+/// use engraft_tensor::Tensor;
+///
+/// let mut layer = Dense::<f32>::new(2, 1, &mut Init::glorot(1));
+/// let mut adam = Adam::new(2e-4).betas(0.5, 0.999);
+/// let loss = layer.forward(&Tensor::ones([4, 2]), Mode::Train).square().mean();
+/// let found = gradients(&loss, &layer);
+/// adam.step(&mut layer, &found);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Adam<T: Real = f32> {
+    core: Core<T, 2>,
+    rule: Rule,
+}
+
+/// The numbers of the update.
+#[derive(Clone, Copy, Debug)]
+struct Rule {
+    beta1: f64,
+    beta2: f64,
+    eps: f64,
+}
+
+impl<T: Real> Adam<T> {
+    /// Adam with betas 0.9 and 0.999 and eps 1e-8.
+    pub fn new(lr: f64) -> Self {
+        let core = Core::new("adam", ["first_moment", "second_moment"], lr);
+        Self {
+            core,
+            rule: Rule {
+                beta1: 0.9,
+                beta2: 0.999,
+                eps: 1e-8,
+            },
+        }
+    }
+
+    /// Decay of the mean gradient and of its mean square.
+    #[must_use]
+    pub fn betas(mut self, beta1: f64, beta2: f64) -> Self {
+        (self.rule.beta1, self.rule.beta2) = (beta1, beta2);
+        self
+    }
+
+    /// What is added to the root of the (corrected) mean square.
+    #[must_use]
+    pub fn eps(mut self, eps: f64) -> Self {
+        self.rule.eps = eps;
+        self
+    }
+
+    common_settings!();
+}
+
+impl Rule {
+    /// One pass over values, gradient and both moments.
+    fn update<T: Real>(&self, values: &mut [T], gradient: &[T], [m, v]: &mut [Vec<T>; 2], rates: &Rates) {
+        let t = i32::try_from(rates.step).unwrap_or(i32::MAX);
+        let correction1 = 1.0 - self.beta1.powi(t);
+        let correction2 = 1.0 - self.beta2.powi(t);
+        let [b1, b2, eps] = [self.beta1, self.beta2, self.eps].map(T::from_f64);
+        let [c1, c2] = [1.0 - self.beta1, 1.0 - self.beta2].map(T::from_f64);
+        let rate = T::from_f64(rates.lr / correction1);
+        let root = T::from_f64(1.0 / correction2.sqrt());
+        let keep = T::from_f64(1.0 - rates.lr * rates.weight_decay);
+        let piece = |(((x, g), m), v): (((&mut [T], &[T]), &mut [T]), &mut [T])| {
+            for (((x, &g), m), v) in x.iter_mut().zip(g).zip(m).zip(v) {
+                *m = b1 * *m + c1 * g;
+                *v = b2 * *v + c2 * (g * g);
+                *x = keep * *x - rate * *m / (v.sqrt() * root + eps);
+            }
+        };
+        if values.len() <= 2 * CHUNK {
+            piece((((values, gradient), m), v));
+        } else {
+            values
+                .par_chunks_mut(CHUNK)
+                .zip(gradient.par_chunks(CHUNK))
+                .zip(m.par_chunks_mut(CHUNK))
+                .zip(v.par_chunks_mut(CHUNK))
+                .for_each(piece);
+        }
+    }
+}
+
+impl<T: Real> Optimizer<T> for Adam<T> {
+    fn step(&mut self, module: &mut dyn Module<T>, gradients: &Gradients<T>) {
+        let rule = self.rule;
+        self.core.step(module, gradients, |x, g, moments, rates| {
+            rule.update(x, g, moments, rates)
+        });
+    }
+
+    fn state(&self) -> OptimizerState<T> {
+        self.core.state()
+    }
+
+    fn load_state(&mut self, state: OptimizerState<T>) -> Result<(), LayersError> {
+        self.core.load_state(state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_step_is_the_learning_rate_and_decay_is_decoupled() {
+        let adam = Adam::<f64>::new(0.1).eps(0.0).rule;
+        let rates = Rates {
+            lr: 0.1,
+            weight_decay: 0.5,
+            step: 1,
+        };
+        let mut x = [1.0_f64, 1.0];
+        let mut moments = [vec![0.0_f64; 2], vec![0.0; 2]];
+        adam.update(&mut x, &[3.0, -2.0], &mut moments, &rates);
+        assert!(
+            (x[0] - (0.95 - 0.1)).abs() < 1e-12 && (x[1] - (0.95 + 0.1)).abs() < 1e-12,
+            "{x:?}"
+        );
+        assert!((moments[0][0] - 0.3).abs() < 1e-12 && (moments[1][0] - 0.009).abs() < 1e-12);
+    }
+}

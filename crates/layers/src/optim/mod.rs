@@ -1,0 +1,335 @@
+//! Optimisers: one step over the named parameters of a module.
+
+mod adam;
+mod rmsprop;
+mod schedule;
+mod sgd;
+
+pub use adam::Adam;
+pub use rmsprop::RMSProp;
+pub use schedule::Schedule;
+pub use sgd::Sgd;
+
+use crate::error::LayersError;
+use crate::module::{Gradients, Module, Path, SlotMut, parameters};
+use crate::names::Names;
+use engraft_tensor::{Real, Tensor};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A rule that changes parameters by their gradients.
+///
+/// State is kept by parameter name. Frozen parameters, and those without a gradient, are left alone, and
+/// so is their state.
+pub trait Optimizer<T: Real = f32>: Send {
+    /// Changes every trainable parameter of `module` for which `gradients` has an entry.
+    fn step(&mut self, module: &mut dyn Module<T>, gradients: &Gradients<T>);
+
+    /// Everything that the next step depends on, beside the settings.
+    fn state(&self) -> OptimizerState<T>;
+
+    /// Goes to a saved state.
+    ///
+    /// # Errors
+    /// If the state was saved by another kind of optimiser.
+    fn load_state(&mut self, state: OptimizerState<T>) -> Result<(), LayersError>;
+}
+
+/// Saved state of an optimiser: numbers in one part, tensors in the other, because they go to different
+/// files of a checkpoint.
+#[derive(Clone, Debug)]
+pub struct OptimizerState<T: Real = f32> {
+    /// Counters.
+    pub counters: OptimizerCounters,
+    /// Moments, by `moment name` and parameter name joined with a dot.
+    pub tensors: BTreeMap<String, Tensor<T>>,
+}
+
+/// The counters of an optimiser.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OptimizerCounters {
+    /// Kind of optimiser.
+    pub kind: String,
+    /// Steps of the whole optimiser, which drive the schedule.
+    pub steps: u64,
+    /// Steps of each parameter, which drive the bias correction: a parameter unfrozen late starts at 0.
+    pub parameter_steps: BTreeMap<String, u64>,
+}
+
+/// What every optimiser can be set to.
+#[derive(Clone, Debug)]
+struct Settings {
+    lr: f64,
+    weight_decay: f64,
+    schedule: Schedule,
+    groups: Vec<(Names, f64)>,
+}
+
+impl Settings {
+    fn new(lr: f64) -> Self {
+        Self {
+            lr,
+            weight_decay: 0.0,
+            schedule: Schedule::Constant,
+            groups: Vec::new(),
+        }
+    }
+
+    /// Learning rate of a parameter: the last group that holds its name decides.
+    fn lr_of(&self, name: &str, step: u64) -> f64 {
+        let base = self
+            .groups
+            .iter()
+            .rev()
+            .find(|(names, _)| names.matches(name))
+            .map_or(self.lr, |g| g.1);
+        base * self.schedule.factor(step)
+    }
+}
+
+/// State that is kept for each parameter: `M` moments of its size, and its steps.
+#[derive(Clone, Debug)]
+struct Moments<T, const M: usize> {
+    steps: u64,
+    values: [Vec<T>; M],
+}
+
+/// Settings and state; what differs between optimisers is the update of one parameter.
+#[derive(Clone, Debug)]
+struct Core<T, const M: usize> {
+    kind: &'static str,
+    names: [&'static str; M],
+    settings: Settings,
+    steps: u64,
+    moments: BTreeMap<String, Moments<T, M>>,
+}
+
+/// What the update of one parameter gets beside its values, its gradient and its moments.
+struct Rates {
+    /// Learning rate of this parameter in this step.
+    lr: f64,
+    /// Decoupled weight decay.
+    weight_decay: f64,
+    /// Steps of this parameter, this one included.
+    step: u64,
+}
+
+impl<T: Real, const M: usize> Core<T, M> {
+    fn new(kind: &'static str, names: [&'static str; M], lr: f64) -> Self {
+        Self {
+            kind,
+            names,
+            settings: Settings::new(lr),
+            steps: 0,
+            moments: BTreeMap::new(),
+        }
+    }
+
+    fn step(
+        &mut self,
+        module: &mut dyn Module<T>,
+        gradients: &Gradients<T>,
+        update: impl Fn(&mut [T], &[T], &mut [Vec<T>; M], &Rates),
+    ) {
+        let Self {
+            settings,
+            moments,
+            steps,
+            ..
+        } = self;
+        module.visit_mut(&Path::root(), &mut |path, slot| {
+            let SlotMut::Parameter(parameter) = slot else {
+                return;
+            };
+            let name = path.to_string();
+            let Some(gradient) = gradients.get(&name).filter(|_| parameter.is_trainable()) else {
+                return;
+            };
+            let size = gradient.len();
+            let entry = moments.entry(name.clone()).or_insert_with(|| Moments {
+                steps: 0,
+                values: std::array::from_fn(|_| vec![T::zero(); size]),
+            });
+            entry.steps += 1;
+            let rates = Rates {
+                lr: settings.lr_of(&name, *steps),
+                weight_decay: settings.weight_decay,
+                step: entry.steps,
+            };
+            parameter.update(|values| update(values, gradient.as_slice(), &mut entry.values, &rates));
+        });
+        self.steps += 1;
+    }
+
+    fn state(&self) -> OptimizerState<T> {
+        let mut tensors = BTreeMap::new();
+        for (name, moments) in &self.moments {
+            for (moment, values) in self.names.iter().zip(&moments.values) {
+                tensors.insert(
+                    format!("{moment}.{name}"),
+                    Tensor::from_vec([values.len()], values.clone()),
+                );
+            }
+        }
+        let parameter_steps = self
+            .moments
+            .iter()
+            .map(|(name, m)| (name.clone(), m.steps))
+            .collect();
+        let counters = OptimizerCounters {
+            kind: self.kind.into(),
+            steps: self.steps,
+            parameter_steps,
+        };
+        OptimizerState { counters, tensors }
+    }
+
+    fn load_state(&mut self, mut state: OptimizerState<T>) -> Result<(), LayersError> {
+        let OptimizerCounters {
+            kind,
+            steps,
+            parameter_steps,
+        } = state.counters;
+        if kind != self.kind {
+            return Err(LayersError::OptimizerKind {
+                expected: self.kind,
+                found: kind,
+            });
+        }
+        let mut loaded = BTreeMap::new();
+        for (name, count) in parameter_steps {
+            let mut values: [Vec<T>; M] = std::array::from_fn(|_| Vec::new());
+            for (moment, slot) in self.names.iter().zip(&mut values) {
+                let key = format!("{moment}.{name}");
+                let tensor = state
+                    .tensors
+                    .remove(&key)
+                    .ok_or(LayersError::MissingMoment { name: key })?;
+                *slot = tensor.as_slice().to_vec();
+            }
+            loaded.insert(name, Moments { steps: count, values });
+        }
+        self.steps = steps;
+        self.moments = loaded;
+        Ok(())
+    }
+
+    /// Names that the groups hold must exist.
+    fn check(&self, module: &dyn Module<T>) -> Result<(), LayersError> {
+        let names: Vec<String> = parameters(module).into_iter().map(|(name, _)| name).collect();
+        let unmatched: Vec<String> = self
+            .settings
+            .groups
+            .iter()
+            .flat_map(|(g, _)| g.unmatched(&names))
+            .map(Into::into)
+            .collect();
+        if unmatched.is_empty() {
+            Ok(())
+        } else {
+            Err(LayersError::NoSuchName { unmatched, names })
+        }
+    }
+}
+
+macro_rules! common_settings {
+    () => {
+        /// Decoupled weight decay: every step also takes `lr · weight_decay` of each weight away.
+        ///
+        /// *Source*: Loshchilov and Hutter, "Decoupled weight decay regularization", 2019, algorithm 2.
+        #[must_use]
+        pub fn weight_decay(mut self, weight_decay: f64) -> Self {
+            self.core.settings.weight_decay = weight_decay;
+            self
+        }
+
+        /// How the learning rate changes with the steps; constant at first.
+        #[must_use]
+        pub fn schedule(mut self, schedule: Schedule) -> Self {
+            self.core.settings.schedule = schedule;
+            self
+        }
+
+        /// Gives the parameters of a name pattern a learning rate of their own; of several groups that hold
+        /// a name the last one decides.
+        #[must_use]
+        pub fn group(mut self, names: Names, lr: f64) -> Self {
+            self.core.settings.groups.push((names, lr));
+            self
+        }
+
+        /// Checks that every part of every group's pattern matches a parameter of the module.
+        ///
+        /// # Errors
+        /// [`LayersError::NoSuchName`] with what matches nothing.
+        pub fn check(&self, module: &dyn Module<T>) -> Result<(), LayersError> {
+            self.core.check(module)
+        }
+    };
+}
+use common_settings;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Dense, Init};
+
+    #[test]
+    fn groups_and_frozen_parameters() {
+        let mut layer = Dense::<f64>::new(1, 1, &mut Init::glorot(1));
+        let mut sgd = Sgd::new(1.0).group(Names::under(["bias"]), 0.5);
+        let gradients: Gradients<f64> = [("weight", [1, 1].as_slice()), ("bias", &[1])]
+            .map(|(n, shape)| (n.to_string(), Tensor::ones(shape)))
+            .into();
+        let before: Vec<f64> = parameters(&layer)
+            .iter()
+            .map(|(_, p)| p.tensor().item())
+            .collect();
+        sgd.step(&mut layer, &gradients);
+        let after: Vec<f64> = parameters(&layer)
+            .iter()
+            .map(|(_, p)| p.tensor().item())
+            .collect();
+        assert_eq!((before[0] - after[0], before[1] - after[1]), (1.0, 0.5));
+        layer.visit_mut(&Path::root(), &mut |_, slot| {
+            if let SlotMut::Parameter(p) = slot {
+                p.freeze();
+            }
+        });
+        sgd.step(&mut layer, &gradients);
+        assert_eq!(parameters(&layer)[0].1.tensor().item(), after[0]);
+    }
+
+    #[test]
+    fn a_group_that_matches_nothing_is_an_error() {
+        let layer = Dense::<f32>::new(1, 1, &mut Init::glorot(1));
+        let adam = Adam::new(1e-3).group(Names::under(["wieght"]), 1e-4);
+        let error = adam.check(&layer).unwrap_err().to_string();
+        assert!(error.contains("wieght") && error.contains("weight"), "{error}");
+    }
+
+    #[test]
+    fn a_saved_state_continues_exactly() {
+        let gradient = |k: f64| -> Gradients<f64> {
+            [
+                ("weight".to_string(), Tensor::full([1, 1], k)),
+                ("bias".to_string(), Tensor::full([1], -k)),
+            ]
+            .into()
+        };
+        let make = || (Dense::<f64>::new(1, 1, &mut Init::glorot(1)), Adam::new(0.1));
+        let (mut a, mut opt_a) = make();
+        let (mut b, mut opt_b) = make();
+        for k in [1.0, 2.0, -1.0] {
+            opt_a.step(&mut a, &gradient(k));
+            opt_b.step(&mut b, &gradient(k));
+            let mut fresh = Adam::new(0.1);
+            fresh.load_state(opt_b.state()).unwrap();
+            opt_b = fresh;
+        }
+        for ((_, p), (_, q)) in parameters(&a).iter().zip(parameters(&b)) {
+            assert_eq!(p.tensor().as_slice(), q.tensor().as_slice());
+        }
+        assert!(Sgd::<f64>::new(0.1).load_state(opt_a.state()).is_err());
+    }
+}

@@ -1,0 +1,89 @@
+//! Learning-rate schedules.
+
+use serde::{Deserialize, Serialize};
+
+/// How the learning rate changes with the steps taken so far, as a factor on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Schedule {
+    /// Always 1.
+    #[default]
+    Constant,
+    /// Rises from `1 / steps` to 1 over the first `steps` steps, then stays.
+    Warmup {
+        /// Length of the rise.
+        steps: u64,
+    },
+    /// Multiplies by `factor` after every `every` steps.
+    Step {
+        /// Steps between two drops.
+        every: u64,
+        /// Factor of a drop.
+        factor: f64,
+    },
+    /// Falls along half a cosine from 1 to `floor` over `steps` steps, then stays.
+    Cosine {
+        /// Length of the fall.
+        steps: u64,
+        /// Where it ends.
+        floor: f64,
+    },
+    /// Stays 1 until `from`, then falls in a straight line to 0 at `to`.
+    LinearDecay {
+        /// Last step at full rate.
+        from: u64,
+        /// First step at rate 0.
+        to: u64,
+    },
+}
+
+impl Schedule {
+    /// The factor for the step after `steps` steps.
+    pub fn factor(&self, steps: u64) -> f64 {
+        let share = |part: u64, whole: u64| (part as f64 / whole.max(1) as f64).min(1.0);
+        match *self {
+            Self::Constant => 1.0,
+            Self::Warmup { steps: rise } => share(steps + 1, rise),
+            Self::Step { every, factor } => {
+                factor.powi(i32::try_from(steps / every.max(1)).unwrap_or(i32::MAX))
+            }
+            Self::Cosine { steps: fall, floor } => {
+                let angle = std::f64::consts::PI * share(steps, fall);
+                floor + (1.0 - floor) * 0.5 * (1.0 + angle.cos())
+            }
+            Self::LinearDecay { from, to } => {
+                1.0 - share(steps.saturating_sub(from), to.saturating_sub(from))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn factors_by_hand() {
+        assert_eq!(Schedule::Constant.factor(9), 1.0);
+        assert_eq!(
+            [0, 1, 3, 9].map(|s| Schedule::Warmup { steps: 4 }.factor(s)),
+            [0.25, 0.5, 1.0, 1.0]
+        );
+        assert_eq!(
+            [0, 9, 10, 20].map(|s| Schedule::Step {
+                every: 10,
+                factor: 0.5
+            }
+            .factor(s)),
+            [1.0, 1.0, 0.5, 0.25]
+        );
+        let cosine = Schedule::Cosine {
+            steps: 10,
+            floor: 0.2,
+        };
+        assert!((cosine.factor(5) - 0.6).abs() < 1e-12 && (cosine.factor(99) - 0.2).abs() < 1e-12);
+        let linear = Schedule::LinearDecay { from: 10, to: 20 };
+        assert_eq!([0, 10, 15, 30].map(|s| linear.factor(s)), [1.0, 1.0, 0.5, 0.0]);
+    }
+}
