@@ -1,1 +1,3 @@
-//! placeholder
+//! Generative adversarial networks: objectives, networks, training and checkpoints.
+
+pub mod checkpoint;

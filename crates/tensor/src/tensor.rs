@@ -278,7 +278,10 @@ impl<T: Real> Tensor<T> {
     pub fn cast<U: Real>(&self) -> Tensor<U> {
         Tensor::from_vec(
             self.shape(),
-            self.as_slice().iter().map(|x| U::from_f64(x.into_f64())).collect(),
+            self.as_slice()
+                .iter()
+                .map(|x| U::from_f64(x.into_f64()))
+                .collect(),
         )
     }
 

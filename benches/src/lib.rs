@@ -1,0 +1,1 @@
+//! Benchmarks of the project; see the files in `benches/`.
