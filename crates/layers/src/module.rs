@@ -126,7 +126,7 @@ pub trait Module<T: Real = f32>: Send + Sync {
 }
 
 /// Every parameter with its dotted name, in the order of the visitor.
-pub fn parameters<'a, T: Real>(module: &'a dyn Module<T>) -> Vec<(String, &'a Parameter<T>)> {
+pub fn parameters<T: Real>(module: &dyn Module<T>) -> Vec<(String, &Parameter<T>)> {
     let mut found = Vec::new();
     module.visit(&Path::root(), &mut |path, slot| {
         if let Slot::Parameter(parameter) = slot {

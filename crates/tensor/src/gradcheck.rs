@@ -130,8 +130,9 @@ fn check(
             let by_rule = gradient.as_ref().map_or(0.0, |g| dot(g, &u));
             let size = dot(&plus.abs(), &v.abs());
             let allowed = RELATIVE * by_difference.abs().max(by_rule.abs()) + ABSOLUTE * (1.0 + size);
-            // Written so that NaN fails.
-            if !((by_rule - by_difference).abs() <= allowed) {
+            // NaN is not within any bound, so that it fails.
+            let within = (by_rule - by_difference).abs() <= allowed;
+            if !within {
                 return Err(GradcheckError {
                     order,
                     input,

@@ -80,7 +80,7 @@ impl Rule {
         let rate = T::from_f64(rates.lr / correction1);
         let root = T::from_f64(1.0 / correction2.sqrt());
         let keep = T::from_f64(1.0 - rates.lr * rates.weight_decay);
-        let piece = |(((x, g), m), v): (((&mut [T], &[T]), &mut [T]), &mut [T])| {
+        let piece = |x: &mut [T], g: &[T], m: &mut [T], v: &mut [T]| {
             for (((x, &g), m), v) in x.iter_mut().zip(g).zip(m).zip(v) {
                 *m = b1 * *m + c1 * g;
                 *v = b2 * *v + c2 * (g * g);
@@ -88,14 +88,14 @@ impl Rule {
             }
         };
         if values.len() <= 2 * CHUNK {
-            piece((((values, gradient), m), v));
+            piece(values, gradient, m, v);
         } else {
             values
                 .par_chunks_mut(CHUNK)
                 .zip(gradient.par_chunks(CHUNK))
                 .zip(m.par_chunks_mut(CHUNK))
                 .zip(v.par_chunks_mut(CHUNK))
-                .for_each(piece);
+                .for_each(|(((x, g), m), v)| piece(x, g, m, v));
         }
     }
 }
