@@ -1,9 +1,13 @@
 //! The project's commands: `cargo xtask COMMAND`.
 
+mod bench_step;
 mod conformance;
 mod drawn_digits;
+mod train_mnist;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
 /// Commands of the engraft project.
 #[derive(Parser)]
@@ -15,22 +19,40 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Check every case of a directory of reference values through the public API.
+    /// Train the reference DCGAN on MNIST, or on drawn digits where there is no MNIST
+    TrainMnist(train_mnist::Args),
+    /// Check every case of a directory of reference values through the public API
     Conformance(conformance::Args),
-    /// Train a classifier on drawn digits and print how many real MNIST digits it reads.
+    /// Time one training step of the reference DCGAN on random data
+    BenchStep(bench_step::Args),
+    /// Train a classifier on drawn digits and print how many real MNIST digits it reads
     DrawnDigits(drawn_digits::Args),
 }
 
-fn main() -> std::process::ExitCode {
+fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::TrainMnist(args) => train_mnist::run(args),
         Command::Conformance(args) => conformance::run(&args),
+        Command::BenchStep(args) => bench_step::run(&args),
         Command::DrawnDigits(args) => drawn_digits::run(&args),
     };
-    match result {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            std::process::ExitCode::from(1)
-        }
-    }
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// A thread pool of its own for a command; as many threads as the machine has cores if none are asked for.
+fn pool(threads: Option<usize>) -> anyhow::Result<rayon::ThreadPool> {
+    anyhow::ensure!(threads != Some(0), "--threads must be at least 1");
+    let threads = threads.unwrap_or_else(cores);
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .with_context(|| format!("cannot start {threads} threads"))
+}
+
+/// Cores that this process may use.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }

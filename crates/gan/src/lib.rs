@@ -1,3 +1,24 @@
 //! Generative adversarial networks: objectives, networks, training and checkpoints.
 
 pub mod checkpoint;
+pub mod dcgan;
+
+mod average;
+mod config;
+mod curves;
+mod error;
+mod gan;
+mod grid;
+mod log;
+mod objective;
+mod rng;
+mod snapshot;
+mod trainer;
+
+pub use average::Average;
+pub use config::{AdamConfig, OutputConfig, TrainConfig};
+pub use error::GanError;
+pub use gan::{Gan, StepOrder, StepReport};
+pub use grid::sample_grid;
+pub use objective::Objective;
+pub use trainer::{Control, Event, Outcome, Trainer};

@@ -1,1 +1,48 @@
-//! Checkpoints.
+//! Checkpoints that survive a kill at any moment, and readers that trust no byte of them.
+//!
+//! This module knows files and bytes, no tensors and no networks:
+//!
+//! - [`CheckpointStore`] saves sets of named files as `RUN/checkpoints/step-NNNNNN/`. A set is written aside,
+//!   synced, and renamed into place, so it exists whole or not at all; its manifest holds the size and SHA-256
+//!   of every file. The store holds the lock of the run directory ([`RunLock`]).
+//! - [`CheckpointReader`] reads them, without a lock: the newest intact one, or the one of a given step.
+//! - [`encode`] and [`decode`] fence the small training state (counters, generators, cursors) that stands
+//!   beside the tensors.
+//! - [`write_atomically`] replaces one file (`run.toml`, a report, a picture).
+//!
+//! ```
+//! use engraft_gan::checkpoint::CheckpointStore;
+//! use std::collections::BTreeMap;
+//!
+//! let run = tempfile::tempdir()?;
+//! let mut store = CheckpointStore::open(run.path(), 3)?;
+//! let files = BTreeMap::from([("state.bin".to_string(), b"the state".to_vec())]);
+//! store.save(100, "hash of the options", &files)?;
+//!
+//! let loaded = store.latest()?.expect("one was saved");
+//! assert!(loaded.warnings.is_empty());
+//! assert_eq!(loaded.checkpoint.step, 100);
+//! assert_eq!(loaded.checkpoint.file("state.bin")?, b"the state");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A checksum finds damage, not malice: whoever writes a hostile checkpoint writes the right checksum too. What
+//! protects the reader is that every claim (a size, a count, a name) is compared with a limit and with the file's
+//! real length before anything is allocated or opened. Symbolic links inside a checkpoint are refused.
+
+mod atomic;
+mod codec;
+mod fault;
+mod layout;
+mod lock;
+mod manifest;
+mod read;
+mod reader;
+mod store;
+
+pub use atomic::write_atomically;
+pub use codec::{MAX_STATE_BYTES, decode, encode};
+pub use lock::RunLock;
+pub use read::MAX_CHECKPOINT_BYTES;
+pub use reader::{Checkpoint, CheckpointReader, Loaded};
+pub use store::{CheckpointStore, Saved};

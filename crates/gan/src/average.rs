@@ -1,0 +1,126 @@
+//! The averaged generator.
+
+use engraft_layers::{Buffer, Module, Parameter, Path, Slot, SlotMut};
+use engraft_tensor::Real;
+
+/// Exponential moving average of a module's parameters: `average ← b · average + (1 - b) · live`.
+///
+/// `b = 0.5^(batch / half_life)`, so that an image's influence halves after `half_life` more images; at the
+/// start the half-life is at most 5 % of the images seen so far, which keeps the random start out of the
+/// average. Running statistics are copied, not averaged.
+///
+/// *Source*: Karras et al., "Training generative adversarial networks with limited data", 2020, in the form
+/// of its appendix.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Average {
+    half_life: u64,
+}
+
+impl Average {
+    /// An average in which the influence of an image halves after `half_life` more images.
+    pub fn new(half_life: u64) -> Self {
+        Self { half_life }
+    }
+
+    /// Share of the average that stays after a batch, when `seen` images came before it.
+    pub fn keep(&self, batch: usize, seen: u64) -> f64 {
+        let half_life = (self.half_life as f64).min(0.05 * seen as f64);
+        if half_life > 0.0 {
+            0.5_f64.powf(batch as f64 / half_life)
+        } else {
+            0.0
+        }
+    }
+
+    /// Moves `average` towards `live` after a training step on `batch` images, `seen` before it.
+    ///
+    /// # Panics
+    /// If the two modules are not of the same kind.
+    #[track_caller]
+    pub fn update<T: Real>(
+        &self,
+        average: &mut dyn Module<T>,
+        live: &dyn Module<T>,
+        batch: usize,
+        seen: u64,
+    ) {
+        let keep = T::from_f64(self.keep(batch, seen));
+        let mut slots = Vec::new();
+        live.visit(&Path::root(), &mut |_, slot| match slot {
+            Slot::Parameter(p) => slots.push(Live::Parameter(p)),
+            Slot::Buffer(b) => slots.push(Live::Buffer(b)),
+            Slot::Generator(_) => {}
+        });
+        let mut slots = slots.into_iter();
+        average.visit_mut(&Path::root(), &mut |path, slot| match slot {
+            SlotMut::Parameter(average) => {
+                let Some(Live::Parameter(live)) = slots.next() else {
+                    panic!("average: {path} is no parameter of the live module")
+                };
+                let live = live.tensor();
+                assert!(
+                    live.shape() == average.tensor().shape(),
+                    "average: {path} has shape {:?}, the live module's {:?}",
+                    average.tensor().shape(),
+                    live.shape()
+                );
+                average.update(|values| {
+                    for (a, &l) in values.iter_mut().zip(live.as_slice()) {
+                        *a = *a * keep + l * (T::one() - keep);
+                    }
+                });
+            }
+            SlotMut::Buffer(average) => {
+                let Some(Live::Buffer(live)) = slots.next() else {
+                    panic!("average: {path} is no buffer of the live module")
+                };
+                average.set(&live.tensor());
+            }
+            SlotMut::Generator(_) => {}
+        });
+    }
+}
+
+/// What the live module holds that an average follows.
+enum Live<'a, T: Real> {
+    Parameter(&'a Parameter<T>),
+    Buffer(&'a Buffer<T>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engraft_layers::{BatchNorm, Dense, Init, Mode, Sequential, parameters};
+    use engraft_tensor::Tensor;
+
+    fn net(seed: u64) -> Sequential<f64> {
+        Sequential::new()
+            .add("dense", Dense::new(2, 1, &mut Init::glorot(seed)).no_bias())
+            .add("norm", BatchNorm::new(1))
+    }
+
+    #[test]
+    fn the_half_life_ramps_up() {
+        let average = Average::new(1000);
+        assert_eq!(average.keep(10, 0), 0.0);
+        assert!((average.keep(10, 2000) - 0.5_f64.powf(0.1)).abs() < 1e-15);
+        assert!((average.keep(1000, 1_000_000) - 0.5).abs() < 1e-15);
+    }
+
+    #[test]
+    fn parameters_are_averaged_and_statistics_copied() {
+        let (mut average, live) = (net(1), net(2));
+        let first = |m: &Sequential<f64>| parameters(m)[0].1.tensor().as_slice()[0];
+        let (a, l) = (first(&average), first(&live));
+        live.forward(&Tensor::from_vec([2, 2], vec![1.0, 2.0, 3.0, 5.0]), Mode::Train);
+        Average::new(100).update(&mut average, &live, 100, 1_000_000);
+        assert!((first(&average) - (a + l) / 2.0).abs() < 1e-15);
+        // With no image seen before, nothing of the old average stays.
+        Average::new(100).update(&mut average, &live, 100, 0);
+        let x = Tensor::ones([1, 2]);
+        assert_eq!(
+            average.forward(&x, Mode::Eval).as_slice(),
+            live.forward(&x, Mode::Eval).as_slice()
+        );
+    }
+}

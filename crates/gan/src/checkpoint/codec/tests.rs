@@ -1,0 +1,184 @@
+//! Tests of the fence: damage is found and named, hostile payloads end in an error.
+
+use super::*;
+use proptest::prelude::*;
+use serde::Deserialize;
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct State {
+    step: u64,
+    rate: f32,
+    name: String,
+    window: Vec<f64>,
+    cursor: Option<(u32, u64)>,
+}
+
+fn state() -> State {
+    State {
+        step: 7,
+        rate: 2e-4,
+        name: "adam".into(),
+        window: vec![1.0, -2.5],
+        cursor: Some((3, 4)),
+    }
+}
+
+fn read(bytes: &[u8]) -> Result<State, GanError> {
+    decode(bytes, Path::new("runs/a/state.bin"))
+}
+
+fn message(bytes: &[u8]) -> String {
+    read(bytes).unwrap_err().to_string()
+}
+
+/// A container with a right checksum around any payload.
+fn fenced(payload: &[u8]) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend(1u32.to_le_bytes());
+    bytes.extend((payload.len() as u64).to_le_bytes());
+    bytes.extend(Sha256::digest(payload));
+    bytes.extend(payload);
+    bytes
+}
+
+#[test]
+fn the_format_is_what_the_table_says() {
+    let bytes = encode(&(1u16, true)).unwrap();
+    assert_eq!(&bytes[..20], b"ENGRAFTS\x01\0\0\0\x03\0\0\0\0\0\0\0");
+    assert_eq!(bytes[20..52], *Sha256::digest([1, 0, 1]));
+    assert_eq!(bytes[52..], [1, 0, 1]);
+    assert_eq!(bytes, fenced(&[1, 0, 1]));
+}
+
+#[test]
+fn messages_name_file_offset_expected_found_and_a_way_out() {
+    let good = encode(&state()).unwrap();
+    let advice = "the file is damaged: resume from an older checkpoint or copy the file again";
+    let with = |at: usize, new: &[u8]| {
+        let mut bytes = good.clone();
+        bytes[at..at + new.len()].copy_from_slice(new);
+        message(&bytes)
+    };
+    assert_eq!(
+        with(0, b"\x89PNG"),
+        "runs/a/state.bin: at byte 0: expected \"ENGRAFTS\", found \"\\x89PNGAFTS\"; \
+         this is not a training state: check the path"
+    );
+    assert_eq!(
+        with(8, &9u32.to_le_bytes()),
+        "runs/a/state.bin: written by format 9, this build reads up to 1; update engraft to read it"
+    );
+    assert_eq!(
+        with(8, &0u32.to_le_bytes()),
+        format!("runs/a/state.bin: at byte 8: expected a format version from 1 to 1, found 0; {advice}")
+    );
+    assert_eq!(
+        with(12, &(1u64 << 63).to_le_bytes()),
+        format!(
+            "runs/a/state.bin: at byte 12: expected a payload of at most 16777216 bytes, \
+             found a length of 9223372036854775808; {advice}"
+        )
+    );
+    assert_eq!(
+        message(&good[..good.len() - 1]),
+        format!(
+            "runs/a/state.bin: at byte 12: expected {} payload bytes as the header says, found {} bytes; {advice}",
+            good.len() - 52,
+            good.len() - 53
+        )
+    );
+    assert_eq!(
+        with(good.len() - 1, b"!"),
+        format!(
+            "runs/a/state.bin: at byte 20: expected the checksum of the payload, found another checksum; {advice}"
+        )
+    );
+    assert_eq!(
+        message(&good[..30]),
+        format!(
+            "runs/a/state.bin: at byte 30: expected a header of 52 bytes, found the end after 30 bytes; {advice}"
+        )
+    );
+    assert_eq!(
+        message(b""),
+        format!(
+            "runs/a/state.bin: at byte 0: expected a header of 52 bytes, found the end after 0 bytes; {advice}"
+        )
+    );
+}
+
+#[test]
+fn every_truncation_and_every_flipped_bit_is_found() {
+    let good = encode(&state()).unwrap();
+    assert_eq!(read(&good).unwrap(), state());
+    for length in 0..good.len() {
+        assert!(read(&good[..length]).is_err(), "length {length}");
+    }
+    for bit in 0..8 * good.len() {
+        let mut bytes = good.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        assert!(read(&bytes).is_err(), "bit {bit}");
+    }
+    let mut longer = good.clone();
+    longer.push(0);
+    assert!(read(&longer).is_err());
+}
+
+#[test]
+fn hostile_payloads_with_a_right_checksum_are_errors() {
+    for claim in [u64::MAX, 1 << 63, 1 << 40, 1 << 33, 17 << 20] {
+        let claim = fenced(&claim.to_le_bytes());
+        assert!(decode::<Vec<f32>>(&claim, Path::new("s")).is_err());
+        assert!(decode::<String>(&claim, Path::new("s")).is_err());
+        assert!(decode::<Vec<Vec<String>>>(&claim, Path::new("s")).is_err());
+        assert!(decode::<std::collections::BTreeMap<String, u8>>(&claim, Path::new("s")).is_err());
+    }
+    // Trailing bytes behind a valid state.
+    let mut payload = Bincode::encode(&state()).unwrap();
+    payload.push(0);
+    let message = message(&fenced(&payload));
+    assert!(
+        message.contains("state.bin: at byte 52: expected a training state of"),
+        "{message}"
+    );
+    assert!(message.contains("another kind of state"), "{message}");
+}
+
+#[test]
+fn a_state_beyond_the_limit_is_refused_when_written() {
+    let fits = vec![0u8; MAX_STATE_BYTES as usize - 8];
+    assert_eq!(
+        decode::<Vec<u8>>(&encode(&fits).unwrap(), Path::new("s"))
+            .unwrap()
+            .len(),
+        fits.len()
+    );
+    let message = encode(&vec![0u8; MAX_STATE_BYTES as usize - 7])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("does not encode into 16777216 bytes"),
+        "{message}"
+    );
+}
+
+proptest! {
+    #[test]
+    fn states_read_back(
+        step: u64, rate in any::<f32>().prop_filter("equal to itself", |x| !x.is_nan()), name: String,
+        window in prop::collection::vec(-1e300..1e300f64, 0..20), cursor: Option<(u32, u64)>,
+    ) {
+        let state = State { step, rate, name, window, cursor };
+        prop_assert_eq!(read(&encode(&state).unwrap()).unwrap(), state);
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes: Vec<u8>, payload: Vec<u8>) {
+        let _ = read(&bytes);
+        let _ = read(&fenced(&payload));
+        let mut almost = encode(&state()).unwrap();
+        almost.truncate(HEADER);
+        almost.extend(&payload);
+        let _ = read(&almost);
+    }
+}

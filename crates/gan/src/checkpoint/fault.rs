@@ -1,0 +1,68 @@
+//! Fail points: each step of a save that touches the disk passes one, and tests make the n-th fail or die.
+//!
+//! Outside tests [`point`] does nothing.
+
+#[cfg(not(test))]
+#[inline]
+pub(super) fn point() -> std::io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+pub(super) use armed::{Fault, injected, point};
+
+#[cfg(test)]
+mod armed {
+    use std::cell::Cell;
+    use std::io;
+
+    /// What happens at the chosen fail point.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    pub(in super::super) enum Fault {
+        /// The disk is full: the step returns an error and the program goes on.
+        Full,
+        /// The process dies: nothing after the step runs, no clean-up either.
+        Crash,
+    }
+
+    struct Died;
+
+    thread_local! {
+        static PLAN: Cell<Option<(usize, Fault)>> = const { Cell::new(None) };
+    }
+
+    /// Runs `work` with the `n`-th fail point (from 0) faulty; `None` when the process died.
+    /// The flag is whether the point was reached at all.
+    pub(in super::super) fn injected<R>(
+        n: usize,
+        fault: Fault,
+        work: impl FnOnce() -> R,
+    ) -> (Option<R>, bool) {
+        PLAN.set(Some((n, fault)));
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        let reached = PLAN.take().is_none();
+        match outcome {
+            Ok(result) => (Some(result), reached),
+            Err(payload) if payload.is::<Died>() => (None, reached),
+            Err(payload) => std::panic::resume_unwind(payload),
+        }
+    }
+
+    pub(in super::super) fn point() -> io::Result<()> {
+        match PLAN.get() {
+            None => Ok(()),
+            Some((0, fault)) => {
+                PLAN.set(None);
+                match fault {
+                    Fault::Full => Err(io::ErrorKind::StorageFull.into()),
+                    // Unwinds without a message; the save path has no clean-up that unwinding would run.
+                    Fault::Crash => std::panic::resume_unwind(Box::new(Died)),
+                }
+            }
+            Some((n, fault)) => {
+                PLAN.set(Some((n - 1, fault)));
+                Ok(())
+            }
+        }
+    }
+}

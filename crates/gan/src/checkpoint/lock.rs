@@ -1,0 +1,193 @@
+//! One writer for a run directory.
+
+use crate::GanError;
+use std::fs::{self, File, TryLockError};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::time::Duration;
+
+const FILE: &str = "run.lock";
+const LONGEST: u64 = 256;
+
+/// The right to write to a run directory, held until it is dropped.
+///
+/// The lock is the kernel's, on the file `run.lock`: it ends with the process however that ends, so there are no
+/// stale locks. The file stays (removing it would race with whoever is about to lock it); its text, process id and
+/// host, only serves the message of a second run. The lock is advisory on Unix: readers need none.
+#[derive(Debug)]
+pub struct RunLock {
+    // Closing the file releases the lock.
+    _file: File,
+}
+
+impl RunLock {
+    /// Locks `dir`, which is created if it does not exist.
+    ///
+    /// # Errors
+    /// [`GanError::Locked`] when another run, in this process or another, holds it; [`GanError::Io`] when the directory
+    /// cannot be created or written to, or its file system has no locks.
+    pub fn acquire(dir: &Path) -> Result<Self, GanError> {
+        fs::create_dir_all(dir).map_err(|error| GanError::io(dir, "creating the directory", error))?;
+        let path = dir.join(FILE);
+        // The file gets overwritten: a link would let someone else's run directory choose what.
+        match fs::symlink_metadata(&path) {
+            Ok(found) if !found.is_file() => return Err(super::read::not_regular(&path, &found)),
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(GanError::io(&path, "opening", error));
+            }
+            _ => {}
+        }
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|error| GanError::io(&path, "opening for writing", error))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(GanError::Locked {
+                    dir: dir.to_path_buf(),
+                    owner: owner(&mut file),
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(GanError::io(&path, "locking", error)),
+        }
+        let text = format!("pid {} host {}\n", std::process::id(), host());
+        file.set_len(0)
+            .and_then(|()| file.write_all(text.as_bytes()))
+            .map_err(|error| GanError::io(&path, "writing", error))?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// Who wrote the lock file, as ` (pid 1234 on host)`; empty when it does not say.
+fn owner(file: &mut File) -> String {
+    // The owner locks first and writes then, so an empty file may fill within a moment.
+    for _ in 0..5 {
+        let mut bytes = Vec::new();
+        let read = file
+            .seek(SeekFrom::Start(0))
+            .and_then(|_| file.take(LONGEST).read_to_end(&mut bytes));
+        if read.is_ok()
+            && let Some(owner) = describe(&String::from_utf8_lossy(&bytes))
+        {
+            return owner;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    String::new()
+}
+
+fn describe(text: &str) -> Option<String> {
+    let mut words = text.split_ascii_whitespace();
+    let pid: u32 = (words.next() == Some("pid"))
+        .then(|| words.next())??
+        .parse()
+        .ok()?;
+    let host = words.nth(1).filter(|host| is_host(host) && *host != self::host());
+    Some(match host {
+        Some(host) => format!(" (pid {pid} on {host})"),
+        None => format!(" (pid {pid})"),
+    })
+}
+
+/// Name of this machine: with a shared file system the other run may be elsewhere.
+fn host() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = name
+        .or_else(|| std::env::var("HOSTNAME").ok())
+        .or_else(|| std::env::var("COMPUTERNAME").ok());
+    name.map(|name| name.trim().to_string())
+        .filter(|name| is_host(name))
+        .unwrap_or_else(|| "unknown".to_string())
+}
+
+fn is_host(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 64
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_is_refused_by_name_and_the_third_succeeds() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = dir.path().join("runs/a");
+        let first = RunLock::acquire(&run).unwrap();
+        let message = RunLock::acquire(&run).unwrap_err().to_string();
+        let expected = format!(
+            "another run (pid {}) is writing to {}; stop it or choose another --out",
+            std::process::id(),
+            run.display()
+        );
+        assert_eq!(message, expected);
+        drop(first);
+        RunLock::acquire(&run).unwrap();
+    }
+
+    #[test]
+    fn stale_text_does_not_matter() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(
+            dir.path().join(FILE),
+            "pid 1 host a-machine-with-a-longer-name-than-ours.example.org\n",
+        )
+        .unwrap();
+        let _lock = RunLock::acquire(dir.path()).unwrap();
+        let text = fs::read_to_string(dir.path().join(FILE)).unwrap();
+        assert_eq!(text, format!("pid {} host {}\n", std::process::id(), host()));
+    }
+
+    #[test]
+    fn the_owner_is_told_from_the_text_or_not_at_all() {
+        assert_eq!(
+            describe("pid 12 host elsewhere.example\n").unwrap(),
+            " (pid 12 on elsewhere.example)"
+        );
+        assert_eq!(
+            describe(&format!("pid 12 host {}\n", host())).unwrap(),
+            " (pid 12)"
+        );
+        assert_eq!(describe("pid 12").unwrap(), " (pid 12)");
+        assert_eq!(describe("pid 12 host \x1b[31mred\n").unwrap(), " (pid 12)");
+        for text in ["", "pid", "pid x", "12", "pid -1"] {
+            assert_eq!(describe(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_instead_of_a_directory_says_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("taken");
+        fs::write(&path, "").unwrap();
+        let message = RunLock::acquire(&path).unwrap_err().to_string();
+        assert!(
+            message.contains("a file stands where a directory is needed"),
+            "{message}"
+        );
+        let message = RunLock::acquire(&path.join("deeper")).unwrap_err().to_string();
+        assert!(
+            message.contains("a file stands where a directory is needed"),
+            "{message}"
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_place_of_the_lock_is_refused_and_its_target_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("precious");
+        fs::write(&target, "content").unwrap();
+        std::os::unix::fs::symlink(&target, dir.path().join(FILE)).unwrap();
+        let message = RunLock::acquire(dir.path()).unwrap_err().to_string();
+        assert!(message.contains("symbolic link"), "{message}");
+        assert_eq!(fs::read_to_string(&target).unwrap(), "content");
+    }
+}

@@ -1,0 +1,246 @@
+//! Saving checkpoints: written aside, synced, renamed into place, and only then old ones removed.
+//!
+//! | step of [`CheckpointStore::save`] | a crash here leaves |
+//! |---|---|
+//! | write and sync each file into `.step-N.PID.tmp/`, the manifest last; sync that directory | a leftover, removed at the next [`CheckpointStore::open`] |
+//! | rename a checkpoint of the same step to `.step-N.PID.old` | the stand-in, which readers use and the next `open` puts back |
+//! | rename the new one to `step-N`; sync the folder | the old or the new one, both whole |
+//! | remove the stand-in and checkpoints beyond the newest `keep` intact ones | one checkpoint too many |
+
+use super::layout::{self, Candidate, FOLDER};
+use super::manifest::{MANIFEST, MAX_MANIFEST_BYTES, Manifest};
+use super::read::MAX_CHECKPOINT_BYTES;
+use super::reader::{self, Checkpoint, CheckpointReader, Loaded};
+use super::{RunLock, atomic, fault};
+use crate::GanError;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Saves and loads the checkpoints of the run that owns a directory.
+#[derive(Debug)]
+pub struct CheckpointStore {
+    reader: CheckpointReader,
+    keep: usize,
+    /// Steps whose every byte this process has written or hashed, so that saving need not hash them again.
+    verified: BTreeSet<u64>,
+    _lock: RunLock,
+}
+
+/// A saved checkpoint.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Saved {
+    /// Its directory.
+    pub path: PathBuf,
+    /// What went wrong after it was in place: it may not survive a power loss, old ones could not be removed.
+    pub warnings: Vec<String>,
+}
+
+impl CheckpointStore {
+    /// Takes the lock of the run directory `run`, creates what is missing, proves that it can be written to, and removes
+    /// what a killed run left half done. The newest `keep` intact checkpoints are kept.
+    ///
+    /// # Errors
+    /// [`GanError::Locked`] when another run is writing to it; [`GanError::Io`] when it cannot be created or written to;
+    /// [`GanError::Unsaveable`] when `keep` is 0.
+    pub fn open(run: &Path, keep: usize) -> Result<Self, GanError> {
+        if keep == 0 {
+            return Err(GanError::Unsaveable {
+                reason: "at least 1 checkpoint must be kept, not 0".into(),
+            });
+        }
+        let lock = RunLock::acquire(run)?;
+        let folder = run.join(FOLDER);
+        fs::create_dir_all(&folder)
+            .map_err(|error| GanError::io(&folder, "creating the directory", error))?;
+        atomic::probe(&folder)?;
+        if let Some(parent) = run.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            // The run directory may be new; its parent may be unreadable, which takes nothing from the run.
+            let _ = atomic::sync_directory(parent);
+        }
+        atomic::sync_directory(run).map_err(|error| GanError::io(run, "syncing the directory", error))?;
+        atomic::remove_leftovers(run)?;
+        atomic::remove_leftovers(&folder)?;
+        let store = Self {
+            reader: CheckpointReader::new(run),
+            keep,
+            verified: BTreeSet::new(),
+            _lock: lock,
+        };
+        store.recover()?;
+        Ok(store)
+    }
+
+    /// Saves `files` as the checkpoint of `step`, in the place of one that is there already.
+    ///
+    /// File names are letters, digits, dots, dashes and underscores, at most 100 bytes, not beginning or ending with a dot;
+    /// at most 256 files and [`MAX_CHECKPOINT_BYTES`] in all. `options_hash` stands for the options of the run,
+    /// so that a resumed run can tell whether they are still the same; at most 256 bytes.
+    ///
+    /// # Errors
+    /// [`GanError::Unsaveable`] for files that break these rules, [`GanError::Io`] when writing fails (disk full, no
+    /// permission). Checkpoints saved before are then intact, and nothing is left behind.
+    pub fn save(
+        &mut self,
+        step: u64,
+        options_hash: &str,
+        files: &BTreeMap<String, Vec<u8>>,
+    ) -> Result<Saved, GanError> {
+        let manifest = Manifest::describe(step, options_hash, files, MAX_CHECKPOINT_BYTES)?.to_bytes()?;
+        if manifest.len() as u64 > MAX_MANIFEST_BYTES {
+            return Err(GanError::Unsaveable {
+                reason: format!("the manifest would be {} bytes long", manifest.len()),
+            });
+        }
+        let temporary = self.reader.folder().join(layout::temporary(step, ""));
+        let path = self.reader.folder().join(layout::name(step));
+        let aside = self.reader.folder().join(layout::aside(step));
+        layout::remove(&temporary)?;
+        let written =
+            write_set(&temporary, files, &manifest).and_then(|()| publish(&temporary, &path, &aside));
+        if let Err(error) = written {
+            // The first error is the one to report; what stays is removed at the next save or open.
+            let _ = layout::remove(&temporary);
+            return Err(error);
+        }
+        self.verified.insert(step);
+        let mut warnings = Vec::new();
+        match atomic::sync_directory(self.reader.folder()) {
+            // Nothing older is removed: it may be all that is there after a power loss.
+            Err(error) => warnings.push(format!(
+                "{}: saved, but may not survive a power loss: syncing its folder failed: {error}",
+                path.display()
+            )),
+            Ok(()) => {
+                let removed = layout::remove(&aside).and_then(|()| self.prune(step));
+                warnings.extend(removed.err().map(|error| format!("saved, but {error}")));
+            }
+        }
+        Ok(Saved { path, warnings })
+    }
+
+    /// As [`CheckpointReader::latest`].
+    ///
+    /// # Errors
+    /// Those of [`CheckpointReader::latest`].
+    pub fn latest(&self) -> Result<Option<Loaded>, GanError> {
+        self.reader.latest()
+    }
+
+    /// As [`CheckpointReader::load`].
+    ///
+    /// # Errors
+    /// Those of [`CheckpointReader::load`].
+    pub fn load(&self, step: u64) -> Result<Checkpoint, GanError> {
+        self.reader.load(step)
+    }
+
+    /// The reader for the same directory, which may outlive the store.
+    pub fn reader(&self) -> &CheckpointReader {
+        &self.reader
+    }
+
+    /// Ends what a killed run left half done: removes half-written checkpoints, puts replaced ones back where the new
+    /// one did not arrive.
+    fn recover(&self) -> Result<(), GanError> {
+        let folder = self.reader.folder();
+        let fail = |error| GanError::io(folder, "listing", error);
+        for entry in fs::read_dir(folder).map_err(fail)? {
+            let entry = entry.map_err(fail)?;
+            if entry.file_name().to_str().is_some_and(layout::is_temporary) {
+                layout::remove(&entry.path())?;
+            }
+        }
+        let candidates = self.reader.candidates()?;
+        for aside in candidates.iter().filter(|candidate| candidate.aside) {
+            let path = folder.join(layout::name(aside.step));
+            let arrived = Candidate {
+                step: aside.step,
+                path: path.clone(),
+                aside: false,
+            };
+            if reader::verify(&arrived).is_err() {
+                layout::remove(&path)?;
+                fs::rename(&aside.path, &path)
+                    .map_err(|error| GanError::io(&aside.path, "putting back", error))?;
+            }
+            layout::remove(&aside.path)?;
+        }
+        atomic::sync_directory(folder).map_err(|error| GanError::io(folder, "syncing the directory", error))
+    }
+
+    /// Removes all checkpoints older than the newest `keep` intact ones, except the one just saved.
+    ///
+    /// Damaged ones do not count, so they never push out an intact one.
+    fn prune(&mut self, saved: u64) -> Result<(), GanError> {
+        let mut intact = 0;
+        for candidate in self.reader.candidates()? {
+            if intact >= self.keep && candidate.step != saved {
+                let doomed = self
+                    .reader
+                    .folder()
+                    .join(layout::temporary(candidate.step, "-pruned"));
+                layout::remove(&doomed)?;
+                // Renamed first: a crash must not leave a part of it under its name.
+                fs::rename(&candidate.path, &doomed)
+                    .map_err(|error| GanError::io(&candidate.path, "renaming before removal", error))?;
+                fault::point().map_err(|error| GanError::io(&doomed, "removing", error))?;
+                layout::remove(&doomed)?;
+                self.verified.remove(&candidate.step);
+            } else if self.is_intact(&candidate) {
+                intact += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_intact(&mut self, candidate: &Candidate) -> bool {
+        if self.verified.contains(&candidate.step) {
+            return reader::check(candidate).is_ok();
+        }
+        let intact = reader::verify(candidate).is_ok();
+        if intact && !candidate.aside {
+            self.verified.insert(candidate.step);
+        }
+        intact
+    }
+}
+
+/// Writes all files and then the manifest into a new directory, each synced.
+fn write_set(dir: &Path, files: &BTreeMap<String, Vec<u8>>, manifest: &[u8]) -> Result<(), GanError> {
+    fs::create_dir(dir)
+        .and_then(|()| fault::point())
+        .map_err(|error| GanError::io(dir, "creating the directory", error))?;
+    for (name, bytes) in files {
+        atomic::write_new(&dir.join(name), bytes)?;
+    }
+    atomic::write_new(&dir.join(MANIFEST), manifest)?;
+    atomic::sync_directory(dir).map_err(|error| GanError::io(dir, "syncing the directory", error))
+}
+
+/// Renames the complete directory into place; one that is there already steps aside first, and back on failure.
+fn publish(temporary: &Path, path: &Path, aside: &Path) -> Result<(), GanError> {
+    let occupied = fs::symlink_metadata(path).is_ok();
+    if occupied {
+        layout::remove(aside)?;
+        fs::rename(path, aside)
+            .map_err(|error| GanError::io(path, "moving the older checkpoint aside", error))?;
+    }
+    let placed = fault::point().and_then(|()| fs::rename(temporary, path));
+    if let Err(error) = placed {
+        if occupied {
+            // If this fails as well, readers use the stand-in, and the next open puts it back.
+            let _ = fs::rename(aside, path);
+        }
+        return Err(GanError::io(
+            path,
+            "renaming the finished checkpoint into place",
+            error,
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,391 @@
+//! What a training run is told: the content of `run.toml`.
+
+use crate::dcgan;
+use crate::error::GanError;
+use crate::gan::StepOrder;
+use crate::objective::Objective;
+use engraft_data::Dataset;
+use engraft_layers::Adam;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// Settings of a training run, as in its `run.toml`.
+///
+/// Equal settings on equal data give equal bytes, so the settings are the run's recipe. Everything but
+/// [`steps`](Self::steps) and [`output`](Self::output) is fixed once a run has begun.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct TrainConfig {
+    /// Name of the data set.
+    pub data: String,
+    /// Number of its images.
+    pub images: usize,
+    /// SHA-256 of the images' size and pixels.
+    pub fingerprint: String,
+    /// Seed of weights, noise and data order.
+    pub seed: u64,
+    /// Training steps in all, those before a resume included.
+    pub steps: u64,
+    /// Real images in each step.
+    pub batch: usize,
+    /// The adversarial objective.
+    pub objective: Objective,
+    /// In which order the two networks move.
+    pub order: StepOrder,
+    /// Images after which an image's influence on the averaged generator halves; 0 keeps no average.
+    pub average_half_life: u64,
+    /// Optimiser of the generator.
+    pub generator: AdamConfig,
+    /// Optimiser of the discriminator.
+    pub discriminator: AdamConfig,
+    /// What is written, and when.
+    pub output: OutputConfig,
+}
+
+/// Settings of one Adam optimiser.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)] // the names say it
+pub struct AdamConfig {
+    pub learning_rate: f64,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub epsilon: f64,
+}
+
+impl AdamConfig {
+    /// The optimiser, not yet used.
+    pub fn build(&self) -> Adam {
+        Adam::new(self.learning_rate)
+            .betas(self.beta1, self.beta2)
+            .eps(self.epsilon)
+    }
+}
+
+/// What a run writes, and how often, in steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutputConfig {
+    /// Steps between two sample grids.
+    pub sample_every: u64,
+    /// Steps between two checkpoints.
+    pub checkpoint_every: u64,
+    /// Checkpoints that are kept.
+    pub keep_checkpoints: usize,
+}
+
+impl TrainConfig {
+    /// The default preset: settings that show digits within minutes on two cores.
+    ///
+    /// Adam at 2e-4 with `β1 = 0.5` (Radford et al., 2016, section 4) in batches of 64, and an averaged
+    /// generator.
+    pub fn standard(data: &Dataset) -> Self {
+        let adam = AdamConfig {
+            learning_rate: 2e-4,
+            beta1: 0.5,
+            beta2: 0.999,
+            epsilon: 1e-7,
+        };
+        Self {
+            data: data.name().into(),
+            images: data.len(),
+            fingerprint: fingerprint(data),
+            seed: 1,
+            steps: 1500,
+            batch: 64,
+            objective: Objective::NonSaturating,
+            order: StepOrder::Simultaneous,
+            average_half_life: 10_000,
+            generator: adam,
+            discriminator: adam,
+            output: OutputConfig {
+                sample_every: 50,
+                checkpoint_every: 250,
+                keep_checkpoints: 3,
+            },
+        }
+    }
+
+    /// The preset `tutorial`: TensorFlow's DCGAN tutorial, with Adam at 1e-4, `β = (0.9, 0.999)`, batches of
+    /// 256, 50 epochs, and no averaged generator.
+    pub fn tutorial(data: &Dataset) -> Self {
+        let adam = AdamConfig {
+            learning_rate: 1e-4,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-7,
+        };
+        Self {
+            batch: 256,
+            steps: 50 * (data.len() as u64 / 256).max(1),
+            average_half_life: 0,
+            generator: adam,
+            discriminator: adam,
+            ..Self::standard(data)
+        }
+    }
+
+    /// Steps in one pass over the images.
+    pub fn steps_per_epoch(&self) -> u64 {
+        (self.images / self.batch.max(1)).max(1) as u64
+    }
+
+    /// Checks what the types do not.
+    ///
+    /// # Errors
+    /// [`GanError::Config`] with every problem at once.
+    pub fn check(&self) -> Result<(), GanError> {
+        let mut problems = Vec::new();
+        if self.batch < 2 || self.batch > self.images {
+            problems.push(format!(
+                "batch must be from 2 (batch norm needs two images) to the {} images there are, got {}",
+                self.images, self.batch
+            ));
+        }
+        for (name, adam) in [
+            ("generator", &self.generator),
+            ("discriminator", &self.discriminator),
+        ] {
+            let AdamConfig {
+                learning_rate,
+                beta1,
+                beta2,
+                epsilon,
+            } = *adam;
+            if !(learning_rate.is_finite() && learning_rate > 0.0) {
+                problems.push(format!(
+                    "{name}.learning_rate must be above 0, got {learning_rate}"
+                ));
+            }
+            for (beta, value) in [("beta1", beta1), ("beta2", beta2)] {
+                if !(0.0..1.0).contains(&value) {
+                    problems.push(format!("{name}.{beta} must be from 0 to below 1, got {value}"));
+                }
+            }
+            if !(epsilon.is_finite() && epsilon > 0.0) {
+                problems.push(format!("{name}.epsilon must be above 0, got {epsilon}"));
+            }
+        }
+        let OutputConfig {
+            sample_every,
+            checkpoint_every,
+            keep_checkpoints,
+        } = self.output;
+        for (name, value) in [
+            ("steps", self.steps),
+            ("output.sample_every", sample_every),
+            ("output.checkpoint_every", checkpoint_every),
+            ("output.keep_checkpoints", keep_checkpoints as u64),
+        ] {
+            if value == 0 {
+                problems.push(format!("{name} must be at least 1, got 0"));
+            }
+        }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(GanError::Config { problems })
+        }
+    }
+
+    /// Checks that these are the images the settings speak of, and that the networks can make such images.
+    ///
+    /// # Errors
+    /// [`GanError::OtherData`] and [`GanError::ImageSize`].
+    pub fn check_data(&self, data: &Dataset) -> Result<(), GanError> {
+        if data.image_size() != dcgan::IMAGE {
+            return Err(GanError::ImageSize {
+                data: data.name().into(),
+                expected: dcgan::IMAGE,
+                found: data.image_size(),
+            });
+        }
+        let found = fingerprint(data);
+        if self.fingerprint != found || self.images != data.len() {
+            return Err(GanError::OtherData {
+                name: self.data.clone(),
+                expected: self.fingerprint.clone(),
+                found,
+                source_of_data: data.source().to_string(),
+            });
+        }
+        Ok(())
+    }
+
+    /// The text of `run.toml`.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("numbers, strings and tables always have a TOML form")
+    }
+
+    /// Reads the text of a `run.toml`; `what` names it in messages.
+    ///
+    /// # Errors
+    /// [`GanError::ConfigSyntax`] with line and column, also for a name that is no setting.
+    pub fn from_toml(text: &str, what: &std::path::Path) -> Result<Self, GanError> {
+        toml::from_str(text).map_err(|source| GanError::ConfigSyntax {
+            path: what.into(),
+            reason: source.to_string().trim_end().into(),
+        })
+    }
+
+    /// The settings, fixed once a run has begun, in which `wanted` differs; one line each.
+    pub fn fixed_differences(&self, wanted: &Self) -> Vec<String> {
+        self.fixed()
+            .into_iter()
+            .zip(wanted.fixed())
+            .filter(|(ours, theirs)| ours != theirs)
+            .map(|((name, ours), (_, theirs))| format!("{name}: the run has {ours}, now asked for {theirs}"))
+            .collect()
+    }
+
+    /// SHA-256 of the settings that are fixed once a run has begun.
+    pub(crate) fn fixed_hash(&self) -> String {
+        let text: String = self
+            .fixed()
+            .into_iter()
+            .map(|(name, value)| format!("{name}={value}\n"))
+            .collect();
+        hex(&Sha256::digest(text.as_bytes()))
+    }
+
+    /// Dotted name and value of every setting that is fixed once a run has begun.
+    fn fixed(&self) -> Vec<(String, String)> {
+        let mut table = toml::Table::try_from(self).expect("as in to_toml");
+        table.remove("steps");
+        table.remove("output");
+        let mut flat = Vec::new();
+        flatten("", &toml::Value::Table(table), &mut flat);
+        flat
+    }
+}
+
+fn flatten(name: &str, value: &toml::Value, flat: &mut Vec<(String, String)>) {
+    match value {
+        toml::Value::Table(table) => {
+            for (key, value) in table {
+                let name = if name.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{name}.{key}")
+                };
+                flatten(&name, value, flat);
+            }
+        }
+        value => flat.push((name.into(), value.to_string())),
+    }
+}
+
+/// SHA-256 of the images' size and pixels: what training sees of a data set.
+fn fingerprint(data: &Dataset) -> String {
+    let mut hash = Sha256::new();
+    for size in data.image_size() {
+        hash.update((size as u64).to_le_bytes());
+    }
+    hash.update(data.images());
+    hex(&hash.finalize())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engraft_data::Source;
+    use std::path::Path;
+
+    fn data(n: usize) -> Dataset {
+        Dataset::new(
+            "mnist",
+            Source::Memory,
+            vec![7; n * 784],
+            dcgan::IMAGE,
+            vec![0; n],
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn a_config_survives_its_text() {
+        for config in [
+            TrainConfig::standard(&data(600)),
+            TrainConfig::tutorial(&data(600)),
+        ] {
+            config.check().unwrap();
+            let text = config.to_toml();
+            assert_eq!(
+                TrainConfig::from_toml(&text, Path::new("run.toml")).unwrap(),
+                config,
+                "{text}"
+            );
+        }
+        assert_eq!(TrainConfig::tutorial(&data(600)).steps, 100);
+    }
+
+    #[test]
+    fn a_typing_error_is_named_with_its_line() {
+        let text = TrainConfig::standard(&data(600))
+            .to_toml()
+            .replace("batch =", "bacth =");
+        let error = TrainConfig::from_toml(&text, Path::new("some/run.toml"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("some/run.toml") && error.contains("bacth"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn all_problems_come_at_once() {
+        let mut config = TrainConfig::standard(&data(10));
+        config.generator.learning_rate = f64::NAN;
+        config.discriminator.beta2 = 1.0;
+        config.output.sample_every = 0;
+        let text = config.check().unwrap_err().to_string();
+        for part in [
+            "batch",
+            "generator.learning_rate",
+            "discriminator.beta2",
+            "output.sample_every",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_fixed_settings_count_as_different() {
+        let run = TrainConfig::standard(&data(600));
+        let mut wanted = run.clone();
+        wanted.steps = 9;
+        wanted.output.sample_every = 1;
+        assert!(run.fixed_differences(&wanted).is_empty());
+        wanted.batch = 128;
+        wanted.generator.beta1 = 0.9;
+        assert_eq!(
+            run.fixed_differences(&wanted),
+            [
+                "batch: the run has 64, now asked for 128",
+                "generator.beta1: the run has 0.5, now asked for 0.9"
+            ]
+        );
+    }
+
+    #[test]
+    fn other_images_are_refused() {
+        let config = TrainConfig::standard(&data(600));
+        config.check_data(&data(600)).unwrap();
+        assert!(matches!(
+            config.check_data(&data(599)),
+            Err(GanError::OtherData { .. })
+        ));
+        let small = Dataset::new("usps", Source::Memory, vec![0; 256], [16, 16, 1], vec![0]).unwrap();
+        let text = config.check_data(&small).unwrap_err().to_string();
+        assert!(
+            text.contains("usps") && text.contains("16x16x1") && text.contains("28x28x1"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,113 @@
+//! The loss curves of a run as SVG.
+
+use plotters::prelude::*;
+
+/// Points drawn of each curve at most; more steps are averaged in bins.
+const BINS: usize = 400;
+
+/// One point of the curves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Losses {
+    pub(crate) step: u64,
+    pub(crate) generator: f64,
+    pub(crate) discriminator: f64,
+}
+
+/// Means over equal bins of neighbouring points.
+fn binned(points: &[Losses]) -> Vec<Losses> {
+    let size = points.len().div_ceil(BINS).max(1);
+    points
+        .chunks(size)
+        .map(|bin| {
+            let mean = |f: fn(&Losses) -> f64| bin.iter().map(f).sum::<f64>() / bin.len() as f64;
+            Losses {
+                step: bin[bin.len() / 2].step,
+                generator: mean(|p| p.generator),
+                discriminator: mean(|p| p.discriminator),
+            }
+        })
+        .collect()
+}
+
+/// An SVG of both losses over the steps.
+pub(crate) fn loss_curves(points: &[Losses]) -> String {
+    let points = binned(points);
+    let last = points.last().map_or(1, |p| p.step.max(1));
+    let top = points
+        .iter()
+        .flat_map(|p| [p.generator, p.discriminator])
+        .filter(|v| v.is_finite())
+        .fold(1.0, f64::max);
+    let mut svg = String::new();
+    draw(&mut svg, &points, last, top).expect("drawing to a string cannot fail");
+    svg
+}
+
+fn draw(svg: &mut String, points: &[Losses], last: u64, top: f64) -> Result<(), Box<dyn std::error::Error>> {
+    let area = SVGBackend::with_string(svg, (720, 360)).into_drawing_area();
+    area.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&area)
+        .margin(12)
+        .x_label_area_size(40)
+        .y_label_area_size(48)
+        .build_cartesian_2d(0..last, 0.0..top * 1.05)?;
+    chart
+        .configure_mesh()
+        .light_line_style(WHITE)
+        .x_desc("step")
+        .y_desc("loss")
+        .y_label_formatter(&|v| format!("{v:.1}"))
+        .draw()?;
+    let curves: [(&str, RGBColor, fn(&Losses) -> f64); 2] = [
+        ("generator", RGBColor(200, 80, 30), |p| p.generator),
+        ("discriminator", RGBColor(30, 90, 170), |p| p.discriminator),
+    ];
+    for (name, colour, value) in curves {
+        let line = points.iter().map(|p| (p.step, value(p)));
+        chart
+            .draw_series(LineSeries::new(line, colour.stroke_width(2)))?
+            .label(name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .background_style(WHITE)
+        .border_style(RGBColor(200, 200, 200))
+        .draw()?;
+    area.present()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn points(n: u64) -> Vec<Losses> {
+        (1..=n)
+            .map(|step| Losses {
+                step,
+                generator: 1.0 + step as f64 * 1e-3,
+                discriminator: 1.4,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_long_run_stays_small_and_an_empty_one_draws() {
+        let long = loss_curves(&points(100_000));
+        assert!(
+            long.contains("discriminator") && long.len() < 100_000,
+            "{}",
+            long.len()
+        );
+        assert!(loss_curves(&[]).starts_with("<svg"));
+    }
+
+    #[test]
+    fn bins_average_neighbours() {
+        let bins = binned(&points(800));
+        assert_eq!((bins.len(), bins[0].step), (400, 2));
+        assert!((bins[0].generator - 1.0015).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,102 @@
+//! Sheets of sample images as PNG.
+
+use engraft_tensor::Tensor;
+
+/// Pixels between two images, before enlarging.
+const GAP: usize = 2;
+/// Each pixel becomes a square of this many.
+const SCALE: usize = 2;
+/// Grey of the gaps.
+const PAPER: u8 = 48;
+
+/// A PNG of images side by side in rows of `columns`, enlarged twice.
+///
+/// *Shapes*: `images [n, h, w, c]` with `c` 1 (grey) or 3 (colour), values in `[-1, 1]`; what lies outside is
+/// clipped.
+///
+/// # Panics
+/// If the images have another shape or there are none.
+#[track_caller]
+pub fn sample_grid(images: &Tensor, columns: usize) -> Vec<u8> {
+    let &[n, h, w, c] = images.shape() else {
+        panic!(
+            "sample_grid: images must be [n, h, w, c], got {:?}",
+            images.shape()
+        )
+    };
+    assert!(
+        n > 0 && columns > 0 && (c == 1 || c == 3),
+        "sample_grid: needs at least one image with 1 or 3 channels and one column, got {:?} and {columns}",
+        images.shape()
+    );
+    let rows = n.div_ceil(columns);
+    let height = rows * (h + GAP) + GAP;
+    let width = columns * (w + GAP) + GAP;
+    let mut sheet = vec![PAPER; height * width * c];
+    for (i, image) in images.as_slice().chunks_exact(h * w * c).enumerate() {
+        let top = GAP + (i / columns) * (h + GAP);
+        let left = GAP + (i % columns) * (w + GAP);
+        for (y, line) in image.chunks_exact(w * c).enumerate() {
+            let at = ((top + y) * width + left) * c;
+            for (pixel, &value) in sheet[at..at + w * c].iter_mut().zip(line) {
+                // The cast rounds towards zero and maps NaN to black.
+                *pixel = ((value + 1.0) * 127.5 + 0.5).clamp(0.0, 255.0) as u8;
+            }
+        }
+    }
+    encode(&enlarge(&sheet, width, c), width * SCALE, height * SCALE, c)
+}
+
+fn enlarge(sheet: &[u8], width: usize, c: usize) -> Vec<u8> {
+    let mut large = Vec::with_capacity(sheet.len() * SCALE * SCALE);
+    for line in sheet.chunks_exact(width * c) {
+        for _ in 0..SCALE {
+            for pixel in line.chunks_exact(c) {
+                for _ in 0..SCALE {
+                    large.extend_from_slice(pixel);
+                }
+            }
+        }
+    }
+    large
+}
+
+fn encode(pixels: &[u8], width: usize, height: usize, c: usize) -> Vec<u8> {
+    let size = |n: usize| u32::try_from(n).expect("a sheet of samples has fewer than 2^32 pixels a side");
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, size(width), size(height));
+    encoder.set_color(if c == 1 {
+        png::ColorType::Grayscale
+    } else {
+        png::ColorType::Rgb
+    });
+    encoder.set_depth(png::BitDepth::Eight);
+    let mut writer = encoder.write_header().expect("a header in memory");
+    writer
+        .write_image_data(pixels)
+        .expect("as many pixels as the header says");
+    writer.finish().expect("an end in memory");
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pixels_come_back() {
+        let images = Tensor::from_vec([2, 1, 2, 1], vec![-1.0, 1.0, 0.0, f32::NAN]);
+        let bytes = sample_grid(&images, 2);
+        let mut reader = png::Decoder::new(std::io::Cursor::new(bytes))
+            .read_info()
+            .unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        let info = reader.next_frame(&mut pixels).unwrap();
+        assert_eq!((info.width, info.height), (20, 10));
+        let at = |y: usize, x: usize| pixels[2 * y * 20 + 2 * x];
+        assert_eq!(
+            [at(2, 2), at(2, 3), at(2, 6), at(2, 7), at(0, 0)],
+            [0, 255, 128, 0, PAPER]
+        );
+    }
+}

@@ -1,0 +1,102 @@
+//! What a checkpoint of a run holds, and how it becomes files and back.
+
+use crate::checkpoint::{Checkpoint, decode, encode};
+use crate::error::GanError;
+use crate::gan::Gan;
+use engraft_data::BatchState;
+use engraft_layers::{OptimizerCounters, OptimizerState, Sequential, StateDict, generators, set_generators};
+use rand_pcg::Pcg64;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+const GENERATOR: &str = "generator.safetensors";
+const DISCRIMINATOR: &str = "discriminator.safetensors";
+const AVERAGE: &str = "average.safetensors";
+const OPTIMIZERS: &str = "optimizers.safetensors";
+const STATE: &str = "state.bin";
+
+/// Everything beside tensors that the next step depends on.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct TrainState {
+    pub(crate) step: u64,
+    pub(crate) latent: Pcg64,
+    pub(crate) batches: BatchState,
+    generator_counters: OptimizerCounters,
+    discriminator_counters: OptimizerCounters,
+    generator_streams: BTreeMap<String, Pcg64>,
+    discriminator_streams: BTreeMap<String, Pcg64>,
+}
+
+/// The files of a checkpoint.
+pub(crate) fn to_files(
+    step: u64,
+    gan: &Gan,
+    average: Option<&Sequential>,
+    latent: &Pcg64,
+    batches: BatchState,
+) -> Result<BTreeMap<String, Vec<u8>>, GanError> {
+    let (g, d) = (
+        gan.generator_optimizer.state(),
+        gan.discriminator_optimizer.state(),
+    );
+    let moments = StateDict::from_tensors(g.tensors)
+        .with_prefix("generator")
+        .merge(StateDict::from_tensors(d.tensors).with_prefix("discriminator"))?;
+    let state = TrainState {
+        step,
+        latent: latent.clone(),
+        batches,
+        generator_counters: g.counters,
+        discriminator_counters: d.counters,
+        generator_streams: generators(&gan.generator),
+        discriminator_streams: generators(&gan.discriminator),
+    };
+    let mut files = BTreeMap::from([
+        (GENERATOR.into(), StateDict::of(&gan.generator).to_bytes()?),
+        (
+            DISCRIMINATOR.into(),
+            StateDict::of(&gan.discriminator).to_bytes()?,
+        ),
+        (OPTIMIZERS.into(), moments.to_bytes()?),
+        (STATE.into(), encode(&state)?),
+    ]);
+    if let Some(average) = average {
+        files.insert(AVERAGE.into(), StateDict::of(average).to_bytes()?);
+    }
+    Ok(files)
+}
+
+/// Puts a network pair and its optimisers into the state of a checkpoint.
+pub(crate) fn restore(
+    checkpoint: &Checkpoint,
+    gan: &mut Gan,
+    average: Option<&mut Sequential>,
+) -> Result<TrainState, GanError> {
+    let dict = |name: &str| -> Result<StateDict, GanError> {
+        Ok(StateDict::from_bytes(
+            checkpoint.file(name)?,
+            &checkpoint.file_path(name),
+        )?)
+    };
+    let load =
+        |name: &str, module: &mut Sequential| -> Result<(), GanError> { Ok(dict(name)?.apply(module)?) };
+    load(GENERATOR, &mut gan.generator)?;
+    load(DISCRIMINATOR, &mut gan.discriminator)?;
+    if let Some(average) = average {
+        load(AVERAGE, average)?;
+    }
+    let state: TrainState = decode(checkpoint.file(STATE)?, &checkpoint.file_path(STATE))?;
+    let (g_moments, rest) = dict(OPTIMIZERS)?.split_prefix("generator");
+    let (d_moments, _) = rest.split_prefix("discriminator");
+    gan.generator_optimizer.load_state(OptimizerState {
+        counters: state.generator_counters.clone(),
+        tensors: g_moments.into_tensors(),
+    })?;
+    gan.discriminator_optimizer.load_state(OptimizerState {
+        counters: state.discriminator_counters.clone(),
+        tensors: d_moments.into_tensors(),
+    })?;
+    set_generators(&mut gan.generator, &state.generator_streams)?;
+    set_generators(&mut gan.discriminator, &state.discriminator_streams)?;
+    Ok(state)
+}

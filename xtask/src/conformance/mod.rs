@@ -1,0 +1,160 @@
+//! `cargo xtask conformance DIR`: every reference case of a directory, through the public API.
+//!
+//! The directory holds `index.json` and safetensors files in PyTorch's layouts. Nothing in it is skipped: a
+//! case, a setting or a tensor that is not understood fails.
+
+mod adam;
+mod case;
+mod dcgan;
+mod index;
+mod layers;
+mod losses;
+#[cfg(test)]
+mod tests;
+
+use anyhow::Context;
+use case::{Case, Score, read_limited};
+use engraft_tensor::Real;
+use index::{Entry, Index, Tolerance};
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Largest `index.json`.
+const MAX_INDEX_BYTES: u64 = 64 << 20;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Directory with `index.json` and the files it names.
+    dir: PathBuf,
+    /// Only cases whose name contains this text.
+    #[arg(long, default_value = "")]
+    only: String,
+}
+
+/// What the cases of one directory came to.
+#[derive(Default)]
+struct Report {
+    passed: usize,
+    failed: Vec<String>,
+    /// Worst comparison of each operation and precision, with its case.
+    groups: BTreeMap<(String, &'static str), (String, Score)>,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    // A panic of the library becomes the case's own line; the default message would come twice.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| ()));
+    let report = check_directory(&args.dir, &args.only);
+    std::panic::set_hook(hook);
+    let report = report?;
+    println!("\nworst of each group (error, tolerance, case and tensor):");
+    for ((op, precision), (case, score)) in &report.groups {
+        println!("  {op:<22} {precision}  {score} in {case}");
+    }
+    println!("{} passed, {} failed", report.passed, report.failed.len());
+    for name in &report.failed {
+        println!("  failed: {name}");
+    }
+    Ok(if report.failed.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    })
+}
+
+/// Runs the cases of a directory and prints a line for each one and each precision.
+fn check_directory(dir: &Path, only: &str) -> anyhow::Result<Report> {
+    let path = dir.join("index.json");
+    let bytes = read_limited(&path, MAX_INDEX_BYTES)?;
+    let index: Index = serde_json::from_slice(&bytes)
+        .with_context(|| format!("{}: this is no index of cases", path.display()))?;
+    println!("reference values of PyTorch {}", index.torch.escape_debug());
+    let mut report = Report::default();
+    let mut ran = 0;
+    for entry in index.cases.iter().filter(|c| c.name.contains(only)) {
+        if entry.files.is_empty() {
+            report.fail(&entry.name, "-", &anyhow::anyhow!("the case has no file"));
+        }
+        for (precision, file) in &entry.files {
+            ran += 1;
+            match precision.as_str() {
+                "f32" => report.add::<f32>(dir, entry, file, &index.tolerance),
+                "f64" => report.add::<f64>(dir, entry, file, &index.tolerance),
+                other => report.fail(&entry.name, "-", &anyhow::anyhow!("unknown precision {other:?}")),
+            }
+        }
+    }
+    anyhow::ensure!(
+        ran > 0,
+        "{}: there is no case whose name contains {only:?}",
+        path.display()
+    );
+    Ok(report)
+}
+
+impl Report {
+    fn add<T: Real>(&mut self, dir: &Path, entry: &Entry, file: &str, tolerance: &Tolerance) {
+        // A damaged file may ask for shapes that the library refuses by a panic.
+        let outcome = catch_unwind(AssertUnwindSafe(|| check_case::<T>(dir, entry, file, tolerance)));
+        let outcome = outcome.unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            Err(anyhow::anyhow!("panic: {}", text.unwrap_or("without a message")))
+        });
+        match outcome {
+            Err(error) => self.fail(&entry.name, T::NAME, &error),
+            Ok(score) => {
+                let passed = score.passes();
+                println!(
+                    "{} {:<34} {}  {score}",
+                    if passed { "ok  " } else { "FAIL" },
+                    entry.name,
+                    T::NAME
+                );
+                if passed {
+                    self.passed += 1;
+                } else {
+                    self.failed.push(format!("{} {}", entry.name, T::NAME));
+                }
+                let group = (entry.op.clone(), T::NAME);
+                let worst = self
+                    .groups
+                    .entry(group)
+                    .or_insert_with(|| (entry.name.clone(), score.clone()));
+                if score.is_worse_than(&worst.1) {
+                    *worst = (entry.name.clone(), score);
+                }
+            }
+        }
+    }
+
+    fn fail(&mut self, name: &str, precision: &str, error: &anyhow::Error) {
+        println!("FAIL {:<34} {precision}  {error:#}", name.escape_debug());
+        self.failed.push(format!("{} {precision}", name.escape_debug()));
+    }
+}
+
+/// Runs one case in one precision; the worst of its comparisons.
+fn check_case<T: Real>(
+    dir: &Path,
+    entry: &Entry,
+    file: &str,
+    tolerance: &Tolerance,
+) -> anyhow::Result<Score> {
+    let mut case = Case::<T>::open(dir, entry, file, tolerance)?;
+    match entry.op.as_str() {
+        "conv2d" => layers::conv2d(&mut case)?,
+        "conv_transpose2d" => layers::conv_transpose2d(&mut case)?,
+        "batch_norm" => layers::batch_norm(&mut case)?,
+        "linear" => layers::linear(&mut case)?,
+        "leaky_relu" | "relu" | "tanh" | "sigmoid" | "softplus" => layers::activation(&mut case, &entry.op)?,
+        "bce" | "bce_with_logits" | "mse" => losses::elementwise(&mut case, &entry.op)?,
+        "softmax_cross_entropy" => losses::softmax_cross_entropy(&mut case)?,
+        "adam" => adam::adam(&mut case)?,
+        "dcgan" => dcgan::dcgan(&mut case, tolerance)?,
+        other => anyhow::bail!("operation {other:?} is not known"),
+    }
+    case.finish()
+}

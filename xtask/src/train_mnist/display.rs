@@ -1,0 +1,253 @@
+//! What a run shows: a plan, a progress bar or tick lines, or events as JSON.
+
+use engraft_data::Dataset;
+use engraft_gan::{Event, Outcome, StepReport, TrainConfig, Trainer, dcgan};
+use engraft_layers::{Init, parameter_count};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use std::io::IsTerminal;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Time between two tick lines.
+const TICK: Duration = Duration::from_secs(10);
+/// Steps after which the time of the whole run is estimated.
+const MEASURED: u64 = 5;
+
+/// How a run is shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    /// A progress bar on a terminal.
+    Bar,
+    /// Plain lines, where the output is no terminal.
+    Ticks,
+    /// Lines of JSON.
+    Json,
+    /// Warnings and errors only.
+    Quiet,
+}
+
+impl Style {
+    pub(super) fn choose(quiet: bool, json: bool) -> Self {
+        if quiet {
+            Self::Quiet
+        } else if json {
+            Self::Json
+        } else if std::io::stderr().is_terminal() && std::env::var_os("TERM").is_some_and(|t| t != "dumb") {
+            Self::Bar
+        } else {
+            Self::Ticks
+        }
+    }
+}
+
+pub(super) struct Display {
+    style: Style,
+    bar: Option<ProgressBar>,
+    /// Steps done when the run began or was gone on with.
+    first: u64,
+    steps: u64,
+    batch: usize,
+    last_tick: Option<Instant>,
+    spent: f64,
+    estimated: bool,
+}
+
+impl Display {
+    pub(super) fn new(style: Style) -> Self {
+        Self {
+            style,
+            bar: None,
+            first: 0,
+            steps: 0,
+            batch: 0,
+            last_tick: None,
+            spent: 0.0,
+            estimated: false,
+        }
+    }
+
+    /// A line for a person.
+    pub(super) fn say(&self, text: &str) {
+        match (&self.bar, self.style) {
+            (Some(bar), _) => bar.suspend(|| println!("{text}")),
+            (None, Style::Bar | Style::Ticks) => println!("{text}"),
+            (None, Style::Json | Style::Quiet) => {}
+        }
+    }
+
+    fn json(&self, value: &serde_json::Value) {
+        if self.style == Style::Json {
+            println!("{value}");
+        }
+    }
+
+    /// A warning, in every style.
+    pub(super) fn warn(&self, text: &str) {
+        self.json(&json!({ "event": "warning", "text": text }));
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("warning: {text}")),
+            None => eprintln!("warning: {text}"),
+        }
+    }
+
+    pub(super) fn plan(&self, config: &TrainConfig, data: &Dataset, out: &Path, threads: usize) {
+        let init = &mut Init::glorot(0);
+        let generator = parameter_count(&dcgan::generator::<f32>(init));
+        let discriminator = parameter_count(&dcgan::discriminator::<f32>(init));
+        let [h, w, c] = data.image_size();
+        let epochs = config.steps as f64 * config.batch as f64 / config.images as f64;
+        let adam = config.generator;
+        self.json(&json!({
+            "event": "plan", "data": config.data, "source": data.source().to_string(), "images": config.images,
+            "generator_parameters": generator, "discriminator_parameters": discriminator,
+            "steps": config.steps, "batch": config.batch, "epochs": epochs, "seed": config.seed,
+            "threads": threads, "out": out.display().to_string(),
+        }));
+        self.say(&format!(
+            "  data           {}, {} images {h}x{w}x{c} ({})\n  \
+               generator      {} -> {h}x{w}x{c}, {generator} parameters\n  \
+               discriminator  {h}x{w}x{c} -> 1 logit, {discriminator} parameters\n  \
+               training       {} steps of {} images ({epochs:.1} epochs), Adam {} beta {}/{}, seed {}, threads {threads}\n  \
+               output         {} (run.toml, metrics.jsonl, losses.svg, samples, checkpoints)\n  \
+               time           known after {MEASURED} steps",
+            config.data, config.images, data.source(), dcgan::LATENT, config.steps, config.batch,
+            adam.learning_rate, adam.beta1, adam.beta2, config.seed, out.display(),
+        ));
+    }
+
+    /// Before the first event of a run that has `step` steps behind it.
+    pub(super) fn begin(&mut self, step: u64, config: &TrainConfig) {
+        (self.first, self.steps, self.batch) = (step, config.steps, config.batch);
+        self.json(&json!({ "event": "begin", "step": step }));
+        if step > 0 {
+            self.say(&format!("going on after step {step}"));
+        }
+        if self.style == Style::Bar && step < config.steps {
+            let bar = ProgressBar::new(config.steps).with_position(step);
+            let bar_part = if std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()) {
+                "{bar:24}"
+            } else {
+                "{bar:24.cyan/blue}"
+            };
+            let template = format!("{bar_part} {{pos}}/{{len}} eta {{eta}}  {{msg}}");
+            bar.set_style(
+                ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+            );
+            // With a step behind it the bar would count the earlier steps as speed.
+            bar.reset_eta();
+            bar.enable_steady_tick(Duration::from_millis(500));
+            self.bar = Some(bar);
+        }
+    }
+
+    pub(super) fn event(&mut self, event: &Event, start: Instant) {
+        match event {
+            Event::Step {
+                step,
+                report,
+                milliseconds,
+            } => self.step(*step, report, *milliseconds, start),
+            Event::Samples { step, path } => {
+                self.json(&json!({ "event": "samples", "step": step, "path": path.display().to_string() }));
+                if self.style == Style::Ticks {
+                    self.say(&format!("step {step}: samples in {}", path.display()));
+                }
+            }
+            Event::Checkpoint { step, path } => {
+                self.json(
+                    &json!({ "event": "checkpoint", "step": step, "path": path.display().to_string() }),
+                );
+            }
+            Event::Warning(text) => self.warn(text),
+            _ => {}
+        }
+    }
+
+    fn step(&mut self, step: u64, report: &StepReport, milliseconds: f64, start: Instant) {
+        self.spent += milliseconds / 1e3;
+        let done = step - self.first;
+        let per_step = start.elapsed().as_secs_f64() / done as f64;
+        let left = per_step * (self.steps - step) as f64;
+        let rate = self.batch as f64 / (self.spent / done as f64);
+        self.json(&json!({
+            "event": "step", "step": step, "loss_g": report.generator_loss, "loss_d": report.discriminator_loss,
+            "d_real": report.real_output, "d_fake": report.fake_output, "ms": milliseconds,
+        }));
+        if done == MEASURED && !self.estimated && step < self.steps {
+            self.estimated = true;
+            self.json(&json!({ "event": "estimate", "seconds_per_step": per_step, "seconds_left": left }));
+            self.say(&format!(
+                "about {} to go at {per_step:.2} s a step",
+                duration(left)
+            ));
+        }
+        let text = format!(
+            "loss G {:.3} D {:.3}  D(real) {:.2} D(fake) {:.2}  {rate:.0} images/s",
+            report.generator_loss, report.discriminator_loss, report.real_output, report.fake_output
+        );
+        if let Some(bar) = &self.bar {
+            bar.set_position(step);
+            bar.set_message(text);
+        } else if self.style == Style::Ticks {
+            let due = self.last_tick.is_none_or(|t| t.elapsed() >= TICK) || step == self.steps;
+            if due {
+                self.last_tick = Some(Instant::now());
+                println!("step {step}/{}  {text}  eta {}", self.steps, duration(left));
+            }
+        }
+    }
+
+    /// Takes the bar away.
+    pub(super) fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    pub(super) fn end(&self, trainer: &Trainer, out: &Path, outcome: Outcome) {
+        let step = trainer.step();
+        let steps = trainer.config().steps;
+        self.json(&json!({
+            "event": "end", "step": step, "finished": outcome == Outcome::Finished, "seconds": self.spent,
+        }));
+        let headline = match outcome {
+            Outcome::Finished if step == self.first => {
+                format!("nothing to do: {step} steps are done already")
+            }
+            Outcome::Finished => format!("done: {step} steps, {} of training now", duration(self.spent)),
+            Outcome::Stopped => format!("stopped and saved after step {step} of {steps}"),
+        };
+        let next = match outcome {
+            Outcome::Finished => format!("to go further: the same command with --steps {}", 2 * steps),
+            Outcome::Stopped => "to go on: the same command again".into(),
+        };
+        self.say(&format!(
+            "{headline}\n  samples      {}\n  curves       {}\n  checkpoints  {}\n{next}",
+            out.join("samples").join(format!("step-{step:06}.png")).display(),
+            out.join("losses.svg").display(),
+            out.join("checkpoints").display(),
+        ));
+    }
+}
+
+/// `3725` seconds as `1h 2m`.
+fn duration(seconds: f64) -> String {
+    let s = seconds.round().max(0.0) as u64;
+    match s {
+        0..60 => format!("{s}s"),
+        60..3600 => format!("{}m {:02}s", s / 60, s % 60),
+        _ => format!("{}h {:02}m", s / 3600, s % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_short() {
+        let text: Vec<_> = [0.4, 59.0, 61.0, 3725.0].into_iter().map(duration).collect();
+        assert_eq!(text, ["0s", "59s", "1m 01s", "1h 02m"]);
+    }
+}

@@ -1,0 +1,182 @@
+//! `cargo xtask train-mnist`: trains the reference DCGAN and shows how it goes.
+
+mod data;
+mod display;
+mod plan;
+
+use display::{Display, Style};
+use engraft_gan::{Control, Event, GanError, Outcome, TrainConfig, Trainer};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// Train the reference DCGAN, and watch it learn digits.
+///
+/// Running the same command again goes on where the last one stopped; a larger --steps goes further.
+///
+/// Exit codes: 0 done, 1 error, 2 wrong arguments, 3 no usable data, 4 diverged, 5 disk full, 130 interrupted
+/// and saved.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Settings to start from
+    #[arg(long, value_enum, default_value_t = Preset::Default)]
+    preset: Preset,
+    /// Train again by the run.toml of another run instead of a preset
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["preset", "batch", "seed", "epochs"])]
+    config: Option<PathBuf>,
+    /// Training steps in all, those of earlier runs in the same directory included
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    steps: Option<u64>,
+    /// Passes over the images in all, instead of --steps
+    #[arg(long, value_name = "N", conflicts_with = "steps", value_parser = clap::value_parser!(u64).range(1..))]
+    epochs: Option<u64>,
+    /// Real images in each step
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
+    /// Seed of weights, noise and data order
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Threads; the result does not depend on it [default: one for each core]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Run directory [default: runs/ and the name of the data and the preset]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// mnist, fashion-mnist, drawn-digits, or a directory with the idx files of MNIST [default: mnist from
+    /// $ENGRAFT_DATA, the cache directory or the network; without it drawn-digits]
+    #[arg(long, value_name = "NAME|DIR")]
+    data: Option<String>,
+    /// Never use the network
+    #[arg(long)]
+    offline: bool,
+    /// Print the plan, and neither train nor write
+    #[arg(long)]
+    dry_run: bool,
+    /// Start anew; an earlier run in the directory is moved aside, not deleted
+    #[arg(long)]
+    fresh: bool,
+    /// Print nothing but warnings and errors
+    #[arg(long, conflicts_with = "json")]
+    quiet: bool,
+    /// Print events as lines of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Preset {
+    /// Shows digits within minutes on two cores
+    Default,
+    /// As TensorFlow's DCGAN tutorial: Adam 1e-4, batches of 256, 50 epochs
+    Tutorial,
+}
+
+/// Set by a signal; the run then saves and stops after the step it is in.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let style = Style::choose(args.quiet, args.json);
+    let pool = crate::pool(args.threads)?;
+    ctrlc::set_handler(|| {
+        if INTERRUPTED.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+        eprintln!("\ninterrupted: finishing this step and saving; once more to stop at once");
+    })?;
+    let mut display = Display::new(style);
+    display.say("engraft: training the reference DCGAN");
+    Ok(pool.install(|| match train(&args, &mut display) {
+        Ok(code) => code,
+        Err(error) => {
+            display.clear();
+            eprintln!("error: {error}");
+            exit_code(&error)
+        }
+    }))
+}
+
+/// What stops a run before its end.
+#[derive(Debug)]
+enum TrainError {
+    /// No usable data.
+    Data(String),
+    Gan(GanError),
+    /// A file of settings that cannot be read.
+    Config(String),
+}
+
+impl std::fmt::Display for TrainError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Data(text) | Self::Config(text) => f.write_str(text),
+            Self::Gan(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<GanError> for TrainError {
+    fn from(error: GanError) -> Self {
+        Self::Gan(error)
+    }
+}
+
+fn exit_code(error: &TrainError) -> ExitCode {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    ExitCode::from(match error {
+        TrainError::Data(_) | TrainError::Gan(GanError::Data(_) | GanError::ImageSize { .. }) => 3,
+        TrainError::Gan(GanError::Diverged { .. }) => 4,
+        TrainError::Gan(GanError::Io { source, .. })
+            if matches!(source.kind(), StorageFull | QuotaExceeded) =>
+        {
+            5
+        }
+        _ => 1,
+    })
+}
+
+fn train(args: &Args, display: &mut Display) -> Result<ExitCode, TrainError> {
+    let wanted = args.config.as_deref().map(plan::read_config).transpose()?;
+    let data = data::find(args, wanted.as_ref(), display)?;
+    let config = plan::settings(args, wanted, &data);
+    config.check()?;
+    config.check_data(&data)?;
+    let out = args
+        .out
+        .clone()
+        .unwrap_or_else(|| plan::default_directory(args, &config));
+    let threads = rayon::current_num_threads();
+    display.plan(&config, &data, &out, threads);
+    if args.dry_run {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.fresh
+        && let Some(old) = Trainer::set_aside(&out)?
+    {
+        display.say(&format!("the earlier run is kept in {}", old.display()));
+    }
+    let mut trainer = Trainer::open(config, data, &out)?;
+    let outcome = follow(&mut trainer, display)?;
+    display.end(&trainer, &out, outcome);
+    Ok(match outcome {
+        Outcome::Finished => ExitCode::SUCCESS,
+        Outcome::Stopped => ExitCode::from(130),
+    })
+}
+
+/// Trains and shows every event.
+fn follow(trainer: &mut Trainer, display: &mut Display) -> Result<Outcome, TrainError> {
+    let config: TrainConfig = trainer.config().clone();
+    display.begin(trainer.step(), &config);
+    let start = Instant::now();
+    let outcome = trainer.train(&mut |event: Event| {
+        display.event(&event, start);
+        if INTERRUPTED.load(Ordering::SeqCst) {
+            Control::Stop
+        } else {
+            Control::Continue
+        }
+    });
+    display.clear();
+    Ok(outcome?)
+}

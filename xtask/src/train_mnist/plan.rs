@@ -1,0 +1,48 @@
+//! From arguments to the settings of a run.
+
+use super::{Args, Preset, TrainError};
+use engraft_data::Dataset;
+use engraft_gan::TrainConfig;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Size above which a file of settings is not read.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// Reads the `run.toml` of another run.
+pub(super) fn read_config(path: &Path) -> Result<TrainConfig, TrainError> {
+    let mut text = String::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text))
+        .map_err(|e| TrainError::Config(format!("{}: reading failed: {e}", path.display())))?;
+    Ok(TrainConfig::from_toml(&text, path)?)
+}
+
+/// The preset, or the settings of another run, with what the arguments change.
+pub(super) fn settings(args: &Args, wanted: Option<TrainConfig>, data: &Dataset) -> TrainConfig {
+    let mut config = wanted.unwrap_or_else(|| match args.preset {
+        Preset::Default => TrainConfig::standard(data),
+        Preset::Tutorial => TrainConfig::tutorial(data),
+    });
+    if let Some(batch) = args.batch {
+        config.batch = batch;
+    }
+    if let Some(seed) = args.seed {
+        config.seed = seed;
+    }
+    if let Some(steps) = args.steps {
+        config.steps = steps;
+    } else if let Some(epochs) = args.epochs {
+        config.steps = epochs.saturating_mul(config.steps_per_epoch());
+    }
+    config
+}
+
+/// Runs on other data or with another preset get a directory of their own.
+pub(super) fn default_directory(args: &Args, config: &TrainConfig) -> PathBuf {
+    let preset = match args.preset {
+        Preset::Default => "",
+        Preset::Tutorial => "-tutorial",
+    };
+    Path::new("runs").join(format!("{}{preset}", config.data))
+}
