@@ -1,1 +1,6 @@
-//! Integration tests across crates.
+//! Integration tests across crates, in one binary so that they link once.
+
+mod house;
+mod overfit;
+mod run_directory;
+mod threads;
