@@ -42,23 +42,7 @@ impl StepReport {
 
 /// A generative adversarial network with what it takes to train it.
 ///
-/// ```
-/// use engraft_gan::{Gan, Objective, dcgan};
-/// use engraft_layers::{Adam, Init};
-/// use engraft_tensor::Tensor;
-/// use rand::SeedableRng;
-///
-/// let init = &mut Init::glorot(1);
-/// let mut gan = Gan::new(dcgan::generator(init), dcgan::discriminator(init), dcgan::LATENT)
-///     .objective(Objective::NonSaturating)
-///     .optimizers(Adam::new(2e-4).betas(0.5, 0.999), Adam::new(2e-4).betas(0.5, 0.999));
-///
-/// let rng = &mut rand_pcg::Pcg64::seed_from_u64(1);
-/// let real = Tensor::<f32>::uniform([4, 28, 28, 1], -1.0, 1.0, rng);
-/// let report = gan.step(&real, rng);
-/// assert!(report.is_finite());
-/// assert_eq!(gan.generate(2, rng).shape(), [2, 28, 28, 1]);
-/// ```
+/// The crate's front page shows one being trained.
 pub struct Gan<T: Real = f32> {
     /// Maps latent vectors to images.
     pub generator: Sequential<T>,

@@ -1,4 +1,4 @@
-//! Generative adversarial networks: objectives, networks, training and checkpoints.
+#![doc = include_str!("../README.md")]
 
 pub mod checkpoint;
 pub mod dcgan;
@@ -22,3 +22,8 @@ pub use gan::{Gan, StepOrder, StepReport};
 pub use grid::sample_grid;
 pub use objective::Objective;
 pub use trainer::{Control, Event, Outcome, Trainer};
+
+/// The examples of the project's README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -2,6 +2,7 @@
 //!
 //! The writer is this test binary itself: the parent starts it again with an environment variable that says where.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used)]
 
 use engraft_gan::checkpoint::{CheckpointReader, CheckpointStore};
 use std::collections::BTreeMap;

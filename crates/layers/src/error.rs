@@ -48,6 +48,20 @@ pub enum LayersError {
         /// What is wrong, where, and what was expected.
         reason: String,
     },
+    /// A state cannot be written, because it could not be read again.
+    #[error("the state cannot be saved: {reason}")]
+    Unsavable {
+        /// Which tensor, and what is wrong with it.
+        reason: String,
+    },
+    /// A rule of a [`TorchLayout`](crate::TorchLayout) does not fit the state.
+    #[error("layout rule {rule}: {reason}")]
+    Layout {
+        /// The rule, as it was written.
+        rule: String,
+        /// Which tensor, what was expected, what was found.
+        reason: String,
+    },
     /// Reading or writing failed.
     #[error("{}: {action} failed: {source}", .path.display())]
     Io {
@@ -60,20 +74,41 @@ pub enum LayersError {
     },
 }
 
+/// Names shown of each list: a state of another network may differ in thousands.
+const SHOWN: usize = 20;
+
+/// A comma-separated list of at most [`SHOWN`] items. What comes from a file is escaped: a name is data,
+/// not control characters for the terminal.
+fn listed(items: impl ExactSizeIterator<Item = String>) -> String {
+    let more = items.len().saturating_sub(SHOWN);
+    let mut text = items.take(SHOWN).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        text += &format!(", and {more} more");
+    }
+    text
+}
+
 fn differences(
     missing: &[String],
     unexpected: &[String],
     shapes: &[(String, Vec<usize>, Vec<usize>)],
 ) -> String {
+    let names = |names: &[String]| listed(names.iter().map(|n| n.escape_debug().to_string()));
     let mut text = String::new();
     if !missing.is_empty() {
-        text += &format!("; missing: {}", missing.join(", "));
+        text += &format!("; missing: {}", names(missing));
     }
     if !unexpected.is_empty() {
-        text += &format!("; unexpected: {}", unexpected.join(", "));
+        text += &format!("; unexpected: {}", names(unexpected));
     }
-    for (name, module, state) in shapes {
-        text += &format!("; {name}: expected shape {module:?}, found {state:?}");
+    if !shapes.is_empty() {
+        let shape = |(name, module, state): &(String, Vec<usize>, Vec<usize>)| {
+            format!(
+                "{}: expected shape {module:?}, found {state:?}",
+                name.escape_debug()
+            )
+        };
+        text += &format!("; {}", listed(shapes.iter().map(shape)));
     }
     text
 }

@@ -8,7 +8,9 @@ mod module;
 mod names;
 mod optim;
 mod parameter;
+mod state;
 mod summary;
+mod torch;
 
 pub use error::LayersError;
 pub use init::Init;
@@ -21,4 +23,6 @@ pub use module::{Gradients, Mode, Module, Path, Slot, SlotMut, gradients, parame
 pub use names::Names;
 pub use optim::{Adam, Optimizer, OptimizerCounters, OptimizerState, RMSProp, Schedule, Sgd};
 pub use parameter::{Buffer, Generator, Parameter};
+pub use state::{Applied, MAX_FILE_BYTES, StateDict, generators, set_generators};
 pub use summary::{Summary, SummaryRow, summary};
+pub use torch::TorchLayout;

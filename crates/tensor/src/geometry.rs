@@ -70,7 +70,11 @@ impl Geometry {
                 "conv2d: a kernel of {kernel:?} with dilation {dilation:?} spans {extent} along axis {a}, \
                  but the padded input has only {padded} (input {input:?}, padding {padding:?})"
             );
-            output[a] = (padded - extent) / stride[a] + 1;
+            output[a] = match padding {
+                // Equal to the formula below, but for an image without rows.
+                Padding::Same => input[a].div_ceil(stride[a]),
+                _ => (padded - extent) / stride[a] + 1,
+            };
             pad[a] = before;
         }
         Self {

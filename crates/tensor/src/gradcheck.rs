@@ -177,9 +177,9 @@ mod tests {
 
     #[test]
     fn a_wrong_rule_is_caught_at_first_order() {
-        let x = Tensor::from_vec([3], vec![0.3, -1.0, 2.0]);
-        gradcheck(|x| square(&x[0], 2.0, false), &[x.clone()]).unwrap();
-        let error = gradcheck(|x| square(&x[0], 2.002, false), &[x]).unwrap_err();
+        let at = [Tensor::from_vec([3], vec![0.3, -1.0, 2.0])];
+        gradcheck(|x| square(&x[0], 2.0, false), &at).unwrap();
+        let error = gradcheck(|x| square(&x[0], 2.002, false), &at).unwrap_err();
         assert_eq!((error.order, error.input), (1, 0));
         assert!(error.to_string().contains("by its rule"), "{error}");
     }
@@ -187,11 +187,11 @@ mod tests {
     /// A rule that treats an input as a constant is right at first order and wrong at second.
     #[test]
     fn a_detached_input_is_caught_at_second_order() {
-        let x = Tensor::from_vec([3], vec![0.3, -1.0, 2.0]);
-        gradcheck(|x| square(&x[0], 2.0, true), &[x.clone()]).unwrap();
-        gradgradcheck(|x| square(&x[0], 2.0, false), &[x.clone()]).unwrap();
+        let at = [Tensor::from_vec([3], vec![0.3, -1.0, 2.0])];
+        gradcheck(|x| square(&x[0], 2.0, true), &at).unwrap();
+        gradgradcheck(|x| square(&x[0], 2.0, false), &at).unwrap();
         assert_eq!(
-            gradgradcheck(|x| square(&x[0], 2.0, true), &[x])
+            gradgradcheck(|x| square(&x[0], 2.0, true), &at)
                 .unwrap_err()
                 .order,
             2

@@ -16,7 +16,7 @@ use anyhow::Context;
 use case::{Case, Score, read_limited};
 use engraft_tensor::Real;
 use index::{Entry, Index, Tolerance};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -72,6 +72,13 @@ fn check_directory(dir: &Path, only: &str) -> anyhow::Result<Report> {
         .with_context(|| format!("{}: this is no index of cases", path.display()))?;
     println!("reference values of PyTorch {}", index.torch.escape_debug());
     let mut report = Report::default();
+    for file in unnamed_files(dir, &index)? {
+        report.fail(
+            &file,
+            "-",
+            &anyhow::anyhow!("no case of the index names this file"),
+        );
+    }
     let mut ran = 0;
     for entry in index.cases.iter().filter(|c| c.name.contains(only)) {
         if entry.files.is_empty() {
@@ -92,6 +99,25 @@ fn check_directory(dir: &Path, only: &str) -> anyhow::Result<Report> {
         path.display()
     );
     Ok(report)
+}
+
+/// Files of tensors that the index forgot.
+fn unnamed_files(dir: &Path, index: &Index) -> anyhow::Result<Vec<String>> {
+    let named: BTreeSet<&str> = index
+        .cases
+        .iter()
+        .flat_map(|c| c.files.values())
+        .map(String::as_str)
+        .collect();
+    let mut unnamed = Vec::new();
+    for entry in std::fs::read_dir(dir).with_context(|| format!("{}: cannot be listed", dir.display()))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".safetensors") && !named.contains(name.as_str()) {
+            unnamed.push(name);
+        }
+    }
+    unnamed.sort();
+    Ok(unnamed)
 }
 
 impl Report {

@@ -100,6 +100,19 @@ fn a_panic_of_the_library_fails_the_case() {
 }
 
 #[test]
+fn a_file_that_no_case_names_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    write_case(dir.path(), "tanh", &json!({}), &tanh_case());
+    std::fs::copy(
+        dir.path().join("case.f64.safetensors"),
+        dir.path().join("case.f32.safetensors"),
+    )
+    .unwrap();
+    let report = check_directory(dir.path(), "").unwrap();
+    assert_eq!((report.passed, report.failed.len()), (1, 1));
+}
+
+#[test]
 fn a_directory_that_is_not_one_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let message = |dir: &Path| format!("{:#}", check_directory(dir, "").map(|_| ()).unwrap_err());
@@ -120,7 +133,7 @@ fn a_directory_that_is_not_one_is_an_error() {
         index.replace("case.f64", "../case.f64"),
     )
     .unwrap();
-    assert_eq!(check_directory(dir.path(), "").unwrap().failed.len(), 1);
+    assert_eq!(check_directory(dir.path(), "").unwrap().failed.len(), 2);
     std::fs::write(
         dir.path().join("index.json"),
         index.replace("case.f64", "no_such_file"),

@@ -37,6 +37,12 @@ pub(crate) struct Args {
     /// Seed of weights, noise and data order
     #[arg(long)]
     seed: Option<u64>,
+    /// Steps between two sample grids
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    sample_every: Option<u64>,
+    /// Steps between two checkpoints
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    checkpoint_every: Option<u64>,
     /// Threads; the result does not depend on it [default: one for each core]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -124,6 +130,7 @@ impl From<GanError> for TrainError {
 fn exit_code(error: &TrainError) -> ExitCode {
     use std::io::ErrorKind::{QuotaExceeded, StorageFull};
     ExitCode::from(match error {
+        TrainError::Gan(GanError::Config { .. }) => 2,
         TrainError::Data(_) | TrainError::Gan(GanError::Data(_) | GanError::ImageSize { .. }) => 3,
         TrainError::Gan(GanError::Diverged { .. }) => 4,
         TrainError::Gan(GanError::Io { source, .. })

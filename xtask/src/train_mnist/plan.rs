@@ -30,6 +30,12 @@ pub(super) fn settings(args: &Args, wanted: Option<TrainConfig>, data: &Dataset)
     if let Some(seed) = args.seed {
         config.seed = seed;
     }
+    if let Some(every) = args.sample_every {
+        config.output.sample_every = every;
+    }
+    if let Some(every) = args.checkpoint_every {
+        config.output.checkpoint_every = every;
+    }
     if let Some(steps) = args.steps {
         config.steps = steps;
     } else if let Some(epochs) = args.epochs {

@@ -1,5 +1,6 @@
 //! Batch normalisation over the rows of a matrix: statistics, normalisation, and the first-order rule.
 
+use crate::grad::parallel;
 use crate::kernels::reduce::{fold_rows, sum_columns};
 use crate::real::Real;
 use rayon::prelude::*;
@@ -38,7 +39,7 @@ pub(crate) fn normalise<T: Real>(x: &[T], mean: &[T], scale: &[T], shift: &[T]) 
     if x.len() <= 2 * CHUNK {
         piece((&mut y, x));
     } else {
-        y.par_chunks_mut(step).zip(x.par_chunks(step)).for_each(piece);
+        parallel(|| y.par_chunks_mut(step).zip(x.par_chunks(step)).for_each(piece));
     }
     y
 }
@@ -108,10 +109,12 @@ pub(crate) fn backward_input<T: Real>(
     if x.len() <= 2 * CHUNK {
         piece(((&mut dx, dy), x));
     } else {
-        dx.par_chunks_mut(step)
-            .zip(dy.par_chunks(step))
-            .zip(x.par_chunks(step))
-            .for_each(piece);
+        parallel(|| {
+            dx.par_chunks_mut(step)
+                .zip(dy.par_chunks(step))
+                .zip(x.par_chunks(step))
+                .for_each(piece);
+        });
     }
     dx
 }

@@ -5,6 +5,7 @@
 //! the number of threads.
 
 use crate::geometry::Geometry;
+use crate::grad::parallel;
 use crate::kernels::gemm::{Accum, Layout, gemm};
 use crate::real::Real;
 use rayon::prelude::*;
@@ -34,15 +35,18 @@ pub(crate) fn forward<T: Real>(
     }
     let lines = (POSITIONS / g.output[1]).max(1);
     let depth = g.taps() * c_in;
-    y.par_chunks_mut(lines * line)
-        .enumerate()
-        .for_each_init(Vec::new, |windows, (piece, y)| {
-            let first = piece * lines;
-            let positions = y.len() / c_out;
-            unroll(g, c_in, x, first..first + y.len() / line, 0..g.taps(), windows);
-            let (windows, w) = ((windows.as_slice(), Layout::Plain), (w, Layout::Plain));
-            gemm(positions, depth, c_out, windows, w, y, Accum::Replace);
-        });
+    let piece = |windows: &mut Vec<T>, (piece, y): (usize, &mut [T])| {
+        let first = piece * lines;
+        let positions = y.len() / c_out;
+        unroll(g, c_in, x, first..first + y.len() / line, 0..g.taps(), windows);
+        let (windows, w) = ((windows.as_slice(), Layout::Plain), (w, Layout::Plain));
+        gemm(positions, depth, c_out, windows, w, y, Accum::Replace);
+    };
+    parallel(|| {
+        y.par_chunks_mut(lines * line)
+            .enumerate()
+            .for_each_init(Vec::new, piece);
+    });
 }
 
 /// `dx = conv2d_input(dy, w)`: `dy` times the transposed `w`, scattered back to the windows.
@@ -65,15 +69,18 @@ pub(crate) fn input<T: Real>(
     }
     let images = (POSITIONS / g.positions()).max(1);
     let depth = g.taps() * c_in;
-    dx.par_chunks_mut(images * image)
-        .zip(dy.par_chunks(images * g.positions() * c_out))
-        .for_each_init(Vec::new, |windows: &mut Vec<T>, (dx, dy)| {
-            let positions = dy.len() / c_out;
-            windows.resize(positions * depth, T::zero());
-            let (dy, w) = ((dy, Layout::Plain), (w, Layout::Transposed));
-            gemm(positions, c_out, depth, dy, w, windows, Accum::Replace);
-            roll(g, c_in, windows, dx);
-        });
+    let piece = |windows: &mut Vec<T>, (dx, dy): (&mut [T], &[T])| {
+        let positions = dy.len() / c_out;
+        windows.resize(positions * depth, T::zero());
+        let (dy, w) = ((dy, Layout::Plain), (w, Layout::Transposed));
+        gemm(positions, c_out, depth, dy, w, windows, Accum::Replace);
+        roll(g, c_in, windows, dx);
+    };
+    parallel(|| {
+        dx.par_chunks_mut(images * image)
+            .zip(dy.par_chunks(images * g.positions() * c_out))
+            .for_each_init(Vec::new, piece);
+    });
 }
 
 /// `dw = conv2d_weight(x, dy)`: transposed windows of `x` times `dy`.
@@ -102,27 +109,25 @@ pub(crate) fn weight<T: Real>(
     let pieces: Vec<(usize, usize)> = (0..blocks)
         .flat_map(|b| (0..groups).map(move |group| (b, group)))
         .collect();
-    let sums: Vec<Vec<T>> = pieces
-        .into_par_iter()
-        .map_init(Vec::new, |windows, (block, group)| {
-            let taps = block * taps..((block + 1) * taps).min(g.taps());
-            let rows = taps.len() * c_in;
-            let mut sum = vec![T::zero(); rows * c_out];
-            let end = ((group + 1) * lines_of_group).min(all_lines);
-            for first in (group * lines_of_group..end).step_by(lines) {
-                let span = first..(first + lines).min(end);
-                let dy = &dy[span.start * line..span.end * line];
-                unroll(g, c_in, x, span, taps.clone(), windows);
-                let (windows, dy, depth) = (
-                    (windows.as_slice(), Layout::Transposed),
-                    (dy, Layout::Plain),
-                    dy.len() / c_out,
-                );
-                gemm(rows, depth, c_out, windows, dy, &mut sum, Accum::Add);
-            }
-            sum
-        })
-        .collect();
+    let piece = |windows: &mut Vec<T>, (block, group): (usize, usize)| {
+        let taps = block * taps..((block + 1) * taps).min(g.taps());
+        let rows = taps.len() * c_in;
+        let mut sum = vec![T::zero(); rows * c_out];
+        let end = ((group + 1) * lines_of_group).min(all_lines);
+        for first in (group * lines_of_group..end).step_by(lines) {
+            let span = first..(first + lines).min(end);
+            let dy = &dy[span.start * line..span.end * line];
+            unroll(g, c_in, x, span, taps.clone(), windows);
+            let (windows, dy, depth) = (
+                (windows.as_slice(), Layout::Transposed),
+                (dy, Layout::Plain),
+                dy.len() / c_out,
+            );
+            gemm(rows, depth, c_out, windows, dy, &mut sum, Accum::Add);
+        }
+        sum
+    };
+    let sums: Vec<Vec<T>> = parallel(|| pieces.into_par_iter().map_init(Vec::new, piece).collect());
     for (dw, sums) in dw.chunks_mut(taps * c_in * c_out).zip(sums.chunks(groups)) {
         for sum in sums {
             dw.iter_mut().zip(sum).for_each(|(d, &s)| *d += s);

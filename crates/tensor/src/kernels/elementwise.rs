@@ -1,5 +1,6 @@
 //! Elementwise loops, parallel above a fixed size.
 
+use crate::grad::parallel;
 use crate::real::Real;
 use rayon::prelude::*;
 
@@ -13,7 +14,7 @@ pub(crate) fn map<T: Real>(x: &[T], f: impl Fn(T) -> T + Sync + Send) -> Vec<T> 
     if x.len() <= 2 * CHUNK {
         piece((&mut y, x));
     } else {
-        y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(piece);
+        parallel(|| y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(piece));
     }
     y
 }
@@ -28,10 +29,12 @@ pub(crate) fn zip<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync + Send
     if a.len() <= 2 * CHUNK {
         piece(((&mut y, a), b));
     } else {
-        y.par_chunks_mut(CHUNK)
-            .zip(a.par_chunks(CHUNK))
-            .zip(b.par_chunks(CHUNK))
-            .for_each(piece);
+        parallel(|| {
+            y.par_chunks_mut(CHUNK)
+                .zip(a.par_chunks(CHUNK))
+                .zip(b.par_chunks(CHUNK))
+                .for_each(piece);
+        });
     }
     y
 }
@@ -54,7 +57,7 @@ pub(crate) fn zip_row<T: Real>(a: &[T], row: &[T], f: impl Fn(T, T) -> T + Sync 
     if a.len() <= 2 * CHUNK {
         piece((&mut y, a));
     } else {
-        y.par_chunks_mut(rows).zip(a.par_chunks(rows)).for_each(piece);
+        parallel(|| y.par_chunks_mut(rows).zip(a.par_chunks(rows)).for_each(piece));
     }
     y
 }
@@ -66,6 +69,6 @@ pub(crate) fn add_assign<T: Real>(a: &mut [T], b: &[T]) {
     if a.len() <= 2 * CHUNK {
         piece((a, b));
     } else {
-        a.par_chunks_mut(CHUNK).zip(b.par_chunks(CHUNK)).for_each(piece);
+        parallel(|| a.par_chunks_mut(CHUNK).zip(b.par_chunks(CHUNK)).for_each(piece));
     }
 }

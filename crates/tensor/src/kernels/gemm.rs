@@ -1,6 +1,7 @@
 //! Matrix products: matrixmultiply on one core, cut into fixed blocks over the threads.
 #![allow(unsafe_code)]
 
+use crate::grad::parallel;
 use rayon::prelude::*;
 
 /// Rows of the result that one piece of parallel work computes.
@@ -124,9 +125,9 @@ pub(crate) fn par_gemm<T: GemmElement + num_traits::Float + Send + Sync>(
     if m * k * n <= SMALL || (m <= ROWS && n <= COLUMNS) {
         gemm(m, k, n, a, b, c, Accum::Replace);
     } else if n > m {
-        by_columns(m, k, n, a, b, c);
+        parallel(|| by_columns(m, k, n, a, b, c));
     } else {
-        by_rows(m, k, n, a, b, c);
+        parallel(|| by_rows(m, k, n, a, b, c));
     }
 }
 

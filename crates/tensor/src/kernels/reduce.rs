@@ -2,6 +2,7 @@
 //!
 //! Partial sums over fixed pieces also keep the rounding error small, as pairwise summation does.
 
+use crate::grad::parallel;
 use crate::real::Real;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -29,7 +30,7 @@ pub(crate) fn sum<T: Real>(x: &[T]) -> T {
     if x.len() <= CHUNK {
         return sum_piece(x);
     }
-    let parts: Vec<T> = x.par_chunks(CHUNK).map(sum_piece).collect();
+    let parts: Vec<T> = parallel(|| x.par_chunks(CHUNK).map(sum_piece).collect());
     sum_piece(&parts)
 }
 
@@ -38,7 +39,7 @@ pub(crate) fn sum_rows<T: Real>(x: &[T], columns: usize) -> Vec<T> {
     if x.len() <= CHUNK {
         return x.chunks_exact(columns).map(sum).collect();
     }
-    x.par_chunks_exact(columns).map(sum).collect()
+    parallel(|| x.par_chunks_exact(columns).map(sum).collect())
 }
 
 /// Folds the rows of a matrix into `width` sums: `f` adds a range of rows to a zeroed accumulator.
@@ -59,7 +60,7 @@ pub(crate) fn fold_rows<T: Real>(
     let pieces: Vec<Vec<T>> = if rows * columns <= 2 * CHUNK {
         (0..rows.div_ceil(step)).map(piece).collect()
     } else {
-        (0..rows.div_ceil(step)).into_par_iter().map(piece).collect()
+        parallel(|| (0..rows.div_ceil(step)).into_par_iter().map(piece).collect())
     };
     fold_pairs(pieces).unwrap_or_else(|| vec![T::zero(); width])
 }

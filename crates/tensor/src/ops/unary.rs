@@ -56,6 +56,10 @@ impl<T: Real> Op<T> for Powf {
         "powf"
     }
     fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
+        if self.exponent == 0.0 {
+            // Written out, `0 · x^-1` would be NaN at 0.
+            return dy * T::zero();
+        }
         dy * (inputs[0].powf(self.exponent - 1.0) * T::from_f64(self.exponent))
     }
 }

@@ -1,0 +1,110 @@
+//! The three maps of every convolution of the DCGAN: value, gradient of the input, gradient of the weight.
+//!
+//! The rate that Criterion prints is multiply-adds per second, counted over the whole kernel as a product of
+//! unrolled windows would count them: an algorithm that needs fewer shows as a higher rate, and halves of
+//! two figures can be compared with a processor's peak.
+//!
+//! `cargo bench -p engraft-benches --bench convolution -- --quick` takes about a minute; `-- 'transposed 256'`
+//! runs one layer.
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use engraft_tensor::{Geometry, Padding, Tensor, conv2d, conv2d_input, conv2d_weight};
+use rand::SeedableRng;
+use rand_pcg::Pcg64;
+use std::hint::black_box;
+
+const BATCH: usize = 64;
+const KERNEL: [usize; 2] = [5, 5];
+
+/// One layer and the tensors of its three maps, named as in `small = conv2d(large, weight)`.
+struct Layer {
+    geometry: Geometry,
+    large: Tensor,
+    weight: Tensor,
+    small: Tensor,
+}
+
+impl Layer {
+    fn new(geometry: Geometry, large_channels: usize, small_channels: usize) -> Self {
+        let rng = &mut Pcg64::seed_from_u64(1);
+        let ([h, w], [oh, ow]) = (geometry.input, geometry.output);
+        Self {
+            geometry,
+            large: Tensor::randn([BATCH, h, w, large_channels], rng),
+            weight: Tensor::randn([KERNEL[0], KERNEL[1], large_channels, small_channels], rng),
+            small: Tensor::randn([BATCH, oh, ow, small_channels], rng),
+        }
+    }
+
+    /// Multiply-adds of each of the three maps.
+    fn multiply_adds(&self) -> u64 {
+        (BATCH * self.geometry.positions() * self.weight.len()) as u64
+    }
+
+    fn to_small(&self) -> Tensor {
+        conv2d(&self.large, &self.weight, &self.geometry)
+    }
+
+    fn to_large(&self) -> Tensor {
+        conv2d_input(&self.small, &self.weight, &self.geometry)
+    }
+
+    fn to_weight(&self) -> Tensor {
+        conv2d_weight(&self.large, &self.small, &self.geometry)
+    }
+}
+
+type Map = fn(&Layer) -> Tensor;
+
+fn bench(criterion: &mut Criterion, name: &str, layer: &Layer, maps: [(&str, Map); 3]) {
+    let mut group: BenchmarkGroup<'_, WallTime> = criterion.benchmark_group(name);
+    group.throughput(Throughput::Elements(layer.multiply_adds()));
+    group.sample_size(20);
+    for (map_name, map) in maps {
+        group.bench_function(map_name, |b| b.iter(|| map(black_box(layer))));
+    }
+    group.finish();
+}
+
+/// A layer of the generator reads the small image.
+fn transposed(criterion: &mut Criterion, c_in: usize, c_out: usize, size: usize, stride: usize) {
+    let steps = [stride, stride];
+    let geometry = Geometry::transposed([size, size], KERNEL, steps, [1, 1], Padding::Same, [0, 0]);
+    let layer = Layer::new(geometry, c_out, c_in);
+    let name = format!("transposed {c_in} to {c_out}, {size} to {}", geometry.input[0]);
+    let maps: [(&str, Map); 3] = [
+        ("forward", Layer::to_large),
+        ("input", Layer::to_small),
+        ("weight", Layer::to_weight),
+    ];
+    bench(criterion, &name, &layer, maps);
+}
+
+/// A layer of the discriminator reads the large image.
+fn plain(criterion: &mut Criterion, c_in: usize, c_out: usize, size: usize, stride: usize) {
+    let steps = [stride, stride];
+    let geometry = Geometry::forward([size, size], KERNEL, steps, [1, 1], Padding::Same);
+    let layer = Layer::new(geometry, c_in, c_out);
+    let name = format!("plain {c_in} to {c_out}, {size} to {}", geometry.output[0]);
+    let maps: [(&str, Map); 3] = [
+        ("forward", Layer::to_small),
+        ("input", Layer::to_large),
+        ("weight", Layer::to_weight),
+    ];
+    bench(criterion, &name, &layer, maps);
+}
+
+fn generator(criterion: &mut Criterion) {
+    transposed(criterion, 256, 128, 7, 1);
+    transposed(criterion, 128, 64, 7, 2);
+    transposed(criterion, 64, 1, 14, 2);
+}
+
+fn discriminator(criterion: &mut Criterion) {
+    plain(criterion, 1, 64, 28, 2);
+    plain(criterion, 64, 128, 14, 2);
+}
+
+criterion_group!(benches, generator, discriminator);
+criterion_main!(benches);

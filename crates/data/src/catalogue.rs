@@ -1,0 +1,276 @@
+//! The data sets that are known by name: their files, pinned by size and SHA-256, and their mirrors.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::dataset::Split;
+use crate::error::DataError;
+
+/// A data set that [`load`](crate::load) knows by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DatasetName {
+    /// Handwritten digits, 28x28, 60000 and 10000 (LeCun, Cortes, Burges; CC BY-SA 3.0).
+    Mnist,
+    /// Pieces of clothing, 28x28, 60000 and 10000 (Xiao, Rasul, Vollgraf 2017; MIT).
+    FashionMnist,
+    /// Digits of zip codes, 16x16, 7291 and 2007 (LeCun et al. 1989; no licence stated, no mirror).
+    Usps,
+    /// Digits that this crate draws itself: no file and no network needed.
+    DrawnDigits,
+}
+
+impl DatasetName {
+    /// Every data set there is.
+    pub const ALL: [Self; 4] = [Self::Mnist, Self::FashionMnist, Self::Usps, Self::DrawnDigits];
+
+    /// The name as users type it and as directories bear it: `fashion-mnist`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mnist => "mnist",
+            Self::FashionMnist => "fashion-mnist",
+            Self::Usps => "usps",
+            Self::DrawnDigits => "drawn-digits",
+        }
+    }
+
+    /// The published files, or `None` for a data set without files.
+    pub(crate) fn release(self) -> Option<&'static Release<'static>> {
+        match self {
+            Self::Mnist => Some(&MNIST),
+            Self::FashionMnist => Some(&FASHION_MNIST),
+            Self::Usps => Some(&USPS),
+            Self::DrawnDigits => None,
+        }
+    }
+}
+
+impl fmt::Display for DatasetName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for DatasetName {
+    type Err = DataError;
+
+    /// # Errors
+    /// [`DataError::UnknownName`], with every name there is.
+    fn from_str(name: &str) -> Result<Self, DataError> {
+        Self::ALL
+            .into_iter()
+            .find(|known| known.as_str() == name)
+            .ok_or_else(|| DataError::UnknownName {
+                name: name.to_owned(),
+                known: Self::ALL.map(Self::as_str).to_vec(),
+            })
+    }
+}
+
+/// The published files of a data set.
+pub(crate) struct Release<'a> {
+    pub(crate) train: Pair<'a>,
+    pub(crate) test: Pair<'a>,
+    /// Addresses that a file name is appended to.
+    pub(crate) mirrors: &'a [&'a str],
+}
+
+/// The files of one split.
+#[derive(Clone, Copy)]
+pub(crate) struct Pair<'a> {
+    pub(crate) images: Pinned<'a>,
+    pub(crate) labels: Pinned<'a>,
+}
+
+/// A file that is known to the byte.
+#[derive(Clone, Copy)]
+pub(crate) struct Pinned<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) size: u64,
+    /// In hexadecimal, lower case.
+    pub(crate) sha256: &'a str,
+}
+
+impl<'a> Release<'a> {
+    pub(crate) fn pair(&self, split: Split) -> Pair<'a> {
+        match split {
+            Split::Train => self.train,
+            Split::Test => self.test,
+        }
+    }
+}
+
+impl Pinned<'_> {
+    /// The names under which this file is accepted: as published or with a dot, packed or not.
+    pub(crate) fn accepted_names(&self) -> [String; 4] {
+        let raw = self.name.trim_end_matches(".gz");
+        let dotted = raw.replacen("-idx", ".idx", 1);
+        [
+            self.name.to_owned(),
+            raw.to_owned(),
+            format!("{dotted}.gz"),
+            dotted,
+        ]
+    }
+}
+
+const fn train<'a>(images: (u64, &'a str), labels: (u64, &'a str)) -> Pair<'a> {
+    Pair {
+        images: Pinned {
+            name: "train-images-idx3-ubyte.gz",
+            size: images.0,
+            sha256: images.1,
+        },
+        labels: Pinned {
+            name: "train-labels-idx1-ubyte.gz",
+            size: labels.0,
+            sha256: labels.1,
+        },
+    }
+}
+
+const fn test<'a>(images: (u64, &'a str), labels: (u64, &'a str)) -> Pair<'a> {
+    Pair {
+        images: Pinned {
+            name: "t10k-images-idx3-ubyte.gz",
+            size: images.0,
+            sha256: images.1,
+        },
+        labels: Pinned {
+            name: "t10k-labels-idx1-ubyte.gz",
+            size: labels.0,
+            sha256: labels.1,
+        },
+    }
+}
+
+const MNIST: Release<'static> = Release {
+    train: train(
+        (
+            9912422,
+            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        ),
+        (
+            28881,
+            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        ),
+    ),
+    test: test(
+        (
+            1648877,
+            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        ),
+        (
+            4542,
+            "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+        ),
+    ),
+    mirrors: &[
+        "http://storage.googleapis.com/cvdf-datasets/mnist/",
+        "http://ossci-datasets.s3.amazonaws.com/mnist/",
+    ],
+};
+
+const FASHION_MNIST: Release<'static> = Release {
+    train: train(
+        (
+            26421880,
+            "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        ),
+        (
+            29515,
+            "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        ),
+    ),
+    test: test(
+        (
+            4422102,
+            "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        ),
+        (
+            5148,
+            "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+        ),
+    ),
+    mirrors: &[
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        "http://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+    ],
+};
+
+const USPS: Release<'static> = Release {
+    train: train(
+        (
+            849165,
+            "89df495a1cebbeb839b36309d20e11f27dd3062a4faa67fcbfbd4d0c5bc5b99e",
+        ),
+        (
+            3429,
+            "b8577876ee5da3289c5dd6c30f21ceed01a7df7f2b23b19affc167880ebb2ddf",
+        ),
+    ),
+    test: test(
+        (
+            235985,
+            "fea6c6a7be4a82e1736cdc4f9b853951eacb9faba7409db358a06f2b5eab465c",
+        ),
+        (
+            979,
+            "1955b0a729c700a7a55d4b36dd0a2e55a300d59868da0398d90ec08f09f806cb",
+        ),
+    ),
+    mirrors: &[],
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_go_there_and_back() {
+        for name in DatasetName::ALL {
+            assert_eq!(name.to_string().parse::<DatasetName>().unwrap(), name);
+        }
+        assert_eq!(
+            "mnits".parse::<DatasetName>().unwrap_err().to_string(),
+            "there is no data set \"mnits\"; the names are mnist, fashion-mnist, usps, drawn-digits"
+        );
+    }
+
+    #[test]
+    fn pins_are_sums_and_mirrors_speak_plain_http() {
+        for release in DatasetName::ALL.into_iter().filter_map(DatasetName::release) {
+            for pair in [release.train, release.test] {
+                for file in [pair.images, pair.labels] {
+                    assert_eq!(file.sha256.len(), 64);
+                    assert!(
+                        file.sha256
+                            .bytes()
+                            .all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
+                    );
+                    assert!(file.size > 0 && file.name.ends_with("-ubyte.gz"));
+                }
+            }
+            assert!(release.mirrors.is_empty() || release.mirrors.len() >= 2);
+            assert!(
+                release
+                    .mirrors
+                    .iter()
+                    .all(|url| url.starts_with("http://") && url.ends_with('/'))
+            );
+        }
+    }
+
+    #[test]
+    fn both_spellings_are_accepted() {
+        assert_eq!(
+            MNIST.test.labels.accepted_names(),
+            [
+                "t10k-labels-idx1-ubyte.gz",
+                "t10k-labels-idx1-ubyte",
+                "t10k-labels.idx1-ubyte.gz",
+                "t10k-labels.idx1-ubyte"
+            ]
+        );
+    }
+}

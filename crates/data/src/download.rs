@@ -1,0 +1,263 @@
+//! Fetching a pinned file from the first mirror that serves it.
+//!
+//! Plain HTTP, on purpose. Every TLS stack for Rust that is fit for use compiles C or assembler (ring, aws-lc)
+//! or binds to a system library, and this project builds with a Rust compiler alone. Nothing is lost by it
+//! here: the size and the SHA-256 of every file are written in the source, and a file gets its name only after
+//! both were checked. Somebody on the line can see or stop a download; they cannot change what arrives.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+use ureq::Agent;
+
+use crate::catalogue::Pinned;
+use crate::error::{DataError, Tried};
+use crate::idx::{io_error, open_regular};
+
+#[cfg(test)]
+mod tests;
+
+const MOST_REDIRECTS: usize = 5;
+
+/// How long to wait for a mirror.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// For a name, and again for a connection.
+    pub(crate) connect: Duration,
+    /// For the next byte.
+    pub(crate) stall: Duration,
+    /// For the whole file.
+    pub(crate) total: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            connect: seconds(10),
+            stall: seconds(30),
+            total: seconds(1800),
+        }
+    }
+}
+
+/// Why a file did not come.
+#[derive(Debug)]
+pub(crate) enum FetchError {
+    /// No mirror gave it; the reason of each.
+    Mirrors(Vec<Tried>),
+    /// It cannot be kept here: another mirror would not help.
+    Local(DataError),
+}
+
+enum Failure {
+    Remote(String),
+    Local(DataError),
+}
+
+/// Puts `file` into `dir` under its own name, from the first of `mirrors` that has it.
+///
+/// The bytes are written under a temporary name in `dir` and renamed when size and sum are right. `notify`
+/// is called with a line of text before each attempt.
+pub(crate) fn fetch(
+    file: Pinned<'_>,
+    mirrors: &[String],
+    dir: &Path,
+    patience: Patience,
+    notify: Option<fn(&str)>,
+) -> Result<(), FetchError> {
+    let agent = agent(patience);
+    let mut tried = Vec::new();
+    for mirror in mirrors {
+        let url = format!("{}/{}", mirror.trim_end_matches('/'), file.name);
+        if let Some(notify) = notify {
+            notify(&format!("fetching {url} ({} bytes)", file.size));
+        }
+        match fetch_one(&agent, &url, file, dir, patience) {
+            Ok(()) => return Ok(()),
+            Err(Failure::Remote(reason)) => tried.push(Tried { place: url, reason }),
+            Err(Failure::Local(error)) => return Err(FetchError::Local(error)),
+        }
+    }
+    Err(FetchError::Mirrors(tried))
+}
+
+/// The content of a file that must be `file` to the byte.
+///
+/// # Errors
+/// [`DataError::Io`]; [`DataError::Checksum`] for another content, and for another size without reading it.
+pub(crate) fn read_pinned(path: &Path, file: Pinned<'_>) -> Result<Vec<u8>, DataError> {
+    let (opened, len) = open_regular(path)?;
+    let checksum = |found| DataError::Checksum {
+        path: path.to_owned(),
+        expected: file.sha256.to_owned(),
+        found,
+    };
+    if len != file.size {
+        return Err(checksum(format!("{len} bytes instead of {}", file.size)));
+    }
+    let mut bytes = Vec::with_capacity(len as usize + 1);
+    opened
+        .take(len + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|reason| io_error(path, "read", reason))?;
+    let found = hexadecimal(&Sha256::digest(&bytes));
+    if found == file.sha256 {
+        Ok(bytes)
+    } else {
+        Err(checksum(found))
+    }
+}
+
+fn agent(patience: Patience) -> Agent {
+    let config = Agent::config_builder()
+        .timeout_resolve(Some(patience.connect))
+        .timeout_connect(Some(patience.connect))
+        .timeout_per_read(Some(patience.stall))
+        .timeout_per_write(Some(patience.stall))
+        // Redirects are followed here, where one to https can be told from one that can be served.
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .http_status_as_error(false)
+        .accept_encoding("identity")
+        .user_agent(concat!("engraft-data/", env!("CARGO_PKG_VERSION")));
+    // Tests talk to this machine, whatever proxy it is told to use.
+    let config = if cfg!(test) { config.proxy(None) } else { config };
+    config.build().into()
+}
+
+fn fetch_one(
+    agent: &Agent,
+    url: &str,
+    file: Pinned<'_>,
+    dir: &Path,
+    patience: Patience,
+) -> Result<(), Failure> {
+    let mut body = request(agent, url, Instant::now() + patience.total)?;
+    if let Some(len) = body.content_length().filter(|len| *len != file.size) {
+        return Err(Failure::Remote(format!(
+            "the server announces {len} bytes, expected {}",
+            file.size
+        )));
+    }
+    let local = |path: &Path, action| {
+        let path = path.to_owned();
+        move |reason| Failure::Local(io_error(&path, action, reason))
+    };
+    fs::create_dir_all(dir).map_err(local(dir, "create the directory"))?;
+    let mut temporary = tempfile::Builder::new()
+        .prefix(&format!(".{}.", file.name))
+        .suffix(".part")
+        .tempfile_in(dir)
+        .map_err(local(dir, "write into the directory"))?;
+    receive(&mut body.as_reader(), file, &mut temporary)?;
+    temporary
+        .as_file()
+        .sync_all()
+        .map_err(local(temporary.path(), "write"))?;
+    let path = dir.join(file.name);
+    temporary
+        .persist(&path)
+        .map_err(|failed| local(&path, "rename a file to it")(failed.error))?;
+    Ok(())
+}
+
+/// Copies the body into `temporary` and checks it against the pin.
+fn receive(body: &mut impl Read, file: Pinned<'_>, temporary: &mut NamedTempFile) -> Result<(), Failure> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    let mut received = 0;
+    loop {
+        let read = match body.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => {
+                return Err(Failure::Remote(format!(
+                    "{error} after {received} of {} bytes",
+                    file.size
+                )));
+            }
+        };
+        received += read as u64;
+        if received > file.size {
+            return Err(Failure::Remote(format!(
+                "more than the {} bytes expected",
+                file.size
+            )));
+        }
+        hash.update(&buffer[..read]);
+        if let Err(reason) = temporary.write_all(&buffer[..read]) {
+            return Err(Failure::Local(io_error(temporary.path(), "write", reason)));
+        }
+    }
+    if received < file.size {
+        return Err(Failure::Remote(format!("only {received} of {} bytes", file.size)));
+    }
+    let found = hexadecimal(&hash.finalize());
+    if found == file.sha256 {
+        Ok(())
+    } else {
+        Err(Failure::Remote(format!(
+            "expected SHA-256 {}, found {found}",
+            file.sha256
+        )))
+    }
+}
+
+/// The body of the answer to GET `url`, after at most [`MOST_REDIRECTS`] redirects.
+fn request(agent: &Agent, url: &str, deadline: Instant) -> Result<ureq::Body, Failure> {
+    let mut url = url.to_owned();
+    for _ in 0..=MOST_REDIRECTS {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let response = agent.get(&url).config().timeout_global(Some(left)).build().call();
+        let response = response.map_err(|error| Failure::Remote(error.to_string()))?;
+        let status = response.status();
+        if status.is_redirection() {
+            let location = response
+                .headers()
+                .get("location")
+                .and_then(|value| value.to_str().ok());
+            url = redirect(&url, location)?;
+        } else if status.as_u16() == 200 {
+            return Ok(response.into_body());
+        } else {
+            return Err(Failure::Remote(format!("the server answers {status}")));
+        }
+    }
+    Err(Failure::Remote(format!(
+        "more than {MOST_REDIRECTS} redirects, the last one to {url}"
+    )))
+}
+
+/// Where a redirect of `url` to `location` leads.
+fn redirect(url: &str, location: Option<&str>) -> Result<String, Failure> {
+    let Some(location) = location else {
+        return Err(Failure::Remote("a redirect without a target".to_owned()));
+    };
+    let scheme = location
+        .split_once("://")
+        .map(|(scheme, _)| scheme.to_ascii_lowercase());
+    match scheme.as_deref() {
+        Some("http") => Ok(location.to_owned()),
+        Some(_) => Err(Failure::Remote(format!(
+            "redirected to {location}, but only plain http is spoken here"
+        ))),
+        None if location.starts_with('/') && !location.starts_with("//") => {
+            let host = url.find("://").map_or(0, |at| at + 3);
+            let host_end = url[host..].find('/').map_or(url.len(), |at| host + at);
+            Ok(format!("{}{location}", &url[..host_end]))
+        }
+        None => Err(Failure::Remote(format!(
+            "redirected to {location}, which is no address"
+        ))),
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,255 @@
+//! What can go wrong with files, names and saved states: one error type, whole sentences.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::dataset::Split;
+
+/// Error of this crate.
+///
+/// A message says by itself what was expected, what was found and what to do;
+/// [`source`](std::error::Error::source) adds nothing to it. Control characters in names and in answers of
+/// servers are shown escaped, so a message is safe to print on a terminal.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// Reading or writing failed in the operating system.
+    #[error("{}: cannot {action}: {reason}", shown(.path))]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was tried, as "open" or "read".
+        action: &'static str,
+        /// What the system says.
+        reason: std::io::Error,
+    },
+    /// A file is not what its format demands.
+    #[error("{}: {offset}: expected {expected}, found {found}; {advice}", shown(.path))]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Where the fault was noticed.
+        offset: Offset,
+        /// What the format demands there.
+        expected: String,
+        /// What is there.
+        found: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A file is whole but has another content than the pinned one.
+    #[error("{}: expected SHA-256 {expected}, found {found}; delete the file and fetch it again", shown(.path))]
+    Checksum {
+        /// The file.
+        path: PathBuf,
+        /// The pinned sum, in hexadecimal.
+        expected: String,
+        /// The sum of the file, in hexadecimal.
+        found: String,
+    },
+    /// A file was expected to hold images and holds labels, or the reverse.
+    #[error(
+        "{}: expected {expected}, found an array of rank {found}; \
+         are the files of images and labels swapped?",
+        shown(.path)
+    )]
+    Rank {
+        /// The file.
+        path: PathBuf,
+        /// What was wanted, with its rank.
+        expected: &'static str,
+        /// Rank of the array in the file.
+        found: usize,
+    },
+    /// Images and labels are not of the same number.
+    #[error(
+        "{name}: {images} images but {labels} labels; both files must come from the same release and split"
+    )]
+    CountMismatch {
+        /// Name of the data set.
+        name: String,
+        /// Number of images.
+        images: usize,
+        /// Number of labels.
+        labels: usize,
+    },
+    /// The pixels do not divide into images of the stated size.
+    #[error(
+        "{name}: {bytes} bytes of pixels are not a whole number of images of {}x{}x{} \
+         (height, width and channels must be at least 1)",
+        .image_size[0], .image_size[1], .image_size[2]
+    )]
+    ImageSize {
+        /// Name of the data set.
+        name: String,
+        /// Number of bytes.
+        bytes: usize,
+        /// Height, width, channels.
+        image_size: [usize; 3],
+    },
+    /// No data set has this name.
+    #[error("there is no data set {:?}; the names are {}", escaped(.name), .known.join(", "))]
+    UnknownName {
+        /// The name asked for.
+        name: String,
+        /// Every name there is.
+        known: Vec<&'static str>,
+    },
+    /// A data set lies in none of the places where it may lie.
+    #[error("{name}, {split}: not found{}\nto do: {advice}", listed(.tried))]
+    NotFound {
+        /// Name of the data set.
+        name: &'static str,
+        /// Which half of it.
+        split: Split,
+        /// Every place, in the order of the search.
+        tried: Vec<Tried>,
+        /// What to do.
+        advice: String,
+    },
+    /// A data set cannot be served in batches of this size.
+    #[error("a batch of {batch_size} cannot be drawn from {len} examples; use a batch size from 1 to {len}")]
+    BatchSize {
+        /// The batch size asked for.
+        batch_size: usize,
+        /// Number of examples.
+        len: usize,
+    },
+    /// A saved position does not belong to these batches.
+    #[error(
+        "the saved position {position} does not fit {len} examples in batches of {batch_size}; \
+         resume with the data set and the batch size of the run that was saved"
+    )]
+    Position {
+        /// Number of examples already served in the epoch, as saved.
+        position: u64,
+        /// Number of examples.
+        len: usize,
+        /// The batch size.
+        batch_size: usize,
+    },
+}
+
+/// A place in a file, counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Offset {
+    /// A byte of the file.
+    File(u64),
+    /// A byte of what comes out of the gzip file.
+    Unpacked(u64),
+}
+
+impl fmt::Display for Offset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Offset::File(byte) => write!(f, "byte {byte}"),
+            Offset::Unpacked(byte) => write!(f, "byte {byte} of the unpacked data"),
+        }
+    }
+}
+
+/// A place that was searched, and why it did not serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    /// A directory, a variable or an address.
+    pub place: String,
+    /// Why nothing came of it.
+    pub reason: String,
+}
+
+impl fmt::Display for Tried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", escaped(&self.place), escaped(&self.reason))
+    }
+}
+
+/// A path for people: control characters escaped, bytes that are no UTF-8 replaced.
+pub(crate) fn shown(path: &Path) -> String {
+    escaped(&path.to_string_lossy())
+}
+
+/// `text` without anything that moves a terminal's cursor or turns the direction of writing.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        {
+            safe.extend(c.escape_default());
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+fn listed(tried: &[Tried]) -> String {
+    tried.iter().map(|one| format!("\n  {one}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostile_name_cannot_reach_the_terminal() {
+        let error = DataError::Io {
+            path: PathBuf::from("a\u{1b}[2Jb\n\u{202e}gz"),
+            action: "open",
+            reason: std::io::Error::from(std::io::ErrorKind::NotFound),
+        };
+        assert_eq!(
+            error.to_string(),
+            "a\\u{1b}[2Jb\\n\\u{202e}gz: cannot open: entity not found"
+        );
+    }
+
+    #[test]
+    fn every_place_has_a_line() {
+        let error = DataError::NotFound {
+            name: "mnist",
+            split: Split::Test,
+            tried: vec![
+                Tried {
+                    place: "ENGRAFT_DATA".into(),
+                    reason: "not set".into(),
+                },
+                Tried {
+                    place: "http://mirror/x".into(),
+                    reason: "http status: 404\r".into(),
+                },
+            ],
+            advice: "go online".into(),
+        };
+        assert_eq!(
+            error.to_string(),
+            "mnist, test: not found\n  ENGRAFT_DATA: not set\n  http://mirror/x: http status: 404\\r\nto do: go online"
+        );
+    }
+
+    #[test]
+    fn counts_and_offsets_are_named() {
+        let error = DataError::CountMismatch {
+            name: "mnist".into(),
+            images: 60000,
+            labels: 10000,
+        };
+        assert!(
+            error
+                .to_string()
+                .starts_with("mnist: 60000 images but 10000 labels")
+        );
+        let error = DataError::Format {
+            path: "a.gz".into(),
+            offset: Offset::Unpacked(4),
+            expected: "x".into(),
+            found: "y".into(),
+            advice: "do z",
+        };
+        assert_eq!(
+            error.to_string(),
+            "a.gz: byte 4 of the unpacked data: expected x, found y; do z"
+        );
+    }
+}

@@ -1,0 +1,347 @@
+//! Reader of IDX files, the format of MNIST, raw or gzip, written for files that lie about themselves.
+//!
+//! A header is four bytes `00 00 type rank` and `rank` sizes of four bytes each, big-endian; the elements
+//! follow. A claim is compared with the length of the file before anything is reserved for it: a raw file must
+//! have exactly the claimed length, and a gzip file cannot unpack to more than [`MOST_GZIP`] times its own.
+//! Within that, memory for a gzip file grows only as bytes really come out of it.
+//!
+//! Source of the format: LeCun, Cortes, Burges, "The MNIST database of handwritten digits".
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::path::Path;
+
+use flate2::bufread::MultiGzDecoder;
+
+use crate::error::{DataError, Offset};
+
+#[cfg(test)]
+mod tests;
+
+/// Most elements that are read: 2 GiB, thirty times the largest file of the MNIST family.
+const MOST_ELEMENTS: u64 = 1 << 31;
+/// Most bytes that one byte of a deflate stream unpacks to (a match of 258 bytes takes two bits).
+const MOST_GZIP: u64 = 1032;
+/// Room for the fixed parts of very small gzip files, and the first reservation.
+const SLACK: u64 = 1 << 16;
+
+const FETCH_AGAIN: &str = "the file is damaged or not complete, fetch it again";
+const NOT_IDX: &str = "is this an idx file of unsigned bytes?";
+
+/// An array of unsigned bytes of rank 1 (labels) or 3 (images), as an IDX file holds it.
+///
+/// ```
+/// use engraft_data::Idx;
+///
+/// let labels = Idx::from_bytes(&[0, 0, 8, 1, 0, 0, 0, 2, 7, 9], "labels")?;
+/// assert_eq!((labels.shape(), labels.elements()), (&[2][..], &[7, 9][..]));
+/// # Ok::<(), engraft_data::DataError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idx {
+    shape: Vec<usize>,
+    elements: Vec<u8>,
+}
+
+impl Idx {
+    /// Reads the file at `path`; whether it is gzip is seen from its first bytes, not from its name.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] when the file cannot be read or is no regular file; [`DataError::Format`] when it is
+    /// not exactly one array of unsigned bytes of rank 1 or 3: another magic number, type or rank, a missing
+    /// or a surplus byte, more than 2 GiB, or a damaged gzip stream.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, DataError> {
+        let path = path.as_ref();
+        let (file, len) = open_regular(path)?;
+        Self::from_reader(BufReader::new(file), len, path)
+    }
+
+    /// Reads the file content `bytes`, raw or gzip; `path` is what errors call it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn from_bytes(bytes: &[u8], path: impl AsRef<Path>) -> Result<Self, DataError> {
+        Self::from_reader(bytes, bytes.len() as u64, path.as_ref())
+    }
+
+    fn from_reader(mut reader: impl BufRead, len: u64, path: &Path) -> Result<Self, DataError> {
+        let first = reader
+            .fill_buf()
+            .map_err(|reason| io_error(path, "read", reason))?;
+        if first.starts_with(&[0x1f, 0x8b]) {
+            let limit = len.saturating_mul(MOST_GZIP).saturating_add(SLACK);
+            Parser {
+                reader: MultiGzDecoder::new(reader),
+                at: 0,
+                path,
+                size: Size::AtMost(limit),
+            }
+            .parse()
+        } else {
+            Parser {
+                reader,
+                at: 0,
+                path,
+                size: Size::Exactly(len),
+            }
+            .parse()
+        }
+    }
+
+    /// Sizes of the array: `[n]` or `[n, h, w]`.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The elements, the last index running fastest.
+    pub fn elements(&self) -> &[u8] {
+        &self.elements
+    }
+
+    /// The elements, without a copy.
+    pub fn into_elements(self) -> Vec<u8> {
+        self.elements
+    }
+}
+
+/// Opens a regular file and tells its length; a pipe or a device would never end, or never begin.
+pub(crate) fn open_regular(path: &Path) -> Result<(File, u64), DataError> {
+    let about = fs::metadata(path).map_err(|reason| io_error(path, "open", reason))?;
+    if !about.is_file() {
+        let reason = io::Error::new(ErrorKind::InvalidInput, "it is not a regular file");
+        return Err(io_error(path, "open", reason));
+    }
+    let file = File::open(path).map_err(|reason| io_error(path, "open", reason))?;
+    Ok((file, about.len()))
+}
+
+pub(crate) fn io_error(path: &Path, action: &'static str, reason: io::Error) -> DataError {
+    DataError::Io {
+        path: path.to_owned(),
+        action,
+        reason,
+    }
+}
+
+/// What the file's own length says about the number of bytes to come.
+#[derive(Clone, Copy)]
+enum Size {
+    /// A raw file: as many as it has.
+    Exactly(u64),
+    /// A gzip file: no more than this.
+    AtMost(u64),
+}
+
+struct Parser<'a, R> {
+    reader: R,
+    /// Bytes taken from `reader`.
+    at: u64,
+    path: &'a Path,
+    size: Size,
+}
+
+impl<R: Read> Parser<'_, R> {
+    fn parse(mut self) -> Result<Idx, DataError> {
+        let magic = self.four("an idx header of at least 8 bytes")?;
+        self.check_magic(magic)?;
+        let mut shape = Vec::with_capacity(3);
+        let mut count = 1_u64;
+        for _ in 0..magic[3] {
+            let size = u64::from(u32::from_be_bytes(self.four("the four bytes of a size")?));
+            shape.push(size);
+            // A later zero would make the product small again: the sizes before it must be sane all the same.
+            count = count
+                .checked_mul(size.max(1))
+                .filter(|&count| count <= MOST_ELEMENTS)
+                .ok_or_else(|| {
+                    let expected = format!("at most {MOST_ELEMENTS} elements in all");
+                    self.fault(self.at - 4, expected, format!("the sizes {shape:?}"), NOT_IDX)
+                })?;
+        }
+        if shape.contains(&0) {
+            count = 0;
+        }
+        self.check_length(count, &shape)?;
+        let elements = self.take(count)?;
+        self.expect_end(count)?;
+        // Every size is at most 2^31 here, which every usize of 32 bits holds.
+        Ok(Idx {
+            shape: shape.into_iter().map(|size| size as usize).collect(),
+            elements,
+        })
+    }
+
+    fn check_magic(&self, magic: [u8; 4]) -> Result<(), DataError> {
+        let found = || {
+            format!(
+                "{:02x} {:02x} {:02x} {:02x}",
+                magic[0], magic[1], magic[2], magic[3]
+            )
+        };
+        if magic[..2] != [0, 0] {
+            return Err(self.fault(0, "an idx file, which begins with 00 00".into(), found(), NOT_IDX));
+        }
+        if magic[2] != 0x08 {
+            let expected = "the type 08 (unsigned byte)".into();
+            return Err(self.fault(
+                2,
+                expected,
+                format!("{:02x}{}", magic[2], type_name(magic[2])),
+                NOT_IDX,
+            ));
+        }
+        if magic[3] != 1 && magic[3] != 3 {
+            let expected = "rank 1 (labels) or 3 (images)".into();
+            return Err(self.fault(3, expected, format!("rank {}", magic[3]), NOT_IDX));
+        }
+        Ok(())
+    }
+
+    /// Compares the claim of the header with the length of the file, before anything is reserved.
+    fn check_length(&self, count: u64, shape: &[u64]) -> Result<(), DataError> {
+        let whole = self.at + count;
+        match self.size {
+            Size::Exactly(len) if len < whole => {
+                let expected = format!("{whole} bytes in all for the sizes {shape:?}");
+                Err(self.fault(
+                    len,
+                    expected,
+                    format!("the end of the file after {len}"),
+                    FETCH_AGAIN,
+                ))
+            }
+            Size::Exactly(len) if len > whole => Err(self.surplus(whole, format!("{} more", len - whole))),
+            Size::AtMost(limit) if limit < whole => {
+                let found = format!("a claim of {whole} in its header, for the sizes {shape:?}");
+                let expected = format!("at most {limit} bytes from a gzip file of this length");
+                Err(self.fault(4, expected, found, FETCH_AGAIN))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The next `count` bytes.
+    ///
+    /// The buffer starts small and doubles up to `count`, except for a raw file, whose length is known.
+    fn take(&mut self, count: u64) -> Result<Vec<u8>, DataError> {
+        let count = count as usize;
+        let mut buffer: Vec<u8> = Vec::new();
+        let mut filled = 0;
+        while filled < count {
+            if filled == buffer.len() {
+                let target = match self.size {
+                    Size::Exactly(_) => count,
+                    Size::AtMost(_) => count.min((2 * filled).max(SLACK as usize)),
+                };
+                buffer.try_reserve_exact(target - filled).map_err(|_| {
+                    io_error(
+                        self.path,
+                        "read",
+                        io::Error::new(ErrorKind::OutOfMemory, "not enough memory"),
+                    )
+                })?;
+                buffer.resize(target, 0);
+            }
+            match self.read(&mut buffer[filled..])? {
+                0 => return Err(self.cut_short(format!("{} more bytes of elements", count - filled))),
+                read => filled += read,
+            }
+        }
+        Ok(buffer)
+    }
+
+    /// Makes sure that nothing follows, and with it that the check sum of a gzip file is right.
+    fn expect_end(&mut self, count: u64) -> Result<(), DataError> {
+        let end = self.at;
+        match self.read(&mut [0])? {
+            0 => Ok(()),
+            _ => Err(self.surplus(end, format!("more bytes after {count} elements"))),
+        }
+    }
+
+    fn four(&mut self, what: &str) -> Result<[u8; 4], DataError> {
+        let mut bytes = [0; 4];
+        let mut filled = 0;
+        while filled < 4 {
+            match self.read(&mut bytes[filled..])? {
+                0 => return Err(self.cut_short(what.to_owned())),
+                read => filled += read,
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn read(&mut self, into: &mut [u8]) -> Result<usize, DataError> {
+        loop {
+            match self.reader.read(into) {
+                Ok(read) => {
+                    self.at += read as u64;
+                    return Ok(read);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.read_error(error)),
+            }
+        }
+    }
+
+    /// The decoder reports a bad stream as an I/O error; only the others come from the system.
+    fn read_error(&self, error: io::Error) -> DataError {
+        let of_the_stream = matches!(
+            error.kind(),
+            ErrorKind::UnexpectedEof | ErrorKind::InvalidInput | ErrorKind::InvalidData
+        );
+        match self.size {
+            Size::AtMost(_) if error.kind() == ErrorKind::UnexpectedEof => self.fault(
+                self.at,
+                "a whole gzip stream".into(),
+                "the end of the file".into(),
+                FETCH_AGAIN,
+            ),
+            Size::AtMost(_) if of_the_stream => self.fault(
+                self.at,
+                "a sound gzip stream".into(),
+                error.to_string(),
+                FETCH_AGAIN,
+            ),
+            _ => io_error(self.path, "read", error),
+        }
+    }
+
+    fn cut_short(&self, expected: String) -> DataError {
+        self.fault(self.at, expected, "the end of the data".into(), FETCH_AGAIN)
+    }
+
+    fn surplus(&self, at: u64, found: String) -> DataError {
+        self.fault(
+            at,
+            "the end of the data".into(),
+            found,
+            "cut the surplus off or fetch the file again",
+        )
+    }
+
+    fn fault(&self, at: u64, expected: String, found: String, advice: &'static str) -> DataError {
+        let offset = match self.size {
+            Size::Exactly(_) => Offset::File(at),
+            Size::AtMost(_) => Offset::Unpacked(at),
+        };
+        DataError::Format {
+            path: self.path.to_owned(),
+            offset,
+            expected,
+            found,
+            advice,
+        }
+    }
+}
+
+fn type_name(code: u8) -> &'static str {
+    match code {
+        0x09 => " (signed byte)",
+        0x0b => " (16-bit integer)",
+        0x0c => " (32-bit integer)",
+        0x0d => " (32-bit float)",
+        0x0e => " (64-bit float)",
+        _ => "",
+    }
+}

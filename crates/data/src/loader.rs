@@ -1,0 +1,369 @@
+//! Finding a data set by its name: in a given directory, or in the user's, in the cache, on a mirror.
+
+use std::path::{Path, PathBuf};
+
+use crate::catalogue::{DatasetName, Pair, Pinned, Release};
+use crate::dataset::{Dataset, Source, Split};
+use crate::download::{FetchError, Patience, fetch, read_pinned};
+use crate::error::{DataError, Tried, shown};
+use crate::idx::Idx;
+use crate::places::Places;
+
+#[cfg(test)]
+mod tests;
+
+/// Where [`load`] may look, and what it may do.
+///
+/// ```no_run
+/// use engraft_data::{DatasetName, LoadOptions, Split, load};
+///
+/// let options = LoadOptions::new().offline().notify(|line| eprintln!("{line}"));
+/// let mnist = load(DatasetName::Mnist, Split::Train, &options)?;
+/// # Ok::<(), engraft_data::DataError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    directory: Option<PathBuf>,
+    places: Places,
+    offline: bool,
+    mirrors: Vec<String>,
+    patience: Patience,
+    notify: Option<fn(&str)>,
+    drawn_count: Option<usize>,
+    drawn_seed: u64,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl LoadOptions {
+    /// The places of this process's environment, and downloading allowed.
+    pub fn new() -> Self {
+        Self {
+            directory: None,
+            places: Places::from_env(),
+            offline: false,
+            mirrors: Vec::new(),
+            patience: Patience::default(),
+            notify: None,
+            drawn_count: None,
+            drawn_seed: 0,
+        }
+    }
+
+    /// Look in `directory` and nowhere else: it holds the files, or a directory of the data set's name does.
+    ///
+    /// Such files need not be the published ones, as long as they are sound.
+    #[must_use]
+    pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.directory = Some(directory.into());
+        self
+    }
+
+    /// Look in these places instead of those of the environment.
+    #[must_use]
+    pub fn places(mut self, places: Places) -> Self {
+        self.places = places;
+        self
+    }
+
+    /// Never use the network.
+    #[must_use]
+    pub fn offline(mut self) -> Self {
+        self.offline = true;
+        self
+    }
+
+    /// Asks the mirror at `url` before the published ones; a file's name is appended to `url`.
+    ///
+    /// It must speak plain HTTP. What it serves must match the pinned SHA-256 as from any mirror.
+    #[must_use]
+    pub fn mirror(mut self, url: impl Into<String>) -> Self {
+        self.mirrors.push(url.into());
+        self
+    }
+
+    /// Calls `notify` with a line of text before anything that may take long or that the user should know of.
+    #[must_use]
+    pub fn notify(mut self, notify: fn(&str)) -> Self {
+        self.notify = Some(notify);
+        self
+    }
+
+    /// How many images [`DatasetName::DrawnDigits`] draws; as many as MNIST has when not said.
+    #[must_use]
+    pub fn drawn_count(mut self, count: usize) -> Self {
+        self.drawn_count = Some(count);
+        self
+    }
+
+    /// Seed of [`DatasetName::DrawnDigits`]; 0 when not said.
+    #[must_use]
+    pub fn drawn_seed(mut self, seed: u64) -> Self {
+        self.drawn_seed = seed;
+        self
+    }
+
+    fn tell(&self, line: &str) {
+        if let Some(notify) = self.notify {
+            notify(line);
+        }
+    }
+}
+
+/// Loads one split of a data set.
+///
+/// With an explicit [`directory`](LoadOptions::directory) only that is searched. Otherwise the search goes
+/// through `$ENGRAFT_DATA/<name>`, then the cache directory, and ends with a download into the cache. The
+/// user's own files may be any sound IDX files, raw or gzip, named `train-images-idx3-ubyte` or
+/// `train-images.idx3-ubyte` with or without `.gz`; files in the cache and from mirrors must be the published
+/// ones, by SHA-256.
+///
+/// # Errors
+/// [`DataError::NotFound`] lists every place and why it did not serve. A file of the user that is there but
+/// faulty is an error at once ([`DataError::Format`], [`DataError::Rank`], [`DataError::CountMismatch`],
+/// [`DataError::Io`]): training quietly on other data than the user put there would be worse.
+pub fn load(name: DatasetName, split: Split, options: &LoadOptions) -> Result<Dataset, DataError> {
+    match name.release() {
+        Some(release) => Search {
+            name: name.as_str(),
+            split,
+            release,
+            options,
+            tried: Vec::new(),
+        }
+        .run(),
+        None => drawn(split, options),
+    }
+}
+
+fn drawn(split: Split, options: &LoadOptions) -> Result<Dataset, DataError> {
+    let count = options.drawn_count.unwrap_or(match split {
+        Split::Train => 60000,
+        Split::Test => 10000,
+    });
+    let _ = (count, options.drawn_seed);
+    Err(DataError::NotFound {
+        name: "drawn-digits",
+        split,
+        tried: Vec::new(),
+        advice: "wait".to_owned(),
+    })
+}
+
+struct Search<'a> {
+    name: &'static str,
+    split: Split,
+    release: &'a Release<'a>,
+    options: &'a LoadOptions,
+    tried: Vec<Tried>,
+}
+
+impl Search<'_> {
+    fn run(mut self) -> Result<Dataset, DataError> {
+        if let Some(directory) = &self.options.directory {
+            for candidate in [directory.join(self.name), directory.clone()] {
+                if let Some(found) = self.users_files(&candidate)? {
+                    return Ok(found);
+                }
+            }
+            return Err(self.not_found("name a directory that holds the two files, or one above it"));
+        }
+        match &self.options.places.data_dir {
+            Some(directory) => {
+                if let Some(found) = self.users_files(&directory.join(self.name))? {
+                    return Ok(found);
+                }
+            }
+            None => self.failed("ENGRAFT_DATA", "not set"),
+        }
+        let Some(cache) = self
+            .options
+            .places
+            .cache_dir
+            .as_ref()
+            .map(|cache| cache.join(self.name))
+        else {
+            self.failed(
+                "cache directory",
+                "the environment names none, so nothing can be kept",
+            );
+            return Err(self.not_found("set HOME, or ENGRAFT_DATA to a directory of data sets"));
+        };
+        match self.cached(&cache) {
+            Ok(found) => return Ok(found),
+            Err(reasons) => self.tried.extend(reasons),
+        }
+        if self.downloaded(&cache)? {
+            let pair = self.release.pair(self.split);
+            let images = read_pinned(&cache.join(pair.images.name), pair.images)?;
+            let labels = read_pinned(&cache.join(pair.labels.name), pair.labels)?;
+            return self.unpack(&cache, &images, &labels, Source::Download(cache.clone()));
+        }
+        let pair = self.release.pair(self.split);
+        let advice = format!(
+            "put {} and {} into {}, or into a directory {} below that of ENGRAFT_DATA; drawn-digits needs no file",
+            pair.images.name,
+            pair.labels.name,
+            shown(&cache),
+            self.name,
+        );
+        Err(self.not_found(&advice))
+    }
+
+    /// The user's own files in `directory`, or `None` when they are not there.
+    fn users_files(&mut self, directory: &Path) -> Result<Option<Dataset>, DataError> {
+        let Pair { images, labels } = self.release.pair(self.split);
+        let found = [images, labels].map(|file| find(directory, file));
+        if let [Some(images), Some(labels)] = &found {
+            let (pixels, kinds) = (Idx::open(images)?, Idx::open(labels)?);
+            let source = Source::Directory(directory.to_owned());
+            return self.assemble([images, labels], pixels, kinds, source).map(Some);
+        }
+        let missing: Vec<String> = [images, labels]
+            .iter()
+            .zip(found)
+            .filter(|(_, found)| found.is_none())
+            .map(|(file, _)| file.accepted_names().join(" or "))
+            .collect();
+        let reason = if directory.is_dir() {
+            format!("there is no {}", missing.join("; and no "))
+        } else {
+            "there is no such directory".to_owned()
+        };
+        self.failed(&directory.to_string_lossy(), &reason);
+        Ok(None)
+    }
+
+    /// The published files in the cache, or why they are not.
+    fn cached(&self, cache: &Path) -> Result<Dataset, Vec<Tried>> {
+        let Pair { images, labels } = self.release.pair(self.split);
+        let read = |file: Pinned<'_>| {
+            let path = cache.join(file.name);
+            read_pinned(&path, file).map_err(|error| {
+                if path.exists() {
+                    self.options.tell(&format!("not used: {error}"));
+                }
+                reason_at(&path, &error)
+            })
+        };
+        match (read(images), read(labels)) {
+            (Ok(images), Ok(labels)) => self
+                .unpack(cache, &images, &labels, Source::Cache(cache.to_owned()))
+                .map_err(|error| vec![reason_at(cache, &error)]),
+            (images, labels) => Err([images.err(), labels.err()].into_iter().flatten().collect()),
+        }
+    }
+
+    /// Completes the cache from the mirrors; `false` when that is not possible, with the reasons noted.
+    fn downloaded(&mut self, cache: &Path) -> Result<bool, DataError> {
+        let mirrors: Vec<String> = self
+            .options
+            .mirrors
+            .iter()
+            .cloned()
+            .chain(self.release.mirrors.iter().map(|&url| url.into()))
+            .collect();
+        if self.options.offline {
+            self.failed("download", "not allowed (offline)");
+            return Ok(false);
+        }
+        if mirrors.is_empty() {
+            self.failed("download", "no mirror is known for this data set");
+            return Ok(false);
+        }
+        let Pair { images, labels } = self.release.pair(self.split);
+        for file in [labels, images] {
+            if read_pinned(&cache.join(file.name), file).is_ok() {
+                continue;
+            }
+            match fetch(file, &mirrors, cache, self.options.patience, self.options.notify) {
+                Ok(()) => {}
+                Err(FetchError::Local(error)) => return Err(error),
+                Err(FetchError::Mirrors(tried)) => {
+                    self.tried.extend(tried);
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn unpack(&self, dir: &Path, images: &[u8], labels: &[u8], source: Source) -> Result<Dataset, DataError> {
+        let pair = self.release.pair(self.split);
+        let paths = [dir.join(pair.images.name), dir.join(pair.labels.name)];
+        let (pixels, kinds) = (
+            Idx::from_bytes(images, &paths[0])?,
+            Idx::from_bytes(labels, &paths[1])?,
+        );
+        self.assemble([&paths[0], &paths[1]], pixels, kinds, source)
+    }
+
+    fn assemble(
+        &self,
+        paths: [&PathBuf; 2],
+        images: Idx,
+        labels: Idx,
+        source: Source,
+    ) -> Result<Dataset, DataError> {
+        let rank = |path: &PathBuf, expected, found: &[usize]| DataError::Rank {
+            path: path.clone(),
+            expected,
+            found: found.len(),
+        };
+        let &[_, height, width] = images.shape() else {
+            return Err(rank(paths[0], "images, an array of rank 3", images.shape()));
+        };
+        if labels.shape().len() != 1 {
+            return Err(rank(paths[1], "labels, an array of rank 1", labels.shape()));
+        }
+        Dataset::new(
+            self.name,
+            source,
+            images.into_elements(),
+            [height, width, 1],
+            labels.into_elements(),
+        )
+    }
+
+    fn failed(&mut self, place: &str, reason: &str) {
+        self.tried.push(Tried {
+            place: place.to_owned(),
+            reason: reason.to_owned(),
+        });
+    }
+
+    fn not_found(self, advice: &str) -> DataError {
+        DataError::NotFound {
+            name: self.name,
+            split: self.split,
+            tried: self.tried,
+            advice: advice.to_owned(),
+        }
+    }
+}
+
+/// The first accepted name of `file` that exists in `directory`, whatever it is: a link to nowhere is the
+/// user's mistake to hear about, not a file that is not there.
+fn find(directory: &Path, file: Pinned<'_>) -> Option<PathBuf> {
+    file.accepted_names()
+        .iter()
+        .map(|name| directory.join(name))
+        .find(|path| path.symlink_metadata().is_ok())
+}
+
+/// `error` as a line of the list, without the path at its start.
+fn reason_at(path: &Path, error: &DataError) -> Tried {
+    let message = error.to_string();
+    let reason = message
+        .strip_prefix(&format!("{}: ", shown(path)))
+        .unwrap_or(&message)
+        .to_owned();
+    Tried {
+        place: path.to_string_lossy().into_owned(),
+        reason,
+    }
+}

@@ -1,0 +1,140 @@
+//! How much memory a hostile file can make the reader take, counted by the allocator itself.
+
+// The only way to count is to be the global allocator, and that trait is unsafe to implement.
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use engraft_data::Idx;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+/// The system's allocator, with a count of the bytes held and of the most ever held.
+struct Counting;
+
+static HELD: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call goes to `System` unchanged; the counters around it do not allocate.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        PEAK.fetch_max(HELD.fetch_add(layout.size(), SeqCst) + layout.size(), SeqCst);
+        // SAFETY: the caller keeps the contract of `alloc`, which is that of `System`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), SeqCst);
+        // SAFETY: `pointer` came from `System` with this layout, by the caller's contract.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Most bytes held at once by `read`, beyond those held before.
+fn peak(read: impl FnOnce()) -> usize {
+    let before = HELD.load(SeqCst);
+    PEAK.store(before, SeqCst);
+    read();
+    PEAK.load(SeqCst) - before
+}
+
+/// Bytes that no packer makes smaller: the top of a 64-bit linear congruential generator.
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let next = || {
+        state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (state >> 56) as u8
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}
+
+fn idx(sizes: &[u32], elements: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0, 0, 8, sizes.len() as u8];
+    sizes.iter().for_each(|size| bytes.extend(size.to_be_bytes()));
+    bytes.extend(elements);
+    bytes
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).expect("a vector takes everything");
+    encoder.finish().expect("a vector takes everything")
+}
+
+const MIB: usize = 1 << 20;
+
+// One test, because the counters belong to the whole process.
+#[test]
+fn memory_follows_the_bytes_that_are_there() {
+    let half = |file: Vec<u8>| file[..file.len() / 2].to_vec();
+    // What is claimed, the file, and how many bytes really unpack from it (0 for a raw file).
+    let table = [
+        ("raw, overflowing sizes", idx(&[u32::MAX; 3], &[3; 100]), 0),
+        ("raw, 2 GiB claimed", idx(&[1 << 31], &[3; 100]), 0),
+        (
+            "raw, 1 GiB claimed by images",
+            idx(&[1 << 20, 32, 32], &[3; 100]),
+            0,
+        ),
+        ("raw, honest", idx(&[4096, 32, 32], &noise(4 * MIB)), 0),
+        (
+            "raw, one byte short",
+            idx(&[4096, 32, 32], &noise(4 * MIB - 1)),
+            0,
+        ),
+        (
+            "gzip, 2 GiB claimed by a small file",
+            gzip(&idx(&[1 << 31], &[3; 100])),
+            100,
+        ),
+        (
+            "gzip, the most claimed that passes at first",
+            gzip(&idx(&[60_000], &[3; 100])),
+            100,
+        ),
+        (
+            "gzip, 1 GiB claimed, 2 MiB there",
+            gzip(&idx(&[1 << 20, 32, 32], &noise(2 * MIB))),
+            2 * MIB,
+        ),
+        (
+            "gzip, honest and 1000 to 1",
+            gzip(&idx(&[16384, 32, 32], &vec![3; 16 * MIB])),
+            16 * MIB,
+        ),
+        (
+            "gzip bomb behind a small claim",
+            gzip(&idx(&[10], &vec![3; 64 * MIB])),
+            10,
+        ),
+        (
+            "gzip cut in half",
+            half(gzip(&idx(&[4096, 32, 32], &noise(4 * MIB)))),
+            2 * MIB,
+        ),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    for (what, file, unpacked) in table {
+        let path = dir.path().join("file");
+        std::fs::write(&path, &file).unwrap();
+        // A buffer that doubles is there twice for a moment: half of the new one, and the new one.
+        let limit = (2 * file.len()).max(3 * unpacked) + MIB;
+        let from_memory = peak(|| drop(Idx::from_bytes(&file, &path)));
+        let from_disk = peak(|| drop(Idx::open(&path)));
+        println!(
+            "{what}: {} bytes of file, {from_memory} and {from_disk} bytes of memory",
+            file.len()
+        );
+        assert!(
+            from_memory <= limit && from_disk <= limit,
+            "{what}: {from_memory}, {from_disk} > {limit}"
+        );
+    }
+}

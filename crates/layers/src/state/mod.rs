@@ -1,0 +1,359 @@
+//! State dicts: the tensors of a module by name, taken out, put back, joined and split.
+
+mod file;
+mod safetensors;
+
+pub(crate) use file::{read_file, write_file};
+pub use safetensors::MAX_FILE_BYTES;
+pub(crate) use safetensors::{Extra, decode, encode};
+
+use crate::error::LayersError;
+use crate::module::{Module, Path, Slot, SlotMut};
+use crate::names::Names;
+use engraft_tensor::{Real, Tensor};
+use rand_pcg::Pcg64;
+use std::collections::BTreeMap;
+use std::path::Path as FilePath;
+
+/// Tensors by dotted name, and some text about them.
+///
+/// Parameters and buffers of a module are both in it; generators are numbers of another kind and go through
+/// [`generators`] and [`set_generators`]. Whether a parameter is frozen belongs to the module, not to its
+/// state: [`StateDict::apply`] leaves it as it is.
+///
+/// The file format is [safetensors](https://huggingface.co/docs/safetensors), in the layouts of this crate;
+/// see [`TorchLayout`](crate::TorchLayout) for PyTorch's. One state always gives the same bytes.
+///
+/// ```
+/// use engraft_layers::{Dense, Init, Mode, Module, StateDict};
+/// use engraft_tensor::Tensor;
+///
+/// let source = Dense::<f32>::new(3, 2, &mut Init::glorot(1));
+/// let state = StateDict::of(&source).with_metadata("step", "1000");
+/// let bytes = state.to_bytes()?;
+///
+/// let mut target = Dense::<f32>::new(3, 2, &mut Init::glorot(2));
+/// StateDict::from_bytes(&bytes, "source.safetensors".as_ref())?.apply(&mut target)?;
+/// let x = Tensor::ones([1, 3]);
+/// assert_eq!(
+///     source.forward(&x, Mode::Eval).as_slice(),
+///     target.forward(&x, Mode::Eval).as_slice()
+/// );
+/// # Ok::<(), engraft_layers::LayersError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct StateDict<T: Real = f32> {
+    tensors: BTreeMap<String, Tensor<T>>,
+    metadata: BTreeMap<String, String>,
+}
+
+/// What [`StateDict::apply_matching`] did; every list in alphabetical order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Applied {
+    /// Names that now have the values of the state.
+    pub applied: Vec<String>,
+    /// Names of the module that the pattern left out.
+    pub kept: Vec<String>,
+    /// Names of the state that the pattern left out.
+    pub unused: Vec<String>,
+}
+
+impl<T: Real> Default for StateDict<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Real> StateDict<T> {
+    /// No tensors and no metadata.
+    pub fn new() -> Self {
+        Self {
+            tensors: BTreeMap::new(),
+            metadata: BTreeMap::new(),
+        }
+    }
+
+    /// Parameters and buffers of a module; nothing is copied.
+    pub fn of(module: &dyn Module<T>) -> Self {
+        let mut tensors = BTreeMap::new();
+        module.visit(&Path::root(), &mut |path, slot| {
+            let tensor = match slot {
+                Slot::Parameter(parameter) => parameter.tensor().detach(),
+                Slot::Buffer(buffer) => buffer.tensor(),
+                Slot::Generator(_) => return,
+            };
+            tensors.insert(path.to_string(), tensor);
+        });
+        Self::from_tensors(tensors)
+    }
+
+    /// A state of the given tensors, as constants: averages of weights, moments of an optimiser, gradients.
+    pub fn from_tensors(tensors: BTreeMap<String, Tensor<T>>) -> Self {
+        Self {
+            tensors: tensors.into_iter().map(|(name, t)| (name, t.detach())).collect(),
+            metadata: BTreeMap::new(),
+        }
+    }
+
+    /// The tensors, without the metadata.
+    pub fn into_tensors(self) -> BTreeMap<String, Tensor<T>> {
+        self.tensors
+    }
+
+    /// The tensors by name.
+    pub fn tensors(&self) -> &BTreeMap<String, Tensor<T>> {
+        &self.tensors
+    }
+
+    /// One tensor.
+    pub fn get(&self, name: &str) -> Option<&Tensor<T>> {
+        self.tensors.get(name)
+    }
+
+    /// Text that is saved with the tensors.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
+    }
+
+    /// Adds or replaces one entry of the metadata.
+    #[must_use]
+    pub fn with_metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.metadata.insert(key.into(), value.into());
+        self
+    }
+
+    /// The same values in another precision.
+    #[must_use]
+    pub fn cast<U: Real>(&self) -> StateDict<U> {
+        StateDict {
+            tensors: self.tensors.iter().map(|(n, t)| (n.clone(), t.cast())).collect(),
+            metadata: self.metadata.clone(),
+        }
+    }
+
+    /// Puts `prefix` and a dot before every name, so that several modules fit into one state.
+    #[must_use]
+    pub fn with_prefix(self, prefix: &str) -> Self {
+        let rename = |(name, tensor)| (format!("{prefix}.{name}"), tensor);
+        Self {
+            tensors: self.tensors.into_iter().map(rename).collect(),
+            metadata: self.metadata,
+        }
+    }
+
+    /// Takes the tensors below `prefix` out and drops it from their names; both parts keep the metadata.
+    ///
+    /// ```
+    /// use engraft_layers::StateDict;
+    /// use engraft_tensor::Tensor;
+    /// let half = |n| StateDict::<f32>::from_tensors([("weight".into(), Tensor::ones([n]))].into());
+    /// let both = half(1).with_prefix("g").merge(half(2).with_prefix("d"))?;
+    /// let (g, rest) = both.split_prefix("g");
+    /// assert_eq!(g.get("weight").unwrap().shape(), [1]);
+    /// assert_eq!(rest.get("d.weight").unwrap().shape(), [2]);
+    /// # Ok::<(), engraft_layers::LayersError>(())
+    /// ```
+    #[must_use]
+    pub fn split_prefix(self, prefix: &str) -> (Self, Self) {
+        let (mut under, mut rest) = (BTreeMap::new(), BTreeMap::new());
+        for (name, tensor) in self.tensors {
+            match name.strip_prefix(prefix).and_then(|n| n.strip_prefix('.')) {
+                Some(short) => under.insert(short.to_string(), tensor),
+                None => rest.insert(name, tensor),
+            };
+        }
+        let part = |tensors| Self {
+            tensors,
+            metadata: self.metadata.clone(),
+        };
+        (part(under), part(rest))
+    }
+
+    /// All tensors and metadata of both.
+    ///
+    /// # Errors
+    /// If a tensor is in both, or both have an entry of metadata with different values: every such name.
+    pub fn merge(mut self, other: Self) -> Result<Self, LayersError> {
+        let twice = other.tensors.keys().filter(|n| self.tensors.contains_key(*n));
+        let differs = |(k, v): &(&String, &String)| self.metadata.get(*k).is_some_and(|mine| mine != *v);
+        let unequal = other.metadata.iter().filter(differs).map(|(k, _)| k);
+        let clashes: Vec<String> = twice.chain(unequal).cloned().collect();
+        if !clashes.is_empty() {
+            return Err(LayersError::Mismatch {
+                what: "a state that was to be merged".into(),
+                missing: Vec::new(),
+                unexpected: clashes,
+                shapes: Vec::new(),
+            });
+        }
+        self.tensors.extend(other.tensors);
+        self.metadata.extend(other.metadata);
+        Ok(self)
+    }
+
+    /// Gives a module these values. The names and shapes of both must be the same; what is frozen stays
+    /// frozen, and gets its values all the same.
+    ///
+    /// # Errors
+    /// [`LayersError::Mismatch`] with every missing, unexpected and wrongly shaped name; nothing is changed
+    /// then.
+    pub fn apply(&self, module: &mut dyn Module<T>) -> Result<(), LayersError> {
+        self.apply_matching(module, &Names::all()).map(|_| ())
+    }
+
+    /// Gives a module those of these values whose names a pattern holds: for a network that shares a part
+    /// with the one that was saved.
+    ///
+    /// Within the pattern it is as strict as [`StateDict::apply`].
+    ///
+    /// # Errors
+    /// [`LayersError::NoSuchName`] if a part of the pattern matches neither a name of the module nor of the
+    /// state, and the errors of [`StateDict::apply`]; nothing is changed then.
+    pub fn apply_matching(&self, module: &mut dyn Module<T>, names: &Names) -> Result<Applied, LayersError> {
+        let own = Self::of(module);
+        let mut all: Vec<String> = own.tensors.keys().chain(self.tensors.keys()).cloned().collect();
+        all.sort();
+        all.dedup();
+        let unmatched = names.unmatched(&all);
+        if !unmatched.is_empty() {
+            let unmatched = unmatched.into_iter().map(Into::into).collect();
+            return Err(LayersError::NoSuchName {
+                unmatched,
+                names: all,
+            });
+        }
+        let mut report = Applied::default();
+        let (mut missing, mut unexpected, mut shapes) = (Vec::new(), Vec::new(), Vec::new());
+        for name in all {
+            match (own.get(&name), self.get(&name)) {
+                (Some(_), _) if !names.matches(&name) => report.kept.push(name),
+                (None, _) if !names.matches(&name) => report.unused.push(name),
+                (Some(own), Some(new)) if own.shape() != new.shape() => {
+                    shapes.push((name, own.shape().to_vec(), new.shape().to_vec()));
+                }
+                (Some(_), Some(_)) => report.applied.push(name),
+                (Some(_), None) => missing.push(name),
+                (None, _) => unexpected.push(name),
+            }
+        }
+        if !(missing.is_empty() && unexpected.is_empty() && shapes.is_empty()) {
+            return Err(LayersError::Mismatch {
+                what: "the state".into(),
+                missing,
+                unexpected,
+                shapes,
+            });
+        }
+        module.visit_mut(&Path::root(), &mut |path, slot| {
+            let name = path.to_string();
+            let Some(value) = self.get(&name).filter(|_| names.matches(&name)) else {
+                return;
+            };
+            match slot {
+                SlotMut::Parameter(parameter) => parameter.set(value),
+                SlotMut::Buffer(buffer) => buffer.set(value),
+                SlotMut::Generator(_) => (),
+            }
+        });
+        Ok(report)
+    }
+
+    /// The state as a safetensors file in memory.
+    ///
+    /// # Errors
+    /// [`LayersError::Unsavable`] if a value is not finite, a name is the reserved `__metadata__`, or the
+    /// names and the metadata are too long: what could not be loaded again is not written.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, LayersError> {
+        encode(&self.tensors, &self.metadata, &[])
+    }
+
+    /// Reads a safetensors file in memory. Tensors of `F32` and `F64` are taken and converted to `T`.
+    ///
+    /// A hostile file costs no more than its tensors as `T`, and about eight bytes for each byte of its
+    /// header, which is at most 1 MiB long.
+    ///
+    /// # Errors
+    /// [`LayersError::Format`] with `path`, the tensor and what was expected, if the file is damaged, holds
+    /// another element type, or a value that is not finite as `T`.
+    pub fn from_bytes(bytes: &[u8], path: &FilePath) -> Result<Self, LayersError> {
+        let (tensors, metadata) = decode(bytes, path, |_| Extra::Refuse)?;
+        Ok(Self { tensors, metadata })
+    }
+
+    /// Writes a safetensors file: whole and on the disk when this returns, or not at all. A file that is
+    /// there already is replaced in one step.
+    ///
+    /// # Errors
+    /// Those of [`StateDict::to_bytes`], and [`LayersError::Io`].
+    pub fn save(&self, path: impl AsRef<FilePath>) -> Result<(), LayersError> {
+        write_file(path.as_ref(), &self.to_bytes()?)
+    }
+
+    /// Reads a safetensors file of at most [`MAX_FILE_BYTES`].
+    ///
+    /// # Errors
+    /// Those of [`StateDict::from_bytes`], and [`LayersError::Io`].
+    pub fn load(path: impl AsRef<FilePath>) -> Result<Self, LayersError> {
+        Self::load_at_most(path, MAX_FILE_BYTES)
+    }
+
+    /// As [`StateDict::load`] with another limit for the size of the file.
+    ///
+    /// # Errors
+    /// As for [`StateDict::load`].
+    pub fn load_at_most(path: impl AsRef<FilePath>, max_bytes: u64) -> Result<Self, LayersError> {
+        let path = path.as_ref();
+        Self::from_bytes(&read_file(path, max_bytes)?, path)
+    }
+
+    pub(crate) fn from_parts(
+        tensors: BTreeMap<String, Tensor<T>>,
+        metadata: BTreeMap<String, String>,
+    ) -> Self {
+        Self { tensors, metadata }
+    }
+}
+
+/// States of the random generators of a module, by dotted name.
+pub fn generators<T: Real>(module: &dyn Module<T>) -> BTreeMap<String, Pcg64> {
+    let mut states = BTreeMap::new();
+    module.visit(&Path::root(), &mut |path, slot| {
+        if let Slot::Generator(generator) = slot {
+            states.insert(path.to_string(), generator.state());
+        }
+    });
+    states
+}
+
+/// Puts the random generators of a module into saved states.
+///
+/// # Errors
+/// [`LayersError::Mismatch`] with every name that only the module or only `states` has; nothing is changed
+/// then.
+pub fn set_generators<T: Real>(
+    module: &mut dyn Module<T>,
+    states: &BTreeMap<String, Pcg64>,
+) -> Result<(), LayersError> {
+    let own = generators(module);
+    let only = |a: &BTreeMap<String, Pcg64>, b: &BTreeMap<String, Pcg64>| -> Vec<String> {
+        a.keys().filter(|n| !b.contains_key(*n)).cloned().collect()
+    };
+    let (missing, unexpected) = (only(&own, states), only(states, &own));
+    if !(missing.is_empty() && unexpected.is_empty()) {
+        return Err(LayersError::Mismatch {
+            what: "the set of generator states".into(),
+            missing,
+            unexpected,
+            shapes: Vec::new(),
+        });
+    }
+    module.visit_mut(&Path::root(), &mut |path, slot| {
+        if let SlotMut::Generator(generator) = slot
+            && let Some(state) = states.get(&path.to_string())
+        {
+            generator.set(state.clone());
+        }
+    });
+    Ok(())
+}

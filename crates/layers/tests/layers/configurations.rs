@@ -1,0 +1,203 @@
+//! Layers of arbitrary sizes and geometries.
+
+use engraft_layers::{
+    BatchNorm, Conv2d, ConvTranspose2d, Dense, Dropout, Flatten, Init, LeakyReLU, Mode, Module, ReLU,
+    Reshape, Sequential, Sigmoid, Softplus, Tanh,
+};
+use engraft_tensor::{Padding, Real, Tensor};
+use proptest::prelude::*;
+use rand::SeedableRng;
+use rand_pcg::Pcg64;
+
+/// One layer or small network, and what it reads.
+#[derive(Clone, Debug)]
+pub(crate) struct Configuration {
+    pub(crate) kind: Kind,
+    /// Shape of the input, batch axis included.
+    pub(crate) input: Vec<usize>,
+    pub(crate) bias: bool,
+    pub(crate) mode: Mode,
+    pub(crate) seed: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    Conv {
+        outputs: usize,
+        kernel: [usize; 2],
+        stride: usize,
+        dilation: usize,
+        padding: Padding,
+    },
+    Transposed {
+        outputs: usize,
+        kernel: [usize; 2],
+        stride: usize,
+        dilation: usize,
+        padding: Padding,
+        extra: [usize; 2],
+    },
+    Dense {
+        outputs: usize,
+    },
+    Norm,
+    Dropout,
+    LeakyReLU,
+    ReLU,
+    Tanh,
+    Sigmoid,
+    Softplus,
+    /// A little of everything, smooth.
+    Chain,
+}
+
+impl Configuration {
+    pub(crate) fn build<T: Real>(&self) -> Box<dyn Module<T>> {
+        let init = &mut Init::normal(self.seed, 0.5);
+        let channels = self.input.last().copied().unwrap_or(1);
+        match self.kind {
+            Kind::Conv {
+                outputs,
+                kernel,
+                stride,
+                dilation,
+                padding,
+            } => {
+                let layer = Conv2d::with_kernel(channels, outputs, kernel, init);
+                let layer = layer.stride(stride).dilation(dilation).padding(padding);
+                Box::new(if self.bias { layer } else { layer.no_bias() })
+            }
+            Kind::Transposed {
+                outputs,
+                kernel,
+                stride,
+                dilation,
+                padding,
+                extra,
+            } => {
+                let layer = ConvTranspose2d::with_kernel(channels, outputs, kernel, init);
+                let layer = layer.stride(stride).dilation(dilation).padding(padding);
+                let layer = layer.output_padding(extra[0], extra[1]);
+                Box::new(if self.bias { layer } else { layer.no_bias() })
+            }
+            Kind::Dense { outputs } => {
+                let layer = Dense::new(channels, outputs, init);
+                Box::new(if self.bias { layer } else { layer.no_bias() })
+            }
+            Kind::Norm => Box::new(BatchNorm::new(channels)),
+            Kind::Dropout => Box::new(Dropout::new(0.3, init)),
+            Kind::LeakyReLU => Box::new(LeakyReLU::new(0.2)),
+            Kind::ReLU => Box::new(ReLU),
+            Kind::Tanh => Box::new(Tanh),
+            Kind::Sigmoid => Box::new(Sigmoid),
+            Kind::Softplus => Box::new(Softplus),
+            Kind::Chain => Box::new(chain(channels, self.bias, init)),
+        }
+    }
+
+    /// Values for the input, none of them near the kink of a ReLU.
+    pub(crate) fn input<T: Real>(&self) -> Tensor<T> {
+        let x = Tensor::<f64>::randn(&self.input, &mut Pcg64::seed_from_u64(self.seed ^ 0x5eed));
+        let away = x.as_slice().iter().map(|v| T::from_f64(v + 0.1_f64.copysign(*v)));
+        Tensor::from_vec(&self.input, away.collect())
+    }
+}
+
+/// Reads images of 4 x 4.
+fn chain<T: Real>(channels: usize, bias: bool, init: &mut Init) -> Sequential<T> {
+    let conv = Conv2d::new(channels, 3, 3, init).stride(2).same();
+    let block = Sequential::new()
+        .add("conv", if bias { conv } else { conv.no_bias() })
+        .add("norm", BatchNorm::new(3))
+        .add("act", Softplus);
+    Sequential::new()
+        .add("block", block)
+        .add("up", ConvTranspose2d::new(3, 2, 2, init).stride(2).same())
+        .add("drop", Dropout::new(0.2, init))
+        .add("flat", Flatten)
+        .add("head", Dense::new(4 * 4 * 2, 6, init))
+        .add("tanh", Tanh)
+        .add("grid", Reshape::new([2, 3]))
+}
+
+fn padding() -> impl Strategy<Value = Padding> {
+    prop_oneof![
+        Just(Padding::Valid),
+        Just(Padding::Same),
+        [0_usize..3, 0..3].prop_map(Padding::Symmetric),
+        [0_usize..3, 0..3, 0..3, 0..3].prop_map(Padding::Explicit),
+    ]
+}
+
+/// Any layer; images are small enough for a thousand evaluations.
+pub(crate) fn configurations() -> impl Strategy<Value = Configuration> {
+    let steps = ([1_usize..4, 1..4], 1_usize..4, 1_usize..3, padding());
+    let image = ([1_usize..3, 0..4, 0..4, 1..4], 1_usize..4);
+    let convolution = (steps, image, any::<bool>(), [0_usize..2, 0..2], any::<bool>()).prop_map(
+        |((kernel, stride, dilation, padding), ([n, h, w, c], outputs), transposed, extra, bias)| {
+            let extent = |a: usize| (kernel[a] - 1) * dilation + 1;
+            let kind = if transposed {
+                let allowed = |e: usize| {
+                    if e < stride.max(dilation) && padding != Padding::Same {
+                        e
+                    } else {
+                        0
+                    }
+                };
+                Kind::Transposed {
+                    outputs,
+                    kernel,
+                    stride,
+                    dilation,
+                    padding,
+                    extra: extra.map(allowed),
+                }
+            } else {
+                Kind::Conv {
+                    outputs,
+                    kernel,
+                    stride,
+                    dilation,
+                    padding,
+                }
+            };
+            // A transposed convolution must be large enough that padding of 2 + 2 leaves something.
+            let size = |a: usize, more: usize| if transposed { 5 + more } else { extent(a) + more };
+            (kind, vec![n, size(0, h), size(1, w), c], bias)
+        },
+    );
+    let dense = (1_usize..5, 1_usize..7, 1_usize..7, any::<bool>())
+        .prop_map(|(n, inputs, outputs, bias)| (Kind::Dense { outputs }, vec![n, inputs], bias));
+    let anything = prop_oneof![
+        Just(Kind::Norm),
+        Just(Kind::Dropout),
+        Just(Kind::LeakyReLU),
+        Just(Kind::ReLU),
+        Just(Kind::Tanh),
+        Just(Kind::Sigmoid),
+        Just(Kind::Softplus),
+    ];
+    // Four rows at least: the statistics of fewer are too sensitive for a difference quotient.
+    let elementwise = (
+        anything,
+        4_usize..7,
+        proptest::collection::vec(1_usize..4, 1..4),
+        any::<bool>(),
+    )
+        .prop_map(|(kind, n, rest, bias)| (kind, [vec![n], rest].concat(), bias));
+    let chain = (2_usize..4, 1_usize..3, any::<bool>())
+        .prop_map(|(n, c, bias)| (Kind::Chain, vec![n, 4, 4, c], bias));
+    let mode = prop_oneof![Just(Mode::Train), Just(Mode::Eval)];
+    (
+        prop_oneof![4 => convolution, 1 => dense, 3 => elementwise, 1 => chain],
+        mode,
+        any::<u64>(),
+    )
+        .prop_map(|((kind, input, bias), mode, seed)| Configuration {
+            kind,
+            input,
+            bias,
+            mode,
+            seed,
+        })
+}

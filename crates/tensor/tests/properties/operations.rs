@@ -1,0 +1,167 @@
+//! Every public operation as data: which one, with which settings, on inputs of which shapes.
+
+use engraft_tensor::{Geometry, Real, Tensor, batch_norm, concat, conv2d, conv2d_input, conv2d_weight};
+use rand::SeedableRng;
+use rand_pcg::Pcg64;
+
+/// An operation with its settings. One generic `apply` serves the truth in `f64` and the work in `f32`.
+#[derive(Clone, Debug)]
+pub(crate) enum Call {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    AddNumber(f64),
+    SubNumber(f64),
+    MulNumber(f64),
+    DivNumber(f64),
+    Neg,
+    Exp,
+    Ln,
+    Sqrt,
+    Abs,
+    Square,
+    Powf(f64),
+    LeakyRelu(f64),
+    Relu,
+    ClampMin(f64),
+    Tanh,
+    Sigmoid,
+    Softplus,
+    Softmax(usize),
+    LogSoftmax(usize),
+    Sum,
+    Mean,
+    SumKeep(Vec<usize>),
+    MeanKeep(Vec<usize>),
+    SumAxes(Vec<usize>),
+    MeanAxes(Vec<usize>),
+    SumTo(Vec<usize>),
+    BroadcastTo(Vec<usize>),
+    Reshape(Vec<usize>),
+    Permute(Vec<usize>),
+    Transpose,
+    Narrow(usize, usize, usize),
+    Pad(usize, usize, usize),
+    Concat(usize),
+    Matmul,
+    MatmulNt,
+    MatmulTn,
+    Conv2d(Geometry),
+    Conv2dInput(Geometry),
+    Conv2dWeight(Geometry),
+    BatchNorm(f64),
+}
+
+/// Where an operation is smooth enough for a central difference.
+enum Domain {
+    Everywhere,
+    Positive,
+    /// At least this far from a kink or pole: `(point, distance)`.
+    Away(f64, f64),
+}
+
+impl Call {
+    /// The operation on tensors of either precision.
+    pub(crate) fn apply<T: Real>(&self, x: &[Tensor<T>]) -> Tensor<T> {
+        let number = T::from_f64;
+        match self {
+            Self::Add => &x[0] + &x[1],
+            Self::Sub => &x[0] - &x[1],
+            Self::Mul => &x[0] * &x[1],
+            Self::Div => &x[0] / &x[1],
+            Self::AddNumber(c) => &x[0] + number(*c),
+            Self::SubNumber(c) => &x[0] - number(*c),
+            Self::MulNumber(c) => &x[0] * number(*c),
+            Self::DivNumber(c) => &x[0] / number(*c),
+            Self::Neg => -&x[0],
+            Self::Exp => x[0].exp(),
+            Self::Ln => x[0].ln(),
+            Self::Sqrt => x[0].sqrt(),
+            Self::Abs => x[0].abs(),
+            Self::Square => x[0].square(),
+            Self::Powf(p) => x[0].powf(*p),
+            Self::LeakyRelu(slope) => x[0].leaky_relu(*slope),
+            Self::Relu => x[0].relu(),
+            Self::ClampMin(floor) => x[0].clamp_min(*floor),
+            Self::Tanh => x[0].tanh(),
+            Self::Sigmoid => x[0].sigmoid(),
+            Self::Softplus => x[0].softplus(),
+            Self::Softmax(axis) => x[0].softmax(*axis),
+            Self::LogSoftmax(axis) => x[0].log_softmax(*axis),
+            Self::Sum => x[0].sum(),
+            Self::Mean => x[0].mean(),
+            Self::SumKeep(axes) => x[0].sum_keep(axes),
+            Self::MeanKeep(axes) => x[0].mean_keep(axes),
+            Self::SumAxes(axes) => x[0].sum_axes(axes),
+            Self::MeanAxes(axes) => x[0].mean_axes(axes),
+            Self::SumTo(shape) => x[0].sum_to(shape),
+            Self::BroadcastTo(shape) => x[0].broadcast_to(shape),
+            Self::Reshape(shape) => x[0].reshape(shape),
+            Self::Permute(order) => x[0].permute(order),
+            Self::Transpose => x[0].transpose(),
+            Self::Narrow(axis, start, length) => x[0].narrow(*axis, *start, *length),
+            Self::Pad(axis, before, after) => x[0].pad(*axis, *before, *after),
+            Self::Concat(axis) => concat(&x.iter().collect::<Vec<_>>(), *axis),
+            Self::Matmul => x[0].matmul(&x[1]),
+            Self::MatmulNt => x[0].matmul_nt(&x[1]),
+            Self::MatmulTn => x[0].matmul_tn(&x[1]),
+            Self::Conv2d(g) => conv2d(&x[0], &x[1], g),
+            Self::Conv2dInput(g) => conv2d_input(&x[0], &x[1], g),
+            Self::Conv2dWeight(g) => conv2d_weight(&x[0], &x[1], g),
+            Self::BatchNorm(eps) => batch_norm(&x[0], &x[1], &x[2], *eps).0,
+        }
+    }
+
+    fn domain(&self, input: usize) -> Domain {
+        match self {
+            Self::Div if input == 1 => Domain::Away(0.0, 0.5),
+            Self::Ln | Self::Sqrt => Domain::Positive,
+            // Whole powers are smooth for both signs, but steep enough near 0 to stay away from it.
+            Self::Powf(p) if p.fract() == 0.0 => Domain::Away(0.0, 0.4),
+            Self::Powf(_) => Domain::Positive,
+            Self::Abs | Self::Relu | Self::LeakyRelu(_) => Domain::Away(0.0, 0.1),
+            Self::ClampMin(floor) => Domain::Away(*floor, 0.1),
+            _ => Domain::Everywhere,
+        }
+    }
+}
+
+/// An operation and a point at which to test it.
+#[derive(Clone, Debug)]
+pub(crate) struct Sample {
+    pub(crate) call: Call,
+    pub(crate) shapes: Vec<Vec<usize>>,
+    pub(crate) seed: u64,
+}
+
+impl Sample {
+    pub(crate) fn new<const N: usize>(call: Call, shapes: [&[usize]; N]) -> Self {
+        Self {
+            call,
+            shapes: shapes.iter().map(|s| s.to_vec()).collect(),
+            seed: 1,
+        }
+    }
+
+    /// Normal numbers, moved into the domain of the operation.
+    pub(crate) fn inputs(&self) -> Vec<Tensor<f64>> {
+        let rng = &mut Pcg64::seed_from_u64(self.seed);
+        let shapes = self.shapes.iter().enumerate();
+        shapes
+            .map(|(i, shape)| {
+                let x = Tensor::<f64>::randn(shape, rng);
+                let moved = match self.call.domain(i) {
+                    Domain::Everywhere => return x,
+                    Domain::Positive => x.view().mapv(|v| 0.4 + v.abs()),
+                    Domain::Away(point, distance) => x.view().mapv(|v| point + v + distance.copysign(v)),
+                };
+                Tensor::from_array(moved)
+            })
+            .collect()
+    }
+
+    pub(crate) fn apply<T: Real>(&self, x: &[Tensor<T>]) -> Tensor<T> {
+        self.call.apply(x)
+    }
+}

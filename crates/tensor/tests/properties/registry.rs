@@ -1,0 +1,35 @@
+//! The registry itself: complete, and every sample of it valid.
+
+use crate::strategies::registry;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// Public functions that are no operation.
+const NOT_OPERATIONS: [&str; 0] = [];
+
+/// A new operation without an entry fails here: its derivatives would be tested by nobody.
+#[test]
+fn every_public_operation_is_registered() {
+    let names: BTreeSet<&str> = registry().iter().map(|e| e.name).collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ops");
+    let mut found = 0;
+    for file in fs::read_dir(folder).unwrap() {
+        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+        for line in text.lines() {
+            let Some(rest) = line.trim_start().strip_prefix("pub fn ") else {
+                continue;
+            };
+            let name = rest.split(['(', '<']).next().unwrap();
+            assert!(
+                names.contains(name) || NOT_OPERATIONS.contains(&name),
+                "`{name}` has no entry in strategies.rs"
+            );
+            found += 1;
+        }
+    }
+    assert!(
+        found > 25,
+        "only {found} public functions found: has the layout of src/ops changed?"
+    );
+}

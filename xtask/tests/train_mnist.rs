@@ -1,0 +1,349 @@
+//! `train-mnist` as its user meets it: as a process that prints, is interrupted, is killed, and goes on.
+
+use engraft_gan::checkpoint::CheckpointReader;
+use rand::{RngExt, SeedableRng};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// A folder with 40 images in MNIST's files, and room for runs. No test sees the user's data or network.
+struct World {
+    dir: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        fs::create_dir(&data).unwrap();
+        let mut images = vec![0, 0, 8, 3, 0, 0, 0, 40, 0, 0, 0, 28, 0, 0, 0, 28];
+        images.extend((0..40 * 784_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8));
+        fs::write(data.join("train-images-idx3-ubyte"), images).unwrap();
+        let mut labels = vec![0, 0, 8, 1, 0, 0, 0, 40];
+        labels.extend((0..40_u8).map(|i| i % 10));
+        fs::write(data.join("train-labels-idx1-ubyte"), labels).unwrap();
+        Self { dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The command without arguments for the data.
+    fn bare(&self, run: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command
+            .arg("train-mnist")
+            .args(["--offline", "--threads", "2", "--out"])
+            .arg(self.path(run))
+            .args(arguments)
+            .env_remove("ENGRAFT_DATA")
+            .env("XDG_CACHE_HOME", self.path("cache"))
+            .env("HOME", self.path("home"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn command(&self, run: &str, arguments: &[&str]) -> Command {
+        let mut command = self.bare(run, arguments);
+        command.args(["--batch", "4", "--data"]).arg(self.path("data"));
+        command
+    }
+
+    fn run(&self, run: &str, arguments: &[&str]) -> Output {
+        self.command(run, arguments).output().unwrap()
+    }
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The checkpoint of a step, and the record without its times.
+fn content(run: &Path, step: u64) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<_> = fs::read_dir(run.join(format!("checkpoints/step-{step:06}")))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| {
+            (
+                path.file_name().unwrap().to_str().unwrap().into(),
+                fs::read(&path).unwrap(),
+            )
+        })
+        .collect();
+    files.sort();
+    let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let timeless = metrics.lines().map(|line| line.split(",\"ms\"").next().unwrap());
+    files.push((
+        "metrics".into(),
+        timeless.collect::<Vec<_>>().join("\n").into_bytes(),
+    ));
+    files
+}
+
+fn signal(name: &str, pid: u32) {
+    let status = Command::new("kill")
+        .args([&format!("-{name}"), &pid.to_string()])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn the_first_run_and_a_longer_one() {
+    let world = World::new();
+    let first = world.run("run", &["--steps", "2"]);
+    assert_eq!(code(&first), 0, "{}", text(&first.stderr));
+    let shown = text(&first.stdout);
+    for part in [
+        "40 images 28x28x1",
+        "2305472 parameters",
+        "213121 parameters",
+        "done: 2 steps",
+        "step-000002.png",
+    ] {
+        assert!(shown.contains(part), "{part:?} is missing in {shown}");
+    }
+    let again = text(&world.run("run", &["--steps", "2"]).stdout);
+    assert!(
+        again.contains("nothing to do: 2 steps are done already"),
+        "{again}"
+    );
+    let longer = text(&world.run("run", &["--steps", "3"]).stdout);
+    assert!(
+        longer.contains("going on after step 2") && longer.contains("done: 3 steps"),
+        "{longer}"
+    );
+    let fresh = text(&world.run("run", &["--steps", "1", "--fresh"]).stdout);
+    assert!(
+        fresh.contains("run.old-1") && fresh.contains("done: 1 steps"),
+        "{fresh}"
+    );
+    let other = world.run("run", &["--steps", "1", "--seed", "5"]);
+    assert_eq!(code(&other), 1);
+    assert!(
+        text(&other.stderr).contains("seed: the run has 1, now asked for 5"),
+        "{}",
+        text(&other.stderr)
+    );
+    for name in [
+        "run.toml",
+        "metrics.jsonl",
+        "losses.svg",
+        "samples/step-000001.png",
+    ] {
+        assert!(world.path("run").join(name).is_file(), "{name}");
+    }
+}
+
+#[test]
+fn a_run_can_be_repeated_by_its_run_toml() {
+    let world = World::new();
+    assert_eq!(code(&world.run("first", &["--steps", "3", "--seed", "7"])), 0);
+    let mut command = world.bare("second", &["--config"]);
+    command
+        .arg(world.path("first/run.toml"))
+        .arg("--data")
+        .arg(world.path("data"));
+    let output = command.output().unwrap();
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    assert!(content(&world.path("first"), 3) == content(&world.path("second"), 3));
+}
+
+#[test]
+fn json_quiet_and_dry_run() {
+    let world = World::new();
+    let json = world.run("json", &["--steps", "6", "--json"]);
+    assert!(json.stderr.is_empty(), "{}", text(&json.stderr));
+    let events: Vec<String> = text(&json.stdout)
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["event"]
+                .as_str()
+                .unwrap()
+                .into()
+        })
+        .collect();
+    assert_eq!(events[..4], ["plan", "begin", "samples", "step"], "{events:?}");
+    assert_eq!(events.iter().filter(|e| *e == "step").count(), 6);
+    assert!(events.contains(&"estimate".to_string()) && events.ends_with(&["end".to_string()]));
+
+    let quiet = world.run("quiet", &["--steps", "1", "--quiet"]);
+    assert_eq!((code(&quiet), quiet.stdout.len(), quiet.stderr.len()), (0, 0, 0));
+
+    let dry = world.run("dry", &["--dry-run"]);
+    assert_eq!(code(&dry), 0);
+    assert!(text(&dry.stdout).contains("discriminator") && !world.path("dry").exists());
+}
+
+#[test]
+fn wrong_arguments_and_data_have_codes_of_their_own() {
+    let world = World::new();
+    assert_eq!(code(&world.run("x", &["--steps", "0"])), 2);
+    assert_eq!(
+        code(&world.run("x", &["--steps", "1", "--batch", "1"])),
+        2,
+        "given twice"
+    );
+    let too_large = world
+        .bare("x", &["--batch", "41", "--data"])
+        .arg(world.path("data"))
+        .output()
+        .unwrap();
+    assert_eq!(code(&too_large), 2);
+    assert!(
+        text(&too_large.stderr).contains("the 40 images there are, got 41"),
+        "{}",
+        text(&too_large.stderr)
+    );
+    let nowhere = world.bare("x", &["--data", "no-such-place"]).output().unwrap();
+    assert_eq!(code(&nowhere), 3);
+    assert!(
+        text(&nowhere.stderr).contains("fashion-mnist"),
+        "{}",
+        text(&nowhere.stderr)
+    );
+    // Cut off: the header promises more.
+    let images = world.path("data/train-images-idx3-ubyte");
+    let bytes = fs::read(&images).unwrap();
+    fs::write(&images, &bytes[..1000]).unwrap();
+    let cut = world.run("x", &["--steps", "1"]);
+    assert_eq!(code(&cut), 3);
+    assert!(
+        text(&cut.stderr).contains("train-images-idx3-ubyte"),
+        "{}",
+        text(&cut.stderr)
+    );
+}
+
+#[test]
+fn without_mnist_it_says_so_loudly_and_draws_digits() {
+    let world = World::new();
+    let output = world
+        .bare("run", &["--steps", "1", "--batch", "4"])
+        .output()
+        .unwrap();
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    let warning = text(&output.stderr);
+    assert!(
+        warning.contains("DRAWN DIGITS") && warning.contains("ENGRAFT_DATA"),
+        "{warning}"
+    );
+    assert!(
+        text(&output.stdout).contains("drawn-digits, 60000 images"),
+        "{}",
+        text(&output.stdout)
+    );
+}
+
+#[test]
+fn a_second_run_in_the_directory_is_refused() {
+    let world = World::new();
+    let mut first = world
+        .command("run", &["--steps", "100000"])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for(&world.path("run/metrics.jsonl"));
+    let second = world.run("run", &["--steps", "1"]);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert_eq!(code(&second), 1);
+    let message = text(&second.stderr);
+    assert!(message.contains(&format!("pid {}", first.id())), "{message}");
+}
+
+fn wait_for(path: &Path) {
+    let start = Instant::now();
+    while fs::metadata(path).map_or(0, |m| m.len()) == 0 {
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "{} does not appear",
+            path.display()
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn an_interrupted_run_is_saved_and_goes_on_exactly() {
+    const STEPS: &str = "12";
+    let world = World::new();
+    assert_eq!(code(&world.run("whole", &["--steps", STEPS])), 0);
+    for name in ["INT", "TERM"] {
+        let mut child = world
+            .command(name, &["--steps", STEPS])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_for(&world.path(name).join("metrics.jsonl"));
+        signal(name, child.id());
+        let status = child.wait().unwrap();
+        // A fast machine may be through before the signal arrives.
+        assert!([Some(130), Some(0)].contains(&status.code()), "{status:?}");
+        assert_eq!(code(&world.run(name, &["--steps", STEPS])), 0);
+        assert!(
+            content(&world.path(name), 12) == content(&world.path("whole"), 12),
+            "{name}"
+        );
+    }
+}
+
+/// `ENGRAFT_KILLS` says how often; the moments are spread over the run at random.
+#[cfg(unix)]
+#[test]
+fn a_killed_run_has_a_checkpoint_and_goes_on_exactly() {
+    const STEPS: &str = "16";
+    let kills: u32 = std::env::var("ENGRAFT_KILLS").map_or(6, |n| n.parse().unwrap());
+    let world = World::new();
+    let arguments = [
+        "--steps",
+        STEPS,
+        "--checkpoint-every",
+        "2",
+        "--sample-every",
+        "3",
+        "--quiet",
+    ];
+    let start = Instant::now();
+    assert_eq!(code(&world.run("whole", &arguments)), 0);
+    let length = start.elapsed();
+    let expected = content(&world.path("whole"), 16);
+    let rng = &mut rand_pcg::Pcg64::seed_from_u64(u64::from(std::process::id()));
+    for kill in 0..kills {
+        let run = format!("killed-{kill}");
+        let mut child = world
+            .command(&run, &arguments)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let moment = length.mul_f64(rng.random_range(0.05..0.95));
+        std::thread::sleep(moment);
+        child.kill().unwrap();
+        let status = child.wait().unwrap();
+        let found = CheckpointReader::new(&world.path(&run)).latest();
+        // Before the first checkpoint there is no run yet to lose.
+        let step = found.ok().flatten().map(|loaded| loaded.checkpoint.step);
+        println!("killed after {moment:?} ({status}): checkpoint of step {step:?}");
+        if world.path(&run).join("metrics.jsonl").exists()
+            && fs::metadata(world.path(&run).join("metrics.jsonl"))
+                .unwrap()
+                .len()
+                > 0
+        {
+            assert!(step.is_some(), "steps were done, but there is no checkpoint");
+        }
+        assert_eq!(code(&world.run(&run, &arguments)), 0);
+        assert!(
+            content(&world.path(&run), 16) == expected,
+            "killed after {moment:?}"
+        );
+        fs::remove_dir_all(world.path(&run)).unwrap();
+    }
+}
