@@ -11,12 +11,19 @@ const APART: [(&str, &str); 2] = [("data", "layers"), ("data", "tensor")];
 const LONGEST: usize = 500;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_path_buf()
 }
 
 /// Crates of this project that a manifest names as ordinary dependencies.
 fn dependencies(floor: &str) -> Vec<String> {
-    let folder = if floor == "xtask" { root().join(floor) } else { root().join("crates").join(floor) };
+    let folder = if floor == "xtask" {
+        root().join(floor)
+    } else {
+        root().join("crates").join(floor)
+    };
     let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
     manifest
         .lines()
@@ -52,11 +59,21 @@ fn crates_use_only_the_floors_below() {
     assert_eq!(on_disk, known, "every crate needs a floor in this test");
     for (height, floor) in FLOORS.iter().enumerate() {
         for used in dependencies(floor) {
-            assert!(FLOORS[..height].contains(&used.as_str()), "{floor} must not use {used}");
-            assert!(!APART.contains(&(*floor, used.as_str())), "{floor} and {used} stand apart");
+            assert!(
+                FLOORS[..height].contains(&used.as_str()),
+                "{floor} must not use {used}"
+            );
+            assert!(
+                !APART.contains(&(*floor, used.as_str())),
+                "{floor} and {used} stand apart"
+            );
         }
     }
-    assert_eq!(dependencies("layers"), ["tensor"], "the reading of manifests works");
+    assert_eq!(
+        dependencies("layers"),
+        ["tensor"],
+        "the reading of manifests works"
+    );
 }
 
 #[test]
@@ -69,6 +86,10 @@ fn every_source_file_says_what_it_is_and_stays_short() {
         let documented = text.starts_with("//!") || text.starts_with("#![doc");
         assert!(documented, "{} must open with a //! line", path.display());
         let lines = text.lines().count();
-        assert!(lines <= LONGEST, "{} has {lines} lines, more than {LONGEST}", path.display());
+        assert!(
+            lines <= LONGEST,
+            "{} has {lines} lines, more than {LONGEST}",
+            path.display()
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! Integration tests across crates, in one binary so that they link once.
 
+#![allow(clippy::unwrap_used)]
+
 mod house;
 mod overfit;
 mod run_directory;

@@ -43,13 +43,22 @@ fn four_images_are_learned() {
     let drawn = no_grad(|| gan.generator.forward(&z, Mode::Train));
     let (mut mean, mut nearest_counts) = (0.0, [0; 4]);
     for image in drawn.as_slice().chunks_exact(784) {
-        let distances: Vec<f32> = real.as_slice().chunks_exact(784).map(|r| distance(image, r)).collect();
-        let nearest = (0..4).min_by(|&a, &b| distances[a].total_cmp(&distances[b])).unwrap();
+        let distances: Vec<f32> = real
+            .as_slice()
+            .chunks_exact(784)
+            .map(|r| distance(image, r))
+            .collect();
+        let nearest = (0..4)
+            .min_by(|&a, &b| distances[a].total_cmp(&distances[b]))
+            .unwrap();
         mean += distances[nearest] / 32.0;
         nearest_counts[nearest] += 1;
     }
     // Before training it is 1.3, and 0.9 once the generator draws grey.
-    assert!(mean < 0.45, "mean distance to the nearest image {mean}, nearest {nearest_counts:?}");
+    assert!(
+        mean < 0.45,
+        "mean distance to the nearest image {mean}, nearest {nearest_counts:?}"
+    );
     let seen = nearest_counts.iter().filter(|&&n| n > 0).count();
     assert!(seen >= 3, "nearest {nearest_counts:?}");
 }

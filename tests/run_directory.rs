@@ -11,7 +11,9 @@ use std::path::Path;
 
 /// Images of noise: training need not make sense here, only repeat.
 fn data(count: usize) -> Dataset {
-    let pixels = (0..count * 784).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let pixels = (0..count * 784)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
     Dataset::new("noise", Source::Memory, pixels, [28, 28, 1], vec![0; count]).unwrap()
 }
 
@@ -41,9 +43,16 @@ fn content(directory: &Path, step: u64) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(directory.join(format!("checkpoints/step-{step:06}"))).unwrap() {
         let path = entry.unwrap().path();
-        files.insert(path.file_name().unwrap().to_str().unwrap().into(), fs::read(path).unwrap());
+        files.insert(
+            path.file_name().unwrap().to_str().unwrap().into(),
+            fs::read(path).unwrap(),
+        );
     }
-    for entry in [format!("samples/step-{step:06}.png"), "losses.svg".into(), "run.toml".into()] {
+    for entry in [
+        format!("samples/step-{step:06}.png"),
+        "losses.svg".into(),
+        "run.toml".into(),
+    ] {
         files.insert(entry.clone(), fs::read(directory.join(&entry)).unwrap());
     }
     let metrics: String = fs::read_to_string(directory.join("metrics.jsonl"))
@@ -124,7 +133,10 @@ fn other_settings_are_refused_with_every_difference() {
     let mut other = config(2);
     other.batch = 5;
     other.seed = 9;
-    let text = Trainer::open(other, data(14), dir.path()).err().unwrap().to_string();
+    let text = Trainer::open(other, data(14), dir.path())
+        .err()
+        .unwrap()
+        .to_string();
     assert!(text.contains("batch: the run has 4, now asked for 5"), "{text}");
     assert!(text.contains("seed: the run has 1, now asked for 9"), "{text}");
     assert!(matches!(
@@ -161,7 +173,10 @@ fn a_consistent_but_wrong_checkpoint_is_an_error_and_no_panic() {
     let one = StateDict::<f32>::from_tensors(BTreeMap::from([("x".to_string(), Tensor::zeros([2]))]));
     let wrong: Vec<(&str, Vec<u8>)> = vec![
         ("generator.safetensors", one.to_bytes().unwrap()),
-        ("discriminator.safetensors", good.files["generator.safetensors"].clone()),
+        (
+            "discriminator.safetensors",
+            good.files["generator.safetensors"].clone(),
+        ),
         ("average.safetensors", Vec::new()),
         ("optimizers.safetensors", one.to_bytes().unwrap()),
         ("optimizers.safetensors", b"not a safetensors file".to_vec()),
@@ -174,7 +189,10 @@ fn a_consistent_but_wrong_checkpoint_is_an_error_and_no_panic() {
         let mut store = CheckpointStore::open(dir.path(), 3).unwrap();
         store.save(2, &good.options_hash, &files).unwrap();
         drop(store);
-        let text = Trainer::open(config(2), data(14), dir.path()).err().unwrap().to_string();
+        let text = Trainer::open(config(2), data(14), dir.path())
+            .err()
+            .unwrap()
+            .to_string();
         assert!(text.len() < 20_000 && !text.is_empty(), "{name}: {text}");
     }
 }

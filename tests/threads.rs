@@ -14,7 +14,10 @@ fn bytes(module: &Sequential) -> Vec<u8> {
 fn training_gives_the_same_bytes_on_1_2_and_5_threads() {
     for order in [StepOrder::Simultaneous, StepOrder::Alternating] {
         let run = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
             pool.install(|| {
                 let init = &mut Init::glorot(3);
                 let pair = (dcgan::generator(init), dcgan::discriminator(init));

@@ -1,11 +1,10 @@
 //! The three maps of every convolution of the DCGAN: value, gradient of the input, gradient of the weight.
 //!
 //! The rate that Criterion prints is multiply-adds per second, counted over the whole kernel as a product of
-//! unrolled windows would count them: an algorithm that needs fewer shows as a higher rate, and halves of
-//! two figures can be compared with a processor's peak.
+//! unrolled windows would count them, so that an algorithm that needs fewer shows as a higher rate.
 //!
-//! `cargo bench -p engraft-benches --bench convolution -- --quick` takes about a minute; `-- 'transposed 256'`
-//! runs one layer.
+//! `cargo bench -p engraft-benches --bench convolution -- --quick` takes less than a minute; with
+//! `-- 'transposed 256'` it runs one layer.
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};

@@ -1,5 +1,7 @@
 //! `train-mnist` as its user meets it: as a process that prints, is interrupted, is killed, and goes on.
 
+#![allow(clippy::unwrap_used)]
+
 use engraft_gan::checkpoint::CheckpointReader;
 use rand::{RngExt, SeedableRng};
 use std::fs;

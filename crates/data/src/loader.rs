@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::catalogue::{DatasetName, Pair, Pinned, Release};
 use crate::dataset::{Dataset, Source, Split};
 use crate::download::{FetchError, Patience, fetch, read_pinned};
+use crate::drawn::drawn_digits;
 use crate::error::{DataError, Tried, shown};
 use crate::idx::Idx;
 use crate::places::Places;
@@ -136,22 +137,15 @@ pub fn load(name: DatasetName, split: Split, options: &LoadOptions) -> Result<Da
             tried: Vec::new(),
         }
         .run(),
-        None => drawn(split, options),
+        None => {
+            // As many as MNIST has.
+            let count = options.drawn_count.unwrap_or(match split {
+                Split::Train => 60000,
+                Split::Test => 10000,
+            });
+            Ok(drawn_digits(split, count, options.drawn_seed))
+        }
     }
-}
-
-fn drawn(split: Split, options: &LoadOptions) -> Result<Dataset, DataError> {
-    let count = options.drawn_count.unwrap_or(match split {
-        Split::Train => 60000,
-        Split::Test => 10000,
-    });
-    let _ = (count, options.drawn_seed);
-    Err(DataError::NotFound {
-        name: "drawn-digits",
-        split,
-        tried: Vec::new(),
-        advice: "wait".to_owned(),
-    })
 }
 
 struct Search<'a> {

@@ -58,7 +58,8 @@ fn draw(svg: &mut String, points: &[Losses], last: u64, top: f64) -> Result<(), 
         .y_desc("loss")
         .y_label_formatter(&|v| format!("{v:.1}"))
         .draw()?;
-    let curves: [(&str, RGBColor, fn(&Losses) -> f64); 2] = [
+    type Value = fn(&Losses) -> f64;
+    let curves: [(&str, RGBColor, Value); 2] = [
         ("generator", RGBColor(200, 80, 30), |p| p.generator),
         ("discriminator", RGBColor(30, 90, 170), |p| p.discriminator),
     ];

@@ -282,3 +282,13 @@ fn faulty_files_of_the_user_are_not_passed_over() {
         assert!(machine.message(&machine.options()).contains("cannot open"));
     }
 }
+
+#[test]
+fn drawn_digits_need_no_place() {
+    let options = LoadOptions::new()
+        .places(Places::default())
+        .drawn_count(20)
+        .drawn_seed(3);
+    let set = load(DatasetName::DrawnDigits, Split::Test, &options).unwrap();
+    assert_eq!(set, drawn_digits(Split::Test, 20, 3));
+}

@@ -1,8 +1,8 @@
 //! Batch normalisation over the rows of a matrix: statistics, normalisation, and the first-order rule.
 
-use crate::grad::parallel;
 use crate::kernels::reduce::{fold_rows, sum_columns};
 use crate::real::Real;
+use crate::recording::parallel;
 use rayon::prelude::*;
 
 /// Elements in one piece of parallel work.

@@ -5,9 +5,9 @@
 //! the number of threads.
 
 use crate::geometry::Geometry;
-use crate::grad::parallel;
 use crate::kernels::gemm::{Accum, Layout, gemm};
 use crate::real::Real;
+use crate::recording::parallel;
 use rayon::prelude::*;
 use std::ops::Range;
 

@@ -1,7 +1,7 @@
 //! Elementwise loops, parallel above a fixed size.
 
-use crate::grad::parallel;
 use crate::real::Real;
+use crate::recording::parallel;
 use rayon::prelude::*;
 
 /// Elements in one piece of parallel work: 64 kB of `f32`, so that a piece stays in the first caches.

@@ -1,7 +1,7 @@
 //! Matrix products: matrixmultiply on one core, cut into fixed blocks over the threads.
 #![allow(unsafe_code)]
 
-use crate::grad::parallel;
+use crate::recording::parallel;
 use rayon::prelude::*;
 
 /// Rows of the result that one piece of parallel work computes.

@@ -2,8 +2,8 @@
 //!
 //! Partial sums over fixed pieces also keep the rounding error small, as pairwise summation does.
 
-use crate::grad::parallel;
 use crate::real::Real;
+use crate::recording::parallel;
 use rayon::prelude::*;
 use std::ops::Range;
 

@@ -1,9 +1,9 @@
 //! Batch normalisation with the statistics of the batch.
 
-use crate::grad::is_recording;
 use crate::kernels::batch_norm as kernel;
 use crate::op::Op;
 use crate::real::Real;
+use crate::recording::is_recording;
 use crate::tensor::Tensor;
 
 /// Mean and variance that a batch was normalised with, one number for each channel.
