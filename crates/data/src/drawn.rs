@@ -62,7 +62,7 @@ pub fn drawn_digits(split: Split, count: usize, seed: u64) -> Dataset {
             }
         });
     Dataset::new(
-        "drawn digits",
+        "drawn-digits",
         Source::Drawn { seed },
         images,
         [SIDE, SIDE, 1],

@@ -92,7 +92,7 @@ impl TrainConfig {
             images: data.len(),
             fingerprint: fingerprint(data),
             seed: 1,
-            steps: 1500,
+            steps: 4000,
             batch: 64,
             objective: Objective::NonSaturating,
             order: StepOrder::Simultaneous,
@@ -100,7 +100,7 @@ impl TrainConfig {
             generator: adam,
             discriminator: adam,
             output: OutputConfig {
-                sample_every: 50,
+                sample_every: 100,
                 checkpoint_every: 250,
                 keep_checkpoints: 3,
             },

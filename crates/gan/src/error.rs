@@ -144,7 +144,7 @@ pub enum GanError {
         found: [usize; 3],
     },
     /// A directory that was to be replaced is not a run.
-    #[error("{} is not a run directory (it has no run.toml); choose another --out", .path.display())]
+    #[error("{} is not a run directory (it has neither run.toml nor run.lock); choose another --out", .path.display())]
     NotARun {
         /// The directory.
         path: PathBuf,

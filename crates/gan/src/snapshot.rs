@@ -86,16 +86,26 @@ pub(crate) fn restore(
         load(AVERAGE, average)?;
     }
     let state: TrainState = decode(checkpoint.file(STATE)?, &checkpoint.file_path(STATE))?;
+    if state.step != checkpoint.step {
+        return Err(GanError::Format {
+            path: checkpoint.file_path(STATE),
+            offset: None,
+            expected: format!("the state of step {}, as the manifest says", checkpoint.step),
+            found: format!("that of step {}", state.step),
+            advice: "restore the checkpoint from a copy or remove it",
+        });
+    }
     let (g_moments, rest) = dict(OPTIMIZERS)?.split_prefix("generator");
     let (d_moments, _) = rest.split_prefix("discriminator");
-    gan.generator_optimizer.load_state(OptimizerState {
-        counters: state.generator_counters.clone(),
-        tensors: g_moments.into_tensors(),
-    })?;
-    gan.discriminator_optimizer.load_state(OptimizerState {
-        counters: state.discriminator_counters.clone(),
-        tensors: d_moments.into_tensors(),
-    })?;
+    let optimizer_state = |counters: &OptimizerCounters, moments: StateDict| OptimizerState {
+        counters: counters.clone(),
+        tensors: moments.into_tensors(),
+    };
+    let g_state = optimizer_state(&state.generator_counters, g_moments);
+    let d_state = optimizer_state(&state.discriminator_counters, d_moments);
+    gan.generator_optimizer.load_state(g_state, &gan.generator)?;
+    gan.discriminator_optimizer
+        .load_state(d_state, &gan.discriminator)?;
     set_generators(&mut gan.generator, &state.generator_streams)?;
     set_generators(&mut gan.discriminator, &state.discriminator_streams)?;
     Ok(state)

@@ -1,7 +1,7 @@
 //! The training loop of a run directory: steps, sample grids, checkpoints, exact resume.
 
 use crate::average::Average;
-use crate::checkpoint::{CheckpointStore, RunLock, write_atomically};
+use crate::checkpoint::{CheckpointStore, LOCK_FILE, RunLock, write_atomically};
 use crate::config::TrainConfig;
 use crate::curves::loss_curves;
 use crate::dcgan;
@@ -190,12 +190,17 @@ impl Trainer {
         if is_empty {
             return Ok(None);
         }
-        if !directory.join(CONFIG).is_file() {
+        // A run that was killed before it wrote its settings has its lock already.
+        if ![CONFIG, LOCK_FILE]
+            .iter()
+            .any(|name| directory.join(name).is_file())
+        {
             return Err(GanError::NotARun {
                 path: directory.into(),
             });
         }
-        drop(RunLock::acquire(directory)?);
+        // Held until the directory has its new name, so that no other run begins in it meanwhile.
+        let _lock = RunLock::acquire(directory)?;
         let target = (1..)
             .map(|i| {
                 let mut name = directory.file_name().unwrap_or_default().to_os_string();

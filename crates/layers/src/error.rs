@@ -22,13 +22,7 @@ pub enum LayersError {
         /// Kind in the state.
         found: String,
     },
-    /// A saved state lacks a tensor that its counters speak of.
-    #[error("the saved optimiser state has no tensor {name:?}")]
-    MissingMoment {
-        /// Name of the tensor.
-        name: String,
-    },
-    /// A state dict and a module have different names or shapes; all differences at once.
+    /// A saved state and a module have different names or shapes; all differences at once.
     #[error("{what} does not fit the module{}", differences(.missing, .unexpected, .shapes))]
     Mismatch {
         /// What was to be loaded.

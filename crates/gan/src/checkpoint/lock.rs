@@ -6,7 +6,8 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::Duration;
 
-const FILE: &str = "run.lock";
+/// Name of the lock file, the first that a run writes into its directory.
+pub(crate) const FILE: &str = "run.lock";
 const LONGEST: u64 = 256;
 
 /// The right to write to a run directory, held until it is dropped.

@@ -42,6 +42,7 @@ mod store;
 
 pub use atomic::write_atomically;
 pub use codec::{MAX_STATE_BYTES, decode, encode};
+pub(crate) use lock::FILE as LOCK_FILE;
 pub use lock::RunLock;
 pub use read::MAX_CHECKPOINT_BYTES;
 pub use reader::{Checkpoint, CheckpointReader, Loaded};

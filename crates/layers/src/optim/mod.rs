@@ -28,11 +28,13 @@ pub trait Optimizer<T: Real = f32>: Send {
     /// Everything that the next step depends on, beside the settings.
     fn state(&self) -> OptimizerState<T>;
 
-    /// Goes to a saved state.
+    /// Goes to a saved state of an optimiser for `module`.
     ///
     /// # Errors
-    /// If the state was saved by another kind of optimiser.
-    fn load_state(&mut self, state: OptimizerState<T>) -> Result<(), LayersError>;
+    /// [`LayersError::OptimizerKind`] if the state was saved by another kind of optimiser;
+    /// [`LayersError::Mismatch`] if its moments are not those of the module's parameters. Nothing is changed
+    /// then.
+    fn load_state(&mut self, state: OptimizerState<T>, module: &dyn Module<T>) -> Result<(), LayersError>;
 }
 
 /// Saved state of an optimiser: numbers in one part, tensors in the other, because they go to different
@@ -184,7 +186,11 @@ impl<T: Real, const M: usize> Core<T, M> {
         OptimizerState { counters, tensors }
     }
 
-    fn load_state(&mut self, mut state: OptimizerState<T>) -> Result<(), LayersError> {
+    fn load_state(
+        &mut self,
+        mut state: OptimizerState<T>,
+        module: &dyn Module<T>,
+    ) -> Result<(), LayersError> {
         let OptimizerCounters {
             kind,
             steps,
@@ -196,18 +202,34 @@ impl<T: Real, const M: usize> Core<T, M> {
                 found: kind,
             });
         }
+        let sizes: BTreeMap<String, usize> = parameters(module)
+            .into_iter()
+            .map(|(name, parameter)| (name, parameter.tensor().len()))
+            .collect();
+        let (mut missing, mut shapes) = (Vec::new(), Vec::new());
         let mut loaded = BTreeMap::new();
         for (name, count) in parameter_steps {
-            let mut values: [Vec<T>; M] = std::array::from_fn(|_| Vec::new());
-            for (moment, slot) in self.names.iter().zip(&mut values) {
+            // The moments of a name that is no parameter stay behind, and are unexpected.
+            let Some(&size) = sizes.get(&name) else { continue };
+            let values = self.names.map(|moment| {
                 let key = format!("{moment}.{name}");
-                let tensor = state
-                    .tensors
-                    .remove(&key)
-                    .ok_or(LayersError::MissingMoment { name: key })?;
-                *slot = tensor.as_slice().to_vec();
-            }
+                match state.tensors.remove(&key) {
+                    Some(tensor) if tensor.shape() == [size] => return tensor.as_slice().to_vec(),
+                    Some(tensor) => shapes.push((key, vec![size], tensor.shape().to_vec())),
+                    None => missing.push(key),
+                }
+                Vec::new()
+            });
             loaded.insert(name, Moments { steps: count, values });
+        }
+        let unexpected: Vec<String> = state.tensors.into_keys().collect();
+        if !(missing.is_empty() && unexpected.is_empty() && shapes.is_empty()) {
+            return Err(LayersError::Mismatch {
+                what: "the state of the optimiser".into(),
+                missing,
+                unexpected,
+                shapes,
+            });
         }
         self.steps = steps;
         self.moments = loaded;
@@ -324,12 +346,38 @@ mod tests {
             opt_a.step(&mut a, &gradient(k));
             opt_b.step(&mut b, &gradient(k));
             let mut fresh = Adam::new(0.1);
-            fresh.load_state(opt_b.state()).unwrap();
+            fresh.load_state(opt_b.state(), &b).unwrap();
             opt_b = fresh;
         }
         for ((_, p), (_, q)) in parameters(&a).iter().zip(parameters(&b)) {
             assert_eq!(p.tensor().as_slice(), q.tensor().as_slice());
         }
-        assert!(Sgd::<f64>::new(0.1).load_state(opt_a.state()).is_err());
+        assert!(Sgd::<f64>::new(0.1).load_state(opt_a.state(), &a).is_err());
+    }
+
+    #[test]
+    fn moments_of_another_module_are_refused_by_name() {
+        let mut layer = Dense::<f64>::new(2, 1, &mut Init::glorot(1));
+        let mut adam = Adam::new(0.1);
+        let gradients: Gradients<f64> = [("weight".to_string(), Tensor::ones([2, 1]))].into();
+        adam.step(&mut layer, &gradients);
+        let wider = Dense::<f64>::new(3, 1, &mut Init::glorot(1));
+        let error = Adam::new(0.1)
+            .load_state(adam.state(), &wider)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("first_moment.weight: expected shape [3], found [2]"),
+            "{error}"
+        );
+        let mut state = adam.state();
+        let moment = state.tensors.remove("second_moment.weight").unwrap();
+        state.tensors.insert("second_moment.wieght".into(), moment);
+        let error = Adam::new(0.1).load_state(state, &layer).unwrap_err().to_string();
+        assert!(
+            error.contains("missing: second_moment.weight")
+                && error.contains("unexpected: second_moment.wieght"),
+            "{error}"
+        );
     }
 }

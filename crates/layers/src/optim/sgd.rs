@@ -53,8 +53,8 @@ impl<T: Real> Optimizer<T> for Sgd<T> {
         self.core.state()
     }
 
-    fn load_state(&mut self, state: OptimizerState<T>) -> Result<(), LayersError> {
-        self.core.load_state(state)
+    fn load_state(&mut self, state: OptimizerState<T>, module: &dyn Module<T>) -> Result<(), LayersError> {
+        self.core.load_state(state, module)
     }
 }
 
