@@ -72,7 +72,7 @@ fn draw(svg: &mut String, points: &[Losses], last: u64, top: f64) -> Result<(), 
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
+        .position(SeriesLabelPosition::LowerRight)
         .background_style(WHITE)
         .border_style(RGBColor(200, 200, 200))
         .draw()?;

@@ -7,6 +7,7 @@
 
 use engraft_layers::{
     BatchNorm, Conv2d, ConvTranspose2d, Dense, Flatten, Init, LeakyReLU, Module, Reshape, Sequential, Tanh,
+    TorchLayout,
 };
 use engraft_tensor::Real;
 
@@ -75,4 +76,34 @@ pub fn discriminator<T: Real>(init: &mut Init) -> Sequential<T> {
         .add("block2", block("conv", to_128, 128)) // [n, 7, 7, 128]
         .add("flat", Flatten)
         .add("head", Dense::new(7 * 7 * 128, 1, init))
+}
+
+/// How the generator's state becomes one of PyTorch and back, under this crate's names.
+///
+/// The module that takes it has `stem.dense` (`Linear(100, 12544, bias=False)`), `stem.norm`, then after
+/// `view(-1, 256, 7, 7)` `block1.conv`, `block1.norm`, `block2.conv`, `block2.norm` and `to_image`
+/// (`ConvTranspose2d` with kernel 5 and no bias). TensorFlow's `same` at stride 2 is `padding=1` there, with the
+/// last row and column of the result cut off. For a module with other names, add
+/// [renames](TorchLayout::rename).
+///
+/// ```
+/// use engraft_gan::dcgan;
+/// use engraft_layers::{Init, StateDict};
+/// let g = dcgan::generator::<f32>(&mut Init::glorot(1));
+/// let torch = dcgan::generator_torch_layout().rename("stem.dense", "fc").to_torch(&StateDict::of(&g))?;
+/// assert_eq!(torch.get("fc.weight").unwrap().shape(), [12544, 100]);
+/// assert_eq!(torch.get("block1.conv.weight").unwrap().shape(), [256, 128, 5, 5]);
+/// # Ok::<(), engraft_layers::LayersError>(())
+/// ```
+pub fn generator_torch_layout() -> TorchLayout {
+    TorchLayout::new().image_output("stem", [7, 7, 256])
+}
+
+/// How the discriminator's state becomes one of PyTorch and back, under this crate's names.
+///
+/// The module that takes it has `block1.conv`, `block2.conv` (`Conv2d` with kernel 5 and stride 2),
+/// `block2.norm` and, after `flatten(1)`, `head` (`Linear(6272, 1)`). TensorFlow's `same` is
+/// `F.pad(x, (1, 2, 1, 2))` before each convolution there.
+pub fn discriminator_torch_layout() -> TorchLayout {
+    TorchLayout::new().image_input("head", [7, 7, 128])
 }

@@ -1,6 +1,6 @@
 //! Which images a run trains on.
 
-use super::display::Display;
+use super::display::{self, Display};
 use super::{Args, TrainError};
 use engraft_data::{DataError, Dataset, DatasetName, LoadOptions, Split, load};
 use engraft_gan::TrainConfig;
@@ -13,7 +13,7 @@ pub(super) fn find(
     wanted: Option<&TrainConfig>,
     display: &mut Display,
 ) -> Result<Dataset, TrainError> {
-    let mut options = LoadOptions::new().notify(|line| eprintln!("{line}"));
+    let mut options = LoadOptions::new().notify(display::err);
     if args.offline {
         options = options.offline();
     }

@@ -5,7 +5,7 @@ use engraft_gan::{Event, Outcome, StepReport, TrainConfig, Trainer, dcgan};
 use engraft_layers::{Init, parameter_count};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -70,15 +70,15 @@ impl Display {
     /// A line for a person.
     pub(super) fn say(&self, text: &str) {
         match (&self.bar, self.style) {
-            (Some(bar), _) => bar.suspend(|| println!("{text}")),
-            (None, Style::Bar | Style::Ticks) => println!("{text}"),
+            (Some(bar), _) => bar.suspend(|| out(text)),
+            (None, Style::Bar | Style::Ticks) => out(text),
             (None, Style::Json | Style::Quiet) => {}
         }
     }
 
     fn json(&self, value: &serde_json::Value) {
         if self.style == Style::Json {
-            println!("{value}");
+            out(&value.to_string());
         }
     }
 
@@ -86,8 +86,8 @@ impl Display {
     pub(super) fn warn(&self, text: &str) {
         self.json(&json!({ "event": "warning", "text": text }));
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("warning: {text}")),
-            None => eprintln!("warning: {text}"),
+            Some(bar) => bar.suspend(|| err(&format!("warning: {text}"))),
+            None => err(&format!("warning: {text}")),
         }
     }
 
@@ -193,7 +193,11 @@ impl Display {
             let due = self.last_tick.is_none_or(|t| t.elapsed() >= TICK) || step == self.steps;
             if due {
                 self.last_tick = Some(Instant::now());
-                println!("step {step}/{}  {text}  eta {}", self.steps, duration(left));
+                out(&format!(
+                    "step {step}/{}  {text}  eta {}",
+                    self.steps,
+                    duration(left)
+                ));
             }
         }
     }
@@ -229,6 +233,16 @@ impl Display {
             out.join("checkpoints").display(),
         ));
     }
+}
+
+/// A line on standard output. It may be lost: a reader that went away (`| head`) must not end the training.
+fn out(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// A line on standard error, which may be lost as well.
+pub(super) fn err(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// `3725` seconds as `1h 2m`.

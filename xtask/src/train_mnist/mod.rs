@@ -88,7 +88,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         if INTERRUPTED.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
-        eprintln!("\ninterrupted: finishing this step and saving; once more to stop at once");
+        display::err("\ninterrupted: finishing this step and saving; once more to stop at once");
     })?;
     let mut display = Display::new(style);
     display.say("engraft: training the reference DCGAN");
@@ -96,7 +96,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Ok(code) => code,
         Err(error) => {
             display.clear();
-            eprintln!("error: {error}");
+            display::err(&format!("error: {error}"));
             exit_code(&error)
         }
     }))
