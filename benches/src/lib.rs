@@ -1,1 +1,0 @@
-//! Benchmarks of the project; see the files in `benches/`.
