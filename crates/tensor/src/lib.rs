@@ -13,6 +13,8 @@ mod tensor;
 pub use geometry::{Geometry, Padding};
 pub use grad::{grad, grad_of, grad_of_with_graph, grad_with_graph};
 pub use gradcheck::{GradcheckError, gradcheck, gradgradcheck};
+pub use kernels::conv::{ConvAlgorithm, with_conv_algorithm};
+pub use kernels::simd::instruction_set;
 pub use ndarray;
 pub use op::Op;
 pub use ops::{BatchMoments, batch_norm, concat, conv2d, conv2d_input, conv2d_weight};

@@ -1,6 +1,9 @@
 //! The element type: `f32` for work, `f64` for the truth.
 
+use crate::kernels::conv::Convolve;
 use crate::kernels::gemm::GemmElement;
+use crate::kernels::scratch::Pooled;
+use crate::kernels::simd::Dispatch;
 use ndarray::NdFloat;
 use num_traits::FloatConst;
 
@@ -14,7 +17,9 @@ mod sealed {
 ///
 /// Training runs in `f32`. `f64` exists for gradient checks and reference values: in `f32` a wrong
 /// gradient hides in rounding noise.
-pub trait Real: NdFloat + FloatConst + Default + GemmElement + sealed::Sealed {
+pub trait Real:
+    NdFloat + FloatConst + Default + Convolve + GemmElement + Dispatch + Pooled + sealed::Sealed
+{
     /// Name as in Rust and in NumPy's short form: `"f32"` or `"f64"`.
     const NAME: &'static str;
 

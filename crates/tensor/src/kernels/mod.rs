@@ -5,6 +5,13 @@
 
 pub(crate) mod batch_norm;
 pub(crate) mod conv;
+#[cfg(test)]
+pub(crate) mod definition;
 pub(crate) mod elementwise;
 pub(crate) mod gemm;
+pub(crate) mod im2col;
 pub(crate) mod reduce;
+pub(crate) mod scratch;
+pub(crate) mod simd;
+pub(crate) mod tile_product;
+pub(crate) mod winograd;

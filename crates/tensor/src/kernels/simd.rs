@@ -1,0 +1,226 @@
+//! Vectors of the CPU at hand: one source for every instruction set, chosen when the program runs.
+//!
+//! A kernel is a [`Task`]. [`dispatch`] compiles it once for each instruction set and runs the best that the CPU
+//! has, so that a plain release build is fast and still starts on an old CPU. Plain loops in a task are
+//! vectorised by the compiler for that instruction set; kernels that need more use [`Vector`].
+#![allow(unsafe_code)]
+
+use std::sync::OnceLock;
+
+/// Instruction sets that kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    /// What every CPU of the target has.
+    Portable,
+    /// AVX2 with fused multiply-add, on x86-64.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+}
+
+/// The environment variable that turns the choice off: `portable` runs what a CPU without AVX2 would run.
+const VARIABLE: &str = "ENGRAFT_SIMD";
+
+/// The level in use, found out once.
+fn level() -> Level {
+    static LEVEL: OnceLock<Level> = OnceLock::new();
+    *LEVEL.get_or_init(|| {
+        #[cfg(target_arch = "x86_64")]
+        if std::env::var_os(VARIABLE).is_none_or(|v| v != "portable")
+            && is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+        {
+            return Level::Avx2;
+        }
+        Level::Portable
+    })
+}
+
+/// Name of the instruction set that the kernels of this crate run on: `"avx2"` or `"portable"`.
+///
+/// It is the best that the CPU has; with the environment variable `ENGRAFT_SIMD=portable` set when the program
+/// starts, it is what a CPU without AVX2 would run.
+pub fn instruction_set() -> &'static str {
+    match level() {
+        Level::Portable => "portable",
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => "avx2",
+    }
+}
+
+/// Work that is compiled once for each instruction set.
+///
+/// `run` and everything it calls must be `#[inline(always)]`: only what is inlined into the compiled copy
+/// uses its instructions.
+pub trait Task<T> {
+    type Output;
+    fn run<V: Vector<T>>(self) -> Self::Output;
+}
+
+/// A few numbers that one instruction works on.
+///
+/// Safe code may call these anywhere within a [`Task`]; the vectors of an instruction set exist only there.
+pub trait Vector<T>: Copy {
+    const LANES: usize;
+
+    fn splat(x: T) -> Self;
+
+    /// # Safety
+    /// `from` is valid for reads of [`Vector::LANES`] elements.
+    unsafe fn read(from: *const T) -> Self;
+
+    /// # Safety
+    /// `to` is valid for writes of [`Vector::LANES`] elements.
+    unsafe fn write(self, to: *mut T);
+
+    fn add(self, other: Self) -> Self;
+    fn sub(self, other: Self) -> Self;
+    fn mul(self, other: Self) -> Self;
+    /// `self · a + b`, rounded once where the CPU can.
+    fn mul_add(self, a: Self, b: Self) -> Self;
+
+    /// The first elements of a slice.
+    #[inline(always)]
+    fn load(from: &[T]) -> Self {
+        assert!(from.len() >= Self::LANES);
+        // SAFETY: the slice has that many elements.
+        unsafe { Self::read(from.as_ptr()) }
+    }
+
+    /// Writes the first elements of a slice.
+    #[inline(always)]
+    fn store(self, to: &mut [T]) {
+        assert!(to.len() >= Self::LANES);
+        // SAFETY: the slice has that many elements.
+        unsafe { self.write(to.as_mut_ptr()) }
+    }
+}
+
+/// Lanes of the portable vector: as many as AVX2 has of `f32`, so that both cut their work alike.
+const LANES: usize = 8;
+
+/// A vector of any CPU.
+#[derive(Clone, Copy)]
+pub(crate) struct Portable<T>([T; LANES]);
+
+impl<T: num_traits::Float> Vector<T> for Portable<T> {
+    const LANES: usize = LANES;
+
+    #[inline(always)]
+    fn splat(x: T) -> Self {
+        Self([x; LANES])
+    }
+    #[inline(always)]
+    unsafe fn read(from: *const T) -> Self {
+        // SAFETY: the caller's contract; an array has the alignment of its elements.
+        Self(unsafe { from.cast::<[T; LANES]>().read() })
+    }
+    #[inline(always)]
+    unsafe fn write(self, to: *mut T) {
+        // SAFETY: the caller's contract; an array has the alignment of its elements.
+        unsafe { to.cast::<[T; LANES]>().write(self.0) }
+    }
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] + other.0[i]))
+    }
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] - other.0[i]))
+    }
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] * other.0[i]))
+    }
+    #[inline(always)]
+    fn mul_add(self, a: Self, b: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] * a.0[i] + b.0[i]))
+    }
+}
+
+/// Element types that a task can be dispatched for.
+pub trait Dispatch: Copy {
+    #[doc(hidden)]
+    fn dispatch<K: Task<Self>>(task: K) -> K::Output;
+}
+
+impl Dispatch for f32 {
+    fn dispatch<K: Task<Self>>(task: K) -> K::Output {
+        match level() {
+            Level::Portable => task.run::<Portable<f32>>(),
+            // SAFETY: `level` has found AVX2 and FMA on this CPU.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => unsafe { x86::avx2(task) },
+        }
+    }
+}
+
+impl Dispatch for f64 {
+    fn dispatch<K: Task<Self>>(task: K) -> K::Output {
+        // f64 is there for the truth, not for speed.
+        task.run::<Portable<f64>>()
+    }
+}
+
+/// Runs a task on the best instruction set that the CPU has.
+#[inline]
+pub(crate) fn dispatch<T: Dispatch, K: Task<T>>(task: K) -> K::Output {
+    T::dispatch(task)
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{Task, Vector};
+    use std::arch::x86_64::*;
+
+    /// # Safety
+    /// The CPU has AVX2 and FMA.
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) unsafe fn avx2<K: Task<f32>>(task: K) -> K::Output {
+        task.run::<F32x8>()
+    }
+
+    /// Eight `f32`. Named only by [`avx2`], so that its instructions run only where the CPU has them.
+    #[derive(Clone, Copy)]
+    struct F32x8(__m256);
+
+    // SAFETY of every block below: the type is used only within `avx2`, whose caller has found the features.
+    impl Vector<f32> for F32x8 {
+        const LANES: usize = 8;
+
+        #[inline(always)]
+        fn splat(x: f32) -> Self {
+            // SAFETY: see above.
+            Self(unsafe { _mm256_set1_ps(x) })
+        }
+        #[inline(always)]
+        unsafe fn read(from: *const f32) -> Self {
+            // SAFETY: see above, and the caller's contract.
+            Self(unsafe { _mm256_loadu_ps(from) })
+        }
+        #[inline(always)]
+        unsafe fn write(self, to: *mut f32) {
+            // SAFETY: see above, and the caller's contract.
+            unsafe { _mm256_storeu_ps(to, self.0) }
+        }
+        #[inline(always)]
+        fn add(self, other: Self) -> Self {
+            // SAFETY: see above.
+            Self(unsafe { _mm256_add_ps(self.0, other.0) })
+        }
+        #[inline(always)]
+        fn sub(self, other: Self) -> Self {
+            // SAFETY: see above.
+            Self(unsafe { _mm256_sub_ps(self.0, other.0) })
+        }
+        #[inline(always)]
+        fn mul(self, other: Self) -> Self {
+            // SAFETY: see above.
+            Self(unsafe { _mm256_mul_ps(self.0, other.0) })
+        }
+        #[inline(always)]
+        fn mul_add(self, a: Self, b: Self) -> Self {
+            // SAFETY: see above.
+            Self(unsafe { _mm256_fmadd_ps(self.0, a.0, b.0) })
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Matrix products on operands that lie ready: no packing, many of the same shape, for the Winograd transforms.
+//!
+//! A product of 6 rows and 16 columns stays in registers while the inner index runs. Each element is one chain
+//! of multiply-adds over the inner index in rising order, so that its bits depend on nothing else.
+#![allow(unsafe_code)]
+
+use crate::kernels::gemm::Accum;
+use crate::kernels::simd::{Dispatch, Task, Vector, dispatch};
+
+/// Columns that are computed together; the right operand lies in panels of as many.
+pub(crate) const PANEL: usize = 16;
+/// Rows that are computed together: with 16 columns, 12 of AVX2's 16 registers hold sums.
+const ROWS: usize = 6;
+
+/// The left operand: element `(i, k)` at `start + i · row + k · step`.
+#[derive(Clone, Copy)]
+pub(crate) struct Left<'a, T> {
+    pub(crate) data: &'a [T],
+    pub(crate) start: usize,
+    pub(crate) row: usize,
+    pub(crate) step: usize,
+}
+
+/// The right operand: element `(k, 16 p + j)` at `start + p · panel + k · step + j`.
+#[derive(Clone, Copy)]
+pub(crate) struct Right<'a, T> {
+    pub(crate) data: &'a [T],
+    pub(crate) start: usize,
+    pub(crate) panel: usize,
+    pub(crate) step: usize,
+}
+
+/// The result: element `(i, j)` at `start + i · row + j`.
+pub(crate) struct Target<'a, T> {
+    pub(crate) data: &'a mut [T],
+    pub(crate) start: usize,
+    pub(crate) row: usize,
+}
+
+struct Multiply<'a, T> {
+    size: [usize; 3],
+    a: Left<'a, T>,
+    b: Right<'a, T>,
+    c: Target<'a, T>,
+    accum: Accum,
+}
+
+/// `c = a · b` or `c += a · b` for an `m × k` and a `k × n` matrix, `n` a multiple of [`PANEL`].
+///
+/// # Panics
+/// If an element lies outside its slice.
+pub(crate) fn multiply<T: Dispatch + num_traits::Float>(
+    size: [usize; 3],
+    a: Left<'_, T>,
+    b: Right<'_, T>,
+    c: Target<'_, T>,
+    accum: Accum,
+) {
+    let [m, k, n] = size;
+    assert!(
+        n.is_multiple_of(PANEL),
+        "tile product: {n} columns are not whole panels"
+    );
+    if m == 0 || n == 0 {
+        return;
+    }
+    let panels = n / PANEL;
+    let ends = [
+        (k > 0).then(|| (a.start + (m - 1) * a.row + (k - 1) * a.step + 1, a.data.len())),
+        (k > 0).then(|| {
+            (
+                b.start + (panels - 1) * b.panel + (k - 1) * b.step + PANEL,
+                b.data.len(),
+            )
+        }),
+        Some((c.start + (m - 1) * c.row + n, c.data.len())),
+    ];
+    assert!(
+        ends.iter().flatten().all(|(end, len)| end <= len),
+        "tile product: {m}x{k}x{n} ends at {ends:?} of the slices"
+    );
+    dispatch(Multiply { size, a, b, c, accum });
+}
+
+impl<T: num_traits::Float> Task<T> for Multiply<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<T>>(self) {
+        let Self {
+            size: [m, k, n],
+            a,
+            b,
+            c,
+            accum,
+        } = self;
+        for panel in 0..n / PANEL {
+            let mut row = 0;
+            while row < m {
+                let rows = (m - row).min(ROWS);
+                let at = |i: usize| (row + i) * a.row + a.start;
+                // SAFETY: `multiply` has compared the last element of each operand with its slice; every
+                // offset below is at most that of the last element.
+                unsafe {
+                    let a_at = a.data.as_ptr().add(at(0).min(a.data.len()));
+                    let b_at = b.data.as_ptr().add((b.start + panel * b.panel).min(b.data.len()));
+                    let c_at = c.data.as_mut_ptr().add(c.start + row * c.row + panel * PANEL);
+                    let steps = (k, a.row, a.step, b.step, c.row);
+                    match rows {
+                        1 => tile::<T, V, 1>(steps, a_at, b_at, c_at, accum),
+                        2 => tile::<T, V, 2>(steps, a_at, b_at, c_at, accum),
+                        3 => tile::<T, V, 3>(steps, a_at, b_at, c_at, accum),
+                        4 => tile::<T, V, 4>(steps, a_at, b_at, c_at, accum),
+                        5 => tile::<T, V, 5>(steps, a_at, b_at, c_at, accum),
+                        _ => tile::<T, V, ROWS>(steps, a_at, b_at, c_at, accum),
+                    }
+                }
+                row += rows;
+            }
+        }
+    }
+}
+
+/// `R` rows and [`PANEL`] columns of the result.
+///
+/// # Safety
+/// The elements that the sizes and steps reach are valid, those of `c` for writes.
+#[inline(always)]
+unsafe fn tile<T: num_traits::Float, V: Vector<T>, const R: usize>(
+    (k, a_row, a_step, b_step, c_row): (usize, usize, usize, usize, usize),
+    mut a: *const T,
+    mut b: *const T,
+    c: *mut T,
+    accum: Accum,
+) {
+    const { assert!(PANEL == 2 * V::LANES) };
+    let mut sums = [[V::splat(T::zero()); 2]; R];
+    // SAFETY: the caller's contract; the pointers step on only as far as the last element.
+    unsafe {
+        if accum == Accum::Add {
+            for (i, sums) in sums.iter_mut().enumerate() {
+                *sums = [V::read(c.add(i * c_row)), V::read(c.add(i * c_row + V::LANES))];
+            }
+        }
+        for _ in 0..k {
+            let right = [V::read(b), V::read(b.add(V::LANES))];
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let left = V::splat(*a.add(i * a_row));
+                sums[0] = left.mul_add(right[0], sums[0]);
+                sums[1] = left.mul_add(right[1], sums[1]);
+            }
+            a = a.wrapping_add(a_step);
+            b = b.wrapping_add(b_step);
+        }
+        for (i, sums) in sums.iter().enumerate() {
+            sums[0].write(c.add(i * c_row));
+            sums[1].write(c.add(i * c_row + V::LANES));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// The safe twin: the definition, with the same strides.
+        #[test]
+        fn products_equal_their_definition(
+            m in 0_usize..20, k in 0_usize..30, panels in 0_usize..4,
+            pad in 0_usize..5, start in 0_usize..3, transposed: bool, packed: bool, add: bool,
+        ) {
+            let n = panels * PANEL;
+            let value = |i: usize| ((i * 7919 + 13) % 101) as f64 / 50.0 - 1.0;
+            let (row, step) = if transposed { (1, m + pad) } else { (k + pad, 1) };
+            let a: Vec<f64> = (0..start + m * row.max(1) + k * step + 1).map(value).collect();
+            let (panel, b_step) = if packed { (k * PANEL + pad, PANEL) } else { (PANEL, n + pad) };
+            let b: Vec<f64> = (0..start + panels * panel + k * b_step + PANEL).map(|i| value(i + 5)).collect();
+            let c_row = n + pad;
+            let old: Vec<f64> = (0..start + m * c_row + n).map(|i| value(i + 9)).collect();
+            let mut c = old.clone();
+            let mut wanted = old;
+            for i in 0..m {
+                for j in 0..n {
+                    let at = start + i * c_row + j;
+                    let sum: f64 = (0..k)
+                        .map(|l| a[start + i * row + l * step] * b[start + j / PANEL * panel + l * b_step + j % PANEL])
+                        .sum();
+                    wanted[at] = if add { wanted[at] + sum } else { sum };
+                }
+            }
+            let accum = if add { Accum::Add } else { Accum::Replace };
+            multiply(
+                [m, k, n],
+                Left { data: &a, start, row, step },
+                Right { data: &b, start, panel, step: b_step },
+                Target { data: &mut c, start, row: c_row },
+                accum,
+            );
+            for (found, wanted) in c.iter().zip(&wanted) {
+                prop_assert!((found - wanted).abs() < 1e-12);
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "tile product: 2x3x16")]
+    fn an_operand_that_ends_early_is_refused() {
+        let (a, b, mut c) = ([0.0_f32; 5], [0.0; 48], [0.0; 32]);
+        multiply(
+            [2, 3, 16],
+            Left {
+                data: &a,
+                start: 0,
+                row: 3,
+                step: 1,
+            },
+            Right {
+                data: &b,
+                start: 0,
+                panel: 48,
+                step: 16,
+            },
+            Target {
+                data: &mut c,
+                start: 0,
+                row: 16,
+            },
+            Accum::Replace,
+        );
+    }
+}

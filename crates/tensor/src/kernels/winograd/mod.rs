@@ -1,0 +1,518 @@
+//! Convolution with fewer multiplications: Winograd's algorithms in two dimensions, in all three maps.
+//!
+//! An image is cut into tiles. A tile of inputs, a tile of outputs and the kernel are each transformed to the same
+//! points; there, a convolution is one product of matrices for each point, over the channels. The three maps share
+//! the transforms: with `V = Bᵀ x B`, `U = G w Gᵀ` and `Z = A dy Aᵀ`,
+//!
+//! - forward: `y = Aᵀ [V U] A`,
+//! - input gradient: `dx = B [Z Uᵀ] Bᵀ`, tiles added where they overlap,
+//! - weight gradient: `dw = Gᵀ [Vᵀ Z] G`, summed over tiles.
+//!
+//! The bits depend neither on the number of threads nor on how many images share a block: every number is one
+//! chain of operations in an order fixed by the shape.
+
+pub(crate) mod line;
+mod plan;
+mod transform;
+
+use crate::geometry::Geometry;
+use crate::kernels::gemm::Accum;
+use crate::kernels::scratch::Scratch;
+use crate::kernels::simd::dispatch;
+use crate::kernels::tile_product::{Left, PANEL, Right, Target, multiply};
+use crate::real::Real;
+use crate::recording::parallel;
+use line::{F4x2, F4x3, F4x4, F4x5, F7x2, F7x3, Line};
+use plan::Plan;
+use rayon::prelude::*;
+use std::marker::PhantomData;
+use transform::{Input, InputAdjoint, Output, OutputAdjoint, Side, Weight, WeightAdjoint};
+
+/// Tiles that one product works on: enough that the transformed weight, which is read anew for each block of
+/// tiles, is read rarely.
+const TILES: usize = 64;
+/// Numbers in the transformed images and gradients that the weight gradient holds at a time.
+const HELD: usize = 4 << 20;
+
+/// Which one-dimensional algorithm is used along both axes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    F4x2,
+    F4x3,
+    F4x4,
+    F4x5,
+    F7x2,
+    F7x3,
+}
+
+impl Kind {
+    const ALL: [Self; 6] = [
+        Self::F4x2,
+        Self::F4x3,
+        Self::F4x4,
+        Self::F4x5,
+        Self::F7x2,
+        Self::F7x3,
+    ];
+
+    /// Outputs of a tile along an axis, and taps.
+    fn size(self) -> [usize; 2] {
+        fn of<L: Line>() -> [usize; 2] {
+            [L::OUTPUTS, L::TAPS]
+        }
+        match self {
+            Self::F4x2 => of::<F4x2>(),
+            Self::F4x3 => of::<F4x3>(),
+            Self::F4x4 => of::<F4x4>(),
+            Self::F4x5 => of::<F4x5>(),
+            Self::F7x2 => of::<F7x2>(),
+            Self::F7x3 => of::<F7x3>(),
+        }
+    }
+}
+
+/// Calls a function that is generic over the algorithm.
+macro_rules! with_line {
+    ($kind:expr, $function:ident ( $($argument:expr),* )) => {
+        match $kind {
+            Kind::F4x2 => $function::<T, F4x2>($($argument),*),
+            Kind::F4x3 => $function::<T, F4x3>($($argument),*),
+            Kind::F4x4 => $function::<T, F4x4>($($argument),*),
+            Kind::F4x5 => $function::<T, F4x5>($($argument),*),
+            Kind::F7x2 => $function::<T, F7x2>($($argument),*),
+            Kind::F7x3 => $function::<T, F7x3>($($argument),*),
+        }
+    };
+}
+
+/// A convolution prepared for Winograd's algorithms.
+#[derive(Clone, Debug)]
+pub(crate) struct Winograd {
+    plan: Plan,
+    kind: Kind,
+}
+
+impl Winograd {
+    /// The algorithm with the fewest products for this shape; `None` if none fits.
+    ///
+    /// Square kernels fit that have 2 to 5 taps in each phase of the stride, with stride 1 or 2 and without
+    /// dilation.
+    pub(crate) fn new(g: &Geometry, c_in: usize, c_out: usize) -> Option<Self> {
+        let [kernel, other] = g.kernel;
+        let stride = g.stride[0];
+        let sizes = [g.input, g.output].concat();
+        if kernel != other || stride > 2 || g.stride[1] != stride || g.dilation != [1, 1] || kernel <= stride
+        {
+            return None;
+        }
+        if c_in == 0 || c_out == 0 || sizes.contains(&0) {
+            return None;
+        }
+        let taps = kernel.div_ceil(stride);
+        let plans = Kind::ALL
+            .into_iter()
+            .filter(|kind| kind.size()[1] == taps)
+            .map(|kind| Self {
+                plan: Plan::new(g, c_in, c_out, kind.size()[0], taps),
+                kind,
+            });
+        plans.min_by_key(Self::products)
+    }
+
+    /// Multiply-adds of one image for each pair of channels, the transforms apart.
+    pub(crate) fn products(&self) -> usize {
+        self.plan.tiles() * self.plan.products()
+    }
+
+    /// Tiles of one image.
+    pub(crate) fn tiles(&self) -> usize {
+        self.plan.tiles()
+    }
+
+    /// `y = conv2d(x, w)`.
+    pub(crate) fn forward<T: Real>(&self, x: &[T], w: &[T], y: &mut [T]) {
+        let plan = &self.plan;
+        with_line!(self.kind, forward(plan, x, w, y));
+    }
+
+    /// `dx = conv2d_input(dy, w)`.
+    pub(crate) fn input<T: Real>(&self, dy: &[T], w: &[T], dx: &mut [T]) {
+        let plan = &self.plan;
+        with_line!(self.kind, input(plan, dy, w, dx));
+    }
+
+    /// `dw = conv2d_weight(x, dy)`.
+    pub(crate) fn weight<T: Real>(&self, x: &[T], dy: &[T], dw: &mut [T]) {
+        let plan = &self.plan;
+        with_line!(self.kind, weight(plan, x, dy, dw));
+    }
+}
+
+/// Images in a block; the result does not depend on it.
+fn images_of_a_block(plan: &Plan, images: usize) -> usize {
+    let for_every_thread = images.div_ceil(rayon::current_num_threads());
+    (TILES / plan.tiles()).clamp(1, for_every_thread.max(1))
+}
+
+/// Numbers of one image on either side.
+fn image_sizes(plan: &Plan) -> [usize; 2] {
+    [
+        plan.input[0] * plan.input[1] * plan.c_in,
+        plan.output[0] * plan.output[1] * plan.c_out,
+    ]
+}
+
+/// The transformed weight, panel by panel.
+fn transformed_weight<T: Real, L: Line>(plan: &Plan, side: Side, w: &[T]) -> Scratch<T> {
+    let (inner, columns) = match side {
+        Side::Inner => (plan.depth(), plan.wide_out),
+        Side::Columns => (plan.wide_out, plan.depth()),
+    };
+    let panel = plan.points * inner * PANEL;
+    let mut u = Scratch::take(columns / PANEL * panel);
+    u.par_chunks_mut(panel).enumerate().for_each(|(panel, out)| {
+        dispatch(Weight {
+            plan,
+            side,
+            panel,
+            w,
+            out,
+            line: PhantomData::<L>,
+        });
+    });
+    u
+}
+
+fn forward<T: Real, L: Line>(plan: &Plan, x: &[T], w: &[T], y: &mut [T]) {
+    let [image_in, image_out] = image_sizes(plan);
+    let images = images_of_a_block(plan, x.len() / image_in);
+    let (depth, wide) = (plan.depth(), plan.wide_out);
+    let block = |u: &[T], x: &[T], y: &mut [T]| {
+        let tiles = x.len() / image_in * plan.tiles();
+        let (v_stride, m_stride) = (Plan::stride(tiles * depth), Plan::stride(tiles * wide));
+        let mut v = Scratch::take(plan.points * v_stride);
+        let mut m = Scratch::take(plan.points * m_stride);
+        dispatch(Input {
+            plan,
+            x,
+            out: &mut v,
+            stride: v_stride,
+            line: PhantomData::<L>,
+        });
+        for point in 0..plan.points {
+            let active = plan.active(point);
+            let first = active.start * plan.wide_in;
+            let a = Left {
+                data: &v,
+                start: point * v_stride + first,
+                row: depth,
+                step: 1,
+            };
+            let b = Right {
+                data: u,
+                start: (point * depth + first) * PANEL,
+                panel: plan.points * depth * PANEL,
+                step: PANEL,
+            };
+            let c = Target {
+                data: &mut m,
+                start: point * m_stride,
+                row: wide,
+            };
+            multiply(
+                [tiles, active.len() * plan.wide_in, wide],
+                a,
+                b,
+                c,
+                Accum::Replace,
+            );
+        }
+        dispatch(Output {
+            plan,
+            points: &m,
+            y,
+            stride: m_stride,
+            line: PhantomData::<L>,
+        });
+    };
+    parallel(|| {
+        let u = transformed_weight::<T, L>(plan, Side::Inner, w);
+        y.par_chunks_mut(images * image_out)
+            .zip(x.par_chunks(images * image_in))
+            .for_each(|(y, x)| block(&u, x, y));
+    });
+}
+
+fn input<T: Real, L: Line>(plan: &Plan, dy: &[T], w: &[T], dx: &mut [T]) {
+    let [image_in, image_out] = image_sizes(plan);
+    let images = images_of_a_block(plan, dy.len() / image_out);
+    let (depth, wide) = (plan.depth(), plan.wide_out);
+    let block = |u: &[T], dy: &[T], dx: &mut [T]| {
+        let tiles = dy.len() / image_out * plan.tiles();
+        let (z_stride, m_stride) = (Plan::stride(tiles * wide), Plan::stride(tiles * depth));
+        let mut z = Scratch::take(plan.points * z_stride);
+        let mut m = Scratch::take(plan.points * m_stride);
+        dispatch(OutputAdjoint {
+            plan,
+            y: dy,
+            out: &mut z,
+            stride: z_stride,
+            line: PhantomData::<L>,
+        });
+        for point in 0..plan.points {
+            let active = plan.active(point);
+            let first = active.start * plan.wide_in;
+            let panel = plan.points * wide * PANEL;
+            let a = Left {
+                data: &z,
+                start: point * z_stride,
+                row: wide,
+                step: 1,
+            };
+            let b = Right {
+                data: u,
+                start: first / PANEL * panel + point * wide * PANEL,
+                panel,
+                step: PANEL,
+            };
+            let c = Target {
+                data: &mut m,
+                start: point * m_stride + first,
+                row: depth,
+            };
+            multiply(
+                [tiles, wide, active.len() * plan.wide_in],
+                a,
+                b,
+                c,
+                Accum::Replace,
+            );
+        }
+        dx.fill(T::zero());
+        dispatch(InputAdjoint {
+            plan,
+            points: &m,
+            x: dx,
+            stride: m_stride,
+            line: PhantomData::<L>,
+        });
+    };
+    parallel(|| {
+        let turned = turn(w, plan.c_in, plan.c_out);
+        let u = transformed_weight::<T, L>(plan, Side::Columns, &turned);
+        dx.par_chunks_mut(images * image_in)
+            .zip(dy.par_chunks(images * image_out))
+            .for_each(|(dx, dy)| block(&u, dy, dx));
+    });
+}
+
+/// Every `rows × columns` matrix of `w` transposed.
+fn turn<T: Real>(w: &[T], rows: usize, columns: usize) -> Scratch<T> {
+    /// Side of the squares that are turned while they lie in the cache.
+    const SQUARE: usize = 16;
+    let mut turned = Scratch::take(w.len());
+    let size = rows * columns;
+    turned
+        .par_chunks_mut(size)
+        .zip(w.par_chunks(size))
+        .for_each(|(to, from)| {
+            for r0 in (0..rows).step_by(SQUARE) {
+                for c0 in (0..columns).step_by(SQUARE) {
+                    for c in c0..(c0 + SQUARE).min(columns) {
+                        for r in r0..(r0 + SQUARE).min(rows) {
+                            to[c * rows + r] = from[r * columns + c];
+                        }
+                    }
+                }
+            }
+        });
+    turned
+}
+
+fn weight<T: Real, L: Line>(plan: &Plan, x: &[T], dy: &[T], dw: &mut [T]) {
+    let [image_in, image_out] = image_sizes(plan);
+    let (depth, wide) = (plan.depth(), plan.wide_out);
+    let images = images_of_a_block(plan, x.len() / image_in);
+    let tiles = images * plan.tiles();
+    let (v_stride, z_stride) = (Plan::stride(tiles * depth), Plan::stride(tiles * wide));
+    let (v_block, z_block) = (plan.points * v_stride, plan.points * z_stride);
+    let blocks = (HELD / (v_block + z_block)).clamp(1, (x.len() / image_in).div_ceil(images));
+    let stride = Plan::stride(depth * wide);
+    let transform = |x: &[T], dy: &[T], v: &mut [T], z: &mut [T]| {
+        dispatch(Input {
+            plan,
+            x,
+            out: v,
+            stride: v_stride,
+            line: PhantomData::<L>,
+        });
+        dispatch(OutputAdjoint {
+            plan,
+            y: dy,
+            out: z,
+            stride: z_stride,
+            line: PhantomData::<L>,
+        });
+    };
+    parallel(|| {
+        let mut sums = Scratch::take(plan.points * stride);
+        let mut v = Scratch::take(blocks * v_block);
+        let mut z = Scratch::take(blocks * z_block);
+        let held = [blocks * images * image_in, blocks * images * image_out];
+        for (round, (x, dy)) in x.chunks(held[0]).zip(dy.chunks(held[1])).enumerate() {
+            x.par_chunks(images * image_in)
+                .zip(dy.par_chunks(images * image_out))
+                .zip(v.par_chunks_mut(v_block))
+                .zip(z.par_chunks_mut(z_block))
+                .for_each(|(((x, dy), v), z)| transform(x, dy, v, z));
+            let (v, z) = (&v, &z);
+            sums.par_chunks_mut(stride).enumerate().for_each(|(point, sums)| {
+                let active = plan.active(point);
+                let first = active.start * plan.wide_in;
+                for (block, x) in x.chunks(images * image_in).enumerate() {
+                    let tiles = x.len() / image_in * plan.tiles();
+                    let a = Left {
+                        data: v,
+                        start: block * v_block + point * v_stride + first,
+                        row: 1,
+                        step: depth,
+                    };
+                    let b = Right {
+                        data: z,
+                        start: block * z_block + point * z_stride,
+                        panel: PANEL,
+                        step: wide,
+                    };
+                    let c = Target {
+                        data: &mut *sums,
+                        start: first * wide,
+                        row: wide,
+                    };
+                    let accum = if round + block == 0 {
+                        Accum::Replace
+                    } else {
+                        Accum::Add
+                    };
+                    multiply([active.len() * plan.wide_in, tiles, wide], a, b, c, accum);
+                }
+            });
+        }
+        from_points::<T, L>(plan, &sums, stride, dw);
+    });
+}
+
+/// The weight gradient from its points: by input channels, then put in the order of the taps.
+fn from_points<T: Real, L: Line>(plan: &Plan, points: &[T], stride: usize, dw: &mut [T]) {
+    let taps = plan.kernel[0] * plan.kernel[1];
+    let row = taps * plan.c_out;
+    let mut by_channel = Scratch::take(plan.c_in * row);
+    by_channel
+        .par_chunks_mut(row)
+        .enumerate()
+        .for_each(|(channel, dw)| {
+            dispatch(WeightAdjoint {
+                plan,
+                channel,
+                points,
+                dw,
+                stride,
+                line: PhantomData::<L>,
+            });
+        });
+    let by_channel = &by_channel;
+    dw.par_chunks_mut(plan.c_in * plan.c_out)
+        .enumerate()
+        .for_each(|(tap, dw)| {
+            for (channel, dw) in dw.chunks_exact_mut(plan.c_out).enumerate() {
+                let at = channel * row + tap * plan.c_out;
+                dw.copy_from_slice(&by_channel[at..at + plan.c_out]);
+            }
+        });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::Padding;
+    use crate::kernels::definition::{maps, values};
+    use proptest::prelude::*;
+
+    fn geometry() -> impl Strategy<Value = Geometry> {
+        let kernels = prop_oneof![
+            (2_usize..6).prop_map(|k| (k, 1_usize)),
+            (3_usize..7).prop_map(|k| (k, 2)),
+        ];
+        (1_usize..17, 1_usize..17, kernels, 0_usize..4, any::<[bool; 2]>()).prop_filter_map(
+            "the kernel must fit",
+            |(h, w, (kernel, stride), pad, [same, uneven])| {
+                let padding = match (same, uneven) {
+                    (true, _) => Padding::Same,
+                    (_, false) => Padding::Symmetric([pad, pad]),
+                    (_, true) => Padding::Explicit([pad, 0, 1, pad]),
+                };
+                let fits = same || kernel <= h.min(w);
+                fits.then(|| Geometry::forward([h, w], [kernel, kernel], [stride, stride], [1, 1], padding))
+            },
+        )
+    }
+
+    /// Relative lengths of the errors of the three maps.
+    fn errors<T: Real>(g: &Geometry, n: usize, [c_in, c_out]: [usize; 2]) -> [f64; 3] {
+        let winograd = Winograd::new(g, c_in, c_out).expect("the geometry fits");
+        let round = |v: Vec<f64>| -> (Vec<T>, Vec<f64>) {
+            let rounded: Vec<T> = v.into_iter().map(T::from_f64).collect();
+            let exact = rounded.iter().map(|v| v.into_f64()).collect();
+            (rounded, exact)
+        };
+        let (x, x64) = round(values(n * g.input[0] * g.input[1] * c_in, 1));
+        let (w, w64) = round(values(g.taps() * c_in * c_out, 2));
+        let (dy, dy64) = round(values(n * g.positions() * c_out, 3));
+        let wanted = maps(g, n, [c_in, c_out], [&x64, &w64, &dy64]);
+        let mut found = [&dy, &x, &w].map(|like| vec![T::nan(); like.len()]);
+        let [y, dx, dw] = &mut found;
+        winograd.forward(&x, &w, y);
+        winograd.input(&dy, &w, dx);
+        winograd.weight(&x, &dy, dw);
+        std::array::from_fn(|i| {
+            let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|v| v * v).sum::<f64>().sqrt();
+            let difference = norm(&mut found[i].iter().zip(&wanted[i]).map(|(f, w)| f.into_f64() - w));
+            difference / norm(&mut wanted[i].iter().copied()).max(1e-300)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_shape_equals_the_definition(
+            g in geometry(), n in 1_usize..4, c_in in prop_oneof![1_usize..5, 15_usize..20], c_out in 1_usize..20,
+        ) {
+            let found = errors::<f64>(&g, n, [c_in, c_out]);
+            prop_assert!(found.iter().all(|&e| e < 1e-12), "{found:?} for {g:?}");
+            let found = errors::<f32>(&g, n, [c_in, c_out]);
+            prop_assert!(found.iter().all(|&e| e < 2e-5), "{found:?} for {g:?}");
+        }
+    }
+
+    #[test]
+    fn the_documented_error_holds_at_the_layers_of_the_dcgan() {
+        let same =
+            |size, stride| Geometry::forward([size, size], [5, 5], [stride, stride], [1, 1], Padding::Same);
+        for (g, channels) in [(same(7, 1), [128, 256]), (same(14, 2), [64, 128])] {
+            let found = errors::<f32>(&g, 2, channels);
+            println!("{channels:?}: {found:?}");
+            assert!(found.iter().all(|&e| e < 2e-5), "{found:?} for {g:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_fits_is_taken() {
+        let new = |kernel, stride, dilation, channels: usize| {
+            let g = Geometry::forward([12, 12], kernel, stride, dilation, Padding::Same);
+            Winograd::new(&g, channels, channels).is_some()
+        };
+        assert!(new([5, 5], [2, 2], [1, 1], 16) && new([2, 2], [1, 1], [1, 1], 16));
+        assert!(!new([5, 3], [1, 1], [1, 1], 16) && !new([3, 3], [1, 2], [1, 1], 16));
+        assert!(!new([3, 3], [1, 1], [2, 2], 16) && !new([6, 6], [1, 1], [1, 1], 16));
+        assert!(!new([1, 1], [1, 1], [1, 1], 16) && !new([2, 2], [2, 2], [1, 1], 16));
+        assert!(!new([3, 3], [1, 1], [1, 1], 0) && !new([3, 3], [3, 3], [1, 1], 16));
+    }
+}

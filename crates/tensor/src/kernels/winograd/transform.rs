@@ -1,0 +1,405 @@
+//! The two-dimensional transforms: tiles of images, of output gradients and of weights, to points and back.
+//!
+//! Each is a one-dimensional transform along the columns and one along the rows, on as many channels at once as
+//! a vector holds.
+
+use super::line::{self, Line, MOST_POINTS, Transform, Values};
+use super::plan::{Places, Plan};
+use crate::kernels::simd::{Task, Vector};
+use crate::kernels::tile_product::PANEL;
+use crate::real::Real;
+use std::marker::PhantomData;
+
+/// A tile between the two passes: rows of vectors of channels.
+type Tile<V> = [Values<V>; MOST_POINTS];
+
+/// Applies a transform to each of the first columns of a tile.
+///
+/// The count is a number of the plan, not of the algorithm: unrolled, the loop would make ten times the code.
+#[inline(always)]
+fn along_columns<T: Real, V: Vector<T>, L: Line, F: Transform<L>>(tile: &mut Tile<V>, count: usize) {
+    for j in 0..count.min(MOST_POINTS) {
+        let mut values = [V::splat(T::zero()); MOST_POINTS];
+        for i in 0..F::FROM {
+            values[i] = tile[i][j];
+        }
+        let values = apply::<T, V, L, F>(&values);
+        for i in 0..F::TO {
+            tile[i][j] = values[i];
+        }
+    }
+}
+
+#[inline(always)]
+fn apply<T: Real, V: Vector<T>, L: Line, F: Transform<L>>(values: &Values<V>) -> Values<V> {
+    F::apply::<T, V>(values)
+}
+
+/// Channels from `at` on of a pixel whose channels end at `end`; zeros beyond.
+#[inline(always)]
+fn load<T: Real, V: Vector<T>>(x: &[T], at: usize, end: usize) -> V {
+    if at + V::LANES <= end {
+        return V::load(&x[at..at + V::LANES]);
+    }
+    let mut part = [T::zero(); PANEL];
+    for (p, &x) in part.iter_mut().zip(&x[at.min(end)..end]) {
+        *p = x;
+    }
+    V::load(&part)
+}
+
+/// Writes channels from `at` on of a pixel whose channels end at `end`.
+#[inline(always)]
+fn store<T: Real, V: Vector<T>>(v: V, x: &mut [T], at: usize, end: usize) {
+    if at + V::LANES <= end {
+        v.store(&mut x[at..at + V::LANES]);
+    } else {
+        let mut part = [T::zero(); PANEL];
+        v.store(&mut part);
+        for (x, &p) in x[at.min(end)..end].iter_mut().zip(&part) {
+            *x = p;
+        }
+    }
+}
+
+/// Tiles of an image, row by row.
+#[inline(always)]
+fn tiles(plan: &Plan) -> impl Iterator<Item = [usize; 2]> + use<> {
+    let [rows, columns] = [plan.axes[0].tiles, plan.axes[1].tiles];
+    (0..rows).flat_map(move |y| (0..columns).map(move |x| [y, x]))
+}
+
+/// Reads a tile from an image: channels from `c0` on of pixels of `c` channels, zeros outside.
+#[inline(always)]
+fn gather<T: Real, V: Vector<T>>(image: &[T], [rows, columns]: &[Places; 2], c0: usize, c: usize) -> Tile<V> {
+    let mut tile = [[V::splat(T::zero()); MOST_POINTS]; MOST_POINTS];
+    for (tile, row) in tile.iter_mut().zip(rows) {
+        let Some(row) = row else { continue };
+        for (value, column) in tile.iter_mut().zip(columns) {
+            if let Some(column) = column {
+                *value = load(image, row + column + c0, row + column + c);
+            }
+        }
+    }
+    tile
+}
+
+/// Reads a tile of points of one tile and some channels.
+#[inline(always)]
+fn gather_points<T: Real, V: Vector<T>>(
+    plan: &Plan,
+    phase: Option<usize>,
+    points: &[T],
+    stride: usize,
+    at: usize,
+) -> Tile<V> {
+    let n = plan.line;
+    let mut tile = [[V::splat(T::zero()); MOST_POINTS]; MOST_POINTS];
+    for i in 0..n.min(MOST_POINTS) {
+        for j in 0..n.min(MOST_POINTS) {
+            let point = i * n + j;
+            if phase.is_none_or(|p| plan.active(point).contains(&p)) {
+                tile[i][j] = V::load(&points[point * stride + at..]);
+            }
+        }
+    }
+    tile
+}
+
+/// The last pass of a transform to points: along each row of a tile, and out.
+#[inline(always)]
+fn rows_to_points<T: Real, V: Vector<T>, L: Line, F: Transform<L>>(
+    plan: &Plan,
+    tile: &Tile<V>,
+    out: &mut [T],
+    stride: usize,
+    at: usize,
+) {
+    for i in 0..plan.line.min(MOST_POINTS) {
+        let values = apply::<T, V, L, F>(&tile[i]);
+        for j in 0..L::POINTS {
+            values[j].store(&mut out[(i * L::POINTS + j) * stride + at..]);
+        }
+    }
+}
+
+/// `Bᵀ x B` of every tile and phase of some images.
+///
+/// `x [images, h, w, c_in]` to `out [point][tile][phase][wide_in]`, points `stride` apart.
+pub(super) struct Input<'a, T, L> {
+    pub(super) plan: &'a Plan,
+    pub(super) x: &'a [T],
+    pub(super) out: &'a mut [T],
+    pub(super) stride: usize,
+    pub(super) line: PhantomData<L>,
+}
+
+impl<T: Real, L: Line> Task<T> for Input<'_, T, L> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<T>>(self) {
+        let Self {
+            plan, x, out, stride, ..
+        } = self;
+        let c = plan.c_in;
+        let mut at = 0;
+        for image in x.chunks_exact(plan.input[0] * plan.input[1] * c) {
+            for tile in tiles(plan) {
+                for &phase in &plan.phases {
+                    let places = plan.input_places(phase, tile);
+                    for c0 in (0..plan.wide_in).step_by(V::LANES) {
+                        let mut tile = gather::<T, V>(image, &places, c0, c);
+                        along_columns::<T, V, L, line::Input>(&mut tile, plan.line);
+                        rows_to_points::<T, V, L, line::Input>(plan, &tile, out, stride, at + c0);
+                    }
+                    at += plan.wide_in;
+                }
+            }
+        }
+    }
+}
+
+/// The adjoint of [`Input`]: adds `B p Bᵀ` of every tile and phase to the images, which start as zeros.
+///
+/// `points [point][tile][phase][wide_in]`, points `stride` apart, to `x [images, h, w, c_in]`.
+pub(super) struct InputAdjoint<'a, T, L> {
+    pub(super) plan: &'a Plan,
+    pub(super) points: &'a [T],
+    pub(super) x: &'a mut [T],
+    pub(super) stride: usize,
+    pub(super) line: PhantomData<L>,
+}
+
+impl<T: Real, L: Line> Task<T> for InputAdjoint<'_, T, L> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<T>>(self) {
+        let Self {
+            plan,
+            points,
+            x,
+            stride,
+            ..
+        } = self;
+        let c = plan.c_in;
+        let mut at = 0;
+        for image in x.chunks_exact_mut(plan.input[0] * plan.input[1] * c) {
+            for tile in tiles(plan) {
+                for (p, &phase) in plan.phases.iter().enumerate() {
+                    let [rows, columns] = plan.input_places(phase, tile);
+                    for c0 in (0..c).step_by(V::LANES) {
+                        let mut tile = gather_points::<T, V>(plan, Some(p), points, stride, at + c0);
+                        along_columns::<T, V, L, line::InputAdjoint>(&mut tile, plan.line);
+                        for (tile, row) in tile.iter().zip(rows) {
+                            let Some(row) = row else { continue };
+                            let values = apply::<T, V, L, line::InputAdjoint>(tile);
+                            for (value, column) in values.iter().zip(columns) {
+                                let Some(column) = column else { continue };
+                                let pixel = row + column;
+                                let sum = load::<T, V>(image, pixel + c0, pixel + c).add(*value);
+                                store(sum, image, pixel + c0, pixel + c);
+                            }
+                        }
+                    }
+                    at += plan.wide_in;
+                }
+            }
+        }
+    }
+}
+
+/// `Aᵀ p A` of every tile of some images.
+///
+/// `points [point][tile][wide_out]`, points `stride` apart, to `y [images, oh, ow, c_out]`.
+pub(super) struct Output<'a, T, L> {
+    pub(super) plan: &'a Plan,
+    pub(super) points: &'a [T],
+    pub(super) y: &'a mut [T],
+    pub(super) stride: usize,
+    pub(super) line: PhantomData<L>,
+}
+
+impl<T: Real, L: Line> Task<T> for Output<'_, T, L> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<T>>(self) {
+        let Self {
+            plan,
+            points,
+            y,
+            stride,
+            ..
+        } = self;
+        let c = plan.c_out;
+        let mut at = 0;
+        for image in y.chunks_exact_mut(plan.output[0] * plan.output[1] * c) {
+            for tile in tiles(plan) {
+                let [rows, columns] = plan.output_places(tile);
+                for c0 in (0..c).step_by(V::LANES) {
+                    let mut tile = gather_points::<T, V>(plan, None, points, stride, at + c0);
+                    along_columns::<T, V, L, line::Output>(&mut tile, plan.line);
+                    for (tile, row) in tile.iter().zip(rows) {
+                        let Some(row) = row else { continue };
+                        let values = apply::<T, V, L, line::Output>(tile);
+                        for (&value, column) in values.iter().zip(columns) {
+                            let Some(column) = column else { continue };
+                            store(value, image, row + column + c0, row + column + c);
+                        }
+                    }
+                }
+                at += plan.wide_out;
+            }
+        }
+    }
+}
+
+/// The adjoint of [`Output`]: `A dy Aᵀ` of every tile of some images.
+///
+/// `y [images, oh, ow, c_out]` to `out [point][tile][wide_out]`, points `stride` apart.
+pub(super) struct OutputAdjoint<'a, T, L> {
+    pub(super) plan: &'a Plan,
+    pub(super) y: &'a [T],
+    pub(super) out: &'a mut [T],
+    pub(super) stride: usize,
+    pub(super) line: PhantomData<L>,
+}
+
+impl<T: Real, L: Line> Task<T> for OutputAdjoint<'_, T, L> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<T>>(self) {
+        let Self {
+            plan, y, out, stride, ..
+        } = self;
+        let c = plan.c_out;
+        let mut at = 0;
+        for image in y.chunks_exact(plan.output[0] * plan.output[1] * c) {
+            for tile in tiles(plan) {
+                let places = plan.output_places(tile);
+                for c0 in (0..plan.wide_out).step_by(V::LANES) {
+                    let mut tile = gather::<T, V>(image, &places, c0, c);
+                    along_columns::<T, V, L, line::OutputAdjoint>(&mut tile, plan.step);
+                    rows_to_points::<T, V, L, line::OutputAdjoint>(plan, &tile, out, stride, at + c0);
+                }
+                at += plan.wide_out;
+            }
+        }
+    }
+}
+
+/// On which side of the products the phases of the weight stand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    /// Along the inner index: `w [taps, c_in, c_out]`.
+    Inner,
+    /// Along the columns: `w [taps, c_out, c_in]`.
+    Columns,
+}
+
+/// `G w Gᵀ` of one panel of columns, for every phase.
+///
+/// `w [taps, rows, columns]` to `out [point][inner][PANEL]`, the right operand of the products.
+pub(super) struct Weight<'a, T, L> {
+    pub(super) plan: &'a Plan,
+    pub(super) side: Side,
+    pub(super) panel: usize,
+    pub(super) w: &'a [T],
+    pub(super) out: &'a mut [T],
+    pub(super) line: PhantomData<L>,
+}
+
+impl<T: Real, L: Line> Task<T> for Weight<'_, T, L> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<T>>(self) {
+        let Self {
+            plan,
+            side,
+            panel,
+            w,
+            out,
+            ..
+        } = self;
+        let first = panel * PANEL;
+        let (rows, columns, wide, phases, first) = match side {
+            Side::Inner => (plan.c_in, plan.c_out, plan.wide_in, 0..plan.phases.len(), first),
+            Side::Columns => {
+                let phase = first / plan.wide_in;
+                (
+                    plan.c_out,
+                    plan.c_in,
+                    plan.wide_out,
+                    phase..phase + 1,
+                    first % plan.wide_in,
+                )
+            }
+        };
+        if wide != rows {
+            out.fill(T::zero());
+        }
+        let inner = phases.len() * wide;
+        for (slot, phase) in phases.enumerate() {
+            let [kernel_rows, kernel_columns] = plan.tap_places(plan.phases[phase], rows * columns);
+            for r in 0..rows {
+                for c0 in (0..PANEL).step_by(V::LANES) {
+                    let places = [kernel_rows, kernel_columns];
+                    let (at, end) = (r * columns + first + c0, (r + 1) * columns);
+                    let mut tile = gather::<T, V>(w, &places, at.min(end), end);
+                    along_columns::<T, V, L, line::Taps>(&mut tile, plan.taps);
+                    let at = (slot * wide + r) * PANEL + c0;
+                    rows_to_points::<T, V, L, line::Taps>(plan, &tile, out, inner * PANEL, at);
+                }
+            }
+        }
+    }
+}
+
+/// `Gᵀ p G` of one input channel: the adjoint of [`Weight`].
+///
+/// `points [point][phase][wide_in][wide_out]`, points `stride` apart, to `dw [taps, c_out]`.
+pub(super) struct WeightAdjoint<'a, T, L> {
+    pub(super) plan: &'a Plan,
+    pub(super) channel: usize,
+    pub(super) points: &'a [T],
+    pub(super) dw: &'a mut [T],
+    pub(super) stride: usize,
+    pub(super) line: PhantomData<L>,
+}
+
+impl<T: Real, L: Line> Task<T> for WeightAdjoint<'_, T, L> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<T>>(self) {
+        let Self {
+            plan,
+            channel,
+            points,
+            dw,
+            stride,
+            ..
+        } = self;
+        let c = plan.c_out;
+        for (p, &phase) in plan.phases.iter().enumerate() {
+            let [rows, columns] = plan.tap_places(phase, c);
+            let at = (p * plan.wide_in + channel) * plan.wide_out;
+            for c0 in (0..c).step_by(V::LANES) {
+                let mut tile = gather_points::<T, V>(plan, Some(p), points, stride, at + c0);
+                along_columns::<T, V, L, line::TapsAdjoint>(&mut tile, plan.line);
+                for (tile, row) in tile.iter().zip(rows) {
+                    let Some(row) = row else { continue };
+                    let values = apply::<T, V, L, line::TapsAdjoint>(tile);
+                    for (&value, column) in values.iter().zip(columns) {
+                        let Some(column) = column else { continue };
+                        store(value, dw, row + column + c0, row + column + c);
+                    }
+                }
+            }
+        }
+    }
+}
