@@ -53,6 +53,7 @@ const fn variant(name: &'static str, mode: Mode, heap: bool, arguments: &'static
     }
 }
 
+/// What is fastest somewhere; the programs know more variants, which were slower wherever they were tried.
 const PEERS: [Peer; 5] = [
     Peer {
         name: "pytorch",
@@ -71,6 +72,7 @@ const PEERS: [Peer; 5] = [
                 &["--variant", "compile_step"],
             ),
             variant("compile", Mode::Infer, false, &["--variant", "compile"]),
+            variant("compile+heap", Mode::Infer, true, &["--variant", "compile"]),
         ],
     },
     Peer {
@@ -80,9 +82,9 @@ const PEERS: [Peer; 5] = [
             venv: "tf",
         },
         variants: &[
-            variant("function", Mode::Infer, false, &["--variant", "function"]),
+            variant("function+heap", Mode::Both, true, &["--variant", "function"]),
             variant("jit", Mode::Both, false, &["--variant", "jit"]),
-            variant("jit+heap", Mode::Train, true, &["--variant", "jit"]),
+            variant("jit+heap", Mode::Both, true, &["--variant", "jit"]),
         ],
     },
     Peer {
@@ -91,7 +93,10 @@ const PEERS: [Peer; 5] = [
             module: "jax",
             venv: "jax",
         },
-        variants: &[variant("jit", Mode::Both, false, &[])],
+        variants: &[
+            variant("phases", Mode::Both, false, &["--convt", "phases"]),
+            variant("phases+heap", Mode::Both, true, &["--convt", "phases"]),
+        ],
     },
     Peer {
         name: "burn",

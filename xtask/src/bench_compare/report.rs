@@ -86,7 +86,7 @@ impl Report {
             "## {what}\n\n\
              - CPU: {}, {} cores\n\
              - {}\n\
-             - {} rounds, each run the median of {} steps after {} for warming up; every run of a peer comes right after one of engraft\n\
+             - rounds: {}; a run is the median of {} steps after {} for warming up, and every run of a peer comes right after one of engraft\n\
              - ratio: time of the peer over time of engraft in the same pair, median of the rounds; above 1 engraft is faster\n",
             self.cpu,
             self.cores,
@@ -177,7 +177,7 @@ mod tests {
         for part in [
             "generator alone",
             "A CPU, 2 cores",
-            "3 rounds, each run the median of 9 steps after 3",
+            "rounds: 3; a run is the median of 9 steps after 3",
             "the load was 2.0",
             "**interrupted",
             "without jax: not installed\n",
