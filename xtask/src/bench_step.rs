@@ -1,15 +1,19 @@
 //! `cargo xtask bench-step`: times one training step of the reference DCGAN on random data.
 
-use anyhow::{Context, ensure};
+use crate::system;
+use anyhow::ensure;
 use engraft_gan::{Gan, dcgan};
 use engraft_layers::Init;
 use engraft_tensor::Tensor;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
+use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::Instant;
 
 /// Time the training step of the tutorial's DCGAN on random images; prints one line of JSON.
+///
+/// Page faults and time on cores (`cpu_ms`) are means of a timed step, and null where the system does not tell.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Images in a step
@@ -24,6 +28,9 @@ pub(crate) struct Args {
     /// Steps before the clock starts
     #[arg(long, default_value_t = 5)]
     warmup: usize,
+    /// Time the generator alone, in evaluation mode, instead of a training step
+    #[arg(long)]
+    infer: bool,
     /// Networks
     #[arg(long, value_enum, default_value_t = Network::Dcgan)]
     network: Network,
@@ -41,16 +48,16 @@ enum Network {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     ensure!(args.steps > 0, "--steps must be at least 1");
     ensure!(
-        args.batch > 1,
-        "--batch must be at least 2: batch norm needs two images"
+        args.batch > 1 || args.infer && args.batch > 0,
+        "--batch must be at least 2: batch norm needs two images (with --infer one)"
     );
     let pool = crate::pool(Some(args.threads))?;
-    let line = pool.install(|| measure(args))?;
+    let line = pool.install(|| measure(args));
     println!("{line}");
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure(args: &Args) -> anyhow::Result<serde_json::Value> {
+fn measure(args: &Args) -> serde_json::Value {
     let init = &mut Init::glorot(args.seed);
     let Network::Dcgan = args.network;
     let mut gan = Gan::<f32>::new(dcgan::generator(init), dcgan::discriminator(init), dcgan::LATENT);
@@ -59,26 +66,29 @@ fn measure(args: &Args) -> anyhow::Result<serde_json::Value> {
     let real = Tensor::uniform([args.batch, h, w, c], -1.0, 1.0, rng);
     let mut times = Vec::with_capacity(args.steps);
     let mut last = None;
+    let mut before = None;
     for step in 0..args.warmup + args.steps {
+        if step == args.warmup {
+            before = system::usage();
+        }
         let start = Instant::now();
-        last = Some(gan.step(&real, rng));
+        if args.infer {
+            black_box(gan.generate(args.batch, rng));
+        } else {
+            last = Some(gan.step(&real, rng));
+        }
         if step >= args.warmup {
             times.push(start.elapsed().as_secs_f64() * 1e3);
         }
     }
-    let last = last.context("no step was run")?;
-    times.sort_by(f64::total_cmp);
-    let middle = times.len() / 2;
-    let median = if times.len().is_multiple_of(2) {
-        (times[middle - 1] + times[middle]) / 2.0
-    } else {
-        times[middle]
-    };
+    let used = before.zip(system::usage());
+    let median = median(&mut times);
     let rounded = |x: f64| (x * 1e3).round() / 1e3;
-    Ok(serde_json::json!({
+    let per_step = |used: u64| rounded(used as f64 / args.steps as f64);
+    serde_json::json!({
         "peer": "engraft",
-        "variant": "simultaneous",
-        "mode": "train",
+        "variant": if args.infer { "generate" } else { "simultaneous" },
+        "mode": if args.infer { "infer" } else { "train" },
         "batch": args.batch,
         "threads": args.threads,
         "steps": args.steps,
@@ -86,17 +96,22 @@ fn measure(args: &Args) -> anyhow::Result<serde_json::Value> {
         "ms_min": rounded(times[0]),
         "ms_max": rounded(times[times.len() - 1]),
         "images_per_s": rounded(args.batch as f64 / median * 1e3),
-        "peak_rss_mb": peak_rss_mb(),
-        "loss_g": last.generator_loss,
-        "loss_d": last.discriminator_loss,
+        "peak_rss_mb": system::peak_rss_mb(),
+        "page_faults": used.map(|(before, after)| per_step(after.page_faults - before.page_faults)),
+        "cpu_ms": used.map(|(before, after)| per_step(after.cpu_ms - before.cpu_ms)),
+        "loss_g": last.as_ref().map(|report| report.generator_loss),
+        "loss_d": last.as_ref().map(|report| report.discriminator_loss),
         "version": env!("CARGO_PKG_VERSION"),
-    }))
+    })
 }
 
-/// Largest resident memory of this process so far, in MB of 2^20 bytes; only Linux tells.
-fn peak_rss_mb() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    let kilobytes: u64 = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
-    Some(kilobytes / 1024)
+/// Middle value, or the mean of the two middle ones; sorts the values, of which there must be one.
+pub(crate) fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len().is_multiple_of(2) {
+        (values[middle - 1] + values[middle]) / 2.0
+    } else {
+        values[middle]
+    }
 }

@@ -1,8 +1,10 @@
 //! The project's commands: `cargo xtask COMMAND`.
 
+mod bench_compare;
 mod bench_step;
 mod conformance;
 mod drawn_digits;
+mod system;
 mod train_mnist;
 
 use anyhow::Context;
@@ -23,8 +25,8 @@ enum Command {
     TrainMnist(train_mnist::Args),
     /// Check every case of a directory of reference values through the public API
     Conformance(conformance::Args),
-    /// Time one training step of the reference DCGAN on random data
     BenchStep(bench_step::Args),
+    BenchCompare(bench_compare::Args),
     /// Train a classifier on drawn digits and print how many real MNIST digits it reads
     DrawnDigits(drawn_digits::Args),
 }
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Command::TrainMnist(args) => train_mnist::run(args),
         Command::Conformance(args) => conformance::run(&args),
         Command::BenchStep(args) => bench_step::run(&args),
+        Command::BenchCompare(args) => bench_compare::run(&args),
         Command::DrawnDigits(args) => drawn_digits::run(&args),
     };
     result.unwrap_or_else(|error| {

@@ -1,0 +1,288 @@
+//! `cargo xtask bench-compare`: the training step of engraft beside that of other libraries, pair by pair.
+//!
+//! Times of one machine move with its clock, its heat and its neighbours. So every run of a peer comes right after a
+//! run of engraft, and what counts is the ratio of the two.
+
+mod child;
+mod line;
+mod peers;
+mod report;
+mod summary;
+
+use anyhow::{Context, bail, ensure};
+use child::Failure;
+use line::Line;
+use peers::{Runner, Skipped, Wanted};
+use report::Report;
+use serde::Serialize;
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use summary::{Pair, mb, ms};
+
+/// Time the training step of the tutorial's DCGAN beside that of other libraries; prints Markdown tables.
+///
+/// Each run is a process of its own, and each run of a peer comes right after one of engraft: the ratio of the two
+/// is what counts. Peers are pytorch, tensorflow and jax (DIR/NAME/dcgan_step.py) and burn and candle
+/// (DIR/NAME/target/release/dcgan-NAME, built by `cargo build --release` in DIR/NAME). Those that are not
+/// installed are skipped, and the report says why.
+///
+/// Exit codes: 0 done, 1 error or nothing to compare with, 2 wrong arguments, 130 interrupted after printing what
+/// there was.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Directory with the peer programs
+    #[arg(long, value_name = "DIR", env = "ENGRAFT_PEERS")]
+    peers: PathBuf,
+    /// Images in a step
+    #[arg(long, value_name = "N,..", value_delimiter = ',', default_values_t = [64, 128, 256])]
+    batches: Vec<usize>,
+    /// Threads
+    #[arg(long, value_name = "N,..", value_delimiter = ',', default_values_t = [1, 2])]
+    threads: Vec<usize>,
+    /// Pairs of runs for each variant of a peer, batch and number of threads
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    rounds: usize,
+    /// Steps of a run that are timed
+    #[arg(long, value_name = "N", default_value_t = 9)]
+    steps: usize,
+    /// Steps of a run before the clock starts
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    warmup: usize,
+    /// Time the generator alone, in evaluation mode, instead of a training step
+    #[arg(long)]
+    infer: bool,
+    /// Only these peers, or variants of them: pytorch,burn or pytorch/eager+heap
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Interpreter for pytorch, tensorflow or jax; repeatable [default: DIR/venv/torch/bin/python (tf, jax) or
+    /// python3]
+    #[arg(long, value_name = "NAME=PATH", value_parser = assignment)]
+    python: Vec<(String, PathBuf)>,
+    /// Built program of burn or candle; repeatable
+    #[arg(long, value_name = "NAME=PATH", value_parser = assignment)]
+    binary: Vec<(String, PathBuf)>,
+    /// Longest time of a run, after which it is ended
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    limit: u64,
+    /// Write every line of every program and the summary as one JSON document
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+fn assignment(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((name.into(), path.into())),
+        _ => Err("expected NAME=PATH".into()),
+    }
+}
+
+/// One experiment.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+struct Setting {
+    threads: usize,
+    batch: usize,
+    infer: bool,
+}
+
+impl Setting {
+    /// As the programs' JSON names it.
+    fn mode(&self) -> &'static str {
+        if self.infer { "infer" } else { "train" }
+    }
+}
+
+/// Set by Ctrl-C.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    check(args)?;
+    let (runners, skipped) = peers::find(&Wanted {
+        directory: &args.peers,
+        only: &args.only,
+        python: &args.python,
+        binary: &args.binary,
+        infer: args.infer,
+    })?;
+    for Skipped { what, why } in &skipped {
+        eprintln!("skipped: {what}: {why}");
+    }
+    ensure!(!runners.is_empty(), "nothing to compare with: no peer can be run");
+    let json = match &args.json {
+        // Before the hours of measuring, which would be in vain without it.
+        Some(path) => {
+            Some(File::create(path).with_context(|| format!("{} cannot be written", path.display()))?)
+        }
+        None => None,
+    };
+    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::SeqCst))?;
+
+    let mut report = Report::new(args, skipped);
+    for note in report.notes() {
+        eprintln!("note: {note}");
+    }
+    let ended = Comparison::new(args, &runners, &mut report)?.run();
+    report.interrupted = INTERRUPTED.load(Ordering::SeqCst);
+    let code = if report.interrupted {
+        ExitCode::from(130)
+    } else {
+        ExitCode::SUCCESS
+    };
+    if report.pairs.is_empty() {
+        ended?;
+        ensure!(
+            report.interrupted,
+            "nothing to compare with: no peer gave a result"
+        );
+        return Ok(code);
+    }
+    print!("{}", report.markdown());
+    if let Some(file) = json {
+        serde_json::to_writer_pretty(file, &report.json()).context("the JSON document cannot be written")?;
+    }
+    ended?;
+    Ok(code)
+}
+
+fn check(args: &Args) -> anyhow::Result<()> {
+    ensure!(args.rounds > 0, "--rounds must be at least 1");
+    ensure!(args.steps > 0, "--steps must be at least 1");
+    ensure!(args.limit > 0, "--limit must be at least 1 second");
+    ensure!(!args.threads.contains(&0), "--threads must be at least 1");
+    let least = if args.infer { 1 } else { 2 };
+    ensure!(
+        args.batches.iter().all(|batch| *batch >= least),
+        "--batches must be at least {least}{}",
+        if args.infer {
+            ""
+        } else {
+            ": batch norm needs two images"
+        }
+    );
+    Ok(())
+}
+
+/// The runs, one after another.
+struct Comparison<'a> {
+    args: &'a Args,
+    this: PathBuf,
+    runners: Vec<&'a Runner>,
+    report: &'a mut Report,
+}
+
+impl<'a> Comparison<'a> {
+    fn new(args: &'a Args, runners: &'a [Runner], report: &'a mut Report) -> anyhow::Result<Self> {
+        Ok(Self {
+            args,
+            this: std::env::current_exe().context("this program cannot find itself")?,
+            runners: runners.iter().collect(),
+            report,
+        })
+    }
+
+    /// Every configuration; returns early, and without an error, once the user has interrupted.
+    fn run(mut self) -> anyhow::Result<()> {
+        for &threads in &self.args.threads {
+            for &batch in &self.args.batches {
+                let infer = self.args.infer;
+                self.configuration(Setting {
+                    threads,
+                    batch,
+                    infer,
+                })?;
+                if INTERRUPTED.load(Ordering::SeqCst) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn configuration(&mut self, setting: Setting) -> anyhow::Result<()> {
+        let mut runners = self.runners.clone();
+        for round in 1..=self.args.rounds {
+            for runner in runners.clone() {
+                let ours = match self.measure(Command::new(&self.this).arg("bench-step"), &setting) {
+                    Ok(ours) => ours,
+                    Err(Failure::Interrupted) => return Ok(()),
+                    Err(failure) => bail!("engraft, {}: {failure}", name(&setting)),
+                };
+                let theirs = match self.measure(&mut runner.command(), &setting) {
+                    Ok(theirs) => theirs,
+                    Err(Failure::Interrupted) => return Ok(()),
+                    Err(failure) => {
+                        runners.retain(|other| !std::ptr::eq(*other, runner));
+                        self.give_up(runner, &setting, &failure);
+                        continue;
+                    }
+                };
+                let pair = Pair {
+                    setting,
+                    round,
+                    peer: runner.peer,
+                    variant: runner.variant,
+                    ours,
+                    theirs,
+                };
+                eprintln!(
+                    "{}, round {round} of {}: engraft {} ms, {} {} {} ms, ratio {:.2}; {} and {} MB",
+                    name(&setting),
+                    self.args.rounds,
+                    ms(pair.ours.ms),
+                    pair.peer,
+                    pair.variant,
+                    ms(pair.theirs.ms),
+                    pair.ratio(),
+                    mb(pair.ours.peak_mb),
+                    mb(pair.theirs.peak_mb),
+                );
+                self.report.pairs.push(pair);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes a failure. A variant that has never run will not run in another configuration either, unless it was
+    /// only slow.
+    fn give_up(&mut self, runner: &Runner, setting: &Setting, failure: &Failure) {
+        let of_this = |pair: &Pair| (pair.peer, pair.variant) == (runner.peer, runner.variant);
+        let ran = self.report.pairs.iter().any(of_this);
+        let what = format!("{} {}", runner.peer, runner.variant);
+        let (what, why) = if ran || matches!(failure, Failure::TooSlow(_)) {
+            (format!("{what}, {}", name(setting)), failure.to_string())
+        } else {
+            self.runners.retain(|other| !std::ptr::eq(*other, runner));
+            (what, failure.to_string())
+        };
+        eprintln!("failed: {what}: {why}");
+        self.report.skipped.push(Skipped { what, why });
+    }
+
+    /// One run of a program in one configuration.
+    fn measure(&self, command: &mut Command, setting: &Setting) -> Result<Line, Failure> {
+        for (option, value) in [
+            ("--batch", setting.batch),
+            ("--threads", setting.threads),
+            ("--steps", self.args.steps),
+            ("--warmup", self.args.warmup),
+        ] {
+            command.arg(option).arg(value.to_string());
+        }
+        if setting.infer {
+            command.arg("--infer");
+        }
+        let output = child::output(command, Duration::from_secs(self.args.limit), &INTERRUPTED)?;
+        line::read(&output.stdout, setting).map_err(|why| {
+            let words = output
+                .last_words
+                .map_or(String::new(), |line| format!(" (last on stderr: {line})"));
+            Failure::Broken(why + &words)
+        })
+    }
+}
+
+fn name(setting: &Setting) -> String {
+    format!("threads {}, batch {}", setting.threads, setting.batch)
+}
