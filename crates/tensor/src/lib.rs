@@ -15,7 +15,10 @@ pub use grad::{grad, grad_of, grad_of_with_graph, grad_with_graph};
 pub use gradcheck::{GradcheckError, gradcheck, gradgradcheck};
 pub use ndarray;
 pub use op::Op;
-pub use ops::{BatchMoments, batch_norm, concat, conv2d, conv2d_input, conv2d_weight};
+pub use ops::{
+    BatchMoments, affine_leaky_relu, batch_norm, batch_norm_leaky_relu, bias_leaky_relu, concat, conv2d,
+    conv2d_input, conv2d_weight,
+};
 pub use real::Real;
 pub use recording::{is_recording, no_grad};
 pub use tensor::Tensor;
