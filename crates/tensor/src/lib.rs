@@ -17,7 +17,10 @@ pub use kernels::conv::{ConvAlgorithm, with_conv_algorithm};
 pub use kernels::simd::instruction_set;
 pub use ndarray;
 pub use op::Op;
-pub use ops::{BatchMoments, batch_norm, concat, conv2d, conv2d_input, conv2d_weight};
+pub use ops::{
+    BatchMoments, affine_leaky_relu, batch_norm, batch_norm_leaky_relu, bias_leaky_relu, concat, conv2d,
+    conv2d_input, conv2d_weight,
+};
 pub use real::Real;
 pub use recording::{is_recording, no_grad};
 pub use tensor::Tensor;

@@ -63,6 +63,12 @@ pub trait Op<T: Real>: Send + Sync {
     }
 }
 
+/// One product of a rule that computes several at once, for [`Op::vjp`] of at most three inputs.
+pub(crate) fn only<T: Real>(i: usize, vjps: impl FnOnce(&[bool; 3]) -> Vec<Option<Tensor<T>>>) -> Tensor<T> {
+    let mut products = vjps(&[0, 1, 2].map(|j| i == j));
+    products.swap_remove(i).expect("the product that was wanted")
+}
+
 /// Where a tensor came from.
 pub(crate) struct Origin<T: Real> {
     pub(crate) op: Box<dyn Op<T>>,

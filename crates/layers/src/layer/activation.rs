@@ -20,13 +20,17 @@ impl<T: Real> Module<T> for LeakyReLU {
     fn forward(&self, x: &Tensor<T>, _: Mode) -> Tensor<T> {
         x.leaky_relu(self.slope)
     }
+    fn leaky_slope(&self) -> Option<f64> {
+        let finite = T::from_f64(self.slope).is_finite();
+        (finite && self.slope >= 0.0).then_some(self.slope)
+    }
     fn describe(&self) -> String {
         format!("LeakyReLU {}", self.slope)
     }
 }
 
 macro_rules! activation {
-    ($name:ident, $method:ident, $doc:literal) => {
+    ($name:ident, $method:ident, $doc:literal $(, $slope:literal)?) => {
         #[doc = $doc]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub struct $name;
@@ -35,6 +39,11 @@ macro_rules! activation {
             fn forward(&self, x: &Tensor<T>, _: Mode) -> Tensor<T> {
                 x.$method()
             }
+            $(
+                fn leaky_slope(&self) -> Option<f64> {
+                    Some($slope)
+                }
+            )?
             fn describe(&self) -> String {
                 stringify!($name).into()
             }
@@ -42,7 +51,7 @@ macro_rules! activation {
     };
 }
 
-activation!(ReLU, relu, "`max(x, 0)`.");
+activation!(ReLU, relu, "`max(x, 0)`.", 0.0);
 activation!(Tanh, tanh, "Hyperbolic tangent.");
 activation!(Sigmoid, sigmoid, "Logistic function `1 / (1 + e^-x)`.");
 activation!(Softplus, softplus, "`ln(1 + e^x)`.");

@@ -2,7 +2,7 @@
 
 use crate::module::{Mode, Module, Path, Slot, SlotMut};
 use crate::parameter::{Buffer, Parameter};
-use engraft_tensor::{Real, Tensor, batch_norm};
+use engraft_tensor::{BatchMoments, Real, Tensor, affine_leaky_relu, batch_norm, batch_norm_leaky_relu};
 
 /// Batch normalisation over all axes but the last: `y = weight · (x - mean) / sqrt(variance + eps) + bias`.
 ///
@@ -51,6 +51,26 @@ impl<T: Real> BatchNorm<T> {
         self
     }
 
+    /// Whether the moments are the running ones.
+    fn is_affine(&self, mode: Mode) -> bool {
+        mode == Mode::Eval || self.running_mean.is_frozen() || self.running_var.is_frozen()
+    }
+
+    /// Scale and shift of each channel under the running moments.
+    fn affine(&self) -> [Tensor<T>; 2] {
+        let inv_std = (self.running_var.tensor() + T::from_f64(self.eps)).powf(-0.5);
+        let scale = self.weight.tensor() * inv_std;
+        let shift = self.bias.tensor() - self.running_mean.tensor() * &scale;
+        [scale, shift]
+    }
+
+    fn move_running(&self, moments: &BatchMoments<T>) {
+        let count = moments.count as f64;
+        let unbiased = count / (count - 1.0).max(1.0);
+        self.move_towards(&self.running_mean, &moments.mean, 1.0);
+        self.move_towards(&self.running_var, &moments.variance, unbiased);
+    }
+
     fn move_towards(&self, running: &Buffer<T>, batch: &Tensor<T>, factor: f64) {
         if running.is_frozen() {
             return;
@@ -63,19 +83,22 @@ impl<T: Real> BatchNorm<T> {
 
 impl<T: Real> Module<T> for BatchNorm<T> {
     fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
-        let frozen = self.running_mean.is_frozen() || self.running_var.is_frozen();
-        if mode == Mode::Eval || frozen {
-            let inv_std = (self.running_var.tensor() + T::from_f64(self.eps)).powf(-0.5);
-            return (x - self.running_mean.tensor()) * (self.weight.tensor() * inv_std) + self.bias.tensor();
+        if self.is_affine(mode) {
+            return self.forward_leaky_relu(x, mode, 1.0);
         }
         let (y, moments) = batch_norm(x, self.weight.tensor(), self.bias.tensor(), self.eps);
-        let count = moments.count as f64;
-        self.move_towards(&self.running_mean, &moments.mean, 1.0);
-        self.move_towards(
-            &self.running_var,
-            &moments.variance,
-            count / (count - 1.0).max(1.0),
-        );
+        self.move_running(&moments);
+        y
+    }
+
+    fn forward_leaky_relu(&self, x: &Tensor<T>, mode: Mode, slope: f64) -> Tensor<T> {
+        if self.is_affine(mode) {
+            let [scale, shift] = self.affine();
+            return affine_leaky_relu(x, &scale, &shift, slope);
+        }
+        let (weight, bias) = (self.weight.tensor(), self.bias.tensor());
+        let (y, moments) = batch_norm_leaky_relu(x, weight, bias, self.eps, slope);
+        self.move_running(&moments);
         y
     }
 

@@ -3,7 +3,7 @@
 use crate::init::Init;
 use crate::module::{Mode, Module, Path, Slot, SlotMut};
 use crate::parameter::Parameter;
-use engraft_tensor::{Geometry, Padding, Real, Tensor, conv2d, conv2d_input};
+use engraft_tensor::{Geometry, Padding, Real, Tensor, bias_leaky_relu, conv2d, conv2d_input};
 
 /// What both directions share: weight, bias, and the steps of the kernel.
 #[derive(Clone, Debug)]
@@ -32,6 +32,13 @@ impl<T: Real> Kernel<T> {
         match &self.bias {
             Some(bias) => y + bias.tensor(),
             None => y,
+        }
+    }
+
+    fn add_bias_leaky_relu(&self, y: &Tensor<T>, slope: f64) -> Tensor<T> {
+        match &self.bias {
+            Some(bias) => bias_leaky_relu(y, bias.tensor(), slope),
+            None => y.leaky_relu(slope),
         }
     }
 
@@ -155,13 +162,22 @@ impl<T: Real> Conv2d<T> {
     }
 
     kernel_settings!();
+
+    /// The convolution without its bias.
+    fn convolve(&self, x: &Tensor<T>) -> Tensor<T> {
+        let k = &self.kernel;
+        let geometry = Geometry::forward(image_size("Conv2d", x), k.size, k.stride, k.dilation, k.padding);
+        conv2d(x, k.weight.tensor(), &geometry)
+    }
 }
 
 impl<T: Real> Module<T> for Conv2d<T> {
     fn forward(&self, x: &Tensor<T>, _: Mode) -> Tensor<T> {
-        let k = &self.kernel;
-        let geometry = Geometry::forward(image_size("Conv2d", x), k.size, k.stride, k.dilation, k.padding);
-        k.add_bias(conv2d(x, k.weight.tensor(), &geometry))
+        self.kernel.add_bias(self.convolve(x))
+    }
+
+    fn forward_leaky_relu(&self, x: &Tensor<T>, _: Mode, slope: f64) -> Tensor<T> {
+        self.kernel.add_bias_leaky_relu(&self.convolve(x), slope)
     }
 
     fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
@@ -213,15 +229,24 @@ impl<T: Real> ConvTranspose2d<T> {
     }
 
     kernel_settings!();
-}
 
-impl<T: Real> Module<T> for ConvTranspose2d<T> {
-    fn forward(&self, x: &Tensor<T>, _: Mode) -> Tensor<T> {
+    /// The transposed convolution without its bias.
+    fn convolve(&self, x: &Tensor<T>) -> Tensor<T> {
         let k = &self.kernel;
         let size = image_size("ConvTranspose2d", x);
         let geometry =
             Geometry::transposed(size, k.size, k.stride, k.dilation, k.padding, self.output_padding);
-        k.add_bias(conv2d_input(x, k.weight.tensor(), &geometry))
+        conv2d_input(x, k.weight.tensor(), &geometry)
+    }
+}
+
+impl<T: Real> Module<T> for ConvTranspose2d<T> {
+    fn forward(&self, x: &Tensor<T>, _: Mode) -> Tensor<T> {
+        self.kernel.add_bias(self.convolve(x))
+    }
+
+    fn forward_leaky_relu(&self, x: &Tensor<T>, _: Mode, slope: f64) -> Tensor<T> {
+        self.kernel.add_bias_leaky_relu(&self.convolve(x), slope)
     }
 
     fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {

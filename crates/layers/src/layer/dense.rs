@@ -3,7 +3,7 @@
 use crate::init::Init;
 use crate::module::{Mode, Module, Path, Slot, SlotMut};
 use crate::parameter::Parameter;
-use engraft_tensor::{Real, Tensor};
+use engraft_tensor::{Real, Tensor, bias_leaky_relu};
 
 /// `y = x · weight + bias`.
 ///
@@ -37,6 +37,14 @@ impl<T: Real> Module<T> for Dense<T> {
         match &self.bias {
             Some(bias) => y + bias.tensor(),
             None => y,
+        }
+    }
+
+    fn forward_leaky_relu(&self, x: &Tensor<T>, _: Mode, slope: f64) -> Tensor<T> {
+        let y = x.matmul(self.weight.tensor());
+        match &self.bias {
+            Some(bias) => bias_leaky_relu(&y, bias.tensor(), slope),
+            None => y.leaky_relu(slope),
         }
     }
 

@@ -5,6 +5,9 @@ use engraft_tensor::{Real, Tensor};
 
 /// Runs named layers one after the other.
 ///
+/// A layer and the leaky ReLU (or ReLU) behind it run together where that saves passes over memory; values
+/// and gradients are those of one after the other, up to rounding.
+///
 /// ```
 /// use engraft_layers::{Dense, Init, LeakyReLU, Mode, Module, Sequential, parameters};
 /// use engraft_tensor::Tensor;
@@ -48,9 +51,18 @@ impl<T: Real> Sequential<T> {
 
 impl<T: Real> Module<T> for Sequential<T> {
     fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
-        self.layers
-            .iter()
-            .fold(x.clone(), |x, (_, layer)| layer.forward(&x, mode))
+        let mut layers = self.layers.iter().map(|(_, layer)| layer).peekable();
+        let mut x = x.clone();
+        while let Some(layer) = layers.next() {
+            x = match layers.peek().and_then(|next| next.leaky_slope()) {
+                Some(slope) => {
+                    layers.next();
+                    layer.forward_leaky_relu(&x, mode, slope)
+                }
+                None => layer.forward(&x, mode),
+            };
+        }
+        x
     }
 
     fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {

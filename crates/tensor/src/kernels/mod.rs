@@ -4,6 +4,7 @@
 //! is cut by fixed sizes, never by the thread count, and partial results are folded in order.
 
 pub(crate) mod batch_norm;
+pub(crate) mod channels;
 pub(crate) mod conv;
 #[cfg(test)]
 pub(crate) mod definition;

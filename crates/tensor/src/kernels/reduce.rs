@@ -8,9 +8,11 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 /// Elements summed by one piece of work.
-const CHUNK: usize = 16_384;
+pub(crate) const CHUNK: usize = 16_384;
 /// Rows added one after the other before a new partial sum begins: short runs keep the error small.
-const RUN: usize = 1024;
+pub(crate) const RUN: usize = 1024;
+/// Columns of one tile, at most: several rows of accumulators fit into the nearest cache.
+const WIDTH: usize = 512;
 /// Independent accumulators of a running sum, so that the loop vectorises.
 const LANES: usize = 16;
 
@@ -42,55 +44,108 @@ pub(crate) fn sum_rows<T: Real>(x: &[T], columns: usize) -> Vec<T> {
     parallel(|| x.par_chunks_exact(columns).map(sum).collect())
 }
 
-/// Folds the rows of a matrix into `width` sums: `f` adds a range of rows to a zeroed accumulator.
-///
-/// The ranges are cut by `columns` alone and their results added in a fixed order.
-pub(crate) fn fold_rows<T: Real>(
-    rows: usize,
-    columns: usize,
-    width: usize,
-    f: impl Fn(Range<usize>, &mut [T]) + Sync,
-) -> Vec<T> {
-    let step = (CHUNK / columns.max(1)).clamp(1, RUN);
-    let piece = |p: usize| {
-        let mut sums = vec![T::zero(); width];
-        f(p * step..((p + 1) * step).min(rows), &mut sums);
-        sums
-    };
-    let pieces: Vec<Vec<T>> = if rows * columns <= 2 * CHUNK {
-        (0..rows.div_ceil(step)).map(piece).collect()
-    } else {
-        parallel(|| (0..rows.div_ceil(step)).into_par_iter().map(piece).collect())
-    };
-    fold_pairs(pieces).unwrap_or_else(|| vec![T::zero(); width])
+/// Some rows of some columns of a matrix.
+pub(crate) struct Tile {
+    pub(crate) rows: Range<usize>,
+    pub(crate) columns: Range<usize>,
 }
 
-/// Adds neighbours, then neighbours of the sums, and so on: a fixed order with a short path for each term.
-fn fold_pairs<T: Real>(mut parts: Vec<Vec<T>>) -> Option<Vec<T>> {
+impl Tile {
+    /// The tile's part of each of its rows, of a matrix with `columns` columns.
+    pub(crate) fn of<'a, T>(&self, x: &'a [T], columns: usize) -> impl Iterator<Item = &'a [T]> {
+        let span = self.columns.clone();
+        self.rows
+            .clone()
+            .map(move |row| &x[row * columns + span.start..row * columns + span.end])
+    }
+}
+
+/// What a tile was folded into: `K` numbers for each of its columns, and how many rows they are of.
+pub(crate) struct Part<T, const K: usize> {
+    pub(crate) rows: usize,
+    pub(crate) numbers: [Vec<T>; K],
+}
+
+/// Folds each column of a matrix into `K` numbers: `fold` those of a tile, starting from zeros, `join` those
+/// of a tile with those of the one below it.
+///
+/// The tiles are cut by the sizes alone and joined in a fixed order, neighbours first, then neighbours of
+/// the results, and so on, so that the path of each term is short. A wide matrix of few rows is cut into
+/// blocks of columns, whose numbers stay in the nearest cache.
+pub(crate) fn fold_columns<T: Real, const K: usize>(
+    rows: usize,
+    columns: usize,
+    fold: impl Fn(&Tile, &mut [Vec<T>; K]) + Sync,
+    join: impl Fn(&mut Part<T, K>, &Part<T, K>),
+) -> [Vec<T>; K] {
+    let blocks = columns.div_ceil(WIDTH).max(1);
+    let width = columns.div_ceil(blocks).max(1);
+    let step = (CHUNK / width).clamp(1, RUN);
+    let height = rows.div_ceil(step).max(1);
+    let piece = |i: usize| {
+        let (block, first) = (i / height * width, i % height * step);
+        let tile = Tile {
+            rows: first..(first + step).min(rows),
+            columns: block..(block + width).min(columns),
+        };
+        let mut numbers = std::array::from_fn(|_| vec![T::zero(); tile.columns.len()]);
+        fold(&tile, &mut numbers);
+        let rows = tile.rows.len();
+        Part { rows, numbers }
+    };
+    let count = columns.div_ceil(width) * height;
+    let parts: Vec<Part<T, K>> = if rows * columns <= 2 * CHUNK {
+        (0..count).map(piece).collect()
+    } else {
+        parallel(|| (0..count).into_par_iter().map(piece).collect())
+    };
+    let mut found = std::array::from_fn(|_| Vec::with_capacity(columns));
+    let mut parts = parts.into_iter();
+    while parts.len() > 0 {
+        let block: Vec<_> = parts.by_ref().take(height).collect();
+        let joined = join_pairs(block, &join).expect("a block has a tile");
+        for (all, some) in found.iter_mut().zip(joined.numbers) {
+            all.extend(some);
+        }
+    }
+    found
+}
+
+/// Joins neighbours, then neighbours of the results, and so on.
+pub(crate) fn join_pairs<P>(mut parts: Vec<P>, join: impl Fn(&mut P, &P)) -> Option<P> {
     while parts.len() > 1 {
         let mut pairs = parts.into_iter();
-        let mut sums = Vec::new();
+        let mut joined = Vec::new();
         while let Some(mut left) = pairs.next() {
             if let Some(right) = pairs.next() {
-                left.iter_mut().zip(&right).for_each(|(l, &r)| *l += r);
+                join(&mut left, &right);
             }
-            sums.push(left);
+            joined.push(left);
         }
-        parts = sums;
+        parts = joined;
     }
     parts.pop()
 }
 
+/// Joins sums: adds them.
+pub(crate) fn add_parts<T: Real, const K: usize>(left: &mut Part<T, K>, right: &Part<T, K>) {
+    left.rows += right.rows;
+    for (left, right) in left.numbers.iter_mut().zip(&right.numbers) {
+        add_row(left, right);
+    }
+}
+
+/// `sums_j += row_j`.
+pub(crate) fn add_row<T: Real>(sums: &mut [T], row: &[T]) {
+    sums.iter_mut().zip(row).for_each(|(s, &v)| *s += v);
+}
+
 /// Sum of each column of a matrix with `columns` columns.
 pub(crate) fn sum_columns<T: Real>(x: &[T], columns: usize) -> Vec<T> {
-    if columns == 0 {
-        return Vec::new();
-    }
-    fold_rows(x.len() / columns, columns, columns, |rows, sums| {
-        for row in x[rows.start * columns..rows.end * columns].chunks_exact(columns) {
-            sums.iter_mut().zip(row).for_each(|(s, &v)| *s += v);
-        }
-    })
+    let rows = x.len() / columns.max(1);
+    let fold = |tile: &Tile, [sums]: &mut [Vec<T>; 1]| tile.of(x, columns).for_each(|row| add_row(sums, row));
+    let [sums] = fold_columns(rows, columns, fold, add_parts);
+    sums
 }
 
 #[cfg(test)]

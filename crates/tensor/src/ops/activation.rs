@@ -1,5 +1,6 @@
 //! Activation functions.
 
+use crate::kernels::channels::Leaky;
 use crate::kernels::elementwise::{map, zip};
 use crate::op::Op;
 use crate::real::Real;
@@ -34,11 +35,21 @@ impl<T: Real> Op<T> for LeakyMask<T> {
     }
 }
 
-fn leaky_mask<T: Real>(dy: &Tensor<T>, x: &Tensor<T>, slope: T) -> Tensor<T> {
-    let dx = zip(dy.as_slice(), x.as_slice(), |dy, x| {
-        if x > T::zero() { dy } else { slope * dy }
-    });
+pub(super) fn leaky_mask<T: Real>(dy: &Tensor<T>, x: &Tensor<T>, slope: T) -> Tensor<T> {
+    let leaky = Leaky::new(slope);
+    let dx = zip(dy.as_slice(), x.as_slice(), |dy, x| leaky.mask(dy, x));
     Tensor::from_op(dy.with_shape(dx), LeakyMask { x: x.clone(), slope }, &[dy])
+}
+
+/// The slope of a fused leaky ReLU, whose derivative is told by the sign of its result.
+#[track_caller]
+pub(super) fn checked_slope<T: Real>(name: &str, slope: f64) -> T {
+    let rounded = T::from_f64(slope);
+    assert!(
+        rounded >= T::zero() && rounded.is_finite(),
+        "{name}: the slope must be finite and not negative, got {slope:?}"
+    );
+    rounded
 }
 
 /// `max(x, floor)`.
@@ -101,16 +112,15 @@ impl<T: Real> Tensor<T> {
     #[must_use]
     pub fn leaky_relu(&self, slope: f64) -> Self {
         let slope = T::from_f64(slope);
-        let y = map(self.as_slice(), |v| if v > T::zero() { v } else { v * slope });
+        let leaky = Leaky::new(slope);
+        let y = map(self.as_slice(), |v| leaky.apply(v));
         Self::from_op(self.with_shape(y), LeakyRelu { slope }, &[self])
     }
 
-    /// `max(x, 0)`, elementwise. At 0 the derivative is 0.
+    /// `max(x, 0)`, elementwise: the leaky ReLU of slope 0. At 0 the derivative is 0.
     #[must_use]
     pub fn relu(&self) -> Self {
-        // Written as "not <= 0" so that NaN passes through.
-        let y = map(self.as_slice(), |v| if v <= T::zero() { T::zero() } else { v });
-        Self::from_op(self.with_shape(y), LeakyRelu { slope: T::zero() }, &[self])
+        self.leaky_relu(0.0)
     }
 
     /// `max(x, floor)`, elementwise. At the floor the derivative is 0.
@@ -205,6 +215,13 @@ mod tests {
         assert_eq!(y.as_slice(), [-0.6, 0.0, 3.0]);
         let [dx] = crate::grad(&y.sum(), [&x]);
         assert_eq!(dx.as_slice(), [0.3, 0.3, 1.0]);
+    }
+
+    #[test]
+    fn infinity_is_no_special_case() {
+        let x = Tensor::from_vec([2], vec![f32::NEG_INFINITY, f32::INFINITY]);
+        assert_eq!(x.relu().as_slice(), [0.0, f32::INFINITY]);
+        assert_eq!(x.leaky_relu(0.2).as_slice(), x.as_slice());
     }
 
     #[test]

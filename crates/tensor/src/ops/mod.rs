@@ -3,12 +3,14 @@
 mod activation;
 mod arithmetic;
 mod batch_norm;
+mod channels;
 mod convolution;
 mod matmul;
 mod reduction;
 mod shape;
 mod unary;
 
-pub use batch_norm::{BatchMoments, batch_norm};
+pub use batch_norm::{BatchMoments, batch_norm, batch_norm_leaky_relu};
+pub use channels::{affine_leaky_relu, bias_leaky_relu};
 pub use convolution::{conv2d, conv2d_input, conv2d_weight};
 pub use shape::concat;

@@ -95,7 +95,18 @@ fn emptied(sample: &Sample) -> Vec<Sample> {
     let first = &sample.shapes[0];
     match &sample.call {
         // A mean of no rows is not a number: refused.
-        Call::BatchNorm(_) => Vec::new(),
+        Call::BatchNorm(_) | Call::BatchNormLeakyRelu(..) => Vec::new(),
+        Call::BiasLeakyRelu(_) | Call::AffineLeakyRelu(_) => (0..first.len())
+            .map(|axis| {
+                let (mut shapes, last) = (sample.shapes.clone(), first.len() - 1);
+                shapes[0][axis] = 0;
+                shapes[1..]
+                    .iter_mut()
+                    .filter(|_| axis == last)
+                    .for_each(|s| s[0] = 0);
+                with(sample.call.clone(), shapes)
+            })
+            .collect(),
         Call::Conv2d(_) | Call::Conv2dInput(_) | Call::Conv2dWeight(_) => {
             // Channels in, channels out, batch: the places of each in the two operands.
             let places: [[Option<usize>; 2]; 3] = match sample.call {

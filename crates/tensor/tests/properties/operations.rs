@@ -1,6 +1,9 @@
 //! Every public operation as data: which one, with which settings, on inputs of which shapes.
 
-use engraft_tensor::{Geometry, Real, Tensor, batch_norm, concat, conv2d, conv2d_input, conv2d_weight};
+use engraft_tensor::{
+    Geometry, Real, Tensor, affine_leaky_relu, batch_norm, batch_norm_leaky_relu, bias_leaky_relu, concat,
+    conv2d, conv2d_input, conv2d_weight,
+};
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 
@@ -51,6 +54,9 @@ pub(crate) enum Call {
     Conv2dInput(Geometry),
     Conv2dWeight(Geometry),
     BatchNorm(f64),
+    BatchNormLeakyRelu(f64, f64),
+    BiasLeakyRelu(f64),
+    AffineLeakyRelu(f64),
 }
 
 /// Where an operation is smooth enough for a central difference.
@@ -110,6 +116,11 @@ impl Call {
             Self::Conv2dInput(g) => conv2d_input(&x[0], &x[1], g),
             Self::Conv2dWeight(g) => conv2d_weight(&x[0], &x[1], g),
             Self::BatchNorm(eps) => batch_norm(&x[0], &x[1], &x[2], *eps).0,
+            Self::BatchNormLeakyRelu(eps, slope) => {
+                batch_norm_leaky_relu(&x[0], &x[1], &x[2], *eps, *slope).0
+            }
+            Self::BiasLeakyRelu(slope) => bias_leaky_relu(&x[0], &x[1], *slope),
+            Self::AffineLeakyRelu(slope) => affine_leaky_relu(&x[0], &x[1], &x[2], *slope),
         }
     }
 
@@ -122,7 +133,41 @@ impl Call {
             Self::Powf(_) => Domain::Positive,
             Self::Abs | Self::Relu | Self::LeakyRelu(_) => Domain::Away(0.0, 0.1),
             Self::ClampMin(floor) => Domain::Away(*floor, 0.1),
+            // Their kink lies where all inputs together say; see `away_from_the_kink`.
+            Self::BiasLeakyRelu(_) if input == 1 => Domain::Away(0.0, 0.1),
+            Self::BatchNormLeakyRelu(..) | Self::AffineLeakyRelu(_) if input == 1 => Domain::Away(0.0, 0.3),
+            Self::BatchNormLeakyRelu(..) if input == 2 => Domain::Away(0.0, 0.1),
             _ => Domain::Everywhere,
+        }
+    }
+
+    /// Moves the arguments of a fused leaky ReLU away from 0.
+    fn away_from_the_kink(&self, x: &mut [Tensor<f64>]) {
+        let away = |t: Tensor<f64>| Tensor::from_array(t.view().mapv(|v| 0.1_f64.copysign(v)));
+        match self {
+            Self::BiasLeakyRelu(_) => x[0] = &x[0] + away(&x[0] + &x[1]),
+            Self::AffineLeakyRelu(_) => x[0] = &x[0] + away(&x[0] * &x[1] + &x[2]) / &x[1],
+            Self::BatchNormLeakyRelu(eps, _) if x[0].len() > x[1].len() => {
+                // A move of a row moves all: the shift goes to the middle of the widest gap of its channel.
+                let y = batch_norm(&x[0], &x[1], &Tensor::zeros(x[2].shape()), *eps).0;
+                let channels = x[2].len();
+                let shift = (0..channels).map(|channel| {
+                    let mut values: Vec<f64> = y
+                        .as_slice()
+                        .iter()
+                        .skip(channel)
+                        .step_by(channels)
+                        .copied()
+                        .collect();
+                    values.sort_by(f64::total_cmp);
+                    let widest = values
+                        .windows(2)
+                        .max_by(|a, b| (a[1] - a[0]).total_cmp(&(b[1] - b[0])));
+                    widest.map_or(0.0, |gap| -0.5 * (gap[0] + gap[1]))
+                });
+                x[2] = Tensor::from_vec([channels], shift.collect());
+            }
+            _ => (),
         }
     }
 }
@@ -148,7 +193,7 @@ impl Sample {
     pub(crate) fn inputs(&self) -> Vec<Tensor<f64>> {
         let rng = &mut Pcg64::seed_from_u64(self.seed);
         let shapes = self.shapes.iter().enumerate();
-        shapes
+        let mut inputs: Vec<Tensor<f64>> = shapes
             .map(|(i, shape)| {
                 let x = Tensor::<f64>::randn(shape, rng);
                 let moved = match self.call.domain(i) {
@@ -158,7 +203,9 @@ impl Sample {
                 };
                 Tensor::from_array(moved)
             })
-            .collect()
+            .collect();
+        self.call.away_from_the_kink(&mut inputs);
+        inputs
     }
 
     pub(crate) fn apply<T: Real>(&self, x: &[Tensor<T>]) -> Tensor<T> {

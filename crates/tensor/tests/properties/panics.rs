@@ -1,8 +1,8 @@
 //! A wrong program panics with the operation and every shape, and points at the caller's line.
 
 use engraft_tensor::{
-    Geometry, Padding, Tensor, batch_norm, concat, conv2d, conv2d_input, conv2d_weight, grad, grad_of,
-    grad_of_with_graph, grad_with_graph,
+    Geometry, Padding, Tensor, affine_leaky_relu, batch_norm, batch_norm_leaky_relu, bias_leaky_relu, concat,
+    conv2d, conv2d_input, conv2d_weight, grad, grad_of, grad_of_with_graph, grad_with_graph,
 };
 use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};
@@ -183,6 +183,43 @@ fn shapes_that_do_not_fit_are_named_at_the_callers_line() {
         case(
             "scale [2] and shift [3] must be [3]",
             Box::new(|| drop(batch_norm(&z(&[1, 3]), &z(&[2]), &z(&[3]), 0.1))),
+        ),
+        case(
+            "batch_norm_leaky_relu: x [2, 3] needs",
+            Box::new(|| {
+                drop(batch_norm_leaky_relu(&z(&[2, 3]), &z(&[2]), &z(&[3]), 0.1, 0.1));
+            }),
+        ),
+        case(
+            "batch_norm_leaky_relu: the slope must be finite and not negative, got -0.1",
+            Box::new(|| {
+                drop(batch_norm_leaky_relu(&z(&[2, 3]), &z(&[3]), &z(&[3]), 0.1, -0.1));
+            }),
+        ),
+        case(
+            "bias_leaky_relu: the bias [1] must be as long as the last axis of x [2, 3]",
+            Box::new(|| drop(bias_leaky_relu(&z(&[2, 3]), &z(&[1]), 0.1))),
+        ),
+        case(
+            "bias_leaky_relu: the bias [] must",
+            Box::new(|| drop(bias_leaky_relu(&z(&[]), &z(&[]), 0.1))),
+        ),
+        case(
+            "bias_leaky_relu: the slope must be finite and not negative, got NaN",
+            Box::new(|| drop(bias_leaky_relu(&z(&[2, 3]), &z(&[3]), f64::NAN))),
+        ),
+        case(
+            "affine_leaky_relu: scale [3] and shift [2] must be as long as the last axis of x [2, 3]",
+            Box::new(|| drop(affine_leaky_relu(&z(&[2, 3]), &z(&[3]), &z(&[2]), 0.1))),
+        ),
+        case(
+            // Not finite in the precision of the tensors.
+            "affine_leaky_relu: the slope must be finite and not negative, got 1e300",
+            Box::new(|| {
+                let x = Tensor::<f32>::zeros([2, 3]);
+                let row = Tensor::zeros([3]);
+                drop(affine_leaky_relu(&x, &row, &row, 1e300));
+            }),
         ),
         case(
             "from_vec: shape [3] does not hold 2 elements",

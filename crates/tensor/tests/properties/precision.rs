@@ -65,14 +65,17 @@ fn single_precision_is_close_at_the_shapes_of_the_dcgan() {
         check(&Sample::new(Call::Conv2dInput(g), [&y, &w]));
         check(&Sample::new(Call::Conv2dWeight(g), [&x, &y]));
     }
-    check(&Sample::new(
-        Call::BatchNorm(1e-3),
-        [&[2, 14, 14, 64], &[64], &[64]],
-    ));
-    check(&Sample::new(
-        Call::BatchNorm(1e-3),
-        [&[2, 7 * 7 * 256], &[7 * 7 * 256], &[7 * 7 * 256]],
-    ));
+    for shape in [[2 * 14 * 14, 64], [2, 7 * 7 * 256]] {
+        let [_, c] = shape;
+        for call in [
+            Call::BatchNorm(1e-3),
+            Call::BatchNormLeakyRelu(1e-3, 0.3),
+            Call::AffineLeakyRelu(0.3),
+        ] {
+            check(&Sample::new(call, [&shape, &[c], &[c]]));
+        }
+        check(&Sample::new(Call::BiasLeakyRelu(0.3), [&shape, &[c]]));
+    }
     check(&Sample::new(Call::Matmul, [&[2, 100], &[100, 7 * 7 * 256]]));
     check(&Sample::new(Call::Matmul, [&[2, 7 * 7 * 128], &[7 * 7 * 128, 1]]));
 }

@@ -217,15 +217,30 @@ fn maps() -> Vec<Entry> {
         });
         entry(name, points)
     };
-    let batches = (shape(1..=4), select(vec![1e-3, 0.1])).prop_map(|(s, eps)| {
-        let c = vec![s[s.len() - 1]];
-        (Call::BatchNorm(eps), vec![s, c.clone(), c])
-    });
+    // One number or two for each channel; with one axis, all inputs have the same shape.
+    let channels = |rank, call: fn(f64, f64) -> Call, rows: usize| {
+        let settings = (select(vec![1e-3, 0.1]), select(vec![0.0, 0.2, 1.0]));
+        (shape(rank), settings).prop_map(move |(s, (eps, slope))| {
+            let row = vec![s[s.len() - 1]];
+            let rows = std::iter::repeat_n(row, rows);
+            (call(eps, slope), std::iter::once(s).chain(rows).collect())
+        })
+    };
+    let affine = channels(2..=4, |_, slope| Call::AffineLeakyRelu(slope), 2);
     vec![
         map("conv2d", Call::Conv2d, [0, 1]),
         map("conv2d_input", Call::Conv2dInput, [2, 1]),
         map("conv2d_weight", Call::Conv2dWeight, [0, 2]),
-        entry("batch_norm", batches),
+        entry("batch_norm", channels(1..=4, |eps, _| Call::BatchNorm(eps), 2)),
+        entry(
+            "batch_norm_leaky_relu",
+            channels(1..=4, Call::BatchNormLeakyRelu, 2),
+        ),
+        entry(
+            "bias_leaky_relu",
+            channels(1..=4, |_, slope| Call::BiasLeakyRelu(slope), 1),
+        ),
+        entry("affine_leaky_relu", affine),
     ]
 }
 

@@ -69,10 +69,17 @@ fn large() -> Vec<Sample> {
         Sample::new(Call::MatmulNt, [&[33, 77], &[1300, 77]]),
         Sample::new(Call::MatmulTn, [&[4000, 33], &[4000, 65]]),
         Sample::new(Call::MatmulTn, [&[77, 301], &[77, 65]]),
-        Sample::new(Call::BatchNorm(1e-3), [&[16, 14, 14, 33], &[33], &[33]]),
-        Sample::new(Call::BatchNorm(1e-3), [&[19, 5000], &[5000], &[5000]]),
-        Sample::new(Call::BatchNorm(1e-3), [&[100_000, 1], &[1], &[1]]),
     ];
+    for (rows, c) in [(16 * 14 * 14, 33), (19, 5000), (100_000, 1)] {
+        for call in [
+            Call::BatchNorm(1e-3),
+            Call::BatchNormLeakyRelu(1e-3, 0.3),
+            Call::AffineLeakyRelu(0.3),
+        ] {
+            samples.push(Sample::new(call, [&[rows, c], &[c], &[c]]));
+        }
+        samples.push(Sample::new(Call::BiasLeakyRelu(0.3), [&[rows, c], &[c]]));
+    }
     for axes in [vec![0], vec![1], vec![2], vec![0, 1], vec![1, 2], vec![0, 2]] {
         samples.push(Sample::new(Call::SumAxes(axes.clone()), [cube]));
         samples.push(Sample::new(Call::MeanKeep(axes), [cube]));

@@ -1,0 +1,151 @@
+//! Layers that run together compute what they compute one after the other.
+
+use crate::configurations::configurations;
+use engraft_layers::{
+    BatchNorm, Conv2d, Dense, Flatten, Init, LeakyReLU, Mode, Module, Path, ReLU, Sequential, SlotMut,
+    StateDict, parameters,
+};
+use engraft_tensor::{Real, Tensor, grad_of, grad_of_with_graph};
+use proptest::prelude::*;
+use rand::SeedableRng;
+use rand_pcg::Pcg64;
+
+/// Normal parameters and running means, positive running variances.
+pub(crate) fn randomise<T: Real>(module: &mut dyn Module<T>, seed: u64) {
+    let rng = &mut Pcg64::seed_from_u64(seed);
+    module.visit_mut(&Path::root(), &mut |path, slot| match slot {
+        SlotMut::Parameter(p) => p.set(&Tensor::randn(p.tensor().shape(), rng)),
+        SlotMut::Buffer(b) => {
+            let x = Tensor::randn(b.tensor().shape(), rng);
+            let is_variance = path.to_string().ends_with("var");
+            b.set(&if is_variance {
+                x.abs() + T::from_f64(0.1)
+            } else {
+                x
+            });
+        }
+        SlotMut::Generator(_) => (),
+    });
+}
+
+/// The output of `f` at `x`, and the gradients of both orders in `x` and in the module's parameters.
+fn derivatives(
+    module: &dyn Module<f64>,
+    x: &Tensor<f64>,
+    f: impl Fn(&Tensor<f64>) -> Tensor<f64>,
+) -> Vec<Tensor<f64>> {
+    let x = x.requires_grad();
+    let mut wrt = vec![&x];
+    wrt.extend(parameters(module).iter().map(|(_, p)| p.tensor()));
+    let y = f(&x);
+    let loss = (&y * y.tanh()).sum();
+    let first = grad_of(&loss, &wrt);
+    let recorded = grad_of_with_graph(&loss, &wrt);
+    let squares = recorded.iter().flatten().map(|d| d.square().sum());
+    let second = grad_of(&squares.fold(Tensor::scalar(0.0), |a, b| a + b), &wrt);
+    let gradients = [first, recorded, second].into_iter().flatten().flatten();
+    std::iter::once(y.clone()).chain(gradients).collect()
+}
+
+fn agree(together: &[Tensor<f64>], apart: &[Tensor<f64>]) -> Result<(), TestCaseError> {
+    prop_assert_eq!(together.len(), apart.len());
+    let largest = apart
+        .iter()
+        .flat_map(|t| t.as_slice())
+        .fold(1.0_f64, |m, v| m.max(v.abs()));
+    for (i, (a, b)) in together.iter().zip(apart).enumerate() {
+        prop_assert_eq!(a.shape(), b.shape());
+        let worst = (a - b).abs().as_slice().iter().fold(0.0_f64, |m, &v| m.max(v));
+        prop_assert!(
+            worst <= 1e-11 * largest,
+            "result {}: {:e} of {:e}",
+            i,
+            worst,
+            largest
+        );
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(crate::cases(192))]
+
+    /// Every layer with a leaky ReLU behind it, running statistics included.
+    #[test]
+    fn a_leaky_relu_may_join_any_layer(configuration in configurations(), slope in 0_usize..3) {
+        let slope = [0.0, 0.3, 1.0][slope];
+        let mut modules = [configuration.build::<f64>(), configuration.build::<f64>()];
+        modules.iter_mut().for_each(|m| randomise(m.as_mut(), configuration.seed));
+        let [one, other] = &modules;
+        let (x, mode) = (configuration.input(), configuration.mode);
+        let together = derivatives(one.as_ref(), &x, |x| one.forward_leaky_relu(x, mode, slope));
+        let apart = derivatives(other.as_ref(), &x, |x| other.forward(x, mode).leaky_relu(slope));
+        agree(&together, &apart)?;
+        let states = modules.each_ref().map(|m| StateDict::of(m.as_ref()).into_tensors());
+        for (name, tensor) in &states[0] {
+            prop_assert_eq!(tensor.as_slice(), states[1][name].as_slice(), "{}", name);
+        }
+    }
+}
+
+/// Every pair that a chain can meet: with and without something to join, two activations in a row, first and
+/// last ones, a slope that cannot be joined.
+fn network() -> Sequential<f64> {
+    let init = &mut Init::normal(3, 0.5);
+    let block = Sequential::new()
+        .add("conv", Conv2d::new(2, 3, 3, init).same())
+        .add("norm", BatchNorm::new(3));
+    let mut network = Sequential::new()
+        .add("first", LeakyReLU::new(0.7))
+        .add("block", block)
+        .add("act", ReLU)
+        .add("conv", Conv2d::new(3, 4, 3, init).stride(2).same())
+        .add("leaky", LeakyReLU::new(0.2))
+        .add("again", LeakyReLU::new(0.5))
+        .add("norm", BatchNorm::new(4))
+        .add("bent", LeakyReLU::new(-0.4))
+        .add("flat", Flatten)
+        .add("dense", Dense::new(16, 3, init))
+        .add("last", LeakyReLU::new(0.1));
+    randomise(&mut network, 8);
+    network
+}
+
+#[test]
+fn a_chain_computes_what_its_layers_compute() {
+    let x = Tensor::randn([5, 4, 4, 2], &mut Pcg64::seed_from_u64(6));
+    for mode in [Mode::Train, Mode::Eval] {
+        let net = network();
+        let together = derivatives(&net, &x, |x| net.forward(x, mode));
+        let net = network();
+        let one_by_one = |x: &Tensor<f64>| {
+            let layers = net.layers().iter();
+            layers.fold(x.clone(), |x, (_, layer)| layer.forward(&x, mode))
+        };
+        agree(&together, &derivatives(&net, &x, one_by_one)).unwrap();
+    }
+}
+
+/// Says which of its methods ran.
+struct Witness;
+
+impl Module<f32> for Witness {
+    fn forward(&self, x: &Tensor, _: Mode) -> Tensor {
+        x + 10.0
+    }
+    fn forward_leaky_relu(&self, x: &Tensor, _: Mode, slope: f64) -> Tensor {
+        x + 100.0 + f32::from_f64(slope)
+    }
+}
+
+#[test]
+fn only_a_leaky_relu_that_follows_is_joined() {
+    let run = |net: Sequential| net.forward(&Tensor::zeros([1]), Mode::Eval).item();
+    let chain = || Sequential::<f32>::new().add("w", Witness);
+    assert_eq!(run(chain()), 10.0);
+    assert_eq!(run(chain().add("act", ReLU)), 100.0);
+    assert_eq!(run(chain().add("act", LeakyReLU::new(0.5))), 100.5);
+    assert_eq!(run(chain().add("act", LeakyReLU::new(-0.5))), 10.0);
+    assert_eq!(run(chain().add("v", Witness).add("act", ReLU)), 110.0);
+    assert_eq!(run(Sequential::new().add("act", ReLU).add("w", Witness)), 10.0);
+}

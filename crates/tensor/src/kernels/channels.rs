@@ -1,0 +1,162 @@
+//! Maps that treat every channel (the last axis) by numbers of its own, with a leaky ReLU behind: one pass.
+
+use crate::kernels::reduce::{CHUNK, RUN, Tile, add_parts, add_row, fold_columns, join_pairs};
+use crate::real::Real;
+use crate::recording::parallel;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// `v` where positive, `slope · v` elsewhere; a slope of 1 does nothing, bit for bit.
+#[derive(Clone, Copy)]
+pub(crate) struct Leaky<T> {
+    slope: T,
+    /// Smaller values are lifted to it first: with a slope of 0, -∞ becomes 0 and not NaN.
+    floor: T,
+}
+
+impl<T: Real> Leaky<T> {
+    pub(crate) fn new(slope: T) -> Self {
+        let floor = if slope == T::zero() {
+            T::zero()
+        } else {
+            T::neg_infinity()
+        };
+        Self { slope, floor }
+    }
+
+    #[inline]
+    pub(crate) fn apply(self, v: T) -> T {
+        let lifted = if v < self.floor { self.floor } else { v };
+        if v > T::zero() { v } else { self.slope * lifted }
+    }
+
+    /// Product of `dy` and the derivative. `y` is the argument, or the result for a slope that is not
+    /// negative: both have the same sign.
+    #[inline]
+    pub(crate) fn mask(self, dy: T, y: T) -> T {
+        if y > T::zero() { dy } else { self.slope * dy }
+    }
+}
+
+/// A matrix made row by row: `row` is given the places of the row's elements, and the row to fill.
+fn by_rows<T: Real>(len: usize, columns: usize, row: impl Fn(Range<usize>, &mut [T]) + Sync) -> Vec<T> {
+    let mut matrix = vec![T::zero(); len];
+    if len == 0 {
+        return matrix;
+    }
+    let step = (CHUNK / columns).max(1) * columns;
+    let piece = |(i, piece): (usize, &mut [T])| {
+        for (j, values) in piece.chunks_exact_mut(columns).enumerate() {
+            let start = i * step + j * columns;
+            row(start..start + columns, values);
+        }
+    };
+    if len <= 2 * CHUNK {
+        piece((0, &mut matrix));
+    } else {
+        parallel(|| matrix.par_chunks_mut(step).enumerate().for_each(piece));
+    }
+    matrix
+}
+
+/// `leaky((x - mean) * scale + shift)`, each of the three a row.
+pub(crate) fn affine<T: Real>(x: &[T], mean: &[T], scale: &[T], shift: &[T], leaky: Leaky<T>) -> Vec<T> {
+    by_rows(x.len(), mean.len(), |span, y| {
+        let values = y.iter_mut().zip(&x[span]).zip(mean).zip(scale).zip(shift);
+        for ((((y, &x), &m), &a), &b) in values {
+            *y = leaky.apply((x - m) * a + b);
+        }
+    })
+}
+
+/// Sums over the rows of `g` and of `g · (x - mean)`, with `g` the product of `dy` and the derivative of the
+/// leaky ReLU whose result is `y`.
+pub(crate) fn backward_sums<T: Real>(dy: &[T], y: &[T], x: &[T], mean: &[T], leaky: Leaky<T>) -> [Vec<T>; 2] {
+    let columns = mean.len();
+    let fold = |tile: &Tile, [plain, with_x]: &mut [Vec<T>; 2]| {
+        let mean = &mean[tile.columns.clone()];
+        let rows = tile.of(dy, columns).zip(tile.of(y, columns));
+        for ((dy, y), x) in rows.zip(tile.of(x, columns)) {
+            add_to_sums(plain, with_x, [dy, y, x, mean], leaky);
+        }
+    };
+    fold_columns(x.len() / columns.max(1), columns, fold, add_parts)
+}
+
+/// One row of [`backward_sums`]; a function of its own, since only its arguments are known not to overlap.
+fn add_to_sums<T: Real>(plain: &mut [T], with_x: &mut [T], [dy, y, x, mean]: [&[T]; 4], leaky: Leaky<T>) {
+    let sums = plain.iter_mut().zip(with_x);
+    for (((((p, w), &dy), &y), &x), &m) in sums.zip(dy).zip(y).zip(x).zip(mean) {
+        let g = leaky.mask(dy, y);
+        *p += g;
+        *w += g * (x - m);
+    }
+}
+
+/// Rows of numbers, one for each channel, of a derivative that is `a · g + b · (x - mean) + c`.
+pub(crate) struct Coefficients<'a, T> {
+    pub(crate) mean: &'a [T],
+    pub(crate) a: Vec<T>,
+    pub(crate) b: Vec<T>,
+    pub(crate) c: Vec<T>,
+}
+
+/// `a · g + b · (x - mean) + c`, with `g` as in [`backward_sums`].
+pub(crate) fn backward_input<T: Real>(
+    dy: &[T],
+    y: &[T],
+    x: &[T],
+    Coefficients { mean, a, b, c }: &Coefficients<'_, T>,
+    leaky: Leaky<T>,
+) -> Vec<T> {
+    by_rows(x.len(), mean.len(), |span, dx| {
+        let values = dx.iter_mut().zip(&dy[span.clone()]);
+        let values = values.zip(&y[span.clone()]).zip(&x[span]);
+        for (((((((dx, &dy), &y), &x), &m), &a), &b), &c) in values.zip(*mean).zip(a).zip(b).zip(c) {
+            *dx = a * leaky.mask(dy, y) + b * (x - m) + c;
+        }
+    })
+}
+
+/// `g · scale` for every row, with `g` as in [`backward_sums`].
+pub(crate) fn backward_scaled<T: Real>(dy: &[T], y: &[T], scale: &[T], leaky: Leaky<T>) -> Vec<T> {
+    by_rows(dy.len(), scale.len(), |span, dx| {
+        let values = dx.iter_mut().zip(&dy[span.clone()]).zip(&y[span]);
+        for (((dx, &dy), &y), &a) in values.zip(scale) {
+            *dx = a * leaky.mask(dy, y);
+        }
+    })
+}
+
+/// `g` and its sum over the rows, with `g` as in [`backward_sums`].
+pub(crate) fn backward_bias<T: Real>(dy: &[T], y: &[T], columns: usize, leaky: Leaky<T>) -> (Vec<T>, Vec<T>) {
+    let mut dx = vec![T::zero(); dy.len()];
+    if dx.is_empty() {
+        return (dx, vec![T::zero(); columns]);
+    }
+    // Of a wide matrix at least eight rows, so that the sums of the pieces are far less than the matrix.
+    let step = (CHUNK / columns).clamp(8, RUN) * columns;
+    let piece = |((dx, dy), y): ((&mut [T], &[T]), &[T])| {
+        let mut sums = vec![T::zero(); columns];
+        let rows = dx.chunks_exact_mut(columns).zip(dy.chunks_exact(columns));
+        for ((dx, dy), y) in rows.zip(y.chunks_exact(columns)) {
+            for (((dx, s), &dy), &y) in dx.iter_mut().zip(&mut sums).zip(dy).zip(y) {
+                let g = leaky.mask(dy, y);
+                *dx = g;
+                *s += g;
+            }
+        }
+        sums
+    };
+    let parts: Vec<Vec<T>> = if dy.len() <= 2 * CHUNK {
+        let pieces = dx.chunks_mut(step).zip(dy.chunks(step)).zip(y.chunks(step));
+        pieces.map(piece).collect()
+    } else {
+        parallel(|| {
+            let pieces = dx.par_chunks_mut(step).zip(dy.par_chunks(step));
+            pieces.zip(y.par_chunks(step)).map(piece).collect()
+        })
+    };
+    let sums = join_pairs(parts, |left, right| add_row(left, right));
+    (dx, sums.expect("a matrix with elements has a piece"))
+}
