@@ -14,7 +14,7 @@ pub use geometry::{Geometry, Padding};
 pub use grad::{grad, grad_of, grad_of_with_graph, grad_with_graph};
 pub use gradcheck::{GradcheckError, gradcheck, gradgradcheck};
 pub use kernels::conv::{ConvAlgorithm, with_conv_algorithm};
-pub use kernels::simd::instruction_set;
+pub use kernels::simd::{instruction_set, vectorised};
 pub use ndarray;
 pub use op::Op;
 pub use ops::{

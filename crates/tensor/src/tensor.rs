@@ -1,5 +1,6 @@
 //! The tensor: an immutable array and, where a gradient may be asked for, how it came about.
 
+use crate::kernels::scratch;
 use crate::op::{Op, Origin};
 use crate::real::Real;
 use crate::recording::is_recording;
@@ -42,9 +43,12 @@ fn next_id() -> u64 {
 }
 
 impl<T: Real> Drop for Node<T> {
-    /// Frees the graph behind this node with a stack of its own: a chain of a million operations would
+    /// Keeps the memory of the value, and frees the graph behind this node with a stack of its own: a chain of a million operations would
     /// overflow the thread's stack if each node dropped its inputs by recursion.
     fn drop(&mut self) {
+        if let Ok(array) = std::mem::take(&mut self.value).try_into_owned_nocopy() {
+            scratch::give(array.into_raw_vec_and_offset().0);
+        }
         let Some(origin) = self.origin.take() else { return };
         let mut pending = origin.inputs;
         while let Some(Tensor(node)) = pending.pop() {

@@ -4,7 +4,7 @@ use super::{Core, Optimizer, OptimizerState, Rates, Schedule, common_settings};
 use crate::error::LayersError;
 use crate::module::{Gradients, Module};
 use crate::names::Names;
-use engraft_tensor::Real;
+use engraft_tensor::{Real, vectorised};
 use rayon::prelude::*;
 
 /// Elements updated by one piece of parallel work.
@@ -81,11 +81,13 @@ impl Rule {
         let root = T::from_f64(1.0 / correction2.sqrt());
         let keep = T::from_f64(1.0 - rates.lr * rates.weight_decay);
         let piece = |x: &mut [T], g: &[T], m: &mut [T], v: &mut [T]| {
-            for (((x, &g), m), v) in x.iter_mut().zip(g).zip(m).zip(v) {
-                *m = b1 * *m + c1 * g;
-                *v = b2 * *v + c2 * (g * g);
-                *x = keep * *x - rate * *m / (v.sqrt() * root + eps);
-            }
+            vectorised(|| {
+                for (((x, &g), m), v) in x.iter_mut().zip(g).zip(m).zip(v) {
+                    *m = b1 * *m + c1 * g;
+                    *v = b2 * *v + c2 * (g * g);
+                    *x = keep * *x - rate * *m / (v.sqrt() * root + eps);
+                }
+            });
         };
         if values.len() <= 2 * CHUNK {
             piece(values, gradient, m, v);

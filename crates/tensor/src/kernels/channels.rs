@@ -1,6 +1,8 @@
 //! Maps that treat every channel (the last axis) by numbers of its own, with a leaky ReLU behind: one pass.
 
 use crate::kernels::reduce::{CHUNK, RUN, Tile, add_parts, add_row, fold_columns, join_pairs};
+use crate::kernels::scratch;
+use crate::kernels::simd::vectorised;
 use crate::real::Real;
 use crate::recording::parallel;
 use rayon::prelude::*;
@@ -40,16 +42,18 @@ impl<T: Real> Leaky<T> {
 
 /// A matrix made row by row: `row` is given the places of the row's elements, and the row to fill.
 fn by_rows<T: Real>(len: usize, columns: usize, row: impl Fn(Range<usize>, &mut [T]) + Sync) -> Vec<T> {
-    let mut matrix = vec![T::zero(); len];
+    let mut matrix = scratch::take(len);
     if len == 0 {
         return matrix;
     }
     let step = (CHUNK / columns).max(1) * columns;
     let piece = |(i, piece): (usize, &mut [T])| {
-        for (j, values) in piece.chunks_exact_mut(columns).enumerate() {
-            let start = i * step + j * columns;
-            row(start..start + columns, values);
-        }
+        vectorised(|| {
+            for (j, values) in piece.chunks_exact_mut(columns).enumerate() {
+                let start = i * step + j * columns;
+                row(start..start + columns, values);
+            }
+        });
     };
     if len <= 2 * CHUNK {
         piece((0, &mut matrix));
@@ -130,7 +134,7 @@ pub(crate) fn backward_scaled<T: Real>(dy: &[T], y: &[T], scale: &[T], leaky: Le
 
 /// `g` and its sum over the rows, with `g` as in [`backward_sums`].
 pub(crate) fn backward_bias<T: Real>(dy: &[T], y: &[T], columns: usize, leaky: Leaky<T>) -> (Vec<T>, Vec<T>) {
-    let mut dx = vec![T::zero(); dy.len()];
+    let mut dx = scratch::take(dy.len());
     if dx.is_empty() {
         return (dx, vec![T::zero(); columns]);
     }
@@ -138,14 +142,16 @@ pub(crate) fn backward_bias<T: Real>(dy: &[T], y: &[T], columns: usize, leaky: L
     let step = (CHUNK / columns).clamp(8, RUN) * columns;
     let piece = |((dx, dy), y): ((&mut [T], &[T]), &[T])| {
         let mut sums = vec![T::zero(); columns];
-        let rows = dx.chunks_exact_mut(columns).zip(dy.chunks_exact(columns));
-        for ((dx, dy), y) in rows.zip(y.chunks_exact(columns)) {
-            for (((dx, s), &dy), &y) in dx.iter_mut().zip(&mut sums).zip(dy).zip(y) {
-                let g = leaky.mask(dy, y);
-                *dx = g;
-                *s += g;
+        vectorised(|| {
+            let rows = dx.chunks_exact_mut(columns).zip(dy.chunks_exact(columns));
+            for ((dx, dy), y) in rows.zip(y.chunks_exact(columns)) {
+                for (((dx, s), &dy), &y) in dx.iter_mut().zip(&mut sums).zip(dy).zip(y) {
+                    let g = leaky.mask(dy, y);
+                    *dx = g;
+                    *s += g;
+                }
             }
-        }
+        });
         sums
     };
     let parts: Vec<Vec<T>> = if dy.len() <= 2 * CHUNK {

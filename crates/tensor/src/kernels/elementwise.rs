@@ -1,5 +1,7 @@
 //! Elementwise loops, parallel above a fixed size.
 
+use crate::kernels::scratch;
+use crate::kernels::simd::vectorised;
 use crate::real::Real;
 use crate::recording::parallel;
 use rayon::prelude::*;
@@ -9,8 +11,10 @@ const CHUNK: usize = 16_384;
 
 /// `f(x_i)` for every element.
 pub(crate) fn map<T: Real>(x: &[T], f: impl Fn(T) -> T + Sync + Send) -> Vec<T> {
-    let mut y = vec![T::zero(); x.len()];
-    let piece = |(y, x): (&mut [T], &[T])| y.iter_mut().zip(x).for_each(|(y, &x)| *y = f(x));
+    let mut y = scratch::take(x.len());
+    let piece = |(y, x): (&mut [T], &[T])| {
+        vectorised(|| y.iter_mut().zip(x).for_each(|(y, &x)| *y = f(x)));
+    };
     if x.len() <= 2 * CHUNK {
         piece((&mut y, x));
     } else {
@@ -22,9 +26,9 @@ pub(crate) fn map<T: Real>(x: &[T], f: impl Fn(T) -> T + Sync + Send) -> Vec<T> 
 /// `f(a_i, b_i)` for every element of two slices of equal length.
 pub(crate) fn zip<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync + Send) -> Vec<T> {
     debug_assert_eq!(a.len(), b.len());
-    let mut y = vec![T::zero(); a.len()];
+    let mut y = scratch::take(a.len());
     let piece = |((y, a), b): ((&mut [T], &[T]), &[T])| {
-        y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = f(a, b));
+        vectorised(|| y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = f(a, b)));
     };
     if a.len() <= 2 * CHUNK {
         piece(((&mut y, a), b));
@@ -41,18 +45,20 @@ pub(crate) fn zip<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync + Send
 
 /// `f(a_ij, row_j)`: the row is paired with every row of the matrix `a`.
 pub(crate) fn zip_row<T: Real>(a: &[T], row: &[T], f: impl Fn(T, T) -> T + Sync + Send) -> Vec<T> {
-    let mut y = vec![T::zero(); a.len()];
+    let mut y = scratch::take(a.len());
     if row.is_empty() {
         return y;
     }
     let rows = (CHUNK / row.len()).max(1) * row.len();
     let piece = |(y, a): (&mut [T], &[T])| {
-        for (y, a) in y.chunks_exact_mut(row.len()).zip(a.chunks_exact(row.len())) {
-            y.iter_mut()
-                .zip(a)
-                .zip(row)
-                .for_each(|((y, &a), &r)| *y = f(a, r));
-        }
+        vectorised(|| {
+            for (y, a) in y.chunks_exact_mut(row.len()).zip(a.chunks_exact(row.len())) {
+                y.iter_mut()
+                    .zip(a)
+                    .zip(row)
+                    .for_each(|((y, &a), &r)| *y = f(a, r));
+            }
+        });
     };
     if a.len() <= 2 * CHUNK {
         piece((&mut y, a));
@@ -65,7 +71,9 @@ pub(crate) fn zip_row<T: Real>(a: &[T], row: &[T], f: impl Fn(T, T) -> T + Sync 
 /// `a_i += b_i` for every element of two slices of equal length.
 pub(crate) fn add_assign<T: Real>(a: &mut [T], b: &[T]) {
     debug_assert_eq!(a.len(), b.len());
-    let piece = |(a, b): (&mut [T], &[T])| a.iter_mut().zip(b).for_each(|(a, &b)| *a += b);
+    let piece = |(a, b): (&mut [T], &[T])| {
+        vectorised(|| a.iter_mut().zip(b).for_each(|(a, &b)| *a += b));
+    };
     if a.len() <= 2 * CHUNK {
         piece((a, b));
     } else {

@@ -2,6 +2,7 @@
 //!
 //! Partial sums over fixed pieces also keep the rounding error small, as pairwise summation does.
 
+use crate::kernels::simd::vectorised;
 use crate::real::Real;
 use crate::recording::parallel;
 use rayon::prelude::*;
@@ -89,7 +90,7 @@ pub(crate) fn fold_columns<T: Real, const K: usize>(
             columns: block..(block + width).min(columns),
         };
         let mut numbers = std::array::from_fn(|_| vec![T::zero(); tile.columns.len()]);
-        fold(&tile, &mut numbers);
+        vectorised(|| fold(&tile, &mut numbers));
         let rows = tile.rows.len();
         Part { rows, numbers }
     };

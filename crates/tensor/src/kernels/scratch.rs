@@ -1,7 +1,7 @@
-//! Working memory of kernels, kept between calls.
+//! Memory of kernels and tensors, kept for the next of about the same size.
 //!
-//! A fresh allocation of a few megabytes costs a page fault for every 4 kB of it, which for the buffers of a
-//! convolution is as much time as the transforms that fill them.
+//! A fresh allocation of a few megabytes costs a page fault for every 4 kB of it, in which the system fills it
+//! with zeros: for many operations more time than they compute.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
@@ -42,49 +42,67 @@ impl Pooled for f64 {
     const NOTHING: Self = 0.0;
 }
 
-/// A buffer that goes back to its pool when dropped.
-pub(crate) struct Scratch<T: Pooled> {
-    buffer: Vec<T>,
-    len: usize,
+/// Elements below which a vector is not worth keeping.
+const FEWEST: usize = 1 << 12;
+
+/// A vector of `len` elements with any content: the numbers that were left in it.
+pub(crate) fn take<T: Pooled>(len: usize) -> Vec<T> {
+    if len >= FEWEST {
+        let mut idle = T::pool().0.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that is far too large would be missed by whoever needs it.
+        let best = (0..idle.len())
+            .filter(|&i| (len..=2 * len).contains(&idle[i].capacity()))
+            .min_by_key(|&i| idle[i].capacity());
+        let found = best.map(|i| idle.remove(i));
+        drop(idle);
+        if let Some(mut vector) = found {
+            vector.resize(len, T::NOTHING);
+            return vector;
+        }
+    }
+    vec![T::NOTHING; len]
 }
 
+/// Keeps the memory of a vector that nobody needs any more.
+pub(crate) fn give<T: Pooled>(vector: Vec<T>) {
+    if vector.capacity() < FEWEST {
+        return;
+    }
+    let mut idle = T::pool().0.lock().unwrap_or_else(PoisonError::into_inner);
+    idle.push(vector);
+    let bytes = |idle: &[Vec<T>]| idle.iter().map(|v| size_of::<T>() * v.capacity()).sum::<usize>();
+    while bytes(&idle) > MOST_IDLE {
+        // The oldest: what a running loop uses comes and goes.
+        idle.remove(0);
+    }
+}
+
+/// A vector that goes back to its pool when dropped.
+pub(crate) struct Scratch<T: Pooled>(Vec<T>);
+
 impl<T: Pooled> Scratch<T> {
-    /// A buffer of `len` elements with any content: the numbers that were left in it.
+    /// `len` elements with any content.
     pub(crate) fn take(len: usize) -> Self {
-        let mut idle = T::pool().0.lock().unwrap_or_else(PoisonError::into_inner);
-        let best = (0..idle.len())
-            .filter(|&i| idle[i].len() >= len)
-            .min_by_key(|&i| idle[i].len());
-        let found = best.map(|i| idle.swap_remove(i));
-        drop(idle);
-        let buffer = found.unwrap_or_else(|| vec![T::NOTHING; len]);
-        Self { buffer, len }
+        Self(take(len))
     }
 }
 
 impl<T: Pooled> Drop for Scratch<T> {
     fn drop(&mut self) {
-        let mut idle = T::pool().0.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.push(std::mem::take(&mut self.buffer));
-        let bytes = |idle: &[Vec<T>]| idle.iter().map(|b| size_of::<T>() * b.len()).sum::<usize>();
-        while bytes(&idle) > MOST_IDLE {
-            // The smallest is the cheapest to make again.
-            let smallest = (0..idle.len()).min_by_key(|&i| idle[i].len());
-            smallest.map(|i| idle.swap_remove(i));
-        }
+        give(std::mem::take(&mut self.0));
     }
 }
 
 impl<T: Pooled> Deref for Scratch<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
-        &self.buffer[..self.len]
+        &self.0
     }
 }
 
 impl<T: Pooled> DerefMut for Scratch<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.buffer[..self.len]
+        &mut self.0
     }
 }
 

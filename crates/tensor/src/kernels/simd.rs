@@ -161,6 +161,28 @@ impl Dispatch for f64 {
     }
 }
 
+/// Runs plain loops on the best instruction set that the CPU has.
+///
+/// The compiler vectorises what is inlined into `f` for AVX2 where the CPU has it, and for the target's own
+/// instructions elsewhere. It contracts no product and sum into one, so that the results are the same.
+///
+/// ```
+/// let (mut y, x) = ([1.0_f32; 100], [2.0; 100]);
+/// engraft_tensor::vectorised(|| y.iter_mut().zip(&x).for_each(|(y, x)| *y += 3.0 * x));
+/// assert_eq!(y, [7.0; 100]);
+/// ```
+pub fn vectorised<R>(f: impl FnOnce() -> R) -> R {
+    struct Plain<F>(F);
+    impl<R, F: FnOnce() -> R> Task<f32> for Plain<F> {
+        type Output = R;
+        #[inline(always)]
+        fn run<V: Vector<f32>>(self) -> R {
+            (self.0)()
+        }
+    }
+    dispatch(Plain(f))
+}
+
 /// Runs a task on the best instruction set that the CPU has.
 #[inline]
 pub(crate) fn dispatch<T: Dispatch, K: Task<T>>(task: K) -> K::Output {

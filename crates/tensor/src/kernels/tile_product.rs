@@ -87,6 +87,20 @@ impl<T: num_traits::Float> Task<T> for Multiply<'_, T> {
 
     #[inline(always)]
     fn run<V: Vector<T>>(self) {
+        // Two copies, as each needs only some of the steps: the addresses of a copy stay in registers.
+        if self.a.step == 1 {
+            self.panels::<V, false>();
+        } else {
+            self.panels::<V, true>();
+        }
+    }
+}
+
+impl<T: num_traits::Float> Multiply<'_, T> {
+    /// Panel by panel, so that a panel of the right operand stays in the nearest cache. `TURNED` if the left
+    /// operand lies column by column.
+    #[inline(always)]
+    fn panels<V: Vector<T>, const TURNED: bool>(self) {
         let Self {
             size: [m, k, n],
             a,
@@ -94,63 +108,93 @@ impl<T: num_traits::Float> Task<T> for Multiply<'_, T> {
             c,
             accum,
         } = self;
+        let a_step = if TURNED { a.step } else { a.row };
+        debug_assert!(if TURNED { a.row == 1 } else { a.step == 1 });
         for panel in 0..n / PANEL {
-            let mut row = 0;
-            while row < m {
-                let rows = (m - row).min(ROWS);
-                let at = |i: usize| (row + i) * a.row + a.start;
+            for row in (0..m).step_by(ROWS) {
                 // SAFETY: `multiply` has compared the last element of each operand with its slice; every
-                // offset below is at most that of the last element.
+                // offset below is at most that of the last element. An operand without elements is not read.
                 unsafe {
-                    let a_at = a.data.as_ptr().add(at(0).min(a.data.len()));
-                    let b_at = b.data.as_ptr().add((b.start + panel * b.panel).min(b.data.len()));
+                    let a_at = a.data.as_ptr().wrapping_add(a.start + row * a.row);
+                    let b_at = b.data.as_ptr().wrapping_add(b.start + panel * b.panel);
                     let c_at = c.data.as_mut_ptr().add(c.start + row * c.row + panel * PANEL);
-                    let steps = (k, a.row, a.step, b.step, c.row);
-                    match rows {
-                        1 => tile::<T, V, 1>(steps, a_at, b_at, c_at, accum),
-                        2 => tile::<T, V, 2>(steps, a_at, b_at, c_at, accum),
-                        3 => tile::<T, V, 3>(steps, a_at, b_at, c_at, accum),
-                        4 => tile::<T, V, 4>(steps, a_at, b_at, c_at, accum),
-                        5 => tile::<T, V, 5>(steps, a_at, b_at, c_at, accum),
-                        _ => tile::<T, V, ROWS>(steps, a_at, b_at, c_at, accum),
+                    let steps = (k, a_step, b.step, c.row);
+                    match m - row {
+                        1 => tile::<T, V, 1, TURNED>(steps, a_at, b_at, c_at, accum),
+                        2 => tile::<T, V, 2, TURNED>(steps, a_at, b_at, c_at, accum),
+                        3 => tile::<T, V, 3, TURNED>(steps, a_at, b_at, c_at, accum),
+                        4 => tile::<T, V, 4, TURNED>(steps, a_at, b_at, c_at, accum),
+                        5 => tile::<T, V, 5, TURNED>(steps, a_at, b_at, c_at, accum),
+                        _ => tile::<T, V, ROWS, TURNED>(steps, a_at, b_at, c_at, accum),
                     }
                 }
-                row += rows;
             }
         }
     }
 }
 
-/// `R` rows and [`PANEL`] columns of the result.
+/// `R` rows and [`PANEL`] columns of the result. `a_step` is the distance of two columns of the left operand if it
+/// is `TURNED` (its rows are neighbours), else that of two rows (its columns are neighbours).
 ///
 /// # Safety
 /// The elements that the sizes and steps reach are valid, those of `c` for writes.
 #[inline(always)]
-unsafe fn tile<T: num_traits::Float, V: Vector<T>, const R: usize>(
-    (k, a_row, a_step, b_step, c_row): (usize, usize, usize, usize, usize),
-    mut a: *const T,
-    mut b: *const T,
+unsafe fn tile<T: num_traits::Float, V: Vector<T>, const R: usize, const TURNED: bool>(
+    (k, a_step, b_step, c_row): (usize, usize, usize, usize),
+    a: *const T,
+    b: *const T,
     c: *mut T,
     accum: Accum,
 ) {
     const { assert!(PANEL == 2 * V::LANES) };
+    /// Steps of the inner index that are unrolled.
+    const UNROLLED: usize = 4;
     let mut sums = [[V::splat(T::zero()); 2]; R];
-    // SAFETY: the caller's contract; the pointers step on only as far as the last element.
+    // SAFETY: the caller's contract; the pointers are read only up to the last element.
     unsafe {
         if accum == Accum::Add {
             for (i, sums) in sums.iter_mut().enumerate() {
                 *sums = [V::read(c.add(i * c_row)), V::read(c.add(i * c_row + V::LANES))];
             }
         }
-        for _ in 0..k {
-            let right = [V::read(b), V::read(b.add(V::LANES))];
-            for (i, sums) in sums.iter_mut().enumerate() {
-                let left = V::splat(*a.add(i * a_row));
-                sums[0] = left.mul_add(right[0], sums[0]);
-                sums[1] = left.mul_add(right[1], sums[1]);
+        let mut a_rows: [*const T; R] =
+            std::array::from_fn(|i| a.wrapping_add(if TURNED { i } else { i * a_step }));
+        let mut b = b;
+        let mut left_steps = k;
+        while left_steps >= UNROLLED {
+            for p in 0..UNROLLED {
+                let b = b.add(p * b_step);
+                let right = [V::read(b), V::read(b.add(V::LANES))];
+                for i in 0..R {
+                    let at = if TURNED {
+                        a_rows[0].add(p * a_step + i)
+                    } else {
+                        a_rows[i].add(p)
+                    };
+                    let left = V::splat(*at);
+                    sums[i][0] = left.mul_add(right[0], sums[i][0]);
+                    sums[i][1] = left.mul_add(right[1], sums[i][1]);
+                }
             }
-            a = a.wrapping_add(a_step);
-            b = b.wrapping_add(b_step);
+            for row in &mut a_rows {
+                *row = row.wrapping_add(if TURNED { UNROLLED * a_step } else { UNROLLED });
+            }
+            b = b.wrapping_add(UNROLLED * b_step);
+            left_steps -= UNROLLED;
+        }
+        for p in 0..left_steps {
+            let b = b.add(p * b_step);
+            let right = [V::read(b), V::read(b.add(V::LANES))];
+            for i in 0..R {
+                let at = if TURNED {
+                    a_rows[0].add(p * a_step + i)
+                } else {
+                    a_rows[i].add(p)
+                };
+                let left = V::splat(*at);
+                sums[i][0] = left.mul_add(right[0], sums[i][0]);
+                sums[i][1] = left.mul_add(right[1], sums[i][1]);
+            }
         }
         for (i, sums) in sums.iter().enumerate() {
             sums[0].write(c.add(i * c_row));

@@ -1,6 +1,7 @@
 //! Convolution as three bilinear maps, closed under differentiation.
 
 use crate::geometry::Geometry;
+use crate::kernels::scratch;
 use crate::op::Op;
 use crate::real::Real;
 use crate::tensor::Tensor;
@@ -113,7 +114,7 @@ pub fn conv2d<T: Real>(x: &Tensor<T>, w: &Tensor<T>, geometry: &Geometry) -> Ten
         w.shape()
     );
     let [h, width] = geometry.output;
-    let mut y = vec![T::zero(); n * h * width * c_out];
+    let mut y = scratch::take(n * h * width * c_out);
     T::conv_forward(geometry, [n, c_in, c_out], x.as_slice(), w.as_slice(), &mut y);
     let value = Array4::from_shape_vec([n, h, width, c_out], y).expect("the size of the output");
     Tensor::from_op(value, Conv { geometry: *geometry }, &[x, w])
@@ -138,7 +139,7 @@ pub fn conv2d_input<T: Real>(dy: &Tensor<T>, w: &Tensor<T>, geometry: &Geometry)
         w.shape()
     );
     let [h, width] = geometry.input;
-    let mut dx = vec![T::zero(); n * h * width * c_in];
+    let mut dx = scratch::take(n * h * width * c_in);
     T::conv_input(geometry, [n, c_in, c_out], dy.as_slice(), w.as_slice(), &mut dx);
     let value = Array4::from_shape_vec([n, h, width, c_in], dx).expect("the size of the input");
     Tensor::from_op(value, ConvInput { geometry: *geometry }, &[dy, w])
@@ -162,7 +163,7 @@ pub fn conv2d_weight<T: Real>(x: &Tensor<T>, dy: &Tensor<T>, geometry: &Geometry
         dy.shape()
     );
     let [kh, kw] = geometry.kernel;
-    let mut dw = vec![T::zero(); kh * kw * c_in * c_out];
+    let mut dw = scratch::take(kh * kw * c_in * c_out);
     T::conv_weight(geometry, [n, c_in, c_out], x.as_slice(), dy.as_slice(), &mut dw);
     let value = ArrayD::from_shape_vec(IxDyn(&[kh, kw, c_in, c_out]), dw).expect("the size of the weight");
     Tensor::from_op(value, ConvWeight { geometry: *geometry }, &[x, dy])

@@ -1,6 +1,7 @@
 //! Matrix products.
 
 use crate::kernels::gemm::{Layout, par_gemm};
+use crate::kernels::scratch;
 use crate::op::Op;
 use crate::real::Real;
 use crate::tensor::Tensor;
@@ -59,7 +60,7 @@ fn product<T: Real>(a: &Tensor<T>, b: &Tensor<T>, kind: Product) -> Tensor<T> {
         a.shape(),
         b.shape()
     );
-    let mut c = vec![T::zero(); m * n];
+    let mut c = scratch::take(m * n);
     par_gemm(
         m,
         k,

@@ -202,6 +202,11 @@ impl Plan {
         [0, 1].map(|a| places(self.taps, scale[a], |t| self.axes[a].tap(phase[a], t)))
     }
 
+    /// Whether a phase has as many taps as the algorithm along rows and columns.
+    pub(super) fn full(&self, phase: [usize; 2]) -> [bool; 2] {
+        [0, 1].map(|a| self.axes[a].phases[phase[a]].full)
+    }
+
     /// Tiles of one image.
     pub(super) fn tiles(&self) -> usize {
         self.axes[0].tiles * self.axes[1].tiles

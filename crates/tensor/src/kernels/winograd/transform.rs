@@ -84,23 +84,23 @@ fn gather<T: Real, V: Vector<T>>(image: &[T], [rows, columns]: &[Places; 2], c0:
     tile
 }
 
-/// Reads a tile of points of one tile and some channels.
+/// Reads a tile of points, each of some channels from `at` on in its part of `points`.
+///
+/// `full` says for rows and columns whether the phase has a product at ∞, the last point; without, it is zero there.
 #[inline(always)]
 fn gather_points<T: Real, V: Vector<T>>(
     plan: &Plan,
-    phase: Option<usize>,
+    full: [bool; 2],
     points: &[T],
     stride: usize,
     at: usize,
 ) -> Tile<V> {
-    let n = plan.line;
+    let n = plan.line.min(MOST_POINTS);
+    let [rows, columns] = full.map(|full| if full { n } else { n - 1 });
     let mut tile = [[V::splat(T::zero()); MOST_POINTS]; MOST_POINTS];
-    for i in 0..n.min(MOST_POINTS) {
-        for j in 0..n.min(MOST_POINTS) {
-            let point = i * n + j;
-            if phase.is_none_or(|p| plan.active(point).contains(&p)) {
-                tile[i][j] = V::load(&points[point * stride + at..]);
-            }
+    for (tile, points) in tile[..rows].iter_mut().zip(points.chunks(n * stride)) {
+        for (value, points) in tile[..columns].iter_mut().zip(points.chunks(stride)) {
+            *value = V::load(&points[at..]);
         }
     }
     tile
@@ -115,10 +115,13 @@ fn rows_to_points<T: Real, V: Vector<T>, L: Line, F: Transform<L>>(
     stride: usize,
     at: usize,
 ) {
-    for i in 0..plan.line.min(MOST_POINTS) {
-        let values = apply::<T, V, L, F>(&tile[i]);
-        for j in 0..L::POINTS {
-            values[j].store(&mut out[(i * L::POINTS + j) * stride + at..]);
+    for (tile, out) in tile[..plan.line.min(MOST_POINTS)]
+        .iter()
+        .zip(out.chunks_mut(L::POINTS * stride))
+    {
+        let values = apply::<T, V, L, F>(tile);
+        for (value, out) in values[..L::POINTS].iter().zip(out.chunks_mut(stride)) {
+            value.store(&mut out[at..]);
         }
     }
 }
@@ -187,10 +190,10 @@ impl<T: Real, L: Line> Task<T> for InputAdjoint<'_, T, L> {
         let mut at = 0;
         for image in x.chunks_exact_mut(plan.input[0] * plan.input[1] * c) {
             for tile in tiles(plan) {
-                for (p, &phase) in plan.phases.iter().enumerate() {
+                for &phase in &plan.phases {
                     let [rows, columns] = plan.input_places(phase, tile);
                     for c0 in (0..c).step_by(V::LANES) {
-                        let mut tile = gather_points::<T, V>(plan, Some(p), points, stride, at + c0);
+                        let mut tile = gather_points::<T, V>(plan, plan.full(phase), points, stride, at + c0);
                         along_columns::<T, V, L, line::InputAdjoint>(&mut tile, plan.line);
                         for (tile, row) in tile.iter().zip(rows) {
                             let Some(row) = row else { continue };
@@ -239,7 +242,7 @@ impl<T: Real, L: Line> Task<T> for Output<'_, T, L> {
             for tile in tiles(plan) {
                 let [rows, columns] = plan.output_places(tile);
                 for c0 in (0..c).step_by(V::LANES) {
-                    let mut tile = gather_points::<T, V>(plan, None, points, stride, at + c0);
+                    let mut tile = gather_points::<T, V>(plan, [true; 2], points, stride, at + c0);
                     along_columns::<T, V, L, line::Output>(&mut tile, plan.line);
                     for (tile, row) in tile.iter().zip(rows) {
                         let Some(row) = row else { continue };
@@ -389,7 +392,7 @@ impl<T: Real, L: Line> Task<T> for WeightAdjoint<'_, T, L> {
             let [rows, columns] = plan.tap_places(phase, c);
             let at = (p * plan.wide_in + channel) * plan.wide_out;
             for c0 in (0..c).step_by(V::LANES) {
-                let mut tile = gather_points::<T, V>(plan, Some(p), points, stride, at + c0);
+                let mut tile = gather_points::<T, V>(plan, plan.full(phase), points, stride, at + c0);
                 along_columns::<T, V, L, line::TapsAdjoint>(&mut tile, plan.line);
                 for (tile, row) in tile.iter().zip(rows) {
                     let Some(row) = row else { continue };
