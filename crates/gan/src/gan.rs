@@ -50,7 +50,7 @@ pub struct Gan<T: Real = f32> {
     pub discriminator: Sequential<T>,
     pub(crate) generator_optimizer: Box<dyn Optimizer<T>>,
     pub(crate) discriminator_optimizer: Box<dyn Optimizer<T>>,
-    latent: usize,
+    pub(crate) latent: usize,
     objective: Objective,
     order: StepOrder,
 }
@@ -102,7 +102,8 @@ impl<T: Real> Gan<T> {
         Tensor::randn([n, self.latent], rng)
     }
 
-    /// `n` generated images in evaluation mode.
+    /// `n` generated images in evaluation mode; for many batches from the same weights there is
+    /// [`Gan::into_sampler`].
     pub fn generate(&self, n: usize, rng: &mut impl Rng) -> Tensor<T> {
         let z = self.noise(n, rng);
         no_grad(|| self.generator.forward(&z, Mode::Eval))

@@ -12,6 +12,7 @@ mod grid;
 mod log;
 mod objective;
 mod rng;
+mod sampler;
 mod snapshot;
 mod trainer;
 
@@ -21,6 +22,7 @@ pub use error::GanError;
 pub use gan::{Gan, StepOrder, StepReport};
 pub use grid::sample_grid;
 pub use objective::Objective;
+pub use sampler::Sampler;
 pub use trainer::{Control, Event, Outcome, Trainer};
 
 /// The examples of the project's README, compiled and run.

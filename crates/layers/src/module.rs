@@ -119,6 +119,23 @@ pub trait Module<T: Real = f32>: Send + Sync {
         self.forward(x, mode).leaky_relu(slope)
     }
 
+    /// Scale and shift, `[c]` each, of a module that is `x · scale + shift` over the channels (the last axis)
+    /// in evaluation mode; `None` for any other.
+    fn evaluation_affine(&self) -> Option<[Tensor<T>; 2]> {
+        None
+    }
+
+    /// Changes the parameters such that the result is `y · scale + shift` where it was `y`, with scale and
+    /// shift `[c]` over the channels. A module that cannot do so stays as it is and returns `false`.
+    fn absorb(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) -> bool {
+        let _ = (scale, shift);
+        false
+    }
+
+    /// Folds what this module is made of, for evaluation only; see
+    /// [`Sequential::folded`](crate::Sequential::folded).
+    fn fold(&mut self) {}
+
     /// Shows every parameter, buffer and generator with its name, in a fixed order.
     fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
         let _ = (path, f);

@@ -102,6 +102,10 @@ impl<T: Real> Module<T> for BatchNorm<T> {
         y
     }
 
+    fn evaluation_affine(&self) -> Option<[Tensor<T>; 2]> {
+        Some(self.affine())
+    }
+
     fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
         f(&path.child("weight"), Slot::Parameter(&self.weight));
         f(&path.child("bias"), Slot::Parameter(&self.bias));

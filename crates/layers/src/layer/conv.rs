@@ -1,6 +1,7 @@
 //! Convolution and transposed convolution, channels last.
 
 use crate::init::Init;
+use crate::layer::fold::absorb;
 use crate::module::{Mode, Module, Path, Slot, SlotMut};
 use crate::parameter::Parameter;
 use engraft_tensor::{Geometry, Padding, Real, Tensor, bias_leaky_relu, conv2d, conv2d_input};
@@ -180,6 +181,12 @@ impl<T: Real> Module<T> for Conv2d<T> {
         self.kernel.add_bias_leaky_relu(&self.convolve(x), slope)
     }
 
+    fn absorb(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) -> bool {
+        let k = &mut self.kernel;
+        absorb(&mut k.weight, &mut k.bias, scale, scale, shift);
+        true
+    }
+
     fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
         self.kernel.visit(path, f);
     }
@@ -247,6 +254,12 @@ impl<T: Real> Module<T> for ConvTranspose2d<T> {
 
     fn forward_leaky_relu(&self, x: &Tensor<T>, _: Mode, slope: f64) -> Tensor<T> {
         self.kernel.add_bias_leaky_relu(&self.convolve(x), slope)
+    }
+
+    fn absorb(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) -> bool {
+        let (k, rows) = (&mut self.kernel, scale.reshape([scale.len(), 1]));
+        absorb(&mut k.weight, &mut k.bias, &rows, scale, shift);
+        true
     }
 
     fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {

@@ -1,6 +1,7 @@
 //! The fully connected layer.
 
 use crate::init::Init;
+use crate::layer::fold::absorb;
 use crate::module::{Mode, Module, Path, Slot, SlotMut};
 use crate::parameter::Parameter;
 use engraft_tensor::{Real, Tensor, bias_leaky_relu};
@@ -46,6 +47,11 @@ impl<T: Real> Module<T> for Dense<T> {
             Some(bias) => bias_leaky_relu(&y, bias.tensor(), slope),
             None => y.leaky_relu(slope),
         }
+    }
+
+    fn absorb(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) -> bool {
+        absorb(&mut self.weight, &mut self.bias, scale, scale, shift);
+        true
     }
 
     fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {

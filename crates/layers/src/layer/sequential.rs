@@ -1,7 +1,7 @@
 //! Named layers, one after the other.
 
 use crate::module::{Mode, Module, Path, Slot, SlotMut};
-use engraft_tensor::{Real, Tensor};
+use engraft_tensor::{Real, Tensor, no_grad};
 
 /// Runs named layers one after the other.
 ///
@@ -47,6 +47,40 @@ impl<T: Real> Sequential<T> {
         self.layers.push((name.into(), Box::new(layer)));
         self
     }
+
+    /// The same network for evaluation only: every batch norm right behind a [`Conv2d`](crate::Conv2d), a
+    /// [`ConvTranspose2d`](crate::ConvTranspose2d) or a [`Dense`](crate::Dense) becomes part of that layer's
+    /// weight and bias, in nested chains too. Results are those of [`Mode::Eval`], up to rounding.
+    ///
+    /// The other layers keep their names, and the layers that took up a norm have a bias if they had none.
+    /// Everything is frozen, running statistics that are left included.
+    ///
+    /// It pays where many batches go through the same weights: folding itself passes once over all of them.
+    ///
+    /// ```
+    /// use engraft_layers::{BatchNorm, Dense, Init, Mode, Module, Sequential, parameters};
+    /// use engraft_tensor::Tensor;
+    ///
+    /// let net = Sequential::<f32>::new()
+    ///     .add("dense", Dense::new(2, 1, &mut Init::glorot(1)).no_bias())
+    ///     .add("norm", BatchNorm::new(1));
+    /// let x = Tensor::ones([1, 2]);
+    /// let expected = net.forward(&x, Mode::Eval).item();
+    /// let folded = net.folded();
+    /// assert!((folded.forward(&x, Mode::Eval).item() - expected).abs() < 1e-6);
+    /// let names: Vec<_> = parameters(&folded).into_iter().map(|(name, _)| name).collect();
+    /// assert_eq!(names, ["dense.weight", "dense.bias"]);
+    /// ```
+    #[must_use]
+    pub fn folded(mut self) -> Self {
+        no_grad(|| self.fold());
+        self.visit_mut(&Path::root(), &mut |_, slot| match slot {
+            SlotMut::Parameter(parameter) => parameter.freeze(),
+            SlotMut::Buffer(buffer) => buffer.freeze(),
+            SlotMut::Generator(_) => (),
+        });
+        self
+    }
 }
 
 impl<T: Real> Module<T> for Sequential<T> {
@@ -63,6 +97,26 @@ impl<T: Real> Module<T> for Sequential<T> {
             };
         }
         x
+    }
+
+    fn absorb(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) -> bool {
+        let last = self.layers.last_mut();
+        last.is_some_and(|(_, layer)| layer.absorb(scale, shift))
+    }
+
+    fn fold(&mut self) {
+        let mut kept: Vec<(String, Box<dyn Module<T>>)> = Vec::new();
+        for (name, mut layer) in std::mem::take(&mut self.layers) {
+            layer.fold();
+            let absorbed = match (layer.evaluation_affine(), kept.last_mut()) {
+                (Some([scale, shift]), Some((_, before))) => before.absorb(&scale, &shift),
+                _ => false,
+            };
+            if !absorbed {
+                kept.push((name, layer));
+            }
+        }
+        self.layers = kept;
     }
 
     fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {

@@ -3,6 +3,7 @@
 //! `PROPTEST_CASES` scales the number of points tried, 256 being the ordinary amount.
 
 mod configurations;
+mod folding;
 mod fusion;
 mod gradients;
 mod hostile;

@@ -72,6 +72,10 @@ pub trait Vector<T>: Copy {
     /// `to` is valid for writes of [`Vector::LANES`] elements.
     unsafe fn write(self, to: *mut T);
 
+    /// Asks for a cache line before it is needed; any address will do.
+    #[inline(always)]
+    fn prefetch(_from: *const T) {}
+
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
     fn mul(self, other: Self) -> Self;
@@ -223,6 +227,11 @@ mod x86 {
         unsafe fn write(self, to: *mut f32) {
             // SAFETY: see above, and the caller's contract.
             unsafe { _mm256_storeu_ps(to, self.0) }
+        }
+        #[inline(always)]
+        fn prefetch(from: *const f32) {
+            // SAFETY: see above; a prefetch does not fault.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
         }
         #[inline(always)]
         fn add(self, other: Self) -> Self {

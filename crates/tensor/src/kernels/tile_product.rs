@@ -119,13 +119,16 @@ impl<T: num_traits::Float> Multiply<'_, T> {
                     let b_at = b.data.as_ptr().wrapping_add(b.start + panel * b.panel);
                     let c_at = c.data.as_mut_ptr().add(c.start + row * c.row + panel * PANEL);
                     let steps = (k, a_step, b.step, c.row);
+                    // The first rows of a panel fetch the next one.
+                    let ahead = if row == 0 { b.panel } else { 0 };
+                    let next = b_at.wrapping_add(ahead);
                     match m - row {
-                        1 => tile::<T, V, 1, TURNED>(steps, a_at, b_at, c_at, accum),
-                        2 => tile::<T, V, 2, TURNED>(steps, a_at, b_at, c_at, accum),
-                        3 => tile::<T, V, 3, TURNED>(steps, a_at, b_at, c_at, accum),
-                        4 => tile::<T, V, 4, TURNED>(steps, a_at, b_at, c_at, accum),
-                        5 => tile::<T, V, 5, TURNED>(steps, a_at, b_at, c_at, accum),
-                        _ => tile::<T, V, ROWS, TURNED>(steps, a_at, b_at, c_at, accum),
+                        1 => tile::<T, V, 1, TURNED>(steps, next, a_at, b_at, c_at, accum),
+                        2 => tile::<T, V, 2, TURNED>(steps, next, a_at, b_at, c_at, accum),
+                        3 => tile::<T, V, 3, TURNED>(steps, next, a_at, b_at, c_at, accum),
+                        4 => tile::<T, V, 4, TURNED>(steps, next, a_at, b_at, c_at, accum),
+                        5 => tile::<T, V, 5, TURNED>(steps, next, a_at, b_at, c_at, accum),
+                        _ => tile::<T, V, ROWS, TURNED>(steps, next, a_at, b_at, c_at, accum),
                     }
                 }
             }
@@ -141,6 +144,7 @@ impl<T: num_traits::Float> Multiply<'_, T> {
 #[inline(always)]
 unsafe fn tile<T: num_traits::Float, V: Vector<T>, const R: usize, const TURNED: bool>(
     (k, a_step, b_step, c_row): (usize, usize, usize, usize),
+    next: *const T,
     a: *const T,
     b: *const T,
     c: *mut T,
@@ -162,7 +166,9 @@ unsafe fn tile<T: num_traits::Float, V: Vector<T>, const R: usize, const TURNED:
         let mut b = b;
         let mut left_steps = k;
         while left_steps >= UNROLLED {
+            let fetch = next.wrapping_add((k - left_steps) * b_step);
             for p in 0..UNROLLED {
+                V::prefetch(fetch.wrapping_add(p * b_step));
                 let b = b.add(p * b_step);
                 let right = [V::read(b), V::read(b.add(V::LANES))];
                 for i in 0..R {

@@ -151,7 +151,12 @@ impl Winograd {
 /// Images in a block; the result does not depend on it.
 fn images_of_a_block(plan: &Plan, images: usize) -> usize {
     let for_every_thread = images.div_ceil(rayon::current_num_threads());
-    (TILES / plan.tiles()).clamp(1, for_every_thread.max(1))
+    (std::env::var("TILES")
+        .ok()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(TILES)
+        / plan.tiles())
+    .clamp(1, for_every_thread.max(1))
 }
 
 /// Numbers of one image on either side.
@@ -162,15 +167,19 @@ fn image_sizes(plan: &Plan) -> [usize; 2] {
     ]
 }
 
-/// The transformed weight, panel by panel.
+/// The transformed weight `[point][panel][inner][PANEL]`: the products read it from front to back.
 fn transformed_weight<T: Real, L: Line>(plan: &Plan, side: Side, w: &[T]) -> Scratch<T> {
     let (inner, columns) = match side {
         Side::Inner => (plan.depth(), plan.wide_out),
         Side::Columns => (plan.wide_out, plan.depth()),
     };
-    let panel = plan.points * inner * PANEL;
-    let mut u = Scratch::take(columns / PANEL * panel);
-    u.par_chunks_mut(panel).enumerate().for_each(|(panel, out)| {
+    let panels = columns / PANEL;
+    let mut u = Scratch::take(plan.points * panels * inner * PANEL);
+    let mut by_panel: Vec<Vec<&mut [T]>> = (0..panels).map(|_| Vec::with_capacity(plan.points)).collect();
+    for (i, part) in u.chunks_mut(inner * PANEL).enumerate() {
+        by_panel[i % panels].push(part);
+    }
+    by_panel.par_iter_mut().enumerate().for_each(|(panel, out)| {
         dispatch(Weight {
             plan,
             side,
@@ -210,8 +219,8 @@ fn forward<T: Real, L: Line>(plan: &Plan, x: &[T], w: &[T], y: &mut [T]) {
             };
             let b = Right {
                 data: u,
-                start: (point * depth + first) * PANEL,
-                panel: plan.points * depth * PANEL,
+                start: point * wide * depth + first * PANEL,
+                panel: depth * PANEL,
                 step: PANEL,
             };
             let c = Target {
@@ -262,7 +271,6 @@ fn input<T: Real, L: Line>(plan: &Plan, dy: &[T], w: &[T], dx: &mut [T]) {
         for point in 0..plan.points {
             let active = plan.active(point);
             let first = active.start * plan.wide_in;
-            let panel = plan.points * wide * PANEL;
             let a = Left {
                 data: &z,
                 start: point * z_stride,
@@ -271,8 +279,8 @@ fn input<T: Real, L: Line>(plan: &Plan, dy: &[T], w: &[T], dx: &mut [T]) {
             };
             let b = Right {
                 data: u,
-                start: first / PANEL * panel + point * wide * PANEL,
-                panel,
+                start: (point * depth + first) * wide,
+                panel: wide * PANEL,
                 step: PANEL,
             };
             let c = Target {
@@ -336,7 +344,12 @@ fn weight<T: Real, L: Line>(plan: &Plan, x: &[T], dy: &[T], dw: &mut [T]) {
     let tiles = images * plan.tiles();
     let (v_stride, z_stride) = (Plan::stride(tiles * depth), Plan::stride(tiles * wide));
     let (v_block, z_block) = (plan.points * v_stride, plan.points * z_stride);
-    let blocks = (HELD / (v_block + z_block)).clamp(1, (x.len() / image_in).div_ceil(images));
+    let blocks = (std::env::var("HELD")
+        .ok()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(HELD)
+        / (v_block + z_block))
+        .clamp(1, (x.len() / image_in).div_ceil(images));
     let stride = Plan::stride(depth * wide);
     let transform = |x: &[T], dy: &[T], v: &mut [T], z: &mut [T]| {
         dispatch(Input {

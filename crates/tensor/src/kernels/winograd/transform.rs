@@ -305,13 +305,13 @@ pub(super) enum Side {
 
 /// `G w Gᵀ` of one panel of columns, for every phase.
 ///
-/// `w [taps, rows, columns]` to `out [point][inner][PANEL]`, the right operand of the products.
+/// `w [taps, rows, columns]` to `out [point]`, each `[inner][PANEL]`, of the right operand of the products.
 pub(super) struct Weight<'a, T, L> {
     pub(super) plan: &'a Plan,
     pub(super) side: Side,
     pub(super) panel: usize,
     pub(super) w: &'a [T],
-    pub(super) out: &'a mut [T],
+    pub(super) out: &'a mut [&'a mut [T]],
     pub(super) line: PhantomData<L>,
 }
 
@@ -343,9 +343,8 @@ impl<T: Real, L: Line> Task<T> for Weight<'_, T, L> {
             }
         };
         if wide != rows {
-            out.fill(T::zero());
+            out.iter_mut().for_each(|out| out.fill(T::zero()));
         }
-        let inner = phases.len() * wide;
         for (slot, phase) in phases.enumerate() {
             let [kernel_rows, kernel_columns] = plan.tap_places(plan.phases[phase], rows * columns);
             for r in 0..rows {
@@ -355,7 +354,13 @@ impl<T: Real, L: Line> Task<T> for Weight<'_, T, L> {
                     let mut tile = gather::<T, V>(w, &places, at.min(end), end);
                     along_columns::<T, V, L, line::Taps>(&mut tile, plan.taps);
                     let at = (slot * wide + r) * PANEL + c0;
-                    rows_to_points::<T, V, L, line::Taps>(plan, &tile, out, inner * PANEL, at);
+                    let rows = tile[..plan.line.min(MOST_POINTS)].iter();
+                    for (tile, out) in rows.zip(out.chunks_exact_mut(L::POINTS)) {
+                        let values = apply::<T, V, L, line::Taps>(tile);
+                        for (value, out) in values.iter().zip(out) {
+                            value.store(&mut out[at..]);
+                        }
+                    }
                 }
             }
         }

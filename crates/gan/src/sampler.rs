@@ -1,0 +1,114 @@
+//! A generator that only draws.
+
+use crate::gan::Gan;
+use engraft_layers::{Mode, Module, Sequential};
+use engraft_tensor::{Real, Tensor, no_grad};
+use rand::Rng;
+
+/// A generator for drawing many images from the same weights: its batch norms are
+/// [folded](Sequential::folded) into the layers before them, once for all batches.
+///
+/// ```
+/// use engraft_gan::{Sampler, dcgan};
+/// use engraft_layers::Init;
+/// use rand::SeedableRng;
+///
+/// // Where weights were saved, `StateDict::load` and `apply` come between these two lines.
+/// let generator = dcgan::generator::<f32>(&mut Init::glorot(1));
+/// let sampler = Sampler::new(generator, dcgan::LATENT);
+/// let images = sampler.generate(2, &mut rand_pcg::Pcg64::seed_from_u64(1));
+/// assert_eq!(images.shape(), [2, 28, 28, 1]);
+/// ```
+pub struct Sampler<T: Real = f32> {
+    generator: Sequential<T>,
+    latent: usize,
+}
+
+impl<T: Real> Sampler<T> {
+    /// A sampler from a generator that maps latent vectors `[n, latent]` to images.
+    pub fn new(generator: Sequential<T>, latent: usize) -> Self {
+        Self {
+            generator: generator.folded(),
+            latent,
+        }
+    }
+
+    /// `n` images from independent standard normal latent vectors: those of [`Gan::generate`], up to
+    /// rounding.
+    pub fn generate(&self, n: usize, rng: &mut impl Rng) -> Tensor<T> {
+        let z = Tensor::randn([n, self.latent], rng);
+        no_grad(|| self.generator.forward(&z, Mode::Eval))
+    }
+}
+
+impl<T: Real> Gan<T> {
+    /// The generator alone, for drawing many images; what training needs is dropped.
+    pub fn into_sampler(self) -> Sampler<T> {
+        Sampler::new(self.generator, self.latent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dcgan;
+    use engraft_layers::{Init, Path, Slot, SlotMut, StateDict};
+    use rand::SeedableRng;
+    use rand_pcg::Pcg64;
+
+    /// Largest difference between images of the reference generator with random statistics, scales and
+    /// shifts, and those of its folded form, relative to the largest pixel.
+    fn distance<T: Real>() -> f64 {
+        let init = &mut Init::glorot(1);
+        let mut gan = Gan::<T>::new(dcgan::generator(init), dcgan::discriminator(init), dcgan::LATENT);
+        let rng = &mut Pcg64::seed_from_u64(2);
+        gan.generator.visit_mut(&Path::root(), &mut |path, slot| {
+            let mut draw = |shape: &[usize], low| Tensor::uniform(shape, low, 1.5, rng);
+            match slot {
+                SlotMut::Parameter(p) if path.to_string().contains("norm") => {
+                    p.set(&draw(p.tensor().shape(), -1.0));
+                }
+                SlotMut::Buffer(b) if path.to_string().ends_with("var") => {
+                    b.set(&draw(b.tensor().shape(), 0.2));
+                }
+                SlotMut::Buffer(b) => b.set(&draw(b.tensor().shape(), -1.0)),
+                _ => (),
+            }
+        });
+        let expected = gan.generate(3, &mut Pcg64::seed_from_u64(3));
+        let sampler = gan.into_sampler();
+        let drawn = sampler.generate(3, &mut Pcg64::seed_from_u64(3));
+        let names: Vec<_> = StateDict::of(&sampler.generator)
+            .into_tensors()
+            .into_keys()
+            .collect();
+        let convolutions = [
+            "block1.conv.bias",
+            "block1.conv.weight",
+            "block2.conv.bias",
+            "block2.conv.weight",
+        ];
+        assert_eq!(names[..4], convolutions);
+        assert_eq!(
+            names[4..],
+            ["stem.dense.bias", "stem.dense.weight", "to_image.weight"]
+        );
+        sampler.generator.visit(&Path::root(), &mut |path, slot| {
+            assert!(matches!(slot, Slot::Parameter(p) if !p.is_trainable()), "{path}");
+        });
+        let largest = |t: &Tensor<T>| {
+            t.as_slice()
+                .iter()
+                .fold(0.0, |m: f64, v| m.max(v.abs().into_f64()))
+        };
+        let size = largest(&expected);
+        assert!(0.05 < size && size < 0.9999, "the test would see nothing: {size}");
+        largest(&(drawn - expected)) / size
+    }
+
+    #[test]
+    fn a_sampler_draws_what_the_gan_draws() {
+        let (single, double) = (distance::<f32>(), distance::<f64>());
+        assert!(single < 1e-5 && double < 1e-12, "{single:e}, {double:e}");
+    }
+}
