@@ -9,12 +9,41 @@ use std::sync::{Mutex, PoisonError};
 /// Most bytes that lie idle, for each element type; what is returned beyond is freed.
 const MOST_IDLE: usize = 256 << 20;
 
-/// Idle buffers of one element type.
-pub struct Pool<T>(Mutex<Vec<Vec<T>>>);
+/// Idle memory of one element type.
+pub struct Pool<T> {
+    /// Values of tensors, wanted again at exactly their length.
+    vectors: Mutex<Vec<Vec<T>>>,
+    /// Working memory, wanted again at about its length.
+    buffers: Mutex<Vec<Vec<T>>>,
+}
 
 impl<T> Pool<T> {
     pub(crate) const fn new() -> Self {
-        Self(Mutex::new(Vec::new()))
+        Self {
+            vectors: Mutex::new(Vec::new()),
+            buffers: Mutex::new(Vec::new()),
+        }
+    }
+}
+
+/// Takes the vector for whose length `excess` is the smallest, if it is anything.
+fn find<T>(idle: &Mutex<Vec<Vec<T>>>, excess: impl Fn(usize) -> Option<usize>) -> Option<Vec<T>> {
+    let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
+    let fitting = idle
+        .iter()
+        .enumerate()
+        .filter_map(|(i, v)| Some((excess(v.len())?, i)));
+    let (_, best) = fitting.min()?;
+    Some(idle.remove(best))
+}
+
+/// Keeps a vector, and frees the oldest if too much lies idle: what a running loop uses comes and goes.
+fn keep<T>(idle: &Mutex<Vec<Vec<T>>>, vector: Vec<T>) {
+    let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
+    idle.push(vector);
+    let mut bytes: usize = idle.iter().map(|v| size_of::<T>() * v.capacity()).sum();
+    while bytes > MOST_IDLE {
+        bytes -= size_of::<T>() * idle.remove(0).capacity();
     }
 }
 
@@ -47,62 +76,51 @@ const FEWEST: usize = 1 << 12;
 
 /// A vector of `len` elements with any content: the numbers that were left in it.
 pub(crate) fn take<T: Pooled>(len: usize) -> Vec<T> {
-    if len >= FEWEST {
-        let mut idle = T::pool().0.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that is far too large would be missed by whoever needs it.
-        let best = (0..idle.len())
-            .filter(|&i| (len..=2 * len).contains(&idle[i].capacity()))
-            .min_by_key(|&i| idle[i].capacity());
-        let found = best.map(|i| idle.remove(i));
-        drop(idle);
-        if let Some(mut vector) = found {
-            vector.resize(len, T::NOTHING);
-            return vector;
-        }
-    }
-    vec![T::NOTHING; len]
+    let found = (len >= FEWEST).then(|| find(&T::pool().vectors, |l| (l == len).then_some(0)));
+    found.flatten().unwrap_or_else(|| vec![T::NOTHING; len])
 }
 
 /// Keeps the memory of a vector that nobody needs any more.
 pub(crate) fn give<T: Pooled>(vector: Vec<T>) {
-    if vector.capacity() < FEWEST {
-        return;
-    }
-    let mut idle = T::pool().0.lock().unwrap_or_else(PoisonError::into_inner);
-    idle.push(vector);
-    let bytes = |idle: &[Vec<T>]| idle.iter().map(|v| size_of::<T>() * v.capacity()).sum::<usize>();
-    while bytes(&idle) > MOST_IDLE {
-        // The oldest: what a running loop uses comes and goes.
-        idle.remove(0);
+    if vector.len() >= FEWEST {
+        keep(&T::pool().vectors, vector);
     }
 }
 
-/// A vector that goes back to its pool when dropped.
-pub(crate) struct Scratch<T: Pooled>(Vec<T>);
+/// A buffer that goes back to its pool when dropped.
+pub(crate) struct Scratch<T: Pooled> {
+    buffer: Vec<T>,
+    len: usize,
+}
 
 impl<T: Pooled> Scratch<T> {
     /// `len` elements with any content.
     pub(crate) fn take(len: usize) -> Self {
-        Self(take(len))
+        // One that is far too large would be missed by whoever needs it.
+        let found = find(&T::pool().buffers, |l| {
+            l.checked_sub(len).filter(|&excess| excess <= len)
+        });
+        let buffer = found.unwrap_or_else(|| vec![T::NOTHING; len]);
+        Self { buffer, len }
     }
 }
 
 impl<T: Pooled> Drop for Scratch<T> {
     fn drop(&mut self) {
-        give(std::mem::take(&mut self.0));
+        keep(&T::pool().buffers, std::mem::take(&mut self.buffer));
     }
 }
 
 impl<T: Pooled> Deref for Scratch<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
-        &self.0
+        &self.buffer[..self.len]
     }
 }
 
 impl<T: Pooled> DerefMut for Scratch<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.0
+        &mut self.buffer[..self.len]
     }
 }
 

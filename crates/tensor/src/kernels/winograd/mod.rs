@@ -23,15 +23,18 @@ use crate::kernels::tile_product::{Left, PANEL, Right, Target, multiply};
 use crate::real::Real;
 use crate::recording::parallel;
 use line::{F4x2, F4x3, F4x4, F4x5, F7x2, F7x3, Line};
-use plan::Plan;
+use plan::{Layout, Plan, odd_lines};
 use rayon::prelude::*;
 use std::marker::PhantomData;
 use transform::{Input, InputAdjoint, Output, OutputAdjoint, Side, Weight, WeightAdjoint};
 
-/// Tiles that one product works on: enough that the transformed weight, which is read anew for each block of
-/// tiles, is read rarely.
-const TILES: usize = 64;
-/// Numbers in the transformed images and gradients that the weight gradient holds at a time.
+/// Tiles in a block of the forward map and the input gradient. What lies between their transforms should stay in
+/// the caches; the transformed weight is read anew for each block.
+const TILES: usize = 16;
+/// Tiles in a block of the weight gradient. They are the inner index of its products, and the sums are read and
+/// written anew for each block.
+const INNER_TILES: usize = 64;
+/// Numbers in the transformed images and gradients that the weight gradient holds at a time, at least one block.
 const HELD: usize = 4 << 20;
 
 /// Which one-dimensional algorithm is used along both axes.
@@ -149,14 +152,9 @@ impl Winograd {
 }
 
 /// Images in a block; the result does not depend on it.
-fn images_of_a_block(plan: &Plan, images: usize) -> usize {
+fn images_of_a_block(plan: &Plan, images: usize, tiles: usize) -> usize {
     let for_every_thread = images.div_ceil(rayon::current_num_threads());
-    (std::env::var("TILES")
-        .ok()
-        .and_then(|v| v.parse().ok())
-        .unwrap_or(TILES)
-        / plan.tiles())
-    .clamp(1, for_every_thread.max(1))
+    (tiles / plan.tiles()).clamp(1, for_every_thread.max(1))
 }
 
 /// Numbers of one image on either side.
@@ -194,18 +192,19 @@ fn transformed_weight<T: Real, L: Line>(plan: &Plan, side: Side, w: &[T]) -> Scr
 
 fn forward<T: Real, L: Line>(plan: &Plan, x: &[T], w: &[T], y: &mut [T]) {
     let [image_in, image_out] = image_sizes(plan);
-    let images = images_of_a_block(plan, x.len() / image_in);
+    let images = images_of_a_block(plan, x.len() / image_in, TILES);
     let (depth, wide) = (plan.depth(), plan.wide_out);
     let block = |u: &[T], x: &[T], y: &mut [T]| {
         let tiles = x.len() / image_in * plan.tiles();
-        let (v_stride, m_stride) = (Plan::stride(tiles * depth), Plan::stride(tiles * wide));
-        let mut v = Scratch::take(plan.points * v_stride);
-        let mut m = Scratch::take(plan.points * m_stride);
+        let v_layout = Layout::by_tiles(plan.points, tiles, depth);
+        let m_layout = Layout::by_tiles(plan.points, tiles, wide);
+        let mut v = Scratch::take(v_layout.len);
+        let mut m = Scratch::take(m_layout.len);
         dispatch(Input {
             plan,
             x,
             out: &mut v,
-            stride: v_stride,
+            layout: v_layout,
             line: PhantomData::<L>,
         });
         for point in 0..plan.points {
@@ -213,8 +212,8 @@ fn forward<T: Real, L: Line>(plan: &Plan, x: &[T], w: &[T], y: &mut [T]) {
             let first = active.start * plan.wide_in;
             let a = Left {
                 data: &v,
-                start: point * v_stride + first,
-                row: depth,
+                start: point * v_layout.point + first,
+                row: v_layout.tile,
                 step: 1,
             };
             let b = Right {
@@ -225,8 +224,8 @@ fn forward<T: Real, L: Line>(plan: &Plan, x: &[T], w: &[T], y: &mut [T]) {
             };
             let c = Target {
                 data: &mut m,
-                start: point * m_stride,
-                row: wide,
+                start: point * m_layout.point,
+                row: m_layout.tile,
             };
             multiply(
                 [tiles, active.len() * plan.wide_in, wide],
@@ -240,7 +239,7 @@ fn forward<T: Real, L: Line>(plan: &Plan, x: &[T], w: &[T], y: &mut [T]) {
             plan,
             points: &m,
             y,
-            stride: m_stride,
+            layout: m_layout,
             line: PhantomData::<L>,
         });
     };
@@ -254,18 +253,19 @@ fn forward<T: Real, L: Line>(plan: &Plan, x: &[T], w: &[T], y: &mut [T]) {
 
 fn input<T: Real, L: Line>(plan: &Plan, dy: &[T], w: &[T], dx: &mut [T]) {
     let [image_in, image_out] = image_sizes(plan);
-    let images = images_of_a_block(plan, dy.len() / image_out);
+    let images = images_of_a_block(plan, dy.len() / image_out, TILES);
     let (depth, wide) = (plan.depth(), plan.wide_out);
     let block = |u: &[T], dy: &[T], dx: &mut [T]| {
         let tiles = dy.len() / image_out * plan.tiles();
-        let (z_stride, m_stride) = (Plan::stride(tiles * wide), Plan::stride(tiles * depth));
-        let mut z = Scratch::take(plan.points * z_stride);
-        let mut m = Scratch::take(plan.points * m_stride);
+        let z_layout = Layout::by_tiles(plan.points, tiles, wide);
+        let m_layout = Layout::by_tiles(plan.points, tiles, depth);
+        let mut z = Scratch::take(z_layout.len);
+        let mut m = Scratch::take(m_layout.len);
         dispatch(OutputAdjoint {
             plan,
             y: dy,
             out: &mut z,
-            stride: z_stride,
+            layout: z_layout,
             line: PhantomData::<L>,
         });
         for point in 0..plan.points {
@@ -273,8 +273,8 @@ fn input<T: Real, L: Line>(plan: &Plan, dy: &[T], w: &[T], dx: &mut [T]) {
             let first = active.start * plan.wide_in;
             let a = Left {
                 data: &z,
-                start: point * z_stride,
-                row: wide,
+                start: point * z_layout.point,
+                row: z_layout.tile,
                 step: 1,
             };
             let b = Right {
@@ -285,8 +285,8 @@ fn input<T: Real, L: Line>(plan: &Plan, dy: &[T], w: &[T], dx: &mut [T]) {
             };
             let c = Target {
                 data: &mut m,
-                start: point * m_stride + first,
-                row: depth,
+                start: point * m_layout.point + first,
+                row: m_layout.tile,
             };
             multiply(
                 [tiles, wide, active.len() * plan.wide_in],
@@ -301,7 +301,7 @@ fn input<T: Real, L: Line>(plan: &Plan, dy: &[T], w: &[T], dx: &mut [T]) {
             plan,
             points: &m,
             x: dx,
-            stride: m_stride,
+            layout: m_layout,
             line: PhantomData::<L>,
         });
     };
@@ -340,30 +340,31 @@ fn turn<T: Real>(w: &[T], rows: usize, columns: usize) -> Scratch<T> {
 fn weight<T: Real, L: Line>(plan: &Plan, x: &[T], dy: &[T], dw: &mut [T]) {
     let [image_in, image_out] = image_sizes(plan);
     let (depth, wide) = (plan.depth(), plan.wide_out);
-    let images = images_of_a_block(plan, x.len() / image_in);
+    let images = images_of_a_block(plan, x.len() / image_in, INNER_TILES);
     let tiles = images * plan.tiles();
-    let (v_stride, z_stride) = (Plan::stride(tiles * depth), Plan::stride(tiles * wide));
-    let (v_block, z_block) = (plan.points * v_stride, plan.points * z_stride);
+    let v_layout = Layout::by_points(plan.points, tiles, depth);
+    let z_layout = Layout::by_points(plan.points, tiles, wide);
+    let (v_block, z_block) = (v_layout.len, z_layout.len);
     let blocks = (std::env::var("HELD")
         .ok()
         .and_then(|v| v.parse().ok())
         .unwrap_or(HELD)
         / (v_block + z_block))
         .clamp(1, (x.len() / image_in).div_ceil(images));
-    let stride = Plan::stride(depth * wide);
+    let stride = odd_lines(depth * wide);
     let transform = |x: &[T], dy: &[T], v: &mut [T], z: &mut [T]| {
         dispatch(Input {
             plan,
             x,
             out: v,
-            stride: v_stride,
+            layout: v_layout,
             line: PhantomData::<L>,
         });
         dispatch(OutputAdjoint {
             plan,
             y: dy,
             out: z,
-            stride: z_stride,
+            layout: z_layout,
             line: PhantomData::<L>,
         });
     };
@@ -386,15 +387,15 @@ fn weight<T: Real, L: Line>(plan: &Plan, x: &[T], dy: &[T], dw: &mut [T]) {
                     let tiles = x.len() / image_in * plan.tiles();
                     let a = Left {
                         data: v,
-                        start: block * v_block + point * v_stride + first,
+                        start: block * v_block + point * v_layout.point + first,
                         row: 1,
-                        step: depth,
+                        step: v_layout.tile,
                     };
                     let b = Right {
                         data: z,
-                        start: block * z_block + point * z_stride,
+                        start: block * z_block + point * z_layout.point,
                         panel: PANEL,
-                        step: wide,
+                        step: z_layout.tile,
                     };
                     let c = Target {
                         data: &mut *sums,

@@ -226,11 +226,46 @@ impl Plan {
     pub(super) fn products(&self) -> usize {
         self.active.iter().map(ExactSizeIterator::len).sum()
     }
+}
 
-    /// Distance of two points in a buffer with `values` numbers for each point: an odd number of cache lines, as
-    /// a power of two would put all points of a tile into the same few lines of the cache.
-    pub(super) fn stride(values: usize) -> usize {
-        let lines = values.div_ceil(PANEL);
-        (lines + 1 - lines % 2) * PANEL
+/// Where the numbers of a tile and a point begin, in a buffer of transformed tiles.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layout {
+    /// Distance of two tiles.
+    pub(super) tile: usize,
+    /// Distance of two points.
+    pub(super) point: usize,
+    /// Length of the buffer.
+    pub(super) len: usize,
+}
+
+impl Layout {
+    /// All points of a tile together: a transform touches few pages.
+    pub(super) fn by_tiles(points: usize, tiles: usize, values: usize) -> Self {
+        let point = odd_lines(values);
+        let tile = points * point;
+        Self {
+            tile,
+            point,
+            len: tiles * tile,
+        }
     }
+
+    /// All tiles of a point together: a product that sums over tiles touches few pages.
+    pub(super) fn by_points(points: usize, tiles: usize, values: usize) -> Self {
+        let tile = odd_lines(values);
+        let point = tiles * tile;
+        Self {
+            tile,
+            point: odd_lines(point),
+            len: points * odd_lines(point),
+        }
+    }
+}
+
+/// A size rounded up to an odd number of cache lines: at a distance of a power of two, what is read together would
+/// fall into the same few lines of the nearest cache.
+pub(super) fn odd_lines(values: usize) -> usize {
+    let lines = values.div_ceil(PANEL);
+    (lines + 1 - lines % 2) * PANEL
 }

@@ -4,7 +4,7 @@
 //! a vector holds.
 
 use super::line::{self, Line, MOST_POINTS, Transform, Values};
-use super::plan::{Places, Plan};
+use super::plan::{Layout, Places, Plan};
 use crate::kernels::simd::{Task, Vector};
 use crate::kernels::tile_product::PANEL;
 use crate::real::Real;
@@ -128,12 +128,12 @@ fn rows_to_points<T: Real, V: Vector<T>, L: Line, F: Transform<L>>(
 
 /// `Bᵀ x B` of every tile and phase of some images.
 ///
-/// `x [images, h, w, c_in]` to `out [point][tile][phase][wide_in]`, points `stride` apart.
+/// `x [images, h, w, c_in]` to `out [point, tile][phase][wide_in]`.
 pub(super) struct Input<'a, T, L> {
     pub(super) plan: &'a Plan,
     pub(super) x: &'a [T],
     pub(super) out: &'a mut [T],
-    pub(super) stride: usize,
+    pub(super) layout: Layout,
     pub(super) line: PhantomData<L>,
 }
 
@@ -143,21 +143,23 @@ impl<T: Real, L: Line> Task<T> for Input<'_, T, L> {
     #[inline(always)]
     fn run<V: Vector<T>>(self) {
         let Self {
-            plan, x, out, stride, ..
+            plan, x, out, layout, ..
         } = self;
         let c = plan.c_in;
-        let mut at = 0;
+        let mut slot = 0;
         for image in x.chunks_exact(plan.input[0] * plan.input[1] * c) {
             for tile in tiles(plan) {
-                for &phase in &plan.phases {
+                let out = &mut out[slot * layout.tile..];
+                for (p, &phase) in plan.phases.iter().enumerate() {
                     let places = plan.input_places(phase, tile);
                     for c0 in (0..plan.wide_in).step_by(V::LANES) {
                         let mut tile = gather::<T, V>(image, &places, c0, c);
                         along_columns::<T, V, L, line::Input>(&mut tile, plan.line);
-                        rows_to_points::<T, V, L, line::Input>(plan, &tile, out, stride, at + c0);
+                        let at = p * plan.wide_in + c0;
+                        rows_to_points::<T, V, L, line::Input>(plan, &tile, out, layout.point, at);
                     }
-                    at += plan.wide_in;
                 }
+                slot += 1;
             }
         }
     }
@@ -165,12 +167,12 @@ impl<T: Real, L: Line> Task<T> for Input<'_, T, L> {
 
 /// The adjoint of [`Input`]: adds `B p Bᵀ` of every tile and phase to the images, which start as zeros.
 ///
-/// `points [point][tile][phase][wide_in]`, points `stride` apart, to `x [images, h, w, c_in]`.
+/// `points [point, tile][phase][wide_in]`, to `x [images, h, w, c_in]`.
 pub(super) struct InputAdjoint<'a, T, L> {
     pub(super) plan: &'a Plan,
     pub(super) points: &'a [T],
     pub(super) x: &'a mut [T],
-    pub(super) stride: usize,
+    pub(super) layout: Layout,
     pub(super) line: PhantomData<L>,
 }
 
@@ -183,17 +185,20 @@ impl<T: Real, L: Line> Task<T> for InputAdjoint<'_, T, L> {
             plan,
             points,
             x,
-            stride,
+            layout,
             ..
         } = self;
         let c = plan.c_in;
-        let mut at = 0;
+        let mut slot = 0;
         for image in x.chunks_exact_mut(plan.input[0] * plan.input[1] * c) {
             for tile in tiles(plan) {
-                for &phase in &plan.phases {
+                let points = &points[slot * layout.tile..];
+                for (p, &phase) in plan.phases.iter().enumerate() {
                     let [rows, columns] = plan.input_places(phase, tile);
                     for c0 in (0..c).step_by(V::LANES) {
-                        let mut tile = gather_points::<T, V>(plan, plan.full(phase), points, stride, at + c0);
+                        let at = p * plan.wide_in + c0;
+                        let mut tile =
+                            gather_points::<T, V>(plan, plan.full(phase), points, layout.point, at);
                         along_columns::<T, V, L, line::InputAdjoint>(&mut tile, plan.line);
                         for (tile, row) in tile.iter().zip(rows) {
                             let Some(row) = row else { continue };
@@ -206,8 +211,8 @@ impl<T: Real, L: Line> Task<T> for InputAdjoint<'_, T, L> {
                             }
                         }
                     }
-                    at += plan.wide_in;
                 }
+                slot += 1;
             }
         }
     }
@@ -215,12 +220,12 @@ impl<T: Real, L: Line> Task<T> for InputAdjoint<'_, T, L> {
 
 /// `Aᵀ p A` of every tile of some images.
 ///
-/// `points [point][tile][wide_out]`, points `stride` apart, to `y [images, oh, ow, c_out]`.
+/// `points [point, tile][wide_out]`, to `y [images, oh, ow, c_out]`.
 pub(super) struct Output<'a, T, L> {
     pub(super) plan: &'a Plan,
     pub(super) points: &'a [T],
     pub(super) y: &'a mut [T],
-    pub(super) stride: usize,
+    pub(super) layout: Layout,
     pub(super) line: PhantomData<L>,
 }
 
@@ -233,16 +238,17 @@ impl<T: Real, L: Line> Task<T> for Output<'_, T, L> {
             plan,
             points,
             y,
-            stride,
+            layout,
             ..
         } = self;
         let c = plan.c_out;
-        let mut at = 0;
+        let mut slot = 0;
         for image in y.chunks_exact_mut(plan.output[0] * plan.output[1] * c) {
             for tile in tiles(plan) {
+                let points = &points[slot * layout.tile..];
                 let [rows, columns] = plan.output_places(tile);
                 for c0 in (0..c).step_by(V::LANES) {
-                    let mut tile = gather_points::<T, V>(plan, [true; 2], points, stride, at + c0);
+                    let mut tile = gather_points::<T, V>(plan, [true; 2], points, layout.point, c0);
                     along_columns::<T, V, L, line::Output>(&mut tile, plan.line);
                     for (tile, row) in tile.iter().zip(rows) {
                         let Some(row) = row else { continue };
@@ -253,7 +259,7 @@ impl<T: Real, L: Line> Task<T> for Output<'_, T, L> {
                         }
                     }
                 }
-                at += plan.wide_out;
+                slot += 1;
             }
         }
     }
@@ -261,12 +267,12 @@ impl<T: Real, L: Line> Task<T> for Output<'_, T, L> {
 
 /// The adjoint of [`Output`]: `A dy Aᵀ` of every tile of some images.
 ///
-/// `y [images, oh, ow, c_out]` to `out [point][tile][wide_out]`, points `stride` apart.
+/// `y [images, oh, ow, c_out]` to `out [point, tile][wide_out]`.
 pub(super) struct OutputAdjoint<'a, T, L> {
     pub(super) plan: &'a Plan,
     pub(super) y: &'a [T],
     pub(super) out: &'a mut [T],
-    pub(super) stride: usize,
+    pub(super) layout: Layout,
     pub(super) line: PhantomData<L>,
 }
 
@@ -276,19 +282,20 @@ impl<T: Real, L: Line> Task<T> for OutputAdjoint<'_, T, L> {
     #[inline(always)]
     fn run<V: Vector<T>>(self) {
         let Self {
-            plan, y, out, stride, ..
+            plan, y, out, layout, ..
         } = self;
         let c = plan.c_out;
-        let mut at = 0;
+        let mut slot = 0;
         for image in y.chunks_exact(plan.output[0] * plan.output[1] * c) {
             for tile in tiles(plan) {
+                let out = &mut out[slot * layout.tile..];
                 let places = plan.output_places(tile);
                 for c0 in (0..plan.wide_out).step_by(V::LANES) {
                     let mut tile = gather::<T, V>(image, &places, c0, c);
                     along_columns::<T, V, L, line::OutputAdjoint>(&mut tile, plan.step);
-                    rows_to_points::<T, V, L, line::OutputAdjoint>(plan, &tile, out, stride, at + c0);
+                    rows_to_points::<T, V, L, line::OutputAdjoint>(plan, &tile, out, layout.point, c0);
                 }
-                at += plan.wide_out;
+                slot += 1;
             }
         }
     }
