@@ -61,6 +61,17 @@ pub enum DataError {
         /// Rank of the array in the file.
         found: usize,
     },
+    /// Of the two files of the user only one is there.
+    #[error(
+        "{}: the other file is not beside it: there is no {missing}; put it there or move this one away",
+        shown(.found)
+    )]
+    HalfMissing {
+        /// The file that is there.
+        found: PathBuf,
+        /// Every name that the other may have.
+        missing: String,
+    },
     /// Images and labels are not of the same number.
     #[error(
         "{name}: {images} images but {labels} labels; both files must come from the same release and split"

@@ -125,8 +125,8 @@ impl LoadOptions {
 ///
 /// # Errors
 /// [`DataError::NotFound`] lists every place and why it did not serve. A file of the user that is there but
-/// faulty is an error at once ([`DataError::Format`], [`DataError::Rank`], [`DataError::CountMismatch`],
-/// [`DataError::Io`]): training quietly on other data than the user put there would be worse.
+/// faulty, or there without the other one, is an error at once ([`DataError::Format`], [`DataError::Rank`],
+/// [`DataError::CountMismatch`], [`DataError::Io`], [`DataError::HalfMissing`]): training quietly on other data than the user put there would be worse.
 pub fn load(name: DatasetName, split: Split, options: &LoadOptions) -> Result<Dataset, DataError> {
     match name.release() {
         Some(release) => Search {
@@ -208,7 +208,7 @@ impl Search<'_> {
         Err(self.not_found(&advice))
     }
 
-    /// The user's own files in `directory`, or `None` when they are not there.
+    /// The user's own files in `directory`, or `None` when neither is there.
     fn users_files(&mut self, directory: &Path) -> Result<Option<Dataset>, DataError> {
         let Pair { images, labels } = self.release.pair(self.split);
         let found = [images, labels].map(|file| find(directory, file));
@@ -216,6 +216,13 @@ impl Search<'_> {
             let (pixels, kinds) = (Idx::open(images)?, Idx::open(labels)?);
             let source = Source::Directory(directory.to_owned());
             return self.assemble([images, labels], pixels, kinds, source).map(Some);
+        }
+        if let [Some(there), None] | [None, Some(there)] = &found {
+            let wanted = if found[0].is_none() { images } else { labels };
+            return Err(DataError::HalfMissing {
+                found: there.clone(),
+                missing: wanted.accepted_names().join(" or "),
+            });
         }
         let missing: Vec<String> = [images, labels]
             .iter()
@@ -276,7 +283,10 @@ impl Search<'_> {
             }
             match fetch(file, &mirrors, cache, self.options.patience, self.options.notify) {
                 Ok(()) => {}
-                Err(FetchError::Local(error)) => return Err(error),
+                Err(FetchError::Local(error)) => {
+                    self.tried.push(reason_at(cache, &error));
+                    return Ok(false);
+                }
                 Err(FetchError::Mirrors(tried)) => {
                     self.tried.extend(tried);
                     return Ok(false);

@@ -154,13 +154,43 @@ fn an_explicit_directory_without_the_files_is_an_error_that_lists_them() {
             .message(&options)
             .contains("own: there is no such directory")
     );
-    put(&machine.path("own"), [NAMES[0], "other"], &pair(1));
+    put(&machine.path("own"), ["another", "other"], &pair(1));
     let message = machine.message(&options);
     assert!(message.starts_with("mnist, train: not found\n"), "{message}");
     assert!(message.contains(
-        "own: there is no train-labels-idx1-ubyte.gz or train-labels-idx1-ubyte or train-labels.idx1-ubyte.gz \
+        "train-labels-idx1-ubyte.gz or train-labels-idx1-ubyte or train-labels.idx1-ubyte.gz \
          or train-labels.idx1-ubyte\nto do: name a directory"
     ));
+}
+
+#[test]
+fn one_of_the_users_two_files_is_not_passed_over() {
+    for (at, other) in [(0, "train-labels"), (1, "train-images")] {
+        let machine = Machine::new();
+        put(&machine.path("cache/mnist"), NAMES, &pair(50));
+        let mut names = ["a", "b"];
+        names[at] = NAMES[at];
+        put(&machine.path("data/mnist"), names, &pair(1));
+        let error = machine.load(&machine.options()).unwrap_err();
+        assert!(matches!(error, DataError::HalfMissing { .. }), "{error}");
+        let message = error.to_string();
+        assert!(
+            message.contains(NAMES[at]) && message.contains(&format!("there is no {other}")),
+            "{message}"
+        );
+    }
+}
+
+/// Whoever cannot write to the cache can still train on drawn digits, which follows from `NotFound`.
+#[test]
+fn a_cache_that_cannot_be_written_is_a_place_that_did_not_serve() {
+    let mut machine = Machine::new();
+    let (url, _) = mirror(pair(50));
+    machine.mirror = Some(url);
+    fs::write(machine.path("cache"), "a file where a directory is needed").unwrap();
+    let error = machine.load(&machine.options()).unwrap_err();
+    assert!(matches!(error, DataError::NotFound { .. }), "{error}");
+    assert!(error.to_string().contains("cannot create"), "{error}");
 }
 
 #[test]
