@@ -137,6 +137,7 @@ impl<T: Real, const M: usize> Core<T, M> {
             settings,
             moments,
             steps,
+            kind,
             ..
         } = self;
         module.visit_mut(&Path::root(), &mut |path, slot| {
@@ -147,12 +148,19 @@ impl<T: Real, const M: usize> Core<T, M> {
             let Some(gradient) = gradients.get(&name).filter(|_| parameter.is_trainable()) else {
                 return;
             };
+            assert!(
+                gradient.shape() == parameter.tensor().shape(),
+                "{kind}: the gradient of {name} has shape {:?}, the parameter {:?}",
+                gradient.shape(),
+                parameter.tensor().shape()
+            );
             let size = gradient.len();
             let entry = moments.entry(name.clone()).or_insert_with(|| Moments {
                 steps: 0,
                 values: std::array::from_fn(|_| vec![T::zero(); size]),
             });
-            entry.steps += 1;
+            // Saturating: a file may claim any count.
+            entry.steps = entry.steps.saturating_add(1);
             let rates = Rates {
                 lr: settings.lr_of(&name, *steps),
                 weight_decay: settings.weight_decay,
@@ -160,7 +168,7 @@ impl<T: Real, const M: usize> Core<T, M> {
             };
             parameter.update(|values| update(values, gradient.as_slice(), &mut entry.values, &rates));
         });
-        self.steps += 1;
+        self.steps = self.steps.saturating_add(1);
     }
 
     fn state(&self) -> OptimizerState<T> {
@@ -353,6 +361,28 @@ mod tests {
             assert_eq!(p.tensor().as_slice(), q.tensor().as_slice());
         }
         assert!(Sgd::<f64>::new(0.1).load_state(opt_a.state(), &a).is_err());
+    }
+
+    #[test]
+    #[should_panic(expected = "adam: the gradient of weight has shape [1, 2], the parameter [2, 1]")]
+    fn a_gradient_of_another_shape_is_refused() {
+        let mut layer = Dense::<f64>::new(2, 1, &mut Init::glorot(1));
+        let gradients: Gradients<f64> = [("weight".to_string(), Tensor::ones([1, 2]))].into();
+        Adam::new(0.1).step(&mut layer, &gradients);
+    }
+
+    #[test]
+    fn the_largest_counters_of_a_file_do_not_overflow() {
+        let mut layer = Dense::<f64>::new(1, 1, &mut Init::glorot(1));
+        let gradients: Gradients<f64> = [("weight".to_string(), Tensor::ones([1, 1]))].into();
+        let mut adam = Adam::new(0.1);
+        adam.step(&mut layer, &gradients);
+        let mut state = adam.state();
+        state.counters.steps = u64::MAX;
+        state.counters.parameter_steps.insert("weight".into(), u64::MAX);
+        adam.load_state(state, &layer).unwrap();
+        adam.step(&mut layer, &gradients);
+        assert_eq!(adam.state().counters.steps, u64::MAX);
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl Schedule {
         let share = |part: u64, whole: u64| (part as f64 / whole.max(1) as f64).min(1.0);
         match *self {
             Self::Constant => 1.0,
-            Self::Warmup { steps: rise } => share(steps + 1, rise),
+            Self::Warmup { steps: rise } => share(steps.saturating_add(1), rise),
             Self::Step { every, factor } => {
                 factor.powi(i32::try_from(steps / every.max(1)).unwrap_or(i32::MAX))
             }

@@ -19,6 +19,10 @@ pub(crate) fn read_file(path: &Path, max_bytes: u64) -> Result<Vec<u8>, LayersEr
         path: path.into(),
         reason,
     };
+    // Before it is opened: a named pipe would wait for ever.
+    if path.metadata().is_ok_and(|found| !found.is_file()) {
+        return Err(refused("this is not a regular file".into()));
+    }
     let file = File::open(path).map_err(io_error(path, "opening"))?;
     let about = file.metadata().map_err(io_error(path, "reading the size"))?;
     if !about.is_file() {
