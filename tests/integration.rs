@@ -5,4 +5,5 @@
 mod house;
 mod overfit;
 mod run_directory;
+mod run_faults;
 mod threads;

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 
 /// Images of noise: training need not make sense here, only repeat.
-fn data(count: usize) -> Dataset {
+pub(crate) fn data(count: usize) -> Dataset {
     let pixels = (0..count * 784)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
         .collect();
@@ -18,7 +18,7 @@ fn data(count: usize) -> Dataset {
 }
 
 /// 14 images in batches of 4: an epoch is 3 steps and leaves two images over.
-fn config(steps: u64) -> TrainConfig {
+pub(crate) fn config(steps: u64) -> TrainConfig {
     let mut config = TrainConfig::standard(&data(14));
     config.batch = 4;
     config.steps = steps;
@@ -27,7 +27,7 @@ fn config(steps: u64) -> TrainConfig {
     config
 }
 
-fn train(config: TrainConfig, directory: &Path, stop_after: Option<u64>) -> Outcome {
+pub(crate) fn train(config: TrainConfig, directory: &Path, stop_after: Option<u64>) -> Outcome {
     let mut trainer = Trainer::open(config, data(14), directory).unwrap();
     trainer
         .train(&mut |event| match event {

@@ -137,6 +137,12 @@ impl TrainConfig {
     /// [`GanError::Config`] with every problem at once.
     pub fn check(&self) -> Result<(), GanError> {
         let mut problems = Vec::new();
+        if !is_plain_name(&self.data) {
+            problems.push(format!(
+                "data must be a name of letters, digits, dots, dashes and underscores that begins with no dot, got {:?}",
+                self.data
+            ));
+        }
         if self.batch < 2 || self.batch > self.images {
             problems.push(format!(
                 "batch must be from 2 (batch norm needs two images) to the {} images there are, got {}",
@@ -225,7 +231,7 @@ impl TrainConfig {
     pub fn from_toml(text: &str, what: &std::path::Path) -> Result<Self, GanError> {
         toml::from_str(text).map_err(|source| GanError::ConfigSyntax {
             path: what.into(),
-            reason: source.to_string().trim_end().into(),
+            reason: printable(source.to_string().trim_end()),
         })
     }
 
@@ -251,13 +257,60 @@ impl TrainConfig {
 
     /// Dotted name and value of every setting that is fixed once a run has begun.
     fn fixed(&self) -> Vec<(String, String)> {
-        let mut table = toml::Table::try_from(self).expect("as in to_toml");
+        // A value of TOML holds half of all counts only, so they go their own way.
+        let counts = [
+            ("images", self.images as u64),
+            ("seed", self.seed),
+            ("batch", self.batch as u64),
+            ("average_half_life", self.average_half_life),
+        ];
+        let small = Self {
+            images: 0,
+            seed: 0,
+            steps: 0,
+            batch: 0,
+            average_half_life: 0,
+            output: OutputConfig {
+                sample_every: 0,
+                checkpoint_every: 0,
+                keep_checkpoints: 0,
+            },
+            ..self.clone()
+        };
+        let mut table = toml::Table::try_from(small).expect("as in to_toml");
         table.remove("steps");
         table.remove("output");
         let mut flat = Vec::new();
         flatten("", &toml::Value::Table(table), &mut flat);
+        for (name, value) in &mut flat {
+            if let Some((_, count)) = counts.iter().find(|(count, _)| count == name) {
+                *value = count.to_string();
+            }
+        }
         flat
     }
+}
+
+/// Whether a name can stand in a path and on a terminal as it is.
+fn is_plain_name(name: &str) -> bool {
+    (1..=100).contains(&name.len())
+        && !name.starts_with('.')
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+}
+
+/// A message that may quote a file, without what moves a terminal's cursor.
+fn printable(message: &str) -> String {
+    let mut safe = String::with_capacity(message.len());
+    for c in message.chars() {
+        if c.is_control() && c != '\n' {
+            safe.extend(c.escape_default());
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
 }
 
 fn flatten(name: &str, value: &toml::Value, flat: &mut Vec<(String, String)>) {
@@ -371,6 +424,51 @@ mod tests {
                 "generator.beta1: the run has 0.5, now asked for 0.9"
             ]
         );
+    }
+
+    #[test]
+    fn every_seed_and_count_has_a_text_and_a_hash() {
+        let mut config = TrainConfig::standard(&data(600));
+        // Runs on disk are known by the hash of just these lines.
+        let mut table = toml::Table::try_from(&config).unwrap();
+        table.retain(|name, _| name != "steps" && name != "output");
+        let mut plain = Vec::new();
+        flatten("", &toml::Value::Table(table), &mut plain);
+        assert_eq!(config.fixed(), plain);
+        config.seed = u64::MAX;
+        config.steps = u64::MAX;
+        config.average_half_life = u64::MAX - 1;
+        config.output.sample_every = 1 << 63;
+        config.check().unwrap();
+        let text = config.to_toml();
+        assert_eq!(
+            TrainConfig::from_toml(&text, Path::new("run.toml")).unwrap(),
+            config
+        );
+        let mut other = config.clone();
+        other.seed -= 1;
+        assert_ne!(config.fixed_hash(), other.fixed_hash());
+        assert_eq!(
+            config.fixed_differences(&other),
+            ["seed: the run has 18446744073709551615, now asked for 18446744073709551614"]
+        );
+    }
+
+    #[test]
+    fn a_name_of_data_is_no_path_and_moves_no_cursor() {
+        let mut config = TrainConfig::standard(&data(600));
+        for name in ["../../x", "x\u{1b}[31m", "", ".", "a b", "a/b"] {
+            config.data = name.into();
+            let text = config.check().unwrap_err().to_string();
+            assert!(
+                text.contains("data must be a name") && !text.contains('\u{1b}'),
+                "{text}"
+            );
+        }
+        let text = TrainConfig::from_toml("data = \"\u{1b}[31m\"", Path::new("run.toml"))
+            .unwrap_err()
+            .to_string();
+        assert!(!text.contains('\u{1b}'), "{text:?}");
     }
 
     #[test]

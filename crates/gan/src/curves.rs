@@ -38,19 +38,30 @@ pub(crate) fn loss_curves(points: &[Losses]) -> String {
         .flat_map(|p| [p.generator, p.discriminator])
         .filter(|v| v.is_finite())
         .fold(1.0, f64::max);
+    // The minimax objective's generator has losses below 0.
+    let bottom = points
+        .iter()
+        .flat_map(|p| [p.generator, p.discriminator])
+        .filter(|v| v.is_finite())
+        .fold(0.0, f64::min);
     let mut svg = String::new();
-    draw(&mut svg, &points, last, top).expect("drawing to a string cannot fail");
+    draw(&mut svg, &points, last, [bottom, top]).expect("drawing to a string cannot fail");
     svg
 }
 
-fn draw(svg: &mut String, points: &[Losses], last: u64, top: f64) -> Result<(), Box<dyn std::error::Error>> {
+fn draw(
+    svg: &mut String,
+    points: &[Losses],
+    last: u64,
+    [bottom, top]: [f64; 2],
+) -> Result<(), Box<dyn std::error::Error>> {
     let area = SVGBackend::with_string(svg, (720, 360)).into_drawing_area();
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&area)
         .margin(12)
         .x_label_area_size(40)
         .y_label_area_size(48)
-        .build_cartesian_2d(0..last, 0.0..top * 1.05)?;
+        .build_cartesian_2d(0..last, bottom * 1.05..top * 1.05)?;
     chart
         .configure_mesh()
         .light_line_style(WHITE)
@@ -103,6 +114,13 @@ mod tests {
             long.len()
         );
         assert!(loss_curves(&[]).starts_with("<svg"));
+    }
+
+    #[test]
+    fn losses_below_zero_are_on_the_axis() {
+        let mut points = points(10);
+        points[4].generator = -3.0;
+        assert!(loss_curves(&points).contains("\n-3.0\n"));
     }
 
     #[test]

@@ -149,18 +149,27 @@ pub enum GanError {
         /// The directory.
         path: PathBuf,
     },
-    /// A loss is no longer finite.
+    /// A directory without checkpoints holds what a new run would replace.
     #[error(
-        "training diverged at step {step}: the generator's loss is {generator_loss}, the discriminator's \
-         {discriminator_loss}; the last checkpoint is intact, try a lower learning rate"
+        "{} has {found}, but no checkpoint to go on from; nothing in it was changed: choose another --out, or \
+         start anew with --fresh, which moves an earlier run aside",
+        .path.display()
+    )]
+    Occupied {
+        /// The directory.
+        path: PathBuf,
+        /// The file that is there.
+        found: &'static str,
+    },
+    /// A loss, a weight, a running statistic or a moment is no longer finite.
+    #[error(
+        "training diverged at step {step}: {reason}; the last checkpoint is intact, try a lower learning rate"
     )]
     Diverged {
         /// The step.
         step: u64,
-        /// Loss of the generator.
-        generator_loss: f64,
-        /// Loss of the discriminator.
-        discriminator_loss: f64,
+        /// What is not finite any more, and in which network.
+        reason: String,
     },
     /// Weights, moments or their names.
     #[error(transparent)]

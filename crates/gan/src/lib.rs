@@ -7,6 +7,7 @@ mod average;
 mod config;
 mod curves;
 mod error;
+mod finite;
 mod gan;
 mod grid;
 mod log;

@@ -1,16 +1,16 @@
 //! The record of every step: `metrics.jsonl`.
 
-use crate::checkpoint::write_atomically;
+use crate::checkpoint::{leftover_name, open_regular, sync_directory};
 use crate::curves::Losses;
 use crate::error::GanError;
 use crate::gan::StepReport;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// Size above which a record is not read: a hundred million steps have less.
-const MAX_BYTES: u64 = 1 << 34;
+/// Bytes of a line at most; those that a run writes have below 300.
+const MAX_LINE: u64 = 4096;
 
 /// One line of `metrics.jsonl`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,32 +59,40 @@ pub(crate) struct Log {
 
 impl Log {
     /// Opens the record of a run that goes on after `step`. Lines of later steps, which a killed run wrote
-    /// after its last checkpoint, are dropped, for those steps are done again.
-    pub(crate) fn open(path: &Path, step: u64) -> Result<Self, GanError> {
-        let mut kept = String::new();
+    /// after its last checkpoint, are dropped, for those steps are done again; so is a last line that was cut
+    /// off. Where a line between others is damaged, the old file is kept aside, and a warning tells so.
+    pub(crate) fn open(path: &Path, step: u64) -> Result<(Self, Option<String>), GanError> {
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true);
+        let (mut file, length) = open_regular(path, &options)?;
         let mut losses = Vec::new();
-        for line in read(path)?.lines() {
-            // A line cut off by a kill does not parse, and nothing after it counts.
-            let Ok(entry) = serde_json::from_str::<Line>(line) else {
-                break;
-            };
-            if entry.step > step {
-                break;
+        let found = scan(&file, length, step, |_, line| losses.push(line.losses()))
+            .map_err(|e| GanError::io(path, "reading", e))?;
+        let mut warning = None;
+        if let Some(at) = found.damaged {
+            let aside = keep_aside(path)?;
+            losses.clear();
+            file = rewrite(path, &aside, step, &mut losses)?;
+            warning = Some(format!(
+                "{}: line {at} is damaged; the old file is kept in {}, and the lines that can be read go on",
+                path.display(),
+                aside.display()
+            ));
+        } else {
+            let write = |e| GanError::io(path, "cutting back", e);
+            if found.kept < length {
+                file.set_len(found.kept).map_err(write)?;
             }
-            kept.push_str(line);
-            kept.push('\n');
-            losses.push(entry.losses());
+            if found.unended {
+                file.write_all(b"\n").map_err(write)?;
+            }
         }
-        write_atomically(path, kept.as_bytes())?;
-        let file = OpenOptions::new()
-            .append(true)
-            .open(path)
-            .map_err(|e| GanError::io(path, "opening", e))?;
-        Ok(Self {
+        let log = Self {
             path: path.into(),
             file,
             losses,
-        })
+        };
+        Ok((log, warning))
     }
 
     /// Adds a line; it is with the system at once, so that `tail -f` shows it.
@@ -110,24 +118,102 @@ impl Log {
     }
 }
 
-/// The text so far; empty if there is no file.
-fn read(path: &Path) -> Result<String, GanError> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(String::new()),
-        Err(e) => return Err(GanError::io(path, "opening", e)),
+/// What a pass over a record found.
+struct Scan {
+    /// Bytes up to the end of the last line that counts.
+    kept: u64,
+    /// Number, from 1, of the first line that is damaged though more lines follow it.
+    damaged: Option<u64>,
+    /// Whether the last line that counts lacks its end.
+    unended: bool,
+}
+
+/// Reads the first `length` bytes line by line, holding one line at a time, and calls `each` for every sound
+/// line up to `step`.
+fn scan(
+    source: impl Read,
+    length: u64,
+    step: u64,
+    mut each: impl FnMut(&[u8], &Line),
+) -> std::io::Result<Scan> {
+    let mut reader = BufReader::new(source.take(length));
+    let mut found = Scan {
+        kept: 0,
+        damaged: None,
+        unended: false,
     };
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES)
-        .read_to_end(&mut bytes)
-        .map_err(|e| GanError::io(path, "reading", e))?;
-    // What is not text does not parse as a line either.
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    let (mut read, mut last) = (0, 0);
+    let mut text = Vec::new();
+    for number in 1.. {
+        text.clear();
+        let count = (&mut reader).take(MAX_LINE).read_until(b'\n', &mut text)? as u64;
+        read += count;
+        if count == 0 || last == step {
+            // Whatever follows the last step that counts is done again.
+            break;
+        }
+        let mut ended = text.last() == Some(&b'\n');
+        let line = serde_json::from_slice::<Line>(&text).ok();
+        match line.filter(|line| (last + 1..=step).contains(&line.step)) {
+            Some(line) if ended || read == length => {
+                last = line.step;
+                each(text.trim_ascii_end(), &line);
+                (found.kept, found.unended) = (read, !ended);
+            }
+            _ => {
+                while !ended && read < length {
+                    text.clear();
+                    let more = (&mut reader).take(MAX_LINE).read_until(b'\n', &mut text)? as u64;
+                    read += more;
+                    ended = more == 0 || text.last() == Some(&b'\n');
+                }
+                if read < length && found.damaged.is_none() {
+                    found.damaged = Some(number);
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Copies a record to a free name beside it, onto the disk.
+fn keep_aside(path: &Path) -> Result<PathBuf, GanError> {
+    let aside = (1..)
+        .map(|i| path.with_extension(format!("damaged-{i}.jsonl")))
+        .find(|aside| aside.symlink_metadata().is_err())
+        .expect("some number is free");
+    std::fs::copy(path, &aside)
+        .and_then(|_| File::open(&aside)?.sync_all())
+        .map_err(|e| GanError::io(&aside, "copying the record", e))?;
+    Ok(aside)
+}
+
+/// Writes the sound lines of `from` up to `step` to `path`, whole or not at all, and opens it.
+fn rewrite(path: &Path, from: &Path, step: u64, losses: &mut Vec<Losses>) -> Result<File, GanError> {
+    let fail = |e| GanError::io(path, "writing", e);
+    let temporary = path.with_file_name(leftover_name("metrics.jsonl"));
+    let source = File::open(from).map_err(fail)?;
+    let length = source.metadata().map_err(fail)?.len();
+    let mut target = BufWriter::new(File::create(&temporary).map_err(fail)?);
+    let mut written = Ok(());
+    scan(source, length, step, |text, line| {
+        losses.push(line.losses());
+        if written.is_ok() {
+            written = target.write_all(text).and_then(|()| target.write_all(b"\n"));
+        }
+    })
+    .and(written)
+    .and_then(|()| target.into_inner()?.sync_all())
+    .and_then(|()| std::fs::rename(&temporary, path))
+    .and_then(|()| sync_directory(path.parent().unwrap_or(Path::new("."))))
+    .map_err(fail)?;
+    OpenOptions::new().append(true).open(path).map_err(fail)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn line(step: u64) -> Line {
         let report = StepReport {
@@ -139,24 +225,84 @@ mod tests {
         Line::new(step, 0.5, &report, 12.3456)
     }
 
+    /// A record of the steps 1 to `last`.
+    fn written(path: &Path, last: u64) -> String {
+        let _ = fs::remove_file(path);
+        let (mut log, warning) = Log::open(path, 0).unwrap();
+        assert!(warning.is_none());
+        (1..=last).for_each(|s| log.push(&line(s)).unwrap());
+        fs::read_to_string(path).unwrap()
+    }
+
+    fn steps(path: &Path) -> Vec<u64> {
+        let text = fs::read_to_string(path).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str::<Line>(line).unwrap().step)
+            .collect()
+    }
+
     #[test]
     fn what_came_after_the_checkpoint_is_dropped() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("metrics.jsonl");
-        let mut log = Log::open(&path, 0).unwrap();
-        (1..=5).for_each(|s| log.push(&line(s)).unwrap());
-        std::fs::OpenOptions::new()
-            .append(true)
-            .open(&path)
-            .unwrap()
-            .write_all(b"{\"step\": 6, \"ep")
-            .unwrap();
-        let mut log = Log::open(&path, 3).unwrap();
-        assert_eq!(log.losses().len(), 3);
-        log.push(&line(4)).unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(text.lines().count(), 4);
-        assert!(text.lines().last().unwrap().starts_with("{\"step\":4,"), "{text}");
-        assert!(text.contains("\"ms\":12.346"), "{text}");
+        // A cut line, and what a power loss may leave: lines of zeros.
+        for tail in ["{\"step\": 6, \"ep", "\0\0\0\n\0\0\n"] {
+            let text = written(&path, 5);
+            fs::write(&path, text + tail).unwrap();
+            let (mut log, warning) = Log::open(&path, 3).unwrap();
+            assert_eq!((log.losses().len(), warning), (3, None));
+            log.push(&line(4)).unwrap();
+            let text = fs::read_to_string(&path).unwrap();
+            assert_eq!(text.lines().count(), 4);
+            assert!(text.lines().last().unwrap().starts_with("{\"step\":4,"), "{text}");
+            assert!(text.contains("\"ms\":12.346"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_last_line_that_is_cut_off_is_dropped_and_one_without_its_end_gets_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("metrics.jsonl");
+        let text = written(&path, 3);
+        for (cut, kept) in [(1, 3), (2, 2), (20, 2)] {
+            fs::write(&path, &text[..text.len() - cut]).unwrap();
+            let (mut log, warning) = Log::open(&path, 3).unwrap();
+            assert_eq!((log.losses().len(), warning), (kept, None));
+            log.push(&line(4)).unwrap();
+            assert_eq!(steps(&path).len(), kept + 1);
+        }
+    }
+
+    #[test]
+    fn a_damaged_line_costs_no_other_and_the_old_file_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("metrics.jsonl");
+        let text = written(&path, 6);
+        let long = format!("{}\n", "x".repeat(3 * MAX_LINE as usize));
+        for (i, bad) in ["\n", "{\"step\":2,\n", "{}\n", &long].into_iter().enumerate() {
+            let second = text.lines().nth(1).unwrap();
+            let damaged = text.replace(&format!("{second}\n"), bad);
+            fs::write(&path, &damaged).unwrap();
+            let (mut log, warning) = Log::open(&path, 5).unwrap();
+            let warning = warning.unwrap();
+            assert!(warning.contains("line 2 is damaged"), "{warning}");
+            assert_eq!(log.losses().len(), 4);
+            log.push(&line(6)).unwrap();
+            assert_eq!(steps(&path), [1, 3, 4, 5, 6]);
+            let aside = dir.path().join(format!("metrics.damaged-{}.jsonl", i + 1));
+            assert_eq!(fs::read_to_string(aside).unwrap(), damaged);
+            assert!(Log::open(&path, 6).unwrap().1.is_none());
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_named_pipe_is_refused_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("metrics.jsonl");
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        let text = Log::open(&path, 0).err().unwrap().to_string();
+        assert!(text.contains("pipe"), "{text}");
     }
 }

@@ -4,7 +4,9 @@ use crate::checkpoint::{Checkpoint, decode, encode};
 use crate::error::GanError;
 use crate::gan::Gan;
 use engraft_data::BatchState;
-use engraft_layers::{OptimizerCounters, OptimizerState, Sequential, StateDict, generators, set_generators};
+use engraft_layers::{
+    LayersError, OptimizerCounters, OptimizerState, Sequential, StateDict, generators, set_generators,
+};
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -42,6 +44,16 @@ pub(crate) fn to_files(
     let moments = StateDict::from_tensors(g.tensors)
         .with_prefix("generator")
         .merge(StateDict::from_tensors(d.tensors).with_prefix("discriminator"))?;
+    // Such networks have neither reserved names nor too many axes: what cannot be saved is not finite.
+    let bytes = |what: &str, dict: &StateDict| {
+        dict.to_bytes().map_err(|error| match error {
+            LayersError::Unsavable { reason } => GanError::Diverged {
+                step,
+                reason: format!("{what}: {reason}"),
+            },
+            other => other.into(),
+        })
+    };
     let state = TrainState {
         step,
         latent: latent.clone(),
@@ -52,16 +64,20 @@ pub(crate) fn to_files(
         discriminator_streams: generators(&gan.discriminator),
     };
     let mut files = BTreeMap::from([
-        (GENERATOR.into(), StateDict::of(&gan.generator).to_bytes()?),
+        (
+            GENERATOR.into(),
+            bytes("the generator", &StateDict::of(&gan.generator))?,
+        ),
         (
             DISCRIMINATOR.into(),
-            StateDict::of(&gan.discriminator).to_bytes()?,
+            bytes("the discriminator", &StateDict::of(&gan.discriminator))?,
         ),
-        (OPTIMIZERS.into(), moments.to_bytes()?),
+        (OPTIMIZERS.into(), bytes("the optimisers", &moments)?),
         (STATE.into(), encode(&state)?),
     ]);
     if let Some(average) = average {
-        files.insert(AVERAGE.into(), StateDict::of(average).to_bytes()?);
+        let average = bytes("the averaged generator", &StateDict::of(average))?;
+        files.insert(AVERAGE.into(), average);
     }
     Ok(files)
 }

@@ -1,11 +1,14 @@
 //! The training loop of a run directory: steps, sample grids, checkpoints, exact resume.
 
 use crate::average::Average;
-use crate::checkpoint::{CheckpointStore, LOCK_FILE, RunLock, write_atomically};
+use crate::checkpoint::{
+    CheckpointReader, CheckpointStore, LOCK_FILE, RunLock, open_regular, write_atomically,
+};
 use crate::config::TrainConfig;
 use crate::curves::loss_curves;
 use crate::dcgan;
 use crate::error::GanError;
+use crate::finite::first_not_finite;
 use crate::gan::{Gan, StepReport};
 use crate::grid::sample_grid;
 use crate::log::{Line, Log};
@@ -15,6 +18,7 @@ use engraft_data::{Batches, Dataset};
 use engraft_layers::{Init, Mode, Module, Sequential};
 use engraft_tensor::{Tensor, no_grad};
 use rand_pcg::Pcg64;
+use std::fs::OpenOptions;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -105,6 +109,10 @@ pub struct Trainer {
     batches: Batches,
     latent: Pcg64,
     step: u64,
+    /// Step of the newest checkpoint.
+    saved: u64,
+    /// Why the networks are of no more use, once that is so.
+    diverged: Option<(u64, String)>,
     log: Log,
     store: CheckpointStore,
     warnings: Vec<String>,
@@ -118,10 +126,20 @@ impl Trainer {
     ///
     /// # Errors
     /// Settings that make no sense or differ from the run's, images of another size than the networks make,
-    /// a directory that cannot be written or belongs to a run in progress, damaged checkpoints.
+    /// a directory that cannot be written or belongs to a run in progress, damaged checkpoints, a directory
+    /// without checkpoints that holds a `run.toml` or a record of steps ([`GanError::Occupied`]).
     pub fn open(config: TrainConfig, data: Dataset, directory: &Path) -> Result<Self, GanError> {
         config.check()?;
         config.check_data(&data)?;
+        let has_checkpoint = || {
+            CheckpointReader::new(directory)
+                .steps()
+                .is_ok_and(|s| !s.is_empty())
+        };
+        if !directory.join(LOCK_FILE).exists() && !has_checkpoint() {
+            // Nobody's run: not even a lock is to be left in it.
+            check_unoccupied(directory)?;
+        }
         let store = CheckpointStore::open(directory, config.output.keep_checkpoints)?;
         let init = &mut |purpose| Init::glorot(rng::seed(config.seed, purpose));
         let mut gan = Gan::new(
@@ -151,11 +169,14 @@ impl Trainer {
             let state = snapshot::restore(checkpoint, &mut gan, average.as_mut().map(|a| &mut a.1))?;
             batches = Batches::resume(data.len(), config.batch, state.batches)?;
             (latent, step) = (state.latent, state.step);
+            write_atomically(&directory.join(CONFIG), config.to_toml().as_bytes())?;
+        } else {
+            check_unoccupied(directory)?;
         }
-        write_atomically(&directory.join(CONFIG), config.to_toml().as_bytes())?;
         let samples = directory.join(SAMPLE_FOLDER);
         std::fs::create_dir_all(&samples).map_err(|e| GanError::io(&samples, "creating", e))?;
-        let log = Log::open(&directory.join(METRICS), step)?;
+        let (log, warning) = Log::open(&directory.join(METRICS), step)?;
+        warnings.extend(warning);
         let mut trainer = Self {
             directory: directory.into(),
             data,
@@ -164,14 +185,18 @@ impl Trainer {
             batches,
             latent,
             step,
+            saved: step,
+            diverged: None,
             log,
             store,
             warnings,
             config,
         };
         if found.is_none() {
-            // From the first moment on there is a checkpoint to go back to.
+            // From the first moment on there is a checkpoint to go back to. The settings come after it: where
+            // they stand without one, a run has lost its checkpoints.
             trainer.save()?;
+            write_atomically(&directory.join(CONFIG), trainer.config.to_toml().as_bytes())?;
         }
         Ok(trainer)
     }
@@ -237,29 +262,38 @@ impl Trainer {
 
     /// Trains until all steps are done or the caller says stop; the last state is always saved.
     ///
+    /// Sample grids and curves that cannot be written are an [`Event::Warning`] and stop nothing.
+    ///
     /// # Errors
-    /// [`GanError::Diverged`] if a loss is not finite (the last checkpoint stays as it is), and whatever
-    /// prevents writing.
+    /// [`GanError::Diverged`] if a loss, a weight or a running statistic is not finite (the last checkpoint
+    /// stays as it is), and whatever prevents writing the record or a checkpoint.
     pub fn train(&mut self, on_event: &mut dyn FnMut(Event) -> Control) -> Result<Outcome, GanError> {
-        let mut control = Control::Continue;
-        for warning in std::mem::take(&mut self.warnings) {
-            on_event(Event::Warning(warning));
+        let mut stop = false;
+        let mut tell = |event: Event| {
+            stop |= on_event(event) == Control::Stop;
+            stop
+        };
+        let mut stopping = self.tell_warnings(&mut tell);
+        let output = self.config.output;
+        // A grid comes after the checkpoint of its step, so a kill in between leaves it to be done now.
+        let due = self.step.is_multiple_of(output.sample_every) || self.step == self.config.steps;
+        if self.step == 0 || due && !self.samples_path().exists() {
+            stopping |= tell(self.samples());
         }
-        if self.step == 0 {
-            control = on_event(self.write_samples()?);
-        }
-        while self.step < self.config.steps && control == Control::Continue {
-            control = on_event(self.advance()?);
-            let last = self.step == self.config.steps || control == Control::Stop;
-            if last || self.step.is_multiple_of(self.config.output.sample_every) {
-                on_event(self.write_samples()?);
+        while self.step < self.config.steps && !stopping {
+            stopping = tell(self.advance()?);
+            let mut last = stopping || self.step == self.config.steps;
+            if last || self.step.is_multiple_of(output.checkpoint_every) {
+                stopping = tell(self.save()?);
+                stopping |= self.tell_warnings(&mut tell);
+                last |= stopping;
             }
-            if last || self.step.is_multiple_of(self.config.output.checkpoint_every) {
-                let saved = self.save()?;
-                on_event(saved);
-                for warning in std::mem::take(&mut self.warnings) {
-                    on_event(Event::Warning(warning));
-                }
+            if last || self.step.is_multiple_of(output.sample_every) {
+                stopping = tell(self.samples());
+            }
+            if stopping && self.saved < self.step {
+                tell(self.save()?);
+                self.tell_warnings(&mut tell);
             }
         }
         Ok(if self.step < self.config.steps {
@@ -269,25 +303,37 @@ impl Trainer {
         })
     }
 
+    /// Passes the warnings on; whether the caller wants to stop.
+    fn tell_warnings(&mut self, tell: &mut dyn FnMut(Event) -> bool) -> bool {
+        let warnings = std::mem::take(&mut self.warnings);
+        warnings
+            .into_iter()
+            .fold(false, |_, warning| tell(Event::Warning(warning)))
+    }
+
     /// One training step and its line in the record.
     fn advance(&mut self) -> Result<Event, GanError> {
+        if let Some((step, reason)) = &self.diverged {
+            return Err(GanError::Diverged {
+                step: *step,
+                reason: reason.clone(),
+            });
+        }
         let start = Instant::now();
         let indices = self.batches.next_batch();
         let [h, w, c] = self.data.image_size();
         let real = Tensor::from_vec([indices.len(), h, w, c], self.data.batch_f32(&indices));
         let report = self.gan.step(&real, &mut self.latent);
-        self.step += 1;
-        if !report.is_finite() {
-            return Err(GanError::Diverged {
-                step: self.step,
-                generator_loss: report.generator_loss,
-                discriminator_loss: report.discriminator_loss,
-            });
+        if let Some(reason) = self.not_finite(&report) {
+            let step = self.step + 1;
+            self.diverged = Some((step, reason.clone()));
+            return Err(GanError::Diverged { step, reason });
         }
         if let Some((average, copy)) = &mut self.average {
-            let seen = (self.step - 1) * self.config.batch as u64;
+            let seen = self.step * self.config.batch as u64;
             average.update(copy, &self.gan.generator, self.config.batch, seen);
         }
+        self.step += 1;
         let milliseconds = start.elapsed().as_secs_f64() * 1e3;
         let epoch = (self.step as f64 * self.config.batch as f64) / self.config.images as f64;
         self.log
@@ -299,14 +345,45 @@ impl Trainer {
         })
     }
 
+    /// What is not finite after a step, or `None` if all is.
+    fn not_finite(&self, report: &StepReport) -> Option<String> {
+        if !report.is_finite() {
+            return Some(format!(
+                "the generator's loss is {}, the discriminator's {}",
+                report.generator_loss, report.discriminator_loss
+            ));
+        }
+        [
+            ("generator", &self.gan.generator),
+            ("discriminator", &self.gan.discriminator),
+        ]
+        .into_iter()
+        .find_map(|(network, module)| {
+            first_not_finite(module).map(|what| format!("of the {network}, {what}"))
+        })
+    }
+
+    /// The sample grid and the curves; a warning if they cannot be written.
+    fn samples(&self) -> Event {
+        self.write_samples().unwrap_or_else(|error| {
+            Event::Warning(format!("step {}: no samples or curves: {error}", self.step))
+        })
+    }
+
+    fn samples_path(&self) -> PathBuf {
+        let name = format!("step-{:06}.png", self.step);
+        self.directory.join(SAMPLE_FOLDER).join(name)
+    }
+
     /// Writes the sample grid, of the same noise every time, and the loss curves.
     fn write_samples(&self) -> Result<Event, GanError> {
         let noise = self
             .gan
             .noise(SAMPLES, &mut rng::stream(self.config.seed, Purpose::Samples));
         let images = no_grad(|| self.sampler().forward(&noise, Mode::Eval));
-        let name = format!("step-{:06}.png", self.step);
-        let path = self.directory.join(SAMPLE_FOLDER).join(name);
+        let path = self.samples_path();
+        let folder = self.directory.join(SAMPLE_FOLDER);
+        std::fs::create_dir_all(&folder).map_err(|e| GanError::io(&folder, "creating", e))?;
         write_atomically(&path, &sample_grid(&images, COLUMNS))?;
         let curves = loss_curves(self.log.losses());
         write_atomically(&self.directory.join(CURVES), curves.as_bytes())?;
@@ -319,8 +396,14 @@ impl Trainer {
     fn save(&mut self) -> Result<Event, GanError> {
         self.log.sync()?;
         let average = self.average.as_ref().map(|(_, average)| average);
-        let files = snapshot::to_files(self.step, &self.gan, average, &self.latent, self.batches.state())?;
+        let files = snapshot::to_files(self.step, &self.gan, average, &self.latent, self.batches.state())
+            .inspect_err(|error| {
+                if let GanError::Diverged { step, reason } = error {
+                    self.diverged = Some((*step, reason.clone()));
+                }
+            })?;
         let saved = self.store.save(self.step, &self.config.fixed_hash(), &files)?;
+        self.saved = self.step;
         self.warnings.extend(saved.warnings);
         Ok(Event::Checkpoint {
             step: self.step,
@@ -329,16 +412,38 @@ impl Trainer {
     }
 }
 
+/// Fails if a new run would replace the settings or the record of another one, or of another program.
+fn check_unoccupied(directory: &Path) -> Result<(), GanError> {
+    let found = if directory.join(CONFIG).symlink_metadata().is_ok() {
+        Some(CONFIG)
+    } else {
+        let metrics = directory.join(METRICS).metadata();
+        // A run that was killed before its first checkpoint leaves an empty one.
+        metrics.is_ok_and(|m| m.len() > 0).then_some(METRICS)
+    };
+    match found {
+        None => Ok(()),
+        Some(found) => Err(GanError::Occupied {
+            path: directory.into(),
+            found,
+        }),
+    }
+}
+
 /// The error for a run that was begun with other settings, with the differences if its `run.toml` tells them.
 fn other_settings(config: &TrainConfig, directory: &Path) -> GanError {
     let path = directory.join(CONFIG);
     let mut text = String::new();
-    let read =
-        std::fs::File::open(&path).and_then(|file| file.take(MAX_CONFIG_BYTES).read_to_string(&mut text));
-    let differences = match read.map(|_| TrainConfig::from_toml(&text, &path)) {
-        Ok(Ok(saved)) => saved.fixed_differences(config),
-        Ok(Err(e)) => vec![e.to_string()],
-        Err(e) => vec![format!("{}: {e}", path.display())],
+    let saved = open_regular(&path, OpenOptions::new().read(true))
+        .and_then(|(file, _)| {
+            file.take(MAX_CONFIG_BYTES)
+                .read_to_string(&mut text)
+                .map_err(|e| GanError::io(&path, "reading", e))
+        })
+        .and_then(|_| TrainConfig::from_toml(&text, &path));
+    let differences = match saved {
+        Ok(saved) => saved.fixed_differences(config),
+        Err(e) => vec![e.to_string()],
     };
     GanError::OtherSettings {
         path: directory.into(),

@@ -64,7 +64,7 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), GanError> {
 /// Makes the names in a directory durable: creations, renames and removals.
 ///
 /// File systems that cannot sync a directory count as done, since there is nothing better to do on them.
-pub(super) fn sync_directory(dir: &Path) -> io::Result<()> {
+pub(crate) fn sync_directory(dir: &Path) -> io::Result<()> {
     fault::point()?;
     #[cfg(unix)]
     match File::open(dir)?.sync_all() {
@@ -76,6 +76,11 @@ pub(super) fn sync_directory(dir: &Path) -> io::Result<()> {
     #[cfg(not(unix))]
     let _ = dir;
     fault::point()
+}
+
+/// A name for a file that is on its way; what a kill leaves under it is removed when the run is opened.
+pub(crate) fn leftover_name(name: &str) -> String {
+    format!("{PREFIX}{name}{SUFFIX}")
 }
 
 /// Removes what a killed [`write_atomically`] left in `dir`. Only the owner of the run may call it.

@@ -41,9 +41,11 @@ mod reader;
 mod store;
 
 pub use atomic::write_atomically;
+pub(crate) use atomic::{leftover_name, sync_directory};
 pub use codec::{MAX_STATE_BYTES, decode, encode};
 pub(crate) use lock::FILE as LOCK_FILE;
 pub use lock::RunLock;
 pub use read::MAX_CHECKPOINT_BYTES;
+pub(crate) use read::open_regular;
 pub use reader::{Checkpoint, CheckpointReader, Loaded};
 pub use store::{CheckpointStore, Saved};

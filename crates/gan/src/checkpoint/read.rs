@@ -32,6 +32,21 @@ fn open(path: &Path) -> Result<(File, u64), GanError> {
     Ok((file, after.len()))
 }
 
+/// Opens a file of the user, through links, with its length. Anything but a regular file is refused before it
+/// is opened: a named pipe would wait for ever.
+pub(crate) fn open_regular(path: &Path, options: &fs::OpenOptions) -> Result<(File, u64), GanError> {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => return Err(not_regular(path, &found)),
+        // What does not exist is for the options to decide on.
+        _ => {}
+    }
+    let opened = options.open(path).and_then(|file| {
+        let length = file.metadata()?.len();
+        Ok((file, length))
+    });
+    opened.map_err(|error| GanError::io(path, "opening", error))
+}
+
 /// The error for something that is not a file or directory of its own.
 pub(super) fn not_regular(path: &Path, found: &fs::Metadata) -> GanError {
     let found = match found.file_type() {

@@ -1,0 +1,180 @@
+//! A run when things go wrong: divergence, directories of others, folders that vanish, callers that stop.
+
+use crate::run_directory::{config, data, train};
+use engraft_gan::{Control, Event, GanError, Outcome, Trainer};
+use engraft_layers::{Module, Path as Name, Slot};
+use engraft_tensor::Tensor;
+use std::fs;
+
+/// At such a rate weights overflow in the first step, whose losses are still finite.
+#[test]
+fn weights_that_are_not_finite_are_seen_in_the_step_that_made_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(1);
+    config.discriminator.learning_rate = 1e39;
+    let mut trainer = Trainer::open(config, data(14), dir.path()).unwrap();
+    for _ in 0..2 {
+        let error = trainer.train(&mut |_| Control::Continue).unwrap_err();
+        assert!(matches!(error, GanError::Diverged { step: 1, .. }), "{error}");
+        assert!(error.to_string().contains("of the discriminator, "), "{error}");
+        assert_eq!(trainer.step(), 0);
+    }
+    assert!(!dir.path().join("checkpoints/step-000001").exists());
+}
+
+/// Training uses the batch's own statistics, so no loss tells of a bad running one.
+#[test]
+fn a_running_statistic_that_is_not_finite_is_seen_within_a_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut trainer = Trainer::open(config(5), data(14), dir.path()).unwrap();
+    let mut found = false;
+    trainer.gan().generator.visit(&Name::root(), &mut |name, slot| {
+        if let Slot::Buffer(buffer) = slot
+            && name.to_string().ends_with("running_var")
+        {
+            let shape = buffer.tensor().shape().to_vec();
+            buffer.set(&Tensor::full(shape, f32::INFINITY));
+            found = true;
+        }
+    });
+    assert!(found);
+    let error = trainer.train(&mut |_| Control::Continue).unwrap_err();
+    assert!(matches!(error, GanError::Diverged { step: 1, .. }), "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains("of the generator") && text.contains("running_var is inf"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_rate_that_breaks_only_the_statistics_ends_as_divergence() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(50);
+    config.generator.learning_rate = 1e8;
+    config.discriminator.learning_rate = 1e8;
+    let mut trainer = Trainer::open(config, data(14), dir.path()).unwrap();
+    let error = trainer.train(&mut |_| Control::Continue).unwrap_err();
+    assert!(matches!(error, GanError::Diverged { .. }), "{error}");
+}
+
+#[test]
+fn a_directory_of_another_program_is_left_alone() {
+    for (name, content) in [("metrics.jsonl", "{\"loss\": 1}\n"), ("run.toml", "a = 1\n")] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("checkpoints")).unwrap();
+        fs::write(dir.path().join(name), content).unwrap();
+        let error = Trainer::open(config(1), data(14), dir.path()).err().unwrap();
+        assert!(matches!(error, GanError::Occupied { .. }), "{error}");
+        assert!(
+            error.to_string().contains(name) && error.to_string().contains("--fresh"),
+            "{error}"
+        );
+        assert_eq!(fs::read_to_string(dir.path().join(name)).unwrap(), content);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is added");
+    }
+}
+
+#[test]
+fn a_run_without_its_checkpoints_is_refused_and_can_be_moved_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    train(config(2), &run, None);
+    fs::remove_dir_all(run.join("checkpoints")).unwrap();
+    let mut other = config(2);
+    other.seed = 9;
+    let error = Trainer::open(other, data(14), &run).err().unwrap();
+    assert!(matches!(error, GanError::Occupied { .. }), "{error}");
+    let record = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    assert_eq!(record.lines().count(), 2);
+    assert!(Trainer::set_aside(&run).unwrap().is_some());
+    train(config(2), &run, None);
+}
+
+/// What a kill before the checkpoint of step 0 leaves is no run yet.
+#[test]
+fn a_kill_before_the_first_checkpoint_leaves_room_for_a_run() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("checkpoints")).unwrap();
+    fs::create_dir(dir.path().join("samples")).unwrap();
+    fs::write(dir.path().join("run.lock"), "").unwrap();
+    fs::write(dir.path().join("metrics.jsonl"), "").unwrap();
+    assert_eq!(train(config(1), dir.path(), None), Outcome::Finished);
+}
+
+#[test]
+fn samples_that_cannot_be_written_cost_no_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let samples = dir.path().join("samples");
+    let mut trainer = Trainer::open(config(4), data(14), dir.path()).unwrap();
+    let mut warnings = Vec::new();
+    let outcome = trainer.train(&mut |event| {
+        match event {
+            Event::Step { step: 1, .. } => {
+                fs::remove_dir_all(&samples).unwrap();
+                fs::write(&samples, "in the way").unwrap();
+            }
+            Event::Warning(text) => warnings.push(text),
+            _ => {}
+        }
+        Control::Continue
+    });
+    assert_eq!(outcome.unwrap(), Outcome::Finished);
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].starts_with("step 3: no samples"), "{warnings:?}");
+    assert!(dir.path().join("checkpoints/step-000004").is_dir());
+    drop(trainer);
+    // A removed folder is made again, and the grid that is missing is drawn.
+    fs::remove_file(&samples).unwrap();
+    train(config(4), dir.path(), None);
+    assert!(samples.join("step-000004.png").is_file());
+}
+
+#[test]
+fn a_stop_in_answer_to_any_event_is_heard_and_saved() {
+    type Which = fn(&Event) -> bool;
+    let cases: [(u64, Which); 4] = [
+        (0, |e| matches!(e, Event::Samples { step: 0, .. })),
+        (2, |e| matches!(e, Event::Checkpoint { step: 2, .. })),
+        (3, |e| matches!(e, Event::Samples { step: 3, .. })),
+        (6, |e| matches!(e, Event::Warning(_))),
+    ];
+    for (at, which) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let mut trainer = Trainer::open(config(9), data(14), dir.path()).unwrap();
+        let curves = dir.path().join("losses.svg");
+        let outcome = trainer.train(&mut |event| {
+            if matches!(event, Event::Step { step: 4, .. }) {
+                // The next curves, of step 6, cannot replace a directory: a warning.
+                fs::remove_file(&curves).unwrap();
+                fs::create_dir_all(curves.join("in the way")).unwrap();
+            }
+            if which(&event) {
+                Control::Stop
+            } else {
+                Control::Continue
+            }
+        });
+        assert_eq!((outcome.unwrap(), trainer.step()), (Outcome::Stopped, at));
+        let checkpoint = format!("checkpoints/step-{at:06}");
+        assert!(dir.path().join(&checkpoint).is_dir(), "{checkpoint}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_named_pipe_for_settings_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    train(config(1), dir.path(), None);
+    let path = dir.path().join("run.toml");
+    fs::remove_file(&path).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    let mut other = config(1);
+    other.seed = 2;
+    let text = Trainer::open(other, data(14), dir.path())
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(text.contains("pipe"), "{text}");
+}
