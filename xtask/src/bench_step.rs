@@ -11,6 +11,9 @@ use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::Instant;
 
+/// Most steps of either kind: the time of every one is kept.
+const MAX_STEPS: usize = 1_000_000;
+
 /// Time the training step of the tutorial's DCGAN on random images; prints one line of JSON.
 ///
 /// Page faults and time on cores (`cpu_ms`) are means of a timed step, and null where the system does not tell.
@@ -46,7 +49,10 @@ enum Network {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    ensure!(args.steps > 0, "--steps must be at least 1");
+    ensure!(
+        (1..=MAX_STEPS).contains(&args.steps) && args.warmup <= MAX_STEPS,
+        "--steps must be from 1 to {MAX_STEPS}, and --warmup at most that"
+    );
     ensure!(
         args.batch > 1 || args.infer && args.batch > 0,
         "--batch must be at least 2: batch norm needs two images (with --infer one)"

@@ -23,6 +23,9 @@ const RATE: f64 = 1e-3;
 /// Images of MNIST's training part that `--validate` reads.
 const VALIDATION: usize = 10_000;
 
+/// Most digits to learn from: they lie in memory, 784 bytes each.
+const MAX_COUNT: usize = 1_000_000;
+
 /// Arguments of `cargo xtask drawn-digits`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -60,6 +63,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     ensure!(args.count >= BATCH, "--count must be at least {BATCH}, one batch");
+    ensure!(args.count <= MAX_COUNT, "--count must be at most {MAX_COUNT}");
     ensure!(args.epochs > 0, "--epochs must be at least 1");
     // Before the training, which would be in vain without it.
     let (real, what) = real_digits(args)?;

@@ -274,27 +274,123 @@ fn wait_for(path: &Path) {
 
 #[test]
 fn an_interrupted_run_is_saved_and_goes_on_exactly() {
-    const STEPS: &str = "12";
     let world = World::new();
-    assert_eq!(code(&world.run("whole", &["--steps", STEPS])), 0);
     for name in ["INT", "TERM"] {
-        let mut child = world
-            .command(name, &["--steps", STEPS])
-            .stdout(Stdio::null())
+        // So many that no machine is through before the signal arrives.
+        let child = world
+            .command(name, &["--steps", "100000"])
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         wait_for(&world.path(name).join("metrics.jsonl"));
         signal(name, child.id());
-        let status = child.wait().unwrap();
-        // A fast machine may be through before the signal arrives.
-        assert!([Some(130), Some(0)].contains(&status.code()), "{status:?}");
-        assert_eq!(code(&world.run(name, &["--steps", STEPS])), 0);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(code(&output), 130);
+        let shown = text(&output.stdout);
+        let (_, rest) = shown
+            .split_once("stopped and saved after step ")
+            .unwrap_or_else(|| panic!("{shown}"));
+        let stopped: u64 = rest.split(' ').next().unwrap().parse().unwrap();
+        let last = stopped + 2;
+        let steps = last.to_string();
+        let whole = format!("whole-{name}");
+        assert_eq!(code(&world.run(name, &["--steps", &steps])), 0);
+        assert_eq!(code(&world.run(&whole, &["--steps", &steps])), 0);
         assert!(
-            content(&world.path(name), 12) == content(&world.path("whole"), 12),
+            content(&world.path(name), last) == content(&world.path(&whole), last),
             "{name}"
         );
     }
+}
+
+#[test]
+fn divergence_has_its_code_and_every_seed_trains() {
+    let world = World::new();
+    let seed = u64::MAX.to_string();
+    for _ in 0..2 {
+        let output = world.run("run", &["--steps", "1", "--seed", &seed]);
+        assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    }
+    let settings = fs::read_to_string(world.path("run/run.toml")).unwrap();
+    let with = |name: &str, change: &dyn Fn(&str) -> String| {
+        let path = world.path(name);
+        fs::write(&path, change(&settings)).unwrap();
+        let mut command = world.bare(name.split('.').next().unwrap(), &["--config"]);
+        command
+            .arg(path)
+            .arg("--data")
+            .arg(world.path("data"))
+            .output()
+            .unwrap()
+    };
+    let output = with("fast.toml", &|s| s.replace("0.0002", "1e39"));
+    let message = text(&output.stderr);
+    assert_eq!(code(&output), 4, "{message}");
+    assert!(message.contains("diverged at step 1"), "{message}");
+    let output = with("name.toml", &|s| s.replace("\"mnist\"", "\"../../x\\u001b[31m\""));
+    let message = text(&output.stderr);
+    assert_eq!(code(&output), 2, "{message}");
+    assert!(
+        message.contains("data must be a name") && !message.contains('\u{1b}'),
+        "{message}"
+    );
+}
+
+#[test]
+fn the_tutorial_has_its_epochs_at_any_batch() {
+    let world = World::new();
+    for (arguments, expected) in [
+        (&["--batch", "4"][..], "500 steps of 4 images (50.0 epochs)"),
+        (&["--batch", "4", "--steps", "7"], "7 steps of 4 images"),
+        (&["--batch", "4", "--epochs", "2"], "20 steps of 4 images"),
+    ] {
+        let output = world
+            .bare("dry", &["--preset", "tutorial", "--dry-run"])
+            .args(arguments)
+            .arg("--data")
+            .arg(world.path("data"))
+            .output()
+            .unwrap();
+        let shown = text(&output.stdout);
+        assert!(shown.contains(expected), "{shown}");
+    }
+}
+
+#[test]
+fn counts_beyond_memory_are_refused() {
+    let huge = u64::MAX.to_string();
+    for (command, argument) in [
+        ("drawn-digits", "--count"),
+        ("bench-step", "--steps"),
+        ("bench-step", "--warmup"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+            .args([command, argument, &huge])
+            .output()
+            .unwrap();
+        assert_eq!(code(&output), 1, "{command}");
+        assert!(
+            text(&output.stderr).contains(argument),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_named_pipe_for_settings_is_refused() {
+    let world = World::new();
+    let pipe = world.path("pipe.toml");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let output = world.bare("run", &["--config"]).arg(&pipe).output().unwrap();
+    assert_eq!(code(&output), 1);
+    assert!(
+        text(&output.stderr).contains("not a regular file"),
+        "{}",
+        text(&output.stderr)
+    );
 }
 
 /// `ENGRAFT_KILLS` says how often; the moments are spread over the run at random.

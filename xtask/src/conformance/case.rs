@@ -17,6 +17,12 @@ const MAX_CASE_BYTES: u64 = 1 << 30;
 
 /// Reads a regular file of at most `limit` bytes.
 pub(crate) fn read_limited(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
+    // Before it is opened: a named pipe would wait for ever.
+    ensure!(
+        path.metadata().map_or(true, |found| found.is_file()),
+        "{}: must be a regular file",
+        path.display()
+    );
     let file = File::open(path).with_context(|| format!("{}: cannot be opened", path.display()))?;
     ensure!(
         file.metadata().is_ok_and(|m| m.is_file() && m.len() <= limit),

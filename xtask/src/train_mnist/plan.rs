@@ -6,11 +6,20 @@ use engraft_gan::TrainConfig;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+/// Epochs of the preset `tutorial`.
+const TUTORIAL_EPOCHS: u64 = 50;
 /// Size above which a file of settings is not read.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// Reads the `run.toml` of another run.
 pub(super) fn read_config(path: &Path) -> Result<TrainConfig, TrainError> {
+    // Before it is opened: a named pipe would wait for ever.
+    if path.metadata().is_ok_and(|found| !found.is_file()) {
+        return Err(TrainError::Config(format!(
+            "{}: this is not a regular file",
+            path.display()
+        )));
+    }
     let mut text = String::new();
     std::fs::File::open(path)
         .and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text))
@@ -26,6 +35,10 @@ pub(super) fn settings(args: &Args, wanted: Option<TrainConfig>, data: &Dataset)
     });
     if let Some(batch) = args.batch {
         config.batch = batch;
+        if matches!(args.preset, Preset::Tutorial) && args.config.is_none() {
+            // The preset is a number of epochs, whatever the batch.
+            config.steps = TUTORIAL_EPOCHS.saturating_mul(config.steps_per_epoch());
+        }
     }
     if let Some(seed) = args.seed {
         config.seed = seed;
