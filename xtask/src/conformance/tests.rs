@@ -141,3 +141,14 @@ fn a_directory_that_is_not_one_is_an_error() {
     .unwrap();
     assert_eq!(check_directory(dir.path(), "").unwrap().failed.len(), 2);
 }
+
+#[cfg(unix)]
+#[test]
+fn a_named_pipe_is_refused_and_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("case.safetensors");
+    let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    let text = super::case::read_limited(&path, 10).unwrap_err().to_string();
+    assert!(text.contains("must be a regular file"), "{text}");
+}

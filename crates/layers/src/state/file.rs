@@ -77,3 +77,18 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), LayersError> {
         .map_err(io_error(path, "syncing its folder"))?;
     Ok(())
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_named_pipe_is_refused_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("weights");
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        let text = read_file(&path, 10).unwrap_err().to_string();
+        assert!(text.contains("not a regular file"), "{text}");
+    }
+}
