@@ -13,6 +13,9 @@
 //! convolutional neural networks", 2016; Barabasz et al., "Error analysis and improving the accuracy of Winograd
 //! convolution for deep neural networks", 2020.
 
+// Indices run over several arrays at once, with steps: iterators would hide which points they are.
+#![allow(clippy::needless_range_loop)]
+
 use crate::kernels::simd::Vector;
 use crate::real::Real;
 

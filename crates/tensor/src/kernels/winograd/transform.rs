@@ -18,6 +18,7 @@ type Tile<V> = [Values<V>; MOST_POINTS];
 /// The count is a number of the plan, not of the algorithm: unrolled, the loop would make ten times the code.
 #[inline(always)]
 fn along_columns<T: Real, V: Vector<T>, L: Line, F: Transform<L>>(tile: &mut Tile<V>, count: usize) {
+    #[allow(clippy::needless_range_loop)] // j is a column of the tile, i a row
     for j in 0..count.min(MOST_POINTS) {
         let mut values = [V::splat(T::zero()); MOST_POINTS];
         for i in 0..F::FROM {
