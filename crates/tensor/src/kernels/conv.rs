@@ -13,7 +13,8 @@ pub enum ConvAlgorithm {
     /// A matrix product over unrolled windows: any shape, and the smallest rounding error.
     Im2col,
     /// Winograd's algorithms: several times fewer multiplications for square kernels of 2 to 5 taps (3 to 10 at
-    /// stride 2) without dilation; a relative error of up to 2e-5 in `f32`.
+    /// stride 2) without dilation; a relative error of up to 2e-5 in `f32`. A value that is not finite spreads over
+    /// its tile of the image.
     Winograd,
 }
 

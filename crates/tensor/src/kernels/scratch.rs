@@ -6,7 +6,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 
-/// Most bytes that lie idle, for each element type; what is returned beyond is freed.
+/// Most bytes that lie idle in a list of a pool; beyond, the oldest are freed.
 const MOST_IDLE: usize = 256 << 20;
 
 /// Idle memory of one element type.

@@ -87,7 +87,7 @@ fn large() -> Vec<Sample> {
     let same =
         |size, stride| Geometry::forward([size, size], [5, 5], [stride, stride], [1, 1], Padding::Same);
     samples.extend(conv(same(7, 1), 13, 24, 40));
-    samples.extend(conv(same(14, 2), 13, 16, 24));
+    samples.extend(conv(same(14, 2), 25, 16, 24));
     samples.extend(conv(same(28, 2), 9, 1, 16));
     let dilated = Geometry::forward([19, 17], [3, 4], [2, 1], [2, 2], Padding::Symmetric([2, 1]));
     samples.extend(conv(dilated, 11, 5, 7));
