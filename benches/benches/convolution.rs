@@ -1,20 +1,27 @@
-//! The three maps of every convolution of the DCGAN: value, gradient of the input, gradient of the weight.
+//! The three maps of every convolution of the DCGAN by each algorithm: value, gradient of the input, gradient of the
+//! weight. `cargo bench -p engraft-benches -- winograd` runs one algorithm.
 //!
 //! The rate that Criterion prints is multiply-adds per second, counted over the whole kernel as a product of
 //! unrolled windows would count them, so that an algorithm that needs fewer shows as a higher rate.
 //!
-//! `cargo bench -p engraft-benches --bench convolution -- --quick` takes less than a minute; with
+//! `cargo bench -p engraft-benches --bench convolution -- --quick` takes a minute or two; with
 //! `-- 'transposed 256'` it runs one layer.
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
-use engraft_tensor::{Geometry, Padding, Tensor, conv2d, conv2d_input, conv2d_weight};
+use engraft_tensor::{
+    ConvAlgorithm, Geometry, Padding, Tensor, conv2d, conv2d_input, conv2d_weight, with_conv_algorithm,
+};
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use std::hint::black_box;
 
 const BATCH: usize = 64;
 const KERNEL: [usize; 2] = [5, 5];
+const ALGORITHMS: [(&str, ConvAlgorithm); 2] = [
+    ("im2col", ConvAlgorithm::Im2col),
+    ("winograd", ConvAlgorithm::Winograd),
+];
 
 /// One layer and the tensors of its three maps, named as in `small = conv2d(large, weight)`.
 struct Layer {
@@ -61,7 +68,11 @@ fn bench(criterion: &mut Criterion, name: &str, layer: &Layer, maps: [(&str, Map
     group.throughput(Throughput::Elements(layer.multiply_adds()));
     group.sample_size(20);
     for (map_name, map) in maps {
-        group.bench_function(map_name, |b| b.iter(|| map(black_box(layer))));
+        for (algorithm_name, algorithm) in ALGORITHMS {
+            group.bench_function(format!("{map_name}, {algorithm_name}"), |b| {
+                with_conv_algorithm(algorithm, || b.iter(|| map(black_box(layer))));
+            });
+        }
     }
     group.finish();
 }
