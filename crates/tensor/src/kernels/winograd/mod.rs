@@ -345,12 +345,7 @@ fn weight<T: Real, L: Line>(plan: &Plan, x: &[T], dy: &[T], dw: &mut [T]) {
     let v_layout = Layout::by_points(plan.points, tiles, depth);
     let z_layout = Layout::by_points(plan.points, tiles, wide);
     let (v_block, z_block) = (v_layout.len, z_layout.len);
-    let blocks = (std::env::var("HELD")
-        .ok()
-        .and_then(|v| v.parse().ok())
-        .unwrap_or(HELD)
-        / (v_block + z_block))
-        .clamp(1, (x.len() / image_in).div_ceil(images));
+    let blocks = (HELD / (v_block + z_block)).clamp(1, (x.len() / image_in).div_ceil(images));
     let stride = odd_lines(depth * wide);
     let transform = |x: &[T], dy: &[T], v: &mut [T], z: &mut [T]| {
         dispatch(Input {

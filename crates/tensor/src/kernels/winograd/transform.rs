@@ -70,19 +70,33 @@ fn tiles(plan: &Plan) -> impl Iterator<Item = [usize; 2]> + use<> {
     (0..rows).flat_map(move |y| (0..columns).map(move |x| [y, x]))
 }
 
-/// Reads a tile from an image: channels from `c0` on of pixels of `c` channels, zeros outside.
+/// Zeros to gather into. A task makes one and uses it for every tile: a fresh one would cost its two kilobytes of
+/// zeros each time.
 #[inline(always)]
-fn gather<T: Real, V: Vector<T>>(image: &[T], [rows, columns]: &[Places; 2], c0: usize, c: usize) -> Tile<V> {
-    let mut tile = [[V::splat(T::zero()); MOST_POINTS]; MOST_POINTS];
-    for (tile, row) in tile.iter_mut().zip(rows) {
-        let Some(row) = row else { continue };
-        for (value, column) in tile.iter_mut().zip(columns) {
-            if let Some(column) = column {
-                *value = load(image, row + column + c0, row + column + c);
-            }
+fn blank<T: Real, V: Vector<T>>() -> Tile<V> {
+    [[V::splat(T::zero()); MOST_POINTS]; MOST_POINTS]
+}
+
+/// Reads the first `count` rows and columns of a tile from an image: channels from `c0` on of pixels of `c`
+/// channels, zeros outside.
+#[inline(always)]
+fn gather<T: Real, V: Vector<T>>(
+    tile: &mut Tile<V>,
+    count: usize,
+    image: &[T],
+    [rows, columns]: &[Places; 2],
+    c0: usize,
+    c: usize,
+) {
+    let count = count.min(MOST_POINTS);
+    for (tile, row) in tile[..count].iter_mut().zip(rows) {
+        for (value, column) in tile[..count].iter_mut().zip(columns) {
+            *value = match (row, column) {
+                (Some(row), Some(column)) => load(image, row + column + c0, row + column + c),
+                _ => V::splat(T::zero()),
+            };
         }
     }
-    tile
 }
 
 /// Reads a tile of points, each of some channels from `at` on in its part of `points`.
@@ -90,21 +104,25 @@ fn gather<T: Real, V: Vector<T>>(image: &[T], [rows, columns]: &[Places; 2], c0:
 /// `full` says for rows and columns whether the phase has a product at ∞, the last point; without, it is zero there.
 #[inline(always)]
 fn gather_points<T: Real, V: Vector<T>>(
+    tile: &mut Tile<V>,
     plan: &Plan,
     full: [bool; 2],
     points: &[T],
     stride: usize,
     at: usize,
-) -> Tile<V> {
+) {
     let n = plan.line.min(MOST_POINTS);
     let [rows, columns] = full.map(|full| if full { n } else { n - 1 });
-    let mut tile = [[V::splat(T::zero()); MOST_POINTS]; MOST_POINTS];
+    let zero = V::splat(T::zero());
     for (tile, points) in tile[..rows].iter_mut().zip(points.chunks(n * stride)) {
         for (value, points) in tile[..columns].iter_mut().zip(points.chunks(stride)) {
             *value = V::load(&points[at..]);
         }
+        tile[columns..n].fill(zero);
     }
-    tile
+    for tile in &mut tile[rows..n] {
+        tile[..n].fill(zero);
+    }
 }
 
 /// The last pass of a transform to points: along each row of a tile, and out.
@@ -147,6 +165,7 @@ impl<T: Real, L: Line> Task<T> for Input<'_, T, L> {
             plan, x, out, layout, ..
         } = self;
         let c = plan.c_in;
+        let mut patch = blank::<T, V>();
         let mut slot = 0;
         for image in x.chunks_exact(plan.input[0] * plan.input[1] * c) {
             for tile in tiles(plan) {
@@ -154,10 +173,10 @@ impl<T: Real, L: Line> Task<T> for Input<'_, T, L> {
                 for (p, &phase) in plan.phases.iter().enumerate() {
                     let places = plan.input_places(phase, tile);
                     for c0 in (0..plan.wide_in).step_by(V::LANES) {
-                        let mut tile = gather::<T, V>(image, &places, c0, c);
-                        along_columns::<T, V, L, line::Input>(&mut tile, plan.line);
+                        gather(&mut patch, plan.line, image, &places, c0, c);
+                        along_columns::<T, V, L, line::Input>(&mut patch, plan.line);
                         let at = p * plan.wide_in + c0;
-                        rows_to_points::<T, V, L, line::Input>(plan, &tile, out, layout.point, at);
+                        rows_to_points::<T, V, L, line::Input>(plan, &patch, out, layout.point, at);
                     }
                 }
                 slot += 1;
@@ -190,6 +209,7 @@ impl<T: Real, L: Line> Task<T> for InputAdjoint<'_, T, L> {
             ..
         } = self;
         let c = plan.c_in;
+        let mut patch = blank::<T, V>();
         let mut slot = 0;
         for image in x.chunks_exact_mut(plan.input[0] * plan.input[1] * c) {
             for tile in tiles(plan) {
@@ -198,10 +218,9 @@ impl<T: Real, L: Line> Task<T> for InputAdjoint<'_, T, L> {
                     let [rows, columns] = plan.input_places(phase, tile);
                     for c0 in (0..c).step_by(V::LANES) {
                         let at = p * plan.wide_in + c0;
-                        let mut tile =
-                            gather_points::<T, V>(plan, plan.full(phase), points, layout.point, at);
-                        along_columns::<T, V, L, line::InputAdjoint>(&mut tile, plan.line);
-                        for (tile, row) in tile.iter().zip(rows) {
+                        gather_points(&mut patch, plan, plan.full(phase), points, layout.point, at);
+                        along_columns::<T, V, L, line::InputAdjoint>(&mut patch, plan.line);
+                        for (tile, row) in patch.iter().zip(rows) {
                             let Some(row) = row else { continue };
                             let values = apply::<T, V, L, line::InputAdjoint>(tile);
                             for (value, column) in values.iter().zip(columns) {
@@ -243,15 +262,16 @@ impl<T: Real, L: Line> Task<T> for Output<'_, T, L> {
             ..
         } = self;
         let c = plan.c_out;
+        let mut patch = blank::<T, V>();
         let mut slot = 0;
         for image in y.chunks_exact_mut(plan.output[0] * plan.output[1] * c) {
             for tile in tiles(plan) {
                 let points = &points[slot * layout.tile..];
                 let [rows, columns] = plan.output_places(tile);
                 for c0 in (0..c).step_by(V::LANES) {
-                    let mut tile = gather_points::<T, V>(plan, [true; 2], points, layout.point, c0);
-                    along_columns::<T, V, L, line::Output>(&mut tile, plan.line);
-                    for (tile, row) in tile.iter().zip(rows) {
+                    gather_points(&mut patch, plan, [true; 2], points, layout.point, c0);
+                    along_columns::<T, V, L, line::Output>(&mut patch, plan.line);
+                    for (tile, row) in patch.iter().zip(rows) {
                         let Some(row) = row else { continue };
                         let values = apply::<T, V, L, line::Output>(tile);
                         for (&value, column) in values.iter().zip(columns) {
@@ -286,15 +306,16 @@ impl<T: Real, L: Line> Task<T> for OutputAdjoint<'_, T, L> {
             plan, y, out, layout, ..
         } = self;
         let c = plan.c_out;
+        let mut patch = blank::<T, V>();
         let mut slot = 0;
         for image in y.chunks_exact(plan.output[0] * plan.output[1] * c) {
             for tile in tiles(plan) {
                 let out = &mut out[slot * layout.tile..];
                 let places = plan.output_places(tile);
                 for c0 in (0..plan.wide_out).step_by(V::LANES) {
-                    let mut tile = gather::<T, V>(image, &places, c0, c);
-                    along_columns::<T, V, L, line::OutputAdjoint>(&mut tile, plan.step);
-                    rows_to_points::<T, V, L, line::OutputAdjoint>(plan, &tile, out, layout.point, c0);
+                    gather(&mut patch, plan.step, image, &places, c0, c);
+                    along_columns::<T, V, L, line::OutputAdjoint>(&mut patch, plan.step);
+                    rows_to_points::<T, V, L, line::OutputAdjoint>(plan, &patch, out, layout.point, c0);
                 }
                 slot += 1;
             }
@@ -353,16 +374,17 @@ impl<T: Real, L: Line> Task<T> for Weight<'_, T, L> {
         if wide != rows {
             out.iter_mut().for_each(|out| out.fill(T::zero()));
         }
+        let mut patch = blank::<T, V>();
         for (slot, phase) in phases.enumerate() {
             let [kernel_rows, kernel_columns] = plan.tap_places(plan.phases[phase], rows * columns);
             for r in 0..rows {
                 for c0 in (0..PANEL).step_by(V::LANES) {
                     let places = [kernel_rows, kernel_columns];
                     let (at, end) = (r * columns + first + c0, (r + 1) * columns);
-                    let mut tile = gather::<T, V>(w, &places, at.min(end), end);
-                    along_columns::<T, V, L, line::Taps>(&mut tile, plan.taps);
+                    gather(&mut patch, plan.taps, w, &places, at.min(end), end);
+                    along_columns::<T, V, L, line::Taps>(&mut patch, plan.taps);
                     let at = (slot * wide + r) * PANEL + c0;
-                    let rows = tile[..plan.line.min(MOST_POINTS)].iter();
+                    let rows = patch[..plan.line.min(MOST_POINTS)].iter();
                     for (tile, out) in rows.zip(out.chunks_exact_mut(L::POINTS)) {
                         let values = apply::<T, V, L, line::Taps>(tile);
                         for (value, out) in values.iter().zip(out) {
@@ -401,13 +423,14 @@ impl<T: Real, L: Line> Task<T> for WeightAdjoint<'_, T, L> {
             ..
         } = self;
         let c = plan.c_out;
+        let mut patch = blank::<T, V>();
         for (p, &phase) in plan.phases.iter().enumerate() {
             let [rows, columns] = plan.tap_places(phase, c);
             let at = (p * plan.wide_in + channel) * plan.wide_out;
             for c0 in (0..c).step_by(V::LANES) {
-                let mut tile = gather_points::<T, V>(plan, plan.full(phase), points, stride, at + c0);
-                along_columns::<T, V, L, line::TapsAdjoint>(&mut tile, plan.line);
-                for (tile, row) in tile.iter().zip(rows) {
+                gather_points(&mut patch, plan, plan.full(phase), points, stride, at + c0);
+                along_columns::<T, V, L, line::TapsAdjoint>(&mut patch, plan.line);
+                for (tile, row) in patch.iter().zip(rows) {
                     let Some(row) = row else { continue };
                     let values = apply::<T, V, L, line::TapsAdjoint>(tile);
                     for (&value, column) in values.iter().zip(columns) {
