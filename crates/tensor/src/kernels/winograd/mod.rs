@@ -165,6 +165,11 @@ fn image_sizes(plan: &Plan) -> [usize; 2] {
     ]
 }
 
+/// Distance of two points in a transformed weight.
+fn weight_stride(plan: &Plan) -> usize {
+    odd_lines(plan.depth() * plan.wide_out)
+}
+
 /// The transformed weight `[point][panel][inner][PANEL]`: the products read it from front to back.
 fn transformed_weight<T: Real, L: Line>(plan: &Plan, side: Side, w: &[T]) -> Scratch<T> {
     let (inner, columns) = match side {
@@ -172,10 +177,12 @@ fn transformed_weight<T: Real, L: Line>(plan: &Plan, side: Side, w: &[T]) -> Scr
         Side::Columns => (plan.wide_out, plan.depth()),
     };
     let panels = columns / PANEL;
-    let mut u = Scratch::take(plan.points * panels * inner * PANEL);
+    let mut u = Scratch::take(plan.points * weight_stride(plan));
     let mut by_panel: Vec<Vec<&mut [T]>> = (0..panels).map(|_| Vec::with_capacity(plan.points)).collect();
-    for (i, part) in u.chunks_mut(inner * PANEL).enumerate() {
-        by_panel[i % panels].push(part);
+    for point in u.chunks_exact_mut(weight_stride(plan)) {
+        for (panel, part) in by_panel.iter_mut().zip(point.chunks_exact_mut(inner * PANEL)) {
+            panel.push(part);
+        }
     }
     by_panel.par_iter_mut().enumerate().for_each(|(panel, out)| {
         dispatch(Weight {
@@ -194,6 +201,7 @@ fn forward<T: Real, L: Line>(plan: &Plan, x: &[T], w: &[T], y: &mut [T]) {
     let [image_in, image_out] = image_sizes(plan);
     let images = images_of_a_block(plan, x.len() / image_in, TILES);
     let (depth, wide) = (plan.depth(), plan.wide_out);
+    let stride = weight_stride(plan);
     let block = |u: &[T], x: &[T], y: &mut [T]| {
         let tiles = x.len() / image_in * plan.tiles();
         let v_layout = Layout::by_tiles(plan.points, tiles, depth);
@@ -218,7 +226,7 @@ fn forward<T: Real, L: Line>(plan: &Plan, x: &[T], w: &[T], y: &mut [T]) {
             };
             let b = Right {
                 data: u,
-                start: point * wide * depth + first * PANEL,
+                start: point * stride + first * PANEL,
                 panel: depth * PANEL,
                 step: PANEL,
             };
@@ -255,6 +263,7 @@ fn input<T: Real, L: Line>(plan: &Plan, dy: &[T], w: &[T], dx: &mut [T]) {
     let [image_in, image_out] = image_sizes(plan);
     let images = images_of_a_block(plan, dy.len() / image_out, TILES);
     let (depth, wide) = (plan.depth(), plan.wide_out);
+    let stride = weight_stride(plan);
     let block = |u: &[T], dy: &[T], dx: &mut [T]| {
         let tiles = dy.len() / image_out * plan.tiles();
         let z_layout = Layout::by_tiles(plan.points, tiles, wide);
@@ -279,7 +288,7 @@ fn input<T: Real, L: Line>(plan: &Plan, dy: &[T], w: &[T], dx: &mut [T]) {
             };
             let b = Right {
                 data: u,
-                start: (point * depth + first) * wide,
+                start: point * stride + first * wide,
                 panel: wide * PANEL,
                 step: PANEL,
             };
@@ -346,7 +355,7 @@ fn weight<T: Real, L: Line>(plan: &Plan, x: &[T], dy: &[T], dw: &mut [T]) {
     let z_layout = Layout::by_points(plan.points, tiles, wide);
     let (v_block, z_block) = (v_layout.len, z_layout.len);
     let blocks = (HELD / (v_block + z_block)).clamp(1, (x.len() / image_in).div_ceil(images));
-    let stride = odd_lines(depth * wide);
+    let stride = weight_stride(plan);
     let transform = |x: &[T], dy: &[T], v: &mut [T], z: &mut [T]| {
         dispatch(Input {
             plan,
