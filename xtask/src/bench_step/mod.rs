@@ -1,9 +1,11 @@
 //! `cargo xtask bench-step`: times one training step of the reference DCGAN on random data.
 
+mod arithmetic;
+
 use crate::system;
 use anyhow::ensure;
-use engraft_gan::{Gan, dcgan};
-use engraft_layers::Init;
+use engraft_gan::{Gan, StepReport, dcgan};
+use engraft_layers::{Init, Module, Path, SlotMut, summary};
 use engraft_tensor::Tensor;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -34,6 +36,9 @@ pub(crate) struct Args {
     /// Time the generator alone, in evaluation mode, instead of a training step
     #[arg(long)]
     infer: bool,
+    /// What is trained; `multiply_adds` in the output says what the arithmetic expects of it, for each image
+    #[arg(long, value_enum, default_value_t = Train::All, conflicts_with = "infer")]
+    train: Train,
     /// Networks
     #[arg(long, value_enum, default_value_t = Network::Dcgan)]
     network: Network,
@@ -46,6 +51,29 @@ pub(crate) struct Args {
 enum Network {
     /// The reference networks for 28x28 images
     Dcgan,
+}
+
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+enum Train {
+    /// Both networks
+    All,
+    /// The discriminator; the generator is frozen
+    Discriminator,
+    /// The last layer of the discriminator; all else is frozen
+    Head,
+}
+
+/// Freezes the parameters of a module, except those of the child with the given name.
+fn freeze_all_but(module: &mut dyn Module<f32>, child: Option<&str>) {
+    module.visit_mut(&Path::root(), &mut |path, slot| {
+        let first = path.to_string();
+        let first = first.split('.').next();
+        if let SlotMut::Parameter(parameter) = slot
+            && (child.is_none() || first != child)
+        {
+            parameter.freeze();
+        }
+    });
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -67,23 +95,39 @@ fn measure(args: &Args) -> serde_json::Value {
     let init = &mut Init::glorot(args.seed);
     let Network::Dcgan = args.network;
     let mut gan = Gan::<f32>::new(dcgan::generator(init), dcgan::discriminator(init), dcgan::LATENT);
+    if args.train != Train::All {
+        freeze_all_but(&mut gan.generator, None);
+    }
+    if args.train == Train::Head {
+        freeze_all_but(&mut gan.discriminator, Some("head"));
+    }
+    let multiply_adds = (!args.infer).then(|| {
+        let generator = summary(&gan.generator, &[dcgan::LATENT]);
+        let discriminator = summary(&gan.discriminator, &dcgan::IMAGE);
+        arithmetic::multiply_adds((&generator, &[dcgan::LATENT]), (&discriminator, &dcgan::IMAGE))
+    });
     let rng = &mut Pcg64::seed_from_u64(args.seed);
     let [h, w, c] = dcgan::IMAGE;
     let real = Tensor::uniform([args.batch, h, w, c], -1.0, 1.0, rng);
+    let mut step: Box<dyn FnMut(&mut Pcg64) -> Option<StepReport>> = if args.infer {
+        let sampler = gan.into_sampler();
+        Box::new(move |rng| {
+            black_box(sampler.generate(args.batch, rng));
+            None
+        })
+    } else {
+        Box::new(move |rng| Some(gan.step(&real, rng)))
+    };
     let mut times = Vec::with_capacity(args.steps);
     let mut last = None;
     let mut before = None;
-    for step in 0..args.warmup + args.steps {
-        if step == args.warmup {
+    for number in 0..args.warmup + args.steps {
+        if number == args.warmup {
             before = system::usage();
         }
         let start = Instant::now();
-        if args.infer {
-            black_box(gan.generate(args.batch, rng));
-        } else {
-            last = Some(gan.step(&real, rng));
-        }
-        if step >= args.warmup {
+        last = step(rng);
+        if number >= args.warmup {
             times.push(start.elapsed().as_secs_f64() * 1e3);
         }
     }
@@ -93,7 +137,12 @@ fn measure(args: &Args) -> serde_json::Value {
     let per_step = |used: u64| rounded(used as f64 / args.steps as f64);
     serde_json::json!({
         "peer": "engraft",
-        "variant": if args.infer { "generate" } else { "simultaneous" },
+        "variant": match (args.infer, args.train) {
+            (true, _) => "generate",
+            (false, Train::All) => "simultaneous",
+            (false, Train::Discriminator) => "discriminator",
+            (false, Train::Head) => "head",
+        },
         "mode": if args.infer { "infer" } else { "train" },
         "batch": args.batch,
         "threads": args.threads,
@@ -105,6 +154,7 @@ fn measure(args: &Args) -> serde_json::Value {
         "peak_rss_mb": system::peak_rss_mb(),
         "page_faults": used.map(|(before, after)| per_step(after.page_faults - before.page_faults)),
         "cpu_ms": used.map(|(before, after)| per_step(after.cpu_ms - before.cpu_ms)),
+        "multiply_adds": multiply_adds,
         "loss_g": last.as_ref().map(|report| report.generator_loss),
         "loss_d": last.as_ref().map(|report| report.discriminator_loss),
         "version": env!("CARGO_PKG_VERSION"),
