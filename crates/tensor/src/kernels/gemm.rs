@@ -1,6 +1,7 @@
 //! Matrix products: matrixmultiply on one core, cut into fixed blocks over the threads.
 #![allow(unsafe_code)]
 
+use crate::kernels::simd::vectorised;
 use crate::recording::parallel;
 use rayon::prelude::*;
 
@@ -8,6 +9,8 @@ use rayon::prelude::*;
 const ROWS: usize = 64;
 /// Columns of the result that one piece of parallel work computes, where the result is wider than high.
 const COLUMNS: usize = 512;
+/// Rows of the first matrix up to which the second is read where it lies.
+const FEW_ROWS: usize = 4;
 /// Multiply-adds below which a product is not worth a second thread.
 const SMALL: usize = 1 << 16;
 
@@ -67,11 +70,96 @@ macro_rules! gemm_element {
 gemm_element!(f32, sgemm);
 gemm_element!(f64, dgemm);
 
-fn strides(rows: usize, columns: usize, layout: Layout) -> [isize; 2] {
-    match layout {
-        Layout::Plain => [columns as isize, 1],
-        Layout::Transposed => [1, rows as isize],
+/// A matrix in a slice, or a part of one: element `(i, j)` is `data[i · strides[0] + j · strides[1]]`.
+#[derive(Clone, Copy)]
+struct Matrix<'a, T> {
+    data: &'a [T],
+    strides: [usize; 2],
+}
+
+impl<'a, T> Matrix<'a, T> {
+    fn new(data: &'a [T], rows: usize, columns: usize, layout: Layout) -> Self {
+        let strides = match layout {
+            Layout::Plain => [columns, 1],
+            Layout::Transposed => [1, rows],
+        };
+        Self { data, strides }
     }
+
+    /// The part that begins at a row and a column.
+    fn from(self, row: usize, column: usize) -> Self {
+        let start = row * self.strides[0] + column * self.strides[1];
+        Self {
+            data: &self.data[start..],
+            ..self
+        }
+    }
+
+    fn holds(&self, rows: usize, columns: usize) -> bool {
+        rows == 0
+            || columns == 0
+            || (rows - 1) * self.strides[0] + (columns - 1) * self.strides[1] < self.data.len()
+    }
+}
+
+/// `c = a · b` or `c += a · b` on the calling thread, with `a` of `m × k`, `b` of `k × n` and `c` of
+/// `m × n` in row-major order.
+fn product<T: GemmElement + num_traits::Float>(
+    [m, k, n]: [usize; 3],
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    c: &mut [T],
+    accum: Accum,
+) {
+    assert!(
+        a.holds(m, k) && b.holds(k, n) && c.len() == m * n,
+        "gemm: {m}x{k}x{n} with slices of {}, {} and {}",
+        a.data.len(),
+        b.data.len(),
+        c.len()
+    );
+    if m <= FEW_ROWS && b.strides[1] == 1 && n > 1 {
+        return few_rows([m, k, n], a, b, c, accum);
+    }
+    let beta = match accum {
+        Accum::Replace => T::zero(),
+        Accum::Add => T::one(),
+    };
+    let signed = |strides: [usize; 2]| strides.map(|s| s as isize);
+    // SAFETY: the assertion above ties each slice to the sizes and strides; `c` is borrowed mutably, so that it
+    // overlaps nothing.
+    unsafe {
+        T::gemm_raw(
+            [m, k, n],
+            (a.data.as_ptr(), signed(a.strides)),
+            (b.data.as_ptr(), signed(b.strides)),
+            beta,
+            (c.as_mut_ptr(), [n as isize, 1]),
+        );
+    }
+}
+
+/// As [`product`], for so few rows that putting `b` in the order of a kernel costs more than the product: the rows of
+/// `b` are added up where they lie.
+fn few_rows<T: num_traits::Float>(
+    [m, k, n]: [usize; 3],
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    c: &mut [T],
+    accum: Accum,
+) {
+    if accum == Accum::Replace {
+        c.fill(T::zero());
+    }
+    vectorised(|| {
+        for l in 0..k {
+            let row = &b.data[l * b.strides[0]..][..n];
+            for (i, c) in c.chunks_exact_mut(n).enumerate().take(m) {
+                let factor = a.data[i * a.strides[0] + l * a.strides[1]];
+                c.iter_mut().zip(row).for_each(|(c, &x)| *c = *c + factor * x);
+            }
+        }
+    });
 }
 
 /// `c = a · b` or `c += a · b` on the calling thread, with `a` of `m × k`, `b` of `k × n` and `c` of
@@ -96,21 +184,8 @@ pub(crate) fn gemm<T: GemmElement + num_traits::Float>(
         b.len(),
         c.len()
     );
-    let beta = match accum {
-        Accum::Replace => T::zero(),
-        Accum::Add => T::one(),
-    };
-    // SAFETY: the assertion above ties each slice to the sizes that the strides are made of; `c` is borrowed
-    // mutably, so that it overlaps nothing.
-    unsafe {
-        T::gemm_raw(
-            [m, k, n],
-            (a.as_ptr(), strides(m, k, a_layout)),
-            (b.as_ptr(), strides(k, n, b_layout)),
-            beta,
-            (c.as_mut_ptr(), strides(m, n, Layout::Plain)),
-        );
-    }
+    let (a, b) = (Matrix::new(a, m, k, a_layout), Matrix::new(b, k, n, b_layout));
+    product([m, k, n], a, b, c, accum);
 }
 
 /// `c = a · b` over the threads; arguments as of [`gemm`].
@@ -118,50 +193,42 @@ pub(crate) fn par_gemm<T: GemmElement + num_traits::Float + Send + Sync>(
     m: usize,
     k: usize,
     n: usize,
-    a: (&[T], Layout),
-    b: (&[T], Layout),
+    (a_data, a_layout): (&[T], Layout),
+    (b_data, b_layout): (&[T], Layout),
     c: &mut [T],
 ) {
     if m * k * n <= SMALL || (m <= ROWS && n <= COLUMNS) {
-        gemm(m, k, n, a, b, c, Accum::Replace);
-    } else if n > m {
-        parallel(|| by_columns(m, k, n, a, b, c));
+        return gemm(m, k, n, (a_data, a_layout), (b_data, b_layout), c, Accum::Replace);
+    }
+    let (a, b) = (
+        Matrix::new(a_data, m, k, a_layout),
+        Matrix::new(b_data, k, n, b_layout),
+    );
+    if n > m {
+        parallel(|| by_columns([m, k, n], a, b, c));
     } else {
-        parallel(|| by_rows(m, k, n, a, b, c));
+        parallel(|| by_rows([m, k, n], a, b, c));
     }
 }
 
 /// Blocks of rows of the result, which lie in one piece.
 fn by_rows<T: GemmElement + num_traits::Float + Send + Sync>(
-    m: usize,
-    k: usize,
-    n: usize,
-    (a, a_layout): (&[T], Layout),
-    b: (&[T], Layout),
+    [_, k, n]: [usize; 3],
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
     c: &mut [T],
 ) {
     c.par_chunks_mut(ROWS * n).enumerate().for_each(|(block, c)| {
-        let (start, rows) = (block * ROWS, c.len() / n);
-        match a_layout {
-            Layout::Plain => {
-                let a = &a[start * k..(start + rows) * k];
-                gemm(rows, k, n, (a, a_layout), b, c, Accum::Replace);
-            }
-            Layout::Transposed => {
-                let a = columns(a, m, start, rows);
-                gemm(rows, k, n, (&a, a_layout), b, c, Accum::Replace);
-            }
-        }
+        let rows = c.len() / n;
+        product([rows, k, n], a.from(block * ROWS, 0), b, c, Accum::Replace);
     });
 }
 
 /// Blocks of columns of the result, computed apart and then put in place.
 fn by_columns<T: GemmElement + num_traits::Float + Send + Sync>(
-    m: usize,
-    k: usize,
-    n: usize,
-    a: (&[T], Layout),
-    (b, b_layout): (&[T], Layout),
+    [m, k, n]: [usize; 3],
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
     c: &mut [T],
 ) {
     let blocks: Vec<Vec<T>> = (0..n.div_ceil(COLUMNS))
@@ -170,16 +237,7 @@ fn by_columns<T: GemmElement + num_traits::Float + Send + Sync>(
             let start = block * COLUMNS;
             let width = COLUMNS.min(n - start);
             let mut part = vec![T::zero(); m * width];
-            match b_layout {
-                Layout::Plain => {
-                    let b = columns(b, n, start, width);
-                    gemm(m, k, width, a, (&b, b_layout), &mut part, Accum::Replace);
-                }
-                Layout::Transposed => {
-                    let b = &b[start * k..(start + width) * k];
-                    gemm(m, k, width, a, (b, b_layout), &mut part, Accum::Replace);
-                }
-            }
+            product([m, k, width], a, b.from(0, start), &mut part, Accum::Replace);
             part
         })
         .collect();
@@ -190,15 +248,6 @@ fn by_columns<T: GemmElement + num_traits::Float + Send + Sync>(
             row[start..start + width].copy_from_slice(part);
         }
     }
-}
-
-/// A copy of some columns of a row-major matrix with rows of length `row`.
-fn columns<T: Copy>(matrix: &[T], row: usize, start: usize, width: usize) -> Vec<T> {
-    matrix
-        .chunks_exact(row)
-        .flat_map(|r| &r[start..start + width])
-        .copied()
-        .collect()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! the number of threads.
 
 use crate::geometry::Geometry;
-use crate::kernels::gemm::{Accum, Layout, gemm};
+use crate::kernels::gemm::{Accum, Layout, gemm, par_gemm};
 use crate::real::Real;
 use crate::recording::parallel;
 use rayon::prelude::*;
@@ -35,12 +35,18 @@ pub(crate) fn forward<T: Real>(
     }
     let lines = (POSITIONS / g.output[1]).max(1);
     let depth = g.taps() * c_in;
+    // A single piece leaves the threads to its product.
+    let single = y.len() <= lines * line;
     let piece = |windows: &mut Vec<T>, (piece, y): (usize, &mut [T])| {
         let first = piece * lines;
         let positions = y.len() / c_out;
         unroll(g, c_in, x, first..first + y.len() / line, 0..g.taps(), windows);
         let (windows, w) = ((windows.as_slice(), Layout::Plain), (w, Layout::Plain));
-        gemm(positions, depth, c_out, windows, w, y, Accum::Replace);
+        if single {
+            par_gemm(positions, depth, c_out, windows, w, y);
+        } else {
+            gemm(positions, depth, c_out, windows, w, y, Accum::Replace);
+        }
     };
     parallel(|| {
         y.par_chunks_mut(lines * line)
@@ -69,11 +75,16 @@ pub(crate) fn input<T: Real>(
     }
     let images = (POSITIONS / g.positions()).max(1);
     let depth = g.taps() * c_in;
+    let single = n <= images;
     let piece = |windows: &mut Vec<T>, (dx, dy): (&mut [T], &[T])| {
         let positions = dy.len() / c_out;
         windows.resize(positions * depth, T::zero());
         let (dy, w) = ((dy, Layout::Plain), (w, Layout::Transposed));
-        gemm(positions, c_out, depth, dy, w, windows, Accum::Replace);
+        if single {
+            par_gemm(positions, c_out, depth, dy, w, windows);
+        } else {
+            gemm(positions, c_out, depth, dy, w, windows, Accum::Replace);
+        }
         roll(g, c_in, windows, dx);
     };
     parallel(|| {
