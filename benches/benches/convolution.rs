@@ -1,5 +1,5 @@
-//! The three maps of every convolution of the DCGAN by each algorithm: value, gradient of the input, gradient of the
-//! weight. `cargo bench -p engraft-benches -- winograd` runs one algorithm.
+//! The three maps of every convolution of the DCGAN, and of some larger ones, by each algorithm: value, gradient of the
+//! input, gradient of the weight. `cargo bench -p engraft-benches -- winograd` runs one algorithm.
 //!
 //! The rate that Criterion prints is multiply-adds per second, counted over the whole kernel as a product of
 //! unrolled windows would count them, so that an algorithm that needs fewer shows as a higher rate.
@@ -116,5 +116,13 @@ fn discriminator(criterion: &mut Criterion) {
     plain(criterion, 64, 128, 14, 2);
 }
 
-criterion_group!(benches, generator, discriminator);
+/// How the cost grows with channels and with the size of the image, from the discriminator's second layer.
+fn growth(criterion: &mut Criterion) {
+    plain(criterion, 32, 64, 14, 2);
+    plain(criterion, 128, 256, 14, 2);
+    plain(criterion, 64, 128, 28, 2);
+    plain(criterion, 64, 128, 56, 2);
+}
+
+criterion_group!(benches, generator, discriminator, growth);
 criterion_main!(benches);

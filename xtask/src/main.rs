@@ -5,6 +5,7 @@ mod bench_step;
 mod conformance;
 mod drawn_digits;
 mod system;
+mod train_features;
 mod train_mnist;
 
 use anyhow::Context;
@@ -27,6 +28,7 @@ enum Command {
     Conformance(conformance::Args),
     BenchStep(bench_step::Args),
     BenchCompare(bench_compare::Args),
+    TrainFeatures(train_features::Args),
     /// Train a classifier on drawn digits and print how many real MNIST digits it reads
     DrawnDigits(drawn_digits::Args),
 }
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Command::Conformance(args) => conformance::run(&args),
         Command::BenchStep(args) => bench_step::run(&args),
         Command::BenchCompare(args) => bench_compare::run(&args),
+        Command::TrainFeatures(args) => train_features::run(&args),
         Command::DrawnDigits(args) => drawn_digits::run(&args),
     };
     result.unwrap_or_else(|error| {
@@ -53,6 +56,14 @@ fn pool(threads: Option<usize>) -> anyhow::Result<rayon::ThreadPool> {
         .num_threads(threads)
         .build()
         .with_context(|| format!("cannot start {threads} threads"))
+}
+
+/// The folder of the workspace.
+fn root() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask is a folder of the workspace")
+        .into()
 }
 
 /// Cores that this process may use.

@@ -221,6 +221,20 @@ impl Dataset {
         }
     }
 
+    /// As many images of another size in place of these.
+    pub(crate) fn with_images(&self, images: Vec<u8>, [height, width, channels]: [usize; 3]) -> Self {
+        debug_assert_eq!(images.len(), self.len() * height * width * channels);
+        Self {
+            name: self.name.clone(),
+            source: self.source.clone(),
+            labels: self.labels.clone(),
+            images,
+            height,
+            width,
+            channels,
+        }
+    }
+
     /// The images at `indices` as numbers from -1 to 1: `v / 127.5 - 1`.
     ///
     /// # Shapes

@@ -98,6 +98,18 @@ pub enum DataError {
         /// Height, width, channels.
         image_size: [usize; 3],
     },
+    /// A folder has no picture that can be used.
+    #[error(
+        "{}: no PNG or JPEG picture that can be used{}",
+        shown(.folder),
+        .reasons.iter().map(|reason| format!("\n  {reason}")).collect::<String>()
+    )]
+    NoPictures {
+        /// The folder.
+        folder: PathBuf,
+        /// Why the first files were left out.
+        reasons: Vec<String>,
+    },
     /// No data set has this name.
     #[error("there is no data set {:?}; the names are {}", escaped(.name), .known.join(", "))]
     UnknownName {

@@ -143,6 +143,12 @@ pub enum GanError {
         /// `[height, width, channels]` of the data set.
         found: [usize; 3],
     },
+    /// A directory from which a run was to be read has no checkpoint.
+    #[error("{} holds no checkpoint of a run; name the directory that training wrote to", .path.display())]
+    NoCheckpoint {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A directory that was to be replaced is not a run.
     #[error("{} is not a run directory (it has neither run.toml nor run.lock); choose another --out", .path.display())]
     NotARun {

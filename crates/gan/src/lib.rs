@@ -14,6 +14,7 @@ mod log;
 mod objective;
 mod rng;
 mod sampler;
+mod saved;
 mod snapshot;
 mod trainer;
 
@@ -24,6 +25,7 @@ pub use gan::{Gan, StepOrder, StepReport};
 pub use grid::sample_grid;
 pub use objective::Objective;
 pub use sampler::Sampler;
+pub use saved::SavedRun;
 pub use trainer::{Control, Event, Outcome, Trainer};
 
 /// The examples of the project's README, compiled and run.

@@ -1,6 +1,7 @@
 //! What a checkpoint of a run holds, and how it becomes files and back.
 
 use crate::checkpoint::{Checkpoint, decode, encode};
+use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::gan::Gan;
 use engraft_data::BatchState;
@@ -80,6 +81,21 @@ pub(crate) fn to_files(
         files.insert(AVERAGE.into(), average);
     }
     Ok(files)
+}
+
+/// Puts the generator that a run's samples are drawn from into the state of a checkpoint.
+pub(crate) fn restore_sampled(
+    checkpoint: &Checkpoint,
+    config: &TrainConfig,
+    generator: &mut Sequential,
+) -> Result<(), GanError> {
+    let name = if config.average_half_life > 0 {
+        AVERAGE
+    } else {
+        GENERATOR
+    };
+    let dict: StateDict = StateDict::from_bytes(checkpoint.file(name)?, &checkpoint.file_path(name))?;
+    Ok(dict.apply(generator)?)
 }
 
 /// Puts a network pair and its optimisers into the state of a checkpoint.

@@ -1,9 +1,7 @@
 //! The training loop of a run directory: steps, sample grids, checkpoints, exact resume.
 
 use crate::average::Average;
-use crate::checkpoint::{
-    CheckpointReader, CheckpointStore, LOCK_FILE, RunLock, open_regular, write_atomically,
-};
+use crate::checkpoint::{CheckpointReader, CheckpointStore, LOCK_FILE, RunLock, write_atomically};
 use crate::config::TrainConfig;
 use crate::curves::loss_curves;
 use crate::dcgan;
@@ -13,23 +11,18 @@ use crate::gan::{Gan, StepReport};
 use crate::grid::sample_grid;
 use crate::log::{Line, Log};
 use crate::rng::{self, Purpose};
+use crate::saved::{CONFIG, read_config};
 use crate::snapshot;
 use engraft_data::{Batches, Dataset};
 use engraft_layers::{Init, Mode, Module, Sequential};
 use engraft_tensor::{Tensor, no_grad};
 use rand_pcg::Pcg64;
-use std::fs::OpenOptions;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Images on a sample grid, and columns of it.
 const SAMPLES: usize = 64;
 const COLUMNS: usize = 8;
-/// Size above which a `run.toml` is not read.
-const MAX_CONFIG_BYTES: u64 = 1 << 20;
-
-const CONFIG: &str = "run.toml";
 const METRICS: &str = "metrics.jsonl";
 const CURVES: &str = "losses.svg";
 const SAMPLE_FOLDER: &str = "samples";
@@ -432,15 +425,7 @@ fn check_unoccupied(directory: &Path) -> Result<(), GanError> {
 
 /// The error for a run that was begun with other settings, with the differences if its `run.toml` tells them.
 fn other_settings(config: &TrainConfig, directory: &Path) -> GanError {
-    let path = directory.join(CONFIG);
-    let mut text = String::new();
-    let saved = open_regular(&path, OpenOptions::new().read(true))
-        .and_then(|(file, _)| {
-            file.take(MAX_CONFIG_BYTES)
-                .read_to_string(&mut text)
-                .map_err(|e| GanError::io(&path, "reading", e))
-        })
-        .and_then(|_| TrainConfig::from_toml(&text, &path));
+    let saved = read_config(directory);
     let differences = match saved {
         Ok(saved) => saved.fixed_differences(config),
         Err(e) => vec![e.to_string()],

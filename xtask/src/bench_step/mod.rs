@@ -91,6 +91,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What is timed; a training step has a report.
+type TimedStep<'a> = Box<dyn FnMut(&mut Pcg64) -> Option<StepReport> + 'a>;
+
 fn measure(args: &Args) -> serde_json::Value {
     let init = &mut Init::glorot(args.seed);
     let Network::Dcgan = args.network;
@@ -109,7 +112,7 @@ fn measure(args: &Args) -> serde_json::Value {
     let rng = &mut Pcg64::seed_from_u64(args.seed);
     let [h, w, c] = dcgan::IMAGE;
     let real = Tensor::uniform([args.batch, h, w, c], -1.0, 1.0, rng);
-    let mut step: Box<dyn FnMut(&mut Pcg64) -> Option<StepReport>> = if args.infer {
+    let mut step: TimedStep<'_> = if args.infer {
         let sampler = gan.into_sampler();
         Box::new(move |rng| {
             black_box(sampler.generate(args.batch, rng));

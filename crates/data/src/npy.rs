@@ -1,0 +1,244 @@
+//! Reader and writer of NPY files, numpy's format for one array, written for files that lie about themselves.
+//!
+//! A header tells type, order and shape; the numbers follow. What the header claims is compared with the length of the
+//! file before anything is reserved for it.
+//!
+//! Source of the format: numpy, `numpy/lib/format.py`, versions 1.0 to 3.0.
+
+use crate::error::{DataError, Offset};
+use crate::idx::{io_error, open_regular};
+use std::io::{BufReader, Read, Write};
+use std::path::Path;
+
+#[cfg(test)]
+mod tests;
+
+const MAGIC: &[u8] = b"\x93NUMPY";
+/// Most bytes of a header: numpy's own for an array of numbers are below 200.
+const MOST_HEADER: usize = 1 << 16;
+/// Most numbers that are read: 4 GiB of them.
+const MOST_NUMBERS: u64 = 1 << 30;
+/// Most axes that are read.
+const MOST_AXES: usize = 8;
+
+const ADVICE: &str = "save a C-ordered array of float32, float64 or uint8 with numpy.save";
+
+/// An array of numbers as an NPY file holds it, in row-major order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Npy {
+    shape: Vec<usize>,
+    numbers: Numbers,
+}
+
+/// The numbers of an [`Npy`].
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Numbers {
+    /// Unsigned bytes, `|u1`.
+    U8(Vec<u8>),
+    /// Single precision, `<f4`.
+    F32(Vec<f32>),
+    /// Double precision, `<f8`.
+    F64(Vec<f64>),
+}
+
+impl Npy {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] when the file cannot be read or is no regular file; [`DataError::Format`] when it is not
+    /// exactly one C-ordered array of little-endian float32, float64 or uint8 numbers.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, DataError> {
+        let path = path.as_ref();
+        let (file, len) = open_regular(path)?;
+        Self::from_reader(BufReader::new(file), len, path)
+    }
+
+    /// Reads the file content `bytes`; `path` is what errors call it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn from_bytes(bytes: &[u8], path: impl AsRef<Path>) -> Result<Self, DataError> {
+        Self::from_reader(bytes, bytes.len() as u64, path.as_ref())
+    }
+
+    fn from_reader(mut reader: impl Read, len: u64, path: &Path) -> Result<Self, DataError> {
+        let mut parser = Parser {
+            reader: &mut reader,
+            at: 0,
+            path,
+        };
+        let magic = parser.bytes(8, "the magic number of NPY and its version")?;
+        if !magic.starts_with(MAGIC) {
+            return Err(parser.fault("the magic number of an NPY file", "other bytes"));
+        }
+        let length_bytes = match magic[6] {
+            1 => 2,
+            2 | 3 => 4,
+            other => return Err(parser.fault("version 1, 2 or 3 of NPY", &format!("version {other}"))),
+        };
+        let length = parser.bytes(length_bytes, "the length of the header")?;
+        let length = length
+            .iter()
+            .rev()
+            .fold(0, |sum, &byte| sum << 8 | usize::from(byte));
+        if length > MOST_HEADER {
+            let expected = format!("a header of at most {MOST_HEADER} bytes");
+            return Err(parser.fault(&expected, &format!("{length}")));
+        }
+        let header = parser.bytes(length, "the header")?;
+        let header = String::from_utf8_lossy(&header).into_owned();
+        let Some((kind, shape)) = parse_header(&header) else {
+            return Err(parser.fault(
+                "a C-ordered array of <f4, <f8 or |u1 with at most 8 axes",
+                &format!("{:?}", header.trim_end()),
+            ));
+        };
+        let count = shape
+            .iter()
+            .try_fold(1_u64, |n, &size| n.checked_mul(size as u64));
+        let count = count.filter(|&n| n <= MOST_NUMBERS);
+        let needed = count.map(|n| n * kind.size() as u64);
+        let left = len.saturating_sub(parser.at);
+        let (Some(count), true) = (count, needed == Some(left)) else {
+            let expected = format!("the numbers of an array of shape {shape:?}");
+            return Err(parser.fault(&expected, &format!("{left} bytes")));
+        };
+        let data = parser.bytes(count as usize * kind.size(), "the numbers")?;
+        let numbers = match kind {
+            Kind::U8 => Numbers::U8(data),
+            Kind::F32 => Numbers::F32(
+                data.as_chunks()
+                    .0
+                    .iter()
+                    .map(|&b| f32::from_le_bytes(b))
+                    .collect(),
+            ),
+            Kind::F64 => Numbers::F64(
+                data.as_chunks()
+                    .0
+                    .iter()
+                    .map(|&b| f64::from_le_bytes(b))
+                    .collect(),
+            ),
+        };
+        Ok(Self { shape, numbers })
+    }
+
+    /// Sizes of the axes.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The numbers in row-major order.
+    pub fn numbers(&self) -> &Numbers {
+        &self.numbers
+    }
+}
+
+/// Writes an array of single precision as an NPY file of version 1.0; `path` is replaced in one step.
+///
+/// # Errors
+/// [`DataError::Io`] when it cannot be written.
+///
+/// # Panics
+/// If the shape does not hold the numbers.
+pub fn write_npy(path: impl AsRef<Path>, shape: &[usize], numbers: &[f32]) -> Result<(), DataError> {
+    let path = path.as_ref();
+    assert_eq!(
+        shape.iter().product::<usize>(),
+        numbers.len(),
+        "write_npy: the shape {shape:?} does not hold {} numbers",
+        numbers.len()
+    );
+    let sizes: String = shape.iter().map(|size| format!("{size}, ")).collect();
+    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({sizes}), }}");
+    // The numbers begin at a multiple of 64 bytes, after ten bytes of fixed size and a line feed.
+    let padding = (10 + header.len() + 1).next_multiple_of(64) - (10 + header.len() + 1);
+    header.extend(std::iter::repeat_n(' ', padding));
+    header.push('\n');
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let fault = |reason| io_error(path, "write", reason);
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fault)?;
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend([1, 0]);
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(numbers.iter().flat_map(|x| x.to_le_bytes()));
+    file.write_all(&bytes).map_err(fault)?;
+    file.as_file().sync_all().map_err(fault)?;
+    file.persist(path).map_err(|e| fault(e.error))?;
+    Ok(())
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    U8,
+    F32,
+    F64,
+}
+
+impl Kind {
+    fn size(self) -> usize {
+        match self {
+            Self::U8 => 1,
+            Self::F32 => 4,
+            Self::F64 => 8,
+        }
+    }
+}
+
+/// Type and shape from a header like `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`.
+fn parse_header(header: &str) -> Option<(Kind, Vec<usize>)> {
+    let value = |key: &str| {
+        let (_, rest) = header.split_once(&format!("'{key}'"))?;
+        Some(rest.trim_start().strip_prefix(':')?.trim_start())
+    };
+    let descr = value("descr")?.strip_prefix('\'')?.split('\'').next()?;
+    let kind = match descr {
+        "|u1" | "<u1" => Kind::U8,
+        "<f4" => Kind::F32,
+        "<f8" => Kind::F64,
+        _ => return None,
+    };
+    let shape = value("shape")?.strip_prefix('(')?.split(')').next()?;
+    let sizes = shape.split(',').map(str::trim).filter(|size| !size.is_empty());
+    let shape: Vec<usize> = sizes.map(|size| size.parse().ok()).collect::<Option<_>>()?;
+    // The order says nothing about an array of at most one axis.
+    let in_order = value("fortran_order")?.starts_with("False") || shape.len() < 2;
+    (in_order && shape.len() <= MOST_AXES).then_some((kind, shape))
+}
+
+struct Parser<'a, R> {
+    reader: &'a mut R,
+    at: u64,
+    path: &'a Path,
+}
+
+impl<R: Read> Parser<'_, R> {
+    /// Exactly `count` bytes; memory grows only as they come.
+    fn bytes(&mut self, count: usize, what: &str) -> Result<Vec<u8>, DataError> {
+        let mut bytes = Vec::new();
+        let read = self.reader.by_ref().take(count as u64).read_to_end(&mut bytes);
+        read.map_err(|reason| io_error(self.path, "read", reason))?;
+        if bytes.len() < count {
+            let expected = format!("{count} bytes of {what}");
+            return Err(self.fault(&expected, &format!("{}", bytes.len())));
+        }
+        self.at += count as u64;
+        Ok(bytes)
+    }
+
+    fn fault(&self, expected: &str, found: &str) -> DataError {
+        DataError::Format {
+            path: self.path.into(),
+            offset: Offset::File(self.at),
+            expected: expected.into(),
+            found: found.chars().take(300).collect(),
+            advice: ADVICE,
+        }
+    }
+}

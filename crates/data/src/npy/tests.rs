@@ -1,0 +1,113 @@
+use super::*;
+use proptest::prelude::*;
+
+/// A file with the given header text and data.
+fn file(header: &str, data: &[u8]) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend([1, 0]);
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(data);
+    bytes
+}
+
+fn fault(bytes: &[u8]) -> String {
+    Npy::from_bytes(bytes, "some.npy").unwrap_err().to_string()
+}
+
+#[test]
+fn the_three_types() {
+    let header = |kind: &str, shape: &str| {
+        format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n")
+    };
+    let read = |kind: &str, shape: &str, data: &[u8]| {
+        Npy::from_bytes(&file(&header(kind, shape), data), "a").unwrap()
+    };
+    let bytes = read("|u1", "(2, 2)", &[1, 2, 3, 4]);
+    assert_eq!(
+        (bytes.shape(), bytes.numbers()),
+        ([2, 2].as_slice(), &Numbers::U8(vec![1, 2, 3, 4]))
+    );
+    let single = read("<f4", "(1,)", &1.5_f32.to_le_bytes());
+    assert_eq!(single.numbers(), &Numbers::F32(vec![1.5]));
+    let double = read("<f8", "()", &(-2.5_f64).to_le_bytes());
+    assert_eq!(
+        (double.shape(), double.numbers()),
+        ([].as_slice(), &Numbers::F64(vec![-2.5]))
+    );
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.npy");
+    let numbers: Vec<f32> = (0..12).map(|i| i as f32 * 0.25).collect();
+    write_npy(&path, &[3, 4], &numbers).unwrap();
+    let found = Npy::open(&path).unwrap();
+    assert_eq!(
+        (found.shape(), found.numbers()),
+        ([3, 4].as_slice(), &Numbers::F32(numbers))
+    );
+    let bytes = std::fs::read(&path).unwrap();
+    assert_eq!(
+        (bytes.len() - 48) % 64,
+        0,
+        "numpy wants the data at a multiple of 64 bytes"
+    );
+}
+
+#[test]
+fn claims_are_checked_before_anything_is_reserved() {
+    let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (8589934592,), }\n";
+    let text = fault(&file(header, &[0; 16]));
+    assert!(
+        text.contains("some.npy: byte") && text.contains("found 16 bytes"),
+        "{text}"
+    );
+    let header = "{'descr': '<f8', 'fortran_order': False, 'shape': (4294967296, 4294967296, 4294967296), }";
+    assert!(fault(&file(header, &[])).contains("found 0 bytes"));
+}
+
+#[test]
+fn other_files_are_named() {
+    assert!(fault(b"PK\x03\x04 and more").contains("the magic number of an NPY file"));
+    assert!(fault(b"\x93NUMPY\x09\x00").contains("version 9"));
+    assert!(
+        fault(&file(
+            "{'descr': '<f4', 'fortran_order': True, 'shape': (2, 2), }",
+            &[0; 16]
+        ))
+        .contains("C-ordered")
+    );
+    assert!(
+        fault(&file(
+            "{'descr': '|O', 'fortran_order': False, 'shape': (1,), }",
+            &[0; 8]
+        ))
+        .contains("<f4")
+    );
+    assert!(
+        fault(&file(
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }",
+            &[0; 7]
+        ))
+        .contains("7 bytes")
+    );
+    assert!(
+        fault(&file(
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }",
+            &[0; 9]
+        ))
+        .contains("9 bytes")
+    );
+    assert!(fault(b"").contains("8 bytes of the magic number"));
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200), header in "[ -~]{0,100}") {
+        let _ = Npy::from_bytes(&bytes, "a");
+        bytes.truncate(50);
+        let _ = Npy::from_bytes(&file(&header, &bytes), "a");
+    }
+}

@@ -1,0 +1,27 @@
+//! Generative adversarial networks on CPUs, and their way to new domains: every crate of the project under one name.
+//!
+//! ```
+//! use engraft::data::{DatasetName, LoadOptions, Split, load};
+//! use engraft::metrics::FeatureNetwork;
+//! use engraft::tensor::Tensor;
+//!
+//! let digits = load(DatasetName::DrawnDigits, Split::Test, &LoadOptions::new().drawn_count(20))?;
+//! let all: Vec<usize> = (0..digits.len()).collect();
+//! let images = Tensor::from_vec([20, 28, 28, 1], digits.batch_f32(&all));
+//! let found = FeatureNetwork::mnist().read(&images)?;
+//! assert_eq!(found.classes.len(), 20);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The crates stand alone as well: `engraft-tensor`, `engraft-layers`, `engraft-data`, `engraft-metrics`, `engraft-gan`,
+//! `engraft-transfer`.
+
+pub use engraft_data as data;
+pub use engraft_gan as gan;
+pub use engraft_layers as layers;
+pub use engraft_metrics as metrics;
+pub use engraft_tensor as tensor;
+pub use engraft_transfer as transfer;
+
+#[cfg(feature = "cli")]
+pub mod cli;

@@ -1,0 +1,151 @@
+//! `report.html`: a run at a glance, in one file that needs nothing else.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use std::fmt::Write;
+
+/// What the page of a run shows.
+pub(crate) struct Page<'a> {
+    /// Name of the run.
+    pub(crate) title: &'a str,
+    /// One line each: how far the run is and what it found.
+    pub(crate) summary: &'a [String],
+    /// What went wrong, one line each.
+    pub(crate) alarms: &'a [String],
+    /// Headline and SVG of each diagram.
+    pub(crate) diagrams: &'a [(&'a str, String)],
+    /// The newest sheet of samples, a PNG.
+    pub(crate) sheet: Option<&'a [u8]>,
+    /// The sheets so far as an animated PNG.
+    pub(crate) film: Option<&'a [u8]>,
+    /// A table: its head, and its rows.
+    pub(crate) measures: Option<(&'a [&'a str], &'a [Vec<String>])>,
+    /// How the measures were taken.
+    pub(crate) protocol: Option<&'a str>,
+    /// The settings, the text of `run.toml`.
+    pub(crate) settings: &'a str,
+}
+
+const STYLE: &str = "
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
+figure { margin: 0; } figcaption { font-size: .85rem; opacity: .75; }
+.row { display: flex; flex-wrap: wrap; gap: 1.5rem; }
+.diagram { background: #fff; max-width: 100%; overflow-x: auto; } .diagram svg { max-width: 100%; height: auto; }
+img { max-width: 100%; image-rendering: pixelated; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #8884; }
+.alarm { border-left: 4px solid #c33; padding-left: .8rem; }
+pre { overflow-x: auto; padding: .8rem; background: #8881; }
+";
+
+/// Text as HTML shows it.
+fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+fn picture(png: &[u8], caption: &str) -> String {
+    let data = STANDARD.encode(png);
+    let caption = escaped(caption);
+    format!(
+        "<figure><img src=\"data:image/png;base64,{data}\" alt=\"{caption}\"><figcaption>{caption}</figcaption></figure>\n"
+    )
+}
+
+/// The page as HTML.
+pub(crate) fn html(page: &Page<'_>) -> String {
+    let title = escaped(page.title);
+    let mut out = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <link rel=\"icon\" href=\"data:,\">\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
+    );
+    for line in page.summary {
+        line_to(&mut out, "p", "", line);
+    }
+    for alarm in page.alarms {
+        line_to(&mut out, "p", " class=\"alarm\" role=\"alert\"", alarm);
+    }
+    if page.sheet.is_some() || page.film.is_some() {
+        out.push_str("<h2>Samples</h2>\n<div class=\"row\">\n");
+        if let Some(sheet) = page.sheet {
+            out.push_str(&picture(sheet, "now"));
+        }
+        if let Some(film) = page.film {
+            out.push_str(&picture(film, "from the start until now, the same noise in every frame"));
+        }
+        out.push_str("</div>\n");
+    }
+    if let Some((head, rows)) = page.measures {
+        out.push_str("<h2>Measures</h2>\n<table>\n<tr>");
+        for cell in head {
+            line_to(&mut out, "th", "", cell);
+        }
+        out.push_str("</tr>\n");
+        for row in rows {
+            out.push_str("<tr>");
+            for cell in row {
+                line_to(&mut out, "td", "", cell);
+            }
+            out.push_str("</tr>\n");
+        }
+        out.push_str("</table>\n");
+        if let Some(protocol) = page.protocol {
+            line_to(&mut out, "p", "", protocol);
+        }
+    }
+    for (headline, svg) in page.diagrams {
+        line_to(&mut out, "h2", "", headline);
+        // Drawn by this crate from numbers; its texts are constants.
+        let _ = writeln!(out, "<div class=\"diagram\">{svg}</div>");
+    }
+    out.push_str("<h2>Settings</h2>\n");
+    line_to(&mut out, "pre", "", page.settings);
+    out.push_str("</body>\n</html>\n");
+    out
+}
+
+/// An element that holds text.
+fn line_to(out: &mut String, element: &str, attributes: &str, text: &str) {
+    let _ = writeln!(out, "<{element}{attributes}>{}</{element}>", escaped(text));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_the_run_is_taken_for_html() {
+        let rows = [vec!["<td>".to_string(), "1".to_string()]];
+        let page = Page {
+            title: "<script>alert(1)</script>",
+            summary: &["a & b".into()],
+            alarms: &["\"collapse\"".into()],
+            diagrams: &[("losses", "<svg></svg>".into())],
+            sheet: Some(&[1, 2, 3]),
+            film: None,
+            measures: Some((&["step", "kid"], &rows)),
+            protocol: Some("100 images"),
+            settings: "data = '</pre>'",
+        };
+        let text = html(&page);
+        assert!(!text.contains("<script") && text.contains("&lt;script&gt;alert(1)"), "{text}");
+        assert!(text.contains("a &amp; b") && text.contains("&quot;collapse&quot;"));
+        assert!(text.contains("&lt;/pre&gt;") && text.contains("<td>&lt;td&gt;</td>"));
+        assert!(text.contains("data:image/png;base64,AQID"));
+        // Nothing is fetched from elsewhere.
+        assert!(!text.contains("http:") && !text.contains("https:") && !text.contains("src=\"/"));
+    }
+}

@@ -1,0 +1,116 @@
+//! A run on disk, opened for drawing images from it.
+
+use crate::checkpoint::{CheckpointReader, open_regular};
+use crate::config::TrainConfig;
+use crate::dcgan;
+use crate::error::GanError;
+use crate::sampler::Sampler;
+use crate::snapshot;
+use engraft_layers::Init;
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::path::Path;
+
+/// The file of a run directory that holds its settings.
+pub(crate) const CONFIG: &str = "run.toml";
+/// Size above which a `run.toml` is not read.
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
+
+/// Reads the settings of a run directory.
+pub(crate) fn read_config(directory: &Path) -> Result<TrainConfig, GanError> {
+    let path = directory.join(CONFIG);
+    let (file, _) = open_regular(&path, OpenOptions::new().read(true))?;
+    let mut text = String::new();
+    file.take(MAX_CONFIG_BYTES)
+        .read_to_string(&mut text)
+        .map_err(|e| GanError::io(&path, "reading", e))?;
+    TrainConfig::from_toml(&text, &path)
+}
+
+/// Settings and generator of a run directory, as of its newest intact checkpoint. The run may go on meanwhile.
+///
+/// ```no_run
+/// use engraft_gan::SavedRun;
+/// use rand::SeedableRng;
+/// let run = SavedRun::open("runs/mnist-default".as_ref())?;
+/// println!("step {} of {}", run.step, run.config.steps);
+/// let images = run.sampler.generate(64, &mut rand_pcg::Pcg64::seed_from_u64(1));
+/// # Ok::<(), engraft_gan::GanError>(())
+/// ```
+pub struct SavedRun {
+    /// The settings.
+    pub config: TrainConfig,
+    /// Training steps of the checkpoint.
+    pub step: u64,
+    /// Draws from the averaged generator, or from the live one if the run keeps no average.
+    pub sampler: Sampler,
+    /// What was wrong with each newer checkpoint; show them to the user.
+    pub warnings: Vec<String>,
+}
+
+impl SavedRun {
+    /// Opens a run directory for reading.
+    ///
+    /// # Errors
+    /// [`GanError::NoCheckpoint`] if it has none; settings or checkpoints that are damaged or do not belong
+    /// together.
+    pub fn open(directory: &Path) -> Result<Self, GanError> {
+        let found = CheckpointReader::new(directory).latest()?;
+        let loaded = found.ok_or_else(|| GanError::NoCheckpoint {
+            path: directory.into(),
+        })?;
+        let config = read_config(directory)?;
+        let checkpoint = &loaded.checkpoint;
+        if checkpoint.options_hash != config.fixed_hash() {
+            return Err(GanError::OtherSettings {
+                path: directory.into(),
+                differences: vec!["run.toml was changed after the run had begun".into()],
+            });
+        }
+        let mut generator = dcgan::generator(&mut Init::glorot(config.seed));
+        snapshot::restore_sampled(checkpoint, &config, &mut generator)?;
+        Ok(Self {
+            step: checkpoint.step,
+            sampler: Sampler::new(generator, dcgan::LATENT),
+            warnings: loaded.warnings,
+            config,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trainer::{Control, Trainer};
+    use engraft_data::{Dataset, Source};
+    use engraft_layers::{Mode, Module};
+    use rand::SeedableRng;
+    use rand_pcg::Pcg64;
+
+    #[test]
+    fn the_images_are_those_of_the_trainer() {
+        let pixels = (0..8 * 784).map(|i| (i % 251) as u8).collect();
+        let data = Dataset::new("dots", Source::Memory, pixels, dcgan::IMAGE, vec![0; 8]).unwrap();
+        let mut config = TrainConfig::standard(&data);
+        (config.batch, config.steps) = (4, 2);
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("run");
+        let mut trainer = Trainer::open(config.clone(), data, &run).unwrap();
+        trainer.train(&mut |_| Control::Continue).unwrap();
+
+        let saved = SavedRun::open(&run).unwrap();
+        assert_eq!((saved.step, &saved.config), (2, &config));
+        let rng = || Pcg64::seed_from_u64(3);
+        let noise = trainer.gan().noise(4, &mut rng());
+        let expected = trainer.sampler().forward(&noise, Mode::Eval);
+        let found = saved.sampler.generate(4, &mut rng());
+        assert!((expected - found).abs().sum().item() < 1e-2);
+    }
+
+    #[test]
+    fn what_is_no_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = SavedRun::open(folder.path()).err().unwrap().to_string();
+        assert!(error.contains("holds no checkpoint"), "{error}");
+    }
+}

@@ -1,0 +1,55 @@
+//! What can be wrong with features and weights that come from outside.
+
+use engraft_layers::LayersError;
+
+/// Why a measure cannot be computed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MetricsError {
+    /// A feature is infinite or not a number.
+    #[error("feature {column} of image {row} is {value}: features must be finite")]
+    NotFinite {
+        /// Index of the image.
+        row: usize,
+        /// Index of the feature.
+        column: usize,
+        /// The feature.
+        value: f64,
+    },
+    /// Features without columns.
+    #[error("there are no features: an array [n, d] with d of at least 1 is needed")]
+    NoColumns,
+    /// Two sets of features of different length.
+    #[error(
+        "real images have {real} features and generated ones {fake}: both must come from the same network"
+    )]
+    Dimensions {
+        /// Features of a real image.
+        real: usize,
+        /// Features of a generated image.
+        fake: usize,
+    },
+    /// Too few images for a measure.
+    #[error("{found} {what} images are too few: this measure needs at least {least}")]
+    TooFew {
+        /// Which images.
+        what: &'static str,
+        /// How many are needed.
+        least: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// Images of another size than the feature network takes.
+    #[error("images have size {found:?}, the feature network {network} takes {expected:?}")]
+    ImageSize {
+        /// Name of the network.
+        network: String,
+        /// Height, width and channels that it takes.
+        expected: [usize; 3],
+        /// Those of the images.
+        found: Vec<usize>,
+    },
+    /// Weights that are not those of a feature network.
+    #[error(transparent)]
+    Weights(#[from] LayersError),
+}

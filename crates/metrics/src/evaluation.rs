@@ -1,0 +1,242 @@
+//! All measures of one set of generated images at once, with the floor and the protocol beside them.
+
+use crate::error::MetricsError;
+use crate::features::{Features, enough};
+use crate::frechet::frechet_distance;
+use crate::kernel_distance::kernel_distance;
+use crate::memory::{intra_cluster_diversity, memorised_share};
+use crate::neighbours::overlap;
+use crate::network::FeatureNetwork;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Most training images around which diversity is measured.
+const CLUSTERS: usize = 100;
+
+/// The measures of one set of images against the real ones.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    /// [Fréchet distance](frechet_distance) to the real images.
+    pub fid: f64,
+    /// [Kernel distance](kernel_distance) to the real images.
+    pub kid: f64,
+    /// Its standard error.
+    pub kid_se: f64,
+    /// See [`Overlap`](crate::Overlap).
+    pub precision: f64,
+    /// See [`Overlap`](crate::Overlap).
+    pub recall: f64,
+    /// See [`Overlap`](crate::Overlap).
+    pub density: f64,
+    /// See [`Overlap`](crate::Overlap).
+    pub coverage: f64,
+    /// [Diversity](intra_cluster_diversity) around training images.
+    pub diversity: f64,
+    /// [Share](memorised_share) of images closer to a training image than real ones are.
+    pub memorised: f64,
+}
+
+/// What a number was taken with; numbers with different protocols do not compare.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Protocol {
+    /// Name of the feature network.
+    pub features: String,
+    /// SHA-256 of its weights.
+    pub features_sha256: String,
+    /// Name of the data set.
+    pub data: String,
+    /// Part of it that generated images are compared with.
+    pub split: String,
+    /// Real images.
+    pub real: usize,
+    /// Generated images.
+    pub generated: usize,
+    /// Training images against which memorisation and diversity are measured.
+    pub train: usize,
+    /// Seed of the generated images and of the choice of images, where there was one.
+    pub seed: u64,
+}
+
+impl Protocol {
+    /// The protocol of a comparison with a part of a data set; [`evaluate`] fills in the numbers of images.
+    pub fn new(network: &FeatureNetwork, data: &str, split: &str, seed: u64) -> Self {
+        Self {
+            features: network.name().into(),
+            features_sha256: network.hash().into(),
+            data: data.into(),
+            split: split.into(),
+            real: 0,
+            generated: 0,
+            train: 0,
+            seed,
+        }
+    }
+}
+
+/// Measures of generated images, the same of real ones as the floor, and how they were taken.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Of the generated images.
+    #[serde(flatten)]
+    pub scores: Scores,
+    /// Of as many real training images, in place of the generated ones: what a perfect generator would get, up to
+    /// chance.
+    pub floor: Scores,
+    /// How they were taken.
+    pub protocol: Protocol,
+}
+
+/// The features that an evaluation compares.
+#[derive(Clone, Copy, Debug)]
+pub struct Compared<'a> {
+    /// Real images that took no part in training.
+    pub real: &'a Features,
+    /// The training images.
+    pub train: &'a Features,
+    /// The generated images.
+    pub generated: &'a Features,
+}
+
+/// Measures generated images against real ones, and real ones against each other as the floor.
+///
+/// The floor takes as many training images as there are generated ones, the first; they leave the set against which
+/// its memorisation is measured, as any image would be its own copy.
+///
+/// # Errors
+/// If there are too few images for one of the measures, fewer training images than twice the generated ones, or the
+/// numbers of features differ.
+pub fn evaluate(compared: Compared<'_>, protocol: Protocol) -> Result<Evaluation, MetricsError> {
+    let Compared {
+        real,
+        train,
+        generated,
+    } = compared;
+    let n = generated.len();
+    enough(train, "training", 2)?;
+    let apart = n.min(train.len() / 2);
+    let stand_in = train.first(apart);
+    let rest = train.select(&(apart..train.len()).collect::<Vec<_>>());
+    Ok(Evaluation {
+        scores: scores(real, train, generated)?,
+        floor: scores(real, &rest, &stand_in)?,
+        protocol: Protocol {
+            real: real.len(),
+            generated: n,
+            train: train.len(),
+            ..protocol
+        },
+    })
+}
+
+fn scores(real: &Features, train: &Features, generated: &Features) -> Result<Scores, MetricsError> {
+    let distance = kernel_distance(real, generated)?;
+    let overlap = overlap(real, generated)?;
+    let step = train.len().div_ceil(CLUSTERS).max(1);
+    let anchors = train.select(&(0..train.len()).step_by(step).collect::<Vec<_>>());
+    Ok(Scores {
+        fid: frechet_distance(real, generated)?,
+        kid: distance.value,
+        kid_se: distance.standard_error,
+        precision: overlap.precision,
+        recall: overlap.recall,
+        density: overlap.density,
+        coverage: overlap.coverage,
+        diversity: intra_cluster_diversity(&anchors, generated)?,
+        memorised: memorised_share(train, real, generated)?,
+    })
+}
+
+impl fmt::Display for Evaluation {
+    /// A table of the measures beside their floor, and the protocol.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (s, floor, p) = (&self.scores, &self.floor, &self.protocol);
+        let with_error = |s: &Scores| format!("{:.5} ± {:.5}", s.kid, s.kid_se);
+        let number = |x: f64| format!("{x:.4}");
+        writeln!(f, "{:<12}{:>20}{:>22}", "", "generated", "floor (real images)")?;
+        for (name, of_generated, of_floor) in [
+            ("FID", number(s.fid), number(floor.fid)),
+            ("KID", with_error(s), with_error(floor)),
+            ("precision", number(s.precision), number(floor.precision)),
+            ("recall", number(s.recall), number(floor.recall)),
+            ("density", number(s.density), number(floor.density)),
+            ("coverage", number(s.coverage), number(floor.coverage)),
+            ("diversity", number(s.diversity), number(floor.diversity)),
+            ("memorised", number(s.memorised), number(floor.memorised)),
+        ] {
+            writeln!(f, "{name:<12}{of_generated:>20}{of_floor:>22}")?;
+        }
+        write!(
+            f,
+            "{} generated images against {} of {} ({}); {} training images; features {} ({}..); seed {}",
+            p.generated,
+            p.real,
+            p.data,
+            p.split,
+            p.train,
+            p.features,
+            &p.features_sha256[..p.features_sha256.len().min(12)],
+            p.seed
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::points;
+
+    fn protocol() -> Protocol {
+        Protocol {
+            features: "normal points".into(),
+            features_sha256: "0123456789abcdef".into(),
+            data: "points".into(),
+            split: "test".into(),
+            real: 0,
+            generated: 0,
+            train: 0,
+            seed: 1,
+        }
+    }
+
+    #[test]
+    fn a_perfect_generator_is_at_the_floor() {
+        let (real, train, generated) = (points(300, 4, 1), points(900, 4, 2), points(300, 4, 3));
+        let compared = Compared {
+            real: &real,
+            train: &train,
+            generated: &generated,
+        };
+        let found = evaluate(compared, protocol()).unwrap();
+        let (s, floor) = (found.scores, found.floor);
+        assert!(
+            (s.kid - floor.kid).abs() < 5.0 * (s.kid_se + floor.kid_se),
+            "{found}"
+        );
+        assert!((s.coverage - floor.coverage).abs() < 0.1, "{found}");
+        assert!(
+            (s.memorised - 0.05).abs() < 0.04 && (floor.memorised - 0.05).abs() < 0.04,
+            "{found}"
+        );
+        let text = found.to_string();
+        assert!(
+            text.contains("KID") && text.contains("features normal points (0123456789ab..)"),
+            "{text}"
+        );
+        let json = serde_json::to_value(&found).unwrap();
+        for key in [
+            "fid",
+            "kid",
+            "kid_se",
+            "precision",
+            "recall",
+            "density",
+            "coverage",
+            "diversity",
+            "memorised",
+        ] {
+            assert!(json[key].is_f64() && json["floor"][key].is_f64(), "{key}");
+        }
+        assert_eq!(json["protocol"]["real"], 300);
+    }
+}

@@ -1,0 +1,116 @@
+//! Fréchet distance of two sets of features: FID.
+
+use crate::error::MetricsError;
+use crate::features::{Features, comparable};
+use nalgebra::DMatrix;
+use ndarray::{Array1, Array2};
+
+/// Mean and covariance of features.
+struct Gaussian {
+    mean: Array1<f64>,
+    covariance: Array2<f64>,
+}
+
+impl Gaussian {
+    /// Fits to points, with the unbiased covariance (divided by `n - 1`).
+    fn fit(points: &Features) -> Self {
+        let mean = points.mean();
+        let centred = &points.view() - &mean;
+        let covariance = centred.t().dot(&centred) / (points.len() as f64 - 1.0);
+        Self { mean, covariance }
+    }
+}
+
+/// The Fréchet distance between Gaussians that are fitted to two sets of features, called FID where these come from
+/// an Inception network:
+/// `|μ_X - μ_Y|² + Tr S_X + Tr S_Y - 2 Tr (S_X^½ S_Y S_X^½)^½`.
+///
+/// The last trace is taken over the eigenvalues of a symmetric matrix, those below zero by rounding counted as zero.
+/// It is biased: fewer images give larger values, so compare only numbers from equally many.
+///
+/// *Source*: Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash equilibrium", 2017,
+/// equation 6.
+///
+/// ```
+/// use engraft_metrics::{Features, frechet_distance};
+/// use ndarray::array;
+/// // On a line: means 1 and 3, variances 1 and 4.
+/// let x = Features::new(array![[0.0], [1.0], [2.0]])?;
+/// let y = Features::new(array![[1.0], [3.0], [5.0]])?;
+/// let by_hand = (3.0_f64 - 1.0).powi(2) + (1.0_f64 - 2.0).powi(2);
+/// assert!((frechet_distance(&x, &y)? - by_hand).abs() < 1e-12);
+/// # Ok::<(), engraft_metrics::MetricsError>(())
+/// ```
+///
+/// # Errors
+/// If there are fewer than two images on a side or the numbers of features differ.
+pub fn frechet_distance(real: &Features, fake: &Features) -> Result<f64, MetricsError> {
+    comparable(real, fake, 2)?;
+    let (x, y) = (Gaussian::fit(real), Gaussian::fit(fake));
+    let root = square_root(&x.covariance);
+    let product = root.dot(&y.covariance).dot(&root);
+    let trace_of_root: f64 = eigenvalues(&product).iter().map(|l| l.max(0.0).sqrt()).sum();
+    let means: f64 = (&x.mean - &y.mean).mapv(|d| d * d).sum();
+    Ok(means + x.covariance.diag().sum() + y.covariance.diag().sum() - 2.0 * trace_of_root)
+}
+
+/// A symmetric matrix, made symmetric to the last bit, in the form of the library of linear algebra.
+fn symmetric(matrix: &Array2<f64>) -> DMatrix<f64> {
+    DMatrix::from_fn(matrix.nrows(), matrix.ncols(), |i, j| {
+        0.5 * (matrix[[i, j]] + matrix[[j, i]])
+    })
+}
+
+fn eigenvalues(matrix: &Array2<f64>) -> Vec<f64> {
+    symmetric(matrix)
+        .symmetric_eigenvalues()
+        .iter()
+        .copied()
+        .collect()
+}
+
+/// The symmetric square root of a covariance.
+fn square_root(matrix: &Array2<f64>) -> Array2<f64> {
+    let eigen = symmetric(matrix).symmetric_eigen();
+    let n = matrix.nrows();
+    let vectors = Array2::from_shape_fn((n, n), |(i, j)| eigen.eigenvectors[(i, j)]);
+    let roots: Array1<f64> = eigen.eigenvalues.iter().map(|l| l.max(0.0).sqrt()).collect();
+    (&vectors * &roots).dot(&vectors.t())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::points;
+
+    #[test]
+    fn of_a_set_and_itself_nothing() {
+        let x = points(200, 6, 1);
+        assert!(frechet_distance(&x, &x).unwrap().abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_shift_costs_its_square() {
+        let x = points(200, 3, 1);
+        let y = Features::new(&x.view() + &ndarray::array![1.0, -2.0, 0.5]).unwrap();
+        assert!((frechet_distance(&x, &y).unwrap() - 5.25).abs() < 1e-9);
+    }
+
+    #[test]
+    fn symmetric_in_its_arguments() {
+        let (x, y) = (points(50, 8, 1), points(70, 8, 2));
+        let [a, b] = [
+            frechet_distance(&x, &y).unwrap(),
+            frechet_distance(&y, &x).unwrap(),
+        ];
+        assert!((a - b).abs() < 1e-9 * a, "{a} {b}");
+    }
+
+    /// With fewer images than features the covariances have eigenvalues of zero.
+    #[test]
+    fn fewer_images_than_features() {
+        let (x, y) = (points(5, 20, 1), points(6, 20, 2));
+        let distance = frechet_distance(&x, &y).unwrap();
+        assert!(distance.is_finite() && distance > 0.0);
+    }
+}

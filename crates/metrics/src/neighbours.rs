@@ -1,0 +1,127 @@
+//! Measures over nearest neighbours: precision, recall, density, coverage.
+
+use crate::error::MetricsError;
+use crate::features::{Features, comparable};
+use crate::rows::{map_distances, nearest};
+use serde::{Deserialize, Serialize};
+
+/// Neighbours that span the balls of precision and recall.
+const OF_PRECISION: usize = 3;
+/// Neighbours that span the balls of density and coverage.
+const OF_COVERAGE: usize = 5;
+
+/// How two sets of images overlap. Around each image lies a ball that just reaches its `k`-th neighbour in the same set.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Overlap {
+    /// Share of generated images inside some real image's ball (`k = 3`): how many are realistic.
+    pub precision: f64,
+    /// Share of real images inside some generated image's ball (`k = 3`): how much of the data is made.
+    pub recall: f64,
+    /// Mean number of real balls (`k = 5`) around a generated image, divided by `k`; above 1 where generated images
+    /// gather where the real ones are dense.
+    pub density: f64,
+    /// Share of real images with a generated image in their ball (`k = 5`). An outlier among the generated images does
+    /// not raise it.
+    pub coverage: f64,
+}
+
+/// Precision and recall with `k = 3`, balls closed; density and coverage with `k = 5`, balls open.
+///
+/// *Source*: Kynkäänniemi et al., "Improved precision and recall metric for assessing generative models", 2019,
+/// equation 1; Naeem et al., "Reliable fidelity and diversity metrics for generative models", 2020, equations 3 and 4.
+///
+/// ```
+/// use engraft_metrics::{Features, overlap};
+/// use ndarray::Array2;
+/// let real = Features::new(Array2::from_shape_fn((8, 1), |(i, _)| i as f64))?;
+/// let fake = Features::new(Array2::from_shape_fn((8, 1), |(i, _)| 0.1 * i as f64))?;
+/// let found = overlap(&real, &fake)?;
+/// assert_eq!(found.precision, 1.0); // all lie among the real ones,
+/// assert!(found.coverage < 1.0); //    but only at the left end
+/// # Ok::<(), engraft_metrics::MetricsError>(())
+/// ```
+///
+/// # Errors
+/// If there are fewer than six images on a side or the numbers of features differ.
+pub fn overlap(real: &Features, fake: &Features) -> Result<Overlap, MetricsError> {
+    comparable(real, fake, OF_COVERAGE + 1)?;
+    let of_real = radii(real);
+    let of_fake: Vec<f64> = radii(fake).into_iter().map(|[r, _]| r).collect();
+    let fakes = map_distances(fake, real, |_, row| {
+        let precise = row.iter().zip(&of_real).any(|(d, [r, _])| d <= r);
+        let balls = row.iter().zip(&of_real).filter(|(d, [_, r])| *d < r).count();
+        (precise, balls)
+    });
+    let reals = map_distances(real, fake, |i, row| {
+        let recalled = row.iter().zip(&of_fake).any(|(d, r)| d <= r);
+        let covered = nearest(row).1 < of_real[i][1];
+        (recalled, covered)
+    });
+    let share = |count: usize, of: &Features| count as f64 / of.len() as f64;
+    let balls: usize = fakes.iter().map(|f| f.1).sum();
+    Ok(Overlap {
+        precision: share(fakes.iter().filter(|f| f.0).count(), fake),
+        recall: share(reals.iter().filter(|r| r.0).count(), real),
+        density: share(balls, fake) / OF_COVERAGE as f64,
+        coverage: share(reals.iter().filter(|r| r.1).count(), real),
+    })
+}
+
+/// Squared distances of every point to its neighbours number 3 and 5 in the same set.
+fn radii(points: &Features) -> Vec<[f64; 2]> {
+    map_distances(points, points, |i, row| {
+        let mut others = [&row[..i], &row[i + 1..]].concat();
+        let (below, &mut fifth, _) = others.select_nth_unstable_by(OF_COVERAGE - 1, f64::total_cmp);
+        below.sort_unstable_by(f64::total_cmp);
+        [below[OF_PRECISION - 1], fifth]
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::points;
+    use ndarray::Array2;
+
+    fn line(values: &[f64]) -> Features {
+        Features::new(Array2::from_shape_vec((values.len(), 1), values.to_vec()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn radii_by_hand() {
+        // Neighbours of 0 at 1, 3, 7, 15, 31; of 31 at 16, 24, 28, 30, 31.
+        let found = radii(&line(&[0.0, 1.0, 3.0, 7.0, 15.0, 31.0]));
+        let expected = [[7.0, 31.0], [6.0, 30.0]].map(|r: [f64; 2]| r.map(|r| r * r));
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found[0] - expected[0]).abs() < 1e-9 && (found[1] - expected[1]).abs() < 1e-9);
+        }
+        assert!((found[5][0] - 28.0_f64.powi(2)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn equal_and_distant_sets() {
+        let x = points(200, 4, 1);
+        let same = overlap(&x, &points(200, 4, 2)).unwrap();
+        assert!(
+            same.precision > 0.8 && same.recall > 0.8 && same.coverage > 0.8,
+            "{same:?}"
+        );
+        assert!((same.density - 1.0).abs() < 0.2, "{same:?}");
+        let far = Features::new(&x.view() + 100.0).unwrap();
+        let apart = overlap(&x, &far).unwrap();
+        assert_eq!(
+            [apart.precision, apart.recall, apart.density, apart.coverage],
+            [0.0; 4]
+        );
+    }
+
+    /// Copies of a single image are precise and cover one image's surroundings.
+    #[test]
+    fn a_collapsed_generator() {
+        let x = points(200, 4, 1);
+        let copies = x.select(&[7; 200]);
+        let found = overlap(&x, &copies).unwrap();
+        assert_eq!(found.precision, 1.0);
+        assert!(found.recall < 0.02 && found.coverage < 0.1, "{found:?}");
+    }
+}

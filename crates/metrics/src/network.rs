@@ -1,0 +1,193 @@
+//! The feature networks: small convolutional classifiers, trained by this project and frozen.
+
+use crate::error::MetricsError;
+use crate::features::Features;
+use engraft_layers::{
+    BatchNorm, Conv2d, Dense, Dropout, Flatten, Init, LeakyReLU, Mode, Module, Path as ModulePath,
+    Sequential, Slot, SlotMut, StateDict,
+};
+use engraft_tensor::{Tensor, no_grad};
+use ndarray::Array2;
+use sha2::{Digest, Sha256};
+use std::path::Path;
+
+/// Height, width and channels of the images that a feature network takes.
+pub const IMAGE: [usize; 3] = [28, 28, 1];
+/// Features of an image.
+pub const FEATURES: usize = 128;
+/// Classes that a feature network tells apart.
+pub const CLASSES: usize = 10;
+/// Images that go through the network at a time.
+const BATCH: usize = 250;
+const SLOPE: f64 = 0.1;
+
+/// The classifier behind the features: `[n, 28, 28, 1]`, values in `[-1, 1]`, to logits `[n, 10]`.
+///
+/// The body is five 3x3 convolutions with batch norm and a dense layer to the 128 features; the head reads the classes
+/// from these, in training with half of them dropped.
+pub struct Classifier {
+    body: Sequential,
+    head: Sequential,
+}
+
+impl Classifier {
+    /// A classifier with fresh weights.
+    ///
+    /// ```
+    /// use engraft_layers::{Init, parameter_count};
+    /// use engraft_metrics::Classifier;
+    /// assert_eq!(parameter_count(&Classifier::new(&mut Init::he(1))), 401_898);
+    /// ```
+    pub fn new(init: &mut Init) -> Self {
+        let blocks = [(1, 32, 1), (32, 48, 2), (48, 48, 1), (48, 64, 2), (64, 48, 1)];
+        let mut body = Sequential::new();
+        for (i, (from, to, stride)) in blocks.into_iter().enumerate() {
+            let conv = Conv2d::new(from, to, 3, init).stride(stride).same().no_bias();
+            let block = Sequential::new()
+                .add("conv", conv)
+                .add("norm", BatchNorm::new(to))
+                .add("act", LeakyReLU::new(SLOPE));
+            body = body.add(&format!("block{}", i + 1), block);
+        }
+        let features = Sequential::new()
+            .add("dense", Dense::new(7 * 7 * 48, FEATURES, init).no_bias())
+            .add("norm", BatchNorm::new(FEATURES))
+            .add("act", LeakyReLU::new(SLOPE));
+        let head = Sequential::new()
+            .add("dropout", Dropout::new(0.5, init))
+            .add("dense", Dense::new(FEATURES, CLASSES, init));
+        Self {
+            body: body.add("flat", Flatten).add("features", features),
+            head,
+        }
+    }
+}
+
+impl Module for Classifier {
+    fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
+        self.head.forward(&self.body.forward(x, mode), mode)
+    }
+
+    fn visit<'a>(&'a self, path: &ModulePath<'_>, f: &mut dyn FnMut(&ModulePath<'_>, Slot<'a, f32>)) {
+        self.body.visit(&path.child("body"), f);
+        self.head.visit(&path.child("head"), f);
+    }
+
+    fn visit_mut(&mut self, path: &ModulePath<'_>, f: &mut dyn FnMut(&ModulePath<'_>, SlotMut<'_, f32>)) {
+        self.body.visit_mut(&path.child("body"), f);
+        self.head.visit_mut(&path.child("head"), f);
+    }
+
+    fn describe(&self) -> String {
+        "Classifier".into()
+    }
+}
+
+/// A frozen classifier whose last hidden layer is the feature space of this crate's measures.
+///
+/// Its batch norms are folded into the weights: there is no training mode that could be left on. A measure is worth
+/// nothing without the network that it was taken with, so print [`name`](Self::name) and [`hash`](Self::hash) beside it.
+///
+/// ```
+/// use engraft_metrics::FeatureNetwork;
+/// use engraft_tensor::Tensor;
+/// let network = FeatureNetwork::mnist();
+/// let reading = network.read(&Tensor::full([3, 28, 28, 1], -1.0))?;
+/// assert_eq!((reading.features.len(), reading.features.dimension()), (3, 128));
+/// # Ok::<(), engraft_metrics::MetricsError>(())
+/// ```
+pub struct FeatureNetwork {
+    name: String,
+    hash: String,
+    body: Sequential,
+    head: Sequential,
+}
+
+/// What a feature network says of some images.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// Their features.
+    pub features: Features,
+    /// The class of each, that of the largest logit.
+    pub classes: Vec<usize>,
+}
+
+impl FeatureNetwork {
+    /// The network trained on MNIST's training images.
+    pub fn mnist() -> Self {
+        let bytes = include_bytes!("../weights/mnist.safetensors");
+        Self::from_bytes("mnist", bytes).expect("the weights that come with the crate")
+    }
+
+    /// The network trained on Fashion-MNIST's training images.
+    pub fn fashion_mnist() -> Self {
+        let bytes = include_bytes!("../weights/fashion-mnist.safetensors");
+        Self::from_bytes("fashion-mnist", bytes).expect("the weights that come with the crate")
+    }
+
+    /// A network from the bytes of a safetensors file with the state of a [`Classifier`].
+    ///
+    /// # Errors
+    /// If the bytes are damaged or names or shapes differ from a classifier's, all of them listed.
+    pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self, MetricsError> {
+        let state = StateDict::from_bytes(bytes, Path::new(name))?;
+        let mut classifier = Classifier::new(&mut Init::he(0));
+        state.apply(&mut classifier)?;
+        let hash = Sha256::digest(bytes);
+        Ok(Self {
+            name: name.into(),
+            hash: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+            body: classifier.body.folded(),
+            head: classifier.head.folded(),
+        })
+    }
+
+    /// Name of the network: the data set that it was trained on.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// SHA-256 of its weights' file, in hexadecimal.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// Features and classes of images `[n, 28, 28, 1]` with values in `[-1, 1]`.
+    ///
+    /// # Errors
+    /// If the images have another size, or a value that is not finite reaches the features.
+    pub fn read(&self, images: &Tensor) -> Result<Reading, MetricsError> {
+        match *images.shape() {
+            [_, h, w, c] if [h, w, c] == IMAGE => {}
+            _ => {
+                return Err(MetricsError::ImageSize {
+                    network: self.name.clone(),
+                    expected: IMAGE,
+                    found: images.shape().iter().skip(1).copied().collect(),
+                });
+            }
+        }
+        let n = images.shape()[0];
+        let mut features = Vec::with_capacity(n * FEATURES);
+        let mut classes = Vec::with_capacity(n);
+        no_grad(|| {
+            for start in (0..n).step_by(BATCH) {
+                let batch = images.narrow(0, start, BATCH.min(n - start));
+                let found = self.body.forward(&batch, Mode::Eval);
+                features.extend(found.as_slice().iter().map(|&x| f64::from(x)));
+                let logits = self.head.forward(&found, Mode::Eval);
+                classes.extend(logits.as_slice().chunks_exact(CLASSES).map(largest));
+            }
+        });
+        let features = Array2::from_shape_vec((n, FEATURES), features).expect("a row for each image");
+        Ok(Reading {
+            features: Features::new(features)?,
+            classes,
+        })
+    }
+}
+
+/// Index of the largest logit, the first of equals.
+pub(crate) fn largest(logits: &[f32]) -> usize {
+    (1..logits.len()).fold(0, |best, i| if logits[i] > logits[best] { i } else { best })
+}

@@ -1,0 +1,85 @@
+//! The table that one reads before a transfer: what trains, and how fast.
+
+use engraft_layers::{Module, parameters};
+use engraft_tensor::Real;
+use std::fmt;
+
+/// One parameter of a [`TrainingTable`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainingRow {
+    /// Dotted name.
+    pub name: String,
+    /// Shape.
+    pub shape: Vec<usize>,
+    /// Learning rate, or `None` if it is frozen.
+    pub learning_rate: Option<f64>,
+}
+
+/// Every parameter of a network with its learning rate; `Display` makes the table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainingTable {
+    /// The parameters in the order of the network.
+    pub rows: Vec<TrainingRow>,
+}
+
+impl TrainingTable {
+    /// Learned numbers that train, and all of them.
+    pub fn counts(&self) -> [usize; 2] {
+        let size = |row: &TrainingRow| row.shape.iter().product::<usize>();
+        let trained = self.rows.iter().filter(|row| row.learning_rate.is_some());
+        [trained.map(size).sum(), self.rows.iter().map(size).sum()]
+    }
+}
+
+/// The table of a network, with the learning rate that `rate` gives for each name.
+///
+/// ```
+/// use engraft_layers::{Dense, Init, Names, Sequential};
+/// use engraft_transfer::{freeze, training_table};
+/// let init = &mut Init::glorot(1);
+/// let mut net = Sequential::<f32>::new().add("hidden", Dense::new(2, 3, init)).add("head", Dense::new(3, 1, init));
+/// freeze(&mut net, &Names::under(["hidden"]))?;
+/// let table = training_table(&net, |_| 1e-4);
+/// assert_eq!(table.counts(), [4, 13]);
+/// assert!(table.to_string().contains("hidden.weight  2x3  frozen"));
+/// # Ok::<(), engraft_transfer::TransferError>(())
+/// ```
+pub fn training_table<T: Real>(module: &dyn Module<T>, rate: impl Fn(&str) -> f64) -> TrainingTable {
+    let rows = parameters(module)
+        .into_iter()
+        .map(|(name, parameter)| TrainingRow {
+            shape: parameter.tensor().shape().to_vec(),
+            learning_rate: parameter.is_trainable().then(|| rate(&name)),
+            name,
+        })
+        .collect();
+    TrainingTable { rows }
+}
+
+impl fmt::Display for TrainingTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shapes: Vec<String> = self
+            .rows
+            .iter()
+            .map(|row| {
+                row.shape
+                    .iter()
+                    .map(usize::to_string)
+                    .collect::<Vec<_>>()
+                    .join("x")
+            })
+            .collect();
+        let width = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0);
+        let names = width(&mut self.rows.iter().map(|row| row.name.len()));
+        let sizes = width(&mut shapes.iter().map(String::len));
+        for (row, shape) in self.rows.iter().zip(&shapes) {
+            let rate = row
+                .learning_rate
+                .map_or("frozen".into(), |rate| format!("{rate:e}"));
+            writeln!(f, "{:<names$}  {shape:>sizes$}  {rate}", row.name)?;
+        }
+        let [trained, all] = self.counts();
+        let share = 100.0 * trained as f64 / (all as f64).max(1.0);
+        write!(f, "{trained} of {all} learned numbers train ({share:.1} %)")
+    }
+}
