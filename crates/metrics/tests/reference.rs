@@ -16,7 +16,7 @@ fn features(n: usize, d: usize, seed: u32, shift: f64) -> Features {
         let mixed = u[[i, j]] + 0.5 * u[[i, j + 1]] - 0.75 * u[[i, j + 2]] + shift;
         if mixed > 0.0 { mixed } else { 0.1 * mixed }
     });
-    Features::new(points).unwrap()
+    Features::new(points).expect("finite points")
 }
 
 #[test]
