@@ -1,16 +1,20 @@
-//! The loss curves of a run as SVG.
+//! The curves of a run as SVG: losses, and what the discriminator says.
 
 use plotters::prelude::*;
 
 /// Points drawn of each curve at most; more steps are averaged in bins.
 const BINS: usize = 400;
 
-/// One point of the curves.
+/// One step of the record, as far as the diagrams show it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Losses {
     pub(crate) step: u64,
     pub(crate) generator: f64,
     pub(crate) discriminator: f64,
+    /// Mean of `σ(D(x))` over the real images.
+    pub(crate) real: f64,
+    /// Mean of `σ(D(G(z)))`.
+    pub(crate) fake: f64,
 }
 
 /// Means over equal bins of neighbouring points.
@@ -24,71 +28,100 @@ fn binned(points: &[Losses]) -> Vec<Losses> {
                 step: bin[bin.len() / 2].step,
                 generator: mean(|p| p.generator),
                 discriminator: mean(|p| p.discriminator),
+                real: mean(|p| p.real),
+                fake: mean(|p| p.fake),
             }
         })
         .collect()
 }
 
-/// An SVG of both losses over the steps.
-pub(crate) fn loss_curves(points: &[Losses]) -> String {
-    let points = binned(points);
-    let last = points.last().map_or(1, |p| p.step.max(1));
-    let top = points
-        .iter()
-        .flat_map(|p| [p.generator, p.discriminator])
-        .filter(|v| v.is_finite())
-        .fold(1.0, f64::max);
-    // The minimax objective's generator has losses below 0.
-    let bottom = points
-        .iter()
-        .flat_map(|p| [p.generator, p.discriminator])
-        .filter(|v| v.is_finite())
-        .fold(0.0, f64::min);
-    let mut svg = String::new();
-    draw(&mut svg, &points, last, [bottom, top]).expect("drawing to a string cannot fail");
-    svg
+type Value = fn(&Losses) -> f64;
+
+/// Two curves over the steps, and what their axis means.
+struct Diagram {
+    axis: &'static str,
+    curves: [(&'static str, RGBColor, Value); 2],
 }
 
-fn draw(
-    svg: &mut String,
-    points: &[Losses],
-    last: u64,
-    [bottom, top]: [f64; 2],
-) -> Result<(), Box<dyn std::error::Error>> {
-    let area = SVGBackend::with_string(svg, (720, 360)).into_drawing_area();
-    area.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&area)
-        .margin(12)
-        .x_label_area_size(40)
-        .y_label_area_size(48)
-        .build_cartesian_2d(0..last, bottom * 1.05..top * 1.05)?;
-    chart
-        .configure_mesh()
-        .light_line_style(WHITE)
-        .x_desc("step")
-        .y_desc("loss")
-        .y_label_formatter(&|v| format!("{v:.1}"))
-        .draw()?;
-    type Value = fn(&Losses) -> f64;
-    let curves: [(&str, RGBColor, Value); 2] = [
-        ("generator", RGBColor(200, 80, 30), |p| p.generator),
-        ("discriminator", RGBColor(30, 90, 170), |p| p.discriminator),
-    ];
-    for (name, colour, value) in curves {
-        let line = points.iter().map(|p| (p.step, value(p)));
-        chart
-            .draw_series(LineSeries::new(line, colour.stroke_width(2)))?
-            .label(name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
+const RED: RGBColor = RGBColor(200, 80, 30);
+const BLUE: RGBColor = RGBColor(30, 90, 170);
+
+/// An SVG of both losses over the steps.
+pub(crate) fn loss_curves(points: &[Losses]) -> String {
+    let diagram = Diagram {
+        axis: "loss",
+        curves: [
+            ("generator", RED, |p| p.generator),
+            ("discriminator", BLUE, |p| p.discriminator),
+        ],
+    };
+    diagram.svg(points)
+}
+
+/// An SVG of how real the discriminator takes both kinds of images for: one half where it cannot tell them apart.
+pub(crate) fn output_curves(points: &[Losses]) -> String {
+    let diagram = Diagram {
+        axis: "mean of D",
+        curves: [
+            ("generated images", RED, |p| p.fake),
+            ("real images", BLUE, |p| p.real),
+        ],
+    };
+    diagram.svg(points)
+}
+
+impl Diagram {
+    fn svg(&self, points: &[Losses]) -> String {
+        let points = binned(points);
+        let values = || {
+            let of_point = |p| self.curves.iter().map(move |(_, _, value)| value(p));
+            points.iter().flat_map(of_point).filter(|v| v.is_finite())
+        };
+        // The minimax objective's generator has losses below 0.
+        let range = [values().fold(0.0, f64::min), values().fold(1.0, f64::max)];
+        let mut svg = String::new();
+        self.draw(&mut svg, &points, range)
+            .expect("drawing to a string cannot fail");
+        svg
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::LowerRight)
-        .background_style(WHITE)
-        .border_style(RGBColor(200, 200, 200))
-        .draw()?;
-    area.present()?;
-    Ok(())
+
+    fn draw(
+        &self,
+        svg: &mut String,
+        points: &[Losses],
+        [bottom, top]: [f64; 2],
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        let last = points.last().map_or(1, |p| p.step.max(1));
+        let area = SVGBackend::with_string(svg, (720, 360)).into_drawing_area();
+        area.fill(&WHITE)?;
+        let mut chart = ChartBuilder::on(&area)
+            .margin(12)
+            .x_label_area_size(40)
+            .y_label_area_size(48)
+            .build_cartesian_2d(0..last, bottom * 1.05..top * 1.05)?;
+        chart
+            .configure_mesh()
+            .light_line_style(WHITE)
+            .x_desc("step")
+            .y_desc(self.axis)
+            .y_label_formatter(&|v| format!("{v:.1}"))
+            .draw()?;
+        for (name, colour, value) in self.curves {
+            let line = points.iter().map(|p| (p.step, value(p)));
+            chart
+                .draw_series(LineSeries::new(line, colour.stroke_width(2)))?
+                .label(name)
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::LowerRight)
+            .background_style(WHITE)
+            .border_style(RGBColor(200, 200, 200))
+            .draw()?;
+        area.present()?;
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +134,8 @@ mod tests {
                 step,
                 generator: 1.0 + step as f64 * 1e-3,
                 discriminator: 1.4,
+                real: 0.6,
+                fake: 0.3,
             })
             .collect()
     }
@@ -114,6 +149,7 @@ mod tests {
             long.len()
         );
         assert!(loss_curves(&[]).starts_with("<svg"));
+        assert!(output_curves(&points(5)).contains("generated images"));
     }
 
     #[test]

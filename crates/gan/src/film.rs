@@ -50,7 +50,9 @@ struct Sheet {
 /// Decodes a sheet of eight bits a channel.
 fn decode(png: &[u8]) -> Option<Sheet> {
     let limits = png::Limits { bytes: MOST_BYTES };
-    let mut reader = png::Decoder::new_with_limits(Cursor::new(png), limits).read_info().ok()?;
+    let mut reader = png::Decoder::new_with_limits(Cursor::new(png), limits)
+        .read_info()
+        .ok()?;
     let size = reader.output_buffer_size().filter(|&size| size <= MOST_BYTES)?;
     let mut pixels = vec![0; size];
     let info = reader.next_frame(&mut pixels).ok()?;
@@ -79,7 +81,11 @@ mod tests {
         let sheets = [sheet(-1.0, 4), sheet(0.0, 4), sheet(1.0, 5), sheet(1.0, 4)];
         let film = film(&sheets).unwrap();
         let mut reader = png::Decoder::new(Cursor::new(&film)).read_info().unwrap();
-        assert_eq!(reader.info().animation_control.unwrap().num_frames, 3, "the third has another size");
+        assert_eq!(
+            reader.info().animation_control.unwrap().num_frames,
+            3,
+            "the third has another size"
+        );
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
         let mut corner = || {
             let info = reader.next_frame(&mut pixels).unwrap();

@@ -46,6 +46,8 @@ impl Line {
             step: self.step,
             generator: self.loss_g,
             discriminator: self.loss_d,
+            real: self.d_real,
+            fake: self.d_fake,
         }
     }
 }

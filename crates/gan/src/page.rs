@@ -10,18 +10,12 @@ pub(crate) struct Page<'a> {
     pub(crate) title: &'a str,
     /// One line each: how far the run is and what it found.
     pub(crate) summary: &'a [String],
-    /// What went wrong, one line each.
-    pub(crate) alarms: &'a [String],
     /// Headline and SVG of each diagram.
     pub(crate) diagrams: &'a [(&'a str, String)],
     /// The newest sheet of samples, a PNG.
     pub(crate) sheet: Option<&'a [u8]>,
     /// The sheets so far as an animated PNG.
     pub(crate) film: Option<&'a [u8]>,
-    /// A table: its head, and its rows.
-    pub(crate) measures: Option<(&'a [&'a str], &'a [Vec<String>])>,
-    /// How the measures were taken.
-    pub(crate) protocol: Option<&'a str>,
     /// The settings, the text of `run.toml`.
     pub(crate) settings: &'a str,
 }
@@ -34,9 +28,6 @@ figure { margin: 0; } figcaption { font-size: .85rem; opacity: .75; }
 .row { display: flex; flex-wrap: wrap; gap: 1.5rem; }
 .diagram { background: #fff; max-width: 100%; overflow-x: auto; } .diagram svg { max-width: 100%; height: auto; }
 img { max-width: 100%; image-rendering: pixelated; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #8884; }
-.alarm { border-left: 4px solid #c33; padding-left: .8rem; }
 pre { overflow-x: auto; padding: .8rem; background: #8881; }
 ";
 
@@ -75,36 +66,18 @@ pub(crate) fn html(page: &Page<'_>) -> String {
     for line in page.summary {
         line_to(&mut out, "p", "", line);
     }
-    for alarm in page.alarms {
-        line_to(&mut out, "p", " class=\"alarm\" role=\"alert\"", alarm);
-    }
     if page.sheet.is_some() || page.film.is_some() {
         out.push_str("<h2>Samples</h2>\n<div class=\"row\">\n");
         if let Some(sheet) = page.sheet {
             out.push_str(&picture(sheet, "now"));
         }
         if let Some(film) = page.film {
-            out.push_str(&picture(film, "from the start until now, the same noise in every frame"));
+            out.push_str(&picture(
+                film,
+                "from the start until now, the same noise in every frame",
+            ));
         }
         out.push_str("</div>\n");
-    }
-    if let Some((head, rows)) = page.measures {
-        out.push_str("<h2>Measures</h2>\n<table>\n<tr>");
-        for cell in head {
-            line_to(&mut out, "th", "", cell);
-        }
-        out.push_str("</tr>\n");
-        for row in rows {
-            out.push_str("<tr>");
-            for cell in row {
-                line_to(&mut out, "td", "", cell);
-            }
-            out.push_str("</tr>\n");
-        }
-        out.push_str("</table>\n");
-        if let Some(protocol) = page.protocol {
-            line_to(&mut out, "p", "", protocol);
-        }
     }
     for (headline, svg) in page.diagrams {
         line_to(&mut out, "h2", "", headline);
@@ -128,22 +101,21 @@ mod tests {
 
     #[test]
     fn nothing_of_the_run_is_taken_for_html() {
-        let rows = [vec!["<td>".to_string(), "1".to_string()]];
         let page = Page {
             title: "<script>alert(1)</script>",
             summary: &["a & b".into()],
-            alarms: &["\"collapse\"".into()],
             diagrams: &[("losses", "<svg></svg>".into())],
             sheet: Some(&[1, 2, 3]),
             film: None,
-            measures: Some((&["step", "kid"], &rows)),
-            protocol: Some("100 images"),
             settings: "data = '</pre>'",
         };
         let text = html(&page);
-        assert!(!text.contains("<script") && text.contains("&lt;script&gt;alert(1)"), "{text}");
-        assert!(text.contains("a &amp; b") && text.contains("&quot;collapse&quot;"));
-        assert!(text.contains("&lt;/pre&gt;") && text.contains("<td>&lt;td&gt;</td>"));
+        assert!(
+            !text.contains("<script") && text.contains("&lt;script&gt;alert(1)"),
+            "{text}"
+        );
+        assert!(text.contains("a &amp; b"));
+        assert!(text.contains("&lt;/pre&gt;"));
         assert!(text.contains("data:image/png;base64,AQID"));
         // Nothing is fetched from elsewhere.
         assert!(!text.contains("http:") && !text.contains("https:") && !text.contains("src=\"/"));

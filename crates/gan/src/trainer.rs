@@ -10,6 +10,7 @@ use crate::finite::first_not_finite;
 use crate::gan::{Gan, StepReport};
 use crate::grid::sample_grid;
 use crate::log::{Line, Log};
+use crate::report::{REPORT, report};
 use crate::rng::{self, Purpose};
 use crate::saved::{CONFIG, read_config};
 use crate::snapshot;
@@ -368,7 +369,7 @@ impl Trainer {
         self.directory.join(SAMPLE_FOLDER).join(name)
     }
 
-    /// Writes the sample grid, of the same noise every time, and the loss curves.
+    /// Writes the sample grid, of the same noise every time, the loss curves, and the page that shows it all.
     fn write_samples(&self) -> Result<Event, GanError> {
         let noise = self
             .gan
@@ -380,6 +381,8 @@ impl Trainer {
         write_atomically(&path, &sample_grid(&images, COLUMNS))?;
         let curves = loss_curves(self.log.losses());
         write_atomically(&self.directory.join(CURVES), curves.as_bytes())?;
+        let page = report(&self.config, self.log.losses(), &folder)?;
+        write_atomically(&self.directory.join(REPORT), page.as_bytes())?;
         Ok(Event::Samples {
             step: self.step,
             path,
