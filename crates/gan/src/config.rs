@@ -1,13 +1,14 @@
 //! What a training run is told: the content of `run.toml`.
 
-use crate::dcgan;
 use crate::error::GanError;
 use crate::gan::StepOrder;
+use crate::networks::Network;
 use crate::objective::Objective;
 use engraft_data::Dataset;
 use engraft_layers::Adam;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Settings of a training run, as in its `run.toml`.
 ///
@@ -29,6 +30,9 @@ pub struct TrainConfig {
     pub steps: u64,
     /// Real images in each step.
     pub batch: usize,
+    /// The pair of networks, built for the images of the data.
+    #[serde(default, skip_serializing_if = "Network::is_default")]
+    pub network: Network,
     /// The adversarial objective.
     pub objective: Objective,
     /// In which order the two networks move.
@@ -94,6 +98,7 @@ impl TrainConfig {
             seed: 1,
             steps: 4000,
             batch: 64,
+            network: Network::default(),
             objective: Objective::NonSaturating,
             order: StepOrder::Simultaneous,
             average_half_life: 10_000,
@@ -200,13 +205,7 @@ impl TrainConfig {
     /// # Errors
     /// [`GanError::OtherData`] and [`GanError::ImageSize`].
     pub fn check_data(&self, data: &Dataset) -> Result<(), GanError> {
-        if data.image_size() != dcgan::IMAGE {
-            return Err(GanError::ImageSize {
-                data: data.name().into(),
-                expected: dcgan::IMAGE,
-                found: data.image_size(),
-            });
-        }
+        self.network.check(data.name(), data.image_size())?;
         let found = fingerprint(data);
         if self.fingerprint != found || self.images != data.len() {
             return Err(GanError::OtherData {
@@ -237,11 +236,15 @@ impl TrainConfig {
 
     /// The settings, fixed once a run has begun, in which `wanted` differs; one line each.
     pub fn fixed_differences(&self, wanted: &Self) -> Vec<String> {
-        self.fixed()
+        let [ours, theirs] = [self, wanted].map(|c| c.fixed().into_iter().collect::<BTreeMap<_, _>>());
+        let names: BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
+        // Settings that came later stand in the text only where they say something new.
+        let value = |of: &BTreeMap<_, String>, name| of.get(name).map_or("the default".into(), String::clone);
+        names
             .into_iter()
-            .zip(wanted.fixed())
-            .filter(|(ours, theirs)| ours != theirs)
-            .map(|((name, ours), (_, theirs))| format!("{name}: the run has {ours}, now asked for {theirs}"))
+            .map(|name| (name, value(&ours, name), value(&theirs, name)))
+            .filter(|(_, ours, theirs)| ours != theirs)
+            .map(|(name, ours, theirs)| format!("{name}: the run has {ours}, now asked for {theirs}"))
             .collect()
     }
 
@@ -346,6 +349,7 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dcgan;
     use engraft_data::Source;
     use std::path::Path;
 
