@@ -194,6 +194,7 @@ mod tests {
     use engraft_tensor::{gradcheck, gradgradcheck};
     use rand::SeedableRng;
     use rand_pcg::Pcg64;
+    use std::slice::from_ref;
 
     /// Two latent numbers, three classes, images of 2x1x2.
     fn pair() -> (ConditionalGenerator<f64>, ProjectionDiscriminator<f64>) {
@@ -272,9 +273,9 @@ mod tests {
         let drawn = |z: &[Tensor<f64>]| g.forward_labelled(&z[0], &labels, Mode::Eval);
         let judged = |x: &[Tensor<f64>]| d.forward_labelled(&x[0], &labels, Mode::Eval);
         let game = |z: &[Tensor<f64>]| judged(&[drawn(z)]);
-        gradcheck(drawn, &[z.clone()]).unwrap();
-        gradgradcheck(drawn, &[z.clone()]).unwrap();
-        gradcheck(judged, &[x.clone()]).unwrap();
+        gradcheck(drawn, from_ref(&z)).unwrap();
+        gradgradcheck(drawn, from_ref(&z)).unwrap();
+        gradcheck(judged, from_ref(&x)).unwrap();
         gradgradcheck(judged, &[x]).unwrap();
         gradgradcheck(game, &[z]).unwrap();
     }
