@@ -2,7 +2,7 @@
 
 use engraft_data::{Dataset, Source};
 use engraft_gan::checkpoint::CheckpointStore;
-use engraft_gan::{Control, Event, GanError, Outcome, StepOrder, TrainConfig, Trainer};
+use engraft_gan::{Control, Event, GanError, Network, Outcome, StepOrder, TrainConfig, Trainer};
 use engraft_layers::StateDict;
 use engraft_tensor::Tensor;
 use std::collections::BTreeMap;
@@ -88,6 +88,33 @@ fn a_stopped_and_resumed_run_equals_an_uninterrupted_one_byte_for_byte() {
         train(with_order(4), &longer, None);
         train(with_order(7), &longer, None);
         assert!(content(&longer, 7) == expected, "{order:?}");
+    }
+}
+
+/// So it is with every network, on colour images of another size too.
+#[test]
+fn every_network_stops_and_goes_on_to_the_same_bytes() {
+    let pixels = (0..8 * 32 * 32 * 3).map(|i: usize| (i.wrapping_mul(2_654_435_761) >> 13) as u8);
+    let data = Dataset::new("noise", Source::Memory, pixels.collect(), [32, 32, 3], vec![0; 8]).unwrap();
+    for network in Network::ALL {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = TrainConfig::standard(&data);
+        (config.network, config.batch, config.steps) = (network, 4, 3);
+        let run = |name: &str, stop_after: Option<u64>| {
+            let directory = dir.path().join(name);
+            let mut trainer = Trainer::open(config.clone(), data.clone(), &directory).unwrap();
+            let control = |event| match event {
+                Event::Step { step, .. } if Some(step) == stop_after => Control::Stop,
+                Event::Warning(text) => panic!("{text}"),
+                _ => Control::Continue,
+            };
+            trainer.train(&mut { control }).unwrap();
+            directory
+        };
+        let whole = run("whole", None);
+        run("parts", Some(2));
+        let parts = run("parts", None);
+        assert!(content(&parts, 3) == content(&whole, 3), "{network}");
     }
 }
 

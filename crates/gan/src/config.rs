@@ -3,11 +3,13 @@
 use crate::dcgan;
 use crate::error::GanError;
 use crate::gan::StepOrder;
+use crate::networks::Network;
 use crate::objective::Objective;
 use engraft_data::Dataset;
 use engraft_layers::Adam;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Settings of a training run, as in its `run.toml`.
 ///
@@ -21,6 +23,9 @@ pub struct TrainConfig {
     pub data: String,
     /// Number of its images.
     pub images: usize,
+    /// Height, width and channels of an image.
+    #[serde(default = "reference_image", skip_serializing_if = "is_reference_image")]
+    pub image: [usize; 3],
     /// SHA-256 of the images' size and pixels.
     pub fingerprint: String,
     /// Seed of weights, noise and data order.
@@ -29,6 +34,9 @@ pub struct TrainConfig {
     pub steps: u64,
     /// Real images in each step.
     pub batch: usize,
+    /// The pair of networks, built for the images of the data.
+    #[serde(default, skip_serializing_if = "Network::is_default")]
+    pub network: Network,
     /// The adversarial objective.
     pub objective: Objective,
     /// In which order the two networks move.
@@ -90,10 +98,12 @@ impl TrainConfig {
         Self {
             data: data.name().into(),
             images: data.len(),
+            image: data.image_size(),
             fingerprint: fingerprint(data),
             seed: 1,
             steps: 4000,
             batch: 64,
+            network: Network::default(),
             objective: Objective::NonSaturating,
             order: StepOrder::Simultaneous,
             average_half_life: 10_000,
@@ -200,13 +210,7 @@ impl TrainConfig {
     /// # Errors
     /// [`GanError::OtherData`] and [`GanError::ImageSize`].
     pub fn check_data(&self, data: &Dataset) -> Result<(), GanError> {
-        if data.image_size() != dcgan::IMAGE {
-            return Err(GanError::ImageSize {
-                data: data.name().into(),
-                expected: dcgan::IMAGE,
-                found: data.image_size(),
-            });
-        }
+        self.network.check(data.name(), data.image_size())?;
         let found = fingerprint(data);
         if self.fingerprint != found || self.images != data.len() {
             return Err(GanError::OtherData {
@@ -237,11 +241,15 @@ impl TrainConfig {
 
     /// The settings, fixed once a run has begun, in which `wanted` differs; one line each.
     pub fn fixed_differences(&self, wanted: &Self) -> Vec<String> {
-        self.fixed()
+        let [ours, theirs] = [self, wanted].map(|c| c.fixed().into_iter().collect::<BTreeMap<_, _>>());
+        let names: BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
+        // Settings that came later stand in the text only where they say something new.
+        let value = |of: &BTreeMap<_, String>, name| of.get(name).map_or("the default".into(), String::clone);
+        names
             .into_iter()
-            .zip(wanted.fixed())
-            .filter(|(ours, theirs)| ours != theirs)
-            .map(|((name, ours), (_, theirs))| format!("{name}: the run has {ours}, now asked for {theirs}"))
+            .map(|name| (name, value(&ours, name), value(&theirs, name)))
+            .filter(|(_, ours, theirs)| ours != theirs)
+            .map(|(name, ours, theirs)| format!("{name}: the run has {ours}, now asked for {theirs}"))
             .collect()
     }
 
@@ -289,6 +297,15 @@ impl TrainConfig {
         }
         flat
     }
+}
+
+/// The size that runs had before there was a setting for it.
+fn reference_image() -> [usize; 3] {
+    dcgan::IMAGE
+}
+
+fn is_reference_image(image: &[usize; 3]) -> bool {
+    *image == dcgan::IMAGE
 }
 
 /// Whether a name can stand in a path and on a terminal as it is.

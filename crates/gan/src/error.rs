@@ -1,5 +1,6 @@
 //! What can go wrong outside the program: files, directories, checkpoints, other runs.
 
+use crate::networks::Network;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -132,15 +133,16 @@ pub enum GanError {
     },
     /// The networks make images of another size.
     #[error(
-        "the {data} images are {}, but the reference networks make {}; choose mnist, fashion-mnist or drawn-digits",
-        size(.found), size(.expected)
+        "the {data} images are {}, but the network {network} makes images of {}; give such images (mnist, \
+         fashion-mnist and drawn-digits are 28x28x1), or choose another network: {}",
+        size(.found), .network.sizes(), others(*.network)
     )]
     ImageSize {
-        /// Name of the data set.
+        /// Name of the data set, or `given`.
         data: String,
-        /// `[height, width, channels]` of the networks.
-        expected: [usize; 3],
-        /// `[height, width, channels]` of the data set.
+        /// The networks.
+        network: Network,
+        /// `[height, width, channels]` of the images.
         found: [usize; 3],
     },
     /// A directory from which a run was to be read has no checkpoint.
@@ -198,6 +200,13 @@ impl GanError {
 
 fn size([h, w, c]: &[usize; 3]) -> String {
     format!("{h}x{w}x{c}")
+}
+
+/// The other networks and what they make.
+fn others(network: Network) -> String {
+    let others = Network::ALL.into_iter().filter(|n| *n != network);
+    let others: Vec<String> = others.map(|n| format!("{n} makes {}", n.sizes())).collect();
+    others.join(", ")
 }
 
 fn at(offset: Option<u64>) -> String {

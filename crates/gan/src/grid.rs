@@ -11,8 +11,8 @@ const PAPER: u8 = 48;
 
 /// A PNG of images side by side in rows of `columns`, enlarged twice.
 ///
-/// *Shapes*: `images [n, h, w, c]` with `c` 1 (grey) or 3 (colour), values in `[-1, 1]`; what lies outside is
-/// clipped.
+/// *Shapes*: `images [n, h, w, c]` with `c` 1 (grey) or 3 (colour), or 2 or 4 (an alpha channel behind either),
+/// values in `[-1, 1]`; what lies outside is clipped.
 ///
 /// # Panics
 /// If the images have another shape or there are none.
@@ -25,8 +25,8 @@ pub fn sample_grid(images: &Tensor, columns: usize) -> Vec<u8> {
         )
     };
     assert!(
-        n > 0 && columns > 0 && (c == 1 || c == 3),
-        "sample_grid: needs at least one image with 1 or 3 channels and one column, got {:?} and {columns}",
+        n > 0 && columns > 0 && (1..=4).contains(&c),
+        "sample_grid: needs at least one image with 1 to 4 channels and one column, got {:?} and {columns}",
         images.shape()
     );
     let rows = n.div_ceil(columns);
@@ -65,10 +65,11 @@ fn encode(pixels: &[u8], width: usize, height: usize, c: usize) -> Vec<u8> {
     let size = |n: usize| u32::try_from(n).expect("a sheet of samples has fewer than 2^32 pixels a side");
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, size(width), size(height));
-    encoder.set_color(if c == 1 {
-        png::ColorType::Grayscale
-    } else {
-        png::ColorType::Rgb
+    encoder.set_color(match c {
+        1 => png::ColorType::Grayscale,
+        2 => png::ColorType::GrayscaleAlpha,
+        3 => png::ColorType::Rgb,
+        _ => png::ColorType::Rgba,
     });
     encoder.set_depth(png::BitDepth::Eight);
     let mut writer = encoder.write_header().expect("a header in memory");
@@ -98,5 +99,20 @@ mod tests {
             [at(2, 2), at(2, 3), at(2, 6), at(2, 7), at(0, 0)],
             [0, 255, 128, 0, PAPER]
         );
+    }
+
+    #[test]
+    fn one_to_four_channels_have_a_picture() {
+        for c in 1..=4 {
+            let bytes = sample_grid(&Tensor::zeros([3, 2, 2, c]), 2);
+            let mut reader = png::Decoder::new(std::io::Cursor::new(bytes))
+                .read_info()
+                .unwrap();
+            let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+            let info = reader.next_frame(&mut pixels).unwrap();
+            assert_eq!((info.width, info.height), (20, 20));
+            assert_eq!(info.color_type.samples(), c);
+            assert_eq!(pixels[(2 * 2 * 20 + 2 * 2) * c..][..c], [128; 4][..c]);
+        }
     }
 }

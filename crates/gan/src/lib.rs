@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod checkpoint;
-pub mod dcgan;
+pub mod networks;
 
 mod average;
 mod config;
@@ -26,6 +26,7 @@ pub use config::{AdamConfig, OutputConfig, TrainConfig};
 pub use error::GanError;
 pub use gan::{Gan, StepOrder, StepReport};
 pub use grid::sample_grid;
+pub use networks::{Network, dcgan};
 pub use objective::Objective;
 pub use sampler::Sampler;
 pub use saved::SavedRun;

@@ -2,7 +2,6 @@
 
 use crate::checkpoint::{CheckpointReader, open_regular};
 use crate::config::TrainConfig;
-use crate::dcgan;
 use crate::error::GanError;
 use crate::sampler::Sampler;
 use crate::snapshot;
@@ -67,11 +66,13 @@ impl SavedRun {
                 differences: vec!["run.toml was changed after the run had begun".into()],
             });
         }
-        let mut generator = dcgan::generator(&mut Init::glorot(config.seed));
+        let mut generator = config
+            .network
+            .generator(config.image, &mut Init::glorot(config.seed))?;
         snapshot::restore_sampled(checkpoint, &config, &mut generator)?;
         Ok(Self {
             step: checkpoint.step,
-            sampler: Sampler::new(generator, dcgan::LATENT),
+            sampler: Sampler::new(generator, config.network.latent()),
             warnings: loaded.warnings,
             config,
         })
@@ -81,6 +82,7 @@ impl SavedRun {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dcgan;
     use crate::trainer::{Control, Trainer};
     use engraft_data::{Dataset, Source};
     use engraft_layers::{Mode, Module};

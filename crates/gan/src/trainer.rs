@@ -4,7 +4,6 @@ use crate::average::Average;
 use crate::checkpoint::{CheckpointReader, CheckpointStore, LOCK_FILE, RunLock, write_atomically};
 use crate::config::TrainConfig;
 use crate::curves::loss_curves;
-use crate::dcgan;
 use crate::error::GanError;
 use crate::finite::first_not_finite;
 use crate::gan::{Gan, StepReport};
@@ -136,18 +135,22 @@ impl Trainer {
         }
         let store = CheckpointStore::open(directory, config.output.keep_checkpoints)?;
         let init = &mut |purpose| Init::glorot(rng::seed(config.seed, purpose));
+        let (network, image) = (config.network, data.image_size());
         let mut gan = Gan::new(
-            dcgan::generator(&mut init(Purpose::Generator)),
-            dcgan::discriminator(&mut init(Purpose::Discriminator)),
-            dcgan::LATENT,
+            network.generator(image, &mut init(Purpose::Generator))?,
+            network.discriminator(image, &mut init(Purpose::Discriminator))?,
+            network.latent(),
         )
         .objective(config.objective)
         .order(config.order)
         .optimizers(config.generator.build(), config.discriminator.build());
-        let mut average = (config.average_half_life > 0).then(|| {
-            let start = dcgan::generator(&mut init(Purpose::Generator));
-            (Average::new(config.average_half_life), start)
-        });
+        let mut average = match config.average_half_life {
+            0 => None,
+            half_life => {
+                let start = network.generator(image, &mut init(Purpose::Generator))?;
+                Some((Average::new(half_life), start))
+            }
+        };
         let order = rng::seed(config.seed, Purpose::Order);
         let mut batches = Batches::new(data.len(), config.batch, order)?;
         let mut latent = rng::stream(config.seed, Purpose::Latent);

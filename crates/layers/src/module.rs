@@ -155,6 +155,12 @@ pub trait Module<T: Real = f32>: Send + Sync {
     fn layers(&self) -> &[(String, Box<dyn Module<T>>)] {
         &[]
     }
+
+    /// The modules with their names that this module runs side by side on its input, with results of its own
+    /// result's shape; empty for a module that is made otherwise.
+    fn branches(&self) -> Vec<(&str, &dyn Module<T>)> {
+        Vec::new()
+    }
 }
 
 /// Every parameter with its dotted name, in the order of the visitor.

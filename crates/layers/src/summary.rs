@@ -12,6 +12,8 @@ pub struct SummaryRow {
     pub name: String,
     /// What the layer is.
     pub layer: String,
+    /// Shape of what it reads for one example, without the batch axis.
+    pub input: Vec<usize>,
     /// Shape of its output for one example, without the batch axis.
     pub output: Vec<usize>,
     /// Learned numbers.
@@ -75,6 +77,14 @@ fn walk<T: Real>(
             walk(layer.as_ref(), &path.child(name), &x, rows)
         });
     }
+    let mut result = None;
+    for (name, branch) in module.branches() {
+        result = Some(walk(branch, &path.child(name), x, rows));
+    }
+    if let Some(result) = result {
+        // Only shapes are looked at, and those of all branches are the same.
+        return result;
+    }
     let y = module.forward(x, Mode::Eval);
     let (mut parameters, mut trainable) = (0, 0);
     module.visit(path, &mut |_, slot| {
@@ -86,6 +96,7 @@ fn walk<T: Real>(
     rows.push(SummaryRow {
         name: path.to_string(),
         layer: module.describe(),
+        input: x.shape()[1..].to_vec(),
         output: y.shape()[1..].to_vec(),
         parameters,
         trainable,

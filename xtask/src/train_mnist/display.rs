@@ -1,7 +1,7 @@
 //! What a run shows: a plan, a progress bar or tick lines, or events as JSON.
 
 use engraft_data::Dataset;
-use engraft_gan::{Event, Outcome, StepReport, TrainConfig, Trainer, dcgan};
+use engraft_gan::{Event, GanError, Outcome, StepReport, TrainConfig, Trainer};
 use engraft_layers::{Init, parameter_count};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -91,15 +91,22 @@ impl Display {
         }
     }
 
-    pub(super) fn plan(&self, config: &TrainConfig, data: &Dataset, out: &Path, threads: usize) {
-        let init = &mut Init::glorot(0);
-        let generator = parameter_count(&dcgan::generator::<f32>(init));
-        let discriminator = parameter_count(&dcgan::discriminator::<f32>(init));
-        let [h, w, c] = data.image_size();
+    pub(super) fn plan(
+        &self,
+        config: &TrainConfig,
+        data: &Dataset,
+        out: &Path,
+        threads: usize,
+    ) -> Result<(), GanError> {
+        let (network, image, init) = (config.network, data.image_size(), &mut Init::glorot(0));
+        let generator = parameter_count(&network.generator::<f32>(image, init)?);
+        let discriminator = parameter_count(&network.discriminator::<f32>(image, init)?);
+        let [h, w, c] = image;
         let epochs = config.steps as f64 * config.batch as f64 / config.images as f64;
         let adam = config.generator;
         self.json(&json!({
             "event": "plan", "data": config.data, "source": data.source().to_string(), "images": config.images,
+            "network": network.to_string(),
             "generator_parameters": generator, "discriminator_parameters": discriminator,
             "steps": config.steps, "batch": config.batch, "epochs": epochs, "seed": config.seed,
             "threads": threads, "out": out.display().to_string(),
@@ -111,9 +118,10 @@ impl Display {
                training       {} steps of {} images ({epochs:.1} epochs), Adam {} beta {}/{}, seed {}, threads {threads}\n  \
                output         {} (run.toml, metrics.jsonl, losses.svg, samples, checkpoints)\n  \
                time           known after {MEASURED} steps",
-            config.data, config.images, data.source(), dcgan::LATENT, config.steps, config.batch,
+            config.data, config.images, data.source(), network.latent(), config.steps, config.batch,
             adam.learning_rate, adam.beta1, adam.beta2, config.seed, out.display(),
         ));
+        Ok(())
     }
 
     /// Before the first event of a run that has `step` steps behind it.

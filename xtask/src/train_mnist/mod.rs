@@ -1,11 +1,11 @@
-//! `cargo xtask train-mnist`: trains the reference DCGAN and shows how it goes.
+//! `cargo xtask train-mnist`: trains the reference DCGAN, or another pair, and shows how it goes.
 
 mod data;
 mod display;
 mod plan;
 
 use display::{Display, Style};
-use engraft_gan::{Control, Event, GanError, Outcome, TrainConfig, Trainer};
+use engraft_gan::{Control, Event, GanError, Network, Outcome, TrainConfig, Trainer};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,8 +23,11 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = Preset::Default)]
     preset: Preset,
     /// Train again by the run.toml of another run instead of a preset
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["preset", "batch", "seed", "epochs"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["preset", "network", "batch", "seed", "epochs"])]
     config: Option<PathBuf>,
+    /// The pair of networks
+    #[arg(long, value_enum, default_value_t = NetworkName::Dcgan)]
+    network: NetworkName,
     /// Training steps in all, those of earlier runs in the same directory included
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     steps: Option<u64>,
@@ -78,6 +81,26 @@ enum Preset {
     Tutorial,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum NetworkName {
+    /// That of TensorFlow's tutorial, for 28x28 and 32x32 pixels
+    Dcgan,
+    /// Residual blocks without normalisation, for 28x28 and 32x32 pixels
+    Residual,
+    /// Fully connected layers, for any size
+    Mlp,
+}
+
+impl From<NetworkName> for Network {
+    fn from(name: NetworkName) -> Self {
+        match name {
+            NetworkName::Dcgan => Self::Dcgan,
+            NetworkName::Residual => Self::Residual,
+            NetworkName::Mlp => Self::Mlp,
+        }
+    }
+}
+
 /// Set by a signal; the run then saves and stops after the step it is in.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
@@ -91,7 +114,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         display::err("\ninterrupted: finishing this step and saving; once more to stop at once");
     })?;
     let mut display = Display::new(style);
-    display.say("engraft: training the reference DCGAN");
+    let what = match args.network {
+        _ if args.config.is_some() => "by the settings of another run".to_string(),
+        NetworkName::Dcgan => "the reference DCGAN".into(),
+        other => format!("the network pair {}", Network::from(other)),
+    };
+    display.say(&format!("engraft: training {what}"));
     Ok(pool.install(|| match train(&args, &mut display) {
         Ok(code) => code,
         Err(error) => {
@@ -153,7 +181,7 @@ fn train(args: &Args, display: &mut Display) -> Result<ExitCode, TrainError> {
         .clone()
         .unwrap_or_else(|| plan::default_directory(args, &config));
     let threads = rayon::current_num_threads();
-    display.plan(&config, &data, &out, threads);
+    display.plan(&config, &data, &out, threads)?;
     if args.dry_run {
         return Ok(ExitCode::SUCCESS);
     }

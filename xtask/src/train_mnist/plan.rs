@@ -2,7 +2,7 @@
 
 use super::{Args, Preset, TrainError};
 use engraft_data::Dataset;
-use engraft_gan::TrainConfig;
+use engraft_gan::{Network, TrainConfig};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +33,9 @@ pub(super) fn settings(args: &Args, wanted: Option<TrainConfig>, data: &Dataset)
         Preset::Default => TrainConfig::standard(data),
         Preset::Tutorial => TrainConfig::tutorial(data),
     });
+    if args.config.is_none() {
+        config.network = args.network.into();
+    }
     if let Some(batch) = args.batch {
         config.batch = batch;
         if matches!(args.preset, Preset::Tutorial) && args.config.is_none() {
@@ -57,11 +60,15 @@ pub(super) fn settings(args: &Args, wanted: Option<TrainConfig>, data: &Dataset)
     config
 }
 
-/// Runs on other data or with another preset get a directory of their own.
+/// Runs on other data, of other networks or with another preset get a directory of their own.
 pub(super) fn default_directory(args: &Args, config: &TrainConfig) -> PathBuf {
     let preset = match args.preset {
         Preset::Default => "",
         Preset::Tutorial => "-tutorial",
     };
-    Path::new("runs").join(format!("{}{preset}", config.data))
+    let network = match config.network {
+        Network::Dcgan => String::new(),
+        other => format!("-{other}"),
+    };
+    Path::new("runs").join(format!("{}{network}{preset}", config.data))
 }

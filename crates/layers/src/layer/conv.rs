@@ -123,6 +123,14 @@ macro_rules! kernel_settings {
             self.padding(Padding::Same)
         }
 
+        /// Multiplies the initial weight by `factor`; with 0 the layer begins as zero, which still learns.
+        #[must_use]
+        pub fn scaled(mut self, factor: f64) -> Self {
+            let weight = &mut self.kernel.weight;
+            weight.set(&(weight.tensor() * T::from_f64(factor)));
+            self
+        }
+
         /// Drops the bias, as before a batch norm, which would cancel it.
         #[must_use]
         pub fn no_bias(mut self) -> Self {

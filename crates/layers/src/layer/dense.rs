@@ -24,6 +24,13 @@ impl<T: Real> Dense<T> {
         }
     }
 
+    /// Multiplies the initial weight by `factor`; with 0 the layer begins as zero, which still learns.
+    #[must_use]
+    pub fn scaled(mut self, factor: f64) -> Self {
+        self.weight.set(&(self.weight.tensor() * T::from_f64(factor)));
+        self
+    }
+
     /// Drops the bias, as before a batch norm, which would cancel it.
     #[must_use]
     pub fn no_bias(mut self) -> Self {

@@ -1,8 +1,8 @@
 //! Layers of arbitrary sizes and geometries.
 
 use engraft_layers::{
-    BatchNorm, Conv2d, ConvTranspose2d, Dense, Dropout, Flatten, Init, LeakyReLU, Mode, Module, ReLU,
-    Reshape, Sequential, Sigmoid, Softplus, Tanh,
+    AvgPool2x, BatchNorm, Conv2d, ConvTranspose2d, Dense, Dropout, Embedding, Flatten, GainBias, Init,
+    LeakyReLU, Mode, Module, ReLU, Reshape, Residual, Sequential, Sigmoid, Softplus, Tanh, Upsample2x,
 };
 use engraft_tensor::{Padding, Real, Tensor};
 use proptest::prelude::*;
@@ -40,7 +40,15 @@ pub(crate) enum Kind {
     Dense {
         outputs: usize,
     },
+    Embedding {
+        size: usize,
+    },
     Norm,
+    GainBias,
+    AvgPool,
+    Upsample,
+    /// With a projection if there is a bias.
+    Residual,
     Dropout,
     LeakyReLU,
     ReLU,
@@ -84,6 +92,11 @@ impl Configuration {
                 let layer = Dense::new(channels, outputs, init);
                 Box::new(if self.bias { layer } else { layer.no_bias() })
             }
+            Kind::Embedding { size } => Box::new(Embedding::new(channels, size, init)),
+            Kind::GainBias => Box::new(GainBias::new()),
+            Kind::AvgPool => Box::new(AvgPool2x),
+            Kind::Upsample => Box::new(Upsample2x),
+            Kind::Residual => Box::new(residual(channels, self.bias, init)),
             Kind::Norm => Box::new(BatchNorm::new(channels)),
             Kind::Dropout => Box::new(Dropout::new(0.3, init)),
             Kind::LeakyReLU => Box::new(LeakyReLU::new(0.2)),
@@ -101,6 +114,25 @@ impl Configuration {
         let away = x.as_slice().iter().map(|v| T::from_f64(v + 0.1_f64.copysign(*v)));
         Tensor::from_vec(&self.input, away.collect())
     }
+}
+
+/// A smooth block, as networks without normalisation have it, then half the size and the whole again.
+fn residual<T: Real>(channels: usize, projection: bool, init: &mut Init) -> Sequential<T> {
+    let outputs = if projection { channels + 1 } else { channels };
+    let branch = Sequential::new()
+        .add("act", Tanh)
+        .add("conv", Conv2d::new(channels, outputs, 3, init).same().scaled(0.7))
+        .add("gain", GainBias::new());
+    let block = Residual::new(branch);
+    let block = if projection {
+        block.skip(Sequential::new().add("conv", Conv2d::new(channels, outputs, 1, init)))
+    } else {
+        block
+    };
+    Sequential::new()
+        .add("block", block)
+        .add("down", AvgPool2x)
+        .add("up", Upsample2x)
 }
 
 /// Reads images of 4 x 4.
@@ -168,8 +200,22 @@ pub(crate) fn configurations() -> impl Strategy<Value = Configuration> {
     );
     let dense = (1_usize..5, 1_usize..7, 1_usize..7, any::<bool>())
         .prop_map(|(n, inputs, outputs, bias)| (Kind::Dense { outputs }, vec![n, inputs], bias));
+    let embedding = (1_usize..5, 1_usize..7, 1_usize..7)
+        .prop_map(|(n, classes, size)| (Kind::Embedding { size }, vec![n, classes], true));
+    let images = (
+        prop_oneof![
+            Just(Kind::AvgPool),
+            Just(Kind::Upsample),
+            Just(Kind::Residual),
+            Just(Kind::Residual)
+        ],
+        [1_usize..3, 1..4, 1..4, 1..4],
+        any::<bool>(),
+    )
+        .prop_map(|(kind, [n, h, w, c], bias)| (kind, vec![n, 2 * h, 2 * w, c], bias));
     let anything = prop_oneof![
         Just(Kind::Norm),
+        Just(Kind::GainBias),
         Just(Kind::Dropout),
         Just(Kind::LeakyReLU),
         Just(Kind::ReLU),
@@ -189,7 +235,7 @@ pub(crate) fn configurations() -> impl Strategy<Value = Configuration> {
         .prop_map(|(n, c, bias)| (Kind::Chain, vec![n, 4, 4, c], bias));
     let mode = prop_oneof![Just(Mode::Train), Just(Mode::Eval)];
     (
-        prop_oneof![4 => convolution, 1 => dense, 3 => elementwise, 1 => chain],
+        prop_oneof![4 => convolution, 1 => dense, 1 => embedding, 2 => images, 3 => elementwise, 1 => chain],
         mode,
         any::<u64>(),
     )

@@ -12,6 +12,7 @@ pub(crate) mod elementwise;
 pub(crate) mod gemm;
 pub(crate) mod im2col;
 pub(crate) mod reduce;
+pub(crate) mod resample;
 pub(crate) mod scratch;
 pub(crate) mod simd;
 pub(crate) mod tile_product;

@@ -7,6 +7,7 @@ mod channels;
 mod convolution;
 mod matmul;
 mod reduction;
+mod resample;
 mod shape;
 mod unary;
 

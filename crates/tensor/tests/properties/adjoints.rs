@@ -75,6 +75,16 @@ proptest! {
     }
 
     #[test]
+    fn sum_pool_is_the_adjoint_of_upsample_nearest(
+        [n, h, w, c] in [1_usize..=3, 1..=4, 1..=4, 1..=4], factor in 1_usize..=3, seed: u64,
+    ) {
+        let [x, y] = normal(seed, [&[n, h, w, c], &[n, h * factor, w * factor, c]]);
+        prop_assert!(agree(&x.upsample_nearest(factor), &y, &x, &y.sum_pool(factor)));
+        let back = x.upsample_nearest(factor).sum_pool(factor) / (factor * factor) as f64;
+        prop_assert!(agree(&back, &x, &x, &x));
+    }
+
+    #[test]
     fn the_products_of_matrices_are_one_trilinear_form([m, k, n] in [1_usize..9, 1..9, 1..9], seed: u64) {
         let [a, b, c] = normal(seed, [&[m, k], &[k, n], &[m, n]]);
         let ab = a.matmul(&b);

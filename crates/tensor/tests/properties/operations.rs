@@ -57,6 +57,8 @@ pub(crate) enum Call {
     BatchNormLeakyRelu(f64, f64),
     BiasLeakyRelu(f64),
     AffineLeakyRelu(f64),
+    UpsampleNearest(usize),
+    SumPool(usize),
 }
 
 /// Where an operation is smooth enough for a central difference.
@@ -121,6 +123,8 @@ impl Call {
             }
             Self::BiasLeakyRelu(slope) => bias_leaky_relu(&x[0], &x[1], *slope),
             Self::AffineLeakyRelu(slope) => affine_leaky_relu(&x[0], &x[1], &x[2], *slope),
+            Self::UpsampleNearest(factor) => x[0].upsample_nearest(*factor),
+            Self::SumPool(factor) => x[0].sum_pool(*factor),
         }
     }
 

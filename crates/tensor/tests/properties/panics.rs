@@ -197,6 +197,18 @@ fn shapes_that_do_not_fit_are_named_at_the_callers_line() {
             }),
         ),
         case(
+            "upsample_nearest: the input must be [n, h, w, c], got [2, 3]",
+            Box::new(|| drop(z(&[2, 3]).upsample_nearest(2))),
+        ),
+        case(
+            "sum_pool: images of 4x3 are no whole number of blocks of 2x2 (shape [1, 4, 3, 1])",
+            Box::new(|| drop(z(&[1, 4, 3, 1]).sum_pool(2))),
+        ),
+        case(
+            "sum_pool: the factor must be at least 1, got 0",
+            Box::new(|| drop(z(&[1, 4, 3, 1]).sum_pool(0))),
+        ),
+        case(
             "bias_leaky_relu: the bias [1] must be as long as the last axis of x [2, 3]",
             Box::new(|| drop(bias_leaky_relu(&z(&[2, 3]), &z(&[1]), 0.1))),
         ),

@@ -226,6 +226,13 @@ fn maps() -> Vec<Entry> {
             (call(eps, slope), std::iter::once(s).chain(rows).collect())
         })
     };
+    let blocks = |call: fn(usize) -> Call, large: bool| {
+        (shape(4..=4), 1_usize..=3).prop_map(move |(mut s, factor)| {
+            let size = if large { factor } else { 1 };
+            s[1..3].iter_mut().for_each(|side| *side *= size);
+            (call(factor), vec![s])
+        })
+    };
     let affine = channels(2..=4, |_, slope| Call::AffineLeakyRelu(slope), 2);
     vec![
         map("conv2d", Call::Conv2d, [0, 1]),
@@ -241,6 +248,8 @@ fn maps() -> Vec<Entry> {
             channels(1..=4, |_, slope| Call::BiasLeakyRelu(slope), 1),
         ),
         entry("affine_leaky_relu", affine),
+        entry("upsample_nearest", blocks(Call::UpsampleNearest, false)),
+        entry("sum_pool", blocks(Call::SumPool, true)),
     ]
 }
 

@@ -80,6 +80,9 @@ fn large() -> Vec<Sample> {
         }
         samples.push(Sample::new(Call::BiasLeakyRelu(0.3), [&[rows, c], &[c]]));
     }
+    samples.push(Sample::new(Call::UpsampleNearest(2), [&[33, 14, 14, 24]]));
+    samples.push(Sample::new(Call::SumPool(2), [&[33, 28, 28, 24]]));
+    samples.push(Sample::new(Call::SumPool(3), [&[2, 300, 6, 37]]));
     for axes in [vec![0], vec![1], vec![2], vec![0, 1], vec![1, 2], vec![0, 2]] {
         samples.push(Sample::new(Call::SumAxes(axes.clone()), [cube]));
         samples.push(Sample::new(Call::MeanKeep(axes), [cube]));

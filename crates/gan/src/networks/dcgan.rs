@@ -1,4 +1,5 @@
-//! The reference networks: the DCGAN of TensorFlow's tutorial for 28x28 grey images.
+//! The reference networks: the DCGAN of TensorFlow's tutorial for 28x28 grey images, and the same pair for
+//! other sizes and channels.
 //!
 //! *Source*: TensorFlow's tutorial "Deep convolutional generative adversarial network"; Radford, Metz and
 //! Chintala, "Unsupervised representation learning with deep convolutional generative adversarial networks",
@@ -40,13 +41,28 @@ fn block<T: Real>(name: &str, layer: impl Module<T> + 'static, channels: usize) 
 /// assert_eq!(g.forward(&Tensor::zeros([2, 100]), Mode::Eval).shape(), [2, 28, 28, 1]);
 /// ```
 pub fn generator<T: Real>(init: &mut Init) -> Sequential<T> {
-    let stem = Dense::new(LATENT, 7 * 7 * 256, init).no_bias();
+    generator_of(LATENT, IMAGE, init)
+}
+
+/// The generator from `inputs` numbers to images with sides of a multiple of four, `[h, w, c]`: the maps begin at
+/// a quarter of the size.
+pub(super) fn generator_of<T: Real>(
+    inputs: usize,
+    [height, width, channels]: [usize; 3],
+    init: &mut Init,
+) -> Sequential<T> {
+    let (h, w) = (height / 4, width / 4);
+    let stem = Dense::new(inputs, h * w * 256, init).no_bias();
     let to_128 = ConvTranspose2d::new(256, 128, 5, init).same().no_bias();
     let to_64 = ConvTranspose2d::new(128, 64, 5, init).stride(2).same().no_bias();
-    let to_image = ConvTranspose2d::new(64, 1, 5, init).stride(2).same().no_bias();
+    let to_image = ConvTranspose2d::new(64, channels, 5, init)
+        .stride(2)
+        .same()
+        .no_bias();
+    // Sizes are those of 28x28 grey images.
     Sequential::new()
-        .add("stem", block("dense", stem, 7 * 7 * 256))
-        .add("grid", Reshape::new([7, 7, 256]))
+        .add("stem", block("dense", stem, h * w * 256))
+        .add("grid", Reshape::new([h, w, 256]))
         .add("block1", block("conv", to_128, 128)) // [n,  7,  7, 128]
         .add("block2", block("conv", to_64, 64)) //   [n, 14, 14,  64]
         .add("to_image", to_image) //                 [n, 28, 28,   1]
@@ -64,7 +80,18 @@ pub fn generator<T: Real>(init: &mut Init) -> Sequential<T> {
 /// assert_eq!(d.forward(&Tensor::zeros([2, 28, 28, 1]), Mode::Eval).shape(), [2, 1]);
 /// ```
 pub fn discriminator<T: Real>(init: &mut Init) -> Sequential<T> {
-    let to_64 = Conv2d::new(1, 64, 5, init).stride(2).same();
+    let features = features_of(IMAGE, init);
+    features.add("head", Dense::new(feature_count(IMAGE), 1, init))
+}
+
+/// Length of the vector that [`features_of`] ends in.
+pub(super) fn feature_count([height, width, _]: [usize; 3]) -> usize {
+    height.div_ceil(4) * width.div_ceil(4) * 128
+}
+
+/// The discriminator without its last layer: images `[h, w, c]` to vectors.
+pub(super) fn features_of<T: Real>([_, _, channels]: [usize; 3], init: &mut Init) -> Sequential<T> {
+    let to_64 = Conv2d::new(channels, 64, 5, init).stride(2).same();
     let to_128 = Conv2d::new(64, 128, 5, init).stride(2).same();
     Sequential::new()
         .add(
@@ -75,7 +102,6 @@ pub fn discriminator<T: Real>(init: &mut Init) -> Sequential<T> {
         )
         .add("block2", block("conv", to_128, 128)) // [n, 7, 7, 128]
         .add("flat", Flatten)
-        .add("head", Dense::new(7 * 7 * 128, 1, init))
 }
 
 /// How the generator's state becomes one of PyTorch and back, under this crate's names.

@@ -1,0 +1,360 @@
+//! What every pair must be, and what each one is.
+
+use super::*;
+use crate::config::TrainConfig;
+use crate::objective::Objective;
+use engraft_data::{Dataset, Source, Split, drawn_digits};
+use engraft_layers::{
+    Adam, BatchNorm, Conv2d, ConvTranspose2d, Flatten, LeakyReLU, Mode, Module, Optimizer, Path, Reshape,
+    Slot, StateDict, Summary, Tanh, gradients, parameter_count, parameters, summary,
+};
+use engraft_tensor::{Tensor, grad_with_graph, no_grad};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+
+/// The images that a test builds each network for: each size with each number of channels.
+fn images(network: Network) -> Vec<[usize; 3]> {
+    let sides: &[[usize; 2]] = match network {
+        Network::Mlp => &[[16, 16], [5, 3], [1, 1]],
+        _ => &[[28, 28], [32, 32]],
+    };
+    let of_side = |&[h, w]: &[usize; 2]| (1..=4).map(move |c| [h, w, c]);
+    sides.iter().flat_map(of_side).collect()
+}
+
+#[test]
+fn every_pair_fits_together() {
+    for network in Network::ALL {
+        for image in images(network) {
+            let [h, w, c] = image;
+            let g = network.generator::<f32>(image, &mut Init::glorot(1)).unwrap();
+            let d = network
+                .packed_discriminator::<f32>(image, 2, &mut Init::glorot(2))
+                .unwrap();
+            let z = Tensor::randn([4, network.latent()], &mut Pcg64::seed_from_u64(3));
+            let drawn = no_grad(|| g.forward(&z, Mode::Train));
+            assert_eq!(drawn.shape(), [4, h, w, c], "{network}");
+            assert!(drawn.as_slice().iter().all(|v| v.abs() <= 1.0), "{network}");
+            let pairs = Tensor::randn([2, h, w, 2 * c], &mut Pcg64::seed_from_u64(4));
+            assert_eq!(d.forward(&pairs, Mode::Eval).shape(), [2, 1], "{network}");
+        }
+    }
+}
+
+/// A fresh network draws neither nothing nor black and white, and a fresh logit is no verdict.
+#[test]
+fn fresh_networks_are_of_ordinary_size() {
+    for network in Network::ALL {
+        let g = network
+            .generator::<f32>(dcgan::IMAGE, &mut Init::glorot(1))
+            .unwrap();
+        let d = network
+            .discriminator::<f32>(dcgan::IMAGE, &mut Init::glorot(2))
+            .unwrap();
+        let z = Tensor::randn([16, network.latent()], &mut Pcg64::seed_from_u64(3));
+        let (drawn, logits) = no_grad(|| {
+            let drawn = g.forward(&z, Mode::Train);
+            let logits = d.forward(&drawn, Mode::Train);
+            (drawn, logits)
+        });
+        let spread = drawn.square().mean().item().sqrt();
+        assert!((0.1..0.8).contains(&spread), "{network}: {spread}");
+        let logit = logits.square().mean().item().sqrt();
+        assert!(logit < 3.0, "{network}: {logit}");
+    }
+}
+
+#[test]
+fn sizes_that_cannot_be_made_are_refused_with_those_that_can() {
+    let error = |network: Network, image| {
+        let init = &mut Init::glorot(1);
+        let errors = [
+            network.generator::<f32>(image, init).err(),
+            network.discriminator::<f32>(image, init).err(),
+            network.conditional_generator::<f32>(image, 10, init).err(),
+            network.projection_discriminator::<f32>(image, 10, init).err(),
+        ];
+        let [first, others @ ..] = errors.map(|e| e.unwrap().to_string());
+        assert!(others.iter().all(|e| *e == first), "{first}");
+        first
+    };
+    for network in [Network::Dcgan, Network::Residual] {
+        for image in [[16, 16, 1], [28, 32, 1], [28, 28, 5], [28, 28, 0]] {
+            let text = error(network, image);
+            let parts = ["28x28 or 32x32 pixels with 1 to 4", "mlp makes any size"];
+            assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+        }
+    }
+    for image in [[128, 129, 1], [0, 3, 1], [2, 2, 5], [usize::MAX, 2, 1]] {
+        let text = error(Network::Mlp, image);
+        assert!(text.contains("up to 16384 numbers"), "{text}");
+    }
+    assert!(Network::Mlp.check("x", [128, 128, 1]).is_ok());
+}
+
+#[test]
+fn names_are_those_of_the_settings() {
+    for network in Network::ALL {
+        let text = serde_json::to_string(&network).unwrap();
+        assert_eq!(text, format!("\"{network}\""));
+        assert_eq!(serde_json::from_str::<Network>(&text).unwrap(), network);
+    }
+    assert_eq!(Network::default(), Network::Dcgan);
+}
+
+/// Weights of the default pair are drawn in just this order, under just these names: runs on disk and reference
+/// values depend on it.
+#[test]
+fn the_reference_pair_is_what_it_was() {
+    fn act() -> LeakyReLU {
+        LeakyReLU::new(0.3)
+    }
+    let init = &mut Init::glorot(9);
+    let stem = Dense::<f32>::new(100, 12544, init).no_bias();
+    let to_128 = ConvTranspose2d::new(256, 128, 5, init).same().no_bias();
+    let to_64 = ConvTranspose2d::new(128, 64, 5, init).stride(2).same().no_bias();
+    let to_image = ConvTranspose2d::new(64, 1, 5, init).stride(2).same().no_bias();
+    let block = |name: &str, layer: ConvTranspose2d, channels| {
+        Sequential::new()
+            .add(name, layer)
+            .add("norm", BatchNorm::new(channels))
+            .add("act", act())
+    };
+    let stem = Sequential::new()
+        .add("dense", stem)
+        .add("norm", BatchNorm::new(12544))
+        .add("act", act());
+    let g = Sequential::new()
+        .add("stem", stem)
+        .add("grid", Reshape::new([7, 7, 256]))
+        .add("block1", block("conv", to_128, 128))
+        .add("block2", block("conv", to_64, 64))
+        .add("to_image", to_image)
+        .add("tanh", Tanh);
+    let to_64 = Conv2d::new(1, 64, 5, init).stride(2).same();
+    let to_128 = Conv2d::new(64, 128, 5, init).stride(2).same();
+    let block1 = Sequential::new().add("conv", to_64).add("act", act());
+    let block2 = Sequential::new()
+        .add("conv", to_128)
+        .add("norm", BatchNorm::new(128))
+        .add("act", act());
+    let d = Sequential::new()
+        .add("block1", block1)
+        .add("block2", block2)
+        .add("flat", Flatten)
+        .add("head", Dense::<f32>::new(6272, 1, init));
+    let init = &mut Init::glorot(9);
+    let built = [
+        Network::Dcgan.generator(dcgan::IMAGE, init).unwrap(),
+        Network::Dcgan.discriminator(dcgan::IMAGE, init).unwrap(),
+    ];
+    let init = &mut Init::glorot(9);
+    let direct = [dcgan::generator(init), dcgan::discriminator(init)];
+    for pair in [built, direct] {
+        for ((reference, network), example) in [&g, &d]
+            .into_iter()
+            .zip(&pair)
+            .zip([&[2, 100][..], &[2, 28, 28, 1]])
+        {
+            let (expected, found) = (parameters(reference), parameters(network));
+            assert_eq!(expected.len(), found.len());
+            for ((name, expected), (found_name, found)) in expected.iter().zip(&found) {
+                assert_eq!(name, found_name);
+                assert!(
+                    expected.tensor().as_slice() == found.tensor().as_slice(),
+                    "{name} starts otherwise"
+                );
+            }
+            let x = Tensor::randn(example, &mut Pcg64::seed_from_u64(1));
+            let run = |m: &Sequential| no_grad(|| m.forward(&x, Mode::Train));
+            assert_eq!(run(reference).as_slice(), run(network).as_slice());
+        }
+    }
+}
+
+/// With one image packing is nothing; with more only the first weight grows.
+#[test]
+fn packing_changes_the_first_layer_only() {
+    for network in Network::ALL {
+        let build = |pack| {
+            network
+                .packed_discriminator::<f32>([28, 28, 3], pack, &mut Init::glorot(1))
+                .unwrap()
+        };
+        let plain = network
+            .discriminator::<f32>([28, 28, 3], &mut Init::glorot(1))
+            .unwrap();
+        let (plain, one, three) = (
+            StateDict::of(&plain),
+            StateDict::of(&build(1)),
+            StateDict::of(&build(3)),
+        );
+        let mut changed = Vec::new();
+        for (name, tensor) in plain.tensors() {
+            assert_eq!(tensor.as_slice(), one.get(name).unwrap().as_slice());
+            let packed = three.get(name).unwrap();
+            if packed.shape() != tensor.shape() {
+                assert_eq!(packed.len(), 3 * tensor.len(), "{network}, {name}");
+                changed.push(name.as_str());
+            }
+        }
+        assert_eq!(changed.len(), 1, "{network}: {changed:?}");
+    }
+}
+
+/// Multiply-adds on one image, from the table: each number of a weight meets each place of the smaller side once.
+fn multiply_adds(table: &Summary) -> usize {
+    let places = |shape: &[usize]| match *shape {
+        [h, w, _] => h * w,
+        _ => 1,
+    };
+    let norms = ["BatchNorm", "GainBias"];
+    let rows = table
+        .rows
+        .iter()
+        .filter(|r| norms.iter().all(|n| !r.layer.starts_with(n)));
+    rows.map(|r| r.parameters * places(&r.input).min(places(&r.output)))
+        .sum()
+}
+
+/// The numbers of the documentation, and that a step of the residual pair costs about what the reference costs.
+#[test]
+fn steps_cost_what_the_documentation_says() {
+    let costs = |network: Network| {
+        let (image, init) = (dcgan::IMAGE, &mut Init::glorot(1));
+        let g = network.generator::<f32>(image, init).unwrap();
+        let d = network.discriminator::<f32>(image, init).unwrap();
+        let tables = [summary(&g, &[network.latent()]), summary(&d, &image)];
+        let [of_g, of_d] = tables.each_ref().map(multiply_adds);
+        let tenths = |v: usize| (v as f64 / 1e5).round() / 10.0;
+        let hundredths = |v: usize| (v as f64 / 1e4).round() / 100.0;
+        let step = ((3 * of_g + 7 * of_d) as f64 / 1e6).round();
+        let counts = [parameter_count(&g), parameter_count(&d)];
+        assert_eq!(tables.map(|t| t.parameters()), counts);
+        (tenths(of_g), tenths(of_d), step, counts.map(hundredths))
+    };
+    assert_eq!(costs(Network::Dcgan), (51.7, 10.4, 228.0, [2.31, 0.21]));
+    assert_eq!(costs(Network::Residual), (25.5, 25.1, 252.0, [0.70, 0.23]));
+    assert_eq!(costs(Network::Mlp), (0.7, 0.5, 6.0, [0.69, 0.52]));
+}
+
+/// No running statistics, branches that begin at zero, and after a step an R1 penalty that reaches every weight.
+#[test]
+fn the_residual_pair_has_no_norms_and_begins_as_its_skip_paths() {
+    let init = &mut Init::glorot(1);
+    let image = [28, 28, 1];
+    let g = Network::Residual.generator::<f32>(image, init).unwrap();
+    let d = Network::Residual.discriminator::<f32>(image, init).unwrap();
+    let mut zeros = 0;
+    for module in [&g, &d] {
+        module.visit(&Path::root(), &mut |path, slot| match slot {
+            Slot::Parameter(p) if path.to_string().ends_with("conv2.weight") => {
+                zeros += 1;
+                assert!(p.tensor().as_slice().iter().all(|v| *v == 0.0), "{path}");
+            }
+            Slot::Parameter(_) => (),
+            _ => panic!("{path} is no parameter"),
+        });
+    }
+    assert_eq!(zeros, 6);
+    // The step makes every branch differ from zero.
+    let mut d = d;
+    let rng = &mut Pcg64::seed_from_u64(2);
+    let x = Tensor::randn([4, 28, 28, 1], rng);
+    let mut adam = Adam::new(1e-3);
+    let found = gradients(&d.forward(&x, Mode::Train).softplus().mean(), &d);
+    adam.step(&mut d, &found);
+    let x = x.requires_grad();
+    let [dx] = grad_with_graph(&d.forward(&x, Mode::Train).sum(), [&x]);
+    let penalty = dx.square().sum() / 4.0;
+    let found = gradients(&penalty, &d);
+    let reached = |name: &str| {
+        found
+            .get(name)
+            .is_some_and(|g| g.is_finite() && g.abs().sum().item() > 0.0)
+    };
+    for (name, _) in parameters(&d) {
+        // A bias moves no slope of a piecewise linear function.
+        assert!(name.ends_with("bias") || reached(&name), "{name}");
+    }
+}
+
+/// Ten images of ten classes: asked for a class, the generator soon draws its image.
+#[test]
+fn a_conditional_pair_learns_what_belongs_to_a_label() {
+    let digits = drawn_digits(Split::Train, 10, 3);
+    let real = digits.batch_f32(&(0..10).collect::<Vec<_>>());
+    let batch = Tensor::from_vec([30, 28, 28, 1], real.repeat(3));
+    let own: Vec<usize> = digits.labels().iter().map(|&label| label.into()).collect();
+    let labels = own.repeat(3);
+    let (network, image) = (Network::Mlp, digits.image_size());
+    let mut g = network
+        .conditional_generator::<f32>(image, 10, &mut Init::glorot(1))
+        .unwrap();
+    let mut d = network
+        .projection_discriminator::<f32>(image, 10, &mut Init::glorot(2))
+        .unwrap();
+    let adam = || Adam::new(1e-3).betas(0.5, 0.999);
+    let (mut g_adam, mut d_adam) = (adam(), adam());
+    let (objective, rng) = (Objective::NonSaturating, &mut Pcg64::seed_from_u64(4));
+    for _ in 0..200 {
+        let z = Tensor::randn([30, network.latent()], rng);
+        let fake = g.forward_labelled(&z, &labels, Mode::Train);
+        let real_logits = d.forward_labelled(&batch, &labels, Mode::Train);
+        let fake_logits = d.forward_labelled(&fake, &labels, Mode::Train);
+        let dg = gradients(&objective.generator(&fake_logits), &g);
+        let dd = gradients(&objective.discriminator(&real_logits, &fake_logits), &d);
+        drop((fake, real_logits, fake_logits));
+        g_adam.step(&mut g, &dg);
+        d_adam.step(&mut d, &dd);
+    }
+    let asked: Vec<usize> = (0..60).map(|_| rng.random_range(0..10)).collect();
+    let z = Tensor::randn([60, network.latent()], rng);
+    let drawn = no_grad(|| g.forward_labelled(&z, &asked, Mode::Train));
+    let distance = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
+    let obeyed = drawn
+        .as_slice()
+        .chunks_exact(784)
+        .zip(&asked)
+        .filter(|(image, asked)| {
+            let to = |i: &usize| distance(image, &real[784 * i..][..784]);
+            let nearest = (0..10).min_by(|a, b| to(a).total_cmp(&to(b))).unwrap();
+            own[nearest] == **asked
+        });
+    let obeyed = obeyed.count();
+    assert!(obeyed >= 50, "{obeyed} of 60 are of the class that was asked for");
+}
+
+/// Runs of before there was a choice go on, and their checkpoints are known by the same hash.
+#[test]
+fn settings_without_a_network_are_those_of_the_reference() {
+    let data = Dataset::new("dots", Source::Memory, vec![7; 6 * 784], dcgan::IMAGE, vec![0; 6]).unwrap();
+    let mut config = TrainConfig::standard(&data);
+    config.batch = 3;
+    assert!(!config.to_toml().contains("network"));
+    let mut other = config.clone();
+    other.network = Network::Residual;
+    let path = std::path::Path::new("run.toml");
+    for config in [&config, &other] {
+        assert_eq!(&TrainConfig::from_toml(&config.to_toml(), path).unwrap(), config);
+    }
+    let differences = ["network: the run has the default, now asked for \"residual\""];
+    assert_eq!(config.fixed_differences(&other), differences);
+    assert_ne!(other.fixed_hash(), config.fixed_hash());
+    // What the hash was when the networks could not be chosen.
+    assert_eq!(config.fixed_hash(), HASH_WITHOUT_A_NETWORK);
+}
+
+const HASH_WITHOUT_A_NETWORK: &str = "ea20dffc33accfc01b8171cfd002894b7a949d96b9b2a598bfed4ff3a2e553b7";
+
+/// The network that can make the images is named, and takes them.
+#[test]
+fn data_of_another_size_takes_another_network() {
+    let small = Dataset::new("usps", Source::Memory, vec![0; 512], [16, 16, 1], vec![0; 2]).unwrap();
+    let mut config = TrainConfig::standard(&small);
+    let text = config.check_data(&small).unwrap_err().to_string();
+    let parts = ["usps images are 16x16x1", "network dcgan", "mlp makes any size"];
+    assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+    config.network = Network::Mlp;
+    config.check_data(&small).unwrap();
+}

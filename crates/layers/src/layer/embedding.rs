@@ -1,0 +1,128 @@
+//! Labels as vectors.
+
+use crate::init::Init;
+use crate::module::{Mode, Module, Path, Slot, SlotMut};
+use crate::parameter::Parameter;
+use engraft_tensor::{Real, Tensor};
+
+/// Labels as rows that are 1 at the label and 0 elsewhere.
+///
+/// *Shapes*: `[n] -> [n, classes]`.
+///
+/// ```
+/// use engraft_layers::one_hot;
+/// assert_eq!(one_hot::<f32>(&[2, 0], 3).as_slice(), [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]);
+/// ```
+///
+/// # Panics
+/// If a label is not below `classes`.
+#[must_use]
+#[track_caller]
+pub fn one_hot<T: Real>(labels: &[usize], classes: usize) -> Tensor<T> {
+    let mut rows = vec![T::zero(); labels.len() * classes];
+    for (i, &label) in labels.iter().enumerate() {
+        assert!(
+            label < classes,
+            "one_hot: label {label} at place {i} of {} is not below the {classes} classes",
+            labels.len()
+        );
+        rows[i * classes + label] = T::one();
+    }
+    Tensor::from_vec([labels.len(), classes], rows)
+}
+
+/// A learned vector for each class.
+///
+/// As a [`Module`] it reads labels in the form of [`one_hot`]: `y = x · weight`, so that it also embeds
+/// mixtures of classes. [`Embedding::of`] reads labels.
+///
+/// *Shapes*: `[n, classes] -> [n, size]`; `weight [classes, size]`.
+#[derive(Clone, Debug)]
+pub struct Embedding<T: Real = f32> {
+    weight: Parameter<T>,
+}
+
+impl<T: Real> Embedding<T> {
+    /// Vectors of independent standard normal numbers, as latent vectors are.
+    pub fn new(classes: usize, size: usize, init: &mut Init) -> Self {
+        Self::with_weight(Tensor::randn([classes, size], &mut init.generator()))
+    }
+
+    /// An embedding that starts with the given vectors, `[classes, size]`.
+    ///
+    /// # Panics
+    /// If the weight is no matrix.
+    #[track_caller]
+    pub fn with_weight(weight: Tensor<T>) -> Self {
+        assert!(
+            weight.rank() == 2,
+            "Embedding: the weight must be [classes, size], got {:?}",
+            weight.shape()
+        );
+        Self {
+            weight: Parameter::new(weight),
+        }
+    }
+
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        self.weight.tensor().shape()[0]
+    }
+
+    /// Length of the vectors.
+    pub fn size(&self) -> usize {
+        self.weight.tensor().shape()[1]
+    }
+
+    /// The vectors of labels: `[n] -> [n, size]`.
+    ///
+    /// # Panics
+    /// If a label is not below the number of classes.
+    #[must_use]
+    #[track_caller]
+    pub fn of(&self, labels: &[usize]) -> Tensor<T> {
+        one_hot(labels, self.classes()).matmul(self.weight.tensor())
+    }
+}
+
+impl<T: Real> Module<T> for Embedding<T> {
+    fn forward(&self, x: &Tensor<T>, _: Mode) -> Tensor<T> {
+        x.matmul(self.weight.tensor())
+    }
+
+    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
+        f(&path.child("weight"), Slot::Parameter(&self.weight));
+    }
+
+    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
+        f(&path.child("weight"), SlotMut::Parameter(&mut self.weight));
+    }
+
+    fn describe(&self) -> String {
+        format!("Embedding {} -> {}", self.classes(), self.size())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engraft_tensor::grad;
+
+    #[test]
+    fn rows_are_looked_up_and_only_they_learn() {
+        let weight = Tensor::from_vec([3, 2], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let embedding = Embedding::<f64>::with_weight(weight);
+        let y = embedding.of(&[2, 0, 2]);
+        assert_eq!(y.as_slice(), [5.0, 6.0, 1.0, 2.0, 5.0, 6.0]);
+        let [dw] = grad(&y.sum(), [embedding.weight.tensor()]);
+        assert_eq!(dw.as_slice(), [1.0, 1.0, 0.0, 0.0, 2.0, 2.0]);
+        let half = embedding.forward(&Tensor::full([1, 3], 0.5), Mode::Eval);
+        assert_eq!(half.as_slice(), [4.5, 6.0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "label 3 at place 1 of 2 is not below the 3 classes")]
+    fn a_label_that_is_no_class_is_named() {
+        let _ = Embedding::<f32>::new(3, 2, &mut Init::glorot(1)).of(&[0, 3]);
+    }
+}

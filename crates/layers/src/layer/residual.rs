@@ -1,0 +1,220 @@
+//! Residual connections, and the learned numbers that take the place of normalisation in them.
+
+use crate::layer::sequential::Sequential;
+use crate::module::{Mode, Module, Path, Slot, SlotMut};
+use crate::parameter::Parameter;
+use engraft_tensor::{Real, Tensor};
+
+/// `skip(x) + branch(x)`, where `skip` is the identity unless it is [given](Residual::skip).
+///
+/// *Shapes*: those of the branch; the skip path must give the same. Names are `branch.…` and `skip.…`.
+///
+/// *Source*: He et al., "Deep residual learning for image recognition", 2016, equations 1 and 2.
+///
+/// ```
+/// use engraft_layers::{Conv2d, Init, Mode, Module, Residual, Sequential};
+/// use engraft_tensor::Tensor;
+///
+/// let init = &mut Init::glorot(1);
+/// // A branch that begins at zero: the block begins as what its skip path is.
+/// let branch = Sequential::<f32>::new().add("conv", Conv2d::new(3, 3, 3, init).same().scaled(0.0));
+/// let block = Residual::new(branch);
+/// let x = Tensor::ones([1, 4, 4, 3]);
+/// assert_eq!(block.forward(&x, Mode::Train).as_slice(), x.as_slice());
+/// ```
+pub struct Residual<T: Real = f32> {
+    branch: Sequential<T>,
+    skip: Sequential<T>,
+}
+
+impl<T: Real> Residual<T> {
+    /// `x + branch(x)`.
+    pub fn new(branch: Sequential<T>) -> Self {
+        Self {
+            branch,
+            skip: Sequential::new(),
+        }
+    }
+
+    /// Puts layers on the skip path, as a projection where the number of channels or the size changes.
+    #[must_use]
+    pub fn skip(mut self, skip: Sequential<T>) -> Self {
+        self.skip = skip;
+        self
+    }
+}
+
+impl<T: Real> Module<T> for Residual<T> {
+    fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
+        let (branch, skip) = (self.branch.forward(x, mode), self.skip.forward(x, mode));
+        assert!(
+            branch.shape() == skip.shape(),
+            "Residual: the branch gives {:?}, the skip path {:?} (input {:?})",
+            branch.shape(),
+            skip.shape(),
+            x.shape()
+        );
+        skip + branch
+    }
+
+    fn fold(&mut self) {
+        self.branch.fold();
+        self.skip.fold();
+    }
+
+    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
+        self.branch.visit(&path.child("branch"), f);
+        self.skip.visit(&path.child("skip"), f);
+    }
+
+    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
+        self.branch.visit_mut(&path.child("branch"), f);
+        self.skip.visit_mut(&path.child("skip"), f);
+    }
+
+    fn describe(&self) -> String {
+        "Residual".into()
+    }
+
+    fn branches(&self) -> Vec<(&str, &dyn Module<T>)> {
+        let mut branches: Vec<(&str, &dyn Module<T>)> = vec![("branch", &self.branch)];
+        if !self.skip.layers().is_empty() {
+            branches.push(("skip", &self.skip));
+        }
+        branches
+    }
+}
+
+/// `gain · x + bias` with two learned numbers, 1 and 0 at first: what a residual branch without normalisation
+/// ends in.
+///
+/// *Shapes*: any, unchanged; `gain [1]`, `bias [1]`.
+///
+/// *Source*: Zhang, Dauphin and Ma, "Fixup initialization: residual learning without normalization", 2019,
+/// section 3, rule 3.
+#[derive(Clone, Debug)]
+pub struct GainBias<T: Real = f32> {
+    gain: Parameter<T>,
+    bias: Parameter<T>,
+}
+
+impl<T: Real> GainBias<T> {
+    /// A gain of 1 and a bias of 0: the identity.
+    pub fn new() -> Self {
+        Self {
+            gain: Parameter::new(Tensor::ones([1])),
+            bias: Parameter::new(Tensor::zeros([1])),
+        }
+    }
+}
+
+impl<T: Real> Default for GainBias<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Real> Module<T> for GainBias<T> {
+    fn forward(&self, x: &Tensor<T>, _: Mode) -> Tensor<T> {
+        x * self.gain.tensor() + self.bias.tensor()
+    }
+
+    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
+        f(&path.child("gain"), Slot::Parameter(&self.gain));
+        f(&path.child("bias"), Slot::Parameter(&self.bias));
+    }
+
+    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
+        f(&path.child("gain"), SlotMut::Parameter(&mut self.gain));
+        f(&path.child("bias"), SlotMut::Parameter(&mut self.bias));
+    }
+
+    fn describe(&self) -> String {
+        "GainBias".into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BatchNorm, Conv2d, Dense, Init, ReLU, parameters, summary};
+
+    /// A dense layer whose weight is `value` everywhere.
+    fn dense(inputs: usize, outputs: usize, value: f64) -> Dense<f64> {
+        let mut layer = Dense::new(inputs, outputs, &mut Init::glorot(1)).no_bias();
+        layer.visit_mut(&Path::root(), &mut |_, slot| {
+            if let SlotMut::Parameter(p) = slot {
+                p.set(&Tensor::full([inputs, outputs], value));
+            }
+        });
+        layer
+    }
+
+    #[test]
+    fn a_block_by_hand() {
+        let branch = || Sequential::new().add("act", ReLU).add("dense", dense(2, 2, 3.0));
+        let x = Tensor::from_vec([1, 2], vec![1.0, -2.0]);
+        // 3 · max(1, 0) + 3 · max(-2, 0) = 3 beside the input.
+        let plain = Residual::new(branch());
+        assert_eq!(plain.forward(&x, Mode::Eval).as_slice(), [4.0, 1.0]);
+        // The projection doubles the sum: -2.
+        let projected = Residual::new(branch()).skip(Sequential::new().add("dense", dense(2, 2, 2.0)));
+        assert_eq!(projected.forward(&x, Mode::Eval).as_slice(), [1.0, 1.0]);
+        let names: Vec<_> = parameters(&projected).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["branch.dense.weight", "skip.dense.weight"]);
+    }
+
+    #[test]
+    fn gain_and_bias_by_hand() {
+        let mut layer = GainBias::<f64>::new();
+        let x = Tensor::from_vec([2], vec![1.0, -2.0]);
+        assert_eq!(layer.forward(&x, Mode::Eval).as_slice(), [1.0, -2.0]);
+        layer.gain.set(&Tensor::full([1], 3.0));
+        layer.bias.set(&Tensor::full([1], 0.5));
+        assert_eq!(layer.forward(&x, Mode::Eval).as_slice(), [3.5, -5.5]);
+    }
+
+    #[test]
+    #[should_panic(expected = "Residual: the branch gives [2, 3], the skip path [2, 1] (input [2, 1])")]
+    fn a_branch_is_not_broadcast() {
+        let branch = Sequential::new().add("dense", dense(1, 3, 1.0));
+        let _ = Residual::new(branch).forward(&Tensor::zeros([2, 1]), Mode::Eval);
+    }
+
+    /// The table shows what is inside, with the sizes that each layer reads and writes.
+    #[test]
+    fn the_table_shows_the_paths() {
+        let init = &mut Init::glorot(1);
+        let branch = Sequential::<f32>::new()
+            .add("conv", Conv2d::new(3, 8, 3, init).stride(2).same())
+            .add("gain", GainBias::new());
+        let skip = Sequential::new().add("conv", Conv2d::new(3, 8, 1, init).stride(2).same());
+        let net = Sequential::new().add("block", Residual::new(branch).skip(skip));
+        let table = summary(&net, &[6, 6, 3]);
+        let rows: Vec<_> = table
+            .rows
+            .iter()
+            .map(|r| (r.name.as_str(), &r.input[..], &r.output[..], r.parameters))
+            .collect();
+        let (large, small): (&[usize], &[usize]) = (&[6, 6, 3], &[3, 3, 8]);
+        assert_eq!(
+            rows,
+            [
+                ("block.branch.conv", large, small, 9 * 24 + 8),
+                ("block.branch.gain", small, small, 2),
+                ("block.skip.conv", large, small, 24 + 8),
+            ]
+        );
+    }
+
+    #[test]
+    fn norms_inside_are_folded() {
+        let init = &mut Init::glorot(1);
+        let branch = Sequential::<f32>::new()
+            .add("dense", Dense::new(2, 2, init).no_bias())
+            .add("norm", BatchNorm::new(2));
+        let folded = Sequential::new().add("block", Residual::new(branch)).folded();
+        let names: Vec<_> = parameters(&folded).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["block.branch.dense.weight", "block.branch.dense.bias"]);
+    }
+}

@@ -1,0 +1,109 @@
+//! Images enlarged by a whole factor, and their blocks summed: each the adjoint of the other.
+
+use crate::kernels::reduce::CHUNK;
+use crate::kernels::scratch;
+use crate::kernels::simd::vectorised;
+use crate::real::Real;
+use crate::recording::parallel;
+use rayon::prelude::*;
+
+/// Sizes of a line of pixels, small and large.
+#[derive(Clone, Copy)]
+pub(crate) struct Lines {
+    /// Numbers of a pixel.
+    pub(crate) channels: usize,
+    /// Pixels of a line of the small image.
+    pub(crate) width: usize,
+    /// Pixels of the large image for one of the small, along each axis.
+    pub(crate) factor: usize,
+}
+
+impl Lines {
+    /// Numbers in a line of the small image, and in the lines of the large one that belong to it.
+    fn lengths(self) -> [usize; 2] {
+        let line = self.width * self.channels;
+        [line, line * self.factor * self.factor]
+    }
+
+    /// Small lines in one piece of parallel work.
+    fn step(self) -> usize {
+        (CHUNK / self.lengths()[1]).max(1)
+    }
+}
+
+/// Every pixel of `small` as a block of `factor · factor` equal pixels.
+pub(crate) fn repeat<T: Real>(small: &[T], lines: Lines) -> Vec<T> {
+    let Lines { channels, factor, .. } = lines;
+    let mut large = scratch::take(small.len() * factor * factor);
+    if large.is_empty() {
+        return large;
+    }
+    let [line, block] = lines.lengths();
+    let piece = |(large, small): (&mut [T], &[T])| {
+        for (block, small) in large.chunks_exact_mut(block).zip(small.chunks_exact(line)) {
+            let (first, others) = block.split_at_mut(line * factor);
+            let pixels = first
+                .chunks_exact_mut(channels * factor)
+                .zip(small.chunks_exact(channels));
+            for (copies, pixel) in pixels {
+                for copy in copies.chunks_exact_mut(channels) {
+                    copy.copy_from_slice(pixel);
+                }
+            }
+            for other in others.chunks_exact_mut(line * factor) {
+                other.copy_from_slice(first);
+            }
+        }
+    };
+    if large.len() <= 2 * CHUNK {
+        piece((&mut large, small));
+    } else {
+        let step = lines.step();
+        parallel(|| {
+            let pieces = large
+                .par_chunks_mut(step * block)
+                .zip(small.par_chunks(step * line));
+            pieces.for_each(piece);
+        });
+    }
+    large
+}
+
+/// The sum of every block of `factor · factor` pixels of `large`.
+pub(crate) fn sum_blocks<T: Real>(large: &[T], lines: Lines) -> Vec<T> {
+    let Lines { channels, factor, .. } = lines;
+    let mut small = scratch::take(large.len() / (factor * factor));
+    if small.is_empty() {
+        return small;
+    }
+    let [line, block] = lines.lengths();
+    let piece = |(small, large): (&mut [T], &[T])| {
+        vectorised(|| {
+            for (small, block) in small.chunks_exact_mut(line).zip(large.chunks_exact(block)) {
+                small.fill(T::zero());
+                for large in block.chunks_exact(line * factor) {
+                    let pixels = small
+                        .chunks_exact_mut(channels)
+                        .zip(large.chunks_exact(channels * factor));
+                    for (sum, pixels) in pixels {
+                        for pixel in pixels.chunks_exact(channels) {
+                            sum.iter_mut().zip(pixel).for_each(|(sum, &value)| *sum += value);
+                        }
+                    }
+                }
+            }
+        });
+    };
+    if large.len() <= 2 * CHUNK {
+        piece((&mut small, large));
+    } else {
+        let step = lines.step();
+        parallel(|| {
+            let pieces = small
+                .par_chunks_mut(step * line)
+                .zip(large.par_chunks(step * block));
+            pieces.for_each(piece);
+        });
+    }
+    small
+}
