@@ -8,6 +8,7 @@ mod dropout;
 mod fold;
 mod sequential;
 mod shape;
+mod spectral;
 
 pub use activation::{LeakyReLU, ReLU, Sigmoid, Softplus, Tanh};
 pub use batch_norm::BatchNorm;
