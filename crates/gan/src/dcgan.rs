@@ -64,7 +64,12 @@ pub fn generator<T: Real>(init: &mut Init) -> Sequential<T> {
 /// assert_eq!(d.forward(&Tensor::zeros([2, 28, 28, 1]), Mode::Eval).shape(), [2, 1]);
 /// ```
 pub fn discriminator<T: Real>(init: &mut Init) -> Sequential<T> {
-    let to_64 = Conv2d::new(1, 64, 5, init).stride(2).same();
+    packed_discriminator(1, init)
+}
+
+/// The discriminator for packs of `packing` images: `[n, 28, 28, packing] -> [n, 1]`; see [`pack`](crate::pack).
+pub fn packed_discriminator<T: Real>(packing: usize, init: &mut Init) -> Sequential<T> {
+    let to_64 = Conv2d::new(packing * IMAGE[2], 64, 5, init).stride(2).same();
     let to_128 = Conv2d::new(64, 128, 5, init).stride(2).same();
     Sequential::new()
         .add(

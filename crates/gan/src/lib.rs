@@ -1,29 +1,42 @@
 #![doc = include_str!("../README.md")]
 
+pub mod augment;
 pub mod checkpoint;
 pub mod dcgan;
+pub mod penalty;
 
 mod average;
+mod combination;
 mod config;
 mod curves;
 mod error;
 mod finite;
+mod game;
 mod gan;
 mod grid;
+mod lecam;
 mod log;
 mod objective;
+mod packing;
 mod rng;
 mod sampler;
 mod snapshot;
+mod standing;
 mod trainer;
 
+pub use augment::AugmentConfig;
 pub use average::Average;
-pub use config::{AdamConfig, OutputConfig, TrainConfig};
+pub use config::{
+    AdamConfig, FeatureMatching, ObjectiveConfig, OutputConfig, RegulariseConfig, SpectralNorm, TrainConfig,
+};
 pub use error::GanError;
 pub use gan::{Gan, StepOrder, StepReport};
 pub use grid::sample_grid;
+pub use lecam::LeCam;
 pub use objective::Objective;
+pub use packing::pack;
 pub use sampler::Sampler;
+pub use standing::standing_statistics;
 pub use trainer::{Control, Event, Outcome, Trainer};
 
 /// The examples of the project's README, compiled and run.
