@@ -96,7 +96,7 @@ impl Display {
         let generator = parameter_count(&dcgan::generator::<f32>(init));
         let discriminator = parameter_count(&dcgan::discriminator::<f32>(init));
         let [h, w, c] = data.image_size();
-        let epochs = config.steps as f64 * config.batch as f64 / config.images as f64;
+        let epochs = config.steps as f64 * config.images_per_step() as f64 / config.images as f64;
         let adam = config.generator;
         self.json(&json!({
             "event": "plan", "data": config.data, "source": data.source().to_string(), "images": config.images,
@@ -172,7 +172,8 @@ impl Display {
         let rate = self.batch as f64 / (self.spent / done as f64);
         self.json(&json!({
             "event": "step", "step": step, "loss_g": report.generator_loss, "loss_d": report.discriminator_loss,
-            "d_real": report.real_output, "d_fake": report.fake_output, "ms": milliseconds,
+            "d_real": report.real_output, "d_fake": report.fake_output, "penalty": report.penalty,
+            "augment": report.augment_probability, "ms": milliseconds,
         }));
         if done == MEASURED && !self.estimated && step < self.steps {
             self.estimated = true;
