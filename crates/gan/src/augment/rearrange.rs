@@ -60,7 +60,7 @@ pub(super) fn rearrange<T: Real>(
         images.shape()
     );
     let (mut sources, mut targets) = (vec![NONE; pixels], vec![NONE; pixels]);
-    for to in 0..pixels {
+    for (to, slot) in sources.iter_mut().enumerate() {
         let (image, y, x) = (to / (h * w), to / w % h, to % w);
         if let Some([y, x]) = source(image, [y, x])
             && y < h
@@ -68,7 +68,7 @@ pub(super) fn rearrange<T: Real>(
         {
             let from = (image * h + y) * w + x;
             assert!(targets[from] == NONE, "rearrange: two pixels from one place");
-            (sources[to], targets[from]) = (from as u32, to as u32);
+            (*slot, targets[from]) = (from as u32, to as u32);
         }
     }
     gather(images, &sources.into(), &targets.into())
