@@ -1,15 +1,26 @@
 //! What a training run is told: the content of `run.toml`.
 
+mod objective;
+mod regularise;
+
+pub use objective::{FeatureMatching, ObjectiveConfig};
+pub use regularise::{RegulariseConfig, SpectralNorm};
+
+use crate::augment::AugmentConfig;
+use crate::combination::Combination;
 use crate::dcgan;
 use crate::error::GanError;
 use crate::gan::StepOrder;
 use crate::networks::Network;
 use crate::objective::Objective;
 use engraft_data::Dataset;
-use engraft_layers::Adam;
+use engraft_layers::{Adam, Init, Module};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Most images that are packed for a check of the settings; a larger number is a problem of the batch.
+const MAX_PACKING: u32 = 16;
 
 /// Settings of a training run, as in its `run.toml`.
 ///
@@ -38,15 +49,26 @@ pub struct TrainConfig {
     #[serde(default, skip_serializing_if = "Network::is_default")]
     pub network: Network,
     /// The adversarial objective.
-    pub objective: Objective,
+    #[serde(with = "objective::short_form")]
+    pub objective: ObjectiveConfig,
     /// In which order the two networks move.
     pub order: StepOrder,
     /// Images after which an image's influence on the averaged generator halves; 0 keeps no average.
     pub average_half_life: u64,
+    /// Batches of noise over which the averaged generator's running statistics are taken anew before it draws or is
+    /// saved, see [`standing_statistics`](crate::standing_statistics); 0 leaves it those of the live generator.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub standing_batches: u32,
     /// Optimiser of the generator.
     pub generator: AdamConfig,
-    /// Optimiser of the discriminator.
+    /// Optimiser of the discriminator; a learning rate of its own gives the two networks two time scales.
     pub discriminator: AdamConfig,
+    /// Regularisers of the discriminator.
+    #[serde(default, skip_serializing_if = "RegulariseConfig::is_default")]
+    pub regularise: RegulariseConfig,
+    /// What the discriminator sees instead of the images.
+    #[serde(default, skip_serializing_if = "AugmentConfig::is_default")]
+    pub augment: AugmentConfig,
     /// What is written, and when.
     pub output: OutputConfig,
 }
@@ -104,11 +126,14 @@ impl TrainConfig {
             steps: 4000,
             batch: 64,
             network: Network::default(),
-            objective: Objective::NonSaturating,
+            objective: Objective::NonSaturating.into(),
             order: StepOrder::Simultaneous,
             average_half_life: 10_000,
+            standing_batches: 0,
             generator: adam,
             discriminator: adam,
+            regularise: RegulariseConfig::default(),
+            augment: AugmentConfig::default(),
             output: OutputConfig {
                 sample_every: 100,
                 checkpoint_every: 250,
@@ -136,17 +161,60 @@ impl TrainConfig {
         }
     }
 
-    /// Steps in one pass over the images.
-    pub fn steps_per_epoch(&self) -> u64 {
-        (self.images / self.batch.max(1)).max(1) as u64
+    /// Real images that a step takes: a batch for each of its critic steps.
+    pub fn images_per_step(&self) -> usize {
+        self.batch.saturating_mul(self.objective.critic_steps as usize)
     }
 
-    /// Checks what the types do not.
+    /// Steps in one pass over the images.
+    pub fn steps_per_epoch(&self) -> u64 {
+        (self.images / self.images_per_step().max(1)).max(1) as u64
+    }
+
+    /// Checks what the types do not, the combination of objective, regularisers and augmentation included.
     ///
     /// # Errors
     /// [`GanError::Config`] with every problem at once.
     pub fn check(&self) -> Result<(), GanError> {
-        let mut problems = Vec::new();
+        let mut problems = self.problems();
+        problems.extend(self.problems_with_networks());
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(GanError::Config { problems })
+        }
+    }
+
+    fn combination(&self) -> Combination<'_> {
+        Combination {
+            objective: &self.objective,
+            regularise: &self.regularise,
+            augment: &self.augment,
+        }
+    }
+
+    /// What makes no sense with the networks of the run.
+    fn problems_with_networks(&self) -> Vec<String> {
+        if self.regularise.is_default() && self.objective == Objective::default().into() {
+            return Vec::new();
+        }
+        let packing = self.objective.packing.clamp(1, MAX_PACKING) as usize;
+        // That the networks cannot make such images is told with the data.
+        let Ok(mut discriminator) =
+            self.network
+                .packed_discriminator::<f32>(self.image, packing, &mut Init::glorot(0))
+        else {
+            return Vec::new();
+        };
+        if self.regularise.spectral_norm != SpectralNorm::None {
+            discriminator.spectral_normalise();
+        }
+        self.combination().problems_with(&discriminator)
+    }
+
+    /// What makes no sense whatever the networks are.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let mut problems = self.combination().problems();
         if !is_plain_name(&self.data) {
             problems.push(format!(
                 "data must be a name of letters, digits, dots, dashes and underscores that begins with no dot, got {:?}",
@@ -158,6 +226,12 @@ impl TrainConfig {
                 "batch must be from 2 (batch norm needs two images) to the {} images there are, got {}",
                 self.images, self.batch
             ));
+        }
+        problems.extend(self.combination().batch_problem(self.batch));
+        if self.standing_batches > 0 && self.average_half_life == 0 {
+            problems.push(
+                "standing_batches are for the averaged generator, but average_half_life is 0 and there is none".into(),
+            );
         }
         for (name, adam) in [
             ("generator", &self.generator),
@@ -198,19 +272,20 @@ impl TrainConfig {
                 problems.push(format!("{name} must be at least 1, got 0"));
             }
         }
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(GanError::Config { problems })
-        }
+        problems
     }
 
     /// Checks that these are the images the settings speak of, and that the networks can make such images.
     ///
     /// # Errors
-    /// [`GanError::OtherData`] and [`GanError::ImageSize`].
+    /// [`GanError::OtherData`], [`GanError::ImageSize`], and [`GanError::Config`] for augmentations that such images
+    /// do not take.
     pub fn check_data(&self, data: &Dataset) -> Result<(), GanError> {
         self.network.check(data.name(), data.image_size())?;
+        let problems = self.augment.problems_with_images(data.image_size());
+        if !problems.is_empty() {
+            return Err(GanError::Config { problems });
+        }
         let found = fingerprint(data);
         if self.fingerprint != found || self.images != data.len() {
             return Err(GanError::OtherData {
@@ -308,6 +383,11 @@ fn is_reference_image(image: &[usize; 3]) -> bool {
     *image == dcgan::IMAGE
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn is_zero(value: &u32) -> bool {
+    *value == 0
+}
+
 /// Whether a name can stand in a path and on a terminal as it is.
 fn is_plain_name(name: &str) -> bool {
     (1..=100).contains(&name.len())
@@ -361,146 +441,4 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use engraft_data::Source;
-    use std::path::Path;
-
-    fn data(n: usize) -> Dataset {
-        Dataset::new(
-            "mnist",
-            Source::Memory,
-            vec![7; n * 784],
-            dcgan::IMAGE,
-            vec![0; n],
-        )
-        .unwrap()
-    }
-
-    #[test]
-    fn a_config_survives_its_text() {
-        for config in [
-            TrainConfig::standard(&data(600)),
-            TrainConfig::tutorial(&data(600)),
-        ] {
-            config.check().unwrap();
-            let text = config.to_toml();
-            assert_eq!(
-                TrainConfig::from_toml(&text, Path::new("run.toml")).unwrap(),
-                config,
-                "{text}"
-            );
-        }
-        assert_eq!(TrainConfig::tutorial(&data(600)).steps, 100);
-    }
-
-    #[test]
-    fn a_typing_error_is_named_with_its_line() {
-        let text = TrainConfig::standard(&data(600))
-            .to_toml()
-            .replace("batch =", "bacth =");
-        let error = TrainConfig::from_toml(&text, Path::new("some/run.toml"))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("some/run.toml") && error.contains("bacth"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn all_problems_come_at_once() {
-        let mut config = TrainConfig::standard(&data(10));
-        config.generator.learning_rate = f64::NAN;
-        config.discriminator.beta2 = 1.0;
-        config.output.sample_every = 0;
-        let text = config.check().unwrap_err().to_string();
-        for part in [
-            "batch",
-            "generator.learning_rate",
-            "discriminator.beta2",
-            "output.sample_every",
-        ] {
-            assert!(text.contains(part), "{text}");
-        }
-    }
-
-    #[test]
-    fn only_fixed_settings_count_as_different() {
-        let run = TrainConfig::standard(&data(600));
-        let mut wanted = run.clone();
-        wanted.steps = 9;
-        wanted.output.sample_every = 1;
-        assert!(run.fixed_differences(&wanted).is_empty());
-        wanted.batch = 128;
-        wanted.generator.beta1 = 0.9;
-        assert_eq!(
-            run.fixed_differences(&wanted),
-            [
-                "batch: the run has 64, now asked for 128",
-                "generator.beta1: the run has 0.5, now asked for 0.9"
-            ]
-        );
-    }
-
-    #[test]
-    fn every_seed_and_count_has_a_text_and_a_hash() {
-        let mut config = TrainConfig::standard(&data(600));
-        // Runs on disk are known by the hash of just these lines.
-        let mut table = toml::Table::try_from(&config).unwrap();
-        table.retain(|name, _| name != "steps" && name != "output");
-        let mut plain = Vec::new();
-        flatten("", &toml::Value::Table(table), &mut plain);
-        assert_eq!(config.fixed(), plain);
-        config.seed = u64::MAX;
-        config.steps = u64::MAX;
-        config.average_half_life = u64::MAX - 1;
-        config.output.sample_every = 1 << 63;
-        config.check().unwrap();
-        let text = config.to_toml();
-        assert_eq!(
-            TrainConfig::from_toml(&text, Path::new("run.toml")).unwrap(),
-            config
-        );
-        let mut other = config.clone();
-        other.seed -= 1;
-        assert_ne!(config.fixed_hash(), other.fixed_hash());
-        assert_eq!(
-            config.fixed_differences(&other),
-            ["seed: the run has 18446744073709551615, now asked for 18446744073709551614"]
-        );
-    }
-
-    #[test]
-    fn a_name_of_data_is_no_path_and_moves_no_cursor() {
-        let mut config = TrainConfig::standard(&data(600));
-        for name in ["../../x", "x\u{1b}[31m", "", ".", "a b", "a/b"] {
-            config.data = name.into();
-            let text = config.check().unwrap_err().to_string();
-            assert!(
-                text.contains("data must be a name") && !text.contains('\u{1b}'),
-                "{text}"
-            );
-        }
-        let text = TrainConfig::from_toml("data = \"\u{1b}[31m\"", Path::new("run.toml"))
-            .unwrap_err()
-            .to_string();
-        assert!(!text.contains('\u{1b}'), "{text:?}");
-    }
-
-    #[test]
-    fn other_images_are_refused() {
-        let config = TrainConfig::standard(&data(600));
-        config.check_data(&data(600)).unwrap();
-        assert!(matches!(
-            config.check_data(&data(599)),
-            Err(GanError::OtherData { .. })
-        ));
-        let small = Dataset::new("usps", Source::Memory, vec![0; 256], [16, 16, 1], vec![0]).unwrap();
-        let text = config.check_data(&small).unwrap_err().to_string();
-        assert!(
-            text.contains("usps") && text.contains("16x16x1") && text.contains("28x28x1"),
-            "{text}"
-        );
-    }
-}
+mod tests;

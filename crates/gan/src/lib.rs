@@ -1,35 +1,48 @@
 #![doc = include_str!("../README.md")]
 
+pub mod augment;
 pub mod checkpoint;
 pub mod networks;
+pub mod penalty;
 
 mod average;
+mod combination;
 mod config;
 mod curves;
 mod error;
 mod film;
 mod finite;
+mod game;
 mod gan;
 mod grid;
+mod lecam;
 mod log;
 mod objective;
+mod packing;
 mod page;
 mod report;
 mod rng;
 mod sampler;
 mod saved;
 mod snapshot;
+mod standing;
 mod trainer;
 
+pub use augment::AugmentConfig;
 pub use average::Average;
-pub use config::{AdamConfig, OutputConfig, TrainConfig};
+pub use config::{
+    AdamConfig, FeatureMatching, ObjectiveConfig, OutputConfig, RegulariseConfig, SpectralNorm, TrainConfig,
+};
 pub use error::GanError;
 pub use gan::{Gan, StepOrder, StepReport};
 pub use grid::sample_grid;
+pub use lecam::LeCam;
 pub use networks::{Network, dcgan};
 pub use objective::Objective;
+pub use packing::pack;
 pub use sampler::Sampler;
 pub use saved::SavedRun;
+pub use standing::standing_statistics;
 pub use trainer::{Control, Event, Outcome, Trainer};
 
 /// The examples of the project's README, compiled and run.

@@ -24,8 +24,19 @@ pub(crate) struct Line {
     pub(crate) d_real: f64,
     /// Mean of `σ(D(G(z)))` over the batch.
     pub(crate) d_fake: f64,
+    /// Penalties of the discriminator; not there without any.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) penalty: f64,
+    /// Chance of each augmentation; not there without any.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) augment: f64,
     /// Duration of the step; the only value that differs between two runs with one seed.
     pub(crate) ms: f64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }
 
 impl Line {
@@ -37,6 +48,8 @@ impl Line {
             loss_d: report.discriminator_loss,
             d_real: report.real_output,
             d_fake: report.fake_output,
+            penalty: report.penalty,
+            augment: report.augment_probability,
             ms: (ms * 1000.0).round() / 1000.0,
         }
     }
@@ -221,6 +234,8 @@ mod tests {
         let report = StepReport {
             generator_loss: 0.5,
             discriminator_loss: 1.25,
+            penalty: 0.0,
+            augment_probability: 0.0,
             real_output: 0.75,
             fake_output: 0.25,
         };

@@ -5,11 +5,17 @@ use serde::{Deserialize, Serialize};
 
 /// The game that generator and discriminator play, on logits `D(x)` without a sigmoid.
 ///
-/// Both have the discriminator maximise `V(D, G) = E ln σ(D(x)) + E ln(1 - σ(D(G(z))))`; they differ in what
-/// the generator does. With `s(a) = ln(1 + e^a)`, `ln σ(a) = -s(-a)` and `ln(1 - σ(a)) = -s(a)`, so that no
-/// logarithm of a rounded probability is taken.
+/// With `s(a) = ln(1 + e^a)`, `ln σ(a) = -s(-a)` and `ln(1 - σ(a)) = -s(a)`, so that no logarithm of a rounded
+/// probability is taken, and `E` the mean over the batch:
 ///
-/// *Source*: Goodfellow et al., "Generative adversarial nets", 2014, equation 1 and section 3.
+/// | objective | the discriminator minimises | the generator minimises |
+/// |---|---|---|
+/// | minimax | `E s(-D(x)) + E s(D(G(z)))` | `-E s(D(G(z)))` |
+/// | non-saturating | the same | `E s(-D(G(z)))` |
+/// | least squares | `½ E (D(x) - 1)² + ½ E D(G(z))²` | `½ E (D(G(z)) - 1)²` |
+/// | hinge | `E max(0, 1 - D(x)) + E max(0, 1 + D(G(z)))` | `-E D(G(z))` |
+/// | Wasserstein | `E D(G(z)) - E D(x)` | `-E D(G(z))` |
+/// | relativistic | `E s(D(G(z)) - D(x))` | `E s(D(x) - D(G(z)))` |
 ///
 /// ```
 /// use engraft_gan::Objective;
@@ -22,34 +28,163 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Objective {
-    /// The generator minimises `V` itself. Its gradient vanishes while the discriminator wins.
+    /// The generator minimises what the discriminator maximises. Its gradient vanishes while the discriminator
+    /// wins.
+    ///
+    /// *Source*: Goodfellow et al., "Generative adversarial nets", 2014, equation 1.
     Minimax,
     /// The generator maximises `E ln σ(D(G(z)))`: the same fixed point with a strong gradient from the start.
+    ///
+    /// *Source*: Goodfellow et al., 2014, section 3.
     #[default]
     NonSaturating,
+    /// Squared distances of the logits to 1 for real images and 0 for generated ones.
+    ///
+    /// *Source*: Mao et al., "Least squares generative adversarial networks", 2017, equation 9.
+    LeastSquares,
+    /// The discriminator stops caring about images that it places beyond a margin of 1.
+    ///
+    /// *Source*: Lim and Ye, "Geometric GAN", 2017; Miyato et al., "Spectral normalization for generative
+    /// adversarial networks", 2018, equations 16 and 17.
+    Hinge,
+    /// The difference of the means, which is a distance only for a critic of bounded slope: it goes together
+    /// with a gradient penalty or with spectral normalisation.
+    ///
+    /// *Source*: Arjovsky, Chintala and Bottou, "Wasserstein GAN", 2017.
+    Wasserstein,
+    /// Each real image is compared with one generated image: only the difference of their logits counts.
+    ///
+    /// *Source*: Jolicoeur-Martineau, "The relativistic discriminator", 2018; Huang et al., "The GAN is dead;
+    /// long live the GAN!", 2024, which adds R1 and R2.
+    Relativistic,
 }
 
 impl Objective {
-    /// Loss of the discriminator, `-V(D, G) = E s(-D(x)) + E s(D(G(z)))`, from its logits.
+    /// Loss of the discriminator from its logits of as many real as generated images.
+    ///
+    /// # Panics
+    /// For the relativistic objective, if there are not as many logits of either kind.
     #[must_use]
+    #[track_caller]
     pub fn discriminator<T: Real>(self, real_logits: &Tensor<T>, fake_logits: &Tensor<T>) -> Tensor<T> {
-        (-real_logits).softplus().mean() + fake_logits.softplus().mean()
+        match self {
+            Self::Minimax | Self::NonSaturating => {
+                (-real_logits).softplus().mean() + fake_logits.softplus().mean()
+            }
+            Self::LeastSquares => self.smoothed_discriminator(real_logits, fake_logits, 0.0),
+            Self::Hinge => (-real_logits + T::one()).relu().mean() + (fake_logits + T::one()).relu().mean(),
+            Self::Wasserstein => fake_logits.mean() - real_logits.mean(),
+            Self::Relativistic => {
+                check_pairs(real_logits, fake_logits);
+                (fake_logits - real_logits).softplus().mean()
+            }
+        }
     }
 
-    /// Loss of the generator from the discriminator's logits of its images.
+    /// Loss of the discriminator with one-sided label smoothing: the label of real images is `1 - smoothing`, that
+    /// of generated ones stays 0.
+    ///
+    /// For the logistic objectives the real term becomes `(1 - ε) s(-D(x)) + ε s(D(x)) = s(-D(x)) + ε D(x)`, for
+    /// least squares `½ E (D(x) - (1 - ε))²`.
+    ///
+    /// *Source*: Salimans et al., "Improved techniques for training GANs", 2016, section 3.4.
+    ///
+    /// # Panics
+    /// If the objective has no labels (see [`Objective::has_labels`]) and the smoothing is not 0.
     #[must_use]
-    pub fn generator<T: Real>(self, fake_logits: &Tensor<T>) -> Tensor<T> {
+    #[track_caller]
+    pub fn smoothed_discriminator<T: Real>(
+        self,
+        real_logits: &Tensor<T>,
+        fake_logits: &Tensor<T>,
+        smoothing: f64,
+    ) -> Tensor<T> {
+        assert!(
+            smoothing == 0.0 || self.has_labels(),
+            "objective: {self:?} has no labels to smooth, got a smoothing of {smoothing}"
+        );
+        if self == Self::LeastSquares {
+            let label = T::from_f64(1.0 - smoothing);
+            let squares = (real_logits - label).square().mean() + fake_logits.square().mean();
+            return squares * T::from_f64(0.5);
+        }
+        let loss = self.discriminator(real_logits, fake_logits);
+        if smoothing == 0.0 {
+            loss
+        } else {
+            loss + real_logits.mean() * T::from_f64(smoothing)
+        }
+    }
+
+    /// Loss of the generator from the discriminator's logits of its images; the relativistic objective also needs
+    /// those of real images, the others ignore them.
+    ///
+    /// # Panics
+    /// For the relativistic objective, if there are no real logits, or not as many as generated ones.
+    #[must_use]
+    #[track_caller]
+    pub fn generator<T: Real>(self, fake_logits: &Tensor<T>, real_logits: Option<&Tensor<T>>) -> Tensor<T> {
         match self {
             Self::Minimax => -fake_logits.softplus().mean(),
             Self::NonSaturating => (-fake_logits).softplus().mean(),
+            Self::LeastSquares => (fake_logits - T::one()).square().mean() * T::from_f64(0.5),
+            Self::Hinge | Self::Wasserstein => -fake_logits.mean(),
+            Self::Relativistic => {
+                let real_logits = real_logits
+                    .expect("the relativistic generator loss compares with real images: give their logits");
+                check_pairs(real_logits, fake_logits);
+                (real_logits - fake_logits).softplus().mean()
+            }
         }
     }
+
+    /// Whether real and generated images are compared in pairs, so that the generator's loss needs the logits of
+    /// real images and a single logit has no meaning of its own.
+    pub fn is_paired(self) -> bool {
+        self == Self::Relativistic
+    }
+
+    /// The name in a `run.toml`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Minimax => "minimax",
+            Self::NonSaturating => "non-saturating",
+            Self::LeastSquares => "least-squares",
+            Self::Hinge => "hinge",
+            Self::Wasserstein => "wasserstein",
+            Self::Relativistic => "relativistic",
+        }
+    }
+
+    /// Whether logits are compared with labels, 1 for real and 0 for generated, that can be smoothed.
+    pub fn has_labels(self) -> bool {
+        matches!(self, Self::Minimax | Self::NonSaturating | Self::LeastSquares)
+    }
+}
+
+#[track_caller]
+fn check_pairs<T: Real>(real_logits: &Tensor<T>, fake_logits: &Tensor<T>) {
+    assert!(
+        real_logits.shape() == fake_logits.shape(),
+        "objective: pairs need as many real as generated logits, got shapes {:?} and {:?}",
+        real_logits.shape(),
+        fake_logits.shape()
+    );
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engraft_tensor::grad;
+    use engraft_tensor::{grad, gradcheck, gradgradcheck};
+
+    const ALL: [Objective; 6] = [
+        Objective::Minimax,
+        Objective::NonSaturating,
+        Objective::LeastSquares,
+        Objective::Hinge,
+        Objective::Wasserstein,
+        Objective::Relativistic,
+    ];
 
     fn logits(values: &[f64]) -> Tensor<f64> {
         Tensor::from_vec([values.len(), 1], values.to_vec())
@@ -61,22 +196,101 @@ mod tests {
         let (real, fake) = (logits(&[1.0, -0.5]), logits(&[0.3, 2.0]));
         let value =
             (sigma(1.0).ln() + sigma(-0.5).ln() + (1.0 - sigma(0.3)).ln() + (1.0 - sigma(2.0)).ln()) / 2.0;
-        for objective in [Objective::Minimax, Objective::NonSaturating] {
-            assert!((objective.discriminator(&real, &fake).item() + value).abs() < 1e-12);
-        }
         let minimax = ((1.0 - sigma(0.3)).ln() + (1.0 - sigma(2.0)).ln()) / 2.0;
-        assert!((Objective::Minimax.generator(&fake).item() - minimax).abs() < 1e-12);
         let saturating = -(sigma(0.3).ln() + sigma(2.0).ln()) / 2.0;
-        assert!((Objective::NonSaturating.generator(&fake).item() - saturating).abs() < 1e-12);
+        let pairs = -(sigma(0.7).ln() + sigma(-2.5).ln()) / 2.0;
+        let reversed = -(sigma(-0.7).ln() + sigma(2.5).ln()) / 2.0;
+        let squares = [(2.25 + 0.09 + 4.0) / 4.0, (0.49 + 1.0) / 4.0];
+        let expected = [
+            (-value, minimax),
+            (-value, saturating),
+            (squares[0], squares[1]),
+            (1.5 / 2.0 + (1.3 + 3.0) / 2.0, -1.15),
+            (1.15 - 0.25, -1.15),
+            (pairs, reversed),
+        ];
+        for (objective, (d, g)) in ALL.into_iter().zip(expected) {
+            let found = objective.discriminator(&real, &fake).item();
+            assert!((found - d).abs() < 1e-12, "{objective:?}: {found} and {d}");
+            let found = objective.generator(&fake, Some(&real)).item();
+            assert!((found - g).abs() < 1e-12, "{objective:?}: {found} and {g}");
+        }
+    }
+
+    #[test]
+    fn smoothing_by_hand_lowers_the_label_of_real_images_only() {
+        let sigma = |a: f64| 1.0 / (1.0 + (-a).exp());
+        let (real, fake) = (logits(&[1.0, -0.5]), logits(&[0.3, 2.0]));
+        let cross_entropy = |a: f64, label: f64| -label * sigma(a).ln() - (1.0 - label) * sigma(-a).ln();
+        let expected = [(1.0, 0.9), (-0.5, 0.9), (0.3, 0.0), (2.0, 0.0)].map(|(a, l)| cross_entropy(a, l));
+        let expected = expected.iter().sum::<f64>() / 2.0;
+        for objective in [Objective::Minimax, Objective::NonSaturating] {
+            let found = objective.smoothed_discriminator(&real, &fake, 0.1).item();
+            assert!((found - expected).abs() < 1e-12, "{objective:?}");
+        }
+        let found = Objective::LeastSquares
+            .smoothed_discriminator(&real, &fake, 0.1)
+            .item();
+        assert!(
+            (found - (0.01 + 1.96 + 0.09 + 4.0) / 4.0).abs() < 1e-12,
+            "{found}"
+        );
+        for objective in ALL {
+            let plain = objective.discriminator(&real, &fake).item();
+            assert_eq!(objective.smoothed_discriminator(&real, &fake, 0.0).item(), plain);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "Hinge has no labels to smooth")]
+    fn smoothing_needs_labels() {
+        let _ = Objective::Hinge.smoothed_discriminator(&logits(&[0.0]), &logits(&[0.0]), 0.1);
+    }
+
+    #[test]
+    #[should_panic(expected = "give their logits")]
+    fn pairs_need_real_logits() {
+        let _ = Objective::Relativistic.generator(&logits(&[0.0]), None);
+    }
+
+    /// The points lie away from the kinks of the hinge.
+    #[test]
+    fn gradients_match_differences_at_both_orders() {
+        let at = [logits(&[1.7, -0.5, 0.2]), logits(&[0.3, 2.0, -1.4])];
+        for objective in ALL {
+            let smoothing = if objective.has_labels() { 0.1 } else { 0.0 };
+            let losses: [&dyn Fn(&[Tensor<f64>]) -> Tensor<f64>; 2] = [
+                &|x| objective.smoothed_discriminator(&x[0], &x[1], smoothing),
+                &|x| objective.generator(&x[1], Some(&x[0])),
+            ];
+            for loss in losses {
+                gradcheck(loss, &at).unwrap_or_else(|e| panic!("{objective:?}: {e}"));
+                gradgradcheck(loss, &at).unwrap_or_else(|e| panic!("{objective:?}: {e}"));
+            }
+        }
     }
 
     /// Both pull the generator the same way; only the minimax pull fades when the discriminator is sure.
     #[test]
     fn the_minimax_gradient_saturates() {
         let fake = logits(&[-12.0]).requires_grad();
-        let [minimax] = grad(&Objective::Minimax.generator(&fake), [&fake]);
-        let [other] = grad(&Objective::NonSaturating.generator(&fake), [&fake]);
+        let [minimax] = grad(&Objective::Minimax.generator(&fake, None), [&fake]);
+        let [other] = grad(&Objective::NonSaturating.generator(&fake, None), [&fake]);
         assert!(minimax.item() < 0.0 && minimax.item() > -1e-5);
         assert!(other.item() < -0.99);
+    }
+
+    /// Every objective wants generated images to have larger logits, and the discriminator the reverse.
+    #[test]
+    fn the_two_losses_pull_apart() {
+        let (real, fake) = (logits(&[0.1]).requires_grad(), logits(&[-0.2]).requires_grad());
+        for objective in ALL {
+            let [of_real, of_fake] = grad(&objective.discriminator(&real, &fake), [&real, &fake]);
+            let [of_generator] = grad(&objective.generator(&fake, Some(&real)), [&fake]);
+            // Least squares pulls towards its label, which lies above 0.1 and above -0.2.
+            assert!(of_real.item() < 0.0 && of_generator.item() < 0.0, "{objective:?}");
+            let towards_label = objective == Objective::LeastSquares;
+            assert!(of_fake.item() > 0.0 || towards_label, "{objective:?}");
+        }
     }
 }

@@ -13,6 +13,9 @@ pub(crate) enum Purpose {
     Latent = 3,
     Samples = 4,
     Order = 5,
+    Augment = 16,
+    Penalty = 17,
+    Standing = 18,
 }
 
 /// Seed of a purpose; a run's seeds are far apart from each other and from those of other runs.

@@ -5,7 +5,7 @@ use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::sampler::Sampler;
 use crate::snapshot;
-use engraft_layers::Init;
+use crate::trainer::pair::{networks_of, new_gan};
 use std::fs::OpenOptions;
 use std::io::Read;
 use std::path::Path;
@@ -66,9 +66,7 @@ impl SavedRun {
                 differences: vec!["run.toml was changed after the run had begun".into()],
             });
         }
-        let mut generator = config
-            .network
-            .generator(config.image, &mut Init::glorot(config.seed))?;
+        let mut generator = new_gan(&config, networks_of(&config)?).generator;
         snapshot::restore_sampled(checkpoint, &config, &mut generator)?;
         Ok(Self {
             step: checkpoint.step,

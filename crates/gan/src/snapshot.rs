@@ -3,6 +3,7 @@
 use crate::checkpoint::{Checkpoint, decode, encode};
 use crate::config::TrainConfig;
 use crate::error::GanError;
+use crate::game::GameState;
 use crate::gan::Gan;
 use engraft_data::BatchState;
 use engraft_layers::{
@@ -17,6 +18,8 @@ const DISCRIMINATOR: &str = "discriminator.safetensors";
 const AVERAGE: &str = "average.safetensors";
 const OPTIMIZERS: &str = "optimizers.safetensors";
 const STATE: &str = "state.bin";
+/// Only in checkpoints of games that have a state.
+const GAME: &str = "game.bin";
 
 /// Everything beside tensors that the next step depends on.
 #[derive(Serialize, Deserialize)]
@@ -76,6 +79,9 @@ pub(crate) fn to_files(
         (OPTIMIZERS.into(), bytes("the optimisers", &moments)?),
         (STATE.into(), encode(&state)?),
     ]);
+    if gan.game.has_state() {
+        files.insert(GAME.into(), encode(&gan.game.state)?);
+    }
     if let Some(average) = average {
         let average = bytes("the averaged generator", &StateDict::of(average))?;
         files.insert(AVERAGE.into(), average);
@@ -138,6 +144,10 @@ pub(crate) fn restore(
     gan.generator_optimizer.load_state(g_state, &gan.generator)?;
     gan.discriminator_optimizer
         .load_state(d_state, &gan.discriminator)?;
+    if gan.game.has_state() {
+        let game: GameState = decode(checkpoint.file(GAME)?, &checkpoint.file_path(GAME))?;
+        gan.game.state = game;
+    }
     set_generators(&mut gan.generator, &state.generator_streams)?;
     set_generators(&mut gan.discriminator, &state.discriminator_streams)?;
     Ok(state)

@@ -1,5 +1,8 @@
 //! The training loop of a run directory: steps, sample grids, checkpoints, exact resume.
 
+mod directory;
+pub(crate) mod pair;
+
 use crate::average::Average;
 use crate::checkpoint::{CheckpointReader, CheckpointStore, LOCK_FILE, RunLock, write_atomically};
 use crate::config::TrainConfig;
@@ -11,17 +14,22 @@ use crate::grid::sample_grid;
 use crate::log::{Line, Log};
 use crate::report::{REPORT, report};
 use crate::rng::{self, Purpose};
-use crate::saved::{CONFIG, read_config};
+use crate::saved::CONFIG;
 use crate::snapshot;
+use crate::standing::standing_statistics;
+use directory::{check_unoccupied, other_settings};
 use engraft_data::{Batches, Dataset};
-use engraft_layers::{Init, Mode, Module, Sequential};
+use engraft_layers::{Mode, Module, Sequential};
 use engraft_tensor::{Tensor, no_grad};
+use pair::{Pair, networks_of, new_gan};
 use rand_pcg::Pcg64;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Images on a sample grid, and columns of it.
 const SAMPLES: usize = 64;
+/// Latent vectors in a batch for standing statistics.
+const STANDING: usize = 64;
 const COLUMNS: usize = 8;
 const METRICS: &str = "metrics.jsonl";
 const CURVES: &str = "losses.svg";
@@ -99,6 +107,8 @@ pub struct Trainer {
     data: Dataset,
     gan: Gan,
     average: Option<(Average, Sequential)>,
+    /// Step for whose averaged weights the standing statistics have been taken.
+    standing: Option<u64>,
     batches: Batches,
     latent: Pcg64,
     step: u64,
@@ -123,6 +133,16 @@ impl Trainer {
     /// without checkpoints that holds a `run.toml` or a record of steps ([`GanError::Occupied`]).
     pub fn open(config: TrainConfig, data: Dataset, directory: &Path) -> Result<Self, GanError> {
         config.check()?;
+        Self::open_with(config, data, directory, &networks_of)
+    }
+
+    /// As [`Trainer::open`], with networks of the caller's make.
+    fn open_with(
+        config: TrainConfig,
+        data: Dataset,
+        directory: &Path,
+        pair: &dyn Fn(&TrainConfig) -> Result<Pair, GanError>,
+    ) -> Result<Self, GanError> {
         config.check_data(&data)?;
         let has_checkpoint = || {
             CheckpointReader::new(directory)
@@ -134,20 +154,12 @@ impl Trainer {
             check_unoccupied(directory)?;
         }
         let store = CheckpointStore::open(directory, config.output.keep_checkpoints)?;
-        let init = &mut |purpose| Init::glorot(rng::seed(config.seed, purpose));
-        let (network, image) = (config.network, data.image_size());
-        let mut gan = Gan::new(
-            network.generator(image, &mut init(Purpose::Generator))?,
-            network.discriminator(image, &mut init(Purpose::Discriminator))?,
-            network.latent(),
-        )
-        .objective(config.objective)
-        .order(config.order)
-        .optimizers(config.generator.build(), config.discriminator.build());
+        let mut gan = new_gan(&config, pair(&config)?);
+        gan.check()?;
         let mut average = match config.average_half_life {
             0 => None,
             half_life => {
-                let start = network.generator(image, &mut init(Purpose::Generator))?;
+                let start = new_gan(&config, pair(&config)?).generator;
                 Some((Average::new(half_life), start))
             }
         };
@@ -179,6 +191,7 @@ impl Trainer {
             data,
             gan,
             average,
+            standing: None,
             batches,
             latent,
             step,
@@ -250,7 +263,8 @@ impl Trainer {
         &self.gan
     }
 
-    /// The generator that samples are drawn from: the averaged one if the run keeps it, else the live one.
+    /// The generator that samples are drawn from: the averaged one if the run keeps it, else the live one. Where
+    /// running statistics are taken anew, they are those of the last grid or checkpoint.
     pub fn sampler(&self) -> &Sequential {
         self.average
             .as_ref()
@@ -317,7 +331,10 @@ impl Trainer {
             });
         }
         let start = Instant::now();
-        let indices = self.batches.next_batch();
+        let critic_steps = self.config.objective.critic_steps;
+        let indices: Vec<usize> = (0..critic_steps)
+            .flat_map(|_| self.batches.next_batch())
+            .collect();
         let [h, w, c] = self.data.image_size();
         let real = Tensor::from_vec([indices.len(), h, w, c], self.data.batch_f32(&indices));
         let report = self.gan.step(&real, &mut self.latent);
@@ -327,12 +344,12 @@ impl Trainer {
             return Err(GanError::Diverged { step, reason });
         }
         if let Some((average, copy)) = &mut self.average {
-            let seen = self.step * self.config.batch as u64;
-            average.update(copy, &self.gan.generator, self.config.batch, seen);
+            let seen = self.step * indices.len() as u64;
+            average.update(copy, &self.gan.generator, indices.len(), seen);
         }
         self.step += 1;
         let milliseconds = start.elapsed().as_secs_f64() * 1e3;
-        let epoch = (self.step as f64 * self.config.batch as f64) / self.config.images as f64;
+        let epoch = (self.step as f64 * indices.len() as f64) / self.config.images as f64;
         self.log
             .push(&Line::new(self.step, epoch, &report, milliseconds))?;
         Ok(Event::Step {
@@ -346,8 +363,8 @@ impl Trainer {
     fn not_finite(&self, report: &StepReport) -> Option<String> {
         if !report.is_finite() {
             return Some(format!(
-                "the generator's loss is {}, the discriminator's {}",
-                report.generator_loss, report.discriminator_loss
+                "the generator's loss is {}, the discriminator's {} and its penalties {}",
+                report.generator_loss, report.discriminator_loss, report.penalty
             ));
         }
         [
@@ -361,7 +378,8 @@ impl Trainer {
     }
 
     /// The sample grid and the curves; a warning if they cannot be written.
-    fn samples(&self) -> Event {
+    fn samples(&mut self) -> Event {
+        self.take_standing_statistics();
         self.write_samples().unwrap_or_else(|error| {
             Event::Warning(format!("step {}: no samples or curves: {error}", self.step))
         })
@@ -392,7 +410,23 @@ impl Trainer {
         })
     }
 
+    /// Takes the averaged generator's running statistics anew, of the same noise every time, if that is asked for and
+    /// not done for these weights. The next step of the average puts those of the live one in their place.
+    fn take_standing_statistics(&mut self) {
+        let batches = self.config.standing_batches;
+        let Some((_, average)) = self.average.as_mut().filter(|_| batches > 0) else {
+            return;
+        };
+        if self.standing != Some(self.step) {
+            let mut noise = rng::stream(self.config.seed, Purpose::Standing);
+            let gan = &self.gan;
+            standing_statistics(average, (0..batches).map(|_| gan.noise(STANDING, &mut noise)));
+            self.standing = Some(self.step);
+        }
+    }
+
     fn save(&mut self) -> Result<Event, GanError> {
+        self.take_standing_statistics();
         self.log.sync()?;
         let average = self.average.as_ref().map(|(_, average)| average);
         let files = snapshot::to_files(self.step, &self.gan, average, &self.latent, self.batches.state())
@@ -411,33 +445,5 @@ impl Trainer {
     }
 }
 
-/// Fails if a new run would replace the settings or the record of another one, or of another program.
-fn check_unoccupied(directory: &Path) -> Result<(), GanError> {
-    let found = if directory.join(CONFIG).symlink_metadata().is_ok() {
-        Some(CONFIG)
-    } else {
-        let metrics = directory.join(METRICS).metadata();
-        // A run that was killed before its first checkpoint leaves an empty one.
-        metrics.is_ok_and(|m| m.len() > 0).then_some(METRICS)
-    };
-    match found {
-        None => Ok(()),
-        Some(found) => Err(GanError::Occupied {
-            path: directory.into(),
-            found,
-        }),
-    }
-}
-
-/// The error for a run that was begun with other settings, with the differences if its `run.toml` tells them.
-fn other_settings(config: &TrainConfig, directory: &Path) -> GanError {
-    let saved = read_config(directory);
-    let differences = match saved {
-        Ok(saved) => saved.fixed_differences(config),
-        Err(e) => vec![e.to_string()],
-    };
-    GanError::OtherSettings {
-        path: directory.into(),
-        differences,
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -136,6 +136,30 @@ pub trait Module<T: Real = f32>: Send + Sync {
     /// [`Sequential::folded`](crate::Sequential::folded).
     fn fold(&mut self) {}
 
+    /// Makes every dense and convolutional layer divide its weight by the weight's largest singular value from now
+    /// on, so that the layer changes no distance by more than about a factor of 1; returns how many layers do so.
+    /// Layers that do already stay as they are.
+    ///
+    /// The singular value is followed by one step of a power iteration for each forward pass in training. Its two
+    /// vectors are buffers `u` and `v` beside the weight.
+    ///
+    /// A module that is made of others must pass this on; a module without such layers leaves it as it is.
+    ///
+    /// *Source*: Miyato et al., "Spectral normalization for generative adversarial networks", 2018.
+    ///
+    /// ```
+    /// use engraft_layers::{Dense, Init, Mode, Module};
+    /// use engraft_tensor::Tensor;
+    /// let mut layer = Dense::<f64>::new(3, 1, &mut Init::glorot(1)).no_bias();
+    /// assert_eq!(layer.spectral_normalise(), 1);
+    /// // The weight of one output is a vector: it now has length 1.
+    /// let weight = layer.forward(&Tensor::from_vec([3, 3], vec![1., 0., 0., 0., 1., 0., 0., 0., 1.]), Mode::Eval);
+    /// assert!((weight.square().sum().item() - 1.0).abs() < 1e-12);
+    /// ```
+    fn spectral_normalise(&mut self) -> usize {
+        0
+    }
+
     /// Shows every parameter, buffer and generator with its name, in a fixed order.
     fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
         let _ = (path, f);

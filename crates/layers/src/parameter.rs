@@ -2,6 +2,7 @@
 
 use engraft_tensor::{Real, Tensor};
 use rand_pcg::Pcg64;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A learned tensor. A frozen one is a constant of the graph, so that no gradient is computed for it.
@@ -75,6 +76,8 @@ impl<T: Real> Parameter<T> {
 pub struct Buffer<T: Real = f32> {
     tensor: Mutex<Tensor<T>>,
     frozen: bool,
+    /// Forward passes that have gone into the plain mean; `None` while the buffer follows a moving average.
+    gathered: Option<AtomicU64>,
 }
 
 impl<T: Real> Clone for Buffer<T> {
@@ -82,6 +85,7 @@ impl<T: Real> Clone for Buffer<T> {
         Self {
             tensor: Mutex::new(self.tensor()),
             frozen: self.frozen,
+            gathered: self.gathered.as_ref().map(|n| AtomicU64::new(n.load(Relaxed))),
         }
     }
 }
@@ -92,6 +96,7 @@ impl<T: Real> Buffer<T> {
         Self {
             tensor: Mutex::new(value.detach()),
             frozen: false,
+            gathered: None,
         }
     }
 
@@ -134,6 +139,31 @@ impl<T: Real> Buffer<T> {
     /// Lets forward passes update it again.
     pub fn unfreeze(&mut self) {
         self.frozen = false;
+    }
+
+    /// Makes a running statistic forget what it is: until [`Buffer::end_mean`] it is the plain mean over the forward
+    /// passes in training that follow, each with the same weight.
+    pub fn begin_mean(&mut self) {
+        self.gathered = Some(AtomicU64::new(0));
+        let zeros = Tensor::zeros(self.tensor().shape());
+        self.set(&zeros);
+    }
+
+    /// Lets a running statistic follow its moving average again, from the mean it is now.
+    pub fn end_mean(&mut self) {
+        self.gathered = None;
+    }
+
+    /// Share of its value that a running statistic keeps in a forward pass: the given momentum, or what makes it a
+    /// plain mean.
+    pub(crate) fn kept_share(&self, momentum: f64) -> f64 {
+        match &self.gathered {
+            Some(count) => {
+                let before = count.fetch_add(1, Relaxed) as f64;
+                before / (before + 1.0)
+            }
+            None => momentum,
+        }
     }
 }
 

@@ -99,10 +99,11 @@ impl Display {
         threads: usize,
     ) -> Result<(), GanError> {
         let (network, image, init) = (config.network, data.image_size(), &mut Init::glorot(0));
+        let packing = config.objective.packing as usize;
         let generator = parameter_count(&network.generator::<f32>(image, init)?);
-        let discriminator = parameter_count(&network.discriminator::<f32>(image, init)?);
+        let discriminator = parameter_count(&network.packed_discriminator::<f32>(image, packing, init)?);
         let [h, w, c] = image;
-        let epochs = config.steps as f64 * config.batch as f64 / config.images as f64;
+        let epochs = config.steps as f64 * config.images_per_step() as f64 / config.images as f64;
         let adam = config.generator;
         self.json(&json!({
             "event": "plan", "data": config.data, "source": data.source().to_string(), "images": config.images,
@@ -180,7 +181,8 @@ impl Display {
         let rate = self.batch as f64 / (self.spent / done as f64);
         self.json(&json!({
             "event": "step", "step": step, "loss_g": report.generator_loss, "loss_d": report.discriminator_loss,
-            "d_real": report.real_output, "d_fake": report.fake_output, "ms": milliseconds,
+            "d_real": report.real_output, "d_fake": report.fake_output, "penalty": report.penalty,
+            "augment": report.augment_probability, "ms": milliseconds,
         }));
         if done == MEASURED && !self.estimated && step < self.steps {
             self.estimated = true;

@@ -86,6 +86,10 @@ impl<T: Real> Module<T> for ConditionalGenerator<T> {
         self.body.visit_mut(&path.child("body"), f);
     }
 
+    fn spectral_normalise(&mut self) -> usize {
+        self.body.spectral_normalise()
+    }
+
     fn describe(&self) -> String {
         let (latent, classes, size) = (self.latent, self.classes(), self.embedding.size());
         format!("ConditionalGenerator {latent} + {classes} classes of {size}")
@@ -169,6 +173,10 @@ impl<T: Real> Module<T> for ProjectionDiscriminator<T> {
         self.features.visit_mut(&path.child("features"), f);
         self.head.visit_mut(&path.child("head"), f);
         self.embedding.visit_mut(&path.child("embedding"), f);
+    }
+
+    fn spectral_normalise(&mut self) -> usize {
+        self.features.spectral_normalise() + self.head.spectral_normalise()
     }
 
     fn describe(&self) -> String {

@@ -302,7 +302,7 @@ fn a_conditional_pair_learns_what_belongs_to_a_label() {
         let fake = g.forward_labelled(&z, &labels, Mode::Train);
         let real_logits = d.forward_labelled(&batch, &labels, Mode::Train);
         let fake_logits = d.forward_labelled(&fake, &labels, Mode::Train);
-        let dg = gradients(&objective.generator(&fake_logits), &g);
+        let dg = gradients(&objective.generator(&fake_logits, None), &g);
         let dd = gradients(&objective.discriminator(&real_logits, &fake_logits), &d);
         drop((fake, real_logits, fake_logits));
         g_adam.step(&mut g, &dg);

@@ -75,8 +75,9 @@ impl<T: Real> BatchNorm<T> {
         if running.is_frozen() {
             return;
         }
-        let keep = T::from_f64(self.momentum);
-        let share = T::from_f64((1.0 - self.momentum) * factor);
+        let momentum = running.kept_share(self.momentum);
+        let keep = T::from_f64(momentum);
+        let share = T::from_f64((1.0 - momentum) * factor);
         running.set(&(running.tensor() * keep + batch * share));
     }
 }
@@ -141,6 +142,33 @@ mod tests {
         assert!((norm.running_var.tensor().item() - 1.7).abs() < 1e-15); // 0.9 · 1 + 0.1 · 8
         let y = norm.forward(&Tensor::from_vec([1, 1], vec![0.3]), Mode::Eval);
         assert!(y.item().abs() < 1e-15);
+    }
+
+    #[test]
+    fn a_mean_of_passes_by_hand() {
+        let mut norm = BatchNorm::<f64>::new(1).momentum(0.9);
+        let each = |norm: &mut BatchNorm<f64>, change: fn(&mut Buffer<f64>)| {
+            norm.visit_mut(&Path::root(), &mut |_, slot| {
+                if let SlotMut::Buffer(buffer) = slot {
+                    change(buffer);
+                }
+            });
+        };
+        let pass = |norm: &BatchNorm<f64>, values: [f64; 2]| {
+            norm.forward(&Tensor::from_vec([2, 1], values.to_vec()), Mode::Train);
+            [
+                norm.running_mean.tensor().item(),
+                norm.running_var.tensor().item(),
+            ]
+        };
+        pass(&norm, [70.0, 90.0]);
+        each(&mut norm, Buffer::begin_mean);
+        assert_eq!(pass(&norm, [1.0, 5.0]), [3.0, 8.0]);
+        assert_eq!(pass(&norm, [7.0, 7.0]), [5.0, 4.0]);
+        let [mean, var] = pass(&norm, [1.0, 3.0]);
+        assert!((mean - 4.0).abs() < 1e-12 && (var - 10.0 / 3.0).abs() < 1e-12);
+        each(&mut norm, Buffer::end_mean);
+        assert!((pass(&norm, [0.0, 0.0])[0] - 3.6).abs() < 1e-12);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::init::Init;
 use crate::layer::fold::absorb;
+use crate::layer::spectral::Spectral;
 use crate::module::{Mode, Module, Path, Slot, SlotMut};
 use crate::parameter::Parameter;
 use engraft_tensor::{Geometry, Padding, Real, Tensor, bias_leaky_relu, conv2d, conv2d_input};
@@ -11,6 +12,7 @@ use engraft_tensor::{Geometry, Padding, Real, Tensor, bias_leaky_relu, conv2d, c
 struct Kernel<T: Real> {
     weight: Parameter<T>,
     bias: Option<Parameter<T>>,
+    spectral: Option<Spectral<T>>,
     size: [usize; 2],
     stride: [usize; 2],
     dilation: [usize; 2],
@@ -22,10 +24,35 @@ impl<T: Real> Kernel<T> {
         Self {
             weight: Parameter::new(weight),
             bias: Some(Parameter::new(Tensor::zeros([outputs]))),
+            spectral: None,
             size,
             stride: [1, 1],
             dilation: [1, 1],
             padding: Padding::Valid,
+        }
+    }
+
+    /// The weight, normalised if that is asked for.
+    fn weight(&self, mode: Mode) -> Tensor<T> {
+        match &self.spectral {
+            Some(spectral) => spectral.normalised(self.weight.tensor(), mode),
+            None => self.weight.tensor().clone(),
+        }
+    }
+
+    /// Normalises from now on; the outputs lie on `axis` of the weight.
+    fn spectral_normalise(&mut self, axis: usize) -> usize {
+        let weight = self.weight.tensor();
+        self.spectral.get_or_insert_with(|| Spectral::new(weight, axis));
+        1
+    }
+
+    /// Makes the normalised weight the weight, for evaluation.
+    fn settle(&mut self) {
+        if self.spectral.is_some() {
+            let weight = self.weight(Mode::Eval);
+            self.weight.set(&weight);
+            self.spectral = None;
         }
     }
 
@@ -48,12 +75,18 @@ impl<T: Real> Kernel<T> {
         if let Some(bias) = &self.bias {
             f(&path.child("bias"), Slot::Parameter(bias));
         }
+        if let Some(spectral) = &self.spectral {
+            spectral.visit(path, f);
+        }
     }
 
     fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
         f(&path.child("weight"), SlotMut::Parameter(&mut self.weight));
         if let Some(bias) = &mut self.bias {
             f(&path.child("bias"), SlotMut::Parameter(bias));
+        }
+        if let Some(spectral) = &mut self.spectral {
+            spectral.visit_mut(path, f);
         }
     }
 
@@ -80,6 +113,9 @@ impl<T: Real> Kernel<T> {
         };
         if self.bias.is_none() {
             text += ", no bias";
+        }
+        if self.spectral.is_some() {
+            text += ", spectral norm";
         }
         text
     }
@@ -137,6 +173,13 @@ macro_rules! kernel_settings {
             self.kernel.bias = None;
             self
         }
+
+        /// Divides the weight by its largest singular value; see [`Module::spectral_normalise`].
+        #[must_use]
+        pub fn spectral_norm(mut self) -> Self {
+            self.spectral_normalise();
+            self
+        }
     };
 }
 
@@ -173,23 +216,28 @@ impl<T: Real> Conv2d<T> {
     kernel_settings!();
 
     /// The convolution without its bias.
-    fn convolve(&self, x: &Tensor<T>) -> Tensor<T> {
+    fn convolve(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
         let k = &self.kernel;
         let geometry = Geometry::forward(image_size("Conv2d", x), k.size, k.stride, k.dilation, k.padding);
-        conv2d(x, k.weight.tensor(), &geometry)
+        conv2d(x, &k.weight(mode), &geometry)
     }
 }
 
 impl<T: Real> Module<T> for Conv2d<T> {
-    fn forward(&self, x: &Tensor<T>, _: Mode) -> Tensor<T> {
-        self.kernel.add_bias(self.convolve(x))
+    fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
+        self.kernel.add_bias(self.convolve(x, mode))
     }
 
-    fn forward_leaky_relu(&self, x: &Tensor<T>, _: Mode, slope: f64) -> Tensor<T> {
-        self.kernel.add_bias_leaky_relu(&self.convolve(x), slope)
+    fn forward_leaky_relu(&self, x: &Tensor<T>, mode: Mode, slope: f64) -> Tensor<T> {
+        self.kernel.add_bias_leaky_relu(&self.convolve(x, mode), slope)
+    }
+
+    fn spectral_normalise(&mut self) -> usize {
+        self.kernel.spectral_normalise(3)
     }
 
     fn absorb(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) -> bool {
+        self.kernel.settle();
         let k = &mut self.kernel;
         absorb(&mut k.weight, &mut k.bias, scale, scale, shift);
         true
@@ -246,25 +294,30 @@ impl<T: Real> ConvTranspose2d<T> {
     kernel_settings!();
 
     /// The transposed convolution without its bias.
-    fn convolve(&self, x: &Tensor<T>) -> Tensor<T> {
+    fn convolve(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
         let k = &self.kernel;
         let size = image_size("ConvTranspose2d", x);
         let geometry =
             Geometry::transposed(size, k.size, k.stride, k.dilation, k.padding, self.output_padding);
-        conv2d_input(x, k.weight.tensor(), &geometry)
+        conv2d_input(x, &k.weight(mode), &geometry)
     }
 }
 
 impl<T: Real> Module<T> for ConvTranspose2d<T> {
-    fn forward(&self, x: &Tensor<T>, _: Mode) -> Tensor<T> {
-        self.kernel.add_bias(self.convolve(x))
+    fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
+        self.kernel.add_bias(self.convolve(x, mode))
     }
 
-    fn forward_leaky_relu(&self, x: &Tensor<T>, _: Mode, slope: f64) -> Tensor<T> {
-        self.kernel.add_bias_leaky_relu(&self.convolve(x), slope)
+    fn forward_leaky_relu(&self, x: &Tensor<T>, mode: Mode, slope: f64) -> Tensor<T> {
+        self.kernel.add_bias_leaky_relu(&self.convolve(x, mode), slope)
+    }
+
+    fn spectral_normalise(&mut self) -> usize {
+        self.kernel.spectral_normalise(2)
     }
 
     fn absorb(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) -> bool {
+        self.kernel.settle();
         let (k, rows) = (&mut self.kernel, scale.reshape([scale.len(), 1]));
         absorb(&mut k.weight, &mut k.bias, &rows, scale, shift);
         true

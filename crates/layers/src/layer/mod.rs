@@ -11,6 +11,7 @@ mod resample;
 mod residual;
 mod sequential;
 mod shape;
+mod spectral;
 
 pub use activation::{LeakyReLU, ReLU, Sigmoid, Softplus, Tanh};
 pub use batch_norm::BatchNorm;

@@ -72,6 +72,10 @@ impl<T: Real> Module<T> for Residual<T> {
         self.skip.visit_mut(&path.child("skip"), f);
     }
 
+    fn spectral_normalise(&mut self) -> usize {
+        self.branch.spectral_normalise() + self.skip.spectral_normalise()
+    }
+
     fn describe(&self) -> String {
         "Residual".into()
     }

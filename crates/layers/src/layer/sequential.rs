@@ -48,6 +48,24 @@ impl<T: Real> Sequential<T> {
         self
     }
 
+    /// Computes the output for `x`, and on the way what the layer `name` of this chain puts out:
+    /// `[features, output]`.
+    ///
+    /// # Panics
+    /// If this chain itself, not one nested in it, has no layer of that name.
+    #[must_use]
+    #[track_caller]
+    pub fn forward_through(&self, x: &Tensor<T>, mode: Mode, name: &str) -> [Tensor<T>; 2] {
+        let Some(at) = self.layers.iter().position(|(n, _)| n == name) else {
+            let names: Vec<&str> = self.layers.iter().map(|(n, _)| n.as_str()).collect();
+            panic!("sequential: no layer {name:?}; the layers are {names:?}")
+        };
+        let (front, back) = self.layers.split_at(at + 1);
+        let features = run(front, x, mode);
+        let output = run(back, &features, mode);
+        [features, output]
+    }
+
     /// The same network for evaluation only: every batch norm right behind a [`Conv2d`](crate::Conv2d), a
     /// [`ConvTranspose2d`](crate::ConvTranspose2d) or a [`Dense`](crate::Dense) becomes part of that layer's
     /// weight and bias, in nested chains too. Results are those of [`Mode::Eval`], up to rounding.
@@ -83,20 +101,30 @@ impl<T: Real> Sequential<T> {
     }
 }
 
+/// Runs layers one after the other, each with the leaky ReLU behind it.
+fn run<T: Real>(layers: &[(String, Box<dyn Module<T>>)], x: &Tensor<T>, mode: Mode) -> Tensor<T> {
+    let mut layers = layers.iter().map(|(_, layer)| layer).peekable();
+    let mut x = x.clone();
+    while let Some(layer) = layers.next() {
+        x = match layers.peek().and_then(|next| next.leaky_slope()) {
+            Some(slope) => {
+                layers.next();
+                layer.forward_leaky_relu(&x, mode, slope)
+            }
+            None => layer.forward(&x, mode),
+        };
+    }
+    x
+}
+
 impl<T: Real> Module<T> for Sequential<T> {
     fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
-        let mut layers = self.layers.iter().map(|(_, layer)| layer).peekable();
-        let mut x = x.clone();
-        while let Some(layer) = layers.next() {
-            x = match layers.peek().and_then(|next| next.leaky_slope()) {
-                Some(slope) => {
-                    layers.next();
-                    layer.forward_leaky_relu(&x, mode, slope)
-                }
-                None => layer.forward(&x, mode),
-            };
-        }
-        x
+        run(&self.layers, x, mode)
+    }
+
+    fn spectral_normalise(&mut self) -> usize {
+        let layers = self.layers.iter_mut();
+        layers.map(|(_, layer)| layer.spectral_normalise()).sum()
     }
 
     fn absorb(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) -> bool {
@@ -137,5 +165,37 @@ impl<T: Real> Module<T> for Sequential<T> {
 
     fn layers(&self) -> &[(String, Box<dyn Module<T>>)] {
         &self.layers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Dense, Init, LeakyReLU};
+
+    #[test]
+    fn features_come_on_the_way() {
+        let init = &mut Init::glorot(1);
+        let net = Sequential::<f64>::new()
+            .add("first", Dense::new(2, 3, init))
+            .add("act", LeakyReLU::new(0.2))
+            .add("last", Dense::new(3, 1, init));
+        let x = Tensor::from_vec([2, 2], vec![1.0, -2.0, 0.5, 3.0]);
+        let whole = net.forward(&x, Mode::Eval);
+        for (name, width) in [("first", 3), ("act", 3), ("last", 1)] {
+            let [features, output] = net.forward_through(&x, Mode::Eval, name);
+            assert_eq!(features.shape(), [2, width]);
+            assert_eq!(output.as_slice(), whole.as_slice(), "{name}");
+        }
+        let [before, _] = net.forward_through(&x, Mode::Eval, "first");
+        let [after, _] = net.forward_through(&x, Mode::Eval, "act");
+        assert_eq!(before.leaky_relu(0.2).as_slice(), after.as_slice());
+    }
+
+    #[test]
+    #[should_panic(expected = "no layer \"middle\"; the layers are [\"first\"]")]
+    fn a_layer_that_is_not_there_is_named() {
+        let net = Sequential::<f32>::new().add("first", LeakyReLU::new(0.2));
+        let _ = net.forward_through(&Tensor::zeros([1, 1]), Mode::Eval, "middle");
     }
 }

@@ -1,0 +1,290 @@
+//! Which settings go together, and why others do not.
+
+use crate::augment::AugmentConfig;
+use crate::config::{ObjectiveConfig, RegulariseConfig, SpectralNorm};
+use crate::objective::Objective;
+use engraft_layers::{Module, Path, Sequential, Slot};
+use engraft_tensor::Real;
+
+/// The three sections that must fit each other.
+#[derive(Clone, Copy)]
+pub(crate) struct Combination<'a> {
+    pub(crate) objective: &'a ObjectiveConfig,
+    pub(crate) regularise: &'a RegulariseConfig,
+    pub(crate) augment: &'a AugmentConfig,
+}
+
+impl Combination<'_> {
+    /// What makes no sense whatever the networks are, one line with its reason for each problem.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        self.objective.problems(&mut problems);
+        self.regularise.problems(&mut problems);
+        self.augment.problems(&mut problems);
+        let kind = self.objective.kind;
+        if self.augment.adaptive.is_some() && matches!(kind, Objective::Wasserstein | Objective::Relativistic)
+        {
+            problems.push(format!(
+                "augment.adaptive follows the signs of logits of real images, but with objective {} only differences of \
+                 logits count and a sign means nothing: set augment.probability",
+                kind.name()
+            ));
+        }
+        problems
+    }
+
+    /// What makes no sense for a batch of so many images.
+    pub(crate) fn batch_problem(&self, batch: usize) -> Option<String> {
+        let packing = self.objective.packing.max(1) as usize;
+        (packing > 1 && (!batch.is_multiple_of(packing) || batch / packing < 2)).then(|| {
+            format!("objective.packing must divide the batch of {batch} into at least 2 packs, got {packing}")
+        })
+    }
+
+    /// What makes no sense with such a discriminator.
+    pub(crate) fn problems_with<T: Real>(&self, discriminator: &Sequential<T>) -> Vec<String> {
+        let mut problems = Vec::new();
+        let found = Found::of(discriminator);
+        let norms = found.batch_norms.join(", ");
+        if self.regularise.penalises_gradients() && !found.batch_norms.is_empty() {
+            problems.push(format!(
+                "regularise.r1, r2 and gradient_penalty need a discriminator that judges each image by itself, but with \
+                 batch norm ({norms}) a logit depends on the whole batch, and so would the penalty: take a \
+                 discriminator without batch norm"
+            ));
+        }
+        if self.objective.kind == Objective::Wasserstein && self.regularise.gradient_penalty <= 0.0 {
+            if !found.spectral {
+                problems.push(
+                    "objective wasserstein is a distance only for a critic of bounded slope, and nothing bounds it: set \
+                     regularise.gradient_penalty (10 is usual) or regularise.spectral_norm"
+                        .into(),
+                );
+            } else if !found.batch_norms.is_empty() {
+                problems.push(format!(
+                    "objective wasserstein needs a critic of bounded slope, and batch norm ({norms}) scales away the \
+                     bound of regularise.spectral_norm: take a discriminator without batch norm"
+                ));
+            }
+        }
+        if self.regularise.spectral_norm != SpectralNorm::None && !found.spectral {
+            problems.push(
+                "regularise.spectral_norm finds no dense or convolutional layer in the discriminator".into(),
+            );
+        }
+        if let Some(matching) = &self.objective.feature_matching {
+            let names: Vec<&str> = discriminator.layers().iter().map(|(n, _)| n.as_str()).collect();
+            if !names.contains(&matching.layer.as_str()) {
+                problems.push(format!(
+                    "objective.feature_matching.layer must be a layer of the discriminator ({}), got {:?}",
+                    names.join(", "),
+                    matching.layer
+                ));
+            }
+        }
+        problems
+    }
+}
+
+/// What a network holds that decides whether settings make sense, as told by its buffers: so it is found in modules of
+/// any make.
+struct Found {
+    /// Names of layers that mix the images of a batch in training.
+    batch_norms: Vec<String>,
+    /// Whether a layer has spectral normalisation.
+    spectral: bool,
+}
+
+impl Found {
+    fn of<T: Real>(module: &dyn Module<T>) -> Self {
+        let mut found = Self {
+            batch_norms: Vec::new(),
+            spectral: false,
+        };
+        module.visit(&Path::root(), &mut |path, slot| {
+            let Slot::Buffer(buffer) = slot else { return };
+            let name = path.to_string();
+            let (layer, last) = name.rsplit_once('.').unwrap_or(("", &name));
+            match last {
+                // With frozen statistics a batch norm is a fixed map of each image.
+                "running_mean" if !buffer.is_frozen() => found.batch_norms.push(layer.into()),
+                "u" => found.spectral = true,
+                _ => (),
+            }
+        });
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::augment::{AdaptiveConfig, Augmentation};
+    use crate::config::FeatureMatching;
+    use engraft_layers::{BatchNorm, Dense, Init, SlotMut};
+
+    fn plain() -> Sequential<f32> {
+        Sequential::new().add("head", Dense::new(3, 1, &mut Init::glorot(1)))
+    }
+
+    fn normed() -> Sequential<f32> {
+        let block = Sequential::new()
+            .add("dense", Dense::new(3, 4, &mut Init::glorot(1)))
+            .add("norm", BatchNorm::new(4));
+        Sequential::new()
+            .add("block", block)
+            .add("head", Dense::new(4, 1, &mut Init::glorot(2)))
+    }
+
+    fn spectral(mut net: Sequential<f32>) -> Sequential<f32> {
+        net.spectral_normalise();
+        net
+    }
+
+    /// All problems of a combination, joined.
+    fn problems(
+        objective: impl Into<ObjectiveConfig>,
+        regularise: RegulariseConfig,
+        augment: AugmentConfig,
+        discriminator: &Sequential<f32>,
+    ) -> String {
+        let objective = objective.into();
+        let combination = Combination {
+            objective: &objective,
+            regularise: &regularise,
+            augment: &augment,
+        };
+        let mut all = combination.problems();
+        all.extend(combination.problems_with(discriminator));
+        all.join("\n")
+    }
+
+    fn with(change: impl FnOnce(&mut RegulariseConfig)) -> RegulariseConfig {
+        let mut config = RegulariseConfig::default();
+        change(&mut config);
+        config
+    }
+
+    #[test]
+    fn gradient_penalties_and_batch_norm_do_not_go_together() {
+        let penalties: [fn(&mut RegulariseConfig); 3] =
+            [|c| c.r1 = 1.0, |c| c.r2 = 1.0, |c| c.gradient_penalty = 10.0];
+        for penalty in penalties {
+            let text = problems(
+                Objective::Hinge,
+                with(penalty),
+                AugmentConfig::default(),
+                &normed(),
+            );
+            assert!(text.contains("batch norm (block.norm) a logit depends"), "{text}");
+            let text = problems(
+                Objective::Hinge,
+                with(penalty),
+                AugmentConfig::default(),
+                &plain(),
+            );
+            assert_eq!(text, "");
+            let mut frozen = normed();
+            frozen.visit_mut(&Path::root(), &mut |_, slot| {
+                if let SlotMut::Buffer(buffer) = slot {
+                    buffer.freeze();
+                }
+            });
+            let text = problems(Objective::Hinge, with(penalty), AugmentConfig::default(), &frozen);
+            assert_eq!(text, "");
+        }
+    }
+
+    #[test]
+    fn wasserstein_needs_a_bounded_slope() {
+        let (none, of) = (AugmentConfig::default, Objective::Wasserstein);
+        for unbounded in [RegulariseConfig::default(), with(|c| (c.r1, c.r2) = (1.0, 1.0))] {
+            let text = problems(of, unbounded, none(), &plain());
+            assert!(text.contains("nothing bounds it"), "{text}");
+        }
+        assert_eq!(
+            problems(of, with(|c| c.gradient_penalty = 10.0), none(), &plain()),
+            ""
+        );
+        let norm = with(|c| c.spectral_norm = SpectralNorm::Discriminator);
+        assert_eq!(problems(of, norm, none(), &spectral(plain())), "");
+        let text = problems(of, norm, none(), &spectral(normed()));
+        assert!(text.contains("scales away"), "{text}");
+    }
+
+    #[test]
+    fn every_other_refusal_has_its_reason() {
+        let none = AugmentConfig::default;
+        let refused = |expected: &str, text: String| assert!(text.contains(expected), "{expected}: {text}");
+        for kind in [Objective::Hinge, Objective::Wasserstein, Objective::Relativistic] {
+            let smoothed = ObjectiveConfig {
+                label_smoothing: 0.1,
+                ..kind.into()
+            };
+            refused(
+                "compares its logits with none",
+                problems(smoothed, with(|_| ()), none(), &plain()),
+            );
+        }
+        for kind in [Objective::Wasserstein, Objective::Relativistic] {
+            let adaptive = AugmentConfig {
+                kinds: vec![Augmentation::Translation],
+                adaptive: Some(AdaptiveConfig::default()),
+                ..none()
+            };
+            refused(
+                "a sign means nothing",
+                problems(kind, with(|_| ()), adaptive, &plain()),
+            );
+        }
+        let both = with(|c| (c.r1, c.gradient_penalty) = (1.0, 10.0));
+        refused(
+            "keep one kind",
+            problems(Objective::Hinge, both, none(), &plain()),
+        );
+        let lazy = with(|c| (c.every, c.lecam) = (16, 0.3));
+        refused("to put off", problems(Objective::Hinge, lazy, none(), &plain()));
+        let wrong = with(|c| (c.r2, c.every, c.lecam_decay) = (f64::NAN, 0, 1.0));
+        let text = problems(Objective::Hinge, wrong, none(), &plain());
+        refused("regularise.r2 must", text.clone());
+        refused("regularise.every must", text.clone());
+        refused("regularise.lecam_decay must", text);
+        let missing = ObjectiveConfig {
+            feature_matching: Some(FeatureMatching {
+                layer: "hed".into(),
+                weight: 1.0,
+            }),
+            packing: 0,
+            critic_steps: 0,
+            label_smoothing: 0.5,
+            ..ObjectiveConfig::default()
+        };
+        let text = problems(missing, with(|_| ()), none(), &plain());
+        refused("a layer of the discriminator (head), got \"hed\"", text.clone());
+        refused("objective.packing must", text.clone());
+        refused("objective.critic_steps must", text.clone());
+        refused("objective.label_smoothing must", text);
+    }
+
+    #[test]
+    fn packs_divide_the_batch() {
+        let objective = ObjectiveConfig {
+            packing: 3,
+            ..ObjectiveConfig::default()
+        };
+        let combination = Combination {
+            objective: &objective,
+            regularise: &RegulariseConfig::default(),
+            augment: &AugmentConfig::default(),
+        };
+        assert!(combination.batch_problem(6).is_none());
+        for batch in [3, 4, 7] {
+            assert!(
+                combination
+                    .batch_problem(batch)
+                    .unwrap()
+                    .contains("at least 2 packs")
+            );
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Settings: their text, their hash, and what is refused.
+
+use super::*;
+use crate::augment::{AdaptiveConfig, Augmentation};
+use engraft_data::Source;
+use std::path::Path;
+
+fn data(n: usize) -> Dataset {
+    Dataset::new(
+        "mnist",
+        Source::Memory,
+        vec![7; n * 784],
+        dcgan::IMAGE,
+        vec![0; n],
+    )
+    .unwrap()
+}
+
+#[test]
+fn a_config_survives_its_text() {
+    for config in [
+        TrainConfig::standard(&data(600)),
+        TrainConfig::tutorial(&data(600)),
+    ] {
+        config.check().unwrap();
+        let text = config.to_toml();
+        assert_eq!(
+            TrainConfig::from_toml(&text, Path::new("run.toml")).unwrap(),
+            config,
+            "{text}"
+        );
+    }
+    assert_eq!(TrainConfig::tutorial(&data(600)).steps, 100);
+}
+
+#[test]
+fn a_typing_error_is_named_with_its_line() {
+    let text = TrainConfig::standard(&data(600))
+        .to_toml()
+        .replace("batch =", "bacth =");
+    let error = TrainConfig::from_toml(&text, Path::new("some/run.toml"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("some/run.toml") && error.contains("bacth"),
+        "{error}"
+    );
+}
+
+#[test]
+fn all_problems_come_at_once() {
+    let mut config = TrainConfig::standard(&data(10));
+    config.generator.learning_rate = f64::NAN;
+    config.discriminator.beta2 = 1.0;
+    config.output.sample_every = 0;
+    let text = config.check().unwrap_err().to_string();
+    for part in [
+        "batch",
+        "generator.learning_rate",
+        "discriminator.beta2",
+        "output.sample_every",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn only_fixed_settings_count_as_different() {
+    let run = TrainConfig::standard(&data(600));
+    let mut wanted = run.clone();
+    wanted.steps = 9;
+    wanted.output.sample_every = 1;
+    assert!(run.fixed_differences(&wanted).is_empty());
+    wanted.batch = 128;
+    wanted.generator.beta1 = 0.9;
+    assert_eq!(
+        run.fixed_differences(&wanted),
+        [
+            "batch: the run has 64, now asked for 128",
+            "generator.beta1: the run has 0.5, now asked for 0.9"
+        ]
+    );
+}
+
+#[test]
+fn every_seed_and_count_has_a_text_and_a_hash() {
+    let mut config = TrainConfig::standard(&data(600));
+    // Runs on disk are known by the hash of just these lines.
+    let mut table = toml::Table::try_from(&config).unwrap();
+    table.retain(|name, _| name != "steps" && name != "output");
+    let mut plain = Vec::new();
+    flatten("", &toml::Value::Table(table), &mut plain);
+    assert_eq!(config.fixed(), plain);
+    config.seed = u64::MAX;
+    config.steps = u64::MAX;
+    config.average_half_life = u64::MAX - 1;
+    config.output.sample_every = 1 << 63;
+    config.check().unwrap();
+    let text = config.to_toml();
+    assert_eq!(
+        TrainConfig::from_toml(&text, Path::new("run.toml")).unwrap(),
+        config
+    );
+    let mut other = config.clone();
+    other.seed -= 1;
+    assert_ne!(config.fixed_hash(), other.fixed_hash());
+    assert_eq!(
+        config.fixed_differences(&other),
+        ["seed: the run has 18446744073709551615, now asked for 18446744073709551614"]
+    );
+}
+
+#[test]
+fn a_name_of_data_is_no_path_and_moves_no_cursor() {
+    let mut config = TrainConfig::standard(&data(600));
+    for name in ["../../x", "x\u{1b}[31m", "", ".", "a b", "a/b"] {
+        config.data = name.into();
+        let text = config.check().unwrap_err().to_string();
+        assert!(
+            text.contains("data must be a name") && !text.contains('\u{1b}'),
+            "{text}"
+        );
+    }
+    let text = TrainConfig::from_toml("data = \"\u{1b}[31m\"", Path::new("run.toml"))
+        .unwrap_err()
+        .to_string();
+    assert!(!text.contains('\u{1b}'), "{text:?}");
+}
+
+#[test]
+fn other_images_are_refused() {
+    let config = TrainConfig::standard(&data(600));
+    config.check_data(&data(600)).unwrap();
+    assert!(matches!(
+        config.check_data(&data(599)),
+        Err(GanError::OtherData { .. })
+    ));
+    let small = Dataset::new("usps", Source::Memory, vec![0; 256], [16, 16, 1], vec![0]).unwrap();
+    let text = config.check_data(&small).unwrap_err().to_string();
+    assert!(
+        text.contains("usps") && text.contains("16x16x1") && text.contains("28x28x1"),
+        "{text}"
+    );
+}
+
+/// A run's text with everything set that can stand together, as somebody would write it.
+const EVERYTHING: &str = r#"
+[objective]
+kind = "relativistic"
+packing = 2
+critic_steps = 2
+feature_matching = { layer = "block2", weight = 0.5 }
+
+[regularise]
+r1 = 1.0
+r2 = 2.0
+every = 8
+lecam = 0.1
+spectral_norm = "discriminator"
+
+[augment]
+kinds = ["translation", "cutout", "quarter-turn"]
+probability = 0.5
+"#;
+
+/// The text of the default settings with other sections.
+fn with_sections(sections: &str) -> String {
+    let text = TrainConfig::standard(&data(600)).to_toml();
+    text.replace("objective = \"non-saturating\"\n", "") + sections
+}
+
+#[test]
+fn sections_are_read_and_written() {
+    let read = |text: &str| TrainConfig::from_toml(text, Path::new("run.toml"));
+    let config = read(&with_sections(EVERYTHING)).unwrap();
+    assert_eq!(config.objective.kind, Objective::Relativistic);
+    assert_eq!((config.objective.packing, config.objective.critic_steps), (2, 2));
+    assert_eq!((config.regularise.r2, config.regularise.every), (2.0, 8));
+    assert_eq!(config.regularise.lecam_decay, 0.99);
+    assert_eq!(config.augment.kinds[2], Augmentation::QuarterTurn);
+    assert_eq!(config.augment.probability, Some(0.5));
+    assert_eq!(read(&config.to_toml()).unwrap(), config, "{}", config.to_toml());
+    let adaptive = "[objective]\n[augment]\nkinds = [\"flip\"]\n[augment.adaptive]\nimages = 1000\n";
+    let config = read(&with_sections(adaptive)).unwrap();
+    let expected = AdaptiveConfig {
+        images: 1000,
+        ..AdaptiveConfig::default()
+    };
+    assert_eq!(config.augment.adaptive, Some(expected));
+    assert_eq!(config.objective, Objective::NonSaturating.into());
+    assert_eq!(read(&config.to_toml()).unwrap(), config);
+}
+
+#[test]
+fn settings_that_are_not_used_leave_no_trace() {
+    let text = TrainConfig::standard(&data(600)).to_toml();
+    assert!(text.contains("objective = \"non-saturating\"\n"), "{text}");
+    for name in ["regularise", "augment", "standing", "packing"] {
+        assert!(!text.contains(name), "{name}: {text}");
+    }
+}
+
+#[test]
+fn a_wrong_section_is_named() {
+    for (sections, part) in [
+        ("[objective]\nkind = \"hing\"\n", "hing"),
+        ("[objective]\nkinds = \"hinge\"\n", "kinds"),
+        ("[regularise]\nr3 = 1.0\n", "r3"),
+        ("[augment]\nkinds = [\"flop\"]\n", "flop"),
+        ("[augment.adaptive]\ngoal = 0.5\n", "goal"),
+    ] {
+        let text = with_sections(sections);
+        let text = if sections.starts_with("[objective]") {
+            text
+        } else {
+            format!("objective = \"hinge\"\n{text}")
+        };
+        let error = TrainConfig::from_toml(&text, Path::new("run.toml"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    let text = format!("objective = 3\n{}", with_sections(""));
+    let error = TrainConfig::from_toml(&text, Path::new("run.toml"))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("the name of an objective, or a table"), "{error}");
+}
+
+#[test]
+fn combinations_that_make_no_sense_are_refused_all_at_once() {
+    let mut config = TrainConfig::standard(&data(600));
+    config.objective = ObjectiveConfig {
+        kind: Objective::Wasserstein,
+        label_smoothing: 0.1,
+        packing: 7,
+        ..ObjectiveConfig::default()
+    };
+    config.regularise.r1 = 1.0;
+    config.augment.adaptive = Some(AdaptiveConfig::default());
+    config.standing_batches = 4;
+    config.average_half_life = 0;
+    let text = config.check().unwrap_err().to_string();
+    for part in [
+        "objective.label_smoothing is for",
+        "objective.packing must divide the batch of 64",
+        "batch norm (block2.norm)",
+        "nothing bounds it",
+        "no kinds",
+        "a sign means nothing",
+        "standing_batches are for",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn every_section_is_fixed_once_a_run_has_begun() {
+    let run = TrainConfig::standard(&data(600));
+    let mut wanted = run.clone();
+    wanted.regularise.lecam = 0.5;
+    wanted.augment.kinds = vec![Augmentation::Flip];
+    let text = run.fixed_differences(&wanted).join("\n");
+    assert!(
+        text.contains("regularise.lecam") && text.contains("augment.kinds"),
+        "{text}"
+    );
+    assert_ne!(run.fixed_hash(), wanted.fixed_hash());
+}

@@ -1,0 +1,311 @@
+//! Steps by hand: a critic `D(x) = w · x` and a generator `G(z) = a z` of one pixel.
+
+use super::*;
+use crate::augment::{AdaptiveConfig, Augmentation};
+use crate::config::FeatureMatching;
+use crate::{AdamConfig, Objective};
+use engraft_layers::{BatchNorm, Dense, Flatten, Init, Reshape, Sgd, parameters};
+use rand::SeedableRng;
+use rand_pcg::Pcg64;
+
+/// Learning rates of the two networks.
+const RATES: [f64; 2] = [0.5, 0.1];
+
+fn pair(packing: usize) -> Gan<f64> {
+    let init = &mut Init::normal(4, 0.7);
+    let generator = Sequential::new()
+        .add("dense", Dense::new(1, 1, init).no_bias())
+        .add("pixel", Reshape::new([1, 1, 1]));
+    let discriminator = Sequential::new()
+        .add("flat", Flatten)
+        .add("dense", Dense::new(packing, 1, init).no_bias());
+    Gan::new(generator, discriminator, 1)
+        .optimizers(Sgd::new(RATES[0]), Sgd::new(RATES[1]))
+        .order(StepOrder::Alternating)
+}
+
+fn weights(module: &Sequential<f64>) -> Vec<f64> {
+    parameters(module)[0].1.tensor().as_slice().to_vec()
+}
+
+fn pixels(values: &[f64]) -> Tensor<f64> {
+    Tensor::from_vec([values.len(), 1, 1, 1], values.to_vec())
+}
+
+fn latent(values: &[f64]) -> Tensor<f64> {
+    Tensor::from_vec([values.len(), 1], values.to_vec())
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+fn near(found: f64, expected: f64) {
+    assert!((found - expected).abs() < 1e-9, "{found} and {expected}");
+}
+
+const REAL: [f64; 4] = [0.9, -0.2, 0.4, 0.6];
+const Z: [f64; 4] = [0.3, -1.1, 0.8, 0.1];
+const Z_OF_GENERATOR: [f64; 4] = [-0.4, 1.3, 0.2, 0.7];
+
+fn step(gan: &mut Gan<f64>) -> StepReport {
+    gan.alternating_step(&pixels(&REAL), &latent(&Z), &latent(&Z_OF_GENERATOR))
+}
+
+#[test]
+fn a_wasserstein_step_with_gradient_penalty() {
+    let mut gan = pair(1)
+        .objective(Objective::Wasserstein)
+        .regularise(RegulariseConfig {
+            gradient_penalty: 10.0,
+            ..RegulariseConfig::default()
+        });
+    let (a, w) = (weights(&gan.generator)[0], weights(&gan.discriminator)[0]);
+    let report = step(&mut gan);
+    let slope = a * mean(&Z) - mean(&REAL);
+    near(report.discriminator_loss, w * slope);
+    near(report.penalty, 10.0 * (w.abs() - 1.0).powi(2));
+    let moved = w - RATES[1] * (slope + 20.0 * (w.abs() - 1.0) * w.signum());
+    near(weights(&gan.discriminator)[0], moved);
+    near(report.generator_loss, -moved * a * mean(&Z_OF_GENERATOR));
+    near(
+        weights(&gan.generator)[0],
+        a + RATES[0] * moved * mean(&Z_OF_GENERATOR),
+    );
+}
+
+#[test]
+fn a_relativistic_step_with_r1_and_r2_in_either_order() {
+    let sigma = |v: f64| 1.0 / (1.0 + (-v).exp());
+    for order in [StepOrder::Simultaneous, StepOrder::Alternating] {
+        let mut gan = pair(1)
+            .objective(Objective::Relativistic)
+            .order(order)
+            .regularise(RegulariseConfig {
+                r1: 0.3,
+                r2: 0.5,
+                ..RegulariseConfig::default()
+            });
+        let (a, w) = (weights(&gan.generator)[0], weights(&gan.discriminator)[0]);
+        let (report, old, noise) = match order {
+            StepOrder::Simultaneous => (gan.simultaneous_step(&pixels(&REAL), &latent(&Z)), w, Z),
+            StepOrder::Alternating => {
+                let report = step(&mut gan);
+                (report, weights(&gan.discriminator)[0], Z_OF_GENERATOR)
+            }
+        };
+        let pairs = |z: [f64; 4]| [0, 1, 2, 3].map(|i| a * z[i] - REAL[i]);
+        near(
+            report.discriminator_loss,
+            mean(&pairs(Z).map(|d| (1.0 + (w * d).exp()).ln())),
+        );
+        near(report.penalty, 0.4 * w * w);
+        let slope = mean(&pairs(Z).map(|d| sigma(w * d) * d)) + 0.8 * w;
+        near(weights(&gan.discriminator)[0], w - RATES[1] * slope);
+        // The generator meets the old critic in a simultaneous step, the new one in an alternating step.
+        let differences = pairs(noise);
+        near(
+            report.generator_loss,
+            mean(&differences.map(|d| (1.0 + (-old * d).exp()).ln())),
+        );
+        let slopes = [0, 1, 2, 3].map(|i| -sigma(-old * differences[i]) * old * noise[i]);
+        near(weights(&gan.generator)[0], a - RATES[0] * mean(&slopes));
+    }
+}
+
+#[test]
+fn lazy_penalties_are_a_step_of_their_own_with_the_weight_of_all() {
+    for order in [StepOrder::Simultaneous, StepOrder::Alternating] {
+        let lazy = |every| {
+            let mut gan = pair(1).order(order).regularise(RegulariseConfig {
+                r1: 0.3,
+                every,
+                ..RegulariseConfig::default()
+            });
+            let rng = &mut Pcg64::seed_from_u64(7);
+            (0..5)
+                .map(|_| gan.step(&pixels(&REAL), rng).penalty > 0.0)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(lazy(1), [true; 5]);
+        assert_eq!(lazy(3), [true, false, false, true, false]);
+        let mut plain = pair(1).order(order);
+        let mut gan = pair(1).order(order).regularise(RegulariseConfig {
+            r1: 0.3,
+            every: 3,
+            ..RegulariseConfig::default()
+        });
+        let rng = &mut Pcg64::seed_from_u64(7);
+        gan.discriminator_step(&pixels(&REAL), &latent(&Z));
+        plain.discriminator_step(&pixels(&REAL), &latent(&Z));
+        let w = weights(&plain.discriminator)[0];
+        near(weights(&gan.discriminator)[0], w - RATES[1] * 3.0 * 0.3 * w);
+        let before = weights(&gan.discriminator)[0];
+        gan.step(&pixels(&REAL), rng);
+        assert_ne!(before, weights(&gan.discriminator)[0]);
+    }
+}
+
+#[test]
+fn settings_for_lazy_penalties_are_powers_of_the_decays() {
+    let adam = AdamConfig {
+        learning_rate: 0.1,
+        beta1: 0.5,
+        beta2: 0.99,
+        epsilon: 1e-8,
+    };
+    assert_eq!(adam.with_lazy_penalty(1), adam);
+    let lazy = adam.with_lazy_penalty(16);
+    near(lazy.learning_rate, 0.1 * 16.0 / 17.0);
+    near(lazy.beta1.powi(17), 0.5_f64.powi(16));
+    near(lazy.beta2.powi(17), 0.99_f64.powi(16));
+    assert_eq!(adam.with_lazy_penalty(4).epsilon, 1e-8);
+}
+
+#[test]
+fn each_critic_step_has_images_and_noise_of_its_own() {
+    let objective = ObjectiveConfig {
+        critic_steps: 3,
+        ..Objective::NonSaturating.into()
+    };
+    let mut gan = pair(1).objective(objective);
+    let mut by_hand = pair(1);
+    let images = pixels(&[0.1, 0.2, 0.3, 0.4, 0.5, 0.6]);
+    let rngs = &mut [5, 5].map(Pcg64::seed_from_u64);
+    let report = gan.step(&images, &mut rngs[0]);
+    for i in 0..2 {
+        let z = by_hand.noise(2, &mut rngs[1]);
+        by_hand.discriminator_step(&images.narrow(0, 2 * i, 2), &z);
+    }
+    let expected = by_hand.step(&images.narrow(0, 4, 2), &mut rngs[1]);
+    assert_eq!(report, expected);
+    assert_eq!(weights(&gan.discriminator), weights(&by_hand.discriminator));
+    assert_eq!(weights(&gan.generator), weights(&by_hand.generator));
+    assert_eq!(rngs[0], rngs[1]);
+}
+
+#[test]
+fn packs_are_judged_together() {
+    let mut gan = pair(2)
+        .objective(ObjectiveConfig {
+            packing: 2,
+            ..Objective::Hinge.into()
+        })
+        .regularise(RegulariseConfig {
+            r1: 2.0,
+            ..RegulariseConfig::default()
+        });
+    let w = weights(&gan.discriminator);
+    let report = step(&mut gan);
+    near(report.penalty, w[0] * w[0] + w[1] * w[1]);
+    let a = weights(&pair(2).generator)[0];
+    let logit = |x: &[f64]| w[0] * x[0] + w[1] * x[1];
+    let real = mean(&[1.0 - logit(&REAL[..2]), 1.0 - logit(&REAL[2..])].map(|v| v.max(0.0)));
+    let fake = mean(&[1.0 + a * logit(&Z[..2]), 1.0 + a * logit(&Z[2..])].map(|v| v.max(0.0)));
+    near(report.discriminator_loss, real + fake);
+}
+
+#[test]
+fn feature_matching_adds_the_distance_of_mean_features() {
+    let matching = |weight| ObjectiveConfig {
+        feature_matching: Some(FeatureMatching {
+            layer: "flat".into(),
+            weight,
+        }),
+        ..ObjectiveConfig::default()
+    };
+    for order in [StepOrder::Simultaneous, StepOrder::Alternating] {
+        let reports = [1.0, 3.0].map(|weight| {
+            let mut gan = pair(1).order(order).objective(matching(weight));
+            match order {
+                StepOrder::Simultaneous => gan.simultaneous_step(&pixels(&REAL), &latent(&Z)),
+                StepOrder::Alternating => step(&mut gan),
+            }
+        });
+        let (a, z) = match order {
+            StepOrder::Simultaneous => (weights(&pair(1).generator)[0], Z),
+            StepOrder::Alternating => (weights(&pair(1).generator)[0], Z_OF_GENERATOR),
+        };
+        let distance = (a * mean(&z) - mean(&REAL)).powi(2);
+        near(
+            reports[1].generator_loss - reports[0].generator_loss,
+            2.0 * distance,
+        );
+    }
+}
+
+#[test]
+fn lecam_joins_after_its_start() {
+    let mut gan = pair(1).regularise(RegulariseConfig {
+        lecam: 0.5,
+        lecam_start: 2,
+        ..RegulariseConfig::default()
+    });
+    let penalties = [0, 1, 2].map(|_| step(&mut gan).penalty);
+    assert_eq!(penalties[..2], [0.0, 0.0]);
+    assert!(penalties[2] > 0.0);
+    assert!(gan.game.state.lecam.averages().iter().all(|v| *v != 0.0));
+}
+
+#[test]
+fn adaptive_augmentation_starts_at_0_and_moves() {
+    let mut gan = pair(1).augment(AugmentConfig {
+        kinds: vec![Augmentation::Brightness],
+        probability: None,
+        adaptive: Some(AdaptiveConfig {
+            target: 0.4,
+            images: 40,
+            every: 1,
+        }),
+    });
+    // A critic that finds all real images real, whatever it learns in a few steps.
+    let real = pixels(&[9.0, 8.0, 7.0, 6.0].map(|v: f64| v * weights(&gan.discriminator)[0].signum()));
+    let seen = [0, 1, 2].map(|_| gan.discriminator_step(&real, &latent(&Z)).augment_probability);
+    assert_eq!(seen[0], 0.0);
+    near(seen[1], 0.1);
+    near(seen[2], 0.2);
+}
+
+#[test]
+fn augmentations_are_drawn_from_their_own_stream() {
+    let run = |seed, probability| {
+        let mut gan = pair(1).seed(seed).augment(AugmentConfig {
+            kinds: vec![Augmentation::Brightness],
+            probability,
+            adaptive: None,
+        });
+        let rng = &mut Pcg64::seed_from_u64(1);
+        let reports = [0, 1].map(|_| gan.step(&pixels(&REAL), rng));
+        (reports, rng.clone())
+    };
+    assert!(run(1, None) == run(1, None) && run(1, None) == run(1, Some(1.0)));
+    assert!(run(1, None).0 != run(2, None).0);
+    assert!(run(1, None).1 == run(2, Some(0.5)).1);
+}
+
+#[test]
+#[should_panic(expected = "gan: the settings make no sense: regularise.r1, r2 and gradient_penalty need")]
+fn a_step_that_makes_no_sense_is_refused() {
+    let mut gan = pair(1);
+    gan.discriminator = Sequential::new()
+        .add("flat", Flatten)
+        .add("norm", BatchNorm::new(1))
+        .add("dense", Dense::new(1, 1, &mut Init::glorot(1)));
+    let mut gan = gan.regularise(RegulariseConfig {
+        r1: 1.0,
+        ..RegulariseConfig::default()
+    });
+    step(&mut gan);
+}
+
+#[test]
+#[should_panic(expected = "3 critic steps need a batch of as many equal parts, got images [4, 1, 1, 1]")]
+fn a_batch_that_cannot_be_cut_is_refused() {
+    let objective = ObjectiveConfig {
+        critic_steps: 3,
+        ..ObjectiveConfig::default()
+    };
+    pair(1)
+        .objective(objective)
+        .step(&pixels(&REAL), &mut Pcg64::seed_from_u64(1));
+}

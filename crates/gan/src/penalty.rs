@@ -1,0 +1,234 @@
+//! Gradient penalties: how steep the discriminator may be, and where.
+//!
+//! Each differentiates the discriminator's logits with respect to its images and records that gradient, so that the
+//! penalty has gradients in the discriminator's weights. They look at one image at a time: the sum of all logits is
+//! differentiated, which gives each image the gradient of its own logit only while no logit depends on other images.
+//! With batch norm in the discriminator that is not so, and [`Gan::check`](crate::Gan::check) refuses it.
+
+use engraft_tensor::{Real, Tensor, grad_with_graph};
+use rand::{Rng, RngExt};
+
+/// What is added to a squared norm before its root: a discriminator that is flat somewhere has norm 0, where the
+/// root has no derivative.
+const TINY: f64 = 1e-12;
+
+/// `E ‖∇D(x)‖²`: the mean over logits of the squared length of the gradient in the images.
+///
+/// `γ/2` times this is R1 where the images are real, and R2 where they are generated. `logits` must have been
+/// computed from `images`, which must be [tracked](Tensor::is_tracked). Several consecutive images may belong to one
+/// logit, as with packing.
+///
+/// *Source*: Mescheder, Geiger and Nowozin, "Which training methods for GANs do actually converge?", 2018,
+/// equation 9; R2 its equation 10.
+///
+/// ```
+/// use engraft_gan::penalty;
+/// use engraft_tensor::Tensor;
+/// // D(x) = 3 x has slope 3 everywhere.
+/// let x = Tensor::from_vec([2, 1], vec![0.5, -1.0]).requires_grad();
+/// assert_eq!(penalty::zero_centred(&(&x * 3.0), &x).item(), 9.0);
+/// ```
+///
+/// # Panics
+/// If the images are not tracked, or not the same number for each logit.
+#[must_use]
+#[track_caller]
+pub fn zero_centred<T: Real>(logits: &Tensor<T>, images: &Tensor<T>) -> Tensor<T> {
+    squared_slopes(logits, images).mean()
+}
+
+/// `E (‖∇D(x)‖ - 1)²`: the mean over logits of how far the length of the gradient is from 1.
+///
+/// Ten times this at [interpolated](interpolate) images is the gradient penalty of WGAN-GP.
+///
+/// *Source*: Gulrajani et al., "Improved training of Wasserstein GANs", 2017, equation 3.
+///
+/// # Panics
+/// As for [`zero_centred`].
+#[must_use]
+#[track_caller]
+pub fn one_centred<T: Real>(logits: &Tensor<T>, images: &Tensor<T>) -> Tensor<T> {
+    let norms = (squared_slopes(logits, images) + T::from_f64(TINY)).sqrt();
+    (norms - T::one()).square().mean()
+}
+
+/// A point between each real and each generated image, `ε x + (1 - ε) G(z)`, with `ε` uniform on `[0, 1)` and drawn
+/// for each pair anew; a constant.
+///
+/// *Shapes*: both `[n, ..]`, and so the result.
+///
+/// # Panics
+/// If the shapes differ.
+#[must_use]
+#[track_caller]
+pub fn interpolate<T: Real>(real: &Tensor<T>, fake: &Tensor<T>, rng: &mut impl Rng) -> Tensor<T> {
+    assert!(
+        real.shape() == fake.shape() && real.rank() > 0,
+        "interpolate: real images {:?} and generated ones {:?} must have one shape",
+        real.shape(),
+        fake.shape()
+    );
+    let each = real.len() / real.shape()[0].max(1);
+    let mut points = Vec::with_capacity(real.len());
+    let pairs = real
+        .as_slice()
+        .chunks_exact(each.max(1))
+        .zip(fake.as_slice().chunks_exact(each.max(1)));
+    for (x, g) in pairs {
+        let share = T::from_f64(rng.random::<f64>());
+        points.extend(x.iter().zip(g).map(|(&x, &g)| share * x + (T::one() - share) * g));
+    }
+    Tensor::from_vec(real.shape(), points)
+}
+
+/// `‖∇D‖²` for each logit, `[logits]`, with its graph.
+#[track_caller]
+fn squared_slopes<T: Real>(logits: &Tensor<T>, images: &Tensor<T>) -> Tensor<T> {
+    let (count, n) = (logits.len(), images.shape().first().copied().unwrap_or(0));
+    assert!(
+        images.is_tracked() && count > 0 && n > 0 && n.is_multiple_of(count),
+        "penalty: logits {:?} of images {:?}, of which each logit needs equally many, and which must require a gradient",
+        logits.shape(),
+        images.shape()
+    );
+    let [slopes] = grad_with_graph(&logits.sum(), [images]);
+    slopes
+        .reshape([count, images.len() / count])
+        .square()
+        .sum_axes(&[1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engraft_layers::{Conv2d, Dense, Flatten, Init, LeakyReLU, Mode, Module, Sequential, Tanh};
+    use engraft_layers::{Path, SlotMut, gradients, parameters};
+    use rand::SeedableRng;
+    use rand_pcg::Pcg64;
+
+    fn mlp() -> Sequential<f64> {
+        let init = &mut Init::normal(3, 0.6);
+        Sequential::new()
+            .add("hidden", Dense::new(5, 7, init))
+            .add("act", Tanh)
+            .add("head", Dense::new(7, 1, init))
+    }
+
+    fn conv_net() -> Sequential<f64> {
+        let init = &mut Init::normal(4, 0.5);
+        Sequential::new()
+            .add("conv", Conv2d::new(2, 3, 3, init).stride(2).same())
+            .add("act", LeakyReLU::new(0.2))
+            .add("second", Conv2d::new(3, 4, 3, init).same())
+            .add("bent", Tanh)
+            .add("flat", Flatten)
+            .add("head", Dense::new(2 * 3 * 4, 1, init))
+    }
+
+    /// A kind of penalty at images `x`.
+    type Penalty = fn(&Sequential<f64>, &Tensor<f64>) -> Tensor<f64>;
+
+    fn zero(net: &Sequential<f64>, x: &Tensor<f64>) -> Tensor<f64> {
+        let x = x.requires_grad();
+        zero_centred(&net.forward(&x, Mode::Train), &x)
+    }
+
+    fn one(net: &Sequential<f64>, x: &Tensor<f64>) -> Tensor<f64> {
+        let x = x.requires_grad();
+        one_centred(&net.forward(&x, Mode::Train), &x)
+    }
+
+    /// The gradient in every weight along random directions, against central differences.
+    fn check(mut net: Sequential<f64>, shape: &[usize], penalty: Penalty) {
+        let rng = &mut Pcg64::seed_from_u64(8);
+        let x = Tensor::randn(shape, rng);
+        let found = gradients(&penalty(&net, &x), &net);
+        let weights: Vec<(String, Tensor<f64>)> = parameters(&net)
+            .into_iter()
+            .map(|(name, p)| (name, p.tensor().detach()))
+            .collect();
+        for (name, at) in weights {
+            let direction = Tensor::randn(at.shape(), rng);
+            let mut at_step = |step: f64| {
+                net.visit_mut(&Path::root(), &mut |path, slot| {
+                    if let SlotMut::Parameter(p) = slot
+                        && path.to_string() == name
+                    {
+                        p.set(&(&at + &direction * step));
+                    }
+                });
+                penalty(&net, &x).item()
+            };
+            let difference = (at_step(1e-6) - at_step(-1e-6)) / 2e-6;
+            at_step(0.0);
+            // The bias of the head moves logits and no slope: it has no gradient at all.
+            let rule = found.get(&name).map_or(0.0, |g| (g * &direction).sum().item());
+            let allowed = 1e-6 * rule.abs().max(difference.abs()) + 1e-8;
+            assert!(
+                (rule - difference).abs() <= allowed,
+                "{name}: {rule} and {difference}"
+            );
+            assert!(name == "head.bias" || rule != 0.0, "{name}");
+        }
+    }
+
+    #[test]
+    fn gradients_in_the_weights_match_differences() {
+        for penalty in [zero as Penalty, one] {
+            check(mlp(), &[4, 5], penalty);
+            check(conv_net(), &[3, 4, 5, 2], penalty);
+        }
+    }
+
+    /// `D(x) = w · x`: every slope is `w`.
+    #[test]
+    fn a_linear_discriminator_by_hand() {
+        let w = Tensor::<f64>::from_vec([2, 1], vec![3.0, 4.0]);
+        let x = Tensor::from_vec([3, 2], vec![0.0, 1.0, 2.0, -1.0, 5.0, 0.5]).requires_grad();
+        let logits = x.matmul(&w);
+        assert_eq!(zero_centred(&logits, &x).item(), 25.0);
+        assert!((one_centred(&logits, &x).item() - 16.0).abs() < 1e-9);
+    }
+
+    /// Two images that share a logit count as one longer image.
+    #[test]
+    fn images_of_one_pack_share_a_norm() {
+        let x = Tensor::<f64>::zeros([4, 1]).requires_grad();
+        let logits = x
+            .reshape([2, 2])
+            .matmul(&Tensor::from_vec([2, 1], vec![3.0, 4.0]));
+        assert_eq!(zero_centred(&logits, &x).item(), 25.0);
+        assert!((one_centred(&logits, &x).item() - 16.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_flat_discriminator_has_a_penalty_and_finite_gradients() {
+        let w = Tensor::<f64>::zeros([2, 1]).requires_grad();
+        let x = Tensor::ones([3, 2]).requires_grad();
+        let penalty = one_centred(&x.matmul(&w), &x);
+        assert!((penalty.item() - 1.0).abs() < 1e-5);
+        let [dw] = engraft_tensor::grad(&penalty, [&w]);
+        assert!(dw.is_finite());
+    }
+
+    #[test]
+    fn points_lie_between_their_own_pair() {
+        let rng = &mut Pcg64::seed_from_u64(1);
+        let (real, fake) = (Tensor::<f64>::ones([50, 2, 2, 1]), Tensor::zeros([50, 2, 2, 1]));
+        let between = interpolate(&real, &fake, rng);
+        let shares: Vec<f64> = between.as_slice().chunks(4).map(|image| image[0]).collect();
+        for (image, share) in between.as_slice().chunks(4).zip(&shares) {
+            assert!(image.iter().all(|v| v == share) && (0.0..1.0).contains(share));
+        }
+        assert!(shares.windows(2).all(|pair| pair[0] != pair[1]));
+        let mean = shares.iter().sum::<f64>() / 50.0;
+        assert!((mean - 0.5).abs() < 0.15, "{mean}");
+    }
+
+    #[test]
+    #[should_panic(expected = "must require a gradient")]
+    fn images_that_are_not_tracked_are_refused() {
+        let x = Tensor::<f32>::zeros([3, 2]);
+        let _ = zero_centred(&x.sum_axes(&[1]), &x);
+    }
+}

@@ -1,0 +1,102 @@
+//! Standing statistics: a generator's running statistics, made anew for the weights it has.
+
+use engraft_layers::{Mode, Module, Path, SlotMut, generators, set_generators};
+use engraft_tensor::{Real, Tensor, no_grad};
+
+/// Replaces every running statistic of `generator` by its plain mean over the given batches of latent vectors.
+///
+/// The statistics of batch norm that an averaged generator takes over from the live one belong to the live one's
+/// weights. Passing noise through the averaged weights and taking the mean of what is found gives it its own. Weights
+/// stay as they are, and so do frozen statistics and random streams.
+///
+/// *Source*: Brock, Donahue and Simonyan, "Large scale GAN training for high fidelity natural image synthesis", 2019,
+/// section 3.2 and its appendix on standing statistics.
+///
+/// # Panics
+/// If there is no batch, or the generator does not take such batches.
+#[track_caller]
+pub fn standing_statistics<T: Real>(
+    generator: &mut dyn Module<T>,
+    batches: impl IntoIterator<Item = Tensor<T>>,
+) {
+    let mut batches = batches.into_iter().peekable();
+    assert!(
+        batches.peek().is_some(),
+        "standing_statistics: a mean needs at least one batch"
+    );
+    let streams = generators(generator);
+    let statistics = |name: &str| name.ends_with("running_mean") || name.ends_with("running_var");
+    generator.visit_mut(&Path::root(), &mut |path, slot| match slot {
+        SlotMut::Buffer(b) if statistics(&path.to_string()) && !b.is_frozen() => b.begin_mean(),
+        _ => (),
+    });
+    no_grad(|| {
+        for z in batches {
+            generator.forward(&z, Mode::Train);
+        }
+    });
+    generator.visit_mut(&Path::root(), &mut |_, slot| {
+        if let SlotMut::Buffer(buffer) = slot {
+            buffer.end_mean();
+        }
+    });
+    set_generators(generator, &streams).expect("the module's own streams");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engraft_layers::{BatchNorm, Dense, Dropout, Init, Sequential, StateDict};
+    use rand::SeedableRng;
+    use rand_pcg::Pcg64;
+
+    fn net() -> Sequential<f64> {
+        let init = &mut Init::normal(1, 0.8);
+        Sequential::new()
+            .add("dense", Dense::new(3, 4, init))
+            .add("norm", BatchNorm::new(4))
+            .add("drop", Dropout::new(0.2, init))
+            .add("head", Dense::new(4, 2, init))
+            .add("last", BatchNorm::new(2))
+    }
+
+    #[test]
+    fn statistics_are_the_means_of_the_batches_whatever_they_were() {
+        let rng = &mut Pcg64::seed_from_u64(2);
+        let batches: Vec<Tensor<f64>> = (0..4).map(|_| Tensor::randn([16, 3], rng)).collect();
+        let mut net = net();
+        let weights = StateDict::of(&net).into_tensors();
+        let streams = generators(&net);
+        standing_statistics(&mut net, batches.clone());
+        let first = StateDict::of(&net).into_tensors();
+        let dense = Sequential::<f64>::new().add("dense", Dense::new(3, 4, &mut Init::normal(1, 0.8)));
+        let hidden = dense.forward(
+            &engraft_tensor::concat(&batches.iter().collect::<Vec<_>>(), 0),
+            Mode::Eval,
+        );
+        let expected = hidden.mean_axes(&[0]);
+        for (a, b) in first["norm.running_mean"]
+            .as_slice()
+            .iter()
+            .zip(expected.as_slice())
+        {
+            assert!((a - b).abs() < 1e-12, "{a} and {b}");
+        }
+        for (name, tensor) in &weights {
+            let same = first[name].as_slice() == tensor.as_slice();
+            assert_eq!(same, !name.contains("running"), "{name}");
+        }
+        assert!(generators(&net) == streams);
+        // From other statistics to the same ones, bit for bit.
+        net.forward(&Tensor::full([4, 3], 9.0), Mode::Train);
+        set_generators(&mut net, &streams).unwrap();
+        standing_statistics(&mut net, batches);
+        for (name, tensor) in &first {
+            assert_eq!(
+                StateDict::of(&net).tensors()[name].as_slice(),
+                tensor.as_slice(),
+                "{name}"
+            );
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Exact resume of runs that have everything on, with networks small enough for it.
+
+use super::*;
+use crate::augment::{AdaptiveConfig, AugmentConfig, Augmentation};
+use crate::config::{FeatureMatching, ObjectiveConfig, RegulariseConfig, SpectralNorm};
+use crate::{Objective, StepOrder};
+use engraft_data::Source;
+use engraft_layers::{
+    BatchNorm, Conv2d, ConvTranspose2d, Dense, Dropout, Flatten, Init, LeakyReLU, Reshape, Tanh,
+};
+use std::collections::BTreeMap;
+use std::fs;
+
+/// Images of noise: training need not make sense here, only repeat.
+fn data() -> Dataset {
+    let pixels = (0..26 * 784_usize)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
+    Dataset::new("noise", Source::Memory, pixels, [28, 28, 1], vec![0; 26]).unwrap()
+}
+
+/// A generator with batch norm and dropout; a discriminator with dropout and without batch norm.
+fn small_pair(config: &TrainConfig) -> Result<Pair, GanError> {
+    let init = &mut Init::glorot(config.seed);
+    let block = Sequential::new()
+        .add("dense", Dense::new(6, 7 * 7 * 4, init).no_bias())
+        .add("norm", BatchNorm::new(7 * 7 * 4))
+        .add("act", LeakyReLU::new(0.2))
+        .add("drop", Dropout::new(0.1, init));
+    let generator = Sequential::new()
+        .add("stem", block)
+        .add("grid", Reshape::new([7, 7, 4]))
+        .add("to_image", ConvTranspose2d::new(4, 1, 5, init).stride(4).same())
+        .add("tanh", Tanh);
+    let discriminator = Sequential::new()
+        .add(
+            "conv",
+            Conv2d::new(config.objective.packing as usize, 5, 5, init)
+                .stride(4)
+                .same(),
+        )
+        .add("act", LeakyReLU::new(0.2))
+        .add("drop", Dropout::new(0.1, init))
+        .add("flat", Flatten)
+        .add("head", Dense::new(7 * 7 * 5, 1, init));
+    Ok((generator, discriminator, 6))
+}
+
+fn config(steps: u64) -> TrainConfig {
+    let mut config = TrainConfig::standard(&data());
+    config.batch = 4;
+    config.steps = steps;
+    config.output.sample_every = 2;
+    config.output.checkpoint_every = 3;
+    config.average_half_life = 20;
+    config
+}
+
+/// Every kind that one channel takes.
+fn all_kinds() -> Vec<Augmentation> {
+    vec![
+        Augmentation::Brightness,
+        Augmentation::Contrast,
+        Augmentation::Translation,
+        Augmentation::Cutout,
+        Augmentation::Flip,
+        Augmentation::QuarterTurn,
+    ]
+}
+
+/// Three runs that between them have everything on; what one has, another may not.
+fn everything_on(which: usize, steps: u64) -> TrainConfig {
+    let mut config = config(steps);
+    match which {
+        0 => {
+            config.objective = ObjectiveConfig {
+                packing: 2,
+                critic_steps: 2,
+                feature_matching: Some(FeatureMatching {
+                    layer: "act".into(),
+                    weight: 0.1,
+                }),
+                ..Objective::Relativistic.into()
+            };
+            config.order = StepOrder::Alternating;
+            config.regularise = RegulariseConfig {
+                r1: 0.5,
+                r2: 0.5,
+                every: 2,
+                lecam: 0.3,
+                lecam_start: 3,
+                spectral_norm: SpectralNorm::Both,
+                ..RegulariseConfig::default()
+            };
+            config.augment = AugmentConfig {
+                kinds: all_kinds(),
+                probability: Some(0.6),
+                adaptive: None,
+            };
+            config.standing_batches = 2;
+        }
+        1 => {
+            config.objective.label_smoothing = 0.1;
+            config.regularise.r1 = 0.1;
+            // So fast that real images soon have positive logits, and the probability moves.
+            config.discriminator.learning_rate = 0.01;
+            config.augment = AugmentConfig {
+                kinds: all_kinds(),
+                probability: None,
+                adaptive: Some(AdaptiveConfig {
+                    target: 0.01,
+                    images: 30,
+                    every: 2,
+                }),
+            };
+        }
+        _ => {
+            config.objective = ObjectiveConfig {
+                critic_steps: 3,
+                ..Objective::Wasserstein.into()
+            };
+            config.regularise.gradient_penalty = 10.0;
+            config.regularise.lecam = 0.01;
+            config.regularise.lecam_start = 0;
+        }
+    }
+    config
+}
+
+fn train(config: TrainConfig, directory: &Path, stop_after: Option<u64>) -> Outcome {
+    let mut trainer = Trainer::open_with(config, data(), directory, &small_pair).unwrap();
+    trainer
+        .train(&mut |event| match event {
+            Event::Step { step, .. } if Some(step) == stop_after => Control::Stop,
+            Event::Warning(text) => panic!("{text}"),
+            _ => Control::Continue,
+        })
+        .unwrap()
+}
+
+/// Every file of a run that must not depend on when it was stopped, with times taken out.
+fn content(directory: &Path, step: u64) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(directory.join(format!("checkpoints/step-{step:06}"))).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_string();
+        files.insert(name, fs::read(path).unwrap());
+    }
+    for name in [format!("samples/step-{step:06}.png"), "run.toml".into()] {
+        files.insert(name.clone(), fs::read(directory.join(&name)).unwrap());
+    }
+    let metrics: String = fs::read_to_string(directory.join("metrics.jsonl"))
+        .unwrap()
+        .lines()
+        .map(|line| format!("{}\n", &line[..line.find(",\"ms\"").unwrap()]))
+        .collect();
+    files.insert("metrics.jsonl".into(), metrics.into_bytes());
+    files
+}
+
+#[test]
+fn runs_with_everything_on_resume_byte_for_byte() {
+    for which in 0..3 {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = dir.path().join("whole");
+        assert_eq!(train(everything_on(which, 6), &whole, None), Outcome::Finished);
+        let expected = content(&whole, 6);
+        assert!(expected.contains_key("game.bin"), "{:?}", expected.keys());
+        for stop in [1, 2, 5] {
+            let parts = dir.path().join(format!("stopped-{stop}"));
+            assert_eq!(
+                train(everything_on(which, 6), &parts, Some(stop)),
+                Outcome::Stopped
+            );
+            assert_eq!(train(everything_on(which, 6), &parts, None), Outcome::Finished);
+            for (name, bytes) in &content(&parts, 6) {
+                assert!(
+                    bytes == &expected[name],
+                    "run {which} stopped after {stop}: {name}"
+                );
+            }
+        }
+        let metrics = String::from_utf8(expected["metrics.jsonl"].clone()).unwrap();
+        assert!(metrics.contains("\"penalty\":"), "{metrics}");
+        assert_eq!(metrics.contains("\"augment\":"), which < 2, "{metrics}");
+    }
+}
+
+/// What the settings ask for is what changes the run: without any one of them it is another run.
+#[test]
+fn every_setting_takes_part() {
+    let run = |config: TrainConfig| {
+        let dir = tempfile::tempdir().unwrap();
+        train(config, dir.path(), None);
+        let files = content(dir.path(), 3);
+        [
+            files["generator.safetensors"].clone(),
+            files["average.safetensors"].clone(),
+        ]
+    };
+    let all = run(everything_on(0, 3));
+    let changes: [(&str, fn(&mut TrainConfig)); 10] = [
+        ("packing", |c| c.objective.packing = 1),
+        ("critic steps", |c| c.objective.critic_steps = 1),
+        ("feature matching", |c| c.objective.feature_matching = None),
+        ("r1", |c| c.regularise.r1 = 0.0),
+        ("r2", |c| c.regularise.r2 = 0.0),
+        ("every", |c| c.regularise.every = 3),
+        ("lecam", |c| c.regularise.lecam = 0.0),
+        ("spectral norm", |c| {
+            c.regularise.spectral_norm = SpectralNorm::Discriminator
+        }),
+        ("augment", |c| c.augment.kinds = vec![Augmentation::Flip]),
+        ("standing statistics", |c| c.standing_batches = 0),
+    ];
+    for (what, change) in changes {
+        let mut config = everything_on(0, 3);
+        change(&mut config);
+        let [generator, average] = run(config);
+        if what == "standing statistics" {
+            assert!(generator == all[0], "{what} do not touch training");
+            assert!(average != all[1], "{what}");
+        } else {
+            assert!(generator != all[0], "{what}");
+        }
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_before_anything_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = everything_on(1, 3);
+    // The reference discriminator has batch norm.
+    let text = Trainer::open(config.clone(), data(), &dir.path().join("run"))
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(text.contains("batch norm (block2.norm)"), "{text}");
+    config.regularise = RegulariseConfig::default();
+    config.augment.kinds.push(Augmentation::Saturation);
+    let error = Trainer::open(config, data(), &dir.path().join("run"))
+        .err()
+        .unwrap();
+    assert!(matches!(error, GanError::Config { .. }), "{error}");
+    assert!(error.to_string().contains("images of one channel"), "{error}");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+/// A run of the reference networks with the extras that they take.
+#[test]
+fn the_reference_networks_take_what_suits_batch_norm() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(2);
+    config.objective = ObjectiveConfig {
+        packing: 2,
+        feature_matching: Some(FeatureMatching {
+            layer: "block2".into(),
+            weight: 1e-3,
+        }),
+        ..Objective::Hinge.into()
+    };
+    config.regularise.spectral_norm = SpectralNorm::Discriminator;
+    config.augment.kinds = vec![Augmentation::Translation];
+    config.standing_batches = 1;
+    let mut trainer = Trainer::open(config, data(), dir.path()).unwrap();
+    assert_eq!(
+        trainer.train(&mut |_| Control::Continue).unwrap(),
+        Outcome::Finished
+    );
+}

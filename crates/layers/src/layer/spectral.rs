@@ -1,0 +1,244 @@
+//! Spectral normalisation: a weight divided by its largest singular value.
+
+use crate::module::{Mode, Path, Slot, SlotMut};
+use crate::parameter::Buffer;
+use engraft_tensor::{Real, Tensor, no_grad};
+use rand::SeedableRng;
+use rand_pcg::Pcg64;
+
+/// Steps of the power iteration before the first use; each forward pass in training then takes one.
+const START: usize = 20;
+/// Keeps the direction of a vector of zeros finite.
+const TINY: f64 = 1e-12;
+
+/// The two singular vectors that a power iteration follows as the weight moves.
+///
+/// The weight counts as a matrix `W` of `outputs` rows. In training each forward pass takes one step,
+/// `v ← Wᵀu / ‖Wᵀu‖`, `u ← Wv / ‖Wv‖`, and uses `W / σ` with `σ = uᵀWv`. Gradients flow through `W` and `σ`, with `u`
+/// and `v` as constants. They are buffers: state of the module, at rest in evaluation and while frozen.
+///
+/// *Source*: Miyato et al., "Spectral normalization for generative adversarial networks", 2018, algorithm 1.
+#[derive(Clone, Debug)]
+pub(super) struct Spectral<T: Real> {
+    /// `[outputs]`
+    u: Buffer<T>,
+    /// The other axes of the weight, in their order and flattened.
+    v: Buffer<T>,
+    /// The axis of the weight that holds the outputs: the last one, or the one before it.
+    axis: usize,
+}
+
+/// A vector of length 1.
+fn direction<T: Real>(x: &Tensor<T>) -> Tensor<T> {
+    let length = x.square().sum().item().sqrt();
+    x / length.max(T::from_f64(TINY))
+}
+
+impl<T: Real> Spectral<T> {
+    /// Follows `weight`, whose outputs lie on `axis`.
+    pub(super) fn new(weight: &Tensor<T>, axis: usize) -> Self {
+        let outputs = weight.shape()[axis];
+        let others = weight.len() / outputs.max(1);
+        // Any start will do that is not orthogonal to what is looked for.
+        let start = Tensor::randn([outputs], &mut Pcg64::seed_from_u64(0x5bec));
+        let spectral = Self {
+            u: Buffer::new(direction(&start)),
+            v: Buffer::new(Tensor::zeros([others])),
+            axis,
+        };
+        (0..START).for_each(|_| spectral.iterate(weight));
+        spectral
+    }
+
+    /// The weight as `Wᵀ`, a matrix `[others, outputs]`.
+    fn matrix(&self, weight: &Tensor<T>) -> Tensor<T> {
+        let outputs = weight.shape()[self.axis];
+        let last = weight.rank() - 1;
+        let moved = if self.axis == last {
+            weight.clone()
+        } else {
+            let order: Vec<usize> = (0..=last)
+                .filter(|&axis| axis != self.axis)
+                .chain([self.axis])
+                .collect();
+            weight.permute(&order)
+        };
+        moved.reshape([weight.len() / outputs.max(1), outputs])
+    }
+
+    /// One step of the power iteration.
+    fn iterate(&self, weight: &Tensor<T>) {
+        no_grad(|| {
+            let matrix = self.matrix(weight);
+            let [others, outputs] = [self.v.tensor().len(), self.u.tensor().len()];
+            let v = direction(&matrix.matmul(&self.u.tensor().reshape([outputs, 1])));
+            let u = direction(&matrix.matmul_tn(&v));
+            self.v.set(&v.reshape([others]));
+            self.u.set(&u.reshape([outputs]));
+        });
+    }
+
+    /// `W / σ`; in training after one more step of the power iteration.
+    pub(super) fn normalised(&self, weight: &Tensor<T>, mode: Mode) -> Tensor<T> {
+        if mode == Mode::Train && !self.u.is_frozen() && !self.v.is_frozen() {
+            self.iterate(weight);
+        }
+        let (u, v) = (self.u.tensor(), self.v.tensor());
+        let row = v.reshape([1, v.len()]).matmul(&self.matrix(weight));
+        let sigma = row.matmul(&u.reshape([u.len(), 1])).reshape([]);
+        // A weight of zeros, as the last one of a residual block may start, stays one.
+        weight / sigma.clamp_min(TINY)
+    }
+
+    pub(super) fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
+        f(&path.child("u"), Slot::Buffer(&self.u));
+        f(&path.child("v"), Slot::Buffer(&self.v));
+    }
+
+    pub(super) fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
+        f(&path.child("u"), SlotMut::Buffer(&mut self.u));
+        f(&path.child("v"), SlotMut::Buffer(&mut self.v));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BatchNorm, Conv2d, ConvTranspose2d, Dense, Init, Module, Sequential, StateDict, parameters};
+    use engraft_tensor::{gradcheck, gradgradcheck};
+
+    /// The largest singular value, by many steps from another start.
+    fn largest(matrix: &Tensor<f64>) -> f64 {
+        let mut u = Tensor::ones([matrix.shape()[1], 1]);
+        for _ in 0..2000 {
+            u = direction(&matrix.matmul_tn(&matrix.matmul(&u)));
+        }
+        matrix.matmul(&u).square().sum().item().sqrt()
+    }
+
+    #[test]
+    fn a_diagonal_weight_by_hand() {
+        let weight = Tensor::from_vec([3, 2], vec![0.0, -3.0, 2.0, 0.0, 0.0, 0.0]);
+        let spectral = Spectral::new(&weight, 1);
+        for mode in [Mode::Eval, Mode::Train] {
+            let normalised = spectral.normalised(&weight, mode);
+            let expected = [0.0, -1.0, 2.0 / 3.0, 0.0, 0.0, 0.0];
+            for (a, b) in normalised.as_slice().iter().zip(expected) {
+                assert!((a - b).abs() < 1e-6, "{normalised:?}");
+            }
+        }
+        assert!((spectral.u.tensor().as_slice()[1].abs() - 1.0).abs() < 1e-6);
+        assert!((spectral.v.tensor().as_slice()[0].abs() - 1.0).abs() < 1e-6);
+    }
+
+    /// Each kind of layer, with outputs on its own axis.
+    fn layers() -> Vec<(Box<dyn Module<f64>>, Vec<usize>, usize)> {
+        let init = &mut Init::normal(3, 0.7);
+        vec![
+            (Box::new(Dense::new(5, 4, init).spectral_norm()), vec![2, 5], 1),
+            (
+                Box::new(Conv2d::new(2, 3, 3, init).spectral_norm()),
+                vec![2, 4, 4, 2],
+                3,
+            ),
+            (
+                Box::new(ConvTranspose2d::new(3, 2, 3, init).spectral_norm()),
+                vec![2, 4, 4, 3],
+                2,
+            ),
+        ]
+    }
+
+    #[test]
+    fn every_layer_gets_a_largest_singular_value_of_1() {
+        for (mut layer, shape, axis) in layers() {
+            let x = Tensor::ones(shape);
+            for _ in 0..300 {
+                layer.forward(&x, Mode::Train);
+            }
+            let before = layer.forward(&x, Mode::Eval);
+            let outputs = parameters(layer.as_ref())[1].1.tensor().len();
+            // Folding nothing into the layer leaves the normalised weight as its weight.
+            layer.absorb(&Tensor::ones([outputs]), &Tensor::zeros([outputs]));
+            assert_eq!(layer.forward(&x, Mode::Eval).as_slice(), before.as_slice());
+            let weight = parameters(layer.as_ref())[0].1.tensor().detach();
+            let value = largest(&Spectral::new(&weight, axis).matrix(&weight));
+            assert!((value - 1.0).abs() < 1e-6, "axis {axis}: {value}");
+        }
+    }
+
+    #[test]
+    fn vectors_move_in_training_only_and_are_state() {
+        for (layer, shape, _) in layers() {
+            let names: Vec<String> = StateDict::of(layer.as_ref()).into_tensors().into_keys().collect();
+            assert_eq!(names, ["bias", "u", "v", "weight"]);
+            let x = Tensor::ones(shape);
+            let u = || {
+                StateDict::of(layer.as_ref())
+                    .get("u")
+                    .unwrap()
+                    .as_slice()
+                    .to_vec()
+            };
+            let before = u();
+            layer.forward(&x, Mode::Eval);
+            assert_eq!(u(), before);
+            layer.forward(&x, Mode::Train);
+            assert_ne!(u(), before);
+        }
+        for (mut layer, shape, _) in layers() {
+            layer.visit_mut(&Path::root(), &mut |_, slot| {
+                if let SlotMut::Buffer(buffer) = slot {
+                    buffer.freeze();
+                }
+            });
+            let before = StateDict::of(layer.as_ref()).into_tensors();
+            layer.forward(&Tensor::ones(shape), Mode::Train);
+            assert_eq!(
+                before["u"].as_slice(),
+                StateDict::of(layer.as_ref()).get("u").unwrap().as_slice()
+            );
+        }
+    }
+
+    /// In evaluation the vectors rest, so that the layer is a function of its weight. They are those of another weight,
+    /// as they always are a step behind.
+    #[test]
+    fn gradients_flow_through_the_weight_and_its_singular_value() {
+        let rng = &mut Pcg64::seed_from_u64(2);
+        for (shape, axis) in [(vec![3, 2], 1), (vec![2, 2, 3, 4], 3), (vec![2, 2, 3, 4], 2)] {
+            let weight = Tensor::<f64>::randn(&shape, rng);
+            let spectral = Spectral::new(&(&weight + Tensor::randn(&shape, rng) * 0.1), axis);
+            let normalised = |w: &[Tensor<f64>]| spectral.normalised(&w[0], Mode::Eval);
+            gradcheck(normalised, &[weight.clone()]).unwrap();
+            gradgradcheck(|w| normalised(w).square(), &[weight]).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_chain_is_normalised_as_a_whole_and_folds() {
+        let init = &mut Init::normal(6, 0.5);
+        let block = Sequential::<f64>::new()
+            .add("conv", Conv2d::new(1, 2, 3, init))
+            .add("norm", BatchNorm::new(2));
+        let mut net = Sequential::new()
+            .add("block", block)
+            .add("up", ConvTranspose2d::new(2, 1, 2, init));
+        assert_eq!(net.spectral_normalise(), 2);
+        assert_eq!(net.spectral_normalise(), 2);
+        let x = Tensor::randn([3, 5, 5, 1], &mut Pcg64::seed_from_u64(4));
+        net.forward(&x, Mode::Train);
+        let expected = net.forward(&x, Mode::Eval);
+        let folded = net.folded();
+        let worst = (folded.forward(&x, Mode::Eval) - expected).abs();
+        assert!(worst.as_slice().iter().all(|v| *v < 1e-12));
+        assert!(StateDict::of(&folded).get("block.conv.u").is_none());
+    }
+
+    #[test]
+    fn a_weight_of_zeros_stays_one() {
+        let weight = Tensor::<f32>::zeros([3, 2]);
+        let spectral = Spectral::new(&weight, 1);
+        assert_eq!(spectral.normalised(&weight, Mode::Train).as_slice(), [0.0; 6]);
+    }
+}
