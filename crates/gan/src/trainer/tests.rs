@@ -103,7 +103,7 @@ fn everything_on(which: usize, steps: u64) -> TrainConfig {
             config.objective.label_smoothing = 0.1;
             config.regularise.r1 = 0.1;
             // So fast that real images soon have positive logits, and the probability moves.
-            config.discriminator.learning_rate = 0.01;
+            config.discriminator.learning_rate = 0.05;
             config.augment = AugmentConfig {
                 kinds: all_kinds(),
                 probability: None,
@@ -199,7 +199,8 @@ fn every_setting_takes_part() {
         ]
     };
     let all = run(everything_on(0, 3));
-    let changes: [(&str, fn(&mut TrainConfig)); 10] = [
+    type Change = fn(&mut TrainConfig);
+    let changes: [(&str, Change); 10] = [
         ("packing", |c| c.objective.packing = 1),
         ("critic steps", |c| c.objective.critic_steps = 1),
         ("feature matching", |c| c.objective.feature_matching = None),

@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_diagonal_weight_by_hand() {
-        let weight = Tensor::from_vec([3, 2], vec![0.0, -3.0, 2.0, 0.0, 0.0, 0.0]);
+        let weight = Tensor::<f64>::from_vec([3, 2], vec![0.0, -3.0, 2.0, 0.0, 0.0, 0.0]);
         let spectral = Spectral::new(&weight, 1);
         for mode in [Mode::Eval, Mode::Train] {
             let normalised = spectral.normalised(&weight, mode);
@@ -132,7 +132,9 @@ mod tests {
     }
 
     /// Each kind of layer, with outputs on its own axis.
-    fn layers() -> Vec<(Box<dyn Module<f64>>, Vec<usize>, usize)> {
+    type Case = (Box<dyn Module<f64>>, Vec<usize>, usize);
+
+    fn layers() -> Vec<Case> {
         let init = &mut Init::normal(3, 0.7);
         vec![
             (Box::new(Dense::new(5, 4, init).spectral_norm()), vec![2, 5], 1),
@@ -210,7 +212,7 @@ mod tests {
             let weight = Tensor::<f64>::randn(&shape, rng);
             let spectral = Spectral::new(&(&weight + Tensor::randn(&shape, rng) * 0.1), axis);
             let normalised = |w: &[Tensor<f64>]| spectral.normalised(&w[0], Mode::Eval);
-            gradcheck(normalised, &[weight.clone()]).unwrap();
+            gradcheck(normalised, std::slice::from_ref(&weight)).unwrap();
             gradgradcheck(|w| normalised(w).square(), &[weight]).unwrap();
         }
     }
