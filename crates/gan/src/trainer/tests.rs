@@ -103,7 +103,7 @@ fn everything_on(which: usize, steps: u64) -> TrainConfig {
             config.objective.label_smoothing = 0.1;
             config.regularise.r1 = 0.1;
             // So fast that real images soon have positive logits, and the probability moves.
-            config.discriminator.learning_rate = 0.01;
+            config.discriminator.learning_rate = 0.05;
             config.augment = AugmentConfig {
                 kinds: all_kinds(),
                 probability: None,

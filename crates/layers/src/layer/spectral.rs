@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_diagonal_weight_by_hand() {
-        let weight = Tensor::from_vec([3, 2], vec![0.0, -3.0, 2.0, 0.0, 0.0, 0.0]);
+        let weight = Tensor::<f64>::from_vec([3, 2], vec![0.0, -3.0, 2.0, 0.0, 0.0, 0.0]);
         let spectral = Spectral::new(&weight, 1);
         for mode in [Mode::Eval, Mode::Train] {
             let normalised = spectral.normalised(&weight, mode);
