@@ -253,13 +253,15 @@ mod tests {
         let _ = Objective::Relativistic.generator(&logits(&[0.0]), None);
     }
 
+    type Loss<'a> = dyn Fn(&[Tensor<f64>]) -> Tensor<f64> + 'a;
+
     /// The points lie away from the kinks of the hinge.
     #[test]
     fn gradients_match_differences_at_both_orders() {
         let at = [logits(&[1.7, -0.5, 0.2]), logits(&[0.3, 2.0, -1.4])];
         for objective in ALL {
             let smoothing = if objective.has_labels() { 0.1 } else { 0.0 };
-            let losses: [&dyn Fn(&[Tensor<f64>]) -> Tensor<f64>; 2] = [
+            let losses: [&Loss<'_>; 2] = [
                 &|x| objective.smoothed_discriminator(&x[0], &x[1], smoothing),
                 &|x| objective.generator(&x[1], Some(&x[0])),
             ];

@@ -57,7 +57,7 @@ mod tests {
             let found = packs.narrow(0, image / 3, 1).narrow(3, image % 3 * 2, 2);
             assert_eq!(found.as_slice(), expected.as_slice(), "{image}");
         }
-        gradcheck(|x| pack(&x[0], 3), &[x.clone()]).unwrap();
+        gradcheck(|x| pack(&x[0], 3), std::slice::from_ref(&x)).unwrap();
         gradgradcheck(|x| pack(&x[0], 2).tanh(), &[x]).unwrap();
     }
 

@@ -199,7 +199,8 @@ fn every_setting_takes_part() {
         ]
     };
     let all = run(everything_on(0, 3));
-    let changes: [(&str, fn(&mut TrainConfig)); 10] = [
+    type Change = fn(&mut TrainConfig);
+    let changes: [(&str, Change); 10] = [
         ("packing", |c| c.objective.packing = 1),
         ("critic steps", |c| c.objective.critic_steps = 1),
         ("feature matching", |c| c.objective.feature_matching = None),

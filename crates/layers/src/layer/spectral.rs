@@ -131,8 +131,11 @@ mod tests {
         assert!((spectral.v.tensor().as_slice()[0].abs() - 1.0).abs() < 1e-6);
     }
 
+    /// A layer, the shape of its input, and the axis of its weight that holds the outputs.
+    type Layer = (Box<dyn Module<f64>>, Vec<usize>, usize);
+
     /// Each kind of layer, with outputs on its own axis.
-    fn layers() -> Vec<(Box<dyn Module<f64>>, Vec<usize>, usize)> {
+    fn layers() -> Vec<Layer> {
         let init = &mut Init::normal(3, 0.7);
         vec![
             (Box::new(Dense::new(5, 4, init).spectral_norm()), vec![2, 5], 1),
@@ -210,7 +213,7 @@ mod tests {
             let weight = Tensor::<f64>::randn(&shape, rng);
             let spectral = Spectral::new(&(&weight + Tensor::randn(&shape, rng) * 0.1), axis);
             let normalised = |w: &[Tensor<f64>]| spectral.normalised(&w[0], Mode::Eval);
-            gradcheck(normalised, &[weight.clone()]).unwrap();
+            gradcheck(normalised, std::slice::from_ref(&weight)).unwrap();
             gradgradcheck(|w| normalised(w).square(), &[weight]).unwrap();
         }
     }
