@@ -1,3 +1,5 @@
+//! Folders of good, broken and hostile pictures.
+
 use super::*;
 use image::{GrayImage, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
 use std::fs;

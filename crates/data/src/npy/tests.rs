@@ -1,3 +1,5 @@
+//! NPY files that are sound, and those that lie.
+
 use super::*;
 use proptest::prelude::*;
 
