@@ -36,7 +36,7 @@ impl Classifier {
     /// ```
     /// use engraft_layers::{Init, parameter_count};
     /// use engraft_metrics::Classifier;
-    /// assert_eq!(parameter_count(&Classifier::new(&mut Init::he(1))), 401_898);
+    /// assert_eq!(parameter_count(&Classifier::new(&mut Init::he(1))), 393_226);
     /// ```
     pub fn new(init: &mut Init) -> Self {
         let blocks = [(1, 32, 1), (32, 48, 2), (48, 48, 1), (48, 64, 2), (64, 48, 1)];

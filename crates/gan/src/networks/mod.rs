@@ -192,7 +192,7 @@ impl Network {
     /// let fake = g.forward_labelled(&Tensor::randn([4, network.latent()], rng), &labels, Mode::Train);
     /// let real_logits = d.forward_labelled(&real, &labels, Mode::Train);
     /// let fake_logits = d.forward_labelled(&fake, &labels, Mode::Train);
-    /// let dg = gradients(&Objective::NonSaturating.generator(&fake_logits), &g);
+    /// let dg = gradients(&Objective::NonSaturating.generator(&fake_logits, None), &g);
     /// let dd = gradients(&Objective::NonSaturating.discriminator(&real_logits, &fake_logits), &d);
     /// g_adam.step(&mut g, &dg);
     /// d_adam.step(&mut d, &dd);
