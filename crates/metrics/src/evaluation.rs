@@ -54,6 +54,9 @@ pub struct Protocol {
     pub generated: usize,
     /// Training images against which memorisation and diversity are measured.
     pub train: usize,
+    /// Real training images that stand in for generated ones in the floor: as many as these, or half of the training
+    /// images where there are fewer.
+    pub floor: usize,
     /// Seed of the generated images and of the choice of images, where there was one.
     pub seed: u64,
 }
@@ -69,6 +72,7 @@ impl Protocol {
             real: 0,
             generated: 0,
             train: 0,
+            floor: 0,
             seed,
         }
     }
@@ -100,12 +104,12 @@ pub struct Compared<'a> {
 
 /// Measures generated images against real ones, and real ones against each other as the floor.
 ///
-/// The floor takes as many training images as there are generated ones, the first; they leave the set against which
-/// its memorisation is measured, as any image would be its own copy.
+/// The floor takes as many training images as there are generated ones, or half of them where there are fewer
+/// ([`Protocol::floor`]), at equal distances; they leave the set against which its memorisation is measured, as any image
+/// would be its own copy.
 ///
 /// # Errors
-/// If there are too few images for one of the measures, fewer training images than twice the generated ones, or the
-/// numbers of features differ.
+/// If there are too few images for one of the measures, or the numbers of features differ.
 pub fn evaluate(compared: Compared<'_>, protocol: Protocol) -> Result<Evaluation, MetricsError> {
     let Compared {
         real,
@@ -115,8 +119,11 @@ pub fn evaluate(compared: Compared<'_>, protocol: Protocol) -> Result<Evaluation
     let n = generated.len();
     enough(train, "training", 2)?;
     let apart = n.min(train.len() / 2);
-    let stand_in = train.first(apart);
-    let rest = train.select(&(apart..train.len()).collect::<Vec<_>>());
+    // At equal distances: data that lies in the order of its classes would show only the first of them.
+    let chosen: Vec<usize> = (0..apart).map(|i| i * train.len() / apart).collect();
+    let stand_in = train.select(&chosen);
+    let others = (0..train.len()).filter(|i| chosen.binary_search(i).is_err());
+    let rest = train.select(&others.collect::<Vec<_>>());
     Ok(Evaluation {
         scores: scores(real, train, generated)?,
         floor: scores(real, &rest, &stand_in)?,
@@ -124,6 +131,7 @@ pub fn evaluate(compared: Compared<'_>, protocol: Protocol) -> Result<Evaluation
             real: real.len(),
             generated: n,
             train: train.len(),
+            floor: apart,
             ..protocol
         },
     })
@@ -168,8 +176,9 @@ impl fmt::Display for Evaluation {
         }
         write!(
             f,
-            "{} generated images against {} of {} ({}); {} training images; features {} ({}..); seed {}",
+            "{} generated images (floor: {} real ones) against {} of {} ({}); {} training images; features {} ({}..); seed {}",
             p.generated,
+            p.floor,
             p.real,
             p.data,
             p.split,
@@ -195,6 +204,7 @@ mod tests {
             real: 0,
             generated: 0,
             train: 0,
+            floor: 0,
             seed: 1,
         }
     }

@@ -6,4 +6,4 @@ mod table;
 
 pub use error::TransferError;
 pub use freeze::{Selection, freeze, train_only, unfreeze};
-pub use table::{TrainingTable, training_table};
+pub use table::{TrainingRow, TrainingTable, training_table};

@@ -47,6 +47,11 @@ impl Evaluate {
             self.count >= 20,
             "--count must be at least 20: some measures need that many"
         );
+        ensure!(
+            self.split == Part::Test,
+            "--split train: memorisation is measured against images that took no part in training, and these did; \
+             leave it out"
+        );
         let network = Network::choose(self.features, &self.data);
         // What the user gives comes first: it is what may be wrong.
         let generated = match (&self.from, &self.samples) {

@@ -195,6 +195,12 @@ fn from_npy(array: &Npy) -> anyhow::Result<Tensor> {
             values[at]
         );
     }
+    let floats = !matches!(array.numbers(), Numbers::U8(_));
+    if floats && values.iter().all(|&x| x >= 0.0) {
+        bail!(
+            "no pixel is below 0: floats must run from -1 (black) to 1 (white); where x runs from 0 to 1, save 2 x - 1"
+        );
+    }
     Ok(Tensor::from_vec([n, height, width, 1], values))
 }
 
@@ -212,10 +218,12 @@ mod tests {
             from_npy(&Npy::open(&path).unwrap())
         };
         for shape in [&[2, 28, 28][..], &[2, 28, 28, 1], &[2, 1, 28, 28]] {
-            assert_eq!(read(shape, &[0.5; 1568]).unwrap().shape(), [2, 28, 28, 1]);
+            assert_eq!(read(shape, &[-0.5; 1568]).unwrap().shape(), [2, 28, 28, 1]);
         }
         let error = read(&[2, 14, 56], &[0.5; 1568]).unwrap_err().to_string();
         assert!(error.contains("[2, 14, 56]"), "{error}");
+        let error = read(&[2, 28, 28], &[0.5; 1568]).unwrap_err().to_string();
+        assert!(error.contains("from -1 (black) to 1"), "{error}");
         let mut values = [0.0; 1568];
         values[784 + 3] = 255.0;
         let error = read(&[2, 28, 28], &values).unwrap_err().to_string();

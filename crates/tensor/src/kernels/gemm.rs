@@ -96,9 +96,14 @@ impl<'a, T> Matrix<'a, T> {
     }
 
     fn holds(&self, rows: usize, columns: usize) -> bool {
-        rows == 0
-            || columns == 0
-            || (rows - 1) * self.strides[0] + (columns - 1) * self.strides[1] < self.data.len()
+        if rows == 0 || columns == 0 {
+            return true;
+        }
+        let last = |n: usize, stride: usize| (n - 1).checked_mul(stride);
+        last(rows, self.strides[0])
+            .zip(last(columns, self.strides[1]))
+            .and_then(|(row, column)| row.checked_add(column))
+            .is_some_and(|last| last < self.data.len())
     }
 }
 
@@ -112,7 +117,7 @@ fn product<T: GemmElement + num_traits::Float>(
     accum: Accum,
 ) {
     assert!(
-        a.holds(m, k) && b.holds(k, n) && c.len() == m * n,
+        a.holds(m, k) && b.holds(k, n) && m.checked_mul(n) == Some(c.len()),
         "gemm: {m}x{k}x{n} with slices of {}, {} and {}",
         a.data.len(),
         b.data.len(),
@@ -176,19 +181,25 @@ pub(crate) fn gemm<T: GemmElement + num_traits::Float>(
     c: &mut [T],
     accum: Accum,
 ) {
-    let fits = |slice: usize, rows: usize, columns: usize| rows.checked_mul(columns) == Some(slice);
-    assert!(
-        fits(a.len(), m, k) && fits(b.len(), k, n) && fits(c.len(), m, n),
-        "gemm: {m}x{k}x{n} with slices of {}, {} and {}",
-        a.len(),
-        b.len(),
-        c.len()
-    );
+    assert_fits([m, k, n], [a.len(), b.len(), c.len()]);
     let (a, b) = (Matrix::new(a, m, k, a_layout), Matrix::new(b, k, n, b_layout));
     product([m, k, n], a, b, c, accum);
 }
 
+/// # Panics
+/// If a slice has another length than its matrix.
+fn assert_fits([m, k, n]: [usize; 3], [a, b, c]: [usize; 3]) {
+    let fits = |slice: usize, rows: usize, columns: usize| rows.checked_mul(columns) == Some(slice);
+    assert!(
+        fits(a, m, k) && fits(b, k, n) && fits(c, m, n),
+        "gemm: {m}x{k}x{n} with slices of {a}, {b} and {c}"
+    );
+}
+
 /// `c = a · b` over the threads; arguments as of [`gemm`].
+///
+/// # Panics
+/// As [`gemm`].
 pub(crate) fn par_gemm<T: GemmElement + num_traits::Float + Send + Sync>(
     m: usize,
     k: usize,
@@ -197,7 +208,9 @@ pub(crate) fn par_gemm<T: GemmElement + num_traits::Float + Send + Sync>(
     (b_data, b_layout): (&[T], Layout),
     c: &mut [T],
 ) {
-    if m * k * n <= SMALL || (m <= ROWS && n <= COLUMNS) {
+    assert_fits([m, k, n], [a_data.len(), b_data.len(), c.len()]);
+    // Large beyond counting is not small.
+    if m.saturating_mul(k).saturating_mul(n) <= SMALL || (m <= ROWS && n <= COLUMNS) {
         return gemm(m, k, n, (a_data, a_layout), (b_data, b_layout), c, Accum::Replace);
     }
     let (a, b) = (
