@@ -33,6 +33,25 @@ impl Combination<'_> {
         problems
     }
 
+    /// What makes no sense for networks that are told the class.
+    pub(crate) fn problems_with_classes(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.objective.packing > 1 {
+            problems.push(format!(
+                "objective.packing of {} does not go with classes: the images of a pack would have several",
+                self.objective.packing
+            ));
+        }
+        if self.objective.feature_matching.is_some() {
+            problems.push(
+                "objective.feature_matching does not go with classes: the discriminator ends in a projection on the \
+                 class, and its layers are not in a row"
+                    .into(),
+            );
+        }
+        problems
+    }
+
     /// What makes no sense for a batch of so many images.
     pub(crate) fn batch_problem(&self, batch: usize) -> Option<String> {
         let packing = self.objective.packing.max(1) as usize;

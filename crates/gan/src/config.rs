@@ -1,10 +1,14 @@
 //! What a training run is told: the content of `run.toml`.
 
+mod change;
 mod objective;
+mod presets;
 mod regularise;
+mod watch;
 
 pub use objective::{FeatureMatching, ObjectiveConfig};
 pub use regularise::{RegulariseConfig, SpectralNorm};
+pub use watch::WatchConfig;
 
 use crate::augment::AugmentConfig;
 use crate::combination::Combination;
@@ -22,10 +26,13 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Most images that are packed for a check of the settings; a larger number is a problem of the batch.
 const MAX_PACKING: u32 = 16;
 
+/// Most classes: labels are bytes.
+const MOST_CLASSES: u32 = 256;
+
 /// Settings of a training run, as in its `run.toml`.
 ///
 /// Equal settings on equal data give equal bytes, so the settings are the run's recipe. Everything but
-/// [`steps`](Self::steps) and [`output`](Self::output) is fixed once a run has begun.
+/// [`steps`](Self::steps), [`output`](Self::output) and [`watch`](Self::watch) is fixed once a run has begun.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -41,6 +48,9 @@ pub struct TrainConfig {
     pub fingerprint: String,
     /// Seed of weights, noise and data order.
     pub seed: u64,
+    /// Images, at equal distances in the order of the data, that the run does not train on but is measured with.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub held_out: u32,
     /// Training steps in all, those before a resume included.
     pub steps: u64,
     /// Real images in each step.
@@ -48,6 +58,9 @@ pub struct TrainConfig {
     /// The pair of networks, built for the images of the data.
     #[serde(default, skip_serializing_if = "Network::is_default")]
     pub network: Network,
+    /// Classes that both networks are told, with the labels of the data; 0 tells them none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub classes: u32,
     /// The adversarial objective.
     #[serde(with = "objective::short_form")]
     pub objective: ObjectiveConfig,
@@ -69,6 +82,9 @@ pub struct TrainConfig {
     /// What the discriminator sees instead of the images.
     #[serde(default, skip_serializing_if = "AugmentConfig::is_default")]
     pub augment: AugmentConfig,
+    /// How the run looks after itself.
+    #[serde(default, skip_serializing_if = "WatchConfig::is_default")]
+    pub watch: WatchConfig,
     /// What is written, and when.
     pub output: OutputConfig,
 }
@@ -106,61 +122,6 @@ pub struct OutputConfig {
 }
 
 impl TrainConfig {
-    /// The default preset: settings that show digits within minutes on two cores.
-    ///
-    /// Adam at 2e-4 with `β1 = 0.5` (Radford et al., 2016, section 4) in batches of 64, and an averaged
-    /// generator.
-    pub fn standard(data: &Dataset) -> Self {
-        let adam = AdamConfig {
-            learning_rate: 2e-4,
-            beta1: 0.5,
-            beta2: 0.999,
-            epsilon: 1e-7,
-        };
-        Self {
-            data: data.name().into(),
-            images: data.len(),
-            image: data.image_size(),
-            fingerprint: fingerprint(data),
-            seed: 1,
-            steps: 4000,
-            batch: 64,
-            network: Network::default(),
-            objective: Objective::NonSaturating.into(),
-            order: StepOrder::Simultaneous,
-            average_half_life: 10_000,
-            standing_batches: 0,
-            generator: adam,
-            discriminator: adam,
-            regularise: RegulariseConfig::default(),
-            augment: AugmentConfig::default(),
-            output: OutputConfig {
-                sample_every: 100,
-                checkpoint_every: 250,
-                keep_checkpoints: 3,
-            },
-        }
-    }
-
-    /// The preset `tutorial`: TensorFlow's DCGAN tutorial, with Adam at 1e-4, `β = (0.9, 0.999)`, batches of
-    /// 256, 50 epochs, and no averaged generator.
-    pub fn tutorial(data: &Dataset) -> Self {
-        let adam = AdamConfig {
-            learning_rate: 1e-4,
-            beta1: 0.9,
-            beta2: 0.999,
-            epsilon: 1e-7,
-        };
-        Self {
-            batch: 256,
-            steps: 50 * (data.len() as u64 / 256).max(1),
-            average_half_life: 0,
-            generator: adam,
-            discriminator: adam,
-            ..Self::standard(data)
-        }
-    }
-
     /// Real images that a step takes: a batch for each of its critic steps.
     pub fn images_per_step(&self) -> usize {
         self.batch.saturating_mul(self.objective.critic_steps as usize)
@@ -168,7 +129,25 @@ impl TrainConfig {
 
     /// Steps in one pass over the images.
     pub fn steps_per_epoch(&self) -> u64 {
-        (self.images / self.images_per_step().max(1)).max(1) as u64
+        (self.trained_on() / self.images_per_step().max(1)).max(1) as u64
+    }
+
+    /// Images that the run trains on: all but the held-out ones.
+    pub fn trained_on(&self) -> usize {
+        self.images.saturating_sub(self.held_out as usize)
+    }
+
+    /// The settings of a run that has gone back so many times: each halves the learning rates.
+    pub(crate) fn after_rollbacks(&self, times: u32) -> Self {
+        let slower = |adam: AdamConfig| AdamConfig {
+            learning_rate: adam.learning_rate * 0.5_f64.powi(times.min(1000) as i32),
+            ..adam
+        };
+        Self {
+            generator: slower(self.generator),
+            discriminator: slower(self.discriminator),
+            ..self.clone()
+        }
     }
 
     /// Checks what the types do not, the combination of objective, regularisers and augmentation included.
@@ -221,13 +200,24 @@ impl TrainConfig {
                 self.data
             ));
         }
-        if self.batch < 2 || self.batch > self.images {
+        if self.batch < 2 || self.batch > self.trained_on() {
             problems.push(format!(
-                "batch must be from 2 (batch norm needs two images) to the {} images there are, got {}",
-                self.images, self.batch
+                "batch must be from 2 (batch norm needs two images) to the {} images there are to train on, got {}",
+                self.trained_on(),
+                self.batch
             ));
         }
+        self.watch.problems(self.held_out, self.images, &mut problems);
         problems.extend(self.combination().batch_problem(self.batch));
+        if self.classes > 0 {
+            problems.extend(self.combination().problems_with_classes());
+        }
+        if self.classes > MOST_CLASSES {
+            problems.push(format!(
+                "classes must be 0 or up to {MOST_CLASSES}, got {}",
+                self.classes
+            ));
+        }
         if self.standing_batches > 0 && self.average_half_life == 0 {
             problems.push(
                 "standing_batches are for the averaged generator, but average_half_life is 0 and there is none".into(),
@@ -285,6 +275,16 @@ impl TrainConfig {
         let problems = self.augment.problems_with_images(data.image_size());
         if !problems.is_empty() {
             return Err(GanError::Config { problems });
+        }
+        let labels = data.class_counts().len();
+        if self.classes > 0 && labels > self.classes as usize {
+            return Err(GanError::Config {
+                problems: vec![format!(
+                    "classes must be the {labels} of the labels of {} at least, got {}",
+                    data.name(),
+                    self.classes
+                )],
+            });
         }
         let found = fingerprint(data);
         if self.fingerprint != found || self.images != data.len() {
@@ -363,6 +363,7 @@ impl TrainConfig {
         let mut table = toml::Table::try_from(small).expect("as in to_toml");
         table.remove("steps");
         table.remove("output");
+        table.remove("watch");
         let mut flat = Vec::new();
         flatten("", &toml::Value::Table(table), &mut flat);
         for (name, value) in &mut flat {

@@ -1,5 +1,6 @@
 //! The curves of a run as SVG: losses, and what the discriminator says.
 
+use crate::watch::Measurement;
 use plotters::prelude::*;
 
 /// Points drawn of each curve at most; more steps are averaged in bins.
@@ -11,87 +12,115 @@ pub(crate) struct Losses {
     pub(crate) step: u64,
     pub(crate) generator: f64,
     pub(crate) discriminator: f64,
-    /// Mean of `σ(D(x))` over the real images.
-    pub(crate) real: f64,
-    /// Mean of `σ(D(G(z)))`.
-    pub(crate) fake: f64,
+    /// Share of the discriminator's judgements that were right.
+    pub(crate) accuracy: f64,
+    /// Mean sign of its logits on real images.
+    pub(crate) real_sign: f64,
 }
 
-/// Means over equal bins of neighbouring points.
-fn binned(points: &[Losses]) -> Vec<Losses> {
-    let size = points.len().div_ceil(BINS).max(1);
-    points
+/// Points of a curve: step and value.
+type Points = Vec<(u64, f64)>;
+
+/// Means over equal bins of neighbouring steps.
+fn binned(record: &[Losses], value: fn(&Losses) -> f64) -> Points {
+    let size = record.len().div_ceil(BINS).max(1);
+    record
         .chunks(size)
         .map(|bin| {
-            let mean = |f: fn(&Losses) -> f64| bin.iter().map(f).sum::<f64>() / bin.len() as f64;
-            Losses {
-                step: bin[bin.len() / 2].step,
-                generator: mean(|p| p.generator),
-                discriminator: mean(|p| p.discriminator),
-                real: mean(|p| p.real),
-                fake: mean(|p| p.fake),
-            }
+            let mean = bin.iter().map(value).sum::<f64>() / bin.len() as f64;
+            (bin[bin.len() / 2].step, mean)
         })
         .collect()
 }
 
-type Value = fn(&Losses) -> f64;
-
-/// Two curves over the steps, and what their axis means.
+/// Curves over the steps, and what their axis means.
 struct Diagram {
     axis: &'static str,
-    curves: [(&'static str, RGBColor, Value); 2],
+    curves: Vec<(&'static str, RGBColor, Points)>,
+    /// Values that the axis shows in any case.
+    shown: [f64; 2],
 }
 
 const RED: RGBColor = RGBColor(200, 80, 30);
 const BLUE: RGBColor = RGBColor(30, 90, 170);
 
 /// An SVG of both losses over the steps.
-pub(crate) fn loss_curves(points: &[Losses]) -> String {
+pub(crate) fn loss_curves(record: &[Losses]) -> String {
     let diagram = Diagram {
         axis: "loss",
-        curves: [
-            ("generator", RED, |p| p.generator),
-            ("discriminator", BLUE, |p| p.discriminator),
+        curves: vec![
+            ("generator", RED, binned(record, |p| p.generator)),
+            ("discriminator", BLUE, binned(record, |p| p.discriminator)),
         ],
+        shown: [0.0, 1.0],
     };
-    diagram.svg(points)
+    diagram.svg()
 }
 
-/// An SVG of how real the discriminator takes both kinds of images for: one half where it cannot tell them apart.
-pub(crate) fn output_curves(points: &[Losses]) -> String {
+/// An SVG of how well the discriminator tells the two kinds of images apart: one half and 0 where it cannot.
+pub(crate) fn balance_curves(record: &[Losses]) -> String {
     let diagram = Diagram {
-        axis: "mean of D",
-        curves: [
-            ("generated images", RED, |p| p.fake),
-            ("real images", BLUE, |p| p.real),
+        axis: "discriminator",
+        curves: vec![
+            ("accuracy", RED, binned(record, |p| p.accuracy)),
+            (
+                "r_t, mean sign on real images",
+                BLUE,
+                binned(record, |p| p.real_sign),
+            ),
         ],
+        shown: [0.0, 1.0],
     };
-    diagram.svg(points)
+    diagram.svg()
+}
+
+/// An SVG of the kernel distance to held-out images.
+pub(crate) fn distance_curve(measurements: &[Measurement]) -> String {
+    let points = measurements.iter().map(|m| (m.step, m.kid)).collect();
+    let diagram = Diagram {
+        axis: "KID",
+        curves: vec![("KID to held-out images", RED, points)],
+        shown: [0.0, 0.01],
+    };
+    diagram.svg()
+}
+
+/// An SVG of the shares among the measures.
+pub(crate) fn share_curves(measurements: &[Measurement]) -> String {
+    let of = |value: fn(&Measurement) -> f64| measurements.iter().map(|m| (m.step, value(m))).collect();
+    let diagram = Diagram {
+        axis: "share",
+        curves: vec![
+            ("coverage", BLUE, of(|m| m.coverage)),
+            ("memorised", RED, of(|m| m.memorised)),
+        ],
+        shown: [0.0, 1.0],
+    };
+    diagram.svg()
 }
 
 impl Diagram {
-    fn svg(&self, points: &[Losses]) -> String {
-        let points = binned(points);
+    fn svg(&self) -> String {
         let values = || {
-            let of_point = |p| self.curves.iter().map(move |(_, _, value)| value(p));
-            points.iter().flat_map(of_point).filter(|v| v.is_finite())
+            let all = self.curves.iter().flat_map(|(_, _, points)| points);
+            all.map(|&(_, value)| value).filter(|v| v.is_finite())
         };
         // The minimax objective's generator has losses below 0.
-        let range = [values().fold(0.0, f64::min), values().fold(1.0, f64::max)];
+        let range = [
+            values().fold(self.shown[0], f64::min),
+            values().fold(self.shown[1], f64::max),
+        ];
         let mut svg = String::new();
-        self.draw(&mut svg, &points, range)
+        self.draw(&mut svg, range)
             .expect("drawing to a string cannot fail");
         svg
     }
 
-    fn draw(
-        &self,
-        svg: &mut String,
-        points: &[Losses],
-        [bottom, top]: [f64; 2],
-    ) -> Result<(), Box<dyn std::error::Error>> {
-        let last = points.last().map_or(1, |p| p.step.max(1));
+    fn draw(&self, svg: &mut String, [bottom, top]: [f64; 2]) -> Result<(), Box<dyn std::error::Error>> {
+        let ends = self.curves.iter().filter_map(|(_, _, points)| points.last());
+        let last = ends.map(|&(step, _)| step).max().unwrap_or(1).max(1);
+        // Small values need more digits on the axis.
+        let digits = if top - bottom < 0.5 { 3 } else { 1 };
         let area = SVGBackend::with_string(svg, (720, 360)).into_drawing_area();
         area.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(&area)
@@ -104,13 +133,13 @@ impl Diagram {
             .light_line_style(WHITE)
             .x_desc("step")
             .y_desc(self.axis)
-            .y_label_formatter(&|v| format!("{v:.1}"))
+            .y_label_formatter(&|v| format!("{v:.digits$}"))
             .draw()?;
-        for (name, colour, value) in self.curves {
-            let line = points.iter().map(|p| (p.step, value(p)));
+        for (name, colour, points) in &self.curves {
+            let colour = *colour;
             chart
-                .draw_series(LineSeries::new(line, colour.stroke_width(2)))?
-                .label(name)
+                .draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?
+                .label(*name)
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
         }
         chart
@@ -134,8 +163,8 @@ mod tests {
                 step,
                 generator: 1.0 + step as f64 * 1e-3,
                 discriminator: 1.4,
-                real: 0.6,
-                fake: 0.3,
+                accuracy: 0.6,
+                real_sign: 0.3,
             })
             .collect()
     }
@@ -149,7 +178,7 @@ mod tests {
             long.len()
         );
         assert!(loss_curves(&[]).starts_with("<svg"));
-        assert!(output_curves(&points(5)).contains("generated images"));
+        assert!(balance_curves(&points(5)).contains("accuracy"));
     }
 
     #[test]
@@ -161,8 +190,8 @@ mod tests {
 
     #[test]
     fn bins_average_neighbours() {
-        let bins = binned(&points(800));
-        assert_eq!((bins.len(), bins[0].step), (400, 2));
-        assert!((bins[0].generator - 1.0015).abs() < 1e-12);
+        let bins = binned(&points(800), |p| p.generator);
+        assert_eq!((bins.len(), bins[0].0), (400, 2));
+        assert!((bins[0].1 - 1.0015).abs() < 1e-12);
     }
 }

@@ -182,6 +182,9 @@ pub enum GanError {
     /// Weights, moments or their names.
     #[error(transparent)]
     Layers(#[from] engraft_layers::LayersError),
+    /// Features of images, and measures of them.
+    #[error(transparent)]
+    Metrics(#[from] engraft_metrics::MetricsError),
     /// Images, labels or their order.
     #[error(transparent)]
     Data(#[from] engraft_data::DataError),

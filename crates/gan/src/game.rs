@@ -9,7 +9,7 @@ use crate::packing::pack;
 use crate::penalty;
 use crate::rng::{self, Purpose};
 use engraft_layers::{Mode, Module, gradients};
-use engraft_tensor::{Real, Tensor};
+use engraft_tensor::{Real, Tensor, concat};
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 
@@ -102,6 +102,8 @@ pub(crate) struct Seen<T: Real> {
     images: Tensor<T>,
     /// The images augmented and packed.
     view: Tensor<T>,
+    /// One-hot rows, where the discriminator was told the classes.
+    classes: Option<Tensor<T>>,
     pub(crate) logits: Tensor<T>,
     /// What the layer of feature matching put out.
     features: Option<Tensor<T>>,
@@ -134,6 +136,13 @@ fn sum<T: Real>(terms: Vec<Tensor<T>>) -> Option<Tensor<T>> {
     terms.into_iter().reduce(|sum, term| sum + term)
 }
 
+/// Each image's numbers with a row behind them, `[n, h · w · c + k]`.
+pub(crate) fn with_rows<T: Real>(images: &Tensor<T>, rows: &Tensor<T>) -> Tensor<T> {
+    let n = images.shape()[0];
+    let numbers = images.shape()[1..].iter().product();
+    concat(&[&images.reshape([n, numbers]), rows], 1)
+}
+
 impl<T: Real> Gan<T> {
     /// # Panics
     /// At the first step, if the settings make no sense together or with the discriminator.
@@ -153,6 +162,9 @@ impl<T: Real> Gan<T> {
     pub(crate) fn problems(&self) -> Vec<String> {
         let combination = self.game.combination();
         let mut problems = combination.problems();
+        if self.classes > 0 {
+            problems.extend(combination.problems_with_classes());
+        }
         problems.extend(combination.problems_with(&self.discriminator));
         problems
     }
@@ -174,21 +186,36 @@ impl<T: Real> Gan<T> {
         }
     }
 
-    /// Shows images to the discriminator.
-    pub(crate) fn look(&mut self, images: &Tensor<T>) -> Seen<T> {
+    /// The one-hot rows behind latent vectors; `None` if the networks are not told the class.
+    pub(crate) fn classes_in(&self, z: &Tensor<T>) -> Option<Tensor<T>> {
+        (self.classes > 0).then(|| z.narrow(1, self.latent, self.classes))
+    }
+
+    /// What the discriminator is given: the view, with the classes behind its numbers where it is told them.
+    fn with_classes(view: &Tensor<T>, classes: Option<&Tensor<T>>) -> Tensor<T> {
+        match classes {
+            Some(classes) => with_rows(view, classes),
+            None => view.clone(),
+        }
+    }
+
+    /// Shows images, and their classes if there are some, to the discriminator.
+    pub(crate) fn look(&mut self, images: &Tensor<T>, classes: Option<&Tensor<T>>) -> Seen<T> {
         let view = self.view(images);
+        let given = Self::with_classes(&view, classes);
         let (features, logits) = match &self.game.objective.feature_matching {
             Some(matching) => {
                 let [features, logits] =
                     self.discriminator
-                        .forward_through(&view, Mode::Train, &matching.layer);
+                        .forward_through(&given, Mode::Train, &matching.layer);
                 (Some(features), logits)
             }
-            None => (None, self.discriminator.forward(&view, Mode::Train)),
+            None => (None, self.discriminator.forward(&given, Mode::Train)),
         };
         Seen {
             images: images.clone(),
             view,
+            classes: classes.cloned(),
             logits,
             features,
         }
@@ -196,11 +223,15 @@ impl<T: Real> Gan<T> {
 
     /// As [`Gan::look`] in a step of the discriminator: slopes in the images can be asked for if they are penalised
     /// with the loss.
-    pub(crate) fn look_for_discriminator(&mut self, images: &Tensor<T>) -> Seen<T> {
+    pub(crate) fn look_for_discriminator(
+        &mut self,
+        images: &Tensor<T>,
+        classes: Option<&Tensor<T>>,
+    ) -> Seen<T> {
         if self.game.penalises_with_the_loss() && !images.is_tracked() {
-            self.look(&images.requires_grad())
+            self.look(&images.requires_grad(), classes)
         } else {
-            self.look(images)
+            self.look(images, classes)
         }
     }
 
@@ -217,6 +248,7 @@ impl<T: Real> Gan<T> {
             terms.extend(self.gradient_penalties(
                 [real, fake].map(|s| (&s.images, &s.view)),
                 [real, fake].map(|s| Some(&s.logits)),
+                real.classes.as_ref(),
             ));
         }
         let RegulariseConfig {
@@ -249,6 +281,7 @@ impl<T: Real> Gan<T> {
         &mut self,
         [(real, real_view), (fake, fake_view)]: [(&Tensor<T>, &Tensor<T>); 2],
         [real_logits, fake_logits]: [Option<&Tensor<T>>; 2],
+        classes: Option<&Tensor<T>>,
     ) -> Option<Tensor<T>> {
         let RegulariseConfig {
             r1,
@@ -256,7 +289,10 @@ impl<T: Real> Gan<T> {
             gradient_penalty,
             ..
         } = self.game.regularise;
-        let judged = |view: &Tensor<T>| self.discriminator.forward(view, Mode::Train);
+        let judged = |view: &Tensor<T>| {
+            self.discriminator
+                .forward(&Self::with_classes(view, classes), Mode::Train)
+        };
         let mut terms = Vec::new();
         for (weight, images, view, logits) in [
             (r1, real, real_view, real_logits),
@@ -278,12 +314,17 @@ impl<T: Real> Gan<T> {
 
     /// The pass of lazy gradient penalties: a step of the discriminator's optimiser of their own, with a weight for
     /// all the steps that went without. Returns the penalties' value without that factor.
-    pub(crate) fn penalty_step(&mut self, real: &Tensor<T>, fake: &Tensor<T>) -> f64 {
+    pub(crate) fn penalty_step(
+        &mut self,
+        real: &Tensor<T>,
+        fake: &Tensor<T>,
+        classes: Option<&Tensor<T>>,
+    ) -> f64 {
         let images = [real, fake].map(Tensor::requires_grad);
         let views = images.each_ref().map(|images| self.view(images));
         let pairs = [(&images[0], &views[0]), (&images[1], &views[1])];
         let penalty = self
-            .gradient_penalties(pairs, [None, None])
+            .gradient_penalties(pairs, [None, None], classes)
             .expect("there is a penalty to be put off");
         let value = penalty.item().into_f64();
         let total = penalty * T::from_f64(f64::from(self.game.regularise.every));

@@ -1,11 +1,13 @@
 //! A generator and a discriminator that train against each other.
 
 use crate::augment::AugmentConfig;
+use crate::balance::Balance;
 use crate::config::{ObjectiveConfig, RegulariseConfig, SpectralNorm};
 use crate::error::GanError;
 use crate::game::{Game, GameState, Seen};
-use engraft_layers::{Gradients, Mode, Module, Optimizer, Sequential, gradients};
-use engraft_tensor::{Real, Tensor, no_grad};
+use crate::sampler::as_image;
+use engraft_layers::{Gradients, Mode, Module, Optimizer, Sequential, gradients, one_hot};
+use engraft_tensor::{Real, Tensor, concat, no_grad};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +40,13 @@ pub struct StepReport {
     pub real_output: f64,
     /// Mean of `σ(D(G(z)))` over the generated images.
     pub fake_output: f64,
+    /// Share of the discriminator's judgements that were right: of an image by the side of its logit or, for the
+    /// Wasserstein and the relativistic objective, of a real and a generated image by the order of theirs.
+    pub accuracy: f64,
+    /// `r_t`, the mean sign of the discriminator's logits on real images, 1 where it is sure of all of them (Karras et
+    /// al., "Training generative adversarial networks with limited data", 2020, equation 1); for the two objectives
+    /// above the mean sign of the differences.
+    pub real_sign: f64,
 }
 
 impl StepReport {
@@ -58,6 +67,8 @@ pub struct Gan<T: Real = f32> {
     pub(crate) generator_optimizer: Box<dyn Optimizer<T>>,
     pub(crate) discriminator_optimizer: Box<dyn Optimizer<T>>,
     pub(crate) latent: usize,
+    /// Classes that both networks are told; 0 if none.
+    pub(crate) classes: usize,
     pub(crate) game: Game,
     order: StepOrder,
 }
@@ -73,6 +84,7 @@ impl<T: Real> Gan<T> {
             generator_optimizer: adam(),
             discriminator_optimizer: adam(),
             latent,
+            classes: 0,
             game: Game::new(),
             order: StepOrder::default(),
         }
@@ -82,6 +94,16 @@ impl<T: Real> Gan<T> {
     #[must_use]
     pub fn objective(mut self, objective: impl Into<ObjectiveConfig>) -> Self {
         self.game.objective = objective.into();
+        self
+    }
+
+    /// Tells both networks the class of an image, one of `classes`: as rows of [`one_hot`] behind the latent vector and
+    /// behind the numbers of the image, as [`ConditionalGenerator`](crate::networks::ConditionalGenerator) and
+    /// [`ProjectionDiscriminator`](crate::networks::ProjectionDiscriminator) take them. Real images then come with
+    /// their labels, see [`Gan::labelled_step`], and the generated ones of a step have the same.
+    #[must_use]
+    pub fn classes(mut self, classes: usize) -> Self {
+        self.classes = classes;
         self
     }
 
@@ -160,16 +182,26 @@ impl<T: Real> Gan<T> {
         self
     }
 
-    /// `n` latent vectors, `[n, latent]`, independent and standard normal.
+    /// `n` latent vectors, `[n, latent]`, independent and standard normal; where the networks are told the class, with
+    /// each class in turn behind them, `[n, latent + classes]`.
     pub fn noise(&self, n: usize, rng: &mut impl Rng) -> Tensor<T> {
-        Tensor::randn([n, self.latent], rng)
+        latent_vectors(n, self.latent, self.classes, rng)
     }
 
-    /// `n` generated images in evaluation mode; for many batches from the same weights there is
+    /// Latent vectors for images of these classes, `[n, latent + classes]`.
+    ///
+    /// # Panics
+    /// If the networks are not told the class, or a label is none of the classes.
+    #[track_caller]
+    pub fn labelled_noise(&self, labels: &[usize], rng: &mut impl Rng) -> Tensor<T> {
+        labelled_vectors(labels, self.latent, self.classes, rng)
+    }
+
+    /// `n` generated images in evaluation mode, pixels cut off at -1 and 1; for many batches from the same weights there is
     /// [`Gan::into_sampler`].
     pub fn generate(&self, n: usize, rng: &mut impl Rng) -> Tensor<T> {
         let z = self.noise(n, rng);
-        no_grad(|| self.generator.forward(&z, Mode::Eval))
+        no_grad(|| as_image(&self.generator.forward(&z, Mode::Eval)))
     }
 
     /// One training step on a batch of real images, in the configured order; draws the noise from `rng`.
@@ -178,12 +210,40 @@ impl<T: Real> Gan<T> {
     /// last, on which both do.
     ///
     /// # Panics
-    /// If the settings make no sense ([`Gan::check`] tells before), or the batch cannot be cut.
+    /// If the settings make no sense ([`Gan::check`] tells before), the batch cannot be cut, or the networks are told
+    /// the class.
     #[track_caller]
     pub fn step(&mut self, real: &Tensor<T>, rng: &mut impl Rng) -> StepReport {
+        assert!(
+            self.classes == 0,
+            "gan: networks that are told the class need labels: call labelled_step"
+        );
+        self.any_step(real, None, rng)
+    }
+
+    /// As [`Gan::step`], for networks that are told the class: the labels are those of the real images, and as many
+    /// images of each class are generated.
+    ///
+    /// # Panics
+    /// As for [`Gan::step`], and if the networks are not told the class or there are not as many labels as images.
+    #[track_caller]
+    pub fn labelled_step(&mut self, real: &Tensor<T>, labels: &[usize], rng: &mut impl Rng) -> StepReport {
+        assert!(
+            self.classes > 0 && labels.len() == real.shape()[0],
+            "gan: labelled_step needs networks that are told the class and as many labels as images, got {} classes, {} \
+             labels and images {:?}",
+            self.classes,
+            labels.len(),
+            real.shape()
+        );
+        self.any_step(real, Some(labels), rng)
+    }
+
+    #[track_caller]
+    fn any_step(&mut self, real: &Tensor<T>, labels: Option<&[usize]>, rng: &mut impl Rng) -> StepReport {
         let steps = self.game.objective.critic_steps.max(1) as usize;
         if steps == 1 {
-            return self.last_step(real, rng);
+            return self.last_step(real, labels, rng);
         }
         let n = real.shape()[0];
         assert!(
@@ -191,28 +251,41 @@ impl<T: Real> Gan<T> {
             "gan: {steps} critic steps need a batch of as many equal parts, got images {:?}",
             real.shape()
         );
-        let part = |i: usize| real.narrow(0, i * (n / steps), n / steps);
+        let size = n / steps;
+        let part = |i: usize| real.narrow(0, i * size, size);
+        let labels_of = |i: usize| labels.map(|labels| &labels[i * size..(i + 1) * size]);
         for i in 0..steps - 1 {
-            let z = self.noise(n / steps, rng);
+            let z = self.draw(size, labels_of(i), rng);
             self.discriminator_step(&part(i), &z);
         }
-        self.last_step(&part(steps - 1), rng)
+        self.last_step(&part(steps - 1), labels_of(steps - 1), rng)
+    }
+
+    /// Latent vectors, with the labels of real images where there are some.
+    fn draw(&self, n: usize, labels: Option<&[usize]>, rng: &mut impl Rng) -> Tensor<T> {
+        match labels {
+            Some(labels) => self.labelled_noise(labels, rng),
+            None => self.noise(n, rng),
+        }
     }
 
     /// A step of both networks.
     #[track_caller]
-    fn last_step(&mut self, real: &Tensor<T>, rng: &mut impl Rng) -> StepReport {
-        let z = self.noise(real.shape()[0], rng);
+    fn last_step(&mut self, real: &Tensor<T>, labels: Option<&[usize]>, rng: &mut impl Rng) -> StepReport {
+        let z = self.draw(real.shape()[0], labels, rng);
         match self.order {
             StepOrder::Simultaneous => self.simultaneous_step(real, &z),
             StepOrder::Alternating => {
-                let z_of_generator = self.noise(real.shape()[0], rng);
+                let z_of_generator = self.draw(real.shape()[0], labels, rng);
                 self.alternating_step(real, &z, &z_of_generator)
             }
         }
     }
 
     /// One simultaneous step: one batch of fakes, one pass of the discriminator over it, two gradients.
+    ///
+    /// Where the networks are told the class, it stands behind the latent vectors ([`Gan::labelled_noise`]), and the
+    /// real images have the same classes in the same order; so it is in the other two steps.
     ///
     /// # Panics
     /// If the settings make no sense; [`Gan::check`] tells before.
@@ -222,12 +295,14 @@ impl<T: Real> Gan<T> {
         let augment_probability = self.game.augment_probability();
         let images = self.generator.forward(z, Mode::Train);
         let later = self.game.penalises_after_the_step().then(|| images.detach());
-        let seen = self.look_for_discriminator(real);
-        let fake = self.look_for_discriminator(&images);
+        let classes = self.classes_in(z);
+        let seen = self.look_for_discriminator(real, classes.as_ref());
+        let fake = self.look_for_discriminator(&images, classes.as_ref());
         let g_loss = self.generator_loss(&fake, Some(&seen));
         let d_loss = self.discriminator_loss(&seen, &fake);
         let dg = gradients(&g_loss, &self.generator);
         let dd = gradients(&d_loss.total(), &self.discriminator);
+        let balance = Balance::of(self.game.objective.kind, &seen.logits, &fake.logits);
         let mut report = StepReport {
             generator_loss: g_loss.item().into_f64(),
             discriminator_loss: d_loss.objective.item().into_f64(),
@@ -235,12 +310,14 @@ impl<T: Real> Gan<T> {
             augment_probability,
             real_output: mean_output(&seen.logits),
             fake_output: mean_output(&fake.logits),
+            accuracy: balance.accuracy,
+            real_sign: balance.real_sign,
         };
         // The graph goes before the weights change: a graph that holds them would cost a copy.
         drop((images, seen, fake, g_loss, d_loss));
         self.move_generator(&dg);
         self.move_discriminator(&dd);
-        report.penalty += self.end_discriminator_step(real, later.as_ref());
+        report.penalty += self.end_discriminator_step(real, later.as_ref(), classes.as_ref());
         report
     }
 
@@ -257,9 +334,12 @@ impl<T: Real> Gan<T> {
         z_of_generator: &Tensor<T>,
     ) -> StepReport {
         let mut report = self.discriminator_step(real, z);
-        let seen: Option<Seen<T>> = self.generator_needs_real().then(|| no_grad(|| self.look(real)));
+        let classes = self.classes_in(z_of_generator);
+        let seen: Option<Seen<T>> = self
+            .generator_needs_real()
+            .then(|| no_grad(|| self.look(real, classes.as_ref())));
         let images = self.generator.forward(z_of_generator, Mode::Train);
-        let fake = self.look(&images);
+        let fake = self.look(&images, classes.as_ref());
         let g_loss = self.generator_loss(&fake, seen.as_ref());
         let dg = gradients(&g_loss, &self.generator);
         report.generator_loss = g_loss.item().into_f64();
@@ -277,10 +357,12 @@ impl<T: Real> Gan<T> {
         self.assert_sensible();
         let augment_probability = self.game.augment_probability();
         let images = no_grad(|| self.generator.forward(z, Mode::Train));
-        let seen = self.look_for_discriminator(real);
-        let fake = self.look_for_discriminator(&images);
+        let classes = self.classes_in(z);
+        let seen = self.look_for_discriminator(real, classes.as_ref());
+        let fake = self.look_for_discriminator(&images, classes.as_ref());
         let d_loss = self.discriminator_loss(&seen, &fake);
         let dd = gradients(&d_loss.total(), &self.discriminator);
+        let balance = Balance::of(self.game.objective.kind, &seen.logits, &fake.logits);
         let mut report = StepReport {
             generator_loss: 0.0,
             discriminator_loss: d_loss.objective.item().into_f64(),
@@ -288,18 +370,25 @@ impl<T: Real> Gan<T> {
             augment_probability,
             real_output: mean_output(&seen.logits),
             fake_output: mean_output(&fake.logits),
+            accuracy: balance.accuracy,
+            real_sign: balance.real_sign,
         };
         drop((seen, fake, d_loss));
         self.move_discriminator(&dd);
-        report.penalty += self.end_discriminator_step(real, Some(&images));
+        report.penalty += self.end_discriminator_step(real, Some(&images), classes.as_ref());
         report
     }
 
     /// Runs the penalties that come behind a step of the discriminator, if it is time for them, on real images and
     /// the step's fakes; their value.
-    fn end_discriminator_step(&mut self, real: &Tensor<T>, fake: Option<&Tensor<T>>) -> f64 {
+    fn end_discriminator_step(
+        &mut self,
+        real: &Tensor<T>,
+        fake: Option<&Tensor<T>>,
+        classes: Option<&Tensor<T>>,
+    ) -> f64 {
         let due = fake.filter(|_| self.game.penalises_after_the_step());
-        let penalty = due.map_or(0.0, |fake| self.penalty_step(real, fake));
+        let penalty = due.map_or(0.0, |fake| self.penalty_step(real, fake, classes));
         let steps = &mut self.game.state.discriminator_steps;
         // Saturating: a file may claim any count.
         *steps = steps.saturating_add(1);
@@ -316,10 +405,39 @@ impl<T: Real> Gan<T> {
     }
 }
 
+/// Independent standard normal vectors; with classes, each in turn.
+pub(crate) fn latent_vectors<T: Real>(
+    n: usize,
+    latent: usize,
+    classes: usize,
+    rng: &mut impl Rng,
+) -> Tensor<T> {
+    if classes == 0 {
+        return Tensor::randn([n, latent], rng);
+    }
+    let labels: Vec<usize> = (0..n).map(|i| i % classes).collect();
+    labelled_vectors(&labels, latent, classes, rng)
+}
+
+/// Independent standard normal vectors with the one-hot rows of their labels behind them.
+#[track_caller]
+pub(crate) fn labelled_vectors<T: Real>(
+    labels: &[usize],
+    latent: usize,
+    classes: usize,
+    rng: &mut impl Rng,
+) -> Tensor<T> {
+    assert!(classes > 0, "labelled noise: the networks are not told the class");
+    let z = Tensor::randn([labels.len(), latent], rng);
+    concat(&[&z, &one_hot(labels, classes)], 1)
+}
+
 /// Mean of `σ(logits)`.
 fn mean_output<T: Real>(logits: &Tensor<T>) -> f64 {
     no_grad(|| logits.sigmoid().mean().item().into_f64())
 }
 
+#[cfg(test)]
+mod labelled_tests;
 #[cfg(test)]
 mod tests;

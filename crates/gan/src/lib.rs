@@ -6,6 +6,7 @@ pub mod networks;
 pub mod penalty;
 
 mod average;
+mod balance;
 mod combination;
 mod config;
 mod curves;
@@ -27,11 +28,13 @@ mod saved;
 mod snapshot;
 mod standing;
 mod trainer;
+mod watch;
 
 pub use augment::AugmentConfig;
 pub use average::Average;
 pub use config::{
     AdamConfig, FeatureMatching, ObjectiveConfig, OutputConfig, RegulariseConfig, SpectralNorm, TrainConfig,
+    WatchConfig,
 };
 pub use error::GanError;
 pub use gan::{Gan, StepOrder, StepReport};
@@ -44,6 +47,7 @@ pub use sampler::Sampler;
 pub use saved::SavedRun;
 pub use standing::standing_statistics;
 pub use trainer::{Control, Event, Outcome, Trainer};
+pub use watch::{Alarm, Measurement, feature_view};
 
 /// The examples of the project's README, compiled and run.
 #[cfg(doctest)]

@@ -24,6 +24,12 @@ pub(crate) struct Line {
     pub(crate) d_real: f64,
     /// Mean of `σ(D(G(z)))` over the batch.
     pub(crate) d_fake: f64,
+    /// Share of the discriminator's judgements that were right.
+    #[serde(default)]
+    pub(crate) accuracy: f64,
+    /// Mean sign of its logits on real images, `r_t`.
+    #[serde(default)]
+    pub(crate) r_t: f64,
     /// Penalties of the discriminator; not there without any.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) penalty: f64,
@@ -48,6 +54,8 @@ impl Line {
             loss_d: report.discriminator_loss,
             d_real: report.real_output,
             d_fake: report.fake_output,
+            accuracy: report.accuracy,
+            r_t: report.real_sign,
             penalty: report.penalty,
             augment: report.augment_probability,
             ms: (ms * 1000.0).round() / 1000.0,
@@ -59,8 +67,8 @@ impl Line {
             step: self.step,
             generator: self.loss_g,
             discriminator: self.loss_d,
-            real: self.d_real,
-            fake: self.d_fake,
+            accuracy: self.accuracy,
+            real_sign: self.r_t,
         }
     }
 }
@@ -238,6 +246,8 @@ mod tests {
             augment_probability: 0.0,
             real_output: 0.75,
             fake_output: 0.25,
+            accuracy: 0.75,
+            real_sign: 0.5,
         };
         Line::new(step, 0.5, &report, 12.3456)
     }

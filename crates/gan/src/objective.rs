@@ -144,6 +144,15 @@ impl Objective {
         self == Self::Relativistic
     }
 
+    /// The logit on one side of which an image is taken for real; `None` where only differences of logits count.
+    pub(crate) fn threshold(self) -> Option<f64> {
+        match self {
+            Self::Minimax | Self::NonSaturating | Self::Hinge => Some(0.0),
+            Self::LeastSquares => Some(0.5),
+            Self::Wasserstein | Self::Relativistic => None,
+        }
+    }
+
     /// The name in a `run.toml`.
     pub(crate) fn name(self) -> &'static str {
         match self {

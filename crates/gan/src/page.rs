@@ -10,6 +10,8 @@ pub(crate) struct Page<'a> {
     pub(crate) title: &'a str,
     /// One line each: how far the run is and what it found.
     pub(crate) summary: &'a [String],
+    /// The run's measures of itself.
+    pub(crate) measures: Option<Table>,
     /// Headline and SVG of each diagram.
     pub(crate) diagrams: &'a [(&'a str, String)],
     /// The newest sheet of samples, a PNG.
@@ -20,6 +22,13 @@ pub(crate) struct Page<'a> {
     pub(crate) settings: &'a str,
 }
 
+/// A table of three columns.
+pub(crate) struct Table {
+    pub(crate) head: [String; 3],
+    pub(crate) rows: Vec<[String; 3]>,
+    pub(crate) caption: String,
+}
+
 const STYLE: &str = "
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
@@ -28,6 +37,7 @@ figure { margin: 0; } figcaption { font-size: .85rem; opacity: .75; }
 .row { display: flex; flex-wrap: wrap; gap: 1.5rem; }
 .diagram { background: #fff; max-width: 100%; overflow-x: auto; } .diagram svg { max-width: 100%; height: auto; }
 img { max-width: 100%; image-rendering: pixelated; }
+table { border-collapse: collapse; } th, td { padding: .15rem 1.2rem .15rem 0; text-align: left; font-weight: normal; }
 pre { overflow-x: auto; padding: .8rem; background: #8881; }
 ";
 
@@ -79,6 +89,16 @@ pub(crate) fn html(page: &Page<'_>) -> String {
         }
         out.push_str("</div>\n");
     }
+    if let Some(table) = &page.measures {
+        line_to(&mut out, "h2", "", "Measures");
+        out.push_str("<table>\n");
+        for row in std::iter::once(&table.head).chain(&table.rows) {
+            let cells = row.iter().map(|cell| format!("<td>{}</td>", escaped(cell)));
+            let _ = writeln!(out, "<tr>{}</tr>", cells.collect::<String>());
+        }
+        out.push_str("</table>\n");
+        line_to(&mut out, "p", "", &table.caption);
+    }
     for (headline, svg) in page.diagrams {
         line_to(&mut out, "h2", "", headline);
         // Drawn by this crate from numbers; its texts are constants.
@@ -104,6 +124,7 @@ mod tests {
         let page = Page {
             title: "<script>alert(1)</script>",
             summary: &["a & b".into()],
+            measures: None,
             diagrams: &[("losses", "<svg></svg>".into())],
             sheet: Some(&[1, 2, 3]),
             film: None,

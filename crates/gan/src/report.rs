@@ -1,10 +1,12 @@
 //! Gathers what `report.html` shows of a run directory.
 
 use crate::config::TrainConfig;
-use crate::curves::{Losses, loss_curves, output_curves};
+use crate::curves::{Losses, balance_curves, distance_curve, loss_curves, share_curves};
 use crate::error::GanError;
 use crate::film::{film, frames};
-use crate::page::{Page, html};
+use crate::page::{Page, Table, html};
+use crate::watch::{Measurement, WatchState};
+use engraft_metrics::FeatureNetwork;
 use std::path::{Path, PathBuf};
 
 /// The page's file in a run directory.
@@ -15,7 +17,12 @@ const RECENT: usize = 100;
 const MOST_SHEET_BYTES: u64 = 64 << 20;
 
 /// The page of a run, from its settings, its record, and the sheets of samples in a folder.
-pub(crate) fn report(config: &TrainConfig, record: &[Losses], samples: &Path) -> Result<String, GanError> {
+pub(crate) fn report(
+    config: &TrainConfig,
+    record: &[Losses],
+    watch: &WatchState,
+    samples: &Path,
+) -> Result<String, GanError> {
     let sheets = sheets(samples)?;
     let shown: Vec<Vec<u8>> = frames(sheets.len())
         .into_iter()
@@ -31,26 +38,67 @@ pub(crate) fn report(config: &TrainConfig, record: &[Losses], samples: &Path) ->
     if !recent.is_empty() {
         let mean = |f: fn(&Losses) -> f64| recent.iter().map(f).sum::<f64>() / recent.len() as f64;
         summary.push(format!(
-            "Over the last {} steps, the mean loss was {:.3} for the generator and {:.3} for the discriminator, which took \
-             real images for real with {:.2} on the mean and generated ones with {:.2}.",
+            "Over the last {} steps, the mean loss was {:.3} for the generator and {:.3} for the discriminator, whose \
+             judgements were right in {:.0} of 100 cases.",
             recent.len(),
             mean(|p| p.generator),
             mean(|p| p.discriminator),
-            mean(|p| p.real),
-            mean(|p| p.fake)
+            100.0 * mean(|p| p.accuracy)
         ));
+    }
+    if watch.rollbacks > 0 {
+        summary.push(format!(
+            "The run diverged and went back {} times, each time with half the learning rates.",
+            watch.rollbacks
+        ));
+    }
+    let alarms = watch
+        .measurements
+        .last()
+        .map(Measurement::alarms)
+        .unwrap_or_default();
+    summary.extend(alarms.iter().map(|alarm| format!("Alarm: {alarm}.")));
+    let mut diagrams = vec![
+        ("Losses", loss_curves(record)),
+        ("Balance", balance_curves(record)),
+    ];
+    if !watch.measurements.is_empty() {
+        diagrams.push(("Distance to held-out images", distance_curve(&watch.measurements)));
+        diagrams.push(("Coverage and memorisation", share_curves(&watch.measurements)));
     }
     Ok(html(&Page {
         title: &format!("{}, a run of engraft", config.data),
         summary: &summary,
-        diagrams: &[
-            ("Losses", loss_curves(record)),
-            ("What the discriminator says", output_curves(record)),
-        ],
+        measures: measures(config, watch),
+        diagrams: &diagrams,
         sheet: shown.last().map(Vec::as_slice),
         film: film.as_deref(),
         settings: &config.to_toml(),
     }))
+}
+
+/// The best and the last measurement as a table, and how they were taken.
+fn measures(config: &TrainConfig, watch: &WatchState) -> Option<Table> {
+    let (best, last) = (watch.best()?, watch.measurements.last()?);
+    let row = |name: &'static str, value: fn(&Measurement) -> String| [name.into(), value(best), value(last)];
+    Some(Table {
+        head: ["".into(), "best".into(), "last".into()],
+        rows: vec![
+            row("step", |m| m.step.to_string()),
+            row("KID", |m| format!("{:.4} ± {:.4}", m.kid, m.kid_se)),
+            row("coverage", |m| format!("{:.3}", m.coverage)),
+            row("memorised", |m| format!("{:.3}", m.memorised)),
+            row("spread", |m| format!("{:.2}", m.spread)),
+            row("overfitting", |m| format!("{:.2}", m.overfitting)),
+        ],
+        caption: format!(
+            "{} generated images against {} held-out ones, features of {}. They choose between the checkpoints of \
+             this run; numbers to report come from engraft evaluate, on a test set.",
+            config.watch.images,
+            config.held_out,
+            FeatureNetwork::for_data(&config.data).name()
+        ),
+    })
 }
 
 /// The sheets of samples in a folder, the oldest first.

@@ -13,6 +13,8 @@ pub(crate) enum Purpose {
     Latent = 3,
     Samples = 4,
     Order = 5,
+    LatentAgain = 6,
+    Watch = 7,
     Augment = 16,
     Penalty = 17,
     Standing = 18,

@@ -1,6 +1,6 @@
 //! A generator that only draws.
 
-use crate::gan::Gan;
+use crate::gan::{Gan, labelled_vectors, latent_vectors};
 use engraft_layers::{Mode, Module, Sequential};
 use engraft_tensor::{Real, Tensor, no_grad};
 use rand::Rng;
@@ -22,6 +22,7 @@ use rand::Rng;
 pub struct Sampler<T: Real = f32> {
     generator: Sequential<T>,
     latent: usize,
+    classes: usize,
 }
 
 impl<T: Real> Sampler<T> {
@@ -30,21 +31,52 @@ impl<T: Real> Sampler<T> {
         Self {
             generator: generator.folded(),
             latent,
+            classes: 0,
         }
     }
 
-    /// `n` images from independent standard normal latent vectors: those of [`Gan::generate`], up to
-    /// rounding.
-    pub fn generate(&self, n: usize, rng: &mut impl Rng) -> Tensor<T> {
-        let z = Tensor::randn([n, self.latent], rng);
-        no_grad(|| self.generator.forward(&z, Mode::Eval))
+    /// Says that the generator is told the class, one of so many, behind the latent vector.
+    #[must_use]
+    pub fn classes(mut self, classes: usize) -> Self {
+        self.classes = classes;
+        self
     }
+
+    /// Number of classes that the generator is told; 0 if it is told none.
+    pub fn class_count(&self) -> usize {
+        self.classes
+    }
+
+    /// `n` images from independent standard normal latent vectors, of each class in turn if the generator is told
+    /// the class: those of [`Gan::generate`], up to rounding.
+    pub fn generate(&self, n: usize, rng: &mut impl Rng) -> Tensor<T> {
+        self.images(&latent_vectors(n, self.latent, self.classes, rng))
+    }
+
+    /// Images of these classes.
+    ///
+    /// # Panics
+    /// If the generator is not told the class, or a label is none of the classes.
+    #[track_caller]
+    pub fn generate_labelled(&self, labels: &[usize], rng: &mut impl Rng) -> Tensor<T> {
+        self.images(&labelled_vectors(labels, self.latent, self.classes, rng))
+    }
+
+    /// The images of latent vectors.
+    fn images(&self, z: &Tensor<T>) -> Tensor<T> {
+        no_grad(|| as_image(&self.generator.forward(z, Mode::Eval)))
+    }
+}
+
+/// What is outside of `[-1, 1]`, as a generator without a `tanh` draws it, cut off there: a file of pixels has no more.
+pub(crate) fn as_image<T: Real>(drawn: &Tensor<T>) -> Tensor<T> {
+    -((-drawn.clamp_min(-1.0)).clamp_min(-1.0))
 }
 
 impl<T: Real> Gan<T> {
     /// The generator alone, for drawing many images; what training needs is dropped.
     pub fn into_sampler(self) -> Sampler<T> {
-        Sampler::new(self.generator, self.latent)
+        Sampler::new(self.generator, self.latent).classes(self.classes)
     }
 }
 

@@ -1,6 +1,6 @@
 //! A run on disk, opened for drawing images from it.
 
-use crate::checkpoint::{CheckpointReader, open_regular};
+use crate::checkpoint::{Checkpoint, CheckpointReader, Loaded, open_regular};
 use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::sampler::Sampler;
@@ -48,18 +48,34 @@ pub struct SavedRun {
 }
 
 impl SavedRun {
-    /// Opens a run directory for reading.
+    /// Opens a run directory for reading, as of its newest intact checkpoint.
     ///
     /// # Errors
     /// [`GanError::NoCheckpoint`] if it has none; settings or checkpoints that are damaged or do not belong
     /// together.
     pub fn open(directory: &Path) -> Result<Self, GanError> {
-        let found = CheckpointReader::new(directory).latest()?;
-        let loaded = found.ok_or_else(|| GanError::NoCheckpoint {
-            path: directory.into(),
-        })?;
+        let Loaded { checkpoint, warnings } = newest(directory)?;
+        Self::of(directory, &checkpoint, warnings)
+    }
+
+    /// As [`SavedRun::open`], as of the checkpoint with the lowest kernel distance to the run's held-out images. Of a
+    /// run that has not been measured, that is the newest.
+    ///
+    /// # Errors
+    /// Those of [`SavedRun::open`], and if that checkpoint is damaged.
+    pub fn open_best(directory: &Path) -> Result<Self, GanError> {
+        let Loaded { checkpoint, warnings } = newest(directory)?;
+        match snapshot::watch_state(&checkpoint)?.best() {
+            Some(best) if best.step != checkpoint.step => {
+                let best = CheckpointReader::new(directory).load(best.step)?;
+                Self::of(directory, &best, warnings)
+            }
+            _ => Self::of(directory, &checkpoint, warnings),
+        }
+    }
+
+    fn of(directory: &Path, checkpoint: &Checkpoint, warnings: Vec<String>) -> Result<Self, GanError> {
         let config = read_config(directory)?;
-        let checkpoint = &loaded.checkpoint;
         if checkpoint.options_hash != config.fixed_hash() {
             return Err(GanError::OtherSettings {
                 path: directory.into(),
@@ -70,11 +86,18 @@ impl SavedRun {
         snapshot::restore_sampled(checkpoint, &config, &mut generator)?;
         Ok(Self {
             step: checkpoint.step,
-            sampler: Sampler::new(generator, config.network.latent()),
-            warnings: loaded.warnings,
+            sampler: Sampler::new(generator, config.network.latent()).classes(config.classes as usize),
+            warnings,
             config,
         })
     }
+}
+
+fn newest(directory: &Path) -> Result<Loaded, GanError> {
+    let found = CheckpointReader::new(directory).latest()?;
+    found.ok_or_else(|| GanError::NoCheckpoint {
+        path: directory.into(),
+    })
 }
 
 #[cfg(test)]

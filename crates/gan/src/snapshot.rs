@@ -5,6 +5,7 @@ use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::game::GameState;
 use crate::gan::Gan;
+use crate::watch::WatchState;
 use engraft_data::BatchState;
 use engraft_layers::{
     LayersError, OptimizerCounters, OptimizerState, Sequential, StateDict, generators, set_generators,
@@ -20,6 +21,8 @@ const OPTIMIZERS: &str = "optimizers.safetensors";
 const STATE: &str = "state.bin";
 /// Only in checkpoints of games that have a state.
 const GAME: &str = "game.bin";
+/// Only in checkpoints of runs that have been measured or have gone back.
+const WATCH: &str = "watch.bin";
 
 /// Everything beside tensors that the next step depends on.
 #[derive(Serialize, Deserialize)]
@@ -40,6 +43,7 @@ pub(crate) fn to_files(
     average: Option<&Sequential>,
     latent: &Pcg64,
     batches: BatchState,
+    watch: &WatchState,
 ) -> Result<BTreeMap<String, Vec<u8>>, GanError> {
     let (g, d) = (
         gan.generator_optimizer.state(),
@@ -82,11 +86,22 @@ pub(crate) fn to_files(
     if gan.game.has_state() {
         files.insert(GAME.into(), encode(&gan.game.state)?);
     }
+    if *watch != WatchState::default() {
+        files.insert(WATCH.into(), encode(watch)?);
+    }
     if let Some(average) = average {
         let average = bytes("the averaged generator", &StateDict::of(average))?;
         files.insert(AVERAGE.into(), average);
     }
     Ok(files)
+}
+
+/// What a checkpoint remembers of the run's measurements.
+pub(crate) fn watch_state(checkpoint: &Checkpoint) -> Result<WatchState, GanError> {
+    if !checkpoint.files.contains_key(WATCH) {
+        return Ok(WatchState::default());
+    }
+    decode(checkpoint.file(WATCH)?, &checkpoint.file_path(WATCH))
 }
 
 /// Puts the generator that a run's samples are drawn from into the state of a checkpoint.

@@ -71,6 +71,11 @@ impl Features {
         Self(self.0.select(Axis(0), indices))
     }
 
+    /// Their variance: the mean squared distance to the mean point; 0 if there are no points.
+    pub fn variance(&self) -> f64 {
+        self.0.var_axis(Axis(0), 0.0).sum()
+    }
+
     /// The first `n` points, or all if there are fewer.
     #[must_use]
     pub fn first(&self, n: usize) -> Self {

@@ -2,9 +2,15 @@
 
 use super::display::{self, Display};
 use super::{Args, TrainError};
-use engraft_data::{DataError, Dataset, DatasetName, LoadOptions, Split, load};
+use engraft_data::{DataError, Dataset, DatasetName, LoadOptions, Split, load, stacked_digits};
 use engraft_gan::TrainConfig;
 use std::path::Path;
+
+/// Three digits of MNIST in each image.
+const STACKED_NAME: &str = "stacked-mnist";
+/// Images of that set, and the seed that they are put together with.
+const STACKED: usize = 60_000;
+const STACKED_SEED: u64 = 1;
 
 /// Finds the images that the arguments (or the settings of another run) ask for. Without either that is
 /// MNIST, or, said loudly, drawn digits where MNIST is not to be had.
@@ -19,7 +25,13 @@ pub(super) fn find(
     }
     let by_name = |name: &str| DatasetName::ALL.into_iter().find(|known| known.as_str() == name);
     let explain = |e: DataError| TrainError::Data(e.to_string());
+    let stacked = || {
+        let digits = load(DatasetName::Mnist, Split::Train, &options).map_err(explain)?;
+        stacked_digits(&digits, STACKED, STACKED_SEED).map_err(explain)
+    };
     match (&args.data, wanted) {
+        (Some(given), _) if given == STACKED_NAME => stacked(),
+        (None, Some(config)) if config.data == STACKED_NAME => stacked(),
         (Some(given), _) => match by_name(given) {
             Some(name) => load(name, Split::Train, &options).map_err(explain),
             None if Path::new(given).is_dir() => {

@@ -1,7 +1,7 @@
 //! What a run shows: a plan, a progress bar or tick lines, or events as JSON.
 
 use engraft_data::Dataset;
-use engraft_gan::{Event, GanError, Outcome, StepReport, TrainConfig, Trainer};
+use engraft_gan::{Event, GanError, Measurement, Outcome, StepReport, TrainConfig, Trainer};
 use engraft_layers::{Init, parameter_count};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -100,8 +100,23 @@ impl Display {
     ) -> Result<(), GanError> {
         let (network, image, init) = (config.network, data.image_size(), &mut Init::glorot(0));
         let packing = config.objective.packing as usize;
-        let generator = parameter_count(&network.generator::<f32>(image, init)?);
-        let discriminator = parameter_count(&network.packed_discriminator::<f32>(image, packing, init)?);
+        let classes = config.classes as usize;
+        let [generator, discriminator] = if classes > 0 {
+            [
+                parameter_count(&network.conditional_generator::<f32>(image, classes, init)?),
+                parameter_count(&network.projection_discriminator::<f32>(image, classes, init)?),
+            ]
+        } else {
+            [
+                parameter_count(&network.generator::<f32>(image, init)?),
+                parameter_count(&network.packed_discriminator::<f32>(image, packing, init)?),
+            ]
+        };
+        let told = if classes > 0 {
+            format!(", told one of {classes} classes")
+        } else {
+            String::new()
+        };
         let [h, w, c] = image;
         let epochs = config.steps as f64 * config.images_per_step() as f64 / config.images as f64;
         let adam = config.generator;
@@ -114,10 +129,10 @@ impl Display {
         }));
         self.say(&format!(
             "  data           {}, {} images {h}x{w}x{c} ({})\n  \
-               generator      {} -> {h}x{w}x{c}, {generator} parameters\n  \
+               generator      {} -> {h}x{w}x{c}, {generator} parameters{told}\n  \
                discriminator  {h}x{w}x{c} -> 1 logit, {discriminator} parameters\n  \
                training       {} steps of {} images ({epochs:.1} epochs), Adam {} beta {}/{}, seed {}, threads {threads}\n  \
-               output         {} (run.toml, metrics.jsonl, losses.svg, samples, checkpoints)\n  \
+               output         {} (report.html, run.toml, metrics.jsonl, samples, checkpoints)\n  \
                time           known after {MEASURED} steps",
             config.data, config.images, data.source(), network.latent(), config.steps, config.batch,
             adam.learning_rate, adam.beta1, adam.beta2, config.seed, out.display(),
@@ -168,9 +183,33 @@ impl Display {
                     &json!({ "event": "checkpoint", "step": step, "path": path.display().to_string() }),
                 );
             }
+            Event::Measured { measurement, is_best } => self.measured(measurement, *is_best),
+            Event::Alarm { step, alarm } => {
+                self.json(&json!({ "event": "alarm", "step": step, "text": alarm.to_string() }));
+                self.warn(&format!("step {step}: {alarm}"));
+            }
+            Event::RolledBack { step, reason, times } => {
+                self.json(&json!({ "event": "rolled_back", "step": step, "reason": reason, "times": times }));
+                self.warn(&format!(
+                    "training diverged ({reason}): back to step {step} with half the learning rates, for the {} time",
+                    ordinal(*times)
+                ));
+            }
             Event::Warning(text) => self.warn(text),
             _ => {}
         }
+    }
+
+    fn measured(&self, measurement: &Measurement, is_best: bool) {
+        let mut value = serde_json::to_value(measurement).unwrap_or_default();
+        value["event"] = "measured".into();
+        value["best"] = is_best.into();
+        self.json(&value);
+        let best = if is_best { ", the best so far" } else { "" };
+        self.say(&format!(
+            "step {}: {measurement}{best} (on held-out images)",
+            measurement.step
+        ));
     }
 
     fn step(&mut self, step: u64, report: &StepReport, milliseconds: f64, start: Instant) {
@@ -181,7 +220,8 @@ impl Display {
         let rate = self.batch as f64 / (self.spent / done as f64);
         self.json(&json!({
             "event": "step", "step": step, "loss_g": report.generator_loss, "loss_d": report.discriminator_loss,
-            "d_real": report.real_output, "d_fake": report.fake_output, "penalty": report.penalty,
+            "d_real": report.real_output, "d_fake": report.fake_output, "accuracy": report.accuracy,
+            "r_t": report.real_sign, "penalty": report.penalty,
             "augment": report.augment_probability, "ms": milliseconds,
         }));
         if done == MEASURED && !self.estimated && step < self.steps {
@@ -193,8 +233,10 @@ impl Display {
             ));
         }
         let text = format!(
-            "loss G {:.3} D {:.3}  D(real) {:.2} D(fake) {:.2}  {rate:.0} images/s",
-            report.generator_loss, report.discriminator_loss, report.real_output, report.fake_output
+            "loss G {:.3} D {:.3}  D right {:.0} %  {rate:.0} images/s",
+            report.generator_loss,
+            report.discriminator_loss,
+            100.0 * report.accuracy
         );
         if let Some(bar) = &self.bar {
             bar.set_position(step);
@@ -231,15 +273,20 @@ impl Display {
             }
             Outcome::Finished => format!("done: {step} steps, {} of training now", duration(self.spent)),
             Outcome::Stopped => format!("stopped and saved after step {step} of {steps}"),
+            Outcome::Plateau => format!(
+                "stopped after step {step} of {steps}: {} measurements brought nothing better",
+                trainer.config().watch.patience
+            ),
         };
         let next = match outcome {
             Outcome::Finished => format!("to go further: the same command with --steps {}", 2 * steps),
             Outcome::Stopped => "to go on: the same command again".into(),
+            Outcome::Plateau => "to go on all the same: the same command with a larger --patience".into(),
         };
         self.say(&format!(
-            "{headline}\n  samples      {}\n  curves       {}\n  checkpoints  {}\n{next}",
+            "{headline}\n  samples      {}\n  report       {}\n  checkpoints  {}\n{next}",
             out.join("samples").join(format!("step-{step:06}.png")).display(),
-            out.join("losses.svg").display(),
+            out.join("report.html").display(),
             out.join("checkpoints").display(),
         ));
     }
@@ -253,6 +300,18 @@ fn out(text: &str) {
 /// A line on standard error, which may be lost as well.
 pub(super) fn err(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// `2` as `2nd`.
+fn ordinal(n: u32) -> String {
+    let ending = match (n % 100, n % 10) {
+        (11..=13, _) => "th",
+        (_, 1) => "st",
+        (_, 2) => "nd",
+        (_, 3) => "rd",
+        _ => "th",
+    };
+    format!("{n}{ending}")
 }
 
 /// `3725` seconds as `1h 2m`.
@@ -273,5 +332,7 @@ mod tests {
     fn durations_are_short() {
         let text: Vec<_> = [0.4, 59.0, 61.0, 3725.0].into_iter().map(duration).collect();
         assert_eq!(text, ["0s", "59s", "1m 01s", "1h 02m"]);
+        let text: Vec<_> = [1, 2, 3, 4, 11, 21].into_iter().map(ordinal).collect();
+        assert_eq!(text, ["1st", "2nd", "3rd", "4th", "11th", "21st"]);
     }
 }

@@ -23,11 +23,14 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = Preset::Default)]
     preset: Preset,
     /// Train again by the run.toml of another run instead of a preset
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["preset", "network", "batch", "seed", "epochs"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["preset", "network", "conditional", "batch", "seed", "epochs"])]
     config: Option<PathBuf>,
-    /// The pair of networks
-    #[arg(long, value_enum, default_value_t = NetworkName::Dcgan)]
-    network: NetworkName,
+    /// The pair of networks [default: the preset's]
+    #[arg(long, value_enum)]
+    network: Option<NetworkName>,
+    /// Tell both networks the class of each image, from the labels of the data
+    #[arg(long)]
+    conditional: bool,
     /// Training steps in all, those of earlier runs in the same directory included
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     steps: Option<u64>,
@@ -43,16 +46,25 @@ pub(crate) struct Args {
     /// Steps between two sample grids
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     sample_every: Option<u64>,
+    /// Steps between two measurements on held-out images; 0 takes none
+    #[arg(long, value_name = "N")]
+    measure_every: Option<u64>,
+    /// Stop after so many measurements without a better one [default: train all steps]
+    #[arg(long, value_name = "N")]
+    patience: Option<u32>,
     /// Steps between two checkpoints
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     checkpoint_every: Option<u64>,
+    /// Change a setting by its name in run.toml, as objective.packing=2; may be given several times
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    changes: Vec<String>,
     /// Threads; the result does not depend on it [default: one for each core]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
     /// Run directory [default: runs/ and the name of the data and the preset]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// mnist, fashion-mnist, drawn-digits, or a directory with the idx files of MNIST [default: mnist from
+    /// mnist, fashion-mnist, drawn-digits, stacked-mnist (three digits as red, green and blue), or a directory with the idx files of MNIST [default: mnist from
     /// $ENGRAFT_DATA, the cache directory or the network; without it drawn-digits]
     #[arg(long, value_name = "NAME|DIR")]
     data: Option<String>,
@@ -79,6 +91,8 @@ enum Preset {
     Default,
     /// As TensorFlow's DCGAN tutorial: Adam 1e-4, batches of 256, 50 epochs
     Tutorial,
+    /// Residual networks, the relativistic objective and gradient penalties
+    R3gan,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -116,8 +130,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut display = Display::new(style);
     let what = match args.network {
         _ if args.config.is_some() => "by the settings of another run".to_string(),
-        NetworkName::Dcgan => "the reference DCGAN".into(),
-        other => format!("the network pair {}", Network::from(other)),
+        Some(other) if other != NetworkName::Dcgan => format!("the network pair {}", Network::from(other)),
+        None if args.preset == Preset::R3gan => "R3GAN's residual pair".into(),
+        _ => "the reference DCGAN".into(),
     };
     display.say(&format!("engraft: training {what}"));
     Ok(pool.install(|| match train(&args, &mut display) {
@@ -173,7 +188,7 @@ fn exit_code(error: &TrainError) -> ExitCode {
 fn train(args: &Args, display: &mut Display) -> Result<ExitCode, TrainError> {
     let wanted = args.config.as_deref().map(plan::read_config).transpose()?;
     let data = data::find(args, wanted.as_ref(), display)?;
-    let config = plan::settings(args, wanted, &data);
+    let config = plan::settings(args, wanted, &data)?;
     config.check()?;
     config.check_data(&data)?;
     let out = args
@@ -194,7 +209,7 @@ fn train(args: &Args, display: &mut Display) -> Result<ExitCode, TrainError> {
     let outcome = follow(&mut trainer, display)?;
     display.end(&trainer, &out, outcome);
     Ok(match outcome {
-        Outcome::Finished => ExitCode::SUCCESS,
+        Outcome::Finished | Outcome::Plateau => ExitCode::SUCCESS,
         Outcome::Stopped => ExitCode::from(130),
     })
 }

@@ -28,13 +28,27 @@ pub(super) fn read_config(path: &Path) -> Result<TrainConfig, TrainError> {
 }
 
 /// The preset, or the settings of another run, with what the arguments change.
-pub(super) fn settings(args: &Args, wanted: Option<TrainConfig>, data: &Dataset) -> TrainConfig {
+pub(super) fn settings(
+    args: &Args,
+    wanted: Option<TrainConfig>,
+    data: &Dataset,
+) -> Result<TrainConfig, TrainError> {
     let mut config = wanted.unwrap_or_else(|| match args.preset {
         Preset::Default => TrainConfig::standard(data),
         Preset::Tutorial => TrainConfig::tutorial(data),
+        Preset::R3gan => TrainConfig::r3gan(data),
     });
-    if args.config.is_none() {
-        config.network = args.network.into();
+    if let Some(network) = args.network {
+        config.network = network.into();
+    }
+    if args.conditional {
+        config.classes = data.class_counts().len() as u32;
+    }
+    if let Some(every) = args.measure_every {
+        config.watch.every = every;
+    }
+    if let Some(patience) = args.patience {
+        config.watch.patience = patience;
     }
     if let Some(batch) = args.batch {
         config.batch = batch;
@@ -57,7 +71,9 @@ pub(super) fn settings(args: &Args, wanted: Option<TrainConfig>, data: &Dataset)
     } else if let Some(epochs) = args.epochs {
         config.steps = epochs.saturating_mul(config.steps_per_epoch());
     }
-    config
+    args.changes
+        .iter()
+        .try_fold(config, |config, change| Ok(config.changed(change)?))
 }
 
 /// Runs on other data, of other networks or with another preset get a directory of their own.
@@ -65,10 +81,17 @@ pub(super) fn default_directory(args: &Args, config: &TrainConfig) -> PathBuf {
     let preset = match args.preset {
         Preset::Default => "",
         Preset::Tutorial => "-tutorial",
+        Preset::R3gan => "-r3gan",
     };
-    let network = match config.network {
-        Network::Dcgan => String::new(),
-        other => format!("-{other}"),
+    let usual = match args.preset {
+        Preset::R3gan => Network::Residual,
+        Preset::Default | Preset::Tutorial => Network::Dcgan,
     };
-    Path::new("runs").join(format!("{}{network}{preset}", config.data))
+    let network = if config.network == usual {
+        String::new()
+    } else {
+        format!("-{}", config.network)
+    };
+    let classes = if config.classes > 0 { "-conditional" } else { "" };
+    Path::new("runs").join(format!("{}{network}{preset}{classes}", config.data))
 }

@@ -1,7 +1,9 @@
 //! `engraft evaluate`: how good generated images are.
 
-use super::images::{Network, Part, choose, data, read_data, read_run, read_samples};
-use anyhow::ensure;
+use super::classifier::classifier_accuracy;
+use super::images::{Checkpoint, Network, Part, choose, data, read_data, read_run, read_samples};
+use super::stacked;
+use anyhow::{Context, ensure};
 use engraft_metrics::{ClassCounts, Compared, Protocol, evaluate};
 use std::path::PathBuf;
 
@@ -14,10 +16,17 @@ pub struct Evaluate {
     /// Run directory whose generator draws the images
     #[arg(long, value_name = "RUN", required_unless_present = "samples")]
     from: Option<PathBuf>,
+    /// Which checkpoint of the run
+    #[arg(long, value_enum, default_value_t = Checkpoint::Last, conflicts_with = "samples")]
+    checkpoint: Checkpoint,
     /// Images of any program: an NPY file (bytes, or floats from -1 to 1) or a folder of pictures
     #[arg(long, value_name = "FILE|DIR", conflicts_with = "from")]
     samples: Option<PathBuf>,
-    /// Real images: mnist, fashion-mnist, usps, drawn-digits, or a folder of pictures
+    /// Also train classifiers on the generated and on real images, and print how many real test images each reads (some
+    /// minutes); for runs that were trained with --conditional
+    #[arg(long, requires = "from")]
+    classifier_accuracy: bool,
+    /// Real images: mnist, fashion-mnist, usps, drawn-digits, stacked-mnist, or a folder of pictures
     #[arg(long, value_name = "NAME|DIR")]
     data: String,
     /// Part of the real images to compare with
@@ -52,16 +61,36 @@ impl Evaluate {
             "--split train: memorisation is measured against images that took no part in training, and these did; \
              leave it out"
         );
+        if self.data == stacked::NAME {
+            let run = self.from.as_deref().with_context(|| {
+                format!(
+                    "--data {}: the modes are counted of a run, given by --from",
+                    self.data
+                )
+            })?;
+            return stacked::report(run, self.checkpoint, self.count, self.seed, self.json);
+        }
         let network = Network::choose(self.features, &self.data);
         // What the user gives comes first: it is what may be wrong.
         let generated = match (&self.from, &self.samples) {
-            (Some(run), _) => read_run(&network, run, self.count, self.seed)?,
+            (Some(run), _) => read_run(&network, run, self.checkpoint, self.count, self.seed)?,
             (None, Some(path)) => read_samples(&network, path, self.count)?,
             (None, None) => unreachable!("clap requires one of them"),
         };
-        let real = choose(data(&self.data, self.split)?, self.count, self.seed);
+        let (test, train_images) = (data(&self.data, self.split)?, data(&self.data, Part::Train)?);
+        let classifiers = match &self.from {
+            Some(run) if self.classifier_accuracy => Some(classifier_accuracy(
+                run,
+                self.checkpoint,
+                [&train_images, &test],
+                self.count,
+                self.seed,
+            )?),
+            _ => None,
+        };
+        let real = choose(test, self.count, self.seed);
         let real = read_data(&network, &format!("real ({})", self.split.name()), &real)?.features;
-        let train = read_data(&network, "real (all of train)", &data(&self.data, Part::Train)?)?.features;
+        let train = read_data(&network, "real (all of train)", &train_images)?.features;
         let protocol = Protocol::new(&network, &self.data, self.split.name(), self.seed);
         let compared = Compared {
             real: &real,
@@ -74,6 +103,9 @@ impl Evaluate {
             let mut json = serde_json::to_value(&found)?;
             json["classes"] = classes.counts().into();
             json["class_divergence"] = classes.divergence_from_uniform().into();
+            if let Some(found) = &classifiers {
+                json["classifier_accuracy"] = serde_json::to_value(found)?;
+            }
             println!("{json}");
         } else {
             println!("{found}");
@@ -90,6 +122,9 @@ impl Evaluate {
                 "classes, as the feature network reads them: {}",
                 shares.join("  ")
             );
+            if let Some(found) = &classifiers {
+                println!("{found}");
+            }
         }
         Ok(())
     }

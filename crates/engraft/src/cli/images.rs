@@ -3,7 +3,7 @@
 use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
 use engraft_data::{Dataset, DatasetName, LoadOptions, Npy, Numbers, Split, load, load_folder};
-use engraft_gan::SavedRun;
+use engraft_gan::{SavedRun, feature_view};
 use engraft_metrics::{FeatureNetwork, Features, IMAGE, Reading};
 use engraft_tensor::Tensor;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -29,15 +29,21 @@ pub(super) enum Network {
 impl Network {
     /// The network asked for, or the one that fits the data: Fashion-MNIST's for that, MNIST's for all else.
     pub(super) fn choose(wanted: Option<Self>, data: &str) -> FeatureNetwork {
-        let fitting = match data {
-            "fashion-mnist" => Self::FashionMnist,
-            _ => Self::Mnist,
-        };
-        match wanted.unwrap_or(fitting) {
-            Self::Mnist => FeatureNetwork::mnist(),
-            Self::FashionMnist => FeatureNetwork::fashion_mnist(),
+        match wanted {
+            Some(Self::Mnist) => FeatureNetwork::mnist(),
+            Some(Self::FashionMnist) => FeatureNetwork::fashion_mnist(),
+            None => FeatureNetwork::for_data(data),
         }
     }
+}
+
+/// Which checkpoint of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Checkpoint {
+    /// The newest
+    Last,
+    /// The one with the lowest KID to the images that the run held out
+    Best,
 }
 
 /// Part of a data set.
@@ -98,9 +104,17 @@ pub(super) fn choose(data: Dataset, count: usize, seed: u64) -> Dataset {
 }
 
 /// The images as a tensor, from -1 to 1.
-fn tensor(data: &Dataset, indices: &[usize]) -> Tensor {
+pub(super) fn tensor(data: &Dataset, indices: &[usize]) -> Tensor {
     let [height, width, channels] = data.image_size();
     Tensor::from_vec([indices.len(), height, width, channels], data.batch_f32(indices))
+}
+
+/// A bar on the terminal for `count` images.
+pub(super) fn bar(what: &str, count: usize) -> anyhow::Result<ProgressBar> {
+    let style = ProgressStyle::with_template("{msg:<30} {bar:30} {pos}/{len}  {elapsed}")?;
+    Ok(ProgressBar::new(count as u64)
+        .with_style(style)
+        .with_message(what.to_owned()))
 }
 
 /// Reads features and classes of `count` images, given in batches by `batch`, with a bar on the terminal.
@@ -110,10 +124,7 @@ fn read(
     count: usize,
     mut batch: impl FnMut(usize, usize) -> Tensor,
 ) -> anyhow::Result<Reading> {
-    let style = ProgressStyle::with_template("{msg:<30} {bar:30} {pos}/{len}  {elapsed}")?;
-    let bar = ProgressBar::new(count as u64)
-        .with_style(style)
-        .with_message(what.to_owned());
+    let bar = bar(what, count)?;
     let mut readings = Vec::new();
     for start in (0..count).step_by(BATCH) {
         let end = (start + BATCH).min(count);
@@ -135,21 +146,31 @@ pub(super) fn read_data(network: &FeatureNetwork, what: &str, data: &Dataset) ->
     })
 }
 
+/// Opens a run, and shows what is wrong with it.
+pub(super) fn open_run(run: &Path, which: Checkpoint) -> anyhow::Result<SavedRun> {
+    let run = match which {
+        Checkpoint::Last => SavedRun::open(run)?,
+        Checkpoint::Best => SavedRun::open_best(run)?,
+    };
+    for warning in &run.warnings {
+        eprintln!("warning: {warning}");
+    }
+    Ok(run)
+}
+
 /// Draws `count` images from the generator of a run and reads them.
 pub(super) fn read_run(
     network: &FeatureNetwork,
     run: &Path,
+    which: Checkpoint,
     count: usize,
     seed: u64,
 ) -> anyhow::Result<Reading> {
-    let run = SavedRun::open(run)?;
-    for warning in &run.warnings {
-        eprintln!("warning: {warning}");
-    }
+    let run = open_run(run, which)?;
     let mut rng = Pcg64::seed_from_u64(seed);
     let what = format!("generated (step {})", run.step);
     read(network, &what, count, |start, end| {
-        run.sampler.generate(end - start, &mut rng)
+        feature_view(&run.sampler.generate(end - start, &mut rng))
     })
 }
 

@@ -1,8 +1,10 @@
 //! The commands of the program `engraft`, for other programs that offer them too.
 
+mod classifier;
 mod evaluate;
 mod features;
 mod images;
+mod stacked;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

@@ -22,6 +22,8 @@ use std::path::{Path, PathBuf};
 pub struct CheckpointStore {
     reader: CheckpointReader,
     keep: usize,
+    /// Step whose checkpoint stays, however old it is.
+    protected: Option<u64>,
     /// Steps whose every byte this process has written or hashed, so that saving need not hash them again.
     verified: BTreeSet<u64>,
     _lock: RunLock,
@@ -65,6 +67,7 @@ impl CheckpointStore {
         let store = Self {
             reader: CheckpointReader::new(run),
             keep,
+            protected: None,
             verified: BTreeSet::new(),
             _lock: lock,
         };
@@ -120,6 +123,11 @@ impl CheckpointStore {
         Ok(Saved { path, warnings })
     }
 
+    /// Keeps the checkpoint of a step however many newer ones there are, and no longer the one protected before.
+    pub fn protect(&mut self, step: Option<u64>) {
+        self.protected = step;
+    }
+
     /// As [`CheckpointReader::latest`].
     ///
     /// # Errors
@@ -170,13 +178,13 @@ impl CheckpointStore {
         atomic::sync_directory(folder).map_err(|error| GanError::io(folder, "syncing the directory", error))
     }
 
-    /// Removes all checkpoints older than the newest `keep` intact ones, except the one just saved.
+    /// Removes all checkpoints older than the newest `keep` intact ones, except the one just saved and the protected one.
     ///
     /// Damaged ones do not count, so they never push out an intact one.
     fn prune(&mut self, saved: u64) -> Result<(), GanError> {
         let mut intact = 0;
         for candidate in self.reader.candidates()? {
-            if intact >= self.keep && candidate.step != saved {
+            if intact >= self.keep && candidate.step != saved && Some(candidate.step) != self.protected {
                 let doomed = self
                     .reader
                     .folder()

@@ -13,8 +13,7 @@
 //! mappings in deep residual networks", 2016, for the order inside a block.
 
 use engraft_layers::{
-    AvgPool2x, Conv2d, Dense, Flatten, GainBias, Init, LeakyReLU, Reshape, Residual, Sequential, Tanh,
-    Upsample2x,
+    AvgPool2x, Conv2d, Dense, Flatten, GainBias, Init, LeakyReLU, Reshape, Residual, Sequential, Upsample2x,
 };
 use engraft_tensor::Real;
 
@@ -72,7 +71,11 @@ fn down<T: Real>(from: usize, to: usize, init: &mut Init) -> Sequential<T> {
         .add("conv", pointwise(from, to, init))
 }
 
-/// Generator from `inputs` numbers to images with sides of a multiple of four, `[h, w, c]`, in `[-1, 1]`.
+/// Generator from `inputs` numbers to images with sides of a multiple of four, `[h, w, c]`.
+///
+/// No `tanh` ends it: without normalisation before it, images that are black nearly everywhere push it so far that its
+/// slope vanishes within a hundred steps, and the generator is stuck with black. The discriminator keeps pixels near
+/// `[-1, 1]`; what is drawn is cut off there.
 pub(super) fn generator_of<T: Real>(
     inputs: usize,
     [height, width, channels]: [usize; 3],
@@ -92,7 +95,6 @@ pub(super) fn generator_of<T: Real>(
         .add("block3", block(whole, init)) //   [n, 28, 28, 24]
         .add("act", LeakyReLU::new(SLOPE))
         .add("to_image", Conv2d::new(whole, channels, 3, init).same())
-        .add("tanh", Tanh)
 }
 
 /// Length of the vector that [`features_of`] ends in.

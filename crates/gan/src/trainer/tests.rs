@@ -1,5 +1,6 @@
 //! Exact resume of runs that have everything on, with networks small enough for it.
 
+use super::pair::Pair;
 use super::*;
 use crate::augment::{AdaptiveConfig, AugmentConfig, Augmentation};
 use crate::config::{FeatureMatching, ObjectiveConfig, RegulariseConfig, SpectralNorm};
@@ -10,6 +11,7 @@ use engraft_layers::{
 };
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 /// Images of noise: training need not make sense here, only repeat.
 fn data() -> Dataset {
@@ -128,7 +130,7 @@ fn everything_on(which: usize, steps: u64) -> TrainConfig {
 }
 
 fn train(config: TrainConfig, directory: &Path, stop_after: Option<u64>) -> Outcome {
-    let mut trainer = Trainer::open_with(config, data(), directory, &small_pair).unwrap();
+    let mut trainer = Trainer::open_with(config, data(), directory, small_pair).unwrap();
     trainer
         .train(&mut |event| match event {
             Event::Step { step, .. } if Some(step) == stop_after => Control::Stop,

@@ -1,0 +1,106 @@
+//! Classification accuracy score: how well a classifier reads real images that has seen generated ones only.
+
+use super::images::{Checkpoint, open_run, tensor};
+use anyhow::ensure;
+use engraft_data::Dataset;
+use engraft_metrics::{Training, Variation, accuracy, train_classifier};
+use engraft_tensor::{Tensor, concat};
+use indicatif::ProgressBar;
+use rand::SeedableRng;
+use rand::seq::index;
+use rand_pcg::Pcg64;
+use serde::Serialize;
+use std::fmt;
+use std::path::Path;
+
+/// Passes over the images.
+const EPOCHS: usize = 5;
+
+/// Shares of real test images that classifiers read, by what they were trained on.
+#[derive(Debug, Serialize)]
+pub(super) struct ClassifierAccuracy {
+    /// On generated images alone.
+    generated: f64,
+    /// On as many real training images.
+    real: f64,
+    /// On both together.
+    both: f64,
+    /// Images of either kind.
+    images: usize,
+    epochs: usize,
+    seed: u64,
+}
+
+/// Trains three classifiers, and lets them read the test images.
+pub(super) fn classifier_accuracy(
+    run: &Path,
+    which: Checkpoint,
+    [train, test]: [&Dataset; 2],
+    count: usize,
+    seed: u64,
+) -> anyhow::Result<ClassifierAccuracy> {
+    let run = open_run(run, which)?;
+    let classes = run.sampler.class_count();
+    ensure!(
+        classes > 0,
+        "--classifier-accuracy needs a generator that is told the class, for its images to have labels: train with \
+         --conditional"
+    );
+    let mut rng = Pcg64::seed_from_u64(seed);
+    let images = count.min(train.len());
+    let labels: Vec<usize> = (0..images).map(|i| i % classes).collect();
+    let drawn: Vec<Tensor> = labels
+        .chunks(500)
+        .map(|labels| engraft_gan::feature_view(&run.sampler.generate_labelled(labels, &mut rng)))
+        .collect();
+    let drawn = concat(&drawn.iter().collect::<Vec<_>>(), 0);
+    let chosen = index::sample(&mut rng, train.len(), images).into_vec();
+    let real = tensor(train, &chosen);
+    let label = |data: &Dataset, i: usize| usize::from(data.label(i));
+    let real_labels: Vec<usize> = chosen.iter().map(|&i| label(train, i)).collect();
+    let all: Vec<usize> = (0..test.len()).collect();
+    let (test_images, test_labels) = (
+        tensor(test, &all),
+        all.iter().map(|&i| label(test, i)).collect::<Vec<_>>(),
+    );
+    let training = Training {
+        epochs: EPOCHS,
+        seed,
+        variation: if run.config.data == "fashion-mnist" {
+            Variation::ShiftAndMirror
+        } else {
+            Variation::Shift
+        },
+    };
+    let bar = ProgressBar::new(3 * EPOCHS as u64).with_message("classifiers");
+    let score = |images: &Tensor, labels: &[usize]| {
+        let classifier = train_classifier(images, labels, &training, &mut |_, _| bar.inc(1));
+        accuracy(&classifier, &test_images, &test_labels)
+    };
+    let both: Vec<usize> = labels.iter().chain(&real_labels).copied().collect();
+    let found = ClassifierAccuracy {
+        generated: score(&drawn, &labels),
+        real: score(&real, &real_labels),
+        both: score(&concat(&[&drawn, &real], 0), &both),
+        images,
+        epochs: EPOCHS,
+        seed,
+    };
+    bar.finish_and_clear();
+    Ok(found)
+}
+
+impl fmt::Display for ClassifierAccuracy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "real test images read by a classifier that was trained ({} passes) on {} generated images: {:.2} %, on as \
+             many real ones: {:.2} %, on both: {:.2} %",
+            self.epochs,
+            self.images,
+            100.0 * self.generated,
+            100.0 * self.real,
+            100.0 * self.both
+        )
+    }
+}

@@ -1,0 +1,96 @@
+//! Modes of stacked digits: how many of the thousand a generator draws.
+
+use super::images::{Checkpoint, Part, bar, data, open_run};
+use anyhow::ensure;
+use engraft_data::{Dataset, stacked_digits};
+use engraft_metrics::{CLASSES, ClassCounts, FeatureNetwork};
+use engraft_tensor::Tensor;
+use rand::SeedableRng;
+use rand_pcg::Pcg64;
+use serde_json::json;
+use std::path::Path;
+
+/// The data set's name.
+pub(super) const NAME: &str = "stacked-mnist";
+/// Images that are read at a time.
+const BATCH: usize = 500;
+
+/// Prints the modes that the generator of a run draws, and their divergence from equal shares, beside those of as many
+/// real test images.
+pub(super) fn report(
+    run: &Path,
+    which: Checkpoint,
+    count: usize,
+    seed: u64,
+    as_json: bool,
+) -> anyhow::Result<()> {
+    let network = FeatureNetwork::mnist();
+    let run = open_run(run, which)?;
+    ensure!(
+        run.config.image == [28, 28, 3],
+        "the run makes images {:?}, and stacked digits are 28x28x3: train it with --data {NAME}",
+        run.config.image
+    );
+    let mut rng = Pcg64::seed_from_u64(seed);
+    let generated = modes(&network, "generated", count, |n, _| {
+        run.sampler.generate(n, &mut rng)
+    })?;
+    let real = stacked_digits(&data("mnist", Part::Test)?, count, seed)?;
+    let floor = modes(&network, "real (test)", count, |n, start| batch(&real, start, n))?;
+    if as_json {
+        let of = |counts: &ClassCounts| json!({ "modes": counts.modes(), "divergence": counts.divergence_from_uniform() });
+        let mut line = of(&generated);
+        line["floor"] = of(&floor);
+        line["protocol"] = json!({
+            "features": network.name(), "features_sha256": network.hash(), "data": NAME, "split": "test",
+            "generated": count, "step": run.step, "seed": seed,
+        });
+        println!("{line}");
+    } else {
+        println!("{:<28}{:>10}{:>22}", "", "generated", "floor (real images)");
+        println!(
+            "{:<28}{:>10}{:>22}",
+            "modes of 1000",
+            generated.modes(),
+            floor.modes()
+        );
+        let [ours, theirs] = [&generated, &floor].map(ClassCounts::divergence_from_uniform);
+        println!("{:<28}{ours:>10.4}{theirs:>22.4}", "divergence from equal shares");
+        println!(
+            "{count} images, step {}, each channel read by the network {} ({}..); seed {seed}",
+            run.step,
+            network.name(),
+            &network.hash()[..12]
+        );
+    }
+    Ok(())
+}
+
+fn batch(data: &Dataset, start: usize, n: usize) -> Tensor {
+    let indices: Vec<usize> = (start..start + n).collect();
+    let [h, w, c] = data.image_size();
+    Tensor::from_vec([n, h, w, c], data.batch_f32(&indices))
+}
+
+/// Reads the three digits of `count` images, given by `images` from how many and after which.
+fn modes(
+    network: &FeatureNetwork,
+    what: &str,
+    count: usize,
+    mut images: impl FnMut(usize, usize) -> Tensor,
+) -> anyhow::Result<ClassCounts> {
+    let bar = bar(what, count)?;
+    let mut digits: [Vec<usize>; 3] = Default::default();
+    for start in (0..count).step_by(BATCH) {
+        let n = BATCH.min(count - start);
+        let stacked = images(n, start);
+        for (channel, digits) in digits.iter_mut().enumerate() {
+            let read = network.read(&stacked.narrow(3, channel, 1))?.classes;
+            debug_assert!(read.iter().all(|&digit| digit < CLASSES));
+            digits.extend(read);
+        }
+        bar.set_position((start + n) as u64);
+    }
+    bar.finish();
+    Ok(ClassCounts::stacked([&digits[0], &digits[1], &digits[2]]))
+}

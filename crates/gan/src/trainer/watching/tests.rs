@@ -1,0 +1,185 @@
+//! Runs that are measured, stop early, and go back.
+
+use crate::config::{TrainConfig, WatchConfig};
+use crate::trainer::{Control, Event, Outcome, Trainer};
+use crate::{GanError, Network, SavedRun};
+use engraft_data::{Dataset, Source};
+use engraft_layers::{Module, Path as ModulePath, SlotMut};
+use engraft_tensor::Tensor;
+use std::fs;
+use std::path::Path;
+
+/// Images of noise: training need not make sense here, only repeat.
+fn data() -> Dataset {
+    let pixels = (0..60 * 784_usize)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
+    Dataset::new("noise", Source::Memory, pixels, [28, 28, 1], vec![0; 60]).unwrap()
+}
+
+fn config(steps: u64) -> TrainConfig {
+    let mut config = TrainConfig::standard(&data());
+    (config.network, config.batch, config.steps) = (Network::Mlp, 4, steps);
+    config.held_out = 24;
+    config.watch = WatchConfig {
+        every: 2,
+        images: 30,
+        patience: 0,
+        rollbacks: 2,
+    };
+    (config.output.checkpoint_every, config.output.keep_checkpoints) = (100, 1);
+    config
+}
+
+fn open(config: TrainConfig, directory: &Path) -> Trainer {
+    Trainer::open(config, data(), directory).unwrap()
+}
+
+/// Trains, and tells what happened beside steps, grids and checkpoints.
+fn train(trainer: &mut Trainer, stop_after: Option<u64>) -> (Result<Outcome, GanError>, Vec<Event>) {
+    let mut events = Vec::new();
+    let outcome = trainer.train(&mut |event| {
+        let stop = matches!(event, Event::Step { step, .. } if Some(step) == stop_after);
+        if !matches!(
+            event,
+            Event::Step { .. } | Event::Samples { .. } | Event::Checkpoint { .. }
+        ) {
+            events.push(event);
+        }
+        if stop { Control::Stop } else { Control::Continue }
+    });
+    (outcome, events)
+}
+
+/// The weights of the last checkpoint, and the record of the measures.
+fn content(directory: &Path, step: u64) -> [Vec<u8>; 3] {
+    let checkpoint = directory.join(format!("checkpoints/step-{step:06}"));
+    [
+        checkpoint.join("generator.safetensors"),
+        checkpoint.join("watch.bin"),
+        directory.join("measures.jsonl"),
+    ]
+    .map(|path| fs::read(path).unwrap())
+}
+
+#[test]
+fn measures_resume_byte_for_byte_and_the_best_checkpoint_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    let mut trainer = open(config(9), &whole);
+    let (outcome, events) = train(&mut trainer, None);
+    assert_eq!(outcome.unwrap(), Outcome::Finished);
+    let measured = events.iter().filter(|e| matches!(e, Event::Measured { .. }));
+    assert_eq!(measured.count(), 5, "2, 4, 6, 8 and the last: {events:?}");
+    let steps: Vec<u64> = trainer.measurements().iter().map(|m| m.step).collect();
+    assert_eq!(steps, [2, 4, 6, 8, 9]);
+    let best = trainer.progress.state.best().unwrap().step;
+    let kept = |step: u64| whole.join(format!("checkpoints/step-{step:06}")).is_dir();
+    assert!(kept(best) && kept(9), "{best}");
+    assert_eq!(SavedRun::open_best(&whole).unwrap().step, best);
+    assert_eq!(SavedRun::open(&whole).unwrap().step, 9);
+    let page = fs::read_to_string(whole.join("report.html")).unwrap();
+    assert!(page.contains("Distance to held-out images") && page.contains("24 held-out ones"));
+
+    for stop in [1, 4, 7] {
+        let parts = folder.path().join(format!("stopped-{stop}"));
+        let (outcome, _) = train(&mut open(config(9), &parts), Some(stop));
+        assert_eq!(outcome.unwrap(), Outcome::Stopped);
+        train(&mut open(config(9), &parts), None).0.unwrap();
+        assert!(content(&parts, 9) == content(&whole, 9), "stopped after {stop}");
+    }
+    // How a run is watched does not change what it learns.
+    let mut unwatched = config(9);
+    unwatched.watch = WatchConfig::default();
+    let alone = folder.path().join("unwatched");
+    train(&mut open(unwatched, &alone), None).0.unwrap();
+    let weights = fs::read(alone.join("checkpoints/step-000009/generator.safetensors")).unwrap();
+    assert!(weights == content(&whole, 9)[0]);
+}
+
+#[test]
+fn a_run_that_gets_no_better_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(400);
+    // Nothing is learned, so that the first measurement stays the best.
+    config.generator.learning_rate = 1e-30;
+    (config.average_half_life, config.watch.patience) = (0, 2);
+    config.network = Network::Mlp;
+    let mut trainer = open(config.clone(), folder.path());
+    let (outcome, _) = train(&mut trainer, None);
+    assert_eq!(outcome.unwrap(), Outcome::Plateau);
+    let stopped = trainer.step();
+    assert!(stopped < 400);
+    drop(trainer);
+    let mut trainer = open(config.clone(), folder.path());
+    assert_eq!(train(&mut trainer, None).0.unwrap(), Outcome::Plateau);
+    assert_eq!(trainer.step(), stopped, "it stays where it is");
+    drop(trainer);
+    (config.watch.patience, config.steps) = (0, stopped + 1);
+    let mut trainer = open(config, folder.path());
+    assert_eq!(train(&mut trainer, None).0.unwrap(), Outcome::Finished);
+}
+
+fn poison(trainer: &mut Trainer) {
+    let generator = &mut trainer.progress.gan.generator;
+    generator.visit_mut(&ModulePath::root(), &mut |_, slot| {
+        if let SlotMut::Parameter(p) = slot {
+            p.set(&Tensor::full(p.tensor().shape(), f32::NAN));
+        }
+    });
+}
+
+#[test]
+fn a_run_that_diverges_goes_back_and_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trainer = open(config(6), folder.path());
+    train(&mut trainer, Some(3)).0.unwrap();
+    poison(&mut trainer);
+    let (outcome, events) = train(&mut trainer, None);
+    assert_eq!(outcome.unwrap(), Outcome::Finished);
+    let back = events.iter().find_map(|event| match event {
+        Event::RolledBack { step, times, reason } => Some((*step, *times, reason.clone())),
+        _ => None,
+    });
+    let (step, times, reason) = back.unwrap();
+    assert_eq!((step, times), (3, 1));
+    assert!(reason.contains("loss is NaN"), "{reason}");
+    let record = fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
+    assert_eq!(record.lines().count(), 6);
+    drop(trainer);
+    // It remembers, also after the run was opened again.
+    let mut trainer = open(config(7), folder.path());
+    assert_eq!(trainer.progress.state.rollbacks, 1);
+    poison(&mut trainer);
+    assert_eq!(train(&mut trainer, None).0.unwrap(), Outcome::Finished);
+    assert_eq!(trainer.progress.state.rollbacks, 2);
+    let page = fs::read_to_string(folder.path().join("report.html")).unwrap();
+    assert!(page.contains("went back 2 times"));
+}
+
+#[test]
+fn a_run_that_diverges_always_gives_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(6);
+    config.generator.learning_rate = 1e30;
+    let (outcome, events) = train(&mut open(config, folder.path()), None);
+    let error = outcome.unwrap_err();
+    assert!(matches!(error, GanError::Diverged { .. }), "{error}");
+    let back = events.iter().filter(|e| matches!(e, Event::RolledBack { .. }));
+    assert_eq!(back.count(), 2);
+}
+
+#[test]
+fn settings_that_make_no_sense() {
+    let problems = |change: fn(&mut TrainConfig)| {
+        let mut config = config(6);
+        change(&mut config);
+        config.check().err().map(|e| e.to_string()).unwrap_or_default()
+    };
+    assert_eq!(problems(|_| ()), "");
+    assert!(problems(|c| c.held_out = 0).contains("needs held_out images"));
+    assert!(problems(|c| c.held_out = 5).contains("at least 20"));
+    assert!(problems(|c| c.held_out = 60).contains("leave some of the 60"));
+    assert!(problems(|c| c.watch.images = 3).contains("from 20 to"));
+    assert!(problems(|c| (c.watch.every, c.watch.patience) = (0, 3)).contains("nothing is measured"));
+}
