@@ -82,6 +82,9 @@ pub struct TrainConfig {
     /// What the discriminator sees instead of the images.
     #[serde(default, skip_serializing_if = "AugmentConfig::is_default")]
     pub augment: AugmentConfig,
+    /// Settings of the run's [plan](crate::Plan), for whoever makes it; empty for the usual run.
+    #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
+    pub plan: toml::Table,
     /// How the run looks after itself.
     #[serde(default, skip_serializing_if = "WatchConfig::is_default")]
     pub watch: WatchConfig,

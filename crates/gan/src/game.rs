@@ -109,6 +109,13 @@ pub(crate) struct Seen<T: Real> {
     features: Option<Tensor<T>>,
 }
 
+impl<T: Real> Seen<T> {
+    /// What the discriminator saw.
+    pub(crate) fn view(&self) -> &Tensor<T> {
+        &self.view
+    }
+}
+
 /// Loss of the discriminator in its parts.
 pub(crate) struct DiscriminatorLoss<T: Real> {
     /// The objective.

@@ -5,6 +5,7 @@ use crate::balance::Balance;
 use crate::config::{ObjectiveConfig, RegulariseConfig, SpectralNorm};
 use crate::error::GanError;
 use crate::game::{Game, GameState, Seen};
+use crate::plan::Term;
 use crate::sampler::as_image;
 use engraft_layers::{Gradients, Mode, Module, Optimizer, Sequential, gradients, one_hot};
 use engraft_tensor::{Real, Tensor, concat, no_grad};
@@ -70,6 +71,7 @@ pub struct Gan<T: Real = f32> {
     /// Classes that both networks are told; 0 if none.
     pub(crate) classes: usize,
     pub(crate) game: Game,
+    terms: Vec<Box<dyn Term<T>>>,
     order: StepOrder,
 }
 
@@ -86,6 +88,7 @@ impl<T: Real> Gan<T> {
             latent,
             classes: 0,
             game: Game::new(),
+            terms: Vec::new(),
             order: StepOrder::default(),
         }
     }
@@ -135,6 +138,13 @@ impl<T: Real> Gan<T> {
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.game.state = GameState::new(seed);
+        self
+    }
+
+    /// Adds a term to the losses.
+    #[must_use]
+    pub fn term(mut self, term: impl Term<T> + 'static) -> Self {
+        self.terms.push(Box::new(term));
         self
     }
 
@@ -299,9 +309,13 @@ impl<T: Real> Gan<T> {
         let seen = self.look_for_discriminator(real, classes.as_ref());
         let fake = self.look_for_discriminator(&images, classes.as_ref());
         let g_loss = self.generator_loss(&fake, Some(&seen));
+        let g_total = self.with_terms(&g_loss, |term| term.for_generator(&self.generator, z, &images));
         let d_loss = self.discriminator_loss(&seen, &fake);
-        let dg = gradients(&g_loss, &self.generator);
-        let dd = gradients(&d_loss.total(), &self.discriminator);
+        let d_total = self.with_terms(&d_loss.total(), |term| {
+            term.for_discriminator(&self.discriminator, seen.view())
+        });
+        let dg = gradients(&g_total, &self.generator);
+        let dd = gradients(&d_total, &self.discriminator);
         let balance = Balance::of(self.game.objective.kind, &seen.logits, &fake.logits);
         let mut report = StepReport {
             generator_loss: g_loss.item().into_f64(),
@@ -314,7 +328,7 @@ impl<T: Real> Gan<T> {
             real_sign: balance.real_sign,
         };
         // The graph goes before the weights change: a graph that holds them would cost a copy.
-        drop((images, seen, fake, g_loss, d_loss));
+        drop((images, seen, fake, g_loss, g_total, d_loss, d_total));
         self.move_generator(&dg);
         self.move_discriminator(&dd);
         report.penalty += self.end_discriminator_step(real, later.as_ref(), classes.as_ref());
@@ -341,9 +355,12 @@ impl<T: Real> Gan<T> {
         let images = self.generator.forward(z_of_generator, Mode::Train);
         let fake = self.look(&images, classes.as_ref());
         let g_loss = self.generator_loss(&fake, seen.as_ref());
-        let dg = gradients(&g_loss, &self.generator);
+        let g_total = self.with_terms(&g_loss, |term| {
+            term.for_generator(&self.generator, z_of_generator, &images)
+        });
+        let dg = gradients(&g_total, &self.generator);
         report.generator_loss = g_loss.item().into_f64();
-        drop((images, seen, fake, g_loss));
+        drop((images, seen, fake, g_loss, g_total));
         self.move_generator(&dg);
         report
     }
@@ -361,7 +378,10 @@ impl<T: Real> Gan<T> {
         let seen = self.look_for_discriminator(real, classes.as_ref());
         let fake = self.look_for_discriminator(&images, classes.as_ref());
         let d_loss = self.discriminator_loss(&seen, &fake);
-        let dd = gradients(&d_loss.total(), &self.discriminator);
+        let d_total = self.with_terms(&d_loss.total(), |term| {
+            term.for_discriminator(&self.discriminator, seen.view())
+        });
+        let dd = gradients(&d_total, &self.discriminator);
         let balance = Balance::of(self.game.objective.kind, &seen.logits, &fake.logits);
         let mut report = StepReport {
             generator_loss: 0.0,
@@ -373,7 +393,7 @@ impl<T: Real> Gan<T> {
             accuracy: balance.accuracy,
             real_sign: balance.real_sign,
         };
-        drop((seen, fake, d_loss));
+        drop((seen, fake, d_loss, d_total));
         self.move_discriminator(&dd);
         report.penalty += self.end_discriminator_step(real, Some(&images), classes.as_ref());
         report
@@ -393,6 +413,12 @@ impl<T: Real> Gan<T> {
         // Saturating: a file may claim any count.
         *steps = steps.saturating_add(1);
         penalty
+    }
+
+    /// A loss with what the terms add to it.
+    fn with_terms(&self, loss: &Tensor<T>, of: impl Fn(&dyn Term<T>) -> Option<Tensor<T>>) -> Tensor<T> {
+        let terms = self.terms.iter().filter_map(|term| of(term.as_ref()));
+        terms.fold(loss.clone(), |sum, term| sum + term)
     }
 
     fn move_generator(&mut self, gradients: &Gradients<T>) {

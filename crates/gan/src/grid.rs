@@ -39,12 +39,34 @@ pub fn sample_grid(images: &Tensor, columns: usize) -> Vec<u8> {
         for (y, line) in image.chunks_exact(w * c).enumerate() {
             let at = ((top + y) * width + left) * c;
             for (pixel, &value) in sheet[at..at + w * c].iter_mut().zip(line) {
-                // The cast rounds towards zero and maps NaN to black.
-                *pixel = ((value + 1.0) * 127.5 + 0.5).clamp(0.0, 255.0) as u8;
+                *pixel = byte(value);
             }
         }
     }
     encode(&enlarge(&sheet, width, c), width * SCALE, height * SCALE, c)
+}
+
+/// A PNG of one image at its own size; the last pixel rule is that of [`sample_grid`].
+///
+/// *Shapes*: `[1, h, w, c]` with 1 to 4 channels.
+///
+/// # Panics
+/// If the image has another shape.
+#[track_caller]
+pub fn image_png(image: &Tensor) -> Vec<u8> {
+    let &[1, h, w, c @ 1..=4] = image.shape() else {
+        panic!(
+            "image_png: expected [1, h, w, c] with 1 to 4 channels, got {:?}",
+            image.shape()
+        )
+    };
+    let pixels: Vec<u8> = image.as_slice().iter().map(|&value| byte(value)).collect();
+    encode(&pixels, w, h, c)
+}
+
+/// A value from -1 to 1 as a byte; the cast rounds towards zero and maps NaN to black.
+fn byte(value: f32) -> u8 {
+    ((value + 1.0) * 127.5 + 0.5).clamp(0.0, 255.0) as u8
 }
 
 fn enlarge(sheet: &[u8], width: usize, c: usize) -> Vec<u8> {

@@ -21,6 +21,7 @@ mod log;
 mod objective;
 mod packing;
 mod page;
+mod plan;
 mod report;
 mod rng;
 mod sampler;
@@ -38,14 +39,16 @@ pub use config::{
 };
 pub use error::GanError;
 pub use gan::{Gan, StepOrder, StepReport};
-pub use grid::sample_grid;
+pub use grid::{image_png, sample_grid};
 pub use lecam::LeCam;
 pub use networks::{Network, dcgan};
 pub use objective::Objective;
 pub use packing::pack;
+pub use plan::{Pair, PhaseSeen, Plan, Term};
 pub use sampler::Sampler;
-pub use saved::SavedRun;
+pub use saved::{SavedRun, Which, read_settings};
 pub use standing::standing_statistics;
+pub use trainer::pair::networks_of as random_networks;
 pub use trainer::{Control, Event, Outcome, Trainer};
 pub use watch::{Alarm, Measurement, feature_view};
 

@@ -2,7 +2,7 @@
 
 use crate::gan::{Gan, labelled_vectors, latent_vectors};
 use engraft_layers::{Mode, Module, Sequential};
-use engraft_tensor::{Real, Tensor, no_grad};
+use engraft_tensor::{Real, Tensor, concat, no_grad};
 use rand::Rng;
 
 /// A generator for drawing many images from the same weights: its batch norms are
@@ -60,6 +60,38 @@ impl<T: Real> Sampler<T> {
     #[track_caller]
     pub fn generate_labelled(&self, labels: &[usize], rng: &mut impl Rng) -> Tensor<T> {
         self.images(&labelled_vectors(labels, self.latent, self.classes, rng))
+    }
+
+    /// `rows` walks of `steps` images each, from one latent vector to another on the sphere between them, one walk after
+    /// the other; of one class each if the generator is told the class.
+    ///
+    /// *Source*: White, "Sampling generative networks", 2016, section 2.1.
+    ///
+    /// # Panics
+    /// If there are no rows or no steps.
+    #[track_caller]
+    pub fn interpolate(&self, rows: usize, steps: usize, rng: &mut impl Rng) -> Tensor<T> {
+        assert!(
+            rows > 0 && steps > 0,
+            "interpolate: {rows} rows of {steps} images"
+        );
+        let ends = latent_vectors::<T>(rows, self.latent, self.classes, rng);
+        let others = Tensor::<T>::randn([rows, self.latent], rng);
+        let walks: Vec<Tensor<T>> = (0..rows)
+            .flat_map(|row| {
+                let [a, b] = [&ends, &others].map(|v| v.narrow(0, row, 1).narrow(1, 0, self.latent));
+                let class = ends.narrow(0, row, 1).narrow(1, self.latent, self.classes);
+                let norm = |v: &Tensor<T>| v.square().sum().item().into_f64().sqrt();
+                let cosine = (&a * &b).sum().item().into_f64() / (norm(&a) * norm(&b));
+                let angle = cosine.clamp(-1.0, 1.0).acos();
+                (0..steps).map(move |i| {
+                    let t = i as f64 / (steps.max(2) - 1) as f64;
+                    let share = |x: f64| T::from_f64((x * angle).sin() / angle.sin());
+                    concat(&[&(&a * share(1.0 - t) + &b * share(t)), &class], 1)
+                })
+            })
+            .collect();
+        self.images(&concat(&walks.iter().collect::<Vec<_>>(), 0))
     }
 
     /// The images of latent vectors.
@@ -136,6 +168,20 @@ mod tests {
         let size = largest(&expected);
         assert!(0.05 < size && size < 0.9999, "the test would see nothing: {size}");
         largest(&(drawn - expected)) / size
+    }
+
+    #[test]
+    fn a_walk_begins_and_ends_at_its_latent_vectors() {
+        let generator = || dcgan::generator::<f64>(&mut Init::glorot(1));
+        let sampler = Sampler::new(generator(), dcgan::LATENT);
+        let walk = sampler.interpolate(1, 3, &mut Pcg64::seed_from_u64(4));
+        let rng = &mut Pcg64::seed_from_u64(4);
+        for at in [0, 2] {
+            let z = Tensor::randn([1, dcgan::LATENT], rng);
+            let end = no_grad(|| generator().forward(&z, Mode::Eval));
+            let apart = (walk.narrow(0, at, 1) - end).abs().sum().item();
+            assert!(apart < 1e-6, "{apart}");
+        }
     }
 
     #[test]

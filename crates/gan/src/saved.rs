@@ -1,11 +1,12 @@
 //! A run on disk, opened for drawing images from it.
 
-use crate::checkpoint::{Checkpoint, CheckpointReader, Loaded, open_regular};
+use crate::checkpoint::{CheckpointReader, Loaded, open_regular};
 use crate::config::TrainConfig;
 use crate::error::GanError;
+use crate::plan::{Pair, Plan};
 use crate::sampler::Sampler;
 use crate::snapshot;
-use crate::trainer::pair::{networks_of, new_gan};
+use crate::trainer::pair::{Usual, planned_gan};
 use std::fs::OpenOptions;
 use std::io::Read;
 use std::path::Path;
@@ -17,13 +18,30 @@ const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// Reads the settings of a run directory.
 pub(crate) fn read_config(directory: &Path) -> Result<TrainConfig, GanError> {
-    let path = directory.join(CONFIG);
-    let (file, _) = open_regular(&path, OpenOptions::new().read(true))?;
+    read_settings(&directory.join(CONFIG))
+}
+
+/// Reads settings from a file, the `run.toml` of a run.
+///
+/// # Errors
+/// If it is no ordinary file, cannot be read, or does not hold settings. What lies beyond its first MiB is not read.
+pub fn read_settings(path: &Path) -> Result<TrainConfig, GanError> {
+    let (file, _) = open_regular(path, OpenOptions::new().read(true))?;
     let mut text = String::new();
     file.take(MAX_CONFIG_BYTES)
         .read_to_string(&mut text)
-        .map_err(|e| GanError::io(&path, "reading", e))?;
-    TrainConfig::from_toml(&text, &path)
+        .map_err(|e| GanError::io(path, "reading", e))?;
+    TrainConfig::from_toml(&text, path)
+}
+
+/// Which checkpoint of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The newest.
+    Last,
+    /// The one with the lowest kernel distance to the images that the run held out; of a run that was not measured the
+    /// newest.
+    Best,
 }
 
 /// Settings and generator of a run directory, as of its newest intact checkpoint. The run may go on meanwhile.
@@ -54,27 +72,23 @@ impl SavedRun {
     /// [`GanError::NoCheckpoint`] if it has none; settings or checkpoints that are damaged or do not belong
     /// together.
     pub fn open(directory: &Path) -> Result<Self, GanError> {
-        let Loaded { checkpoint, warnings } = newest(directory)?;
-        Self::of(directory, &checkpoint, warnings)
+        Self::open_planned(directory, &Usual, Which::Last)
     }
 
-    /// As [`SavedRun::open`], as of the checkpoint with the lowest kernel distance to the run's held-out images. Of a
-    /// run that has not been measured, that is the newest.
+    /// As [`SavedRun::open`], as of one of the run's checkpoints.
     ///
     /// # Errors
     /// Those of [`SavedRun::open`], and if that checkpoint is damaged.
-    pub fn open_best(directory: &Path) -> Result<Self, GanError> {
-        let Loaded { checkpoint, warnings } = newest(directory)?;
-        match snapshot::watch_state(&checkpoint)?.best() {
-            Some(best) if best.step != checkpoint.step => {
-                let best = CheckpointReader::new(directory).load(best.step)?;
-                Self::of(directory, &best, warnings)
-            }
-            _ => Self::of(directory, &checkpoint, warnings),
-        }
+    pub fn open_at(directory: &Path, which: Which) -> Result<Self, GanError> {
+        Self::open_planned(directory, &Usual, which)
     }
 
-    fn of(directory: &Path, checkpoint: &Checkpoint, warnings: Vec<String>) -> Result<Self, GanError> {
+    /// As [`SavedRun::open_at`], with networks of a plan's make.
+    ///
+    /// # Errors
+    /// Those of [`SavedRun::open_at`] and of the plan.
+    pub fn open_planned(directory: &Path, plan: &dyn Plan, which: Which) -> Result<Self, GanError> {
+        let Loaded { checkpoint, warnings } = chosen(directory, which)?;
         let config = read_config(directory)?;
         if checkpoint.options_hash != config.fixed_hash() {
             return Err(GanError::OtherSettings {
@@ -82,8 +96,8 @@ impl SavedRun {
                 differences: vec!["run.toml was changed after the run had begun".into()],
             });
         }
-        let mut generator = new_gan(&config, networks_of(&config)?).generator;
-        snapshot::restore_sampled(checkpoint, &config, &mut generator)?;
+        let mut generator = planned_gan(&config, plan)?.generator;
+        snapshot::restore_sampled(&checkpoint, &config, &mut generator)?;
         Ok(Self {
             step: checkpoint.step,
             sampler: Sampler::new(generator, config.network.latent()).classes(config.classes as usize),
@@ -91,12 +105,40 @@ impl SavedRun {
             config,
         })
     }
+
+    /// Settings, generator and discriminator of a run, for another run to begin with. The generator is the averaged one
+    /// if the run keeps an average.
+    ///
+    /// # Errors
+    /// Those of [`SavedRun::open_at`], and if the run had a [plan](Plan): its networks are known to its maker only.
+    pub fn networks(directory: &Path, which: Which) -> Result<(TrainConfig, Pair), GanError> {
+        let Loaded { checkpoint, .. } = chosen(directory, which)?;
+        let config = read_config(directory)?;
+        let mut gan = planned_gan(&config, &Usual)?;
+        snapshot::restore_discriminator(&checkpoint, &mut gan.discriminator)?;
+        snapshot::restore_sampled(&checkpoint, &config, &mut gan.generator)?;
+        Ok((config, (gan.generator, gan.discriminator, gan.latent)))
+    }
 }
 
-fn newest(directory: &Path) -> Result<Loaded, GanError> {
-    let found = CheckpointReader::new(directory).latest()?;
-    found.ok_or_else(|| GanError::NoCheckpoint {
+/// The checkpoint that is asked for.
+fn chosen(directory: &Path, which: Which) -> Result<Loaded, GanError> {
+    let reader = CheckpointReader::new(directory);
+    let newest = reader.latest()?.ok_or_else(|| GanError::NoCheckpoint {
         path: directory.into(),
+    })?;
+    let best = match which {
+        Which::Last => None,
+        Which::Best => snapshot::watch_state(&newest.checkpoint)?
+            .best()
+            .map(|best| best.step),
+    };
+    Ok(match best {
+        Some(step) if step != newest.checkpoint.step => Loaded {
+            checkpoint: reader.load(step)?,
+            warnings: newest.warnings,
+        },
+        _ => newest,
     })
 }
 

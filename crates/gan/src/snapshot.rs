@@ -104,6 +104,16 @@ pub(crate) fn watch_state(checkpoint: &Checkpoint) -> Result<WatchState, GanErro
     decode(checkpoint.file(WATCH)?, &checkpoint.file_path(WATCH))
 }
 
+/// Puts a discriminator into the state of a checkpoint.
+pub(crate) fn restore_discriminator(
+    checkpoint: &Checkpoint,
+    discriminator: &mut Sequential,
+) -> Result<(), GanError> {
+    let path = checkpoint.file_path(DISCRIMINATOR);
+    let dict: StateDict = StateDict::from_bytes(checkpoint.file(DISCRIMINATOR)?, &path)?;
+    Ok(dict.apply(discriminator)?)
+}
+
 /// Puts the generator that a run's samples are drawn from into the state of a checkpoint.
 pub(crate) fn restore_sampled(
     checkpoint: &Checkpoint,

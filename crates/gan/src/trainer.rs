@@ -12,12 +12,14 @@ use crate::error::GanError;
 use crate::finite::first_not_finite;
 use crate::gan::{Gan, StepReport};
 use crate::log::{Line, Log};
+use crate::plan::Plan;
 use crate::watch::{Alarm, Measurement, Watch};
 use engraft_data::Dataset;
 use engraft_layers::Sequential;
 use engraft_tensor::Tensor;
-use opening::{MakePair, Progress};
+use opening::Progress;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Images on a sample grid, and columns of it.
@@ -71,6 +73,15 @@ pub enum Event {
         /// What about.
         alarm: Alarm,
     },
+    /// A phase of the run's plan is over.
+    Phase {
+        /// Steps done so far.
+        step: u64,
+        /// Number of the phase that begins.
+        phase: u32,
+        /// Why the one before it is over.
+        reason: String,
+    },
     /// The run had diverged and has gone back to its newest checkpoint.
     RolledBack {
         /// Step that it goes on from.
@@ -100,6 +111,8 @@ pub enum Outcome {
     Finished,
     /// The caller asked to stop; the state is saved.
     Stopped,
+    /// The last phase of the run's plan was over.
+    Complete,
     /// The measurements had not got better for as long as [`WatchConfig::patience`](crate::WatchConfig::patience)
     /// allows; the best checkpoint is kept.
     Plateau,
@@ -130,7 +143,7 @@ pub struct Trainer {
     held_out: Vec<usize>,
     /// Indices of all others.
     trained_on: Vec<usize>,
-    pair: MakePair,
+    plan: Arc<dyn Plan>,
     progress: Progress,
     /// Made when it is first needed.
     watch: Option<Watch>,
@@ -199,7 +212,7 @@ impl Trainer {
         if self.step() == 0 || due && !self.samples_path().exists() {
             stopping |= tell(self.samples());
         }
-        while self.step() < self.config.steps && !stopping && !self.is_on_plateau() {
+        while self.step() < self.config.steps && !stopping && !self.ends_early() {
             stopping = match self.advance() {
                 Err(GanError::Diverged { reason, .. }) if self.may_roll_back() => {
                     stopping = tell(self.roll_back(reason)?);
@@ -207,6 +220,7 @@ impl Trainer {
                 }
                 result => tell(result?),
             };
+            stopping |= self.change_phase().is_some_and(&mut tell);
             let mut is_best = false;
             if self.measures_now() {
                 for event in self.measure() {
@@ -214,7 +228,7 @@ impl Trainer {
                     stopping |= tell(event);
                 }
             }
-            let mut last = stopping || self.step() == self.config.steps || self.is_on_plateau();
+            let mut last = stopping || self.step() == self.config.steps || self.ends_early();
             if last || is_best || self.step().is_multiple_of(output.checkpoint_every) {
                 stopping = tell(self.save()?);
                 stopping |= self.tell_warnings(&mut tell);
@@ -230,11 +244,18 @@ impl Trainer {
         }
         Ok(if self.step() >= self.config.steps {
             Outcome::Finished
+        } else if self.is_complete() {
+            Outcome::Complete
         } else if self.is_on_plateau() {
             Outcome::Plateau
         } else {
             Outcome::Stopped
         })
+    }
+
+    /// Whether the run ends before its steps are done.
+    fn ends_early(&self) -> bool {
+        self.is_complete() || self.is_on_plateau()
     }
 
     /// Passes the warnings on; whether the caller wants to stop.

@@ -4,6 +4,37 @@
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransferError {
+    /// Settings that make no sense, all of them at once.
+    #[error("the settings of the transfer make no sense: {}", .problems.join("; "))]
+    Config {
+        /// What is wrong, one entry for each setting.
+        problems: Vec<String>,
+    },
+    /// The settings were made for another source.
+    #[error("the transfer was begun from the source with SHA-256 {expected}, but this one has {found}")]
+    OtherSource {
+        /// Of the source in the settings.
+        expected: String,
+        /// Of the source given.
+        found: String,
+    },
+    /// Reading or writing failed.
+    #[error("{}: {reason}", .path.display())]
+    Io {
+        /// The file or directory.
+        path: std::path::PathBuf,
+        /// The reason of the system.
+        reason: std::io::Error,
+    },
+    /// Runs, their checkpoints and settings.
+    #[error(transparent)]
+    Gan(#[from] engraft_gan::GanError),
+    /// Weights and their names.
+    #[error(transparent)]
+    Layers(#[from] engraft_layers::LayersError),
+    /// Features of images, and measures of them.
+    #[error(transparent)]
+    Metrics(#[from] engraft_metrics::MetricsError),
     /// A pattern names nothing in a network.
     #[error("no parameter or buffer is {pattern}{}; there are {}", suggestion(.closest), .available.join(", "))]
     NoSuchName {

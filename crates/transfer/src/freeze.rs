@@ -112,7 +112,7 @@ fn names_of<T: Real>(module: &dyn Module<T>) -> Vec<String> {
 }
 
 /// Fails if a part of the pattern names nothing.
-fn check<T: Real>(module: &dyn Module<T>, names: &Names) -> Result<(), TransferError> {
+pub(crate) fn check<T: Real>(module: &dyn Module<T>, names: &Names) -> Result<(), TransferError> {
     let all = names_of(module);
     let Some(&missed) = names.unmatched(&all).first() else {
         return Ok(());

@@ -1,9 +1,27 @@
 #![doc = include_str!("../README.md")]
 
+pub mod preserve;
+
+mod balance;
+mod compare;
+mod config;
 mod error;
 mod freeze;
+mod plan;
+mod proximity;
+mod recipe;
+mod source;
 mod table;
+mod trial;
 
+pub use balance::{Balance, balance};
+pub use compare::Comparison;
+pub use config::{Phase, Preserve, Rate, Trained, TransferConfig};
 pub use error::TransferError;
 pub use freeze::{Selection, freeze, train_only, unfreeze};
+pub use plan::Transfer;
+pub use proximity::{Proximity, proximity};
+pub use recipe::{Recipe, from_scratch};
+pub use source::Source;
 pub use table::{TrainingRow, TrainingTable, training_table};
+pub use trial::{Method, Row, Trial, compare, copies, features_of, measure, open_run};

@@ -271,7 +271,9 @@ impl Display {
             Outcome::Finished if step == self.first => {
                 format!("nothing to do: {step} steps are done already")
             }
-            Outcome::Finished => format!("done: {step} steps, {} of training now", duration(self.spent)),
+            Outcome::Finished | Outcome::Complete => {
+                format!("done: {step} steps, {} of training now", duration(self.spent))
+            }
             Outcome::Stopped => format!("stopped and saved after step {step} of {steps}"),
             Outcome::Plateau => format!(
                 "stopped after step {step} of {steps}: {} measurements brought nothing better",
@@ -279,7 +281,9 @@ impl Display {
             ),
         };
         let next = match outcome {
-            Outcome::Finished => format!("to go further: the same command with --steps {}", 2 * steps),
+            Outcome::Finished | Outcome::Complete => {
+                format!("to go further: the same command with --steps {}", 2 * steps)
+            }
             Outcome::Stopped => "to go on: the same command again".into(),
             Outcome::Plateau => "to go on all the same: the same command with a larger --patience".into(),
         };

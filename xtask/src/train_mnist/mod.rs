@@ -209,7 +209,7 @@ fn train(args: &Args, display: &mut Display) -> Result<ExitCode, TrainError> {
     let outcome = follow(&mut trainer, display)?;
     display.end(&trainer, &out, outcome);
     Ok(match outcome {
-        Outcome::Finished | Outcome::Plateau => ExitCode::SUCCESS,
+        Outcome::Finished | Outcome::Plateau | Outcome::Complete => ExitCode::SUCCESS,
         Outcome::Stopped => ExitCode::from(130),
     })
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
 use engraft_data::{Dataset, DatasetName, LoadOptions, Npy, Numbers, Split, load, load_folder};
-use engraft_gan::{SavedRun, feature_view};
+use engraft_gan::{SavedRun, Which, feature_view};
 use engraft_metrics::{FeatureNetwork, Features, IMAGE, Reading};
 use engraft_tensor::Tensor;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -44,6 +44,15 @@ pub(super) enum Checkpoint {
     Last,
     /// The one with the lowest KID to the images that the run held out
     Best,
+}
+
+impl From<Checkpoint> for Which {
+    fn from(checkpoint: Checkpoint) -> Self {
+        match checkpoint {
+            Checkpoint::Last => Self::Last,
+            Checkpoint::Best => Self::Best,
+        }
+    }
 }
 
 /// Part of a data set.
@@ -148,10 +157,7 @@ pub(super) fn read_data(network: &FeatureNetwork, what: &str, data: &Dataset) ->
 
 /// Opens a run, and shows what is wrong with it.
 pub(super) fn open_run(run: &Path, which: Checkpoint) -> anyhow::Result<SavedRun> {
-    let run = match which {
-        Checkpoint::Last => SavedRun::open(run)?,
-        Checkpoint::Best => SavedRun::open_best(run)?,
-    };
+    let run = engraft_transfer::open_run(run, which.into())?;
     for warning in &run.warnings {
         eprintln!("warning: {warning}");
     }

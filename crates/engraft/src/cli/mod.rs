@@ -3,14 +3,21 @@
 mod classifier;
 mod evaluate;
 mod features;
+mod generate;
 mod images;
+mod sources;
 mod stacked;
+mod target;
+mod transfer;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 pub use evaluate::Evaluate;
 pub use features::WriteFeatures;
+pub use generate::Generate;
+pub use sources::Sources;
+pub use transfer::Transfer;
 
 /// Train generative adversarial networks and graft them onto new domains.
 #[derive(Parser)]
@@ -24,6 +31,9 @@ struct Cli {
 enum Command {
     Evaluate(Evaluate),
     Features(WriteFeatures),
+    Transfer(Transfer),
+    Generate(Generate),
+    Sources(Sources),
 }
 
 /// Runs the command that the arguments of the process ask for.
@@ -31,6 +41,9 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Evaluate(command) => command.run(),
         Command::Features(command) => command.run(),
+        Command::Transfer(command) => command.run(),
+        Command::Generate(command) => command.run(),
+        Command::Sources(command) => command.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -38,6 +38,7 @@ impl TrainConfig {
             discriminator: adam,
             regularise: RegulariseConfig::default(),
             augment: AugmentConfig::default(),
+            plan: toml::Table::new(),
             watch: WatchConfig {
                 every: if held_out(data.len()) > 0 { 500 } else { 0 },
                 rollbacks: 2,

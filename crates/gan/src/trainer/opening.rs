@@ -1,7 +1,7 @@
 //! Opening a run directory: a new run, one to go on with, one to move aside.
 
 use super::directory::{check_unoccupied, other_settings};
-use super::pair::{Pair, networks_of, new_gan};
+use super::pair::{Usual, planned_gan};
 use super::{METRICS, SAMPLE_FOLDER, Trainer};
 use crate::average::Average;
 use crate::checkpoint::{
@@ -11,6 +11,7 @@ use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::gan::Gan;
 use crate::log::Log;
+use crate::plan::Plan;
 use crate::rng::{self, Purpose};
 use crate::saved::CONFIG;
 use crate::snapshot;
@@ -19,9 +20,7 @@ use engraft_data::{Batches, Dataset};
 use engraft_layers::Sequential;
 use rand_pcg::Pcg64;
 use std::path::{Path, PathBuf};
-
-/// Makes the networks of a run.
-pub(super) type MakePair = fn(&TrainConfig) -> Result<Pair, GanError>;
+use std::sync::Arc;
 
 /// Everything that training changes.
 pub(super) struct Progress {
@@ -36,12 +35,13 @@ pub(super) struct Progress {
 
 impl Progress {
     /// The beginning of a run on `images` training images.
-    fn new(config: &TrainConfig, images: usize, pair: MakePair) -> Result<Self, GanError> {
-        let gan = new_gan(config, pair(config)?);
+    fn new(config: &TrainConfig, images: usize, plan: &dyn Plan) -> Result<Self, GanError> {
+        let mut gan = planned_gan(config, plan)?;
+        plan.enter(0, &mut gan);
         gan.check()?;
         let average = match config.average_half_life {
             0 => None,
-            half_life => Some((Average::new(half_life), new_gan(config, pair(config)?).generator)),
+            half_life => Some((Average::new(half_life), planned_gan(config, plan)?.generator)),
         };
         let order = rng::seed(config.seed, Purpose::Order);
         Ok(Self {
@@ -62,15 +62,16 @@ impl Progress {
         checkpoint: &Checkpoint,
         config: &TrainConfig,
         images: usize,
-        pair: MakePair,
+        plan: &dyn Plan,
         rollbacks: u32,
     ) -> Result<Self, GanError> {
         let mut state = snapshot::watch_state(checkpoint)?;
         let again = rollbacks > state.rollbacks;
         state.rollbacks = state.rollbacks.max(rollbacks);
-        let mut progress = Self::new(&config.after_rollbacks(state.rollbacks), images, pair)?;
+        let mut progress = Self::new(&config.after_rollbacks(state.rollbacks), images, plan)?;
         let average = progress.average.as_mut().map(|(_, average)| average);
         let saved = snapshot::restore(checkpoint, &mut progress.gan, average)?;
+        plan.enter(state.phase, &mut progress.gan);
         progress.batches = Batches::resume(images, config.batch, saved.batches)?;
         progress.latent = if again {
             rng::stream(
@@ -105,16 +106,24 @@ impl Trainer {
     /// without checkpoints that holds a `run.toml` or a record of steps ([`GanError::Occupied`]).
     pub fn open(config: TrainConfig, data: Dataset, directory: &Path) -> Result<Self, GanError> {
         config.check()?;
-        Self::open_with(config, data, directory, networks_of)
+        Self::open_planned(config, data, directory, Arc::new(Usual))
     }
 
-    /// As [`Trainer::open`], with networks of the caller's make.
-    pub(super) fn open_with(
+    /// As [`Trainer::open`], by a plan of the caller's make. Whether the settings make sense with its networks is found
+    /// when they are made.
+    ///
+    /// # Errors
+    /// Those of [`Trainer::open`] and of the plan.
+    pub fn open_planned(
         config: TrainConfig,
         data: Dataset,
         directory: &Path,
-        pair: MakePair,
+        plan: Arc<dyn Plan>,
     ) -> Result<Self, GanError> {
+        let problems = config.problems();
+        if !problems.is_empty() {
+            return Err(GanError::Config { problems });
+        }
         config.check_data(&data)?;
         let has_checkpoint = || {
             CheckpointReader::new(directory)
@@ -134,12 +143,12 @@ impl Trainer {
             if loaded.checkpoint.options_hash != config.fixed_hash() {
                 return Err(other_settings(&config, directory));
             }
-            let progress = Progress::at(&loaded.checkpoint, &config, trained_on.len(), pair, 0)?;
+            let progress = Progress::at(&loaded.checkpoint, &config, trained_on.len(), plan.as_ref(), 0)?;
             write_atomically(&directory.join(CONFIG), config.to_toml().as_bytes())?;
             progress
         } else {
             check_unoccupied(directory)?;
-            Progress::new(&config, trained_on.len(), pair)?
+            Progress::new(&config, trained_on.len(), plan.as_ref())?
         };
         let samples = directory.join(SAMPLE_FOLDER);
         std::fs::create_dir_all(&samples).map_err(|e| GanError::io(&samples, "creating", e))?;
@@ -151,7 +160,7 @@ impl Trainer {
             data,
             held_out,
             trained_on,
-            pair,
+            plan,
             saved: progress.step,
             progress,
             watch: None,

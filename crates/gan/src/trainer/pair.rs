@@ -3,14 +3,24 @@
 use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::gan::Gan;
+use crate::plan::{Pair, Plan};
 use crate::rng::{self, Purpose};
 use engraft_layers::{Init, Sequential};
 
-/// A generator, a discriminator, and the length of the latent vector.
-pub(crate) type Pair = (Sequential, Sequential, usize);
+/// The usual run.
+pub(crate) struct Usual;
 
-/// The networks of a run, with their first weights.
-pub(crate) fn networks_of(config: &TrainConfig) -> Result<Pair, GanError> {
+impl Plan for Usual {
+    fn networks(&self, config: &TrainConfig) -> Result<Pair, GanError> {
+        networks_of(config)
+    }
+}
+
+/// The networks of a run, with the random weights that its seed gives.
+///
+/// # Errors
+/// If the network that the settings name cannot make their images.
+pub fn networks_of(config: &TrainConfig) -> Result<Pair, GanError> {
     let init = |purpose| Init::glorot(rng::seed(config.seed, purpose));
     let (network, image) = (config.network, config.image);
     let packing = config.objective.packing as usize;
@@ -28,6 +38,11 @@ pub(crate) fn networks_of(config: &TrainConfig) -> Result<Pair, GanError> {
     let generator = network.generator(image, &mut init(Purpose::Generator))?;
     let discriminator = network.packed_discriminator(image, packing, &mut init(Purpose::Discriminator))?;
     Ok((generator, discriminator, network.latent()))
+}
+
+/// The game of a run at its beginning.
+pub(crate) fn planned_gan(config: &TrainConfig, plan: &dyn Plan) -> Result<Gan, GanError> {
+    Ok(plan.prepare(config, new_gan(config, plan.networks(config)?)))
 }
 
 /// A pair with the objective, the regularisers and the optimisers of a run.

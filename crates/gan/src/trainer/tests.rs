@@ -1,10 +1,10 @@
 //! Exact resume of runs that have everything on, with networks small enough for it.
 
-use super::pair::Pair;
 use super::*;
 use crate::augment::{AdaptiveConfig, AugmentConfig, Augmentation};
 use crate::config::{FeatureMatching, ObjectiveConfig, RegulariseConfig, SpectralNorm};
 use crate::{Objective, StepOrder};
+use crate::{Pair, Plan};
 use engraft_data::Source;
 use engraft_layers::{
     BatchNorm, Conv2d, ConvTranspose2d, Dense, Dropout, Flatten, Init, LeakyReLU, Reshape, Tanh,
@@ -12,6 +12,7 @@ use engraft_layers::{
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Images of noise: training need not make sense here, only repeat.
 fn data() -> Dataset {
@@ -46,6 +47,14 @@ fn small_pair(config: &TrainConfig) -> Result<Pair, GanError> {
         .add("flat", Flatten)
         .add("head", Dense::new(7 * 7 * 5, 1, init));
     Ok((generator, discriminator, 6))
+}
+
+struct Small;
+
+impl Plan for Small {
+    fn networks(&self, config: &TrainConfig) -> Result<Pair, GanError> {
+        small_pair(config)
+    }
 }
 
 fn config(steps: u64) -> TrainConfig {
@@ -130,7 +139,7 @@ fn everything_on(which: usize, steps: u64) -> TrainConfig {
 }
 
 fn train(config: TrainConfig, directory: &Path, stop_after: Option<u64>) -> Outcome {
-    let mut trainer = Trainer::open_with(config, data(), directory, small_pair).unwrap();
+    let mut trainer = Trainer::open_planned(config, data(), directory, Arc::new(Small)).unwrap();
     trainer
         .train(&mut |event| match event {
             Event::Step { step, .. } if Some(step) == stop_after => Control::Stop,

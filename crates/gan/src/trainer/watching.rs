@@ -5,6 +5,7 @@ use super::{Event, MEASURES, METRICS, Trainer};
 use crate::checkpoint::write_atomically;
 use crate::error::GanError;
 use crate::log::Log;
+use crate::plan::{PhaseSeen, SHOWN};
 use crate::rng::{self, Purpose};
 use crate::watch::{Measurement, Watch};
 
@@ -58,6 +59,41 @@ impl Trainer {
         found
     }
 
+    /// Goes to the next phase of the plan, if the present one is over.
+    pub(super) fn change_phase(&mut self) -> Option<Event> {
+        let state = &self.progress.state;
+        let steps = self.step() - state.phase_began;
+        let record = self.log.losses();
+        let shown = record.len().min(steps as usize).min(SHOWN);
+        let record = &record[record.len() - shown..];
+        let accuracy: Vec<f64> = record.iter().map(|l| l.accuracy).collect();
+        let real_sign: Vec<f64> = record.iter().map(|l| l.real_sign).collect();
+        let first = state
+            .measurements
+            .partition_point(|m| m.step <= state.phase_began);
+        let reason = self.plan.over(&PhaseSeen {
+            phase: state.phase,
+            steps,
+            accuracy: &accuracy,
+            real_sign: &real_sign,
+            measurements: &state.measurements[first..],
+        })?;
+        let step = self.step();
+        let state = &mut self.progress.state;
+        (state.phase, state.phase_began) = (state.phase + 1, step);
+        self.plan.enter(state.phase, &mut self.progress.gan);
+        Some(Event::Phase {
+            step,
+            phase: state.phase,
+            reason,
+        })
+    }
+
+    /// Whether the last phase of the plan is over.
+    pub(super) fn is_complete(&self) -> bool {
+        self.progress.state.phase >= self.plan.phases()
+    }
+
     /// Whether the measurements have not got better for too long.
     pub(super) fn is_on_plateau(&self) -> bool {
         self.progress.state.is_on_plateau(self.config.watch.patience)
@@ -75,7 +111,13 @@ impl Trainer {
             path: self.directory.clone(),
         })?;
         let images = self.trained_on.len();
-        self.progress = Progress::at(&loaded.checkpoint, &self.config, images, self.pair, times)?;
+        self.progress = Progress::at(
+            &loaded.checkpoint,
+            &self.config,
+            images,
+            self.plan.as_ref(),
+            times,
+        )?;
         self.warnings.extend(loaded.warnings);
         (self.saved, self.standing, self.diverged) = (self.progress.step, None, None);
         let (log, warning) = Log::open(&self.directory.join(METRICS), self.progress.step)?;

@@ -29,6 +29,10 @@ pub(crate) struct WatchState {
     pub(crate) measurements: Vec<Measurement>,
     /// How many times the run has gone back after it had diverged.
     pub(crate) rollbacks: u32,
+    /// Phase of the run's plan.
+    pub(crate) phase: u32,
+    /// Step after which it began.
+    pub(crate) phase_began: u64,
 }
 
 impl WatchState {
@@ -171,7 +175,7 @@ mod tests {
         };
         WatchState {
             measurements: distances.iter().enumerate().map(measurement).collect(),
-            rollbacks: 0,
+            ..WatchState::default()
         }
     }
 

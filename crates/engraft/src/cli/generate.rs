@@ -1,0 +1,139 @@
+//! `engraft generate`: images from a run.
+
+use super::images::Checkpoint;
+use anyhow::{Context, ensure};
+use engraft_data::write_npy;
+use engraft_gan::{Sampler, sample_grid};
+use engraft_tensor::{Tensor, concat};
+use engraft_transfer::{Source, open_run};
+use rand::SeedableRng;
+use rand_pcg::Pcg64;
+use std::path::{Path, PathBuf};
+
+/// Images on a sheet, at most.
+const MOST_ON_A_SHEET: usize = 1024;
+
+/// Draw images from a run: a sheet, single files, or an array.
+#[derive(Debug, clap::Args)]
+pub struct Generate {
+    /// Run directory, of a training or of a transfer
+    #[arg(long, value_name = "RUN")]
+    from: PathBuf,
+    /// Which checkpoint of the run
+    #[arg(long, value_enum, default_value_t = Checkpoint::Last)]
+    checkpoint: Checkpoint,
+    /// Images
+    #[arg(long, default_value_t = 64)]
+    count: usize,
+    /// PNG file of a sheet, NPY file of an array [n, h, w, c] from -1 to 1, or with --files a folder
+    #[arg(long, value_name = "FILE|DIR", default_value = "samples.png")]
+    out: PathBuf,
+    /// Write each image as a PNG file of its own
+    #[arg(long)]
+    files: bool,
+    /// Beside each row of a transfer's images, the same noise through its source
+    #[arg(long, conflicts_with = "files")]
+    with_source: bool,
+    /// In each row, walk from one image to another
+    #[arg(long, conflicts_with = "files")]
+    interpolate: bool,
+    /// Images in a row of a sheet
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=64))]
+    columns: u64,
+    /// Seed of the noise
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+impl Generate {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// If the run cannot be read or the images not written.
+    pub fn run(&self) -> anyhow::Result<()> {
+        ensure!(self.count > 0, "--count must be at least 1");
+        let run = open_run(&self.from, self.checkpoint.into())?;
+        for warning in &run.warnings {
+            eprintln!("warning: {warning}");
+        }
+        let images = self.draw(&run.sampler);
+        if self.files {
+            return self.write_files(&images);
+        }
+        if self.out.extension().is_some_and(|e| e == "npy") {
+            write_npy(&self.out, images.shape(), images.as_slice())?;
+        } else {
+            ensure!(
+                self.count <= MOST_ON_A_SHEET,
+                "--count {}: a sheet shows at most {MOST_ON_A_SHEET} images; take --files, or an NPY file as --out",
+                self.count
+            );
+            let images = if self.with_source {
+                self.beside_source(&images)?
+            } else {
+                images
+            };
+            write(&self.out, &sample_grid(&images, self.columns as usize))?;
+        }
+        println!(
+            "{}: {} images of step {}",
+            self.out.display(),
+            self.count,
+            run.step
+        );
+        Ok(())
+    }
+
+    fn draw(&self, sampler: &Sampler) -> Tensor {
+        let rng = &mut Pcg64::seed_from_u64(self.seed);
+        if self.interpolate {
+            sampler.interpolate(
+                self.count.div_ceil(self.columns as usize),
+                self.columns as usize,
+                rng,
+            )
+        } else {
+            let parts: Vec<Tensor> = (0..self.count)
+                .step_by(500)
+                .map(|start| sampler.generate(500.min(self.count - start), rng))
+                .collect();
+            concat(&parts.iter().collect::<Vec<_>>(), 0)
+        }
+    }
+
+    /// Rows of the source's images, each above the same noise through the run's generator.
+    fn beside_source(&self, images: &Tensor) -> anyhow::Result<Tensor> {
+        let folder = self.from.join("source");
+        ensure!(
+            folder.is_dir(),
+            "--with-source: {} is no transfer, it has no source beside it",
+            self.from.display()
+        );
+        let source = Source::open(&folder, engraft_gan::Which::Last)?;
+        let of_source = self.draw(&source.sampler()?);
+        let (n, columns) = (images.shape()[0], self.columns as usize);
+        let rows: Vec<Tensor> = (0..n)
+            .step_by(columns)
+            .flat_map(|start| {
+                let size = columns.min(n - start);
+                [&of_source, images].map(|i| i.narrow(0, start, size))
+            })
+            .collect();
+        Ok(concat(&rows.iter().collect::<Vec<_>>(), 0))
+    }
+
+    fn write_files(&self, images: &Tensor) -> anyhow::Result<()> {
+        std::fs::create_dir_all(&self.out).with_context(|| format!("creating {}", self.out.display()))?;
+        let n = images.shape()[0];
+        for i in 0..n {
+            let path = self.out.join(format!("{i:06}.png"));
+            write(&path, &engraft_gan::image_png(&images.narrow(0, i, 1)))?;
+        }
+        println!("{}: {n} files", self.out.display());
+        Ok(())
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    std::fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
+}

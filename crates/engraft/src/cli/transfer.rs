@@ -1,0 +1,394 @@
+//! `engraft transfer`: a trained GAN carried to another domain.
+
+use super::images::bar;
+use super::target::Target;
+use anyhow::{Context, ensure};
+use engraft_gan::{Control, Event, Sampler, Which, sample_grid};
+use engraft_layers::Module;
+use engraft_metrics::{FeatureNetwork, Features};
+use engraft_transfer::{
+    Method, Phase, Preserve, Proximity, Recipe, Row, Source, Trained, Trial, compare, features_of, measure,
+    proximity, train_only, training_table,
+};
+use indicatif::ProgressBar;
+use rand::SeedableRng;
+use rand_pcg::Pcg64;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// Images that are generated for measuring.
+const GENERATED: usize = 1000;
+/// Images on the sheet that shows source and result.
+const SHOWN: usize = 32;
+const COLUMNS: usize = 8;
+
+/// Carry a trained GAN to a new domain of few images.
+///
+/// Measures first how far the source is from the target and says which recipe it takes and why; then trains, and
+/// measures what came out, with the controls beside it if asked for.
+#[derive(Debug, clap::Args)]
+pub struct Transfer {
+    /// Run directory of the source
+    #[arg(long, value_name = "RUN")]
+    from: PathBuf,
+    /// Target: mnist, fashion-mnist, usps, drawn-digits, or a folder of pictures of any size
+    #[arg(long, value_name = "NAME|DIR")]
+    data: String,
+    /// Images of the target to train on [default: all]
+    #[arg(long, value_name = "N")]
+    shots: Option<usize>,
+    /// auto chooses from the number of images and the distance; fine-tune trains all of both networks on
+    #[arg(long, value_enum, default_value_t = RecipeName::Auto)]
+    recipe: RecipeName,
+    /// Layers of the generator that stay the source's, as stem,block1
+    #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
+    freeze_g: Vec<String>,
+    /// Layers of the discriminator that stay the source's
+    #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
+    freeze_d: Vec<String>,
+    /// Train only scales and shifts of the generator's batch norms
+    #[arg(long, conflicts_with = "freeze_g")]
+    batch_norm_only: bool,
+    /// What keeps the generator close to the source: nothing, or l2-sp, ewc or cdc with a weight, as ewc=10
+    #[arg(long, value_name = "TERM=WEIGHT", value_parser = preserve)]
+    preserve: Option<Preserve>,
+    /// Weight of feature distillation in the discriminator
+    #[arg(long, value_name = "WEIGHT")]
+    distil: Option<f64>,
+    /// Stop when generator and discriminator balance
+    #[arg(long)]
+    until_balance: bool,
+    /// Training steps
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..))]
+    steps: u64,
+    /// Seed of the choice of images, of training and of the images drawn
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Directory of the runs [default: runs/transfer-DATA]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Also train and measure the controls: source as it is, from scratch, plain fine-tuning
+    #[arg(long)]
+    controls: bool,
+    /// Say what would be done, and train nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// End with one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum RecipeName {
+    Auto,
+    FineTune,
+}
+
+/// `ewc=10` and the like.
+fn preserve(text: &str) -> Result<Preserve, String> {
+    let expected = || "expected nothing, or l2-sp, ewc or cdc with a weight, as ewc=10".to_string();
+    if text == "nothing" {
+        return Ok(Preserve::Nothing);
+    }
+    let (name, weight) = text.split_once('=').ok_or_else(expected)?;
+    let weight: f64 = weight.parse().map_err(|_| expected())?;
+    match name {
+        "l2-sp" => Ok(Preserve::L2Sp(weight)),
+        "ewc" => Ok(Preserve::Ewc(weight)),
+        "cdc" => Ok(Preserve::Cdc(weight)),
+        _ => Err(expected()),
+    }
+}
+
+/// What a method's generator drew.
+struct Drawn {
+    row: Row,
+    sampler: Sampler,
+    features: Features,
+}
+
+impl Transfer {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// If source or target cannot be used, or training fails.
+    pub fn run(&self) -> anyhow::Result<()> {
+        let source = Source::open(&self.from, Which::Last)
+            .with_context(|| format!("--from {}", self.from.display()))?;
+        let target = Target::load(&self.data, source.config.image, self.shots, self.seed)?;
+        ensure!(
+            target.train.len() >= 2,
+            "--data {}: a transfer needs at least 2 images, found {}",
+            self.data,
+            target.train.len()
+        );
+        let trial = Trial {
+            source: &source,
+            target: &target.train,
+            steps: self.steps,
+            seed: self.seed,
+        };
+        let network = FeatureNetwork::for_data(&self.data);
+        let trained_on = features_of(&network, &target.train)?;
+        let as_is = trial.train(&Method::SourceAsIs, &self.from, &mut |_| Control::Continue)?;
+        let (as_is, _) = as_is.context("nothing to stop")?;
+        let of_source = trial.draw(&network, &as_is, GENERATED)?;
+        let found = proximity(&trained_on, &of_source)?;
+        let recipe = self.recipe(&source, &target, &found)?;
+        self.explain(&source, &target, &found, &recipe)?;
+        if self.dry_run {
+            return Ok(());
+        }
+        let out = self.out.clone().unwrap_or_else(|| {
+            let name = Path::new(&self.data).file_name().unwrap_or_default();
+            Path::new("runs").join(format!("transfer-{}", name.to_string_lossy()))
+        });
+        let mut methods = vec![Method::Recipe(Box::new(recipe))];
+        if self.controls {
+            methods.push(Method::Recipe(Box::new(Recipe::fine_tune(&source)?)));
+            methods.push(Method::FromScratch);
+            methods.push(Method::SourceAsIs);
+        }
+        let reference = features_of(&network, &target.reference)?;
+        let mut drawn = Vec::new();
+        for (i, method) in methods.iter().enumerate() {
+            // A control with the recipe's name trains the same: its directory is its own all the same.
+            let directory = match i {
+                0 => out.clone(),
+                _ => out.join("controls").join(method.name()),
+            };
+            let Some((sampler, steps)) = self.train(&trial, method, &directory)? else {
+                eprintln!("stopped and saved; to go on: the same command again");
+                return Ok(());
+            };
+            let features = trial.draw(&network, &sampler, GENERATED)?;
+            let row = measure(method.name(), steps, [&reference, &trained_on, &features])?;
+            drawn.push(Drawn {
+                row,
+                sampler,
+                features,
+            });
+        }
+        let sheet = out.join("source-and-adapted.png");
+        std::fs::write(&sheet, self.sheet(&as_is, &drawn[0].sampler))
+            .with_context(|| format!("writing {}", sheet.display()))?;
+        self.report(&network, &target, &reference, &found, &drawn);
+        println!("  same noise through source and result  {}", sheet.display());
+        println!("  the run                                {}", out.display());
+        println!("to draw more: engraft generate --from {}", out.display());
+        Ok(())
+    }
+
+    /// The recipe, with what the arguments change.
+    fn recipe(&self, source: &Source, target: &Target, found: &Proximity) -> anyhow::Result<Recipe> {
+        let mut recipe = match self.recipe {
+            RecipeName::Auto => Recipe::choose(source, target.train.len(), found, self.steps)?,
+            RecipeName::FineTune => Recipe::fine_tune(source)?,
+        };
+        let frozen = |layers: &[String]| Trained::Except(layers.to_vec());
+        let generator = if self.batch_norm_only {
+            Some(Trained::BatchNorm)
+        } else {
+            (!self.freeze_g.is_empty()).then(|| frozen(&self.freeze_g))
+        };
+        let discriminator = (!self.freeze_d.is_empty()).then(|| frozen(&self.freeze_d));
+        if recipe.plan.phases.is_empty() {
+            recipe.plan.phases.push(Phase::default());
+        }
+        for phase in &mut recipe.plan.phases {
+            if phase.generator != Trained::Nothing
+                && let Some(generator) = &generator
+            {
+                phase.generator = generator.clone();
+            }
+            if let Some(discriminator) = &discriminator {
+                phase.discriminator = discriminator.clone();
+            }
+        }
+        if let Some(last) = recipe.plan.phases.last_mut() {
+            last.until_balance = self.until_balance;
+        }
+        if let Some(preserve) = self.preserve {
+            recipe.plan.preserve = preserve;
+        }
+        if let Some(distil) = self.distil {
+            recipe.plan.distil = distil;
+        }
+        Ok(recipe)
+    }
+
+    /// Tells what will be done and why.
+    fn explain(
+        &self,
+        source: &Source,
+        target: &Target,
+        found: &Proximity,
+        recipe: &Recipe,
+    ) -> anyhow::Result<()> {
+        eprintln!("source    {} ({})", self.from.display(), source.config.data);
+        eprintln!("target    {} images of {}", target.train.len(), self.data);
+        eprintln!("measured  against {}", target.about);
+        eprintln!("distance  {found}");
+        eprintln!("recipe    {}", recipe.name);
+        for reason in &recipe.reasons {
+            eprintln!("          - {reason}");
+        }
+        let config = recipe.settings(source, &target.train, self.steps, self.seed);
+        config.check_data(&target.train)?;
+        let phases = recipe.plan.phases.clone();
+        for (i, phase) in phases.iter().enumerate() {
+            let (mut generator, mut discriminator, _) = source.networks()?;
+            train_only(&mut generator, &phase.generator.names())?;
+            train_only(&mut discriminator, &phase.discriminator.names())?;
+            let length = match phase.steps {
+                0 => "to the end".into(),
+                steps => format!("up to {steps} steps"),
+            };
+            eprintln!("phase {i}   {length}");
+            for (name, network, adam) in [
+                ("generator", &generator, config.generator),
+                ("discriminator", &discriminator, config.discriminator),
+            ] {
+                let table = training_table(network as &dyn Module, |_| adam.learning_rate);
+                eprintln!("  {name}");
+                for line in table.to_string().lines() {
+                    eprintln!("    {line}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn train(
+        &self,
+        trial: &Trial<'_>,
+        method: &Method,
+        directory: &Path,
+    ) -> anyhow::Result<Option<(Sampler, u64)>> {
+        let bar: ProgressBar = bar(method.name(), self.steps as usize)?;
+        let found = trial.train(method, directory, &mut |event| {
+            match event {
+                Event::Step { step, .. } => bar.set_position(step),
+                Event::Measured { measurement, .. } => {
+                    bar.suspend(|| {
+                        eprintln!("step {}: {measurement} (on held-out images)", measurement.step)
+                    });
+                }
+                Event::Alarm { step, alarm } => bar.suspend(|| eprintln!("warning: step {step}: {alarm}")),
+                Event::Phase { step, phase, reason } => {
+                    bar.suspend(|| eprintln!("step {step}: phase {phase} begins, {reason}"));
+                }
+                Event::RolledBack { step, reason, .. } => {
+                    bar.suspend(|| eprintln!("warning: diverged ({reason}): back to step {step}"));
+                }
+                Event::Warning(text) => bar.suspend(|| eprintln!("warning: {text}")),
+                _ => {}
+            }
+            Control::Continue
+        })?;
+        bar.finish();
+        Ok(found)
+    }
+
+    /// The same noise through two generators, in rows one under the other.
+    fn sheet(&self, source: &Sampler, adapted: &Sampler) -> Vec<u8> {
+        let images = [source, adapted].map(|s| s.generate(SHOWN, &mut Pcg64::seed_from_u64(self.seed)));
+        let rows: Vec<_> = (0..SHOWN)
+            .step_by(COLUMNS)
+            .flat_map(|start| images.each_ref().map(|i| i.narrow(0, start, COLUMNS)))
+            .collect();
+        sample_grid(
+            &engraft_tensor::concat(&rows.iter().collect::<Vec<_>>(), 0),
+            COLUMNS,
+        )
+    }
+
+    fn report(
+        &self,
+        network: &FeatureNetwork,
+        target: &Target,
+        reference: &Features,
+        found: &Proximity,
+        drawn: &[Drawn],
+    ) {
+        let sets: Vec<&Features> = drawn.iter().map(|d| &d.features).collect();
+        let comparison = compare(reference, &sets, self.seed);
+        let winner = comparison.winner().map(|i| drawn[i].row.method.clone());
+        println!(
+            "{:<16}{:>9}  {:<18}{:>9}{:>10}{:>11}{:>9}{:>7}",
+            "method", "KID", "95 % interval", "FID", "coverage", "diversity", "copies", "step"
+        );
+        for (i, Drawn { row, .. }) in drawn.iter().enumerate() {
+            let [low, high] = comparison.interval(i);
+            println!(
+                "{:<16}{:>9.4}  {:<18}{:>9.2}{:>10.3}{:>11.3}{:>9.3}{:>7}",
+                row.method,
+                row.kid,
+                format!("{low:.4} to {high:.4}"),
+                row.fid,
+                row.coverage,
+                row.diversity,
+                row.copies,
+                row.steps
+            );
+        }
+        println!(
+            "{GENERATED} generated images each, against {}; features {} ({}..); seed {}",
+            target.about,
+            network.name(),
+            &network.hash()[..12],
+            self.seed
+        );
+        if drawn.len() > 1 {
+            match &winner {
+                Some(name) => println!("lowest KID: {name}, certain at 95 % over the choice of images"),
+                None => println!("no method is certainly better: the intervals of the differences hold 0"),
+            }
+        }
+        let copying = drawn[0].row.copies;
+        if copying > 0.2 {
+            println!(
+                "warning: {:.0} of 100 generated images are copies of training images; fewer steps or more images help",
+                100.0 * copying
+            );
+        }
+        if self.json {
+            let rows: Vec<_> = drawn
+                .iter()
+                .enumerate()
+                .map(|(i, d)| {
+                    let mut value = serde_json::to_value(&d.row).unwrap_or_default();
+                    value["kid_interval"] = json!(comparison.interval(i));
+                    value
+                })
+                .collect();
+            println!(
+                "{}",
+                json!({
+                    "rows": rows, "winner": winner, "proximity": found,
+                    "protocol": {
+                        "features": network.name(), "features_sha256": network.hash(), "data": self.data,
+                        "images": target.train.len(), "real": target.reference.len(),
+                        "real_is_held_out": target.is_held_out, "generated": GENERATED, "steps": self.steps,
+                        "seed": self.seed,
+                    },
+                })
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terms_by_name() {
+        assert_eq!(preserve("nothing"), Ok(Preserve::Nothing));
+        assert_eq!(preserve("ewc=10"), Ok(Preserve::Ewc(10.0)));
+        assert_eq!(preserve("l2-sp=0.5"), Ok(Preserve::L2Sp(0.5)));
+        for wrong in ["ewc", "ewc=much", "ewd=1"] {
+            assert!(preserve(wrong).unwrap_err().contains("as ewc=10"), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What a run does beside the usual: where its networks come from, and what trains when.
+
+use crate::config::TrainConfig;
+use crate::error::GanError;
+use crate::gan::Gan;
+use crate::watch::Measurement;
+use engraft_layers::Sequential;
+use engraft_tensor::{Real, Tensor};
+
+/// A generator, a discriminator, and the length of the latent vector.
+pub type Pair = (Sequential, Sequential, usize);
+
+/// How a run goes, in phases; the usual run begins with random networks and has one phase in which all of both trains.
+///
+/// It must be a function of the settings alone: a run that is gone on with is handed a plan anew, and
+/// [`TrainConfig::plan`] is how it is known to be the same.
+pub trait Plan: Send + Sync {
+    /// The networks that the run begins with.
+    ///
+    /// # Errors
+    /// If the settings ask for what cannot be made.
+    fn networks(&self, config: &TrainConfig) -> Result<Pair, GanError>;
+
+    /// The game of the settings with what the plan adds: [terms](Term), optimisers of its own.
+    fn prepare(&self, _config: &TrainConfig, gan: Gan) -> Gan {
+        gan
+    }
+
+    /// Number of phases.
+    fn phases(&self) -> u32 {
+        1
+    }
+
+    /// Sets what trains in a phase; called when the phase begins, and when a run is gone on with in the midst of it.
+    fn enter(&self, _phase: u32, _gan: &mut Gan) {}
+
+    /// Why a phase is over, in words, or `None` while it is not. With the last phase the run ends, before its steps are
+    /// done.
+    fn over(&self, _seen: &PhaseSeen<'_>) -> Option<String> {
+        None
+    }
+}
+
+/// What is known of a phase after a step.
+#[derive(Clone, Debug)]
+pub struct PhaseSeen<'a> {
+    /// Its number, from 0.
+    pub phase: u32,
+    /// Steps done in it.
+    pub steps: u64,
+    /// The discriminator's accuracy in each of these, the last at the end; of a long phase only the last ones.
+    pub accuracy: &'a [f64],
+    /// The mean sign of the discriminator's logits on real images, `r_t`, in the same steps.
+    pub real_sign: &'a [f64],
+    /// Measurements taken in it.
+    pub measurements: &'a [Measurement],
+}
+
+/// Steps whose accuracy a plan is shown at most.
+pub(crate) const SHOWN: usize = 200;
+
+/// What is added to the losses of a game, such as what keeps networks close to their source.
+pub trait Term<T: Real = f32>: Send + Sync {
+    /// Added to the generator's loss; `images` are what it made of the latent vectors `z` in this step.
+    fn for_generator(
+        &self,
+        _generator: &Sequential<T>,
+        _z: &Tensor<T>,
+        _images: &Tensor<T>,
+    ) -> Option<Tensor<T>> {
+        None
+    }
+
+    /// Added to the discriminator's loss; `real` is what it was shown of the real images of this step, augmented and
+    /// packed.
+    fn for_discriminator(&self, _discriminator: &Sequential<T>, _real: &Tensor<T>) -> Option<Tensor<T>> {
+        None
+    }
+}

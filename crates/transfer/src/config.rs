@@ -1,0 +1,216 @@
+//! What a transfer is told: the section `[plan]` of a run's settings.
+
+use crate::error::TransferError;
+use engraft_layers::Names;
+use serde::{Deserialize, Serialize};
+
+/// How a source is carried to a target: what trains when, and what keeps the networks close to the source.
+///
+/// ```toml
+/// [plan]
+/// source_sha256 = "…"
+/// [[plan.phases]]            # the discriminator learns the target, the generator waits
+/// generator = "nothing"
+/// discriminator = { except = ["block1"] }
+/// steps = 100
+/// until_balance = true
+/// [[plan.phases]]            # then the later part of the generator follows
+/// generator = { under = ["block2", "to_image"] }
+/// discriminator = { except = ["block1"] }
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TransferConfig {
+    /// SHA-256 of the source's weights.
+    pub source_sha256: String,
+    /// What keeps the generator close to the source.
+    pub preserve: Preserve,
+    /// Weight of feature distillation: the discriminator's features of real images stay those of the source's; 0 is
+    /// without.
+    pub distil: f64,
+    /// Learning rates of parts, as factors of that of the network; the last that holds a name decides.
+    pub rates: Vec<Rate>,
+    /// The phases, one after the other; none is one in which all of both networks trains.
+    pub phases: Vec<Phase>,
+}
+
+/// One phase of a transfer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Phase {
+    /// What of the generator trains.
+    pub generator: Trained,
+    /// What of the discriminator trains.
+    pub discriminator: Trained,
+    /// Most steps of the phase; 0 goes on to the end of the run.
+    pub steps: u64,
+    /// Whether it is over as soon as the two networks balance, see [`balance`](crate::balance).
+    pub until_balance: bool,
+}
+
+/// Which parameters train, and which running statistics move.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Trained {
+    /// All.
+    #[default]
+    All,
+    /// None.
+    Nothing,
+    /// These layers.
+    Under(Vec<String>),
+    /// All but these layers.
+    Except(Vec<String>),
+    /// Scales and shifts of batch norms, and their running statistics.
+    BatchNorm,
+}
+
+/// The learning rate of a part of a network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    /// Layers, of either network.
+    pub under: Vec<String>,
+    /// Factor of the network's learning rate.
+    pub factor: f64,
+}
+
+/// What is added to the generator's loss to keep it close to the source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Preserve {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// [`L2Sp`](crate::preserve::L2Sp) with this weight.
+    L2Sp(f64),
+    /// [`ElasticWeights`](crate::preserve::ElasticWeights) with this weight.
+    Ewc(f64),
+    /// [`CrossDomain`](crate::preserve::CrossDomain) with this weight.
+    Cdc(f64),
+}
+
+impl Trained {
+    /// The names that train.
+    pub fn names(&self) -> Names {
+        match self {
+            Self::All => Names::all(),
+            Self::Nothing => Names::under(Vec::<String>::new()),
+            Self::Under(layers) => Names::under(layers.clone()),
+            Self::Except(layers) => Names::all().except(layers.clone()),
+            Self::BatchNorm => Names::ending([
+                "norm.weight",
+                "norm.bias",
+                "norm.running_mean",
+                "norm.running_var",
+            ]),
+        }
+    }
+}
+
+impl TransferConfig {
+    /// The settings in a run's `[plan]`.
+    ///
+    /// # Errors
+    /// [`TransferError::Config`] for a name that is no setting or a value that it does not take.
+    pub fn from_table(table: &toml::Table) -> Result<Self, TransferError> {
+        table
+            .clone()
+            .try_into()
+            .map_err(|error: toml::de::Error| TransferError::Config {
+                problems: vec![format!("[plan]: {}", error.message())],
+            })
+    }
+
+    /// The settings as a run's `[plan]`.
+    pub fn to_table(&self) -> toml::Table {
+        toml::Table::try_from(self).expect("strings, numbers and tables always have a TOML form")
+    }
+
+    /// The phases, at least one.
+    pub fn phases(&self) -> Vec<Phase> {
+        if self.phases.is_empty() {
+            vec![Phase::default()]
+        } else {
+            self.phases.clone()
+        }
+    }
+
+    /// What makes no sense in itself.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut weight = |name: &str, value: f64| {
+            if !(value.is_finite() && value >= 0.0) {
+                problems.push(format!("plan.{name} must be 0 or above, got {value}"));
+            }
+        };
+        weight("distil", self.distil);
+        match self.preserve {
+            Preserve::Nothing => {}
+            Preserve::L2Sp(value) => weight("preserve.l2-sp", value),
+            Preserve::Ewc(value) => weight("preserve.ewc", value),
+            Preserve::Cdc(value) => weight("preserve.cdc", value),
+        }
+        for rate in &self.rates {
+            weight("rates.factor", rate.factor);
+        }
+        let phases = &self.phases;
+        for (i, phase) in phases.iter().enumerate() {
+            if i + 1 < phases.len() && phase.steps == 0 {
+                problems.push(format!(
+                    "plan.phases: phase {i} needs a number of steps, or those after it never begin"
+                ));
+            }
+        }
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_go_to_toml_and_back() {
+        let config = TransferConfig {
+            source_sha256: "ab".into(),
+            preserve: Preserve::Ewc(10.0),
+            distil: 0.5,
+            rates: vec![Rate {
+                under: vec!["stem".into()],
+                factor: 0.1,
+            }],
+            phases: vec![
+                Phase {
+                    generator: Trained::Nothing,
+                    discriminator: Trained::Except(vec!["block1".into()]),
+                    steps: 100,
+                    until_balance: true,
+                },
+                Phase {
+                    generator: Trained::BatchNorm,
+                    ..Phase::default()
+                },
+            ],
+        };
+        let table = config.to_table();
+        assert_eq!(TransferConfig::from_table(&table).unwrap(), config);
+        assert!(config.problems().is_empty());
+        let wrong = toml::from_str("[[phases]]\ngenerater = \"all\"").unwrap();
+        let error = TransferConfig::from_table(&wrong).unwrap_err().to_string();
+        assert!(error.contains("generater"), "{error}");
+    }
+
+    #[test]
+    fn a_phase_that_never_ends_before_another_is_refused() {
+        let config = TransferConfig {
+            distil: -1.0,
+            phases: vec![Phase::default(), Phase::default()],
+            ..TransferConfig::default()
+        };
+        let problems = config.problems().join("; ");
+        assert!(problems.contains("phase 0 needs a number of steps") && problems.contains("distil"));
+    }
+}

@@ -1,0 +1,68 @@
+//! Feature distillation: the discriminator goes on to see what it saw in the source.
+
+use engraft_gan::Term;
+use engraft_layers::{Mode, Sequential};
+use engraft_tensor::{Real, Tensor, no_grad};
+
+/// `weight · mean (f(x) - f_S(x))²` over the features that a layer of the discriminator puts out for the real images of a
+/// step, against those of the source's discriminator.
+///
+/// *Source*: Mo, Cho and Shin, "Freeze the discriminator: a simple baseline for fine-tuning GANs", 2020, section 4, the
+/// feature distillation that they compare with.
+pub struct FeatureDistillation<T: Real = f32> {
+    source: Sequential<T>,
+    layer: String,
+    weight: f64,
+}
+
+impl<T: Real> FeatureDistillation<T> {
+    /// Keeps the features of a layer.
+    pub fn new(source: Sequential<T>, layer: impl Into<String>, weight: f64) -> Self {
+        Self {
+            source,
+            layer: layer.into(),
+            weight,
+        }
+    }
+}
+
+impl<T: Real> Term<T> for FeatureDistillation<T> {
+    fn for_discriminator(&self, discriminator: &Sequential<T>, real: &Tensor<T>) -> Option<Tensor<T>> {
+        // In evaluation, so that no statistics move twice in a step.
+        let [ours, _] = discriminator.forward_through(real, Mode::Eval, &self.layer);
+        let [theirs, _] = no_grad(|| self.source.forward_through(real, Mode::Eval, &self.layer));
+        Some((ours - theirs).square().mean() * T::from_f64(self.weight))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engraft_layers::{Dense, Init, Module, gradients};
+
+    #[test]
+    fn by_hand() {
+        let net = |seed| {
+            let init = &mut Init::normal(seed, 0.5);
+            Sequential::<f64>::new()
+                .add("a", Dense::new(1, 2, init).no_bias())
+                .add("b", Dense::new(2, 1, init))
+        };
+        let (source, other) = (net(1), net(2));
+        let x = Tensor::from_vec([2, 1], vec![1.0, -2.0]);
+        let features =
+            |net: &Sequential<f64>| net.forward_through(&x, Mode::Eval, "a")[0].as_slice().to_vec();
+        let squares = features(&source)
+            .iter()
+            .zip(features(&other))
+            .map(|(a, b)| (a - b).powi(2))
+            .sum::<f64>();
+        let term = FeatureDistillation::new(source, "a", 3.0);
+        let loss = term.for_discriminator(&other, &x).unwrap();
+        assert!((loss.item() - 3.0 * squares / 4.0).abs() < 1e-12);
+        let slopes = gradients(&loss, &other);
+        assert!(slopes["a.weight"].abs().sum().item() > 0.0);
+        assert!(term.for_discriminator(&net(1), &x).unwrap().item() == 0.0);
+        let _ = other.forward(&x, Mode::Eval);
+    }
+}

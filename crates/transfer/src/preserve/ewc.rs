@@ -1,0 +1,119 @@
+//! Elastic weight consolidation: weights that mattered to the source are drawn back harder.
+
+use super::L2Sp;
+use engraft_gan::Term;
+use engraft_layers::{Mode, Module, Sequential, gradients, parameters};
+use engraft_tensor::{Real, Tensor};
+use rand::SeedableRng;
+use rand_pcg::Pcg64;
+use std::collections::BTreeMap;
+
+/// `weight · Σ F (θ - θ_S)²` over the generator's trainable parameters, with the importance `F` of each in the source:
+/// the mean over generated images of `(∂ ln σ(D_S(G_S(z))) / ∂θ)²`, squared for each image and then averaged, and scaled
+/// to mean 1 over the network, so that a weight carries over from one source to another.
+///
+/// *Source*: Li et al., "Few-shot image generation with elastic weight consolidation", 2020, equations 2 and 3, but for
+/// the scale.
+pub struct ElasticWeights<T: Real = f32> {
+    distance: L2Sp<T>,
+    importance: BTreeMap<String, Tensor<T>>,
+}
+
+impl<T: Real> ElasticWeights<T> {
+    /// Takes the importance from `images` images of a source, one at a time, with noise from the seed. All of the
+    /// generator must be trainable, as after it was made.
+    pub fn new(
+        generator: &Sequential<T>,
+        discriminator: &Sequential<T>,
+        weight: f64,
+        [images, inputs]: [usize; 2],
+        seed: u64,
+    ) -> Self {
+        let mut rng = Pcg64::seed_from_u64(seed);
+        let mut squares: BTreeMap<String, Tensor<T>> = BTreeMap::new();
+        for _ in 0..images {
+            let z = Tensor::randn([1, inputs], &mut rng);
+            // In evaluation: batch norm knows no batch of one image.
+            let drawn = generator.forward(&z, Mode::Eval);
+            let logit = discriminator.forward(&drawn, Mode::Eval);
+            let log_likelihood = -((-logit).softplus().sum());
+            for (name, slope) in gradients(&log_likelihood, generator) {
+                let square = slope.square();
+                let sum = squares.remove(&name).map_or(square.clone(), |sum| sum + &square);
+                squares.insert(name, sum);
+            }
+        }
+        let sum: f64 = squares.values().map(|s| s.sum().item().into_f64()).sum();
+        let count: usize = squares.values().map(Tensor::len).sum();
+        let mean = (sum / count.max(1) as f64).max(f64::MIN_POSITIVE);
+        let importance = squares
+            .into_iter()
+            .map(|(name, s)| (name, s / T::from_f64(mean)))
+            .collect();
+        Self {
+            distance: L2Sp::new(generator, weight),
+            importance,
+        }
+    }
+
+    /// The importance of each parameter, by its name; mean 1 over all numbers.
+    pub fn importance(&self) -> &BTreeMap<String, Tensor<T>> {
+        &self.importance
+    }
+}
+
+impl<T: Real> Term<T> for ElasticWeights<T> {
+    fn for_generator(&self, generator: &Sequential<T>, _: &Tensor<T>, _: &Tensor<T>) -> Option<Tensor<T>> {
+        debug_assert!(!parameters(generator).is_empty());
+        self.distance
+            .of(generator, |name| self.importance.get(name).cloned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engraft_layers::{Dense, Init, Path, SlotMut};
+
+    fn weight(net: &Sequential<f64>) -> f64 {
+        parameters(net)[0].1.tensor().item()
+    }
+
+    #[test]
+    fn by_hand_with_one_weight_in_each_network() {
+        let init = &mut Init::normal(5, 0.8);
+        // Two generator weights in a row: x = b a z, D = w x.
+        let mut generator = Sequential::<f64>::new()
+            .add("a", Dense::new(1, 1, init).no_bias())
+            .add("b", Dense::new(1, 1, init).no_bias());
+        let discriminator = Sequential::<f64>::new().add("w", Dense::new(1, 1, init).no_bias());
+        let ewc = ElasticWeights::new(&generator, &discriminator, 2.0, [40, 1], 7);
+        let [a, b] = [0, 1].map(|i| parameters(&generator)[i].1.tensor().item());
+        let w = weight(&discriminator);
+        // ∂ ln σ(w b a z) / ∂a = σ(-w b a z) w b z, and the same with a for b.
+        let mut rng = Pcg64::seed_from_u64(7);
+        let mut expected = [0.0; 2];
+        for _ in 0..40 {
+            let z = Tensor::<f64>::randn([1, 1], &mut rng).item();
+            let slope = 1.0 / (1.0 + (w * b * a * z).exp());
+            expected[0] += (slope * w * b * z).powi(2);
+            expected[1] += (slope * w * a * z).powi(2);
+        }
+        let mean = (expected[0] + expected[1]) / 2.0;
+        for (name, square) in ["a.weight", "b.weight"].into_iter().zip(expected) {
+            let found = ewc.importance()[name].item();
+            assert!((found - square / mean).abs() < 1e-9, "{name}: {found}");
+        }
+        generator.visit_mut(&Path::root(), &mut |_, slot| {
+            if let SlotMut::Parameter(p) = slot {
+                p.set(&(p.tensor() + 1.0));
+            }
+        });
+        let none = Tensor::zeros([1, 1]);
+        let loss = ewc.for_generator(&generator, &none, &none).unwrap().item();
+        assert!(
+            (loss - 2.0 * 2.0).abs() < 1e-9,
+            "weight 2 times importances of sum 2: {loss}"
+        );
+    }
+}

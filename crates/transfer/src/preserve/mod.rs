@@ -1,0 +1,14 @@
+//! Terms that keep networks close to their source while they learn the target.
+//!
+//! Which of them helps depends on how far the target is: for far ones none is better than plain fine-tuning (Zhao et
+//! al., "Few-shot image generation via adaptation-aware kernel modulation", 2022, section 5).
+
+mod cdc;
+mod distillation;
+mod ewc;
+mod l2_sp;
+
+pub use cdc::CrossDomain;
+pub use distillation::FeatureDistillation;
+pub use ewc::ElasticWeights;
+pub use l2_sp::L2Sp;

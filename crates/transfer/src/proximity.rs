@@ -1,0 +1,150 @@
+//! How far a source is from a target, before anything is trained.
+
+use crate::error::TransferError;
+use engraft_layers::{Adam, Dense, Init, Mode, Module, Optimizer, Reduction, bce_with_logits, gradients};
+use engraft_metrics::{Features, kernel_distance, overlap};
+use engraft_tensor::{Tensor, no_grad};
+use serde::Serialize;
+use std::fmt;
+
+/// Fewest target images of which neighbours are counted.
+const FEWEST: usize = 6;
+/// Steps of the classifier behind the proxy distance.
+const STEPS: usize = 200;
+
+/// How far the images that a source draws are from those of a target, in a feature space.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Proximity {
+    /// Target images.
+    pub images: usize,
+    /// [Kernel distance](kernel_distance); `None` for fewer than three target images.
+    pub kid: Option<f64>,
+    /// Share of the target images among the source's: what predicts best which source serves.
+    pub recall: Option<f64>,
+    /// Share of the target images with one of the source's in their neighbourhood.
+    pub coverage: Option<f64>,
+    /// Proxy A-distance, `2 (1 - 2 ε)` with the error `ε` of a linear classifier that tells the two apart: 0 where it
+    /// cannot, 2 where it always can.
+    pub a_distance: f64,
+}
+
+impl Proximity {
+    /// Whether the target is close: a classifier errs sometimes, and some of the target lies among the source's images.
+    pub fn is_close(&self) -> bool {
+        self.a_distance < 1.9 && self.recall.is_none_or(|recall| recall > 0.3)
+    }
+}
+
+/// Measures the distance between a target's images and as many or more images that a source draws, by their features.
+///
+/// *Source*: for recall, Grigoryev, Voynov and Babenko, "When, why, and which pretrained GANs are useful?", 2022; for the
+/// proxy distance, Ben-David et al., "Analysis of representations for domain adaptation", 2007.
+///
+/// # Errors
+/// If there are no images on a side or the numbers of features differ.
+pub fn proximity(target: &Features, source: &Features) -> Result<Proximity, TransferError> {
+    let neighbours = (target.len() >= FEWEST && source.len() >= FEWEST)
+        .then(|| overlap(target, source))
+        .transpose()?;
+    let kid = (target.len() >= 3 && source.len() >= 3)
+        .then(|| kernel_distance(target, source))
+        .transpose()?;
+    Ok(Proximity {
+        images: target.len(),
+        kid: kid.map(|k| k.value),
+        recall: neighbours.map(|n| n.recall),
+        coverage: neighbours.map(|n| n.coverage),
+        a_distance: a_distance(target, source),
+    })
+}
+
+/// Proxy A-distance by a logistic regression, trained on every second image of either side and tried on the others.
+fn a_distance(target: &Features, source: &Features) -> f64 {
+    let n = target.len().min(source.len());
+    if n < 2 {
+        return 2.0;
+    }
+    // As many of either side, at equal distances.
+    let some = |all: &Features| all.select(&(0..n).map(|i| i * all.len() / n).collect::<Vec<_>>());
+    let sides = [some(target), some(source)];
+    let d = target.dimension();
+    let half = |parity: usize| {
+        let mut values = Vec::new();
+        let mut labels = Vec::new();
+        for (label, side) in sides.iter().enumerate() {
+            for i in (parity..n).step_by(2) {
+                values.extend(side.view().row(i).iter().map(|&x| x as f32));
+                labels.push(label as f32);
+            }
+        }
+        let rows = labels.len();
+        (
+            Tensor::from_vec([rows, d], values),
+            Tensor::from_vec([rows, 1], labels),
+        )
+    };
+    let ((x, y), (x_test, y_test)) = (half(0), half(1));
+    // To the scale of the training half, so that one learning rate serves.
+    let mean = x.mean_keep(&[0]);
+    let scale = ((&x - &mean).square().mean_keep(&[0]) + 1e-6).sqrt();
+    let scaled = |x: &Tensor| (x - &mean) / &scale;
+    let mut model = Dense::new(d, 1, &mut Init::glorot(1));
+    let mut adam = Adam::new(0.02).weight_decay(0.01);
+    let x = scaled(&x);
+    for _ in 0..STEPS {
+        let loss = bce_with_logits(&model.forward(&x, Mode::Train), &y, Reduction::Mean);
+        let found = gradients(&loss, &model);
+        drop(loss);
+        adam.step(&mut model, &found);
+    }
+    let logits = no_grad(|| model.forward(&scaled(&x_test), Mode::Eval));
+    let wrong = logits
+        .as_slice()
+        .iter()
+        .zip(y_test.as_slice())
+        .filter(|(logit, label)| (**logit > 0.0) != (**label > 0.5))
+        .count();
+    let error = wrong as f64 / y_test.len().max(1) as f64;
+    2.0 * (1.0 - 2.0 * error).max(0.0)
+}
+
+impl fmt::Display for Proximity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = |value: Option<f64>| value.map_or("unknown".into(), |v| format!("{v:.3}"));
+        write!(
+            f,
+            "KID {}, recall {}, coverage {}, proxy A-distance {:.2} of 2 ({} images): the target is {}",
+            number(self.kid),
+            number(self.recall),
+            number(self.coverage),
+            self.a_distance,
+            self.images,
+            if self.is_close() { "close" } else { "far" }
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array2;
+    use rand::SeedableRng;
+    use rand_pcg::Pcg64;
+
+    fn points(n: usize, shift: f64, seed: u64) -> Features {
+        let noise = Tensor::<f64>::randn([n, 4], &mut Pcg64::seed_from_u64(seed));
+        let values = noise.as_slice().iter().map(|x| x + shift).collect();
+        Features::new(Array2::from_shape_vec((n, 4), values).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn near_and_far() {
+        let near = proximity(&points(100, 0.0, 1), &points(300, 0.0, 2)).unwrap();
+        assert!(near.is_close() && near.a_distance < 0.6, "{near}");
+        let far = proximity(&points(100, 9.0, 1), &points(300, 0.0, 2)).unwrap();
+        assert!(!far.is_close() && far.a_distance > 1.9, "{far}");
+        assert!(far.kid.unwrap() > near.kid.unwrap() && far.recall.unwrap() < 0.01);
+        let few = proximity(&points(2, 0.0, 1), &points(300, 0.0, 2)).unwrap();
+        assert!(few.kid.is_none() && few.to_string().contains("recall unknown"));
+    }
+}
