@@ -2,6 +2,7 @@
 
 mod bench_compare;
 mod bench_step;
+mod benchmark_transfer;
 mod conformance;
 mod drawn_digits;
 mod system;
@@ -29,6 +30,8 @@ enum Command {
     BenchStep(bench_step::Args),
     BenchCompare(bench_compare::Args),
     TrainFeatures(train_features::Args),
+    BenchmarkTransfer(benchmark_transfer::Args),
+    Transfer(engraft::cli::Transfer),
     /// Train a classifier on drawn digits and print how many real MNIST digits it reads
     DrawnDigits(drawn_digits::Args),
 }
@@ -40,6 +43,8 @@ fn main() -> ExitCode {
         Command::BenchStep(args) => bench_step::run(&args),
         Command::BenchCompare(args) => bench_compare::run(&args),
         Command::TrainFeatures(args) => train_features::run(&args),
+        Command::BenchmarkTransfer(args) => benchmark_transfer::run(args),
+        Command::Transfer(args) => args.run().map(|()| ExitCode::SUCCESS),
         Command::DrawnDigits(args) => drawn_digits::run(&args),
     };
     result.unwrap_or_else(|error| {

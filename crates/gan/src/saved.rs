@@ -39,8 +39,8 @@ pub fn read_settings(path: &Path) -> Result<TrainConfig, GanError> {
 pub enum Which {
     /// The newest.
     Last,
-    /// The one with the lowest kernel distance to the images that the run held out; of a run that was not measured the
-    /// newest.
+    /// The one with the best [score](crate::Measurement::score) on the images that the run held out; the newest, where
+    /// that is not worse by more than the measurements' standard errors, or nothing was measured.
     Best,
 }
 
@@ -129,9 +129,10 @@ fn chosen(directory: &Path, which: Which) -> Result<Loaded, GanError> {
     })?;
     let best = match which {
         Which::Last => None,
-        Which::Best => snapshot::watch_state(&newest.checkpoint)?
-            .best()
-            .map(|best| best.step),
+        Which::Best => {
+            let state = snapshot::watch_state(&newest.checkpoint)?;
+            state.better_than_last().map(|best| best.step)
+        }
     };
     Ok(match best {
         Some(step) if step != newest.checkpoint.step => Loaded {

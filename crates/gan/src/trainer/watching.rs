@@ -37,7 +37,15 @@ impl Trainer {
             measurement,
             is_best: best == Some(step),
         }];
-        let alarms = measurement.alarms().into_iter();
+        // One that sounded at the measurement before is known.
+        let before = match &state.measurements[..] {
+            [.., before, _] => before.alarms(),
+            _ => Vec::new(),
+        };
+        let alarms = measurement
+            .alarms()
+            .into_iter()
+            .filter(|alarm| !before.contains(alarm));
         events.extend(alarms.map(|alarm| Event::Alarm { step, alarm }));
         let lines = self.progress.state.to_lines();
         if let Err(error) = write_atomically(&self.directory.join(MEASURES), lines.as_bytes()) {

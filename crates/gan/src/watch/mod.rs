@@ -36,11 +36,18 @@ pub(crate) struct WatchState {
 }
 
 impl WatchState {
-    /// The measurement with the lowest kernel distance, the first of equals.
+    /// The measurement with the lowest [score](Measurement::score), the first of equals.
     pub(crate) fn best(&self) -> Option<&Measurement> {
         self.measurements
             .iter()
-            .reduce(|best, m| if m.kid < best.kid { m } else { best })
+            .reduce(|best, m| if m.score() < best.score() { m } else { best })
+    }
+
+    /// The best measurement, if the last one is worse by more than their standard errors; within these no winner is
+    /// named, and training on is given the benefit of the doubt.
+    pub(crate) fn better_than_last(&self) -> Option<&Measurement> {
+        let (best, last) = (self.best()?, self.measurements.last()?);
+        (last.score() - best.score() > best.kid_se.hypot(last.kid_se)).then_some(best)
     }
 
     /// Whether the last `patience` measurements have brought no new best one.
@@ -181,12 +188,22 @@ mod tests {
 
     #[test]
     fn patience_counts_from_the_best() {
-        let state = state(&[3.0, 1.0, 1.0, 2.0, 1.5]);
+        let mut state = state(&[3.0, 1.0, 1.0, 2.0, 1.5]);
         assert_eq!(state.best().unwrap().step, 20);
         assert!(state.is_on_plateau(3) && !state.is_on_plateau(4));
         assert!(!state.is_on_plateau(0), "0 is no patience at all, but never");
         assert!(!WatchState::default().is_on_plateau(1));
         assert_eq!(state.to_lines().lines().count(), 5);
+        assert_eq!(state.better_than_last().unwrap().step, 20);
+        state.measurements.iter_mut().for_each(|m| m.kid_se = 0.4);
+        assert_eq!(
+            state.better_than_last(),
+            None,
+            "1.5 ± 0.4 may be as good as 1.0 ± 0.4"
+        );
+        // A generator that copies is not the best for it.
+        state.measurements[1].memorised = 1.0;
+        assert_eq!(state.best().unwrap().step, 30);
     }
 
     #[test]
