@@ -7,7 +7,7 @@ use crate::freeze::{check, train_only};
 use crate::preserve::{CrossDomain, ElasticWeights, FeatureDistillation, L2Sp};
 use crate::source::Source;
 use engraft_gan::{AdamConfig, Gan, GanError, Pair, PhaseSeen, Plan, TrainConfig};
-use engraft_layers::{Adam, Module, Names, Sequential};
+use engraft_layers::{Adam, Module, Names, Sequential, parameter_count};
 
 /// Images of the source from which [`ElasticWeights`] take the importance of weights.
 const IMPORTANCE_IMAGES: usize = 200;
@@ -67,19 +67,25 @@ impl Transfer {
     }
 }
 
-/// The layers of a generator whose features say what an image shows: all with an output of maps but the last two.
-fn feature_layers(generator: &Sequential) -> Vec<String> {
-    let names: Vec<String> = generator.layers().iter().map(|(name, _)| name.clone()).collect();
-    let blocks = names.iter().filter(|name| name.starts_with("block"));
-    blocks.cloned().collect()
+/// Names of a network's layers that have parameters, in their order.
+pub(crate) fn learned_layers(network: &Sequential) -> Vec<String> {
+    let layers = network.layers().iter();
+    let learned = layers.filter(|(_, layer)| parameter_count(layer.as_ref()) > 0);
+    learned.map(|(name, _)| name.clone()).collect()
 }
 
-/// The last layer of a discriminator before its maps become one vector.
+/// The layers of a generator whose features say what an image shows: all learned ones but the last, which makes the
+/// image.
+fn feature_layers(generator: &Sequential) -> Vec<String> {
+    let mut layers = learned_layers(generator);
+    layers.pop();
+    layers
+}
+
+/// The layer of a discriminator whose output its last one judges.
 fn feature_layer(discriminator: &Sequential) -> String {
-    let names: Vec<&String> = discriminator.layers().iter().map(|(name, _)| name).collect();
-    let mut blocks = names.iter().filter(|name| name.starts_with("block"));
-    let last = blocks.next_back().or(names.first());
-    last.map(|name| (*name).clone()).unwrap_or_default()
+    let names = discriminator.layers().iter().rev().map(|(name, _)| name);
+    names.take(2).last().cloned().unwrap_or_default()
 }
 
 impl Plan for Transfer {

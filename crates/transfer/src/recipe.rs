@@ -2,12 +2,12 @@
 
 use crate::config::{Phase, Preserve, Trained, TransferConfig};
 use crate::error::TransferError;
+use crate::plan::learned_layers;
 use crate::proximity::Proximity;
 use crate::source::Source;
 use engraft_data::Dataset;
 use engraft_gan::augment::Augmentation;
 use engraft_gan::{AugmentConfig, OutputConfig, TrainConfig};
-use engraft_layers::Module;
 
 /// Below so many images a generator copies them when all of it trains.
 const FEW: usize = 30;
@@ -74,8 +74,7 @@ impl Recipe {
             _ => "many",
         };
         recipe.name = format!("{size}-{}", if close { "close" } else { "far" });
-        let first = discriminator.layers().first().map(|(name, _)| name.clone());
-        let frozen: Vec<String> = first.into_iter().collect();
+        let frozen: Vec<String> = learned_layers(&discriminator).into_iter().take(1).collect();
         let learned = if images < MANY {
             recipe.reasons.push(format!(
                 "{images} images do not teach what an edge is: the discriminator's first layer ({}) stays the source's \

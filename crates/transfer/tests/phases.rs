@@ -1,0 +1,218 @@
+//! A whole transfer on drawn digits, with networks small enough for it: phases, frozen bytes, exact resume.
+
+use engraft_data::{Dataset, Split, drawn_digits};
+use engraft_gan::{Control, Event, Network, Outcome, Plan, TrainConfig, Trainer, Which, random_networks};
+use engraft_layers::StateDict;
+use engraft_transfer::{
+    Method, Phase, Preserve, Rate, Recipe, Source, Trained, Transfer, TransferConfig, TransferError, Trial,
+    features_of, open_run, proximity,
+};
+use std::path::Path;
+use std::sync::Arc;
+
+fn target() -> Dataset {
+    drawn_digits(Split::Test, 24, 3)
+}
+
+/// A source that has hardly learned anything: here it is its weights that count.
+fn source() -> Source {
+    let data = drawn_digits(Split::Train, 40, 1);
+    let mut config = TrainConfig::standard(&data);
+    (config.network, config.batch, config.steps) = (Network::Mlp, 8, 3);
+    let folder = tempfile::tempdir().unwrap();
+    let mut trainer = Trainer::open(config, data, folder.path()).unwrap();
+    trainer.train(&mut |_| Control::Continue).unwrap();
+    drop(trainer);
+    Source::open(folder.path(), Which::Last).unwrap()
+}
+
+fn plan(source: &Source) -> TransferConfig {
+    TransferConfig {
+        source_sha256: source.sha256().unwrap(),
+        preserve: Preserve::Ewc(0.1),
+        distil: 0.1,
+        rates: vec![Rate {
+            under: vec!["head".into()],
+            factor: 0.5,
+        }],
+        phases: vec![
+            Phase {
+                generator: Trained::Nothing,
+                discriminator: Trained::Except(vec!["hidden1".into()]),
+                steps: 3,
+                until_balance: false,
+            },
+            Phase {
+                generator: Trained::Under(vec!["to_image".into()]),
+                discriminator: Trained::Except(vec!["hidden1".into()]),
+                ..Phase::default()
+            },
+        ],
+    }
+}
+
+fn recipe(source: &Source) -> Recipe {
+    let mut recipe = Recipe::fine_tune(source).unwrap();
+    recipe.plan = plan(source);
+    recipe
+}
+
+/// The bits of everything in a checkpoint's networks.
+fn networks(run: &Path, step: u64) -> [StateDict; 2] {
+    ["generator", "discriminator"].map(|name| {
+        let path = run.join(format!("checkpoints/step-{step:06}/{name}.safetensors"));
+        StateDict::load(path).unwrap()
+    })
+}
+
+fn same(a: &StateDict, b: &StateDict, name: &str) -> bool {
+    let bits = |d: &StateDict| -> Vec<u32> {
+        d.get(name)
+            .unwrap()
+            .as_slice()
+            .iter()
+            .map(|x| x.to_bits())
+            .collect()
+    };
+    bits(a) == bits(b)
+}
+
+/// Trains the plan to step 6, stopping where it is told to.
+fn train(source: &Source, directory: &Path, stop_after: Option<u64>) -> (Outcome, Vec<u64>) {
+    let data = target();
+    let mut config = recipe(source).settings(source, &data, 6, 5);
+    (
+        config.batch,
+        config.output.checkpoint_every,
+        config.output.keep_checkpoints,
+    ) = (8, 3, 9);
+    let plan = Transfer::new(source.clone(), plan(source)).unwrap();
+    source.save(&directory.join("source")).unwrap();
+    let mut trainer = Trainer::open_planned(config, data, directory, Arc::new(plan)).unwrap();
+    let mut phases = Vec::new();
+    let outcome = trainer
+        .train(&mut |event| match event {
+            Event::Phase { step, phase, reason } => {
+                assert_eq!((phase, reason.as_str()), (1, "its 3 steps are done"));
+                phases.push(step);
+                Control::Continue
+            }
+            Event::Step { step, .. } if Some(step) == stop_after => Control::Stop,
+            Event::Warning(text) => panic!("{text}"),
+            _ => Control::Continue,
+        })
+        .unwrap();
+    (outcome, phases)
+}
+
+#[test]
+fn each_phase_trains_its_own_part_and_resumes_to_the_byte() {
+    let source = source();
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    assert_eq!(train(&source, &whole, None), (Outcome::Finished, vec![3]));
+    let [begin, middle, end] = [0, 3, 6].map(|step| networks(&whole, step));
+    let names = |d: &StateDict| d.tensors().keys().cloned().collect::<Vec<_>>();
+    for name in names(&begin[0]) {
+        assert!(
+            same(&begin[0], &middle[0], &name),
+            "{name} of the generator waits in phase 0"
+        );
+        let trains = name.starts_with("to_image");
+        assert_eq!(!same(&middle[0], &end[0], &name), trains, "{name} in phase 1");
+    }
+    for name in names(&begin[1]) {
+        let trains = !name.starts_with("hidden1");
+        assert_eq!(
+            !same(&begin[1], &middle[1], &name),
+            trains,
+            "{name} of the discriminator"
+        );
+        assert_eq!(
+            !same(&middle[1], &end[1], &name),
+            trains,
+            "{name} of the discriminator"
+        );
+    }
+    for stop in [2, 3, 4] {
+        let parts = folder.path().join(format!("stopped-{stop}"));
+        assert_eq!(train(&source, &parts, Some(stop)).0, Outcome::Stopped);
+        assert_eq!(train(&source, &parts, None).0, Outcome::Finished);
+        let found = networks(&parts, 6);
+        for (a, b) in found.iter().zip(&end) {
+            assert!(
+                names(a).iter().all(|name| same(a, b, name)),
+                "stopped after {stop}"
+            );
+        }
+    }
+    // The run is opened with its plan, and its images are those of its own generator.
+    assert_eq!(open_run(&whole, Which::Last).unwrap().step, 6);
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let source = source();
+    let error = |change: fn(&mut TransferConfig)| {
+        let mut config = plan(&source);
+        change(&mut config);
+        match Transfer::new(source.clone(), config) {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        }
+    };
+    assert_eq!(error(|_| ()), "");
+    let text = error(|c| c.phases[1].generator = Trained::Under(vec!["to_imgae".into()]));
+    assert!(text.contains("did you mean \"to_image\"?"), "{text}");
+    assert!(error(|c| c.source_sha256 = "0".into()).contains("was begun from the source with SHA-256 0,"));
+    assert!(matches!(
+        Transfer::new(source.clone(), TransferConfig::default())
+            .err()
+            .unwrap(),
+        TransferError::OtherSource { .. }
+    ));
+    assert!(error(|c| c.phases[0].steps = 0).contains("phase 0 needs a number of steps"));
+    // The networks of the plan are the source's.
+    let transfer = Transfer::new(source.clone(), plan(&source)).unwrap();
+    let (generator, _, _) = transfer.networks(&source.config).unwrap();
+    let (random, _, _) = random_networks(&source.config).unwrap();
+    let [a, b] = [&generator, &random].map(|g| StateDict::of(g));
+    assert!(!same(&a, &b, "to_image.weight"));
+}
+
+#[test]
+fn controls_and_recipe_share_a_budget() {
+    let (source, data) = (source(), target());
+    let trial = Trial {
+        source: &source,
+        target: &data,
+        steps: 4,
+        seed: 2,
+    };
+    let network = engraft_metrics::FeatureNetwork::mnist();
+    let images = features_of(&network, &data).unwrap();
+    let drawn = trial.draw(&network, &source.sampler().unwrap(), 30).unwrap();
+    let found = proximity(&images, &drawn).unwrap();
+    let chosen = Recipe::choose(&source, data.len(), &found, 4).unwrap();
+    assert!(chosen.reasons.len() >= 2, "{chosen:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let methods = [
+        Method::SourceAsIs,
+        Method::FromScratch,
+        Method::Recipe(Box::new(chosen)),
+    ];
+    for (method, steps) in methods.iter().zip([0, 4, 4]) {
+        let directory = folder.path().join(method.name());
+        let found = trial
+            .train(method, &directory, &mut |_| Control::Continue)
+            .unwrap();
+        let (sampler, trained) = found.unwrap();
+        assert_eq!(trained, steps, "{}", method.name());
+        let features = trial.draw(&network, &sampler, 30).unwrap();
+        let row = engraft_transfer::measure(method.name(), trained, [&images, &images, &features]).unwrap();
+        assert!(
+            row.kid.is_finite() && (0.0..=1.0).contains(&row.copies),
+            "{row:?}"
+        );
+    }
+}
