@@ -1,5 +1,7 @@
 //! The module: a forward pass, and a visitor over named parameters, buffers and generators.
 
+use crate::init::Init;
+use crate::layer::Adapter;
 use crate::parameter::{Buffer, Generator, Parameter};
 use engraft_tensor::{Real, Tensor, grad_of};
 use std::collections::BTreeMap;
@@ -132,7 +134,7 @@ pub trait Module<T: Real = f32>: Send + Sync {
         false
     }
 
-    /// Folds what this module is made of, for evaluation only; see
+    /// Folds what this module is made of, for evaluation only: batch norms, adapters, spectral normalisation; see
     /// [`Sequential::folded`](crate::Sequential::folded).
     fn fold(&mut self) {}
 
@@ -157,6 +159,50 @@ pub trait Module<T: Real = f32>: Send + Sync {
     /// assert!((weight.square().sum().item() - 1.0).abs() < 1e-12);
     /// ```
     fn spectral_normalise(&mut self) -> usize {
+        0
+    }
+
+    /// Gives every dense and convolutional layer an adapter, which from now on decides how its weight is changed;
+    /// returns how many layers have one. Nothing that the module computes changes by that.
+    ///
+    /// The weight itself stays as it is, a parameter named as before, and learns as before: freeze it to train the
+    /// adapter alone ([`Adapter::names`] are the names to leave out). Load weights first and adapt then, because
+    /// [`Adapter::SingularValues`] holds vectors of the weight. [`Sequential::folded`](crate::Sequential::folded)
+    /// makes the changed weight the weight, and drops the adapter. Layers that have the same adapter already stay as
+    /// they are.
+    ///
+    /// In a layer with spectral normalisation the changed weight is what is normalised.
+    ///
+    /// A module that is made of others must pass this on; a module without such layers leaves it as it is.
+    ///
+    /// ```
+    /// use engraft_layers::{Adapter, Dense, Init, Mode, Module, Path, Sequential, SlotMut, gradients, parameters};
+    /// use engraft_tensor::Tensor;
+    ///
+    /// let init = &mut Init::glorot(1);
+    /// let mut net = Sequential::<f32>::new().add("dense", Dense::new(3, 2, init));
+    /// let x = Tensor::ones([1, 3]);
+    /// let before = net.forward(&x, Mode::Eval);
+    ///
+    /// let adapter = Adapter::Modulation { rank: 1 };
+    /// assert_eq!(net.adapt(adapter, init), 1);
+    /// let names: Vec<_> = parameters(&net).into_iter().map(|(name, _)| name).collect();
+    /// assert_eq!(names, ["dense.weight", "dense.bias", "dense.adapter.a", "dense.adapter.b"]);
+    /// assert_eq!(net.forward(&x, Mode::Eval).as_slice(), before.as_slice());
+    ///
+    /// let learned = adapter.names();
+    /// net.visit_mut(&Path::root(), &mut |path, slot| match slot {
+    ///     SlotMut::Parameter(p) if !learned.matches(&path.to_string()) => p.freeze(),
+    ///     _ => (),
+    /// });
+    /// let found = gradients(&net.forward(&x, Mode::Train).sum(), &net);
+    /// assert_eq!(found.keys().collect::<Vec<_>>(), ["dense.adapter.a", "dense.adapter.b"]);
+    /// ```
+    ///
+    /// # Panics
+    /// If a layer has another adapter already, or a rank is 0.
+    fn adapt(&mut self, adapter: Adapter, init: &mut Init) -> usize {
+        let _ = (adapter, init);
         0
     }
 

@@ -1,18 +1,15 @@
 //! Convolution and transposed convolution, channels last.
 
 use crate::init::Init;
-use crate::layer::fold::absorb;
-use crate::layer::spectral::Spectral;
+use crate::layer::adapter::Adapter;
+use crate::layer::weights::Weights;
 use crate::module::{Mode, Module, Path, Slot, SlotMut};
-use crate::parameter::Parameter;
-use engraft_tensor::{Geometry, Padding, Real, Tensor, bias_leaky_relu, conv2d, conv2d_input};
+use engraft_tensor::{Geometry, Padding, Real, Tensor, conv2d, conv2d_input};
 
-/// What both directions share: weight, bias, and the steps of the kernel.
+/// What both directions share: weight and bias, and the steps of the kernel.
 #[derive(Clone, Debug)]
 struct Kernel<T: Real> {
-    weight: Parameter<T>,
-    bias: Option<Parameter<T>>,
-    spectral: Option<Spectral<T>>,
+    weights: Weights<T>,
     size: [usize; 2],
     stride: [usize; 2],
     dilation: [usize; 2],
@@ -20,73 +17,14 @@ struct Kernel<T: Real> {
 }
 
 impl<T: Real> Kernel<T> {
-    fn new(weight: Tensor<T>, outputs: usize, size: [usize; 2]) -> Self {
+    /// The outputs lie on `axis` of the weight.
+    fn new(weight: Tensor<T>, axis: usize, size: [usize; 2]) -> Self {
         Self {
-            weight: Parameter::new(weight),
-            bias: Some(Parameter::new(Tensor::zeros([outputs]))),
-            spectral: None,
+            weights: Weights::new(weight, axis),
             size,
             stride: [1, 1],
             dilation: [1, 1],
             padding: Padding::Valid,
-        }
-    }
-
-    /// The weight, normalised if that is asked for.
-    fn weight(&self, mode: Mode) -> Tensor<T> {
-        match &self.spectral {
-            Some(spectral) => spectral.normalised(self.weight.tensor(), mode),
-            None => self.weight.tensor().clone(),
-        }
-    }
-
-    /// Normalises from now on; the outputs lie on `axis` of the weight.
-    fn spectral_normalise(&mut self, axis: usize) -> usize {
-        let weight = self.weight.tensor();
-        self.spectral.get_or_insert_with(|| Spectral::new(weight, axis));
-        1
-    }
-
-    /// Makes the normalised weight the weight, for evaluation.
-    fn settle(&mut self) {
-        if self.spectral.is_some() {
-            let weight = self.weight(Mode::Eval);
-            self.weight.set(&weight);
-            self.spectral = None;
-        }
-    }
-
-    fn add_bias(&self, y: Tensor<T>) -> Tensor<T> {
-        match &self.bias {
-            Some(bias) => y + bias.tensor(),
-            None => y,
-        }
-    }
-
-    fn add_bias_leaky_relu(&self, y: &Tensor<T>, slope: f64) -> Tensor<T> {
-        match &self.bias {
-            Some(bias) => bias_leaky_relu(y, bias.tensor(), slope),
-            None => y.leaky_relu(slope),
-        }
-    }
-
-    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
-        f(&path.child("weight"), Slot::Parameter(&self.weight));
-        if let Some(bias) = &self.bias {
-            f(&path.child("bias"), Slot::Parameter(bias));
-        }
-        if let Some(spectral) = &self.spectral {
-            spectral.visit(path, f);
-        }
-    }
-
-    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
-        f(&path.child("weight"), SlotMut::Parameter(&mut self.weight));
-        if let Some(bias) = &mut self.bias {
-            f(&path.child("bias"), SlotMut::Parameter(bias));
-        }
-        if let Some(spectral) = &mut self.spectral {
-            spectral.visit_mut(path, f);
         }
     }
 
@@ -111,13 +49,7 @@ impl<T: Real> Kernel<T> {
             Padding::Symmetric(p) => format!(", padding {}", pair(p)),
             Padding::Explicit(p) => format!(", padding {p:?}"),
         };
-        if self.bias.is_none() {
-            text += ", no bias";
-        }
-        if self.spectral.is_some() {
-            text += ", spectral norm";
-        }
-        text
+        text + &self.weights.describe()
     }
 }
 
@@ -162,15 +94,14 @@ macro_rules! kernel_settings {
         /// Multiplies the initial weight by `factor`; with 0 the layer begins as zero, which still learns.
         #[must_use]
         pub fn scaled(mut self, factor: f64) -> Self {
-            let weight = &mut self.kernel.weight;
-            weight.set(&(weight.tensor() * T::from_f64(factor)));
+            self.kernel.weights.scale(factor);
             self
         }
 
         /// Drops the bias, as before a batch norm, which would cancel it.
         #[must_use]
         pub fn no_bias(mut self) -> Self {
-            self.kernel.bias = None;
+            self.kernel.weights.drop_bias();
             self
         }
 
@@ -209,7 +140,7 @@ impl<T: Real> Conv2d<T> {
         let taps = size[0] * size[1];
         let weight = init.weight(&[size[0], size[1], c_in, c_out], taps * c_in, taps * c_out);
         Self {
-            kernel: Kernel::new(weight, c_out, size),
+            kernel: Kernel::new(weight, 3, size),
         }
     }
 
@@ -219,40 +150,48 @@ impl<T: Real> Conv2d<T> {
     fn convolve(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
         let k = &self.kernel;
         let geometry = Geometry::forward(image_size("Conv2d", x), k.size, k.stride, k.dilation, k.padding);
-        conv2d(x, &k.weight(mode), &geometry)
+        conv2d(x, &k.weights.weight(mode), &geometry)
     }
 }
 
 impl<T: Real> Module<T> for Conv2d<T> {
     fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
-        self.kernel.add_bias(self.convolve(x, mode))
+        self.kernel.weights.add_bias(self.convolve(x, mode))
     }
 
     fn forward_leaky_relu(&self, x: &Tensor<T>, mode: Mode, slope: f64) -> Tensor<T> {
-        self.kernel.add_bias_leaky_relu(&self.convolve(x, mode), slope)
+        self.kernel
+            .weights
+            .add_bias_leaky_relu(&self.convolve(x, mode), slope)
     }
 
     fn spectral_normalise(&mut self) -> usize {
-        self.kernel.spectral_normalise(3)
+        self.kernel.weights.spectral_normalise()
+    }
+
+    fn adapt(&mut self, adapter: Adapter, init: &mut Init) -> usize {
+        self.kernel.weights.adapt(adapter, init)
     }
 
     fn absorb(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) -> bool {
-        self.kernel.settle();
-        let k = &mut self.kernel;
-        absorb(&mut k.weight, &mut k.bias, scale, scale, shift);
+        self.kernel.weights.absorb(scale, shift);
         true
     }
 
+    fn fold(&mut self) {
+        self.kernel.weights.settle();
+    }
+
     fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
-        self.kernel.visit(path, f);
+        self.kernel.weights.visit(path, f);
     }
 
     fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
-        self.kernel.visit_mut(path, f);
+        self.kernel.weights.visit_mut(path, f);
     }
 
     fn describe(&self) -> String {
-        let shape = self.kernel.weight.tensor().shape();
+        let shape = self.kernel.weights.shape();
         self.kernel.describe("Conv2d", shape[2], shape[3])
     }
 }
@@ -279,7 +218,7 @@ impl<T: Real> ConvTranspose2d<T> {
         let taps = size[0] * size[1];
         let weight = init.weight(&[size[0], size[1], c_out, c_in], taps * c_in, taps * c_out);
         Self {
-            kernel: Kernel::new(weight, c_out, size),
+            kernel: Kernel::new(weight, 2, size),
             output_padding: [0, 0],
         }
     }
@@ -299,40 +238,48 @@ impl<T: Real> ConvTranspose2d<T> {
         let size = image_size("ConvTranspose2d", x);
         let geometry =
             Geometry::transposed(size, k.size, k.stride, k.dilation, k.padding, self.output_padding);
-        conv2d_input(x, &k.weight(mode), &geometry)
+        conv2d_input(x, &k.weights.weight(mode), &geometry)
     }
 }
 
 impl<T: Real> Module<T> for ConvTranspose2d<T> {
     fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
-        self.kernel.add_bias(self.convolve(x, mode))
+        self.kernel.weights.add_bias(self.convolve(x, mode))
     }
 
     fn forward_leaky_relu(&self, x: &Tensor<T>, mode: Mode, slope: f64) -> Tensor<T> {
-        self.kernel.add_bias_leaky_relu(&self.convolve(x, mode), slope)
+        self.kernel
+            .weights
+            .add_bias_leaky_relu(&self.convolve(x, mode), slope)
     }
 
     fn spectral_normalise(&mut self) -> usize {
-        self.kernel.spectral_normalise(2)
+        self.kernel.weights.spectral_normalise()
+    }
+
+    fn adapt(&mut self, adapter: Adapter, init: &mut Init) -> usize {
+        self.kernel.weights.adapt(adapter, init)
     }
 
     fn absorb(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) -> bool {
-        self.kernel.settle();
-        let (k, rows) = (&mut self.kernel, scale.reshape([scale.len(), 1]));
-        absorb(&mut k.weight, &mut k.bias, &rows, scale, shift);
+        self.kernel.weights.absorb(scale, shift);
         true
     }
 
+    fn fold(&mut self) {
+        self.kernel.weights.settle();
+    }
+
     fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
-        self.kernel.visit(path, f);
+        self.kernel.weights.visit(path, f);
     }
 
     fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
-        self.kernel.visit_mut(path, f);
+        self.kernel.weights.visit_mut(path, f);
     }
 
     fn describe(&self) -> String {
-        let shape = self.kernel.weight.tensor().shape();
+        let shape = self.kernel.weights.shape();
         self.kernel.describe("ConvTranspose2d", shape[3], shape[2])
     }
 }

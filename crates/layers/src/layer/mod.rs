@@ -1,19 +1,23 @@
 //! The layers: each a small module of its own.
 
 mod activation;
+mod adapter;
 mod batch_norm;
 mod conv;
 mod dense;
 mod dropout;
+mod eigen;
 mod embedding;
-mod fold;
+mod matrix;
 mod resample;
 mod residual;
 mod sequential;
 mod shape;
 mod spectral;
+mod weights;
 
 pub use activation::{LeakyReLU, ReLU, Sigmoid, Softplus, Tanh};
+pub use adapter::Adapter;
 pub use batch_norm::BatchNorm;
 pub use conv::{Conv2d, ConvTranspose2d};
 pub use dense::Dense;

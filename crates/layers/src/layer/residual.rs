@@ -1,5 +1,7 @@
 //! Residual connections, and the learned numbers that take the place of normalisation in them.
 
+use crate::init::Init;
+use crate::layer::adapter::Adapter;
 use crate::layer::sequential::Sequential;
 use crate::module::{Mode, Module, Path, Slot, SlotMut};
 use crate::parameter::Parameter;
@@ -74,6 +76,10 @@ impl<T: Real> Module<T> for Residual<T> {
 
     fn spectral_normalise(&mut self) -> usize {
         self.branch.spectral_normalise() + self.skip.spectral_normalise()
+    }
+
+    fn adapt(&mut self, adapter: Adapter, init: &mut Init) -> usize {
+        self.branch.adapt(adapter, init) + self.skip.adapt(adapter, init)
     }
 
     fn describe(&self) -> String {

@@ -1,5 +1,7 @@
 //! Named layers, one after the other.
 
+use crate::init::Init;
+use crate::layer::adapter::Adapter;
 use crate::module::{Mode, Module, Path, Slot, SlotMut};
 use engraft_tensor::{Real, Tensor, no_grad};
 
@@ -68,7 +70,8 @@ impl<T: Real> Sequential<T> {
 
     /// The same network for evaluation only: every batch norm right behind a [`Conv2d`](crate::Conv2d), a
     /// [`ConvTranspose2d`](crate::ConvTranspose2d) or a [`Dense`](crate::Dense) becomes part of that layer's
-    /// weight and bias, in nested chains too. Results are those of [`Mode::Eval`], up to rounding.
+    /// weight and bias, in nested chains too, and adapters and spectral normalisation become part of the weight.
+    /// Results are those of [`Mode::Eval`], up to rounding.
     ///
     /// The other layers keep their names, and the layers that took up a norm have a bias if they had none.
     /// Everything is frozen, running statistics that are left included.
@@ -125,6 +128,11 @@ impl<T: Real> Module<T> for Sequential<T> {
     fn spectral_normalise(&mut self) -> usize {
         let layers = self.layers.iter_mut();
         layers.map(|(_, layer)| layer.spectral_normalise()).sum()
+    }
+
+    fn adapt(&mut self, adapter: Adapter, init: &mut Init) -> usize {
+        let layers = self.layers.iter_mut();
+        layers.map(|(_, layer)| layer.adapt(adapter, init)).sum()
     }
 
     fn absorb(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) -> bool {

@@ -1,5 +1,6 @@
 //! Spectral normalisation: a weight divided by its largest singular value.
 
+use crate::layer::matrix::{matrix, size};
 use crate::module::{Mode, Path, Slot, SlotMut};
 use crate::parameter::Buffer;
 use engraft_tensor::{Real, Tensor, no_grad};
@@ -37,8 +38,7 @@ fn direction<T: Real>(x: &Tensor<T>) -> Tensor<T> {
 impl<T: Real> Spectral<T> {
     /// Follows `weight`, whose outputs lie on `axis`.
     pub(super) fn new(weight: &Tensor<T>, axis: usize) -> Self {
-        let outputs = weight.shape()[axis];
-        let others = weight.len() / outputs.max(1);
+        let [others, outputs] = size(weight, axis);
         // Any start will do that is not orthogonal to what is looked for.
         let start = Tensor::randn([outputs], &mut Pcg64::seed_from_u64(0x5bec));
         let spectral = Self {
@@ -52,18 +52,7 @@ impl<T: Real> Spectral<T> {
 
     /// The weight as `Wᵀ`, a matrix `[others, outputs]`.
     fn matrix(&self, weight: &Tensor<T>) -> Tensor<T> {
-        let outputs = weight.shape()[self.axis];
-        let last = weight.rank() - 1;
-        let moved = if self.axis == last {
-            weight.clone()
-        } else {
-            let order: Vec<usize> = (0..=last)
-                .filter(|&axis| axis != self.axis)
-                .chain([self.axis])
-                .collect();
-            weight.permute(&order)
-        };
-        moved.reshape([weight.len() / outputs.max(1), outputs])
+        matrix(weight, self.axis)
     }
 
     /// One step of the power iteration.

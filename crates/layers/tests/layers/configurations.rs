@@ -1,13 +1,23 @@
 //! Layers of arbitrary sizes and geometries.
 
 use engraft_layers::{
-    AvgPool2x, BatchNorm, Conv2d, ConvTranspose2d, Dense, Dropout, Embedding, Flatten, GainBias, Init,
-    LeakyReLU, Mode, Module, ReLU, Reshape, Residual, Sequential, Sigmoid, Softplus, Tanh, Upsample2x,
+    Adapter, AvgPool2x, BatchNorm, Conv2d, ConvTranspose2d, Dense, Dropout, Embedding, Flatten, GainBias,
+    Init, LeakyReLU, Mode, Module, Path, ReLU, Reshape, Residual, Sequential, Sigmoid, SlotMut, Softplus,
+    Tanh, Upsample2x,
 };
 use engraft_tensor::{Padding, Real, Tensor};
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
+
+/// One of each kind, and one with more columns than the smallest weights have.
+pub(crate) const ADAPTERS: [Adapter; 5] = [
+    Adapter::Modulation { rank: 1 },
+    Adapter::Modulation { rank: 3 },
+    Adapter::LowRank { rank: 2 },
+    Adapter::SingularValues,
+    Adapter::OutputScale,
+];
 
 /// One layer or small network, and what it reads.
 #[derive(Clone, Debug)]
@@ -18,6 +28,7 @@ pub(crate) struct Configuration {
     pub(crate) bias: bool,
     pub(crate) mode: Mode,
     pub(crate) seed: u64,
+    pub(crate) adapter: Option<Adapter>,
 }
 
 #[derive(Clone, Debug)]
@@ -61,6 +72,23 @@ pub(crate) enum Kind {
 
 impl Configuration {
     pub(crate) fn build<T: Real>(&self) -> Box<dyn Module<T>> {
+        let mut module = self.plain();
+        if let Some(adapter) = self.adapter {
+            let init = &mut Init::normal(self.seed ^ 0xada, 0.5);
+            module.adapt(adapter, init);
+            let learned = adapter.names();
+            module.visit_mut(&Path::root(), &mut |path, slot| match slot {
+                SlotMut::Parameter(p) if learned.matches(&path.to_string()) => {
+                    p.set(&init.weight(p.tensor().shape(), 1, 1));
+                }
+                _ => (),
+            });
+        }
+        module
+    }
+
+    /// Without its adapter.
+    fn plain<T: Real>(&self) -> Box<dyn Module<T>> {
         let init = &mut Init::normal(self.seed, 0.5);
         let channels = self.input.last().copied().unwrap_or(1);
         match self.kind {
@@ -238,12 +266,14 @@ pub(crate) fn configurations() -> impl Strategy<Value = Configuration> {
         prop_oneof![4 => convolution, 1 => dense, 1 => embedding, 2 => images, 3 => elementwise, 1 => chain],
         mode,
         any::<u64>(),
+        proptest::option::weighted(0.3, proptest::sample::select(&ADAPTERS[..])),
     )
-        .prop_map(|((kind, input, bias), mode, seed)| Configuration {
+        .prop_map(|((kind, input, bias), mode, seed, adapter)| Configuration {
             kind,
             input,
             bias,
             mode,
             seed,
+            adapter,
         })
 }

@@ -1,7 +1,7 @@
 //! Gradients of every layer in its input and its parameters, first and second order, against differences.
 
 use crate::configurations::{Configuration, configurations};
-use engraft_layers::{Module, generators, gradients, parameters, set_generators};
+use engraft_layers::{Adapter, Module, generators, gradients, parameters, set_generators};
 use engraft_tensor::{Real, Tensor, grad_of, grad_of_with_graph};
 use proptest::prelude::*;
 use rand::SeedableRng;
@@ -12,10 +12,10 @@ use std::collections::BTreeMap;
 const STEP: f64 = 1e-6;
 
 /// The input first, then every parameter.
-type Point = Vec<Tensor<f64>>;
+pub(crate) type Point = Vec<Tensor<f64>>;
 
 /// A layer as a function of its input and parameters.
-struct Function {
+pub(crate) struct Function {
     configuration: Configuration,
     module: Box<dyn Module<f64>>,
     generators: BTreeMap<String, Pcg64>,
@@ -25,7 +25,7 @@ struct Function {
 }
 
 impl Function {
-    fn new(configuration: &Configuration) -> (Self, Point) {
+    pub(crate) fn new(configuration: &Configuration) -> (Self, Point) {
         let rng = &mut Pcg64::seed_from_u64(0x9a7e);
         let module = configuration.build::<f64>();
         let mut point = vec![configuration.input()];
@@ -80,7 +80,7 @@ impl Function {
         (leaves, total)
     }
 
-    fn check(&mut self, point: &[Tensor<f64>], order: usize) -> Result<(), TestCaseError> {
+    pub(crate) fn check(&mut self, point: &[Tensor<f64>], order: usize) -> Result<(), TestCaseError> {
         let rng = &mut Pcg64::seed_from_u64(0x1cec);
         let (leaves, y) = self.evaluate(point, order);
         let by_rule = grad_of(&y, &leaves.iter().collect::<Vec<_>>());
@@ -134,6 +134,8 @@ proptest! {
 
     #[test]
     fn f32_follows_f64(configuration in configurations()) {
+        // Where two singular values are close together, rounding decides which vectors belong to them.
+        prop_assume!(configuration.adapter != Some(Adapter::SingularValues));
         let (single, double) = (everything::<f32>(&configuration), everything::<f64>(&configuration));
         prop_assert!(single.keys().eq(double.keys()));
         // A gradient may cancel to nothing (a bias in front of a batch norm): the largest one is the measure.

@@ -2,6 +2,7 @@
 //!
 //! `PROPTEST_CASES` scales the number of points tried, 256 being the ordinary amount.
 
+mod adapters;
 mod configurations;
 mod folding;
 mod fusion;

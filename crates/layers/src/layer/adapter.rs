@@ -1,0 +1,212 @@
+//! Adapters: few new numbers that decide how a weight, which itself stays as it is, is changed.
+
+use crate::init::Init;
+use crate::layer::eigen::eigenvectors;
+use crate::layer::matrix::{along, matrix, size, unmatrix};
+use crate::module::{Path, Slot, SlotMut};
+use crate::names::Names;
+use crate::parameter::{Buffer, Parameter};
+use engraft_tensor::{Real, Tensor};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// How [`Module::adapt`](crate::Module::adapt) lets the weights of a network change.
+///
+/// The weight of a layer counts as a matrix `W` `[others, outputs]`: its axis of outputs last, the other axes (taps of
+/// the kernel, inputs) in their order and flattened. `W'` is what the layer uses instead. At first `W' = W`, to the
+/// last bit.
+///
+/// | adapter | `W'` | parameters |
+/// |---|---|---|
+/// | `Modulation` | `W ⊙ (1 + A Bᵀ)` | `adapter.a [others, rank]`, `adapter.b [outputs, rank]` |
+/// | `LowRank` | `W + A Bᵀ` | `adapter.a [others, rank]`, `adapter.b [outputs, rank]` |
+/// | `SingularValues` | `U diag(m ⊙ s) Vᵀ`, where `W = U diag(s) Vᵀ` | `adapter.scale [min(others, outputs)]`: `m` |
+/// | `OutputScale` | `W diag(g)` | `adapter.scale [outputs]`: `g` |
+///
+/// `A` starts as the weight of a layer of `others` inputs and `rank` outputs does, and `B` at zero: were both zero, no
+/// gradient would reach either. There is no factor `α / rank` in front of `A Bᵀ`: the learning rate does as much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Adapter {
+    /// Every number of the weight has a factor, and the factors without 1 are a matrix of low rank.
+    ///
+    /// *Source*: Zhao et al., "Few-shot image generation via adaptation-aware kernel modulation", 2022, with rank 1.
+    Modulation {
+        /// Columns of both factors.
+        rank: usize,
+    },
+    /// A matrix of low rank is added to the weight.
+    ///
+    /// *Source*: Hu et al., "LoRA: low-rank adaptation of large language models", 2021, section 4.1.
+    LowRank {
+        /// Columns of both factors.
+        rank: usize,
+    },
+    /// The singular values of the weight move, its singular vectors stay: `m_i` multiplies the singular value `s_i`,
+    /// the largest first.
+    ///
+    /// It is computed as `W + W V diag(m - 1) Vᵀ`, or `W + U diag(m - 1) Uᵀ W` where there are more outputs than
+    /// others, so that nothing is divided by a small `s_i`. The vectors are the buffer `adapter.v` (`V` or `U`, square,
+    /// as columns): found once when the layer is adapted, at a cost of the cube of the shorter side, and state from
+    /// then on.
+    ///
+    /// *Source*: Robb et al., "Few-shot adaptation of generative adversarial networks", 2020, section 3.
+    SingularValues,
+    /// Each output has a factor. Together with the bias, which is a parameter of its own that may train beside it, it
+    /// is a scale and shift of each output channel; the factor does not act on the bias.
+    ///
+    /// *Source*: Noguchi and Harada, "Image generation from small datasets via batch statistics adaptation", 2019,
+    /// equation 2.
+    OutputScale,
+}
+
+impl Adapter {
+    /// The parameters that learn, wherever they are in a network.
+    ///
+    /// ```
+    /// use engraft_layers::Adapter;
+    /// let names = Adapter::LowRank { rank: 2 }.names();
+    /// assert!(names.matches("block1.conv.adapter.a"));
+    /// assert!(!names.matches("block1.conv.weight"));
+    /// ```
+    pub fn names(self) -> Names {
+        match self {
+            Self::Modulation { .. } | Self::LowRank { .. } => Names::ending(["adapter.a", "adapter.b"]),
+            Self::SingularValues | Self::OutputScale => Names::ending(["adapter.scale"]),
+        }
+    }
+}
+
+impl fmt::Display for Adapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Modulation { rank } => write!(f, "modulation of rank {rank}"),
+            Self::LowRank { rank } => write!(f, "low rank {rank}"),
+            Self::SingularValues => write!(f, "singular values"),
+            Self::OutputScale => write!(f, "output scale"),
+        }
+    }
+}
+
+/// What an adapter has learned for one weight.
+#[derive(Clone, Debug)]
+pub(super) struct Adaptation<T: Real> {
+    adapter: Adapter,
+    /// The axis of the weight that holds the outputs.
+    axis: usize,
+    parts: Parts<T>,
+}
+
+#[derive(Clone, Debug)]
+enum Parts<T: Real> {
+    /// The factors of a matrix of low rank.
+    Factors { a: Parameter<T>, b: Parameter<T> },
+    /// A factor for each output, or for each singular value if there are vectors.
+    Scale {
+        scale: Parameter<T>,
+        v: Option<Buffer<T>>,
+    },
+}
+
+impl<T: Real> Adaptation<T> {
+    /// Changes nothing yet at `weight`, whose outputs lie on `axis`.
+    #[track_caller]
+    pub(super) fn new(adapter: Adapter, weight: &Tensor<T>, axis: usize, init: &mut Init) -> Self {
+        let [others, outputs] = size(weight, axis);
+        let parts = match adapter {
+            Adapter::Modulation { rank } | Adapter::LowRank { rank } => {
+                assert!(
+                    rank > 0,
+                    "adapt: {adapter} of a weight {:?} has nothing to learn; the rank must be at least 1",
+                    weight.shape()
+                );
+                Parts::Factors {
+                    a: Parameter::new(init.weight(&[others, rank], others, rank)),
+                    b: Parameter::new(Tensor::zeros([outputs, rank])),
+                }
+            }
+            Adapter::SingularValues => {
+                let w = matrix(&weight.detach().cast::<f64>(), axis);
+                let square = if others < outputs {
+                    w.matmul_nt(&w)
+                } else {
+                    w.matmul_tn(&w)
+                };
+                let n = others.min(outputs);
+                let v = Tensor::from_vec([n, n], eigenvectors(square.as_slice(), n));
+                Parts::Scale {
+                    scale: Parameter::new(Tensor::ones([n])),
+                    v: Some(Buffer::new(v.cast())),
+                }
+            }
+            Adapter::OutputScale => Parts::Scale {
+                scale: Parameter::new(Tensor::ones([outputs])),
+                v: None,
+            },
+        };
+        Self { adapter, axis, parts }
+    }
+
+    pub(super) fn adapter(&self) -> Adapter {
+        self.adapter
+    }
+
+    /// The weight that is used instead of `weight`.
+    pub(super) fn adapted(&self, weight: &Tensor<T>) -> Tensor<T> {
+        let in_shape = |m: &Tensor<T>| unmatrix(m, weight.shape(), self.axis);
+        match &self.parts {
+            Parts::Factors { a, b } => {
+                let product = in_shape(&a.tensor().matmul_nt(b.tensor()));
+                match self.adapter {
+                    Adapter::Modulation { .. } => weight * (product + T::one()),
+                    _ => weight + product,
+                }
+            }
+            Parts::Scale { scale, v: None } => weight * along(scale.tensor(), weight.rank(), self.axis),
+            Parts::Scale { scale, v: Some(v) } => {
+                let (v, w) = (v.tensor(), matrix(weight, self.axis));
+                // Zero as long as every factor is 1, whatever rounding did to the vectors.
+                let change = (&v * (scale.tensor() - T::one())).matmul_nt(&v);
+                let [others, outputs] = size(weight, self.axis);
+                weight
+                    + in_shape(&if others < outputs {
+                        change.matmul(&w)
+                    } else {
+                        w.matmul(&change)
+                    })
+            }
+        }
+    }
+
+    pub(super) fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
+        let path = path.child("adapter");
+        match &self.parts {
+            Parts::Factors { a, b } => {
+                f(&path.child("a"), Slot::Parameter(a));
+                f(&path.child("b"), Slot::Parameter(b));
+            }
+            Parts::Scale { scale, v } => {
+                f(&path.child("scale"), Slot::Parameter(scale));
+                if let Some(v) = v {
+                    f(&path.child("v"), Slot::Buffer(v));
+                }
+            }
+        }
+    }
+
+    pub(super) fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
+        let path = path.child("adapter");
+        match &mut self.parts {
+            Parts::Factors { a, b } => {
+                f(&path.child("a"), SlotMut::Parameter(a));
+                f(&path.child("b"), SlotMut::Parameter(b));
+            }
+            Parts::Scale { scale, v } => {
+                f(&path.child("scale"), SlotMut::Parameter(scale));
+                if let Some(v) = v {
+                    f(&path.child("v"), SlotMut::Buffer(v));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Eigenvectors of a symmetric matrix.
+
+/// Passes over all pairs after which it stops in any case; about eight are needed.
+const SWEEPS: usize = 50;
+/// Share of the matrix (squares of its numbers) that may be left beside the diagonal.
+const LEFT: f64 = 1e-30;
+
+/// Rows `p < q` of an `n`-column matrix, turned in their plane.
+fn turn(rows: &mut [f64], n: usize, [p, q]: [usize; 2], [cos, sin]: [f64; 2]) {
+    let (upper, lower) = rows.split_at_mut(q * n);
+    for (x, y) in upper[p * n..(p + 1) * n].iter_mut().zip(&mut lower[..n]) {
+        (*x, *y) = (cos * *x - sin * *y, sin * *x + cos * *y);
+    }
+}
+
+/// The eigenvectors of a symmetric matrix `[n, n]`, given in row-major order, as the columns of a matrix `[n, n]`: of
+/// length 1, orthogonal, those of the largest eigenvalues first.
+///
+/// The cyclic method of Jacobi: each pair of axes is turned until the number that joins them is zero, over and over.
+/// It costs about `50 n³` multiplications.
+///
+/// *Source*: Golub and Van Loan, "Matrix computations", section 8.5.
+pub(super) fn eigenvectors(matrix: &[f64], n: usize) -> Vec<f64> {
+    let mut a = matrix.to_vec();
+    // Its rows become the eigenvectors.
+    let mut rows = vec![0.0; n * n];
+    (0..n).for_each(|i| rows[i * n + i] = 1.0);
+    let whole: f64 = a.iter().map(|x| x * x).sum();
+    for _ in 0..SWEEPS {
+        let upper = |p: usize| a[p * n + p + 1..(p + 1) * n].iter();
+        let beside: f64 = (0..n).flat_map(upper).map(|x| x * x).sum();
+        if 2.0 * beside <= LEFT * whole {
+            break;
+        }
+        for p in 0..n {
+            for q in p + 1..n {
+                let joint = a[p * n + q];
+                if joint == 0.0 {
+                    continue;
+                }
+                // The smaller of the two angles: tan² + 2 cot(2 angle) tan - 1 = 0.
+                let cot = (a[q * n + q] - a[p * n + p]) / (2.0 * joint);
+                let tan = 1.0_f64.copysign(cot) / (cot.abs() + cot.hypot(1.0));
+                let cos = 1.0 / tan.hypot(1.0);
+                let angle = [cos, tan * cos];
+                let diagonal = [a[p * n + p] - tan * joint, a[q * n + q] + tan * joint];
+                turn(&mut a, n, [p, q], angle);
+                for (i, value) in [p, q].into_iter().zip(diagonal) {
+                    (0..n).for_each(|k| a[k * n + i] = a[i * n + k]);
+                    a[i * n + i] = value;
+                }
+                a[p * n + q] = 0.0;
+                a[q * n + p] = 0.0;
+                turn(&mut rows, n, [p, q], angle);
+            }
+        }
+    }
+    let mut order: Vec<usize> = (0..n).collect();
+    order.sort_by(|&i, &j| a[j * n + j].total_cmp(&a[i * n + i]));
+    let columns = (0..n).flat_map(|k| order.iter().map(move |&i| (i, k)));
+    columns.map(|(i, k)| rows[i * n + k]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engraft_tensor::Tensor;
+    use rand::SeedableRng;
+    use rand_pcg::Pcg64;
+
+    #[test]
+    fn two_axes_by_hand() {
+        // Eigenvalues 3 and 1, along [1, 1] and [1, -1].
+        let v = eigenvectors(&[2.0, 1.0, 1.0, 2.0], 2);
+        let half = 0.5_f64.sqrt();
+        assert!(v.iter().all(|x| (x.abs() - half).abs() < 1e-15), "{v:?}");
+        assert!(v[0] * v[2] > 0.0 && v[1] * v[3] < 0.0, "{v:?}");
+        // A diagonal is only brought into order.
+        assert_eq!(eigenvectors(&[1.0, 0.0, 0.0, 5.0], 2), [0.0, 1.0, 1.0, 0.0]);
+        assert_eq!(eigenvectors(&[0.0], 1), [1.0]);
+        assert!(eigenvectors(&[], 0).is_empty());
+    }
+
+    /// Also where eigenvalues are equal, here 20 zeros beside 10 others.
+    #[test]
+    fn they_are_orthogonal_and_make_the_matrix_diagonal() {
+        let n = 30;
+        let half = Tensor::<f64>::randn([10, n], &mut Pcg64::seed_from_u64(1));
+        let matrix = half.matmul_tn(&half);
+        let v = Tensor::from_vec([n, n], eigenvectors(matrix.as_slice(), n));
+        let (identity, diagonal) = (v.matmul_tn(&v), v.matmul_tn(&matrix).matmul(&v));
+        for (i, (one, value)) in identity.as_slice().iter().zip(diagonal.as_slice()).enumerate() {
+            let on = i / n == i % n;
+            assert!((one - f64::from(u8::from(on))).abs() < 1e-13, "{one}");
+            assert!(on || value.abs() < 1e-12, "{value}");
+        }
+        let values: Vec<f64> = (0..n).map(|i| diagonal.as_slice()[i * n + i]).collect();
+        assert!(values.windows(2).all(|w| w[0] >= w[1] - 1e-12), "{values:?}");
+        assert!(values[9] > 1e-3 && values[10].abs() < 1e-12, "{values:?}");
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_end() {
+        assert_eq!(eigenvectors(&[f64::NAN; 9], 3).len(), 9);
+    }
+}

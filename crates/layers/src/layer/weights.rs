@@ -1,0 +1,171 @@
+//! Weight and bias of dense and convolutional layers, and what decides which weight is used.
+
+use crate::init::Init;
+use crate::layer::adapter::{Adaptation, Adapter};
+use crate::layer::matrix::along;
+use crate::layer::spectral::Spectral;
+use crate::module::{Mode, Path, Slot, SlotMut};
+use crate::parameter::Parameter;
+use engraft_tensor::{Real, Tensor, bias_leaky_relu};
+
+/// What dense and convolutional layers learn.
+///
+/// The weight that is used is first adapted and then divided by its largest singular value, each if asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Weights<T: Real> {
+    weight: Parameter<T>,
+    bias: Option<Parameter<T>>,
+    /// The axis of the weight that holds the outputs.
+    axis: usize,
+    adaptation: Option<Adaptation<T>>,
+    spectral: Option<Spectral<T>>,
+}
+
+impl<T: Real> Weights<T> {
+    /// A weight whose outputs lie on `axis`, and a bias of zeros.
+    pub(super) fn new(weight: Tensor<T>, axis: usize) -> Self {
+        let outputs = weight.shape()[axis];
+        Self {
+            weight: Parameter::new(weight),
+            bias: Some(Parameter::new(Tensor::zeros([outputs]))),
+            axis,
+            adaptation: None,
+            spectral: None,
+        }
+    }
+
+    /// Multiplies the weight by `factor`.
+    pub(super) fn scale(&mut self, factor: f64) {
+        self.weight.set(&(self.weight.tensor() * T::from_f64(factor)));
+    }
+
+    pub(super) fn drop_bias(&mut self) {
+        self.bias = None;
+    }
+
+    /// The shape of the weight.
+    pub(super) fn shape(&self) -> &[usize] {
+        self.weight.tensor().shape()
+    }
+
+    fn adapted(&self) -> Tensor<T> {
+        let weight = self.weight.tensor();
+        match &self.adaptation {
+            Some(adaptation) => adaptation.adapted(weight),
+            None => weight.clone(),
+        }
+    }
+
+    /// The weight that the layer uses.
+    pub(super) fn weight(&self, mode: Mode) -> Tensor<T> {
+        let weight = self.adapted();
+        match &self.spectral {
+            Some(spectral) => spectral.normalised(&weight, mode),
+            None => weight,
+        }
+    }
+
+    pub(super) fn add_bias(&self, y: Tensor<T>) -> Tensor<T> {
+        match &self.bias {
+            Some(bias) => y + bias.tensor(),
+            None => y,
+        }
+    }
+
+    pub(super) fn add_bias_leaky_relu(&self, y: &Tensor<T>, slope: f64) -> Tensor<T> {
+        match &self.bias {
+            Some(bias) => bias_leaky_relu(y, bias.tensor(), slope),
+            None => y.leaky_relu(slope),
+        }
+    }
+
+    /// Normalises from now on.
+    pub(super) fn spectral_normalise(&mut self) -> usize {
+        if self.spectral.is_none() {
+            self.spectral = Some(Spectral::new(&self.adapted().detach(), self.axis));
+        }
+        1
+    }
+
+    /// Adapts from now on.
+    #[track_caller]
+    pub(super) fn adapt(&mut self, adapter: Adapter, init: &mut Init) -> usize {
+        match &self.adaptation {
+            Some(there) => assert!(
+                there.adapter() == adapter,
+                "adapt: the layer with weight {:?} has an adapter already: {}, asked for {adapter}",
+                self.shape(),
+                there.adapter()
+            ),
+            None => {
+                let adaptation = Adaptation::new(adapter, self.weight.tensor(), self.axis, init);
+                self.adaptation = Some(adaptation);
+            }
+        }
+        1
+    }
+
+    /// Makes the weight that is used in evaluation the weight.
+    pub(super) fn settle(&mut self) {
+        if self.adaptation.is_some() || self.spectral.is_some() {
+            let weight = self.weight(Mode::Eval);
+            self.weight.set(&weight);
+            self.adaptation = None;
+            self.spectral = None;
+        }
+    }
+
+    /// Makes the layer one whose result is `y · scale + shift` where it was `y`.
+    pub(super) fn absorb(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) {
+        self.settle();
+        let weight = self.weight.tensor();
+        let scaled = weight * along(scale, weight.rank(), self.axis);
+        self.weight.set(&scaled);
+        let shifted = match &self.bias {
+            Some(bias) => bias.tensor() * scale + shift,
+            None => shift.clone(),
+        };
+        self.bias = Some(Parameter::new(shifted));
+    }
+
+    pub(super) fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
+        f(&path.child("weight"), Slot::Parameter(&self.weight));
+        if let Some(bias) = &self.bias {
+            f(&path.child("bias"), Slot::Parameter(bias));
+        }
+        if let Some(adaptation) = &self.adaptation {
+            adaptation.visit(path, f);
+        }
+        if let Some(spectral) = &self.spectral {
+            spectral.visit(path, f);
+        }
+    }
+
+    pub(super) fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
+        f(&path.child("weight"), SlotMut::Parameter(&mut self.weight));
+        if let Some(bias) = &mut self.bias {
+            f(&path.child("bias"), SlotMut::Parameter(bias));
+        }
+        if let Some(adaptation) = &mut self.adaptation {
+            adaptation.visit_mut(path, f);
+        }
+        if let Some(spectral) = &mut self.spectral {
+            spectral.visit_mut(path, f);
+        }
+    }
+
+    /// What stands behind the sizes in the description of a layer.
+    pub(super) fn describe(&self) -> String {
+        let mut text = String::new();
+        if self.bias.is_none() {
+            text += ", no bias";
+        }
+        if let Some(adaptation) = &self.adaptation {
+            text += &format!(", adapter: {}", adaptation.adapter());
+        }
+        if self.spectral.is_some() {
+            text += ", spectral norm";
+        }
+        text
+    }
+}
