@@ -4,6 +4,7 @@ mod classifier;
 mod evaluate;
 mod features;
 mod images;
+mod samples;
 mod stacked;
 
 use clap::{Parser, Subcommand};
