@@ -1,4 +1,5 @@
 //! The program `engraft` as its users see it: what it prints, and what it says of what is wrong.
+#![allow(clippy::unwrap_used)]
 #![cfg(feature = "cli")]
 
 use engraft::data::{Npy, Numbers, Split, drawn_digits, write_npy};
