@@ -1,5 +1,6 @@
 //! Labelled images in memory: one block of bytes, its shape, and where it came from.
 
+use sha2::{Digest, Sha256};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -200,6 +201,25 @@ impl Dataset {
         counts
     }
 
+    /// SHA-256, in hexadecimal, over height, width and channels, each as eight bytes in little-endian order, and all pixels:
+    /// what a model or a measure sees of the images. Name, source and labels do not count; the order of the images does.
+    ///
+    /// ```
+    /// use engraft_data::{Dataset, Source};
+    /// let one = |label| Dataset::new("one", Source::Memory, vec![7; 4], [2, 2, 1], vec![label]);
+    /// assert_eq!(one(1)?.sha256(), one(2)?.sha256());
+    /// assert_eq!(one(1)?.sha256().len(), 64);
+    /// # Ok::<(), engraft_data::DataError>(())
+    /// ```
+    pub fn sha256(&self) -> String {
+        let mut hash = Sha256::new();
+        for size in self.image_size() {
+            hash.update((size as u64).to_le_bytes());
+        }
+        hash.update(&self.images);
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// The images at `indices`, in that order, as a data set of their own with the same name and source.
     ///
     /// # Panics
@@ -306,6 +326,20 @@ mod tests {
         );
         let part = set.subset(&[2, 0]);
         assert_eq!((part.image(0), part.labels()), (set.image(2), &[2, 2][..]));
+    }
+
+    #[test]
+    fn the_hash_is_of_size_and_pixels() {
+        let set =
+            |size, pixels: &[u8]| Dataset::new("x", Source::Memory, pixels.to_vec(), size, vec![0]).unwrap();
+        let found = set([1, 2, 1], b"ab").sha256();
+        // printf '\1\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0ab' | sha256sum
+        assert_eq!(
+            found,
+            "5c0b84224dccbed2d36a9b3829b866d065fd33756e8b454ebfad61200a48bbe0"
+        );
+        assert_ne!(found, set([2, 1, 1], b"ab").sha256());
+        assert_ne!(found, set([1, 2, 1], b"ba").sha256());
     }
 
     #[test]

@@ -27,7 +27,8 @@ pub struct Folder {
     pub data: Dataset,
     /// The files of `data`, in its order.
     pub files: Vec<PathBuf>,
-    /// What was changed or left out, one report for each such file.
+    /// What was changed or left out, one report for each such file, and first one for the folder itself if it has more
+    /// than a million entries: the others are left out.
     pub reports: Vec<FileReport>,
 }
 
@@ -64,6 +65,7 @@ impl fmt::Display for FileReport {
 /// A picture that is not square is cut to the middle of the wanted shape, then scaled; colours become grey by their
 /// luminance where one channel is wanted; what is transparent is shown on black. Other files are left out, and so are
 /// pictures that cannot be decoded; each change and each omission is in the report. Folders within it are not entered.
+/// Of more than a million entries the rest is left out, with a report.
 ///
 /// # Errors
 /// [`DataError::Io`] when the folder cannot be listed; [`DataError::NoPictures`] when none of its files can be used, with the
@@ -72,7 +74,11 @@ impl fmt::Display for FileReport {
 /// # Panics
 /// If a size is 0 or the channels are neither 1 nor 3.
 pub fn load_folder(folder: impl AsRef<Path>, size: [usize; 3]) -> Result<Folder, DataError> {
-    let folder = folder.as_ref();
+    load_at_most(MOST_PICTURES, folder.as_ref(), size)
+}
+
+/// [`load_folder`] of some number of entries at most.
+fn load_at_most(most: usize, folder: &Path, size: [usize; 3]) -> Result<Folder, DataError> {
     let [height, width, channels] = size;
     assert!(
         height > 0 && width > 0 && matches!(channels, 1 | 3),
@@ -80,7 +86,17 @@ pub fn load_folder(folder: impl AsRef<Path>, size: [usize; 3]) -> Result<Folder,
     );
     let listing = std::fs::read_dir(folder).map_err(|reason| io_error(folder, "list", reason))?;
     let mut paths = Vec::new();
-    for entry in listing.take(MOST_PICTURES) {
+    let (mut files, mut reports) = (Vec::new(), Vec::new());
+    for (i, entry) in listing.enumerate() {
+        if i == most {
+            reports.push(FileReport {
+                path: folder.into(),
+                what: Treatment::LeftOut(format!(
+                    "all but {most} of its entries, whichever the system lists first; split the folder"
+                )),
+            });
+            break;
+        }
         let path = entry.map_err(|reason| io_error(folder, "list", reason))?.path();
         let hidden = path
             .file_name()
@@ -91,7 +107,6 @@ pub fn load_folder(folder: impl AsRef<Path>, size: [usize; 3]) -> Result<Folder,
     }
     paths.sort();
     let mut pixels = Vec::new();
-    let (mut files, mut reports) = (Vec::new(), Vec::new());
     for path in paths {
         match decode(&path) {
             Ok(picture) => {

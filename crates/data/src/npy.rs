@@ -16,8 +16,8 @@ mod tests;
 const MAGIC: &[u8] = b"\x93NUMPY";
 /// Most bytes of a header: numpy's own for an array of numbers are below 200.
 const MOST_HEADER: usize = 1 << 16;
-/// Most numbers that are read: 4 GiB of them.
-const MOST_NUMBERS: u64 = 1 << 30;
+/// Most numbers that are read: 1 GiB of double precision, over 170 000 images of 28x28.
+const MOST_NUMBERS: u64 = 1 << 27;
 /// Most axes that are read.
 const MOST_AXES: usize = 8;
 
@@ -47,7 +47,7 @@ impl Npy {
     ///
     /// # Errors
     /// [`DataError::Io`] when the file cannot be read or is no regular file; [`DataError::Format`] when it is not
-    /// exactly one C-ordered array of little-endian float32, float64 or uint8 numbers.
+    /// exactly one C-ordered array of little-endian float32, float64 or uint8 numbers, or has more than 2²⁷ of them.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, DataError> {
         let path = path.as_ref();
         let (file, len) = open_regular(path)?;
@@ -97,13 +97,17 @@ impl Npy {
         let count = shape
             .iter()
             .try_fold(1_u64, |n, &size| n.checked_mul(size as u64));
-        let count = count.filter(|&n| n <= MOST_NUMBERS);
-        let needed = count.map(|n| n * kind.size() as u64);
+        let needed = count.and_then(|n| n.checked_mul(kind.size() as u64));
         let left = len.saturating_sub(parser.at);
         let (Some(count), true) = (count, needed == Some(left)) else {
             let expected = format!("the numbers of an array of shape {shape:?}");
             return Err(parser.fault(&expected, &format!("{left} bytes")));
         };
+        if count > MOST_NUMBERS {
+            let expected = format!("at most {MOST_NUMBERS} numbers");
+            let found = format!("{count}, of shape {shape:?}");
+            return Err(parser.fault_with(&expected, &found, "save fewer rows in the file"));
+        }
         let data = parser.bytes(count as usize * kind.size(), "the numbers")?;
         let numbers = match kind {
             Kind::U8 => Numbers::U8(data),
@@ -162,7 +166,11 @@ pub fn write_npy(path: impl AsRef<Path>, shape: &[usize], numbers: &[f32]) -> Re
         .filter(|p| !p.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     let fault = |reason| io_error(path, "write", reason);
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fault)?;
+    let mut builder = tempfile::Builder::new();
+    // Temporary files are private by default; this one becomes an ordinary file, subject to the umask.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(folder).map_err(fault)?;
     let mut bytes = MAGIC.to_vec();
     bytes.extend([1, 0]);
     bytes.extend((header.len() as u16).to_le_bytes());
@@ -233,12 +241,16 @@ impl<R: Read> Parser<'_, R> {
     }
 
     fn fault(&self, expected: &str, found: &str) -> DataError {
+        self.fault_with(expected, found, ADVICE)
+    }
+
+    fn fault_with(&self, expected: &str, found: &str, advice: &'static str) -> DataError {
         DataError::Format {
             path: self.path.into(),
             offset: Offset::File(self.at),
             expected: expected.into(),
             found: found.chars().take(300).collect(),
-            advice: ADVICE,
+            advice,
         }
     }
 }

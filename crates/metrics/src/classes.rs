@@ -35,6 +35,9 @@ impl ClassCounts {
             green.len(),
             blue.len()
         );
+        for digit in channels.into_iter().flatten() {
+            assert!(*digit < 10, "stacked: the digit {digit} is not below 10");
+        }
         let digits = red.iter().zip(green).zip(blue);
         let modes: Vec<usize> = digits.map(|((r, g), b)| 100 * r + 10 * g + b).collect();
         Self::new(&modes, 1000)
@@ -86,5 +89,11 @@ mod tests {
             (counts.modes(), counts.counts()[123], counts.counts()[9]),
             (2, 2, 1)
         );
+    }
+
+    #[test]
+    #[should_panic(expected = "the digit 12 is not below 10")]
+    fn a_digit_above_nine_is_no_other_mode() {
+        ClassCounts::stacked([&[1], &[12], &[3]]);
     }
 }

@@ -39,6 +39,15 @@ pub enum MetricsError {
         /// How many there are.
         found: usize,
     },
+    /// A number that a measure goes through is infinite or not a number, though the features are finite.
+    #[error(
+        "{what} are not finite in double precision: the features are too large for this measure; divide both sets by \
+         the same number, so that they lie below 1e30 or so"
+    )]
+    Overflow {
+        /// Which numbers.
+        what: &'static str,
+    },
     /// Images of another size than the feature network takes.
     #[error("images have size {found:?}, the feature network {network} takes {expected:?}")]
     ImageSize {

@@ -48,6 +48,10 @@ pub struct Protocol {
     pub data: String,
     /// Part of it that generated images are compared with.
     pub split: String,
+    /// SHA-256 over the real images of that part which they are compared with, in hexadecimal.
+    pub data_sha256: String,
+    /// How images of another size or colour were made what the feature network takes; "none" where all were so already.
+    pub resize: String,
     /// Real images.
     pub real: usize,
     /// Generated images.
@@ -57,18 +61,33 @@ pub struct Protocol {
     /// Real training images that stand in for generated ones in the floor: as many as these, or half of the training
     /// images where there are fewer.
     pub floor: usize,
-    /// Seed of the generated images and of the choice of images, where there was one.
+    /// Seed of the generated images, and of the choice of images, real ones and those of a file or folder, where there
+    /// were more than asked for.
     pub seed: u64,
 }
 
+/// The real images of a [`Protocol`]; see its fields of the same names.
+#[derive(Clone, Copy, Debug)]
+pub struct RealImages<'a> {
+    /// Name of the data set.
+    pub data: &'a str,
+    /// Part of it.
+    pub split: &'a str,
+    /// SHA-256 over the images; the caller computes it.
+    pub sha256: &'a str,
+}
+
 impl Protocol {
-    /// The protocol of a comparison with a part of a data set; [`evaluate`] fills in the numbers of images.
-    pub fn new(network: &FeatureNetwork, data: &str, split: &str, seed: u64) -> Self {
+    /// The protocol of a comparison with real images, where those that needed it were made fit by the rule `resize`;
+    /// [`evaluate`] fills in the numbers of images.
+    pub fn new(network: &FeatureNetwork, real: RealImages<'_>, resize: &str, seed: u64) -> Self {
         Self {
             features: network.name().into(),
             features_sha256: network.hash().into(),
-            data: data.into(),
-            split: split.into(),
+            data: real.data.into(),
+            split: real.split.into(),
+            data_sha256: real.sha256.into(),
+            resize: resize.into(),
             real: 0,
             generated: 0,
             train: 0,
@@ -174,17 +193,21 @@ impl fmt::Display for Evaluation {
         ] {
             writeln!(f, "{name:<12}{of_generated:>20}{of_floor:>22}")?;
         }
+        let short = |hash: &str| hash.chars().take(12).collect::<String>();
         write!(
             f,
-            "{} generated images (floor: {} real ones) against {} of {} ({}); {} training images; features {} ({}..); seed {}",
+            "{} generated images (floor: {} real ones) against {} of {} ({}, {}..); {} training images; features {} \
+             ({}..); resize {}; seed {}",
             p.generated,
             p.floor,
             p.real,
             p.data,
             p.split,
+            short(&p.data_sha256),
             p.train,
             p.features,
-            &p.features_sha256[..p.features_sha256.len().min(12)],
+            short(&p.features_sha256),
+            p.resize,
             p.seed
         )
     }
@@ -201,6 +224,8 @@ mod tests {
             features_sha256: "0123456789abcdef".into(),
             data: "points".into(),
             split: "test".into(),
+            data_sha256: "fedcba9876543210".into(),
+            resize: "none".into(),
             real: 0,
             generated: 0,
             train: 0,
@@ -230,9 +255,10 @@ mod tests {
         );
         let text = found.to_string();
         assert!(
-            text.contains("KID") && text.contains("features normal points (0123456789ab..)"),
+            text.contains("KID") && text.contains("features normal points (0123456789ab..); resize none;"),
             "{text}"
         );
+        assert!(text.contains("300 of points (test, fedcba987654..);"), "{text}");
         let json = serde_json::to_value(&found).unwrap();
         for key in [
             "fid",
@@ -247,6 +273,9 @@ mod tests {
         ] {
             assert!(json[key].is_f64() && json["floor"][key].is_f64(), "{key}");
         }
-        assert_eq!(json["protocol"]["real"], 300);
+        let protocol = &json["protocol"];
+        assert_eq!(protocol["real"], 300);
+        assert_eq!(protocol["resize"], "none");
+        assert_eq!(protocol["data_sha256"], "fedcba9876543210");
     }
 }

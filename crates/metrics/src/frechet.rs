@@ -2,7 +2,7 @@
 
 use crate::error::MetricsError;
 use crate::features::{Features, comparable};
-use nalgebra::DMatrix;
+use nalgebra::{DMatrix, DVector};
 use ndarray::{Array1, Array2};
 
 /// Mean and covariance of features.
@@ -43,39 +43,49 @@ impl Gaussian {
 /// ```
 ///
 /// # Errors
-/// If there are fewer than two images on a side or the numbers of features differ.
+/// If there are fewer than two images on a side, the numbers of features differ, or features are so large that
+/// covariances or eigenvalues are not finite.
 pub fn frechet_distance(real: &Features, fake: &Features) -> Result<f64, MetricsError> {
     comparable(real, fake, 2)?;
     let (x, y) = (Gaussian::fit(real), Gaussian::fit(fake));
-    let root = square_root(&x.covariance);
+    let root = square_root(&x.covariance)?;
     let product = root.dot(&y.covariance).dot(&root);
-    let trace_of_root: f64 = eigenvalues(&product).iter().map(|l| l.max(0.0).sqrt()).sum();
+    let trace_of_root = roots(&symmetric(&product)?.symmetric_eigenvalues())?.sum();
     let means: f64 = (&x.mean - &y.mean).mapv(|d| d * d).sum();
-    Ok(means + x.covariance.diag().sum() + y.covariance.diag().sum() - 2.0 * trace_of_root)
+    let traces = x.covariance.diag().sum() + y.covariance.diag().sum();
+    finite(means + traces - 2.0 * trace_of_root, "the distances of the means")
 }
 
-/// A symmetric matrix, made symmetric to the last bit, in the form of the library of linear algebra.
-fn symmetric(matrix: &Array2<f64>) -> DMatrix<f64> {
-    DMatrix::from_fn(matrix.nrows(), matrix.ncols(), |i, j| {
-        0.5 * (matrix[[i, j]] + matrix[[j, i]])
-    })
+fn finite(value: f64, what: &'static str) -> Result<f64, MetricsError> {
+    value
+        .is_finite()
+        .then_some(value)
+        .ok_or(MetricsError::Overflow { what })
 }
 
-fn eigenvalues(matrix: &Array2<f64>) -> Vec<f64> {
-    symmetric(matrix)
-        .symmetric_eigenvalues()
-        .iter()
-        .copied()
-        .collect()
+/// A symmetric matrix, made symmetric to the last bit, in the form of the library of linear algebra; that would search
+/// for the eigenvalues of one that is not finite without end.
+fn symmetric(matrix: &Array2<f64>) -> Result<DMatrix<f64>, MetricsError> {
+    for &value in matrix {
+        finite(value, "covariances or their products")?;
+    }
+    Ok(DMatrix::from_fn(matrix.nrows(), matrix.ncols(), |i, j| {
+        0.5 * matrix[[i, j]] + 0.5 * matrix[[j, i]]
+    }))
+}
+
+/// Roots of eigenvalues: those below zero are so by rounding.
+fn roots(eigenvalues: &DVector<f64>) -> Result<Array1<f64>, MetricsError> {
+    let root = |&value: &f64| Ok(finite(value, "eigenvalues")?.max(0.0).sqrt());
+    eigenvalues.iter().map(root).collect()
 }
 
 /// The symmetric square root of a covariance.
-fn square_root(matrix: &Array2<f64>) -> Array2<f64> {
-    let eigen = symmetric(matrix).symmetric_eigen();
+fn square_root(matrix: &Array2<f64>) -> Result<Array2<f64>, MetricsError> {
+    let eigen = symmetric(matrix)?.symmetric_eigen();
     let n = matrix.nrows();
     let vectors = Array2::from_shape_fn((n, n), |(i, j)| eigen.eigenvectors[(i, j)]);
-    let roots: Array1<f64> = eigen.eigenvalues.iter().map(|l| l.max(0.0).sqrt()).collect();
-    (&vectors * &roots).dot(&vectors.t())
+    Ok((&vectors * &roots(&eigen.eigenvalues)?).dot(&vectors.t()))
 }
 
 #[cfg(test)]
@@ -104,6 +114,29 @@ mod tests {
             frechet_distance(&y, &x).unwrap(),
         ];
         assert!((a - b).abs() < 1e-9 * a, "{a} {b}");
+    }
+
+    #[test]
+    fn what_is_not_finite_is_an_error() {
+        let (x, y) = (points(9, 2, 1), points(9, 2, 2));
+        let scaled = |set: &Features, by: f64| Features::new(&set.view() * by).unwrap();
+        for by in [1e60, 1e100, 1e200] {
+            let found = frechet_distance(&scaled(&x, by), &scaled(&y, by));
+            if by < 1e70 {
+                assert!(found.unwrap() > 0.0);
+            } else {
+                let text = found.unwrap_err().to_string();
+                assert!(
+                    text.contains("not finite") && text.contains("divide both"),
+                    "{text}"
+                );
+            }
+        }
+        for value in [f64::NAN, f64::INFINITY] {
+            assert!(roots(&DVector::from_vec(vec![1.0, value])).is_err());
+        }
+        let found = roots(&DVector::from_vec(vec![4.0, -1e-9])).unwrap();
+        assert_eq!(found.to_vec(), [2.0, 0.0]);
     }
 
     /// With fewer images than features the covariances have eigenvalues of zero.

@@ -2,7 +2,8 @@
 
 use crate::error::MetricsError;
 use crate::features::{Features, comparable};
-use crate::rows::map_products;
+use crate::rows::{map_blocks, map_products};
+use ndarray::{Array1, Axis};
 use serde::{Deserialize, Serialize};
 
 /// A kernel distance and how far it may be off.
@@ -41,7 +42,7 @@ pub struct KernelDistance {
 pub fn kernel_distance(real: &Features, fake: &Features) -> Result<KernelDistance, MetricsError> {
     comparable(real, fake, 3)?;
     let within = [Within::of(real), Within::of(fake)];
-    let across = [sums(real, fake, None), sums(fake, real, None)];
+    let across = across(real, fake);
     let all_across: f64 = across[0].iter().sum();
     let [n, m] = [real.len() as f64, fake.len() as f64];
     let value = within[0].mean() + within[1].mean() - 2.0 * all_across / (n * m);
@@ -73,7 +74,10 @@ struct Within {
 
 impl Within {
     fn of(points: &Features) -> Self {
-        let sums = sums(points, points, Some(()));
+        let kernel = kernel(points.dimension());
+        let sums: Vec<f64> = map_products(points.view(), points.view(), |i, row| {
+            row.iter().copied().map(&kernel).sum::<f64>() - kernel(row[i])
+        });
         let all = sums.iter().sum();
         Self { sums, all }
     }
@@ -90,14 +94,27 @@ impl Within {
     }
 }
 
-/// For each point of `x` the sum of the kernel over `y`, that with itself left out where both are one set.
-fn sums(x: &Features, y: &Features, same: Option<()>) -> Vec<f64> {
-    let scale = 1.0 / x.dimension() as f64;
-    map_products(x.view(), y.view(), |i, row| {
-        let kernel = |product: f64| (product * scale + 1.0).powi(3);
-        let own = same.map_or(0.0, |()| kernel(row[i]));
-        row.iter().map(|&product| kernel(product)).sum::<f64>() - own
-    })
+/// The kernel's value from the product of two points of some dimension.
+fn kernel(dimension: usize) -> impl Fn(f64) -> f64 {
+    let scale = 1.0 / dimension as f64;
+    move |product| (product * scale + 1.0).powi(3)
+}
+
+/// The sums of the kernel over `y` for each point of `x`, and over `x` for each of `y`, from one pass over the pairs.
+fn across(x: &Features, y: &Features) -> [Vec<f64>; 2] {
+    let kernel = kernel(x.dimension());
+    let blocks = map_blocks(x.view(), y.view(), |_, mut products| {
+        products.mapv_inplace(&kernel);
+        let rows: Vec<f64> = products.rows().into_iter().map(|row| row.iter().sum()).collect();
+        (rows, products.sum_axis(Axis(0)))
+    });
+    // Folded in the order of the blocks: the same bits for any number of threads.
+    let (mut rows, mut columns) = (Vec::with_capacity(x.len()), Array1::zeros(y.len()));
+    for (of_rows, of_columns) in blocks {
+        rows.extend(of_rows);
+        columns += &of_columns;
+    }
+    [rows, columns.to_vec()]
 }
 
 #[cfg(test)]
@@ -143,6 +160,28 @@ mod tests {
         let variance = spread((0..23).map(|i| by_definition(&without(&x, i), &y)).collect())
             + spread((0..17).map(|i| by_definition(&x, &without(&y, i))).collect());
         assert!((found.standard_error / variance.sqrt() - 1.0).abs() < 1e-9);
+    }
+
+    /// More rows than a block has, so that sums of columns are put together from several.
+    #[test]
+    fn sums_over_rows_and_columns_are_of_one_pass() {
+        let (x, y) = (points(300, 4, 1), points(170, 4, 2));
+        let [rows, columns] = across(&x, &y);
+        let k = kernel(4);
+        let all = x.view().dot(&y.view().t()).mapv(k);
+        for (found, expected) in [(&rows, all.sum_axis(Axis(1))), (&columns, all.sum_axis(Axis(0)))] {
+            assert_eq!(found.len(), expected.len());
+            for (f, e) in found.iter().zip(&expected) {
+                assert!((f - e).abs() < 1e-10 * e.abs().max(1.0), "{f} {e}");
+            }
+        }
+        for threads in [1, 3] {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
+            assert_eq!(pool.install(|| across(&x, &y)), [rows.clone(), columns.clone()]);
+        }
     }
 
     /// The error says how far values from other images of the same kind lie: within a factor of two here.

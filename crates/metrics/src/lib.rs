@@ -16,7 +16,7 @@ mod training;
 
 pub use classes::ClassCounts;
 pub use error::MetricsError;
-pub use evaluation::{Compared, Evaluation, Protocol, Scores, evaluate};
+pub use evaluation::{Compared, Evaluation, Protocol, RealImages, Scores, evaluate};
 pub use features::Features;
 pub use frechet::frechet_distance;
 pub use kernel_distance::{KernelDistance, kernel_distance};

@@ -6,14 +6,21 @@ use crate::rows::{map_distances, nearest};
 
 /// Share of the held-out images that count as close by definition.
 const CLOSE: f64 = 0.05;
+/// Squared distances up to this share of the training images' variance are zero up to rounding.
+const ROUNDING: f64 = 1e-12;
 /// Most members of a cluster whose distances are taken.
 const MEMBERS: usize = 50;
 
-/// Share of generated images that lie closer to a training image than all but 5 % of held-out real images do.
+/// Share of generated images that lie as close to a training image as the closest 5 % of held-out real images do.
 ///
 /// A generator that draws from the true distribution has 0.05, one that copies its training images 1. The distance is
 /// that of features, so a copy with other noise or at another place counts as far as the feature network ignores
 /// these.
+///
+/// An image exactly at the threshold counts. This matters where over 5 % of the held-out images are themselves exact
+/// copies of training images: the threshold is then 0, and exact copies count. A copying generator still has 1; one
+/// that draws from the true distribution has not 0.05 but the share of copies among real images, which the floor of
+/// [`evaluate`](crate::evaluate) shows. Distances that are zero up to rounding are taken for zero.
 ///
 /// *Source*: the nearest-neighbour test of Meehan et al., "A non-parametric test to detect data-copying in generative
 /// models", 2020, with a share in place of their z-score.
@@ -27,8 +34,8 @@ pub fn memorised_share(train: &Features, held_out: &Features, fake: &Features) -
     let to_train = |points: &Features| map_distances(points, train, |_, row| nearest(row).1);
     let mut usual = to_train(held_out);
     usual.sort_unstable_by(f64::total_cmp);
-    let close = usual[(CLOSE * usual.len() as f64) as usize];
-    let copies = to_train(fake).iter().filter(|&&d| d < close).count();
+    let close = usual[(CLOSE * usual.len() as f64) as usize].max(ROUNDING * train.variance());
+    let copies = to_train(fake).iter().filter(|&&d| d <= close).count();
     Ok(copies as f64 / fake.len() as f64)
 }
 
@@ -89,6 +96,18 @@ mod tests {
         .unwrap();
         let share = memorised_share(&train, &held_out, &half).unwrap();
         assert!((share - 0.525).abs() < 0.03, "{share}");
+    }
+
+    /// A quarter of the held-out images are training images, far from the origin, where distances are less exact.
+    #[test]
+    fn copies_count_where_real_images_have_duplicates() {
+        let far = |n, seed| Features::new(&points(n, 4, seed).view() + 50.0).unwrap();
+        let train = far(300, 1);
+        let with_copies = |fresh| Features::stack([train.first(100), far(300, fresh)]).unwrap();
+        let held_out = with_copies(2);
+        assert_eq!(memorised_share(&train, &held_out, &train).unwrap(), 1.0);
+        assert_eq!(memorised_share(&train, &held_out, &with_copies(3)).unwrap(), 0.25);
+        assert_eq!(memorised_share(&train, &held_out, &far(300, 4)).unwrap(), 0.0);
     }
 
     #[test]

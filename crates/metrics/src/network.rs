@@ -19,6 +19,9 @@ pub const FEATURES: usize = 128;
 pub const CLASSES: usize = 10;
 /// Images that go through the network at a time.
 const BATCH: usize = 250;
+/// Fewest images that go through the network at a time: with fewer, its layers may choose other algorithms, whose last
+/// bits differ.
+const FEWEST: usize = 32;
 const SLOPE: f64 = 0.1;
 
 /// The classifier behind the features: `[n, 28, 28, 1]`, values in `[-1, 1]`, to logits `[n, 10]`.
@@ -160,7 +163,8 @@ impl FeatureNetwork {
         &self.hash
     }
 
-    /// Features and classes of images `[n, 28, 28, 1]` with values in `[-1, 1]`.
+    /// Features and classes of images `[n, 28, 28, 1]` with values in `[-1, 1]`; those of an image do not depend on how
+    /// many others there are or on its place among them, to the last bit.
     ///
     /// # Errors
     /// If the images have another size, or a value that is not finite reaches the features.
@@ -180,11 +184,14 @@ impl FeatureNetwork {
         let mut classes = Vec::with_capacity(n);
         no_grad(|| {
             for start in (0..n).step_by(BATCH) {
-                let batch = images.narrow(0, start, BATCH.min(n - start));
+                let count = BATCH.min(n - start);
+                let batch = images.narrow(0, start, count);
+                let batch = batch.pad(0, 0, FEWEST.saturating_sub(count));
                 let found = self.body.forward(&batch, Mode::Eval);
-                features.extend(found.as_slice().iter().map(|&x| f64::from(x)));
                 let logits = self.head.forward(&found, Mode::Eval);
-                classes.extend(logits.as_slice().chunks_exact(CLASSES).map(largest));
+                let rows = found.as_slice().chunks_exact(FEATURES).take(count);
+                features.extend(rows.flatten().map(|&x| f64::from(x)));
+                classes.extend(logits.as_slice().chunks_exact(CLASSES).take(count).map(largest));
             }
         });
         let features = Array2::from_shape_vec((n, FEATURES), features).expect("a row for each image");
@@ -198,4 +205,27 @@ impl FeatureNetwork {
 /// Index of the largest logit, the first of equals.
 pub(crate) fn largest(logits: &[f32]) -> usize {
     (1..logits.len()).fold(0, |best, i| if logits[i] > logits[best] { i } else { best })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use rand_pcg::Pcg64;
+
+    #[test]
+    fn features_do_not_depend_on_the_place_of_an_image() {
+        let images = Tensor::uniform([BATCH + 40, 28, 28, 1], -1.0, 1.0, &mut Pcg64::seed_from_u64(1));
+        let network = FeatureNetwork::mnist();
+        let all = network.read(&images).unwrap();
+        for (start, n) in [(0, 1), (7, 3), (100, 6), (BATCH - 2, 5), (30, 33), (3, BATCH + 2)] {
+            let part = network.read(&images.narrow(0, start, n)).unwrap();
+            let indices: Vec<usize> = (start..start + n).collect();
+            assert!(
+                part.features == all.features.select(&indices),
+                "{n} images from {start}"
+            );
+            assert_eq!(part.classes, all.classes[start..start + n]);
+        }
+    }
 }

@@ -2,11 +2,30 @@
 
 use crate::features::Features;
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array1, Array2, ArrayView2, Axis, s};
+use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use rayon::prelude::*;
 
 /// Rows of a block: its products with 10 000 points take 10 MB.
 const ROWS: usize = 128;
+
+/// Applies `each` to every block of rows of `x yᵀ`, with the index of its first row; results in the order of the rows.
+/// Where blocks begin depends on nothing but their size.
+pub(crate) fn map_blocks<R: Send>(
+    x: ArrayView2<'_, f64>,
+    y: ArrayView2<'_, f64>,
+    each: impl Fn(usize, ArrayViewMut2<'_, f64>) -> R + Sync,
+) -> Vec<R> {
+    let blocks: Vec<usize> = (0..x.nrows()).step_by(ROWS).collect();
+    blocks
+        .into_par_iter()
+        .map(|start| {
+            let end = (start + ROWS).min(x.nrows());
+            let mut products = Array2::zeros((end - start, y.nrows()));
+            general_mat_mul(1.0, &x.slice(s![start..end, ..]), &y.t(), 0.0, &mut products);
+            each(start, products.view_mut())
+        })
+        .collect()
+}
 
 /// Applies `each` to every row of `x yᵀ`, with the row's index; results in the order of the rows.
 pub(crate) fn map_products<R: Send>(
@@ -14,21 +33,14 @@ pub(crate) fn map_products<R: Send>(
     y: ArrayView2<'_, f64>,
     each: impl Fn(usize, &mut [f64]) -> R + Sync,
 ) -> Vec<R> {
-    let blocks: Vec<usize> = (0..x.nrows()).step_by(ROWS).collect();
-    let results: Vec<Vec<R>> = blocks
-        .into_par_iter()
-        .map(|start| {
-            let end = (start + ROWS).min(x.nrows());
-            let mut products = Array2::zeros((end - start, y.nrows()));
-            general_mat_mul(1.0, &x.slice(s![start..end, ..]), &y.t(), 0.0, &mut products);
-            let rows = products.axis_iter_mut(Axis(0)).enumerate();
-            rows.map(|(i, mut row)| {
-                let row = row.as_slice_mut().expect("zeros are in row-major order");
-                each(start + i, row)
-            })
-            .collect()
+    let results: Vec<Vec<R>> = map_blocks(x, y, |start, mut products| {
+        let rows = products.axis_iter_mut(Axis(0)).enumerate();
+        rows.map(|(i, mut row)| {
+            let row = row.as_slice_mut().expect("zeros are in row-major order");
+            each(start + i, row)
         })
-        .collect();
+        .collect()
+    });
     results.into_iter().flatten().collect()
 }
 

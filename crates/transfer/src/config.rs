@@ -1,7 +1,7 @@
 //! What a transfer is told: the section `[plan]` of a run's settings.
 
 use crate::error::TransferError;
-use engraft_layers::Names;
+use engraft_layers::{Adapter, Names};
 use serde::{Deserialize, Serialize};
 
 /// How a source is carried to a target: what trains when, and what keeps the networks close to the source.
@@ -28,6 +28,9 @@ pub struct TransferConfig {
     /// Weight of feature distillation: the discriminator's features of real images stay those of the source's; 0 is
     /// without.
     pub distil: f64,
+    /// What is put on the weights of the generator's layers, for [`Trained::Adapter`] to train.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<Adapter>,
     /// Learning rates of parts, as factors of that of the network; the last that holds a name decides.
     pub rates: Vec<Rate>,
     /// The phases, one after the other; none is one in which all of both networks trains.
@@ -64,6 +67,8 @@ pub enum Trained {
     Except(Vec<String>),
     /// Scales and shifts of batch norms, and their running statistics.
     BatchNorm,
+    /// The adapter of [`TransferConfig::adapter`]; of the generator only.
+    Adapter,
 }
 
 /// The learning rate of a part of a network.
@@ -93,9 +98,10 @@ pub enum Preserve {
 }
 
 impl Trained {
-    /// The names that train.
-    pub fn names(&self) -> Names {
+    /// The names that train, of networks whose generator has this adapter.
+    pub fn names(&self, adapter: Option<Adapter>) -> Names {
         match self {
+            Self::Adapter => adapter.map_or_else(Names::all, Adapter::names),
             Self::All => Names::all(),
             Self::Nothing => Names::under(Vec::<String>::new()),
             Self::Under(layers) => Names::under(layers.clone()),
@@ -153,10 +159,21 @@ impl TransferConfig {
             Preserve::Ewc(value) => weight("preserve.ewc", value),
             Preserve::Cdc(value) => weight("preserve.cdc", value),
         }
+        let adapted = |phase: &Phase| phase.generator == Trained::Adapter;
+        let misplaced = self.phases.iter().any(|p| p.discriminator == Trained::Adapter);
         for rate in &self.rates {
             weight("rates.factor", rate.factor);
         }
         let phases = &self.phases;
+        if misplaced {
+            problems.push("plan.phases: only the generator has an adapter".into());
+        }
+        if self.adapter.is_none() && phases.iter().any(adapted) {
+            problems.push(
+                "plan.phases: a generator whose adapter trains, but there is no adapter: set plan.adapter"
+                    .into(),
+            );
+        }
         for (i, phase) in phases.iter().enumerate() {
             if i + 1 < phases.len() && phase.steps == 0 {
                 problems.push(format!(
@@ -178,6 +195,7 @@ mod tests {
             source_sha256: "ab".into(),
             preserve: Preserve::Ewc(10.0),
             distil: 0.5,
+            adapter: Some(Adapter::LowRank { rank: 4 }),
             rates: vec![Rate {
                 under: vec!["stem".into()],
                 factor: 0.1,

@@ -1,16 +1,18 @@
 //! The plan of a transferred run.
 
 use crate::balance::balance;
-use crate::config::{Preserve, Trained, TransferConfig};
+use crate::config::{Preserve, TransferConfig};
 use crate::error::TransferError;
 use crate::freeze::{check, train_only};
 use crate::preserve::{CrossDomain, ElasticWeights, FeatureDistillation, L2Sp};
 use crate::source::Source;
 use engraft_gan::{AdamConfig, Gan, GanError, Pair, PhaseSeen, Plan, TrainConfig};
-use engraft_layers::{Adam, Module, Names, Sequential, parameter_count};
+use engraft_layers::{Adam, Init, Module, Names, Sequential, parameter_count};
 
 /// Images of the source from which [`ElasticWeights`] take the importance of weights.
 const IMPORTANCE_IMAGES: usize = 200;
+/// Seed of what is random in an adapter.
+const ADAPTER_SEED: u64 = 1;
 
 /// A source carried to a target: begins with the source's networks, and lets parts of them train, phase by phase.
 pub struct Transfer {
@@ -36,12 +38,14 @@ impl Transfer {
                 found,
             });
         }
-        let (generator, discriminator, _) = source.networks()?;
-        for phase in config.phases() {
-            check(&generator, &phase.generator.names())?;
-            check(&discriminator, &phase.discriminator.names())?;
+        let transfer = Self { source, config };
+        let (generator, discriminator, _) = transfer.begin()?;
+        let adapter = transfer.config.adapter;
+        for phase in transfer.config.phases() {
+            check(&generator, &phase.generator.names(adapter))?;
+            check(&discriminator, &phase.discriminator.names(adapter))?;
         }
-        Ok(Self { source, config })
+        Ok(transfer)
     }
 
     /// The settings.
@@ -52,6 +56,19 @@ impl Transfer {
     /// The source.
     pub fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// The networks that it begins with: the source's, and the adapter on its generator.
+    ///
+    /// # Errors
+    /// As [`Source::networks`].
+    pub fn begin(&self) -> Result<Pair, TransferError> {
+        let (mut generator, discriminator, latent) = self.source.networks()?;
+        if let Some(adapter) = self.config.adapter {
+            // Always the same: what is random in an adapter at first has no effect yet.
+            generator.adapt(adapter, &mut Init::glorot(ADAPTER_SEED));
+        }
+        Ok((generator, discriminator, latent))
     }
 
     /// Adam with the learning rates of parts.
@@ -84,13 +101,17 @@ fn feature_layers(generator: &Sequential) -> Vec<String> {
 
 /// The layer of a discriminator whose output its last one judges.
 fn feature_layer(discriminator: &Sequential) -> String {
-    let names = discriminator.layers().iter().rev().map(|(name, _)| name);
-    names.take(2).last().cloned().unwrap_or_default()
+    let layers = discriminator.layers();
+    let before_last = layers.len().saturating_sub(2);
+    layers
+        .get(before_last)
+        .map(|(name, _)| name.clone())
+        .unwrap_or_default()
 }
 
 impl Plan for Transfer {
     fn networks(&self, _: &TrainConfig) -> Result<Pair, GanError> {
-        self.source.networks().map_err(|error| match error {
+        self.begin().map_err(|error| match error {
             TransferError::Gan(error) => error,
             other => GanError::Config {
                 problems: vec![other.to_string()],
@@ -140,8 +161,9 @@ impl Plan for Transfer {
 
     fn enter(&self, phase: u32, gan: &mut Gan) {
         if let Some(phase) = self.config.phases().get(phase as usize) {
-            set(&mut gan.generator, &phase.generator);
-            set(&mut gan.discriminator, &phase.discriminator);
+            let adapter = self.config.adapter;
+            set(&mut gan.generator, &phase.generator.names(adapter));
+            set(&mut gan.discriminator, &phase.discriminator.names(adapter));
         }
     }
 
@@ -156,6 +178,6 @@ impl Plan for Transfer {
     }
 }
 
-fn set(network: &mut Sequential, trained: &Trained) {
-    train_only(network, &trained.names()).expect("the names were found when the plan was made");
+fn set(network: &mut Sequential, trained: &Names) {
+    train_only(network, trained).expect("the names were found when the plan was made");
 }

@@ -101,7 +101,7 @@ impl Recipe {
                 ..Phase::default()
             },
         ];
-        if images < MANY {
+        if images < FEW {
             recipe.augment = AugmentConfig {
                 kinds: vec![Augmentation::Translation],
                 probability: Some(0.8),

@@ -1,8 +1,10 @@
 //! A whole transfer on drawn digits, with networks small enough for it: phases, frozen bytes, exact resume.
 
+#![allow(clippy::unwrap_used)] // a test fails by it
+
 use engraft_data::{Dataset, Split, drawn_digits};
 use engraft_gan::{Control, Event, Network, Outcome, Plan, TrainConfig, Trainer, Which, random_networks};
-use engraft_layers::StateDict;
+use engraft_layers::{Adapter, StateDict};
 use engraft_transfer::{
     Method, Phase, Preserve, Rate, Recipe, Source, Trained, Transfer, TransferConfig, TransferError, Trial,
     features_of, open_run, proximity,
@@ -31,6 +33,7 @@ fn plan(source: &Source) -> TransferConfig {
         source_sha256: source.sha256().unwrap(),
         preserve: Preserve::Ewc(0.1),
         distil: 0.1,
+        adapter: None,
         rates: vec![Rate {
             under: vec!["head".into()],
             factor: 0.5,
@@ -215,4 +218,43 @@ fn controls_and_recipe_share_a_budget() {
             "{row:?}"
         );
     }
+}
+
+#[test]
+fn an_adapter_alone_learns_the_target() {
+    let (source, data) = (source(), target());
+    let adapter = Adapter::LowRank { rank: 2 };
+    let mut recipe = Recipe::fine_tune(&source).unwrap();
+    recipe.plan.adapter = Some(adapter);
+    recipe.plan.phases = vec![Phase {
+        generator: Trained::Adapter,
+        ..Phase::default()
+    }];
+    let folder = tempfile::tempdir().unwrap();
+    let trial = Trial {
+        source: &source,
+        target: &data,
+        steps: 3,
+        seed: 2,
+    };
+    let method = Method::Recipe(Box::new(recipe));
+    let trained = trial
+        .train(&method, folder.path(), &mut |_| Control::Continue)
+        .unwrap();
+    assert_eq!(trained.unwrap().1, 3);
+    let [begin, end] = [0, 3].map(|step| networks(folder.path(), step)[0].clone());
+    let mut moved = 0;
+    for name in begin.tensors().keys() {
+        let is_adapter = adapter.names().matches(name);
+        assert!(is_adapter || same(&begin, &end, name), "{name}");
+        moved += usize::from(!same(&begin, &end, name));
+    }
+    assert!(moved >= 3, "one factor of each layer at least");
+    let mut without = Recipe::fine_tune(&source).unwrap().plan;
+    without.phases = vec![Phase {
+        generator: Trained::Adapter,
+        ..Phase::default()
+    }];
+    let error = Transfer::new(source.clone(), without).err().unwrap().to_string();
+    assert!(error.contains("no adapter"), "{error}");
 }

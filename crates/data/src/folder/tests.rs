@@ -99,6 +99,21 @@ fn broken_and_huge_files_are_left_out() {
 }
 
 #[test]
+fn what_lies_beyond_the_limit_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a.png", "b.png", "c.png"] {
+        let picture = GrayImage::from_pixel(4, 4, image::Luma([9]));
+        picture.save(folder.path().join(name)).unwrap();
+    }
+    let all = load_at_most(3, folder.path(), [4, 4, 1]).unwrap();
+    assert_eq!((all.data.len(), all.reports.len()), (3, 0));
+    let some = load_at_most(2, folder.path(), [4, 4, 1]).unwrap();
+    assert_eq!((some.data.len(), some.reports.len()), (2, 1));
+    let text = some.reports[0].to_string();
+    assert!(text.contains("left out: all but 2 of its entries"), "{text}");
+}
+
+#[test]
 fn no_folder() {
     let folder = tempfile::tempdir().unwrap();
     assert!(matches!(

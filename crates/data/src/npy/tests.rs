@@ -70,6 +70,37 @@ fn claims_are_checked_before_anything_is_reserved() {
     assert!(fault(&file(header, &[])).contains("found 0 bytes"));
 }
 
+/// A sparse file: nothing of it is read.
+#[test]
+fn too_many_numbers_are_refused_by_their_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("large.npy");
+    let header = "{'descr': '|u1', 'fortran_order': False, 'shape': (134217729,), }\n";
+    let start = file(header, &[]);
+    std::fs::write(&path, &start).unwrap();
+    let large = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    large.set_len(start.len() as u64 + (1 << 27) + 1).unwrap();
+    let text = Npy::open(&path).unwrap_err().to_string();
+    assert!(
+        text.contains("expected at most 134217728 numbers, found 134217729") && text.contains("fewer rows"),
+        "{text}"
+    );
+}
+
+#[test]
+#[cfg(unix)]
+fn a_written_file_has_the_usual_mode() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let mode = |name: &str| {
+        let file = std::fs::metadata(folder.path().join(name)).unwrap();
+        file.permissions().mode() & 0o777
+    };
+    std::fs::write(folder.path().join("usual"), "").unwrap();
+    write_npy(folder.path().join("a.npy"), &[1], &[1.0]).unwrap();
+    assert_eq!(mode("a.npy"), mode("usual"));
+}
+
 #[test]
 fn other_files_are_named() {
     assert!(fault(b"PK\x03\x04 and more").contains("the magic number of an NPY file"));

@@ -1,10 +1,11 @@
 //! `engraft evaluate`: how good generated images are.
 
 use super::classifier::classifier_accuracy;
-use super::images::{Checkpoint, Network, Part, choose, data, read_data, read_run, read_samples};
+use super::images::{Checkpoint, Fit, LEAST_HELD_OUT, Network, Part, Real, choose, read_data, read_run};
+use super::samples::read_samples;
 use super::stacked;
 use anyhow::{Context, ensure};
-use engraft_metrics::{ClassCounts, Compared, Protocol, evaluate};
+use engraft_metrics::{ClassCounts, Compared, Protocol, RealImages, evaluate};
 use std::path::PathBuf;
 
 /// Measure generated images against real ones: FID, KID, precision, recall, density, coverage, diversity, memorisation.
@@ -26,7 +27,8 @@ pub struct Evaluate {
     /// minutes); for runs that were trained with --conditional
     #[arg(long, requires = "from")]
     classifier_accuracy: bool,
-    /// Real images: mnist, fashion-mnist, usps, drawn-digits, stacked-mnist, or a folder of pictures
+    /// Real images: mnist, fashion-mnist, usps, drawn-digits, stacked-mnist, or a folder of at least 100 pictures, of which
+    /// every fifth by name is held out
     #[arg(long, value_name = "NAME|DIR")]
     data: String,
     /// Part of the real images to compare with
@@ -38,7 +40,7 @@ pub struct Evaluate {
     /// Feature network [default: the one of the data, else that of mnist]
     #[arg(long, value_enum)]
     features: Option<Network>,
-    /// Seed of the generated images, and of the choice of real ones where there are more than --count
+    /// Seed of the generated images, and of the choice of real images and of --samples where there are more than --count
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Print one line of JSON instead of a table
@@ -53,8 +55,9 @@ impl Evaluate {
     /// If images are missing, damaged or too few, with what to do.
     pub fn run(&self) -> anyhow::Result<()> {
         ensure!(
-            self.count >= 20,
-            "--count must be at least 20: some measures need that many"
+            self.count >= LEAST_HELD_OUT,
+            "--count {}: expected at least {LEAST_HELD_OUT}, as some measures need that many images",
+            self.count
         );
         ensure!(
             self.split == Part::Test,
@@ -71,13 +74,16 @@ impl Evaluate {
             return stacked::report(run, self.checkpoint, self.count, self.seed, self.json);
         }
         let network = Network::choose(self.features, &self.data);
-        // What the user gives comes first: it is what may be wrong.
-        let generated = match (&self.from, &self.samples) {
+        // What may be wrong comes before what takes long.
+        let named = Real::find(&self.data)?;
+        named.ensure_held_out()?;
+        let (test, fit_of_real) = named.part(self.split)?;
+        let (train_images, _) = named.part(Part::Train)?;
+        let (generated, fit) = match (&self.from, &self.samples) {
             (Some(run), _) => read_run(&network, run, self.checkpoint, self.count, self.seed)?,
-            (None, Some(path)) => read_samples(&network, path, self.count)?,
+            (None, Some(path)) => read_samples(&network, path, self.count, self.seed)?,
             (None, None) => unreachable!("clap requires one of them"),
         };
-        let (test, train_images) = (data(&self.data, self.split)?, data(&self.data, Part::Train)?);
         let classifiers = match &self.from {
             Some(run) if self.classifier_accuracy => Some(classifier_accuracy(
                 run,
@@ -89,9 +95,15 @@ impl Evaluate {
             _ => None,
         };
         let real = choose(test, self.count, self.seed);
+        let sha256 = real.sha256();
         let real = read_data(&network, &format!("real ({})", self.split.name()), &real)?.features;
         let train = read_data(&network, "real (all of train)", &train_images)?.features;
-        let protocol = Protocol::new(&network, &self.data, self.split.name(), self.seed);
+        let images = RealImages {
+            data: &self.data,
+            split: self.split.name(),
+            sha256: &sha256,
+        };
+        let protocol = Protocol::new(&network, images, Fit::rule(&[fit_of_real, fit]), self.seed);
         let compared = Compared {
             real: &real,
             train: &train,

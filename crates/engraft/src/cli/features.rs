@@ -1,6 +1,7 @@
 //! `engraft features`: the features behind the measures, for other programs.
 
-use super::images::{Network, Part, choose, data, read_data, read_samples};
+use super::images::{Network, Part, choose, data, read_data};
+use super::samples::read_samples;
 use engraft_data::write_npy;
 use std::path::PathBuf;
 
@@ -20,7 +21,7 @@ pub struct WriteFeatures {
     /// Images at most
     #[arg(long, default_value_t = 10_000)]
     count: usize,
-    /// Seed of the choice where there are more images
+    /// Seed of the choice, of real images or of samples, where there are more than --count
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Feature network [default: the one of the data, else that of mnist]
@@ -43,7 +44,7 @@ impl WriteFeatures {
                 let images = choose(data(name, self.split)?, self.count, self.seed);
                 read_data(&network, name, &images)?
             }
-            (None, Some(path)) => read_samples(&network, path, self.count)?,
+            (None, Some(path)) => read_samples(&network, path, self.count, self.seed)?.0,
             (None, None) => unreachable!("clap requires one of them"),
         };
         let shape = [found.features.len(), found.features.dimension()];

@@ -1,8 +1,8 @@
-//! Images that a user names: a data set, a folder of pictures, an NPY file, or the generator of a run.
+//! Images that a user names: a data set, a folder of pictures, or the generator of a run; those of a file: `samples.rs`.
 
-use anyhow::{Context, bail, ensure};
+use anyhow::ensure;
 use clap::ValueEnum;
-use engraft_data::{Dataset, DatasetName, LoadOptions, Npy, Numbers, Split, load, load_folder};
+use engraft_data::{Dataset, DatasetName, LoadOptions, Split, Treatment, load, load_folder};
 use engraft_gan::{SavedRun, Which, feature_view};
 use engraft_metrics::{FeatureNetwork, Features, IMAGE, Reading};
 use engraft_tensor::Tensor;
@@ -16,6 +16,8 @@ use std::path::Path;
 const BATCH: usize = 500;
 /// Of a folder of pictures every fifth is held out.
 const HELD_OUT: usize = 5;
+/// Fewest held-out images: memorisation is told from the closest twentieth of them.
+pub(super) const LEAST_HELD_OUT: usize = 20;
 
 /// Which feature network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -73,32 +75,118 @@ impl Part {
     }
 }
 
-/// Loads a part of a data set by its name, or of a folder of pictures, as images of the size that features are taken
-/// from. Of a folder, every fifth picture in the order of the names is the test part.
-pub(super) fn data(name: &str, part: Part) -> anyhow::Result<Dataset> {
-    let [height, width, _] = IMAGE;
-    if let Ok(known) = name.parse::<DatasetName>() {
-        let split = match part {
-            Part::Train => Split::Train,
-            Part::Test => Split::Test,
-        };
-        let options = LoadOptions::new().notify(|line| eprintln!("{line}"));
-        return Ok(load(known, split, &options)?.resized(height, width));
-    }
-    ensure!(
-        Path::new(name).is_dir(),
-        "--data {name}: neither a directory nor one of {}",
-        DatasetName::ALL.map(DatasetName::as_str).join(", ")
-    );
-    let folder = load_folder(name, IMAGE)?;
-    if part == Part::Train {
-        for report in &folder.reports {
-            eprintln!("{report}");
+/// Whether images came as the feature network takes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    AsTheyAre,
+    /// Some had another size or were in colour.
+    Changed,
+}
+
+impl Fit {
+    fn of_size(size: [usize; 3]) -> Self {
+        if size == IMAGE {
+            Self::AsTheyAre
+        } else {
+            Self::Changed
         }
     }
-    let wanted = |i: &usize| (i % HELD_OUT == HELD_OUT - 1) == (part == Part::Test);
-    let indices: Vec<usize> = (0..folder.data.len()).filter(wanted).collect();
-    Ok(folder.data.subset(&indices))
+
+    /// The rule by which images were made to fit, for the protocol.
+    pub(super) fn rule(all: &[Self]) -> &'static str {
+        if all.contains(&Self::Changed) {
+            "Catmull-Rom to 28x28, grey by ITU-R BT.709"
+        } else {
+            "none"
+        }
+    }
+}
+
+/// Real images that a user names.
+pub(super) enum Real {
+    Known(DatasetName),
+    /// All pictures of a folder: its name, what was decoded, and how.
+    Pictures(String, Dataset, Fit),
+}
+
+impl Real {
+    /// A known data set, which is not loaded yet, or a folder, which is.
+    pub(super) fn find(name: &str) -> anyhow::Result<Self> {
+        if let Ok(known) = name.parse() {
+            return Ok(Self::Known(known));
+        }
+        ensure!(
+            Path::new(name).is_dir(),
+            "--data {name}: neither a directory nor one of {}",
+            DatasetName::ALL.map(DatasetName::as_str).join(", ")
+        );
+        let (data, fit) = pictures(Path::new(name))?;
+        Ok(Self::Pictures(name.into(), data, fit))
+    }
+
+    /// Checks that enough images are held out.
+    pub(super) fn ensure_held_out(&self) -> anyhow::Result<()> {
+        if let Self::Pictures(name, data, _) = self {
+            let (found, needed) = (data.len(), HELD_OUT * LEAST_HELD_OUT);
+            ensure!(
+                found >= needed,
+                "--data {name}: found {found} pictures, expected at least {needed}: every fifth is held out, and \
+                 memorisation needs {LEAST_HELD_OUT} held-out pictures (here {}); add pictures",
+                found / HELD_OUT
+            );
+        }
+        Ok(())
+    }
+
+    /// A part of them, as images of the size that features are taken from. Of a folder, every fifth picture in the order
+    /// of the names is the test part.
+    pub(super) fn part(&self, part: Part) -> anyhow::Result<(Dataset, Fit)> {
+        match self {
+            Self::Known(known) => {
+                let split = match part {
+                    Part::Train => Split::Train,
+                    Part::Test => Split::Test,
+                };
+                let options = LoadOptions::new().notify(|line| eprintln!("{line}"));
+                let data = load(*known, split, &options)?;
+                let [height, width, _] = IMAGE;
+                Ok((data.resized(height, width), Fit::of_size(data.image_size())))
+            }
+            Self::Pictures(_, data, fit) => {
+                let wanted = |i: &usize| (i % HELD_OUT == HELD_OUT - 1) == (part == Part::Test);
+                let indices: Vec<usize> = (0..data.len()).filter(wanted).collect();
+                Ok((data.subset(&indices), *fit))
+            }
+        }
+    }
+}
+
+/// Decodes a folder of pictures, and tells what was done to each.
+pub(super) fn pictures(path: &Path) -> anyhow::Result<(Dataset, Fit)> {
+    let folder = load_folder(path, IMAGE)?;
+    let mut fit = Fit::AsTheyAre;
+    for report in &folder.reports {
+        eprintln!("{report}");
+        if matches!(report.what, Treatment::Changed(_)) {
+            fit = Fit::Changed;
+        }
+    }
+    Ok((folder.data, fit))
+}
+
+/// [Finds](Real::find) real images and loads a [part](Real::part) of them.
+pub(super) fn data(name: &str, part: Part) -> anyhow::Result<Dataset> {
+    Ok(Real::find(name)?.part(part)?.0)
+}
+
+/// Indices of at most `count` of `n` images, in ascending order, chosen by the seed where there are more.
+pub(super) fn chosen(n: usize, count: usize, seed: u64) -> Vec<usize> {
+    if n <= count {
+        return (0..n).collect();
+    }
+    let mut indices = index::sample(&mut Pcg64::seed_from_u64(seed), n, count).into_vec();
+    indices.sort_unstable();
+    indices
 }
 
 /// At most `count` images, chosen by the seed where there are more, in the order of the data.
@@ -106,10 +194,7 @@ pub(super) fn choose(data: Dataset, count: usize, seed: u64) -> Dataset {
     if data.len() <= count {
         return data;
     }
-    let mut rng = Pcg64::seed_from_u64(seed);
-    let mut indices = index::sample(&mut rng, data.len(), count).into_vec();
-    indices.sort_unstable();
-    data.subset(&indices)
+    data.subset(&chosen(data.len(), count, seed))
 }
 
 /// The images as a tensor, from -1 to 1.
@@ -127,7 +212,7 @@ pub(super) fn bar(what: &str, count: usize) -> anyhow::Result<ProgressBar> {
 }
 
 /// Reads features and classes of `count` images, given in batches by `batch`, with a bar on the terminal.
-fn read(
+pub(super) fn read(
     network: &FeatureNetwork,
     what: &str,
     count: usize,
@@ -171,90 +256,25 @@ pub(super) fn read_run(
     which: Checkpoint,
     count: usize,
     seed: u64,
-) -> anyhow::Result<Reading> {
+) -> anyhow::Result<(Reading, Fit)> {
     let run = open_run(run, which)?;
     let mut rng = Pcg64::seed_from_u64(seed);
     let what = format!("generated (step {})", run.step);
-    read(network, &what, count, |start, end| {
+    let reading = read(network, &what, count, |start, end| {
         feature_view(&run.sampler.generate(end - start, &mut rng))
-    })
-}
-
-/// Reads at most `count` images, the first, of an NPY file or a folder of pictures.
-pub(super) fn read_samples(network: &FeatureNetwork, path: &Path, count: usize) -> anyhow::Result<Reading> {
-    if path.is_dir() {
-        let folder = load_folder(path, IMAGE)?;
-        for report in &folder.reports {
-            eprintln!("{report}");
-        }
-        let first: Vec<usize> = (0..folder.data.len().min(count)).collect();
-        return read_data(network, "pictures", &folder.data.subset(&first));
-    }
-    let array = Npy::open(path)?;
-    let images = from_npy(&array).with_context(|| format!("{}", path.display()))?;
-    let n = images.shape()[0].min(count);
-    read(network, "samples", n, |start, end| {
-        images.narrow(0, start, end - start)
-    })
-}
-
-/// Images from an array `[n, 28, 28]`, `[n, 28, 28, 1]` or `[n, 1, 28, 28]`: bytes from 0 to 255, or floats from -1
-/// to 1.
-fn from_npy(array: &Npy) -> anyhow::Result<Tensor> {
-    let [height, width, _] = IMAGE;
-    let n = match *array.shape() {
-        [n, h, w] | [n, h, w, 1] | [n, 1, h, w] if [h, w] == [height, width] => n,
-        ref other => bail!(
-            "expected images [n, {height}, {width}], with an axis of one channel or without, found an array of shape {other:?}"
-        ),
-    };
-    let values: Vec<f32> = match array.numbers() {
-        Numbers::U8(bytes) => bytes.iter().map(|&b| f32::from(b) / 127.5 - 1.0).collect(),
-        Numbers::F32(values) => values.clone(),
-        Numbers::F64(values) => values.iter().map(|&x| x as f32).collect(),
-        _ => bail!("expected float32, float64 or uint8"),
-    };
-    if let Some(at) = values.iter().position(|x| !(-1.001..=1.001).contains(x)) {
-        bail!(
-            "pixel {} of image {} is {}: floats must be from -1 to 1; scale them, or save bytes from 0 to 255",
-            at % (height * width),
-            at / (height * width),
-            values[at]
-        );
-    }
-    let floats = !matches!(array.numbers(), Numbers::U8(_));
-    if floats && values.iter().all(|&x| x >= 0.0) {
-        bail!(
-            "no pixel is below 0: floats must run from -1 (black) to 1 (white); where x runs from 0 to 1, save 2 x - 1"
-        );
-    }
-    Ok(Tensor::from_vec([n, height, width, 1], values))
+    })?;
+    Ok((reading, Fit::of_size(run.config.image)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engraft_data::write_npy;
 
     #[test]
-    fn arrays_as_images() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.npy");
-        let read = |shape: &[usize], values: &[f32]| {
-            write_npy(&path, shape, values).unwrap();
-            from_npy(&Npy::open(&path).unwrap())
-        };
-        for shape in [&[2, 28, 28][..], &[2, 28, 28, 1], &[2, 1, 28, 28]] {
-            assert_eq!(read(shape, &[-0.5; 1568]).unwrap().shape(), [2, 28, 28, 1]);
-        }
-        let error = read(&[2, 14, 56], &[0.5; 1568]).unwrap_err().to_string();
-        assert!(error.contains("[2, 14, 56]"), "{error}");
-        let error = read(&[2, 28, 28], &[0.5; 1568]).unwrap_err().to_string();
-        assert!(error.contains("from -1 (black) to 1"), "{error}");
-        let mut values = [0.0; 1568];
-        values[784 + 3] = 255.0;
-        let error = read(&[2, 28, 28], &values).unwrap_err().to_string();
-        assert!(error.contains("pixel 3 of image 1 is 255"), "{error}");
+    fn what_needed_fitting_is_told() {
+        let (yes, no) = (Fit::of_size([32, 32, 3]), Fit::of_size(IMAGE));
+        assert_eq!((Fit::rule(&[no, no]), yes), ("none", Fit::Changed));
+        assert!(Fit::rule(&[no, yes]).starts_with("Catmull-Rom to 28x28"));
     }
 
     #[test]

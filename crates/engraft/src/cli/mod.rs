@@ -5,6 +5,7 @@ mod evaluate;
 mod features;
 mod generate;
 mod images;
+mod samples;
 mod sources;
 mod stacked;
 mod target;

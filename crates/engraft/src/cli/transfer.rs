@@ -4,7 +4,7 @@ use super::images::bar;
 use super::target::Target;
 use anyhow::{Context, ensure};
 use engraft_gan::{Control, Event, Sampler, Which, sample_grid};
-use engraft_layers::Module;
+use engraft_layers::{Adapter, Module};
 use engraft_metrics::{FeatureNetwork, Features};
 use engraft_transfer::{
     Method, Phase, Preserve, Proximity, Recipe, Row, Source, Trained, Trial, compare, features_of, measure,
@@ -49,6 +49,10 @@ pub struct Transfer {
     /// Train only scales and shifts of the generator's batch norms
     #[arg(long, conflicts_with = "freeze_g")]
     batch_norm_only: bool,
+    /// Train only a small adapter on the generator's weights: singular-values, output-scale, or low-rank or modulation with
+    /// a rank, as low-rank=4
+    #[arg(long, value_name = "KIND", value_parser = adapter, conflicts_with_all = ["freeze_g", "batch_norm_only"])]
+    adapter: Option<Adapter>,
     /// What keeps the generator close to the source: nothing, or l2-sp, ewc or cdc with a weight, as ewc=10
     #[arg(long, value_name = "TERM=WEIGHT", value_parser = preserve)]
     preserve: Option<Preserve>,
@@ -96,6 +100,19 @@ fn preserve(text: &str) -> Result<Preserve, String> {
         "l2-sp" => Ok(Preserve::L2Sp(weight)),
         "ewc" => Ok(Preserve::Ewc(weight)),
         "cdc" => Ok(Preserve::Cdc(weight)),
+        _ => Err(expected()),
+    }
+}
+
+/// `low-rank=4` and the like.
+fn adapter(text: &str) -> Result<Adapter, String> {
+    let expected = || "expected singular-values, output-scale, low-rank=RANK or modulation=RANK".to_string();
+    let rank = |rank: &str| rank.parse().ok().filter(|rank| *rank > 0).ok_or_else(expected);
+    match text.split_once('=') {
+        None if text == "singular-values" => Ok(Adapter::SingularValues),
+        None if text == "output-scale" => Ok(Adapter::OutputScale),
+        Some(("low-rank", n)) => Ok(Adapter::LowRank { rank: rank(n)? }),
+        Some(("modulation", n)) => Ok(Adapter::Modulation { rank: rank(n)? }),
         _ => Err(expected()),
     }
 }
@@ -186,7 +203,10 @@ impl Transfer {
             RecipeName::FineTune => Recipe::fine_tune(source)?,
         };
         let frozen = |layers: &[String]| Trained::Except(layers.to_vec());
-        let generator = if self.batch_norm_only {
+        recipe.plan.adapter = self.adapter;
+        let generator = if self.adapter.is_some() {
+            Some(Trained::Adapter)
+        } else if self.batch_norm_only {
             Some(Trained::BatchNorm)
         } else {
             (!self.freeze_g.is_empty()).then(|| frozen(&self.freeze_g))
@@ -237,9 +257,10 @@ impl Transfer {
         config.check_data(&target.train)?;
         let phases = recipe.plan.phases.clone();
         for (i, phase) in phases.iter().enumerate() {
-            let (mut generator, mut discriminator, _) = source.networks()?;
-            train_only(&mut generator, &phase.generator.names())?;
-            train_only(&mut discriminator, &phase.discriminator.names())?;
+            let plan = engraft_transfer::Transfer::new(source.clone(), recipe.plan.clone())?;
+            let (mut generator, mut discriminator, _) = plan.begin()?;
+            train_only(&mut generator, &phase.generator.names(recipe.plan.adapter))?;
+            train_only(&mut discriminator, &phase.discriminator.names(None))?;
             let length = match phase.steps {
                 0 => "to the end".into(),
                 steps => format!("up to {steps} steps"),
@@ -387,6 +408,8 @@ mod tests {
         assert_eq!(preserve("nothing"), Ok(Preserve::Nothing));
         assert_eq!(preserve("ewc=10"), Ok(Preserve::Ewc(10.0)));
         assert_eq!(preserve("l2-sp=0.5"), Ok(Preserve::L2Sp(0.5)));
+        assert_eq!(adapter("low-rank=4"), Ok(Adapter::LowRank { rank: 4 }));
+        assert!(adapter("low-rank=0").is_err() && adapter("lora").is_err());
         for wrong in ["ewc", "ewc=much", "ewd=1"] {
             assert!(preserve(wrong).unwrap_err().contains("as ewc=10"), "{wrong}");
         }

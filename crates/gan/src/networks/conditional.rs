@@ -4,7 +4,7 @@
 //! [`one_hot`](engraft_layers::one_hot) behind the other numbers of an example: so names, gradients, optimisers and
 //! state dicts are those of any module.
 
-use engraft_layers::{Dense, Embedding, Mode, Module, Path, Sequential, Slot, SlotMut};
+use engraft_layers::{Adapter, Dense, Embedding, Init, Mode, Module, Path, Sequential, Slot, SlotMut};
 use engraft_tensor::{Real, Tensor, concat};
 
 /// A generator of images of a class: `body([z, embed(y)])`.
@@ -90,6 +90,10 @@ impl<T: Real> Module<T> for ConditionalGenerator<T> {
         self.body.spectral_normalise()
     }
 
+    fn adapt(&mut self, adapter: Adapter, init: &mut Init) -> usize {
+        self.body.adapt(adapter, init)
+    }
+
     fn describe(&self) -> String {
         let (latent, classes, size) = (self.latent, self.classes(), self.embedding.size());
         format!("ConditionalGenerator {latent} + {classes} classes of {size}")
@@ -161,6 +165,7 @@ impl<T: Real> Module<T> for ProjectionDiscriminator<T> {
 
     fn fold(&mut self) {
         self.features.fold();
+        self.head.fold();
     }
 
     fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
@@ -177,6 +182,10 @@ impl<T: Real> Module<T> for ProjectionDiscriminator<T> {
 
     fn spectral_normalise(&mut self) -> usize {
         self.features.spectral_normalise() + self.head.spectral_normalise()
+    }
+
+    fn adapt(&mut self, adapter: Adapter, init: &mut Init) -> usize {
+        self.features.adapt(adapter, init) + self.head.adapt(adapter, init)
     }
 
     fn describe(&self) -> String {

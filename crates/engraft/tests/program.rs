@@ -1,0 +1,233 @@
+//! The program `engraft` as its users see it: what it prints, and what it says of what is wrong.
+#![allow(clippy::unwrap_used)]
+#![cfg(feature = "cli")]
+
+use engraft::data::{Npy, Numbers, Split, drawn_digits, write_npy};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Runs the program with some arguments, without data sets of the user.
+fn engraft(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_engraft"))
+        .args(arguments)
+        .env_remove("ENGRAFT_DATA")
+        .output()
+        .unwrap()
+}
+
+/// Runs the program, which must succeed; what it prints.
+fn good(arguments: &[&str]) -> String {
+    let found = engraft(arguments);
+    let errors = String::from_utf8_lossy(&found.stderr);
+    assert!(found.status.success(), "{arguments:?}: {errors}");
+    String::from_utf8(found.stdout).unwrap()
+}
+
+/// Runs the program, which must fail, print nothing, and name some things in its message.
+fn bad(arguments: &[&str], named: &[&str]) {
+    let found = engraft(arguments);
+    let errors = String::from_utf8_lossy(&found.stderr);
+    assert!(!found.status.success(), "{arguments:?}");
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "", "{arguments:?}");
+    for name in named {
+        assert!(errors.contains(name), "{arguments:?}: no {name:?} in {errors}");
+    }
+}
+
+/// A folder of `n` drawn digits as pictures.
+fn pictures(within: &Path, n: usize) -> PathBuf {
+    let folder = within.join(format!("pictures-{n}"));
+    std::fs::create_dir(&folder).unwrap();
+    let digits = drawn_digits(Split::Train, n, 1);
+    for i in 0..n {
+        let picture = image::GrayImage::from_raw(28, 28, digits.image(i).to_vec()).unwrap();
+        picture.save(folder.join(format!("{i:03}.png"))).unwrap();
+    }
+    folder
+}
+
+/// An NPY file of `n` other drawn digits.
+fn samples(within: &Path, n: usize) -> PathBuf {
+    let path = within.join(format!("samples-{n}.npy"));
+    let all: Vec<usize> = (0..n).collect();
+    let digits = drawn_digits(Split::Test, n, 2).batch_f32(&all);
+    write_npy(&path, &[n, 28, 28], &digits).unwrap();
+    path
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn evaluate_prints_every_measure_and_its_protocol() {
+    let folder = tempfile::tempdir().unwrap();
+    let (real, drawn) = (pictures(folder.path(), 100), samples(folder.path(), 60));
+    // One picture is in colour and larger.
+    image::RgbImage::from_pixel(56, 56, image::Rgb([90, 90, 90]))
+        .save(real.join("004.png"))
+        .unwrap();
+    let run = |more: &[&str]| {
+        let mut arguments = vec!["evaluate", "--data", text(&real), "--samples", text(&drawn)];
+        arguments.extend(more);
+        engraft(&arguments)
+    };
+    let found = run(&["--json"]);
+    let errors = String::from_utf8_lossy(&found.stderr);
+    assert!(found.status.success(), "{errors}");
+    assert_eq!(
+        errors.matches("004.png: ").count(),
+        1,
+        "one report for one picture: {errors}"
+    );
+    let json: Value = serde_json::from_slice(&found.stdout).unwrap();
+    for key in [
+        "fid",
+        "kid",
+        "kid_se",
+        "precision",
+        "recall",
+        "density",
+        "coverage",
+        "diversity",
+        "memorised",
+    ] {
+        assert!(json[key].is_f64() && json["floor"][key].is_f64(), "{key}: {json}");
+    }
+    let protocol = &json["protocol"];
+    assert_eq!(protocol["features"], "mnist");
+    assert_eq!(protocol["data"], text(&real));
+    assert_eq!(protocol["split"], "test");
+    assert_eq!(protocol["resize"], "Catmull-Rom to 28x28, grey by ITU-R BT.709");
+    for hash in ["features_sha256", "data_sha256"] {
+        assert_eq!(protocol[hash].as_str().unwrap().len(), 64, "{hash}");
+    }
+    for (key, count) in [
+        ("real", 20),
+        ("train", 80),
+        ("generated", 60),
+        ("floor", 40),
+        ("seed", 1),
+    ] {
+        assert_eq!(protocol[key], count, "{key}");
+    }
+
+    let table = String::from_utf8(run(&[]).stdout).unwrap();
+    assert!(table.contains("KID") && table.contains("classes, as the feature network reads them"));
+
+    // Fewer than there are: the seed chooses.
+    let fid = |seed| {
+        let found = run(&["--json", "--count", "30", "--seed", seed]).stdout;
+        serde_json::from_slice::<Value>(&found).unwrap()["fid"].clone()
+    };
+    let [a, b, c] = ["1", "1", "2"].map(fid);
+    assert!(a == b && a != c, "{a} {b} {c}");
+}
+
+#[test]
+fn features_are_written_as_an_array() {
+    let folder = tempfile::tempdir().unwrap();
+    let (real, drawn) = (pictures(folder.path(), 10), samples(folder.path(), 7));
+    let out = folder.path().join("out.npy");
+    let said = good(&["features", "--samples", text(&drawn), "--out", text(&out)]);
+    assert!(said.contains("7 x 128") && said.contains("mnist"), "{said}");
+    let all = Npy::open(&out).unwrap();
+    assert_eq!(all.shape(), [7, 128]);
+
+    // Those of a choice are rows of those of all.
+    good(&[
+        "features",
+        "--samples",
+        text(&drawn),
+        "--count",
+        "3",
+        "--out",
+        text(&out),
+    ]);
+    let some = Npy::open(&out).unwrap();
+    let (Numbers::F32(all), Numbers::F32(some)) = (all.numbers(), some.numbers()) else {
+        panic!("single precision");
+    };
+    for row in some.chunks(128) {
+        assert!(all.chunks(128).any(|other| other == row));
+    }
+
+    good(&[
+        "features",
+        "--data",
+        text(&real),
+        "--split",
+        "train",
+        "--out",
+        text(&out),
+    ]);
+    assert_eq!(Npy::open(&out).unwrap().shape(), [8, 128]);
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (real, few, drawn) = (
+        pictures(folder.path(), 100),
+        pictures(folder.path(), 40),
+        samples(folder.path(), 30),
+    );
+    let (real, few, drawn) = (text(&real), text(&few), text(&drawn));
+    let evaluate = |data: &str, samples: &str, more: &[&str], named: &[&str]| {
+        let mut arguments = vec!["evaluate", "--json", "--data", data, "--samples", samples];
+        arguments.extend(more);
+        bad(&arguments, named);
+    };
+    evaluate(
+        "emnist",
+        drawn,
+        &[],
+        &["--data emnist", "directory", "fashion-mnist"],
+    );
+    // Before the samples are looked at, which are not there.
+    let none = at("none.npy");
+    let why = ["found 40 pictures", "at least 100", "every fifth", "20 held-out"];
+    evaluate(few, text(&none), &[], &[&["--data", few], &why[..]].concat());
+    evaluate(real, text(&none), &[], &["none.npy", "cannot open"]);
+    evaluate(real, drawn, &["--count", "19"], &["--count 19", "at least 20"]);
+    evaluate(
+        real,
+        drawn,
+        &["--split", "train"],
+        &["--split train", "memorisation"],
+    );
+    evaluate(real, drawn, &["--seed", "x"], &["--seed", "invalid"]);
+    evaluate(real, drawn, &["--from", "run"], &["--from", "--samples"]);
+    bad(&["evaluate", "--data", real], &["--from"]);
+    bad(
+        &["evaluate", "--data", real, "--from", text(&none)],
+        &["none.npy"],
+    );
+    bad(
+        &["evaluate", "--data", "stacked-mnist", "--samples", drawn],
+        &["--data stacked-mnist", "--from"],
+    );
+
+    let array = at("array.npy");
+    write_npy(&array, &[2, 14, 56], &[0.0; 1568]).unwrap();
+    evaluate(real, text(&array), &[], &["array.npy", "[2, 14, 56]", "28, 28"]);
+    write_npy(&array, &[2, 28, 28], &[3.0; 1568]).unwrap();
+    evaluate(
+        real,
+        text(&array),
+        &[],
+        &["array.npy", "pixel 0 of image 0 is 3", "from -1 to 1"],
+    );
+    std::fs::write(&array, "no array").unwrap();
+    evaluate(real, text(&array), &[], &["array.npy", "magic number"]);
+
+    let out = at("missing").join("out.npy");
+    bad(
+        &["features", "--samples", drawn, "--out", text(&out)],
+        &["out.npy", "cannot write"],
+    );
+    bad(&["features", "--out", text(&out)], &["--data", "--samples"]);
+    bad(&["features", "--samples", drawn], &["--out"]);
+}
