@@ -242,7 +242,8 @@ fn an_adapter_alone_learns_the_target() {
         .train(&method, folder.path(), &mut |_| Control::Continue)
         .unwrap();
     assert_eq!(trained.unwrap().1, 3);
-    let [begin, end] = [0, 3].map(|step| networks(folder.path(), step)[0].clone());
+    // Of so short a run the last two steps are kept.
+    let [begin, end] = [2, 3].map(|step| networks(folder.path(), step)[0].clone());
     let mut moved = 0;
     for name in begin.tensors().keys() {
         let is_adapter = adapter.names().matches(name);
