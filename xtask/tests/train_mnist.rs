@@ -199,7 +199,7 @@ fn wrong_arguments_and_data_have_codes_of_their_own() {
         .unwrap();
     assert_eq!(code(&too_large), 2);
     assert!(
-        text(&too_large.stderr).contains("the 40 images there are, got 41"),
+        text(&too_large.stderr).contains("the 40 images there are to train on, got 41"),
         "{}",
         text(&too_large.stderr)
     );
