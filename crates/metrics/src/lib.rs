@@ -10,6 +10,7 @@ mod memory;
 mod neighbours;
 mod network;
 mod rows;
+mod spread;
 #[cfg(test)]
 mod testing;
 mod training;
@@ -23,4 +24,5 @@ pub use kernel_distance::{KernelDistance, kernel_distance};
 pub use memory::{intra_cluster_diversity, memorised_share};
 pub use neighbours::{Overlap, overlap};
 pub use network::{CLASSES, Classifier, FEATURES, FeatureNetwork, IMAGE, Reading};
+pub use spread::Spread;
 pub use training::{Training, Variation, accuracy, train_classifier};

@@ -10,6 +10,16 @@ pub enum TransferError {
         /// What is wrong, one entry for each setting.
         problems: Vec<String>,
     },
+    /// Training left the numbers.
+    #[error(
+        "training diverged: the loss of step {step} is {loss}; try another seed, or look for images that are no images"
+    )]
+    Diverged {
+        /// The step.
+        step: u64,
+        /// Its loss.
+        loss: f64,
+    },
     /// The settings were made for another source.
     #[error("the transfer was begun from the source with SHA-256 {expected}, but this one has {found}")]
     OtherSource {

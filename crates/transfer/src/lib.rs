@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod adapt;
 pub mod preserve;
 
 mod balance;

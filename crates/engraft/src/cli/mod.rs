@@ -1,5 +1,6 @@
 //! The commands of the program `engraft`, for other programs that offer them too.
 
+mod adapt;
 mod classifier;
 mod evaluate;
 mod features;
@@ -10,10 +11,12 @@ mod sources;
 mod stacked;
 mod target;
 mod transfer;
+mod workers;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+pub use adapt::Adapt;
 pub use evaluate::Evaluate;
 pub use features::WriteFeatures;
 pub use generate::Generate;
@@ -35,6 +38,7 @@ enum Command {
     Transfer(Transfer),
     Generate(Generate),
     Sources(Sources),
+    Adapt(Adapt),
 }
 
 /// Runs the command that the arguments of the process ask for.
@@ -45,6 +49,7 @@ pub fn main() -> ExitCode {
         Command::Transfer(command) => command.run(),
         Command::Generate(command) => command.run(),
         Command::Sources(command) => command.run(),
+        Command::Adapt(command) => command.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -23,7 +23,7 @@ pub use conv::{Conv2d, ConvTranspose2d};
 pub use dense::Dense;
 pub use dropout::Dropout;
 pub use embedding::{Embedding, one_hot};
-pub use resample::{AvgPool2x, Upsample2x};
+pub use resample::{AvgPool2x, MaxPool2x, Upsample2x};
 pub use residual::{GainBias, Residual};
 pub use sequential::Sequential;
 pub use shape::{Flatten, Reshape};

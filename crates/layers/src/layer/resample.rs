@@ -25,6 +25,28 @@ impl<T: Real> Module<T> for AvgPool2x {
     }
 }
 
+/// Max pooling: the largest number of every block of 2x2 pixels, in each channel.
+///
+/// *Shapes*: `[n, h, w, c] -> [n, h / 2, w / 2, c]`, with even `h` and `w`.
+///
+/// ```
+/// use engraft_layers::{MaxPool2x, Mode, Module};
+/// use engraft_tensor::Tensor;
+/// let x = Tensor::from_vec([1, 2, 2, 1], vec![1.0_f32, 2.0, 3.0, 6.0]);
+/// assert_eq!(MaxPool2x.forward(&x, Mode::Eval).as_slice(), [6.0]);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxPool2x;
+
+impl<T: Real> Module<T> for MaxPool2x {
+    fn forward(&self, x: &Tensor<T>, _: Mode) -> Tensor<T> {
+        x.max_pool(2)
+    }
+    fn describe(&self) -> String {
+        "MaxPool 2x2".into()
+    }
+}
+
 /// Nearest-neighbour upsampling: every pixel becomes a block of 2x2 equal pixels.
 ///
 /// *Shapes*: `[n, h, w, c] -> [n, 2 h, 2 w, c]`.

@@ -6,8 +6,10 @@ mod batch_norm;
 mod channels;
 mod convolution;
 mod matmul;
+mod max_pool;
 mod reduction;
 mod resample;
+mod reversal;
 mod shape;
 mod unary;
 

@@ -1,0 +1,231 @@
+//! A look at both domains before adapting: images of another range, polarity or contrast are a mistake in their
+//! preparation more often than a domain gap.
+
+use engraft_data::Dataset;
+use serde::Serialize;
+use std::fmt;
+
+/// Images that are looked at.
+const IMAGES: usize = 500;
+/// Shades between dark and bright: a background below the first is dark, above the second bright.
+const BACKGROUND: [f64; 2] = [85.0, 170.0];
+/// From this factor on, ranges differ by much.
+const RANGE: f64 = 2.0;
+/// From this factor on, means or deviations differ by much.
+const SPREAD: f64 = 3.0;
+
+/// What the images of a domain look like, in shades of 0 to 255.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Look {
+    /// Darkest and brightest shade.
+    pub range: [u8; 2],
+    /// Mean of the pixels at the border.
+    pub background: f64,
+    /// Mean of all pixels.
+    pub mean: f64,
+    /// Standard deviation of all pixels.
+    pub deviation: f64,
+}
+
+impl Look {
+    /// The look of up to 500 images, spread over the data.
+    ///
+    /// # Panics
+    /// If there are no images.
+    #[track_caller]
+    pub fn of(data: &Dataset) -> Self {
+        assert!(!data.is_empty(), "Look: there are no images in {}", data.name());
+        let [height, width, channels] = data.image_size();
+        let step = data.len().div_ceil(IMAGES);
+        let (mut range, mut edge, mut all) = ([255, 0], Sums::default(), Sums::default());
+        for index in (0..data.len()).step_by(step) {
+            for (i, &v) in data.image(index).iter().enumerate() {
+                let (row, column) = (i / channels / width, i / channels % width);
+                range = [range[0].min(v), range[1].max(v)];
+                all.add(v);
+                if row == 0 || column == 0 || row + 1 == height || column + 1 == width {
+                    edge.add(v);
+                }
+            }
+        }
+        Self {
+            range,
+            background: edge.mean(),
+            mean: all.mean(),
+            deviation: all.deviation(),
+        }
+    }
+
+    fn width(self) -> f64 {
+        f64::from(self.range[1].saturating_sub(self.range[0])).max(1.0)
+    }
+}
+
+#[derive(Default)]
+struct Sums {
+    count: f64,
+    sum: f64,
+    squares: f64,
+}
+
+impl Sums {
+    fn add(&mut self, v: u8) {
+        let v = f64::from(v);
+        self.count += 1.0;
+        self.sum += v;
+        self.squares += v * v;
+    }
+
+    fn mean(&self) -> f64 {
+        self.sum / self.count
+    }
+
+    fn deviation(&self) -> f64 {
+        (self.squares / self.count - self.mean().powi(2)).max(0.0).sqrt()
+    }
+}
+
+/// How bad a difference is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Severity {
+    /// Worth a look.
+    Warning,
+    /// Adapting would learn the mistake.
+    Refusal,
+}
+
+/// Both domains, compared.
+///
+/// ```
+/// use engraft_data::{Dataset, Source, Split, drawn_digits};
+/// use engraft_transfer::adapt::{DomainGap, Severity};
+/// let digits = drawn_digits(Split::Train, 20, 1);
+/// assert!(DomainGap::between(&digits, &digits).problems().is_empty());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct DomainGap {
+    /// The source.
+    pub source: Look,
+    /// The target.
+    pub target: Look,
+}
+
+impl DomainGap {
+    /// Looks at both.
+    ///
+    /// # Panics
+    /// If one has no images.
+    #[track_caller]
+    pub fn between(source: &Dataset, target: &Dataset) -> Self {
+        Self {
+            source: Look::of(source),
+            target: Look::of(target),
+        }
+    }
+
+    /// What differs by much, with what to do about it.
+    pub fn problems(&self) -> Vec<(Severity, String)> {
+        let [s, t] = [self.source, self.target];
+        let mut problems = Vec::new();
+        let dark = |look: Look| look.background < BACKGROUND[0];
+        let bright = |look: Look| look.background > BACKGROUND[1];
+        if (dark(s) && bright(t)) || (bright(s) && dark(t)) {
+            problems.push((
+                Severity::Refusal,
+                format!(
+                    "polarity: the border of the source's images has a mean shade of {:.0}, that of the target's {:.0} \
+                     (of 255): invert one of them",
+                    s.background, t.background
+                ),
+            ));
+        }
+        let factor = |a: f64, b: f64| (a / b).max(b / a);
+        if factor(s.width(), t.width()) >= RANGE {
+            problems.push((
+                Severity::Refusal,
+                format!(
+                    "range: the source's shades go from {} to {}, the target's from {} to {}: bring both to 0 to 255",
+                    s.range[0], s.range[1], t.range[0], t.range[1]
+                ),
+            ));
+        }
+        for (what, a, b) in [
+            ("brightness: the mean shade", s.mean, t.mean),
+            ("contrast: the standard deviation", s.deviation, t.deviation),
+        ] {
+            if factor(a.max(1.0), b.max(1.0)) >= SPREAD {
+                problems.push((
+                    Severity::Warning,
+                    format!(
+                        "{what} of the source's images is {a:.0}, of the target's {b:.0}: check that both were prepared \
+                         alike"
+                    ),
+                ));
+            }
+        }
+        problems
+    }
+}
+
+impl fmt::Display for DomainGap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [s, t] = [self.source, self.target];
+        write!(
+            f,
+            "shades {}-{} and {}-{}, background {:.0} and {:.0}, mean {:.0} and {:.0}, deviation {:.0} and {:.0}",
+            s.range[0],
+            s.range[1],
+            t.range[0],
+            t.range[1],
+            s.background,
+            t.background,
+            s.mean,
+            t.mean,
+            s.deviation,
+            t.deviation
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engraft_data::{Source, Split};
+
+    fn changed(change: impl Fn(u8) -> u8) -> Dataset {
+        let digits = engraft_data::drawn_digits(Split::Train, 30, 1);
+        let images = digits.images().iter().map(|&v| change(v)).collect();
+        Dataset::new(
+            "changed",
+            Source::Memory,
+            images,
+            digits.image_size(),
+            digits.labels().to_vec(),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn mistakes_of_preparation_are_found() {
+        let digits = changed(|v| v);
+        let found = |other: Dataset| {
+            DomainGap::between(&digits, &other)
+                .problems()
+                .into_iter()
+                .map(|(severity, text)| (severity, text.split(':').next().unwrap().to_string()))
+                .collect::<Vec<_>>()
+        };
+        assert!(found(changed(|v| v)).is_empty());
+        assert_eq!(
+            found(changed(|v| 255 - v))[0],
+            (Severity::Refusal, "polarity".into())
+        );
+        let unscaled = found(changed(|v| v / 255));
+        assert_eq!(unscaled[0], (Severity::Refusal, "range".into()));
+        assert!(unscaled[1..].iter().all(|(s, _)| *s == Severity::Warning));
+        // A little brighter is a domain of its own, not a mistake.
+        assert!(found(changed(|v| v.saturating_add(30))).is_empty());
+    }
+}

@@ -1,0 +1,140 @@
+//! DANN and CDAN: one step for all, through a reversed gradient.
+
+use super::{Batch, Learner, cross_entropy, descend};
+use crate::adapt::losses::{certainty_weights, domain_loss, multilinear_map, randomized_multilinear_map};
+use crate::adapt::model::{Model, domain_discriminator};
+use engraft_layers::{Adam, Mode, Module, Sequential};
+use engraft_tensor::Tensor;
+use rand::SeedableRng;
+use rand_pcg::Pcg64;
+
+const RATE: f64 = 1e-3;
+const DECAY: f64 = 5e-4;
+/// Hidden layers of DANN's domain discriminator.
+const DANN: [usize; 1] = [100];
+/// Hidden layers of CDAN's.
+const CDAN: [usize; 2] = [500, 500];
+/// Widest outer product that is taken as it is.
+const WIDEST: usize = 4096;
+/// Width of the random projections of a wider one.
+const PROJECTED: usize = 1024;
+
+/// What CDAN's discriminator sees of features and predictions.
+pub(super) enum Map {
+    Exact { width: usize },
+    Projected { features: Tensor, predictions: Tensor },
+}
+
+impl Map {
+    /// The outer product, or random projections where it is wide.
+    pub(super) fn new(model: &Model, seed: u64) -> Self {
+        let (d, k) = (model.width(), model.classes());
+        if d * k <= WIDEST {
+            return Self::Exact { width: d * k };
+        }
+        let rng = &mut Pcg64::seed_from_u64(seed ^ 0xCDA);
+        Self::Projected {
+            features: Tensor::randn([d, PROJECTED], rng),
+            predictions: Tensor::randn([k, PROJECTED], rng),
+        }
+    }
+
+    fn width(&self) -> usize {
+        match self {
+            Self::Exact { width } => *width,
+            Self::Projected { .. } => PROJECTED,
+        }
+    }
+
+    fn apply(&self, features: &Tensor, p: &Tensor) -> Tensor {
+        match self {
+            Self::Exact { .. } => multilinear_map(features, p),
+            Self::Projected {
+                features: r,
+                predictions,
+            } => randomized_multilinear_map([features, p], [r, predictions]),
+        }
+    }
+}
+
+pub(super) struct Reversal {
+    model: Model,
+    domain: Sequential,
+    map: Option<Map>,
+    adam: Adam,
+    of_domain: Adam,
+}
+
+impl Reversal {
+    /// CDAN with a map, DANN without.
+    pub(super) fn new(model: Model, map: Option<Map>, seed: u64) -> Self {
+        let domain = match &map {
+            Some(map) => domain_discriminator(map.width(), &CDAN, seed ^ 0xD0),
+            None => domain_discriminator(model.width(), &DANN, seed ^ 0xD0),
+        };
+        let adam = || Adam::new(RATE).weight_decay(DECAY);
+        Self {
+            model,
+            domain,
+            map,
+            adam: adam(),
+            of_domain: adam(),
+        }
+    }
+
+    /// What the discriminator judges: features, reversed on the way back.
+    fn seen(&self, features: &Tensor, logits: &Tensor, strength: f64) -> Tensor {
+        let reversed = features.reverse_gradient(strength);
+        match &self.map {
+            // Predictions are told, not changed, by the discriminator.
+            Some(map) => map.apply(&reversed, &logits.detach().softmax(1)),
+            None => reversed,
+        }
+    }
+}
+
+/// Strength of the reversed gradient at a progress between 0 and 1: `2 / (1 + e^{-10 p}) - 1`.
+///
+/// *Source*: Ganin et al., 2016, section 5.2.2.
+fn strength(progress: f64) -> f64 {
+    2.0 / (1.0 + (-10.0 * progress).exp()) - 1.0
+}
+
+impl Learner for Reversal {
+    fn step(&mut self, batch: &Batch, progress: f64) -> f64 {
+        let strength = strength(progress);
+        let [source, target] = [&batch.source, &batch.target].map(|x| self.model.features(x, Mode::Train));
+        let logits = [&source, &target].map(|f| self.model.classify(f, Mode::Train).swap_remove(0));
+        let seen = [
+            self.seen(&source, &logits[0], strength),
+            self.seen(&target, &logits[1], strength),
+        ];
+        let [of_source, of_target] = seen.map(|x| self.domain.forward(&x, Mode::Train));
+        let domain = if self.map.is_some() {
+            let weigh = |losses: Tensor, logits: &Tensor| (losses * certainty_weights(logits)).mean();
+            (weigh((-&of_source).softplus(), &logits[0]) + weigh(of_target.softplus(), &logits[1])) * 0.5
+        } else {
+            domain_loss(&of_source, &of_target)
+        };
+        let loss = cross_entropy(&logits[0], &batch.labels) + domain;
+        descend(&mut self.of_domain, &mut self.domain, &loss);
+        descend(&mut self.adam, &mut self.model, &loss);
+        f64::from(loss.item())
+    }
+
+    fn model(&self) -> &Model {
+        &self.model
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_strength_rises_from_0_to_1() {
+        assert_eq!(strength(0.0), 0.0);
+        assert!((strength(0.1) - (2.0 / (1.0 + (-1.0_f64).exp()) - 1.0)).abs() < 1e-15);
+        assert!(strength(1.0) > 0.9999);
+    }
+}

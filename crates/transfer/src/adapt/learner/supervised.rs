@@ -1,0 +1,34 @@
+//! Learning from labels alone: the controls.
+
+use super::{Batch, Learner, cross_entropy, descend};
+use crate::adapt::model::Model;
+use engraft_layers::{Adam, Mode, Module};
+
+const RATE: f64 = 1e-3;
+const DECAY: f64 = 5e-4;
+
+pub(super) struct Supervised {
+    model: Model,
+    adam: Adam,
+}
+
+impl Supervised {
+    pub(super) fn new(model: Model) -> Self {
+        Self {
+            model,
+            adam: Adam::new(RATE).weight_decay(DECAY),
+        }
+    }
+}
+
+impl Learner for Supervised {
+    fn step(&mut self, batch: &Batch, _: f64) -> f64 {
+        let loss = cross_entropy(&self.model.forward(&batch.source, Mode::Train), &batch.labels);
+        descend(&mut self.adam, &mut self.model, &loss);
+        f64::from(loss.item())
+    }
+
+    fn model(&self) -> &Model {
+        &self.model
+    }
+}

@@ -1,0 +1,324 @@
+//! The losses of domain adaptation, each a function of tensors.
+
+use engraft_tensor::{Real, Tensor, grad};
+
+/// What a domain discriminator minimises, from its logits for both domains: `½ E s(-D(f_S)) + ½ E s(D(f_T))` with
+/// `s(a) = ln(1 + e^a)`; a logit above 0 says source.
+///
+/// *Source*: Ganin et al., "Domain-adversarial training of neural networks", 2016, equation 9, with as many examples of
+/// either domain.
+///
+/// ```
+/// use engraft_tensor::Tensor;
+/// use engraft_transfer::adapt::domain_loss;
+/// let undecided = Tensor::<f64>::zeros([4, 1]);
+/// assert!((domain_loss(&undecided, &undecided).item() - 2.0_f64.ln()).abs() < 1e-12);
+/// ```
+#[must_use]
+pub fn domain_loss<T: Real>(source_logits: &Tensor<T>, target_logits: &Tensor<T>) -> Tensor<T> {
+    ((-source_logits).softplus().mean() + target_logits.softplus().mean()) * T::from_f64(0.5)
+}
+
+/// How much two classifiers disagree: the mean of `|p_1 - p_2|` over examples and classes.
+///
+/// *Shapes*: both `[n, classes]`, probabilities.
+///
+/// *Source*: Saito et al., "Maximum classifier discrepancy for unsupervised domain adaptation", 2018, equation 9.
+///
+/// # Panics
+/// If the shapes differ.
+#[must_use]
+#[track_caller]
+pub fn discrepancy<T: Real>(first: &Tensor<T>, second: &Tensor<T>) -> Tensor<T> {
+    assert!(
+        first.shape() == second.shape(),
+        "discrepancy: {:?} and {:?} must have one shape",
+        first.shape(),
+        second.shape()
+    );
+    (first - second).abs().mean()
+}
+
+/// Mean entropy of the predictions, `-E Σ_k p_k ln p_k`, in nats.
+///
+/// *Shapes*: logits `[n, classes]`.
+///
+/// *Source*: Grandvalet and Bengio, "Semi-supervised learning by entropy minimization", 2004.
+#[must_use]
+#[track_caller]
+pub fn conditional_entropy<T: Real>(logits: &Tensor<T>) -> Tensor<T> {
+    entropies(logits).mean()
+}
+
+/// Entropy of each prediction: `[n, classes] -> [n, 1]`.
+#[track_caller]
+pub(crate) fn entropies<T: Real>(logits: &Tensor<T>) -> Tensor<T> {
+    assert!(
+        logits.rank() == 2,
+        "entropy: logits must be [n, classes], got {:?}",
+        logits.shape()
+    );
+    let log_p = logits.log_softmax(1);
+    -(log_p.exp() * &log_p).sum_keep(&[1])
+}
+
+/// Mean Kullback-Leibler divergence `E Σ_k p_k (ln p_k - ln q_k)` of the predictions `q` from the predictions `p`.
+///
+/// *Shapes*: both logits `[n, classes]`.
+///
+/// # Panics
+/// If the shapes differ.
+#[must_use]
+#[track_caller]
+pub fn divergence<T: Real>(p_logits: &Tensor<T>, q_logits: &Tensor<T>) -> Tensor<T> {
+    assert!(
+        p_logits.shape() == q_logits.shape() && p_logits.rank() == 2,
+        "divergence: logits must be [n, classes] both, got {:?} and {:?}",
+        p_logits.shape(),
+        q_logits.shape()
+    );
+    let log_p = p_logits.log_softmax(1);
+    (log_p.exp() * (&log_p - q_logits.log_softmax(1)))
+        .sum_keep(&[1])
+        .mean()
+}
+
+/// Size of the trial step of [`virtual_adversarial`], and of the step itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Perturbation {
+    /// Length of the step along a random direction at which the steepest one is looked for.
+    ///
+    /// 1e-6 is what is often used; over the pixels of an image that is below the resolution of `f32`.
+    pub trial: f64,
+    /// Length ε of the perturbation, in the units of the input.
+    pub radius: f64,
+}
+
+impl Default for Perturbation {
+    /// Trial 1, radius 3.5 (Shu et al., 2018).
+    fn default() -> Self {
+        Self {
+            trial: 1.0,
+            radius: 3.5,
+        }
+    }
+}
+
+/// Virtual adversarial loss: how far the predictions move when every input takes a step of length
+/// [`radius`](Perturbation::radius) in the direction in which they move most, found by one step of a power iteration from
+/// the given random directions.
+///
+/// With `r = ε g / |g|` and `g` the gradient of `KL(p(x) | p(x + ξ d))` in `d`, it is `KL(p(x) | p(x + r))`, where `p(x)`
+/// and `r` are held constant. `logits` must be the same function at each call: with dropout, of one mask.
+///
+/// *Shapes*: `x` and `directions` `[n, ..]`; `logits` maps `[n, ..]` to `[n, classes]`.
+///
+/// *Source*: Miyato et al., "Virtual adversarial training", 2018, section 3.3.
+///
+/// # Panics
+/// If `directions` has another shape than `x`.
+#[track_caller]
+pub fn virtual_adversarial<T: Real>(
+    logits: &dyn Fn(&Tensor<T>) -> Tensor<T>,
+    x: &Tensor<T>,
+    directions: &Tensor<T>,
+    perturbation: Perturbation,
+) -> Tensor<T> {
+    assert!(
+        x.shape() == directions.shape(),
+        "virtual_adversarial: inputs {:?} and directions {:?} must have one shape",
+        x.shape(),
+        directions.shape()
+    );
+    let x = x.detach();
+    let clean = logits(&x).detach();
+    let direction = unit(&directions.detach()).requires_grad();
+    let moved = &x + &direction * T::from_f64(perturbation.trial);
+    let [steepest] = grad(&divergence(&clean, &logits(&moved)), [&direction]);
+    let step = unit(&steepest.detach()) * T::from_f64(perturbation.radius);
+    divergence(&clean, &logits(&(&x + step)))
+}
+
+/// Each example divided by its length.
+fn unit<T: Real>(x: &Tensor<T>) -> Tensor<T> {
+    let axes: Vec<usize> = (1..x.rank()).collect();
+    // A prediction that nothing moves has no direction: the step is then 0.
+    let length = (x.square().sum_keep(&axes) + T::from_f64(1e-30)).sqrt();
+    x / length
+}
+
+/// What [CDAN](super::Method::Cdan)'s domain discriminator sees: the outer product `f ⊗ p` of features and predictions,
+/// flat.
+///
+/// *Shapes*: `[n, d]` and `[n, k]` to `[n, d · k]`.
+///
+/// *Source*: Long et al., "Conditional adversarial domain adaptation", 2018, equation 4.
+///
+/// # Panics
+/// If there are not as many of both.
+#[must_use]
+#[track_caller]
+pub fn multilinear_map<T: Real>(features: &Tensor<T>, predictions: &Tensor<T>) -> Tensor<T> {
+    let (&[n, d], &[m, k]) = (features.shape(), predictions.shape()) else {
+        panic!(
+            "multilinear_map: features and predictions must be [n, d] and [n, k], got {:?} and {:?}",
+            features.shape(),
+            predictions.shape()
+        )
+    };
+    assert!(n == m, "multilinear_map: {n} features, {m} predictions");
+    (features.reshape([n, d, 1]) * predictions.reshape([n, 1, k])).reshape([n, d * k])
+}
+
+/// The same by random projections, for wide features: `(f R_f) ⊙ (p R_p) / √width`, whose scalar products are those of
+/// [`multilinear_map`] in expectation, if the entries of both matrices have mean 0 and variance 1.
+///
+/// *Shapes*: `[n, d]`, `[n, k]`, matrices `[d, width]` and `[k, width]`, to `[n, width]`.
+///
+/// *Source*: Long et al., 2018, equation 6.
+#[must_use]
+#[track_caller]
+pub fn randomized_multilinear_map<T: Real>(
+    [features, predictions]: [&Tensor<T>; 2],
+    [of_features, of_predictions]: [&Tensor<T>; 2],
+) -> Tensor<T> {
+    let width = of_features.shape()[1] as f64;
+    features.matmul(of_features) * predictions.matmul(of_predictions) * T::from_f64(1.0 / width.sqrt())
+}
+
+/// Weights of examples by how sure their predictions are, `1 + e^{-H}`, with mean 1 and held constant: `[n, 1]`.
+///
+/// *Source*: Long et al., 2018, section 3.3 (CDAN+E).
+#[must_use]
+pub fn certainty_weights<T: Real>(logits: &Tensor<T>) -> Tensor<T> {
+    let weights = (-entropies(&logits.detach())).exp() + T::one();
+    (&weights / weights.mean()).detach()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engraft_tensor::{gradcheck, no_grad};
+    use rand::SeedableRng;
+    use rand_pcg::Pcg64;
+
+    fn random(shape: &[usize], seed: u64) -> Tensor<f64> {
+        Tensor::randn(shape, &mut Pcg64::seed_from_u64(seed))
+    }
+
+    fn close(a: f64, b: f64) {
+        assert!((a - b).abs() < 1e-12, "{a} is not {b}");
+    }
+
+    #[test]
+    fn the_domain_loss_by_hand() {
+        let [source, target] = [[1.0, -2.0], [0.5, 3.0]].map(|v| Tensor::from_vec([2, 1], v.to_vec()));
+        let s = |a: f64| (1.0 + a.exp()).ln();
+        let expected = 0.5 * (s(-1.0) + s(2.0)) / 2.0 + 0.5 * (s(0.5) + s(3.0)) / 2.0;
+        close(domain_loss(&source, &target).item(), expected);
+        gradcheck(|x| domain_loss(&x[0], &x[1]), &[source, target]).unwrap();
+    }
+
+    #[test]
+    fn discrepancy_entropy_and_divergence_by_hand() {
+        let p = Tensor::from_vec([2, 2], vec![0.75, 0.25, 0.5, 0.5]);
+        let q = Tensor::from_vec([2, 2], vec![0.25, 0.75, 0.5, 0.5]);
+        close(discrepancy(&p, &q).item(), 0.25);
+        let entropy = -(0.75 * 0.75_f64.ln() + 0.25 * 0.25_f64.ln());
+        // Logits may be the logarithms of the probabilities.
+        close(
+            conditional_entropy(&p.ln()).item(),
+            (entropy + 2.0_f64.ln()) / 2.0,
+        );
+        let kl = 0.75 * 3.0_f64.ln() - 0.25 * 3.0_f64.ln();
+        close(divergence(&p.ln(), &q.ln()).item(), kl / 2.0);
+        close(divergence(&p.ln(), &(p.ln() + 4.0)).item(), 0.0);
+
+        let (a, b) = (random(&[4, 3], 1), random(&[4, 3], 2));
+        gradcheck(
+            |x| discrepancy(&x[0].softmax(1), &x[1].softmax(1)),
+            &[a.clone(), b.clone()],
+        )
+        .unwrap();
+        gradcheck(|x| conditional_entropy(&x[0]), std::slice::from_ref(&a)).unwrap();
+        gradcheck(|x| divergence(&x[0], &x[1]), &[a, b]).unwrap();
+    }
+
+    /// For a linear model with two classes the divergence depends on one number, the logit's change along the difference
+    /// of the two weights; the worst step of a given length is along it.
+    #[test]
+    fn the_adversarial_step_of_a_linear_model_by_hand() {
+        let w = Tensor::from_vec([3, 2], vec![1.0, -1.0, 2.0, 0.0, -0.5, 0.5]);
+        let along = [2.0, 2.0, -1.0].map(|v: f64| v / 3.0);
+        let x = random(&[4, 3], 3);
+        let logits = |x: &Tensor<f64>| x.matmul(&w);
+        let perturbation = Perturbation {
+            trial: 1e-3,
+            radius: 0.3,
+        };
+        let found = virtual_adversarial(&logits, &x, &random(&[4, 3], 4), perturbation).item();
+        let clean = logits(&x);
+        // The power iteration starts at a random side: each example may have taken the step to either one.
+        let moved = |sign: f64| {
+            let step = Tensor::from_vec([1, 3], along.map(|v| 0.3 * sign * v).to_vec());
+            let moved = logits(&(&x + step));
+            (0..4)
+                .map(|i| divergence(&clean.narrow(0, i, 1), &moved.narrow(0, i, 1)).item())
+                .collect::<Vec<f64>>()
+        };
+        let (one, other) = (moved(1.0), moved(-1.0));
+        let possible: Vec<f64> = (0..16)
+            .map(|sides: usize| {
+                let of = |i: usize| if sides >> i & 1 == 1 { one[i] } else { other[i] };
+                (0..4).map(of).sum::<f64>() / 4.0
+            })
+            .collect();
+        assert!(
+            possible.iter().any(|p| (p - found).abs() < 1e-9),
+            "{found} is none of {possible:?}"
+        );
+        // The gradient in the weights, with the clean prediction and the step held constant.
+        let step = random(&[4, 3], 5);
+        gradcheck(
+            |w| divergence(&clean.detach(), &(&x + &step).matmul(&w[0])),
+            std::slice::from_ref(&w),
+        )
+        .unwrap();
+    }
+
+    #[test]
+    fn a_model_that_nothing_moves_has_no_adversarial_loss() {
+        let constant = |x: &Tensor<f64>| x.matmul(&Tensor::zeros([3, 2]));
+        let x = random(&[2, 3], 6);
+        let loss = virtual_adversarial(&constant, &x, &random(&[2, 3], 7), Perturbation::default());
+        assert_eq!(loss.item(), 0.0);
+    }
+
+    #[test]
+    fn the_multilinear_map_by_hand_and_in_expectation() {
+        let f = Tensor::from_vec([1, 2], vec![2.0, 3.0]);
+        let p = Tensor::from_vec([1, 3], vec![0.5, 0.25, 0.25]);
+        assert_eq!(
+            multilinear_map(&f, &p).as_slice(),
+            [1.0, 0.5, 0.5, 1.5, 0.75, 0.75]
+        );
+        let (f, p) = (random(&[2, 5], 8), random(&[2, 3], 9));
+        gradcheck(|x| multilinear_map(&x[0], &x[1]), &[f.clone(), p.clone()]).unwrap();
+        let product = |x: &Tensor<f64>| no_grad(|| (x.narrow(0, 0, 1) * x.narrow(0, 1, 1)).sum().item());
+        let exact = product(&multilinear_map(&f, &p));
+        let [of_f, of_p] = [random(&[5, 40_000], 10), random(&[3, 40_000], 11)];
+        let random = product(&randomized_multilinear_map([&f, &p], [&of_f, &of_p]));
+        let size = f.square().sum().item() * p.square().sum().item();
+        assert!((random - exact).abs() < 0.05 * size, "{random}, {exact}");
+    }
+
+    #[test]
+    fn certain_predictions_weigh_more() {
+        let logits = Tensor::from_vec([2, 2], vec![50.0, 0.0, 0.0, 0.0]);
+        let weights = certainty_weights(&logits);
+        // 1 + e^0 = 2 and 1 + e^{-ln 2} = 1.5, divided by their mean.
+        close(weights.as_slice()[0], 2.0 / 1.75);
+        close(weights.as_slice()[1], 1.5 / 1.75);
+        assert!(!weights.is_tracked());
+    }
+}

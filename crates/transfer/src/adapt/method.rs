@@ -1,0 +1,89 @@
+//! The methods of adaptation, and the controls beside them.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// How a classifier for the target is learned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Method {
+    /// Control: learned from the source alone.
+    SourceOnly,
+    /// Control: learned from the source alone, and the statistics of batch norm taken from the target's images.
+    ///
+    /// *Source*: Li et al., "Revisiting batch normalization for practical domain adaptation", 2016.
+    TargetStatistics,
+    /// Domain-adversarial training: the gradient of a domain discriminator, reversed, makes the features of both domains
+    /// alike.
+    ///
+    /// *Source*: Ganin et al., "Domain-adversarial training of neural networks", 2016.
+    Dann,
+    /// Conditional: as [`Method::Dann`], but the discriminator sees features and predictions together, sure examples with
+    /// more weight.
+    ///
+    /// *Source*: Long et al., "Conditional adversarial domain adaptation", 2018 (CDAN+E).
+    Cdan,
+    /// After learning the source, a copy of its feature extractor learns to make features of the target that a
+    /// discriminator takes for the source's.
+    ///
+    /// *Source*: Tzeng et al., "Adversarial discriminative domain adaptation", 2017.
+    Adda,
+    /// Two classifiers are driven apart on the target, and the features made such that they agree.
+    ///
+    /// *Source*: Saito et al., "Maximum classifier discrepancy for unsupervised domain adaptation", 2018.
+    Mcd,
+    /// Domain-adversarial training with predictions that are sure and do not change nearby.
+    ///
+    /// *Source*: Shu et al., "A DIRT-T approach to unsupervised domain adaptation", 2018.
+    Vada,
+    /// Control, the other end: learned from the target's own labels.
+    TargetSupervised,
+}
+
+impl Method {
+    /// All of them, controls included.
+    pub const ALL: [Self; 8] = [
+        Self::SourceOnly,
+        Self::TargetStatistics,
+        Self::Dann,
+        Self::Cdan,
+        Self::Adda,
+        Self::Mcd,
+        Self::Vada,
+        Self::TargetSupervised,
+    ];
+
+    /// The name as users type it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SourceOnly => "source-only",
+            Self::TargetStatistics => "target-statistics",
+            Self::Dann => "dann",
+            Self::Cdan => "cdan",
+            Self::Adda => "adda",
+            Self::Mcd => "mcd",
+            Self::Vada => "vada",
+            Self::TargetSupervised => "target-supervised",
+        }
+    }
+
+    /// Whether it is a control and adapts nothing by training.
+    pub fn is_control(self) -> bool {
+        matches!(
+            self,
+            Self::SourceOnly | Self::TargetStatistics | Self::TargetSupervised
+        )
+    }
+
+    /// Classifiers on the features.
+    pub(crate) fn heads(self) -> usize {
+        if self == Self::Mcd { 2 } else { 1 }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

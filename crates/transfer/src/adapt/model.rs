@@ -1,0 +1,257 @@
+//! The networks of adaptation: a feature extractor with one or two classifiers, and the domain discriminator.
+
+use crate::error::TransferError;
+use engraft_layers::{
+    BatchNorm, Conv2d, Dense, Dropout, Flatten, Init, MaxPool2x, Mode, Module, Path, ReLU, Sequential, Slot,
+    SlotMut,
+};
+use engraft_tensor::Tensor;
+
+/// Channels of the two convolutions.
+const CHANNELS: [usize; 2] = [32, 48];
+/// Width of the classifier's two hidden layers.
+const HIDDEN: usize = 100;
+/// Share of the classifier's inputs that is dropped in training.
+const DROPPED: f64 = 0.5;
+
+/// A classifier in two parts: features of an image, and one or two heads that read classes from them.
+///
+/// The features are those of a LeNet: `conv 5x5 32, norm, ReLU, max pool, conv 5x5 48, norm, ReLU, max pool`, flat; a head
+/// is `dense 100, norm, ReLU, dropout, dense 100, norm, ReLU, dropout, dense`. They are the networks with which Saito et
+/// al. (2018) adapt between MNIST and USPS, and every method here uses them, so that methods compare.
+///
+/// ```
+/// use engraft_layers::{Mode, Module};
+/// use engraft_tensor::Tensor;
+/// use engraft_transfer::adapt::Model;
+/// let model = Model::new([28, 28, 1], 10, 2, 1)?;
+/// let images = Tensor::zeros([4, 28, 28, 1]);
+/// assert_eq!(model.features(&images, Mode::Eval).shape(), [4, 768]);
+/// assert_eq!(model.forward(&images, Mode::Eval).shape(), [4, 10]);
+/// # Ok::<(), engraft_transfer::TransferError>(())
+/// ```
+pub struct Model {
+    extractor: Sequential,
+    heads: Vec<Sequential>,
+    image: [usize; 3],
+    width: usize,
+    classes: usize,
+}
+
+/// Names of the heads.
+const HEADS: [&str; 2] = ["classifier1", "classifier2"];
+
+impl Model {
+    /// Networks with fresh weights for images `[height, width, channels]`.
+    ///
+    /// # Errors
+    /// [`TransferError::Config`] if the images do not fit the two convolutions and poolings (28x28 and 32x32 do), there
+    /// are fewer than two classes, or not one or two heads.
+    pub fn new(image: [usize; 3], classes: usize, heads: usize, seed: u64) -> Result<Self, TransferError> {
+        let [height, width, channels] = image;
+        let reduced = |size: usize| {
+            let first = size.checked_sub(4).filter(|s| s % 2 == 0)? / 2;
+            first
+                .checked_sub(4)
+                .filter(|s| s % 2 == 0 && *s > 0)
+                .map(|s| s / 2)
+        };
+        let mut problems = Vec::new();
+        let sizes = (reduced(height), reduced(width));
+        if sizes.0.is_none() || sizes.1.is_none() {
+            problems.push(format!(
+                "images of {height}x{width}: two convolutions of 5x5, each halved, need sizes such as 28 or 32"
+            ));
+        }
+        if channels == 0 || classes < 2 {
+            problems.push(format!(
+                "{channels} channels and {classes} classes: at least 1 and 2"
+            ));
+        }
+        if !(1..=2).contains(&heads) {
+            problems.push(format!("{heads} classifiers: 1 or 2"));
+        }
+        let (Some(rows), Some(columns), true) = (sizes.0, sizes.1, problems.is_empty()) else {
+            return Err(TransferError::Config { problems });
+        };
+        let init = &mut Init::he(seed);
+        let mut extractor = Sequential::new();
+        for (i, (from, to)) in [(channels, CHANNELS[0]), (CHANNELS[0], CHANNELS[1])]
+            .into_iter()
+            .enumerate()
+        {
+            let block = Sequential::new()
+                .add("conv", Conv2d::new(from, to, 5, init).no_bias())
+                .add("norm", BatchNorm::new(to))
+                .add("act", ReLU)
+                .add("pool", MaxPool2x);
+            extractor = extractor.add(&format!("block{}", i + 1), block);
+        }
+        let width = rows * columns * CHANNELS[1];
+        Ok(Self {
+            extractor: extractor.add("flat", Flatten),
+            heads: (0..heads).map(|_| head(width, classes, init)).collect(),
+            image,
+            width,
+            classes,
+        })
+    }
+
+    /// A model of the same kind, with weights of its own.
+    pub(crate) fn like(&self) -> Self {
+        Self::new(self.image, self.classes, self.heads.len(), 0).expect("a model of this kind exists")
+    }
+
+    /// Height, width and channels of its images.
+    pub fn image(&self) -> [usize; 3] {
+        self.image
+    }
+
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// Number of features.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Features of images: `[n, h, w, c] -> [n, width]`.
+    pub fn features(&self, images: &Tensor, mode: Mode) -> Tensor {
+        self.extractor.forward(images, mode)
+    }
+
+    /// Logits of every head: `[n, width] -> [n, classes]` each.
+    pub fn classify(&self, features: &Tensor, mode: Mode) -> Vec<Tensor> {
+        self.heads
+            .iter()
+            .map(|head| head.forward(features, mode))
+            .collect()
+    }
+
+    /// The feature extractor alone.
+    pub(crate) fn extractor(&mut self) -> &mut Sequential {
+        &mut self.extractor
+    }
+
+    /// The classifiers, as one module.
+    pub(crate) fn heads(&mut self) -> Heads<'_> {
+        Heads(&mut self.heads)
+    }
+}
+
+fn head(width: usize, classes: usize, init: &mut Init) -> Sequential {
+    let hidden = |from: usize, init: &mut Init| {
+        Sequential::new()
+            .add("dense", Dense::new(from, HIDDEN, init).no_bias())
+            .add("norm", BatchNorm::new(HIDDEN))
+            .add("act", ReLU)
+            .add("drop", Dropout::new(DROPPED, init))
+    };
+    Sequential::new()
+        .add("hidden1", hidden(width, init))
+        .add("hidden2", hidden(HIDDEN, init))
+        .add("classes", Dense::new(HIDDEN, classes, init))
+}
+
+impl Module for Model {
+    /// The mean of the heads' logits.
+    fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
+        let all = self.classify(&self.features(x, mode), mode);
+        let count = all.len() as f32;
+        let sum = all
+            .into_iter()
+            .reduce(|a, b| a + b)
+            .expect("a model has at least one head");
+        sum / count
+    }
+
+    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, f32>)) {
+        self.extractor.visit(&path.child("extractor"), f);
+        for (head, name) in self.heads.iter().zip(HEADS) {
+            head.visit(&path.child(name), f);
+        }
+    }
+
+    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, f32>)) {
+        self.extractor.visit_mut(&path.child("extractor"), f);
+        for (head, name) in self.heads.iter_mut().zip(HEADS) {
+            head.visit_mut(&path.child(name), f);
+        }
+    }
+
+    fn describe(&self) -> String {
+        format!("LeNet 32-48, {} classifier(s)", self.heads.len())
+    }
+}
+
+/// The heads of a [`Model`], for gradients and steps of theirs alone.
+pub(crate) struct Heads<'m>(&'m mut Vec<Sequential>);
+
+impl Module for Heads<'_> {
+    fn forward(&self, features: &Tensor, mode: Mode) -> Tensor {
+        self.0[0].forward(features, mode)
+    }
+
+    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, f32>)) {
+        for (head, name) in self.0.iter().zip(HEADS) {
+            head.visit(&path.child(name), f);
+        }
+    }
+
+    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, f32>)) {
+        for (head, name) in self.0.iter_mut().zip(HEADS) {
+            head.visit_mut(&path.child(name), f);
+        }
+    }
+}
+
+/// A domain discriminator: features (or what is made of them) to one logit, through hidden layers of these widths.
+pub(crate) fn domain_discriminator(inputs: usize, hidden: &[usize], seed: u64) -> Sequential {
+    let init = &mut Init::he(seed);
+    let mut network = Sequential::new();
+    let mut from = inputs;
+    for (i, &to) in hidden.iter().enumerate() {
+        let layer = Sequential::new()
+            .add("dense", Dense::new(from, to, init))
+            .add("act", ReLU);
+        network = network.add(&format!("hidden{}", i + 1), layer);
+        from = to;
+    }
+    network.add("domain", Dense::new(from, 1, init))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engraft_layers::parameter_count;
+
+    #[test]
+    fn sizes_that_do_not_fit_are_told_together() {
+        let error = Model::new([27, 28, 1], 1, 3, 1).err().map(|e| e.to_string());
+        let error = error.expect("an error");
+        assert!(error.contains("27x28") && error.contains("1 classes") && error.contains("3 classifiers"));
+        for size in [12, 28, 32] {
+            assert_eq!(
+                Model::new([size, size, 3], 10, 1, 1).is_ok(),
+                size != 12,
+                "{size}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_parts_share_the_whole() {
+        let mut model = Model::new([28, 28, 1], 10, 2, 1).unwrap();
+        let all = parameter_count(&model);
+        assert_eq!(
+            parameter_count(model.extractor()) + parameter_count(&model.heads()),
+            all
+        );
+        // The two heads begin differently.
+        let features = Tensor::ones([2, 768]);
+        let logits = model.classify(&features, Mode::Eval);
+        assert_ne!(logits[0].as_slice(), logits[1].as_slice());
+    }
+}

@@ -1,0 +1,266 @@
+//! The training of an adapted classifier, and the choice among its checkpoints.
+
+use super::learner::{Batch, learner};
+use super::method::Method;
+use super::model::Model;
+use super::validators::{Validator, Validators};
+use crate::error::TransferError;
+use engraft_data::{Batches, Dataset};
+use engraft_gan::standing_statistics;
+use engraft_layers::{Mode, Module, StateDict};
+use engraft_tensor::{Tensor, no_grad};
+use serde::Serialize;
+
+/// Images that the validators look at, and from which statistics are taken, at most.
+const LOOKED_AT: usize = 2000;
+/// Images of a batch where nothing is trained.
+const BATCH: usize = 200;
+
+/// The images of an adaptation.
+#[derive(Clone, Copy)]
+pub struct Domains<'d> {
+    /// Training images of the source, with their labels.
+    pub source: &'d Dataset,
+    /// Training images of the target; their labels are read by [`Method::TargetSupervised`] only.
+    pub target: &'d Dataset,
+    /// Images of the source that are not trained on, for [`Validator::Source`].
+    pub source_test: &'d Dataset,
+    /// Images of the target to report on, if they have labels.
+    pub target_test: Option<&'d Dataset>,
+}
+
+/// Settings of [`adapt`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AdaptConfig {
+    /// The method.
+    pub method: Method,
+    /// Training steps.
+    pub steps: u64,
+    /// Images of each domain in a step.
+    pub batch: usize,
+    /// Steps between two looks of the validators; the last step is always looked at.
+    pub measure_every: u64,
+    /// By what the checkpoint is chosen. Controls always take the last.
+    pub validator: Validator,
+    /// Seed of weights, order and noise.
+    pub seed: u64,
+}
+
+impl AdaptConfig {
+    /// A method with the settings of its command: 3000 steps of 128 images, ten looks, information.
+    pub fn new(method: Method) -> Self {
+        Self {
+            method,
+            steps: 3000,
+            batch: 128,
+            measure_every: 300,
+            validator: Validator::default(),
+            seed: 1,
+        }
+    }
+
+    fn problems(&self, domains: &Domains<'_>) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.steps == 0 || self.measure_every == 0 {
+            problems.push("steps and measure_every must be at least 1".to_string());
+        }
+        if self.batch < 2 {
+            problems.push(format!(
+                "batch must be at least 2 for batch norm, got {}",
+                self.batch
+            ));
+        }
+        let mut all = vec![domains.source, domains.target, domains.source_test];
+        all.extend(domains.target_test);
+        for data in all {
+            if data.image_size() != domains.source.image_size() {
+                problems.push(format!(
+                    "images of {} are {:?}, those of the source {} {:?}",
+                    data.name(),
+                    data.image_size(),
+                    domains.source.name(),
+                    domains.source.image_size()
+                ));
+            }
+            if data.len() < 2 {
+                problems.push(format!("{} has {} images: at least 2", data.name(), data.len()));
+            }
+        }
+        problems
+    }
+}
+
+/// A look at a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Measured {
+    /// Steps before it.
+    pub step: u64,
+    /// Loss of the last step, as the method defines it.
+    pub loss: f64,
+    /// What the validators say.
+    pub validators: Validators,
+    /// Share of the target's test images that is read rightly; for reporting alone.
+    pub accuracy: Option<f64>,
+}
+
+/// An adapted classifier.
+pub struct Adapted {
+    /// The classifier of the chosen checkpoint, with the target's statistics in its batch norms.
+    pub model: Model,
+    /// Every look, in order.
+    pub measured: Vec<Measured>,
+    /// Index of the chosen one.
+    pub chosen: usize,
+}
+
+impl Adapted {
+    /// Accuracy on the target's test images of the chosen checkpoint.
+    pub fn accuracy(&self) -> Option<f64> {
+        self.measured[self.chosen].accuracy
+    }
+
+    /// Accuracy of the last checkpoint.
+    pub fn last(&self) -> Option<f64> {
+        self.measured.last().and_then(|m| m.accuracy)
+    }
+
+    /// The highest accuracy of all checkpoints: what a choice by the test labels would have given. No result, but a bound
+    /// on what a better validator could gain.
+    pub fn oracle(&self) -> Option<f64> {
+        let all = self.measured.iter().filter_map(|m| m.accuracy);
+        all.reduce(f64::max)
+    }
+}
+
+/// Trains a classifier for the target; tells every look at it.
+///
+/// Everything follows from the seed, on any number of threads. Before each look the statistics of batch norm are taken
+/// from images of the domain it is meant for: the target's, but for [`Method::SourceOnly`] the source's.
+///
+/// # Errors
+/// [`TransferError::Config`] with every setting or data set that does not fit; [`TransferError::Diverged`] when a loss is
+/// no number any more.
+pub fn adapt(
+    domains: &Domains<'_>,
+    config: &AdaptConfig,
+    on_look: &mut dyn FnMut(&Measured),
+) -> Result<Adapted, TransferError> {
+    let problems = config.problems(domains);
+    if !problems.is_empty() {
+        return Err(TransferError::Config { problems });
+    }
+    let method = config.method;
+    // Learning from the target's labels is learning "the source" on the target.
+    let labelled = if method == Method::TargetSupervised {
+        domains.target
+    } else {
+        domains.source
+    };
+    let statistics = if method == Method::SourceOnly {
+        domains.source
+    } else {
+        domains.target
+    };
+    let classes = domains.source.class_counts().len().max(2);
+    let fresh = |seed| Model::new(domains.source.image_size(), classes, method.heads(), seed);
+    let mut learner = learner(method, fresh(config.seed)?, config.seed);
+    // The model that is looked at: weights of the learner's, statistics of a domain.
+    let mut view = fresh(0)?;
+    let mut best: Option<(usize, StateDict)> = None;
+    let mut orders = Vec::new();
+    for (data, stream) in [(labelled, 1), (domains.target, 2)] {
+        let order = Batches::new(data.len(), config.batch.min(data.len()), config.seed * 4 + stream);
+        orders.push(order.map_err(|error| TransferError::Config {
+            problems: vec![error.to_string()],
+        })?);
+    }
+    let mut measured: Vec<Measured> = Vec::new();
+    for step in 1..=config.steps {
+        let indices = orders[0].next_batch();
+        let batch = Batch {
+            source: tensor(labelled, &indices),
+            labels: indices.iter().map(|&i| usize::from(labelled.label(i))).collect(),
+            target: tensor(domains.target, &orders[1].next_batch()),
+        };
+        let loss = learner.step(&batch, (step - 1) as f64 / config.steps as f64);
+        if !loss.is_finite() {
+            return Err(TransferError::Diverged { step, loss });
+        }
+        if step % config.measure_every != 0 && step != config.steps {
+            continue;
+        }
+        StateDict::of(learner.model()).apply(&mut view)?;
+        measure_statistics(&mut view, domains.source);
+        let source = accuracy(&view, domains.source_test);
+        if !std::ptr::eq(statistics, domains.source) {
+            measure_statistics(&mut view, statistics);
+        }
+        let look = Measured {
+            step,
+            loss,
+            validators: Validators::of(&logits(&view, domains.target, LOOKED_AT), source),
+            accuracy: domains.target_test.map(|test| accuracy(&view, test)),
+        };
+        on_look(&look);
+        measured.push(look);
+        let score = |i: usize| measured[i].validators.score(config.validator);
+        let now = measured.len() - 1;
+        // Of equal ones the later, which has learned longer.
+        if best
+            .as_ref()
+            .is_none_or(|(i, _)| method.is_control() || score(now) >= score(*i))
+        {
+            best = Some((now, StateDict::of(&view)));
+        }
+    }
+    let (chosen, state) = best.expect("the last step was looked at");
+    state.apply(&mut view)?;
+    Ok(Adapted {
+        model: view,
+        measured,
+        chosen,
+    })
+}
+
+fn tensor(data: &Dataset, indices: &[usize]) -> Tensor {
+    let [height, width, channels] = data.image_size();
+    Tensor::from_vec([indices.len(), height, width, channels], data.batch_f32(indices))
+}
+
+/// Indices of at most `count` images, spread over the data, in batches of at least two.
+fn batches(data: &Dataset, count: usize) -> Vec<Vec<usize>> {
+    let step = data.len().div_ceil(count.max(1));
+    let indices: Vec<usize> = (0..data.len()).step_by(step).collect();
+    indices.chunks(BATCH).map(<[usize]>::to_vec).collect()
+}
+
+fn measure_statistics(model: &mut Model, data: &Dataset) {
+    // A last batch of a few would count as much as a full one.
+    let mut all = batches(data, LOOKED_AT);
+    if all.len() > 1 && all.last().is_some_and(|last| last.len() < BATCH) {
+        all.pop();
+    }
+    standing_statistics(model, all.iter().map(|indices| tensor(data, indices)));
+}
+
+/// Logits of at most `count` images.
+fn logits(model: &Model, data: &Dataset, count: usize) -> Tensor {
+    let all: Vec<Tensor> = no_grad(|| {
+        batches(data, count)
+            .iter()
+            .map(|indices| model.forward(&tensor(data, indices), Mode::Eval))
+            .collect()
+    });
+    engraft_tensor::concat(&all.iter().collect::<Vec<_>>(), 0)
+}
+
+/// Share of all images that the model reads rightly.
+fn accuracy(model: &Model, data: &Dataset) -> f64 {
+    let logits = logits(model, data, data.len());
+    let rows = logits.as_slice().chunks_exact(logits.shape()[1]);
+    let right = rows.zip(data.labels()).filter(|(row, label)| {
+        let best = (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]));
+        best == Some(usize::from(**label))
+    });
+    right.count() as f64 / data.len() as f64
+}
