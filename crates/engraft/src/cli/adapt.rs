@@ -10,10 +10,13 @@ use engraft_tensor::{Tensor, no_grad};
 use engraft_transfer::adapt::{
     AdaptConfig, Adapted, DomainGap, Domains, Measured, Method, Protocol, Severity, Validator, adapt,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// Bytes of a file of one result, at most.
+const MOST_KEPT: u64 = 1 << 20;
 
 /// Learn a classifier for a target domain without labels, from a source domain with labels.
 ///
@@ -60,7 +63,8 @@ pub struct Adapt {
     #[arg(long, value_enum, default_value = "information")]
     validator: By,
 
-    /// Directory for the classifiers of every method and seed, and for the classes that they read in a folder
+    /// Directory for the results and classifiers of every method and seed, and for the classes that they read in a folder;
+    /// the same command again takes what is there
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
@@ -144,8 +148,8 @@ struct Data {
     files: Vec<PathBuf>,
 }
 
-/// A method with a seed: what is printed of it.
-#[derive(Serialize)]
+/// A method with a seed: what is printed of it, and kept.
+#[derive(Serialize, Deserialize)]
 struct Cell {
     method: Method,
     seed: u64,
@@ -166,6 +170,17 @@ struct Row {
     oracle: Option<Spread>,
     /// Mean of the validator of the chosen checkpoints.
     validator: f64,
+}
+
+/// A cell that an earlier run of the same settings left; anything else is made anew.
+fn read_kept(path: &Path, settings: &serde_json::Value) -> Option<Cell> {
+    if fs::metadata(path).ok()?.len() > MOST_KEPT {
+        return None;
+    }
+    let mut kept: serde_json::Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    (kept["settings"] == *settings)
+        .then(|| serde_json::from_value(kept["cell"].take()).ok())
+        .flatten()
 }
 
 impl Adapt {
@@ -286,6 +301,18 @@ impl Adapt {
             source_test: &data.source_test,
             target_test: data.target_test.as_ref(),
         };
+        let kept = self
+            .out
+            .as_ref()
+            .map(|out| out.join(format!("{method}-{seed}.json")));
+        let mut settings = self.protocol(data);
+        settings["seeds"] = serde_json::json!([seed]);
+        if let Some(kept) = &kept
+            && let Some(cell) = read_kept(kept, &settings)
+        {
+            eprintln!("{method} seed {seed}: kept from {}", kept.display());
+            return Ok(cell);
+        }
         let config = AdaptConfig {
             steps: self.steps,
             batch: self.batch,
@@ -310,7 +337,7 @@ impl Adapt {
         if let Some(out) = &self.out {
             self.save(out, &found, data, method, seed)?;
         }
-        Ok(Cell {
+        let cell = Cell {
             method,
             seed,
             accuracy: found.accuracy(),
@@ -318,7 +345,13 @@ impl Adapt {
             oracle: found.oracle(),
             chosen_step: found.measured[found.chosen].step,
             looks: found.measured,
-        })
+        };
+        // Last, so that a cell that was interrupted is done again.
+        if let Some(kept) = &kept {
+            let text = serde_json::json!({ "settings": settings, "cell": cell }).to_string();
+            fs::write(kept, text).with_context(|| format!("cannot write {}", kept.display()))?;
+        }
+        Ok(cell)
     }
 
     /// The classifier, and of a folder what it reads.

@@ -43,19 +43,33 @@ enum Command {
 
 /// Runs the command that the arguments of the process ask for.
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Evaluate(command) => command.run(),
-        Command::Features(command) => command.run(),
-        Command::Transfer(command) => command.run(),
-        Command::Generate(command) => command.run(),
-        Command::Sources(command) => command.run(),
-        Command::Adapt(command) => command.run(),
-    };
-    match result {
+    match Cli::parse().command.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs one command, given as the arguments that one would type behind `engraft`.
+///
+/// # Errors
+/// What the command reports, and arguments that it does not take.
+pub fn run(arguments: &[&str]) -> anyhow::Result<()> {
+    let all = ["engraft"].into_iter().chain(arguments.iter().copied());
+    Cli::try_parse_from(all)?.command.run()
+}
+
+impl Command {
+    fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Evaluate(command) => command.run(),
+            Self::Features(command) => command.run(),
+            Self::Transfer(command) => command.run(),
+            Self::Generate(command) => command.run(),
+            Self::Sources(command) => command.run(),
+            Self::Adapt(command) => command.run(),
         }
     }
 }

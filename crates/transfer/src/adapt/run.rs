@@ -9,7 +9,7 @@ use engraft_data::{Batches, Dataset};
 use engraft_gan::standing_statistics;
 use engraft_layers::{Mode, Module, StateDict};
 use engraft_tensor::{Tensor, no_grad};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Images that the validators look at, and from which statistics are taken, at most.
 const LOOKED_AT: usize = 2000;
@@ -91,7 +91,7 @@ impl AdaptConfig {
 }
 
 /// A look at a checkpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
     /// Steps before it.
     pub step: u64,
@@ -191,7 +191,7 @@ pub fn adapt(
         }
         StateDict::of(learner.model()).apply(&mut view)?;
         measure_statistics(&mut view, domains.source);
-        let source = accuracy(&view, domains.source_test);
+        let source = accuracy(&view, domains.source_test, LOOKED_AT);
         if !std::ptr::eq(statistics, domains.source) {
             measure_statistics(&mut view, statistics);
         }
@@ -199,7 +199,7 @@ pub fn adapt(
             step,
             loss,
             validators: Validators::of(&logits(&view, domains.target, LOOKED_AT), source),
-            accuracy: domains.target_test.map(|test| accuracy(&view, test)),
+            accuracy: domains.target_test.map(|test| accuracy(&view, test, test.len())),
         };
         on_look(&look);
         measured.push(look);
@@ -254,13 +254,13 @@ fn logits(model: &Model, data: &Dataset, count: usize) -> Tensor {
     engraft_tensor::concat(&all.iter().collect::<Vec<_>>(), 0)
 }
 
-/// Share of all images that the model reads rightly.
-fn accuracy(model: &Model, data: &Dataset) -> f64 {
-    let logits = logits(model, data, data.len());
+/// Share of at most `count` images that the model reads rightly.
+fn accuracy(model: &Model, data: &Dataset, count: usize) -> f64 {
+    let logits = logits(model, data, count);
     let rows = logits.as_slice().chunks_exact(logits.shape()[1]);
-    let right = rows.zip(data.labels()).filter(|(row, label)| {
+    let right = rows.zip(batches(data, count).concat()).filter(|(row, i)| {
         let best = (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]));
-        best == Some(usize::from(**label))
+        best == Some(usize::from(data.label(*i)))
     });
-    right.count() as f64 / data.len() as f64
+    right.count() as f64 / logits.shape()[0] as f64
 }

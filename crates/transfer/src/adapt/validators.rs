@@ -51,7 +51,7 @@ impl fmt::Display for Validator {
 }
 
 /// What the validators say of one checkpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Validators {
     /// Mean entropy of the predictions for the target, in nats.
     pub entropy: f64,

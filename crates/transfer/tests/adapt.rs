@@ -1,0 +1,148 @@
+//! Adaptation from end to end on small data: every method runs, learns, and repeats.
+
+use engraft_data::{Dataset, Source, Split, drawn_digits};
+use engraft_transfer::adapt::{AdaptConfig, Adapted, Domains, Method, Validator, adapt};
+
+/// Digits 0 and 1 as they are drawn.
+fn digits(split: Split, count: usize) -> Dataset {
+    let all = drawn_digits(split, count * 6, 1);
+    let chosen: Vec<usize> = (0..all.len()).filter(|&i| all.label(i) < 2).take(count).collect();
+    all.subset(&chosen)
+}
+
+/// The same, moved to a corner and darker.
+fn moved(data: &Dataset) -> Dataset {
+    let [height, width, _] = data.image_size();
+    let mut images = Vec::with_capacity(data.images().len());
+    for image in data.images().chunks_exact(height * width) {
+        for i in 0..height * width {
+            let (row, column) = (i / width, i % width);
+            let inside = row >= 3 && column >= 3;
+            images.push(if inside {
+                image[(row - 3) * width + column - 3] / 3 * 2
+            } else {
+                0
+            });
+        }
+    }
+    let labels = data.labels().to_vec();
+    Dataset::new("moved", Source::Memory, images, data.image_size(), labels).unwrap()
+}
+
+struct Data([Dataset; 4]);
+
+impl Data {
+    fn new(count: usize) -> Self {
+        let (train, test) = (digits(Split::Train, count), digits(Split::Test, count));
+        Self([moved(&train), moved(&test), train, test])
+    }
+
+    fn domains(&self) -> Domains<'_> {
+        let [target, target_test, source, source_test] = &self.0;
+        Domains {
+            source,
+            target,
+            source_test,
+            target_test: Some(target_test),
+        }
+    }
+}
+
+fn config(method: Method, steps: u64) -> AdaptConfig {
+    AdaptConfig {
+        steps,
+        batch: 12,
+        measure_every: steps.div_ceil(2),
+        ..AdaptConfig::new(method)
+    }
+}
+
+fn run(data: &Data, config: &AdaptConfig, threads: usize) -> Adapted {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .unwrap();
+    pool.install(|| adapt(&data.domains(), config, &mut |_| ()).unwrap())
+}
+
+#[test]
+fn every_method_gives_the_same_on_any_number_of_threads() {
+    let data = Data::new(24);
+    for method in Method::ALL {
+        let [one, two] = [1, 2].map(|threads| run(&data, &config(method, 3), threads));
+        assert_eq!(one.measured, two.measured, "{method}");
+        assert_eq!(one.measured.len(), 2);
+        assert!(one.measured.iter().all(|m| m.loss.is_finite()));
+    }
+}
+
+#[test]
+fn methods_learn_a_target_whose_labels_they_do_not_see() {
+    let data = Data::new(60);
+    for method in [
+        Method::TargetStatistics,
+        Method::Dann,
+        Method::Adda,
+        Method::Mcd,
+        Method::Vada,
+    ] {
+        let found = run(&data, &config(method, 40), 2);
+        let accuracy = found.accuracy().unwrap();
+        assert!(accuracy > 0.8, "{method}: {accuracy}");
+        assert!(found.oracle().unwrap() >= accuracy);
+    }
+    // Wrong labels of the target change nothing but the control that learns from them.
+    let mut wrong = Data::new(60);
+    let target = &wrong.0[0];
+    let labels = target.labels().iter().map(|l| 1 - l).collect();
+    wrong.0[0] = Dataset::new(
+        "moved",
+        Source::Memory,
+        target.images().to_vec(),
+        target.image_size(),
+        labels,
+    )
+    .unwrap();
+    for (method, same) in [(Method::Cdan, true), (Method::TargetSupervised, false)] {
+        let [right, wrong] = [&data, &wrong].map(|data| run(data, &config(method, 8), 2));
+        assert_eq!(right.measured == wrong.measured, same, "{method}");
+    }
+}
+
+#[test]
+fn the_validator_chooses_and_controls_take_the_last() {
+    let data = Data::new(24);
+    let by = |validator| AdaptConfig {
+        validator,
+        measure_every: 1,
+        ..config(Method::Mcd, 6)
+    };
+    for validator in Validator::ALL {
+        let found = run(&data, &by(validator), 2);
+        let score = |i: usize| found.measured[i].validators.score(validator);
+        assert!((0..6).all(|i| score(i) <= score(found.chosen)));
+    }
+    let control = run(&data, &config(Method::SourceOnly, 4), 2);
+    assert_eq!(control.chosen, 1);
+}
+
+#[test]
+fn what_does_not_fit_is_told_at_once() {
+    let data = Data::new(24);
+    let mut domains = data.domains();
+    let other = domains.target.resized(32, 32);
+    domains.target = &other;
+    let config = AdaptConfig {
+        steps: 0,
+        batch: 1,
+        ..config(Method::Mcd, 1)
+    };
+    let error = adapt(&domains, &config, &mut |_| ()).err().unwrap().to_string();
+    for part in [
+        "steps and measure_every",
+        "batch must be at least 2",
+        "[32, 32, 1]",
+    ] {
+        assert!(error.contains(part), "{error}");
+    }
+}
