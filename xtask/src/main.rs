@@ -2,6 +2,7 @@
 
 mod bench_compare;
 mod bench_step;
+mod benchmark_digits;
 mod benchmark_transfer;
 mod conformance;
 mod drawn_digits;
@@ -31,6 +32,7 @@ enum Command {
     BenchCompare(bench_compare::Args),
     TrainFeatures(train_features::Args),
     BenchmarkTransfer(benchmark_transfer::Args),
+    BenchmarkDigits(benchmark_digits::Args),
     Transfer(engraft::cli::Transfer),
     /// Train a classifier on drawn digits and print how many real MNIST digits it reads
     DrawnDigits(drawn_digits::Args),
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::BenchCompare(args) => bench_compare::run(&args),
         Command::TrainFeatures(args) => train_features::run(&args),
         Command::BenchmarkTransfer(args) => benchmark_transfer::run(args),
+        Command::BenchmarkDigits(args) => benchmark_digits::run(&args),
         Command::Transfer(args) => args.run().map(|()| ExitCode::SUCCESS),
         Command::DrawnDigits(args) => drawn_digits::run(&args),
     };

@@ -10,16 +10,16 @@ fn digits(split: Split, count: usize) -> Dataset {
     all.subset(&chosen)
 }
 
-/// The same, moved to a corner and darker.
+/// The same, moved by a pixel and darker.
 fn moved(data: &Dataset) -> Dataset {
     let [height, width, _] = data.image_size();
     let mut images = Vec::with_capacity(data.images().len());
     for image in data.images().chunks_exact(height * width) {
         for i in 0..height * width {
             let (row, column) = (i / width, i % width);
-            let inside = row >= 3 && column >= 3;
+            let inside = row >= 1 && column >= 1;
             images.push(if inside {
-                image[(row - 3) * width + column - 3] / 3 * 2
+                image[(row - 1) * width + column - 1] / 3 * 2
             } else {
                 0
             });

@@ -1,0 +1,146 @@
+//! `cargo xtask benchmark-digits`: adaptation between sets of digits and learning from few labels, table by table.
+
+use clap::Args as ClapArgs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Measure domain adaptation and semi-supervised learning on digits.
+///
+/// Every table is a command of the program `engraft`, printed before it runs. Results are kept: the same command again
+/// goes on where the last one stopped.
+#[derive(ClapArgs)]
+pub(crate) struct Args {
+    /// The small tables: the small protocol with MCD alone, 3 seeds of 300 steps; 100 labels, 2 subsets of 5 epochs
+    #[arg(long)]
+    quick: bool,
+
+    /// Number of seeds of adaptation
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    seeds: u64,
+
+    /// Training steps of adaptation
+    #[arg(long, value_name = "N", default_value_t = 3000)]
+    steps: u64,
+
+    /// Also the protocol with all training images (hours)
+    #[arg(long)]
+    full: bool,
+
+    /// Budget of semi-supervised learning
+    #[arg(long, value_parser = ["fast", "paper"], default_value = "fast", value_name = "BUDGET")]
+    budget: String,
+
+    /// Directory of the results
+    #[arg(long, value_name = "DIR", default_value = "runs/benchmark-digits")]
+    out: PathBuf,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    for mut command in commands(args) {
+        command.push("--out".into());
+        command.push(args.out.join(name(&command)).to_string_lossy().into_owned());
+        println!("\n$ engraft {}\n", command.join(" "));
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        engraft::cli::run(&words)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Directory of a command's results: its words without dashes. Settings are compared before a result is taken from it.
+fn name(command: &[String]) -> String {
+    let words: Vec<&str> = command
+        .iter()
+        .map(|word| word.trim_start_matches('-'))
+        .filter(|word| !word.is_empty())
+        .collect();
+    words.join("-").replace(',', "+")
+}
+
+fn commands(args: &Args) -> Vec<Vec<String>> {
+    let (seeds, steps, methods) = if args.quick {
+        ("3".to_string(), "300".to_string(), "mcd")
+    } else {
+        (
+            args.seeds.to_string(),
+            args.steps.to_string(),
+            "dann,cdan,adda,mcd,vada",
+        )
+    };
+    let protocols: &[&str] = if args.full && !args.quick {
+        &["small", "full"]
+    } else {
+        &["small"]
+    };
+    let mut commands = Vec::new();
+    let pairs: &[[&str; 2]] = if args.quick {
+        &[["mnist", "usps"], ["usps", "mnist"]]
+    } else {
+        &[["mnist", "usps"], ["usps", "mnist"], ["drawn-digits", "mnist"]]
+    };
+    for protocol in protocols {
+        for [source, target] in pairs {
+            commands.push(
+                [
+                    "adapt",
+                    "--source",
+                    source,
+                    "--target",
+                    target,
+                    "--method",
+                    methods,
+                    "--protocol",
+                    protocol,
+                    "--seeds",
+                    &seeds,
+                    "--steps",
+                    &steps,
+                ]
+                .map(String::from)
+                .to_vec(),
+            );
+        }
+    }
+    let labels: &[&str] = if args.quick {
+        &["100"]
+    } else {
+        &["20", "50", "100", "200"]
+    };
+    for labels in labels {
+        let mut command = ["semi-supervised", "--data", "mnist", "--labels", labels]
+            .map(String::from)
+            .to_vec();
+        let more: &[&str] = if args.quick {
+            &["--seeds", "2", "--epochs", "5"]
+        } else {
+            &["--seeds", "5", "--budget", &args.budget]
+        };
+        command.extend(more.iter().map(|word| (*word).to_string()));
+        commands.push(command);
+    }
+    commands
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_table_has_a_directory_of_its_own() {
+        let args = |quick| Args {
+            quick,
+            seeds: 5,
+            steps: 3000,
+            full: true,
+            budget: "fast".into(),
+            out: "runs".into(),
+        };
+        for quick in [false, true] {
+            let commands = commands(&args(quick));
+            let mut names: Vec<String> = commands.iter().map(|command| name(command)).collect();
+            assert!(names.iter().all(|n| !n.contains(['/', ',', ' '])), "{names:?}");
+            names.sort();
+            names.dedup();
+            assert_eq!(names.len(), commands.len());
+        }
+    }
+}
