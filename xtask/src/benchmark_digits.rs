@@ -19,7 +19,7 @@ pub(crate) struct Args {
     seeds: u64,
 
     /// Training steps of adaptation
-    #[arg(long, value_name = "N", default_value_t = 3000)]
+    #[arg(long, value_name = "N", default_value_t = 2000)]
     steps: u64,
 
     /// Also the protocol with all training images (hours)

@@ -52,11 +52,11 @@ pub struct Adapt {
     seeds: u64,
 
     /// Training steps
-    #[arg(long, value_name = "N", default_value_t = 3000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..))]
     steps: u64,
 
     /// Images of each domain in a step
-    #[arg(long, value_name = "N", default_value_t = 128)]
+    #[arg(long, value_name = "N", default_value_t = 64)]
     batch: usize,
 
     /// By what the checkpoint is chosen, without labels of the target

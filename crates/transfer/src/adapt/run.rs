@@ -47,13 +47,13 @@ pub struct AdaptConfig {
 }
 
 impl AdaptConfig {
-    /// A method with the settings of its command: 3000 steps of 128 images, ten looks, information.
+    /// A method with the settings of its command: 2000 steps of 64 images, ten looks, information.
     pub fn new(method: Method) -> Self {
         Self {
             method,
-            steps: 3000,
-            batch: 128,
-            measure_every: 300,
+            steps: 2000,
+            batch: 64,
+            measure_every: 200,
             validator: Validator::default(),
             seed: 1,
         }
