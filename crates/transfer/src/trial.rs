@@ -102,7 +102,7 @@ impl Trial<'_> {
             Method::Recipe(recipe) => {
                 let plan = Transfer::new(self.source.clone(), recipe.plan.clone())?;
                 let config = recipe.settings(self.source, self.target, self.steps, self.seed);
-                self.source.save(&directory.join(FOLDER))?;
+                self.keep_source(&directory.join(FOLDER))?;
                 Trainer::open_planned(config, data, directory, Arc::new(plan))?
             }
         };
@@ -117,6 +117,18 @@ impl Trial<'_> {
         }
         let run = open_run(directory, Which::Best)?;
         Ok(Some((run.sampler, run.step)))
+    }
+
+    /// Puts the source beside a run, unless the run was begun from another one, which must stay there.
+    fn keep_source(&self, folder: &Path) -> Result<(), TransferError> {
+        match Source::read(folder) {
+            Ok(there) if there.sha256()? != self.source.sha256()? => Err(TransferError::OtherSource {
+                expected: there.sha256()?,
+                found: self.source.sha256()?,
+            }),
+            Ok(_) => Ok(()),
+            Err(_) => self.source.save(folder),
+        }
     }
 
     /// Features of `count` images that a generator draws.

@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used)] // a test fails by it
 
 use engraft_data::{Dataset, Split, drawn_digits};
-use engraft_gan::{Control, Network, RegulariseConfig, Sampler, SpectralNorm, TrainConfig, Trainer, Which};
-use engraft_layers::{Adapter, StateDict};
+use engraft_gan::{
+    Control, Network, RegulariseConfig, Sampler, SpectralNorm, TrainConfig, Trainer, Which, random_networks,
+};
+use engraft_layers::{Adapter, Module, Path as ModulePath, SlotMut, StateDict};
 use engraft_transfer::{
     AdapterFile, Method, Phase, Recipe, Source, Trained, Transfer, TransferConfig, TransferError, Trial,
     gradual, open_run,
@@ -76,21 +78,11 @@ fn source_and_small_file_are_the_adapted_generator_bit_for_bit() {
     let (generator, _, _) = source.networks().unwrap();
     let whole = StateDict::of(&generator).to_bytes().unwrap().len() as u64;
     let of_source = pixels(&source.sampler().unwrap());
-    let kinds: [(Trained, fn(&mut TransferConfig), &str); 5] = [
+    let kinds: [(Trained, fn(&mut TransferConfig), &str); 3] = [
         (
             Trained::Adapter,
             |p| p.adapter = Some(Adapter::LowRank { rank: 2 }),
             "adapter.a",
-        ),
-        (
-            Trained::Adapter,
-            |p| p.adapter = Some(Adapter::SingularValues),
-            "adapter.scale",
-        ),
-        (
-            Trained::Adapter,
-            |p| p.adapter = Some(Adapter::Modulation { rank: 1 }),
-            "adapter.b",
         ),
         (Trained::BatchNorm, |_| (), "norm.running_mean"),
         (Trained::Miner, |p| p.miner = Some(32), "out.weight"),
@@ -112,6 +104,40 @@ fn source_and_small_file_are_the_adapted_generator_bit_for_bit() {
         assert!(run != of_source, "{part} learned something");
         assert!(pixels(&file.sampler(&source).unwrap()) == run, "{part}");
     }
+}
+
+/// The vectors of the singular values are not in the file: they follow from the source's weights.
+#[test]
+fn singular_values_need_no_vectors_in_the_file() {
+    let config = TrainConfig::standard(&target());
+    let (generator, discriminator, _) = random_networks(&config).unwrap();
+    let source = Source::new(config, &generator, &discriminator);
+    let mut plan = Recipe::fine_tune(&source).unwrap().plan;
+    plan.adapter = Some(Adapter::SingularValues);
+    let transfer = Transfer::new(source.clone(), plan).unwrap();
+    let (mut generator, _, _) = transfer.begin().unwrap();
+    generator.visit_mut(&ModulePath::root(), &mut |path, slot| {
+        if let SlotMut::Parameter(p) = slot
+            && path.to_string().ends_with("adapter.scale")
+        {
+            p.set(&(p.tensor() * 1.25));
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(AdapterFile::NAME);
+    AdapterFile::of(&transfer, &generator)
+        .unwrap()
+        .save(&path)
+        .unwrap();
+    let file = AdapterFile::open(&path).unwrap();
+    let names: Vec<&String> = file.changed().tensors().keys().collect();
+    assert!(
+        names.len() == 4 && names.iter().all(|name| name.ends_with("adapter.scale")),
+        "{names:?}"
+    );
+    assert!(std::fs::metadata(&path).unwrap().len() < 4096);
+    let attached = file.attach(&source).unwrap();
+    assert!(bits(&StateDict::of(&attached)) == bits(&StateDict::of(&generator)));
 }
 
 #[test]
@@ -280,6 +306,27 @@ fn a_transfer_is_the_source_of_another() {
         error.contains("a hidden layer of 16 already") && error.contains("got 17"),
         "{error}"
     );
+}
+
+#[test]
+fn a_run_keeps_the_source_that_it_was_begun_from() {
+    let (source, other) = (source(), source_with(5, |_| ()));
+    let folder = tempfile::tempdir().unwrap();
+    train(&source, folder.path(), Trained::BatchNorm, |_| ());
+    let trial = Trial {
+        source: &other,
+        target: &target(),
+        steps: 3,
+        seed: 2,
+    };
+    let method = Method::Recipe(Box::new(Recipe::fine_tune(&other).unwrap()));
+    let error = trial
+        .train(&method, folder.path(), &mut |_| Control::Continue)
+        .err()
+        .unwrap();
+    assert!(matches!(error, TransferError::OtherSource { .. }), "{error}");
+    let there = Source::open(&folder.path().join("source"), Which::Last).unwrap();
+    assert_eq!(there.sha256().unwrap(), source.sha256().unwrap());
 }
 
 #[test]

@@ -82,6 +82,19 @@ impl Transfer {
     /// # Errors
     /// If source or target cannot be used, or training fails.
     pub fn run(&self) -> anyhow::Result<()> {
+        let out = self.out.clone().unwrap_or_else(|| {
+            let name = Path::new(&self.data).file_name().unwrap_or_default();
+            Path::new("runs").join(format!("transfer-{}", name.to_string_lossy()))
+        });
+        let is_source = std::fs::canonicalize(&out).is_ok_and(|out| {
+            let from = std::fs::canonicalize(&self.from);
+            from.is_ok_and(|from| from == out)
+        });
+        ensure!(
+            !is_source,
+            "--out {}: that is the run of --from; name another directory",
+            out.display()
+        );
         let source = Source::open(&self.from, Which::Last)
             .with_context(|| format!("--from {}", self.from.display()))?;
         let target = Target::load(&self.data, source.config.image, self.shots, self.seed)?;
@@ -108,19 +121,6 @@ impl Transfer {
         if self.dry_run {
             return Ok(());
         }
-        let out = self.out.clone().unwrap_or_else(|| {
-            let name = Path::new(&self.data).file_name().unwrap_or_default();
-            Path::new("runs").join(format!("transfer-{}", name.to_string_lossy()))
-        });
-        let is_source = std::fs::canonicalize(&out).is_ok_and(|out| {
-            let from = std::fs::canonicalize(&self.from);
-            from.is_ok_and(|from| from == out)
-        });
-        ensure!(
-            !is_source,
-            "--out {}: that is the run of --from; name another directory",
-            out.display()
-        );
         let mut methods = vec![Method::Recipe(Box::new(recipe))];
         if self.controls {
             methods.push(Method::Recipe(Box::new(Recipe::fine_tune(&source)?)));
