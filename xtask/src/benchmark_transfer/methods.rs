@@ -101,13 +101,12 @@ pub(super) fn fixed(source: &Source, name: &str, steps: u64) -> anyhow::Result<R
 mod tests {
     use super::*;
     use engraft_data::{Split, drawn_digits};
-    use engraft_gan::{Network, TrainConfig, random_networks};
+    use engraft_gan::{TrainConfig, random_networks};
     use engraft_transfer::Transfer;
 
     #[test]
     fn every_method_is_a_plan_that_can_be_made() {
-        let mut config = TrainConfig::standard(&drawn_digits(Split::Test, 20, 1));
-        config.network = Network::Mlp;
+        let config = TrainConfig::standard(&drawn_digits(Split::Test, 20, 1));
         let (generator, discriminator, _) = random_networks(&config).unwrap();
         let source = Source::new(config, &generator, &discriminator);
         for name in FIXED {
