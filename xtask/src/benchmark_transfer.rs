@@ -1,10 +1,13 @@
-//! `cargo xtask benchmark-transfer`: methods of transfer beside their controls, over targets, numbers of images and seeds.
+//! `cargo xtask benchmark-transfer`: methods of transfer beside their controls, over sources, targets, numbers of images and
+//! seeds.
+
+mod methods;
 
 use anyhow::{Context, ensure};
 use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load};
 use engraft_gan::{Control, Which};
 use engraft_metrics::{FeatureNetwork, Features};
-use engraft_transfer::{Method, Phase, Recipe, Row, Source, Trained, Trial, features_of, measure, proximity};
+use engraft_transfer::{Method, Recipe, Row, Source, Trial, features_of, measure, proximity};
 use rand::SeedableRng;
 use rand::seq::index;
 use rand_pcg::Pcg64;
@@ -24,10 +27,10 @@ const REAL: usize = 2000;
 /// same command again goes on where the last one stopped.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Run directory of the source, as train-mnist leaves it
-    #[arg(long, value_name = "RUN", default_value = "runs/mnist")]
-    source: PathBuf,
-    /// Targets
+    /// Run directories of the sources, as train-mnist leaves them (--data mnist, fashion-mnist, mnist-0-4, drawn-digits)
+    #[arg(long, value_name = "RUN", value_delimiter = ',', default_value = "runs/mnist")]
+    source: Vec<PathBuf>,
+    /// Targets: of usps, fashion-mnist, drawn-digits, mnist, mnist-0-4, mnist-5-9
     #[arg(
         long,
         value_delimiter = ',',
@@ -37,7 +40,8 @@ pub(crate) struct Args {
     /// Numbers of target images
     #[arg(long, value_delimiter = ',', default_value = "10,25,100,500")]
     shots: Vec<usize>,
-    /// Methods: source-as-is, from-scratch, fine-tune, auto, freeze-d, freeze-g, batch-norm
+    /// Methods: source-as-is, from-scratch, fine-tune, auto, freeze-d, freeze-g, batch-norm, low-rank, singular-values,
+    /// modulation, output-scale, miner, gradual
     #[arg(
         long,
         value_delimiter = ',',
@@ -69,11 +73,14 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         args.methods = names(&["source-as-is", "from-scratch", "fine-tune", "auto"]);
         args.steps = 300;
     }
-    ensure!(
-        args.source.is_dir(),
-        "--source {}: there is no such run; cargo xtask train-mnist makes one",
-        args.source.display()
-    );
+    for source in &args.source {
+        ensure!(
+            source.is_dir(),
+            "--source {}: there is no such run; cargo xtask train-mnist makes one",
+            source.display()
+        );
+    }
+    methods::check(&args.methods)?;
     let pool = crate::pool(args.threads)?;
     pool.install(|| table(&args))?;
     Ok(ExitCode::SUCCESS)
@@ -88,42 +95,52 @@ struct Target {
 }
 
 fn table(args: &Args) -> anyhow::Result<()> {
-    let source = Source::open(&args.source, Which::Last)?;
     let start = Instant::now();
-    let mut cells: BTreeMap<(usize, usize, usize), Vec<Row>> = BTreeMap::new();
-    for (t, name) in args.targets.iter().enumerate() {
-        let target = open_target(name, &source)?;
-        for (n, &shots) in args.shots.iter().enumerate() {
-            for (m, method) in args.methods.iter().enumerate() {
-                for seed in 1..=args.seeds {
-                    let directory = args
-                        .out
-                        .join(name)
-                        .join(format!("{shots}-{method}-{}-{seed}", args.steps));
-                    let row = cell(args, &source, &target, shots, method, seed, &directory)
-                        .with_context(|| format!("{}", directory.display()))?;
-                    eprintln!(
-                        "{:>6.0} s  {name} {shots} {method} seed {seed}: KID {:.4}, coverage {:.3}, copies {:.3}",
-                        start.elapsed().as_secs_f64(),
-                        row.kid,
-                        row.coverage,
-                        row.copies
-                    );
-                    cells.entry((t, n, m)).or_default().push(row);
+    let mut cells: BTreeMap<[usize; 4], Vec<Row>> = BTreeMap::new();
+    let mut sources = Vec::new();
+    for (s, path) in args.source.iter().enumerate() {
+        let source =
+            Source::open(path, Which::Last).with_context(|| format!("--source {}", path.display()))?;
+        let label = label(&source)?;
+        for (t, name) in args.targets.iter().enumerate() {
+            let target = open_target(name, &source)?;
+            for (n, &shots) in args.shots.iter().enumerate() {
+                for (m, method) in args.methods.iter().enumerate() {
+                    for seed in 1..=args.seeds {
+                        let directory = args
+                            .out
+                            .join(&label)
+                            .join(name)
+                            .join(format!("{shots}-{method}-{}-{seed}", args.steps));
+                        let row = cell(args, &source, &target, shots, method, seed, &directory)
+                            .with_context(|| format!("{}", directory.display()))?;
+                        eprintln!(
+                            "{:>6.0} s  {label} to {name} {shots} {method} seed {seed}: KID {:.4}, coverage {:.3}, copies \
+                             {:.3}",
+                            start.elapsed().as_secs_f64(),
+                            row.kid,
+                            row.coverage,
+                            row.copies
+                        );
+                        cells.entry([s, t, n, m]).or_default().push(row);
+                    }
                 }
             }
         }
+        sources.push((source.config.data.clone(), source.sha256()?));
     }
     println!(
-        "| target | images | method | KID | FID | coverage | diversity | copies |\n|---|---|---|---|---|---|---|---|"
+        "| source | target | images | method | KID | FID | coverage | diversity | copies |\n\
+         |---|---|---|---|---|---|---|---|---|"
     );
-    for ((t, n, m), rows) in &cells {
+    for (&[s, t, n, m], rows) in &cells {
         let of = |value: fn(&Row) -> f64, digits: usize| mean_and_deviation(rows, value, digits);
         println!(
-            "| {} | {} | {} | {} | {} | {} | {} | {} |",
-            args.targets[*t],
-            args.shots[*n],
-            args.methods[*m],
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            sources[s].0,
+            args.targets[t],
+            args.shots[n],
+            args.methods[m],
             of(|r| r.kid, 3),
             of(|r| r.fid, 1),
             of(|r| r.coverage, 3),
@@ -131,16 +148,22 @@ fn table(args: &Args) -> anyhow::Result<()> {
             of(|r| r.copies, 3)
         );
     }
+    for ((data, hash), path) in sources.iter().zip(&args.source) {
+        println!("source {data}: {} (SHA-256 {}..)", path.display(), &hash[..12]);
+    }
     println!(
-        "source {} (SHA-256 {}..); {} steps; mean ± standard deviation over {} seeds; {GENERATED} generated images against \
-         up to {REAL} test images of the target; features of the network trained on Fashion-MNIST for that target, on \
-         MNIST for the others",
-        args.source.display(),
-        &source.sha256()?[..12],
-        args.steps,
-        args.seeds
+        "{} steps; mean ± standard deviation over {} seeds; {GENERATED} generated images against up to {REAL} test images of \
+         the target; features of the network trained on Fashion-MNIST for that target, on MNIST for the others",
+        args.steps, args.seeds
     );
     Ok(())
+}
+
+/// A folder's name for what is made from a source: its data and the beginning of its hash.
+fn label(source: &Source) -> anyhow::Result<String> {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let data: String = source.config.data.chars().map(plain).collect();
+    Ok(format!("{data}-{}", &source.sha256()?[..8]))
 }
 
 fn mean_and_deviation(rows: &[Row], value: fn(&Row) -> f64, digits: usize) -> String {
@@ -206,7 +229,7 @@ fn cell(
             let found = proximity(&trained_on, &drawn)?;
             Method::Recipe(Box::new(Recipe::choose(source, shots, &found, args.steps)?))
         }
-        other => Method::Recipe(Box::new(fixed(source, other)?)),
+        other => Method::Recipe(Box::new(methods::fixed(source, other, args.steps)?)),
     };
     let found = trial.train(&method, directory, &mut |_| Control::Continue)?;
     let (sampler, steps) = found.context("nothing stops it")?;
@@ -223,33 +246,4 @@ fn cell(
     }
     debug_assert!(!target.name.is_empty());
     Ok(row)
-}
-
-/// A recipe of one part only, by its name.
-fn fixed(source: &Source, name: &str) -> anyhow::Result<Recipe> {
-    let mut recipe = Recipe::fine_tune(source)?;
-    recipe.name = name.into();
-    let (generator, discriminator, _) = source.networks()?;
-    let first = |network: &engraft_layers::Sequential| -> Vec<String> {
-        let layers = engraft_layers::Module::layers(network);
-        layers.iter().take(1).map(|(layer, _)| layer.clone()).collect()
-    };
-    let phase = match name {
-        "fine-tune" => Phase::default(),
-        "freeze-d" => Phase {
-            discriminator: Trained::Except(first(&discriminator)),
-            ..Phase::default()
-        },
-        "freeze-g" => Phase {
-            generator: Trained::Except(first(&generator)),
-            ..Phase::default()
-        },
-        "batch-norm" => Phase {
-            generator: Trained::BatchNorm,
-            ..Phase::default()
-        },
-        _ => anyhow::bail!("--methods {name}: there is no such method"),
-    };
-    recipe.plan.phases = vec![phase];
-    Ok(recipe)
 }

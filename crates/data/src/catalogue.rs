@@ -1,6 +1,7 @@
 //! The data sets that are known by name: their files, pinned by size and SHA-256, and their mirrors.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use crate::dataset::Split;
@@ -18,11 +19,22 @@ pub enum DatasetName {
     Usps,
     /// Digits that this crate draws itself: no file and no network needed.
     DrawnDigits,
+    /// The digits 0 to 4 of [`DatasetName::Mnist`], with their labels: a source, or a target, that knows half of them.
+    Mnist0To4,
+    /// The digits 5 to 9 of [`DatasetName::Mnist`], with their labels.
+    Mnist5To9,
 }
 
 impl DatasetName {
     /// Every data set there is.
-    pub const ALL: [Self; 4] = [Self::Mnist, Self::FashionMnist, Self::Usps, Self::DrawnDigits];
+    pub const ALL: [Self; 6] = [
+        Self::Mnist,
+        Self::FashionMnist,
+        Self::Usps,
+        Self::DrawnDigits,
+        Self::Mnist0To4,
+        Self::Mnist5To9,
+    ];
 
     /// The name as users type it and as directories bear it: `fashion-mnist`.
     pub fn as_str(self) -> &'static str {
@@ -31,16 +43,27 @@ impl DatasetName {
             Self::FashionMnist => "fashion-mnist",
             Self::Usps => "usps",
             Self::DrawnDigits => "drawn-digits",
+            Self::Mnist0To4 => "mnist-0-4",
+            Self::Mnist5To9 => "mnist-5-9",
         }
     }
 
-    /// The published files, or `None` for a data set without files.
+    /// The published files, or `None` for a data set without files of its own.
     pub(crate) fn release(self) -> Option<&'static Release<'static>> {
         match self {
             Self::Mnist => Some(&MNIST),
             Self::FashionMnist => Some(&FASHION_MNIST),
             Self::Usps => Some(&USPS),
-            Self::DrawnDigits => None,
+            Self::DrawnDigits | Self::Mnist0To4 | Self::Mnist5To9 => None,
+        }
+    }
+
+    /// The data set that this one is a part of, and the labels of that part.
+    pub(crate) fn part(self) -> Option<(Self, RangeInclusive<u8>)> {
+        match self {
+            Self::Mnist0To4 => Some((Self::Mnist, 0..=4)),
+            Self::Mnist5To9 => Some((Self::Mnist, 5..=9)),
+            _ => None,
         }
     }
 }
@@ -233,7 +256,8 @@ mod tests {
         }
         assert_eq!(
             "mnits".parse::<DatasetName>().unwrap_err().to_string(),
-            "there is no data set \"mnits\"; the names are mnist, fashion-mnist, usps, drawn-digits"
+            "there is no data set \"mnits\"; the names are mnist, fashion-mnist, usps, drawn-digits, \
+             mnist-0-4, mnist-5-9"
         );
     }
 

@@ -241,6 +241,12 @@ impl Dataset {
         }
     }
 
+    /// The same images under another name.
+    pub(crate) fn with_name(mut self, name: &str) -> Self {
+        self.name = name.into();
+        self
+    }
+
     /// As many images of another size in place of these.
     pub(crate) fn with_images(&self, images: Vec<u8>, [height, width, channels]: [usize; 3]) -> Self {
         debug_assert_eq!(images.len(), self.len() * height * width * channels);

@@ -121,13 +121,19 @@ impl LoadOptions {
 /// through `$ENGRAFT_DATA/<name>`, then the cache directory, and ends with a download into the cache. The
 /// user's own files may be any sound IDX files, raw or gzip, named `train-images-idx3-ubyte` or
 /// `train-images.idx3-ubyte` with or without `.gz`; files in the cache and from mirrors must be the published
-/// ones, by SHA-256.
+/// ones, by SHA-256. Half of MNIST's digits is loaded as MNIST, from its files.
 ///
 /// # Errors
 /// [`DataError::NotFound`] lists every place and why it did not serve. A file of the user that is there but
 /// faulty, or there without the other one, is an error at once ([`DataError::Format`], [`DataError::Rank`],
 /// [`DataError::CountMismatch`], [`DataError::Io`], [`DataError::HalfMissing`]): training quietly on other data than the user put there would be worse.
 pub fn load(name: DatasetName, split: Split, options: &LoadOptions) -> Result<Dataset, DataError> {
+    if let Some((whole, labels)) = name.part() {
+        let whole = load(whole, split, options)?;
+        let wanted = |i: &usize| labels.contains(&whole.label(*i));
+        let indices: Vec<usize> = (0..whole.len()).filter(wanted).collect();
+        return Ok(whole.subset(&indices).with_name(name.as_str()));
+    }
     match name.release() {
         Some(release) => Search {
             name: name.as_str(),

@@ -7,7 +7,8 @@ use engraft_tensor::Real;
 ///
 /// `b = 0.5^(batch / half_life)`, so that an image's influence halves after `half_life` more images; at the
 /// start the half-life is at most 5 % of the images seen so far, which keeps the random start out of the
-/// average. Running statistics are copied, not averaged.
+/// average. Running statistics are copied, not averaged. What does not move in the live module stays in the average to the
+/// last bit.
 ///
 /// *Source*: Karras et al., "Training generative adversarial networks with limited data", 2020, in the form
 /// of its appendix.
@@ -66,7 +67,10 @@ impl Average {
                 );
                 average.update(|values| {
                     for (a, &l) in values.iter_mut().zip(live.as_slice()) {
-                        *a = *a * keep + l * (T::one() - keep);
+                        // Rounding would move what is equal, and so what is frozen.
+                        if *a != l {
+                            *a = *a * keep + l * (T::one() - keep);
+                        }
                     }
                 });
             }
@@ -115,6 +119,11 @@ mod tests {
         live.forward(&Tensor::from_vec([2, 2], vec![1.0, 2.0, 3.0, 5.0]), Mode::Train);
         Average::new(100).update(&mut average, &live, 100, 1_000_000);
         assert!((first(&average) - (a + l) / 2.0).abs() < 1e-15);
+        let mut same = net(1);
+        for _ in 0..9 {
+            Average::new(77).update(&mut same, &net(1), 7, 1_000_000);
+        }
+        assert_eq!(first(&same), a, "no rounding moves what stands still");
         // With no image seen before, nothing of the old average stays.
         Average::new(100).update(&mut average, &live, 100, 0);
         let x = Tensor::ones([1, 2]);

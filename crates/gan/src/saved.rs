@@ -91,10 +91,7 @@ impl SavedRun {
         let Loaded { checkpoint, warnings } = chosen(directory, which)?;
         let config = read_config(directory)?;
         if checkpoint.options_hash != config.fixed_hash() {
-            return Err(GanError::OtherSettings {
-                path: directory.into(),
-                differences: vec!["run.toml was changed after the run had begun".into()],
-            });
+            return Err(changed_settings(directory));
         }
         let mut generator = planned_gan(&config, plan)?.generator;
         snapshot::restore_sampled(&checkpoint, &config, &mut generator)?;
@@ -112,12 +109,34 @@ impl SavedRun {
     /// # Errors
     /// Those of [`SavedRun::open_at`], and if the run had a [plan](Plan): its networks are known to its maker only.
     pub fn networks(directory: &Path, which: Which) -> Result<(TrainConfig, Pair), GanError> {
+        Self::planned_networks(directory, &Usual, which)
+    }
+
+    /// As [`SavedRun::networks`], with networks of a plan's make.
+    ///
+    /// # Errors
+    /// Those of [`SavedRun::open_planned`].
+    pub fn planned_networks(
+        directory: &Path,
+        plan: &dyn Plan,
+        which: Which,
+    ) -> Result<(TrainConfig, Pair), GanError> {
         let Loaded { checkpoint, .. } = chosen(directory, which)?;
         let config = read_config(directory)?;
-        let mut gan = planned_gan(&config, &Usual)?;
+        if checkpoint.options_hash != config.fixed_hash() {
+            return Err(changed_settings(directory));
+        }
+        let mut gan = planned_gan(&config, plan)?;
         snapshot::restore_discriminator(&checkpoint, &mut gan.discriminator)?;
         snapshot::restore_sampled(&checkpoint, &config, &mut gan.generator)?;
         Ok((config, (gan.generator, gan.discriminator, gan.latent)))
+    }
+}
+
+fn changed_settings(directory: &Path) -> GanError {
+    GanError::OtherSettings {
+        path: directory.into(),
+        differences: vec!["run.toml was changed after the run had begun".into()],
     }
 }
 

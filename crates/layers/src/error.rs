@@ -34,6 +34,16 @@ pub enum LayersError {
         /// Name, shape in the module, shape in the state.
         shapes: Vec<(String, Vec<usize>, Vec<usize>)>,
     },
+    /// A text names no adapter.
+    #[error(
+        "expected singular-values, output-scale, low-rank=RANK or modulation=RANK with a rank from 1 to {}, got {:?}",
+        crate::Adapter::MAX_RANK,
+        .found
+    )]
+    NoSuchAdapter {
+        /// The text.
+        found: String,
+    },
     /// A file's content is not what its format demands.
     #[error("{}: {reason}", .path.display())]
     Format {

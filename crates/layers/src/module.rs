@@ -206,6 +206,25 @@ pub trait Module<T: Real = f32>: Send + Sync {
         0
     }
 
+    /// Makes the changed weight of every adapted layer its weight and drops the adapters; returns how many there were.
+    /// Nothing that the module computes changes by that, to the last bit. Batch norms and spectral normalisation stay, so
+    /// that the module may be trained on, or [adapted](Module::adapt) anew.
+    ///
+    /// A module that is made of others must pass this on; a module without such layers leaves it as it is.
+    ///
+    /// ```
+    /// use engraft_layers::{Adapter, Dense, Init, Module, Sequential, parameters};
+    /// let init = &mut Init::glorot(1);
+    /// let mut net = Sequential::<f32>::new().add("dense", Dense::new(3, 2, init));
+    /// net.adapt(Adapter::LowRank { rank: 1 }, init);
+    /// assert_eq!(net.merge_adapters(), 1);
+    /// let names: Vec<_> = parameters(&net).into_iter().map(|(name, _)| name).collect();
+    /// assert_eq!(names, ["dense.weight", "dense.bias"]);
+    /// ```
+    fn merge_adapters(&mut self) -> usize {
+        0
+    }
+
     /// Shows every parameter, buffer and generator with its name, in a fixed order.
     fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
         let _ = (path, f);

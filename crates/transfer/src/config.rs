@@ -1,6 +1,7 @@
 //! What a transfer is told: the section `[plan]` of a run's settings.
 
 use crate::error::TransferError;
+use crate::miner;
 use engraft_layers::{Adapter, Names};
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,9 @@ pub struct TransferConfig {
     /// What is put on the weights of the generator's layers, for [`Trained::Adapter`] to train.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adapter: Option<Adapter>,
+    /// Width of the hidden layer of a [`Miner`](crate::Miner) in front of the generator, for [`Trained::Miner`] to train.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub miner: Option<usize>,
     /// Learning rates of parts, as factors of that of the network; the last that holds a name decides.
     pub rates: Vec<Rate>,
     /// The phases, one after the other; none is one in which all of both networks trains.
@@ -69,6 +73,8 @@ pub enum Trained {
     BatchNorm,
     /// The adapter of [`TransferConfig::adapter`]; of the generator only.
     Adapter,
+    /// The miner of [`TransferConfig::miner`], or the one that the source has already; of the generator only.
+    Miner,
 }
 
 /// The learning rate of a part of a network.
@@ -102,6 +108,7 @@ impl Trained {
     pub fn names(&self, adapter: Option<Adapter>) -> Names {
         match self {
             Self::Adapter => adapter.map_or_else(Names::all, Adapter::names),
+            Self::Miner => Names::under([miner::LAYER]),
             Self::All => Names::all(),
             Self::Nothing => Names::under(Vec::<String>::new()),
             Self::Under(layers) => Names::under(layers.clone()),
@@ -144,6 +151,15 @@ impl TransferConfig {
         }
     }
 
+    /// Whether all that trains of the generator is an adapter, a miner, or scales and shifts: few numbers, which go into
+    /// an [`AdapterFile`](crate::AdapterFile).
+    pub fn trains_little(&self) -> bool {
+        let little =
+            |trained: &Trained| matches!(trained, Trained::BatchNorm | Trained::Adapter | Trained::Miner);
+        let trained: Vec<Trained> = self.phases().into_iter().map(|phase| phase.generator).collect();
+        trained.iter().any(little) && trained.iter().all(|t| *t == Trained::Nothing || little(t))
+    }
+
     /// What makes no sense in itself.
     pub(crate) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
@@ -160,13 +176,30 @@ impl TransferConfig {
             Preserve::Cdc(value) => weight("preserve.cdc", value),
         }
         let adapted = |phase: &Phase| phase.generator == Trained::Adapter;
-        let misplaced = self.phases.iter().any(|p| p.discriminator == Trained::Adapter);
+        let of_generator = |trained: &Trained| matches!(trained, Trained::Adapter | Trained::Miner);
+        let misplaced = self.phases.iter().any(|p| of_generator(&p.discriminator));
         for rate in &self.rates {
             weight("rates.factor", rate.factor);
         }
         let phases = &self.phases;
         if misplaced {
-            problems.push("plan.phases: only the generator has an adapter".into());
+            problems.push("plan.phases: only the generator has an adapter or a miner".into());
+        }
+        if let Some(rank) = self.adapter.and_then(Adapter::rank)
+            && !(1..=Adapter::MAX_RANK).contains(&rank)
+        {
+            problems.push(format!(
+                "plan.adapter: the rank must be from 1 to {}, got {rank}",
+                Adapter::MAX_RANK
+            ));
+        }
+        if let Some(hidden) = self.miner
+            && !(1..=miner::MAX_HIDDEN).contains(&hidden)
+        {
+            problems.push(format!(
+                "plan.miner: the hidden layer must have from 1 to {} numbers, got {hidden}",
+                miner::MAX_HIDDEN
+            ));
         }
         if self.adapter.is_none() && phases.iter().any(adapted) {
             problems.push(
@@ -196,6 +229,7 @@ mod tests {
             preserve: Preserve::Ewc(10.0),
             distil: 0.5,
             adapter: Some(Adapter::LowRank { rank: 4 }),
+            miner: Some(64),
             rates: vec![Rate {
                 under: vec!["stem".into()],
                 factor: 0.1,
@@ -219,6 +253,46 @@ mod tests {
         let wrong = toml::from_str("[[phases]]\ngenerater = \"all\"").unwrap();
         let error = TransferConfig::from_table(&wrong).unwrap_err().to_string();
         assert!(error.contains("generater"), "{error}");
+    }
+
+    #[test]
+    fn sizes_have_limits_and_what_belongs_to_the_generator_stays_there() {
+        let config = TransferConfig {
+            adapter: Some(Adapter::LowRank { rank: 1 << 40 }),
+            miner: Some(0),
+            phases: vec![Phase {
+                discriminator: Trained::Miner,
+                ..Phase::default()
+            }],
+            ..TransferConfig::default()
+        };
+        let problems = config.problems().join("; ");
+        for part in [
+            "from 1 to 512, got 1099511627776",
+            "from 1 to 4096",
+            "only the generator",
+        ] {
+            assert!(problems.contains(part), "{problems}");
+        }
+    }
+
+    #[test]
+    fn little_is_what_fits_into_a_small_file() {
+        let of = |trained: &[Trained]| {
+            let phase = |generator: &Trained| Phase {
+                generator: generator.clone(),
+                ..Phase::default()
+            };
+            let phases = trained.iter().map(phase).collect();
+            TransferConfig {
+                phases,
+                ..TransferConfig::default()
+            }
+            .trains_little()
+        };
+        assert!(of(&[Trained::Nothing, Trained::Miner]) && of(&[Trained::BatchNorm]));
+        assert!(of(&[Trained::Adapter, Trained::BatchNorm]));
+        assert!(!of(&[]) && !of(&[Trained::Nothing]) && !of(&[Trained::Adapter, Trained::All]));
     }
 
     #[test]

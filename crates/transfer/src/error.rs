@@ -21,12 +21,23 @@ pub enum TransferError {
         loss: f64,
     },
     /// The settings were made for another source.
-    #[error("the transfer was begun from the source with SHA-256 {expected}, but this one has {found}")]
+    #[error(
+        "the transfer was begun from the source with SHA-256 {expected}, but this one has {found}; name the run, and the \
+         checkpoint, that it was begun from"
+    )]
     OtherSource {
         /// Of the source in the settings.
         expected: String,
         /// Of the source given.
         found: String,
+    },
+    /// A file is no adapter file.
+    #[error("{}: no adapter file: {}", .path.display(), .problems.join("; "))]
+    AdapterFile {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong, one entry for each part.
+        problems: Vec<String>,
     },
     /// Reading or writing failed.
     #[error("{}: {reason}", .path.display())]

@@ -3,11 +3,14 @@
 pub mod adapt;
 pub mod preserve;
 
+mod adapter_file;
 mod balance;
 mod compare;
 mod config;
 mod error;
 mod freeze;
+mod gradual;
+mod miner;
 mod plan;
 mod proximity;
 mod recipe;
@@ -15,11 +18,14 @@ mod source;
 mod table;
 mod trial;
 
+pub use adapter_file::AdapterFile;
 pub use balance::{Balance, balance};
 pub use compare::Comparison;
 pub use config::{Phase, Preserve, Rate, Trained, TransferConfig};
 pub use error::TransferError;
 pub use freeze::{Selection, freeze, train_only, unfreeze};
+pub use gradual::gradual;
+pub use miner::Miner;
 pub use plan::Transfer;
 pub use proximity::{Proximity, proximity};
 pub use recipe::{Recipe, from_scratch};

@@ -1,13 +1,15 @@
 //! The plan of a transferred run.
 
 use crate::balance::balance;
-use crate::config::{Preserve, TransferConfig};
+use crate::config::{Preserve, Trained, TransferConfig};
 use crate::error::TransferError;
 use crate::freeze::{check, train_only};
+use crate::miner::{self, mined};
 use crate::preserve::{CrossDomain, ElasticWeights, FeatureDistillation, L2Sp};
-use crate::source::Source;
+use crate::source::{FOLDER, SETTINGS, Source};
 use engraft_gan::{AdamConfig, Gan, GanError, Pair, PhaseSeen, Plan, TrainConfig};
 use engraft_layers::{Adam, Init, Module, Names, Sequential, parameter_count};
+use std::path::Path;
 
 /// Images of the source from which [`ElasticWeights`] take the importance of weights.
 const IMPORTANCE_IMAGES: usize = 200;
@@ -41,7 +43,17 @@ impl Transfer {
         let transfer = Self { source, config };
         let (generator, discriminator, _) = transfer.begin()?;
         let adapter = transfer.config.adapter;
-        for phase in transfer.config.phases() {
+        let phases = transfer.config.phases();
+        let mines = phases.iter().any(|phase| phase.generator == Trained::Miner);
+        if mines && !has_miner(&generator) {
+            return Err(TransferError::Config {
+                problems: vec![
+                    "plan.phases: a generator whose miner trains, but there is no miner: set plan.miner"
+                        .into(),
+                ],
+            });
+        }
+        for phase in phases {
             check(&generator, &phase.generator.names(adapter))?;
             check(&discriminator, &phase.discriminator.names(adapter))?;
         }
@@ -58,15 +70,39 @@ impl Transfer {
         &self.source
     }
 
-    /// The networks that it begins with: the source's, and the adapter on its generator.
+    /// The plan of a transferred run, with the source that lies beside it.
     ///
     /// # Errors
-    /// As [`Source::networks`].
+    /// If the directory is no such run, its source is missing or another one, or its settings make no sense.
+    pub fn open(directory: &Path) -> Result<Self, TransferError> {
+        let source = Source::read(&directory.join(FOLDER))?;
+        let config = engraft_gan::read_settings(&directory.join(SETTINGS))?;
+        Self::new(source, TransferConfig::from_table(&config.plan)?)
+    }
+
+    /// The networks that it begins with: the source's, with the adapter on its generator and the miner before it.
+    ///
+    /// A miner that the source has already stays, and learns on where the plan asks for one.
+    ///
+    /// # Errors
+    /// As [`Source::networks`], and if the source has a miner of another width than the plan asks for.
     pub fn begin(&self) -> Result<Pair, TransferError> {
         let (mut generator, discriminator, latent) = self.source.networks()?;
         if let Some(adapter) = self.config.adapter {
             // Always the same: what is random in an adapter at first has no effect yet.
             generator.adapt(adapter, &mut Init::glorot(ADAPTER_SEED));
+        }
+        match (self.config.miner, self.source.miner_width(latent)) {
+            (Some(hidden), None) => generator = mined(generator, latent, hidden),
+            (Some(hidden), Some(there)) if hidden != there => {
+                return Err(TransferError::Config {
+                    problems: vec![format!(
+                        "plan.miner: the source has a miner with a hidden layer of {there} already, which would learn \
+                         on; expected that width or none, got {hidden}"
+                    )],
+                });
+            }
+            _ => {}
         }
         Ok((generator, discriminator, latent))
     }
@@ -84,10 +120,14 @@ impl Transfer {
     }
 }
 
-/// Names of a network's layers that have parameters, in their order.
+fn has_miner(generator: &Sequential) -> bool {
+    generator.layers().iter().any(|(name, _)| name == miner::LAYER)
+}
+
+/// Names of a network's own layers that have parameters, in their order; a miner stands before the network.
 pub(crate) fn learned_layers(network: &Sequential) -> Vec<String> {
     let layers = network.layers().iter();
-    let learned = layers.filter(|(_, layer)| parameter_count(layer.as_ref()) > 0);
+    let learned = layers.filter(|(name, layer)| name != miner::LAYER && parameter_count(layer.as_ref()) > 0);
     learned.map(|(name, _)| name.clone()).collect()
 }
 
@@ -125,8 +165,8 @@ impl Plan for Transfer {
         };
         let lazy = config.discriminator.with_lazy_penalty(config.regularise.every);
         let optimizers = (
-            self.adam(&config.generator, &generator),
-            self.adam(&lazy, &discriminator),
+            self.adam(&config.generator, &gan.generator),
+            self.adam(&lazy, &gan.discriminator),
         );
         let gan = gan.optimizers(optimizers.0, optimizers.1);
         let gan = match self.config.preserve {

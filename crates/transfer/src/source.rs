@@ -1,14 +1,16 @@
 //! The source of a transfer: a trained pair, and where it came from.
 
 use crate::error::TransferError;
-use engraft_gan::{Pair, Sampler, SavedRun, TrainConfig, Which};
-use engraft_layers::{Sequential, StateDict};
+use crate::miner::{self, mined};
+use crate::plan::{Transfer, learned_layers};
+use engraft_gan::{Pair, Sampler, SavedRun, SpectralNorm, TrainConfig, Which};
+use engraft_layers::{Module, Sequential, StateDict};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
 /// Folder of a transferred run that holds its source.
 pub(crate) const FOLDER: &str = "source";
-const SETTINGS: &str = "run.toml";
+pub(crate) const SETTINGS: &str = "run.toml";
 const GENERATOR: &str = "generator.safetensors";
 const DISCRIMINATOR: &str = "discriminator.safetensors";
 
@@ -26,6 +28,9 @@ pub struct Source {
 impl Source {
     /// The source in a run directory, or in one that [`Source::save`] wrote.
     ///
+    /// The run may itself be a transfer: its adapters become part of the weights then, and its [`Miner`](crate::Miner)
+    /// stays in front of the generator.
+    ///
     /// # Errors
     /// If there is no intact checkpoint, or its files do not belong together.
     pub fn open(directory: &Path, which: Which) -> Result<Self, TransferError> {
@@ -33,12 +38,11 @@ impl Source {
             return Self::read(directory);
         }
         if directory.join(FOLDER).is_dir() {
-            return Err(TransferError::Config {
-                problems: vec![format!(
-                    "{} is itself a transfer; to carry it further is not possible yet: name the run that it came from",
-                    directory.display()
-                )],
-            });
+            let transfer = Transfer::open(directory)?;
+            let (config, pair) = SavedRun::planned_networks(directory, &transfer, which)?;
+            let (mut generator, discriminator, _) = pair;
+            generator.merge_adapters();
+            return Ok(Self::new(config, &generator, &discriminator));
         }
         let (config, (generator, discriminator, _)) = SavedRun::networks(directory, which)?;
         Ok(Self::new(config, &generator, &discriminator))
@@ -53,7 +57,7 @@ impl Source {
         }
     }
 
-    fn read(directory: &Path) -> Result<Self, TransferError> {
+    pub(crate) fn read(directory: &Path) -> Result<Self, TransferError> {
         let source = Self {
             config: engraft_gan::read_settings(&directory.join(SETTINGS))?,
             generator: StateDict::load(directory.join(GENERATOR))?,
@@ -84,9 +88,44 @@ impl Source {
     /// If the weights are not those of the networks that the settings name.
     pub fn networks(&self) -> Result<Pair, TransferError> {
         let (mut generator, mut discriminator, latent) = engraft_gan::random_networks(&self.config)?;
+        // What decides which weights are used holds buffers of its own.
+        let normalised = self.config.regularise.spectral_norm;
+        if normalised != SpectralNorm::None {
+            discriminator.spectral_normalise();
+        }
+        if normalised == SpectralNorm::Both {
+            generator.spectral_normalise();
+        }
+        if let Some(hidden) = self.miner_width(latent) {
+            generator = mined(generator, latent, hidden);
+        }
         self.generator.apply(&mut generator)?;
         self.discriminator.apply(&mut discriminator)?;
         Ok((generator, discriminator, latent))
+    }
+
+    /// Width of the hidden layer of the miner that the generator has, if it has one for latent vectors of this length.
+    pub(crate) fn miner_width(&self, latent: usize) -> Option<usize> {
+        let weight = self.generator.get(&format!("{}.hidden.weight", miner::LAYER))?;
+        match *weight.shape() {
+            [inputs, hidden] if inputs == latent && (1..=miner::MAX_HIDDEN).contains(&hidden) => Some(hidden),
+            // Without a miner, such weights are refused by name.
+            _ => None,
+        }
+    }
+
+    /// Width of the hidden layer of the [`Miner`](crate::Miner) in front of the generator, if an earlier transfer put one
+    /// there.
+    pub fn miner(&self) -> Option<usize> {
+        self.miner_width(self.config.network.latent())
+    }
+
+    /// Names of the generator's layers that learn, from the noise to the image.
+    ///
+    /// # Errors
+    /// As [`Source::networks`].
+    pub fn generator_layers(&self) -> Result<Vec<String>, TransferError> {
+        Ok(learned_layers(&self.networks()?.0))
     }
 
     /// The generator, for drawing.

@@ -1,5 +1,6 @@
 //! One way to a generator of the target, trained and measured: a recipe, or a control beside it.
 
+use crate::adapter_file::AdapterFile;
 use crate::compare::Comparison;
 use crate::error::TransferError;
 use crate::plan::Transfer;
@@ -78,7 +79,8 @@ pub struct Row {
 
 impl Trial<'_> {
     /// Trains by a method in `directory`, or goes on where that stopped, and gives the generator: of the best checkpoint
-    /// if the run could hold out images to choose it with, else of the last one.
+    /// if the run could hold out images to choose it with, else of the last one. Where [little](crate::TransferConfig::trains_little)
+    /// of the generator trained, what it learned is also in an [`AdapterFile`] in the directory.
     ///
     /// # Errors
     /// What stops a run, see [`Trainer::train`]; `None` if the caller stopped it.
@@ -100,7 +102,7 @@ impl Trial<'_> {
             Method::Recipe(recipe) => {
                 let plan = Transfer::new(self.source.clone(), recipe.plan.clone())?;
                 let config = recipe.settings(self.source, self.target, self.steps, self.seed);
-                self.source.save(&directory.join(FOLDER))?;
+                self.keep_source(&directory.join(FOLDER))?;
                 Trainer::open_planned(config, data, directory, Arc::new(plan))?
             }
         };
@@ -108,8 +110,25 @@ impl Trial<'_> {
             return Ok(None);
         }
         drop(trainer);
+        if let Method::Recipe(recipe) = method
+            && recipe.plan.trains_little()
+        {
+            AdapterFile::of_run(directory, Which::Best)?.save(&directory.join(AdapterFile::NAME))?;
+        }
         let run = open_run(directory, Which::Best)?;
         Ok(Some((run.sampler, run.step)))
+    }
+
+    /// Puts the source beside a run, unless the run was begun from another one, which must stay there.
+    fn keep_source(&self, folder: &Path) -> Result<(), TransferError> {
+        match Source::read(folder) {
+            Ok(there) if there.sha256()? != self.source.sha256()? => Err(TransferError::OtherSource {
+                expected: there.sha256()?,
+                found: self.source.sha256()?,
+            }),
+            Ok(_) => Ok(()),
+            Err(_) => self.source.save(folder),
+        }
     }
 
     /// Features of `count` images that a generator draws.
@@ -211,13 +230,10 @@ pub fn compare(real: &Features, generated: &[&Features], seed: u64) -> Compariso
 /// # Errors
 /// Those of [`SavedRun::open_at`], and if the source beside a transfer is missing or another one.
 pub fn open_run(directory: &Path, which: Which) -> Result<SavedRun, TransferError> {
-    let folder = directory.join(FOLDER);
-    if !folder.is_dir() {
+    if !directory.join(FOLDER).is_dir() {
         return Ok(SavedRun::open_at(directory, which)?);
     }
-    let config = engraft_gan::read_settings(&directory.join("run.toml"))?;
-    let plan = crate::TransferConfig::from_table(&config.plan)?;
-    let plan = Transfer::new(Source::open(&folder, Which::Last)?, plan)?;
+    let plan = Transfer::open(directory)?;
     Ok(SavedRun::open_planned(directory, &plan, which)?)
 }
 

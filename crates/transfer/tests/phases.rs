@@ -34,6 +34,7 @@ fn plan(source: &Source) -> TransferConfig {
         preserve: Preserve::Ewc(0.1),
         distil: 0.1,
         adapter: None,
+        miner: None,
         rates: vec![Rate {
             under: vec!["head".into()],
             factor: 0.5,

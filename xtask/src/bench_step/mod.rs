@@ -1,6 +1,7 @@
 //! `cargo xtask bench-step`: times one training step of the reference DCGAN on random data.
 
 mod arithmetic;
+mod frozen;
 
 use crate::system;
 use anyhow::ensure;
@@ -39,6 +40,10 @@ pub(crate) struct Args {
     /// What is trained; `multiply_adds` in the output says what the arithmetic expects of it, for each image
     #[arg(long, value_enum, default_value_t = Train::All, conflicts_with = "infer")]
     train: Train,
+    /// Time steps with 0, 1, 2 and all blocks but the last of either network frozen, from its input on, and print a table
+    /// with what the arithmetic expects
+    #[arg(long, conflicts_with_all = ["infer", "train"])]
+    frozen: bool,
     /// Networks
     #[arg(long, value_enum, default_value_t = Network::Dcgan)]
     network: Network,
@@ -86,6 +91,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         "--batch must be at least 2: batch norm needs two images (with --infer one)"
     );
     let pool = crate::pool(Some(args.threads))?;
+    if args.frozen {
+        let table = pool.install(|| frozen::table(args));
+        println!("{table}");
+        return Ok(ExitCode::SUCCESS);
+    }
     let line = pool.install(|| measure(args));
     println!("{line}");
     Ok(ExitCode::SUCCESS)

@@ -64,7 +64,7 @@ pub(crate) struct Args {
     /// Run directory [default: runs/ and the name of the data and the preset]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// mnist, fashion-mnist, drawn-digits, stacked-mnist (three digits as red, green and blue), or a directory with the idx files of MNIST [default: mnist from
+    /// mnist, fashion-mnist, drawn-digits, mnist-0-4, mnist-5-9, stacked-mnist (three digits as red, green and blue), or a directory with the idx files of MNIST [default: mnist from
     /// $ENGRAFT_DATA, the cache directory or the network; without it drawn-digits]
     #[arg(long, value_name = "NAME|DIR")]
     data: Option<String>,

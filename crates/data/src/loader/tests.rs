@@ -322,3 +322,25 @@ fn drawn_digits_need_no_place() {
     let set = load(DatasetName::DrawnDigits, Split::Test, &options).unwrap();
     assert_eq!(set, drawn_digits(Split::Test, 20, 3));
 }
+
+#[test]
+fn half_of_the_digits_is_what_the_labels_say() {
+    let machine = Machine::new();
+    put(&machine.path("data/mnist"), NAMES, &pair(4));
+    let half = |name| load(name, Split::Train, &machine.options()).unwrap();
+    let whole = half(DatasetName::Mnist);
+    assert_eq!(whole.labels(), [4, 5]);
+    for (name, at) in [(DatasetName::Mnist0To4, 0), (DatasetName::Mnist5To9, 1)] {
+        let part = half(name);
+        assert_eq!(
+            (part.name(), part.labels()),
+            (name.as_str(), &whole.labels()[at..=at])
+        );
+        assert_eq!(part.images(), whole.image(at));
+        assert_eq!(part.source(), whole.source());
+    }
+    // What is missing is MNIST.
+    let nowhere = machine.options().directory(machine.path("own"));
+    let error = load(DatasetName::Mnist5To9, Split::Test, &nowhere).unwrap_err();
+    assert!(error.to_string().starts_with("mnist, test: not found"), "{error}");
+}

@@ -27,7 +27,7 @@ pub struct Evaluate {
     /// minutes); for runs that were trained with --conditional
     #[arg(long, requires = "from")]
     classifier_accuracy: bool,
-    /// Real images: mnist, fashion-mnist, usps, drawn-digits, stacked-mnist, or a folder of at least 100 pictures, of which
+    /// Real images: mnist, fashion-mnist, usps, drawn-digits, mnist-0-4, mnist-5-9, stacked-mnist, or a folder of at least 100 pictures, of which
     /// every fifth by name is held out
     #[arg(long, value_name = "NAME|DIR")]
     data: String,

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("input").required(true))]
 pub struct WriteFeatures {
-    /// Real images: mnist, fashion-mnist, usps, drawn-digits, or a folder of pictures
+    /// Real images: mnist, fashion-mnist, usps, drawn-digits, mnist-0-4, mnist-5-9, or a folder of pictures
     #[arg(long, value_name = "NAME|DIR", group = "input")]
     data: Option<String>,
     /// Images of any program: an NPY file (bytes, or floats from -1 to 1) or a folder of pictures

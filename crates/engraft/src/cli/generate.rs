@@ -5,7 +5,7 @@ use anyhow::{Context, ensure};
 use engraft_data::write_npy;
 use engraft_gan::{Sampler, sample_grid};
 use engraft_tensor::{Tensor, concat};
-use engraft_transfer::{Source, open_run};
+use engraft_transfer::{AdapterFile, Source, open_run};
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,9 @@ pub struct Generate {
     /// Run directory, of a training or of a transfer
     #[arg(long, value_name = "RUN")]
     from: PathBuf,
+    /// Draw through the adapter file of a transfer, of which --from is the source
+    #[arg(long, value_name = "FILE")]
+    adapter: Option<PathBuf>,
     /// Which checkpoint of the run
     #[arg(long, value_enum, default_value_t = Checkpoint::Last)]
     checkpoint: Checkpoint,
@@ -52,11 +55,8 @@ impl Generate {
     /// If the run cannot be read or the images not written.
     pub fn run(&self) -> anyhow::Result<()> {
         ensure!(self.count > 0, "--count must be at least 1");
-        let run = open_run(&self.from, self.checkpoint.into())?;
-        for warning in &run.warnings {
-            eprintln!("warning: {warning}");
-        }
-        let images = self.draw(&run.sampler);
+        let (sampler, of) = self.open()?;
+        let images = self.draw(&sampler);
         if self.files {
             return self.write_files(&images);
         }
@@ -75,13 +75,39 @@ impl Generate {
             };
             write(&self.out, &sample_grid(&images, self.columns as usize))?;
         }
-        println!(
-            "{}: {} images of step {}",
-            self.out.display(),
-            self.count,
-            run.step
-        );
+        println!("{}: {} images of {of}", self.out.display(), self.count);
         Ok(())
+    }
+
+    /// The generator, and what it is in words.
+    fn open(&self) -> anyhow::Result<(Sampler, String)> {
+        if let Some(path) = &self.adapter {
+            let file = AdapterFile::open(path).with_context(|| format!("--adapter {}", path.display()))?;
+            let sampler = file
+                .sampler(&self.source()?)
+                .with_context(|| format!("--adapter {}", path.display()))?;
+            return Ok((sampler, format!("the source through {}", path.display())));
+        }
+        let run = open_run(&self.from, self.checkpoint.into())?;
+        for warning in &run.warnings {
+            eprintln!("warning: {warning}");
+        }
+        Ok((run.sampler, format!("step {}", run.step)))
+    }
+
+    /// The source: with an adapter file the run itself, else the one beside a transfer.
+    fn source(&self) -> anyhow::Result<Source> {
+        if self.adapter.is_some() {
+            return Source::open(&self.from, self.checkpoint.into())
+                .with_context(|| format!("--from {}", self.from.display()));
+        }
+        let folder = self.from.join("source");
+        ensure!(
+            folder.is_dir(),
+            "--with-source: {} is no transfer, it has no source beside it",
+            self.from.display()
+        );
+        Ok(Source::open(&folder, engraft_gan::Which::Last)?)
     }
 
     fn draw(&self, sampler: &Sampler) -> Tensor {
@@ -103,14 +129,7 @@ impl Generate {
 
     /// Rows of the source's images, each above the same noise through the run's generator.
     fn beside_source(&self, images: &Tensor) -> anyhow::Result<Tensor> {
-        let folder = self.from.join("source");
-        ensure!(
-            folder.is_dir(),
-            "--with-source: {} is no transfer, it has no source beside it",
-            self.from.display()
-        );
-        let source = Source::open(&folder, engraft_gan::Which::Last)?;
-        let of_source = self.draw(&source.sampler()?);
+        let of_source = self.draw(&self.source()?.sampler()?);
         let (n, columns) = (images.shape()[0], self.columns as usize);
         let rows: Vec<Tensor> = (0..n)
             .step_by(columns)

@@ -6,6 +6,7 @@ mod evaluate;
 mod features;
 mod generate;
 mod images;
+mod plan_options;
 mod samples;
 mod sources;
 mod stacked;

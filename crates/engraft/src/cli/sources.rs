@@ -17,7 +17,7 @@ pub struct Sources {
     /// Run directories
     #[arg(value_name = "RUN", required = true)]
     runs: Vec<PathBuf>,
-    /// Target: mnist, fashion-mnist, usps, drawn-digits, or a folder of pictures
+    /// Target: mnist, fashion-mnist, usps, drawn-digits, mnist-0-4, mnist-5-9, or a folder of pictures
     #[arg(long, value_name = "NAME|DIR")]
     data: String,
     /// Images of the target [default: 1000 at most]

@@ -1,14 +1,15 @@
 //! `engraft transfer`: a trained GAN carried to another domain.
 
 use super::images::bar;
+use super::plan_options::PlanOptions;
 use super::target::Target;
 use anyhow::{Context, ensure};
 use engraft_gan::{Control, Event, Sampler, Which, sample_grid};
-use engraft_layers::{Adapter, Module};
+use engraft_layers::Module;
 use engraft_metrics::{FeatureNetwork, Features};
 use engraft_transfer::{
-    Method, Phase, Preserve, Proximity, Recipe, Row, Source, Trained, Trial, compare, features_of, measure,
-    proximity, train_only, training_table,
+    AdapterFile, Method, Proximity, Recipe, Row, Source, Trial, compare, features_of, measure, proximity,
+    train_only, training_table,
 };
 use indicatif::ProgressBar;
 use rand::SeedableRng;
@@ -28,10 +29,10 @@ const COLUMNS: usize = 8;
 /// measures what came out, with the controls beside it if asked for.
 #[derive(Debug, clap::Args)]
 pub struct Transfer {
-    /// Run directory of the source
+    /// Run directory of the source, which may itself be a transfer
     #[arg(long, value_name = "RUN")]
     from: PathBuf,
-    /// Target: mnist, fashion-mnist, usps, drawn-digits, or a folder of pictures of any size
+    /// Target: mnist, fashion-mnist, usps, drawn-digits, mnist-0-4, mnist-5-9, or a folder of pictures of any size
     #[arg(long, value_name = "NAME|DIR")]
     data: String,
     /// Images of the target to train on [default: all]
@@ -40,28 +41,8 @@ pub struct Transfer {
     /// auto chooses from the number of images and the distance; fine-tune trains all of both networks on
     #[arg(long, value_enum, default_value_t = RecipeName::Auto)]
     recipe: RecipeName,
-    /// Layers of the generator that stay the source's, as stem,block1
-    #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
-    freeze_g: Vec<String>,
-    /// Layers of the discriminator that stay the source's
-    #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
-    freeze_d: Vec<String>,
-    /// Train only scales and shifts of the generator's batch norms
-    #[arg(long, conflicts_with = "freeze_g")]
-    batch_norm_only: bool,
-    /// Train only a small adapter on the generator's weights: singular-values, output-scale, or low-rank or modulation with
-    /// a rank, as low-rank=4
-    #[arg(long, value_name = "KIND", value_parser = adapter, conflicts_with_all = ["freeze_g", "batch_norm_only"])]
-    adapter: Option<Adapter>,
-    /// What keeps the generator close to the source: nothing, or l2-sp, ewc or cdc with a weight, as ewc=10
-    #[arg(long, value_name = "TERM=WEIGHT", value_parser = preserve)]
-    preserve: Option<Preserve>,
-    /// Weight of feature distillation in the discriminator
-    #[arg(long, value_name = "WEIGHT")]
-    distil: Option<f64>,
-    /// Stop when generator and discriminator balance
-    #[arg(long)]
-    until_balance: bool,
+    #[command(flatten)]
+    plan: PlanOptions,
     /// Training steps
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..))]
     steps: u64,
@@ -88,35 +69,6 @@ enum RecipeName {
     FineTune,
 }
 
-/// `ewc=10` and the like.
-fn preserve(text: &str) -> Result<Preserve, String> {
-    let expected = || "expected nothing, or l2-sp, ewc or cdc with a weight, as ewc=10".to_string();
-    if text == "nothing" {
-        return Ok(Preserve::Nothing);
-    }
-    let (name, weight) = text.split_once('=').ok_or_else(expected)?;
-    let weight: f64 = weight.parse().map_err(|_| expected())?;
-    match name {
-        "l2-sp" => Ok(Preserve::L2Sp(weight)),
-        "ewc" => Ok(Preserve::Ewc(weight)),
-        "cdc" => Ok(Preserve::Cdc(weight)),
-        _ => Err(expected()),
-    }
-}
-
-/// `low-rank=4` and the like.
-fn adapter(text: &str) -> Result<Adapter, String> {
-    let expected = || "expected singular-values, output-scale, low-rank=RANK or modulation=RANK".to_string();
-    let rank = |rank: &str| rank.parse().ok().filter(|rank| *rank > 0).ok_or_else(expected);
-    match text.split_once('=') {
-        None if text == "singular-values" => Ok(Adapter::SingularValues),
-        None if text == "output-scale" => Ok(Adapter::OutputScale),
-        Some(("low-rank", n)) => Ok(Adapter::LowRank { rank: rank(n)? }),
-        Some(("modulation", n)) => Ok(Adapter::Modulation { rank: rank(n)? }),
-        _ => Err(expected()),
-    }
-}
-
 /// What a method's generator drew.
 struct Drawn {
     row: Row,
@@ -130,6 +82,19 @@ impl Transfer {
     /// # Errors
     /// If source or target cannot be used, or training fails.
     pub fn run(&self) -> anyhow::Result<()> {
+        let out = self.out.clone().unwrap_or_else(|| {
+            let name = Path::new(&self.data).file_name().unwrap_or_default();
+            Path::new("runs").join(format!("transfer-{}", name.to_string_lossy()))
+        });
+        let is_source = std::fs::canonicalize(&out).is_ok_and(|out| {
+            let from = std::fs::canonicalize(&self.from);
+            from.is_ok_and(|from| from == out)
+        });
+        ensure!(
+            !is_source,
+            "--out {}: that is the run of --from; name another directory",
+            out.display()
+        );
         let source = Source::open(&self.from, Which::Last)
             .with_context(|| format!("--from {}", self.from.display()))?;
         let target = Target::load(&self.data, source.config.image, self.shots, self.seed)?;
@@ -156,10 +121,6 @@ impl Transfer {
         if self.dry_run {
             return Ok(());
         }
-        let out = self.out.clone().unwrap_or_else(|| {
-            let name = Path::new(&self.data).file_name().unwrap_or_default();
-            Path::new("runs").join(format!("transfer-{}", name.to_string_lossy()))
-        });
         let mut methods = vec![Method::Recipe(Box::new(recipe))];
         if self.controls {
             methods.push(Method::Recipe(Box::new(Recipe::fine_tune(&source)?)));
@@ -193,6 +154,15 @@ impl Transfer {
         println!("  same noise through source and result  {}", sheet.display());
         println!("  the run                                {}", out.display());
         println!("to draw more: engraft generate --from {}", out.display());
+        let small = out.join(AdapterFile::NAME);
+        if let Ok(about) = std::fs::metadata(&small) {
+            println!(
+                "or, with these {} KiB beside the source: engraft generate --from {} --adapter {}",
+                about.len().div_ceil(1024),
+                self.from.display(),
+                small.display()
+            );
+        }
         Ok(())
     }
 
@@ -202,38 +172,7 @@ impl Transfer {
             RecipeName::Auto => Recipe::choose(source, target.train.len(), found, self.steps)?,
             RecipeName::FineTune => Recipe::fine_tune(source)?,
         };
-        let frozen = |layers: &[String]| Trained::Except(layers.to_vec());
-        recipe.plan.adapter = self.adapter;
-        let generator = if self.adapter.is_some() {
-            Some(Trained::Adapter)
-        } else if self.batch_norm_only {
-            Some(Trained::BatchNorm)
-        } else {
-            (!self.freeze_g.is_empty()).then(|| frozen(&self.freeze_g))
-        };
-        let discriminator = (!self.freeze_d.is_empty()).then(|| frozen(&self.freeze_d));
-        if recipe.plan.phases.is_empty() {
-            recipe.plan.phases.push(Phase::default());
-        }
-        for phase in &mut recipe.plan.phases {
-            if phase.generator != Trained::Nothing
-                && let Some(generator) = &generator
-            {
-                phase.generator = generator.clone();
-            }
-            if let Some(discriminator) = &discriminator {
-                phase.discriminator = discriminator.clone();
-            }
-        }
-        if let Some(last) = recipe.plan.phases.last_mut() {
-            last.until_balance = self.until_balance;
-        }
-        if let Some(preserve) = self.preserve {
-            recipe.plan.preserve = preserve;
-        }
-        if let Some(distil) = self.distil {
-            recipe.plan.distil = distil;
-        }
+        self.plan.change(&mut recipe, source, self.steps)?;
         Ok(recipe)
     }
 
@@ -395,23 +334,6 @@ impl Transfer {
                     },
                 })
             );
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn terms_by_name() {
-        assert_eq!(preserve("nothing"), Ok(Preserve::Nothing));
-        assert_eq!(preserve("ewc=10"), Ok(Preserve::Ewc(10.0)));
-        assert_eq!(preserve("l2-sp=0.5"), Ok(Preserve::L2Sp(0.5)));
-        assert_eq!(adapter("low-rank=4"), Ok(Adapter::LowRank { rank: 4 }));
-        assert!(adapter("low-rank=0").is_err() && adapter("lora").is_err());
-        for wrong in ["ewc", "ewc=much", "ewd=1"] {
-            assert!(preserve(wrong).unwrap_err().contains("as ewc=10"), "{wrong}");
         }
     }
 }

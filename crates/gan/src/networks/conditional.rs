@@ -94,6 +94,10 @@ impl<T: Real> Module<T> for ConditionalGenerator<T> {
         self.body.adapt(adapter, init)
     }
 
+    fn merge_adapters(&mut self) -> usize {
+        self.body.merge_adapters()
+    }
+
     fn describe(&self) -> String {
         let (latent, classes, size) = (self.latent, self.classes(), self.embedding.size());
         format!("ConditionalGenerator {latent} + {classes} classes of {size}")
@@ -186,6 +190,10 @@ impl<T: Real> Module<T> for ProjectionDiscriminator<T> {
 
     fn adapt(&mut self, adapter: Adapter, init: &mut Init) -> usize {
         self.features.adapt(adapter, init) + self.head.adapt(adapter, init)
+    }
+
+    fn merge_adapters(&mut self) -> usize {
+        self.features.merge_adapters() + self.head.merge_adapters()
     }
 
     fn describe(&self) -> String {

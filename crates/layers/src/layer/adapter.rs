@@ -1,5 +1,6 @@
 //! Adapters: few new numbers that decide how a weight, which itself stays as it is, is changed.
 
+use crate::error::LayersError;
 use crate::init::Init;
 use crate::layer::eigen::eigenvectors;
 use crate::layer::matrix::{along, matrix, size, unmatrix};
@@ -9,6 +10,7 @@ use crate::parameter::{Buffer, Parameter};
 use engraft_tensor::{Real, Tensor};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::str::FromStr;
 
 /// How [`Module::adapt`](crate::Module::adapt) lets the weights of a network change.
 ///
@@ -73,6 +75,58 @@ impl Adapter {
         match self {
             Self::Modulation { .. } | Self::LowRank { .. } => Names::ending(["adapter.a", "adapter.b"]),
             Self::SingularValues | Self::OutputScale => Names::ending(["adapter.scale"]),
+        }
+    }
+
+    /// Largest rank that settings and files may ask for: what a program asks for itself has no limit.
+    pub const MAX_RANK: usize = 512;
+
+    /// The rank, of the two kinds that have one.
+    pub fn rank(self) -> Option<usize> {
+        match self {
+            Self::Modulation { rank } | Self::LowRank { rank } => Some(rank),
+            Self::SingularValues | Self::OutputScale => None,
+        }
+    }
+
+    /// The text that parses to this adapter: `low-rank=4`, `singular-values`.
+    ///
+    /// ```
+    /// use engraft_layers::Adapter;
+    /// let adapter: Adapter = "modulation=2".parse()?;
+    /// assert_eq!(adapter, Adapter::Modulation { rank: 2 });
+    /// assert_eq!(adapter.text(), "modulation=2");
+    /// assert!("low-rank=0".parse::<Adapter>().unwrap_err().to_string().contains("low-rank=RANK"));
+    /// # Ok::<(), engraft_layers::LayersError>(())
+    /// ```
+    pub fn text(self) -> String {
+        match self {
+            Self::Modulation { rank } => format!("modulation={rank}"),
+            Self::LowRank { rank } => format!("low-rank={rank}"),
+            Self::SingularValues => "singular-values".into(),
+            Self::OutputScale => "output-scale".into(),
+        }
+    }
+}
+
+impl FromStr for Adapter {
+    type Err = LayersError;
+
+    /// # Errors
+    /// [`LayersError::NoSuchAdapter`] for any other text, and for a rank of 0 or above [`Adapter::MAX_RANK`].
+    fn from_str(text: &str) -> Result<Self, LayersError> {
+        let unknown = || LayersError::NoSuchAdapter { found: text.into() };
+        let rank = |rank: &str| {
+            let rank = rank.parse().ok();
+            rank.filter(|rank| (1..=Self::MAX_RANK).contains(rank))
+                .ok_or_else(unknown)
+        };
+        match text.split_once('=') {
+            None if text == "singular-values" => Ok(Self::SingularValues),
+            None if text == "output-scale" => Ok(Self::OutputScale),
+            Some(("low-rank", n)) => Ok(Self::LowRank { rank: rank(n)? }),
+            Some(("modulation", n)) => Ok(Self::Modulation { rank: rank(n)? }),
+            _ => Err(unknown()),
         }
     }
 }

@@ -173,6 +173,10 @@ impl<T: Real> Module<T> for Conv2d<T> {
         self.kernel.weights.adapt(adapter, init)
     }
 
+    fn merge_adapters(&mut self) -> usize {
+        self.kernel.weights.merge_adapter()
+    }
+
     fn absorb(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) -> bool {
         self.kernel.weights.absorb(scale, shift);
         true
@@ -259,6 +263,10 @@ impl<T: Real> Module<T> for ConvTranspose2d<T> {
 
     fn adapt(&mut self, adapter: Adapter, init: &mut Init) -> usize {
         self.kernel.weights.adapt(adapter, init)
+    }
+
+    fn merge_adapters(&mut self) -> usize {
+        self.kernel.weights.merge_adapter()
     }
 
     fn absorb(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) -> bool {

@@ -66,6 +66,10 @@ impl<T: Real> Module<T> for Dense<T> {
         self.weights.adapt(adapter, init)
     }
 
+    fn merge_adapters(&mut self) -> usize {
+        self.weights.merge_adapter()
+    }
+
     fn absorb(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) -> bool {
         self.weights.absorb(scale, shift);
         true

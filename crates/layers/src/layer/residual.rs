@@ -82,6 +82,10 @@ impl<T: Real> Module<T> for Residual<T> {
         self.branch.adapt(adapter, init) + self.skip.adapt(adapter, init)
     }
 
+    fn merge_adapters(&mut self) -> usize {
+        self.branch.merge_adapters() + self.skip.merge_adapters()
+    }
+
     fn describe(&self) -> String {
         "Residual".into()
     }

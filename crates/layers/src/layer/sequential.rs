@@ -42,12 +42,37 @@ impl<T: Real> Sequential<T> {
     #[track_caller]
     #[allow(clippy::should_implement_trait)] // it appends a layer, as every deep-learning library calls it
     pub fn add(mut self, name: &str, layer: impl Module<T> + 'static) -> Self {
+        self.check_name(name);
+        self.layers.push((name.into(), Box::new(layer)));
+        self
+    }
+
+    /// Puts a layer in front of all others.
+    ///
+    /// ```
+    /// use engraft_layers::{Dense, Init, LeakyReLU, Module, Sequential};
+    /// let net = Sequential::<f32>::new().add("last", LeakyReLU::new(0.2));
+    /// let net = net.add_first("first", Dense::new(4, 8, &mut Init::glorot(1)));
+    /// let names: Vec<_> = net.layers().iter().map(|(name, _)| name.as_str()).collect();
+    /// assert_eq!(names, ["first", "last"]);
+    /// ```
+    ///
+    /// # Panics
+    /// As for [`Sequential::add`].
+    #[must_use]
+    #[track_caller]
+    pub fn add_first(mut self, name: &str, layer: impl Module<T> + 'static) -> Self {
+        self.check_name(name);
+        self.layers.insert(0, (name.into(), Box::new(layer)));
+        self
+    }
+
+    #[track_caller]
+    fn check_name(&self, name: &str) {
         assert!(
             !name.is_empty() && !name.contains('.') && self.layers.iter().all(|(n, _)| n != name),
             "sequential: a layer needs a name of its own without dots, got {name:?}"
         );
-        self.layers.push((name.into(), Box::new(layer)));
-        self
     }
 
     /// Computes the output for `x`, and on the way what the layer `name` of this chain puts out:
@@ -133,6 +158,11 @@ impl<T: Real> Module<T> for Sequential<T> {
     fn adapt(&mut self, adapter: Adapter, init: &mut Init) -> usize {
         let layers = self.layers.iter_mut();
         layers.map(|(_, layer)| layer.adapt(adapter, init)).sum()
+    }
+
+    fn merge_adapters(&mut self) -> usize {
+        let layers = self.layers.iter_mut();
+        layers.map(|(_, layer)| layer.merge_adapters()).sum()
     }
 
     fn absorb(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) -> bool {

@@ -6,7 +6,7 @@ use crate::layer::matrix::along;
 use crate::layer::spectral::Spectral;
 use crate::module::{Mode, Path, Slot, SlotMut};
 use crate::parameter::Parameter;
-use engraft_tensor::{Real, Tensor, bias_leaky_relu};
+use engraft_tensor::{Real, Tensor, bias_leaky_relu, no_grad};
 
 /// What dense and convolutional layers learn.
 ///
@@ -102,6 +102,17 @@ impl<T: Real> Weights<T> {
                 self.adaptation = Some(adaptation);
             }
         }
+        1
+    }
+
+    /// Makes the adapted weight the weight; how many adapters that were.
+    pub(super) fn merge_adapter(&mut self) -> usize {
+        if self.adaptation.is_none() {
+            return 0;
+        }
+        let weight = no_grad(|| self.adapted());
+        self.weight.set(&weight);
+        self.adaptation = None;
         1
     }
 

@@ -439,3 +439,28 @@ fn in_files_an_adapter_is_its_name() {
         assert_eq!(serde_json::from_str::<Adapter>(text).unwrap(), adapter);
     }
 }
+
+#[test]
+fn a_merged_adapter_is_the_same_to_the_bit_and_leaves_a_layer_that_learns() {
+    for adapter in ADAPTERS {
+        for (mut layer, x) in layers::<f32>() {
+            let init = &mut Init::glorot(8);
+            let names = |layer: &dyn Module<f32>| -> Vec<String> {
+                parameters(layer).into_iter().map(|(name, _)| name).collect()
+            };
+            let before = names(layer.as_ref());
+            assert_eq!(layer.merge_adapters(), 0);
+            layer.adapt(adapter, init);
+            move_away(layer.as_mut(), adapter);
+            let expected = layer.forward(&x, Mode::Train);
+            assert_eq!(layer.merge_adapters(), 1, "{adapter}");
+            assert_eq!(names(layer.as_ref()), before);
+            let found = layer.forward(&x, Mode::Train);
+            assert_eq!(found.as_slice(), expected.as_slice(), "{adapter}");
+            let learned = gradients(&found.sum(), layer.as_ref());
+            assert!(learned.contains_key("weight"), "{adapter}");
+            // It may be adapted anew, with another kind too.
+            assert_eq!(layer.adapt(Adapter::OutputScale, init), 1);
+        }
+    }
+}

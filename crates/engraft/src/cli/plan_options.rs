@@ -1,0 +1,176 @@
+//! The arguments that put parts of a user's own in the place of a recipe's: what trains, and what keeps it close.
+
+use anyhow::ensure;
+use engraft_layers::Adapter;
+use engraft_transfer::{Phase, Preserve, Recipe, Source, Trained, gradual};
+
+/// What is changed of a recipe.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct PlanOptions {
+    /// Layers of the generator that stay the source's, as stem,block1
+    #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
+    freeze_g: Vec<String>,
+    /// Layers of the discriminator that stay the source's
+    #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
+    freeze_d: Vec<String>,
+    /// Train only scales and shifts of the generator's batch norms
+    #[arg(long, conflicts_with = "freeze_g")]
+    batch_norm_only: bool,
+    /// Train only something small: an adapter on the generator's weights (singular-values, output-scale, or low-rank or
+    /// modulation with a rank, as low-rank=4; 4 and 1 without), or a miner of its latent space (miner, or miner=WIDTH)
+    #[arg(long, value_name = "KIND", value_parser = small, conflicts_with_all = ["freeze_g", "batch_norm_only"])]
+    adapter: Option<Small>,
+    /// Thaw the generator from its output backwards: first its last layer trains, after N steps the last two, and so on
+    #[arg(long, value_name = "N", conflicts_with_all = ["freeze_g", "batch_norm_only", "adapter"])]
+    unfreeze_every: Option<u64>,
+    /// What keeps the generator close to the source: nothing, or l2-sp, ewc or cdc with a weight, as ewc=10
+    #[arg(long, value_name = "TERM=WEIGHT", value_parser = preserve)]
+    preserve: Option<Preserve>,
+    /// Weight of feature distillation in the discriminator
+    #[arg(long, value_name = "WEIGHT")]
+    distil: Option<f64>,
+    /// Stop when generator and discriminator balance
+    #[arg(long)]
+    until_balance: bool,
+}
+
+/// What is small enough to lie beside a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Small {
+    Adapter(Adapter),
+    /// With the width of its hidden layer; without, that of the latent vector.
+    Miner(Option<usize>),
+}
+
+/// `low-rank=4`, `miner` and the like.
+fn small(text: &str) -> Result<Small, String> {
+    let width = |width: &str| {
+        let width = width.parse().ok().filter(|width| *width > 0);
+        width.ok_or_else(|| format!("expected miner or miner=WIDTH, got {text:?}"))
+    };
+    match text.split_once('=') {
+        None if text == "miner" => Ok(Small::Miner(None)),
+        Some(("miner", n)) => Ok(Small::Miner(Some(width(n)?))),
+        None if text == "low-rank" => Ok(Small::Adapter(Adapter::LowRank { rank: 4 })),
+        None if text == "modulation" => Ok(Small::Adapter(Adapter::Modulation { rank: 1 })),
+        _ => match text.parse() {
+            Ok(adapter) => Ok(Small::Adapter(adapter)),
+            Err(error) => Err(format!("{error}; or miner, or miner=WIDTH")),
+        },
+    }
+}
+
+/// `ewc=10` and the like.
+fn preserve(text: &str) -> Result<Preserve, String> {
+    let expected = || "expected nothing, or l2-sp, ewc or cdc with a weight, as ewc=10".to_string();
+    if text == "nothing" {
+        return Ok(Preserve::Nothing);
+    }
+    let (name, weight) = text.split_once('=').ok_or_else(expected)?;
+    let weight: f64 = weight.parse().map_err(|_| expected())?;
+    match name {
+        "l2-sp" => Ok(Preserve::L2Sp(weight)),
+        "ewc" => Ok(Preserve::Ewc(weight)),
+        "cdc" => Ok(Preserve::Cdc(weight)),
+        _ => Err(expected()),
+    }
+}
+
+impl PlanOptions {
+    /// Changes a recipe for a run of `steps` steps.
+    ///
+    /// # Errors
+    /// If the generator cannot thaw in so many steps.
+    pub(super) fn change(&self, recipe: &mut Recipe, source: &Source, steps: u64) -> anyhow::Result<()> {
+        let frozen = |layers: &[String]| Trained::Except(layers.to_vec());
+        let plan = &mut recipe.plan;
+        let generator = match self.adapter {
+            Some(Small::Adapter(adapter)) => {
+                plan.adapter = Some(adapter);
+                Some(Trained::Adapter)
+            }
+            Some(Small::Miner(width)) => {
+                plan.miner = width.or_else(|| {
+                    // A miner that the source has already learns on as it is.
+                    let has_one = source.miner().is_some();
+                    (!has_one).then(|| source.config.network.latent())
+                });
+                Some(Trained::Miner)
+            }
+            None if self.batch_norm_only => Some(Trained::BatchNorm),
+            None => (!self.freeze_g.is_empty()).then(|| frozen(&self.freeze_g)),
+        };
+        let discriminator = (!self.freeze_d.is_empty()).then(|| frozen(&self.freeze_d));
+        if plan.phases.is_empty() {
+            plan.phases.push(Phase::default());
+        }
+        for phase in &mut plan.phases {
+            if phase.generator != Trained::Nothing
+                && let Some(generator) = &generator
+            {
+                phase.generator = generator.clone();
+            }
+            if let Some(discriminator) = &discriminator {
+                phase.discriminator = discriminator.clone();
+            }
+        }
+        if let Some(last) = plan.phases.last_mut() {
+            last.until_balance = self.until_balance;
+        }
+        if let Some(every) = self.unfreeze_every {
+            let last = plan.phases.pop().unwrap_or_default();
+            plan.phases
+                .extend(gradual(&source.generator_layers()?, every, &last)?);
+            let before = &plan.phases[..plan.phases.len() - 1];
+            let needed = before
+                .iter()
+                .map(|phase| phase.steps)
+                .fold(0, u64::saturating_add);
+            ensure!(
+                needed < steps,
+                "--unfreeze-every {every}: all of the generator trains only after {needed} steps, but --steps is {steps}; \
+                 take more steps, or fewer for each phase"
+            );
+        }
+        if let Some(preserve) = self.preserve {
+            plan.preserve = preserve;
+        }
+        if let Some(distil) = self.distil {
+            plan.distil = distil;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terms_by_name() {
+        assert_eq!(preserve("nothing"), Ok(Preserve::Nothing));
+        assert_eq!(preserve("ewc=10"), Ok(Preserve::Ewc(10.0)));
+        assert_eq!(preserve("l2-sp=0.5"), Ok(Preserve::L2Sp(0.5)));
+        for wrong in ["ewc", "ewc=much", "ewd=1"] {
+            assert!(preserve(wrong).unwrap_err().contains("as ewc=10"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn small_parts_by_name() {
+        let low_rank = |rank| Ok(Small::Adapter(Adapter::LowRank { rank }));
+        assert_eq!(
+            (small("low-rank=3"), small("low-rank")),
+            (low_rank(3), low_rank(4))
+        );
+        assert_eq!(small("miner"), Ok(Small::Miner(None)));
+        assert_eq!(small("miner=64"), Ok(Small::Miner(Some(64))));
+        assert_eq!(
+            small("singular-values"),
+            Ok(Small::Adapter(Adapter::SingularValues))
+        );
+        for wrong in ["low-rank=0", "lora", "miner=0", "singular-values=2"] {
+            assert!(small(wrong).unwrap_err().contains("miner=WIDTH"), "{wrong}");
+        }
+    }
+}

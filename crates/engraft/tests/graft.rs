@@ -1,0 +1,133 @@
+//! `engraft transfer` and `engraft generate` as their users see them: a small part trained beside a source.
+#![allow(clippy::unwrap_used)]
+#![cfg(feature = "cli")]
+
+use engraft::data::{Split, drawn_digits};
+use engraft::gan::{Control, Network, TrainConfig, Trainer};
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn engraft(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_engraft"))
+        .args(arguments)
+        .env_remove("ENGRAFT_DATA")
+        .output()
+        .unwrap()
+}
+
+/// Runs the program, which must succeed; what it prints, and what it says beside that.
+fn good(arguments: &[&str]) -> [String; 2] {
+    let found = engraft(arguments);
+    let [out, errors] = [found.stdout, found.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert!(found.status.success(), "{arguments:?}: {errors}");
+    [out, errors]
+}
+
+/// Runs the program, which must fail and name some things in its message.
+fn bad(arguments: &[&str], named: &[&str]) {
+    let found = engraft(arguments);
+    let errors = String::from_utf8_lossy(&found.stderr);
+    assert!(!found.status.success(), "{arguments:?}");
+    for name in named {
+        assert!(errors.contains(name), "{arguments:?}: no {name:?} in {errors}");
+    }
+}
+
+/// A run of few steps on drawn digits.
+fn source(directory: &Path, seed: u64) {
+    let data = drawn_digits(Split::Train, 40, 1);
+    let mut config = TrainConfig::standard(&data);
+    (config.network, config.batch, config.steps, config.seed) = (Network::Mlp, 8, 2, seed);
+    let mut trainer = Trainer::open(config, data, directory).unwrap();
+    trainer.train(&mut |_| Control::Continue).unwrap();
+}
+
+/// A folder of drawn digits as pictures.
+fn pictures(folder: &Path, n: usize) {
+    std::fs::create_dir(folder).unwrap();
+    let digits = drawn_digits(Split::Test, n, 1);
+    for i in 0..n {
+        let picture = image::GrayImage::from_raw(28, 28, digits.image(i).to_vec()).unwrap();
+        picture.save(folder.join(format!("{i:03}.png"))).unwrap();
+    }
+}
+
+#[test]
+fn a_small_file_beside_the_source_draws_what_the_run_draws() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    source(at("source").as_ref(), 1);
+    source(at("other").as_ref(), 2);
+    pictures(at("pictures").as_ref(), 12);
+    let (from, data, out) = (at("source"), at("pictures"), at("run"));
+    let transfer = [
+        "transfer",
+        "--data",
+        &data,
+        "--recipe",
+        "fine-tune",
+        "--steps",
+        "3",
+    ];
+    let with = |more: &[&str]| [&transfer[..], &["--from", &from], more].concat();
+    let [said, _] = good(&with(&["--adapter", "low-rank=2", "--out", &out]));
+    let file = at("run/adapter.safetensors");
+    assert!(
+        said.contains(&format!("engraft generate --from {from} --adapter {file}")),
+        "{said}"
+    );
+
+    // The run, and the source through the file.
+    let (run, beside) = (at("run.npy"), at("beside.npy"));
+    let draw = |from: &str, more: &[&str], to: &str| {
+        good(&[&["generate", "--count", "6", "--from", from, "--out", to], more].concat());
+        std::fs::read(to).unwrap()
+    };
+    let adapter = ["--adapter", &file];
+    assert!(draw(&out, &[], &run) == draw(&from, &adapter, &beside));
+    assert!(draw(&from, &[], &run) != draw(&from, &adapter, &beside));
+    good(&[
+        "generate",
+        "--from",
+        &from,
+        "--adapter",
+        &file,
+        "--with-source",
+        "--out",
+        &at("both.png"),
+    ]);
+    let other = at("other");
+    bad(
+        &["generate", "--from", &other, "--adapter", &file, "--out", &run],
+        &["--adapter", "was begun from the source with SHA-256"],
+    );
+    let picture = at("both.png");
+    bad(
+        &["generate", "--from", &from, "--adapter", &picture],
+        &["both.png"],
+    );
+
+    // A transfer is a source too; what cannot be is said before anything is trained.
+    let onwards = [
+        &transfer[..],
+        &["--from", &out, "--adapter", "miner", "--dry-run"],
+    ]
+    .concat();
+    let [_, plan] = good(&onwards);
+    assert!(
+        plan.contains("miner.hidden.weight") && !plan.contains("adapter.a"),
+        "{plan}"
+    );
+    bad(&with(&["--out", &from]), &["--out", "run of --from"]);
+    bad(
+        &with(&["--unfreeze-every", "2", "--dry-run"]),
+        &["--unfreeze-every 2", "only after 4 steps", "--steps is 3"],
+    );
+    let [_, plan] = good(&with(&["--unfreeze-every", "1", "--dry-run"]));
+    assert_eq!(plan.matches("\nphase ").count(), 3, "{plan}");
+    bad(
+        &with(&["--unfreeze-every", "1", "--adapter", "miner"]),
+        &["--unfreeze-every", "--adapter"],
+    );
+    bad(&with(&["--adapter", "low-rank=0"]), &["low-rank=RANK", "miner"]);
+}

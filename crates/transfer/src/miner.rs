@@ -1,0 +1,155 @@
+//! The latent miner: a small network in front of a generator that finds where in its latent space a target lies.
+
+use engraft_layers::{Dense, Init, Mode, Module, Path, Sequential, Slot, SlotMut};
+use engraft_tensor::{Real, Tensor, concat};
+
+/// Name of the layer in a generator.
+pub(crate) const LAYER: &str = "miner";
+/// Widest hidden layer that settings and files may ask for.
+pub(crate) const MAX_HIDDEN: usize = 4096;
+/// Seed of the hidden layer's weight: always the same, because at first it has no effect.
+const SEED: u64 = 2;
+
+/// `M(z) = z + relu(z W + b) V + c`, put in front of a generator `G`, so that it draws `G(M(z))`.
+///
+/// `V` and `c` begin at zero: the mined generator begins as the generator. Trained alone, it moves latent vectors to where
+/// the generator, which stays as it is, draws what comes closest to the target; it can draw nothing new.
+///
+/// *Shapes*: `[n, latent + more] -> [n, latent + more]`; the numbers behind the latent vector, such as the row of a class,
+/// pass unchanged. `hidden.weight [latent, hidden]`, `hidden.bias [hidden]`, `out.weight [hidden, latent]`,
+/// `out.bias [latent]`.
+///
+/// *Source*: Wang et al., "MineGAN: effective knowledge transfer from GANs to target domains with few images", 2020,
+/// section 3.1, for the network; the residual form, which makes a start from the source, is this project's.
+///
+/// ```
+/// use engraft_layers::{Mode, Module, parameter_count};
+/// use engraft_tensor::Tensor;
+/// use engraft_transfer::Miner;
+///
+/// let miner = Miner::<f32>::new(4, 8);
+/// let z = Tensor::from_vec([1, 4], vec![0.5, -1.0, 2.0, 0.25]);
+/// assert_eq!(miner.forward(&z, Mode::Train).as_slice(), z.as_slice());
+/// assert_eq!(parameter_count(&miner), 4 * 8 + 8 + 8 * 4 + 4);
+/// ```
+pub struct Miner<T: Real = f32> {
+    latent: usize,
+    hidden: Dense<T>,
+    out: Dense<T>,
+}
+
+impl<T: Real> Miner<T> {
+    /// A miner of latent vectors of this length that changes nothing yet.
+    ///
+    /// # Panics
+    /// If a size is 0.
+    #[track_caller]
+    pub fn new(latent: usize, hidden: usize) -> Self {
+        assert!(
+            latent > 0 && hidden > 0,
+            "Miner: latent vectors of {latent} numbers and a hidden layer of {hidden} cannot be"
+        );
+        let init = &mut Init::glorot(SEED);
+        Self {
+            latent,
+            hidden: Dense::new(latent, hidden, init),
+            out: Dense::new(hidden, latent, init).scaled(0.0),
+        }
+    }
+}
+
+/// A generator with a miner in front of it.
+pub(crate) fn mined(generator: Sequential, latent: usize, hidden: usize) -> Sequential {
+    generator.add_first(LAYER, Miner::new(latent, hidden))
+}
+
+// It passes neither `spectral_normalise` nor `adapt` on: both are about the generator's weights, and the singular values of
+// a matrix of zeros are nothing to divide by.
+impl<T: Real> Module<T> for Miner<T> {
+    fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
+        assert!(
+            x.rank() == 2 && x.shape()[1] >= self.latent,
+            "Miner: the input must be [n, {} or more], got {:?}",
+            self.latent,
+            x.shape()
+        );
+        let more = x.shape()[1] - self.latent;
+        let z = x.narrow(1, 0, self.latent);
+        let moved = self
+            .out
+            .forward(&self.hidden.forward_leaky_relu(&z, mode, 0.0), mode);
+        let mined = z + moved;
+        if more == 0 {
+            mined
+        } else {
+            concat(&[&mined, &x.narrow(1, self.latent, more)], 1)
+        }
+    }
+
+    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
+        self.hidden.visit(&path.child("hidden"), f);
+        self.out.visit(&path.child("out"), f);
+    }
+
+    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
+        self.hidden.visit_mut(&path.child("hidden"), f);
+        self.out.visit_mut(&path.child("out"), f);
+    }
+
+    fn describe(&self) -> String {
+        format!("Miner of {} numbers: {}", self.latent, self.hidden.describe())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engraft_layers::{StateDict, gradients};
+    use engraft_tensor::gradcheck;
+    use std::slice::from_ref;
+
+    /// Two numbers, two hidden units, and weights for which everything can be seen.
+    fn miner() -> Miner<f64> {
+        let mut miner = Miner::new(2, 2);
+        let tensor = |shape: &[usize], values: &[f64]| Tensor::from_vec(shape, values.to_vec());
+        let state = StateDict::from_tensors(
+            [
+                ("hidden.weight".into(), tensor(&[2, 2], &[1.0, 0.0, 2.0, -1.0])),
+                ("hidden.bias".into(), tensor(&[2], &[0.5, 0.0])),
+                ("out.weight".into(), tensor(&[2, 2], &[1.0, -2.0, 3.0, 5.0])),
+                ("out.bias".into(), tensor(&[2], &[0.0, 10.0])),
+            ]
+            .into(),
+        );
+        state.apply(&mut miner).unwrap();
+        miner
+    }
+
+    #[test]
+    fn by_hand() {
+        // Hidden: (1 + 2·3 + 0.5, -3) = (7.5, 0 behind the relu); moved: (7.5, -15 + 10); the class behind stays.
+        let x = Tensor::from_vec([1, 4], vec![1.0, 3.0, 0.0, 1.0]);
+        let found = miner().forward(&x, Mode::Eval);
+        assert_eq!(found.as_slice(), [8.5, -2.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn gradients_reach_the_latent_vector_and_all_that_learns() {
+        let miner = miner();
+        let x = Tensor::from_vec([2, 3], vec![1.0, 3.0, 1.0, -2.0, 0.3, 0.0]);
+        gradcheck(|x| miner.forward(&x[0], Mode::Train), from_ref(&x)).unwrap();
+        let learned = gradients(&miner.forward(&x, Mode::Train).square().sum(), &miner);
+        assert_eq!(learned.len(), 4);
+        // At first only the last layer has a gradient, which is enough to leave the start.
+        let fresh = Miner::<f64>::new(2, 3);
+        let learned = gradients(&fresh.forward(&x, Mode::Train).square().sum(), &fresh);
+        let size = |name: &str| learned[name].abs().sum().item();
+        assert!(size("out.weight") > 0.0 && size("hidden.weight") == 0.0);
+    }
+
+    #[test]
+    #[should_panic(expected = "Miner: the input must be [n, 2 or more], got [3, 1]")]
+    fn a_vector_that_is_too_short_is_named() {
+        let _ = miner().forward(&Tensor::zeros([3, 1]), Mode::Eval);
+    }
+}

@@ -1,0 +1,375 @@
+//! What trains in the place of a generator's weights (adapters, batch norms, a miner), the file it goes into, gradual
+//! unfreezing, and a transfer of a transfer, on networks small enough for it.
+
+#![allow(clippy::unwrap_used)] // a test fails by it
+
+use engraft_data::{Dataset, Split, drawn_digits};
+use engraft_gan::{
+    Control, Network, RegulariseConfig, Sampler, SpectralNorm, TrainConfig, Trainer, Which, random_networks,
+};
+use engraft_layers::{Adapter, Module, Path as ModulePath, SlotMut, StateDict};
+use engraft_transfer::{
+    AdapterFile, Method, Phase, Recipe, Source, Trained, Transfer, TransferConfig, TransferError, Trial,
+    gradual, open_run,
+};
+use rand::SeedableRng;
+use rand_pcg::Pcg64;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+fn target() -> Dataset {
+    drawn_digits(Split::Test, 24, 3)
+}
+
+/// A source that has hardly learned anything: here it is its weights that count.
+fn source_with(seed: u64, change: fn(&mut TrainConfig)) -> Source {
+    let data = drawn_digits(Split::Train, 40, 1);
+    let mut config = TrainConfig::standard(&data);
+    (config.network, config.batch, config.steps, config.seed) = (Network::Mlp, 8, 2, seed);
+    change(&mut config);
+    let folder = tempfile::tempdir().unwrap();
+    let mut trainer = Trainer::open(config, data, folder.path()).unwrap();
+    trainer.train(&mut |_| Control::Continue).unwrap();
+    drop(trainer);
+    Source::open(folder.path(), Which::Last).unwrap()
+}
+
+fn source() -> Source {
+    source_with(1, |_| ())
+}
+
+/// Three steps in which this trains of the generator.
+fn train(source: &Source, directory: &Path, generator: Trained, change: fn(&mut TransferConfig)) {
+    let mut recipe = Recipe::fine_tune(source).unwrap();
+    recipe.plan.phases = vec![Phase {
+        generator,
+        ..Phase::default()
+    }];
+    change(&mut recipe.plan);
+    let trial = Trial {
+        source,
+        target: &target(),
+        steps: 3,
+        seed: 2,
+    };
+    let method = Method::Recipe(Box::new(recipe));
+    let trained = trial
+        .train(&method, directory, &mut |_| Control::Continue)
+        .unwrap();
+    assert_eq!(trained.unwrap().1, 3);
+}
+
+/// The bits of every tensor.
+fn bits(state: &StateDict) -> BTreeMap<String, Vec<u32>> {
+    let of = |(name, t): (&String, &engraft_tensor::Tensor)| {
+        (name.clone(), t.as_slice().iter().map(|x| x.to_bits()).collect())
+    };
+    state.tensors().iter().map(of).collect()
+}
+
+fn pixels(sampler: &Sampler) -> Vec<u32> {
+    let images = sampler.generate(5, &mut Pcg64::seed_from_u64(7));
+    images.as_slice().iter().map(|x| x.to_bits()).collect()
+}
+
+#[test]
+fn source_and_small_file_are_the_adapted_generator_bit_for_bit() {
+    let source = source();
+    let (generator, _, _) = source.networks().unwrap();
+    let whole = StateDict::of(&generator).to_bytes().unwrap().len() as u64;
+    let of_source = pixels(&source.sampler().unwrap());
+    let kinds: [(Trained, fn(&mut TransferConfig), &str); 3] = [
+        (
+            Trained::Adapter,
+            |p| p.adapter = Some(Adapter::LowRank { rank: 2 }),
+            "adapter.a",
+        ),
+        (Trained::BatchNorm, |_| (), "norm.running_mean"),
+        (Trained::Miner, |p| p.miner = Some(32), "out.weight"),
+    ];
+    for (trained, change, part) in kinds {
+        let folder = tempfile::tempdir().unwrap();
+        train(&source, folder.path(), trained, change);
+        let path = folder.path().join(AdapterFile::NAME);
+        let size = std::fs::metadata(&path).unwrap().len();
+        assert!(size * 10 < whole, "{part}: {size} of {whole} bytes");
+        let file = AdapterFile::open(&path).unwrap();
+        assert_eq!(file.source_sha256(), source.sha256().unwrap());
+        let names: Vec<&String> = file.changed().tensors().keys().collect();
+        assert!(names.iter().any(|name| name.ends_with(part)), "{part}: {names:?}");
+        // Of the source's own weights nothing is in it, averaged or not.
+        let is_weight = |name: &&&String| name.ends_with("dense.weight") || **name == "to_image.weight";
+        assert_eq!(names.iter().find(is_weight), None, "{part}");
+        let run = pixels(&open_run(folder.path(), Which::Last).unwrap().sampler);
+        assert!(run != of_source, "{part} learned something");
+        assert!(pixels(&file.sampler(&source).unwrap()) == run, "{part}");
+    }
+}
+
+/// The vectors of the singular values are not in the file: they follow from the source's weights.
+#[test]
+fn singular_values_need_no_vectors_in_the_file() {
+    let config = TrainConfig::standard(&target());
+    let (generator, discriminator, _) = random_networks(&config).unwrap();
+    let source = Source::new(config, &generator, &discriminator);
+    let mut plan = Recipe::fine_tune(&source).unwrap().plan;
+    plan.adapter = Some(Adapter::SingularValues);
+    let transfer = Transfer::new(source.clone(), plan).unwrap();
+    let (mut generator, _, _) = transfer.begin().unwrap();
+    generator.visit_mut(&ModulePath::root(), &mut |path, slot| {
+        if let SlotMut::Parameter(p) = slot
+            && path.to_string().ends_with("adapter.scale")
+        {
+            p.set(&(p.tensor() * 1.25));
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(AdapterFile::NAME);
+    AdapterFile::of(&transfer, &generator)
+        .unwrap()
+        .save(&path)
+        .unwrap();
+    let file = AdapterFile::open(&path).unwrap();
+    let names: Vec<&String> = file.changed().tensors().keys().collect();
+    assert!(
+        names.len() == 4 && names.iter().all(|name| name.ends_with("adapter.scale")),
+        "{names:?}"
+    );
+    assert!(std::fs::metadata(&path).unwrap().len() < 4096);
+    let attached = file.attach(&source).unwrap();
+    assert!(bits(&StateDict::of(&attached)) == bits(&StateDict::of(&generator)));
+}
+
+#[test]
+fn an_adapter_file_that_does_not_fit_is_refused_with_the_reason() {
+    let source = source();
+    let folder = tempfile::tempdir().unwrap();
+    train(&source, folder.path(), Trained::Adapter, |p| {
+        p.adapter = Some(Adapter::LowRank { rank: 2 })
+    });
+    let good = folder.path().join(AdapterFile::NAME);
+    let other = source_with(5, |_| ());
+    let error = AdapterFile::open(&good).unwrap().attach(&other).err().unwrap();
+    assert!(matches!(error, TransferError::OtherSource { .. }), "{error}");
+
+    let path = folder.path().join("changed.safetensors");
+    let tensors = || StateDict::<f32>::load(&good).unwrap().into_tensors();
+    let metadata = StateDict::<f32>::load(&good).unwrap().metadata().clone();
+    let write = |tensors, change: &[(&str, &str)]| {
+        let file = StateDict::<f32>::from_tensors(tensors);
+        let all = metadata.iter().map(|(k, v)| (k.as_str(), v.as_str()));
+        all.chain(change.iter().copied())
+            .fold(file, |file, (key, value)| file.with_metadata(key, value))
+            .save(&path)
+            .unwrap();
+    };
+    let attached = || {
+        AdapterFile::open(&path)
+            .unwrap()
+            .attach(&source)
+            .err()
+            .unwrap()
+            .to_string()
+    };
+    let mut renamed = tensors();
+    let factor = renamed.remove("to_image.adapter.a").unwrap();
+    renamed.insert("to_imgae.adapter.a".into(), factor.clone());
+    renamed.insert(
+        "hidden1.dense.adapter.b".into(),
+        engraft_tensor::Tensor::zeros([3, 2]),
+    );
+    write(renamed, &[]);
+    let text = attached();
+    assert!(text.contains("unexpected: to_imgae.adapter.a"), "{text}");
+    assert!(
+        text.contains("hidden1.dense.adapter.b: expected shape [500, 2], found [3, 2]"),
+        "{text}"
+    );
+    write(tensors(), &[("adapter", "low-rank=3")]);
+    assert!(attached().contains("expected shape [500, 3], found [500, 2]"));
+    write(tensors(), &[("adapter", "none")]);
+    assert!(attached().contains("unexpected: "));
+
+    let refused = || AdapterFile::open(&path).unwrap_err().to_string();
+    write(
+        tensors(),
+        &[
+            ("adapter", "low-rank=99999999"),
+            ("miner", "many"),
+            ("source_sha256", "../.."),
+            ("format", "2"),
+        ],
+    );
+    let text = refused();
+    for part in [
+        "from 1 to 512",
+        "expected a width or none, found \"many\"",
+        "64 hexadecimal digits",
+        "engraft-adapter-1",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    write(tensors(), &[("miner", "5000")]);
+    assert!(refused().contains("from 1 to 4096 numbers, got 5000"));
+    source
+        .networks()
+        .map(|(g, _, _)| StateDict::of(&g).save(&path))
+        .unwrap()
+        .unwrap();
+    assert!(refused().contains("none of that name"));
+    std::fs::write(&path, "no file").unwrap();
+    assert!(AdapterFile::open(&path).is_err());
+}
+
+#[test]
+fn a_miner_learns_and_the_generator_keeps_every_byte() {
+    let source = source();
+    let folder = tempfile::tempdir().unwrap();
+    train(&source, folder.path(), Trained::Miner, |p| p.miner = Some(16));
+    let (before, _, _) = source.networks().unwrap();
+    let before = bits(&StateDict::of(&before));
+    for file in ["generator", "average"] {
+        let path = folder
+            .path()
+            .join(format!("checkpoints/step-000003/{file}.safetensors"));
+        let after = bits(&StateDict::load(path).unwrap());
+        assert_eq!(after.len(), before.len() + 4, "{file}");
+        for (name, old) in &before {
+            assert!(after[name] == *old, "{name} of the {file} moved");
+        }
+        assert!(after["miner.out.weight"].iter().any(|x| *x != 0), "{file}");
+    }
+    // Without a miner there is nothing to train.
+    let mut plan = Recipe::fine_tune(&source).unwrap().plan;
+    plan.phases = vec![Phase {
+        generator: Trained::Miner,
+        ..Phase::default()
+    }];
+    let error = Transfer::new(source.clone(), plan).err().unwrap().to_string();
+    assert!(error.contains("set plan.miner"), "{error}");
+}
+
+#[test]
+fn a_miner_leaves_the_class_behind_the_latent_vector_alone() {
+    let source = source_with(1, |config| config.classes = 10);
+    let folder = tempfile::tempdir().unwrap();
+    train(&source, folder.path(), Trained::Miner, |p| p.miner = Some(8));
+    let run = open_run(folder.path(), Which::Last).unwrap();
+    assert_eq!(run.sampler.class_count(), 10);
+    let file = AdapterFile::open(&folder.path().join(AdapterFile::NAME)).unwrap();
+    assert!(pixels(&file.sampler(&source).unwrap()) == pixels(&run.sampler));
+}
+
+#[test]
+fn a_transfer_is_the_source_of_another() {
+    let source = source();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    // The adapter becomes part of the weights ..
+    train(&source, &at("first"), Trained::Adapter, |p| {
+        p.adapter = Some(Adapter::LowRank { rank: 2 })
+    });
+    let first = Source::open(&at("first"), Which::Last).unwrap();
+    let (names, whole) = (|s: &Source| s.networks().unwrap().0, |g| bits(&StateDict::of(&g)));
+    let keys = |s: &Source| whole(names(s)).into_keys().collect::<Vec<_>>();
+    assert_eq!(keys(&first), keys(&source));
+    let run = pixels(&open_run(&at("first"), Which::Last).unwrap().sampler);
+    assert!(
+        pixels(&first.sampler().unwrap()) == run,
+        "the source is what the run draws"
+    );
+    // .. and may come again; a miner stays, through a transfer that does not ask for one.
+    train(&first, &at("second"), Trained::Miner, |p| {
+        p.miner = Some(16);
+        p.adapter = Some(Adapter::OutputScale);
+    });
+    let second = Source::open(&at("second"), Which::Last).unwrap();
+    assert_eq!(keys(&second).len(), keys(&source).len() + 4);
+    train(&second, &at("third"), Trained::All, |_| ());
+    let third = Source::open(&at("third"), Which::Last).unwrap();
+    assert_eq!(keys(&third), keys(&second));
+    let run = pixels(&open_run(&at("third"), Which::Last).unwrap().sampler);
+    assert!(pixels(&third.sampler().unwrap()) == run);
+    assert_eq!(
+        third.generator_layers().unwrap(),
+        ["hidden1", "hidden2", "to_image"]
+    );
+    assert!(
+        !at("third").join(AdapterFile::NAME).exists(),
+        "all of the generator trained"
+    );
+    // The miner learns on, but cannot be made wider.
+    let mut plan = Recipe::fine_tune(&third).unwrap().plan;
+    plan.miner = Some(17);
+    let error = Transfer::new(third, plan).err().unwrap().to_string();
+    assert!(
+        error.contains("a hidden layer of 16 already") && error.contains("got 17"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_run_keeps_the_source_that_it_was_begun_from() {
+    let (source, other) = (source(), source_with(5, |_| ()));
+    let folder = tempfile::tempdir().unwrap();
+    train(&source, folder.path(), Trained::BatchNorm, |_| ());
+    let trial = Trial {
+        source: &other,
+        target: &target(),
+        steps: 3,
+        seed: 2,
+    };
+    let method = Method::Recipe(Box::new(Recipe::fine_tune(&other).unwrap()));
+    let error = trial
+        .train(&method, folder.path(), &mut |_| Control::Continue)
+        .err()
+        .unwrap();
+    assert!(matches!(error, TransferError::OtherSource { .. }), "{error}");
+    let there = Source::open(&folder.path().join("source"), Which::Last).unwrap();
+    assert_eq!(there.sha256().unwrap(), source.sha256().unwrap());
+}
+
+#[test]
+fn a_source_with_spectral_normalisation_is_carried_like_any_other() {
+    let source = source_with(1, |config| {
+        config.regularise = RegulariseConfig {
+            spectral_norm: SpectralNorm::Both,
+            ..RegulariseConfig::default()
+        };
+    });
+    let folder = tempfile::tempdir().unwrap();
+    train(&source, folder.path(), Trained::Miner, |p| p.miner = Some(8));
+    let again = Source::open(folder.path(), Which::Last).unwrap();
+    let run = pixels(&open_run(folder.path(), Which::Last).unwrap().sampler);
+    assert!(pixels(&again.sampler().unwrap()) == run);
+}
+
+#[test]
+fn a_generator_thaws_from_its_output_backwards() {
+    let source = source();
+    let layers = source.generator_layers().unwrap();
+    let mut recipe = Recipe::fine_tune(&source).unwrap();
+    recipe.plan.phases = gradual(&layers, 2, &Phase::default()).unwrap();
+    let data = target();
+    let mut config = recipe.settings(&source, &data, 6, 4);
+    (config.output.checkpoint_every, config.output.keep_checkpoints) = (1, 9);
+    let plan = Transfer::new(source.clone(), recipe.plan).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let plan = std::sync::Arc::new(plan);
+    let mut trainer = Trainer::open_planned(config, data, folder.path(), plan).unwrap();
+    trainer.train(&mut |_| Control::Continue).unwrap();
+    let at = |step: u64| {
+        let path = folder
+            .path()
+            .join(format!("checkpoints/step-{step:06}/generator.safetensors"));
+        bits(&StateDict::load(path).unwrap())
+    };
+    for (phase, thawed) in [(0, &layers[2..]), (1, &layers[1..]), (2, &layers[..])] {
+        let (before, after) = (at(2 * phase), at(2 * phase + 2));
+        for (name, old) in &before {
+            let layer = name.split('.').next().unwrap();
+            let moves = thawed.iter().any(|thawed| thawed == layer);
+            assert_eq!(after[name] != *old, moves, "{name} in phase {phase}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The methods of the table by their names: recipes of one part only.
+
+use anyhow::ensure;
+use engraft_layers::{Adapter, Module, Sequential, parameter_count};
+use engraft_transfer::{Phase, Recipe, Source, Trained, gradual};
+
+/// Methods that are no recipe of one part: the controls, and what the program chooses itself.
+const OTHERS: [&str; 3] = ["source-as-is", "from-scratch", "auto"];
+/// Recipes of one part.
+const FIXED: [&str; 10] = [
+    "fine-tune",
+    "freeze-d",
+    "freeze-g",
+    "batch-norm",
+    "low-rank",
+    "singular-values",
+    "modulation",
+    "output-scale",
+    "miner",
+    "gradual",
+];
+/// Rank of the low-rank adapter, and of the modulation.
+const LOW_RANK: usize = 4;
+const MODULATION: usize = 1;
+
+/// Checks all names before the first run begins.
+pub(super) fn check(names: &[String]) -> anyhow::Result<()> {
+    let unknown: Vec<&str> = names
+        .iter()
+        .map(String::as_str)
+        .filter(|name| !OTHERS.contains(name) && !FIXED.contains(name))
+        .collect();
+    ensure!(
+        unknown.is_empty(),
+        "--methods {}: there is no such method; the names are {}, {}",
+        unknown.join(","),
+        OTHERS.join(", "),
+        FIXED.join(", ")
+    );
+    Ok(())
+}
+
+/// A recipe of one part only, by its name, for a run of `steps` steps.
+pub(super) fn fixed(source: &Source, name: &str, steps: u64) -> anyhow::Result<Recipe> {
+    let mut recipe = Recipe::fine_tune(source)?;
+    recipe.name = name.into();
+    let (_, discriminator, latent) = source.networks()?;
+    let first = |network: &Sequential| -> Vec<String> {
+        let layers = network.layers();
+        let learned = layers
+            .iter()
+            .filter(|(_, layer)| parameter_count(layer.as_ref()) > 0);
+        learned.take(1).map(|(name, _)| name.clone()).collect()
+    };
+    let plan = &mut recipe.plan;
+    let of_generator = |generator: Trained| {
+        vec![Phase {
+            generator,
+            ..Phase::default()
+        }]
+    };
+    let adapter = match name {
+        "low-rank" => Some(Adapter::LowRank { rank: LOW_RANK }),
+        "singular-values" => Some(Adapter::SingularValues),
+        "modulation" => Some(Adapter::Modulation { rank: MODULATION }),
+        "output-scale" => Some(Adapter::OutputScale),
+        _ => None,
+    };
+    plan.adapter = adapter;
+    plan.phases = match name {
+        _ if adapter.is_some() => of_generator(Trained::Adapter),
+        "fine-tune" => of_generator(Trained::All),
+        "freeze-d" => vec![Phase {
+            discriminator: Trained::Except(first(&discriminator)),
+            ..Phase::default()
+        }],
+        "freeze-g" => {
+            let layers = source.generator_layers()?;
+            of_generator(Trained::Except(layers.into_iter().take(1).collect()))
+        }
+        "batch-norm" => of_generator(Trained::BatchNorm),
+        "miner" => {
+            plan.miner = source.miner().or(Some(latent));
+            of_generator(Trained::Miner)
+        }
+        "gradual" => {
+            // Each layer has as long alone as the next ones with it.
+            let layers = source.generator_layers()?;
+            let every = (steps / layers.len().max(1) as u64).max(1);
+            gradual(&layers, every, &Phase::default())?
+        }
+        _ => {
+            check(&[name.to_string()])?;
+            anyhow::bail!("--methods {name}: no recipe of one part")
+        }
+    };
+    Ok(recipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engraft_data::{Split, drawn_digits};
+    use engraft_gan::{TrainConfig, random_networks};
+    use engraft_transfer::Transfer;
+
+    #[test]
+    fn every_method_is_a_plan_that_can_be_made() {
+        let config = TrainConfig::standard(&drawn_digits(Split::Test, 20, 1));
+        let (generator, discriminator, _) = random_networks(&config).unwrap();
+        let source = Source::new(config, &generator, &discriminator);
+        for name in FIXED {
+            let recipe = fixed(&source, name, 100).unwrap();
+            assert_eq!(recipe.name, name);
+            let plan = Transfer::new(source.clone(), recipe.plan);
+            assert!(plan.is_ok(), "{name}: {:?}", plan.err());
+        }
+        let error = check(&["miner".into(), "lora".into()]).unwrap_err().to_string();
+        assert!(
+            error.contains("--methods lora") && error.contains("singular-values"),
+            "{error}"
+        );
+    }
+}
