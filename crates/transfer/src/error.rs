@@ -18,6 +18,20 @@ pub enum TransferError {
         /// Of the source given.
         found: String,
     },
+    /// A semi-supervised task that cannot be set up, with everything that is wrong.
+    #[error("semi-supervised learning is not possible like this: {}", .problems.join("; "))]
+    SemiSupervised {
+        /// What is wrong, what was expected, and what to do.
+        problems: Vec<String>,
+    },
+    /// A loss is no longer a finite number.
+    #[error(
+        "training has diverged: a loss of step {step} is not a finite number; a lower learning rate or smaller weights of the terms help"
+    )]
+    Diverged {
+        /// The step.
+        step: u64,
+    },
     /// Reading or writing failed.
     #[error("{}: {reason}", .path.display())]
     Io {

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod preserve;
+pub mod semi_supervised;
 
 mod balance;
 mod compare;

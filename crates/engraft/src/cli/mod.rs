@@ -6,6 +6,7 @@ mod features;
 mod generate;
 mod images;
 mod samples;
+mod semi_supervised;
 mod sources;
 mod stacked;
 mod target;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 pub use evaluate::Evaluate;
 pub use features::WriteFeatures;
 pub use generate::Generate;
+pub use semi_supervised::SemiSupervised;
 pub use sources::Sources;
 pub use transfer::Transfer;
 
@@ -35,6 +37,7 @@ enum Command {
     Transfer(Transfer),
     Generate(Generate),
     Sources(Sources),
+    SemiSupervised(SemiSupervised),
 }
 
 /// Runs the command that the arguments of the process ask for.
@@ -45,6 +48,7 @@ pub fn main() -> ExitCode {
         Command::Transfer(command) => command.run(),
         Command::Generate(command) => command.run(),
         Command::Sources(command) => command.run(),
+        Command::SemiSupervised(command) => command.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
