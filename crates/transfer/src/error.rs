@@ -10,16 +10,6 @@ pub enum TransferError {
         /// What is wrong, one entry for each setting.
         problems: Vec<String>,
     },
-    /// Training left the numbers.
-    #[error(
-        "training diverged: the loss of step {step} is {loss}; try another seed, or look for images that are no images"
-    )]
-    Diverged {
-        /// The step.
-        step: u64,
-        /// Its loss.
-        loss: f64,
-    },
     /// The settings were made for another source.
     #[error(
         "the transfer was begun from the source with SHA-256 {expected}, but this one has {found}; name the run, and the \
@@ -38,6 +28,20 @@ pub enum TransferError {
         path: std::path::PathBuf,
         /// What is wrong, one entry for each part.
         problems: Vec<String>,
+    },
+    /// A semi-supervised task that cannot be set up, with everything that is wrong.
+    #[error("semi-supervised learning is not possible like this: {}", .problems.join("; "))]
+    SemiSupervised {
+        /// What is wrong, what was expected, and what to do.
+        problems: Vec<String>,
+    },
+    /// A loss is no longer a finite number.
+    #[error(
+        "training has diverged: a loss of step {step} is not a finite number; a lower learning rate or smaller weights of the terms help"
+    )]
+    Diverged {
+        /// The step.
+        step: u64,
     },
     /// Reading or writing failed.
     #[error("{}: {reason}", .path.display())]

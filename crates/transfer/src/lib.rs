@@ -2,6 +2,7 @@
 
 pub mod adapt;
 pub mod preserve;
+pub mod semi_supervised;
 
 mod adapter_file;
 mod balance;

@@ -8,6 +8,7 @@ mod generate;
 mod images;
 mod plan_options;
 mod samples;
+mod semi_supervised;
 mod sources;
 mod stacked;
 mod target;
@@ -21,6 +22,7 @@ pub use adapt::Adapt;
 pub use evaluate::Evaluate;
 pub use features::WriteFeatures;
 pub use generate::Generate;
+pub use semi_supervised::SemiSupervised;
 pub use sources::Sources;
 pub use transfer::Transfer;
 
@@ -40,6 +42,7 @@ enum Command {
     Generate(Generate),
     Sources(Sources),
     Adapt(Adapt),
+    SemiSupervised(SemiSupervised),
 }
 
 /// Runs the command that the arguments of the process ask for.
@@ -71,6 +74,7 @@ impl Command {
             Self::Generate(command) => command.run(),
             Self::Sources(command) => command.run(),
             Self::Adapt(command) => command.run(),
+            Self::SemiSupervised(command) => command.run(),
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use engraft_layers::{
     Adapter, AvgPool2x, BatchNorm, Conv2d, ConvTranspose2d, Dense, Dropout, Embedding, Flatten, GainBias,
-    Init, LeakyReLU, Mode, Module, Path, ReLU, Reshape, Residual, Sequential, Sigmoid, SlotMut, Softplus,
-    Tanh, Upsample2x,
+    GaussianNoise, Init, LeakyReLU, Mode, Module, Path, ReLU, Reshape, Residual, Sequential, Sigmoid,
+    SlotMut, Softplus, Tanh, Upsample2x, WeightNormDense,
 };
 use engraft_tensor::{Padding, Real, Tensor};
 use proptest::prelude::*;
@@ -51,6 +51,9 @@ pub(crate) enum Kind {
     Dense {
         outputs: usize,
     },
+    WeightNorm {
+        outputs: usize,
+    },
     Embedding {
         size: usize,
     },
@@ -61,6 +64,7 @@ pub(crate) enum Kind {
     /// With a projection if there is a bias.
     Residual,
     Dropout,
+    Noise,
     LeakyReLU,
     ReLU,
     Tanh,
@@ -120,6 +124,7 @@ impl Configuration {
                 let layer = Dense::new(channels, outputs, init);
                 Box::new(if self.bias { layer } else { layer.no_bias() })
             }
+            Kind::WeightNorm { outputs } => Box::new(WeightNormDense::new(channels, outputs, init)),
             Kind::Embedding { size } => Box::new(Embedding::new(channels, size, init)),
             Kind::GainBias => Box::new(GainBias::new()),
             Kind::AvgPool => Box::new(AvgPool2x),
@@ -127,6 +132,7 @@ impl Configuration {
             Kind::Residual => Box::new(residual(channels, self.bias, init)),
             Kind::Norm => Box::new(BatchNorm::new(channels)),
             Kind::Dropout => Box::new(Dropout::new(0.3, init)),
+            Kind::Noise => Box::new(GaussianNoise::new(0.4, init)),
             Kind::LeakyReLU => Box::new(LeakyReLU::new(0.2)),
             Kind::ReLU => Box::new(ReLU),
             Kind::Tanh => Box::new(Tanh),
@@ -228,6 +234,9 @@ pub(crate) fn configurations() -> impl Strategy<Value = Configuration> {
     );
     let dense = (1_usize..5, 1_usize..7, 1_usize..7, any::<bool>())
         .prop_map(|(n, inputs, outputs, bias)| (Kind::Dense { outputs }, vec![n, inputs], bias));
+    // Of one input only the sign would count: two at least.
+    let weight_norm = (1_usize..5, 2_usize..7, 1_usize..7)
+        .prop_map(|(n, inputs, outputs)| (Kind::WeightNorm { outputs }, vec![n, inputs], true));
     let embedding = (1_usize..5, 1_usize..7, 1_usize..7)
         .prop_map(|(n, classes, size)| (Kind::Embedding { size }, vec![n, classes], true));
     let images = (
@@ -245,6 +254,7 @@ pub(crate) fn configurations() -> impl Strategy<Value = Configuration> {
         Just(Kind::Norm),
         Just(Kind::GainBias),
         Just(Kind::Dropout),
+        Just(Kind::Noise),
         Just(Kind::LeakyReLU),
         Just(Kind::ReLU),
         Just(Kind::Tanh),
@@ -263,7 +273,7 @@ pub(crate) fn configurations() -> impl Strategy<Value = Configuration> {
         .prop_map(|(n, c, bias)| (Kind::Chain, vec![n, 4, 4, c], bias));
     let mode = prop_oneof![Just(Mode::Train), Just(Mode::Eval)];
     (
-        prop_oneof![4 => convolution, 1 => dense, 1 => embedding, 2 => images, 3 => elementwise, 1 => chain],
+        prop_oneof![4 => convolution, 1 => dense, 1 => weight_norm, 1 => embedding, 2 => images, 3 => elementwise, 1 => chain],
         mode,
         any::<u64>(),
         proptest::option::weighted(0.3, proptest::sample::select(&ADAPTERS[..])),

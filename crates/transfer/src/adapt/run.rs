@@ -184,7 +184,7 @@ pub fn adapt(
         };
         let loss = learner.step(&batch, (step - 1) as f64 / config.steps as f64);
         if !loss.is_finite() {
-            return Err(TransferError::Diverged { step, loss });
+            return Err(TransferError::Diverged { step });
         }
         if step % config.measure_every != 0 && step != config.steps {
             continue;

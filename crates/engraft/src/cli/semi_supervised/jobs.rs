@@ -1,0 +1,211 @@
+//! The trainings of `engraft semi-supervised`, side by side on the threads that there are.
+
+use anyhow::Context;
+use engraft_data::Dataset;
+use engraft_gan::Sampler;
+use engraft_transfer::TransferError;
+use engraft_transfer::semi_supervised::{Examples, SemiSupervised, Settings, pseudo_labelled};
+use indicatif::ProgressBar;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Least probability of its class with which a generated image is trained on.
+pub(super) const SURE: f64 = 0.95;
+/// Times that the test error is looked at on the way, for the record only.
+const POINTS: u64 = 10;
+
+/// What a classifier is trained on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The labelled images; with a generator then also these and generated ones.
+    LabelsOnly,
+    /// The labelled images, all others without labels, and a generator in training.
+    FeatureMatching,
+    /// All images with labels.
+    AllLabels,
+}
+
+/// How a training ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Outcome {
+    /// Test images that are put into a wrong class, after steps.
+    pub(super) curve: Vec<(u64, usize)>,
+    /// Generated images among those trained on.
+    pub(super) generated: Option<usize>,
+}
+
+impl Outcome {
+    /// Wrong test images at the end.
+    pub(super) fn wrong(&self) -> usize {
+        self.curve.last().map_or(0, |&(_, wrong)| wrong)
+    }
+}
+
+/// A method and its outcome for each seed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) method: String,
+    pub(super) outcomes: Vec<Outcome>,
+}
+
+/// What all trainings have in common.
+pub(super) struct Task<'a> {
+    pub(super) train: &'a Dataset,
+    pub(super) test: &'a Dataset,
+    /// Indices of the labelled images, for each seed.
+    pub(super) chosen: &'a [Vec<usize>],
+    pub(super) seeds: &'a [u64],
+    pub(super) settings: &'a Settings,
+    /// Draws further training images, so many.
+    pub(super) generator: Option<(&'a Sampler, usize)>,
+}
+
+/// Outcomes by method, of one training and what follows it.
+type Found = Result<Vec<(String, Outcome)>, TransferError>;
+
+impl Task<'_> {
+    /// Trains every kind with every seed, and sorts the outcomes into rows. The kinds that take longest should come first.
+    pub(super) fn run(&self, kinds: &[Kind], threads: usize, bar: &ProgressBar) -> anyhow::Result<Vec<Row>> {
+        let jobs: Vec<(Kind, usize)> = kinds
+            .iter()
+            .flat_map(|&kind| (0..self.seeds.len()).map(move |seed| (kind, seed)))
+            .collect();
+        // A training for each thread: that wastes less than many threads for one.
+        let workers = threads.min(jobs.len()).max(1);
+        let found: Vec<Mutex<Option<Found>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
+        let next = AtomicUsize::new(0);
+        let pools: Result<Vec<_>, _> = (0..workers)
+            .map(|i| {
+                let share = threads / workers + usize::from(i < threads % workers);
+                rayon::ThreadPoolBuilder::new().num_threads(share).build()
+            })
+            .collect();
+        let pools = pools.context("starting threads")?;
+        std::thread::scope(|scope| {
+            for pool in &pools {
+                let (jobs, found, next) = (&jobs, &found, &next);
+                scope.spawn(move || {
+                    loop {
+                        let at = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(&(kind, seed)) = jobs.get(at) else { break };
+                        let result = pool.install(|| self.train(kind, seed, bar));
+                        if result.is_err() {
+                            // What is not begun need not begin.
+                            next.store(jobs.len(), Ordering::Relaxed);
+                        }
+                        *found[at].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+                    }
+                });
+            }
+        });
+        let mut rows: Vec<Row> = Vec::new();
+        for slot in found {
+            let result = slot.into_inner().unwrap_or_else(PoisonError::into_inner);
+            for (method, outcome) in result
+                .into_iter()
+                .collect::<Result<Vec<_>, _>>()?
+                .into_iter()
+                .flatten()
+            {
+                match rows.iter_mut().find(|row| row.method == method) {
+                    Some(row) => row.outcomes.push(outcome),
+                    None => rows.push(Row {
+                        method,
+                        outcomes: vec![outcome],
+                    }),
+                }
+            }
+        }
+        rows.sort_by_key(|row| ORDER.iter().position(|name| row.method.starts_with(name)));
+        Ok(rows)
+    }
+
+    /// The name of feature matching with its terms.
+    fn feature_matching(&self) -> String {
+        let terms = self.settings.terms;
+        let mut name = FEATURE_MATCHING.to_owned();
+        for (weight, term) in [
+            (terms.pull_away, "pull-away"),
+            (terms.conditional_entropy, "conditional entropy"),
+        ] {
+            if weight == 1.0 {
+                name += &format!(" + {term}");
+            } else if weight != 0.0 {
+                name += &format!(" + {weight} {term}");
+            }
+        }
+        name
+    }
+
+    fn train(&self, kind: Kind, seed: usize, bar: &ProgressBar) -> Found {
+        let labelled = || vec![(self.train, self.chosen[seed].clone())];
+        let examples = |labelled, unlabelled| Examples { labelled, unlabelled };
+        match kind {
+            Kind::FeatureMatching => {
+                let name = self.feature_matching();
+                let (_, outcome) = self.one(&name, seed, examples(labelled(), Some(self.train)), bar)?;
+                Ok(vec![(name, outcome)])
+            }
+            Kind::AllLabels => {
+                let all = vec![(self.train, (0..self.train.len()).collect())];
+                let (_, outcome) = self.one(ALL_LABELS, seed, examples(all, None), bar)?;
+                Ok(vec![(ALL_LABELS.into(), outcome)])
+            }
+            Kind::LabelsOnly => {
+                let (classifier, outcome) = self.one(LABELS_ONLY, seed, examples(labelled(), None), bar)?;
+                let mut found = vec![(LABELS_ONLY.into(), outcome)];
+                if let Some((sampler, count)) = self.generator {
+                    let size = self.train.image_size();
+                    let drawn = pseudo_labelled(&classifier, size, sampler, count, SURE, self.seeds[seed])?;
+                    let mut both = labelled();
+                    both.push((&drawn, (0..drawn.len()).collect()));
+                    let (_, mut outcome) = self.one(GENERATED, seed, examples(both, None), bar)?;
+                    outcome.generated = Some(drawn.len());
+                    found.push((GENERATED.into(), outcome));
+                }
+                Ok(found)
+            }
+        }
+    }
+
+    /// One training.
+    fn one<'d>(
+        &self,
+        name: &str,
+        seed: usize,
+        examples: Examples<'d>,
+        bar: &ProgressBar,
+    ) -> Result<(SemiSupervised<'d>, Outcome), TransferError> {
+        let mut settings = self.settings.clone();
+        settings.seed = self.seeds[seed];
+        let steps = settings.steps;
+        let mut task = SemiSupervised::new(examples, settings)?;
+        let mut curve = Vec::new();
+        task.train(&mut |task, step, _| {
+            bar.inc(1);
+            let point = |step: u64| step * POINTS / steps;
+            if point(step) > point(step - 1) {
+                let wrong = task.wrong(self.test);
+                curve.push((step, wrong));
+                bar.suspend(|| {
+                    let (seed, percent) = (self.seeds[seed], percent(wrong, self.test.len()));
+                    eprintln!("{name}, seed {seed}, step {step} of {steps}: {percent:.2} % wrong");
+                });
+            }
+        })?;
+        let generated = None;
+        Ok((task, Outcome { curve, generated }))
+    }
+}
+
+const LABELS_ONLY: &str = "supervised only";
+const FEATURE_MATCHING: &str = "feature matching";
+const GENERATED: &str = "generated images as training data";
+const ALL_LABELS: &str = "all labels";
+/// Of the rows.
+const ORDER: [&str; 4] = [LABELS_ONLY, FEATURE_MATCHING, GENERATED, ALL_LABELS];
+
+/// Share in per cent.
+pub(super) fn percent(part: usize, whole: usize) -> f64 {
+    100.0 * part as f64 / whole.max(1) as f64
+}

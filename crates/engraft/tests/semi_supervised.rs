@@ -1,0 +1,130 @@
+//! `engraft semi-supervised` as its users see it.
+#![allow(clippy::unwrap_used)]
+#![cfg(feature = "cli")]
+
+use engraft::data::{Dataset, Split, drawn_digits};
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Writes images and labels as the files of MNIST.
+fn write_idx(folder: &Path, part: &str, data: &Dataset) {
+    let header = |kind: u8, sizes: &[usize]| {
+        let sizes = sizes.iter().flat_map(|&n| (n as u32).to_be_bytes());
+        [0, 0, 8, kind].into_iter().chain(sizes).collect::<Vec<u8>>()
+    };
+    let images = [&header(3, &[data.len(), 28, 28]), data.images()].concat();
+    let labels = [&header(1, &[data.len()]), data.labels()].concat();
+    std::fs::write(folder.join(format!("{part}-images-idx3-ubyte")), images).unwrap();
+    std::fs::write(folder.join(format!("{part}-labels-idx1-ubyte")), labels).unwrap();
+}
+
+/// Runs the command with some arguments, on the data in a directory.
+fn run(data: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_engraft"))
+        .arg("semi-supervised")
+        .args(arguments)
+        .current_dir(data)
+        .env("ENGRAFT_DATA", data)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn it_prints_every_row_and_its_protocol_and_always_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("mnist");
+    std::fs::create_dir(&data).unwrap();
+    write_idx(&data, "train", &drawn_digits(Split::Train, 40, 1));
+    write_idx(&data, "t10k", &drawn_digits(Split::Test, 20, 1));
+    let print = |threads: &str| {
+        let found = run(
+            folder.path(),
+            &[
+                "--data",
+                "mnist",
+                "--labels",
+                "20",
+                "--seeds",
+                "2",
+                "--epochs",
+                "2",
+                "--terms",
+                "pull-away=0.5,conditional-entropy",
+                "--threads",
+                threads,
+                "--json",
+            ],
+        );
+        let errors = String::from_utf8_lossy(&found.stderr);
+        assert!(found.status.success(), "{errors}");
+        String::from_utf8(found.stdout).unwrap()
+    };
+    let text = print("1");
+    assert_eq!(text, print("1"));
+    assert_eq!(text, print("2"));
+    assert!(text.contains("nothing was selected on the test images"), "{text}");
+    let json: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let methods: Vec<&str> = json["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["method"].as_str().unwrap())
+        .collect();
+    let feature_matching = "feature matching + 0.5 pull-away + conditional entropy";
+    assert_eq!(methods, ["supervised only", feature_matching, "all labels"]);
+    let row = &json["rows"][1];
+    let errors: Vec<f64> = serde_json::from_value(row["errors_percent"].clone()).unwrap();
+    assert_eq!(errors.len(), 2);
+    assert!((row["mean"].as_f64().unwrap() - (errors[0] + errors[1]) / 2.0).abs() < 1e-9);
+    assert_eq!(json["protocol"]["steps"], 2);
+    assert_eq!(json["protocol"]["network"], "784-1000-500-250-250-250-10");
+    let out = folder.path().join("runs/semi-supervised-mnist-20");
+    let read = |name: &str| -> Value {
+        serde_json::from_str(&std::fs::read_to_string(out.join(name)).unwrap()).unwrap()
+    };
+    assert_eq!(read("result.json"), json);
+    let labels: Vec<u8> = serde_json::from_value(read("labels-seed-2.json")["labels"].clone()).unwrap();
+    assert!((0..10).all(|class| labels.iter().filter(|&&l| l == class).count() == 2));
+    assert_ne!(
+        read("labels-seed-1.json")["indices"],
+        read("labels-seed-2.json")["indices"]
+    );
+}
+
+#[test]
+fn what_cannot_be_done_is_told_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("mnist");
+    std::fs::create_dir(&data).unwrap();
+    write_idx(&data, "train", &drawn_digits(Split::Train, 40, 1));
+    write_idx(&data, "t10k", &drawn_digits(Split::Test, 20, 1));
+    let refused = |arguments: &[&str], named: &[&str]| {
+        let found = run(folder.path(), arguments);
+        let errors = String::from_utf8_lossy(&found.stderr);
+        assert!(
+            !found.status.success() && found.stdout.is_empty(),
+            "{arguments:?}"
+        );
+        for name in named {
+            assert!(errors.contains(name), "{arguments:?}: no {name:?} in {errors}");
+        }
+    };
+    refused(
+        &["--data", "mnist", "--labels", "15"],
+        &["--labels 15", "multiple of the 10 classes", "10 and 20"],
+    );
+    refused(
+        &["--data", "mnist", "--labels", "100"],
+        &["class 0 has 4 image(s)", "take 10 of each class"],
+    );
+    refused(&["--data", "mnist"], &["class 9"]);
+    refused(&["--data", "."], &["a folder of pictures has no labels", "mnist"]);
+    refused(&["--data", "mnits"], &["expected one of mnist"]);
+    refused(&["--data", "mnist", "--terms", "pull"], &["as pull-away=0.5"]);
+    refused(
+        &["--data", "mnist", "--labels", "10", "--generator", "nowhere"],
+        &["--generator nowhere"],
+    );
+    assert!(!folder.path().join("runs").exists());
+}

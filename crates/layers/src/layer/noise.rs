@@ -1,0 +1,80 @@
+//! Gaussian noise.
+
+use crate::init::Init;
+use crate::module::{Mode, Module, Path, Slot, SlotMut};
+use crate::parameter::Generator;
+use engraft_tensor::{Real, Tensor};
+
+/// Adds independent normal noise of a fixed standard deviation to each element in training, and nothing in evaluation.
+///
+/// *Source*: Bishop, "Training with noise is equivalent to Tikhonov regularization", 1995.
+#[derive(Clone, Debug)]
+pub struct GaussianNoise {
+    std: f64,
+    generator: Generator,
+}
+
+impl GaussianNoise {
+    /// Noise with a generator of its own, seeded from `init`.
+    ///
+    /// # Panics
+    /// If the standard deviation is negative or not finite.
+    #[track_caller]
+    pub fn new(std: f64, init: &mut Init) -> Self {
+        assert!(
+            std >= 0.0 && std.is_finite(),
+            "noise: the standard deviation must be finite and not negative, got {std}"
+        );
+        Self {
+            std,
+            generator: Generator::new(init.generator()),
+        }
+    }
+}
+
+impl<T: Real> Module<T> for GaussianNoise {
+    fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
+        if mode == Mode::Eval || self.std == 0.0 {
+            return x.clone();
+        }
+        let noise = self.generator.with(|rng| Tensor::randn(x.shape(), rng));
+        x + noise * T::from_f64(self.std)
+    }
+
+    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
+        f(&path.child("generator"), Slot::Generator(&self.generator));
+    }
+
+    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
+        f(&path.child("generator"), SlotMut::Generator(&mut self.generator));
+    }
+
+    fn describe(&self) -> String {
+        format!("GaussianNoise {}", self.std)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spread_is_the_one_asked_for_and_its_state_can_be_put_back() {
+        let noise = GaussianNoise::new(0.5, &mut Init::glorot(3));
+        let x = Tensor::<f64>::full([20_000], 2.0);
+        let state = noise.generator.state();
+        let first = noise.forward(&x, Mode::Train);
+        let deviation = (&first - &x).square().mean().item().sqrt();
+        assert!((first.mean().item() - 2.0).abs() < 0.02 && (deviation - 0.5).abs() < 0.01);
+        assert_ne!(noise.forward(&x, Mode::Train).as_slice(), first.as_slice());
+        noise.generator.set(state);
+        assert_eq!(noise.forward(&x, Mode::Train).as_slice(), first.as_slice());
+        assert_eq!(noise.forward(&x, Mode::Eval).as_slice(), x.as_slice());
+    }
+
+    #[test]
+    #[should_panic(expected = "must be finite and not negative, got -1")]
+    fn a_negative_spread_is_refused() {
+        GaussianNoise::new(-1.0, &mut Init::glorot(1));
+    }
+}

@@ -1,0 +1,168 @@
+//! Training as a whole, on images small enough for tests.
+
+use super::*;
+use crate::error::TransferError;
+use engraft_data::{Dataset, Source};
+use engraft_gan::Sampler;
+use engraft_layers::{Dense, Init, Reshape, Sequential};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+
+/// Images of 4 x 4 of three classes: a bright row among noise, at one of two places in each class.
+fn rows(n: usize, seed: u64) -> Dataset {
+    let rng = &mut Pcg64::seed_from_u64(seed);
+    let labels: Vec<u8> = (0..n).map(|i| (i % 3) as u8).collect();
+    let mut pixels = Vec::new();
+    for &label in &labels {
+        for row in 0..4 {
+            let bright = row == usize::from(label);
+            pixels.extend((0..4).map(|_| rng.random_range(if bright { 120..=255 } else { 0..=100_u8 })));
+        }
+    }
+    Dataset::new("rows", Source::Memory, pixels, [4, 4, 1], labels).unwrap()
+}
+
+fn settings(steps: u64, seed: u64) -> Settings {
+    Settings {
+        batch: 12,
+        hidden: vec![24, 12],
+        ..Settings::new(steps, seed)
+    }
+}
+
+fn few<'a>(data: &'a Dataset, unlabelled: Option<&'a Dataset>) -> Examples<'a> {
+    Examples {
+        labelled: vec![(data, choose_labels(data.labels(), 6, 1).unwrap())],
+        unlabelled,
+    }
+}
+
+#[test]
+fn it_learns_with_and_without_a_generator() {
+    let (train, test) = (rows(120, 1), rows(60, 2));
+    for unlabelled in [None, Some(&train)] {
+        let mut task = SemiSupervised::new(few(&train, unlabelled), settings(150, 1)).unwrap();
+        let before = task.wrong(&test);
+        let mut steps = Vec::new();
+        task.train(&mut |_, step, losses| {
+            assert_eq!(losses.adversarial.is_some(), unlabelled.is_some());
+            steps.push(step);
+        })
+        .unwrap();
+        assert_eq!(steps, (1..=150).collect::<Vec<u64>>());
+        let after = task.wrong(&test);
+        assert!(after < 12 && after < before, "{before} and {after} of 60");
+    }
+}
+
+#[test]
+fn the_seed_decides_every_number_and_terms_take_part() {
+    let train = rows(60, 1);
+    let run = |terms: Terms, seed| {
+        let settings = Settings {
+            terms,
+            ..settings(4, seed)
+        };
+        let mut task = SemiSupervised::new(few(&train, Some(&train)), settings).unwrap();
+        let mut found = Vec::new();
+        task.train(&mut |_, _, losses| found.push(losses)).unwrap();
+        found
+    };
+    let plain = run(Terms::default(), 1);
+    assert_eq!(plain, run(Terms::default(), 1));
+    assert_ne!(plain, run(Terms::default(), 2));
+    let [d, g] = plain[0].adversarial.unwrap();
+    let with = |pull_away, conditional_entropy| {
+        let terms = Terms {
+            pull_away,
+            conditional_entropy,
+        };
+        run(terms, 1)[0].adversarial.unwrap()
+    };
+    // Of the first step, whose weights are the same.
+    let once = with(1.0, 0.0);
+    assert!(once[0] == d && once[1] > g);
+    assert!((with(3.0, 0.0)[1] - g - 3.0 * (once[1] - g)).abs() < 1e-4);
+    let once = with(0.0, 1.0);
+    assert!(once[1] == g && once[0] > d);
+}
+
+#[test]
+fn labels_of_unlabelled_images_are_not_read() {
+    let train = rows(60, 1);
+    let other = Dataset::new(
+        "rows",
+        Source::Memory,
+        train.images().to_vec(),
+        [4, 4, 1],
+        vec![0; 60],
+    )
+    .unwrap();
+    let run = |unlabelled| {
+        let mut task = SemiSupervised::new(few(&train, Some(unlabelled)), settings(3, 1)).unwrap();
+        let mut found = Vec::new();
+        task.train(&mut |_, _, losses| found.push(losses)).unwrap();
+        found
+    };
+    assert_eq!(run(&train), run(&other));
+}
+
+#[test]
+fn generated_images_get_the_labels_of_a_sure_classifier() {
+    let train = rows(120, 1);
+    let mut task = SemiSupervised::new(few(&train, None), settings(100, 1)).unwrap();
+    task.train(&mut |_, _, _| ()).unwrap();
+    let generator = || {
+        Sequential::new()
+            .add("dense", Dense::new(3, 16, &mut Init::normal(2, 1.0)))
+            .add("grid", Reshape::new([4, 4, 1]))
+    };
+    let sampler = Sampler::new(generator(), 3);
+    let draw = |sure| pseudo_labelled(&task, [4, 4, 1], &sampler, 40, sure, 5);
+    let (all, sure) = (draw(0.0).unwrap(), draw(0.9).unwrap());
+    assert!(
+        all.len() == 40 && sure.len() < 40 && !sure.is_empty(),
+        "{}",
+        sure.len()
+    );
+    // The labels are the classifier's own, so that it finds none of them wrong.
+    assert_eq!(task.wrong(&all), 0);
+    assert_eq!(task.wrong(&sure), 0);
+    let message = |found: Result<Dataset, TransferError>| found.unwrap_err().to_string();
+    assert!(message(draw(1.1)).contains("of 40 generated images there is none"));
+    let wide = pseudo_labelled(&task, [2, 8, 1], &sampler, 4, 0.5, 5);
+    assert!(message(wide).contains("the generator draws images of [4, 4, 1]"));
+    // They train a classifier together with the labelled ones.
+    let mut examples = few(&train, None);
+    examples.labelled.push((&sure, (0..sure.len()).collect()));
+    let mut both = SemiSupervised::new(examples, settings(2, 1)).unwrap();
+    both.train(&mut |_, _, losses| assert!(losses.labelled.is_finite()))
+        .unwrap();
+}
+
+#[test]
+fn what_does_not_fit_is_told() {
+    let (train, wide) = (
+        rows(60, 1),
+        Dataset::new("wide", Source::Memory, vec![0; 160], [2, 4, 1], vec![0; 20]).unwrap(),
+    );
+    let text = |examples, settings| {
+        let found = SemiSupervised::new(examples, settings);
+        found.err().unwrap().to_string()
+    };
+    let found = text(few(&train, Some(&wide)), Settings::new(0, 1));
+    assert!(
+        found.contains("0 steps of 100 images") && found.contains("different sizes"),
+        "{found}"
+    );
+    let found = text(few(&train, Some(&train)), Settings::new(1, 1));
+    assert!(
+        found.contains("a batch of 100 cannot be drawn from 60"),
+        "{found}"
+    );
+    let none = Examples {
+        labelled: vec![],
+        unlabelled: None,
+    };
+    assert!(text(none, Settings::new(1, 1)).contains("0 class(es)"));
+}

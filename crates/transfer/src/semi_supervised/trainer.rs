@@ -1,0 +1,315 @@
+//! The training of a classifier on few labels, with or without a generator.
+
+use super::labels::{Supply, pixels, unfit};
+use super::loss::{conditional_entropy, feature_matching, labelled_loss, pull_away, unlabelled_loss};
+use super::networks::{Classifier, HIDDEN, LATENT, generator};
+use crate::error::TransferError;
+use engraft_data::Dataset;
+use engraft_gan::Average;
+use engraft_layers::{Adam, Init, Mode, Module, Optimizer, Schedule, Sequential, gradients};
+use engraft_tensor::{Tensor, concat, no_grad};
+use rand::SeedableRng;
+use rand_pcg::Pcg64;
+use serde::Serialize;
+
+/// Images after which an image's influence on the averaged weights has halved: the rate of 1e-4 a step of the authors.
+const HALF_LIFE: u64 = 693_147;
+/// Standard deviation of the classifier's initial weights, of which only the direction counts.
+const INITIAL: f64 = 0.1;
+/// Images that are classified at a time.
+const AT_A_TIME: usize = 500;
+
+/// Weights of terms beside feature matching; 0 leaves a term out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Terms {
+    /// Of [`pull_away`] in the generator's loss.
+    pub pull_away: f64,
+    /// Of [`conditional_entropy`] in the discriminator's loss.
+    pub conditional_entropy: f64,
+}
+
+/// How a classifier is trained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Training steps.
+    pub steps: u64,
+    /// Images of each kind in a step.
+    pub batch: usize,
+    /// Learning rate of both networks; it falls to 0 in a straight line over the last third of the steps.
+    pub learning_rate: f64,
+    /// Terms beside feature matching.
+    pub terms: Terms,
+    /// Sizes of the classifier's hidden layers.
+    pub hidden: Vec<usize>,
+    /// Seed of weights, noise and order.
+    pub seed: u64,
+}
+
+impl Settings {
+    /// The authors' settings for MNIST: batches of 100, Adam with 0.003 and a first decay of 0.5, and the networks of
+    /// [`HIDDEN`]. The fall of the learning rate is that of Dai et al., 2017.
+    pub fn new(steps: u64, seed: u64) -> Self {
+        Self {
+            steps,
+            batch: 100,
+            learning_rate: 3e-3,
+            terms: Terms::default(),
+            hidden: HIDDEN.to_vec(),
+            seed,
+        }
+    }
+}
+
+/// What a classifier is trained on.
+#[derive(Clone, Debug)]
+pub struct Examples<'a> {
+    /// Labelled images: of each data set those at the indices. Each set is served in batches of its own, and all count the
+    /// same.
+    pub labelled: Vec<(&'a Dataset, Vec<usize>)>,
+    /// Images without labels, whose labels are not read; with them a generator takes part.
+    pub unlabelled: Option<&'a Dataset>,
+}
+
+/// Losses of a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Losses {
+    /// Of the labelled images.
+    pub labelled: f64,
+    /// Of unlabelled and generated images, and the generator's.
+    pub adversarial: Option<[f64; 2]>,
+}
+
+/// What the generator is and draws from.
+struct Adversary<'a> {
+    unlabelled: Supply<'a>,
+    generator: Sequential,
+    optimizer: Adam,
+    latent: Pcg64,
+}
+
+/// A classifier in training: on labelled images alone, or as the discriminator of a generator too.
+///
+/// With unlabelled images, the discriminator minimises [`labelled_loss`] and [`unlabelled_loss`], the generator
+/// [`feature_matching`], both in one simultaneous step. The same examples, settings and seed give the same bits, on any number
+/// of threads.
+///
+/// *Source*: Salimans et al., "Improved techniques for training GANs", 2016.
+pub struct SemiSupervised<'a> {
+    settings: Settings,
+    labelled: Vec<Supply<'a>>,
+    classifier: Classifier,
+    average: Classifier,
+    optimizer: Adam,
+    adversary: Option<Adversary<'a>>,
+    step: u64,
+}
+
+/// What random numbers are drawn for.
+#[derive(Clone, Copy)]
+enum Purpose {
+    Classifier = 1,
+    Generator,
+    Latent,
+    Unlabelled,
+    /// The first set of labelled images; the others follow.
+    Labelled,
+}
+
+fn stream(seed: u64, purpose: Purpose) -> u64 {
+    (seed ^ ((purpose as u64) << 56)).wrapping_mul(6_364_136_223_846_793_005)
+}
+
+impl<'a> SemiSupervised<'a> {
+    /// A classifier that has learned nothing yet; its layers are fitted to the first labelled images.
+    ///
+    /// # Errors
+    /// [`TransferError::SemiSupervised`] if there are no labelled images, their labels are of fewer than two classes, sizes
+    /// of images differ, or there are no steps.
+    pub fn new(examples: Examples<'a>, settings: Settings) -> Result<Self, TransferError> {
+        let sets = &examples.labelled;
+        let labels = sets
+            .iter()
+            .flat_map(|(data, of)| of.iter().map(|&i| data.label(i)));
+        let classes = labels.max().map_or(0, |most| usize::from(most) + 1);
+        let mut problems = Vec::new();
+        if classes < 2 {
+            problems.push(format!(
+                "labelled images of {classes} class(es): expected at least two"
+            ));
+        }
+        if settings.batch < 2 || settings.steps == 0 {
+            problems.push(format!(
+                "{} steps of {} images: expected at least one step of two images",
+                settings.steps, settings.batch
+            ));
+        }
+        let all = sets.iter().map(|(data, _)| *data).chain(examples.unlabelled);
+        let sizes: Vec<[usize; 3]> = all.map(Dataset::image_size).collect();
+        if sizes.windows(2).any(|pair| pair[0] != pair[1]) {
+            problems.push(format!("images of different sizes: {sizes:?}"));
+        }
+        if !problems.is_empty() {
+            return Err(unfit(problems));
+        }
+        let pixels = sizes[0].iter().product();
+        let Settings { batch, seed, .. } = settings;
+        let mut labelled = Vec::new();
+        for (i, (data, indices)) in examples.labelled.into_iter().enumerate() {
+            let seed = stream(seed, Purpose::Labelled).wrapping_add(i as u64);
+            labelled.push(Supply::new(data, indices, batch, seed)?);
+        }
+        let schedule = Schedule::LinearDecay {
+            from: settings.steps - settings.steps / 3,
+            to: settings.steps,
+        };
+        let adam = || {
+            Adam::new(settings.learning_rate)
+                .betas(0.5, 0.999)
+                .schedule(schedule)
+        };
+        let adversary = match examples.unlabelled {
+            None => None,
+            Some(data) => {
+                let all = (0..data.len()).collect();
+                Some(Adversary {
+                    unlabelled: Supply::new(data, all, batch, stream(seed, Purpose::Unlabelled))?,
+                    generator: generator(pixels, &mut Init::glorot(stream(seed, Purpose::Generator))),
+                    optimizer: adam(),
+                    latent: Pcg64::seed_from_u64(stream(seed, Purpose::Latent)),
+                })
+            }
+        };
+        let init = &mut Init::normal(stream(seed, Purpose::Classifier), INITIAL);
+        let mut classifier = Classifier::<f32>::with_hidden(pixels, &settings.hidden, classes, init);
+        // From a supply of its own, so that the first step is on the first batch all the same.
+        let first = &mut labelled[0].clone();
+        classifier.fit(&Tensor::from_vec([batch, pixels], first.next_batch().0));
+        Ok(Self {
+            optimizer: adam(),
+            average: classifier.clone(),
+            settings,
+            labelled,
+            classifier,
+            adversary,
+            step: 0,
+        })
+    }
+
+    /// One step of both networks.
+    ///
+    /// # Errors
+    /// [`TransferError::Diverged`] if a loss is not a finite number.
+    pub fn step(&mut self) -> Result<Losses, TransferError> {
+        let batch = self.settings.batch;
+        let tensor = |pixels: Vec<f32>| Tensor::from_vec([batch, pixels.len() / batch], pixels);
+        let mut images = Vec::new();
+        let mut labels = Vec::new();
+        for supply in &mut self.labelled {
+            let (pixels, of) = supply.next_batch();
+            images.push(tensor(pixels));
+            labels.extend(of);
+        }
+        if let Some(adversary) = &mut self.adversary {
+            images.push(tensor(adversary.unlabelled.next_batch().0));
+        }
+        let images = concat(&images.iter().collect::<Vec<_>>(), 0);
+        let [features, logits] = self.classifier.classify(&images, Mode::Train);
+        let of_labelled = labelled_loss(&logits.narrow(0, 0, labels.len()), &labels);
+        let losses = match &mut self.adversary {
+            None => {
+                let found = gradients(&of_labelled, &self.classifier);
+                let labelled = f64::from(of_labelled.item());
+                // The graph holds the weights; without it they change in place.
+                drop((features, logits, of_labelled));
+                self.optimizer.step(&mut self.classifier, &found);
+                Losses {
+                    labelled,
+                    adversarial: None,
+                }
+            }
+            Some(adversary) => {
+                let terms = self.settings.terms;
+                let z = Tensor::uniform([batch, LATENT], 0.0, 1.0, &mut adversary.latent);
+                let fake = adversary.generator.forward(&z, Mode::Train);
+                let [fake_features, fake_logits] = self.classifier.classify(&fake, Mode::Train);
+                let real_logits = logits.narrow(0, labels.len(), batch);
+                let real_features = features.narrow(0, labels.len(), batch).detach();
+                let mut of_unlabelled = unlabelled_loss(&real_logits, &fake_logits);
+                if terms.conditional_entropy != 0.0 {
+                    let term = conditional_entropy(&real_logits);
+                    of_unlabelled = of_unlabelled + term * terms.conditional_entropy as f32;
+                }
+                let mut of_generator = feature_matching(&real_features, &fake_features);
+                if terms.pull_away != 0.0 {
+                    of_generator = of_generator + pull_away(&fake_features) * terms.pull_away as f32;
+                }
+                let of_generator_weights = gradients(&of_generator, &adversary.generator);
+                let found = gradients(&(&of_labelled + &of_unlabelled), &self.classifier);
+                let item = |loss: &Tensor| f64::from(loss.item());
+                let losses = Losses {
+                    labelled: item(&of_labelled),
+                    adversarial: Some([item(&of_unlabelled), item(&of_generator)]),
+                };
+                drop((fake, fake_features, fake_logits, real_logits, real_features));
+                drop((of_unlabelled, of_generator));
+                drop((features, logits, of_labelled));
+                self.optimizer.step(&mut self.classifier, &found);
+                adversary
+                    .optimizer
+                    .step(&mut adversary.generator, &of_generator_weights);
+                losses
+            }
+        };
+        let seen = self.step * batch as u64;
+        Average::new(HALF_LIFE).update(&mut self.average, &self.classifier, batch, seen);
+        self.step += 1;
+        let [d, g] = losses.adversarial.unwrap_or_default();
+        if [losses.labelled, d, g].iter().all(|loss| loss.is_finite()) {
+            Ok(losses)
+        } else {
+            Err(TransferError::Diverged { step: self.step })
+        }
+    }
+
+    /// All steps that are left; tells each with its number.
+    ///
+    /// # Errors
+    /// Those of [`SemiSupervised::step`].
+    pub fn train(&mut self, on_step: &mut dyn FnMut(&Self, u64, Losses)) -> Result<(), TransferError> {
+        while self.step < self.settings.steps {
+            let losses = self.step()?;
+            on_step(self, self.step, losses);
+        }
+        Ok(())
+    }
+
+    /// Probabilities of the classes, `[n, classes]`, of images `[n, pixels]` between 0 and 1, by the averaged weights.
+    pub fn probabilities(&self, images: &Tensor) -> Tensor {
+        no_grad(|| self.average.forward(images, Mode::Eval).softmax(1))
+    }
+
+    /// How many images of a data set the averaged weights put into another class than their label's.
+    ///
+    /// # Panics
+    /// If the images have another size than those trained on.
+    #[track_caller]
+    pub fn wrong(&self, data: &Dataset) -> usize {
+        let indices: Vec<usize> = (0..data.len()).collect();
+        let wrong = indices.chunks(AT_A_TIME).map(|part| {
+            let pixels = pixels(data, part);
+            let images = Tensor::from_vec([part.len(), pixels.len() / part.len()], pixels);
+            let found = self.probabilities(&images);
+            let classes = found.shape()[1];
+            let rows = found.as_slice().chunks_exact(classes).zip(part);
+            rows.filter(|(row, i)| most(row).0 != usize::from(data.label(**i)))
+                .count()
+        });
+        wrong.sum()
+    }
+}
+
+/// The largest number of a row and where it stands; the first of equal ones.
+pub(super) fn most(row: &[f32]) -> (usize, f32) {
+    let larger = |best: (usize, f32), (i, &p): (usize, &f32)| if p > best.1 { (i, p) } else { best };
+    row.iter().enumerate().fold((0, f32::NEG_INFINITY), larger)
+}
