@@ -16,6 +16,10 @@ use serde::Serialize;
 const HALF_LIFE: u64 = 693_147;
 /// Standard deviation of the classifier's initial weights, of which only the direction counts.
 const INITIAL: f64 = 0.1;
+/// What Adam adds to the root of the mean square of a gradient. The authors add 1e-8 under the root, which is this much for
+/// gradients near 0: it decides how far weights move whose gradients have become small, and so it matters that the loss of
+/// the generator is taken as the mean over the features.
+const EPS: f64 = 1e-4;
 /// Images that are classified at a time.
 const AT_A_TIME: usize = 500;
 
@@ -46,7 +50,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The authors' settings for MNIST: batches of 100, Adam with 0.003 and a first decay of 0.5, and the networks of
+    /// The authors' settings for MNIST: batches of 100, Adam with 0.003, a first decay of 0.5 and an eps of 1e-4, and the networks of
     /// [`HIDDEN`]. The fall of the learning rate is that of Dai et al., 2017.
     pub fn new(steps: u64, seed: u64) -> Self {
         Self {
@@ -90,7 +94,7 @@ struct Adversary<'a> {
 /// A classifier in training: on labelled images alone, or as the discriminator of a generator too.
 ///
 /// With unlabelled images, the discriminator minimises [`labelled_loss`] and [`unlabelled_loss`], the generator
-/// [`feature_matching`], both in one simultaneous step. The same examples, settings and seed give the same bits, on any number
+/// [`feature_matching`] over the number of features, both in one simultaneous step. The same examples, settings and seed give the same bits, on any number
 /// of threads.
 ///
 /// *Source*: Salimans et al., "Improved techniques for training GANs", 2016.
@@ -165,6 +169,7 @@ impl<'a> SemiSupervised<'a> {
         let adam = || {
             Adam::new(settings.learning_rate)
                 .betas(0.5, 0.999)
+                .eps(EPS)
                 .schedule(schedule)
         };
         let adversary = match examples.unlabelled {
@@ -239,7 +244,8 @@ impl<'a> SemiSupervised<'a> {
                     let term = conditional_entropy(&real_logits);
                     of_unlabelled = of_unlabelled + term * terms.conditional_entropy as f32;
                 }
-                let mut of_generator = feature_matching(&real_features, &fake_features);
+                let dimension = real_features.shape()[1] as f32;
+                let mut of_generator = feature_matching(&real_features, &fake_features) / dimension;
                 if terms.pull_away != 0.0 {
                     of_generator = of_generator + pull_away(&fake_features) * terms.pull_away as f32;
                 }
