@@ -16,8 +16,8 @@ pub use error::LayersError;
 pub use init::Init;
 pub use layer::{
     Adapter, AvgPool2x, BatchNorm, Conv2d, ConvTranspose2d, Dense, Dropout, Embedding, Flatten, GainBias,
-    GaussianNoise, LeakyReLU, MaxPool2x, ReLU, Reshape, Residual, Sequential, Sigmoid, Softplus, Tanh, Upsample2x,
-    WeightNormDense, one_hot,
+    GaussianNoise, LeakyReLU, MaxPool2x, ReLU, Reshape, Residual, Sequential, Sigmoid, Softplus, Tanh,
+    Upsample2x, WeightNormDense, one_hot,
 };
 pub use loss::{Reduction, bce, bce_with_logits, mse, softmax_cross_entropy};
 pub use module::{Gradients, Mode, Module, Path, Slot, SlotMut, gradients, parameter_count, parameters};

@@ -1,5 +1,6 @@
 //! The losses of domain adaptation, each a function of tensors.
 
+pub use crate::semi_supervised::conditional_entropy;
 use engraft_tensor::{Real, Tensor, grad};
 
 /// What a domain discriminator minimises, from its logits for both domains: `½ E s(-D(f_S)) + ½ E s(D(f_T))` with
@@ -37,17 +38,6 @@ pub fn discrepancy<T: Real>(first: &Tensor<T>, second: &Tensor<T>) -> Tensor<T> 
         second.shape()
     );
     (first - second).abs().mean()
-}
-
-/// Mean entropy of the predictions, `-E Σ_k p_k ln p_k`, in nats.
-///
-/// *Shapes*: logits `[n, classes]`.
-///
-/// *Source*: Grandvalet and Bengio, "Semi-supervised learning by entropy minimization", 2004.
-#[must_use]
-#[track_caller]
-pub fn conditional_entropy<T: Real>(logits: &Tensor<T>) -> Tensor<T> {
-    entropies(logits).mean()
 }
 
 /// Entropy of each prediction: `[n, classes] -> [n, 1]`.
@@ -240,7 +230,6 @@ mod tests {
             &[a.clone(), b.clone()],
         )
         .unwrap();
-        gradcheck(|x| conditional_entropy(&x[0]), std::slice::from_ref(&a)).unwrap();
         gradcheck(|x| divergence(&x[0], &x[1]), &[a, b]).unwrap();
     }
 

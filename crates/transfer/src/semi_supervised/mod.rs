@@ -21,7 +21,6 @@ mod generated;
 mod labels;
 mod loss;
 mod networks;
-mod spread;
 #[cfg(test)]
 mod tests;
 mod trainer;
@@ -32,5 +31,4 @@ pub use loss::{
     conditional_entropy, feature_matching, labelled_loss, log_sum_exp, pull_away, unlabelled_loss,
 };
 pub use networks::{Classifier, HIDDEN, LATENT, generator};
-pub use spread::Spread;
 pub use trainer::{Examples, Losses, SemiSupervised, Settings, Terms};

@@ -1,7 +1,7 @@
 //! What `engraft semi-supervised` prints: errors with their spread, and the protocol.
 
 use super::jobs::{Outcome, Row, percent};
-use engraft_transfer::semi_supervised::Spread;
+use engraft_metrics::Spread;
 use serde_json::{Value, json};
 use std::fmt;
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ impl Report {
             .iter()
             .map(|row| {
                 let errors = self.errors(row);
-                let spread = Spread::of(&errors);
+                let spread = spread(&errors);
                 let each = |of: &dyn Fn(&Outcome) -> Value| row.outcomes.iter().map(of).collect::<Vec<_>>();
                 json!({
                     "method": row.method, "errors_percent": errors, "mean": spread.mean, "deviation": spread.deviation,
@@ -42,6 +42,10 @@ impl Report {
             .collect();
         json!({ "rows": rows, "protocol": self.protocol })
     }
+}
+
+fn spread(errors: &[f64]) -> Spread {
+    Spread::of(errors).expect("there is at least one seed")
 }
 
 impl fmt::Display for Report {
@@ -67,7 +71,8 @@ impl fmt::Display for Report {
                 mean,
                 deviation,
                 median,
-            } = Spread::of(&errors);
+                ..
+            } = spread(&errors);
             write!(
                 f,
                 "{:<longest$}{mean:>8.2}{deviation:>11.2}{median:>8.2}  ",
