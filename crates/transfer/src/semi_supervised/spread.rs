@@ -30,8 +30,8 @@ impl Spread {
     pub fn of(results: &[f64]) -> Self {
         assert!(!results.is_empty(), "Spread: needs at least one result");
         let n = results.len();
-        let mean = results.iter().fold(0.0, |sum, r| sum + r) / n as f64;
-        let squares = results.iter().fold(0.0, |sum, r| sum + (r - mean) * (r - mean));
+        let mean = results.iter().sum::<f64>() / n as f64;
+        let squares: f64 = results.iter().map(|r| (r - mean) * (r - mean)).sum();
         let mut sorted = results.to_vec();
         sorted.sort_unstable_by(f64::total_cmp);
         Self {
