@@ -134,9 +134,9 @@ mod tests {
     #[test]
     fn the_choice_is_the_one_of_every_release() {
         let labels: Vec<u8> = (0..100).map(|i| i % 2).collect();
-        assert_eq!(choose_labels(&labels, 6, 3).unwrap(), FIXED);
+        // Computed by a program apart from this one.
+        assert_eq!(choose_labels(&labels, 6, 3).unwrap(), [1, 10, 39, 50, 91, 94]);
     }
-    const FIXED: [usize; 6] = [0, 0, 0, 0, 0, 0];
 
     #[test]
     fn what_cannot_be_chosen_is_told_all_at_once() {

@@ -1,61 +1,32 @@
 //! `engraft semi-supervised` as its users see it.
-#![allow(clippy::unwrap_used)]
-#![cfg(feature = "cli")]
 
-use engraft::data::{Dataset, Split, drawn_digits};
+use crate::files::{Data, write_idx};
+use engraft::data::{Split, drawn_digits};
 use serde_json::Value;
-use std::path::Path;
-use std::process::{Command, Output};
-
-/// Writes images and labels as the files of MNIST.
-fn write_idx(folder: &Path, part: &str, data: &Dataset) {
-    let header = |kind: u8, sizes: &[usize]| {
-        let sizes = sizes.iter().flat_map(|&n| (n as u32).to_be_bytes());
-        [0, 0, 8, kind].into_iter().chain(sizes).collect::<Vec<u8>>()
-    };
-    let images = [&header(3, &[data.len(), 28, 28]), data.images()].concat();
-    let labels = [&header(1, &[data.len()]), data.labels()].concat();
-    std::fs::write(folder.join(format!("{part}-images-idx3-ubyte")), images).unwrap();
-    std::fs::write(folder.join(format!("{part}-labels-idx1-ubyte")), labels).unwrap();
-}
-
-/// Runs the command with some arguments, on the data in a directory.
-fn run(data: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_engraft"))
-        .arg("semi-supervised")
-        .args(arguments)
-        .current_dir(data)
-        .env("ENGRAFT_DATA", data)
-        .output()
-        .unwrap()
-}
 
 #[test]
 fn it_prints_every_row_and_its_protocol_and_always_the_same() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("mnist");
-    std::fs::create_dir(&data).unwrap();
+    let folder = Data::new();
+    let data = folder.set("mnist");
     write_idx(&data, "train", &drawn_digits(Split::Train, 40, 1));
     write_idx(&data, "t10k", &drawn_digits(Split::Test, 20, 1));
     let print = |threads: &str| {
-        let found = run(
-            folder.path(),
-            &[
-                "--data",
-                "mnist",
-                "--labels",
-                "20",
-                "--seeds",
-                "2",
-                "--epochs",
-                "2",
-                "--terms",
-                "pull-away=0.5,conditional-entropy",
-                "--threads",
-                threads,
-                "--json",
-            ],
-        );
+        let found = folder.run(&[
+            "semi-supervised",
+            "--data",
+            "mnist",
+            "--labels",
+            "20",
+            "--seeds",
+            "2",
+            "--epochs",
+            "2",
+            "--terms",
+            "pull-away=0.5,conditional-entropy",
+            "--threads",
+            threads,
+            "--json",
+        ]);
         let errors = String::from_utf8_lossy(&found.stderr);
         assert!(found.status.success(), "{errors}");
         String::from_utf8(found.stdout).unwrap()
@@ -79,7 +50,7 @@ fn it_prints_every_row_and_its_protocol_and_always_the_same() {
     assert!((row["mean"].as_f64().unwrap() - (errors[0] + errors[1]) / 2.0).abs() < 1e-9);
     assert_eq!(json["protocol"]["steps"], 2);
     assert_eq!(json["protocol"]["network"], "784-1000-500-250-250-250-10");
-    let out = folder.path().join("runs/semi-supervised-mnist-20");
+    let out = folder.path("runs/semi-supervised-mnist-20");
     let read = |name: &str| -> Value {
         serde_json::from_str(&std::fs::read_to_string(out.join(name)).unwrap()).unwrap()
     };
@@ -94,13 +65,12 @@ fn it_prints_every_row_and_its_protocol_and_always_the_same() {
 
 #[test]
 fn what_cannot_be_done_is_told_with_what_to_do() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("mnist");
-    std::fs::create_dir(&data).unwrap();
+    let folder = Data::new();
+    let data = folder.set("mnist");
     write_idx(&data, "train", &drawn_digits(Split::Train, 40, 1));
     write_idx(&data, "t10k", &drawn_digits(Split::Test, 20, 1));
     let refused = |arguments: &[&str], named: &[&str]| {
-        let found = run(folder.path(), arguments);
+        let found = folder.run(&[&["semi-supervised"], arguments].concat());
         let errors = String::from_utf8_lossy(&found.stderr);
         assert!(
             !found.status.success() && found.stdout.is_empty(),
@@ -126,5 +96,5 @@ fn what_cannot_be_done_is_told_with_what_to_do() {
         &["--data", "mnist", "--labels", "10", "--generator", "nowhere"],
         &["--generator nowhere"],
     );
-    assert!(!folder.path().join("runs").exists());
+    assert!(!folder.path("runs").exists());
 }

@@ -1,0 +1,112 @@
+//! `engraft adapt` as its users see it.
+
+use crate::files::{Data, write_idx};
+use engraft::data::{Dataset, Source, Split, drawn_digits};
+use serde_json::Value;
+use std::fs;
+
+/// Digits as MNIST, and the same in half the contrast as USPS.
+fn data(change: impl Fn(u8) -> u8) -> Data {
+    let data = Data::new();
+    for (split, part, count) in [(Split::Train, "train", 40), (Split::Test, "t10k", 20)] {
+        let digits = drawn_digits(split, count, 1);
+        write_idx(&data.set("mnist"), part, &digits);
+        let pixels = digits.images().iter().map(|&v| change(v)).collect();
+        let labels = digits.labels().to_vec();
+        let other = Dataset::new("usps", Source::Memory, pixels, digits.image_size(), labels).unwrap();
+        write_idx(&data.set("usps"), part, &other);
+    }
+    data
+}
+
+const SMALL: [&str; 13] = [
+    "adapt", "--source", "mnist", "--target", "usps", "--method", "mcd", "--seeds", "2", "--steps", "2",
+    "--batch", "8",
+];
+
+#[test]
+fn it_prints_the_controls_beside_the_method_and_always_the_same() {
+    let data = data(|v| v / 3 * 2);
+    let print = |threads: &str, more: &[&str]| {
+        let found = data.run(&[&SMALL[..], &["--json", "--threads", threads], more].concat());
+        let errors = String::from_utf8_lossy(&found.stderr);
+        assert!(found.status.success(), "{errors}");
+        String::from_utf8(found.stdout).unwrap()
+    };
+    let text = print("1", &[]);
+    assert_eq!(text, print("2", &["--out", "kept"]));
+    // What is kept is taken as it is: the same text, without a training.
+    assert_eq!(text, print("1", &["--out", "kept"]));
+    assert!(data.path("kept/mcd-2.safetensors").exists());
+    let json: Value = serde_json::from_str(&text).unwrap();
+    let methods: Vec<&str> = json["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["method"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        methods,
+        ["source-only", "target-statistics", "mcd", "target-supervised"]
+    );
+    assert_eq!(json["protocol"]["target_images"], 40);
+    assert_eq!(json["cells"].as_array().unwrap().len(), 8);
+
+    let table = data.run(&[&SMALL[..], &["--out", "kept"]].concat());
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert!(
+        table.contains("| mcd | ") && table.contains("oracle: the best by the test labels, no result"),
+        "{table}"
+    );
+}
+
+#[test]
+fn a_folder_without_labels_is_read_picture_by_picture() {
+    let data = data(|v| v);
+    let folder = data.path("pictures");
+    fs::create_dir(&folder).unwrap();
+    let digits = drawn_digits(Split::Test, 12, 2);
+    for i in 0..12 {
+        let picture = image::GrayImage::from_raw(28, 28, digits.image(i).to_vec()).unwrap();
+        picture.save(folder.join(format!("{i:02}.png"))).unwrap();
+    }
+    let arguments = [
+        "adapt", "--source", "mnist", "--target", "pictures", "--method", "adda", "--seeds", "1", "--steps",
+        "2", "--batch", "8", "--out", "read",
+    ];
+    let found = data.run(&arguments);
+    let errors = String::from_utf8_lossy(&found.stderr);
+    assert!(
+        found.status.success() && errors.contains("the target has no labels"),
+        "{errors}"
+    );
+    let read = fs::read_to_string(data.path("read/adda-1.csv")).unwrap();
+    assert_eq!(read.lines().count(), 13);
+    assert!(read.starts_with("file,class,probability\n\"00.png\","), "{read}");
+}
+
+#[test]
+fn what_cannot_be_is_said() {
+    let inverted = data(|v| 255 - v);
+    let refused = |arguments: &[&str]| {
+        let found = inverted.run(arguments);
+        assert!(!found.status.success());
+        String::from_utf8(found.stderr).unwrap()
+    };
+    let error = refused(&SMALL);
+    assert!(
+        error.contains("polarity") && error.contains("--mismatch-is-meant"),
+        "{error}"
+    );
+    let meant = inverted.run(&[&SMALL[..], &["--mismatch-is-meant"]].concat());
+    assert!(meant.status.success());
+    let error = refused(&["adapt", "--source", "mnist", "--target", "nowhere"]);
+    assert!(
+        error.contains("--target nowhere: neither a directory nor one of mnist"),
+        "{error}"
+    );
+    let error = refused(&["adapt", "--source", "mnist", "--target", "mnist"]);
+    assert!(error.contains("it is the source"), "{error}");
+    let error = refused(&[&SMALL[..], &["--threads", "0"]].concat());
+    assert!(error.contains("--threads must be at least 1"), "{error}");
+}
