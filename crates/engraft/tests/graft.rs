@@ -69,8 +69,11 @@ fn a_small_file_beside_the_source_draws_what_the_run_draws() {
         "--steps",
         "3",
     ];
-    let with = |more: &[&str]| [&transfer[..], &["--from", &from], more].concat();
-    let [said, _] = good(&with(&["--adapter", "low-rank=2", "--out", &out]));
+    let from_source = [&transfer[..], &["--from", &from]].concat();
+    fn joined<'a>(first: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+        [first, more].concat()
+    }
+    let [said, _] = good(&joined(&from_source, &["--adapter", "low-rank=2", "--out", &out]));
     let file = at("run/adapter.safetensors");
     assert!(
         said.contains(&format!("engraft generate --from {from} --adapter {file}")),
@@ -118,16 +121,22 @@ fn a_small_file_beside_the_source_draws_what_the_run_draws() {
         plan.contains("miner.hidden.weight") && !plan.contains("adapter.a"),
         "{plan}"
     );
-    bad(&with(&["--out", &from]), &["--out", "run of --from"]);
     bad(
-        &with(&["--unfreeze-every", "2", "--dry-run"]),
+        &joined(&from_source, &["--out", &from]),
+        &["--out", "run of --from"],
+    );
+    bad(
+        &joined(&from_source, &["--unfreeze-every", "2", "--dry-run"]),
         &["--unfreeze-every 2", "only after 4 steps", "--steps is 3"],
     );
-    let [_, plan] = good(&with(&["--unfreeze-every", "1", "--dry-run"]));
+    let [_, plan] = good(&joined(&from_source, &["--unfreeze-every", "1", "--dry-run"]));
     assert_eq!(plan.matches("\nphase ").count(), 3, "{plan}");
     bad(
-        &with(&["--unfreeze-every", "1", "--adapter", "miner"]),
+        &joined(&from_source, &["--unfreeze-every", "1", "--adapter", "miner"]),
         &["--unfreeze-every", "--adapter"],
     );
-    bad(&with(&["--adapter", "low-rank=0"]), &["low-rank=RANK", "miner"]);
+    bad(
+        &joined(&from_source, &["--adapter", "low-rank=0"]),
+        &["low-rank=RANK", "miner"],
+    );
 }

@@ -1,4 +1,5 @@
 //! Adaptation from end to end on small data: every method runs, learns, and repeats.
+#![allow(clippy::unwrap_used)]
 
 use engraft_data::{Dataset, Source, Split, drawn_digits};
 use engraft_transfer::adapt::{AdaptConfig, Adapted, Domains, Method, Validator, adapt};

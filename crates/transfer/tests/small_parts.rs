@@ -78,7 +78,8 @@ fn source_and_small_file_are_the_adapted_generator_bit_for_bit() {
     let (generator, _, _) = source.networks().unwrap();
     let whole = StateDict::of(&generator).to_bytes().unwrap().len() as u64;
     let of_source = pixels(&source.sampler().unwrap());
-    let kinds: [(Trained, fn(&mut TransferConfig), &str); 3] = [
+    type Set = fn(&mut TransferConfig);
+    let kinds: [(Trained, Set, &str); 3] = [
         (
             Trained::Adapter,
             |p| p.adapter = Some(Adapter::LowRank { rank: 2 }),

@@ -189,7 +189,7 @@ pub fn adapt(
         if step % config.measure_every != 0 && step != config.steps {
             continue;
         }
-        StateDict::of(learner.model()).apply(&mut view)?;
+        StateDict::of(learner.classifier()).apply(&mut view)?;
         measure_statistics(&mut view, domains.source);
         let source = accuracy(&view, domains.source_test, LOOKED_AT);
         if !std::ptr::eq(statistics, domains.source) {

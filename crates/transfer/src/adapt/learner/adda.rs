@@ -71,7 +71,7 @@ impl Learner for Adda {
         f64::from(loss.item())
     }
 
-    fn model(&self) -> &Model {
+    fn classifier(&self) -> &Model {
         &self.model
     }
 }

@@ -62,7 +62,7 @@ impl Learner for Mcd {
         f64::from(supervised.item())
     }
 
-    fn model(&self) -> &Model {
+    fn classifier(&self) -> &Model {
         &self.model
     }
 }

@@ -27,7 +27,7 @@ pub(crate) trait Learner {
     fn step(&mut self, batch: &Batch, progress: f64) -> f64;
 
     /// The classifier as it stands.
-    fn model(&self) -> &Model;
+    fn classifier(&self) -> &Model;
 }
 
 /// The method with fresh optimisers on a model with fresh weights.

@@ -122,7 +122,7 @@ impl Learner for Reversal {
         f64::from(loss.item())
     }
 
-    fn model(&self) -> &Model {
+    fn classifier(&self) -> &Model {
         &self.model
     }
 }

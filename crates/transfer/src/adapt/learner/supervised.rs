@@ -28,7 +28,7 @@ impl Learner for Supervised {
         f64::from(loss.item())
     }
 
-    fn model(&self) -> &Model {
+    fn classifier(&self) -> &Model {
         &self.model
     }
 }

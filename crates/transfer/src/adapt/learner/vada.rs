@@ -93,7 +93,7 @@ impl Learner for Vada {
         f64::from(loss.item())
     }
 
-    fn model(&self) -> &Model {
+    fn classifier(&self) -> &Model {
         &self.average
     }
 }
