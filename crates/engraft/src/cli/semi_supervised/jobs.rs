@@ -189,7 +189,7 @@ impl Task<'_> {
                 curve.push((step, wrong));
                 let of = match losses.adversarial {
                     Some([d, g]) => format!(
-                        "s {:.3} labelled, {d:.3} unlabelled, {g:.4} generator",
+                        "es {:.3} labelled, {d:.3} unlabelled, {g:.4} generator",
                         losses.labelled
                     ),
                     None => format!(" {:.3}", losses.labelled),
