@@ -155,11 +155,6 @@ fn what_does_not_fit_is_told() {
         found.contains("0 steps of 100 images") && found.contains("different sizes"),
         "{found}"
     );
-    let found = text(few(&train, Some(&train)), Settings::new(1, 1));
-    assert!(
-        found.contains("a batch of 100 cannot be drawn from 60"),
-        "{found}"
-    );
     let none = Examples {
         labelled: vec![],
         unlabelled: None,

@@ -181,15 +181,22 @@ impl Task<'_> {
         let steps = settings.steps;
         let mut task = SemiSupervised::new(examples, settings)?;
         let mut curve = Vec::new();
-        task.train(&mut |task, step, _| {
+        task.train(&mut |task, step, losses| {
             bar.inc(1);
             let point = |step: u64| step * POINTS / steps;
             if point(step) > point(step - 1) {
                 let wrong = task.wrong(self.test);
                 curve.push((step, wrong));
+                let of = match losses.adversarial {
+                    Some([d, g]) => format!(
+                        "es {:.3} labelled, {d:.3} unlabelled, {g:.4} generator",
+                        losses.labelled
+                    ),
+                    None => format!(" {:.3}", losses.labelled),
+                };
                 bar.suspend(|| {
                     let (seed, percent) = (self.seeds[seed], percent(wrong, self.test.len()));
-                    eprintln!("{name}, seed {seed}, step {step} of {steps}: {percent:.2} % wrong");
+                    eprintln!("{name}, seed {seed}, step {step} of {steps}: {percent:.2} % wrong, loss{of}");
                 });
             }
         })?;

@@ -115,8 +115,8 @@ impl fmt::Display for Report {
                     f,
                     "generated images: of {} drawn by {} (trained on {}), {} were kept",
                     about["drawn"],
-                    about["run"],
-                    about["data"],
+                    about["run"].as_str().unwrap_or_default(),
+                    about["data"].as_str().unwrap_or_default(),
                     kept.join(", ")
                 )?;
             }
