@@ -107,6 +107,6 @@ fn what_cannot_be_is_said() {
     );
     let error = refused(&["adapt", "--source", "mnist", "--target", "mnist"]);
     assert!(error.contains("it is the source"), "{error}");
-    let error = refused(&[&SMALL[..], &["--threads", "0"]].concat());
+    let error = refused(&[&SMALL[..], &["--mismatch-is-meant", "--threads", "0"]].concat());
     assert!(error.contains("--threads must be at least 1"), "{error}");
 }
