@@ -4,7 +4,7 @@ use engraft_layers::{
     BatchNorm, Dense, GaussianNoise, Init, Mode, Module, Path, Sequential, Sigmoid, Slot, SlotMut, Softplus,
     WeightNormDense,
 };
-use engraft_tensor::{Real, Tensor, no_grad};
+use engraft_tensor::{Real, Tensor};
 
 /// Sizes of the classifier's hidden layers.
 pub const HIDDEN: [usize; 5] = [1000, 500, 250, 250, 250];
@@ -14,7 +14,7 @@ pub const LATENT: usize = 100;
 const GENERATOR: usize = 500;
 /// Standard deviation of the noise on images, whose pixels lie between 0 and 1.
 const IMAGE_NOISE: f64 = 0.3;
-/// Standard deviation of the noise before every other layer, whose inputs are fitted to a variance of 1 before the ReLU.
+/// Standard deviation of the noise before every other layer.
 const FEATURE_NOISE: f64 = 0.5;
 
 /// Noise, then a weight-normalised dense layer.
@@ -27,8 +27,9 @@ struct Block<T: Real> {
 /// A classifier of flat images: noise, a weight-normalised dense layer and a ReLU for each hidden size, then noise and a
 /// weight-normalised dense layer for the logits. The noise is there in training only.
 ///
-/// The scales of hidden layers are fixed once [`Classifier::fit`] has set them: layers that could grow would drown the noise,
-/// and it is the noise that keeps a classifier of few labels from learning them by heart.
+/// The scales of hidden layers stay 1: layers that could grow would drown the noise, and it is the noise that keeps a classifier
+/// of few labels from learning them by heart. Nor are they fitted to the data at the start, as the authors do: with features of
+/// variance 1 the classifier told every generated image within a hundred steps, and the generator did not catch up.
 ///
 /// *Shapes*: `[n, pixels] -> [n, classes]`, pixels between 0 and 1.
 ///
@@ -71,22 +72,6 @@ impl<T: Real> Classifier<T> {
                 dense: WeightNormDense::new(last, classes, init),
             },
         }
-    }
-
-    /// Fits every layer in turn such that its outputs have mean 0 and variance 1 on these images, before the ReLU.
-    ///
-    /// # Panics
-    /// If there are fewer than two images, or they have another size.
-    #[track_caller]
-    pub fn fit(&mut self, images: &Tensor<T>) {
-        no_grad(|| {
-            let mut x = images.clone();
-            for Block { noise, dense } in self.hidden.iter_mut().chain([&mut self.head]) {
-                x = noise.forward(&x, Mode::Train);
-                dense.fit(&x);
-                x = dense.forward(&x, Mode::Train).relu();
-            }
-        });
     }
 
     /// Features and logits: `[n, last hidden size]`, behind its ReLU, and `[n, classes]`.
@@ -205,19 +190,12 @@ mod tests {
     }
 
     #[test]
-    fn fitting_sets_what_then_stays_fixed() {
-        let mut net = small::<f64>(1);
-        let x = Tensor::uniform([400, 6], 0.0, 1.0, &mut Pcg64::seed_from_u64(2));
-        net.fit(&x);
-        let logits = net.forward(&x, Mode::Train);
-        let mean = logits.mean().item();
-        let square = logits.square().mean().item();
-        // Other noise than that which it was fitted with.
-        assert!(
-            mean.abs() < 0.15 && (square - 1.0).abs() < 0.25,
-            "{mean} {square}"
-        );
-        let learned: Vec<String> = gradients(&logits.sum(), &net).into_keys().collect();
+    fn only_the_head_has_a_scale_that_learns() {
+        let net = small::<f64>(1);
+        let x = Tensor::uniform([4, 6], 0.0, 1.0, &mut Pcg64::seed_from_u64(2));
+        let learned: Vec<String> = gradients(&net.forward(&x, Mode::Train).sum(), &net)
+            .into_keys()
+            .collect();
         assert!(!learned.contains(&"hidden1.scale".into()) && learned.contains(&"head.scale".into()));
     }
 

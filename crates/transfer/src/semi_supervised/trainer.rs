@@ -185,10 +185,7 @@ impl<'a> SemiSupervised<'a> {
             }
         };
         let init = &mut Init::normal(stream(seed, Purpose::Classifier), INITIAL);
-        let mut classifier = Classifier::<f32>::with_hidden(pixels, &settings.hidden, classes, init);
-        // From a supply of its own, so that the first step is on the first batch all the same.
-        let first = &mut labelled[0].clone();
-        classifier.fit(&Tensor::from_vec([batch, pixels], first.next_batch().0));
+        let classifier = Classifier::<f32>::with_hidden(pixels, &settings.hidden, classes, init);
         Ok(Self {
             optimizer: adam(),
             average: classifier.clone(),
