@@ -1,14 +1,13 @@
 //! `cargo xtask benchmark-digits`: adaptation between sets of digits and learning from few labels, table by table.
 
 use clap::Args as ClapArgs;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Measure domain adaptation and semi-supervised learning on digits.
 ///
 /// Every table is a command of the program `engraft`, printed before it runs. Results are kept: the same command again
-/// goes on where the last one stopped, of adaptation with the next method and seed, of few labels with the next table.
+/// goes on with the next method and seed where the last one stopped.
 #[derive(ClapArgs)]
 pub(crate) struct Args {
     /// The small tables: the small protocol with MCD alone, 3 seeds of 300 steps; 100 labels, 2 subsets of 5 epochs
@@ -42,30 +41,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         command.push("--out".into());
         command.push(out.to_string_lossy().into_owned());
         println!("\n$ engraft {}\n", command.join(" "));
-        if let Some(rows) = kept(&out.join("result.json")) {
-            println!("kept: {rows}");
-            continue;
-        }
         let words: Vec<&str> = command.iter().map(String::as_str).collect();
         engraft::cli::run(&words)?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The rows of a result that semi-supervised learning left; its directory bears all of its settings.
-fn kept(path: &Path) -> Option<String> {
-    let result: serde_json::Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-    let rows = result.get("rows")?.as_array()?.iter().map(|row| {
-        let number = |key: &str| row[key].as_f64().unwrap_or(f64::NAN);
-        format!(
-            "{} {:.2} ± {:.2} %, median {:.2} %",
-            row["method"].as_str().unwrap_or("?"),
-            number("mean"),
-            number("deviation"),
-            number("median")
-        )
-    });
-    Some(rows.collect::<Vec<_>>().join("; "))
 }
 
 /// Directory of a command's results: its words without dashes.

@@ -1,6 +1,6 @@
 //! `engraft adapt`: a classifier for a target whose images have no labels.
 
-use super::workers;
+use super::{kept, workers};
 use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
 use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load, load_folder};
@@ -14,9 +14,6 @@ use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// Bytes of a file of one result, at most.
-const MOST_KEPT: u64 = 1 << 20;
 
 /// Learn a classifier for a target domain without labels, from a source domain with labels.
 ///
@@ -48,7 +45,7 @@ pub struct Adapt {
     protocol: Size,
 
     /// Number of seeds: of the choice of images, of weights, order and noise
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: u64,
 
     /// Training steps
@@ -146,6 +143,8 @@ struct Data {
     target_test: Option<Dataset>,
     /// Names of the target's pictures, of a folder.
     files: Vec<PathBuf>,
+    /// All that decides the results beside the settings.
+    fingerprints: serde_json::Value,
 }
 
 /// A method with a seed: what is printed of it, and kept.
@@ -170,17 +169,6 @@ struct Row {
     oracle: Option<Spread>,
     /// Mean of the validator of the chosen checkpoints.
     validator: f64,
-}
-
-/// A cell that an earlier run of the same settings left; anything else is made anew.
-fn read_kept(path: &Path, settings: &serde_json::Value) -> Option<Cell> {
-    if fs::metadata(path).ok()?.len() > MOST_KEPT {
-        return None;
-    }
-    let mut kept: serde_json::Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-    (kept["settings"] == *settings)
-        .then(|| serde_json::from_value(kept["cell"].take()).ok())
-        .flatten()
 }
 
 impl Adapt {
@@ -220,6 +208,17 @@ impl Adapt {
     }
 
     fn load(&self) -> anyhow::Result<Data> {
+        let mut data = self.read()?;
+        let test = data.target_test.as_ref();
+        let sets = [&data.source, &data.source_test, &data.target]
+            .into_iter()
+            .chain(test);
+        let sets = sets.map(kept::fingerprint).collect::<anyhow::Result<Vec<_>>>()?;
+        data.fingerprints = serde_json::json!(sets);
+        Ok(data)
+    }
+
+    fn read(&self) -> anyhow::Result<Data> {
         let options = LoadOptions::new().notify(|line| eprintln!("{line}"));
         let known = |name: &str| name.parse::<DatasetName>();
         let source = known(&self.source).with_context(|| {
@@ -243,6 +242,7 @@ impl Adapt {
                 target: read(target, Split::Train)?,
                 target_test: Some(read(target, Split::Test)?),
                 files: Vec::new(),
+                fingerprints: serde_json::Value::Null,
             });
         }
         if !Path::new(&self.target).is_dir() {
@@ -262,6 +262,7 @@ impl Adapt {
             target: folder.data,
             target_test: None,
             files: folder.files,
+            fingerprints: serde_json::Value::Null,
         })
     }
 
@@ -293,6 +294,11 @@ impl Adapt {
         }
     }
 
+    /// Steps between two checkpoints.
+    fn every(&self) -> u64 {
+        self.steps.div_ceil(10)
+    }
+
     fn cell(&self, data: &Data, method: Method, seed: u64) -> anyhow::Result<Cell> {
         let [source, target] = [&data.source, &data.target].map(|all| self.size().choose(all, seed));
         let domains = Domains {
@@ -301,22 +307,22 @@ impl Adapt {
             source_test: &data.source_test,
             target_test: data.target_test.as_ref(),
         };
-        let kept = self
-            .out
-            .as_ref()
-            .map(|out| out.join(format!("{method}-{seed}.json")));
+        let at = |out: &Path, kind: &str| out.join(format!("{method}-{seed}.{kind}"));
         let mut settings = self.protocol(data);
         settings["seeds"] = serde_json::json!([seed]);
-        if let Some(kept) = &kept
-            && let Some(cell) = read_kept(kept, &settings)
+        settings["files"] = serde_json::json!(data.files);
+        if let Some(out) = &self.out
+            && let Some(cell) = kept::read::<Cell>(&at(out, "json"), &settings)
+            && at(out, "safetensors").exists()
+            && (data.files.is_empty() || at(out, "csv").exists())
         {
-            eprintln!("{method} seed {seed}: kept from {}", kept.display());
+            eprintln!("{method} seed {seed}: kept from {}", at(out, "json").display());
             return Ok(cell);
         }
         let config = AdaptConfig {
             steps: self.steps,
             batch: self.batch,
-            measure_every: self.steps.div_ceil(10),
+            measure_every: self.every(),
             validator: self.validator.into(),
             seed,
             ..AdaptConfig::new(method)
@@ -346,10 +352,9 @@ impl Adapt {
             chosen_step: found.measured[found.chosen].step,
             looks: found.measured,
         };
-        // Last, so that a cell that was interrupted is done again.
-        if let Some(kept) = &kept {
-            let text = serde_json::json!({ "settings": settings, "cell": cell }).to_string();
-            fs::write(kept, text).with_context(|| format!("cannot write {}", kept.display()))?;
+        // Last, so that a cell that was interrupted is made again.
+        if let Some(out) = &self.out {
+            kept::write(&at(out, "json"), &settings, &cell)?;
         }
         Ok(cell)
     }
@@ -416,6 +421,7 @@ impl Adapt {
         serde_json::json!({
             "protocol": size.to_string(),
             "source": data.source.name(),
+            "sha256": data.fingerprints,
             "source_images": data.source.len().min(size.count(data.source.name())),
             "target": data.target.name(),
             "target_images": data.target.len().min(size.count(data.target.name())),
@@ -424,7 +430,7 @@ impl Adapt {
             "network": "LeNet 32-48 with batch norm, classifier 100-100",
             "steps": self.steps,
             "batch": self.batch,
-            "checkpoints": 10.min(self.steps),
+            "measured_every": self.every(),
             "validator": Validator::from(self.validator).as_str(),
             "seeds": self.seeds,
         })
@@ -458,7 +464,7 @@ impl Adapt {
         let _ = writeln!(
             text,
             "{size} protocol: {} labelled images of {}, {} unlabelled of {}, {}; {} steps of {} of each; mean ± standard \
-             deviation over {} seed(s); of ten checkpoints the one with the best {by}, which needs no label of the target; \
+             deviation over {} seed(s); of the checkpoints of every {} steps the one with the best {by}, which needs no label of the target; \
              controls: the last; oracle: the best by the test labels, no result",
             images(&data.source),
             data.source.name(),
@@ -472,7 +478,8 @@ impl Adapt {
                 )),
             self.steps,
             self.batch,
-            self.seeds
+            self.seeds,
+            self.every()
         );
         text
     }

@@ -55,19 +55,26 @@ impl Generate {
     /// If the run cannot be read or the images not written.
     pub fn run(&self) -> anyhow::Result<()> {
         ensure!(self.count > 0, "--count must be at least 1");
+        let is_array = self.out.extension().is_some_and(|e| e == "npy");
+        ensure!(
+            self.files || is_array || self.count <= MOST_ON_A_SHEET,
+            "--count {}: a sheet shows at most {MOST_ON_A_SHEET} images; take --files, or an NPY file as --out",
+            self.count
+        );
+        ensure!(
+            !(is_array && self.with_source),
+            "--with-source makes a sheet, and --out {} is an array: draw the source's images by a command of its own",
+            self.out.display()
+        );
         let (sampler, of) = self.open()?;
         let images = self.draw(&sampler);
+        let drawn = images.shape()[0];
         if self.files {
             return self.write_files(&images);
         }
-        if self.out.extension().is_some_and(|e| e == "npy") {
+        if is_array {
             write_npy(&self.out, images.shape(), images.as_slice())?;
         } else {
-            ensure!(
-                self.count <= MOST_ON_A_SHEET,
-                "--count {}: a sheet shows at most {MOST_ON_A_SHEET} images; take --files, or an NPY file as --out",
-                self.count
-            );
             let images = if self.with_source {
                 self.beside_source(&images)?
             } else {
@@ -75,7 +82,7 @@ impl Generate {
             };
             write(&self.out, &sample_grid(&images, self.columns as usize))?;
         }
-        println!("{}: {} images of {of}", self.out.display(), self.count);
+        println!("{}: {drawn} images of {of}", self.out.display());
         Ok(())
     }
 

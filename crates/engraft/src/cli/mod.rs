@@ -6,6 +6,7 @@ mod evaluate;
 mod features;
 mod generate;
 mod images;
+mod kept;
 mod plan_options;
 mod samples;
 mod semi_supervised;

@@ -4,6 +4,7 @@ mod jobs;
 mod report;
 
 use super::images::{Checkpoint, bar, open_run};
+use super::kept;
 use anyhow::{Context, bail, ensure};
 use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load};
 use engraft_gan::Sampler;
@@ -47,7 +48,7 @@ pub struct SemiSupervised {
     #[arg(long, value_name = "RUN")]
     generator: Option<PathBuf>,
     /// Images that the generator draws; those are kept of which the classifier is sure
-    #[arg(long, value_name = "N", default_value_t = 10_000, requires = "generator")]
+    #[arg(long, value_name = "N", default_value_t = 10_000, requires = "generator", value_parser = some_images)]
     generated: usize,
     /// Directory for the subsets of labels and the results [default: runs/semi-supervised-DATA-LABELS]
     #[arg(long, value_name = "DIR")]
@@ -88,6 +89,14 @@ impl Budget {
 enum Term {
     PullAway(f64),
     ConditionalEntropy(f64),
+}
+
+/// A number of images that is not 0.
+fn some_images(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("expected a number of images, at least 1".into()),
+        Ok(count) => Ok(count),
+    }
 }
 
 /// `pull-away=0.5` and the like.
@@ -132,39 +141,38 @@ impl SemiSupervised {
             Path::new("runs").join(format!("semi-supervised-{}-{}", self.data, self.labels))
         });
         self.write_labels(&out, &train, &seeds, &chosen)?;
+        let protocol = json!({
+            "data": self.data, "train_sha256": kept::fingerprint(&train)?, "test_sha256": kept::fingerprint(&test)?,
+            "labels": self.labels, "classes": train.class_counts().len(), "unlabelled": train.len(), "test": test.len(),
+            "seeds": seeds, "label_subsets": "as many of each class, one subset for each seed",
+            "network": network(&train, &settings),
+            "budget": match self.epochs { Some(_) => "given", None => self.budget.name() },
+            "epochs": epochs, "steps": settings.steps, "batch": settings.batch,
+            "learning_rate": settings.learning_rate, "terms": settings.terms,
+            "generator": generator.as_ref().map(|(_, about)| about),
+            "weights": "averaged, at the end of the budget", "selected_on_test": "nothing",
+        });
         let task = Task {
             train: &train,
             test: &test,
             chosen: &chosen,
             seeds: &seeds,
             settings: &settings,
+            out: &out,
+            protocol: &protocol,
             generator: generator.as_ref().map(|(sampler, _)| (sampler, self.generated)),
-        };
-        let threads = match self.threads {
-            Some(threads) => threads as usize,
-            None => std::thread::available_parallelism().map_or(1, usize::from),
         };
         let kinds = [Kind::FeatureMatching, Kind::AllLabels, Kind::LabelsOnly];
         let trainings = kinds.len() + usize::from(generator.is_some());
         let steps = settings.steps as usize * seeds.len() * trainings;
         let bar = bar("training steps", steps)?;
-        let found = task.run(&kinds, threads, &bar)?;
+        let found = task.run(&kinds, self.threads.map(|n| n as usize), &bar)?;
         bar.finish_and_clear();
         let report = Report {
             rows: found,
-            protocol: json!({
-                "data": self.data, "train_sha256": train.sha256(), "test_sha256": test.sha256(),
-                "labels": self.labels, "classes": train.class_counts().len(), "unlabelled": train.len(), "test": test.len(),
-                "seeds": seeds, "label_subsets": "as many of each class, one subset for each seed",
-                "network": network(&train, &settings),
-                "budget": match self.epochs { Some(_) => "given", None => self.budget.name() },
-                "epochs": epochs, "steps": settings.steps, "batch": settings.batch,
-                "learning_rate": settings.learning_rate, "terms": settings.terms,
-                "generator": generator.as_ref().map(|(_, about)| about),
-                "weights": "averaged, at the end of the budget", "selected_on_test": "nothing",
-            }),
             test: test.len(),
             out: out.clone(),
+            protocol,
         };
         let json = report.json();
         let path = out.join("result.json");

@@ -1,4 +1,4 @@
-//! Independent pieces of work, one on each core.
+//! Independent pieces of work, side by side.
 
 use anyhow::{Context, anyhow, ensure};
 use std::num::NonZero;
@@ -9,7 +9,8 @@ use std::thread;
 /// Does `work` for every item on as many threads as asked for, by default one for each core; results come in the order of
 /// the items, whatever thread did them.
 ///
-/// Each piece runs on one thread alone: small networks gain more from a core of their own than from sharing two.
+/// Each piece has a share of the threads to itself, most often one: small networks gain more from a core of their own than
+/// from sharing two.
 ///
 /// # Errors
 /// The first failure, after which no new piece begins.
@@ -19,29 +20,34 @@ pub(super) fn each<I: Sync, R: Send>(
     work: impl Fn(&I) -> anyhow::Result<R> + Sync,
 ) -> anyhow::Result<Vec<R>> {
     ensure!(threads != Some(0), "--threads must be at least 1");
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let count = threads.unwrap_or(cores).min(items.len().max(1));
+    let threads = threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get));
+    let count = threads.min(items.len()).max(1);
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let results: Mutex<Vec<Option<R>>> = Mutex::new(items.iter().map(|_| None).collect());
-    let worker = || -> anyhow::Result<()> {
+    let results: Vec<Mutex<Option<R>>> = items.iter().map(|_| Mutex::new(None)).collect();
+    let worker = |share: usize| -> anyhow::Result<()> {
+        // Also where a piece panics, the others need not begin.
+        let mut guard = Failing(&failed, true);
         let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(1)
+            .num_threads(share)
             .build()
             .context("cannot start a thread")?;
         while !failed.load(Ordering::Relaxed) {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(item) = items.get(at) else { break };
-            let result = pool.install(|| work(item));
-            if result.is_err() {
-                failed.store(true, Ordering::Relaxed);
-            }
-            let mut results = results.lock().map_err(|_| anyhow!("a worker has failed"))?;
-            results[at] = Some(result?);
+            let result = pool.install(|| work(item))?;
+            *results[at].lock().map_err(|_| anyhow!("a worker has failed"))? = Some(result);
         }
+        guard.1 = false;
         Ok(())
     };
     let done: Vec<anyhow::Result<()>> = thread::scope(|scope| {
-        let started: Vec<_> = (0..count).map(|_| scope.spawn(worker)).collect();
+        let started: Vec<_> = (0..count)
+            .map(|i| threads / count + usize::from(i < threads % count))
+            .map(|share| {
+                let worker = &worker;
+                scope.spawn(move || worker(share))
+            })
+            .collect();
         started
             .into_iter()
             .map(|handle| {
@@ -52,11 +58,26 @@ pub(super) fn each<I: Sync, R: Send>(
             .collect()
     });
     done.into_iter().collect::<anyhow::Result<Vec<()>>>()?;
-    let results = results.into_inner().map_err(|_| anyhow!("a worker has failed"))?;
     results
         .into_iter()
-        .map(|result| result.context("a piece of work was left out"))
+        .map(|slot| {
+            slot.into_inner()
+                .ok()
+                .flatten()
+                .context("a piece of work was left out")
+        })
         .collect()
+}
+
+/// Tells the others when a worker ends before its time.
+struct Failing<'f>(&'f AtomicBool, bool);
+
+impl Drop for Failing<'_> {
+    fn drop(&mut self) {
+        if self.1 {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -77,5 +98,16 @@ mod tests {
         .unwrap_err();
         assert_eq!(error.to_string(), "seven");
         assert!(each(&items, Some(0), |&i| Ok(i)).is_err());
+    }
+
+    #[test]
+    fn after_a_failure_nothing_begins() {
+        let items: Vec<usize> = (0..20).collect();
+        let begun = AtomicUsize::new(0);
+        let failed = each(&items, Some(1), |_| -> anyhow::Result<()> {
+            begun.fetch_add(1, Ordering::Relaxed);
+            Err(anyhow!("no"))
+        });
+        assert!(failed.is_err() && begun.load(Ordering::Relaxed) == 1);
     }
 }

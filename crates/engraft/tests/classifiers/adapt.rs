@@ -35,8 +35,19 @@ fn it_prints_the_controls_beside_the_method_and_always_the_same() {
     };
     let text = print("1", &[]);
     assert_eq!(text, print("2", &["--out", "kept"]));
-    // What is kept is taken as it is: the same text, without a training.
     assert_eq!(text, print("1", &["--out", "kept"]));
+    // What is kept is taken as long as nothing that decides it has changed.
+    let takes = |more: &[&str]| {
+        let found = data.run(&[&SMALL[..], &["--out", "kept"], more].concat());
+        assert!(found.status.success());
+        String::from_utf8_lossy(&found.stderr)
+            .matches("kept from")
+            .count()
+    };
+    assert_eq!(takes(&[]), 8);
+    std::fs::remove_file(data.path("kept/mcd-1.safetensors")).unwrap();
+    assert_eq!(takes(&[]), 7);
+    assert_eq!(takes(&["--validator", "entropy"]), 0);
     assert!(data.path("kept/mcd-2.safetensors").exists());
     let json: Value = serde_json::from_str(&text).unwrap();
     let methods: Vec<&str> = json["rows"]

@@ -266,13 +266,24 @@ mod tests {
             possible.iter().any(|p| (p - found).abs() < 1e-9),
             "{found} is none of {possible:?}"
         );
-        // The gradient in the weights, with the clean prediction and the step held constant.
-        let step = random(&[4, 3], 5);
-        gradcheck(
-            |w| divergence(&clean.detach(), &(&x + &step).matmul(&w[0])),
-            std::slice::from_ref(&w),
-        )
-        .unwrap();
+        // The gradient in the weights is that of the divergence at the step, with clean prediction and step held constant.
+        let w = w.requires_grad();
+        let logits = |x: &Tensor<f64>| x.matmul(&w);
+        let directions = random(&[4, 3], 4);
+        let loss = virtual_adversarial(&logits, &x, &directions, perturbation);
+        let [found] = grad(&loss, [&w]);
+        let step = no_grad(|| {
+            let d = unit(&directions) * perturbation.trial;
+            // Of two classes the steepest way is along the difference of the weights, to the side that d lies on.
+            let along = Tensor::from_vec([3, 1], along.to_vec());
+            let side = d.matmul(&along);
+            let side = &side / side.abs();
+            side.matmul(&along.reshape([1, 3])) * perturbation.radius
+        });
+        let by_hand = divergence(&clean.detach(), &(&x + &step).matmul(&w));
+        let [expected] = grad(&by_hand, [&w]);
+        let apart = (found - expected).abs().sum().item();
+        assert!(apart < 1e-6, "{apart}");
     }
 
     #[test]

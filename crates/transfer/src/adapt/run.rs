@@ -105,7 +105,8 @@ pub struct Measured {
 
 /// An adapted classifier.
 pub struct Adapted {
-    /// The classifier of the chosen checkpoint, with the target's statistics in its batch norms.
+    /// The classifier of the chosen checkpoint; its batch norms have the target's statistics, of [`Method::SourceOnly`] the
+    /// source's.
     pub model: Model,
     /// Every look, in order.
     pub measured: Vec<Measured>,
@@ -124,7 +125,7 @@ impl Adapted {
         self.measured.last().and_then(|m| m.accuracy)
     }
 
-    /// The highest accuracy of all checkpoints: what a choice by the test labels would have given. No result, but a bound
+    /// The highest accuracy of all looks: what a choice by the test labels would have given. No result, but a bound
     /// on what a better validator could gain.
     pub fn oracle(&self) -> Option<f64> {
         let all = self.measured.iter().filter_map(|m| m.accuracy);
@@ -161,7 +162,8 @@ pub fn adapt(
     } else {
         domains.target
     };
-    let classes = domains.source.class_counts().len().max(2);
+    // Of the source, or for the control of the target: what other labels of the target there are changes nothing.
+    let classes = labelled.class_counts().len().max(2);
     let fresh = |seed| Model::new(domains.source.image_size(), classes, method.heads(), seed);
     let mut learner = learner(method, fresh(config.seed)?, config.seed);
     // The model that is looked at: weights of the learner's, statistics of a domain.
@@ -169,7 +171,11 @@ pub fn adapt(
     let mut best: Option<(usize, StateDict)> = None;
     let mut orders = Vec::new();
     for (data, stream) in [(labelled, 1), (domains.target, 2)] {
-        let order = Batches::new(data.len(), config.batch.min(data.len()), config.seed * 4 + stream);
+        let order = Batches::new(
+            data.len(),
+            config.batch.min(data.len()),
+            config.seed.wrapping_mul(4).wrapping_add(stream),
+        );
         orders.push(order.map_err(|error| TransferError::Config {
             problems: vec![error.to_string()],
         })?);
@@ -203,6 +209,9 @@ pub fn adapt(
         };
         on_look(&look);
         measured.push(look);
+        if learner.is_prelude(step as f64 / config.steps as f64) && step != config.steps {
+            continue;
+        }
         let score = |i: usize| measured[i].validators.score(config.validator);
         let now = measured.len() - 1;
         // Of equal ones the later, which has learned longer.

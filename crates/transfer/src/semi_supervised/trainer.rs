@@ -124,7 +124,7 @@ fn stream(seed: u64, purpose: Purpose) -> u64 {
 }
 
 impl<'a> SemiSupervised<'a> {
-    /// A classifier that has learned nothing yet; its layers are fitted to the first labelled images.
+    /// A classifier that has learned nothing yet.
     ///
     /// # Errors
     /// [`TransferError::SemiSupervised`] if there are no labelled images, their labels are of fewer than two classes, sizes

@@ -1,13 +1,14 @@
 //! The trainings of `engraft semi-supervised`, side by side on the threads that there are.
 
-use anyhow::Context;
+use crate::cli::{kept, workers};
 use engraft_data::Dataset;
 use engraft_gan::Sampler;
 use engraft_transfer::TransferError;
 use engraft_transfer::semi_supervised::{Examples, SemiSupervised, Settings, pseudo_labelled};
 use indicatif::ProgressBar;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::path::Path;
 
 /// Least probability of its class with which a generated image is trained on.
 pub(super) const SURE: f64 = 0.95;
@@ -25,8 +26,18 @@ pub(super) enum Kind {
     AllLabels,
 }
 
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::LabelsOnly => "labels-only",
+            Self::FeatureMatching => "feature-matching",
+            Self::AllLabels => "all-labels",
+        }
+    }
+}
+
 /// How a training ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Outcome {
     /// Test images that are put into a wrong class, after steps.
     pub(super) curve: Vec<(u64, usize)>,
@@ -56,6 +67,9 @@ pub(super) struct Task<'a> {
     pub(super) chosen: &'a [Vec<usize>],
     pub(super) seeds: &'a [u64],
     pub(super) settings: &'a Settings,
+    /// Directory of what is kept, and what decides it.
+    pub(super) out: &'a Path,
+    pub(super) protocol: &'a Value,
     /// Draws further training images, so many.
     pub(super) generator: Option<(&'a Sampler, usize)>,
 }
@@ -65,59 +79,45 @@ type Found = Result<Vec<(String, Outcome)>, TransferError>;
 
 impl Task<'_> {
     /// Trains every kind with every seed, and sorts the outcomes into rows. The kinds that take longest should come first.
-    pub(super) fn run(&self, kinds: &[Kind], threads: usize, bar: &ProgressBar) -> anyhow::Result<Vec<Row>> {
+    pub(super) fn run(
+        &self,
+        kinds: &[Kind],
+        threads: Option<usize>,
+        bar: &ProgressBar,
+    ) -> anyhow::Result<Vec<Row>> {
         let jobs: Vec<(Kind, usize)> = kinds
             .iter()
             .flat_map(|&kind| (0..self.seeds.len()).map(move |seed| (kind, seed)))
             .collect();
-        // A training for each thread: that wastes less than many threads for one.
-        let workers = threads.min(jobs.len()).max(1);
-        let found: Vec<Mutex<Option<Found>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
-        let next = AtomicUsize::new(0);
-        let pools: Result<Vec<_>, _> = (0..workers)
-            .map(|i| {
-                let share = threads / workers + usize::from(i < threads % workers);
-                rayon::ThreadPoolBuilder::new().num_threads(share).build()
-            })
-            .collect();
-        let pools = pools.context("starting threads")?;
-        std::thread::scope(|scope| {
-            for pool in &pools {
-                let (jobs, found, next) = (&jobs, &found, &next);
-                scope.spawn(move || {
-                    loop {
-                        let at = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(&(kind, seed)) = jobs.get(at) else { break };
-                        let result = pool.install(|| self.train(kind, seed, bar));
-                        if result.is_err() {
-                            // What is not begun need not begin.
-                            next.store(jobs.len(), Ordering::Relaxed);
-                        }
-                        *found[at].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-                    }
-                });
-            }
-        });
+        let found = workers::each(&jobs, threads, |&(kind, seed)| self.keep(kind, seed, bar))?;
         let mut rows: Vec<Row> = Vec::new();
-        for slot in found {
-            let result = slot.into_inner().unwrap_or_else(PoisonError::into_inner);
-            for (method, outcome) in result
-                .into_iter()
-                .collect::<Result<Vec<_>, _>>()?
-                .into_iter()
-                .flatten()
-            {
-                match rows.iter_mut().find(|row| row.method == method) {
-                    Some(row) => row.outcomes.push(outcome),
-                    None => rows.push(Row {
-                        method,
-                        outcomes: vec![outcome],
-                    }),
-                }
+        for (method, outcome) in found.into_iter().flatten() {
+            match rows.iter_mut().find(|row| row.method == method) {
+                Some(row) => row.outcomes.push(outcome),
+                None => rows.push(Row {
+                    method,
+                    outcomes: vec![outcome],
+                }),
             }
         }
         rows.sort_by_key(|row| ORDER.iter().position(|name| row.method.starts_with(name)));
         Ok(rows)
+    }
+
+    /// One training, or what an earlier command with the same settings found.
+    fn keep(&self, kind: Kind, seed: usize, bar: &ProgressBar) -> anyhow::Result<Vec<(String, Outcome)>> {
+        let mut settings = self.protocol.clone();
+        settings["seeds"] = json!([self.seeds[seed]]);
+        let path = self
+            .out
+            .join(format!("{}-seed-{}.json", kind.name(), self.seeds[seed]));
+        if let Some(found) = kept::read(&path, &settings) {
+            bar.suspend(|| eprintln!("kept from {}", path.display()));
+            return Ok(found);
+        }
+        let found = self.train(kind, seed, bar)?;
+        kept::write(&path, &settings, &found)?;
+        Ok(found)
     }
 
     /// The name of feature matching with its terms.

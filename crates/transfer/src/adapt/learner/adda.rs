@@ -1,10 +1,10 @@
 //! Adversarial discriminative adaptation: first the source, then features of the target that pass for the source's.
 
-use super::{Batch, Learner, cross_entropy, descend};
+use super::{Batch, Learner, cross_entropy, decayed, descend};
 use crate::adapt::losses::domain_loss;
 use crate::adapt::model::{Model, domain_discriminator};
 use engraft_layers::{Adam, Mode, Module, Optimizer, Sequential, StateDict, gradients};
-use engraft_tensor::no_grad;
+use engraft_tensor::{Tensor, no_grad};
 
 /// Share of the training in which the source is learned.
 const FIRST: f64 = 0.5;
@@ -26,16 +26,34 @@ pub(super) struct Adda {
 
 impl Adda {
     pub(super) fn new(model: Model, seed: u64) -> Self {
-        let adam = || Adam::new(RATE).betas(0.5, 0.999).weight_decay(DECAY);
+        let adam = || Adam::new(RATE).betas(0.5, 0.999);
         Self {
             domain: domain_discriminator(model.width(), &HIDDEN, seed ^ 0xADDA),
             fresh: Some(model.like()),
             model,
             source: None,
-            supervised: Adam::new(SOURCE_RATE).weight_decay(DECAY),
+            supervised: Adam::new(SOURCE_RATE),
             of_features: adam(),
             of_domain: adam(),
         }
+    }
+}
+
+impl Adda {
+    /// Features that the source's extractor, which stays as it is, gives.
+    pub(super) fn source_features(&self, images: &Tensor) -> Tensor {
+        let source = self.source.as_ref();
+        let source = source.expect("it was made at the first step of the second part");
+        no_grad(|| source.features(images, Mode::Train).detach())
+    }
+
+    /// How little features of the target pass for the source's: the domain loss with inverted labels.
+    pub(super) fn fooled(&self, of_target: &Tensor) -> Tensor {
+        (-self.domain.forward(of_target, Mode::Train)).softplus().mean()
+    }
+
+    pub(super) fn learn_features(&mut self, fooled: &Tensor) {
+        descend(&mut self.of_features, self.model.extractor(), fooled, DECAY);
     }
 }
 
@@ -43,7 +61,7 @@ impl Learner for Adda {
     fn step(&mut self, batch: &Batch, progress: f64) -> f64 {
         if progress < FIRST {
             let loss = cross_entropy(&self.model.forward(&batch.source, Mode::Train), &batch.labels);
-            descend(&mut self.supervised, &mut self.model, &loss);
+            descend(&mut self.supervised, &mut self.model, &loss, DECAY);
             return f64::from(loss.item());
         }
         if let Some(mut copy) = self.fresh.take() {
@@ -52,23 +70,23 @@ impl Learner for Adda {
                 .expect("two models of one kind");
             self.source = Some(copy);
         }
-        let source = self
-            .source
-            .as_ref()
-            .expect("it was made at the first step of the second part");
-        let of_source = no_grad(|| source.features(&batch.source, Mode::Train).detach());
+        let of_source = self.source_features(&batch.source);
         // One pass over the target for both players.
         let of_target = self.model.features(&batch.target, Mode::Train);
         let loss = domain_loss(
             &self.domain.forward(&of_source, Mode::Train),
             &self.domain.forward(&of_target.detach(), Mode::Train),
         );
-        // The target's extractor: inverted labels.
-        let fooled = (-self.domain.forward(&of_target, Mode::Train)).softplus().mean();
-        let of_features = gradients(&fooled, self.model.extractor());
-        descend(&mut self.of_domain, &mut self.domain, &loss);
-        self.of_features.step(self.model.extractor(), &of_features);
+        // Both gradients before either moves.
+        let fooled = self.fooled(&of_target);
+        let of_domain = decayed(gradients(&loss, &self.domain), &self.domain, DECAY);
+        self.learn_features(&fooled);
+        self.of_domain.step(&mut self.domain, &of_domain);
         f64::from(loss.item())
+    }
+
+    fn is_prelude(&self, progress: f64) -> bool {
+        progress <= FIRST
     }
 
     fn classifier(&self) -> &Model {

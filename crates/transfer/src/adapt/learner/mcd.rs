@@ -1,6 +1,6 @@
 //! Maximum classifier discrepancy: heads that seek examples of the target on which they differ, features that leave none.
 
-use super::{Batch, Learner, cross_entropy, descend};
+use super::{Batch, Learner, cross_entropy, decayed, descend};
 use crate::adapt::losses::discrepancy;
 use crate::adapt::model::Model;
 use engraft_layers::{Adam, Mode, Optimizer, gradients};
@@ -19,7 +19,7 @@ pub(super) struct Mcd {
 
 impl Mcd {
     pub(super) fn new(model: Model) -> Self {
-        let adam = || Adam::new(RATE).weight_decay(DECAY);
+        let adam = || Adam::new(RATE);
         Self {
             model,
             of_features: adam(),
@@ -37,29 +37,41 @@ impl Mcd {
         let p = self.model.classify(features, Mode::Train);
         discrepancy(&p[0].softmax(1), &p[1].softmax(1))
     }
+
+    /// A: all learn the source.
+    fn learn(&mut self, batch: &Batch) -> f64 {
+        let loss = self.supervised(&self.model.features(&batch.source, Mode::Train), &batch.labels);
+        let of_features = gradients(&loss, self.model.extractor());
+        let of_features = decayed(of_features, self.model.extractor(), DECAY);
+        let of_heads = decayed(gradients(&loss, &self.model.heads()), &self.model.heads(), DECAY);
+        self.of_features.step(self.model.extractor(), &of_features);
+        self.of_heads.step(&mut self.model.heads(), &of_heads);
+        f64::from(loss.item())
+    }
+
+    /// B: the heads stay right on the source and part on the target.
+    pub(super) fn part(&mut self, batch: &Batch) {
+        let [source, target] =
+            no_grad(|| [&batch.source, &batch.target].map(|x| self.model.features(x, Mode::Train).detach()));
+        let loss = self.supervised(&source, &batch.labels) - self.difference(&target);
+        descend(&mut self.of_heads, &mut self.model.heads(), &loss, DECAY);
+    }
+
+    /// C: the features bring them together again.
+    pub(super) fn join(&mut self, batch: &Batch) {
+        let loss = self.difference(&self.model.features(&batch.target, Mode::Train));
+        descend(&mut self.of_features, self.model.extractor(), &loss, DECAY);
+    }
 }
 
 impl Learner for Mcd {
     fn step(&mut self, batch: &Batch, _: f64) -> f64 {
-        // A: all learn the source.
-        let supervised = self.supervised(&self.model.features(&batch.source, Mode::Train), &batch.labels);
-        let of_features = gradients(&supervised, self.model.extractor());
-        let of_heads = gradients(&supervised, &self.model.heads());
-        self.of_features.step(self.model.extractor(), &of_features);
-        self.of_heads.step(&mut self.model.heads(), &of_heads);
-
-        // B: the heads stay right on the source and part on the target.
-        let [source, target] =
-            no_grad(|| [&batch.source, &batch.target].map(|x| self.model.features(x, Mode::Train).detach()));
-        let loss = self.supervised(&source, &batch.labels) - self.difference(&target);
-        descend(&mut self.of_heads, &mut self.model.heads(), &loss);
-
-        // C: the features bring them together again.
+        let supervised = self.learn(batch);
+        self.part(batch);
         for _ in 0..FEATURE_STEPS {
-            let loss = self.difference(&self.model.features(&batch.target, Mode::Train));
-            descend(&mut self.of_features, self.model.extractor(), &loss);
+            self.join(batch);
         }
-        f64::from(supervised.item())
+        supervised
     }
 
     fn classifier(&self) -> &Model {

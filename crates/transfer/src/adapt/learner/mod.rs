@@ -8,8 +8,10 @@ mod vada;
 
 use super::method::Method;
 use super::model::Model;
-use engraft_layers::{Adam, Module, Optimizer, Reduction, gradients, softmax_cross_entropy};
-use engraft_tensor::Tensor;
+use engraft_layers::{
+    Adam, Gradients, Module, Optimizer, Reduction, gradients, parameters, softmax_cross_entropy,
+};
+use engraft_tensor::{Tensor, no_grad};
 
 /// A batch of each domain.
 pub(crate) struct Batch {
@@ -25,6 +27,12 @@ pub(crate) struct Batch {
 pub(crate) trait Learner {
     /// One training step; returns a loss of it. `progress` runs from 0 to 1 over the training.
     fn step(&mut self, batch: &Batch, progress: f64) -> f64;
+
+    /// Whether the method has not begun to adapt at this progress: such checkpoints are not chosen.
+    fn is_prelude(&self, progress: f64) -> bool {
+        let _ = progress;
+        false
+    }
 
     /// The classifier as it stands.
     fn classifier(&self) -> &Model;
@@ -52,8 +60,24 @@ fn cross_entropy(logits: &Tensor, labels: &[usize]) -> Tensor {
     softmax_cross_entropy(logits, labels, Reduction::Mean)
 }
 
-/// One step of an optimiser down a loss.
-fn descend(adam: &mut Adam, module: &mut dyn Module, loss: &Tensor) {
-    let found = gradients(loss, module);
+/// One step of an optimiser down a loss with `½ decay |w|²` added, for every weight that the loss depends on.
+fn descend(adam: &mut Adam, module: &mut dyn Module, loss: &Tensor, decay: f64) {
+    let found = decayed(gradients(loss, module), module, decay);
     adam.step(module, &found);
 }
+
+/// Gradients with those of `½ decay |w|²`. It is the decay of the methods' authors: part of the loss, so that Adam scales it,
+/// where [`Adam::weight_decay`] is apart from the gradient.
+fn decayed(mut found: Gradients, module: &dyn Module, decay: f64) -> Gradients {
+    if decay != 0.0 {
+        for (name, parameter) in parameters(module) {
+            if let Some(gradient) = found.get_mut(&name) {
+                *gradient = no_grad(|| &*gradient + parameter.tensor().detach() * decay as f32);
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;

@@ -72,7 +72,7 @@ impl Reversal {
             Some(map) => domain_discriminator(map.width(), &CDAN, seed ^ 0xD0),
             None => domain_discriminator(model.width(), &DANN, seed ^ 0xD0),
         };
-        let adam = || Adam::new(RATE).weight_decay(DECAY);
+        let adam = || Adam::new(RATE);
         Self {
             model,
             domain,
@@ -117,8 +117,8 @@ impl Learner for Reversal {
             domain_loss(&of_source, &of_target)
         };
         let loss = cross_entropy(&logits[0], &batch.labels) + domain;
-        descend(&mut self.of_domain, &mut self.domain, &loss);
-        descend(&mut self.adam, &mut self.model, &loss);
+        descend(&mut self.of_domain, &mut self.domain, &loss, DECAY);
+        descend(&mut self.adam, &mut self.model, &loss, DECAY);
         f64::from(loss.item())
     }
 

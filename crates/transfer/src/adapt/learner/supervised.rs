@@ -16,7 +16,7 @@ impl Supervised {
     pub(super) fn new(model: Model) -> Self {
         Self {
             model,
-            adam: Adam::new(RATE).weight_decay(DECAY),
+            adam: Adam::new(RATE),
         }
     }
 }
@@ -24,7 +24,7 @@ impl Supervised {
 impl Learner for Supervised {
     fn step(&mut self, batch: &Batch, _: f64) -> f64 {
         let loss = cross_entropy(&self.model.forward(&batch.source, Mode::Train), &batch.labels);
-        descend(&mut self.adam, &mut self.model, &loss);
+        descend(&mut self.adam, &mut self.model, &loss, DECAY);
         f64::from(loss.item())
     }
 

@@ -71,7 +71,7 @@ impl Learner for Vada {
         let [source, target] = [&batch.source, &batch.target].map(|x| self.model.features(x, Mode::Train));
         let judged = [&source, &target].map(|f| self.domain.forward(&f.detach(), Mode::Train));
         let domain = domain_loss(&judged[0], &judged[1]);
-        descend(&mut self.of_domain, &mut self.domain, &domain);
+        descend(&mut self.of_domain, &mut self.domain, &domain, 0.0);
 
         // Then the classifier, with inverted labels of the domains.
         let [of_source, of_target] = [&source, &target].map(|f| self.domain.forward(f, Mode::Train));
@@ -84,7 +84,7 @@ impl Learner for Vada {
             + inverted * DOMAIN as f32
             + near_source * SOURCE as f32
             + (sure + near_target) * TARGET as f32;
-        descend(&mut self.adam, &mut self.model, &loss);
+        descend(&mut self.adam, &mut self.model, &loss, 0.0);
 
         let images = batch.source.shape()[0];
         let half_life = images as f64 * 0.5_f64.ln() / KEEP.ln();

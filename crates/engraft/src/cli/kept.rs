@@ -1,0 +1,69 @@
+//! Results in files of their own, taken again where nothing that made them has changed.
+
+use anyhow::Context;
+use engraft_data::{Dataset, Source};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+
+/// Raised when the same settings give other numbers than before.
+const VERSION: u32 = 1;
+/// Bytes of a file, at most.
+const MOST: u64 = 1 << 20;
+
+/// SHA-256 of the pixels and of the labels.
+pub(super) fn fingerprint(data: &Dataset) -> anyhow::Result<[String; 2]> {
+    // The labels as images of one pixel, because pixels are what is hashed.
+    let labels = data.labels().to_vec();
+    let labels = Dataset::new("labels", Source::Memory, labels.clone(), [1, 1, 1], labels)?;
+    Ok([data.sha256(), labels.sha256()])
+}
+
+/// The result that was kept with the same settings by the same version; anything else is made anew.
+pub(super) fn read<R: DeserializeOwned>(path: &Path, settings: &Value) -> Option<R> {
+    if fs::metadata(path).ok()?.len() > MOST {
+        return None;
+    }
+    let mut kept: Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    if kept["version"] != json!(VERSION) || kept["settings"] != *settings {
+        return None;
+    }
+    serde_json::from_value(kept["result"].take()).ok()
+}
+
+/// Keeps a result; written aside first, so that what is interrupted is made again.
+pub(super) fn write(path: &Path, settings: &Value, result: &impl Serialize) -> anyhow::Result<()> {
+    let text = json!({ "version": VERSION, "settings": settings, "result": result }).to_string();
+    let aside = path.with_extension("part");
+    fs::write(&aside, text).with_context(|| format!("cannot write {}", aside.display()))?;
+    fs::rename(&aside, path).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_same_settings_give_it_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("one.json");
+        assert_eq!(read::<f64>(&path, &json!(1)), None);
+        write(&path, &json!({ "seed": 1 }), &0.1_f64).unwrap();
+        assert_eq!(read(&path, &json!({ "seed": 1 })), Some(0.1_f64));
+        assert_eq!(read::<f64>(&path, &json!({ "seed": 2 })), None);
+        fs::write(&path, "{").unwrap();
+        assert_eq!(read::<f64>(&path, &json!({ "seed": 1 })), None);
+    }
+
+    #[test]
+    fn a_fingerprint_sees_pixels_and_labels() {
+        let of = |pixel, label| {
+            let data = Dataset::new("one", Source::Memory, vec![pixel], [1, 1, 1], vec![label]).unwrap();
+            fingerprint(&data).unwrap()
+        };
+        assert_eq!(of(1, 2), of(1, 2));
+        assert!(of(1, 2) != of(3, 2) && of(1, 2) != of(1, 3));
+    }
+}
