@@ -59,6 +59,7 @@ pub(crate) enum Call {
     AffineLeakyRelu(f64),
     UpsampleNearest(usize),
     SumPool(usize),
+    MaxPool(usize),
 }
 
 /// Where an operation is smooth enough for a central difference.
@@ -125,6 +126,7 @@ impl Call {
             Self::AffineLeakyRelu(slope) => affine_leaky_relu(&x[0], &x[1], &x[2], *slope),
             Self::UpsampleNearest(factor) => x[0].upsample_nearest(*factor),
             Self::SumPool(factor) => x[0].sum_pool(*factor),
+            Self::MaxPool(factor) => x[0].max_pool(*factor),
         }
     }
 
@@ -145,7 +147,7 @@ impl Call {
         }
     }
 
-    /// Moves the arguments of a fused leaky ReLU away from 0.
+    /// Moves the arguments of a fused leaky ReLU away from 0, and those of a maximum apart.
     fn away_from_the_kink(&self, x: &mut [Tensor<f64>]) {
         let away = |t: Tensor<f64>| Tensor::from_array(t.view().mapv(|v| 0.1_f64.copysign(v)));
         match self {
@@ -170,6 +172,17 @@ impl Call {
                     widest.map_or(0.0, |gap| -0.5 * (gap[0] + gap[1]))
                 });
                 x[2] = Tensor::from_vec([channels], shift.collect());
+            }
+            Self::MaxPool(_) => {
+                // Each number becomes its rank, in steps that no difference quotient crosses.
+                let values = x[0].as_slice();
+                let mut order: Vec<usize> = (0..values.len()).collect();
+                order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+                let mut ranks = vec![0.0; values.len()];
+                for (rank, &i) in order.iter().enumerate() {
+                    ranks[i] = 0.1 * (rank as f64 - 0.5 * values.len() as f64);
+                }
+                x[0] = Tensor::from_vec(x[0].shape(), ranks);
             }
             _ => (),
         }

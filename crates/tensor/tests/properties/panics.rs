@@ -205,6 +205,10 @@ fn shapes_that_do_not_fit_are_named_at_the_callers_line() {
             Box::new(|| drop(z(&[1, 4, 3, 1]).sum_pool(2))),
         ),
         case(
+            "max_pool: images of 4x3 are no whole number of blocks of 2x2 (shape [1, 4, 3, 1])",
+            Box::new(|| drop(z(&[1, 4, 3, 1]).max_pool(2))),
+        ),
+        case(
             "sum_pool: the factor must be at least 1, got 0",
             Box::new(|| drop(z(&[1, 4, 3, 1]).sum_pool(0))),
         ),

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Public functions that are no operation.
-const NOT_OPERATIONS: [&str; 0] = [];
+/// Public functions whose rule is not the derivative of what they compute; their tests stand beside their code.
+const NO_DERIVATIVES: [&str; 1] = ["reverse_gradient"];
 
 /// A new operation without an entry fails here: its derivatives would be tested by nobody.
 #[test]
@@ -22,7 +22,7 @@ fn every_public_operation_is_registered() {
             };
             let name = rest.split(['(', '<']).next().unwrap();
             assert!(
-                names.contains(name) || NOT_OPERATIONS.contains(&name),
+                names.contains(name) || NO_DERIVATIVES.contains(&name),
                 "`{name}` has no entry in strategies.rs"
             );
             found += 1;

@@ -250,6 +250,7 @@ fn maps() -> Vec<Entry> {
         entry("affine_leaky_relu", affine),
         entry("upsample_nearest", blocks(Call::UpsampleNearest, false)),
         entry("sum_pool", blocks(Call::SumPool, true)),
+        entry("max_pool", blocks(Call::MaxPool, true)),
     ]
 }
 
