@@ -36,17 +36,11 @@ pub fn choose_labels(labels: &[u8], count: usize, seed: u64) -> Result<Vec<usize
         members[usize::from(label)].push(i);
     }
     let mut problems = Vec::new();
-    if count > labels.len() {
-        return Err(unfit(vec![format!(
-            "{count} labels of {} images: expected at most as many",
-            labels.len()
-        )]));
-    }
     if count == 0 || !count.is_multiple_of(classes) {
         problems.push(format!(
             "{count} labels: expected a multiple of the {classes} classes, so that each has as many; the closest are {} and {}",
             (count / classes).max(1) * classes,
-            (count / classes + 1) * classes
+            (count / classes + 1).saturating_mul(classes)
         ));
     }
     let each = count / classes;
