@@ -174,13 +174,15 @@ impl Call {
                 x[2] = Tensor::from_vec([channels], shift.collect());
             }
             Self::MaxPool(_) => {
-                // Each number becomes its rank, in steps that no difference quotient crosses.
+                // Each number becomes its rank, in steps that no difference quotient crosses, between -2 and 2: a
+                // function of numbers far from 0 (a tanh) has derivatives below the rounding of its values.
                 let values = x[0].as_slice();
+                let step = 4.0 / values.len().max(1) as f64;
                 let mut order: Vec<usize> = (0..values.len()).collect();
                 order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
                 let mut ranks = vec![0.0; values.len()];
                 for (rank, &i) in order.iter().enumerate() {
-                    ranks[i] = 0.1 * (rank as f64 - 0.5 * values.len() as f64);
+                    ranks[i] = step * (rank as f64 - 0.5 * values.len() as f64);
                 }
                 x[0] = Tensor::from_vec(x[0].shape(), ranks);
             }
