@@ -6,7 +6,7 @@ mod methods;
 use anyhow::{Context, ensure};
 use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load};
 use engraft_gan::{Control, Which};
-use engraft_metrics::{FeatureNetwork, Features};
+use engraft_metrics::{FeatureNetwork, Features, Spread};
 use engraft_transfer::{Method, Recipe, Row, Source, Trial, features_of, measure, proximity};
 use rand::SeedableRng;
 use rand::seq::index;
@@ -48,9 +48,12 @@ pub(crate) struct Args {
         default_value = "source-as-is,from-scratch,fine-tune,auto,freeze-d,freeze-g,batch-norm"
     )]
     methods: Vec<String>,
-    /// Seeds: of the choice of images, of training, of the images drawn
-    #[arg(long, default_value_t = 3)]
+    /// Number of seeds: of the choice of images, of training, of the images drawn
+    #[arg(long, value_name = "N", default_value_t = 3)]
     seeds: u64,
+    /// The first seed; the others follow
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    first_seed: u64,
     /// Training steps of every method
     #[arg(long, default_value_t = 1000)]
     steps: u64,
@@ -81,6 +84,12 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         );
     }
     methods::check(&args.methods)?;
+    ensure!(args.seeds > 0, "--seeds 0: at least one");
+    ensure!(
+        args.first_seed.checked_add(args.seeds).is_some(),
+        "--first-seed {}: the others follow it",
+        args.first_seed
+    );
     let pool = crate::pool(args.threads)?;
     pool.install(|| table(&args))?;
     Ok(ExitCode::SUCCESS)
@@ -88,7 +97,6 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
 
 /// A target with what it is measured with.
 struct Target {
-    name: String,
     train: Dataset,
     network: FeatureNetwork,
     real: Features,
@@ -106,7 +114,7 @@ fn table(args: &Args) -> anyhow::Result<()> {
             let target = open_target(name, &source)?;
             for (n, &shots) in args.shots.iter().enumerate() {
                 for (m, method) in args.methods.iter().enumerate() {
-                    for seed in 1..=args.seeds {
+                    for seed in args.first_seed..args.first_seed + args.seeds {
                         let directory = args
                             .out
                             .join(&label)
@@ -134,7 +142,10 @@ fn table(args: &Args) -> anyhow::Result<()> {
          |---|---|---|---|---|---|---|---|---|"
     );
     for (&[s, t, n, m], rows) in &cells {
-        let of = |value: fn(&Row) -> f64, digits: usize| mean_and_deviation(rows, value, digits);
+        let of = |value: fn(&Row) -> f64, digits: usize| {
+            let figures: Vec<f64> = rows.iter().map(value).collect();
+            Spread::of(&figures).map_or_else(String::new, |spread| format!("{spread:.digits$}"))
+        };
         println!(
             "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             sources[s].0,
@@ -148,15 +159,45 @@ fn table(args: &Args) -> anyhow::Result<()> {
             of(|r| r.copies, 3)
         );
     }
+    for line in against_auto(args, &sources, &cells) {
+        println!("{line}");
+    }
     for ((data, hash), path) in sources.iter().zip(&args.source) {
         println!("source {data}: {} (SHA-256 {}..)", path.display(), &hash[..12]);
     }
     println!(
-        "{} steps; mean ± standard deviation over {} seeds; {GENERATED} generated images against up to {REAL} test images of \
-         the target; features of the network trained on Fashion-MNIST for that target, on MNIST for the others",
-        args.steps, args.seeds
+        "{} steps; mean ± standard deviation over {} seeds from {} on; {GENERATED} generated images against up to {REAL} \
+         test images of the target; features of the network trained on Fashion-MNIST for that target, on MNIST for the others",
+        args.steps, args.seeds, args.first_seed
     );
     Ok(())
+}
+
+/// KID of each other method by that of `auto`, seed by seed: of few seeds a spread says less than whether all agree.
+fn against_auto(
+    args: &Args,
+    sources: &[(String, String)],
+    cells: &BTreeMap<[usize; 4], Vec<Row>>,
+) -> Vec<String> {
+    let Some(auto) = args.methods.iter().position(|method| method == "auto") else {
+        return Vec::new();
+    };
+    let mut lines = Vec::new();
+    for (&[s, t, n, m], rows) in cells.iter().filter(|(at, _)| at[3] != auto) {
+        let ratios = rows.iter().zip(&cells[&[s, t, n, auto]]);
+        let ratios: Vec<String> = ratios
+            .map(|(other, own)| format!("{:.2}", other.kid / own.kid))
+            .collect();
+        lines.push(format!(
+            "{} to {}, {} images: KID of {} is that of auto times {}",
+            sources[s].0,
+            args.targets[t],
+            args.shots[n],
+            args.methods[m],
+            ratios.join(", ")
+        ));
+    }
+    lines
 }
 
 /// A folder's name for what is made from a source: its data and the beginning of its hash.
@@ -164,14 +205,6 @@ fn label(source: &Source) -> anyhow::Result<String> {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
     let data: String = source.config.data.chars().map(plain).collect();
     Ok(format!("{data}-{}", &source.sha256()?[..8]))
-}
-
-fn mean_and_deviation(rows: &[Row], value: fn(&Row) -> f64, digits: usize) -> String {
-    let n = rows.len() as f64;
-    let mean = rows.iter().map(value).sum::<f64>() / n;
-    let squares: f64 = rows.iter().map(|r| (value(r) - mean).powi(2)).sum();
-    let deviation = (squares / (n - 1.0).max(1.0)).sqrt();
-    format!("{mean:.digits$} ± {deviation:.digits$}")
 }
 
 fn open_target(name: &str, source: &Source) -> anyhow::Result<Target> {
@@ -184,7 +217,6 @@ fn open_target(name: &str, source: &Source) -> anyhow::Result<Target> {
     let test = read(Split::Test)?;
     let real = features_of(&network, &choose(&test, REAL, 0))?;
     Ok(Target {
-        name: name.into(),
         train: read(Split::Train)?,
         network,
         real,
@@ -244,6 +276,5 @@ fn cell(
             std::fs::remove_dir_all(&folder)?;
         }
     }
-    debug_assert!(!target.name.is_empty());
     Ok(row)
 }
