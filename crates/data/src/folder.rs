@@ -63,7 +63,8 @@ impl fmt::Display for FileReport {
 /// Reads every PNG and JPEG file of a folder as an image of `size` `[h, w, c]`, with 1 channel or 3.
 ///
 /// A picture that is not square is cut to the middle of the wanted shape, then scaled; colours become grey by their
-/// luminance where one channel is wanted; what is transparent is shown on black. Other files are left out, and so are
+/// luminance where one channel is wanted; what is transparent is shown on black, of a picture whose visible part is dark on
+/// white, so that ink stays visible. Other files are left out, and so are
 /// pictures that cannot be decoded; each change and each omission is in the report. Folders within it are not entered.
 /// Of more than a million entries the rest is left out, with a report.
 ///
@@ -183,8 +184,12 @@ fn fit(picture: DynamicImage, [height, width, channels]: [usize; 3], pixels: &mu
         );
     }
     if picture.color().has_alpha() {
-        changes.push("transparency shown on black".into());
-        picture = on_black(&picture);
+        let ground = ground(&picture);
+        changes.push(format!(
+            "transparency shown on {}",
+            if ground == 0 { "black" } else { "white" }
+        ));
+        picture = shown_on(ground, &picture);
     }
     if picture.color().has_color() != (channels == 3) {
         changes.push(
@@ -207,13 +212,24 @@ fn fit(picture: DynamicImage, [height, width, channels]: [usize; 3], pixels: &mu
     changes
 }
 
-/// A picture with its colours weighted by their opacity.
-fn on_black(picture: &DynamicImage) -> DynamicImage {
+/// What to show a transparent picture on: white (255) if what can be seen of it is rather dark, else black (0).
+fn ground(picture: &DynamicImage) -> u8 {
+    let (mut light, mut opacity) = (0_u64, 0_u64);
+    for pixel in picture.to_luma_alpha8().pixels() {
+        let [l, a] = pixel.0.map(u64::from);
+        light += l * a;
+        opacity += a;
+    }
+    if 2 * light < 255 * opacity { 255 } else { 0 }
+}
+
+/// A picture mixed with a grey ground by its opacity.
+fn shown_on(ground: u8, picture: &DynamicImage) -> DynamicImage {
     let mut flat = picture.to_rgba8();
     for pixel in flat.pixels_mut() {
         let [r, g, b, a] = pixel.0.map(u32::from);
-        let weighted = |x: u32| ((x * a + 127) / 255) as u8;
-        pixel.0 = [weighted(r), weighted(g), weighted(b), 255];
+        let mixed = |x: u32| ((x * a + u32::from(ground) * (255 - a) + 127) / 255) as u8;
+        pixel.0 = [mixed(r), mixed(g), mixed(b), 255];
     }
     let flat = DynamicImage::ImageRgba8(flat);
     match picture.color().has_color() {

@@ -69,6 +69,32 @@ fn pictures_of_every_kind() {
     assert_eq!(report(&colour, "a.png").unwrap(), "grey to colour");
 }
 
+/// A drawing on transparent ground keeps its contrast, whatever its ink.
+#[test]
+fn ink_stays_visible() {
+    let folder = tempfile::tempdir().unwrap();
+    let save = |name: &str, ink: Rgba<u8>| {
+        // Ink in the left half, and beside it nothing, half opaque ink at the border.
+        let picture = RgbaImage::from_fn(4, 4, |x, _| match x {
+            0..2 => ink,
+            2 => Rgba([ink.0[0], ink.0[1], ink.0[2], 127]),
+            _ => Rgba([0, 0, 0, 0]),
+        });
+        picture.save(folder.path().join(name)).unwrap();
+    };
+    save("dark.png", Rgba([20, 20, 20, 255]));
+    save("light.png", Rgba([240, 240, 240, 255]));
+    save("nothing.png", Rgba([0, 0, 0, 0]));
+    let found = load_folder(folder.path(), [4, 4, 1]).unwrap();
+    let half = |ink: u32, ground: u32| ((ink * 127 + ground * 128 + 127) / 255) as u8;
+    assert_eq!(found.data.image(0)[..4], [20, 20, half(20, 255), 255]);
+    assert_eq!(found.data.image(1)[..4], [240, 240, half(240, 0), 0]);
+    let told = |name| report(&found, name).unwrap();
+    assert!(told("dark.png").starts_with("transparency shown on white"));
+    assert!(told("light.png").starts_with("transparency shown on black"));
+    assert!(told("nothing.png").starts_with("transparency shown on"));
+}
+
 #[test]
 fn broken_and_huge_files_are_left_out() {
     let folder = tempfile::tempdir().unwrap();

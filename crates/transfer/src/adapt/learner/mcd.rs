@@ -6,7 +6,9 @@ use crate::adapt::model::Model;
 use engraft_layers::{Adam, Mode, Optimizer, gradients};
 use engraft_tensor::{Tensor, no_grad};
 
-const RATE: f64 = 2e-4;
+/// The authors' is 2e-4, with several times the steps; at this one the predictions on the target carried more information
+/// after 2000 steps, in both directions between MNIST and USPS (seed 1).
+const RATE: f64 = 1e-3;
 const DECAY: f64 = 5e-4;
 /// Steps of the features for each one of the heads.
 const FEATURE_STEPS: usize = 4;
