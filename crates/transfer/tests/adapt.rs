@@ -74,6 +74,17 @@ fn every_method_gives_the_same_on_any_number_of_threads() {
         assert_eq!(one.measured, two.measured, "{method}");
         assert_eq!(one.measured.len(), 2);
         assert!(one.measured.iter().all(|m| m.loss.is_finite()));
+        // One method draws pairs, and draws the same ones.
+        let bits = |found: &Adapted| {
+            let pairs = found.pairs.as_ref()?;
+            Some(
+                pairs
+                    .each_ref()
+                    .map(|p| p.as_slice().iter().map(|v| v.to_bits()).collect::<Vec<_>>()),
+            )
+        };
+        assert_eq!(one.pairs.is_some(), method == Method::Cogan, "{method}");
+        assert!(bits(&one) == bits(&two), "{method}");
     }
 }
 
@@ -86,6 +97,7 @@ fn methods_learn_a_target_whose_labels_they_do_not_see() {
         Method::Adda,
         Method::Mcd,
         Method::Vada,
+        Method::Cogan,
     ] {
         let found = run(&data, &config(method, 40), 2);
         let accuracy = found.accuracy().unwrap();
@@ -125,6 +137,36 @@ fn the_validator_chooses_and_controls_take_the_last() {
     }
     let control = run(&data, &config(Method::SourceOnly, 4), 2);
     assert_eq!(control.chosen, 1);
+}
+
+#[test]
+fn pairs_are_those_of_the_chosen_checkpoint() {
+    let data = Data::new(24);
+    let mut before_the_last = false;
+    for validator in Validator::ALL {
+        let drawn = |steps| {
+            let config = AdaptConfig {
+                validator,
+                measure_every: 1,
+                ..config(Method::Cogan, steps)
+            };
+            run(&data, &config, 2)
+        };
+        let all = drawn(5);
+        before_the_last |= all.chosen < 4;
+        // A training that ends there chooses the same one.
+        let until = drawn(all.measured[all.chosen].step);
+        assert_eq!(until.chosen, all.chosen);
+        let [all, until] = [all, until].map(|found| found.pairs.unwrap());
+        for (pairs, same) in all.iter().zip(&until) {
+            assert_eq!(pairs.shape(), [64, 28, 28, 1]);
+            assert!(pairs.as_slice() == same.as_slice(), "{validator}");
+        }
+    }
+    assert!(
+        before_the_last,
+        "every validator chose the last: this test tells nothing"
+    );
 }
 
 #[test]

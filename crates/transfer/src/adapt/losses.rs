@@ -1,6 +1,7 @@
 //! The losses of domain adaptation, each a function of tensors.
 
 pub use crate::semi_supervised::conditional_entropy;
+use engraft_gan::Objective;
 use engraft_tensor::{Real, Tensor, grad};
 
 /// What a domain discriminator minimises, from its logits for both domains: `½ E s(-D(f_S)) + ½ E s(D(f_T))` with
@@ -185,6 +186,50 @@ pub fn certainty_weights<T: Real>(logits: &Tensor<T>) -> Tensor<T> {
     (&weights / weights.mean()).detach()
 }
 
+/// What the players of two coupled GANs minimise, `[discriminators, generators]`, from the logits for real and generated
+/// images, those of the source before those of the target: the means over both domains of
+/// `E s(-D(x)) + E s(D(G(z)))` and, not saturating, of `E s(-D(G(z)))`, with `s(a) = ln(1 + e^a)`.
+///
+/// *Source*: Liu and Tuzel, "Coupled generative adversarial networks", 2016, equation 3, there the sum over the domains.
+/// The mean is what the authors' code takes, to which the weights of their other terms belong.
+///
+/// ```
+/// use engraft_tensor::Tensor;
+/// use engraft_transfer::adapt::coupled_losses;
+/// let undecided = &Tensor::<f64>::zeros([4, 1]);
+/// let [of_discriminators, of_generators] = coupled_losses([undecided; 2], [undecided; 2]);
+/// assert!((of_discriminators.item() - 2.0 * 2.0_f64.ln()).abs() < 1e-12);
+/// assert!((of_generators.item() - 2.0_f64.ln()).abs() < 1e-12);
+/// ```
+#[must_use]
+pub fn coupled_losses<T: Real>(real: [&Tensor<T>; 2], fake: [&Tensor<T>; 2]) -> [Tensor<T>; 2] {
+    let game = Objective::NonSaturating;
+    let half = T::from_f64(0.5);
+    let of_discriminators = game.discriminator(real[0], fake[0]) + game.discriminator(real[1], fake[1]);
+    let of_generators = game.generator(fake[0], None) + game.generator(fake[1], None);
+    [of_discriminators * half, of_generators * half]
+}
+
+/// How far apart the features of paired images are: the mean over pairs of `|f_S - f_T|²`, summed over the features.
+///
+/// *Shapes*: both `[n, d]`.
+///
+/// *Source*: the code of Liu and Tuzel, 2016, for adaptation between sets of digits; it is not in the paper.
+///
+/// # Panics
+/// If the shapes differ.
+#[must_use]
+#[track_caller]
+pub fn pair_distance<T: Real>(source: &Tensor<T>, target: &Tensor<T>) -> Tensor<T> {
+    assert!(
+        source.shape() == target.shape() && source.rank() == 2,
+        "pair_distance: features must be [n, d] both, got {:?} and {:?}",
+        source.shape(),
+        target.shape()
+    );
+    (source - target).square().sum_keep(&[1]).mean()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -320,5 +365,46 @@ mod tests {
         close(weights.as_slice()[0], 2.0 / 1.75);
         close(weights.as_slice()[1], 1.5 / 1.75);
         assert!(!weights.is_tracked());
+    }
+
+    #[test]
+    fn the_losses_of_coupled_players_by_hand() {
+        let column = |v: &[f64]| Tensor::from_vec([v.len(), 1], v.to_vec());
+        // Unequal numbers of images: each domain counts as much as the other.
+        let real = [column(&[1.0, -2.0]), column(&[0.5])];
+        let fake = [column(&[-1.5]), column(&[0.25, 3.0])];
+        let s = |a: f64| (1.0 + a.exp()).ln();
+        let of =
+            |real: [&Tensor<f64>; 2], fake: [&Tensor<f64>; 2]| coupled_losses(real, fake).map(|l| l.item());
+        let [discriminators, generators] = of(real.each_ref(), fake.each_ref());
+        let of_source = (s(-1.0) + s(2.0)) / 2.0 + s(-1.5);
+        let of_target = s(-0.5) + (s(0.25) + s(3.0)) / 2.0;
+        close(discriminators, (of_source + of_target) / 2.0);
+        close(generators, (s(1.5) + (s(-0.25) + s(-3.0)) / 2.0) / 2.0);
+        let [a, b] = real;
+        let [c, d] = fake;
+        for player in 0..2 {
+            gradcheck(
+                |x| coupled_losses([&x[0], &x[1]], [&x[2], &x[3]])[player].clone(),
+                &[a.clone(), b.clone(), c.clone(), d.clone()],
+            )
+            .unwrap();
+        }
+    }
+
+    #[test]
+    fn the_distance_of_pairs_by_hand() {
+        let f = Tensor::from_vec([2, 3], vec![1.0, 2.0, 0.0, -1.0, 0.5, 4.0]);
+        let g = Tensor::from_vec([2, 3], vec![0.0, 2.0, 2.0, -1.0, 0.0, 4.0]);
+        // Squares 1 + 0 + 4 of the first pair, 0 + 0.25 + 0 of the second.
+        close(pair_distance(&f, &g).item(), 5.25 / 2.0);
+        assert_eq!(pair_distance(&f, &f).item(), 0.0);
+        gradcheck(|x| pair_distance(&x[0], &x[1]), &[f, g]).unwrap();
+    }
+
+    #[test]
+    #[should_panic(expected = "pair_distance: features must be [n, d] both, got [2, 3] and [3, 3]")]
+    fn features_of_other_pairs_have_no_distance() {
+        let _ = pair_distance(&random(&[2, 3], 1), &random(&[3, 3], 2));
     }
 }

@@ -37,13 +37,19 @@ pub enum Method {
     ///
     /// *Source*: Shu et al., "A DIRT-T approach to unsupervised domain adaptation", 2018.
     Vada,
+    /// Two coupled GANs draw pairs, an image of either domain for the same noise. Generators share all but their last layer,
+    /// discriminators all but their first block, and the shared part also reads the classes of the source's images: so the
+    /// classifier profits from telling real from made in both domains.
+    ///
+    /// *Source*: Liu and Tuzel, "Coupled generative adversarial networks", 2016.
+    Cogan,
     /// Control, the other end: learned from the target's own labels.
     TargetSupervised,
 }
 
 impl Method {
     /// All of them, controls included.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::SourceOnly,
         Self::TargetStatistics,
         Self::Dann,
@@ -51,6 +57,7 @@ impl Method {
         Self::Adda,
         Self::Mcd,
         Self::Vada,
+        Self::Cogan,
         Self::TargetSupervised,
     ];
 
@@ -64,6 +71,7 @@ impl Method {
             Self::Adda => "adda",
             Self::Mcd => "mcd",
             Self::Vada => "vada",
+            Self::Cogan => "cogan",
             Self::TargetSupervised => "target-supervised",
         }
     }

@@ -5,6 +5,7 @@
 //! looks at no label of the target. Labels of the target's test images, where there are any, are used for the numbers in
 //! [`Adapted`] alone.
 
+mod coupled;
 mod guard;
 mod learner;
 mod losses;
@@ -16,8 +17,8 @@ mod validators;
 
 pub use guard::{DomainGap, Look, Severity};
 pub use losses::{
-    Perturbation, certainty_weights, conditional_entropy, discrepancy, divergence, domain_loss,
-    multilinear_map, randomized_multilinear_map, virtual_adversarial,
+    Perturbation, certainty_weights, conditional_entropy, coupled_losses, discrepancy, divergence,
+    domain_loss, multilinear_map, pair_distance, randomized_multilinear_map, virtual_adversarial,
 };
 pub use method::Method;
 pub use model::Model;

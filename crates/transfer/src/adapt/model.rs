@@ -3,7 +3,7 @@
 use crate::error::TransferError;
 use engraft_layers::{
     BatchNorm, Conv2d, Dense, Dropout, Flatten, Init, MaxPool2x, Mode, Module, Path, ReLU, Sequential, Slot,
-    SlotMut,
+    SlotMut, StateDict,
 };
 use engraft_tensor::Tensor;
 
@@ -38,6 +38,8 @@ pub struct Model {
     classes: usize,
 }
 
+/// Name of the extractor's first block.
+const FIRST_BLOCK: &str = "block1";
 /// Names of the heads.
 const HEADS: [&str; 2] = ["classifier1", "classifier2"];
 
@@ -75,18 +77,9 @@ impl Model {
             return Err(TransferError::Config { problems });
         };
         let init = &mut Init::he(seed);
-        let mut extractor = Sequential::new();
-        for (i, (from, to)) in [(channels, CHANNELS[0]), (CHANNELS[0], CHANNELS[1])]
-            .into_iter()
-            .enumerate()
-        {
-            let block = Sequential::new()
-                .add("conv", Conv2d::new(from, to, 5, init).no_bias())
-                .add("norm", BatchNorm::new(to))
-                .add("act", ReLU)
-                .add("pool", MaxPool2x);
-            extractor = extractor.add(&format!("block{}", i + 1), block);
-        }
+        let extractor = Sequential::new()
+            .add(FIRST_BLOCK, block(channels, CHANNELS[0], init))
+            .add("block2", block(CHANNELS[0], CHANNELS[1], init));
         let width = rows * columns * CHANNELS[1];
         Ok(Self {
             extractor: extractor.add("flat", Flatten),
@@ -100,6 +93,24 @@ impl Model {
     /// A model of the same kind, with weights of its own.
     pub(crate) fn like(&self) -> Self {
         Self::new(self.image, self.classes, self.heads.len(), 0).expect("a model of this kind exists")
+    }
+
+    /// A first block of the extractor's kind, with the same weights and running statistics but apart from it.
+    pub(crate) fn copy_of_first_block(&self) -> Sequential {
+        let mut copy = block(self.image[2], CHANNELS[0], &mut Init::he(0));
+        StateDict::of(self.first_block())
+            .apply(&mut copy)
+            .expect("two blocks of one kind");
+        copy
+    }
+
+    fn first_block(&self) -> &dyn Module {
+        let first = self
+            .extractor
+            .layers()
+            .iter()
+            .find(|(name, _)| name == FIRST_BLOCK);
+        first.expect("the extractor was built with it").1.as_ref()
     }
 
     /// Height, width and channels of its images.
@@ -122,6 +133,18 @@ impl Model {
         self.extractor.forward(images, mode)
     }
 
+    /// Features by way of another first block than the extractor's: `[n, h, w, c] -> [n, width]`.
+    pub(crate) fn features_through(&self, first: &dyn Module, images: &Tensor, mode: Mode) -> Tensor {
+        let rest = self
+            .extractor
+            .layers()
+            .iter()
+            .filter(|(name, _)| name != FIRST_BLOCK);
+        rest.fold(first.forward(images, mode), |x, (_, layer)| {
+            layer.forward(&x, mode)
+        })
+    }
+
     /// Logits of every head: `[n, width] -> [n, classes]` each.
     pub fn classify(&self, features: &Tensor, mode: Mode) -> Vec<Tensor> {
         self.heads
@@ -139,6 +162,15 @@ impl Model {
     pub(crate) fn heads(&mut self) -> Heads<'_> {
         Heads(&mut self.heads)
     }
+}
+
+/// `[n, h, w, from] -> [n, (h - 4) / 2, (w - 4) / 2, to]`.
+fn block(from: usize, to: usize, init: &mut Init) -> Sequential {
+    Sequential::new()
+        .add("conv", Conv2d::new(from, to, 5, init).no_bias())
+        .add("norm", BatchNorm::new(to))
+        .add("act", ReLU)
+        .add("pool", MaxPool2x)
 }
 
 fn head(width: usize, classes: usize, init: &mut Init) -> Sequential {
@@ -226,6 +258,8 @@ pub(crate) fn domain_discriminator(inputs: usize, hidden: &[usize], seed: u64) -
 mod tests {
     use super::*;
     use engraft_layers::parameter_count;
+    use rand::SeedableRng;
+    use rand_pcg::Pcg64;
 
     #[test]
     fn sizes_that_do_not_fit_are_told_together() {
@@ -249,6 +283,14 @@ mod tests {
             parameter_count(model.extractor()) + parameter_count(&model.heads()),
             all
         );
+        // Another first block takes the place of the extractor's, and only that: with the same weights nothing changes.
+        let images = Tensor::uniform([2, 28, 28, 1], -1.0, 1.0, &mut Pcg64::seed_from_u64(1));
+        let other = model.copy_of_first_block();
+        let by = |first: &dyn Module| model.features_through(first, &images, Mode::Eval);
+        let own = model.features(&images, Mode::Eval);
+        assert_eq!(by(&other).as_slice(), own.as_slice());
+        let fresh = block(1, CHANNELS[0], &mut Init::he(7));
+        assert_ne!(by(&fresh).as_slice(), own.as_slice());
         // The two heads begin differently.
         let features = Tensor::ones([2, 768]);
         let logits = model.classify(&features, Mode::Eval);

@@ -112,6 +112,10 @@ pub struct Adapted {
     pub measured: Vec<Measured>,
     /// Index of the chosen one.
     pub chosen: usize,
+    /// Of [`Method::Cogan`] 64 generated images of the source and, in the same order, their partners of the target, both
+    /// `[64, h, w, c]` with values from -1 to 1, as its generators drew them at the chosen checkpoint; of other methods
+    /// nothing. The noise follows from the seed and is the same at each checkpoint.
+    pub pairs: Option<[Tensor; 2]>,
 }
 
 impl Adapted {
@@ -131,6 +135,15 @@ impl Adapted {
         let all = self.measured.iter().filter_map(|m| m.accuracy);
         all.reduce(f64::max)
     }
+}
+
+/// The best checkpoint so far.
+struct Checkpoint {
+    /// Index of the look at it.
+    look: usize,
+    /// The model as it was looked at.
+    state: StateDict,
+    pairs: Option<[Tensor; 2]>,
 }
 
 /// Trains a classifier for the target; tells every look at it.
@@ -168,7 +181,7 @@ pub fn adapt(
     let mut learner = learner(method, fresh(config.seed)?, config.seed);
     // The model that is looked at: weights of the learner's, statistics of a domain.
     let mut view = fresh(0)?;
-    let mut best: Option<(usize, StateDict)> = None;
+    let mut best: Option<Checkpoint> = None;
     let mut orders = Vec::new();
     for (data, stream) in [(labelled, 1), (domains.target, 2)] {
         let order = Batches::new(
@@ -217,17 +230,22 @@ pub fn adapt(
         // Of equal ones the later, which has learned longer.
         if best
             .as_ref()
-            .is_none_or(|(i, _)| method.is_control() || score(now) >= score(*i))
+            .is_none_or(|best| method.is_control() || score(now) >= score(best.look))
         {
-            best = Some((now, StateDict::of(&view)));
+            best = Some(Checkpoint {
+                look: now,
+                state: StateDict::of(&view),
+                pairs: learner.pairs(),
+            });
         }
     }
-    let (chosen, state) = best.expect("the last step was looked at");
-    state.apply(&mut view)?;
+    let best = best.expect("the last step was looked at");
+    best.state.apply(&mut view)?;
     Ok(Adapted {
         model: view,
         measured,
-        chosen,
+        chosen: best.look,
+        pairs: best.pairs,
     })
 }
 

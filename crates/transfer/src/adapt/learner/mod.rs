@@ -1,6 +1,7 @@
 //! What a method does with each batch.
 
 mod adda;
+mod cogan;
 mod mcd;
 mod reversal;
 mod supervised;
@@ -36,6 +37,12 @@ pub(crate) trait Learner {
 
     /// The classifier as it stands.
     fn classifier(&self) -> &Model;
+
+    /// Images of the source and their partners of the target as the method draws them now, if it draws any: two of
+    /// `[n, h, w, c]`, from the same noise at each call. The training goes on as if there had been no call.
+    fn pairs(&mut self) -> Option<[Tensor; 2]> {
+        None
+    }
 }
 
 /// The method with fresh optimisers on a model with fresh weights.
@@ -52,6 +59,7 @@ pub(crate) fn learner(method: Method, model: Model, seed: u64) -> Box<dyn Learne
         Method::Adda => Box::new(adda::Adda::new(model, seed)),
         Method::Mcd => Box::new(mcd::Mcd::new(model)),
         Method::Vada => Box::new(vada::Vada::new(model, seed)),
+        Method::Cogan => Box::new(cogan::Cogan::new(model, seed)),
     }
 }
 

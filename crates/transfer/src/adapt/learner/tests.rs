@@ -1,12 +1,17 @@
 //! One step of each learner: who moves, and which way.
 
-use super::{Batch, Learner, adda::Adda, decayed, learner, mcd::Mcd};
+use super::{Batch, Learner, adda::Adda, cogan::Cogan, cross_entropy, decayed, learner, mcd::Mcd};
+use crate::adapt::coupled::LATENT;
+use crate::adapt::losses::{coupled_losses, pair_distance};
 use crate::adapt::method::Method;
 use crate::adapt::model::Model;
-use engraft_layers::{Dense, Gradients, Init, Mode, StateDict};
+use engraft_layers::{
+    Dense, Gradients, Init, Mode, Module, StateDict, generators, gradients, parameters, set_generators,
+};
 use engraft_tensor::Tensor;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
+use std::collections::BTreeSet;
 
 const IMAGE: [usize; 3] = [16, 16, 1];
 
@@ -25,7 +30,7 @@ fn batch(seed: u64) -> Batch {
 }
 
 /// Parameters under a name, as bits.
-fn under(model: &Model, name: &str) -> Vec<u32> {
+fn under(model: &dyn Module, name: &str) -> Vec<u32> {
     let tensors = StateDict::of(model).into_tensors();
     let wanted = tensors
         .iter()
@@ -87,6 +92,181 @@ fn the_second_part_of_adda_moves_the_targets_features_towards_the_sources() {
     adda.step(&batch, 0.9);
     assert_eq!(heads, under(adda.classifier(), "classifier"));
     assert_eq!(source.as_slice(), adda.source_features(&batch.source).as_slice());
+}
+
+fn noise(seed: u64) -> Tensor {
+    Tensor::randn([6, LATENT], &mut Pcg64::seed_from_u64(seed))
+}
+
+/// Parameters on which something depends, without what follows the name of the block.
+fn blocks(of: &Gradients) -> BTreeSet<&str> {
+    let parts = [
+        "model.extractor.block1",
+        "model.extractor.block2",
+        "model.classifier1",
+        "source",
+        "judge",
+    ];
+    let parts = parts.into_iter();
+    parts
+        .filter(|part| of.keys().any(|name| name.starts_with(&format!("{part}."))))
+        .collect()
+}
+
+#[test]
+fn coupled_discriminators_share_all_but_their_first_blocks() {
+    let cogan = Cogan::new(model(1), 1);
+    let (d, batch) = (&cogan.discriminators, batch(4));
+    let [source, target] = [d.source(&batch.source), d.target(&batch.target)];
+    let [by_source, by_target] = [&source, &target].map(|judged| gradients(&judged.logits.mean(), d));
+    assert_eq!(
+        blocks(&by_source),
+        ["judge", "model.extractor.block2", "source"].into()
+    );
+    assert_eq!(
+        blocks(&by_target),
+        ["judge", "model.extractor.block1", "model.extractor.block2"].into()
+    );
+    // A shared weight is one weight: both domains' gradients add up in it.
+    let both = gradients(&(source.logits.mean() + target.logits.mean()), d);
+    let name = "model.extractor.block2.conv.weight";
+    let sum = &by_source[name] + &by_target[name];
+    let apart = (&both[name] - &sum).abs().sum().item();
+    assert!(apart < 1e-4 * sum.abs().sum().item(), "{apart}");
+    assert!(
+        [&by_source, &by_target]
+            .iter()
+            .all(|g| g[name].square().sum().item() > 0.0)
+    );
+    // The classes come from the source by its own way, so the target's first block has no part in them.
+    let logits = d.model().classify(&source.features, Mode::Train).swap_remove(0);
+    let of_classes = gradients(&cross_entropy(&logits, &batch.labels), d);
+    assert_eq!(
+        blocks(&of_classes),
+        ["model.classifier1", "model.extractor.block2", "source"].into()
+    );
+    // Both begin alike, and the same images have the same features.
+    let twice = d.target(&batch.source);
+    assert_eq!(source.features.as_slice(), twice.features.as_slice());
+}
+
+#[test]
+fn coupled_generators_share_all_but_their_last_layers() {
+    let mut cogan = Cogan::new(model(1), 1);
+    let z = noise(5);
+    let [source, target] = cogan.generators.pair(&z, Mode::Train);
+    assert_eq!(source.shape(), [6, 16, 16, 1]);
+    assert_eq!(source.as_slice(), target.as_slice());
+    assert!(source.as_slice().iter().all(|v| v.abs() <= 1.0));
+    for (own, other, image) in [("source.", "target.", &source), ("target.", "source.", &target)] {
+        let found = gradients(&image.square().mean(), &cogan.generators);
+        let any = |name: &str| found.keys().any(|n| n.starts_with(name));
+        assert!(any("shared.") && any(own) && !any(other));
+    }
+    // The target's last layer changes its own images alone.
+    let name = "target.conv.bias";
+    let changed = StateDict::of(&cogan.generators).get(name).unwrap() + 0.5;
+    let mut state = StateDict::of(&cogan.generators).into_tensors();
+    state.insert(name.into(), changed);
+    StateDict::from_tensors(state)
+        .apply(&mut cogan.generators)
+        .unwrap();
+    let [same, moved] = cogan.generators.pair(&z, Mode::Train);
+    assert_eq!(source.as_slice(), same.as_slice());
+    assert_ne!(target.as_slice(), moved.as_slice());
+}
+
+#[test]
+fn each_coupled_player_moves_its_own_weights_down_its_loss() {
+    let mut cogan = Cogan::new(model(1), 1);
+    let (batch, z) = (batch(6), noise(6));
+    let all = |module: &dyn Module| -> Vec<(String, Vec<f32>)> {
+        parameters(module)
+            .into_iter()
+            .map(|(name, p)| (name, p.tensor().as_slice().to_vec()))
+            .collect()
+    };
+    // The same units are dropped each time.
+    let streams = generators(&cogan.discriminators);
+    let losses = |cogan: &mut Cogan| {
+        set_generators(&mut cogan.discriminators, &streams).unwrap();
+        cogan.losses(&batch, &z)
+    };
+    let before = losses(&mut cogan);
+    let [d, g] = [all(&cogan.discriminators), all(&cogan.generators)];
+    for _ in 0..4 {
+        let loss = losses(&mut cogan);
+        cogan.move_generators(gradients(&loss.generators, &cogan.generators));
+    }
+    assert_eq!(d, all(&cogan.discriminators));
+    let moved = all(&cogan.generators);
+    assert!(
+        g.iter().zip(&moved).all(|(a, b)| a.1 != b.1),
+        "every weight of the generators moves"
+    );
+    let between = losses(&mut cogan);
+    assert!(between.generators.item() < before.generators.item());
+    for _ in 0..4 {
+        let loss = losses(&mut cogan);
+        cogan.move_discriminators(gradients(&loss.discriminators, &cogan.discriminators));
+    }
+    assert_eq!(moved, all(&cogan.generators));
+    let now = all(&cogan.discriminators);
+    assert!(
+        d.iter().zip(&now).all(|(a, b)| a.1 != b.1),
+        "every weight of the discriminators moves"
+    );
+    assert!(losses(&mut cogan).discriminators.item() < between.discriminators.item());
+    // The two first blocks have parted.
+    let [own, source] = ["model.extractor.block1", "source"].map(|name| under(&cogan.discriminators, name));
+    assert_ne!(own, source);
+}
+
+#[test]
+fn the_losses_of_the_coupled_players_are_made_of_their_terms() {
+    let mut cogan = Cogan::new(model(1), 2);
+    let first = batch(7);
+    for _ in 0..2 {
+        cogan.step(&first, 0.0);
+    }
+    let (batch, z) = (batch(8), noise(8));
+    let streams = generators(&cogan.discriminators);
+    let found = cogan.losses(&batch, &z);
+    set_generators(&mut cogan.discriminators, &streams).unwrap();
+    let d = &cogan.discriminators;
+    let fake = cogan.generators.pair(&z, Mode::Train);
+    let real = [d.source(&batch.source), d.target(&batch.target)];
+    let fake = [d.source(&fake[0]), d.target(&fake[1])];
+    let [game, generators] = coupled_losses(
+        [&real[0].logits, &real[1].logits],
+        [&fake[0].logits, &fake[1].logits],
+    );
+    let logits = d.model().classify(&real[0].features, Mode::Train).swap_remove(0);
+    let classes = cross_entropy(&logits, &batch.labels).item();
+    let distance = pair_distance(&fake[0].features, &fake[1].features).item();
+    assert!(distance > 0.0);
+    let expected = game.item() + 10.0 * classes + 0.01 * distance;
+    let apart = (found.discriminators.item() - expected).abs();
+    assert!(apart < 1e-4 * expected, "{apart}");
+    assert_eq!(found.generators.item(), generators.item());
+}
+
+#[test]
+fn to_look_at_the_pairs_changes_nothing() {
+    let [mut seen, mut unseen] = [1, 1].map(|seed| Cogan::new(model(1), seed));
+    for i in 0..3 {
+        let loss = seen.step(&batch(i), 0.0);
+        let pairs = seen.pairs().unwrap();
+        assert_eq!(pairs[0].shape(), [64, 16, 16, 1]);
+        // Alike discriminators move alike images alike: they part with the second step.
+        assert_eq!(pairs[0].as_slice() == pairs[1].as_slice(), i == 0);
+        let again = seen.pairs().unwrap();
+        assert!((0..2).all(|i| pairs[i].as_slice() == again[i].as_slice()));
+        assert_eq!(loss, unseen.step(&batch(i), 0.0));
+    }
+    let [one, other] = [1, 2].map(|seed| Cogan::new(model(1), seed).pairs().unwrap());
+    assert!(one[0].as_slice() != other[0].as_slice());
+    assert!(learner(Method::Mcd, model(2), 1).pairs().is_none());
 }
 
 #[test]

@@ -1,0 +1,167 @@
+//! The networks of CoGAN: two generators that share all but their last layer, two discriminators that share all but
+//! their first block.
+
+use super::model::Model;
+use engraft_layers::{
+    BatchNorm, ConvTranspose2d, Dense, Init, LeakyReLU, Mode, Module, Path, Reshape, Sequential, Slot,
+    SlotMut, StateDict, Tanh,
+};
+use engraft_tensor::{Tensor, concat};
+
+/// Numbers of a latent vector.
+pub(crate) const LATENT: usize = 100;
+/// Channels of the generator's two maps, at a quarter and at half of the image's size.
+const CHANNELS: [usize; 2] = [128, 64];
+/// Slope of the generator's leaky ReLUs, that of this project's other DCGANs.
+const SLOPE: f64 = 0.3;
+
+/// A generator for each domain: `dense, norm, act, transposed conv 5x5, norm, act`, which they share, and
+/// `transposed conv 5x5, tanh` of each one's own. One latent vector gives a pair.
+pub(crate) struct Generators {
+    shared: Sequential,
+    own: [Sequential; 2],
+}
+
+/// Names of what each domain has for itself, the source's first.
+const OWN: [&str; 2] = ["source", "target"];
+
+impl Generators {
+    /// Fresh weights for images `[height, width, channels]` with sides of a multiple of 4, which the images of every
+    /// [`Model`] have. Both last layers begin as the same: the images of a pair are equal at first, and each domain's
+    /// discriminator moves its own away from there.
+    pub(crate) fn new([height, width, channels]: [usize; 3], seed: u64) -> Self {
+        let init = &mut Init::glorot(seed);
+        let (h, w) = (height / 4, width / 4);
+        let shared = Sequential::new()
+            .add("dense", Dense::new(LATENT, h * w * CHANNELS[0], init).no_bias())
+            .add("norm1", BatchNorm::new(h * w * CHANNELS[0]))
+            .add("act1", LeakyReLU::new(SLOPE))
+            .add("grid", Reshape::new([h, w, CHANNELS[0]]))
+            .add("conv", up(CHANNELS[0], CHANNELS[1], init).no_bias())
+            .add("norm2", BatchNorm::new(CHANNELS[1]))
+            .add("act2", LeakyReLU::new(SLOPE));
+        let mut last = || {
+            Sequential::new()
+                .add("conv", up(CHANNELS[1], channels, init))
+                .add("tanh", Tanh)
+        };
+        let (source, mut target) = (last(), last());
+        StateDict::of(&source)
+            .apply(&mut target)
+            .expect("two layers of one kind");
+        Self {
+            shared,
+            own: [source, target],
+        }
+    }
+
+    /// Images of the source and their partners of the target: `[n, 100] -> [n, h, w, c]` twice, values from -1 to 1.
+    pub(crate) fn pair(&self, z: &Tensor, mode: Mode) -> [Tensor; 2] {
+        let shared = self.shared.forward(z, mode);
+        self.own.each_ref().map(|own| own.forward(&shared, mode))
+    }
+}
+
+/// `[n, h, w, from] -> [n, 2 h, 2 w, to]`.
+fn up(from: usize, to: usize, init: &mut Init) -> ConvTranspose2d {
+    ConvTranspose2d::new(from, to, 5, init).stride(2).same()
+}
+
+impl Module for Generators {
+    /// The pairs one behind the other, all of the source first: `[n, 100] -> [2 n, h, w, c]`.
+    fn forward(&self, z: &Tensor, mode: Mode) -> Tensor {
+        let [source, target] = self.pair(z, mode);
+        concat(&[&source, &target], 0)
+    }
+
+    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, f32>)) {
+        self.shared.visit(&path.child("shared"), f);
+        for (own, name) in self.own.iter().zip(OWN) {
+            own.visit(&path.child(name), f);
+        }
+    }
+
+    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, f32>)) {
+        self.shared.visit_mut(&path.child("shared"), f);
+        for (own, name) in self.own.iter_mut().zip(OWN) {
+            own.visit_mut(&path.child(name), f);
+        }
+    }
+
+    fn describe(&self) -> String {
+        "coupled generators".into()
+    }
+}
+
+/// A discriminator for each domain, and the classifier of both: a [`Model`], whose way is the target's, a first block of
+/// the source's own in place of the model's, and a logit that tells real from made by the features.
+pub(crate) struct Discriminators {
+    model: Model,
+    source: Sequential,
+    judge: Dense,
+}
+
+/// What the discriminator of a domain says of images.
+pub(crate) struct Judged {
+    /// Above 0 for real: `[n, 1]`.
+    pub(crate) logits: Tensor,
+    /// The last features that both domains share: `[n, width]`.
+    pub(crate) features: Tensor,
+}
+
+impl Discriminators {
+    /// Around a model. The source's first block begins as the target's: their channels mean the same from the start, where
+    /// those of two random blocks would have to be brought into one order first.
+    pub(crate) fn new(model: Model, seed: u64) -> Self {
+        Self {
+            source: model.copy_of_first_block(),
+            judge: Dense::new(model.width(), 1, &mut Init::glorot(seed)),
+            model,
+        }
+    }
+
+    /// Judges images of the source.
+    pub(crate) fn source(&self, images: &Tensor) -> Judged {
+        self.judge(self.model.features_through(&self.source, images, Mode::Train))
+    }
+
+    /// Judges images of the target.
+    pub(crate) fn target(&self, images: &Tensor) -> Judged {
+        self.judge(self.model.features(images, Mode::Train))
+    }
+
+    fn judge(&self, features: Tensor) -> Judged {
+        Judged {
+            logits: self.judge.forward(&features, Mode::Train),
+            features,
+        }
+    }
+
+    /// The classifier, by the target's way.
+    pub(crate) fn model(&self) -> &Model {
+        &self.model
+    }
+}
+
+impl Module for Discriminators {
+    /// The logits of images of the target.
+    fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
+        self.judge.forward(&self.model.features(x, mode), mode)
+    }
+
+    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, f32>)) {
+        self.model.visit(&path.child("model"), f);
+        self.source.visit(&path.child("source"), f);
+        self.judge.visit(&path.child("judge"), f);
+    }
+
+    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, f32>)) {
+        self.model.visit_mut(&path.child("model"), f);
+        self.source.visit_mut(&path.child("source"), f);
+        self.judge.visit_mut(&path.child("judge"), f);
+    }
+
+    fn describe(&self) -> String {
+        "coupled discriminators".into()
+    }
+}
