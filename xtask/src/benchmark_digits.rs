@@ -64,7 +64,7 @@ fn commands(args: &Args) -> Vec<Vec<String>> {
         (
             args.seeds.to_string(),
             args.steps.to_string(),
-            "dann,cdan,adda,mcd,vada",
+            "dann,cdan,adda,mcd,vada,cogan",
         )
     };
     let protocols: &[&str] = if args.full && !args.quick {

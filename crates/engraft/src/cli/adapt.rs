@@ -1,8 +1,9 @@
 //! `engraft adapt`: a classifier for a target whose images have no labels.
 
-use super::{kept, workers};
+use super::adapt_options::{Adaptation, By, Size};
+use super::{kept, pairs, workers};
 use anyhow::{Context, bail, ensure};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load, load_folder};
 use engraft_layers::{Mode, Module, StateDict};
 use engraft_metrics::Spread;
@@ -60,8 +61,8 @@ pub struct Adapt {
     #[arg(long, value_enum, default_value = "information")]
     validator: By,
 
-    /// Directory for the results and classifiers of every method and seed, and for the classes that they read in a folder;
-    /// the same command again takes what is there
+    /// Directory for the results and classifiers of every method and seed, for the classes that they read in a folder, and
+    /// for sheets of pairs; the same command again takes what is there
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
@@ -76,63 +77,6 @@ pub struct Adapt {
     /// Print one line of JSON instead of the table
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Adaptation {
-    /// Domain-adversarial training with a reversed gradient
-    Dann,
-    /// The same, conditional on the predictions
-    Cdan,
-    /// A copy of the extractor, trained against a discriminator
-    Adda,
-    /// Maximum classifier discrepancy
-    Mcd,
-    /// Virtual adversarial domain adaptation
-    Vada,
-}
-
-impl From<Adaptation> for Method {
-    fn from(method: Adaptation) -> Self {
-        match method {
-            Adaptation::Dann => Self::Dann,
-            Adaptation::Cdan => Self::Cdan,
-            Adaptation::Adda => Self::Adda,
-            Adaptation::Mcd => Self::Mcd,
-            Adaptation::Vada => Self::Vada,
-        }
-    }
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Size {
-    /// 2000 images of each domain, of USPS 1800
-    Small,
-    /// All training images
-    Full,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum By {
-    /// Information that the predictions carry
-    Information,
-    /// Entropy of the predictions
-    Entropy,
-    /// Soft neighbourhood density
-    Density,
-    /// Accuracy on the source
-    Source,
-}
-
-impl From<By> for Validator {
-    fn from(by: By) -> Self {
-        match by {
-            By::Information => Self::Information,
-            By::Entropy => Self::Entropy,
-            By::Density => Self::Density,
-            By::Source => Self::Source,
-        }
-    }
 }
 
 /// The data of both domains.
@@ -203,6 +147,20 @@ impl Adapt {
             println!("{line}");
         } else {
             print!("{}", self.table(&rows, &data));
+        }
+        for &(method, seed) in &pieces {
+            if let Some(sheet) = self.sheet(method, seed) {
+                let line = format!(
+                    "{}: pairs of {method}, source above target, same noise",
+                    sheet.display()
+                );
+                // The line of JSON stands alone.
+                if self.json {
+                    eprintln!("{line}");
+                } else {
+                    println!("{line}");
+                }
+            }
         }
         Ok(())
     }
@@ -299,6 +257,12 @@ impl Adapt {
         self.steps.div_ceil(10)
     }
 
+    /// Where the pairs of a method that draws them are shown.
+    fn sheet(&self, method: Method, seed: u64) -> Option<PathBuf> {
+        let out = self.out.as_ref().filter(|_| method == Method::Cogan)?;
+        Some(out.join(format!("pairs-{method}-seed-{seed}.png")))
+    }
+
     fn cell(&self, data: &Data, method: Method, seed: u64) -> anyhow::Result<Cell> {
         let [source, target] = [&data.source, &data.target].map(|all| self.size().choose(all, seed));
         let domains = Domains {
@@ -315,6 +279,7 @@ impl Adapt {
             && let Some(cell) = kept::read::<Cell>(&at(out, "json"), &settings)
             && at(out, "safetensors").exists()
             && (data.files.is_empty() || at(out, "csv").exists())
+            && self.sheet(method, seed).is_none_or(|sheet| sheet.exists())
         {
             eprintln!("{method} seed {seed}: kept from {}", at(out, "json").display());
             return Ok(cell);
@@ -359,7 +324,7 @@ impl Adapt {
         Ok(cell)
     }
 
-    /// The classifier, and of a folder what it reads.
+    /// The classifier, the pairs, and of a folder what it reads.
     fn save(
         &self,
         out: &Path,
@@ -374,6 +339,10 @@ impl Adapt {
             .with_metadata("target", self.target.as_str())
             .with_metadata("seed", seed.to_string())
             .save(out.join(format!("{method}-{seed}.safetensors")))?;
+        if let (Some(sheet), Some(drawn)) = (self.sheet(method, seed), &found.pairs) {
+            fs::write(&sheet, pairs::sheet(drawn))
+                .with_context(|| format!("cannot write {}", sheet.display()))?;
+        }
         if data.files.is_empty() {
             return Ok(());
         }

@@ -1,6 +1,7 @@
 //! `engraft generate`: images from a run.
 
 use super::images::Checkpoint;
+use super::pairs;
 use anyhow::{Context, ensure};
 use engraft_data::write_npy;
 use engraft_gan::{Sampler, sample_grid};
@@ -137,15 +138,7 @@ impl Generate {
     /// Rows of the source's images, each above the same noise through the run's generator.
     fn beside_source(&self, images: &Tensor) -> anyhow::Result<Tensor> {
         let of_source = self.draw(&self.source()?.sampler()?);
-        let (n, columns) = (images.shape()[0], self.columns as usize);
-        let rows: Vec<Tensor> = (0..n)
-            .step_by(columns)
-            .flat_map(|start| {
-                let size = columns.min(n - start);
-                [&of_source, images].map(|i| i.narrow(0, start, size))
-            })
-            .collect();
-        Ok(concat(&rows.iter().collect::<Vec<_>>(), 0))
+        Ok(pairs::rows([&of_source, images], self.columns as usize))
     }
 
     fn write_files(&self, images: &Tensor) -> anyhow::Result<()> {

@@ -1,12 +1,14 @@
 //! The commands of the program `engraft`, for other programs that offer them too.
 
 mod adapt;
+mod adapt_options;
 mod classifier;
 mod evaluate;
 mod features;
 mod generate;
 mod images;
 mod kept;
+mod pairs;
 mod plan_options;
 mod samples;
 mod semi_supervised;

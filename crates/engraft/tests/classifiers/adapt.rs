@@ -72,6 +72,41 @@ fn it_prints_the_controls_beside_the_method_and_always_the_same() {
 }
 
 #[test]
+fn coupled_gans_leave_a_sheet_of_pairs() {
+    let data = data(|v| v / 3 * 2);
+    let run = |more: &[&str]| {
+        let arguments = [
+            "adapt", "--source", "mnist", "--target", "usps", "--method", "cogan", "--seeds", "1", "--steps",
+            "2", "--batch", "8", "--out", "coupled",
+        ];
+        let found = data.run(&[&arguments[..], more].concat());
+        let [said, errors] = [found.stdout, found.stderr].map(|text| String::from_utf8(text).unwrap());
+        assert!(found.status.success(), "{errors}");
+        (said, errors)
+    };
+    let sheet = data.path("coupled/pairs-cogan-seed-1.png");
+    let named = "pairs-cogan-seed-1.png: pairs of cogan, source above target";
+    let (said, _) = run(&[]);
+    assert!(said.contains("| cogan | ") && said.contains(named), "{said}");
+    assert_eq!(said.matches("pairs of").count(), 1);
+    let drawn = fs::read(&sheet).unwrap();
+    // 64 pairs in rows of 16, each row twice.
+    let picture = image::load_from_memory(&drawn).unwrap();
+    assert_eq!(
+        [picture.width(), picture.height()],
+        [2 * (16 * 30 + 2), 2 * (8 * 30 + 2)]
+    );
+    // What is kept is named too, and a sheet that is gone is drawn again, the same.
+    let (said, errors) = run(&["--json"]);
+    assert_eq!(errors.matches("kept from").count(), 4);
+    assert!(errors.contains(named) && serde_json::from_str::<Value>(&said).is_ok());
+    fs::remove_file(&sheet).unwrap();
+    let (_, errors) = run(&["--threads", "1"]);
+    assert_eq!(errors.matches("kept from").count(), 3);
+    assert!(fs::read(&sheet).unwrap() == drawn);
+}
+
+#[test]
 fn a_folder_without_labels_is_read_picture_by_picture() {
     let data = data(|v| v);
     let folder = data.path("pictures");
