@@ -12,7 +12,9 @@ use engraft_tensor::{Tensor, concat};
 pub(crate) const LATENT: usize = 100;
 /// Channels of the generator's two maps, at a quarter and at half of the image's size.
 const CHANNELS: [usize; 2] = [128, 64];
-/// Slope of the generator's leaky ReLUs, that of this project's other DCGANs.
+/// Width of the hidden layer between the shared features and the logit that tells real from made.
+const JUDGE: usize = 500;
+/// Slope of every leaky ReLU here, that of this project's other DCGANs.
 const SLOPE: f64 = 0.3;
 
 /// A generator for each domain: `dense, norm, act, transposed conv 5x5, norm, act`, which they share, and
@@ -94,11 +96,15 @@ impl Module for Generators {
 }
 
 /// A discriminator for each domain, and the classifier of both: a [`Model`], whose way is the target's, a first block of
-/// the source's own in place of the model's, and a logit that tells real from made by the features.
+/// the source's own in place of the model's, and `dense 500, act, dense` that tells real from made by the features.
+///
+/// The authors' discriminator has a hidden layer before the logit too, though one that its classes share; here the heads
+/// have their own. Without it little obeys the game alone: the classes, with ten times the weight, decide where the
+/// convolutions go, and the generators fool a linear logit with noise.
 pub(crate) struct Discriminators {
     model: Model,
     source: Sequential,
-    judge: Dense,
+    judge: Sequential,
 }
 
 /// What the discriminator of a domain says of images.
@@ -113,9 +119,13 @@ impl Discriminators {
     /// Around a model. The source's first block begins as the target's: their channels mean the same from the start, where
     /// those of two random blocks would have to be brought into one order first.
     pub(crate) fn new(model: Model, seed: u64) -> Self {
+        let init = &mut Init::he(seed);
         Self {
             source: model.copy_of_first_block(),
-            judge: Dense::new(model.width(), 1, &mut Init::glorot(seed)),
+            judge: Sequential::new()
+                .add("dense", Dense::new(model.width(), JUDGE, init))
+                .add("act", LeakyReLU::new(SLOPE))
+                .add("real", Dense::new(JUDGE, 1, init)),
             model,
         }
     }

@@ -5,8 +5,12 @@
 //! It is they who draw the features of a pair together, as in the authors' code; the generators minimise the non-saturating
 //! loss alone.
 //!
-//! Other than there, one noise and one pass serve both players, who move at the same time, and both domains' own layers
-//! begin with the same weights. Each domain's real and each domain's made images are a batch of their own to batch norm.
+//! Other than there, one noise and one pass serve both players, who move at the same time; both domains' own layers begin
+//! with the same weights; the generators are smaller; and the networks of the discriminators are those of every method here,
+//! so the features of a pair are compared where classes and logit part. Each domain's real and each domain's made images
+//! are a batch of their own to batch norm.
+//!
+//! The classifier that is looked at goes the target's way, also where it reads images of the source to be validated.
 
 use super::{Batch, Learner, cross_entropy, decayed};
 use crate::adapt::coupled::{Discriminators, Generators, LATENT};
