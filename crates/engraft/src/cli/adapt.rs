@@ -98,6 +98,8 @@ struct Cell {
     seed: u64,
     /// Accuracy on the target's test images of the checkpoint chosen without labels.
     accuracy: Option<f64>,
+    /// The same on the target's training images that were not chosen.
+    unused: Option<f64>,
     last: Option<f64>,
     oracle: Option<f64>,
     chosen_step: u64,
@@ -109,6 +111,7 @@ struct Cell {
 struct Row {
     method: Method,
     accuracy: Option<Spread>,
+    unused: Option<Spread>,
     last: Option<Spread>,
     oracle: Option<Spread>,
     /// Mean of the validator of the chosen checkpoints.
@@ -312,6 +315,11 @@ impl Adapt {
             method,
             seed,
             accuracy: found.accuracy(),
+            unused: data
+                .target_test
+                .as_ref()
+                .and_then(|_| self.size().rest(&data.target, seed))
+                .map(|rest| found.accuracy_on(&rest)),
             last: found.last(),
             oracle: found.oracle(),
             chosen_step: found.measured[found.chosen].step,
@@ -379,6 +387,7 @@ impl Adapt {
         Row {
             method,
             accuracy: of(|cell| cell.accuracy),
+            unused: of(|cell| cell.unused),
             last: of(|cell| cell.last),
             oracle: of(|cell| cell.oracle),
             validator: Spread::of(&scores).map_or(f64::NAN, |spread| spread.mean),
@@ -395,6 +404,7 @@ impl Adapt {
             "target": data.target.name(),
             "target_images": data.target.len().min(size.count(data.target.name())),
             "test_images": data.target_test.as_ref().map(Dataset::len),
+            "unused_images": data.target.len().saturating_sub(size.count(data.target.name())),
             "image": data.source.image_size(),
             "network": "LeNet 32-48 with batch norm, classifier 100-100",
             "steps": self.steps,
@@ -410,9 +420,9 @@ impl Adapt {
         let by = Validator::from(self.validator);
         let _ = writeln!(
             text,
-            "| method | test accuracy, % | median | last checkpoint | oracle | {by} |"
+            "| method | test accuracy, % | median | unused images | last checkpoint | oracle | {by} |"
         );
-        let _ = writeln!(text, "|---|---|---|---|---|---|");
+        let _ = writeln!(text, "|---|---|---|---|---|---|---|");
         let show = |spread: Option<Spread>| spread.map_or("-".into(), |s| s.scaled(100.0).to_string());
         for row in rows {
             let median = row
@@ -420,9 +430,10 @@ impl Adapt {
                 .map_or("-".into(), |s| format!("{:.2}", 100.0 * s.median));
             let _ = writeln!(
                 text,
-                "| {} | {} | {median} | {} | {} | {:.3} |",
+                "| {} | {} | {median} | {} | {} | {} | {:.3} |",
                 row.method,
                 show(row.accuracy),
+                show(row.unused),
                 show(row.last),
                 show(row.oracle),
                 row.validator
@@ -434,7 +445,8 @@ impl Adapt {
             text,
             "{size} protocol: {} labelled images of {}, {} unlabelled of {}, {}; {} steps of {} of each; mean ± standard \
              deviation over {} seed(s); of the checkpoints of every {} steps the one with the best {by}, which needs no label of the target; \
-             controls: the last; oracle: the best by the test labels, no result",
+             controls: the last; unused images: the target's training images that were not chosen; oracle: the best by the test \
+             labels, no result",
             images(&data.source),
             data.source.name(),
             images(&data.target),

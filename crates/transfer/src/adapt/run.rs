@@ -124,6 +124,14 @@ impl Adapted {
         self.measured[self.chosen].accuracy
     }
 
+    /// Share of these images that the model of the chosen checkpoint reads rightly, by their labels.
+    ///
+    /// # Panics
+    /// If the images have another size than those that were learned from.
+    pub fn accuracy_on(&self, data: &Dataset) -> f64 {
+        accuracy(&self.model, data, data.len())
+    }
+
     /// Accuracy of the last checkpoint.
     pub fn last(&self) -> Option<f64> {
         self.measured.last().and_then(|m| m.accuracy)
