@@ -40,7 +40,7 @@ pub(crate) struct Args {
     /// Numbers of target images
     #[arg(long, value_delimiter = ',', default_value = "10,25,100,500")]
     shots: Vec<usize>,
-    /// Methods: source-as-is, from-scratch, fine-tune, auto, freeze-d, freeze-g, batch-norm, low-rank, singular-values,
+    /// Methods: source-as-is, from-scratch, fine-tune, auto, freeze-d, patches, freeze-g, batch-norm, low-rank, singular-values,
     /// modulation, output-scale, miner, gradual
     #[arg(
         long,

@@ -122,6 +122,10 @@ fn a_small_file_beside_the_source_draws_what_the_run_draws() {
         "{plan}"
     );
     bad(
+        &joined(&from_source, &["--patches", "--dry-run"]),
+        &["plan.patches", "expected dcgan or residual"],
+    );
+    bad(
         &joined(&from_source, &["--out", &from]),
         &["--out", "run of --from"],
     );

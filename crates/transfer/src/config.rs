@@ -35,6 +35,9 @@ pub struct TransferConfig {
     /// Width of the hidden layer of a [`Miner`](crate::Miner) in front of the generator, for [`Trained::Miner`] to train.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub miner: Option<usize>,
+    /// Whether the discriminator gets a [`PatchHead`](crate::PatchHead) in the place of its head.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub patches: bool,
     /// Learning rates of parts, as factors of that of the network; the last that holds a name decides.
     pub rates: Vec<Rate>,
     /// The phases, one after the other; none is one in which all of both networks trains.
@@ -230,6 +233,7 @@ mod tests {
             distil: 0.5,
             adapter: Some(Adapter::LowRank { rank: 4 }),
             miner: Some(64),
+            patches: true,
             rates: vec![Rate {
                 under: vec!["stem".into()],
                 factor: 0.1,

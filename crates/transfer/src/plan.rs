@@ -5,6 +5,7 @@ use crate::config::{Preserve, Trained, TransferConfig};
 use crate::error::TransferError;
 use crate::freeze::{check, train_only};
 use crate::miner::{self, mined};
+use crate::patches::by_patches;
 use crate::preserve::{CrossDomain, ElasticWeights, FeatureDistillation, L2Sp};
 use crate::source::{FOLDER, SETTINGS, Source};
 use engraft_gan::{AdamConfig, Gan, GanError, Pair, PhaseSeen, Plan, TrainConfig};
@@ -80,14 +81,18 @@ impl Transfer {
         Self::new(source, TransferConfig::from_table(&config.plan)?)
     }
 
-    /// The networks that it begins with: the source's, with the adapter on its generator and the miner before it.
+    /// The networks that it begins with: the source's, with the adapter on its generator, the miner before it, and
+    /// the head for patches on its discriminator.
     ///
     /// A miner that the source has already stays, and learns on where the plan asks for one.
     ///
     /// # Errors
     /// As [`Source::networks`], and if the source has a miner of another width than the plan asks for.
     pub fn begin(&self) -> Result<Pair, TransferError> {
-        let (mut generator, discriminator, latent) = self.source.networks()?;
+        let (mut generator, mut discriminator, latent) = self.source.networks()?;
+        if self.config.patches && !self.source.judges_patches(&discriminator) {
+            discriminator = by_patches(discriminator, &self.source.config)?;
+        }
         if let Some(adapter) = self.config.adapter {
             // Always the same: what is random in an adapter at first has no effect yet.
             generator.adapt(adapter, &mut Init::glorot(ADAPTER_SEED));

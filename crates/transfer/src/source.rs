@@ -2,6 +2,7 @@
 
 use crate::error::TransferError;
 use crate::miner::{self, mined};
+use crate::patches::{judges_patches, with_patch_head};
 use crate::plan::{Transfer, learned_layers};
 use engraft_gan::{Pair, Sampler, SavedRun, SpectralNorm, TrainConfig, Which};
 use engraft_layers::{Module, Sequential, StateDict};
@@ -88,6 +89,9 @@ impl Source {
     /// If the weights are not those of the networks that the settings name.
     pub fn networks(&self) -> Result<Pair, TransferError> {
         let (mut generator, mut discriminator, latent) = engraft_gan::random_networks(&self.config)?;
+        if self.judges_patches(&discriminator) {
+            discriminator = with_patch_head(discriminator, &self.config)?;
+        }
         // What decides which weights are used holds buffers of its own.
         let normalised = self.config.regularise.spectral_norm;
         if normalised != SpectralNorm::None {
@@ -102,6 +106,12 @@ impl Source {
         self.generator.apply(&mut generator)?;
         self.discriminator.apply(&mut discriminator)?;
         Ok((generator, discriminator, latent))
+    }
+
+    /// Whether an earlier transfer put a [`PatchHead`](crate::PatchHead) on the discriminator, which otherwise is as the given
+    /// one.
+    pub(crate) fn judges_patches(&self, discriminator: &Sequential) -> bool {
+        judges_patches(&self.discriminator, discriminator, &self.config)
     }
 
     /// Width of the hidden layer of the miner that the generator has, if it has one for latent vectors of this length.

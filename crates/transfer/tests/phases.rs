@@ -35,6 +35,7 @@ fn plan(source: &Source) -> TransferConfig {
         distil: 0.1,
         adapter: None,
         miner: None,
+        patches: false,
         rates: vec![Rate {
             under: vec!["head".into()],
             factor: 0.5,

@@ -1,5 +1,5 @@
 //! What trains in the place of a generator's weights (adapters, batch norms, a miner), the file it goes into, gradual
-//! unfreezing, and a transfer of a transfer, on networks small enough for it.
+//! unfreezing, a discriminator of patches, and a transfer of a transfer, on networks small enough for it.
 
 #![allow(clippy::unwrap_used)] // a test fails by it
 
@@ -259,6 +259,49 @@ fn a_miner_leaves_the_class_behind_the_latent_vector_alone() {
     assert_eq!(run.sampler.class_count(), 10);
     let file = AdapterFile::open(&folder.path().join(AdapterFile::NAME)).unwrap();
     assert!(pixels(&file.sampler(&source).unwrap()) == pixels(&run.sampler));
+}
+
+/// A discriminator of patches learns beside feature distillation, keeps its frozen block, and goes on in another transfer.
+#[test]
+fn a_discriminator_of_patches_learns_and_is_carried_on() {
+    let source = source_with(1, |config| config.network = Network::Dcgan);
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let of = |source: &Source| bits(&StateDict::of(&source.networks().unwrap().1));
+    train(&source, &at("first"), Trained::All, |p| {
+        p.patches = true;
+        p.distil = 0.1;
+        p.phases[0].discriminator = Trained::Except(vec!["block1".into()]);
+    });
+    let first = Source::open(&at("first"), Which::Last).unwrap();
+    let (before, after) = (of(&source), of(&first));
+    assert_eq!(before["head.weight"].len(), 49 * after["head.weight"].len());
+    assert!(before["block1.conv.weight"] == after["block1.conv.weight"]);
+    assert!(before["block2.conv.weight"] != after["block2.conv.weight"]);
+    let begun = Transfer::new(source.clone(), {
+        let mut plan = Recipe::fine_tune(&source).unwrap().plan;
+        plan.patches = true;
+        plan
+    });
+    let begun = bits(&StateDict::of(&begun.unwrap().begin().unwrap().1));
+    assert!(begun["head.weight"] != after["head.weight"], "the head learned");
+    // Patches stay, whether the next transfer asks for them or not.
+    for (name, asks) in [("asked", true), ("unasked", false)] {
+        let mut plan = Recipe::fine_tune(&first).unwrap().plan;
+        plan.patches = asks;
+        let carried = Transfer::new(first.clone(), plan).unwrap().begin().unwrap().1;
+        assert!(bits(&StateDict::of(&carried)) == after, "{name}");
+    }
+    let error = Transfer::new(self::source(), {
+        let mut plan = Recipe::fine_tune(&self::source()).unwrap().plan;
+        plan.patches = true;
+        plan
+    });
+    let error = error.err().unwrap().to_string();
+    assert!(
+        error.contains("plan.patches") && error.contains("expected dcgan"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -7,9 +7,10 @@ use engraft_transfer::{Phase, Recipe, Source, Trained, gradual};
 /// Methods that are no recipe of one part: the controls, and what the program chooses itself.
 const OTHERS: [&str; 3] = ["source-as-is", "from-scratch", "auto"];
 /// Recipes of one part.
-const FIXED: [&str; 10] = [
+const FIXED: [&str; 11] = [
     "fine-tune",
     "freeze-d",
+    "patches",
     "freeze-g",
     "batch-norm",
     "low-rank",
@@ -67,9 +68,10 @@ pub(super) fn fixed(source: &Source, name: &str, steps: u64) -> anyhow::Result<R
         _ => None,
     };
     plan.adapter = adapter;
+    plan.patches = name == "patches";
     plan.phases = match name {
         _ if adapter.is_some() => of_generator(Trained::Adapter),
-        "fine-tune" => of_generator(Trained::All),
+        "fine-tune" | "patches" => of_generator(Trained::All),
         "freeze-d" => vec![Phase {
             discriminator: Trained::Except(first(&discriminator)),
             ..Phase::default()

@@ -29,6 +29,9 @@ pub(super) struct PlanOptions {
     /// Weight of feature distillation in the discriminator
     #[arg(long, value_name = "WEIGHT")]
     distil: Option<f64>,
+    /// Let the discriminator judge patches of an image instead of all of it
+    #[arg(long)]
+    patches: bool,
     /// Stop when generator and discriminator balance
     #[arg(long)]
     until_balance: bool,
@@ -135,6 +138,7 @@ impl PlanOptions {
         if let Some(preserve) = self.preserve {
             plan.preserve = preserve;
         }
+        plan.patches |= self.patches;
         if let Some(distil) = self.distil {
             plan.distil = distil;
         }

@@ -67,6 +67,35 @@ impl<T: Real> Sequential<T> {
         self
     }
 
+    /// Puts another layer in the place of the one of this name.
+    ///
+    /// ```
+    /// use engraft_layers::{Dense, Init, LeakyReLU, Module, Sequential};
+    /// let init = &mut Init::glorot(1);
+    /// let net = Sequential::<f32>::new().add("act", LeakyReLU::new(0.2)).add("head", Dense::new(4, 1, init));
+    /// let net = net.replace("head", Dense::new(4, 10, init));
+    /// assert_eq!(net.layers()[1].1.describe(), "Dense 4 -> 10");
+    /// ```
+    ///
+    /// # Panics
+    /// If this chain itself, not one nested in it, has no layer of that name.
+    #[must_use]
+    #[track_caller]
+    pub fn replace(mut self, name: &str, layer: impl Module<T> + 'static) -> Self {
+        let at = self.position(name);
+        self.layers[at].1 = Box::new(layer);
+        self
+    }
+
+    #[track_caller]
+    fn position(&self, name: &str) -> usize {
+        let Some(at) = self.layers.iter().position(|(n, _)| n == name) else {
+            let names: Vec<&str> = self.layers.iter().map(|(n, _)| n.as_str()).collect();
+            panic!("sequential: no layer {name:?}; the layers are {names:?}")
+        };
+        at
+    }
+
     #[track_caller]
     fn check_name(&self, name: &str) {
         assert!(
@@ -83,10 +112,7 @@ impl<T: Real> Sequential<T> {
     #[must_use]
     #[track_caller]
     pub fn forward_through(&self, x: &Tensor<T>, mode: Mode, name: &str) -> [Tensor<T>; 2] {
-        let Some(at) = self.layers.iter().position(|(n, _)| n == name) else {
-            let names: Vec<&str> = self.layers.iter().map(|(n, _)| n.as_str()).collect();
-            panic!("sequential: no layer {name:?}; the layers are {names:?}")
-        };
+        let at = self.position(name);
         let (front, back) = self.layers.split_at(at + 1);
         let features = run(front, x, mode);
         let output = run(back, &features, mode);

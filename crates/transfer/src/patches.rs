@@ -1,0 +1,271 @@
+//! A discriminator that judges an image patch by patch.
+
+use crate::error::TransferError;
+use engraft_gan::{SpectralNorm, TrainConfig};
+use engraft_layers::{Dense, Init, Mode, Module, Path, Sequential, Slot, SlotMut, StateDict};
+use engraft_tensor::{Real, Tensor, no_grad};
+
+/// Name of the layer of a discriminator that judges.
+const HEAD: &str = "head";
+/// Name of the layer before it, which makes a vector of the map.
+const FLAT: &str = "flat";
+/// Its weight in a state.
+const WEIGHT: &str = "head.weight";
+
+/// `D(x)_p = <w, f(x)_p> + b`: a logit for each position `p` of a map of features, in the place of one for all of it.
+///
+/// Each logit sees as much of the image as one position of the map does, and the objective takes the mean over all of
+/// them. So the discriminator asks whether strokes and textures are those of the target and not whether the whole is one of
+/// its images: of few images there are many patches, and they are harder to know by heart.
+///
+/// *Shapes*: `[n, positions · channels] -> [n, positions]`, the channels of a position side by side. `weight [channels, 1]`,
+/// `bias [1]`.
+///
+/// *Source*: Isola et al., "Image-to-image translation with conditional adversarial networks", 2017, section 3.2.2; for
+/// transfer to few images Ojha et al., "Few-shot image generation via cross-domain correspondence", 2021, section 3.2,
+/// where it judges beside a discriminator of whole images.
+///
+/// ```
+/// use engraft_layers::{Mode, Module, parameter_count};
+/// use engraft_tensor::Tensor;
+/// use engraft_transfer::PatchHead;
+///
+/// let head = PatchHead::<f32>::new(128);
+/// assert_eq!(head.forward(&Tensor::zeros([4, 7 * 7 * 128]), Mode::Train).shape(), [4, 49]);
+/// assert_eq!(parameter_count(&head), 129);
+/// ```
+pub struct PatchHead<T: Real = f32> {
+    channels: usize,
+    judge: Dense<T>,
+}
+
+impl<T: Real> PatchHead<T> {
+    /// A head for maps of so many channels, all of whose logits are 0.
+    ///
+    /// # Panics
+    /// If there are no channels.
+    #[track_caller]
+    pub fn new(channels: usize) -> Self {
+        assert!(channels > 0, "PatchHead: a map without channels cannot be judged");
+        Self {
+            channels,
+            judge: Dense::new(channels, 1, &mut Init::glorot(0)).scaled(0.0),
+        }
+    }
+}
+
+impl<T: Real> Module<T> for PatchHead<T> {
+    fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
+        assert!(
+            x.rank() == 2 && x.shape()[1].is_multiple_of(self.channels),
+            "PatchHead: the input must be [n, positions · {}], got {:?}",
+            self.channels,
+            x.shape()
+        );
+        let [n, positions] = [x.shape()[0], x.shape()[1] / self.channels];
+        let each = x.reshape([n * positions, self.channels]);
+        self.judge.forward(&each, mode).reshape([n, positions])
+    }
+
+    fn spectral_normalise(&mut self) -> usize {
+        self.judge.spectral_normalise()
+    }
+
+    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
+        self.judge.visit(path, f);
+    }
+
+    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
+        self.judge.visit_mut(path, f);
+    }
+
+    fn describe(&self) -> String {
+        format!("PatchHead of {} channels", self.channels)
+    }
+}
+
+/// Whether these weights of a discriminator are those of one that judges patches.
+pub(crate) fn judges_patches(state: &StateDict, discriminator: &Sequential, config: &TrainConfig) -> bool {
+    let of_state = state.get(WEIGHT).map(|weight| weight.shape().to_vec());
+    map(discriminator, config).is_some_and(|[_, channels]| of_state == Some(vec![channels, 1]))
+}
+
+/// Positions and channels of the map of features that a discriminator's head reads as one vector, if it is a map.
+fn map(discriminator: &Sequential, config: &TrainConfig) -> Option<[usize; 2]> {
+    let [.., (before, _), (flat, _), (head, _)] = discriminator.layers() else {
+        return None;
+    };
+    if flat != FLAT || head != HEAD {
+        return None;
+    }
+    let [height, width, channels] = config.image;
+    let pack = config.objective.packing.max(1) as usize;
+    let image = Tensor::zeros([1, height, width, channels * pack]);
+    let [features, _] = no_grad(|| discriminator.forward_through(&image, Mode::Eval, before));
+    match *features.shape() {
+        [_, h, w, channels] if h * w > 1 => Some([h * w, channels]),
+        _ => None,
+    }
+}
+
+/// The discriminator with a head for patches, all else as it is; the head's weights are still to come.
+///
+/// # Errors
+/// [`TransferError::Config`] if its head does not read a map.
+pub(crate) fn with_patch_head(
+    discriminator: Sequential,
+    config: &TrainConfig,
+) -> Result<Sequential, TransferError> {
+    let Some([_, channels]) = map(&discriminator, config) else {
+        return Err(TransferError::Config {
+            problems: vec![format!(
+                "plan.patches: the discriminator of the network {:?}{} does not judge by a map of features; expected \
+                 dcgan or residual without classes",
+                config.network,
+                if config.classes > 0 { " with classes" } else { "" }
+            )],
+        });
+    };
+    Ok(discriminator.replace(HEAD, PatchHead::new(channels)))
+}
+
+/// The discriminator with a head for patches in the place of its own, and that one's opinion as far as it is the same
+/// everywhere: the mean over all patches begins as what the head would say if each of its positions had the mean weight.
+///
+/// # Errors
+/// As [`with_patch_head`].
+pub(crate) fn by_patches(
+    discriminator: Sequential,
+    config: &TrainConfig,
+) -> Result<Sequential, TransferError> {
+    let Some([positions, channels]) = map(&discriminator, config) else {
+        return with_patch_head(discriminator, config);
+    };
+    if config.regularise.spectral_norm != SpectralNorm::None {
+        return Err(TransferError::Config {
+            problems: vec![
+                "plan.patches: the source's discriminator is spectrally normalised, and the vectors of its head fit no \
+                 other; expected a source without"
+                    .into(),
+            ],
+        });
+    }
+    let mut tensors = StateDict::of(&discriminator).into_tensors();
+    if let Some(weight) = tensors.get_mut(WEIGHT) {
+        // The mean over positions, times their number, because the logits are averaged.
+        *weight = weight
+            .reshape([positions, channels])
+            .sum_keep(&[0])
+            .reshape([channels, 1]);
+    }
+    let mut patched = with_patch_head(discriminator, config)?;
+    StateDict::from_tensors(tensors).apply(&mut patched)?;
+    Ok(patched)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engraft_data::{Split, drawn_digits};
+    use engraft_gan::{Network, random_networks};
+    use engraft_layers::{gradients, parameter_count};
+    use engraft_tensor::gradcheck;
+    use rand::SeedableRng;
+    use rand_pcg::Pcg64;
+
+    fn config() -> TrainConfig {
+        TrainConfig::standard(&drawn_digits(Split::Test, 20, 1))
+    }
+
+    #[test]
+    fn by_hand() {
+        let mut head = PatchHead::<f64>::new(2);
+        let tensor = |shape: &[usize], values: &[f64]| Tensor::from_vec(shape, values.to_vec());
+        let state = [
+            ("weight".to_string(), tensor(&[2, 1], &[1.0, -2.0])),
+            ("bias".to_string(), tensor(&[1], &[0.5])),
+        ];
+        StateDict::from_tensors(state.into()).apply(&mut head).unwrap();
+        // Two images of three positions with two channels each.
+        let x = tensor(&[2, 6], &[1., 0., 0., 1., 3., 1., 0., 0., 2., 2., -1., 1.]);
+        let found = head.forward(&x, Mode::Train);
+        assert_eq!(found.shape(), [2, 3]);
+        assert_eq!(found.as_slice(), [1.5, -1.5, 1.5, 0.5, -1.5, -2.5]);
+        gradcheck(|x| head.forward(&x[0], Mode::Train).tanh(), &[x.clone()]).unwrap();
+        let learned = gradients(&found.square().sum(), &head);
+        assert_eq!(learned.keys().collect::<Vec<_>>(), ["bias", "weight"]);
+    }
+
+    #[test]
+    #[should_panic(expected = "PatchHead: the input must be [n, positions · 4], got [2, 6]")]
+    fn a_vector_that_is_no_map_is_named() {
+        let _ = PatchHead::<f32>::new(4).forward(&Tensor::zeros([2, 6]), Mode::Eval);
+    }
+
+    /// With the same weight everywhere the mean over patches is the head's logit, for both kinds of networks and for packs.
+    #[test]
+    fn it_begins_as_the_head_it_replaces() {
+        for (network, packing) in [(Network::Dcgan, 1), (Network::Dcgan, 2), (Network::Residual, 1)] {
+            let mut config = config();
+            config.network = network;
+            config.objective.packing = packing;
+            let (_, mut discriminator, _) = random_networks(&config).unwrap();
+            let [positions, channels] = map(&discriminator, &config).unwrap();
+            let mut tensors = StateDict::of(&discriminator).into_tensors();
+            assert!(!judges_patches(
+                &StateDict::of(&discriminator),
+                &discriminator,
+                &config
+            ));
+            let rng = &mut Pcg64::seed_from_u64(3);
+            let one = Tensor::randn([1, channels], rng);
+            let everywhere = one
+                .broadcast_to(&[positions, channels])
+                .reshape([positions * channels, 1]);
+            tensors.insert(WEIGHT.into(), everywhere);
+            tensors.insert("head.bias".into(), Tensor::from_vec([1], vec![0.25]));
+            StateDict::from_tensors(tensors)
+                .apply(&mut discriminator)
+                .unwrap();
+            let [h, w, c] = config.image;
+            let images = Tensor::uniform([3, h, w, c * packing as usize], -1.0, 1.0, rng);
+            let whole = discriminator.forward(&images, Mode::Eval);
+            let patched = by_patches(discriminator, &config).unwrap();
+            let patches = patched.forward(&images, Mode::Eval);
+            assert_eq!(patches.shape(), [3, positions]);
+            for (image, logit) in patches.as_slice().chunks(positions).zip(whole.as_slice()) {
+                let mean = image.iter().sum::<f32>() / positions as f32;
+                assert!(
+                    (mean - logit).abs() < 1e-3 * (1.0 + logit.abs()),
+                    "{mean} {logit}"
+                );
+            }
+            assert!(judges_patches(
+                &StateDict::of(&patched),
+                &random_networks(&config).unwrap().1,
+                &config
+            ));
+            assert_eq!(parameter_count(&PatchHead::<f32>::new(channels)), channels + 1);
+        }
+    }
+
+    #[test]
+    fn a_discriminator_without_a_map_is_refused() {
+        let refused = |change: fn(&mut TrainConfig), told: &str| {
+            let mut config = config();
+            change(&mut config);
+            let (_, discriminator, _) = random_networks(&config).unwrap();
+            let error = by_patches(discriminator, &config)
+                .err()
+                .expect("an error")
+                .to_string();
+            assert!(error.contains(told), "{error}");
+        };
+        refused(|c| c.network = Network::Mlp, "expected dcgan or residual");
+        refused(|c| c.classes = 10, "with classes");
+        refused(
+            |c| c.regularise.spectral_norm = SpectralNorm::Discriminator,
+            "spectrally normalised",
+        );
+    }
+}
