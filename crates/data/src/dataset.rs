@@ -241,6 +241,23 @@ impl Dataset {
         }
     }
 
+    /// The same images with their shades turned round, `255 - v`: dark on light becomes light on dark.
+    ///
+    /// ```
+    /// use engraft_data::{Split, drawn_digits};
+    /// let digits = drawn_digits(Split::Train, 3, 1);
+    /// let turned = digits.inverted();
+    /// assert_eq!(turned.image(2)[0], 255 - digits.image(2)[0]);
+    /// assert_eq!(turned.inverted(), digits);
+    /// ```
+    #[must_use]
+    pub fn inverted(&self) -> Self {
+        Self {
+            images: self.images.iter().map(|v| 255 - v).collect(),
+            ..self.clone()
+        }
+    }
+
     /// The same images under another name.
     pub(crate) fn with_name(mut self, name: &str) -> Self {
         self.name = name.into();

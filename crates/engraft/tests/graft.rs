@@ -52,6 +52,38 @@ fn pictures(folder: &Path, n: usize) {
     }
 }
 
+/// The shipped source draws light on dark; pictures of ink on paper are told, and can be turned round.
+#[test]
+fn ink_on_paper_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let paper = folder.path().join("paper");
+    pictures(&paper, 12);
+    for picture in std::fs::read_dir(&paper).unwrap() {
+        let path = picture.unwrap().path();
+        let mut ink = image::open(&path).unwrap();
+        ink.invert();
+        ink.save(&path).unwrap();
+    }
+    let from = concat!(env!("CARGO_MANIFEST_DIR"), "/../transfer/sources/mnist");
+    let plan = [
+        "transfer",
+        "--from",
+        from,
+        "--data",
+        paper.to_str().unwrap(),
+        "--dry-run",
+    ];
+    let [_, told] = good(&plan);
+    assert!(told.contains("polarity") && told.contains("--invert"), "{told}");
+    let [_, turned] = good(&[&plan[..], &["--invert"]].concat());
+    assert!(!turned.contains("polarity"), "{turned}");
+    let distance = |text: &str| -> f64 {
+        let line = text.split_once("KID ").unwrap().1;
+        line.split_once(',').unwrap().0.parse().unwrap()
+    };
+    assert!(distance(&turned) < distance(&told), "{turned}");
+}
+
 #[test]
 fn a_small_file_beside_the_source_draws_what_the_run_draws() {
     let folder = tempfile::tempdir().unwrap();

@@ -66,6 +66,10 @@ pub struct Adapt {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
+    /// Turn the target's shades round first
+    #[arg(long)]
+    invert: bool,
+
     /// Go on although the images of the two domains look differently prepared
     #[arg(long)]
     mismatch_is_meant: bool,
@@ -170,6 +174,10 @@ impl Adapt {
 
     fn load(&self) -> anyhow::Result<Data> {
         let mut data = self.read()?;
+        if self.invert {
+            data.target = data.target.inverted();
+            data.target_test = data.target_test.map(|test| test.inverted());
+        }
         let test = data.target_test.as_ref();
         let sets = [&data.source, &data.source_test, &data.target]
             .into_iter()
@@ -241,8 +249,8 @@ impl Adapt {
         }
         ensure!(
             refusals.is_empty(),
-            "source and target look differently prepared, and a classifier would learn that: {}; --mismatch-is-meant goes \
-             on all the same",
+            "source and target look differently prepared, and a classifier would learn that: {}; --invert turns the target's shades \
+             round, --mismatch-is-meant goes on all the same",
             refusals.join("; ")
         );
         Ok(())

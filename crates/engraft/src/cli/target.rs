@@ -24,6 +24,16 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// The same images with their shades turned round.
+    pub(super) fn inverted(self) -> Self {
+        Self {
+            train: self.train.inverted(),
+            reference: self.reference.inverted(),
+            about: format!("{}, their shades turned round too", self.about),
+            ..self
+        }
+    }
+
     /// The target of this name, or in this folder, as images of the source's size; of the training images `shots` are
     /// chosen by the seed.
     pub(super) fn load(

@@ -4,9 +4,11 @@ use super::images::bar;
 use super::plan_options::PlanOptions;
 use super::target::Target;
 use anyhow::{Context, ensure};
+use engraft_data::{Dataset, Source::Memory};
 use engraft_gan::{Control, Event, Sampler, Which, sample_grid};
 use engraft_layers::Module;
 use engraft_metrics::{FeatureNetwork, Features};
+use engraft_transfer::adapt::{DomainGap, Severity};
 use engraft_transfer::{
     AdapterFile, Method, Proximity, Recipe, Row, Source, Trial, compare, features_of, measure, proximity,
     train_only, training_table,
@@ -19,6 +21,8 @@ use std::path::{Path, PathBuf};
 
 /// Images that are generated for measuring.
 const GENERATED: usize = 1000;
+/// Images of the source whose shades are looked at.
+const LOOKED_AT: usize = 64;
 /// Images on the sheet that shows source and result.
 const SHOWN: usize = 32;
 const COLUMNS: usize = 8;
@@ -38,6 +42,10 @@ pub struct Transfer {
     /// Images of the target to train on [default: all]
     #[arg(long, value_name = "N")]
     shots: Option<usize>,
+    /// Turn the target's shades round first, where the source draws light on dark and the target is dark on light; the result
+    /// draws as the source does
+    #[arg(long)]
+    invert: bool,
     /// auto chooses from the number of images and the distance; fine-tune trains all of both networks on
     #[arg(long, value_enum, default_value_t = RecipeName::Auto)]
     recipe: RecipeName,
@@ -97,7 +105,10 @@ impl Transfer {
         );
         let source = Source::open(&self.from, Which::Last)
             .with_context(|| format!("--from {}", self.from.display()))?;
-        let target = Target::load(&self.data, source.config.image, self.shots, self.seed)?;
+        let mut target = Target::load(&self.data, source.config.image, self.shots, self.seed)?;
+        if self.invert {
+            target = target.inverted();
+        }
         ensure!(
             target.train.len() >= 2,
             "--data {}: a transfer needs at least 2 images, found {}",
@@ -118,6 +129,7 @@ impl Transfer {
         let found = proximity(&trained_on, &of_source)?;
         let recipe = self.recipe(&source, &target, &found)?;
         self.explain(&source, &target, &found, &recipe)?;
+        self.warn(&as_is, &target)?;
         if self.dry_run {
             return Ok(());
         }
@@ -174,6 +186,21 @@ impl Transfer {
         };
         self.plan.change(&mut recipe, source, self.steps)?;
         Ok(recipe)
+    }
+
+    /// Tells of a target that is prepared otherwise than what the source draws: then it learns the preparation first.
+    fn warn(&self, as_is: &Sampler, target: &Target) -> anyhow::Result<()> {
+        let drawn = as_is.generate(LOOKED_AT, &mut Pcg64::seed_from_u64(self.seed));
+        let shade = |&v: &f32| ((v + 1.0) * 127.5).round().clamp(0.0, 255.0) as u8;
+        let pixels = drawn.as_slice().iter().map(shade).collect();
+        let size = target.train.image_size();
+        let drawn = Dataset::new("drawn", Memory, pixels, size, vec![0; LOOKED_AT])?;
+        for (severity, problem) in DomainGap::between(&drawn, &target.train).problems() {
+            if severity == Severity::Refusal {
+                eprintln!("warning: {problem}; --invert turns the target's shades round");
+            }
+        }
+        Ok(())
     }
 
     /// Tells what will be done and why.
@@ -330,7 +357,7 @@ impl Transfer {
                         "features": network.name(), "features_sha256": network.hash(), "data": self.data,
                         "images": target.train.len(), "real": target.reference.len(),
                         "real_is_held_out": target.is_held_out, "generated": GENERATED, "steps": self.steps,
-                        "seed": self.seed,
+                        "seed": self.seed, "inverted": self.invert,
                     },
                 })
             );
