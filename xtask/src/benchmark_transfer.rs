@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
+/// Smallest kernel distance by which others are divided.
+const TINY: f64 = 1e-3;
 /// Images that each method draws.
 const GENERATED: usize = 1000;
 /// Test images that they are compared with.
@@ -185,9 +187,7 @@ fn against_auto(
     let mut lines = Vec::new();
     for (&[s, t, n, m], rows) in cells.iter().filter(|(at, _)| at[3] != auto) {
         let ratios = rows.iter().zip(&cells[&[s, t, n, auto]]);
-        let ratios: Vec<String> = ratios
-            .map(|(other, own)| format!("{:.2}", other.kid / own.kid))
-            .collect();
+        let ratios: Vec<String> = ratios.map(|(other, own)| times(other.kid, own.kid)).collect();
         lines.push(format!(
             "{} to {}, {} images: KID of {} is that of auto times {}",
             sources[s].0,
@@ -198,6 +198,15 @@ fn against_auto(
         ));
     }
     lines
+}
+
+/// `a / b` of two kernel distances. They are estimates without bias, so that one near 0 may be negative: no measure then.
+fn times(a: f64, b: f64) -> String {
+    if b > TINY {
+        format!("{:.2}", a / b)
+    } else {
+        "-".into()
+    }
 }
 
 /// A folder's name for what is made from a source: its data and the beginning of its hash.
@@ -277,4 +286,16 @@ fn cell(
         }
     }
     Ok(row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_near_zero_are_no_measure() {
+        assert_eq!(times(0.3, 0.2), "1.50");
+        assert_eq!(times(0.3, -0.001), "-");
+        assert_eq!(times(0.3, 0.0), "-");
+    }
 }

@@ -63,8 +63,8 @@ impl fmt::Display for FileReport {
 /// Reads every PNG and JPEG file of a folder as an image of `size` `[h, w, c]`, with 1 channel or 3.
 ///
 /// A picture that is not square is cut to the middle of the wanted shape, then scaled; colours become grey by their
-/// luminance where one channel is wanted; what is transparent is shown on black, of a picture whose visible part is dark on
-/// white, so that ink stays visible. Other files are left out, and so are
+/// luminance where one channel is wanted; transparent parts are shown on black, or on white where the visible part of the
+/// picture is dark, so that ink stays visible. Other files are left out, and so are
 /// pictures that cannot be decoded; each change and each omission is in the report. Folders within it are not entered.
 /// Of more than a million entries the rest is left out, with a report.
 ///

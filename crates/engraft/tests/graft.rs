@@ -75,8 +75,13 @@ fn ink_on_paper_is_told() {
     ];
     let [_, told] = good(&plan);
     assert!(told.contains("polarity") && told.contains("--invert"), "{told}");
-    let [_, turned] = good(&[&plan[..], &["--invert"]].concat());
+    let [_, turned] = good(&[&plan[..], &["--invert", "--patches"]].concat());
     assert!(!turned.contains("polarity"), "{turned}");
+    let head = |text: &str, shape: &str| {
+        let lines = text.lines().filter(|line| line.contains("head.weight"));
+        lines.clone().count() > 0 && lines.clone().all(|line| line.contains(shape))
+    };
+    assert!(head(&told, " 6272x1 ") && head(&turned, " 128x1 "), "{turned}");
     let distance = |text: &str| -> f64 {
         let line = text.split_once("KID ").unwrap().1;
         line.split_once(',').unwrap().0.parse().unwrap()

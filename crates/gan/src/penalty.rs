@@ -16,7 +16,7 @@ const TINY: f64 = 1e-12;
 ///
 /// `γ/2` times this is R1 where the images are real, and R2 where they are generated. `logits` must have been
 /// computed from `images`, which must be [tracked](Tensor::is_tracked). Several consecutive images may belong to one
-/// logit, as with packing.
+/// logit, as with packing, and several logits to one image: of a row `[n, patches]` the mean counts.
 ///
 /// *Source*: Mescheder, Geiger and Nowozin, "Which training methods for GANs do actually converge?", 2018,
 /// equation 9; R2 its equation 10.
@@ -30,7 +30,7 @@ const TINY: f64 = 1e-12;
 /// ```
 ///
 /// # Panics
-/// If the images are not tracked, or not the same number for each logit.
+/// If the images are not tracked, or not the same number for each row of logits.
 #[must_use]
 #[track_caller]
 pub fn zero_centred<T: Real>(logits: &Tensor<T>, images: &Tensor<T>) -> Tensor<T> {
@@ -81,17 +81,23 @@ pub fn interpolate<T: Real>(real: &Tensor<T>, fake: &Tensor<T>, rng: &mut impl R
     Tensor::from_vec(real.shape(), points)
 }
 
-/// `‖∇D‖²` for each logit, `[logits]`, with its graph.
+/// `‖∇D‖²` for each row of logits, `[rows]`, with its graph; `D` is the mean of a row.
 #[track_caller]
 fn squared_slopes<T: Real>(logits: &Tensor<T>, images: &Tensor<T>) -> Tensor<T> {
-    let (count, n) = (logits.len(), images.shape().first().copied().unwrap_or(0));
+    let first = |t: &Tensor<T>| t.shape().first().copied().unwrap_or(0);
+    let (count, n) = (first(logits), first(images));
     assert!(
-        images.is_tracked() && count > 0 && n > 0 && n.is_multiple_of(count),
-        "penalty: logits {:?} of images {:?}, of which each logit needs equally many, and which must require a gradient",
+        images.is_tracked() && !logits.is_empty() && n > 0 && n.is_multiple_of(count),
+        "penalty: logits {:?} of images {:?}, of which each row of logits needs equally many, and which must require a \
+         gradient",
         logits.shape(),
         images.shape()
     );
-    let [slopes] = grad_with_graph(&logits.sum(), [images]);
+    let sum = match logits.len() / count {
+        1 => logits.sum(),
+        of_one => logits.sum() / T::from_f64(of_one as f64),
+    };
+    let [slopes] = grad_with_graph(&sum, [images]);
     slopes
         .reshape([count, images.len() / count])
         .square()
@@ -105,6 +111,30 @@ mod tests {
     use engraft_layers::{Path, SlotMut, gradients, parameters};
     use rand::SeedableRng;
     use rand_pcg::Pcg64;
+
+    /// Several logits of an image count as their mean, at both orders.
+    #[test]
+    fn patches_count_as_their_mean() {
+        let net = Sequential::<f64>::new()
+            .add("hidden", Dense::new(5, 7, &mut Init::normal(3, 0.6)))
+            .add("act", Tanh)
+            .add("head", Dense::new(7, 4, &mut Init::normal(5, 0.6)));
+        let x = Tensor::randn([3, 5], &mut Pcg64::seed_from_u64(1)).requires_grad();
+        let of = |penalty: fn(&Tensor<f64>, &Tensor<f64>) -> Tensor<f64>| {
+            let patches = net.forward(&x, Mode::Train);
+            let means = patches.sum_keep(&[1]) / 4.0;
+            [patches, means].map(|logits| {
+                let found = penalty(&logits, &x);
+                (found.item(), gradients(&found, &net)["hidden.weight"].clone())
+            })
+        };
+        for penalty in [zero_centred, one_centred] {
+            let [(a, of_a), (b, of_b)] = of(penalty);
+            assert!(a > 0.0 && (a - b).abs() < 1e-12 * a, "{a} {b}");
+            let apart = (of_a - &of_b).abs().sum().item();
+            assert!(apart < 1e-12 * of_b.abs().sum().item(), "{apart}");
+        }
+    }
 
     fn mlp() -> Sequential<f64> {
         let init = &mut Init::normal(3, 0.6);

@@ -25,6 +25,9 @@ const WEIGHT: &str = "head.weight";
 /// transfer to few images Ojha et al., "Few-shot image generation via cross-domain correspondence", 2021, section 3.2,
 /// where it judges beside a discriminator of whole images.
 ///
+/// # Panics
+/// Its `forward`, if the input is not `[n, a multiple of the channels]`.
+///
 /// ```
 /// use engraft_layers::{Mode, Module, parameter_count};
 /// use engraft_tensor::Tensor;

@@ -304,6 +304,23 @@ fn a_discriminator_of_patches_learns_and_is_carried_on() {
     );
 }
 
+/// The penalties of the source's settings look at each image's patches together.
+#[test]
+fn patches_go_with_a_gradient_penalty() {
+    let source = source_with(1, |config| {
+        config.network = Network::Residual;
+        (config.regularise.r1, config.regularise.r2) = (1.0, 1.0);
+    });
+    let folder = tempfile::tempdir().unwrap();
+    train(&source, folder.path(), Trained::All, |p| p.patches = true);
+    let learned = Source::open(folder.path(), Which::Last).unwrap();
+    let head = |source: &Source| {
+        let discriminator = source.networks().unwrap().1;
+        StateDict::of(&discriminator).get("head.weight").unwrap().len()
+    };
+    assert!(head(&learned) < head(&source));
+}
+
 #[test]
 fn a_transfer_is_the_source_of_another() {
     let source = source();

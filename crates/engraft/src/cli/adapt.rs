@@ -1,6 +1,7 @@
 //! `engraft adapt`: a classifier for a target whose images have no labels.
 
 use super::adapt_options::{Adaptation, By, Size};
+use super::transfer::inversion;
 use super::{kept, pairs, workers};
 use anyhow::{Context, bail, ensure};
 use clap::Args;
@@ -247,10 +248,13 @@ impl Adapt {
                 eprintln!("warning: {problem}");
             }
         }
+        if gap.is_inverted() && !self.mismatch_is_meant {
+            refusals.push(inversion(self.invert).into());
+        }
         ensure!(
             refusals.is_empty(),
-            "source and target look differently prepared, and a classifier would learn that: {}; --invert turns the target's shades \
-             round, --mismatch-is-meant goes on all the same",
+            "source and target look differently prepared, and a classifier would learn that: {}; --mismatch-is-meant goes on \
+             all the same",
             refusals.join("; ")
         );
         Ok(())
@@ -404,15 +408,16 @@ impl Adapt {
 
     fn protocol(&self, data: &Data) -> serde_json::Value {
         let size = self.size();
+        let images = |d: &Dataset| d.len().min(size.count(d.name()));
         serde_json::json!({
             "protocol": size.to_string(),
             "source": data.source.name(),
             "sha256": data.fingerprints,
-            "source_images": data.source.len().min(size.count(data.source.name())),
+            "source_images": images(&data.source),
             "target": data.target.name(),
-            "target_images": data.target.len().min(size.count(data.target.name())),
+            "target_images": images(&data.target),
             "test_images": data.target_test.as_ref().map(Dataset::len),
-            "unused_images": data.target.len().saturating_sub(size.count(data.target.name())),
+            "unused_images": data.target_test.as_ref().map(|_| data.target.len() - images(&data.target)),
             "image": data.source.image_size(),
             "network": "LeNet 32-48 with batch norm, classifier 100-100",
             "steps": self.steps,

@@ -29,7 +29,7 @@ impl Target {
         Self {
             train: self.train.inverted(),
             reference: self.reference.inverted(),
-            about: format!("{}, their shades turned round too", self.about),
+            about: format!("(with shades turned round) {}", self.about),
             ..self
         }
     }

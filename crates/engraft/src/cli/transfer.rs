@@ -84,6 +84,15 @@ struct Drawn {
     features: Features,
 }
 
+/// What to do about a target of the other polarity.
+pub(super) fn inversion(is_inverted: bool) -> &'static str {
+    if is_inverted {
+        "without --invert the target's shades would be the source's"
+    } else {
+        "--invert turns the target's shades round"
+    }
+}
+
 impl Transfer {
     /// Runs the command.
     ///
@@ -195,10 +204,14 @@ impl Transfer {
         let pixels = drawn.as_slice().iter().map(shade).collect();
         let size = target.train.image_size();
         let drawn = Dataset::new("drawn", Memory, pixels, size, vec![0; LOOKED_AT])?;
-        for (severity, problem) in DomainGap::between(&drawn, &target.train).problems() {
+        let gap = DomainGap::between(&drawn, &target.train);
+        for (severity, problem) in gap.problems() {
             if severity == Severity::Refusal {
-                eprintln!("warning: {problem}; --invert turns the target's shades round");
+                eprintln!("warning: {problem}");
             }
+        }
+        if gap.is_inverted() {
+            eprintln!("warning: {}", inversion(self.invert));
         }
         Ok(())
     }

@@ -61,6 +61,8 @@ fn it_prints_the_controls_beside_the_method_and_always_the_same() {
         ["source-only", "target-statistics", "mcd", "target-supervised"]
     );
     assert_eq!(json["protocol"]["target_images"], 40);
+    assert_eq!(json["protocol"]["unused_images"], 0);
+    assert!(json["cells"][0]["unused"].is_null(), "all images are used");
     assert_eq!(json["cells"].as_array().unwrap().len(), 8);
 
     let table = data.run(&[&SMALL[..], &["--out", "kept"]].concat());
@@ -144,6 +146,13 @@ fn what_cannot_be_is_said() {
         error.contains("polarity") && error.contains("--mismatch-is-meant"),
         "{error}"
     );
+    assert!(
+        error.contains("--invert turns the target's shades round"),
+        "{error}"
+    );
+    let turned = inverted.run(&[&SMALL[..], &["--invert", "--json"]].concat());
+    let upright = data(|v| v).run(&[&SMALL[..], &["--json"]].concat());
+    assert!(turned.status.success() && turned.stdout == upright.stdout);
     let meant = inverted.run(&[&SMALL[..], &["--mismatch-is-meant"]].concat());
     assert!(meant.status.success());
     let error = refused(&["adapt", "--source", "mnist", "--target", "nowhere"]);

@@ -125,13 +125,19 @@ impl DomainGap {
         }
     }
 
+    /// Whether one domain is light on dark and the other dark on light.
+    pub fn is_inverted(&self) -> bool {
+        let dark = |look: Look| look.background < BACKGROUND[0];
+        let bright = |look: Look| look.background > BACKGROUND[1];
+        let [s, t] = [self.source, self.target];
+        (dark(s) && bright(t)) || (bright(s) && dark(t))
+    }
+
     /// What differs by much, with what to do about it.
     pub fn problems(&self) -> Vec<(Severity, String)> {
         let [s, t] = [self.source, self.target];
         let mut problems = Vec::new();
-        let dark = |look: Look| look.background < BACKGROUND[0];
-        let bright = |look: Look| look.background > BACKGROUND[1];
-        if (dark(s) && bright(t)) || (bright(s) && dark(t)) {
+        if self.is_inverted() {
             problems.push((
                 Severity::Refusal,
                 format!(
@@ -210,6 +216,8 @@ mod tests {
     #[test]
     fn mistakes_of_preparation_are_found() {
         let digits = changed(|v| v);
+        assert!(DomainGap::between(&digits, &changed(|v| 255 - v)).is_inverted());
+        assert!(!DomainGap::between(&digits, &changed(|v| v / 2)).is_inverted());
         let found = |other: Dataset| {
             DomainGap::between(&digits, &other)
                 .problems()

@@ -39,10 +39,11 @@ impl Protocol {
         train.subset(&self.indices(train, seed))
     }
 
-    /// The images that [`Protocol::choose`] leaves, if any: more of what was trained on, but not those themselves.
+    /// The images that [`Protocol::choose`] leaves with the same seed, if any: images of the same kind on which nothing was
+    /// trained.
     ///
-    /// The published tables of the small protocol test on images of a new division of all of USPS, whose own test split is
-    /// harder than its training split.
+    /// They are of interest where the test images are of another kind: USPS's are harder to read than its training images,
+    /// and published tables often divide all of them anew.
     #[must_use]
     pub fn rest(self, train: &Dataset, seed: u64) -> Option<Dataset> {
         let mut left = vec![true; train.len()];

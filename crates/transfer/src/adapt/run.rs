@@ -127,7 +127,7 @@ impl Adapted {
     /// Share of these images that the model of the chosen checkpoint reads rightly, by their labels.
     ///
     /// # Panics
-    /// If the images have another size than those that were learned from.
+    /// If there are no images, or they have another size than those that were learned from.
     pub fn accuracy_on(&self, data: &Dataset) -> f64 {
         accuracy(&self.model, data, data.len())
     }
