@@ -194,7 +194,11 @@ mod tests {
         let found = head.forward(&x, Mode::Train);
         assert_eq!(found.shape(), [2, 3]);
         assert_eq!(found.as_slice(), [1.5, -1.5, 1.5, 0.5, -1.5, -2.5]);
-        gradcheck(|x| head.forward(&x[0], Mode::Train).tanh(), std::slice::from_ref(&x)).unwrap();
+        gradcheck(
+            |x| head.forward(&x[0], Mode::Train).tanh(),
+            std::slice::from_ref(&x),
+        )
+        .unwrap();
         let learned = gradients(&found.square().sum(), &head);
         assert_eq!(learned.keys().collect::<Vec<_>>(), ["bias", "weight"]);
     }
