@@ -6,11 +6,12 @@ mod methods;
 use anyhow::{Context, ensure};
 use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load};
 use engraft_gan::{Control, Which};
-use engraft_metrics::{FeatureNetwork, Features, Spread};
-use engraft_transfer::{Method, Recipe, Row, Source, Trial, features_of, measure, proximity};
+use engraft_metrics::{FeatureNetwork, Features, Spread, Training, Variation};
+use engraft_transfer::{Labelled, Method, Recipe, Row, Source, Trial, features_of, measure, proximity};
 use rand::SeedableRng;
 use rand::seq::index;
 use rand_pcg::Pcg64;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,6 +23,11 @@ const TINY: f64 = 1e-3;
 const GENERATED: usize = 1000;
 /// Test images that they are compared with.
 const REAL: usize = 2000;
+
+/// Generated images that a classifier is taught with, of a source that is told the class.
+const TAUGHT: usize = 2000;
+/// Passes over them.
+const PASSES: usize = 10;
 
 /// Compare methods of transfer and their controls on real data.
 ///
@@ -42,8 +48,8 @@ pub(crate) struct Args {
     /// Numbers of target images
     #[arg(long, value_delimiter = ',', default_value = "10,25,100,500")]
     shots: Vec<usize>,
-    /// Methods: source-as-is, from-scratch, fine-tune, auto, freeze-d, patches, freeze-g, batch-norm, low-rank, singular-values,
-    /// modulation, output-scale, miner, gradual
+    /// Methods: source-as-is, from-scratch, fine-tune, auto, double-rate, warm-up, translation, freeze-d, patches, freeze-g,
+    /// batch-norm, low-rank, singular-values, modulation, output-scale, miner, gradual
     #[arg(
         long,
         value_delimiter = ',',
@@ -99,15 +105,29 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
 
 /// A target with what it is measured with.
 struct Target {
+    name: String,
     train: Dataset,
     network: FeatureNetwork,
     real: Features,
+    /// All test images.
+    test: Labelled,
+}
+
+/// One method with one seed.
+#[derive(Serialize, Deserialize)]
+struct Cell {
+    #[serde(flatten)]
+    row: Row,
+    /// Share of the test images that a classifier reads which saw generated ones only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    classifier_accuracy: Option<f64>,
 }
 
 fn table(args: &Args) -> anyhow::Result<()> {
     let start = Instant::now();
-    let mut cells: BTreeMap<[usize; 4], Vec<Row>> = BTreeMap::new();
+    let mut cells: BTreeMap<[usize; 4], Vec<Cell>> = BTreeMap::new();
     let mut sources = Vec::new();
+    let mut taught_by_images = Vec::new();
     for (s, path) in args.source.iter().enumerate() {
         let source =
             Source::open(path, Which::Last).with_context(|| format!("--source {}", path.display()))?;
@@ -115,6 +135,9 @@ fn table(args: &Args) -> anyhow::Result<()> {
         for (t, name) in args.targets.iter().enumerate() {
             let target = open_target(name, &source)?;
             for (n, &shots) in args.shots.iter().enumerate() {
+                if source.config.classes > 0 {
+                    taught_by_images.push(by_images(args, &target, shots)?);
+                }
                 for (m, method) in args.methods.iter().enumerate() {
                     for seed in args.first_seed..args.first_seed + args.seeds {
                         let directory = args
@@ -122,17 +145,17 @@ fn table(args: &Args) -> anyhow::Result<()> {
                             .join(&label)
                             .join(name)
                             .join(format!("{shots}-{method}-{}-{seed}", args.steps));
-                        let row = cell(args, &source, &target, shots, method, seed, &directory)
+                        let found = cell(args, &source, &target, shots, method, seed, &directory)
                             .with_context(|| format!("{}", directory.display()))?;
                         eprintln!(
                             "{:>6.0} s  {label} to {name} {shots} {method} seed {seed}: KID {:.4}, coverage {:.3}, copies \
                              {:.3}",
                             start.elapsed().as_secs_f64(),
-                            row.kid,
-                            row.coverage,
-                            row.copies
+                            found.row.kid,
+                            found.row.coverage,
+                            found.row.copies
                         );
-                        cells.entry([s, t, n, m]).or_default().push(row);
+                        cells.entry([s, t, n, m]).or_default().push(found);
                     }
                 }
             }
@@ -140,16 +163,15 @@ fn table(args: &Args) -> anyhow::Result<()> {
         sources.push((source.config.data.clone(), source.sha256()?));
     }
     println!(
-        "| source | target | images | method | KID | FID | coverage | diversity | copies |\n\
-         |---|---|---|---|---|---|---|---|---|"
+        "| source | target | images | method | KID | FID | coverage | diversity | copies | taught, % |\n\
+         |---|---|---|---|---|---|---|---|---|---|"
     );
     for (&[s, t, n, m], rows) in &cells {
         let of = |value: fn(&Row) -> f64, digits: usize| {
-            let figures: Vec<f64> = rows.iter().map(value).collect();
-            Spread::of(&figures).map_or_else(String::new, |spread| format!("{spread:.digits$}"))
+            spread(rows.iter().map(|cell| Some(value(&cell.row))), digits)
         };
         println!(
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             sources[s].0,
             args.targets[t],
             args.shots[n],
@@ -158,8 +180,12 @@ fn table(args: &Args) -> anyhow::Result<()> {
             of(|r| r.fid, 1),
             of(|r| r.coverage, 3),
             of(|r| r.diversity, 2),
-            of(|r| r.copies, 3)
+            of(|r| r.copies, 3),
+            spread(rows.iter().map(|cell| Some(100.0 * cell.classifier_accuracy?)), 1)
         );
+    }
+    for line in &taught_by_images {
+        println!("{line}");
     }
     for line in against_auto(args, &sources, &cells) {
         println!("{line}");
@@ -172,14 +198,27 @@ fn table(args: &Args) -> anyhow::Result<()> {
          test images of the target; features of the network trained on Fashion-MNIST for that target, on MNIST for the others",
         args.steps, args.seeds, args.first_seed
     );
+    if !taught_by_images.is_empty() {
+        println!(
+            "taught: share of all test images of the target that a classifier reads which saw {TAUGHT} generated images \
+             {PASSES} times, and no others"
+        );
+    }
     Ok(())
+}
+
+/// Mean and deviation of the figures, if there are all.
+fn spread(figures: impl Iterator<Item = Option<f64>>, digits: usize) -> String {
+    let figures: Option<Vec<f64>> = figures.collect();
+    let spread = figures.and_then(|figures| Spread::of(&figures));
+    spread.map_or_else(String::new, |spread| format!("{spread:.digits$}"))
 }
 
 /// KID of each other method by that of `auto`, seed by seed: of few seeds a spread says less than whether all agree.
 fn against_auto(
     args: &Args,
     sources: &[(String, String)],
-    cells: &BTreeMap<[usize; 4], Vec<Row>>,
+    cells: &BTreeMap<[usize; 4], Vec<Cell>>,
 ) -> Vec<String> {
     let Some(auto) = args.methods.iter().position(|method| method == "auto") else {
         return Vec::new();
@@ -187,7 +226,9 @@ fn against_auto(
     let mut lines = Vec::new();
     for (&[s, t, n, m], rows) in cells.iter().filter(|(at, _)| at[3] != auto) {
         let ratios = rows.iter().zip(&cells[&[s, t, n, auto]]);
-        let ratios: Vec<String> = ratios.map(|(other, own)| times(other.kid, own.kid)).collect();
+        let ratios: Vec<String> = ratios
+            .map(|(other, own)| times(other.row.kid, own.row.kid))
+            .collect();
         lines.push(format!(
             "{} to {}, {} images: KID of {} is that of auto times {}",
             sources[s].0,
@@ -226,6 +267,8 @@ fn open_target(name: &str, source: &Source) -> anyhow::Result<Target> {
     let test = read(Split::Test)?;
     let real = features_of(&network, &choose(&test, REAL, 0))?;
     Ok(Target {
+        name: name.into(),
+        test: Labelled::of(&test, &(0..test.len()).collect::<Vec<_>>()),
         train: read(Split::Train)?,
         network,
         real,
@@ -240,6 +283,35 @@ fn choose(data: &Dataset, count: usize, seed: u64) -> Dataset {
     data.subset(&chosen)
 }
 
+/// How a classifier is taught, with so many passes.
+fn training(target: &Target, passes: usize, seed: u64) -> Training {
+    Training {
+        epochs: passes,
+        seed,
+        variation: match target.name.as_str() {
+            "fashion-mnist" => Variation::ShiftAndMirror,
+            _ => Variation::Shift,
+        },
+    }
+}
+
+/// What a classifier reads that was taught with the target images of a run themselves, over as many images in all.
+fn by_images(args: &Args, target: &Target, shots: usize) -> anyhow::Result<String> {
+    let mut found = Vec::new();
+    for seed in args.first_seed..args.first_seed + args.seeds {
+        let train = choose(&target.train, shots, seed);
+        let images = Labelled::of(&train, &(0..train.len()).collect::<Vec<_>>());
+        let passes = PASSES * TAUGHT / train.len().max(1);
+        let score = images.score(&target.test, &training(target, passes, seed), &mut |_, _| ())?;
+        found.push(Some(100.0 * score));
+    }
+    Ok(format!(
+        "taught with the {shots} images of {} themselves: {} % of the test images",
+        target.name,
+        spread(found.into_iter(), 1)
+    ))
+}
+
 /// One method with one seed: its row, from the disk if it is there.
 fn cell(
     args: &Args,
@@ -249,7 +321,7 @@ fn cell(
     method: &str,
     seed: u64,
     directory: &Path,
-) -> anyhow::Result<Row> {
+) -> anyhow::Result<Cell> {
     let kept = directory.join("row.json");
     if let Ok(text) = std::fs::read_to_string(&kept) {
         return serde_json::from_str(&text).with_context(|| format!("{}", kept.display()));
@@ -276,8 +348,15 @@ fn cell(
     let (sampler, steps) = found.context("nothing stops it")?;
     let generated = trial.draw(&target.network, &sampler, GENERATED)?;
     let row = measure(method.name(), steps, [&target.real, &trained_on, &generated])?;
+    let taught = Labelled::drawn(&sampler, TAUGHT, &mut Pcg64::seed_from_u64(seed));
+    let score =
+        taught.map(|taught| taught.score(&target.test, &training(target, PASSES, seed), &mut |_, _| ()));
+    let found = Cell {
+        row,
+        classifier_accuracy: score.transpose()?,
+    };
     std::fs::create_dir_all(directory)?;
-    std::fs::write(&kept, serde_json::to_string(&row)?)?;
+    std::fs::write(&kept, serde_json::to_string(&found)?)?;
     // What was trained can be made again; a table of a hundred runs would fill the disk.
     for folder in ["checkpoints", "source"] {
         let folder = directory.join(folder);
@@ -285,7 +364,7 @@ fn cell(
             std::fs::remove_dir_all(&folder)?;
         }
     }
-    Ok(row)
+    Ok(found)
 }
 
 #[cfg(test)]

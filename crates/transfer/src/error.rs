@@ -35,6 +35,16 @@ pub enum TransferError {
         /// What is wrong, what was expected, and what to do.
         problems: Vec<String>,
     },
+    /// Too few images for a classifier.
+    #[error(
+        "a classifier needs at least 2 images to learn from and 1 to be tested with, found {learned} and {tested}; give more"
+    )]
+    Classifier {
+        /// Images to learn from.
+        learned: usize,
+        /// Images to be tested with.
+        tested: usize,
+    },
     /// A loss is no longer a finite number.
     #[error(
         "training has diverged: a loss of step {step} is not a finite number; a lower learning rate or smaller weights of the terms help"

@@ -11,7 +11,7 @@ use engraft_gan::{AugmentConfig, OutputConfig, TrainConfig};
 
 /// Below so many images a generator copies them when all of it trains.
 const FEW: usize = 30;
-/// From so many on all of both networks trains.
+/// From so many on all of both networks trains, of a close source too.
 const MANY: usize = 200;
 /// Largest batch.
 const BATCH: usize = 64;
@@ -74,8 +74,9 @@ impl Recipe {
             _ => "many",
         };
         recipe.name = format!("{size}-{}", if close { "close" } else { "far" });
-        let frozen: Vec<String> = learned_layers(&discriminator).into_iter().take(1).collect();
-        let learned = if images < MANY {
+        let few = images < FEW;
+        let learned = if few || (close && images < MANY) {
+            let frozen: Vec<String> = learned_layers(&discriminator).into_iter().take(1).collect();
             recipe.reasons.push(format!(
                 "{images} images do not teach what an edge is: the discriminator's first layer ({}) stays the source's \
                  (FreezeD)",
@@ -83,45 +84,51 @@ impl Recipe {
             ));
             Trained::Except(frozen)
         } else {
+            recipe.reasons.push(match close {
+                true => format!("{images} images are enough for all of both networks to train"),
+                false => format!(
+                    "the source draws other things than these, and {images} images are enough to learn from: all of both \
+                     networks trains"
+                ),
+            });
             Trained::All
         };
-        let warm_up = (steps / 10).clamp(1, 100);
-        recipe.reasons.push(format!(
-            "for up to {warm_up} steps the discriminator learns the target alone, so that it does not judge by the source"
-        ));
-        recipe.plan.phases = vec![
-            Phase {
-                generator: Trained::Nothing,
-                discriminator: learned.clone(),
-                steps: warm_up,
-                until_balance: false,
-            },
-            Phase {
-                discriminator: learned,
-                ..Phase::default()
-            },
-        ];
-        if images < FEW {
-            recipe.augment = AugmentConfig {
-                kinds: vec![Augmentation::Translation],
-                probability: Some(0.8),
-                adaptive: None,
-            };
-            recipe.reasons.push(
-                "few images are shown at other places (DiffAugment translation), so that the discriminator does not \
-                 learn them by heart"
-                    .into(),
-            );
-        }
-        if images < FEW {
-            recipe.plan.preserve = Preserve::Cdc(10.0);
-            recipe.reasons.push(
-                "with so few images, what the source's images have in common is kept (cross-domain correspondence), \
-                 against copying"
-                    .into(),
-            );
+        recipe.plan.phases = vec![Phase {
+            discriminator: learned,
+            ..Phase::default()
+        }];
+        if few {
+            recipe.avoid_copies(steps);
         }
         Ok(recipe)
+    }
+
+    /// What so few images need that a generator would soon copy them: in a run of `steps` steps, the discriminator first learns
+    /// alone, never sees an image at one place only, and the source's variety is kept.
+    fn avoid_copies(&mut self, steps: u64) {
+        let alone = (steps / 10).clamp(1, 100);
+        let warm_up = Phase {
+            generator: Trained::Nothing,
+            steps: alone,
+            ..self.plan.phases[0].clone()
+        };
+        self.plan.phases.insert(0, warm_up);
+        self.augment = AugmentConfig {
+            kinds: vec![Augmentation::Translation],
+            probability: Some(0.8),
+            adaptive: None,
+        };
+        self.plan.preserve = Preserve::Cdc(10.0);
+        self.reasons.extend([
+            format!(
+                "for up to {alone} steps the discriminator learns the target alone, so that it does not judge by the source"
+            ),
+            "few images are shown at other places (DiffAugment translation), so that the discriminator does not learn them by \
+             heart"
+                .into(),
+            "with so few images, what the source's images have in common is kept (cross-domain correspondence), against copying"
+                .into(),
+        ]);
     }
 
     /// Settings of a run of this recipe on the target's images.
@@ -161,4 +168,57 @@ pub fn from_scratch(source: &Source, target: &Dataset, steps: u64, seed: u64) ->
         keep_checkpoints: 2,
     };
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engraft_data::{Split, drawn_digits};
+    use engraft_gan::random_networks;
+
+    #[test]
+    fn number_and_distance_decide() {
+        let config = TrainConfig::standard(&drawn_digits(Split::Test, 20, 1));
+        let (generator, discriminator, _) = random_networks(&config).unwrap();
+        let source = Source::new(config, &generator, &discriminator);
+        let near = Proximity {
+            images: 100,
+            kid: Some(0.1),
+            recall: Some(0.8),
+            coverage: Some(0.9),
+            a_distance: 1.0,
+        };
+        let far = Proximity {
+            recall: Some(0.0),
+            a_distance: 2.0,
+            ..near
+        };
+        let first = learned_layers(&discriminator)[0].clone();
+        let freeze_d = Trained::Except(vec![first]);
+        for (images, found, name, learned) in [
+            (10, near, "few-close", &freeze_d),
+            (10, far, "few-far", &freeze_d),
+            (100, near, "some-close", &freeze_d),
+            (100, far, "some-far", &Trained::All),
+            (200, near, "many-close", &Trained::All),
+            (200, far, "many-far", &Trained::All),
+        ] {
+            let recipe = Recipe::choose(&source, images, &found, 300).unwrap();
+            let few = images == 10;
+            assert_eq!(recipe.name, name);
+            assert_eq!(recipe.plan.phases.len(), 1 + usize::from(few), "{name}");
+            assert!(
+                recipe
+                    .plan
+                    .phases
+                    .iter()
+                    .all(|phase| phase.discriminator == *learned),
+                "{name}"
+            );
+            assert_eq!(recipe.plan.phases[0].generator == Trained::Nothing, few, "{name}");
+            assert_eq!(recipe.plan.preserve == Preserve::Cdc(10.0), few, "{name}");
+            assert_eq!(recipe.augment.probability.is_some(), few, "{name}");
+            assert_eq!(recipe.reasons.len(), if few { 4 } else { 1 }, "{name}");
+        }
+    }
 }

@@ -1,14 +1,19 @@
 //! The methods of the table by their names: recipes of one part only.
 
 use anyhow::ensure;
+use engraft_gan::AugmentConfig;
+use engraft_gan::augment::Augmentation;
 use engraft_layers::{Adapter, Module, Sequential, parameter_count};
 use engraft_transfer::{Phase, Recipe, Source, Trained, gradual};
 
 /// Methods that are no recipe of one part: the controls, and what the program chooses itself.
 const OTHERS: [&str; 3] = ["source-as-is", "from-scratch", "auto"];
 /// Recipes of one part.
-const FIXED: [&str; 11] = [
+const FIXED: [&str; 14] = [
     "fine-tune",
+    "double-rate",
+    "warm-up",
+    "translation",
     "freeze-d",
     "patches",
     "freeze-g",
@@ -20,6 +25,8 @@ const FIXED: [&str; 11] = [
     "miner",
     "gradual",
 ];
+/// Share of the steps, one in so many, in which the discriminator trains alone.
+const WARM_UP: u64 = 10;
 /// Rank of the low-rank adapter, and of the modulation.
 const LOW_RANK: usize = 4;
 const MODULATION: usize = 1;
@@ -67,11 +74,24 @@ pub(super) fn fixed(source: &Source, name: &str, steps: u64) -> anyhow::Result<R
         "output-scale" => Some(Adapter::OutputScale),
         _ => None,
     };
+    match name {
+        "double-rate" => recipe.rate = 2.0,
+        "translation" => recipe.augment = translation(),
+        _ => {}
+    }
     plan.adapter = adapter;
     plan.patches = name == "patches";
     plan.phases = match name {
         _ if adapter.is_some() => of_generator(Trained::Adapter),
-        "fine-tune" | "patches" => of_generator(Trained::All),
+        "fine-tune" | "double-rate" | "translation" | "patches" => of_generator(Trained::All),
+        "warm-up" => vec![
+            Phase {
+                generator: Trained::Nothing,
+                steps: (steps / WARM_UP).max(1),
+                ..Phase::default()
+            },
+            Phase::default(),
+        ],
         "freeze-d" => vec![Phase {
             discriminator: Trained::Except(first(&discriminator)),
             ..Phase::default()
@@ -97,6 +117,15 @@ pub(super) fn fixed(source: &Source, name: &str, steps: u64) -> anyhow::Result<R
         }
     };
     Ok(recipe)
+}
+
+/// What the recipe for few images shows the discriminator.
+fn translation() -> AugmentConfig {
+    AugmentConfig {
+        kinds: vec![Augmentation::Translation],
+        probability: Some(0.8),
+        adaptive: None,
+    }
 }
 
 #[cfg(test)]

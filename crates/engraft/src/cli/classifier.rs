@@ -1,10 +1,10 @@
 //! Classification accuracy score: how well a classifier reads real images that has seen generated ones only.
 
-use super::images::{Checkpoint, open_run, tensor};
-use anyhow::ensure;
+use super::images::{Checkpoint, open_run};
+use anyhow::Context;
 use engraft_data::Dataset;
-use engraft_metrics::{Training, Variation, accuracy, train_classifier};
-use engraft_tensor::{Tensor, concat};
+use engraft_metrics::{Training, Variation};
+use engraft_transfer::Labelled;
 use indicatif::ProgressBar;
 use rand::SeedableRng;
 use rand::seq::index;
@@ -40,29 +40,15 @@ pub(super) fn classifier_accuracy(
     seed: u64,
 ) -> anyhow::Result<ClassifierAccuracy> {
     let run = open_run(run, which)?;
-    let classes = run.sampler.class_count();
-    ensure!(
-        classes > 0,
-        "--classifier-accuracy needs a generator that is told the class, for its images to have labels: train with \
-         --conditional"
-    );
     let mut rng = Pcg64::seed_from_u64(seed);
     let images = count.min(train.len());
-    let labels: Vec<usize> = (0..images).map(|i| i % classes).collect();
-    let drawn: Vec<Tensor> = labels
-        .chunks(500)
-        .map(|labels| engraft_gan::feature_view(&run.sampler.generate_labelled(labels, &mut rng)))
-        .collect();
-    let drawn = concat(&drawn.iter().collect::<Vec<_>>(), 0);
+    let drawn = Labelled::drawn(&run.sampler, images, &mut rng).context(
+        "--classifier-accuracy needs a generator that is told the class, for its images to have labels: train with \
+         --conditional",
+    )?;
     let chosen = index::sample(&mut rng, train.len(), images).into_vec();
-    let real = tensor(train, &chosen);
-    let label = |data: &Dataset, i: usize| usize::from(data.label(i));
-    let real_labels: Vec<usize> = chosen.iter().map(|&i| label(train, i)).collect();
-    let all: Vec<usize> = (0..test.len()).collect();
-    let (test_images, test_labels) = (
-        tensor(test, &all),
-        all.iter().map(|&i| label(test, i)).collect::<Vec<_>>(),
-    );
+    let real = Labelled::of(train, &chosen);
+    let test = Labelled::of(test, &(0..test.len()).collect::<Vec<_>>());
     let training = Training {
         epochs: EPOCHS,
         seed,
@@ -73,15 +59,11 @@ pub(super) fn classifier_accuracy(
         },
     };
     let bar = ProgressBar::new(3 * EPOCHS as u64).with_message("classifiers");
-    let score = |images: &Tensor, labels: &[usize]| {
-        let classifier = train_classifier(images, labels, &training, &mut |_, _| bar.inc(1));
-        accuracy(&classifier, &test_images, &test_labels)
-    };
-    let both: Vec<usize> = labels.iter().chain(&real_labels).copied().collect();
+    let score = |images: &Labelled| images.score(&test, &training, &mut |_, _| bar.inc(1));
     let found = ClassifierAccuracy {
-        generated: score(&drawn, &labels),
-        real: score(&real, &real_labels),
-        both: score(&concat(&[&drawn, &real], 0), &both),
+        generated: score(&drawn)?,
+        real: score(&real)?,
+        both: score(&drawn.with(&real))?,
         images,
         epochs: EPOCHS,
         seed,

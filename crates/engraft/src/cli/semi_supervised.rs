@@ -3,11 +3,12 @@
 mod jobs;
 mod report;
 
-use super::images::{Checkpoint, bar, open_run};
+use super::images::{self, bar};
 use super::kept;
 use anyhow::{Context, bail, ensure};
 use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load};
-use engraft_gan::Sampler;
+use engraft_gan::{Sampler, Which};
+use engraft_transfer::Source;
 use engraft_transfer::semi_supervised::{Settings, Terms, choose_labels};
 use jobs::{Kind, Task};
 use report::Report;
@@ -24,6 +25,10 @@ pub struct SemiSupervised {
     /// Labelled images: mnist, fashion-mnist, usps or drawn-digits
     #[arg(long, value_name = "NAME")]
     data: String,
+    /// Training images to take, with labels or without [default: all]: those that transfer takes with --shots N and, as its
+    /// --seed, this --first-seed
+    #[arg(long, value_name = "N", value_parser = some_images)]
+    shots: Option<usize>,
     /// Labels, as many of each class; a multiple of the number of classes
     #[arg(long, value_name = "N", default_value_t = 100)]
     labels: usize,
@@ -44,7 +49,7 @@ pub struct SemiSupervised {
     #[arg(long, value_name = "TERM", value_delimiter = ',', value_parser = term)]
     terms: Vec<Term>,
     /// Run directory, of a transfer too: a row with its images as further training images, under the labels that the
-    /// classifier of the labelled images alone gives them
+    /// classifier of the labelled images alone gives them. Images of another size than its own are scaled to that, for all rows
     #[arg(long, value_name = "RUN")]
     generator: Option<PathBuf>,
     /// Images that the generator draws; those are kept of which the classifier is sure
@@ -121,17 +126,25 @@ impl SemiSupervised {
     /// If the data is missing or has no labels, the labels cannot be divided among the classes, the generator cannot be used,
     /// or training fails.
     pub fn run(&self) -> anyhow::Result<()> {
-        let [train, test] = self.load()?;
+        let [whole, mut test] = self.load()?;
+        let taken = images::chosen(whole.len(), self.shots.unwrap_or(usize::MAX), self.first_seed);
+        let mut train = match self.shots {
+            Some(_) => whole.subset(&taken),
+            None => whole.clone(),
+        };
+        let generator = match &self.generator {
+            Some(run) => Some(self.open_generator(run, &train)?),
+            None => None,
+        };
+        if let Some((_, [height, width, _], _)) = generator {
+            [train, test] = [train, test].map(|data| data.resized(height, width));
+        }
         let seeds: Vec<u64> = (self.first_seed..self.first_seed + self.seeds).collect();
         let chosen: Result<Vec<Vec<usize>>, _> = seeds
             .iter()
             .map(|&seed| choose_labels(train.labels(), self.labels, seed))
             .collect();
         let chosen = chosen.with_context(|| format!("--data {} --labels {}", self.data, self.labels))?;
-        let generator = match &self.generator {
-            Some(run) => Some(self.open_generator(run, &train)?),
-            None => None,
-        };
         let epochs = self.epochs.unwrap_or(self.budget.epochs());
         let mut settings = Settings::new(1, 1);
         settings.batch = settings.batch.min(train.len());
@@ -140,7 +153,10 @@ impl SemiSupervised {
         let out = self.out.clone().unwrap_or_else(|| {
             Path::new("runs").join(format!("semi-supervised-{}-{}", self.data, self.labels))
         });
-        self.write_labels(&out, &train, &seeds, &chosen)?;
+        for (&seed, indices) in seeds.iter().zip(&chosen) {
+            let indices = indices.iter().map(|&i| taken[i]).collect();
+            self.write_labels(&out, &whole, seed, indices)?;
+        }
         let protocol = json!({
             "data": self.data, "train_sha256": kept::fingerprint(&train)?, "test_sha256": kept::fingerprint(&test)?,
             "labels": self.labels, "classes": train.class_counts().len(), "unlabelled": train.len(), "test": test.len(),
@@ -149,7 +165,7 @@ impl SemiSupervised {
             "budget": match self.epochs { Some(_) => "given", None => self.budget.name() },
             "epochs": epochs, "steps": settings.steps, "batch": settings.batch,
             "learning_rate": settings.learning_rate, "terms": settings.terms,
-            "generator": generator.as_ref().map(|(_, about)| about),
+            "generator": generator.as_ref().map(|(_, _, about)| about),
             "weights": "averaged, at the end of the budget", "selected_on_test": "nothing",
         });
         let task = Task {
@@ -160,7 +176,7 @@ impl SemiSupervised {
             settings: &settings,
             out: &out,
             protocol: &protocol,
-            generator: generator.as_ref().map(|(sampler, _)| (sampler, self.generated)),
+            generator: generator.as_ref().map(|(sampler, ..)| (sampler, self.generated)),
         };
         let kinds = [Kind::FeatureMatching, Kind::AllLabels, Kind::LabelsOnly];
         let trainings = kinds.len() + usize::from(generator.is_some());
@@ -215,43 +231,44 @@ impl SemiSupervised {
         terms
     }
 
-    /// The generator of a run, and what there is to tell of it.
-    fn open_generator(&self, run: &Path, train: &Dataset) -> anyhow::Result<(Sampler, serde_json::Value)> {
-        let saved =
-            open_run(run, Checkpoint::Last).with_context(|| format!("--generator {}", run.display()))?;
-        let [expected, found] = [train.image_size(), saved.config.image];
+    /// The generator of a run, the size of its images, and what there is to tell of it.
+    fn open_generator(
+        &self,
+        run: &Path,
+        train: &Dataset,
+    ) -> anyhow::Result<(Sampler, [usize; 3], serde_json::Value)> {
+        let named = || format!("--generator {}", run.display());
+        let source = Source::open(run, Which::Last).with_context(named)?;
+        let [expected, found] = [train.channels(), source.config.image[2]];
         ensure!(
             expected == found,
-            "--generator {}: it draws images of {found:?}, but those of {} are {expected:?}; give a run of that size",
+            "--generator {}: it draws images of {found} channel(s), but those of {} have {expected}; give a run with as many",
             run.display(),
             self.data
         );
         let about = json!({
-            "run": run.display().to_string(), "data": saved.config.data, "step": saved.step, "drawn": self.generated,
+            "run": run.display().to_string(), "data": source.config.data, "sha256": source.sha256()?, "drawn": self.generated,
             "labels": "by the classifier of the labelled images alone", "least_probability": jobs::SURE,
         });
-        Ok((saved.sampler, about))
+        Ok((source.sampler().with_context(named)?, source.config.image, about))
     }
 
-    /// Writes which images are labelled, so that others can take the same.
+    /// Writes which of the whole training set's images are labelled, so that others can take the same.
     fn write_labels(
         &self,
         out: &Path,
-        train: &Dataset,
-        seeds: &[u64],
-        chosen: &[Vec<usize>],
+        whole: &Dataset,
+        seed: u64,
+        indices: Vec<usize>,
     ) -> anyhow::Result<()> {
         std::fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
-        for (seed, indices) in seeds.iter().zip(chosen) {
-            let labels: Vec<u8> = indices.iter().map(|&i| train.label(i)).collect();
-            let text = json!({
-                "data": self.data, "split": "train", "images_sha256": train.sha256(), "seed": seed, "indices": indices,
-                "labels": labels,
-            });
-            let path = out.join(format!("labels-seed-{seed}.json"));
-            std::fs::write(&path, format!("{text}\n"))
-                .with_context(|| format!("writing {}", path.display()))?;
-        }
+        let labels: Vec<u8> = indices.iter().map(|&i| whole.label(i)).collect();
+        let text = json!({
+            "data": self.data, "split": "train", "images_sha256": whole.sha256(), "seed": seed, "indices": indices,
+            "labels": labels,
+        });
+        let path = out.join(format!("labels-seed-{seed}.json"));
+        std::fs::write(&path, format!("{text}\n")).with_context(|| format!("writing {}", path.display()))?;
         Ok(())
     }
 }

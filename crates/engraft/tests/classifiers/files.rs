@@ -41,7 +41,8 @@ pub(crate) fn write_idx(folder: &Path, part: &str, data: &Dataset) {
         let sizes = sizes.iter().flat_map(|&n| (n as u32).to_be_bytes());
         [0, 0, 8, kind].into_iter().chain(sizes).collect::<Vec<u8>>()
     };
-    let images = [&header(3, &[data.len(), 28, 28]), data.images()].concat();
+    let [height, width, _] = data.image_size();
+    let images = [&header(3, &[data.len(), height, width]), data.images()].concat();
     let labels = [&header(1, &[data.len()]), data.labels()].concat();
     fs::write(folder.join(format!("{part}-images-idx3-ubyte")), images).unwrap();
     fs::write(folder.join(format!("{part}-labels-idx1-ubyte")), labels).unwrap();

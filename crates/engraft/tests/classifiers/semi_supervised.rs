@@ -98,3 +98,49 @@ fn what_cannot_be_done_is_told_with_what_to_do() {
     );
     assert!(!folder.path("runs").exists());
 }
+
+#[test]
+fn a_scarce_set_gets_images_of_a_generator_of_another_size() {
+    let folder = Data::new();
+    let data = folder.set("usps");
+    write_idx(
+        &data,
+        "train",
+        &drawn_digits(Split::Train, 400, 1).resized(16, 16),
+    );
+    write_idx(&data, "t10k", &drawn_digits(Split::Test, 20, 1).resized(16, 16));
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../transfer/sources/mnist");
+    let arguments = [
+        "semi-supervised",
+        "--data",
+        "usps",
+        "--shots",
+        "200",
+        "--labels",
+        "20",
+        "--seeds",
+        "1",
+        "--epochs",
+        "40",
+        "--generated",
+        "200",
+        "--json",
+        "--generator",
+        source,
+    ];
+    let found = folder.run(&arguments);
+    let errors = String::from_utf8_lossy(&found.stderr);
+    assert!(found.status.success(), "{errors}");
+    let text = String::from_utf8_lossy(&found.stdout);
+    let json: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(json["protocol"]["unlabelled"], 200);
+    assert_eq!(json["protocol"]["network"], "784-1000-500-250-250-250-10");
+    assert_eq!(json["rows"].as_array().unwrap().len(), 4);
+    let out = folder.path("runs/semi-supervised-usps-20/labels-seed-1.json");
+    let written: Value = serde_json::from_str(&std::fs::read_to_string(out).unwrap()).unwrap();
+    let indices: Vec<usize> = serde_json::from_value(written["indices"].clone()).unwrap();
+    assert!(
+        indices.iter().any(|&i| i >= 200),
+        "indices of the whole set: {indices:?}"
+    );
+}
