@@ -36,14 +36,14 @@ pub enum GanError {
         supported: u32,
     },
     /// Reading or writing failed.
-    #[error("{}: {action} failed: {source}{}", .path.display(), remedy(.source))]
+    #[error("{}: {action} failed: {reason}{}", .path.display(), remedy(.reason))]
     Io {
         /// The file or directory.
         path: PathBuf,
         /// What was tried.
         action: String,
         /// The reason of the system.
-        source: io::Error,
+        reason: io::Error,
     },
     /// Another process holds the run directory.
     #[error("another run{owner} is writing to {}; stop it or choose another --out", .dir.display())]
@@ -192,11 +192,11 @@ pub enum GanError {
 
 impl GanError {
     /// Wraps a reason of the system: which file, what was tried.
-    pub(crate) fn io(path: &Path, action: impl Into<String>, source: io::Error) -> Self {
+    pub(crate) fn io(path: &Path, action: impl Into<String>, reason: io::Error) -> Self {
         Self::Io {
             path: path.to_path_buf(),
             action: action.into(),
-            source,
+            reason,
         }
     }
 }

@@ -67,14 +67,14 @@ pub enum LayersError {
         reason: String,
     },
     /// Reading or writing failed.
-    #[error("{}: {action} failed: {source}", .path.display())]
+    #[error("{}: {action} failed: {reason}", .path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// What was tried.
         action: &'static str,
         /// The reason of the system.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
 }
 

@@ -176,8 +176,8 @@ fn exit_code(error: &TrainError) -> ExitCode {
         TrainError::Gan(GanError::Config { .. }) => 2,
         TrainError::Data(_) | TrainError::Gan(GanError::Data(_) | GanError::ImageSize { .. }) => 3,
         TrainError::Gan(GanError::Diverged { .. }) => 4,
-        TrainError::Gan(GanError::Io { source, .. })
-            if matches!(source.kind(), StorageFull | QuotaExceeded) =>
+        TrainError::Gan(GanError::Io { reason, .. })
+            if matches!(reason.kind(), StorageFull | QuotaExceeded) =>
         {
             5
         }

@@ -79,6 +79,10 @@ fn what_cannot_be_done_is_told_with_what_to_do() {
         for name in named {
             assert!(errors.contains(name), "{arguments:?}: no {name:?} in {errors}");
         }
+        assert!(
+            errors.matches("os error").count() <= 1,
+            "the reason once: {errors}"
+        );
     };
     refused(
         &["--data", "mnist", "--labels", "15"],

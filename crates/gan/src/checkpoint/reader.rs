@@ -161,7 +161,7 @@ impl CheckpointReader {
             return Err(GanError::io(&self.run, "opening the run directory", error));
         }
         match layout::candidates(&self.folder) {
-            Err(GanError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            Err(GanError::Io { reason, .. }) if reason.kind() == std::io::ErrorKind::NotFound => {
                 Ok(Vec::new())
             }
             other => other,

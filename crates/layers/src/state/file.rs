@@ -6,10 +6,10 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 fn io_error<'a>(path: &'a Path, action: &'static str) -> impl Fn(io::Error) -> LayersError + 'a {
-    move |source| LayersError::Io {
+    move |reason| LayersError::Io {
         path: path.into(),
         action,
-        source,
+        reason,
     }
 }
 
