@@ -2,16 +2,20 @@
 //! seeds.
 
 mod methods;
+mod taught;
 
 use anyhow::{Context, ensure};
 use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load};
 use engraft_gan::{Control, Which};
-use engraft_metrics::{FeatureNetwork, Features, Spread, Training, Variation};
-use engraft_transfer::{Labelled, Method, Recipe, Row, Source, Trial, features_of, measure, proximity};
+use engraft_metrics::{FeatureNetwork, Features, Spread};
+use engraft_transfer::{
+    Labelled, Method, Recipe, Row, Source, Trial, features_of, from_scratch, measure, proximity,
+};
 use rand::SeedableRng;
 use rand::seq::index;
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -23,11 +27,6 @@ const TINY: f64 = 1e-3;
 const GENERATED: usize = 1000;
 /// Test images that they are compared with.
 const REAL: usize = 2000;
-
-/// Generated images that a classifier is taught with, of a source that is told the class.
-const TAUGHT: usize = 2000;
-/// Passes over them.
-const PASSES: usize = 10;
 
 /// Compare methods of transfer and their controls on real data.
 ///
@@ -111,11 +110,15 @@ struct Target {
     real: Features,
     /// All test images.
     test: Labelled,
+    /// Classes of its images.
+    classes: Vec<usize>,
 }
 
-/// One method with one seed.
+/// One method with one seed, as it is kept.
 #[derive(Serialize, Deserialize)]
 struct Cell {
+    /// What decided it: kept figures of other settings are no result of these.
+    settings: Value,
     #[serde(flatten)]
     row: Row,
     /// Share of the test images that a classifier reads which saw generated ones only.
@@ -136,7 +139,10 @@ fn table(args: &Args) -> anyhow::Result<()> {
             let target = open_target(name, &source)?;
             for (n, &shots) in args.shots.iter().enumerate() {
                 if source.config.classes > 0 {
-                    taught_by_images.push(by_images(args, &target, shots)?);
+                    let line = taught::by_images(args, &target, shots)?;
+                    if !taught_by_images.contains(&line) {
+                        taught_by_images.push(line);
+                    }
                 }
                 for (m, method) in args.methods.iter().enumerate() {
                     for seed in args.first_seed..args.first_seed + args.seeds {
@@ -200,8 +206,10 @@ fn table(args: &Args) -> anyhow::Result<()> {
     );
     if !taught_by_images.is_empty() {
         println!(
-            "taught: share of all test images of the target that a classifier reads which saw {TAUGHT} generated images \
-             {PASSES} times, and no others"
+            "taught: share of all test images of the target that a classifier reads which saw {} generated images {} times, \
+             and no others",
+            taught::IMAGES,
+            taught::PASSES
         );
     }
     Ok(())
@@ -269,6 +277,10 @@ fn open_target(name: &str, source: &Source) -> anyhow::Result<Target> {
     Ok(Target {
         name: name.into(),
         test: Labelled::of(&test, &(0..test.len()).collect::<Vec<_>>()),
+        classes: (test.class_counts().iter().enumerate())
+            .filter(|(_, count)| **count > 0)
+            .map(|(class, _)| class)
+            .collect(),
         train: read(Split::Train)?,
         network,
         real,
@@ -283,35 +295,6 @@ fn choose(data: &Dataset, count: usize, seed: u64) -> Dataset {
     data.subset(&chosen)
 }
 
-/// How a classifier is taught, with so many passes.
-fn training(target: &Target, passes: usize, seed: u64) -> Training {
-    Training {
-        epochs: passes,
-        seed,
-        variation: match target.name.as_str() {
-            "fashion-mnist" => Variation::ShiftAndMirror,
-            _ => Variation::Shift,
-        },
-    }
-}
-
-/// What a classifier reads that was taught with the target images of a run themselves, over as many images in all.
-fn by_images(args: &Args, target: &Target, shots: usize) -> anyhow::Result<String> {
-    let mut found = Vec::new();
-    for seed in args.first_seed..args.first_seed + args.seeds {
-        let train = choose(&target.train, shots, seed);
-        let images = Labelled::of(&train, &(0..train.len()).collect::<Vec<_>>());
-        let passes = PASSES * TAUGHT / train.len().max(1);
-        let score = images.score(&target.test, &training(target, passes, seed), &mut |_, _| ())?;
-        found.push(Some(100.0 * score));
-    }
-    Ok(format!(
-        "taught with the {shots} images of {} themselves: {} % of the test images",
-        target.name,
-        spread(found.into_iter(), 1)
-    ))
-}
-
 /// One method with one seed: its row, from the disk if it is there.
 fn cell(
     args: &Args,
@@ -322,10 +305,6 @@ fn cell(
     seed: u64,
     directory: &Path,
 ) -> anyhow::Result<Cell> {
-    let kept = directory.join("row.json");
-    if let Ok(text) = std::fs::read_to_string(&kept) {
-        return serde_json::from_str(&text).with_context(|| format!("{}", kept.display()));
-    }
     let train = choose(&target.train, shots, seed);
     let trial = Trial {
         source,
@@ -344,16 +323,30 @@ fn cell(
         }
         other => Method::Recipe(Box::new(methods::fixed(source, other, args.steps)?)),
     };
+    let run = match &method {
+        Method::SourceAsIs => json!({ "source": source.sha256()?, "seed": seed, "images": train.sha256() }),
+        Method::FromScratch => from_scratch(source, &train, args.steps, seed).to_toml().into(),
+        Method::Recipe(recipe) => recipe.settings(source, &train, args.steps, seed).to_toml().into(),
+    };
+    let settings = json!({
+        "run": run, "generated": GENERATED, "real": REAL, "features": target.network.hash(),
+        "taught": [taught::IMAGES, taught::PASSES],
+    });
+    let kept = directory.join("row.json");
+    if let Ok(text) = std::fs::read_to_string(&kept) {
+        let found: Option<Cell> = serde_json::from_str(&text).ok();
+        return found.filter(|cell| cell.settings == settings).context(
+            "what is kept there was made with other settings; delete the directory, or name another --out",
+        );
+    }
     let found = trial.train(&method, directory, &mut |_| Control::Continue)?;
     let (sampler, steps) = found.context("nothing stops it")?;
     let generated = trial.draw(&target.network, &sampler, GENERATED)?;
     let row = measure(method.name(), steps, [&target.real, &trained_on, &generated])?;
-    let taught = Labelled::drawn(&sampler, TAUGHT, &mut Pcg64::seed_from_u64(seed));
-    let score =
-        taught.map(|taught| taught.score(&target.test, &training(target, PASSES, seed), &mut |_, _| ()));
     let found = Cell {
+        settings,
         row,
-        classifier_accuracy: score.transpose()?,
+        classifier_accuracy: taught::by_generated(target, &sampler, seed)?,
     };
     std::fs::create_dir_all(directory)?;
     std::fs::write(&kept, serde_json::to_string(&found)?)?;

@@ -47,11 +47,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let training = Training {
         epochs,
         seed: args.seed,
-        variation: if fashion {
-            Variation::ShiftAndMirror
-        } else {
-            Variation::Shift
-        },
+        variation: Variation::for_data(name.as_str()),
     };
     let classifier = pool.install(|| fit(&train, &training));
     let state = StateDict::of(&classifier)

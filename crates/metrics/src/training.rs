@@ -26,6 +26,16 @@ pub enum Variation {
     ShiftAndMirror,
 }
 
+impl Variation {
+    /// What keeps the classes of a data set: only Fashion-MNIST's may be mirrored.
+    pub fn for_data(name: &str) -> Self {
+        match name {
+            "fashion-mnist" => Self::ShiftAndMirror,
+            _ => Self::Shift,
+        }
+    }
+}
+
 /// Settings of [`train_classifier`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Training {
@@ -35,6 +45,13 @@ pub struct Training {
     pub seed: u64,
     /// What is done to the images.
     pub variation: Variation,
+}
+
+impl Training {
+    /// Steps that it takes over so many images, of which it leaves out what fills no batch.
+    pub fn steps(&self, images: usize) -> usize {
+        self.epochs * (images / BATCH.min(images.max(1)))
+    }
 }
 
 /// Trains a [`Classifier`] with Adam on images `[n, 28, 28, 1]` with values in `[-1, 1]` and their classes; tells every
@@ -71,10 +88,9 @@ pub fn train_classifier(
     let mut classifier = Classifier::new(&mut Init::he(training.seed));
     let mut rng = Pcg64::seed_from_u64(training.seed);
     let batch = BATCH.min(classes.len());
-    let batches = classes.len() / batch;
     let mut adam = Adam::new(RATE).schedule(Schedule::LinearDecay {
         from: 0,
-        to: (training.epochs * batches) as u64,
+        to: training.steps(classes.len()) as u64,
     });
     let mut order: Vec<usize> = (0..classes.len()).collect();
     let pixels = height * width * channels;
@@ -98,7 +114,7 @@ pub fn train_classifier(
             drop((logits, loss));
             adam.step(&mut classifier, &found);
         }
-        on_epoch(epoch, total / batches as f64);
+        on_epoch(epoch, total / (classes.len() / batch) as f64);
     }
     classifier
 }

@@ -35,15 +35,19 @@ pub enum TransferError {
         /// What is wrong, what was expected, and what to do.
         problems: Vec<String>,
     },
-    /// Too few images for a classifier.
+    /// Too few images for a classifier, or too many classes.
     #[error(
-        "a classifier needs at least 2 images to learn from and 1 to be tested with, found {learned} and {tested}; give more"
+        "a classifier needs at least 2 images to learn from and 1 to be tested with, with labels below {}; found {learned} and \
+         {tested} with labels up to {last}",
+        engraft_metrics::CLASSES
     )]
     Classifier {
         /// Images to learn from.
         learned: usize,
         /// Images to be tested with.
         tested: usize,
+        /// Largest label.
+        last: usize,
     },
     /// A loss is no longer a finite number.
     #[error(

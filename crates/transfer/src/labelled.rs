@@ -3,7 +3,7 @@
 use crate::error::TransferError;
 use engraft_data::Dataset;
 use engraft_gan::{Sampler, feature_view};
-use engraft_metrics::{Training, accuracy, train_classifier};
+use engraft_metrics::{CLASSES, Training, accuracy, train_classifier};
 use engraft_tensor::{Tensor, concat, no_grad};
 use rand::Rng;
 
@@ -32,13 +32,16 @@ impl Labelled {
         }
     }
 
-    /// `count` images that a generator draws, as many of each class; `None` if it is not told the class.
-    pub fn drawn(sampler: &Sampler, count: usize, rng: &mut impl Rng) -> Option<Self> {
-        let classes = sampler.class_count();
-        if classes == 0 || count == 0 {
+    /// `count` images that a generator draws, as many of each of these classes; `None` if it is not told the class, or not
+    /// each of these.
+    ///
+    /// # Panics
+    /// If `count` is 0.
+    pub fn drawn(sampler: &Sampler, count: usize, classes: &[usize], rng: &mut impl Rng) -> Option<Self> {
+        if classes.is_empty() || classes.iter().any(|&class| class >= sampler.class_count()) {
             return None;
         }
-        let labels: Vec<usize> = (0..count).map(|i| i % classes).collect();
+        let labels: Vec<usize> = classes.iter().copied().cycle().take(count).collect();
         let drawn: Vec<Tensor> = labels
             .chunks(BATCH)
             .map(|labels| no_grad(|| feature_view(&sampler.generate_labelled(labels, rng))))
@@ -74,17 +77,20 @@ impl Labelled {
     /// *Source*: Ravuri and Vinyals, "Classification accuracy score for conditional generative models", 2019.
     ///
     /// # Errors
-    /// If there are fewer than two images to train on, or none to test with.
+    /// If there are fewer than two images to train on, or none to test with, or a label is none of the classifier's
+    /// [`CLASSES`].
     pub fn score(
         &self,
         test: &Self,
         training: &Training,
         on_epoch: &mut dyn FnMut(usize, f64),
     ) -> Result<f64, TransferError> {
-        if self.len() < 2 || test.is_empty() {
+        let last = self.labels.iter().chain(&test.labels).copied().max();
+        if self.len() < 2 || test.is_empty() || last >= Some(CLASSES) {
             return Err(TransferError::Classifier {
                 learned: self.len(),
                 tested: test.len(),
+                last: last.unwrap_or(0),
             });
         }
         let classifier = train_classifier(&self.images, &self.labels, training, on_epoch);
@@ -123,6 +129,12 @@ mod tests {
         let none = of(&drawn_digits(Split::Test, 10, 1), 0);
         let error = none.score(&test, &training(1), &mut |_, _| ()).unwrap_err();
         assert!(error.to_string().contains("found 0 and 100"), "{error}");
+        let other = Labelled {
+            labels: vec![10; 100],
+            ..test.clone()
+        };
+        let error = train.score(&other, &training(1), &mut |_, _| ()).unwrap_err();
+        assert!(error.to_string().contains("labels up to 10"), "{error}");
         assert_eq!(train.with(&test).len(), 740);
     }
 
@@ -134,11 +146,13 @@ mod tests {
                 .add("grid", Reshape::new([28, 28, 1]))
         };
         let rng = &mut Pcg64::seed_from_u64(1);
-        assert!(Labelled::drawn(&Sampler::new(generator(4), 4), 20, rng).is_none());
+        let all = [0, 1, 2];
+        assert!(Labelled::drawn(&Sampler::new(generator(4), 4), 20, &all, rng).is_none());
         let told = Sampler::new(generator(7), 4).classes(3);
-        let drawn = Labelled::drawn(&told, 7, rng).unwrap();
+        let drawn = Labelled::drawn(&told, 7, &all, rng).unwrap();
         assert_eq!(drawn.labels, [0, 1, 2, 0, 1, 2, 0]);
         assert_eq!(drawn.images.shape(), [7, 28, 28, 1]);
-        assert!(Labelled::drawn(&told, 0, rng).is_none());
+        assert_eq!(Labelled::drawn(&told, 3, &[1, 2], rng).unwrap().labels, [1, 2, 1]);
+        assert!(Labelled::drawn(&told, 3, &[2, 3], rng).is_none());
     }
 }

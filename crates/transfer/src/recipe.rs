@@ -77,18 +77,21 @@ impl Recipe {
         let few = images < FEW;
         let learned = if few || (close && images < MANY) {
             let frozen: Vec<String> = learned_layers(&discriminator).into_iter().take(1).collect();
+            let why = match few {
+                true => format!("{images} images do not teach what an edge is"),
+                false => "the source's images are made of what these are made of".into(),
+            };
             recipe.reasons.push(format!(
-                "{images} images do not teach what an edge is: the discriminator's first layer ({}) stays the source's \
-                 (FreezeD)",
+                "{why}: the discriminator's first layer ({}) stays the source's (FreezeD)",
                 frozen.join(", ")
             ));
             Trained::Except(frozen)
         } else {
             recipe.reasons.push(match close {
-                true => format!("{images} images are enough for all of both networks to train"),
+                true => format!("{images} images are enough to train all of both networks: plain fine-tuning"),
                 false => format!(
-                    "the source draws other things than these, and {images} images are enough to learn from: all of both \
-                     networks trains"
+                    "the source draws other things than these, and {images} images are not so few that they would be copied at \
+                     once: all of both networks trains (plain fine-tuning)"
                 ),
             });
             Trained::All
@@ -103,21 +106,52 @@ impl Recipe {
         Ok(recipe)
     }
 
+    /// Images at other places, at most steps (DiffAugment's translation).
+    ///
+    /// *Source*: Zhao et al., "Differentiable augmentation for data-efficient GAN training", 2020.
+    pub fn translation() -> AugmentConfig {
+        AugmentConfig {
+            kinds: vec![Augmentation::Translation],
+            probability: Some(0.8),
+            adaptive: None,
+        }
+    }
+
+    /// Steps of a run of `steps` in which the discriminator learns alone, where it does.
+    pub fn warm_up(steps: u64) -> u64 {
+        (steps / 10).clamp(1, 100)
+    }
+
+    /// Whether a run of it would be one of [plain fine-tuning](Self::fine_tune).
+    ///
+    /// # Errors
+    /// If a weight of the source is not finite.
+    pub fn is_fine_tuning(&self, source: &Source) -> Result<bool, TransferError> {
+        let plain = Self::fine_tune(source)?;
+        // The usual phase may be left out.
+        let phases = |plan: &TransferConfig| match plan.phases.as_slice() {
+            [] => vec![Phase::default()],
+            phases => phases.to_vec(),
+        };
+        let same_phases = phases(&self.plan) == phases(&plain.plan);
+        let rest = TransferConfig {
+            phases: plain.plan.phases.clone(),
+            ..self.plan.clone()
+        };
+        Ok(same_phases && rest == plain.plan && self.augment == plain.augment && self.rate == plain.rate)
+    }
+
     /// What so few images need that a generator would soon copy them: in a run of `steps` steps, the discriminator first learns
     /// alone, never sees an image at one place only, and the source's variety is kept.
     fn avoid_copies(&mut self, steps: u64) {
-        let alone = (steps / 10).clamp(1, 100);
+        let alone = Self::warm_up(steps);
         let warm_up = Phase {
             generator: Trained::Nothing,
             steps: alone,
             ..self.plan.phases[0].clone()
         };
         self.plan.phases.insert(0, warm_up);
-        self.augment = AugmentConfig {
-            kinds: vec![Augmentation::Translation],
-            probability: Some(0.8),
-            adaptive: None,
-        };
+        self.augment = Self::translation();
         self.plan.preserve = Preserve::Cdc(10.0);
         self.reasons.extend([
             format!(
@@ -197,14 +231,15 @@ mod tests {
         let freeze_d = Trained::Except(vec![first]);
         for (images, found, name, learned) in [
             (10, near, "few-close", &freeze_d),
-            (10, far, "few-far", &freeze_d),
-            (100, near, "some-close", &freeze_d),
-            (100, far, "some-far", &Trained::All),
+            (29, far, "few-far", &freeze_d),
+            (30, near, "some-close", &freeze_d),
+            (199, near, "some-close", &freeze_d),
+            (30, far, "some-far", &Trained::All),
             (200, near, "many-close", &Trained::All),
             (200, far, "many-far", &Trained::All),
         ] {
             let recipe = Recipe::choose(&source, images, &found, 300).unwrap();
-            let few = images == 10;
+            let few = images < 30;
             assert_eq!(recipe.name, name);
             assert_eq!(recipe.plan.phases.len(), 1 + usize::from(few), "{name}");
             assert!(
@@ -219,6 +254,8 @@ mod tests {
             assert_eq!(recipe.plan.preserve == Preserve::Cdc(10.0), few, "{name}");
             assert_eq!(recipe.augment.probability.is_some(), few, "{name}");
             assert_eq!(recipe.reasons.len(), if few { 4 } else { 1 }, "{name}");
+            let plain = recipe.is_fine_tuning(&source).unwrap();
+            assert_eq!(plain, !few && *learned == Trained::All, "{name}");
         }
     }
 }

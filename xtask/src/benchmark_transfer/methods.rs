@@ -1,8 +1,6 @@
 //! The methods of the table by their names: recipes of one part only.
 
 use anyhow::ensure;
-use engraft_gan::AugmentConfig;
-use engraft_gan::augment::Augmentation;
 use engraft_layers::{Adapter, Module, Sequential, parameter_count};
 use engraft_transfer::{Phase, Recipe, Source, Trained, gradual};
 
@@ -25,8 +23,6 @@ const FIXED: [&str; 14] = [
     "miner",
     "gradual",
 ];
-/// Share of the steps, one in so many, in which the discriminator trains alone.
-const WARM_UP: u64 = 10;
 /// Rank of the low-rank adapter, and of the modulation.
 const LOW_RANK: usize = 4;
 const MODULATION: usize = 1;
@@ -76,7 +72,7 @@ pub(super) fn fixed(source: &Source, name: &str, steps: u64) -> anyhow::Result<R
     };
     match name {
         "double-rate" => recipe.rate = 2.0,
-        "translation" => recipe.augment = translation(),
+        "translation" => recipe.augment = Recipe::translation(),
         _ => {}
     }
     plan.adapter = adapter;
@@ -87,7 +83,7 @@ pub(super) fn fixed(source: &Source, name: &str, steps: u64) -> anyhow::Result<R
         "warm-up" => vec![
             Phase {
                 generator: Trained::Nothing,
-                steps: (steps / WARM_UP).max(1),
+                steps: Recipe::warm_up(steps),
                 ..Phase::default()
             },
             Phase::default(),
@@ -117,15 +113,6 @@ pub(super) fn fixed(source: &Source, name: &str, steps: u64) -> anyhow::Result<R
         }
     };
     Ok(recipe)
-}
-
-/// What the recipe for few images shows the discriminator.
-fn translation() -> AugmentConfig {
-    AugmentConfig {
-        kinds: vec![Augmentation::Translation],
-        probability: Some(0.8),
-        adaptive: None,
-    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ pub(super) enum Adaptation {
     Dann,
     /// The same, conditional on the predictions
     Cdan,
-    /// A copy of the extractor, trained against a discriminator
+    /// A copy of the source's classifier, trained against a discriminator
     Adda,
     /// Maximum classifier discrepancy
     Mcd,

@@ -42,7 +42,8 @@ pub(super) fn classifier_accuracy(
     let run = open_run(run, which)?;
     let mut rng = Pcg64::seed_from_u64(seed);
     let images = count.min(train.len());
-    let drawn = Labelled::drawn(&run.sampler, images, &mut rng).context(
+    let classes: Vec<usize> = (0..run.sampler.class_count()).collect();
+    let drawn = Labelled::drawn(&run.sampler, images, &classes, &mut rng).context(
         "--classifier-accuracy needs a generator that is told the class, for its images to have labels: train with \
          --conditional",
     )?;
@@ -52,11 +53,7 @@ pub(super) fn classifier_accuracy(
     let training = Training {
         epochs: EPOCHS,
         seed,
-        variation: if run.config.data == "fashion-mnist" {
-            Variation::ShiftAndMirror
-        } else {
-            Variation::Shift
-        },
+        variation: Variation::for_data(&run.config.data),
     };
     let bar = ProgressBar::new(3 * EPOCHS as u64).with_message("classifiers");
     let score = |images: &Labelled| images.score(&test, &training, &mut |_, _| bar.inc(1));

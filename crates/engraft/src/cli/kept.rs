@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 /// Raised when the same settings give other numbers than before.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Bytes of a file, at most.
 const MOST: u64 = 1 << 20;
 

@@ -3,7 +3,7 @@
 mod jobs;
 mod report;
 
-use super::images::{self, bar};
+use super::images::{self, Checkpoint, bar};
 use super::kept;
 use anyhow::{Context, bail, ensure};
 use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load};
@@ -25,8 +25,8 @@ pub struct SemiSupervised {
     /// Labelled images: mnist, fashion-mnist, usps or drawn-digits
     #[arg(long, value_name = "NAME")]
     data: String,
-    /// Training images to take, with labels or without [default: all]: those that transfer takes with --shots N and, as its
-    /// --seed, this --first-seed
+    /// Training images to take, with labels or without, the same for all seeds [default: all]: those that transfer takes with
+    /// --shots N and, as its --seed, the --first-seed. The steps of a budget stay those for all images
     #[arg(long, value_name = "N", value_parser = some_images)]
     shots: Option<usize>,
     /// Labels, as many of each class; a multiple of the number of classes
@@ -35,7 +35,8 @@ pub struct SemiSupervised {
     /// Subsets of labels, each with a seed of its own
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: u64,
-    /// The first seed; the others follow. A long run can be cut into several with it
+    /// The first seed; the others follow. A long run can be cut into several with it, but with --shots it also says which images
+    /// are taken
     #[arg(long, value_name = "SEED", default_value_t = 1, value_parser = clap::value_parser!(u64).range(..=1_000_000))]
     first_seed: u64,
     /// fast: for a quarter of an hour on two cores, with five seeds; paper: the authors' 300 passes, hours for each seed
@@ -128,10 +129,17 @@ impl SemiSupervised {
     pub fn run(&self) -> anyhow::Result<()> {
         let [whole, mut test] = self.load()?;
         let taken = images::chosen(whole.len(), self.shots.unwrap_or(usize::MAX), self.first_seed);
-        let mut train = match self.shots {
-            Some(_) => whole.subset(&taken),
-            None => whole.clone(),
-        };
+        let mut train = whole.subset(&taken);
+        let missing: Vec<usize> = (whole.class_counts().iter().enumerate())
+            .filter(|&(class, &count)| count > 0 && train.class_counts().get(class).is_none_or(|&n| n == 0))
+            .map(|(class, _)| class)
+            .collect();
+        ensure!(
+            missing.is_empty(),
+            "--shots {}: of the classes {missing:?} of {} no image is among those taken; take more, or others by --first-seed",
+            taken.len(),
+            self.data
+        );
         let generator = match &self.generator {
             Some(run) => Some(self.open_generator(run, &train)?),
             None => None,
@@ -145,13 +153,20 @@ impl SemiSupervised {
             .map(|&seed| choose_labels(train.labels(), self.labels, seed))
             .collect();
         let chosen = chosen.with_context(|| format!("--data {} --labels {}", self.data, self.labels))?;
-        let epochs = self.epochs.unwrap_or(self.budget.epochs());
         let mut settings = Settings::new(1, 1);
         settings.batch = settings.batch.min(train.len());
         settings.terms = self.terms();
-        settings.steps = epochs * (train.len() / settings.batch) as u64;
+        let pass = |data: &Dataset| (data.len() / settings.batch) as u64;
+        settings.steps = match self.epochs {
+            Some(epochs) => epochs * pass(&train),
+            None => self.budget.epochs() * pass(&whole),
+        };
+        let epochs = settings.steps / pass(&train);
         let out = self.out.clone().unwrap_or_else(|| {
-            Path::new("runs").join(format!("semi-supervised-{}-{}", self.data, self.labels))
+            let shots = self
+                .shots
+                .map_or_else(String::new, |shots| format!("-of-{shots}"));
+            Path::new("runs").join(format!("semi-supervised-{}-{}{shots}", self.data, self.labels))
         });
         for (&seed, indices) in seeds.iter().zip(&chosen) {
             let indices = indices.iter().map(|&i| taken[i]).collect();
@@ -160,7 +175,7 @@ impl SemiSupervised {
         let protocol = json!({
             "data": self.data, "train_sha256": kept::fingerprint(&train)?, "test_sha256": kept::fingerprint(&test)?,
             "labels": self.labels, "classes": train.class_counts().len(), "unlabelled": train.len(), "test": test.len(),
-            "seeds": seeds, "label_subsets": "as many of each class, one subset for each seed",
+            "seeds": seeds, "shots": self.shots.map(|shots| json!({ "images": shots, "seed": self.first_seed })), "label_subsets": "as many of each class, one subset for each seed",
             "network": network(&train, &settings),
             "budget": match self.epochs { Some(_) => "given", None => self.budget.name() },
             "epochs": epochs, "steps": settings.steps, "batch": settings.batch,
@@ -238,6 +253,10 @@ impl SemiSupervised {
         train: &Dataset,
     ) -> anyhow::Result<(Sampler, [usize; 3], serde_json::Value)> {
         let named = || format!("--generator {}", run.display());
+        if !run.join("generator.safetensors").is_file() {
+            // Tells of checkpoints that are left out as damaged.
+            images::open_run(run, Checkpoint::Last).with_context(named)?;
+        }
         let source = Source::open(run, Which::Last).with_context(named)?;
         let [expected, found] = [train.channels(), source.config.image[2]];
         ensure!(
@@ -246,7 +265,26 @@ impl SemiSupervised {
             run.display(),
             self.data
         );
+        // Its images as the run would have them, in either polarity.
+        let [height, width, _] = source.config.image;
+        let images = train.clone().resized(height, width);
+        let same = [images.sha256(), images.inverted().sha256()].contains(&source.config.fingerprint);
+        if source.config.data == self.data && !same {
+            eprintln!(
+                "warning: --generator {}: it was trained on other images of {} than those taken here, so its row has more of \
+                 them than the others; give transfer and this command the same --shots, and --first-seed as its --seed",
+                run.display(),
+                self.data
+            );
+        }
+        if source.config.data == self.data && source.config.classes > 0 {
+            eprintln!(
+                "warning: --generator {}: it was told the classes of all its images, so its row has more labels than the others",
+                run.display()
+            );
+        }
         let about = json!({
+            "trained_on_the_same_images": same, "told_classes": source.config.classes,
             "run": run.display().to_string(), "data": source.config.data, "sha256": source.sha256()?, "drawn": self.generated,
             "labels": "by the classifier of the labelled images alone", "least_probability": jobs::SURE,
         });

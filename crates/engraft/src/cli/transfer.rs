@@ -142,9 +142,14 @@ impl Transfer {
         if self.dry_run {
             return Ok(());
         }
+        let is_plain = recipe.is_fine_tuning(&source)?;
         let mut methods = vec![Method::Recipe(Box::new(recipe))];
         if self.controls {
-            methods.push(Method::Recipe(Box::new(Recipe::fine_tune(&source)?)));
+            if is_plain {
+                eprintln!("controls  without plain fine-tuning, which the recipe is");
+            } else {
+                methods.push(Method::Recipe(Box::new(Recipe::fine_tune(&source)?)));
+            }
             methods.push(Method::FromScratch);
             methods.push(Method::SourceAsIs);
         }

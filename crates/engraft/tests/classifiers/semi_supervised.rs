@@ -93,6 +93,10 @@ fn what_cannot_be_done_is_told_with_what_to_do() {
         &["class 0 has 4 image(s)", "take 10 of each class"],
     );
     refused(&["--data", "mnist"], &["class 9"]);
+    refused(
+        &["--data", "mnist", "--labels", "10", "--shots", "3"],
+        &["--shots 3", "no image", "--first-seed"],
+    );
     refused(&["--data", "."], &["a folder of pictures has no labels", "mnist"]);
     refused(&["--data", "mnits"], &["expected one of mnist"]);
     refused(&["--data", "mnist", "--terms", "pull"], &["as pull-away=0.5"]);
@@ -138,9 +142,15 @@ fn a_scarce_set_gets_images_of_a_generator_of_another_size() {
     let text = String::from_utf8_lossy(&found.stdout);
     let json: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     assert_eq!(json["protocol"]["unlabelled"], 200);
+    assert_eq!(json["protocol"]["shots"]["images"], 200);
+    assert!(
+        text.contains("these 200 images were chosen of all by seed 1"),
+        "{text}"
+    );
+    assert!(!errors.contains("was trained on other images"), "{errors}");
     assert_eq!(json["protocol"]["network"], "784-1000-500-250-250-250-10");
     assert_eq!(json["rows"].as_array().unwrap().len(), 4);
-    let out = folder.path("runs/semi-supervised-usps-20/labels-seed-1.json");
+    let out = folder.path("runs/semi-supervised-usps-20-of-200/labels-seed-1.json");
     let written: Value = serde_json::from_str(&std::fs::read_to_string(out).unwrap()).unwrap();
     let indices: Vec<usize> = serde_json::from_value(written["indices"].clone()).unwrap();
     assert!(

@@ -24,8 +24,8 @@ pub enum Method {
     ///
     /// *Source*: Long et al., "Conditional adversarial domain adaptation", 2018 (CDAN+E).
     Cdan,
-    /// After learning the source, a copy of its feature extractor learns to make features of the target that a
-    /// discriminator takes for the source's.
+    /// After learning the source, a copy of its classifier learns to answer for the target so that a discriminator takes
+    /// the logits for the source's.
     ///
     /// *Source*: Tzeng et al., "Adversarial discriminative domain adaptation", 2017.
     Adda,

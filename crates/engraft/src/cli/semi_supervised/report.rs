@@ -92,6 +92,14 @@ impl fmt::Display for Report {
             p("classes"),
             self.out.display()
         )?;
+        let shots = &self.protocol["shots"];
+        if !shots.is_null() {
+            writeln!(
+                f,
+                "these {} images were chosen of all by seed {}, the same for every row and seed",
+                shots["images"], shots["seed"]
+            )?;
+        }
         writeln!(
             f,
             "network {}; {} epochs (budget: {}), for every row {} steps of {} images of each kind; Adam, learning rate {}",

@@ -1,4 +1,9 @@
-//! Adversarial discriminative adaptation: first the source, then features of the target that pass for the source's.
+//! Adversarial discriminative adaptation: first the source, then a copy of its classifier whose answers for the target pass
+//! for those of the source.
+//!
+//! The domain discriminator reads the logits, as in the authors' code, and all of the copy moves. On the features of the
+//! second convolution instead (768 numbers) the copy drifted away: from MNIST to USPS 74.14 ± 3.04 % with the checkpoint that
+//! was chosen and 53.19 ± 14.75 % with the last one, less than before the copy was trained.
 
 use super::{Batch, Learner, cross_entropy, decayed, descend};
 use crate::adapt::losses::domain_loss;
@@ -15,12 +20,12 @@ const HIDDEN: [usize; 2] = [500, 500];
 
 pub(super) struct Adda {
     model: Model,
-    /// The extractor of the source, from the second part on.
-    source: Option<Model>,
+    /// The classifier of the source, from the second part on.
+    pub(super) source: Option<Model>,
     fresh: Option<Model>,
     domain: Sequential,
     supervised: Adam,
-    of_features: Adam,
+    of_copy: Adam,
     of_domain: Adam,
 }
 
@@ -28,32 +33,32 @@ impl Adda {
     pub(super) fn new(model: Model, seed: u64) -> Self {
         let adam = || Adam::new(RATE).betas(0.5, 0.999);
         Self {
-            domain: domain_discriminator(model.width(), &HIDDEN, seed ^ 0xADDA),
+            domain: domain_discriminator(model.classes(), &HIDDEN, seed ^ 0xADDA),
             fresh: Some(model.like()),
             model,
             source: None,
             supervised: Adam::new(SOURCE_RATE),
-            of_features: adam(),
+            of_copy: adam(),
             of_domain: adam(),
         }
     }
 }
 
 impl Adda {
-    /// Features that the source's extractor, which stays as it is, gives.
-    pub(super) fn source_features(&self, images: &Tensor) -> Tensor {
+    /// What the source's classifier, which stays as it is, answers.
+    pub(super) fn source_logits(&self, images: &Tensor) -> Tensor {
         let source = self.source.as_ref();
         let source = source.expect("it was made at the first step of the second part");
-        no_grad(|| source.features(images, Mode::Train).detach())
+        no_grad(|| source.forward(images, Mode::Train).detach())
     }
 
-    /// How little features of the target pass for the source's: the domain loss with inverted labels.
+    /// How little answers for the target pass for the source's: the domain loss with inverted labels.
     pub(super) fn fooled(&self, of_target: &Tensor) -> Tensor {
         (-self.domain.forward(of_target, Mode::Train)).softplus().mean()
     }
 
-    pub(super) fn learn_features(&mut self, fooled: &Tensor) {
-        descend(&mut self.of_features, self.model.extractor(), fooled, DECAY);
+    pub(super) fn learn_target(&mut self, fooled: &Tensor) {
+        descend(&mut self.of_copy, &mut self.model, fooled, DECAY);
     }
 }
 
@@ -70,9 +75,9 @@ impl Learner for Adda {
                 .expect("two models of one kind");
             self.source = Some(copy);
         }
-        let of_source = self.source_features(&batch.source);
+        let of_source = self.source_logits(&batch.source);
         // One pass over the target for both players.
-        let of_target = self.model.features(&batch.target, Mode::Train);
+        let of_target = self.model.forward(&batch.target, Mode::Train);
         let loss = domain_loss(
             &self.domain.forward(&of_source, Mode::Train),
             &self.domain.forward(&of_target.detach(), Mode::Train),
@@ -80,7 +85,7 @@ impl Learner for Adda {
         // Both gradients before either moves.
         let fooled = self.fooled(&of_target);
         let of_domain = decayed(gradients(&loss, &self.domain), &self.domain, DECAY);
-        self.learn_features(&fooled);
+        self.learn_target(&fooled);
         self.of_domain.step(&mut self.domain, &of_domain);
         f64::from(loss.item())
     }
