@@ -20,6 +20,9 @@ pub(super) struct PlanOptions {
     /// modulation with a rank, as low-rank=4; 4 and 1 without), or a miner of its latent space (miner, or miner=WIDTH)
     #[arg(long, value_name = "KIND", value_parser = small, conflicts_with_all = ["freeze_g", "batch_norm_only"])]
     adapter: Option<Small>,
+    /// Steps in which the discriminator learns the target alone, before anything of the generator trains [default: the recipe's]
+    #[arg(long, value_name = "N")]
+    warm_up: Option<u64>,
     /// Thaw the generator from its output backwards: first its last layer trains, after N steps the last two, and so on
     #[arg(long, value_name = "N", conflicts_with_all = ["freeze_g", "batch_norm_only", "adapter"])]
     unfreeze_every: Option<u64>,
@@ -83,7 +86,7 @@ impl PlanOptions {
     /// Changes a recipe for a run of `steps` steps.
     ///
     /// # Errors
-    /// If the generator cannot thaw in so many steps.
+    /// If the generator would not train or cannot thaw in so many steps.
     pub(super) fn change(&self, recipe: &mut Recipe, source: &Source, steps: u64) -> anyhow::Result<()> {
         let frozen = |layers: &[String]| Trained::Except(layers.to_vec());
         let plan = &mut recipe.plan;
@@ -115,6 +118,22 @@ impl PlanOptions {
             }
             if let Some(discriminator) = &discriminator {
                 phase.discriminator = discriminator.clone();
+            }
+        }
+        if let Some(alone) = self.warm_up {
+            ensure!(
+                alone < steps,
+                "--warm-up {alone}: the generator would never train, as --steps is {steps}; take more steps, or a shorter warm-up"
+            );
+            plan.phases.retain(|phase| phase.generator != Trained::Nothing);
+            if alone > 0 {
+                let first = plan.phases.first().cloned().unwrap_or_default();
+                let warm_up = Phase {
+                    generator: Trained::Nothing,
+                    steps: alone,
+                    ..first
+                };
+                plan.phases.insert(0, warm_up);
             }
         }
         if let Some(last) = plan.phases.last_mut() {
@@ -149,6 +168,9 @@ impl PlanOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use engraft_data::{Split, drawn_digits};
+    use engraft_gan::{TrainConfig, random_networks};
+    use engraft_transfer::Proximity;
 
     #[test]
     fn terms_by_name() {
@@ -158,6 +180,53 @@ mod tests {
         for wrong in ["ewc", "ewc=much", "ewd=1"] {
             assert!(preserve(wrong).unwrap_err().contains("as ewc=10"), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_warm_up_takes_the_place_of_the_recipes() {
+        let config = TrainConfig::standard(&drawn_digits(Split::Test, 20, 1));
+        let (generator, discriminator, _) = random_networks(&config).unwrap();
+        let source = Source::new(config, &generator, &discriminator);
+        let far = Proximity {
+            images: 10,
+            kid: None,
+            recall: Some(0.0),
+            coverage: None,
+            a_distance: 2.0,
+        };
+        let phases = |images, warm_up| {
+            let mut recipe = Recipe::choose(&source, images, &far, 100)?;
+            let options = PlanOptions {
+                warm_up,
+                freeze_g: vec!["stem".into()],
+                until_balance: true,
+                ..PlanOptions::default()
+            };
+            options.change(&mut recipe, &source, 100)?;
+            let phases = recipe.plan.phases.iter();
+            anyhow::Ok(
+                phases
+                    .map(|phase| {
+                        (
+                            phase.generator == Trained::Nothing,
+                            phase.steps,
+                            phase.until_balance,
+                        )
+                    })
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let (alone, rest) = ((true, 10, false), (false, 0, true));
+        assert_eq!(phases(10, None).unwrap(), [alone, rest]);
+        assert_eq!(phases(10, Some(30)).unwrap(), [(true, 30, false), rest]);
+        assert_eq!(phases(10, Some(0)).unwrap(), [rest]);
+        assert_eq!(phases(100, None).unwrap(), [rest]);
+        assert_eq!(phases(100, Some(7)).unwrap(), [(true, 7, false), rest]);
+        let error = phases(100, Some(100)).unwrap_err().to_string();
+        assert!(
+            error.contains("--warm-up 100") && error.contains("--steps is 100"),
+            "{error}"
+        );
     }
 
     #[test]
