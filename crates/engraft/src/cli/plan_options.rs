@@ -5,7 +5,7 @@ use engraft_layers::Adapter;
 use engraft_transfer::{Phase, Preserve, Recipe, Source, Trained, gradual};
 
 /// What is changed of a recipe.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Default, PartialEq, clap::Args)]
 pub(super) struct PlanOptions {
     /// Layers of the generator that stay the source's, as stem,block1
     #[arg(long, value_name = "LAYERS", value_delimiter = ',')]

@@ -199,6 +199,11 @@ impl Transfer {
             RecipeName::FineTune => Recipe::fine_tune(source)?,
         };
         self.plan.change(&mut recipe, source, self.steps)?;
+        if self.plan != PlanOptions::default() {
+            recipe
+                .reasons
+                .push("but with the parts that were given by options in the place of its own".into());
+        }
         Ok(recipe)
     }
 
