@@ -26,18 +26,28 @@ pub(super) fn read<R: DeserializeOwned>(path: &Path, settings: &Value) -> Option
     if fs::metadata(path).ok()?.len() > MOST {
         return None;
     }
-    let mut kept: Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    decode(&fs::read(path).ok()?, settings)
+}
+
+/// What [`encode`] made of a result with the same settings by the same version.
+pub(super) fn decode<R: DeserializeOwned>(text: &[u8], settings: &Value) -> Option<R> {
+    let mut kept: Value = serde_json::from_slice(text).ok()?;
     if kept["version"] != json!(VERSION) || kept["settings"] != *settings {
         return None;
     }
     serde_json::from_value(kept["result"].take()).ok()
 }
 
+/// A result with the settings that it belongs to.
+pub(super) fn encode(settings: &Value, result: &impl Serialize) -> String {
+    json!({ "version": VERSION, "settings": settings, "result": result }).to_string()
+}
+
 /// Keeps a result; written aside first, so that what is interrupted is made again.
 pub(super) fn write(path: &Path, settings: &Value, result: &impl Serialize) -> anyhow::Result<()> {
-    let text = json!({ "version": VERSION, "settings": settings, "result": result }).to_string();
     let aside = path.with_extension("part");
-    fs::write(&aside, text).with_context(|| format!("cannot write {}", aside.display()))?;
+    fs::write(&aside, encode(settings, result))
+        .with_context(|| format!("cannot write {}", aside.display()))?;
     fs::rename(&aside, path).with_context(|| format!("cannot write {}", path.display()))
 }
 

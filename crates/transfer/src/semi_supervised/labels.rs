@@ -1,7 +1,7 @@
 //! Which images are labelled, and how the labelled ones are served.
 
 use crate::error::TransferError;
-use engraft_data::{Batches, Dataset};
+use engraft_data::{BatchState, Batches, Dataset};
 
 /// A task that cannot be set up.
 pub(super) fn unfit(problems: Vec<String>) -> TransferError {
@@ -73,6 +73,8 @@ pub fn choose_labels(labels: &[u8], count: usize, seed: u64) -> Result<Vec<usize
 pub(super) struct Supply<'a> {
     data: &'a Dataset,
     indices: Vec<usize>,
+    /// Of the order, in which few images stand several times.
+    len: usize,
     batches: Batches,
 }
 
@@ -88,8 +90,21 @@ impl<'a> Supply<'a> {
         Ok(Self {
             data,
             batches: batches.map_err(|error| unfit(vec![error.to_string()]))?,
+            len: indices.len() * times,
             indices,
         })
+    }
+
+    /// Where it stands.
+    pub(super) fn state(&self) -> BatchState {
+        self.batches.state()
+    }
+
+    /// Goes on from where another one of the same images stood.
+    pub(super) fn resume(&mut self, state: BatchState) -> Result<(), TransferError> {
+        let batches = Batches::resume(self.len, self.batches.batch_size(), state);
+        self.batches = batches.map_err(|error| unfit(vec![error.to_string()]))?;
+        Ok(())
     }
 
     /// Indices into the data set.

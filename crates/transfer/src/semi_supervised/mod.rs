@@ -21,6 +21,7 @@ mod generated;
 mod labels;
 mod loss;
 mod networks;
+mod saved;
 #[cfg(test)]
 mod tests;
 mod trainer;

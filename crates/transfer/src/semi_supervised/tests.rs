@@ -4,7 +4,9 @@ use super::*;
 use crate::error::TransferError;
 use engraft_data::{Dataset, Source};
 use engraft_gan::Sampler;
+use engraft_gan::checkpoint::CheckpointStore;
 use engraft_layers::{Dense, Init, Reshape, Sequential};
+use engraft_tensor::Tensor;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
@@ -85,6 +87,70 @@ fn the_seed_decides_every_number_and_terms_take_part() {
     assert!((with(3.0, 0.0)[1] - g - 3.0 * (once[1] - g)).abs() < 1e-4);
     let once = with(0.0, 1.0);
     assert!(once[1] == g && once[0] > d);
+}
+
+#[test]
+fn an_interrupted_training_goes_on_bit_for_bit() {
+    let train = rows(60, 1);
+    let looked_at = Tensor::uniform([5, 16], 0.0, 1.0, &mut Pcg64::seed_from_u64(1));
+    let folder = tempfile::tempdir().unwrap();
+    for (name, unlabelled) in [("alone", None), ("with a generator", Some(&train))] {
+        // The learning rate falls from step 6 on, and the sixth batch of 60 images begins an epoch.
+        let new = || SemiSupervised::new(few(&train, unlabelled), settings(9, 1)).unwrap();
+        let finish = |mut task: SemiSupervised<'_>| {
+            let mut losses = Vec::new();
+            task.train(&mut |_, _, found| losses.push(found)).unwrap();
+            (losses, task.probabilities(&looked_at).as_slice().to_vec())
+        };
+        let (losses, whole) = finish(new());
+        for at in [0, 4, 7, 9] {
+            let mut store = CheckpointStore::open(&folder.path().join(format!("{name} {at}")), 1).unwrap();
+            let mut task = new();
+            (0..at).for_each(|_| drop(task.step().unwrap()));
+            store.save(at, "", &task.save().unwrap()).unwrap();
+            let saved = store.latest().unwrap().unwrap().checkpoint;
+            let task = new().resume(&saved).unwrap();
+            assert_eq!(task.steps_done(), at);
+            assert_eq!(
+                finish(task),
+                (losses[at as usize..].to_vec(), whole.clone()),
+                "{name}, {at}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_training_is_refused() {
+    let (train, other_images) = (rows(60, 1), rows(60, 2));
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = CheckpointStore::open(folder.path(), 1).unwrap();
+    let new = |data, steps| SemiSupervised::new(few(data, None), settings(steps, 1)).unwrap();
+    store.save(0, "", &new(&train, 3).save().unwrap()).unwrap();
+    let saved = store.latest().unwrap().unwrap().checkpoint;
+    assert!(new(&train, 3).resume(&saved).is_ok());
+    let other_labels = Examples {
+        labelled: vec![(&train, choose_labels(train.labels(), 6, 2).unwrap())],
+        unlabelled: None,
+    };
+    let others = [
+        new(&train, 4),
+        new(&other_images, 3),
+        SemiSupervised::new(other_labels, settings(3, 1)).unwrap(),
+        SemiSupervised::new(few(&train, Some(&train)), settings(3, 1)).unwrap(),
+    ];
+    for other in others {
+        let message = other.resume(&saved).err().unwrap().to_string();
+        assert!(message.contains("its images, labels or settings"), "{message}");
+    }
+    // A step that the files do not hold.
+    store.save(2, "", &new(&train, 3).save().unwrap()).unwrap();
+    let wrong = store.latest().unwrap().unwrap().checkpoint;
+    let message = new(&train, 3).resume(&wrong).err().unwrap().to_string();
+    assert!(
+        message.contains("at step 2") && message.contains("step 0"),
+        "{message}"
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::labels::{Supply, pixels, unfit};
 use super::loss::{conditional_entropy, feature_matching, labelled_loss, pull_away, unlabelled_loss};
 use super::networks::{Classifier, HIDDEN, LATENT, generator};
+use super::saved::identity;
 use crate::error::TransferError;
 use engraft_data::Dataset;
 use engraft_gan::Average;
@@ -84,11 +85,11 @@ pub struct Losses {
 }
 
 /// What the generator is and draws from.
-struct Adversary<'a> {
-    unlabelled: Supply<'a>,
-    generator: Sequential,
-    optimizer: Adam,
-    latent: Pcg64,
+pub(super) struct Adversary<'a> {
+    pub(super) unlabelled: Supply<'a>,
+    pub(super) generator: Sequential,
+    pub(super) optimizer: Adam,
+    pub(super) latent: Pcg64,
 }
 
 /// A classifier in training: on labelled images alone, or as the discriminator of a generator too.
@@ -99,13 +100,15 @@ struct Adversary<'a> {
 ///
 /// *Source*: Salimans et al., "Improved techniques for training GANs", 2016.
 pub struct SemiSupervised<'a> {
-    settings: Settings,
-    labelled: Vec<Supply<'a>>,
-    classifier: Classifier,
-    average: Classifier,
-    optimizer: Adam,
-    adversary: Option<Adversary<'a>>,
-    step: u64,
+    pub(super) settings: Settings,
+    /// Tells this training from those with other examples or settings.
+    pub(super) identity: String,
+    pub(super) labelled: Vec<Supply<'a>>,
+    pub(super) classifier: Classifier,
+    pub(super) average: Classifier,
+    pub(super) optimizer: Adam,
+    pub(super) adversary: Option<Adversary<'a>>,
+    pub(super) step: u64,
 }
 
 /// What random numbers are drawn for.
@@ -155,6 +158,7 @@ impl<'a> SemiSupervised<'a> {
         if !problems.is_empty() {
             return Err(unfit(problems));
         }
+        let identity = identity(&examples, &settings);
         let pixels = sizes[0].iter().product();
         let Settings { batch, seed, .. } = settings;
         let mut labelled = Vec::new();
@@ -190,6 +194,7 @@ impl<'a> SemiSupervised<'a> {
             optimizer: adam(),
             average: classifier.clone(),
             settings,
+            identity,
             labelled,
             classifier,
             adversary,
@@ -284,6 +289,11 @@ impl<'a> SemiSupervised<'a> {
             on_step(self, self.step, losses);
         }
         Ok(())
+    }
+
+    /// Steps that are done.
+    pub fn steps_done(&self) -> u64 {
+        self.step
     }
 
     /// Probabilities of the classes, `[n, classes]`, of images `[n, pixels]` between 0 and 1, by the averaged weights.

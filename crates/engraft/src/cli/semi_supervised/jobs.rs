@@ -1,19 +1,24 @@
 //! The trainings of `engraft semi-supervised`, side by side on the threads that there are.
 
+use super::unfinished::Unfinished;
 use crate::cli::{kept, workers};
+use anyhow::Context;
 use engraft_data::Dataset;
 use engraft_gan::Sampler;
-use engraft_transfer::TransferError;
 use engraft_transfer::semi_supervised::{Examples, SemiSupervised, Settings, pseudo_labelled};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Least probability of its class with which a generated image is trained on.
 pub(super) const SURE: f64 = 0.95;
 /// Times that the test error is looked at on the way, for the record only.
 const POINTS: u64 = 10;
+/// Steps after which a training is saved, to go on from there if it is interrupted: about a minute and a half.
+const SAVE_EVERY: u64 = 2000;
+/// What the directories of trainings on the way end with.
+const UNFINISHED: &str = "unfinished";
 
 /// What a classifier is trained on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +80,7 @@ pub(super) struct Task<'a> {
 }
 
 /// Outcomes by method, of one training and what follows it.
-type Found = Result<Vec<(String, Outcome)>, TransferError>;
+type Found = anyhow::Result<Vec<(String, Outcome)>>;
 
 impl Task<'_> {
     /// Trains every kind with every seed, and sorts the outcomes into rows. The kinds that take longest should come first.
@@ -105,19 +110,31 @@ impl Task<'_> {
     }
 
     /// One training, or what an earlier command with the same settings found.
-    fn keep(&self, kind: Kind, seed: usize, bar: &ProgressBar) -> anyhow::Result<Vec<(String, Outcome)>> {
-        let mut settings = self.protocol.clone();
-        settings["seeds"] = json!([self.seeds[seed]]);
-        let path = self
-            .out
-            .join(format!("{}-seed-{}.json", kind.name(), self.seeds[seed]));
+    fn keep(&self, kind: Kind, seed: usize, bar: &ProgressBar) -> Found {
+        let settings = self.kept_settings(seed);
+        let path = self.path(kind, seed, "json");
         if let Some(found) = kept::read(&path, &settings) {
             bar.suspend(|| eprintln!("kept from {}", path.display()));
             return Ok(found);
         }
         let found = self.train(kind, seed, bar)?;
         kept::write(&path, &settings, &found)?;
+        let unfinished = self.path(kind, seed, UNFINISHED);
+        std::fs::remove_dir_all(&unfinished).with_context(|| format!("removing {}", unfinished.display()))?;
         Ok(found)
+    }
+
+    /// What decides the numbers of one seed.
+    fn kept_settings(&self, seed: usize) -> Value {
+        let mut settings = self.protocol.clone();
+        settings["seeds"] = json!([self.seeds[seed]]);
+        settings
+    }
+
+    /// Where a training is kept.
+    fn path(&self, kind: Kind, seed: usize, extension: &str) -> PathBuf {
+        let name = format!("{}-seed-{}.{extension}", kind.name(), self.seeds[seed]);
+        self.out.join(name)
     }
 
     /// The name of feature matching with its terms.
@@ -140,26 +157,27 @@ impl Task<'_> {
     fn train(&self, kind: Kind, seed: usize, bar: &ProgressBar) -> Found {
         let labelled = || vec![(self.train, self.chosen[seed].clone())];
         let examples = |labelled, unlabelled| Examples { labelled, unlabelled };
+        let one = |name: &str, examples| self.one((name, kind), seed, examples, bar);
         match kind {
             Kind::FeatureMatching => {
                 let name = self.feature_matching();
-                let (_, outcome) = self.one(&name, seed, examples(labelled(), Some(self.train)), bar)?;
+                let (_, outcome) = one(&name, examples(labelled(), Some(self.train)))?;
                 Ok(vec![(name, outcome)])
             }
             Kind::AllLabels => {
                 let all = vec![(self.train, (0..self.train.len()).collect())];
-                let (_, outcome) = self.one(ALL_LABELS, seed, examples(all, None), bar)?;
+                let (_, outcome) = one(ALL_LABELS, examples(all, None))?;
                 Ok(vec![(ALL_LABELS.into(), outcome)])
             }
             Kind::LabelsOnly => {
-                let (classifier, outcome) = self.one(LABELS_ONLY, seed, examples(labelled(), None), bar)?;
+                let (classifier, outcome) = one(LABELS_ONLY, examples(labelled(), None))?;
                 let mut found = vec![(LABELS_ONLY.into(), outcome)];
                 if let Some((sampler, count)) = self.generator {
                     let size = self.train.image_size();
                     let drawn = pseudo_labelled(&classifier, size, sampler, count, SURE, self.seeds[seed])?;
                     let mut both = labelled();
                     both.push((&drawn, (0..drawn.len()).collect()));
-                    let (_, mut outcome) = self.one(GENERATED, seed, examples(both, None), bar)?;
+                    let (_, mut outcome) = self.one((GENERATED, kind), seed, examples(both, None), bar)?;
                     outcome.generated = Some(drawn.len());
                     found.push((GENERATED.into(), outcome));
                 }
@@ -168,21 +186,27 @@ impl Task<'_> {
         }
     }
 
-    /// One training.
+    /// One training, from where it stands.
     fn one<'d>(
         &self,
-        name: &str,
+        (name, kind): (&str, Kind),
         seed: usize,
         examples: Examples<'d>,
         bar: &ProgressBar,
-    ) -> Result<(SemiSupervised<'d>, Outcome), TransferError> {
+    ) -> anyhow::Result<(SemiSupervised<'d>, Outcome)> {
         let mut settings = self.settings.clone();
         settings.seed = self.seeds[seed];
         let steps = settings.steps;
-        let mut task = SemiSupervised::new(examples, settings)?;
-        let mut curve = Vec::new();
-        task.train(&mut |task, step, losses| {
+        let directory = self.path(kind, seed, UNFINISHED).join(name.replace(' ', "-"));
+        let task = SemiSupervised::new(examples, settings)?;
+        let tell = |line: &str| bar.suspend(|| eprintln!("{line}"));
+        let (mut unfinished, mut task, mut curve) =
+            Unfinished::open(&directory, self.kept_settings(seed), task, &tell)?;
+        bar.inc(task.steps_done());
+        while task.steps_done() < steps {
+            let losses = task.step()?;
             bar.inc(1);
+            let step = task.steps_done();
             let point = |step: u64| step * POINTS / steps;
             if point(step) > point(step - 1) {
                 let wrong = task.wrong(self.test);
@@ -194,12 +218,15 @@ impl Task<'_> {
                     ),
                     None => format!(" {:.3}", losses.labelled),
                 };
-                bar.suspend(|| {
-                    let (seed, percent) = (self.seeds[seed], percent(wrong, self.test.len()));
-                    eprintln!("{name}, seed {seed}, step {step} of {steps}: {percent:.2} % wrong, loss{of}");
-                });
+                let (seed, percent) = (self.seeds[seed], percent(wrong, self.test.len()));
+                tell(&format!(
+                    "{name}, seed {seed}, step {step} of {steps}: {percent:.2} % wrong, loss{of}"
+                ));
             }
-        })?;
+            if step.is_multiple_of(SAVE_EVERY) || step == steps {
+                unfinished.save(&task, &curve, &tell)?;
+            }
+        }
         let generated = None;
         Ok((task, Outcome { curve, generated }))
     }
