@@ -15,9 +15,13 @@ enum Level {
     /// AVX2 with fused multiply-add, on x86-64.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// AVX-512 with the parts that every CPU since Skylake-X and Zen 4 has.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
 }
 
-/// The environment variable that turns the choice off: `portable` runs what a CPU without AVX2 would run.
+/// The environment variable that lowers the choice: `portable` runs what a CPU without AVX2 would run, `avx2` what one without
+/// AVX-512 would.
 const VARIABLE: &str = "ENGRAFT_SIMD";
 
 /// The level in use, found out once.
@@ -25,25 +29,35 @@ fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
     *LEVEL.get_or_init(|| {
         #[cfg(target_arch = "x86_64")]
-        if std::env::var_os(VARIABLE).is_none_or(|v| v != "portable")
-            && is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("fma")
         {
-            return Level::Avx2;
+            let asked = std::env::var_os(VARIABLE).unwrap_or_default();
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            let avx512 = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq");
+            if avx2 && avx512 && asked != "avx2" && asked != "portable" {
+                return Level::Avx512;
+            }
+            if avx2 && asked != "portable" {
+                return Level::Avx2;
+            }
         }
         Level::Portable
     })
 }
 
-/// Name of the instruction set that the kernels of this crate run on: `"avx2"` or `"portable"`.
+/// Name of the instruction set that the kernels of this crate run on: `"avx512"`, `"avx2"` or `"portable"`.
 ///
-/// It is the best that the CPU has; with the environment variable `ENGRAFT_SIMD=portable` set when the program
-/// starts, it is what a CPU without AVX2 would run.
+/// It is the best that the CPU has; with the environment variable `ENGRAFT_SIMD=avx2` or `ENGRAFT_SIMD=portable` set when the
+/// program starts, it is at most what a CPU without AVX-512, or without AVX2, would run.
 pub fn instruction_set() -> &'static str {
     match level() {
         Level::Portable => "portable",
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => "avx2",
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => "avx512",
     }
 }
 
@@ -61,6 +75,8 @@ pub trait Task<T> {
 /// Safe code may call these anywhere within a [`Task`]; the vectors of an instruction set exist only there.
 pub trait Vector<T>: Copy {
     const LANES: usize;
+    /// Vectors that the CPU holds at a time.
+    const REGISTERS: usize;
 
     fn splat(x: T) -> Self;
 
@@ -108,6 +124,7 @@ pub(crate) struct Portable<T>([T; LANES]);
 
 impl<T: num_traits::Float> Vector<T> for Portable<T> {
     const LANES: usize = LANES;
+    const REGISTERS: usize = 16;
 
     #[inline(always)]
     fn splat(x: T) -> Self {
@@ -154,6 +171,9 @@ impl Dispatch for f32 {
             // SAFETY: `level` has found AVX2 and FMA on this CPU.
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => unsafe { x86::avx2(task) },
+            // SAFETY: `level` has found AVX2, FMA and these parts of AVX-512 on this CPU.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => unsafe { x86::avx512(task) },
         }
     }
 }
@@ -167,7 +187,7 @@ impl Dispatch for f64 {
 
 /// Runs plain loops on the best instruction set that the CPU has.
 ///
-/// The compiler vectorises what is inlined into `f` for AVX2 where the CPU has it, and for the target's own
+/// The compiler vectorises what is inlined into `f` for AVX-512 or AVX2 where the CPU has it, and for the target's own
 /// instructions elsewhere. It contracts no product and sum into one, so that the results are the same.
 ///
 /// ```
@@ -205,53 +225,94 @@ mod x86 {
         task.run::<F32x8>()
     }
 
-    /// Eight `f32`. Named only by [`avx2`], so that its instructions run only where the CPU has them.
-    #[derive(Clone, Copy)]
-    struct F32x8(__m256);
-
-    // SAFETY of every block below: the type is used only within `avx2`, whose caller has found the features.
-    impl Vector<f32> for F32x8 {
-        const LANES: usize = 8;
-
-        #[inline(always)]
-        fn splat(x: f32) -> Self {
-            // SAFETY: see above.
-            Self(unsafe { _mm256_set1_ps(x) })
-        }
-        #[inline(always)]
-        unsafe fn read(from: *const f32) -> Self {
-            // SAFETY: see above, and the caller's contract.
-            Self(unsafe { _mm256_loadu_ps(from) })
-        }
-        #[inline(always)]
-        unsafe fn write(self, to: *mut f32) {
-            // SAFETY: see above, and the caller's contract.
-            unsafe { _mm256_storeu_ps(to, self.0) }
-        }
-        #[inline(always)]
-        fn prefetch(from: *const f32) {
-            // SAFETY: see above; a prefetch does not fault.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
-        }
-        #[inline(always)]
-        fn add(self, other: Self) -> Self {
-            // SAFETY: see above.
-            Self(unsafe { _mm256_add_ps(self.0, other.0) })
-        }
-        #[inline(always)]
-        fn sub(self, other: Self) -> Self {
-            // SAFETY: see above.
-            Self(unsafe { _mm256_sub_ps(self.0, other.0) })
-        }
-        #[inline(always)]
-        fn mul(self, other: Self) -> Self {
-            // SAFETY: see above.
-            Self(unsafe { _mm256_mul_ps(self.0, other.0) })
-        }
-        #[inline(always)]
-        fn mul_add(self, a: Self, b: Self) -> Self {
-            // SAFETY: see above.
-            Self(unsafe { _mm256_fmadd_ps(self.0, a.0, b.0) })
-        }
+    /// # Safety
+    /// The CPU has AVX2, FMA and the named parts of AVX-512.
+    #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
+    pub(super) unsafe fn avx512<K: Task<f32>>(task: K) -> K::Output {
+        task.run::<F32x16>()
     }
+
+    /// A vector of `f32`, named only by the function of its instruction set, so that its instructions run only where the CPU
+    /// has them.
+    macro_rules! vector {
+        ($name:ident, $register:ty, $lanes:literal, $registers:literal, $splat:ident, $read:ident, $write:ident,
+         $add:ident, $sub:ident, $mul:ident, $mul_add:ident) => {
+            #[derive(Clone, Copy)]
+            struct $name($register);
+
+            // SAFETY of every block below: the type is used only within a function whose caller has found the features.
+            impl Vector<f32> for $name {
+                const LANES: usize = $lanes;
+                const REGISTERS: usize = $registers;
+
+                #[inline(always)]
+                fn splat(x: f32) -> Self {
+                    // SAFETY: see above.
+                    Self(unsafe { $splat(x) })
+                }
+                #[inline(always)]
+                unsafe fn read(from: *const f32) -> Self {
+                    // SAFETY: see above, and the caller's contract.
+                    Self(unsafe { $read(from) })
+                }
+                #[inline(always)]
+                unsafe fn write(self, to: *mut f32) {
+                    // SAFETY: see above, and the caller's contract.
+                    unsafe { $write(to, self.0) }
+                }
+                #[inline(always)]
+                fn prefetch(from: *const f32) {
+                    // SAFETY: see above; a prefetch does not fault.
+                    unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+                }
+                #[inline(always)]
+                fn add(self, other: Self) -> Self {
+                    // SAFETY: see above.
+                    Self(unsafe { $add(self.0, other.0) })
+                }
+                #[inline(always)]
+                fn sub(self, other: Self) -> Self {
+                    // SAFETY: see above.
+                    Self(unsafe { $sub(self.0, other.0) })
+                }
+                #[inline(always)]
+                fn mul(self, other: Self) -> Self {
+                    // SAFETY: see above.
+                    Self(unsafe { $mul(self.0, other.0) })
+                }
+                #[inline(always)]
+                fn mul_add(self, a: Self, b: Self) -> Self {
+                    // SAFETY: see above.
+                    Self(unsafe { $mul_add(self.0, a.0, b.0) })
+                }
+            }
+        };
+    }
+
+    vector!(
+        F32x8,
+        __m256,
+        8,
+        16,
+        _mm256_set1_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        _mm256_add_ps,
+        _mm256_sub_ps,
+        _mm256_mul_ps,
+        _mm256_fmadd_ps
+    );
+    vector!(
+        F32x16,
+        __m512,
+        16,
+        32,
+        _mm512_set1_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_add_ps,
+        _mm512_sub_ps,
+        _mm512_mul_ps,
+        _mm512_fmadd_ps
+    );
 }

@@ -1,7 +1,7 @@
 //! Matrix products on operands that lie ready: no packing, many of the same shape, for the Winograd transforms.
 //!
-//! A product of 6 rows and 16 columns stays in registers while the inner index runs. Each element is one chain
-//! of multiply-adds over the inner index in rising order, so that its bits depend on nothing else.
+//! A product of a few rows and one or two panels of columns stays in registers while the inner index runs. Each element is one
+//! chain of multiply-adds over the inner index in rising order, so that its bits depend on nothing else.
 #![allow(unsafe_code)]
 
 use crate::kernels::gemm::Accum;
@@ -9,8 +9,6 @@ use crate::kernels::simd::{Dispatch, Task, Vector, dispatch};
 
 /// Columns that are computed together; the right operand lies in panels of as many.
 pub(crate) const PANEL: usize = 16;
-/// Rows that are computed together: with 16 columns, 12 of AVX2's 16 registers hold sums.
-const ROWS: usize = 6;
 
 /// The left operand: element `(i, k)` at `start + i · row + k · step`.
 #[derive(Clone, Copy)]
@@ -110,55 +108,95 @@ impl<T: num_traits::Float> Multiply<'_, T> {
         } = self;
         let a_step = if TURNED { a.step } else { a.row };
         debug_assert!(if TURNED { a.row == 1 } else { a.step == 1 });
-        for panel in 0..n / PANEL {
-            for row in (0..m).step_by(ROWS) {
+        let panels = n / PANEL;
+        // As many rows as leave a quarter of the registers to the operands, and all blocks of nearly as many.
+        let most = V::REGISTERS * 3 / 8;
+        let rows = m.div_ceil(m.div_ceil(most));
+        let mut panel = 0;
+        while panel < panels {
+            // Where a vector is a whole panel, two of them are computed together.
+            let together = (2 * V::LANES / PANEL).min(panels - panel);
+            let second = if V::LANES == PANEL { b.panel } else { V::LANES };
+            for row in (0..m).step_by(rows) {
                 // SAFETY: `multiply` has compared the last element of each operand with its slice; every
                 // offset below is at most that of the last element. An operand without elements is not read.
                 unsafe {
                     let a_at = a.data.as_ptr().wrapping_add(a.start + row * a.row);
                     let b_at = b.data.as_ptr().wrapping_add(b.start + panel * b.panel);
                     let c_at = c.data.as_mut_ptr().add(c.start + row * c.row + panel * PANEL);
-                    let steps = (k, a_step, b.step, c.row);
+                    let steps = (k, a_step, [b.step, second], c.row);
                     // The first rows of a panel fetch the next one.
-                    let ahead = if row == 0 { b.panel } else { 0 };
+                    let ahead = if row == 0 { together * b.panel } else { 0 };
                     let next = b_at.wrapping_add(ahead);
-                    match m - row {
-                        1 => tile::<T, V, 1, TURNED>(steps, next, a_at, b_at, c_at, accum),
-                        2 => tile::<T, V, 2, TURNED>(steps, next, a_at, b_at, c_at, accum),
-                        3 => tile::<T, V, 3, TURNED>(steps, next, a_at, b_at, c_at, accum),
-                        4 => tile::<T, V, 4, TURNED>(steps, next, a_at, b_at, c_at, accum),
-                        5 => tile::<T, V, 5, TURNED>(steps, next, a_at, b_at, c_at, accum),
-                        _ => tile::<T, V, ROWS, TURNED>(steps, next, a_at, b_at, c_at, accum),
+                    let rows = rows.min(m - row);
+                    if together * PANEL == 2 * V::LANES {
+                        rows_of::<T, V, 2, TURNED>(rows, steps, next, a_at, b_at, c_at, accum);
+                    } else {
+                        rows_of::<T, V, 1, TURNED>(rows, steps, next, a_at, b_at, c_at, accum);
                     }
                 }
             }
+            panel += together;
         }
     }
 }
 
-/// `R` rows and [`PANEL`] columns of the result. `a_step` is the distance of two columns of the left operand if it
-/// is `TURNED` (its rows are neighbours), else that of two rows (its columns are neighbours).
+/// Distances: inner size, step of the left operand, of the right one and its second vector, and row of the result.
+type Steps = (usize, usize, [usize; 2], usize);
+
+/// [`tile`] with a number of rows known when compiling.
 ///
 /// # Safety
-/// The elements that the sizes and steps reach are valid, those of `c` for writes.
+/// As of [`tile`].
 #[inline(always)]
-unsafe fn tile<T: num_traits::Float, V: Vector<T>, const R: usize, const TURNED: bool>(
-    (k, a_step, b_step, c_row): (usize, usize, usize, usize),
+unsafe fn rows_of<T: num_traits::Float, V: Vector<T>, const W: usize, const TURNED: bool>(
+    rows: usize,
+    steps: Steps,
     next: *const T,
     a: *const T,
     b: *const T,
     c: *mut T,
     accum: Accum,
 ) {
-    const { assert!(PANEL == 2 * V::LANES) };
+    macro_rules! of {
+        ($($rows:literal)*) => {
+            match rows {
+                // SAFETY: the caller's contract.
+                $($rows if $rows <= V::REGISTERS * 3 / 8 => unsafe {
+                    tile::<T, V, $rows, W, TURNED>(steps, next, a, b, c, accum)
+                },)*
+                _ => unreachable!("tile product: {rows} rows"),
+            }
+        };
+    }
+    of!(1 2 3 4 5 6 7 8 9 10 11 12);
+}
+
+/// `R` rows and `W` vectors of columns of the result. `a_step` is the distance of two columns of the left operand if it
+/// is `TURNED` (its rows are neighbours), else that of two rows (its columns are neighbours).
+///
+/// # Safety
+/// The elements that the sizes and steps reach are valid, those of `c` for writes.
+#[inline(always)]
+unsafe fn tile<T: num_traits::Float, V: Vector<T>, const R: usize, const W: usize, const TURNED: bool>(
+    (k, a_step, [b_step, second], c_row): Steps,
+    next: *const T,
+    a: *const T,
+    b: *const T,
+    c: *mut T,
+    accum: Accum,
+) {
+    const { assert!(PANEL == 2 * V::LANES || PANEL == V::LANES) };
     /// Steps of the inner index that are unrolled.
     const UNROLLED: usize = 4;
-    let mut sums = [[V::splat(T::zero()); 2]; R];
+    let mut sums = [[V::splat(T::zero()); W]; R];
     // SAFETY: the caller's contract; the pointers are read only up to the last element.
     unsafe {
         if accum == Accum::Add {
             for (i, sums) in sums.iter_mut().enumerate() {
-                *sums = [V::read(c.add(i * c_row)), V::read(c.add(i * c_row + V::LANES))];
+                for (j, sum) in sums.iter_mut().enumerate() {
+                    *sum = V::read(c.add(i * c_row + j * V::LANES));
+                }
             }
         }
         let mut a_rows: [*const T; R] =
@@ -168,9 +206,11 @@ unsafe fn tile<T: num_traits::Float, V: Vector<T>, const R: usize, const TURNED:
         while left_steps >= UNROLLED {
             let fetch = next.wrapping_add((k - left_steps) * b_step);
             for p in 0..UNROLLED {
-                V::prefetch(fetch.wrapping_add(p * b_step));
+                for j in 0..W * V::LANES / PANEL {
+                    V::prefetch(fetch.wrapping_add(p * b_step + j * second));
+                }
                 let b = b.add(p * b_step);
-                let right = [V::read(b), V::read(b.add(V::LANES))];
+                let right: [V; W] = std::array::from_fn(|j| V::read(b.add(j * second)));
                 for i in 0..R {
                     let at = if TURNED {
                         a_rows[0].add(p * a_step + i)
@@ -178,8 +218,9 @@ unsafe fn tile<T: num_traits::Float, V: Vector<T>, const R: usize, const TURNED:
                         a_rows[i].add(p)
                     };
                     let left = V::splat(*at);
-                    sums[i][0] = left.mul_add(right[0], sums[i][0]);
-                    sums[i][1] = left.mul_add(right[1], sums[i][1]);
+                    for j in 0..W {
+                        sums[i][j] = left.mul_add(right[j], sums[i][j]);
+                    }
                 }
             }
             for row in &mut a_rows {
@@ -190,7 +231,7 @@ unsafe fn tile<T: num_traits::Float, V: Vector<T>, const R: usize, const TURNED:
         }
         for p in 0..left_steps {
             let b = b.add(p * b_step);
-            let right = [V::read(b), V::read(b.add(V::LANES))];
+            let right: [V; W] = std::array::from_fn(|j| V::read(b.add(j * second)));
             for i in 0..R {
                 let at = if TURNED {
                     a_rows[0].add(p * a_step + i)
@@ -198,13 +239,15 @@ unsafe fn tile<T: num_traits::Float, V: Vector<T>, const R: usize, const TURNED:
                     a_rows[i].add(p)
                 };
                 let left = V::splat(*at);
-                sums[i][0] = left.mul_add(right[0], sums[i][0]);
-                sums[i][1] = left.mul_add(right[1], sums[i][1]);
+                for j in 0..W {
+                    sums[i][j] = left.mul_add(right[j], sums[i][j]);
+                }
             }
         }
         for (i, sums) in sums.iter().enumerate() {
-            sums[0].write(c.add(i * c_row));
-            sums[1].write(c.add(i * c_row + V::LANES));
+            for (j, sum) in sums.iter().enumerate() {
+                sum.write(c.add(i * c_row + j * V::LANES));
+            }
         }
     }
 }
