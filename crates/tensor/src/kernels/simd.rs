@@ -8,8 +8,8 @@
 use std::sync::OnceLock;
 
 /// Instruction sets that kernels are compiled for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Level {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
     /// What every CPU of the target has.
     Portable,
     /// AVX2 with fused multiply-add, on x86-64.
@@ -28,23 +28,51 @@ const VARIABLE: &str = "ENGRAFT_SIMD";
 fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
     *LEVEL.get_or_init(|| {
-        #[cfg(target_arch = "x86_64")]
-        {
-            let asked = std::env::var_os(VARIABLE).unwrap_or_default();
-            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-            let avx512 = is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512vl")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512dq");
-            if avx2 && avx512 && asked != "avx2" && asked != "portable" {
-                return Level::Avx512;
-            }
-            if avx2 && asked != "portable" {
-                return Level::Avx2;
-            }
-        }
-        Level::Portable
+        let most = match std::env::var_os(VARIABLE) {
+            Some(asked) if asked == "portable" => Level::Portable,
+            #[cfg(target_arch = "x86_64")]
+            Some(asked) if asked == "avx2" => Level::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            _ => Level::Avx512,
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => Level::Portable,
+        };
+        best(most)
     })
+}
+
+/// The best level that the CPU has, up to one.
+fn best(most: Level) -> Level {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        let avx512 = avx2
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq");
+        if avx512 && most >= Level::Avx512 {
+            return Level::Avx512;
+        }
+        if avx2 && most >= Level::Avx2 {
+            return Level::Avx2;
+        }
+    }
+    let _ = most;
+    Level::Portable
+}
+
+/// Every level that the CPU has.
+#[cfg(test)]
+pub(crate) fn levels() -> Vec<Level> {
+    let all = [
+        Level::Portable,
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2,
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512,
+    ];
+    all.into_iter().filter(|&level| best(level) == level).collect()
 }
 
 /// Name of the instruction set that the kernels of this crate run on: `"avx512"`, `"avx2"` or `"portable"`.
@@ -166,15 +194,21 @@ pub trait Dispatch: Copy {
 
 impl Dispatch for f32 {
     fn dispatch<K: Task<Self>>(task: K) -> K::Output {
-        match level() {
-            Level::Portable => task.run::<Portable<f32>>(),
-            // SAFETY: `level` has found AVX2 and FMA on this CPU.
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => unsafe { x86::avx2(task) },
-            // SAFETY: `level` has found AVX2, FMA and these parts of AVX-512 on this CPU.
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => unsafe { x86::avx512(task) },
-        }
+        run_at(level(), task)
+    }
+}
+
+/// Runs a task on an instruction set that the CPU has.
+#[inline]
+pub(crate) fn run_at<K: Task<f32>>(level: Level, task: K) -> K::Output {
+    match level {
+        Level::Portable => task.run::<Portable<f32>>(),
+        // SAFETY: a level above `Portable` comes from `best` only, which has found its features on this CPU.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { x86::avx2(task) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { x86::avx512(task) },
     }
 }
 

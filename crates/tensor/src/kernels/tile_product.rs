@@ -255,44 +255,126 @@ unsafe fn tile<T: num_traits::Float, V: Vector<T>, const R: usize, const W: usiz
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::simd::{Level, levels, run_at};
     use proptest::prelude::*;
+
+    /// Operands and what the definition makes of them.
+    #[derive(Debug)]
+    struct Case {
+        size: [usize; 3],
+        a: Vec<f64>,
+        a_steps: [usize; 2],
+        b: Vec<f64>,
+        b_steps: [usize; 2],
+        old: Vec<f64>,
+        wanted: Vec<f64>,
+        start: usize,
+        c_row: usize,
+        accum: Accum,
+    }
+
+    impl Case {
+        fn task<'c, T: Copy>(&self, a: &'c [T], b: &'c [T], c: &'c mut [T]) -> Multiply<'c, T> {
+            let ([row, step], [panel, b_step]) = (self.a_steps, self.b_steps);
+            let start = self.start;
+            let a = Left {
+                data: a,
+                start,
+                row,
+                step,
+            };
+            let b = Right {
+                data: b,
+                start,
+                panel,
+                step: b_step,
+            };
+            let row = self.c_row;
+            let (size, accum) = (self.size, self.accum);
+            Multiply {
+                size,
+                a,
+                b,
+                c: Target { data: c, start, row },
+                accum,
+            }
+        }
+    }
+
+    /// With rows and columns on both sides of what is computed together, on every instruction set.
+    fn cases() -> impl Strategy<Value = Case> {
+        let sizes = (0_usize..30, 0_usize..30, 0_usize..6);
+        (sizes, 0_usize..5, 0_usize..3, any::<[bool; 3]>()).prop_map(
+            |((m, k, panels), pad, start, [transposed, packed, add])| {
+                let n = panels * PANEL;
+                let value = |i: usize| ((i * 7919 + 13) % 101) as f64 / 50.0 - 1.0;
+                let [row, step] = if transposed { [1, m + pad] } else { [k + pad, 1] };
+                let a: Vec<f64> = (0..start + m * row.max(1) + k * step + 1).map(value).collect();
+                let [panel, b_step] = if packed {
+                    [k * PANEL + pad, PANEL]
+                } else {
+                    [PANEL, n + pad]
+                };
+                let ends = start + panels * panel + k * b_step + PANEL;
+                let b: Vec<f64> = (0..ends).map(|i| value(i + 5)).collect();
+                let c_row = n + pad;
+                let old: Vec<f64> = (0..start + m * c_row + n).map(|i| value(i + 9)).collect();
+                let mut wanted = old.clone();
+                for i in 0..m {
+                    for j in 0..n {
+                        let at = start + i * c_row + j;
+                        let b_at = start + j / PANEL * panel + j % PANEL;
+                        let sum: f64 = (0..k)
+                            .map(|l| a[start + i * row + l * step] * b[b_at + l * b_step])
+                            .sum();
+                        wanted[at] = if add { wanted[at] + sum } else { sum };
+                    }
+                }
+                Case {
+                    size: [m, k, n],
+                    a,
+                    a_steps: [row, step],
+                    b,
+                    b_steps: [panel, b_step],
+                    old,
+                    wanted,
+                    start,
+                    c_row,
+                    accum: if add { Accum::Add } else { Accum::Replace },
+                }
+            },
+        )
+    }
 
     proptest! {
         /// The safe twin: the definition, with the same strides.
         #[test]
-        fn products_equal_their_definition(
-            m in 0_usize..20, k in 0_usize..30, panels in 0_usize..4,
-            pad in 0_usize..5, start in 0_usize..3, transposed: bool, packed: bool, add: bool,
-        ) {
-            let n = panels * PANEL;
-            let value = |i: usize| ((i * 7919 + 13) % 101) as f64 / 50.0 - 1.0;
-            let (row, step) = if transposed { (1, m + pad) } else { (k + pad, 1) };
-            let a: Vec<f64> = (0..start + m * row.max(1) + k * step + 1).map(value).collect();
-            let (panel, b_step) = if packed { (k * PANEL + pad, PANEL) } else { (PANEL, n + pad) };
-            let b: Vec<f64> = (0..start + panels * panel + k * b_step + PANEL).map(|i| value(i + 5)).collect();
-            let c_row = n + pad;
-            let old: Vec<f64> = (0..start + m * c_row + n).map(|i| value(i + 9)).collect();
-            let mut c = old.clone();
-            let mut wanted = old;
-            for i in 0..m {
-                for j in 0..n {
-                    let at = start + i * c_row + j;
-                    let sum: f64 = (0..k)
-                        .map(|l| a[start + i * row + l * step] * b[start + j / PANEL * panel + l * b_step + j % PANEL])
-                        .sum();
-                    wanted[at] = if add { wanted[at] + sum } else { sum };
-                }
-            }
-            let accum = if add { Accum::Add } else { Accum::Replace };
-            multiply(
-                [m, k, n],
-                Left { data: &a, start, row, step },
-                Right { data: &b, start, panel, step: b_step },
-                Target { data: &mut c, start, row: c_row },
-                accum,
-            );
-            for (found, wanted) in c.iter().zip(&wanted) {
+        fn products_equal_their_definition(case in cases()) {
+            let mut c = case.old.clone();
+            let Multiply { size, a, b, c: target, accum } = case.task(&case.a, &case.b, &mut c);
+            multiply(size, a, b, target, accum);
+            for (found, wanted) in c.iter().zip(&case.wanted) {
                 prop_assert!((found - wanted).abs() < 1e-12);
+            }
+        }
+
+        #[test]
+        fn every_instruction_set_finds_it_and_those_with_fused_sums_the_same_bits(case in cases()) {
+            let single = |x: &[f64]| -> Vec<f32> { x.iter().map(|&x| x as f32).collect() };
+            let (a, b) = (single(&case.a), single(&case.b));
+            let mut fused: Option<Vec<f32>> = None;
+            for level in levels() {
+                let mut c = single(&case.old);
+                if case.size[0] * case.size[2] > 0 {
+                    run_at(level, case.task(&a, &b, &mut c));
+                }
+                for (found, wanted) in c.iter().zip(&case.wanted) {
+                    prop_assert!((f64::from(*found) - wanted).abs() < 1e-5, "{level:?}");
+                }
+                if level != Level::Portable {
+                    let first = fused.get_or_insert_with(|| c.clone());
+                    prop_assert!(c.iter().zip(first).all(|(a, b)| a.to_bits() == b.to_bits()), "{level:?}");
+                }
             }
         }
     }
