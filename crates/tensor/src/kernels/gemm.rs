@@ -5,8 +5,10 @@ use crate::kernels::simd::vectorised;
 use crate::recording::parallel;
 use rayon::prelude::*;
 
-/// Rows of the result that one piece of parallel work computes.
+/// Rows of the result that one piece of parallel work computes, at least.
 const ROWS: usize = 64;
+/// Multiply-adds of a piece, at least: each puts the second matrix in the order of a kernel once more.
+const PIECE: usize = 1 << 24;
 /// Columns of the result that one piece of parallel work computes, where the result is wider than high.
 const COLUMNS: usize = 512;
 /// Rows of the first matrix up to which the second is read where it lies.
@@ -231,9 +233,10 @@ fn by_rows<T: GemmElement + num_traits::Float + Send + Sync>(
     b: Matrix<'_, T>,
     c: &mut [T],
 ) {
-    c.par_chunks_mut(ROWS * n).enumerate().for_each(|(block, c)| {
-        let rows = c.len() / n;
-        product([rows, k, n], a.from(block * ROWS, 0), b, c, Accum::Replace);
+    let rows = PIECE.div_ceil(k.max(1) * n).max(ROWS);
+    c.par_chunks_mut(rows * n).enumerate().for_each(|(block, c)| {
+        let first = block * rows;
+        product([c.len() / n, k, n], a.from(first, 0), b, c, Accum::Replace);
     });
 }
 
