@@ -35,6 +35,16 @@ pub enum TransferError {
         /// What is wrong, what was expected, and what to do.
         problems: Vec<String>,
     },
+    /// A checkpoint of another training with few labels.
+    #[error(
+        "{}: a checkpoint of a training with other images, labels or settings than these; give the same ones, or begin anew elsewhere \
+         (images that a generator drew can differ from one CPU or version to another)",
+        .path.display()
+    )]
+    OtherTraining {
+        /// The checkpoint.
+        path: std::path::PathBuf,
+    },
     /// Too few images for a classifier, or too many classes.
     #[error(
         "a classifier needs at least 2 images to learn from and 1 to be tested with, with labels below {}; found {learned} and \

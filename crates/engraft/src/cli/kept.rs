@@ -1,15 +1,16 @@
 //! Results in files of their own, taken again where nothing that made them has changed.
 
-use anyhow::Context;
 use engraft_data::{Dataset, Source};
+use engraft_gan::checkpoint::write_atomically;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::Path;
 
 /// Raised when the same settings give other numbers than before.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// Bytes of a file, at most.
 const MOST: u64 = 1 << 20;
 
@@ -26,29 +27,23 @@ pub(super) fn read<R: DeserializeOwned>(path: &Path, settings: &Value) -> Option
     if fs::metadata(path).ok()?.len() > MOST {
         return None;
     }
-    decode(&fs::read(path).ok()?, settings)
-}
-
-/// What [`encode`] made of a result with the same settings by the same version.
-pub(super) fn decode<R: DeserializeOwned>(text: &[u8], settings: &Value) -> Option<R> {
-    let mut kept: Value = serde_json::from_slice(text).ok()?;
+    let mut kept: Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
     if kept["version"] != json!(VERSION) || kept["settings"] != *settings {
         return None;
     }
     serde_json::from_value(kept["result"].take()).ok()
 }
 
-/// A result with the settings that it belongs to.
-pub(super) fn encode(settings: &Value, result: &impl Serialize) -> String {
-    json!({ "version": VERSION, "settings": settings, "result": result }).to_string()
+/// Keeps a result; a crash leaves the old file or the new one.
+pub(super) fn write(path: &Path, settings: &Value, result: &impl Serialize) -> anyhow::Result<()> {
+    let text = json!({ "version": VERSION, "settings": settings, "result": result }).to_string();
+    Ok(write_atomically(path, text.as_bytes())?)
 }
 
-/// Keeps a result; written aside first, so that what is interrupted is made again.
-pub(super) fn write(path: &Path, settings: &Value, result: &impl Serialize) -> anyhow::Result<()> {
-    let aside = path.with_extension("part");
-    fs::write(&aside, encode(settings, result))
-        .with_context(|| format!("cannot write {}", aside.display()))?;
-    fs::rename(&aside, path).with_context(|| format!("cannot write {}", path.display()))
+/// A short name for settings and version, for what is kept under them.
+pub(super) fn tag(settings: &Value) -> String {
+    let hash = Sha256::digest(json!([VERSION, settings]).to_string());
+    hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

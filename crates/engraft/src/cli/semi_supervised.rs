@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 /// Three rows are always there: the labelled images alone, feature matching with a generator and all images, and all labels;
 /// with --generator also the labelled images together with generated ones. All rows have the same network, the same number of
 /// steps and the same seeds. The errors are those at the end: nothing is selected on the test images. The same command goes on
-/// where it was interrupted.
+/// where it was interrupted, but for the last minute.
 #[derive(Debug, clap::Args)]
 pub struct SemiSupervised {
     /// Labelled images: mnist, fashion-mnist, usps or drawn-digits

@@ -15,13 +15,13 @@ pub(crate) enum Level {
     /// AVX2 with fused multiply-add, on x86-64.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// AVX-512 with the parts that every CPU since Skylake-X and Zen 4 has.
+    /// AVX-512 with the parts that every CPU with AVX-512 has had since Skylake-X and Zen 4.
     #[cfg(target_arch = "x86_64")]
     Avx512,
 }
 
 /// The environment variable that lowers the choice: `portable` runs what a CPU without AVX2 would run, `avx2` what one without
-/// AVX-512 would.
+/// AVX-512 would. matrixmultiply, which computes dense layers and im2col's products, chooses for itself.
 const VARIABLE: &str = "ENGRAFT_SIMD";
 
 /// The level in use, found out once.
@@ -76,6 +76,8 @@ pub(crate) fn levels() -> Vec<Level> {
 }
 
 /// Name of the instruction set that the kernels of this crate run on: `"avx512"`, `"avx2"` or `"portable"`.
+///
+/// Products of matrices are not among them: matrixmultiply chooses for itself.
 ///
 /// It is the best that the CPU has; with the environment variable `ENGRAFT_SIMD=avx2` or `ENGRAFT_SIMD=portable` set when the
 /// program starts, it is at most what a CPU without AVX-512, or without AVX2, would run.
@@ -194,19 +196,23 @@ pub trait Dispatch: Copy {
 
 impl Dispatch for f32 {
     fn dispatch<K: Task<Self>>(task: K) -> K::Output {
-        run_at(level(), task)
+        // SAFETY: `level` has found it on this CPU.
+        unsafe { run_at(level(), task) }
     }
 }
 
-/// Runs a task on an instruction set that the CPU has.
+/// Runs a task on an instruction set.
+///
+/// # Safety
+/// The CPU has it, as [`best`] finds out.
 #[inline]
-pub(crate) fn run_at<K: Task<f32>>(level: Level, task: K) -> K::Output {
+pub(crate) unsafe fn run_at<K: Task<f32>>(level: Level, task: K) -> K::Output {
     match level {
         Level::Portable => task.run::<Portable<f32>>(),
-        // SAFETY: a level above `Portable` comes from `best` only, which has found its features on this CPU.
+        // SAFETY: the caller's contract.
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => unsafe { x86::avx2(task) },
-        // SAFETY: as above.
+        // SAFETY: the caller's contract.
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => unsafe { x86::avx512(task) },
     }

@@ -59,6 +59,10 @@ pub(crate) fn multiply<T: Dispatch + num_traits::Float>(
         n.is_multiple_of(PANEL),
         "tile product: {n} columns are not whole panels"
     );
+    assert!(
+        a.row == 1 || a.step == 1,
+        "tile product: neither rows nor columns of the left operand are neighbours"
+    );
     if m == 0 || n == 0 {
         return;
     }
@@ -107,7 +111,6 @@ impl<T: num_traits::Float> Multiply<'_, T> {
             accum,
         } = self;
         let a_step = if TURNED { a.step } else { a.row };
-        debug_assert!(if TURNED { a.row == 1 } else { a.step == 1 });
         let panels = n / PANEL;
         // As many rows as leave a quarter of the registers to the operands, and all blocks of nearly as many.
         let most = V::REGISTERS * 3 / 8;
@@ -118,8 +121,8 @@ impl<T: num_traits::Float> Multiply<'_, T> {
             let together = (2 * V::LANES / PANEL).min(panels - panel);
             let second = if V::LANES == PANEL { b.panel } else { V::LANES };
             for row in (0..m).step_by(rows) {
-                // SAFETY: `multiply` has compared the last element of each operand with its slice; every
-                // offset below is at most that of the last element. An operand without elements is not read.
+                // SAFETY: whoever made the task has compared the last element of each operand with its slice, as `multiply`
+                // does; every offset below is at most that of the last element. An operand without elements is not read.
                 unsafe {
                     let a_at = a.data.as_ptr().wrapping_add(a.start + row * a.row);
                     let b_at = b.data.as_ptr().wrapping_add(b.start + panel * b.panel);
@@ -366,7 +369,8 @@ mod tests {
             for level in levels() {
                 let mut c = single(&case.old);
                 if case.size[0] * case.size[2] > 0 {
-                    run_at(level, case.task(&a, &b, &mut c));
+                    // SAFETY: `levels` lists what the CPU has, and the operands are as long as their definition needs.
+                    unsafe { run_at(level, case.task(&a, &b, &mut c)) };
                 }
                 for (found, wanted) in c.iter().zip(&case.wanted) {
                     prop_assert!((f64::from(*found) - wanted).abs() < 1e-5, "{level:?}");

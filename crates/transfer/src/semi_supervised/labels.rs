@@ -100,8 +100,14 @@ impl<'a> Supply<'a> {
         self.batches.state()
     }
 
-    /// Goes on from where another one of the same images stood.
+    /// Goes on from where another one of the same images and seed stood.
     pub(super) fn resume(&mut self, state: BatchState) -> Result<(), TransferError> {
+        if state.seed != self.batches.state().seed {
+            return Err(unfit(vec![format!(
+                "the order of the images has the seed {}, not its own",
+                state.seed
+            )]));
+        }
         let batches = Batches::resume(self.len, self.batches.batch_size(), state);
         self.batches = batches.map_err(|error| unfit(vec![error.to_string()]))?;
         Ok(())

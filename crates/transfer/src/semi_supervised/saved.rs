@@ -90,7 +90,7 @@ fn set_streams(
 }
 
 impl SemiSupervised<'_> {
-    /// Everything that the next step depends on, as the files of a [checkpoint](engraft_gan::checkpoint::CheckpointStore):
+    /// Everything that the next step depends on, for [`SemiSupervised::resume`], as the files of a [checkpoint](engraft_gan::checkpoint::CheckpointStore):
     /// both networks, the averaged weights, the optimisers, random numbers and the order of the images.
     ///
     /// # Errors
@@ -125,7 +125,31 @@ impl SemiSupervised<'_> {
         Ok(files)
     }
 
-    /// Goes on from a checkpoint of the same training, bit for bit as if it had not been interrupted.
+    /// Goes on from a checkpoint of the same training: on the same CPU bit for bit as if it had not been interrupted.
+    ///
+    /// ```
+    /// use engraft_data::{Split, drawn_digits};
+    /// use engraft_gan::checkpoint::CheckpointStore;
+    /// use engraft_transfer::semi_supervised::{Examples, SemiSupervised, Settings, choose_labels};
+    ///
+    /// let train = drawn_digits(Split::Train, 40, 1);
+    /// let new = || -> Result<_, Box<dyn std::error::Error>> {
+    ///     let labelled = vec![(&train, choose_labels(train.labels(), 20, 1)?)];
+    ///     let mut settings = Settings::new(3, 1);
+    ///     (settings.batch, settings.hidden) = (20, vec![16]);
+    ///     Ok(SemiSupervised::new(Examples { labelled, unlabelled: None }, settings)?)
+    /// };
+    /// let run = tempfile::tempdir()?;
+    /// let mut store = CheckpointStore::open(run.path(), 1)?;
+    /// let mut task = new()?;
+    /// task.step()?;
+    /// store.save(task.steps_done(), "", &task.save()?)?;
+    ///
+    /// let saved = store.latest()?.expect("one was saved").checkpoint;
+    /// let mut again = new()?.resume(&saved)?;
+    /// assert_eq!(again.step()?, task.step()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// If files are missing or damaged, or the checkpoint is that of a training with other images, labels or settings.
@@ -137,11 +161,9 @@ impl SemiSupervised<'_> {
         let path = checkpoint.file_path(STATE);
         let state: State = decode(checkpoint.file(STATE)?, &path)?;
         if state.identity != self.identity || state.step > self.settings.steps {
-            return Err(GanError::OtherSettings {
+            return Err(TransferError::OtherTraining {
                 path: checkpoint.path.clone(),
-                differences: vec!["its images, labels or settings are not those of this training".into()],
-            }
-            .into());
+            });
         }
         let damaged = || GanError::Format {
             path: path.clone(),
@@ -152,7 +174,9 @@ impl SemiSupervised<'_> {
         };
         let whole = state.labelled.len() == self.labelled.len()
             && state.adversary.is_some() == self.adversary.is_some()
-            && state.step == checkpoint.step;
+            && state.step == checkpoint.step
+            && state.classifier.counters.steps == state.step
+            && (state.adversary.as_ref()).is_none_or(|of| of.generator.counters.steps == state.step);
         if !whole {
             return Err(damaged().into());
         }
@@ -161,7 +185,7 @@ impl SemiSupervised<'_> {
         }
         dict(CLASSIFIER)?.apply(&mut self.classifier)?;
         dict(AVERAGE)?.apply(&mut self.average)?;
-        let (moments, rest) = dict(OPTIMIZERS)?.split_prefix("classifier");
+        let (moments, mut rest) = dict(OPTIMIZERS)?.split_prefix("classifier");
         set_streams(
             &mut self.classifier,
             &mut self.optimizer,
@@ -178,8 +202,12 @@ impl SemiSupervised<'_> {
             unlabelled.resume(saved.unlabelled)?;
             *latent = saved.latent;
             dict(GENERATOR)?.apply(generator)?;
-            let (moments, _) = rest.split_prefix("generator");
+            let (moments, left) = rest.split_prefix("generator");
+            rest = left;
             set_streams(generator, optimizer, saved.generator, moments)?;
+        }
+        if !rest.tensors().is_empty() {
+            return Err(damaged().into());
         }
         self.step = state.step;
         Ok(self)

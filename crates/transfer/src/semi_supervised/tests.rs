@@ -143,7 +143,7 @@ fn a_checkpoint_of_another_training_is_refused() {
     ];
     for other in others {
         let message = other.resume(&saved).err().unwrap().to_string();
-        assert!(message.contains("its images, labels or settings"), "{message}");
+        assert!(message.contains("other images, labels or settings"), "{message}");
     }
     // A step that the files do not hold.
     store.save(2, "", &new(&train, 3).save().unwrap()).unwrap();

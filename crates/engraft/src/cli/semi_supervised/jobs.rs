@@ -1,24 +1,19 @@
 //! The trainings of `engraft semi-supervised`, side by side on the threads that there are.
 
-use super::unfinished::Unfinished;
+use super::unfinished::{self, Unfinished};
 use crate::cli::{kept, workers};
-use anyhow::Context;
 use engraft_data::Dataset;
 use engraft_gan::Sampler;
 use engraft_transfer::semi_supervised::{Examples, SemiSupervised, Settings, pseudo_labelled};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Least probability of its class with which a generated image is trained on.
 pub(super) const SURE: f64 = 0.95;
 /// Times that the test error is looked at on the way, for the record only.
 const POINTS: u64 = 10;
-/// Steps after which a training is saved, to go on from there if it is interrupted: about a minute and a half.
-const SAVE_EVERY: u64 = 2000;
-/// What the directories of trainings on the way end with.
-const UNFINISHED: &str = "unfinished";
 
 /// What a classifier is trained on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,30 +106,32 @@ impl Task<'_> {
 
     /// One training, or what an earlier command with the same settings found.
     fn keep(&self, kind: Kind, seed: usize, bar: &ProgressBar) -> Found {
-        let settings = self.kept_settings(seed);
-        let path = self.path(kind, seed, "json");
-        if let Some(found) = kept::read(&path, &settings) {
-            bar.suspend(|| eprintln!("kept from {}", path.display()));
-            return Ok(found);
-        }
-        let found = self.train(kind, seed, bar)?;
-        kept::write(&path, &settings, &found)?;
-        let unfinished = self.path(kind, seed, UNFINISHED);
-        std::fs::remove_dir_all(&unfinished).with_context(|| format!("removing {}", unfinished.display()))?;
-        Ok(found)
-    }
-
-    /// What decides the numbers of one seed.
-    fn kept_settings(&self, seed: usize) -> Value {
         let mut settings = self.protocol.clone();
         settings["seeds"] = json!([self.seeds[seed]]);
-        settings
-    }
-
-    /// Where a training is kept.
-    fn path(&self, kind: Kind, seed: usize, extension: &str) -> PathBuf {
-        let name = format!("{}-seed-{}.{extension}", kind.name(), self.seeds[seed]);
-        self.out.join(name)
+        let name = format!("{}-seed-{}", kind.name(), self.seeds[seed]);
+        let path = self.out.join(format!("{name}.json"));
+        let on_the_way = self
+            .out
+            .join(format!("{name}-{}.unfinished", kept::tag(&settings)));
+        let tell = |line: &str| bar.suspend(|| eprintln!("{line}"));
+        let kept = || -> Option<Vec<(String, Outcome)>> {
+            let found = kept::read(&path, &settings)?;
+            tell(&format!("kept from {}", path.display()));
+            unfinished::remove(&on_the_way, &tell);
+            Some(found)
+        };
+        if let Some(found) = kept() {
+            return Ok(found);
+        }
+        let unfinished = Unfinished::open(&on_the_way)?;
+        // Another command may just have finished it.
+        if let Some(found) = kept() {
+            return Ok(found);
+        }
+        let found = self.train(kind, seed, &unfinished, bar)?;
+        kept::write(&path, &settings, &found)?;
+        unfinished.remove(&tell);
+        Ok(found)
     }
 
     /// The name of feature matching with its terms.
@@ -154,30 +151,36 @@ impl Task<'_> {
         name
     }
 
-    fn train(&self, kind: Kind, seed: usize, bar: &ProgressBar) -> Found {
+    fn train(&self, kind: Kind, seed: usize, unfinished: &Unfinished, bar: &ProgressBar) -> Found {
         let labelled = || vec![(self.train, self.chosen[seed].clone())];
-        let examples = |labelled, unlabelled| Examples { labelled, unlabelled };
-        let one = |name: &str, examples| self.one((name, kind), seed, examples, bar);
+        let one = |name, labelled, unlabelled| {
+            let examples = Examples { labelled, unlabelled };
+            self.one(name, seed, examples, unfinished, bar)
+        };
         match kind {
             Kind::FeatureMatching => {
                 let name = self.feature_matching();
-                let (_, outcome) = one(&name, examples(labelled(), Some(self.train)))?;
+                let (_, outcome) = one(&name, labelled(), Some(self.train))?;
                 Ok(vec![(name, outcome)])
             }
             Kind::AllLabels => {
                 let all = vec![(self.train, (0..self.train.len()).collect())];
-                let (_, outcome) = one(ALL_LABELS, examples(all, None))?;
+                let (_, outcome) = one(ALL_LABELS, all, None)?;
                 Ok(vec![(ALL_LABELS.into(), outcome)])
             }
             Kind::LabelsOnly => {
-                let (classifier, outcome) = one(LABELS_ONLY, examples(labelled(), None))?;
+                let (classifier, outcome) = one(LABELS_ONLY, labelled(), None)?;
                 let mut found = vec![(LABELS_ONLY.into(), outcome)];
                 if let Some((sampler, count)) = self.generator {
                     let size = self.train.image_size();
                     let drawn = pseudo_labelled(&classifier, size, sampler, count, SURE, self.seeds[seed])?;
                     let mut both = labelled();
                     both.push((&drawn, (0..drawn.len()).collect()));
-                    let (_, mut outcome) = self.one((GENERATED, kind), seed, examples(both, None), bar)?;
+                    let examples = Examples {
+                        labelled: both,
+                        unlabelled: None,
+                    };
+                    let (_, mut outcome) = self.one(GENERATED, seed, examples, unfinished, bar)?;
                     outcome.generated = Some(drawn.len());
                     found.push((GENERATED.into(), outcome));
                 }
@@ -189,19 +192,18 @@ impl Task<'_> {
     /// One training, from where it stands.
     fn one<'d>(
         &self,
-        (name, kind): (&str, Kind),
+        name: &str,
         seed: usize,
         examples: Examples<'d>,
+        unfinished: &Unfinished,
         bar: &ProgressBar,
     ) -> anyhow::Result<(SemiSupervised<'d>, Outcome)> {
         let mut settings = self.settings.clone();
         settings.seed = self.seeds[seed];
         let steps = settings.steps;
-        let directory = self.path(kind, seed, UNFINISHED).join(name.replace(' ', "-"));
-        let task = SemiSupervised::new(examples, settings)?;
         let tell = |line: &str| bar.suspend(|| eprintln!("{line}"));
-        let (mut unfinished, mut task, mut curve) =
-            Unfinished::open(&directory, self.kept_settings(seed), task, &tell)?;
+        let new = SemiSupervised::new(examples, settings)?;
+        let (mut saves, mut task, mut curve) = unfinished.training(&name.replace(' ', "-"), new, &tell)?;
         bar.inc(task.steps_done());
         while task.steps_done() < steps {
             let losses = task.step()?;
@@ -223,9 +225,11 @@ impl Task<'_> {
                     "{name}, seed {seed}, step {step} of {steps}: {percent:.2} % wrong, loss{of}"
                 ));
             }
-            if step.is_multiple_of(SAVE_EVERY) || step == steps {
-                unfinished.save(&task, &curve, &tell)?;
-            }
+            saves.save_when_due(&task, &curve, &tell)?;
+        }
+        if name == LABELS_ONLY && self.generator.is_some() {
+            // The training that follows needs its classifier again if it is interrupted.
+            saves.save(&task, &curve, &tell)?;
         }
         let generated = None;
         Ok((task, Outcome { curve, generated }))
@@ -242,4 +246,77 @@ const ORDER: [&str; 4] = [LABELS_ONLY, FEATURE_MATCHING, GENERATED, ALL_LABELS];
 /// Share in per cent.
 pub(super) fn percent(part: usize, whole: usize) -> f64 {
     100.0 * part as f64 / whole.max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engraft_data::{Split, drawn_digits};
+    use engraft_transfer::semi_supervised::choose_labels;
+    use std::path::PathBuf;
+
+    #[test]
+    fn an_interrupted_training_ends_as_an_uninterrupted_one() {
+        let (train, test) = (
+            drawn_digits(Split::Train, 60, 1),
+            drawn_digits(Split::Test, 200, 1),
+        );
+        let mut settings = Settings::new(20, 1);
+        (settings.batch, settings.hidden) = (20, vec![16]);
+        let chosen = [choose_labels(train.labels(), 20, 1).unwrap()];
+        let folder = tempfile::tempdir().unwrap();
+        let protocol = json!({ "steps": 20 });
+        let task = |out| Task {
+            train: &train,
+            test: &test,
+            chosen: &chosen,
+            seeds: &[1],
+            settings: &settings,
+            out,
+            protocol: &protocol,
+            generator: None,
+        };
+        let bar = ProgressBar::hidden();
+        let whole = folder.path().join("whole");
+        std::fs::create_dir_all(&whole).unwrap();
+        let kinds = [Kind::FeatureMatching];
+        let expected = task(&whole).run(&kinds, Some(1), &bar).unwrap();
+        assert_eq!(expected[0].outcomes[0].curve.len(), 10);
+        let names = |out: &PathBuf| -> Vec<String> {
+            let entries = std::fs::read_dir(out).unwrap();
+            entries
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect()
+        };
+        assert_eq!(names(&whole), ["feature-matching-seed-1.json"]);
+
+        // One step, saved with a curve that no training would find.
+        let cut = folder.path().join("cut");
+        let tag = kept::tag(&json!({ "steps": 20, "seeds": [1] }));
+        let on_the_way = cut.join(format!("feature-matching-seed-1-{tag}.unfinished"));
+        let unfinished = Unfinished::open(&on_the_way).unwrap();
+        let examples = Examples {
+            labelled: vec![(&train, chosen[0].clone())],
+            unlabelled: Some(&train),
+        };
+        let new = SemiSupervised::new(examples, settings.clone()).unwrap();
+        let (mut saves, mut begun, _) = unfinished.training("feature-matching", new, &|_| ()).unwrap();
+        begun.step().unwrap();
+        saves.save(&begun, &vec![(1, 777)], &|_| ()).unwrap();
+        drop((saves, unfinished));
+        // Another training in the same place, of other settings, which is not over.
+        let other = cut.join("feature-matching-seed-1-00000000.unfinished");
+        drop(Unfinished::open(&other).unwrap());
+
+        let found = task(&cut).run(&kinds, Some(1), &bar).unwrap();
+        let curve = &found[0].outcomes[0].curve;
+        assert_eq!(curve[0], (1, 777), "it goes on from what was saved");
+        assert_eq!(curve[1..], expected[0].outcomes[0].curve);
+        assert!(!on_the_way.exists() && other.exists());
+
+        // A kill between keeping the result and removing the directory.
+        drop(Unfinished::open(&on_the_way).unwrap());
+        assert_eq!(task(&cut).run(&kinds, Some(1), &bar).unwrap(), found);
+        assert!(!on_the_way.exists() && other.exists());
+    }
 }

@@ -1,68 +1,128 @@
 //! Trainings on the way, so that an interrupted command goes on where it stood.
 
-use crate::cli::kept;
 use anyhow::Context;
-use engraft_gan::checkpoint::CheckpointStore;
+use engraft_gan::checkpoint::{CheckpointStore, RunLock};
 use engraft_transfer::semi_supervised::SemiSupervised;
-use serde_json::Value;
-use std::path::Path;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-/// The test errors so far, with the settings that they belong to.
+/// The test errors so far.
 const CURVE: &str = "curve.json";
 /// Checkpoints that are kept: the last one, and one before it should that be damaged.
 const KEPT: usize = 2;
+/// What may be lost of a training.
+const SAVE_AFTER: Duration = Duration::from_secs(60);
 
 /// Test images that were wrong, after steps.
 type Curve = Vec<(u64, usize)>;
 
-/// Where a training is saved on the way.
+/// The directory of trainings that lead to one result, which no other process may touch meanwhile.
 pub(super) struct Unfinished {
-    store: CheckpointStore,
-    settings: Value,
+    path: PathBuf,
+    _lock: RunLock,
 }
 
 impl Unfinished {
-    /// Takes a directory for a training that has not begun, and goes on from what is saved there with the same settings.
+    /// Takes a directory, which need not exist. Its name must tell settings apart that give other results.
     ///
     /// # Errors
-    /// If another process trains there, what is saved is damaged, or nothing can be written.
-    pub(super) fn open<'d>(
-        directory: &Path,
-        settings: Value,
-        task: SemiSupervised<'d>,
-        tell: &dyn Fn(&str),
-    ) -> anyhow::Result<(Self, SemiSupervised<'d>, Curve)> {
-        let named = || format!("{}; remove it to begin anew", directory.display());
-        let mut store = CheckpointStore::open(directory, KEPT)?;
-        if let Some(loaded) = store.latest().with_context(named)? {
-            for warning in &loaded.warnings {
-                tell(warning);
-            }
-            let checkpoint = loaded.checkpoint;
-            let curve = checkpoint.file(CURVE).with_context(named)?;
-            if let Some(curve) = kept::decode(curve, &settings) {
-                let task = task.resume(&checkpoint).with_context(named)?;
-                tell(&format!(
-                    "goes on from step {} in {}",
-                    task.steps_done(),
-                    directory.display()
-                ));
-                return Ok((Self { store, settings }, task, curve));
-            }
-            // Its checkpoints would count as newer than those to come.
-            tell(&format!(
-                "{} was begun with other settings: begins anew",
-                directory.display()
-            ));
-            drop(store);
-            std::fs::remove_dir_all(directory)
-                .with_context(|| format!("removing {}", directory.display()))?;
-            store = CheckpointStore::open(directory, KEPT)?;
-        }
-        Ok((Self { store, settings }, task, Vec::new()))
+    /// If another process holds it, or it cannot be written to.
+    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
+        Ok(Self {
+            path: path.into(),
+            _lock: RunLock::acquire(path)?,
+        })
     }
 
-    /// Saves how far the training is.
+    /// A training that has not begun, moved to where it was interrupted, and its curve so far.
+    ///
+    /// # Errors
+    /// If what is saved cannot be gone on with.
+    pub(super) fn training<'d>(
+        &self,
+        name: &str,
+        mut task: SemiSupervised<'d>,
+        tell: &dyn Fn(&str),
+    ) -> anyhow::Result<(Saves, SemiSupervised<'d>, Curve)> {
+        let directory = self.path.join(name);
+        let stuck = || {
+            let shown = directory.display();
+            format!(
+                "{shown}: cannot go on with the training saved here; move the directory away to begin it anew"
+            )
+        };
+        let store = CheckpointStore::open(&directory, KEPT)?;
+        let mut curve = Vec::new();
+        if let Some(loaded) = store.latest().with_context(stuck)? {
+            loaded.warnings.iter().for_each(|warning| tell(warning));
+            let checkpoint = loaded.checkpoint;
+            curve =
+                serde_json::from_slice(checkpoint.file(CURVE).with_context(stuck)?).with_context(stuck)?;
+            task = task.resume(&checkpoint).with_context(stuck)?;
+            tell(&format!(
+                "goes on from step {} in {}",
+                task.steps_done(),
+                directory.display()
+            ));
+        }
+        let saves = Saves {
+            store,
+            last: Instant::now(),
+        };
+        Ok((saves, task, curve))
+    }
+
+    /// Removes the directory, whose result is safe elsewhere.
+    pub(super) fn remove(self, tell: &dyn Fn(&str)) {
+        remove(&self.path, tell);
+    }
+}
+
+/// Removes what may be left of trainings whose result is safe elsewhere. A failure is told, for nothing is lost by it.
+pub(super) fn remove(path: &Path, tell: &dyn Fn(&str)) {
+    // Renamed first: half a directory would look like a damaged training.
+    let aside = path.with_extension("done");
+    let ignore_missing = |found: std::io::Result<()>| match found {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        other => other,
+    };
+    let removed = ignore_missing(fs::remove_dir_all(&aside))
+        .and_then(|()| ignore_missing(fs::rename(path, &aside)))
+        .and_then(|()| ignore_missing(fs::remove_dir_all(&aside)));
+    if let Err(error) = removed {
+        tell(&format!(
+            "{} is not needed any more, but cannot be removed: {error}",
+            path.display()
+        ));
+    }
+}
+
+/// Where one training is saved.
+pub(super) struct Saves {
+    store: CheckpointStore,
+    last: Instant,
+}
+
+impl Saves {
+    /// Saves how far a training is, if that was last done a minute ago.
+    ///
+    /// # Errors
+    /// Those of [`Saves::save`].
+    pub(super) fn save_when_due(
+        &mut self,
+        task: &SemiSupervised<'_>,
+        curve: &Curve,
+        tell: &dyn Fn(&str),
+    ) -> anyhow::Result<()> {
+        if self.last.elapsed() < SAVE_AFTER {
+            return Ok(());
+        }
+        self.save(task, curve, tell)
+    }
+
+    /// Saves how far a training is.
     ///
     /// # Errors
     /// If the directory cannot be written to.
@@ -73,9 +133,10 @@ impl Unfinished {
         tell: &dyn Fn(&str),
     ) -> anyhow::Result<()> {
         let mut files = task.save()?;
-        files.insert(CURVE.into(), kept::encode(&self.settings, curve).into_bytes());
+        files.insert(CURVE.into(), serde_json::to_vec(curve)?);
         let saved = self.store.save(task.steps_done(), "", &files)?;
         saved.warnings.iter().for_each(|warning| tell(warning));
+        self.last = Instant::now();
         Ok(())
     }
 }
@@ -85,7 +146,6 @@ mod tests {
     use super::*;
     use engraft_data::{Dataset, Split, drawn_digits};
     use engraft_transfer::semi_supervised::{Examples, Settings, choose_labels};
-    use serde_json::json;
     use std::cell::RefCell;
 
     fn task(train: &Dataset) -> SemiSupervised<'_> {
@@ -97,56 +157,58 @@ mod tests {
     }
 
     #[test]
-    fn the_same_settings_go_on_and_others_begin_anew() {
+    fn a_training_goes_on_and_what_is_done_with_is_removed() {
         let train = drawn_digits(Split::Train, 30, 1);
         let folder = tempfile::tempdir().unwrap();
-        let directory = folder.path().join("feature-matching");
+        let path = folder.path().join("feature-matching.unfinished");
         let told = RefCell::new(String::new());
         let tell = |line: &str| *told.borrow_mut() += line;
-        let open = |settings| Unfinished::open(&directory, json!(settings), task(&train), &tell);
 
-        let (mut unfinished, mut begun, curve) = open(1).unwrap();
+        let unfinished = Unfinished::open(&path).unwrap();
+        let busy = Unfinished::open(&path).err().unwrap().to_string();
+        assert!(busy.contains("feature-matching.unfinished"), "{busy}");
+        let (mut saves, mut begun, curve) = unfinished.training("one", task(&train), &tell).unwrap();
         assert!((begun.steps_done(), curve.len()) == (0, 0) && told.borrow().is_empty());
-        let busy = open(1).err().unwrap().to_string();
-        assert!(busy.contains("feature-matching"), "{busy}");
         for _ in 0..3 {
             begun.step().unwrap();
-            unfinished.save(&begun, &vec![(1, 5)], &tell).unwrap();
+            saves.save(&begun, &vec![(1, 5)], &tell).unwrap();
         }
         let expected = begun.step().unwrap();
-        drop(unfinished);
+        saves.save_when_due(&begun, &vec![(2, 4)], &tell).unwrap();
+        drop((saves, unfinished));
 
-        let (_, mut goes_on, curve) = open(1).unwrap();
+        let unfinished = Unfinished::open(&path).unwrap();
+        let (saves, mut goes_on, curve) = unfinished.training("one", task(&train), &tell).unwrap();
         assert_eq!((goes_on.steps_done(), curve), (3, vec![(1, 5)]));
         assert_eq!(goes_on.step().unwrap(), expected);
         assert!(told.take().contains("goes on from step 3"));
-
-        let (mut unfinished, mut anew, curve) = open(2).unwrap();
-        assert!((anew.steps_done(), curve.len()) == (0, 0));
-        assert!(told.take().contains("begun with other settings"));
-        anew.step().unwrap();
-        unfinished.save(&anew, &curve, &tell).unwrap();
-        drop(unfinished);
-        assert_eq!(open(2).unwrap().1.steps_done(), 1);
+        drop(saves);
+        // What a kill left of an earlier removal.
+        fs::create_dir_all(path.with_extension("done").join("checkpoints")).unwrap();
+        unfinished.remove(&tell);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        remove(&path, &tell);
+        assert_eq!(told.take(), "");
     }
 
     #[test]
     fn damage_is_told_with_what_to_do() {
         let train = drawn_digits(Split::Train, 30, 1);
         let folder = tempfile::tempdir().unwrap();
-        let open = || Unfinished::open(folder.path(), json!(1), task(&train), &|_| ());
-        let (mut unfinished, begun, curve) = open().unwrap();
-        unfinished.save(&begun, &curve, &|_| ()).unwrap();
-        drop(unfinished);
+        let unfinished = Unfinished::open(folder.path()).unwrap();
+        let open = || unfinished.training("one", task(&train), &|_| ());
+        let (mut saves, begun, curve) = open().unwrap();
+        saves.save(&begun, &curve, &|_| ()).unwrap();
+        drop(saves);
         let weights = folder
             .path()
-            .join("checkpoints/step-000000/classifier.safetensors");
-        let mut bytes = std::fs::read(&weights).unwrap();
+            .join("one/checkpoints/step-000000/classifier.safetensors");
+        let mut bytes = fs::read(&weights).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
-        std::fs::write(&weights, bytes).unwrap();
+        fs::write(&weights, bytes).unwrap();
         let message = format!("{:#}", open().err().unwrap());
         assert!(
-            message.contains("remove it to begin anew") && message.contains("classifier"),
+            message.contains("move the directory away") && message.contains("classifier"),
             "{message}"
         );
     }

@@ -70,7 +70,7 @@ fn tiles(plan: &Plan) -> impl Iterator<Item = [usize; 2]> + use<> {
     (0..rows).flat_map(move |y| (0..columns).map(move |x| [y, x]))
 }
 
-/// Zeros to gather into. A task makes one and uses it for every tile: a fresh one would cost its two kilobytes of
+/// Zeros to gather into. A task makes one and uses it for every tile: a fresh one would cost its kilobytes of
 /// zeros each time.
 #[inline(always)]
 fn blank<T: Real, V: Vector<T>>() -> Tile<V> {
