@@ -6,7 +6,7 @@ use crate::recording::parallel;
 use rayon::prelude::*;
 
 /// Rows of the result that one piece of parallel work computes. Each piece puts the second matrix in the order of a kernel once
-/// more, which with half as many rows costs as much as a fifth of the products.
+/// more, so that small ones cost time, and large ones leave threads without work.
 const ROWS: usize = 128;
 /// Columns of the result that one piece of parallel work computes, where the result is wider than high.
 const COLUMNS: usize = 512;
