@@ -20,7 +20,7 @@ pub struct Sources {
     /// Target: mnist, fashion-mnist, usps, drawn-digits, mnist-0-4, mnist-5-9, or a folder of pictures
     #[arg(long, value_name = "NAME|DIR")]
     data: String,
-    /// Images of the target [default: 1000 at most]
+    /// Images of the target, at most
     #[arg(long, value_name = "N", default_value_t = 1000)]
     shots: usize,
     /// Seed of the choice of images, and of those drawn
