@@ -9,7 +9,7 @@ pub use conditional::{ConditionalGenerator, ProjectionDiscriminator};
 
 use crate::error::GanError;
 use engraft_layers::{Dense, Embedding, Init, Sequential};
-use engraft_tensor::Real;
+use engraft_tensor::{Real, Tensor};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -212,7 +212,8 @@ impl Network {
         init: &mut Init,
     ) -> Result<ConditionalGenerator<T>, GanError> {
         self.check("given", image)?;
-        let embedding = Embedding::new(classes, CLASS_SIZE, init);
+        let vectors = Tensor::randn([classes, CLASS_SIZE], &mut init.generator());
+        let embedding = Embedding::with_weight(vectors * T::from_f64(self.class_spread()));
         let body = self.generator_of(self.latent() + CLASS_SIZE, image, init);
         Ok(ConditionalGenerator::new(embedding, body, self.latent()))
     }
@@ -239,6 +240,18 @@ impl Network {
         // Each class is a last layer of its own, and begins with the spread of one.
         let embedding = Embedding::with_weight(init.weight(&[classes, count], count, 1));
         Ok(ProjectionDiscriminator::new(features, head, embedding, image))
+    }
+
+    /// Standard deviation of the numbers of a class's vector at first, beside noise of 1.
+    ///
+    /// A batch norm behind the first layer keeps the variance of noise and class together: what the class gains, the noise loses.
+    /// The class always pulls the same way and gains, until each class is one image whatever the noise. A vector that starts
+    /// short gains more slowly than the discriminator learns what varies within a class.
+    fn class_spread(self) -> f64 {
+        match self {
+            Self::Dcgan | Self::Mlp => 0.1,
+            Self::Residual => 1.0,
+        }
     }
 
     fn generator_of<T: Real>(self, inputs: usize, image: [usize; 3], init: &mut Init) -> Sequential<T> {

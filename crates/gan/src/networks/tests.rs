@@ -329,6 +329,28 @@ fn a_conditional_pair_learns_what_belongs_to_a_label() {
 }
 
 /// Runs of before there was a choice go on, and their checkpoints are known by the same hash.
+/// Otherwise batch norm lets the class crowd out the noise, and each class becomes one image.
+#[test]
+fn before_a_batch_norm_noise_says_far_more_than_the_class() {
+    for (network, image, at_most) in [
+        (Network::Dcgan, [28, 28, 1], 0.02),
+        (Network::Mlp, [5, 3, 1], 0.02),
+        (Network::Residual, [28, 28, 1], 1.0),
+    ] {
+        let g = network
+            .conditional_generator::<f64>(image, 10, &mut Init::glorot(1))
+            .unwrap();
+        let stem = Embedding::<f64>::with_weight(StateDict::of(&g).get("embedding.weight").unwrap().clone());
+        // The first layer weighs all of its inputs alike at first.
+        let of_class = stem.of(&(0..10).collect::<Vec<_>>()).square().sum().item() / 10.0;
+        let of_noise = network.latent() as f64;
+        assert!(
+            of_class < at_most * of_noise,
+            "{network}: {of_class} and {of_noise}"
+        );
+    }
+}
+
 #[test]
 fn settings_without_a_network_are_those_of_the_reference() {
     let data = Dataset::new("dots", Source::Memory, vec![7; 6 * 784], dcgan::IMAGE, vec![0; 6]).unwrap();
