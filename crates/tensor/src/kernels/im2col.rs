@@ -5,7 +5,8 @@
 //! the number of threads.
 
 use crate::geometry::Geometry;
-use crate::kernels::gemm::{Accum, Layout, gemm, par_gemm};
+use crate::kernels::gemm::{Accum, gemm, par_gemm};
+use crate::kernels::matrix::Layout;
 use crate::real::Real;
 use crate::recording::parallel;
 use rayon::prelude::*;

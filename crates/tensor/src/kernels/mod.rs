@@ -11,6 +11,7 @@ pub(crate) mod definition;
 pub(crate) mod elementwise;
 pub(crate) mod gemm;
 pub(crate) mod im2col;
+pub(crate) mod matrix;
 pub(crate) mod reduce;
 pub(crate) mod resample;
 pub(crate) mod scratch;

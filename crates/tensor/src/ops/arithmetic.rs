@@ -98,6 +98,22 @@ impl<T: Real> Op<T> for MulOp {
     fn vjp(&self, i: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         (dy * &inputs[1 - i]).sum_to(inputs[i].shape())
     }
+    /// The rules of a square are one and the same.
+    fn vjps(
+        &self,
+        wanted: &[bool],
+        inputs: &[Tensor<T>],
+        output: &Tensor<T>,
+        dy: &Tensor<T>,
+    ) -> Vec<Option<Tensor<T>>> {
+        let rule = |i| self.vjp(i, inputs, output, dy);
+        let first = wanted[0].then(|| rule(0));
+        let second = match &first {
+            Some(first) if inputs[0].id() == inputs[1].id() => Some(first.clone()),
+            _ => wanted[1].then(|| rule(1)),
+        };
+        vec![first, second]
+    }
 }
 
 impl<T: Real> Op<T> for DivOp {

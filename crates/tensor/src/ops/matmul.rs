@@ -1,6 +1,7 @@
 //! Matrix products.
 
-use crate::kernels::gemm::{Layout, par_gemm};
+use crate::kernels::gemm::par_gemm;
+use crate::kernels::matrix::Layout;
 use crate::kernels::scratch;
 use crate::op::Op;
 use crate::real::Real;
@@ -86,7 +87,7 @@ impl<T: Real> Tensor<T> {
         product(self, b, Product::Plain)
     }
 
-    /// Matrix product `a · bᵀ` without a transposed copy.
+    /// Matrix product `a · bᵀ` without a transposed copy in the graph.
     ///
     /// *Shapes*: `[m, k] · [n, k]ᵀ -> [m, n]`.
     ///
@@ -98,7 +99,7 @@ impl<T: Real> Tensor<T> {
         product(self, b, Product::RightTransposed)
     }
 
-    /// Matrix product `aᵀ · b` without a transposed copy.
+    /// Matrix product `aᵀ · b` without a transposed copy in the graph.
     ///
     /// *Shapes*: `[k, m]ᵀ · [k, n] -> [m, n]`.
     ///
@@ -129,6 +130,8 @@ mod tests {
                 .as_slice(),
             [0.0, 0.0]
         );
+        let no_rows = Tensor::<f64>::zeros([0, 300]);
+        assert_eq!(no_rows.matmul_nt(&Tensor::zeros([20, 300])).shape(), [0, 20]);
     }
 
     #[test]
