@@ -4,9 +4,10 @@ use crate::dataset::{Dataset, Source};
 use crate::error::{DataError, shown};
 use crate::idx::{io_error, open_regular};
 use image::imageops::FilterType;
-use image::{DynamicImage, ImageReader, Limits};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageReader, ImageResult, Limits};
 use std::fmt;
-use std::io::BufReader;
+use std::io::{BufRead, BufReader, Seek};
 use std::path::{Path, PathBuf};
 
 #[cfg(test)]
@@ -62,7 +63,8 @@ impl fmt::Display for FileReport {
 
 /// Reads every PNG and JPEG file of a folder as an image of `size` `[h, w, c]`, with 1 channel or 3.
 ///
-/// A picture that is not square is cut to the middle of the wanted shape, then scaled; colours become grey by their
+/// A picture is turned as its EXIF data say, which cameras write into a JPEG; in a PNG they count where they stand before
+/// the pixels. One that is not of the wanted shape is cut to its middle, then scaled; colours become grey by their
 /// luminance where one channel is wanted; transparent parts are shown on black, or on white where the visible part of the
 /// picture is dark, so that ink stays visible. Other files are left out, and so are
 /// pictures that cannot be decoded; each change and each omission is in the report. Folders within it are not entered.
@@ -110,8 +112,9 @@ fn load_at_most(most: usize, folder: &Path, size: [usize; 3]) -> Result<Folder, 
     let mut pixels = Vec::new();
     for path in paths {
         match decode(&path) {
-            Ok(picture) => {
-                let changes = fit(picture, size, &mut pixels);
+            Ok((picture, turned)) => {
+                let mut changes = Vec::from_iter(turned);
+                changes.extend(fit(picture, size, &mut pixels));
                 if !changes.is_empty() {
                     reports.push(FileReport {
                         path: path.clone(),
@@ -140,20 +143,15 @@ fn load_at_most(most: usize, folder: &Path, size: [usize; 3]) -> Result<Folder, 
     Ok(Folder { data, files, reports })
 }
 
-/// Decodes a file by what it holds, not by its name, within limits.
-fn decode(path: &Path) -> Result<DynamicImage, String> {
+/// Decodes a file by what it holds, not by its name, within limits, and says how the picture was turned.
+fn decode(path: &Path) -> Result<(DynamicImage, Option<String>), String> {
     let (file, _) = open_regular(path).map_err(|e| e.to_string())?;
     let reader = ImageReader::new(BufReader::new(file)).with_guessed_format();
-    let mut reader = reader.map_err(|e| format!("cannot be read: {e}"))?;
+    let reader = reader.map_err(|e| format!("cannot be read: {e}"))?;
     if reader.format().is_none() {
         return Err("neither PNG nor JPEG".into());
     }
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MOST_SIDE);
-    limits.max_image_height = Some(MOST_SIDE);
-    limits.max_alloc = Some(MOST_MEMORY);
-    reader.limits(limits);
-    reader.decode().map_err(|e| match e {
+    upright(reader).map_err(|e| match e {
         image::ImageError::Limits(_) => format!("larger than {MOST_SIDE} pixels on a side or 64 MiB"),
         image::ImageError::Unsupported(_) => "neither PNG nor JPEG, or of an unusual kind".into(),
         other => other
@@ -163,6 +161,30 @@ fn decode(path: &Path) -> Result<DynamicImage, String> {
             .take(200)
             .collect(),
     })
+}
+
+/// Decodes a picture as it is to be seen: how the camera was held stands in its EXIF data, not in its pixels.
+fn upright(mut reader: ImageReader<impl BufRead + Seek>) -> ImageResult<(DynamicImage, Option<String>)> {
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MOST_SIDE);
+    limits.max_image_height = Some(MOST_SIDE);
+    limits.max_alloc = Some(MOST_MEMORY);
+    reader.limits(limits.clone());
+    let mut decoder = reader.into_decoder()?;
+    // The picture is within the limit too, which only `ImageReader::decode` sees to by itself.
+    limits.reserve(decoder.total_bytes())?;
+    decoder.set_limits(limits)?;
+    // Broken EXIF data say nothing, and the pixels may be sound all the same.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut picture = DynamicImage::from_decoder(decoder)?;
+    picture.apply_orientation(orientation);
+    let done = match orientation {
+        Orientation::NoTransforms => None,
+        Orientation::Rotate90 | Orientation::Rotate180 | Orientation::Rotate270 => Some("turned"),
+        Orientation::FlipHorizontal | Orientation::FlipVertical => Some("mirrored"),
+        Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => Some("turned and mirrored"),
+    };
+    Ok((picture, done.map(|done| format!("{done} as its EXIF data say"))))
 }
 
 /// Appends a picture's pixels in the wanted form, and says what was changed.

@@ -123,6 +123,12 @@ pub(crate) fn io_error(path: &Path, action: &'static str, reason: io::Error) -> 
     }
 }
 
+/// What is said of a file that is sound and larger than the memory left.
+pub(crate) fn no_memory(path: &Path) -> DataError {
+    let reason = io::Error::new(ErrorKind::OutOfMemory, "not enough memory");
+    io_error(path, "read", reason)
+}
+
 /// What the file's own length says about the number of bytes to come.
 #[derive(Clone, Copy)]
 enum Size {
@@ -233,13 +239,9 @@ impl<R: Read> Parser<'_, R> {
                     Size::Exactly(_) => count,
                     Size::AtMost(_) => count.min((2 * filled).max(SLACK as usize)),
                 };
-                buffer.try_reserve_exact(target - filled).map_err(|_| {
-                    io_error(
-                        self.path,
-                        "read",
-                        io::Error::new(ErrorKind::OutOfMemory, "not enough memory"),
-                    )
-                })?;
+                buffer
+                    .try_reserve_exact(target - filled)
+                    .map_err(|_| no_memory(self.path))?;
                 buffer.resize(target, 0);
             }
             match self.read(&mut buffer[filled..])? {

@@ -1,13 +1,14 @@
 //! Reader and writer of NPY files, numpy's format for one array, written for files that lie about themselves.
 //!
 //! A header tells type, order and shape; the numbers follow. What the header claims is compared with the length of the
-//! file before anything is reserved for it.
+//! file before anything is reserved for it, and the numbers are converted as they are read, so that no copy of the file
+//! stands beside them.
 //!
 //! Source of the format: numpy, `numpy/lib/format.py`, versions 1.0 to 3.0.
 
 use crate::error::{DataError, Offset};
-use crate::idx::{io_error, open_regular};
-use std::io::{BufReader, Read, Write};
+use crate::idx::{io_error, no_memory, open_regular};
+use std::io::{BufReader, ErrorKind, Read, Write};
 use std::path::Path;
 
 #[cfg(test)]
@@ -20,6 +21,8 @@ const MOST_HEADER: usize = 1 << 16;
 const MOST_NUMBERS: u64 = 1 << 27;
 /// Most axes that are read.
 const MOST_AXES: usize = 8;
+/// Bytes that are read and converted at a time, a multiple of the size of every number.
+const PIECE: usize = 1 << 16;
 
 const ADVICE: &str = "save a C-ordered array of float32, float64 or uint8 with numpy.save";
 
@@ -108,23 +111,11 @@ impl Npy {
             let found = format!("{count}, of shape {shape:?}");
             return Err(parser.fault_with(&expected, &found, "save fewer rows in the file"));
         }
-        let data = parser.bytes(count as usize * kind.size(), "the numbers")?;
+        let count = count as usize;
         let numbers = match kind {
-            Kind::U8 => Numbers::U8(data),
-            Kind::F32 => Numbers::F32(
-                data.as_chunks()
-                    .0
-                    .iter()
-                    .map(|&b| f32::from_le_bytes(b))
-                    .collect(),
-            ),
-            Kind::F64 => Numbers::F64(
-                data.as_chunks()
-                    .0
-                    .iter()
-                    .map(|&b| f64::from_le_bytes(b))
-                    .collect(),
-            ),
+            Kind::U8 => Numbers::U8(parser.numbers(count, u8::from_le_bytes)?),
+            Kind::F32 => Numbers::F32(parser.numbers(count, f32::from_le_bytes)?),
+            Kind::F64 => Numbers::F64(parser.numbers(count, f64::from_le_bytes)?),
         };
         Ok(Self { shape, numbers })
     }
@@ -227,17 +218,48 @@ struct Parser<'a, R> {
 }
 
 impl<R: Read> Parser<'_, R> {
-    /// Exactly `count` bytes; memory grows only as they come.
+    /// Exactly `count` bytes, few enough to have room for them before they are there.
     fn bytes(&mut self, count: usize, what: &str) -> Result<Vec<u8>, DataError> {
-        let mut bytes = Vec::new();
-        let read = self.reader.by_ref().take(count as u64).read_to_end(&mut bytes);
-        read.map_err(|reason| io_error(self.path, "read", reason))?;
-        if bytes.len() < count {
-            let expected = format!("{count} bytes of {what}");
-            return Err(self.fault(&expected, &format!("{}", bytes.len())));
-        }
-        self.at += count as u64;
+        let mut bytes = vec![0; count];
+        self.fill(&mut bytes, what)?;
         Ok(bytes)
+    }
+
+    /// `count` numbers of `N` bytes, as many as the file is known to have, converted piece by piece.
+    fn numbers<T, const N: usize>(
+        &mut self,
+        count: usize,
+        number: impl Fn([u8; N]) -> T,
+    ) -> Result<Vec<T>, DataError> {
+        let mut numbers = Vec::new();
+        numbers
+            .try_reserve_exact(count)
+            .map_err(|_| no_memory(self.path))?;
+        let mut piece = vec![0; PIECE.min(N * count)];
+        while numbers.len() < count {
+            let size = piece.len().min(N * (count - numbers.len()));
+            self.fill(&mut piece[..size], "the numbers")?;
+            numbers.extend(piece[..size].as_chunks().0.iter().map(|&bytes| number(bytes)));
+        }
+        Ok(numbers)
+    }
+
+    /// Fills `bytes`, or tells how many of them there are.
+    fn fill(&mut self, bytes: &mut [u8], what: &str) -> Result<(), DataError> {
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match self.reader.read(&mut bytes[filled..]) {
+                Ok(0) => {
+                    let expected = format!("{} bytes of {what}", bytes.len());
+                    return Err(self.fault(&expected, &format!("{filled}")));
+                }
+                Ok(read) => filled += read,
+                Err(reason) if reason.kind() == ErrorKind::Interrupted => {}
+                Err(reason) => return Err(io_error(self.path, "read", reason)),
+            }
+        }
+        self.at += filled as u64;
+        Ok(())
     }
 
     fn fault(&self, expected: &str, found: &str) -> DataError {

@@ -7,7 +7,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use engraft_data::Idx;
+use engraft_data::{Idx, Npy};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
@@ -68,7 +68,27 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().expect("a vector takes everything")
 }
 
+fn npy(kind: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+    let header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n");
+    let length = (header.len() as u16).to_le_bytes();
+    [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), data].concat()
+}
+
 const MIB: usize = 1 << 20;
+
+/// What both ways of reading hold at most, compared with what a file of this length may take.
+fn check(what: &str, file: &[u8], unpacked: usize, from_memory: usize, from_disk: usize) {
+    // A buffer that doubles is there twice for a moment: half of the new one, and the new one.
+    let limit = (2 * file.len()).max(3 * unpacked) + MIB;
+    println!(
+        "{what}: {} bytes of file, {from_memory} and {from_disk} bytes of memory",
+        file.len()
+    );
+    assert!(
+        from_memory <= limit && from_disk <= limit,
+        "{what}: {from_memory}, {from_disk} > {limit}"
+    );
+}
 
 // One test, because the counters belong to the whole process.
 #[test]
@@ -124,17 +144,38 @@ fn memory_follows_the_bytes_that_are_there() {
     for (what, file, unpacked) in table {
         let path = dir.path().join("file");
         std::fs::write(&path, &file).unwrap();
-        // A buffer that doubles is there twice for a moment: half of the new one, and the new one.
-        let limit = (2 * file.len()).max(3 * unpacked) + MIB;
         let from_memory = peak(|| drop(Idx::from_bytes(&file, &path)));
         let from_disk = peak(|| drop(Idx::open(&path)));
-        println!(
-            "{what}: {} bytes of file, {from_memory} and {from_disk} bytes of memory",
-            file.len()
-        );
-        assert!(
-            from_memory <= limit && from_disk <= limit,
-            "{what}: {from_memory}, {from_disk} > {limit}"
-        );
+        check(what, &file, unpacked, from_memory, from_disk);
+    }
+
+    // Just over 4 MiB, where a buffer that doubles has most to spare.
+    let data = noise(4 * MIB + 8);
+    let long_header = [b"\x93NUMPY\x02\x00\x00\x00\x01\x00", &vec![1; 1 << 16][..]].concat();
+    let table = [
+        (
+            "npy, overflowing sizes",
+            npy("<f8", "(4294967296, 4294967296)", &[3; 100]),
+        ),
+        ("npy, 512 MiB claimed", npy("<f4", "(134217728,)", &[3; 100])),
+        (
+            "npy, a header of 4 GiB claimed",
+            b"\x93NUMPY\x02\x00\xff\xff\xff\xff".to_vec(),
+        ),
+        ("npy, the longest header, of no sense", long_header),
+        ("npy, honest bytes", npy("|u1", "(4194312,)", &data)),
+        ("npy, honest and single", npy("<f4", "(1048578,)", &data)),
+        ("npy, honest and double", npy("<f8", "(524289,)", &data)),
+        (
+            "npy, one byte short",
+            npy("<f4", "(1048578,)", &data[..data.len() - 1]),
+        ),
+    ];
+    for (what, file) in table {
+        let path = dir.path().join("file");
+        std::fs::write(&path, &file).unwrap();
+        let from_memory = peak(|| drop(Npy::from_bytes(&file, &path)));
+        let from_disk = peak(|| drop(Npy::open(&path)));
+        check(what, &file, 0, from_memory, from_disk);
     }
 }

@@ -4,8 +4,8 @@ use crate::error::MetricsError;
 use crate::features::{Features, comparable, enough};
 use crate::rows::{map_distances, nearest};
 
-/// Share of the held-out images that count as close by definition.
-const CLOSE: f64 = 0.05;
+/// One of so many held-out images is close by definition: 5 %.
+const CLOSE: usize = 20;
 /// Squared distances up to this share of the training images' variance are zero up to rounding.
 const ROUNDING: f64 = 1e-12;
 /// Most members of a cluster whose distances are taken.
@@ -13,11 +13,12 @@ const MEMBERS: usize = 50;
 
 /// Share of generated images that lie as close to a training image as the closest 5 % of held-out real images do.
 ///
-/// A generator that draws from the true distribution has 0.05, one that copies its training images 1. The distance is
-/// that of features, so a copy with other noise or at another place counts as far as the feature network ignores
-/// these.
+/// Of `n` held-out images these are `⌈n / 20⌉`, and the threshold is the distance of the farthest of them. A generator
+/// that draws from the true distribution has `⌈n / 20⌉ / (n + 1)` in the mean, 0.05 but for less than `1 / n`; one that
+/// copies its training images has 1. The distance is that of features, so a copy with other noise or at another place
+/// counts as far as the feature network ignores these.
 ///
-/// An image exactly at the threshold counts. This matters where over 5 % of the held-out images are themselves exact
+/// An image exactly at the threshold counts. This matters where 5 % of the held-out images or more are themselves exact
 /// copies of training images: the threshold is then 0, and exact copies count. A copying generator still has 1; one
 /// that draws from the true distribution has not 0.05 but the share of copies among real images, which the floor of
 /// [`evaluate`](crate::evaluate) shows. Distances that are zero up to rounding are taken for zero.
@@ -30,11 +31,11 @@ const MEMBERS: usize = 50;
 pub fn memorised_share(train: &Features, held_out: &Features, fake: &Features) -> Result<f64, MetricsError> {
     comparable(train, fake, 1)?;
     comparable(train, held_out, 1)?;
-    enough(held_out, "held-out", (1.0 / CLOSE) as usize)?;
+    enough(held_out, "held-out", CLOSE)?;
     let to_train = |points: &Features| map_distances(points, train, |_, row| nearest(row).1);
     let mut usual = to_train(held_out);
     usual.sort_unstable_by(f64::total_cmp);
-    let close = usual[(CLOSE * usual.len() as f64) as usize].max(ROUNDING * train.variance());
+    let close = usual[usual.len().div_ceil(CLOSE) - 1].max(ROUNDING * train.variance());
     let copies = to_train(fake).iter().filter(|&&d| d <= close).count();
     Ok(copies as f64 / fake.len() as f64)
 }
@@ -79,7 +80,7 @@ pub fn intra_cluster_diversity(train: &Features, fake: &Features) -> Result<f64,
 mod tests {
     use super::*;
     use crate::testing::points;
-    use ndarray::array;
+    use ndarray::{Array2, array};
 
     #[test]
     fn copies_and_fresh_images() {
@@ -96,6 +97,24 @@ mod tests {
         .unwrap();
         let share = memorised_share(&train, &held_out, &half).unwrap();
         assert!((share - 0.525).abs() < 0.03, "{share}");
+    }
+
+    /// Distances to the only training image are the numbers themselves.
+    #[test]
+    fn the_threshold_by_hand() {
+        let line =
+            |n: i32| Features::new(Array2::from_shape_fn((n as usize, 1), |(i, _)| 1.0 + i as f64)).unwrap();
+        let train = Features::new(array![[0.0]]).unwrap();
+        let fake = Features::new(array![[0.5], [1.0], [1.5], [2.0], [2.5]]).unwrap();
+        // Of 20 distances one is 5 %, of 21 only two are, of 40 two and of 41 three.
+        for (n, share) in [(20, 0.4), (21, 0.8), (40, 0.8), (41, 1.0)] {
+            assert_eq!(memorised_share(&train, &line(n), &fake).unwrap(), share, "{n}");
+        }
+        assert_eq!(memorised_share(&train, &line(20), &line(20)).unwrap(), 0.05);
+        // One exact copy among 20 real images makes the threshold 0.
+        let held_out = Features::stack([train.first(1), line(19)]).unwrap();
+        assert_eq!(memorised_share(&train, &held_out, &fake).unwrap(), 0.0);
+        assert_eq!(memorised_share(&train, &held_out, &train).unwrap(), 1.0);
     }
 
     /// A quarter of the held-out images are training images, far from the origin, where distances are less exact.

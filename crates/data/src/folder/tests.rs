@@ -95,6 +95,100 @@ fn ink_stays_visible() {
     assert!(told("nothing.png").starts_with("transparency shown on"));
 }
 
+/// The eight orientations of EXIF, on a picture whose four pixels differ.
+#[test]
+fn pictures_are_turned_as_their_exif_data_say() {
+    let cases = [
+        (1, [1, 2, 3, 4], None),
+        (2, [2, 1, 4, 3], Some("mirrored")),
+        (3, [4, 3, 2, 1], Some("turned")),
+        (4, [3, 4, 1, 2], Some("mirrored")),
+        (5, [1, 3, 2, 4], Some("turned and mirrored")),
+        (6, [3, 1, 4, 2], Some("turned")),
+        (7, [4, 2, 3, 1], Some("turned and mirrored")),
+        (8, [2, 4, 1, 3], Some("turned")),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let png = encoded(
+        &GrayImage::from_raw(2, 2, vec![1, 2, 3, 4]).unwrap(),
+        ImageFormat::Png,
+    );
+    for (orientation, _, _) in cases {
+        let turned = png_with_exif(&png, &exif(orientation));
+        fs::write(folder.path().join(format!("{orientation}.png")), turned).unwrap();
+    }
+    let found = load_folder(folder.path(), [2, 2, 1]).unwrap();
+    for (i, (orientation, pixels, done)) in cases.into_iter().enumerate() {
+        assert_eq!(found.data.image(i), pixels, "{orientation}");
+        let done = done.map(|done| format!("{done} as its EXIF data say"));
+        assert_eq!(report(&found, &format!("{orientation}.png")), done);
+    }
+}
+
+/// A photo taken upright: the camera stores it lying on its side.
+#[test]
+fn a_photo_is_turned_before_it_is_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = GrayImage::from_fn(32, 16, |x, _| image::Luma([if x < 16 { 255 } else { 0 }]));
+    let photo = jpeg_with_exif(&encoded(&picture, ImageFormat::Jpeg), &exif(6));
+    fs::write(folder.path().join("photo.jpg"), photo).unwrap();
+
+    let found = load_folder(folder.path(), [32, 16, 1]).unwrap();
+    assert_eq!(
+        report(&found, "photo.jpg").unwrap(),
+        "turned as its EXIF data say"
+    );
+    let (top, bottom) = found.data.image(0).split_at(16 * 16);
+    assert!(top.iter().all(|&p| p > 250) && bottom.iter().all(|&p| p < 5));
+
+    let found = load_folder(folder.path(), [8, 8, 1]).unwrap();
+    assert_eq!(
+        report(&found, "photo.jpg").unwrap(),
+        "turned as its EXIF data say, cut from 16x32 to 16x16, scaled from 16x16 to 8x8"
+    );
+}
+
+#[test]
+fn broken_exif_data_leave_the_picture_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = GrayImage::from_fn(16, 8, |x, _| image::Luma([if x < 8 { 255 } else { 0 }]));
+    let (png, jpeg) = (
+        encoded(&picture, ImageFormat::Png),
+        encoded(&picture, ImageFormat::Jpeg),
+    );
+    let whole = exif(6);
+    let mut far = whole.clone();
+    far[4..8].fill(0xff);
+    let mut many = exif(9);
+    many[8..10].fill(0xff);
+    let kinds = [
+        ("empty", vec![]),
+        ("no_tiff", b"not the data of EXIF".to_vec()),
+        ("cut", whole[..whole.len() / 2].to_vec()),
+        ("far_directory", far),
+        ("many_entries", many),
+        ("orientation_0", exif(0)),
+        ("orientation_9", exif(9)),
+    ];
+    for (name, exif) in &kinds {
+        let at = |extension: &str| folder.path().join(format!("{name}.{extension}"));
+        fs::write(at("png"), png_with_exif(&png, exif)).unwrap();
+        fs::write(at("jpg"), jpeg_with_exif(&jpeg, exif)).unwrap();
+    }
+    let mut damaged = png_with_exif(&png, &whole);
+    damaged[33 + 8 + whole.len()] ^= 1;
+    fs::write(folder.path().join("check_sum.png"), damaged).unwrap();
+
+    let found = load_folder(folder.path(), [8, 16, 1]).unwrap();
+    assert_eq!(
+        (found.data.len(), &found.reports[..]),
+        (2 * kinds.len() + 1, &[][..])
+    );
+    for image in (0..found.data.len()).map(|i| found.data.image(i)) {
+        assert!(image[0] > 250 && image[15] < 5, "{:?}", &image[..16]);
+    }
+}
+
 #[test]
 fn broken_and_huge_files_are_left_out() {
     let folder = tempfile::tempdir().unwrap();
@@ -105,23 +199,30 @@ fn broken_and_huge_files_are_left_out() {
         .write_to(&mut std::io::Cursor::new(&mut png), ImageFormat::Png)
         .unwrap();
     fs::write(at("cut.png"), &png[..png.len() / 2]).unwrap();
-    // The header claims 60000 x 60000; its checksum is made to fit.
-    let mut huge = png.clone();
-    huge[16..24].copy_from_slice(&[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);
-    let crc = crc32(&huge[12..29]);
-    huge[29..33].copy_from_slice(&crc.to_be_bytes());
-    fs::write(at("huge.png"), &huge).unwrap();
+    // A header's checksum is made to fit what it claims.
+    let claim = |side: u32, depth_and_colours: [u8; 2]| {
+        let mut file = png.clone();
+        file[16..20].copy_from_slice(&side.to_be_bytes());
+        file[20..24].copy_from_slice(&side.to_be_bytes());
+        file[24..26].copy_from_slice(&depth_and_colours);
+        let crc = crc32(&file[12..29]);
+        file[29..33].copy_from_slice(&crc.to_be_bytes());
+        file
+    };
+    fs::write(at("huge.png"), claim(60000, [8, 0])).unwrap();
+    // Not too many pixels, but eight bytes for each.
+    fs::write(at("deep.png"), claim(4096, [16, 6])).unwrap();
 
     let error = load_folder(folder.path(), [28, 28, 1]).unwrap_err().to_string();
     assert!(error.contains("no PNG or JPEG picture"), "{error}");
     assert!(
-        error.contains("cut.png: left out") && error.contains("larger than 4096"),
+        error.contains("cut.png: left out") && error.matches("larger than 4096").count() == 2,
         "{error}"
     );
 
     fs::write(at("good.png"), &png).unwrap();
     let found = load_folder(folder.path(), [28, 28, 1]).unwrap();
-    assert_eq!((found.data.len(), found.reports.len()), (1, 3));
+    assert_eq!((found.data.len(), found.reports.len()), (1, 4));
 }
 
 #[test]
@@ -150,6 +251,35 @@ fn no_folder() {
         load_folder(folder.path(), [4, 4, 1]),
         Err(DataError::NoPictures { .. })
     ));
+}
+
+fn encoded(picture: &GrayImage, format: ImageFormat) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, format).unwrap();
+    bytes.into_inner()
+}
+
+/// EXIF data that hold an orientation and nothing else.
+fn exif(orientation: u8) -> Vec<u8> {
+    // Most significant bytes first; at byte 8 a directory of one entry.
+    let mut bytes = b"MM\0\x2a\0\0\0\x08\0\x01".to_vec();
+    // Tag 0x112, one 16-bit number; no other directory.
+    bytes.extend([1, 0x12, 0, 3, 0, 0, 0, 1, 0, orientation, 0, 0]);
+    bytes.extend([0; 4]);
+    bytes
+}
+
+/// Puts EXIF data behind the header of a PNG file.
+fn png_with_exif(png: &[u8], exif: &[u8]) -> Vec<u8> {
+    let chunk = [b"eXIf", exif].concat();
+    let (length, crc) = ((exif.len() as u32).to_be_bytes(), crc32(&chunk).to_be_bytes());
+    [&png[..33], &length, &chunk, &crc, &png[33..]].concat()
+}
+
+/// Puts EXIF data behind the first marker of a JPEG file.
+fn jpeg_with_exif(jpeg: &[u8], exif: &[u8]) -> Vec<u8> {
+    let length = (2 + 6 + exif.len() as u16).to_be_bytes();
+    [&jpeg[..2], &[0xff, 0xe1], &length, b"Exif\0\0", exif, &jpeg[2..]].concat()
 }
 
 /// The checksum of PNG's chunks, bit by bit.

@@ -70,6 +70,25 @@ fn claims_are_checked_before_anything_is_reserved() {
     assert!(fault(&file(header, &[])).contains("found 0 bytes"));
 }
 
+/// More numbers than are converted at a time.
+#[test]
+fn large_arrays_are_read_whole() {
+    let numbers: Vec<f64> = (0..20_001).map(|i| f64::from(i) - 0.5).collect();
+    let data: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let header = "{'descr': '<f8', 'fortran_order': False, 'shape': (3, 6667), }\n";
+    let bytes = file(header, &data);
+    let found = Npy::from_bytes(&bytes, "a").unwrap();
+    assert_eq!(
+        (found.shape(), found.numbers()),
+        ([3, 6667].as_slice(), &Numbers::F64(numbers))
+    );
+
+    // A file that became shorter after its length was taken.
+    let cut = &bytes[..bytes.len() - 5];
+    let text = Npy::from_reader(cut, bytes.len() as u64, Path::new("some.npy")).unwrap_err();
+    assert!(text.to_string().contains("of the numbers"), "{text}");
+}
+
 /// A sparse file: nothing of it is read.
 #[test]
 fn too_many_numbers_are_refused_by_their_number() {
