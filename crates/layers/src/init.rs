@@ -52,7 +52,15 @@ impl Init {
     }
 
     /// Normal with a fixed standard deviation; the DCGAN paper uses 0.02.
+    ///
+    /// # Panics
+    /// If the standard deviation is negative or not finite.
+    #[track_caller]
     pub fn normal(seed: u64, std: f64) -> Self {
+        assert!(
+            std.is_finite() && std >= 0.0,
+            "Init::normal: the standard deviation must be finite and not negative, got {std:?}"
+        );
         Self::new(Scheme::Normal { std }, seed)
     }
 
@@ -104,6 +112,18 @@ mod tests {
         assert!((std(&uniform) / (limit / 3.0_f64.sqrt()) - 1.0).abs() < 0.01);
         assert!((std(&Init::he(1).weight(&shape, 200, 300)) / 0.1 - 1.0).abs() < 0.01);
         assert!((std(&Init::normal(1, 0.02).weight(&shape, 1, 1)) / 0.02 - 1.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn a_spread_that_is_none_is_refused_at_once() {
+        for (std, text) in [(f64::NAN, "NaN"), (f64::INFINITY, "inf"), (-0.5, "-0.5")] {
+            let panic = std::panic::catch_unwind(|| Init::normal(1, std)).unwrap_err();
+            let message = panic.downcast_ref::<String>().unwrap();
+            assert!(
+                message.ends_with(&format!("not negative, got {text}")),
+                "{message}"
+            );
+        }
     }
 
     #[test]

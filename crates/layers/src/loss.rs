@@ -1,6 +1,8 @@
 //! Losses: a prediction and a target make one number.
 
-use engraft_tensor::{Real, Tensor};
+use crate::layer::one_hot;
+use engraft_tensor::{Op, Real, Tensor};
+use ndarray::Array1;
 
 /// How the losses of single elements become one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +46,8 @@ pub fn bce_with_logits<T: Real>(logits: &Tensor<T>, targets: &Tensor<T>, reducti
 /// Binary cross entropy of probabilities `p` against targets `t`: `-t ln p - (1 - t) ln(1 - p)`.
 ///
 /// Each logarithm is at least -100, as in PyTorch, so that a certain mistake costs 100 and not infinity.
-/// Its gradient there is not a number: train with [`bce_with_logits`].
+/// The gradient is not a number wherever a probability is exactly 0 or 1, also where that is right: train with
+/// [`bce_with_logits`].
 ///
 /// # Panics
 /// If the shapes differ.
@@ -66,7 +69,24 @@ pub fn mse<T: Real>(prediction: &Tensor<T>, target: &Tensor<T>, reduction: Reduc
     reduce(&(prediction - target).square(), reduction)
 }
 
+/// The number of each row at its label: `[n, classes] -> [n]`.
+struct Pick {
+    labels: Vec<usize>,
+}
+
+impl<T: Real> Op<T> for Pick {
+    fn name(&self) -> &'static str {
+        "pick"
+    }
+    fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
+        dy.reshape([dy.len(), 1]) * one_hot(&self.labels, inputs[0].shape()[1])
+    }
+}
+
 /// Cross entropy of class logits `[n, classes]` against one label for each row.
+///
+/// A class whose logit is `-inf` is masked: it takes no part in its row, and gets a gradient of 0. As the label of the row
+/// it costs infinity.
 ///
 /// # Panics
 /// If the logits are not a matrix, the number of labels differs, or a label is not a class.
@@ -89,18 +109,26 @@ pub fn softmax_cross_entropy<T: Real>(
         labels.len(),
         labels.iter().max()
     );
-    let mut chosen = vec![T::zero(); n * classes];
-    labels
-        .iter()
-        .enumerate()
-        .for_each(|(i, &l)| chosen[i * classes + l] = T::one());
-    let losses = -(logits.log_softmax(1) * Tensor::from_vec([n, classes], chosen)).sum_axes(&[1]);
-    reduce(&losses, reduction)
+    let log = logits.log_softmax(1);
+    // Taken, where a sum over the row with zeros for all others would be NaN beside a masked class.
+    let chosen = Array1::from_iter(
+        labels
+            .iter()
+            .enumerate()
+            .map(|(i, &l)| log.as_slice()[i * classes + l]),
+    );
+    let pick = Pick {
+        labels: labels.to_vec(),
+    };
+    reduce(&-Tensor::from_op(chosen, pick, &[&log]), reduction)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use engraft_tensor::{grad, gradcheck, gradgradcheck};
+    use rand::SeedableRng;
+    use rand_pcg::Pcg64;
 
     #[test]
     fn losses_by_hand() {
@@ -120,6 +148,64 @@ mod tests {
         assert_eq!(mse(&t(&[1.0, 3.0]), &t(&[0.0, 1.0]), Reduction::Mean).item(), 2.5);
         let logits = Tensor::from_vec([1, 2], vec![0.0, 0.0]);
         assert!((softmax_cross_entropy(&logits, &[1], Reduction::Mean).item() - ln2).abs() < 1e-15);
+    }
+
+    #[test]
+    fn the_gradient_of_a_certain_probability_is_not_a_number() {
+        for certain in [0.0, 1.0] {
+            let p = Tensor::from_vec([2], vec![certain, 0.5_f64]).requires_grad();
+            let loss = bce(&p, &p.detach(), Reduction::Sum);
+            let [dp] = grad(&loss, [&p]);
+            assert!(loss.is_finite() && dp.as_slice()[0].is_nan() && dp.as_slice()[1].is_finite());
+        }
+    }
+
+    /// The definition: a sum over each row in which all classes but one have a factor of 0.
+    fn summed(logits: &Tensor<f32>, labels: &[usize]) -> Tensor<f32> {
+        -(logits.log_softmax(1) * one_hot(labels, logits.shape()[1])).sum_axes(&[1])
+    }
+
+    #[test]
+    fn the_chosen_class_is_the_sum_over_all_to_the_last_bit() {
+        for classes in [1, 2, 10, 37] {
+            let rng = &mut Pcg64::seed_from_u64(classes as u64);
+            let labels: Vec<usize> = (0..64).map(|i| i % classes).collect();
+            // Spread so far that probabilities of 1 and of 0 are among them.
+            let logits = (Tensor::<f32>::randn([64, classes], rng) * 30.0).requires_grad();
+            for (reduction, whole) in [
+                (Reduction::Mean, summed(&logits, &labels).mean()),
+                (Reduction::Sum, summed(&logits, &labels).sum()),
+            ] {
+                let loss = softmax_cross_entropy(&logits, &labels, reduction);
+                assert_eq!(loss.item().to_bits(), whole.item().to_bits());
+                let bits = |loss| {
+                    let [d] = grad(loss, [&logits]);
+                    d.as_slice().iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+                };
+                assert_eq!(bits(&loss), bits(&whole));
+            }
+        }
+    }
+
+    #[test]
+    fn cross_entropy_has_both_derivatives() {
+        let logits = Tensor::<f64>::randn([3, 4], &mut Pcg64::seed_from_u64(1));
+        let loss = |x: &[Tensor<f64>]| softmax_cross_entropy(&x[0], &[2, 0, 3], Reduction::Mean);
+        gradcheck(loss, std::slice::from_ref(&logits)).unwrap();
+        gradgradcheck(loss, &[logits]).unwrap();
+    }
+
+    #[test]
+    fn a_masked_class_takes_no_part() {
+        let masked = Tensor::from_vec([1, 3], vec![0.3, f64::NEG_INFINITY, -0.4]).requires_grad();
+        let without = Tensor::from_vec([1, 2], vec![0.3, -0.4]).requires_grad();
+        let loss = softmax_cross_entropy(&masked, &[2], Reduction::Mean);
+        let expected = softmax_cross_entropy(&without, &[1], Reduction::Mean);
+        assert_eq!(loss.item(), expected.item());
+        let ([d], [e]) = (grad(&loss, [&masked]), grad(&expected, [&without]));
+        assert_eq!(d.as_slice(), [e.as_slice()[0], 0.0, e.as_slice()[1]]);
+        let impossible = softmax_cross_entropy(&masked, &[1], Reduction::Mean);
+        assert_eq!(impossible.item(), f64::INFINITY);
     }
 
     #[test]

@@ -139,8 +139,11 @@ pub trait Module<T: Real = f32>: Send + Sync {
     fn fold(&mut self) {}
 
     /// Makes every dense and convolutional layer divide its weight by the weight's largest singular value from now
-    /// on, so that the layer changes no distance by more than about a factor of 1; returns how many layers do so.
-    /// Layers that do already stay as they are.
+    /// on; returns how many layers do so. Layers that do already stay as they are.
+    ///
+    /// So a dense layer changes no distance by more than about a factor of 1. The weight of a convolution counts as a
+    /// matrix with one column for each output channel, as in the paper, which bounds what becomes of one patch. A pixel
+    /// lies in up to `kh · kw` patches, so that the layer may change distances by up to about `sqrt(kh · kw)`.
     ///
     /// The singular value is followed by one step of a power iteration for each forward pass in training. Its two
     /// vectors are buffers `u` and `v` beside the weight.

@@ -17,10 +17,11 @@ const COUNTER: &str = "num_batches_tracked";
 /// |---|---|---|
 /// | `weight` of a convolution | `[kh, kw, c_in, c_out]` | `[c_out, c_in, kh, kw]` |
 /// | `weight` of a transposed convolution | `[kh, kw, c_out, c_in]` | `[c_in, c_out, kh, kw]` |
-/// | `weight` of a dense layer | `[inputs, outputs]` | `[outputs, inputs]` |
+/// | `weight` of a dense layer, and any other matrix | `[inputs, outputs]` | `[outputs, inputs]` |
 /// | batch norm | four tensors | the same four, and `num_batches_tracked` |
 ///
-/// Rules say what the tensors alone cannot: other names, and where a vector of features is an image that was
+/// Rules say what the tensors alone cannot: other names, which matrices belong to an embedding (`[classes, size]` on
+/// both sides, so that [`TorchLayout::embedding`] must keep it), and where a vector of features is an image that was
 /// flattened. An image `[h, w, c]` here is `[c, h, w]` there, so the features stand in another order.
 ///
 /// Prefixes match whole components of names, and name this crate's side. Both conversions fail where a rule
@@ -47,6 +48,8 @@ const COUNTER: &str = "num_batches_tracked";
 pub struct TorchLayout {
     renames: Vec<(String, String)>,
     images: Vec<ImageRule>,
+    /// Prefixes under which matrices stay as they are.
+    embeddings: Vec<String>,
 }
 
 /// Features under a prefix that are an image `[h, w, c]`.
@@ -86,6 +89,13 @@ impl TorchLayout {
         self
     }
 
+    /// The matrices under `prefix` are weights of an [`Embedding`](crate::Embedding), which are not transposed.
+    #[must_use]
+    pub fn embedding(mut self, prefix: &str) -> Self {
+        self.embeddings.push(prefix.into());
+        self
+    }
+
     /// The dense layers under `prefix` read flattened images `[h, w, c]`.
     #[must_use]
     pub fn image_input(self, prefix: &str, image: [usize; 3]) -> Self {
@@ -112,15 +122,17 @@ impl TorchLayout {
     /// [`TorchLayout::to_torch_bytes`] writes it.
     ///
     /// # Errors
-    /// [`LayersError::NoSuchName`] if a rule matches nothing, [`LayersError::Layout`] if an image does not fit
-    /// or two names become one.
+    /// [`LayersError::NoSuchName`] if a rule matches nothing, [`LayersError::Layout`] if an image does not fit,
+    /// an embedding is no matrix, or two names become one.
     pub fn to_torch<T: Real>(&self, state: &StateDict<T>) -> Result<StateDict<T>, LayersError> {
         self.check_prefixes(state)?;
         let tensors = self.reorder(state.tensors().clone(), Direction::ToTorch)?;
         let tensors = tensors
             .into_iter()
-            .map(|(name, tensor)| (name, permuted(&tensor, Direction::ToTorch)))
-            .map(|(name, tensor)| Ok((self.renamed(&name, Direction::ToTorch)?, tensor)))
+            .map(|(name, tensor)| {
+                let theirs = self.renamed(&name, Direction::ToTorch)?;
+                Ok((theirs, self.permuted(&name, &tensor, Direction::ToTorch)))
+            })
             .collect::<Result<_, LayersError>>()?;
         Ok(StateDict::from_parts(tensors, state.metadata().clone()))
     }
@@ -135,7 +147,8 @@ impl TorchLayout {
             .iter()
             .map(|(name, tensor)| {
                 let ours = self.renamed(name, Direction::FromTorch)?;
-                Ok((ours, permuted(tensor, Direction::FromTorch)))
+                let tensor = self.permuted(&ours, tensor, Direction::FromTorch);
+                Ok((ours, tensor))
             })
             .collect::<Result<_, LayersError>>()?;
         let renamed = StateDict::from_parts(tensors, state.metadata().clone());
@@ -198,14 +211,37 @@ impl TorchLayout {
             .renames
             .iter()
             .map(|r| &r.0)
-            .chain(self.images.iter().map(|r| &r.prefix));
+            .chain(self.images.iter().map(|r| &r.prefix))
+            .chain(&self.embeddings);
         let matches = |prefix: &str| ours.tensors().keys().any(|name| below(name, prefix).is_some());
         let unmatched: Vec<String> = prefixes.filter(|p| !matches(p)).cloned().collect();
-        if unmatched.is_empty() {
-            return Ok(());
+        if !unmatched.is_empty() {
+            let names = ours.tensors().keys().cloned().collect();
+            return Err(LayersError::NoSuchName { unmatched, names });
         }
-        let names = ours.tensors().keys().cloned().collect();
-        Err(LayersError::NoSuchName { unmatched, names })
+        let matrices = || ours.tensors().iter().filter(|(_, tensor)| tensor.rank() == 2);
+        for prefix in &self.embeddings {
+            if !matrices().any(|(name, _)| below(name, prefix).is_some()) {
+                return Err(LayersError::Layout {
+                    rule: format!("embedding({prefix:?})"),
+                    reason: "there is no matrix under that name".into(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Kernel axes to the other end, matrices transposed unless they are embeddings, all else as it is; `name` is this
+    /// crate's. The rank tells the layers apart, and both kinds of convolution follow one rule because each keeps its
+    /// own input and output in mirrored places.
+    fn permuted<T: Real>(&self, name: &str, tensor: &Tensor<T>, direction: Direction) -> Tensor<T> {
+        let is_embedding = || self.embeddings.iter().any(|prefix| below(name, prefix).is_some());
+        match (tensor.rank(), direction) {
+            (2, _) if !is_embedding() => tensor.transpose(),
+            (4, Direction::ToTorch) => tensor.permute(&[3, 2, 0, 1]),
+            (4, Direction::FromTorch) => tensor.permute(&[2, 3, 1, 0]),
+            _ => tensor.clone(),
+        }
     }
 
     /// The other side's name. Renaming must not make two names one, so the way back has to lead home.
@@ -300,17 +336,6 @@ impl ImageRule {
 fn below<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
     name.strip_prefix(prefix)
         .filter(|rest| rest.is_empty() || rest.starts_with('.'))
-}
-
-/// Kernel axes to the other end, matrices transposed, all else as it is. The rank tells the layers apart, and
-/// both kinds of convolution follow one rule because each keeps its own input and output in mirrored places.
-fn permuted<T: Real>(tensor: &Tensor<T>, direction: Direction) -> Tensor<T> {
-    match (tensor.rank(), direction) {
-        (2, _) => tensor.transpose(),
-        (4, Direction::ToTorch) => tensor.permute(&[3, 2, 0, 1]),
-        (4, Direction::FromTorch) => tensor.permute(&[2, 3, 1, 0]),
-        _ => tensor.clone(),
-    }
 }
 
 /// Reorders the features along one axis between `[h, w, c]` and `[c, h, w]`.

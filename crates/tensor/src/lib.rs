@@ -22,5 +22,7 @@ pub use ops::{
     conv2d_input, conv2d_weight,
 };
 pub use real::Real;
+#[doc(hidden)]
+pub use recording::parallel;
 pub use recording::{is_recording, no_grad};
 pub use tensor::Tensor;

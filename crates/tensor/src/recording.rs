@@ -26,12 +26,12 @@ impl Drop for Recording {
     }
 }
 
-/// Runs the parallel work of a kernel.
+/// Runs the parallel work of a kernel, or of an optimiser.
 ///
 /// A thread that waits for the pieces of its work may take up another task of the pool meanwhile. That task
 /// must not find recording switched off because this one is inside a sweep or [`no_grad`]: its operations
 /// would silently leave the graph. So the flag has its initial value for as long as a thread may wait.
-pub(crate) fn parallel<R>(work: impl FnOnce() -> R) -> R {
+pub fn parallel<R>(work: impl FnOnce() -> R) -> R {
     let _recording = Recording::set(true);
     work()
 }

@@ -148,9 +148,10 @@ impl<T: Real> Tensor<T> {
         Self::draw(shape, || StandardNormal.sample(rng))
     }
 
-    /// Independent samples of the uniform distribution on `[low, high)`.
+    /// Independent samples of the uniform distribution between `low` and `high`.
     ///
-    /// The samples are drawn in `f64` and rounded, so that both precisions see the same numbers.
+    /// The samples are drawn in `f64` and rounded, so that both precisions see the same numbers. Rounding may make one
+    /// of them `high` itself: in `f32` between 0 and 1 it does so with probability 2⁻²⁵.
     pub fn uniform(shape: impl AsRef<[usize]>, low: f64, high: f64, rng: &mut impl Rng) -> Self {
         Self::draw(shape, || {
             let unit: f64 = StandardUniform.sample(rng);

@@ -22,7 +22,9 @@ impl<T: Real> Dense<T> {
         }
     }
 
-    /// Multiplies the initial weight by `factor`; with 0 the layer begins as zero, which still learns.
+    /// Multiplies the initial weight by `factor`; with 0 the layer begins as zero, which still learns. With
+    /// [spectral normalisation](Module::spectral_normalise) it is zero until the first step, and as large as any
+    /// other from then on.
     #[must_use]
     pub fn scaled(mut self, factor: f64) -> Self {
         self.weights.scale(factor);

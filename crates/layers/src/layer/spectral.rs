@@ -9,14 +9,18 @@ use rand_pcg::Pcg64;
 
 /// Steps of the power iteration before the first use; each forward pass in training then takes one.
 const START: usize = 20;
-/// Keeps the direction of a vector of zeros finite.
+/// Length up to which a vector has no direction, and a weight no singular value to divide by.
 const TINY: f64 = 1e-12;
 
 /// The two singular vectors that a power iteration follows as the weight moves.
 ///
 /// The weight counts as a matrix `W` of `outputs` rows. In training each forward pass takes one step,
-/// `v ← Wᵀu / ‖Wᵀu‖`, `u ← Wv / ‖Wv‖`, and uses `W / σ` with `σ = uᵀWv`. Gradients flow through `W` and `σ`, with `u`
+/// `v ← Wᵀu / ‖Wᵀu‖`, `u ← Wv / ‖Wv‖`, and uses `W / |σ|` with `σ = uᵀWv`. Gradients flow through `W` and `σ`, with `u`
 /// and `v` as constants. They are buffers: state of the module, at rest in evaluation and while frozen.
+///
+/// After a step `σ` is not negative. It can be while the vectors rest, as those of another weight: its sign says then
+/// which way they point, and no more. Where it is 0, for a weight of zeros or one that they know nothing of, the weight is
+/// used as it is.
 ///
 /// *Source*: Miyato et al., "Spectral normalization for generative adversarial networks", 2018, algorithm 1.
 #[derive(Clone, Debug)]
@@ -29,20 +33,31 @@ pub(super) struct Spectral<T: Real> {
     axis: usize,
 }
 
-/// A vector of length 1.
-fn direction<T: Real>(x: &Tensor<T>) -> Tensor<T> {
+/// A vector of length 1, if it is long enough to have a direction.
+fn direction<T: Real>(x: &Tensor<T>) -> Option<Tensor<T>> {
     let length = x.square().sum().item().sqrt();
-    x / length.max(T::from_f64(TINY))
+    (length > T::from_f64(TINY)).then(|| x / length)
+}
+
+/// Where the power iteration begins: any `u` will do that is not orthogonal to what is looked for.
+fn start<T: Real>(outputs: usize) -> Tensor<T> {
+    let start = Tensor::randn([outputs], &mut Pcg64::seed_from_u64(0x5bec));
+    direction(&start).unwrap_or(start)
+}
+
+/// One step of the power iteration from `u`: the next `u` and `v`, unless the weight maps it to nothing.
+fn step<T: Real>(matrix: &Tensor<T>, u: &Tensor<T>) -> Option<[Tensor<T>; 2]> {
+    let v = direction(&matrix.matmul(&u.reshape([u.len(), 1])))?;
+    let u = direction(&matrix.matmul_tn(&v))?;
+    Some([u, v])
 }
 
 impl<T: Real> Spectral<T> {
     /// Follows `weight`, whose outputs lie on `axis`.
     pub(super) fn new(weight: &Tensor<T>, axis: usize) -> Self {
         let [others, outputs] = size(weight, axis);
-        // Any start will do that is not orthogonal to what is looked for.
-        let start = Tensor::randn([outputs], &mut Pcg64::seed_from_u64(0x5bec));
         let spectral = Self {
-            u: Buffer::new(direction(&start)),
+            u: Buffer::new(start(outputs)),
             v: Buffer::new(Tensor::zeros([others])),
             axis,
         };
@@ -56,18 +71,22 @@ impl<T: Real> Spectral<T> {
     }
 
     /// One step of the power iteration.
+    ///
+    /// Vectors of zeros would stay so for ever. So a `u` that the weight maps to nothing gives way to the start, and where
+    /// this too leads nowhere, as with a weight of zeros, both vectors stay as they are.
     fn iterate(&self, weight: &Tensor<T>) {
         no_grad(|| {
             let matrix = self.matrix(weight);
             let [others, outputs] = [self.v.tensor().len(), self.u.tensor().len()];
-            let v = direction(&matrix.matmul(&self.u.tensor().reshape([outputs, 1])));
-            let u = direction(&matrix.matmul_tn(&v));
-            self.v.set(&v.reshape([others]));
-            self.u.set(&u.reshape([outputs]));
+            let next = step(&matrix, &self.u.tensor()).or_else(|| step(&matrix, &start(outputs)));
+            if let Some([u, v]) = next {
+                self.v.set(&v.reshape([others]));
+                self.u.set(&u.reshape([outputs]));
+            }
         });
     }
 
-    /// `W / σ`; in training after one more step of the power iteration.
+    /// `W / |σ|`; in training after one more step of the power iteration.
     pub(super) fn normalised(&self, weight: &Tensor<T>, mode: Mode) -> Tensor<T> {
         if mode == Mode::Train && !self.u.is_frozen() && !self.v.is_frozen() {
             self.iterate(weight);
@@ -75,8 +94,11 @@ impl<T: Real> Spectral<T> {
         let (u, v) = (self.u.tensor(), self.v.tensor());
         let row = v.reshape([1, v.len()]).matmul(&self.matrix(weight));
         let sigma = row.matmul(&u.reshape([u.len(), 1])).reshape([]);
-        // A weight of zeros, as the last one of a residual block may start, stays one.
-        weight / sigma.clamp_min(TINY)
+        if sigma.item().abs() <= T::from_f64(TINY) {
+            // Divided by next to nothing, what an optimiser makes of a weight of zeros would explode.
+            return weight.clone();
+        }
+        weight / sigma.abs()
     }
 
     pub(super) fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
@@ -93,14 +115,15 @@ impl<T: Real> Spectral<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BatchNorm, Conv2d, ConvTranspose2d, Dense, Init, Module, Sequential, StateDict, parameters};
-    use engraft_tensor::{gradcheck, gradgradcheck};
+    use crate::{BatchNorm, Conv2d, ConvTranspose2d, Dense, Init, Module, Sequential, StateDict};
+    use crate::{Optimizer, Sgd, gradients, parameters};
+    use engraft_tensor::{grad, gradcheck, gradgradcheck};
 
     /// The largest singular value, by many steps from another start.
     fn largest(matrix: &Tensor<f64>) -> f64 {
         let mut u = Tensor::ones([matrix.shape()[1], 1]);
         for _ in 0..2000 {
-            u = direction(&matrix.matmul_tn(&matrix.matmul(&u)));
+            u = direction(&matrix.matmul_tn(&matrix.matmul(&u))).unwrap();
         }
         matrix.matmul(&u).square().sum().item().sqrt()
     }
@@ -123,44 +146,109 @@ mod tests {
     /// Each kind of layer, with outputs on its own axis.
     type Case = (Box<dyn Module<f64>>, Vec<usize>, usize);
 
-    fn layers() -> Vec<Case> {
+    fn layers(scale: f64) -> Vec<Case> {
         let init = &mut Init::normal(3, 0.7);
+        let dense = Dense::new(5, 4, init).scaled(scale);
+        let conv = Conv2d::new(2, 3, 3, init).scaled(scale);
+        let transposed = ConvTranspose2d::new(3, 2, 3, init).scaled(scale);
         vec![
-            (Box::new(Dense::new(5, 4, init).spectral_norm()), vec![2, 5], 1),
-            (
-                Box::new(Conv2d::new(2, 3, 3, init).spectral_norm()),
-                vec![2, 4, 4, 2],
-                3,
-            ),
-            (
-                Box::new(ConvTranspose2d::new(3, 2, 3, init).spectral_norm()),
-                vec![2, 4, 4, 3],
-                2,
-            ),
+            (Box::new(dense.spectral_norm()), vec![2, 5], 1),
+            (Box::new(conv.spectral_norm()), vec![2, 4, 4, 2], 3),
+            (Box::new(transposed.spectral_norm()), vec![2, 4, 4, 3], 2),
         ]
+    }
+
+    /// The largest singular value of the weight that a layer with outputs on `axis` uses.
+    fn used(layer: &mut dyn Module<f64>, axis: usize) -> f64 {
+        let outputs = parameters(layer)[1].1.tensor().len();
+        // Folding nothing into the layer leaves the normalised weight as its weight.
+        layer.absorb(&Tensor::ones([outputs]), &Tensor::zeros([outputs]));
+        largest(&matrix(parameters(layer)[0].1.tensor(), axis).detach())
     }
 
     #[test]
     fn every_layer_gets_a_largest_singular_value_of_1() {
-        for (mut layer, shape, axis) in layers() {
+        for (mut layer, shape, axis) in layers(1.0) {
             let x = Tensor::ones(shape);
             for _ in 0..300 {
                 layer.forward(&x, Mode::Train);
             }
             let before = layer.forward(&x, Mode::Eval);
-            let outputs = parameters(layer.as_ref())[1].1.tensor().len();
-            // Folding nothing into the layer leaves the normalised weight as its weight.
-            layer.absorb(&Tensor::ones([outputs]), &Tensor::zeros([outputs]));
+            let value = used(layer.as_mut(), axis);
             assert_eq!(layer.forward(&x, Mode::Eval).as_slice(), before.as_slice());
-            let weight = parameters(layer.as_ref())[0].1.tensor().detach();
-            let value = largest(&Spectral::new(&weight, axis).matrix(&weight));
             assert!((value - 1.0).abs() < 1e-6, "axis {axis}: {value}");
         }
     }
 
     #[test]
+    fn a_layer_that_begins_as_zero_learns_and_is_normalised() {
+        for (mut layer, shape, axis) in layers(0.0) {
+            let x = Tensor::randn(shape, &mut Pcg64::seed_from_u64(5));
+            let y = layer.forward(&x, Mode::Train);
+            assert!(y.as_slice().iter().all(|v| *v == 0.0));
+            let target = Tensor::randn(y.shape(), &mut Pcg64::seed_from_u64(6));
+            let found = gradients(&(y - target).square().mean(), layer.as_ref());
+            Sgd::new(1e-3).step(layer.as_mut(), &found);
+            // Before the vectors know the weight it is used as it is, and not 1e12 times as large.
+            let y = layer.forward(&x, Mode::Eval);
+            assert!(y.as_slice().iter().all(|v| v.abs() < 0.1), "axis {axis}: {y:?}");
+            for _ in 0..100 {
+                assert!(layer.forward(&x, Mode::Train).is_finite());
+            }
+            let value = used(layer.as_mut(), axis);
+            assert!((value - 1.0).abs() < 1e-6, "axis {axis}: {value}");
+        }
+    }
+
+    #[test]
+    fn vectors_that_know_nothing_of_the_weight_find_it() {
+        let weight = Tensor::<f64>::from_vec([2, 2], vec![0.0, 0.0, 0.0, 3.0]);
+        // Orthogonal to it, and zeros as states have them that were saved when they could become so.
+        for [u, v] in [[[1.0, 0.0]; 2], [[0.0; 2]; 2]] {
+            let spectral = Spectral::new(&weight, 1);
+            spectral.u.set(&Tensor::from_vec([2], u.to_vec()));
+            spectral.v.set(&Tensor::from_vec([2], v.to_vec()));
+            let rested = spectral.normalised(&weight, Mode::Eval);
+            assert_eq!(rested.as_slice(), weight.as_slice());
+            let normalised = spectral.normalised(&weight, Mode::Train);
+            assert!((normalised.as_slice()[3] - 1.0).abs() < 1e-12, "{normalised:?}");
+        }
+    }
+
+    #[test]
+    fn the_negative_of_a_weight_is_divided_by_the_same_number() {
+        let weight = Tensor::<f64>::randn([4, 3], &mut Pcg64::seed_from_u64(7));
+        let mut spectral = Spectral::new(&weight, 1);
+        let expected = spectral.normalised(&weight, Mode::Eval);
+        let leaf = (-&weight).requires_grad();
+        spectral.u.freeze();
+        for mode in [Mode::Eval, Mode::Train] {
+            let y = spectral.normalised(&leaf, mode);
+            assert_eq!(y.as_slice(), (-&expected).as_slice());
+            gradcheck(|w| spectral.normalised(&w[0], mode), std::slice::from_ref(&leaf)).unwrap();
+        }
+    }
+
+    /// The bound that [`Module::spectral_normalise`] names is reached, but for the border.
+    #[test]
+    fn a_convolution_may_change_distances_by_the_root_of_its_taps() {
+        let weight = Tensor::<f64>::ones([3, 3, 1, 1]);
+        let mut conv = Conv2d::new(1, 1, 3, &mut Init::glorot(1)).spectral_norm();
+        conv.visit_mut(&Path::root(), &mut |path, slot| {
+            if let (SlotMut::Parameter(p), "weight") = (slot, path.to_string().as_str()) {
+                p.set(&weight);
+            }
+        });
+        for _ in 0..3 {
+            conv.forward(&Tensor::ones([1, 3, 3, 1]), Mode::Train);
+        }
+        let y = conv.forward(&Tensor::ones([1, 40, 40, 1]), Mode::Eval);
+        assert!(y.as_slice().iter().all(|v| (v - 3.0).abs() < 1e-12));
+    }
+
+    #[test]
     fn vectors_move_in_training_only_and_are_state() {
-        for (layer, shape, _) in layers() {
+        for (layer, shape, _) in layers(1.0) {
             let names: Vec<String> = StateDict::of(layer.as_ref()).into_tensors().into_keys().collect();
             assert_eq!(names, ["bias", "u", "v", "weight"]);
             let x = Tensor::ones(shape);
@@ -177,7 +265,7 @@ mod tests {
             layer.forward(&x, Mode::Train);
             assert_ne!(u(), before);
         }
-        for (mut layer, shape, _) in layers() {
+        for (mut layer, shape, _) in layers(1.0) {
             layer.visit_mut(&Path::root(), &mut |_, slot| {
                 if let SlotMut::Buffer(buffer) = slot {
                     buffer.freeze();
@@ -228,8 +316,13 @@ mod tests {
 
     #[test]
     fn a_weight_of_zeros_stays_one() {
-        let weight = Tensor::<f32>::zeros([3, 2]);
+        let weight = Tensor::<f32>::zeros([3, 2]).requires_grad();
         let spectral = Spectral::new(&weight, 1);
-        assert_eq!(spectral.normalised(&weight, Mode::Train).as_slice(), [0.0; 6]);
+        let u = spectral.u.tensor();
+        let normalised = spectral.normalised(&weight, Mode::Train);
+        assert_eq!(normalised.as_slice(), [0.0; 6]);
+        assert_eq!(spectral.u.tensor().as_slice(), u.as_slice());
+        let [gradient] = grad(&normalised.sum(), [&weight]);
+        assert_eq!(gradient.as_slice(), [1.0; 6]);
     }
 }

@@ -4,7 +4,7 @@ use super::{Core, Optimizer, OptimizerState, Rates, Schedule, common_settings};
 use crate::error::LayersError;
 use crate::module::{Gradients, Module};
 use crate::names::Names;
-use engraft_tensor::{Real, vectorised};
+use engraft_tensor::{Real, parallel, vectorised};
 use rayon::prelude::*;
 
 /// Elements updated by one piece of parallel work.
@@ -92,12 +92,14 @@ impl Rule {
         if values.len() <= 2 * CHUNK {
             piece(values, gradient, m, v);
         } else {
-            values
-                .par_chunks_mut(CHUNK)
-                .zip(gradient.par_chunks(CHUNK))
-                .zip(m.par_chunks_mut(CHUNK))
-                .zip(v.par_chunks_mut(CHUNK))
-                .for_each(|(((x, g), m), v)| piece(x, g, m, v));
+            parallel(|| {
+                values
+                    .par_chunks_mut(CHUNK)
+                    .zip(gradient.par_chunks(CHUNK))
+                    .zip(m.par_chunks_mut(CHUNK))
+                    .zip(v.par_chunks_mut(CHUNK))
+                    .for_each(|(((x, g), m), v)| piece(x, g, m, v));
+            });
         }
     }
 }
@@ -122,6 +124,8 @@ impl<T: Real> Optimizer<T> for Adam<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use engraft_tensor::{is_recording, no_grad};
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
     fn the_first_step_is_the_learning_rate_and_decay_is_decoupled() {
@@ -139,5 +143,32 @@ mod tests {
             "{x:?}"
         );
         assert!((moments[0][0] - 0.3).abs() < 1e-12 && (moments[1][0] - 0.009).abs() < 1e-12);
+    }
+
+    /// An update that waits for its pieces may run another task of the pool meanwhile, which must find recording on.
+    #[test]
+    fn tasks_that_share_threads_do_not_share_recording() {
+        let rule = Adam::<f32>::new(0.1).rule;
+        let rates = Rates {
+            lr: 0.1,
+            weight_decay: 0.0,
+            step: 1,
+        };
+        let off = AtomicUsize::new(0);
+        // Far more threads than cores, so that pieces are stolen and waited for; often, since who waits for whom is chance.
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(16).build().unwrap();
+        pool.scope(|s| {
+            for _ in 0..1000 {
+                s.spawn(|_| {
+                    off.fetch_add(usize::from(!is_recording()), Ordering::Relaxed);
+                    let [mut x, g, m, v] = std::array::from_fn(|_| vec![1.0_f32; 8 * CHUNK]);
+                    let mut moments = [m, v];
+                    for _ in 0..2 {
+                        no_grad(|| rule.update(&mut x, &g, &mut moments, &rates));
+                    }
+                });
+            }
+        });
+        assert_eq!(off.into_inner(), 0, "tasks found recording off");
     }
 }

@@ -23,6 +23,10 @@ use std::collections::BTreeMap;
 /// so is their state.
 pub trait Optimizer<T: Real = f32>: Send {
     /// Changes every trainable parameter of `module` for which `gradients` has an entry.
+    ///
+    /// # Panics
+    /// If a gradient has another shape than its parameter, or the parameter another size than in the steps before: an
+    /// optimiser follows one module. What changes sizes, as adapting anew with another rank, needs a new optimiser.
     fn step(&mut self, module: &mut dyn Module<T>, gradients: &Gradients<T>);
 
     /// Everything that the next step depends on, beside the settings.
@@ -159,6 +163,15 @@ impl<T: Real, const M: usize> Core<T, M> {
                 steps: 0,
                 values: std::array::from_fn(|_| vec![T::zero(); size]),
             });
+            // Begun anew, they would be forgotten without a word; `load_state` refuses them too.
+            if let Some(moment) = entry.values.iter().find(|values| values.len() != size) {
+                panic!(
+                    "{kind}: the moments of {name} are of {} numbers, the parameter of shape {:?} has {size}; make a new \
+                     optimiser for a module whose sizes changed",
+                    moment.len(),
+                    gradient.shape()
+                );
+            }
             // Saturating: a file may claim any count.
             entry.steps = entry.steps.saturating_add(1);
             let rates = Rates {
@@ -369,6 +382,19 @@ mod tests {
         let mut layer = Dense::<f64>::new(2, 1, &mut Init::glorot(1));
         let gradients: Gradients<f64> = [("weight".to_string(), Tensor::ones([1, 2]))].into();
         Adam::new(0.1).step(&mut layer, &gradients);
+    }
+
+    #[test]
+    #[should_panic(
+        expected = "adam: the moments of weight are of 2 numbers, the parameter of shape [3, 1] has 3"
+    )]
+    fn a_parameter_whose_size_changed_is_refused() {
+        let mut adam = Adam::new(0.1);
+        for inputs in [2, 3] {
+            let mut layer = Dense::<f64>::new(inputs, 1, &mut Init::glorot(1));
+            let gradients: Gradients<f64> = [("weight".to_string(), Tensor::ones([inputs, 1]))].into();
+            adam.step(&mut layer, &gradients);
+        }
     }
 
     #[test]

@@ -75,11 +75,40 @@ fn flattened_images_are_reordered() {
 }
 
 #[test]
+fn embeddings_are_kept_as_they_are() {
+    let ours = state(&[("label.weight", &[3, 2]), ("dense.weight", &[3, 2])]);
+    let layout = TorchLayout::new().embedding("label").rename("label", "embed");
+    let torch = layout.to_torch(&ours).unwrap();
+    let kept = torch.get("embed.weight").unwrap();
+    assert_eq!(
+        (kept.shape(), kept.as_slice()),
+        ([3, 2].as_slice(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0].as_slice())
+    );
+    assert_eq!(torch.get("dense.weight").unwrap().shape(), [2, 3]);
+    let back = layout.from_torch(&torch).unwrap();
+    for (name, tensor) in ours.tensors() {
+        let other = back.get(name).unwrap();
+        assert_eq!(
+            (other.shape(), other.as_slice()),
+            (tensor.shape(), tensor.as_slice()),
+            "{name}"
+        );
+    }
+    let vector = state(&[("label.bias", &[3])]);
+    let error = layout.to_torch(&vector).unwrap_err().to_string();
+    assert!(
+        error.contains("embedding(\"label\")") && error.contains("no matrix"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_rule_that_matches_nothing_is_named() {
     let ours = state(&[("stem.weight", &[1, 6]), ("stem10.bias", &[3])]);
     for layout in [
         TorchLayout::new().rename("stem1", "fc"),
         TorchLayout::new().image_input("stem1", [1, 2, 3]),
+        TorchLayout::new().embedding("stem1"),
     ] {
         let error = layout.to_torch(&ours).unwrap_err().to_string();
         assert!(error.contains("\"stem1\""), "{error}");
@@ -144,10 +173,11 @@ proptest! {
             ("conv.bias", vec![c[1]]),
             ("head.weight", vec![features, c[1]]),
             ("head.bias", vec![c[1]]),
+            ("label.weight", vec![c[0], c[1]]),
             ("scale", vec![]),
         ];
         let ours = StateDict::from_tensors(tensors.map(|(n, s)| (n.to_string(), counting(&s))).into());
-        let mut layout = TorchLayout::new().image_output("stem", image).image_input("head", image);
+        let mut layout = TorchLayout::new().image_output("stem", image).image_input("head", image).embedding("label");
         if rename {
             layout = layout.rename("stem.dense", "fc").rename("stem", "net.0").rename("head", "stem");
         }

@@ -187,9 +187,10 @@ macro_rules! owned_operands {
 }
 
 macro_rules! number_operator {
-    ($trait:ident, $method:ident, $x:ident, $c:ident, $result:expr) => {
+    ($(#[$doc:meta])* $trait:ident, $method:ident, $x:ident, $c:ident, $result:expr) => {
         impl<T: Real> $trait<T> for &Tensor<T> {
             type Output = Tensor<T>;
+            $(#[$doc])*
             fn $method(self, $c: T) -> Tensor<T> {
                 let $x = self;
                 $result
@@ -211,7 +212,11 @@ binary_operator!(Div, div, DivOp, |a, b| a / b);
 number_operator!(Add, add, x, c, affine(x, T::one(), c));
 number_operator!(Sub, sub, x, c, affine(x, T::one(), -c));
 number_operator!(Mul, mul, x, c, affine(x, c, T::zero()));
-number_operator!(Div, div, x, c, affine(x, T::one() / c, T::zero()));
+number_operator!(
+    /// Elementwise, as `x · (1 / c)`: the last bit may differ from a division's. Where `c` is subnormal and `1 / c` infinite,
+    /// every element becomes infinite, and 0 not a number.
+    Div, div, x, c, affine(x, T::one() / c, T::zero())
+);
 
 impl<T: Real> Neg for &Tensor<T> {
     type Output = Tensor<T>;
@@ -255,6 +260,15 @@ mod tests {
         assert_eq!((Tensor::scalar(1.0) - &m).as_slice(), [0.0, -1.0, -2.0, -3.0]);
         assert_eq!(((&m * 2.0) + 1.0 - 0.5).as_slice(), [2.5, 4.5, 6.5, 8.5]);
         assert_eq!((-(&m / 2.0)).as_slice(), [-0.5, -1.0, -1.5, -2.0]);
+    }
+
+    #[test]
+    fn a_divisor_without_a_reciprocal_is_no_error() {
+        let y = Tensor::from_vec([2], vec![1e-40_f32, 0.0]) / 1e-40;
+        assert!(
+            y.as_slice()[0] == f32::INFINITY && y.as_slice()[1].is_nan(),
+            "{y:?}"
+        );
     }
 
     #[test]

@@ -93,3 +93,12 @@ fn batch_norm_of_a_large_mean_keeps_its_digits() {
     let error = norm(&(single.cast() - &double)) / norm(&double);
     assert!(error < 1e-3, "{error:e}");
 }
+
+/// Two neighbouring numbers: every sample is one of them, about half of them the upper one.
+#[test]
+fn rounding_may_draw_the_upper_bound() {
+    let high = 1.0 + f32::EPSILON;
+    let drawn = Tensor::<f32>::uniform([100], 1.0, high.into(), &mut Pcg64::seed_from_u64(1));
+    assert!(drawn.as_slice().iter().all(|&v| v == 1.0 || v == high));
+    assert!(drawn.as_slice().contains(&high));
+}
