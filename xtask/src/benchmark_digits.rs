@@ -11,7 +11,7 @@ use std::process::ExitCode;
 #[derive(ClapArgs)]
 pub(crate) struct Args {
     /// The small tables: the small protocol with MCD alone, 3 seeds of 300 steps; 100 labels, 2 subsets of 5 epochs
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["seeds", "steps", "full"])]
     quick: bool,
 
     /// Number of seeds of adaptation
@@ -67,11 +67,7 @@ fn commands(args: &Args) -> Vec<Vec<String>> {
             "dann,cdan,adda,mcd,vada,cogan",
         )
     };
-    let protocols: &[&str] = if args.full && !args.quick {
-        &["small", "full"]
-    } else {
-        &["small"]
-    };
+    let protocols: &[&str] = if args.full { &["small", "full"] } else { &["small"] };
     let mut commands = Vec::new();
     let pairs: &[[&str; 2]] = if args.quick {
         &[["mnist", "usps"], ["usps", "mnist"]]

@@ -65,7 +65,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 1000)]
     steps: u64,
     /// The small table: usps and fashion-mnist, 10 and 100 images, controls and auto, 300 steps
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["targets", "shots", "methods", "steps"])]
     quick: bool,
     /// Directory of the runs and their results
     #[arg(long, value_name = "DIR", default_value = "runs/benchmark-transfer")]

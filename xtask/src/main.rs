@@ -66,14 +66,6 @@ fn pool(threads: Option<usize>) -> anyhow::Result<rayon::ThreadPool> {
         .with_context(|| format!("cannot start {threads} threads"))
 }
 
-/// The folder of the workspace.
-fn root() -> std::path::PathBuf {
-    std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("xtask is a folder of the workspace")
-        .into()
-}
-
 /// Cores that this process may use.
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)

@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// Threads; the result does not depend on it [default: one for each core]
     #[arg(long)]
     threads: Option<usize>,
-    /// File to write [default: crates/metrics/weights/NAME.safetensors]
+    /// File to write; those of engraft-metrics are in crates/metrics/weights [default: runs/features-NAME.safetensors]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -42,8 +42,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (train, test) = (train?, test?);
     let out = match &args.out {
         Some(path) => path.clone(),
-        None => crate::root().join(format!("crates/metrics/weights/{name}.safetensors")),
+        // Not in the place of the crate's: with its weights every measure changes.
+        None => PathBuf::from(format!("runs/features-{name}.safetensors")),
     };
+    if let Some(folder) = out.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+    }
     let training = Training {
         epochs,
         seed: args.seed,

@@ -22,6 +22,9 @@ pub use engraft_layers as layers;
 pub use engraft_metrics as metrics;
 pub use engraft_tensor as tensor;
 pub use engraft_transfer as transfer;
+// The random numbers that sampling, noise and training steps take, in the versions that they take.
+pub use rand;
+pub use rand_pcg;
 
 #[cfg(feature = "cli")]
 pub mod cli;

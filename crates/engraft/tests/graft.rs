@@ -35,9 +35,15 @@ fn bad(arguments: &[&str], named: &[&str]) {
 
 /// A run of few steps on drawn digits.
 fn source(directory: &Path, seed: u64) {
+    source_of(directory, seed, 0);
+}
+
+/// The same, of networks that are told the class.
+fn source_of(directory: &Path, seed: u64, classes: u32) {
     let data = drawn_digits(Split::Train, 40, 1);
     let mut config = TrainConfig::standard(&data);
     (config.network, config.batch, config.steps, config.seed) = (Network::Mlp, 8, 2, seed);
+    config.classes = classes;
     let mut trainer = Trainer::open(config, data, directory).unwrap();
     trainer.train(&mut |_| Control::Continue).unwrap();
 }
@@ -87,6 +93,54 @@ fn ink_on_paper_is_told() {
         line.split_once(',').unwrap().0.parse().unwrap()
     };
     assert!(distance(&turned) < distance(&told), "{turned}");
+}
+
+#[test]
+fn json_comes_last_and_the_shipped_source_draws() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    source(at("source").as_ref(), 1);
+    pictures(at("pictures").as_ref(), 12);
+    let (from, data, out) = (at("source"), at("pictures"), at("run"));
+    let mut transfer = vec![
+        "transfer", "--data", &data, "--steps", "2", "--from", &from, "--json", "--out", &out,
+    ];
+    transfer.extend(["--recipe", "fine-tune", "--freeze-g", "hidden1"]);
+    let [said, _] = good(&transfer);
+    let json: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert_eq!(json["rows"][0]["method"], "fine-tune-changed");
+    assert!(json["winner"].is_null(), "there was one method: {said}");
+    assert!(said.contains("--checkpoint best"), "{said}");
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../transfer/sources/mnist");
+    let sheet = at("sheet.png");
+    let [said, _] = good(&["generate", "--from", shipped, "--count", "8", "--out", &sheet]);
+    assert!(said.contains("8 images of step"), "{said}");
+    bad(
+        &["generate", "--from", shipped, "--files", "--out", &sheet],
+        &["--files --out", "expected a folder"],
+    );
+}
+
+#[test]
+fn what_would_fail_after_hours_is_said_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    source(at("source").as_ref(), 1);
+    source_of(at("told").as_ref(), 1, 10);
+    pictures(at("few").as_ref(), 5);
+    pictures(at("pictures").as_ref(), 12);
+    let transfer = |from: &str, data: &str, named: &[&str]| {
+        let [from, data, out] = [from, data, "run"].map(at);
+        bad(
+            &[
+                "transfer", "--from", &from, "--data", &data, "--steps", "2", "--out", &out,
+            ],
+            named,
+        );
+    };
+    transfer("source", "few", &["at least 6 images", "found 5"]);
+    transfer("told", "pictures", &["told the class", "folder of pictures"]);
+    assert!(!folder.path().join("run").exists());
 }
 
 #[test]

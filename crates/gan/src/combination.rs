@@ -49,6 +49,22 @@ impl Combination<'_> {
                     .into(),
             );
         }
+        let RegulariseConfig {
+            gradient_penalty,
+            spectral_norm,
+            ..
+        } = *self.regularise;
+        if self.objective.kind == Objective::Wasserstein
+            && gradient_penalty <= 0.0
+            && spectral_norm != SpectralNorm::None
+        {
+            problems.push(
+                "objective wasserstein needs a critic of bounded slope, and regularise.spectral_norm does not bound one \
+                 that is told the class: the vectors of the classes, on which it projects, are not normalised; set \
+                 regularise.gradient_penalty (10 is usual)"
+                    .into(),
+            );
+        }
         problems
     }
 
@@ -229,6 +245,25 @@ mod tests {
         assert_eq!(problems(of, norm, none(), &spectral(plain())), "");
         let text = problems(of, norm, none(), &spectral(normed()));
         assert!(text.contains("scales away"), "{text}");
+    }
+
+    #[test]
+    fn wasserstein_with_classes_needs_more_than_spectral_norm() {
+        let told = |kind: Objective, regularise: RegulariseConfig| {
+            let (objective, augment) = (kind.into(), AugmentConfig::default());
+            let combination = Combination {
+                objective: &objective,
+                regularise: &regularise,
+                augment: &augment,
+            };
+            combination.problems_with_classes().join("\n")
+        };
+        let norm = with(|c| c.spectral_norm = SpectralNorm::Discriminator);
+        let text = told(Objective::Wasserstein, norm);
+        assert!(text.contains("vectors of the classes"), "{text}");
+        assert_eq!(told(Objective::Hinge, norm), "");
+        let both = with(|c| (c.spectral_norm, c.gradient_penalty) = (SpectralNorm::Both, 10.0));
+        assert_eq!(told(Objective::Wasserstein, both), "");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What a training run is told: the content of `run.toml`.
 
 mod change;
+mod data;
+mod limits;
 mod objective;
 mod presets;
 mod regularise;
@@ -17,7 +19,6 @@ use crate::error::GanError;
 use crate::gan::StepOrder;
 use crate::networks::Network;
 use crate::objective::Objective;
-use engraft_data::Dataset;
 use engraft_layers::{Adam, Init, Module};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -25,9 +26,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Most images that are packed for a check of the settings; a larger number is a problem of the batch.
 const MAX_PACKING: u32 = 16;
-
-/// Most classes: labels are bytes.
-const MOST_CLASSES: u32 = 256;
 
 /// Settings of a training run, as in its `run.toml`.
 ///
@@ -61,6 +59,10 @@ pub struct TrainConfig {
     /// Classes that both networks are told, with the labels of the data; 0 tells them none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub classes: u32,
+    /// SHA-256 of the labels, where the networks are told them; empty until a run is [opened](crate::Trainer::open) with
+    /// its data.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub labels: String,
     /// The adversarial objective.
     #[serde(with = "objective::short_form")]
     pub objective: ObjectiveConfig,
@@ -211,16 +213,15 @@ impl TrainConfig {
             ));
         }
         self.watch.problems(self.held_out, self.images, &mut problems);
+        problems.extend(
+            self.watch
+                .pack_problem(self.objective.packing, self.held_out, self.trained_on()),
+        );
         problems.extend(self.combination().batch_problem(self.batch));
         if self.classes > 0 {
             problems.extend(self.combination().problems_with_classes());
         }
-        if self.classes > MOST_CLASSES {
-            problems.push(format!(
-                "classes must be 0 or up to {MOST_CLASSES}, got {}",
-                self.classes
-            ));
-        }
+        problems.extend(self.beyond_limits());
         if self.standing_batches > 0 && self.average_half_life == 0 {
             problems.push(
                 "standing_batches are for the averaged generator, but average_half_life is 0 and there is none".into(),
@@ -268,39 +269,6 @@ impl TrainConfig {
         problems
     }
 
-    /// Checks that these are the images the settings speak of, and that the networks can make such images.
-    ///
-    /// # Errors
-    /// [`GanError::OtherData`], [`GanError::ImageSize`], and [`GanError::Config`] for augmentations that such images
-    /// do not take.
-    pub fn check_data(&self, data: &Dataset) -> Result<(), GanError> {
-        self.network.check(data.name(), data.image_size())?;
-        let problems = self.augment.problems_with_images(data.image_size());
-        if !problems.is_empty() {
-            return Err(GanError::Config { problems });
-        }
-        let labels = data.class_counts().len();
-        if self.classes > 0 && labels > self.classes as usize {
-            return Err(GanError::Config {
-                problems: vec![format!(
-                    "classes must be the {labels} of the labels of {} at least, got {}",
-                    data.name(),
-                    self.classes
-                )],
-            });
-        }
-        let found = fingerprint(data);
-        if self.fingerprint != found || self.images != data.len() {
-            return Err(GanError::OtherData {
-                name: self.data.clone(),
-                expected: self.fingerprint.clone(),
-                found,
-                source_of_data: data.source().to_string(),
-            });
-        }
-        Ok(())
-    }
-
     /// The text of `run.toml`.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("numbers, strings and tables always have a TOML form")
@@ -321,8 +289,14 @@ impl TrainConfig {
     pub fn fixed_differences(&self, wanted: &Self) -> Vec<String> {
         let [ours, theirs] = [self, wanted].map(|c| c.fixed().into_iter().collect::<BTreeMap<_, _>>());
         let names: BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
-        // Settings that came later stand in the text only where they say something new.
-        let value = |of: &BTreeMap<_, String>, name| of.get(name).map_or("the default".into(), String::clone);
+        let value = |of: &BTreeMap<_, String>, name: &String| match of.get(name) {
+            Some(value) => value.clone(),
+            None if name == "labels" && of.contains_key("classes") => {
+                "no record of them (begun before there was one, it cannot go on)".into()
+            }
+            // Settings that came later stand in the text only where they say something new.
+            None => "the default".into(),
+        };
         names
             .into_iter()
             .map(|name| (name, value(&ours, name), value(&theirs, name)))
@@ -338,7 +312,7 @@ impl TrainConfig {
             .into_iter()
             .map(|(name, value)| format!("{name}={value}\n"))
             .collect();
-        hex(&Sha256::digest(text.as_bytes()))
+        data::hex(&Sha256::digest(text.as_bytes()))
     }
 
     /// Dotted name and value of every setting that is fixed once a run has begun.
@@ -428,20 +402,6 @@ fn flatten(name: &str, value: &toml::Value, flat: &mut Vec<(String, String)>) {
         }
         value => flat.push((name.into(), value.to_string())),
     }
-}
-
-/// SHA-256 of the images' size and pixels: what training sees of a data set.
-fn fingerprint(data: &Dataset) -> String {
-    let mut hash = Sha256::new();
-    for size in data.image_size() {
-        hash.update((size as u64).to_le_bytes());
-    }
-    hash.update(data.images());
-    hex(&hash.finalize())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,9 @@ use plotters::prelude::*;
 
 /// Points drawn of each curve at most; more steps are averaged in bins.
 const BINS: usize = 400;
+/// Size above which a value is not drawn: no run has written it, for losses and measures come from `f32`, and an axis
+/// for what a file claims beyond has no end.
+const LARGEST: f64 = f32::MAX as f64;
 
 /// One step of the record, as far as the diagrams show it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -100,10 +103,13 @@ pub(crate) fn share_curves(measurements: &[Measurement]) -> String {
 }
 
 impl Diagram {
-    fn svg(&self) -> String {
+    fn svg(mut self) -> String {
+        for (_, _, points) in &mut self.curves {
+            points.retain(|&(_, value)| value.abs() <= LARGEST);
+        }
         let values = || {
             let all = self.curves.iter().flat_map(|(_, _, points)| points);
-            all.map(|&(_, value)| value).filter(|v| v.is_finite())
+            all.map(|&(_, value)| value)
         };
         // The minimax objective's generator has losses below 0.
         let range = [
@@ -186,6 +192,26 @@ mod tests {
         let mut points = points(10);
         points[4].generator = -3.0;
         assert!(loss_curves(&points).contains("\n-3.0\n"));
+    }
+
+    /// A file may claim any number.
+    #[test]
+    fn what_no_run_writes_is_not_drawn() {
+        let mut points = points(10);
+        let sound = loss_curves(&points);
+        for claimed in [1.75e308, -1.75e308, 1e39, f64::INFINITY, f64::NAN] {
+            points[4].generator = claimed;
+            let drawn = loss_curves(&points);
+            assert!(
+                drawn.len() < sound.len() && drawn.contains("\n1.0\n"),
+                "{claimed}"
+            );
+        }
+        points[4].generator = f64::from(f32::MAX);
+        points[5].generator = f64::from(f32::MIN);
+        assert!(loss_curves(&points).len() < 100_000);
+        points[9].step = u64::MAX;
+        assert!(loss_curves(&points).len() < 100_000);
     }
 
     #[test]

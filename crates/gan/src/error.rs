@@ -131,6 +131,21 @@ pub enum GanError {
         /// Where those came from.
         source_of_data: String,
     },
+    /// The labels are not those that a run was begun with.
+    #[error(
+        "the networks are told the labels of {name} with SHA-256 {expected}, but those given ({source_of_data}) have \
+         {found}; give the same labels or begin a new run"
+    )]
+    OtherLabels {
+        /// Name of the data set in the settings.
+        name: String,
+        /// SHA-256 in the settings.
+        expected: String,
+        /// SHA-256 of the labels given.
+        found: String,
+        /// Where those came from.
+        source_of_data: String,
+    },
     /// The networks make images of another size.
     #[error(
         "the {data} images are {}, but the network {network} makes images of {}; give such images (mnist, \

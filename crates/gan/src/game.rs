@@ -9,7 +9,7 @@ use crate::packing::pack;
 use crate::penalty;
 use crate::rng::{self, Purpose};
 use engraft_layers::{Mode, Module, gradients};
-use engraft_tensor::{Real, Tensor, concat};
+use engraft_tensor::{Real, Tensor, concat, no_grad};
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 
@@ -272,9 +272,10 @@ impl<T: Real> Gan<T> {
             }
         }
         if let Some(adaptive) = &self.game.augment.adaptive {
-            state
-                .adaptive
-                .update(&real.logits, real.images.shape()[0], adaptive);
+            // The controller takes signs, and least squares is undecided at one half.
+            let undecided = T::from_f64(kind.threshold().unwrap_or(0.0));
+            let margins = no_grad(|| &real.logits - undecided);
+            state.adaptive.update(&margins, real.images.shape()[0], adaptive);
         }
         DiscriminatorLoss {
             objective,

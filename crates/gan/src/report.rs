@@ -16,20 +16,20 @@ const RECENT: usize = 100;
 /// Bytes above which a sheet of samples is not a sheet of this program.
 const MOST_SHEET_BYTES: u64 = 64 << 20;
 
-/// The page of a run, from its settings, its record, and the sheets of samples in a folder.
+/// The page of a run, from its settings, its record, the step it is at, and the sheets of samples in a folder.
 pub(crate) fn report(
     config: &TrainConfig,
     record: &[Losses],
     watch: &WatchState,
+    step: u64,
     samples: &Path,
 ) -> Result<String, GanError> {
-    let sheets = sheets(samples)?;
+    let sheets = sheets(samples, step)?;
     let shown: Vec<Vec<u8>> = frames(sheets.len())
         .into_iter()
         .filter_map(|i| read_sheet(&sheets[i]))
         .collect();
     let film = (shown.len() > 1).then(|| film(&shown)).flatten();
-    let step = record.last().map_or(0, |point| point.step);
     let mut summary = vec![format!(
         "Step {step} of {}, batches of {} of the {} images of {}, seed {}.",
         config.steps, config.batch, config.images, config.data, config.seed
@@ -101,23 +101,58 @@ fn measures(config: &TrainConfig, watch: &WatchState) -> Option<Table> {
     })
 }
 
-/// The sheets of samples in a folder, the oldest first.
-fn sheets(folder: &Path) -> Result<Vec<PathBuf>, GanError> {
+/// The sheets of samples in a folder up to a step, the oldest first. Those of later steps were drawn before the run went
+/// back, by a generator that is no longer its own.
+fn sheets(folder: &Path, last: u64) -> Result<Vec<PathBuf>, GanError> {
     let listing = std::fs::read_dir(folder).map_err(|e| GanError::io(folder, "listing", e))?;
-    let mut sheets: Vec<PathBuf> = listing
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            name.starts_with("step-") && name.ends_with(".png")
+    let mut sheets: Vec<(u64, PathBuf)> = listing
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let name = path.file_name()?.to_str()?;
+            let step = name.strip_prefix("step-")?.strip_suffix(".png")?.parse().ok()?;
+            (step <= last).then_some((step, path))
         })
         .collect();
-    // The steps have six digits until the millionth.
-    sheets.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
-    Ok(sheets)
+    sheets.sort();
+    Ok(sheets.into_iter().map(|(_, path)| path).collect())
 }
 
 /// A sheet's bytes; `None` if it cannot be read: a picture more or less does not stop a run.
 fn read_sheet(path: &Path) -> Option<Vec<u8>> {
     let about = std::fs::metadata(path).ok()?;
     (about.is_file() && about.len() <= MOST_SHEET_BYTES).then(|| std::fs::read(path).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sheets_beyond_the_step_are_of_a_branch_that_was_left() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [
+            "step-1000000.png",
+            "step-000100.png",
+            "step-000020.png",
+            "step-000120.png",
+        ] {
+            std::fs::write(folder.path().join(name), b"").unwrap();
+        }
+        for other in ["step-000010.jpg", "step-last.png", "sheet.png"] {
+            std::fs::write(folder.path().join(other), b"").unwrap();
+        }
+        let names = |last| -> Vec<String> {
+            let found = sheets(folder.path(), last).unwrap();
+            let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+            found.iter().map(name).collect()
+        };
+        assert_eq!(names(100), ["step-000020.png", "step-000100.png"]);
+        let all = [
+            "step-000020.png",
+            "step-000100.png",
+            "step-000120.png",
+            "step-1000000.png",
+        ];
+        assert_eq!(names(u64::MAX), all);
+    }
 }

@@ -1,6 +1,6 @@
 //! A run on disk, opened for drawing images from it.
 
-use crate::checkpoint::{CheckpointReader, Loaded, open_regular};
+use crate::checkpoint::{Checkpoint, CheckpointReader, Loaded, open_regular};
 use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::plan::{Pair, Plan};
@@ -39,8 +39,9 @@ pub fn read_settings(path: &Path) -> Result<TrainConfig, GanError> {
 pub enum Which {
     /// The newest.
     Last,
-    /// The one with the best [score](crate::Measurement::score) on the images that the run held out; the newest, where
-    /// that is not worse by more than the measurements' standard errors, or nothing was measured.
+    /// The one with the best [score](crate::Measurement::score) on the images that the run held out, of those that do not
+    /// repeat training images if there are any; the newest, where that is not worse by more than the measurements'
+    /// standard errors, or nothing was measured.
     Best,
 }
 
@@ -89,10 +90,7 @@ impl SavedRun {
     /// Those of [`SavedRun::open_at`] and of the plan.
     pub fn open_planned(directory: &Path, plan: &dyn Plan, which: Which) -> Result<Self, GanError> {
         let Loaded { checkpoint, warnings } = chosen(directory, which)?;
-        let config = read_config(directory)?;
-        if checkpoint.options_hash != config.fixed_hash() {
-            return Err(changed_settings(directory));
-        }
+        let config = settings_of(directory, &checkpoint)?;
         let mut generator = planned_gan(&config, plan)?.generator;
         snapshot::restore_sampled(&checkpoint, &config, &mut generator)?;
         Ok(Self {
@@ -122,10 +120,7 @@ impl SavedRun {
         which: Which,
     ) -> Result<(TrainConfig, Pair), GanError> {
         let Loaded { checkpoint, .. } = chosen(directory, which)?;
-        let config = read_config(directory)?;
-        if checkpoint.options_hash != config.fixed_hash() {
-            return Err(changed_settings(directory));
-        }
+        let config = settings_of(directory, &checkpoint)?;
         let mut gan = planned_gan(&config, plan)?;
         snapshot::restore_discriminator(&checkpoint, &mut gan.discriminator)?;
         snapshot::restore_sampled(&checkpoint, &config, &mut gan.generator)?;
@@ -133,10 +128,22 @@ impl SavedRun {
     }
 }
 
-fn changed_settings(directory: &Path) -> GanError {
-    GanError::OtherSettings {
-        path: directory.into(),
-        differences: vec!["run.toml was changed after the run had begun".into()],
+/// The settings that a checkpoint was made with, of networks that can be built.
+fn settings_of(directory: &Path, checkpoint: &Checkpoint) -> Result<TrainConfig, GanError> {
+    let config = read_config(directory)?;
+    if checkpoint.options_hash != config.fixed_hash() {
+        return Err(GanError::OtherSettings {
+            path: directory.into(),
+            differences: vec!["run.toml was changed after the run had begun".into()],
+        });
+    }
+    let path = directory.join(CONFIG);
+    let problems = config.problems_of_networks().into_iter();
+    let problems: Vec<String> = problems.map(|p| format!("{}: {p}", path.display())).collect();
+    if problems.is_empty() {
+        Ok(config)
+    } else {
+        Err(GanError::Config { problems })
     }
 }
 
@@ -149,7 +156,12 @@ fn chosen(directory: &Path, which: Which) -> Result<Loaded, GanError> {
     let best = match which {
         Which::Last => None,
         Which::Best => {
-            let state = snapshot::watch_state(&newest.checkpoint)?;
+            let mut state = snapshot::watch_state(&newest.checkpoint)?;
+            // Runs of old kept another one where the best repeated training images.
+            let (kept, last) = (reader.steps()?, state.measurements.last().map(|m| m.step));
+            state
+                .measurements
+                .retain(|m| kept.contains(&m.step) || Some(m.step) == last);
             state.better_than_last().map(|best| best.step)
         }
     };
@@ -165,8 +177,11 @@ fn chosen(directory: &Path, which: Which) -> Result<Loaded, GanError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::CheckpointStore;
     use crate::dcgan;
+    use crate::trainer::pair::networks_of;
     use crate::trainer::{Control, Trainer};
+    use crate::watch::{Measurement, WatchState};
     use engraft_data::{Dataset, Source};
     use engraft_layers::{Mode, Module};
     use rand::SeedableRng;
@@ -197,5 +212,95 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let error = SavedRun::open(folder.path()).err().unwrap().to_string();
         assert!(error.contains("holds no checkpoint"), "{error}");
+    }
+
+    /// Settings that claim what would stop the program, with the hash that they have.
+    #[test]
+    fn settings_of_networks_that_cannot_be_built_are_refused() {
+        for (change, part) in [
+            (
+                (|c| c.objective.packing = 0) as fn(&mut TrainConfig),
+                "objective.packing must be at least 1",
+            ),
+            (
+                |c| c.objective.packing = 4_000_000_000,
+                "objective.packing must be at most 334",
+            ),
+            (|c| c.classes = 4_000_000_000, "classes must be 0 or up to 256"),
+            (|c| c.image = [1 << 40; 3], "makes images of"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let data =
+                Dataset::new("dots", Source::Memory, vec![7; 8 * 784], dcgan::IMAGE, vec![0; 8]).unwrap();
+            let mut config = TrainConfig::standard(&data);
+            change(&mut config);
+            std::fs::write(folder.path().join(CONFIG), config.to_toml()).unwrap();
+            let mut store = CheckpointStore::open(folder.path(), 1).unwrap();
+            let files = [("state.bin".to_string(), vec![1])].into();
+            store.save(3, &config.fixed_hash(), &files).unwrap();
+            for error in [
+                SavedRun::open(folder.path()).err(),
+                SavedRun::open_at(folder.path(), Which::Best).err(),
+                SavedRun::networks(folder.path(), Which::Last).err(),
+            ] {
+                let text = error.unwrap().to_string();
+                assert!(text.contains(part), "{text}");
+                assert_eq!(text.contains("run.toml"), !part.contains("images of"), "{text}");
+            }
+            assert!(networks_of(&config).is_err());
+        }
+    }
+
+    /// What is refused in training is not refused in reading: such runs were begun before it was.
+    #[test]
+    fn a_run_of_old_opens_and_the_best_that_was_not_kept_is_not_looked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = Dataset::new(
+            "dots",
+            Source::Memory,
+            vec![7; 64 * 784],
+            dcgan::IMAGE,
+            vec![0; 64],
+        )
+        .unwrap();
+        let mut config = TrainConfig::standard(&data);
+        (config.network, config.classes, config.steps) = (crate::Network::Mlp, 2, 1);
+        config.objective = crate::Objective::Wasserstein.into();
+        config.regularise.spectral_norm = crate::SpectralNorm::Discriminator;
+        assert!(!config.problems().is_empty());
+        let gan = planned_gan(&config, &Usual).unwrap();
+        let measured = |step, kid, memorised| Measurement {
+            step,
+            kid,
+            kid_se: 0.0,
+            coverage: 1.0,
+            spread: 1.0,
+            memorised,
+            overfitting: 0.0,
+        };
+        let state = WatchState {
+            measurements: vec![
+                measured(1, 0.1, 0.0),
+                measured(2, 0.0, 1.0),
+                measured(3, 0.2, 1.0),
+            ],
+            ..WatchState::default()
+        };
+        let files = snapshot::to_files(
+            3,
+            &gan,
+            Some(&gan.generator),
+            &Pcg64::seed_from_u64(1),
+            engraft_data::Batches::new(64, 64, 1).unwrap().state(),
+            &state,
+        )
+        .unwrap();
+        let mut store = CheckpointStore::open(folder.path(), 3).unwrap();
+        for step in [2, 3] {
+            store.save(step, &config.fixed_hash(), &files).unwrap();
+        }
+        std::fs::write(folder.path().join(CONFIG), config.to_toml()).unwrap();
+        assert_eq!(SavedRun::open(folder.path()).unwrap().step, 3);
+        assert_eq!(SavedRun::open_at(folder.path(), Which::Best).unwrap().step, 2);
     }
 }

@@ -101,7 +101,24 @@ pub(crate) fn watch_state(checkpoint: &Checkpoint) -> Result<WatchState, GanErro
     if !checkpoint.files.contains_key(WATCH) {
         return Ok(WatchState::default());
     }
-    decode(checkpoint.file(WATCH)?, &checkpoint.file_path(WATCH))
+    let path = checkpoint.file_path(WATCH);
+    let state: WatchState = decode(checkpoint.file(WATCH)?, &path)?;
+    let measured = state.measurements.iter().map(|m| ("a measurement", m.step));
+    let began = ("the beginning of a phase", state.phase_began);
+    let late = measured.chain([began]).find(|(_, step)| *step > checkpoint.step);
+    match late {
+        None => Ok(state),
+        Some((what, step)) => Err(GanError::Format {
+            path,
+            offset: None,
+            expected: format!(
+                "what happened up to step {}, as the manifest says",
+                checkpoint.step
+            ),
+            found: format!("{what} at step {step}"),
+            advice: "restore the checkpoint from a copy or remove it",
+        }),
+    }
 }
 
 /// Puts a discriminator into the state of a checkpoint.

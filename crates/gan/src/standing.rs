@@ -7,7 +7,8 @@ use engraft_tensor::{Real, Tensor, no_grad};
 ///
 /// The statistics of batch norm that an averaged generator takes over from the live one belong to the live one's
 /// weights. Passing noise through the averaged weights and taking the mean of what is found gives it its own. Weights
-/// stay as they are, and so do frozen statistics and random streams.
+/// stay as they are, and so do frozen statistics, other buffers and random streams: taken again, of the same batches, the
+/// statistics are the same.
 ///
 /// *Source*: Brock, Donahue and Simonyan, "Large scale GAN training for high fidelity natural image synthesis", 2019,
 /// section 3.2 and its appendix on standing statistics.
@@ -26,8 +27,15 @@ pub fn standing_statistics<T: Real>(
     );
     let streams = generators(generator);
     let statistics = |name: &str| name.ends_with("running_mean") || name.ends_with("running_var");
+    // Singular vectors, which a pass in training moves, belong to the weights.
+    let mut held = Vec::new();
     generator.visit_mut(&Path::root(), &mut |path, slot| match slot {
-        SlotMut::Buffer(b) if statistics(&path.to_string()) && !b.is_frozen() => b.begin_mean(),
+        SlotMut::Buffer(b) if b.is_frozen() => (),
+        SlotMut::Buffer(b) if statistics(&path.to_string()) => b.begin_mean(),
+        SlotMut::Buffer(b) => {
+            b.freeze();
+            held.push(path.to_string());
+        }
         _ => (),
     });
     no_grad(|| {
@@ -35,9 +43,12 @@ pub fn standing_statistics<T: Real>(
             generator.forward(&z, Mode::Train);
         }
     });
-    generator.visit_mut(&Path::root(), &mut |_, slot| {
+    generator.visit_mut(&Path::root(), &mut |path, slot| {
         if let SlotMut::Buffer(buffer) = slot {
             buffer.end_mean();
+            if held.contains(&path.to_string()) {
+                buffer.unfreeze();
+            }
         }
     });
     set_generators(generator, &streams).expect("the module's own streams");
@@ -46,7 +57,7 @@ pub fn standing_statistics<T: Real>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engraft_layers::{BatchNorm, Dense, Dropout, Init, Sequential, StateDict};
+    use engraft_layers::{BatchNorm, Dense, Dropout, Init, Sequential, Slot, StateDict};
     use rand::SeedableRng;
     use rand_pcg::Pcg64;
 
@@ -97,6 +108,34 @@ mod tests {
                 tensor.as_slice(),
                 "{name}"
             );
+        }
+    }
+
+    /// A run that was killed behind its checkpoint takes the statistics once more.
+    #[test]
+    fn taken_twice_they_are_the_same_with_spectral_normalisation_too() {
+        let rng = &mut Pcg64::seed_from_u64(2);
+        let batches: Vec<Tensor<f64>> = (0..3).map(|_| Tensor::randn([16, 3], rng)).collect();
+        let mut net = net();
+        assert_eq!(net.spectral_normalise(), 2);
+        let vectors = |net: &Sequential<f64>| {
+            let mut found = Vec::new();
+            net.visit(&Path::root(), &mut |path, slot| match slot {
+                Slot::Buffer(b) if !path.to_string().contains("running") => {
+                    assert!(!b.is_frozen(), "{path}");
+                    found.extend_from_slice(b.tensor().as_slice());
+                }
+                _ => (),
+            });
+            found
+        };
+        let before = vectors(&net);
+        standing_statistics(&mut net, batches.clone());
+        assert_eq!(vectors(&net), before);
+        let first = StateDict::of(&net).into_tensors();
+        standing_statistics(&mut net, batches);
+        for (name, tensor) in StateDict::of(&net).into_tensors() {
+            assert_eq!(tensor.as_slice(), first[&name].as_slice(), "{name}");
         }
     }
 }

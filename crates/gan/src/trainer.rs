@@ -196,9 +196,9 @@ impl Trainer {
     /// stop nothing.
     ///
     /// # Errors
-    /// [`GanError::Diverged`] if a loss, a weight or a running statistic is not finite and the run has gone back as often
-    /// as [`WatchConfig::rollbacks`](crate::WatchConfig::rollbacks) allows (the last checkpoint stays as it is), and
-    /// whatever prevents writing the record or a checkpoint.
+    /// [`GanError::Diverged`] if a loss, a weight, a running statistic or, when it is to be saved, a moment is not finite
+    /// and the run has gone back as often as [`WatchConfig::rollbacks`](crate::WatchConfig::rollbacks) allows (the last
+    /// checkpoint stays as it is), and whatever prevents writing the record or a checkpoint.
     pub fn train(&mut self, on_event: &mut dyn FnMut(Event) -> Control) -> Result<Outcome, GanError> {
         let mut stop = false;
         let mut tell = |event: Event| {
@@ -230,15 +230,20 @@ impl Trainer {
             }
             let mut last = stopping || self.step() == self.config.steps || self.ends_early();
             if last || is_best || self.step().is_multiple_of(output.checkpoint_every) {
-                stopping = tell(self.save()?);
+                let event = self.save_or_roll_back()?;
+                let went_back = matches!(event, Event::RolledBack { .. });
+                stopping = tell(event);
                 stopping |= self.tell_warnings(&mut tell);
+                if went_back {
+                    continue;
+                }
                 last |= stopping;
             }
             if last || self.step().is_multiple_of(output.sample_every) {
                 stopping = tell(self.samples());
             }
             if stopping && self.saved < self.step() {
-                tell(self.save()?);
+                tell(self.save_or_roll_back()?);
                 self.tell_warnings(&mut tell);
             }
         }

@@ -24,8 +24,8 @@ pub struct Balance {
 
 impl Balance {
     /// Whether the networks balance: the discriminator is right in at most three of four cases, `r_t` is at most the 0.6
-    /// that adaptive augmentation aims at, and the kernel distance changes by less than its standard error. Where
-    /// nothing is measured, the first two decide.
+    /// that adaptive augmentation aims at, and the kernel distance changes by less than its standard error. Before there are two
+    /// measurements, and where nothing is measured, the first two decide.
     pub fn is_reached(&self) -> bool {
         self.accuracy <= EVEN
             && self.real_sign <= UNSURE
@@ -48,8 +48,7 @@ impl fmt::Display for Balance {
     }
 }
 
-/// The balance after a step; `None` in the first 50 steps of a phase, or while it is measured and there are not two
-/// measurements.
+/// The balance after a step; `None` in the first 50 steps of a phase.
 ///
 /// The signal is that of adaptive augmentation (Karras et al., "Training generative adversarial networks with limited
 /// data", 2020, section 3.1); the change of the kernel distance is this project's.

@@ -21,6 +21,12 @@ pub enum TransferError {
         /// Of the source given.
         found: String,
     },
+    /// A directory for a transfer holds a run that is none.
+    #[error("{}: holds a run that is no transfer, which stays as it is; name another directory", .path.display())]
+    NoTransfer {
+        /// The directory.
+        path: std::path::PathBuf,
+    },
     /// A file is no adapter file.
     #[error("{}: no adapter file: {}", .path.display(), .problems.join("; "))]
     AdapterFile {

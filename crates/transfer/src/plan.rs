@@ -9,7 +9,7 @@ use crate::patches::by_patches;
 use crate::preserve::{CrossDomain, ElasticWeights, FeatureDistillation, L2Sp};
 use crate::source::{FOLDER, SETTINGS, Source};
 use engraft_gan::{AdamConfig, Gan, GanError, Pair, PhaseSeen, Plan, TrainConfig};
-use engraft_layers::{Adam, Init, Module, Names, Sequential, parameter_count};
+use engraft_layers::{Adam, Init, Module, Names, Sequential, parameters};
 use std::path::Path;
 
 /// Images of the source from which [`ElasticWeights`] take the importance of weights.
@@ -58,7 +58,67 @@ impl Transfer {
             check(&generator, &phase.generator.names(adapter))?;
             check(&discriminator, &phase.discriminator.names(adapter))?;
         }
-        Ok(transfer)
+        let problems = transfer.unfit(&generator, &discriminator);
+        if problems.is_empty() {
+            Ok(transfer)
+        } else {
+            Err(TransferError::Config { problems })
+        }
+    }
+
+    /// What the settings ask for that these networks cannot give.
+    fn unfit(&self, generator: &Sequential, discriminator: &Sequential) -> Vec<String> {
+        let (config, of_source) = (&self.config, &self.source.config);
+        let mut problems = Vec::new();
+        let (told, packs) = (of_source.classes > 0, of_source.objective.packing > 1);
+        let term = match config.preserve {
+            Preserve::Ewc(_) => Some("ewc"),
+            Preserve::Cdc(_) => Some("cdc"),
+            Preserve::Nothing | Preserve::L2Sp(_) => None,
+        };
+        if let Some(term) = term.filter(|_| told) {
+            problems.push(format!(
+                "plan.preserve: {term} with a source that is told the class, of which it knows nothing; expected nothing or l2-sp"
+            ));
+        } else if packs && matches!(config.preserve, Preserve::Ewc(_)) {
+            problems.push(format!(
+                "plan.preserve: ewc judges images one by one, and the source's discriminator packs of {}; expected nothing, \
+                 l2-sp or cdc",
+                of_source.objective.packing
+            ));
+        }
+        if told && config.distil > 0.0 {
+            problems.push(format!(
+                "plan.distil: feature distillation with a source that is told the class, of which it knows nothing; expected 0, got {}",
+                config.distil
+            ));
+        }
+        let has_miner = self.source.miner().is_some();
+        let new = |trained: &Trained| match trained {
+            Trained::Adapter => true,
+            Trained::Miner => !has_miner,
+            _ => false,
+        };
+        let trained: Vec<Trained> = config.phases().into_iter().map(|phase| phase.generator).collect();
+        let old = |trained: &Trained| *trained != Trained::Nothing && !new(trained);
+        if matches!(config.preserve, Preserve::L2Sp(_) | Preserve::Ewc(_)) && !trained.iter().any(old) {
+            problems.push(
+                "plan.preserve: l2-sp and ewc draw the source's weights back to where they began, and none of them trains; \
+                 expected nothing or cdc"
+                    .into(),
+            );
+        }
+        for name in config.rates.iter().flat_map(|rate| &rate.under) {
+            let known = |network| has(network, name);
+            if !known(generator) && !known(discriminator) {
+                problems.push(format!(
+                    "plan.rates: {name:?} names no part of either network; the generator has {}, the discriminator {}",
+                    learned_layers(generator).join(", "),
+                    learned_layers(discriminator).join(", ")
+                ));
+            }
+        }
+        problems
     }
 
     /// The settings.
@@ -115,25 +175,62 @@ impl Transfer {
     /// Adam with the learning rates of parts.
     fn adam(&self, config: &AdamConfig, network: &Sequential) -> Adam {
         self.config.rates.iter().fold(config.build(), |adam, rate| {
-            // Of the two networks only one has such layers.
-            let names = Names::under(rate.under.clone());
-            match check(network, &names) {
-                Ok(()) => adam.group(names, config.learning_rate * rate.factor),
-                Err(_) => adam,
+            let here: Vec<String> = rate
+                .under
+                .iter()
+                .filter(|name| has(network, name))
+                .cloned()
+                .collect();
+            if here.is_empty() {
+                adam
+            } else {
+                adam.group(Names::under(here), config.learning_rate * rate.factor)
             }
         })
     }
+}
+
+/// Whether a network has a part of this name.
+fn has(network: &Sequential, name: &str) -> bool {
+    check(network, &Names::under([name])).is_ok()
 }
 
 fn has_miner(generator: &Sequential) -> bool {
     generator.layers().iter().any(|(name, _)| name == miner::LAYER)
 }
 
-/// Names of a network's own layers that have parameters, in their order; a miner stands before the network.
+/// Where networks that are told the class keep the network that is not.
+const WITHIN: [&str; 2] = ["body.", "features."];
+
+/// Names of a network's own layers that have parameters, in their order; a miner stands before the network. Of a network that
+/// is told the class, those within it.
 pub(crate) fn learned_layers(network: &Sequential) -> Vec<String> {
-    let layers = network.layers().iter();
-    let learned = layers.filter(|(name, layer)| name != miner::LAYER && parameter_count(layer.as_ref()) > 0);
-    learned.map(|(name, _)| name.clone()).collect()
+    let mut found: Vec<String> = Vec::new();
+    for (layer, module) in network.layers() {
+        if layer == miner::LAYER {
+            continue;
+        }
+        let names: Vec<String> = parameters(module.as_ref())
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        let is_told = names
+            .iter()
+            .any(|name| WITHIN.iter().any(|part| name.starts_with(part)));
+        for name in names {
+            let depth = match WITHIN.iter().any(|part| name.starts_with(part)) {
+                true => 2,
+                false => usize::from(is_told),
+            };
+            let mut path = vec![layer.as_str()];
+            path.extend(name.split('.').take(depth));
+            let path = path.join(".");
+            if found.last() != Some(&path) {
+                found.push(path);
+            }
+        }
+    }
+    found
 }
 
 /// The layers of a generator whose features say what an image shows: all learned ones but the last, which makes the

@@ -101,7 +101,7 @@ impl Recipe {
             ..Phase::default()
         }];
         if few {
-            recipe.avoid_copies(steps);
+            recipe.avoid_copies(steps, source.config.classes > 0);
         }
         Ok(recipe)
     }
@@ -142,8 +142,8 @@ impl Recipe {
     }
 
     /// What so few images need that a generator would soon copy them: in a run of `steps` steps, the discriminator first learns
-    /// alone, never sees an image at one place only, and the source's variety is kept.
-    fn avoid_copies(&mut self, steps: u64) {
+    /// alone, never sees an image at one place only, and the source's variety is kept, unless the source is told the class.
+    fn avoid_copies(&mut self, steps: u64, is_told: bool) {
         let alone = Self::warm_up(steps);
         let warm_up = Phase {
             generator: Trained::Nothing,
@@ -152,7 +152,13 @@ impl Recipe {
         };
         self.plan.phases.insert(0, warm_up);
         self.augment = Self::translation();
-        self.plan.preserve = Preserve::Cdc(10.0);
+        let variety = if is_told {
+            "what the source's images have in common is not kept, as with so few images it would be otherwise: cross-domain \
+             correspondence knows no classes"
+        } else {
+            self.plan.preserve = Preserve::Cdc(10.0);
+            "with so few images, what the source's images have in common is kept (cross-domain correspondence), against copying"
+        };
         self.reasons.extend([
             format!(
                 "for up to {alone} steps the discriminator learns the target alone, so that it does not judge by the source"
@@ -160,8 +166,7 @@ impl Recipe {
             "few images are shown at other places (DiffAugment translation), so that the discriminator does not learn them by \
              heart"
                 .into(),
-            "with so few images, what the source's images have in common is kept (cross-domain correspondence), against copying"
-                .into(),
+            variety.into(),
         ]);
     }
 

@@ -35,7 +35,7 @@ impl Source {
     /// # Errors
     /// If there is no intact checkpoint, or its files do not belong together.
     pub fn open(directory: &Path, which: Which) -> Result<Self, TransferError> {
-        if directory.join(GENERATOR).is_file() {
+        if Self::is_saved(directory) {
             return Self::read(directory);
         }
         if directory.join(FOLDER).is_dir() {
@@ -56,6 +56,11 @@ impl Source {
             generator: StateDict::of(generator),
             discriminator: StateDict::of(discriminator),
         }
+    }
+
+    /// Whether [`Source::save`] wrote this directory.
+    pub(crate) fn is_saved(directory: &Path) -> bool {
+        directory.join(GENERATOR).is_file()
     }
 
     pub(crate) fn read(directory: &Path) -> Result<Self, TransferError> {

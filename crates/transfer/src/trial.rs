@@ -5,7 +5,7 @@ use crate::compare::Comparison;
 use crate::error::TransferError;
 use crate::plan::Transfer;
 use crate::recipe::{Recipe, from_scratch};
-use crate::source::{FOLDER, Source};
+use crate::source::{FOLDER, SETTINGS, Source};
 use engraft_data::Dataset;
 use engraft_gan::{Control, Event, Outcome, Sampler, SavedRun, Trainer, Which, feature_view};
 use engraft_metrics::{
@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 /// Images that are generated at once.
 const BATCH: usize = 250;
+/// Squared distances up to this share of the training images' variance are zero up to rounding.
+const ROUNDING: f64 = 1e-12;
 
 /// How a generator of the target comes about.
 #[derive(Clone, Debug)]
@@ -102,7 +104,7 @@ impl Trial<'_> {
             Method::Recipe(recipe) => {
                 let plan = Transfer::new(self.source.clone(), recipe.plan.clone())?;
                 let config = recipe.settings(self.source, self.target, self.steps, self.seed);
-                self.keep_source(&directory.join(FOLDER))?;
+                self.keep_source(directory)?;
                 Trainer::open_planned(config, data, directory, Arc::new(plan))?
             }
         };
@@ -119,15 +121,24 @@ impl Trial<'_> {
         Ok(Some((run.sampler, run.step)))
     }
 
-    /// Puts the source beside a run, unless the run was begun from another one, which must stay there.
-    fn keep_source(&self, folder: &Path) -> Result<(), TransferError> {
-        match Source::read(folder) {
+    /// Puts the source beside a run that has not begun. Nothing is written beside one that has: neither to another source, nor to
+    /// one that is damaged, nor to a run that is no transfer and would be taken for one from then on.
+    fn keep_source(&self, directory: &Path) -> Result<(), TransferError> {
+        let folder = directory.join(FOLDER);
+        let has_begun = directory.join(SETTINGS).exists();
+        if has_begun && !folder.exists() {
+            return Err(TransferError::NoTransfer {
+                path: directory.into(),
+            });
+        }
+        match Source::read(&folder) {
             Ok(there) if there.sha256()? != self.source.sha256()? => Err(TransferError::OtherSource {
                 expected: there.sha256()?,
                 found: self.source.sha256()?,
             }),
             Ok(_) => Ok(()),
-            Err(_) => self.source.save(folder),
+            Err(damage) if has_begun => Err(damage),
+            Err(_) => self.source.save(&folder),
         }
     }
 
@@ -193,7 +204,8 @@ pub fn measure(
 }
 
 /// Share of generated images that lie closer to a training image than one in twenty training images lies to its nearest
-/// other one: 0.05 or less where the generator does not copy.
+/// other one: 0.05 or less where the generator does not copy. Training images that are the same count as one, as with them there
+/// would be nothing closer; what is the same as a training image is a copy whatever the distances are.
 ///
 /// It is [`memorised_share`](engraft_metrics::memorised_share) with the training images themselves in the place of
 /// held-out ones, of which a few dozen images leave none.
@@ -210,12 +222,15 @@ pub fn copies(trained_on: &Features, generated: &Features) -> f64 {
         .enumerate()
         .map(|(i, point)| nearest(point, Some(i)))
         .collect();
+    let same = ROUNDING * trained_on.variance();
+    usual.retain(|&distance| distance > same);
     usual.sort_unstable_by(f64::total_cmp);
-    let Some(&close) = usual.get(usual.len() / 20) else {
-        return 0.0;
-    };
+    let close = usual.get(usual.len() / 20).copied().unwrap_or(0.0);
     let points = generated.view();
-    let copied = points.outer_iter().filter(|point| nearest(*point, None) < close);
+    let copied = points.outer_iter().filter(|point| {
+        let distance = nearest(*point, None);
+        distance < close || distance <= same
+    });
     copied.count() as f64 / generated.len().max(1) as f64
 }
 
@@ -225,11 +240,21 @@ pub fn compare(real: &Features, generated: &[&Features], seed: u64) -> Compariso
     Comparison::new(real, generated, RESAMPLES, seed)
 }
 
-/// A run as [`SavedRun::open_at`] opens it, also where it was a transfer.
+/// A run as [`SavedRun::open_at`] opens it, also where it was a transfer, or is a source that was [saved](Source::save): that
+/// one has no other checkpoint than its end.
 ///
 /// # Errors
 /// Those of [`SavedRun::open_at`], and if the source beside a transfer is missing or another one.
 pub fn open_run(directory: &Path, which: Which) -> Result<SavedRun, TransferError> {
+    if Source::is_saved(directory) {
+        let source = Source::open(directory, which)?;
+        return Ok(SavedRun {
+            step: source.config.steps,
+            sampler: source.sampler()?,
+            config: source.config,
+            warnings: Vec::new(),
+        });
+    }
     if !directory.join(FOLDER).is_dir() {
         return Ok(SavedRun::open_at(directory, which)?);
     }
@@ -249,5 +274,11 @@ mod tests {
         let generated = Features::new(array![[0.2], [1.9], [4.5], [6.0]]).unwrap();
         assert_eq!(copies(&train, &generated), 0.75);
         assert_eq!(copies(&train, &Features::new(array![[4.5], [8.0]]).unwrap()), 0.0);
+        // Two of the training images are the same: the closest others are still 1 apart.
+        let twice = Features::new(array![[0.0], [0.0], [1.0], [3.0], [6.0]]).unwrap();
+        assert_eq!(copies(&twice, &generated), 0.75);
+        assert_eq!(copies(&twice, &twice), 1.0);
+        let one = Features::new(array![[2.0], [2.0]]).unwrap();
+        assert_eq!(copies(&one, &Features::new(array![[2.0], [2.1]]).unwrap()), 0.5);
     }
 }

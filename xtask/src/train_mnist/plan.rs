@@ -42,6 +42,7 @@ pub(super) fn settings(
         config.network = network.into();
     }
     if args.conditional {
+        ensure_every_class(data)?;
         config.classes = data.class_counts().len() as u32;
     }
     if let Some(every) = args.measure_every {
@@ -68,12 +69,33 @@ pub(super) fn settings(
     }
     if let Some(steps) = args.steps {
         config.steps = steps;
-    } else if let Some(epochs) = args.epochs {
+    }
+    let mut config = args
+        .changes
+        .iter()
+        .try_fold(config, |config, change| config.changed(change))?;
+    // Last, for the batch may have changed.
+    if let (None, Some(epochs)) = (args.steps, args.epochs) {
         config.steps = epochs.saturating_mul(config.steps_per_epoch());
     }
-    args.changes
-        .iter()
-        .try_fold(config, |config, change| Ok(config.changed(change)?))
+    Ok(config)
+}
+
+/// # Errors
+/// If a class has no images: its part of every sheet and measure would be noise.
+fn ensure_every_class(data: &Dataset) -> Result<(), TrainError> {
+    let counts = data.class_counts();
+    let empty = counts.iter().enumerate().filter(|(_, count)| **count == 0);
+    let empty: Vec<String> = empty.map(|(class, _)| class.to_string()).collect();
+    if empty.is_empty() {
+        return Ok(());
+    }
+    Err(TrainError::Config(format!(
+        "--conditional: {} has no images of class {}, whose images would be noise; expected images of every class from 0 to {}",
+        data.name(),
+        empty.join(", "),
+        counts.len() - 1
+    )))
 }
 
 /// Runs on other data, of other networks or with another preset get a directory of their own.

@@ -127,6 +127,11 @@ impl Adapt {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let data = self.load()?;
         self.check(&data)?;
+        ensure!(
+            data.files.is_empty() || self.out.is_some(),
+            "--target {}: its pictures have no labels to count errors by; name a directory by --out, where the class of each is written",
+            self.target
+        );
         let mut methods = vec![Method::SourceOnly, Method::TargetStatistics];
         for method in &self.method {
             let method = Method::from(*method);
@@ -145,6 +150,12 @@ impl Adapt {
             .iter()
             .flat_map(|&method| (1..=self.seeds).map(move |seed| (method, seed)))
             .collect();
+        if let Some(out) = &self.out {
+            for &(method, seed) in &pieces {
+                let path = out.join(format!("{method}-{seed}.json"));
+                kept::ensure_free(&path, &self.settings(&data, seed))?;
+            }
+        }
         let cells = workers::each(&pieces, self.threads, |&(method, seed)| {
             self.cell(&data, method, seed)
                 .with_context(|| format!("{method}, seed {seed}"))
@@ -278,6 +289,14 @@ impl Adapt {
         Some(out.join(format!("pairs-{method}-seed-{seed}.png")))
     }
 
+    /// What decides the result of a seed.
+    fn settings(&self, data: &Data, seed: u64) -> serde_json::Value {
+        let mut settings = self.protocol(data);
+        settings["seeds"] = serde_json::json!([seed]);
+        settings["files"] = serde_json::json!(data.files);
+        settings
+    }
+
     fn cell(&self, data: &Data, method: Method, seed: u64) -> anyhow::Result<Cell> {
         let [source, target] = [&data.source, &data.target].map(|all| self.size().choose(all, seed));
         let domains = Domains {
@@ -287,9 +306,7 @@ impl Adapt {
             target_test: data.target_test.as_ref(),
         };
         let at = |out: &Path, kind: &str| out.join(format!("{method}-{seed}.{kind}"));
-        let mut settings = self.protocol(data);
-        settings["seeds"] = serde_json::json!([seed]);
-        settings["files"] = serde_json::json!(data.files);
+        let settings = self.settings(data, seed);
         if let Some(out) = &self.out
             && let Some(cell) = kept::read::<Cell>(&at(out, "json"), &settings)
             && at(out, "safetensors").exists()

@@ -65,6 +65,11 @@ impl Evaluate {
              leave it out"
         );
         if self.data == stacked::NAME {
+            ensure!(
+                self.features.is_none() && !self.classifier_accuracy,
+                "--data {}: its modes are counted by the feature network of mnist; leave out --features and --classifier-accuracy",
+                self.data
+            );
             let run = self.from.as_deref().with_context(|| {
                 format!(
                     "--data {}: the modes are counted of a run, given by --from",

@@ -16,7 +16,7 @@ pub struct WriteFeatures {
     #[arg(long, value_name = "FILE|DIR", group = "input")]
     samples: Option<PathBuf>,
     /// Part of the real images
-    #[arg(long, value_enum, default_value_t = Part::Test)]
+    #[arg(long, value_enum, default_value_t = Part::Test, conflicts_with = "samples")]
     split: Part,
     /// Images at most
     #[arg(long, default_value_t = 10_000)]

@@ -63,6 +63,11 @@ impl Generate {
             self.count
         );
         ensure!(
+            !(self.files && (is_array || self.out.extension().is_some_and(|e| e == "png"))),
+            "--files --out {}: expected a folder, as each image becomes a file of its own",
+            self.out.display()
+        );
+        ensure!(
             !(is_array && self.with_source),
             "--with-source makes a sheet, and --out {} is an array: draw the source's images by a command of its own",
             self.out.display()

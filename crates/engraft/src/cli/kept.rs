@@ -1,5 +1,6 @@
 //! Results in files of their own, taken again where nothing that made them has changed.
 
+use anyhow::ensure;
 use engraft_data::{Dataset, Source};
 use engraft_gan::checkpoint::write_atomically;
 use serde::Serialize;
@@ -34,6 +35,19 @@ pub(super) fn read<R: DeserializeOwned>(path: &Path, settings: &Value) -> Option
     serde_json::from_value(kept["result"].take()).ok()
 }
 
+/// Checks that a result with these settings may be kept in a file: that it has none, or one with the same.
+///
+/// # Errors
+/// If it keeps one with other settings or of another version, which may have taken hours.
+pub(super) fn ensure_free(path: &Path, settings: &Value) -> anyhow::Result<()> {
+    ensure!(
+        !path.exists() || read::<Value>(path, settings).is_some(),
+        "{}: keeps a result with other settings, or of another version; name another directory by --out, or move the file away",
+        path.display()
+    );
+    Ok(())
+}
+
 /// Keeps a result; a crash leaves the old file or the new one.
 pub(super) fn write(path: &Path, settings: &Value, result: &impl Serialize) -> anyhow::Result<()> {
     let text = json!({ "version": VERSION, "settings": settings, "result": result }).to_string();
@@ -55,9 +69,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("one.json");
         assert_eq!(read::<f64>(&path, &json!(1)), None);
+        ensure_free(&path, &json!(1)).unwrap();
         write(&path, &json!({ "seed": 1 }), &0.1_f64).unwrap();
         assert_eq!(read(&path, &json!({ "seed": 1 })), Some(0.1_f64));
         assert_eq!(read::<f64>(&path, &json!({ "seed": 2 })), None);
+        ensure_free(&path, &json!({ "seed": 1 })).unwrap();
+        let error = ensure_free(&path, &json!({ "seed": 2 })).unwrap_err().to_string();
+        assert!(error.contains("one.json") && error.contains("--out"), "{error}");
         fs::write(&path, "{").unwrap();
         assert_eq!(read::<f64>(&path, &json!({ "seed": 1 })), None);
     }

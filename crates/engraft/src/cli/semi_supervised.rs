@@ -168,12 +168,16 @@ impl SemiSupervised {
             let shots = self
                 .shots
                 .map_or_else(String::new, |shots| format!("-of-{shots}"));
-            Path::new("runs").join(format!("semi-supervised-{}-{}{shots}", self.data, self.labels))
+            let budget = match (self.epochs, self.budget) {
+                (Some(epochs), _) => format!("-{epochs}-epochs"),
+                (None, Budget::Fast) => String::new(),
+                (None, Budget::Paper) => "-paper".into(),
+            };
+            Path::new("runs").join(format!(
+                "semi-supervised-{}-{}{shots}{budget}",
+                self.data, self.labels
+            ))
         });
-        for (&seed, indices) in seeds.iter().zip(&chosen) {
-            let indices = indices.iter().map(|&i| taken[i]).collect();
-            self.write_labels(&out, &whole, seed, indices)?;
-        }
         let protocol = json!({
             "data": self.data, "train_sha256": kept::fingerprint(&train)?, "test_sha256": kept::fingerprint(&test)?,
             "labels": self.labels, "classes": train.class_counts().len(), "unlabelled": train.len(), "test": test.len(),
@@ -196,6 +200,11 @@ impl SemiSupervised {
             generator: generator.as_ref().map(|(sampler, ..)| (sampler, self.generated)),
         };
         let kinds = [Kind::FeatureMatching, Kind::AllLabels, Kind::LabelsOnly];
+        task.ensure_free(&kinds)?;
+        for (&seed, indices) in seeds.iter().zip(&chosen) {
+            let indices = indices.iter().map(|&i| taken[i]).collect();
+            self.write_labels(&out, &whole, seed, indices)?;
+        }
         let trainings = kinds.len() + usize::from(generator.is_some());
         let steps = settings.steps as usize * seeds.len() * trainings;
         let bar = bar("training steps", steps)?;

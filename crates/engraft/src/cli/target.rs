@@ -21,6 +21,8 @@ pub(super) struct Target {
     pub(super) about: String,
     /// Whether they took no part in training.
     pub(super) is_held_out: bool,
+    /// Whether its labels are classes.
+    pub(super) has_labels: bool,
 }
 
 impl Target {
@@ -64,6 +66,7 @@ impl Target {
                 about: format!("{} test images of {name}", reference.len()),
                 reference,
                 is_held_out: true,
+                has_labels: true,
             });
         }
         if !Path::new(name).is_dir() {
@@ -91,6 +94,7 @@ impl Target {
                 reference: data.clone(),
                 train: data,
                 is_held_out: false,
+                has_labels: false,
             });
         }
         let part = |part: Part| {
@@ -106,6 +110,7 @@ impl Target {
             train: part(Part::Train),
             reference,
             is_held_out: true,
+            has_labels: false,
         })
     }
 }

@@ -21,6 +21,8 @@ use std::path::{Path, PathBuf};
 
 /// Images that are generated for measuring.
 const GENERATED: usize = 1000;
+/// Fewest images of the target that all measures can be taken of.
+const FEWEST_REAL: usize = 6;
 /// Images of the source whose shades are looked at.
 const LOOKED_AT: usize = 64;
 /// Images on the sheet that shows source and result.
@@ -124,6 +126,19 @@ impl Transfer {
             self.data,
             target.train.len()
         );
+        ensure!(
+            target.reference.len() >= FEWEST_REAL,
+            "--data {}: coverage needs at least {FEWEST_REAL} images to measure with, found {}; add pictures",
+            self.data,
+            target.reference.len()
+        );
+        ensure!(
+            source.config.classes == 0 || target.has_labels,
+            "--data {}: the source {} is told the class, and a folder of pictures has none; name a source without classes, or \
+             a data set",
+            self.data,
+            self.from.display()
+        );
         let trial = Trial {
             source: &source,
             target: &target.train,
@@ -156,7 +171,6 @@ impl Transfer {
         let reference = features_of(&network, &target.reference)?;
         let mut drawn = Vec::new();
         for (i, method) in methods.iter().enumerate() {
-            // A control with the recipe's name trains the same: its directory is its own all the same.
             let directory = match i {
                 0 => out.clone(),
                 _ => out.join("controls").join(method.name()),
@@ -176,10 +190,13 @@ impl Transfer {
         let sheet = out.join("source-and-adapted.png");
         std::fs::write(&sheet, self.sheet(&as_is, &drawn[0].sampler))
             .with_context(|| format!("writing {}", sheet.display()))?;
-        self.report(&network, &target, &reference, &found, &drawn);
+        let json = self.report(&network, &target, &reference, &found, &drawn);
         println!("  same noise through source and result  {}", sheet.display());
         println!("  the run                                {}", out.display());
-        println!("to draw more: engraft generate --from {}", out.display());
+        println!(
+            "to draw more: engraft generate --from {} --checkpoint best",
+            out.display()
+        );
         let small = out.join(AdapterFile::NAME);
         if let Ok(about) = std::fs::metadata(&small) {
             println!(
@@ -188,6 +205,9 @@ impl Transfer {
                 self.from.display(),
                 small.display()
             );
+        }
+        if self.json {
+            println!("{json}");
         }
         Ok(())
     }
@@ -200,6 +220,8 @@ impl Transfer {
         };
         self.plan.change(&mut recipe, source, self.steps)?;
         if self.plan != PlanOptions::default() {
+            // So that no control has its name.
+            recipe.name += "-changed";
             recipe
                 .reasons
                 .push("but with the parts that were given by options in the place of its own".into());
@@ -313,6 +335,7 @@ impl Transfer {
         )
     }
 
+    /// Prints the table, and gives it as JSON.
     fn report(
         &self,
         network: &FeatureNetwork,
@@ -320,10 +343,12 @@ impl Transfer {
         reference: &Features,
         found: &Proximity,
         drawn: &[Drawn],
-    ) {
+    ) -> serde_json::Value {
         let sets: Vec<&Features> = drawn.iter().map(|d| &d.features).collect();
         let comparison = compare(reference, &sets, self.seed);
-        let winner = comparison.winner().map(|i| drawn[i].row.method.clone());
+        // One alone has nothing to win against.
+        let winner = comparison.winner().filter(|_| drawn.len() > 1);
+        let winner = winner.map(|i| drawn[i].row.method.clone());
         println!(
             "{:<16}{:>9}  {:<18}{:>9}{:>10}{:>11}{:>9}{:>7}",
             "method", "KID", "95 % interval", "FID", "coverage", "diversity", "copies", "step"
@@ -362,28 +387,23 @@ impl Transfer {
                 100.0 * copying
             );
         }
-        if self.json {
-            let rows: Vec<_> = drawn
-                .iter()
-                .enumerate()
-                .map(|(i, d)| {
-                    let mut value = serde_json::to_value(&d.row).unwrap_or_default();
-                    value["kid_interval"] = json!(comparison.interval(i));
-                    value
-                })
-                .collect();
-            println!(
-                "{}",
-                json!({
-                    "rows": rows, "winner": winner, "proximity": found,
-                    "protocol": {
-                        "features": network.name(), "features_sha256": network.hash(), "data": self.data,
-                        "images": target.train.len(), "real": target.reference.len(),
-                        "real_is_held_out": target.is_held_out, "generated": GENERATED, "steps": self.steps,
-                        "seed": self.seed, "inverted": self.invert,
-                    },
-                })
-            );
-        }
+        let rows: Vec<_> = drawn
+            .iter()
+            .enumerate()
+            .map(|(i, d)| {
+                let mut value = serde_json::to_value(&d.row).unwrap_or_default();
+                value["kid_interval"] = json!(comparison.interval(i));
+                value
+            })
+            .collect();
+        json!({
+            "rows": rows, "winner": winner, "proximity": found,
+            "protocol": {
+                "features": network.name(), "features_sha256": network.hash(), "data": self.data,
+                "images": target.train.len(), "real": target.reference.len(),
+                "real_is_held_out": target.is_held_out, "generated": GENERATED, "steps": self.steps,
+                "seed": self.seed, "inverted": self.invert,
+            },
+        })
     }
 }

@@ -47,7 +47,14 @@ fn it_prints_the_controls_beside_the_method_and_always_the_same() {
     assert_eq!(takes(&[]), 8);
     std::fs::remove_file(data.path("kept/mcd-1.safetensors")).unwrap();
     assert_eq!(takes(&[]), 7);
-    assert_eq!(takes(&["--validator", "entropy"]), 0);
+    let other = data.run(&[&SMALL[..], &["--out", "kept", "--validator", "entropy"]].concat());
+    let errors = String::from_utf8_lossy(&other.stderr);
+    assert!(
+        !other.status.success()
+            && errors.contains("keeps a result with other settings")
+            && errors.contains("--out"),
+        "{errors}"
+    );
     assert!(data.path("kept/mcd-2.safetensors").exists());
     let json: Value = serde_json::from_str(&text).unwrap();
     let methods: Vec<&str> = json["rows"]

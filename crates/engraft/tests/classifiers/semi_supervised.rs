@@ -31,7 +31,7 @@ fn it_prints_every_row_and_its_protocol_and_always_the_same() {
         assert!(found.status.success(), "{errors}");
         String::from_utf8(found.stdout).unwrap()
     };
-    let out = folder.path("runs/semi-supervised-mnist-20");
+    let out = folder.path("runs/semi-supervised-mnist-20-2-epochs");
     let text = print("1");
     // What an earlier command found is taken again; without it, two threads find the same.
     assert_eq!(text, print("1"));
@@ -70,6 +70,29 @@ fn it_prints_every_row_and_its_protocol_and_always_the_same() {
         read("labels-seed-1.json")["indices"],
         read("labels-seed-2.json")["indices"]
     );
+
+    // Other settings do not take the place of what is kept.
+    let other = folder.run(&[
+        "semi-supervised",
+        "--data",
+        "mnist",
+        "--labels",
+        "20",
+        "--seeds",
+        "1",
+        "--epochs",
+        "1",
+        "--out",
+        out.to_str().unwrap(),
+    ]);
+    let errors = String::from_utf8_lossy(&other.stderr);
+    assert!(
+        !other.status.success()
+            && errors.contains("feature-matching-seed-1.json")
+            && errors.contains("--out"),
+        "{errors}"
+    );
+    assert_eq!(read("result.json"), json);
 }
 
 #[test]
@@ -159,7 +182,7 @@ fn a_scarce_set_gets_images_of_a_generator_of_another_size() {
     assert!(!errors.contains("was trained on other images"), "{errors}");
     assert_eq!(json["protocol"]["network"], "784-1000-500-250-250-250-10");
     assert_eq!(json["rows"].as_array().unwrap().len(), 4);
-    let out = folder.path("runs/semi-supervised-usps-20-of-200/labels-seed-1.json");
+    let out = folder.path("runs/semi-supervised-usps-20-of-200-40-epochs/labels-seed-1.json");
     let written: Value = serde_json::from_str(&std::fs::read_to_string(out).unwrap()).unwrap();
     let indices: Vec<usize> = serde_json::from_value(written["indices"].clone()).unwrap();
     assert!(

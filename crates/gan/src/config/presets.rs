@@ -1,6 +1,7 @@
 //! The presets: settings to start from.
 
-use super::{AdamConfig, OutputConfig, RegulariseConfig, TrainConfig, WatchConfig, fingerprint};
+use super::data::fingerprint;
+use super::{AdamConfig, OutputConfig, RegulariseConfig, TrainConfig, WatchConfig};
 use crate::augment::AugmentConfig;
 use crate::gan::StepOrder;
 use crate::networks::Network;
@@ -30,6 +31,7 @@ impl TrainConfig {
             batch: 64,
             network: Network::default(),
             classes: 0,
+            labels: String::new(),
             objective: Objective::NonSaturating.into(),
             order: StepOrder::Simultaneous,
             average_half_life: 10_000,

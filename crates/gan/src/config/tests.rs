@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::augment::{AdaptiveConfig, Augmentation};
-use engraft_data::Source;
+use engraft_data::{Dataset, Source};
 use std::path::Path;
 
 fn data(n: usize) -> Dataset {
@@ -266,4 +266,52 @@ fn every_section_is_fixed_once_a_run_has_begun() {
         "{text}"
     );
     assert_ne!(run.fixed_hash(), wanted.fixed_hash());
+}
+
+#[test]
+fn labels_count_where_the_networks_are_told_them() {
+    let labelled = |last: u8| {
+        let labels = vec![0, 1, 1, last];
+        Dataset::new("mnist", Source::Memory, vec![7; 4 * 784], dcgan::IMAGE, labels).unwrap()
+    };
+    let plain = TrainConfig::standard(&labelled(0));
+    let same = plain.clone().with_labels_of(&labelled(0));
+    assert_eq!(same, plain, "nothing is on record of a run that is not told");
+    plain.check_data(&labelled(1)).unwrap();
+
+    let mut told = plain.clone();
+    told.classes = 2;
+    let of_old = told.clone();
+    let told = told.with_labels_of(&labelled(0));
+    assert_eq!(told.fingerprint, plain.fingerprint);
+    assert_eq!(
+        TrainConfig::from_toml(&told.to_toml(), Path::new("run.toml")).unwrap(),
+        told
+    );
+    told.check_data(&labelled(0)).unwrap();
+    let error = told.check_data(&labelled(1)).unwrap_err();
+    assert!(matches!(error, GanError::OtherLabels { .. }), "{error}");
+    let other = of_old.clone().with_labels_of(&labelled(1));
+    assert_ne!(told.fixed_hash(), other.fixed_hash());
+    let text = of_old.fixed_differences(&told).join("\n");
+    assert!(
+        text.starts_with("labels: the run has no record of them (begun before"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_is_beyond_all_memory_is_refused() {
+    let mut config = TrainConfig::standard(&data(600));
+    (config.objective.packing, config.classes) = (u32::MAX, u32::MAX);
+    let text = config.problems().join("\n");
+    assert!(
+        text.contains("objective.packing must be at most 334 for images of 28x28x1"),
+        "{text}"
+    );
+    assert!(text.contains("classes must be 0 or up to 256"), "{text}");
+    // The packs of any batch that somebody may ask for stay.
+    config = TrainConfig::tutorial(&data(600));
+    (config.objective.packing, config.watch.every) = (128, 0);
+    assert_eq!(config.problems(), Vec::<String>::new());
 }

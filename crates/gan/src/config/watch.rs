@@ -1,5 +1,6 @@
 //! The section `[watch]` of a run: how it looks after itself.
 
+use crate::watch::TRAIN;
 use serde::{Deserialize, Serialize};
 
 /// How a run measures itself on images kept out of training ([`TrainConfig::held_out`](super::TrainConfig::held_out)),
@@ -20,7 +21,8 @@ pub struct WatchConfig {
     pub every: u64,
     /// Images that are generated for one; 1000 at first.
     pub images: u32,
-    /// Measurements without a new lowest kernel distance after which the run stops; 0 never stops it.
+    /// Measurements without a new best one ([`Measurement::score`](crate::Measurement::score)) after which the run stops;
+    /// 0 never stops it.
     pub patience: u32,
     /// How many times a run that diverges goes back to its last checkpoint, each time with half the learning rates and
     /// other noise, before it gives up.
@@ -83,5 +85,17 @@ impl WatchConfig {
                 self.images
             ));
         }
+    }
+
+    /// What makes no sense for a discriminator that judges packs: a measurement shows it whole packs of each kind of images.
+    pub(super) fn pack_problem(&self, packing: u32, held_out: u32, trained_on: usize) -> Option<String> {
+        let fewest = held_out.min(self.images) as usize;
+        let fewest = fewest.min(trained_on).min(TRAIN);
+        (self.every > 0 && fewest > 0 && packing as usize > fewest).then(|| {
+            format!(
+                "objective.packing must be at most {fewest} in a run that is measured, the least of held_out, watch.images \
+                 and the up to {TRAIN} training images that a measurement looks at, got {packing}"
+            )
+        })
     }
 }

@@ -266,6 +266,27 @@ fn adaptive_augmentation_starts_at_0_and_moves() {
     near(seen[2], 0.2);
 }
 
+/// Least squares is undecided at one half: logits of 0.3 on real images are no overfitting.
+#[test]
+fn an_adaptive_probability_counts_from_where_the_objective_is_undecided() {
+    let after_two_steps = |objective, logit: f64| {
+        let mut gan = pair(1).objective(objective).augment(AugmentConfig {
+            kinds: vec![Augmentation::Brightness],
+            probability: None,
+            adaptive: Some(AdaptiveConfig {
+                target: 0.4,
+                images: 40,
+                every: 1,
+            }),
+        });
+        let real = pixels(&[logit / weights(&gan.discriminator)[0]; 4]);
+        [0, 1].map(|_| gan.discriminator_step(&real, &latent(&Z)).augment_probability)[1]
+    };
+    assert_eq!(after_two_steps(Objective::LeastSquares, 0.3), 0.0);
+    near(after_two_steps(Objective::LeastSquares, 0.7), 0.1);
+    near(after_two_steps(Objective::NonSaturating, 0.3), 0.1);
+}
+
 #[test]
 fn augmentations_are_drawn_from_their_own_stream() {
     let run = |seed, probability| {

@@ -125,6 +125,7 @@ impl Trainer {
             return Err(GanError::Config { problems });
         }
         config.check_data(&data)?;
+        let config = config.with_labels_of(&data);
         let has_checkpoint = || {
             CheckpointReader::new(directory)
                 .steps()

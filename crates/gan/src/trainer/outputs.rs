@@ -43,7 +43,13 @@ impl Trainer {
         write_atomically(&path, &sample_grid(&images, COLUMNS))?;
         let curves = loss_curves(self.log.losses());
         write_atomically(&self.directory.join(CURVES), curves.as_bytes())?;
-        let page = report(&self.config, self.log.losses(), &self.progress.state, &folder)?;
+        let page = report(
+            &self.config,
+            self.log.losses(),
+            &self.progress.state,
+            self.progress.step,
+            &folder,
+        )?;
         write_atomically(&self.directory.join(REPORT), page.as_bytes())?;
         Ok(Event::Samples {
             step: self.progress.step,

@@ -19,8 +19,13 @@ impl Plan for Usual {
 /// The networks of a run, with the random weights that its seed gives.
 ///
 /// # Errors
-/// If the network that the settings name cannot make their images.
+/// If the network that the settings name cannot make their images, or is asked for more classes or larger packs than
+/// there can be.
 pub fn networks_of(config: &TrainConfig) -> Result<Pair, GanError> {
+    let problems = config.problems_of_networks();
+    if !problems.is_empty() {
+        return Err(GanError::Config { problems });
+    }
     let init = |purpose| Init::glorot(rng::seed(config.seed, purpose));
     let (network, image) = (config.network, config.image);
     let packing = config.objective.packing as usize;

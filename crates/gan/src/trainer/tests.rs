@@ -280,3 +280,37 @@ fn the_reference_networks_take_what_suits_batch_norm() {
         Outcome::Finished
     );
 }
+
+/// Other labels under the same pixels are another run.
+#[test]
+fn a_run_that_is_told_the_classes_is_bound_to_its_labels() {
+    let dir = tempfile::tempdir().unwrap();
+    let labelled = |first: u8| {
+        let mut labels = vec![1; 26];
+        labels[0] = first;
+        Dataset::new(
+            "noise",
+            Source::Memory,
+            data().images().to_vec(),
+            [28, 28, 1],
+            labels,
+        )
+        .unwrap()
+    };
+    let mut config = config(2);
+    (config.network, config.classes) = (crate::Network::Mlp, 2);
+    let trainer = Trainer::open(config.clone(), labelled(0), dir.path()).unwrap();
+    let on_record = trainer.config().clone();
+    drop(trainer);
+    drop(Trainer::open(config.clone(), labelled(0), dir.path()).unwrap());
+    drop(Trainer::open(on_record.clone(), labelled(0), dir.path()).unwrap());
+    let refused = |config: &TrainConfig| {
+        let opened = Trainer::open(config.clone(), labelled(1), dir.path());
+        opened.err().unwrap().to_string()
+    };
+    let text = refused(&config);
+    assert!(text.contains("labels: the run has \""), "{text}");
+    let text = refused(&on_record);
+    assert!(text.contains("give the same labels"), "{text}");
+    assert_eq!(crate::SavedRun::open(dir.path()).unwrap().config, on_record);
+}

@@ -112,6 +112,15 @@ impl Trainer {
         self.progress.state.rollbacks < self.config.watch.rollbacks
     }
 
+    /// Saves a checkpoint, or goes back to the newest one if the state cannot be saved because it is not finite: the
+    /// moments of the optimisers are looked at here only, for every look copies them.
+    pub(super) fn save_or_roll_back(&mut self) -> Result<Event, GanError> {
+        match self.save() {
+            Err(GanError::Diverged { reason, .. }) if self.may_roll_back() => self.roll_back(reason),
+            result => result,
+        }
+    }
+
     /// Goes back to the newest checkpoint, with half the learning rates and other noise.
     pub(super) fn roll_back(&mut self, reason: String) -> Result<Event, GanError> {
         let times = self.progress.state.rollbacks + 1;

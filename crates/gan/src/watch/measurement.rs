@@ -56,16 +56,31 @@ const PENALTY: f64 = 4.0;
 impl Measurement {
     /// What checkpoints are chosen by, the lower the better: the kernel distance, and for each image in a hundred that is
     /// memorised beyond chance four in a hundred of it on top. A generator that copies is close to the data, and no
-    /// use.
+    /// use; where it sounds [`Alarm::Memorisation`], its distance may be 0 and the score says nothing, so that any
+    /// checkpoint without this alarm is better.
     pub fn score(&self) -> f64 {
         self.kid.max(0.0) * (1.0 + PENALTY * (self.memorised - CHANCE).max(0.0))
+    }
+
+    /// Whether its checkpoint is better than the other's: the lower score, but first of all no memorisation.
+    pub(crate) fn beats(&self, other: &Self) -> bool {
+        if self.is_memorised() == other.is_memorised() {
+            self.score() < other.score()
+        } else {
+            other.is_memorised()
+        }
+    }
+
+    /// Whether more images are memorised than chance explains.
+    pub(crate) fn is_memorised(&self) -> bool {
+        self.memorised > MEMORISED
     }
 
     /// What it gives cause for concern about.
     pub fn alarms(&self) -> Vec<Alarm> {
         [
             (self.spread < COLLAPSED, Alarm::Collapse),
-            (self.memorised > MEMORISED, Alarm::Memorisation),
+            (self.is_memorised(), Alarm::Memorisation),
             (self.overfitting > OVERFITTED, Alarm::Overfitting),
         ]
         .into_iter()

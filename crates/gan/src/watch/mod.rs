@@ -18,7 +18,7 @@ use engraft_tensor::{Tensor, no_grad};
 use serde::{Deserialize, Serialize};
 
 /// Training images that the measures look at, at most.
-const TRAIN: usize = 1000;
+pub(crate) const TRAIN: usize = 1000;
 /// Images that go through a network at once.
 const BATCH: usize = 250;
 
@@ -36,18 +36,20 @@ pub(crate) struct WatchState {
 }
 
 impl WatchState {
-    /// The measurement with the lowest [score](Measurement::score), the first of equals.
+    /// The measurement with the lowest [score](Measurement::score), the first of equals; those of a generator that
+    /// repeats its training images count only if all are of that kind.
     pub(crate) fn best(&self) -> Option<&Measurement> {
         self.measurements
             .iter()
-            .reduce(|best, m| if m.score() < best.score() { m } else { best })
+            .reduce(|best, m| if m.beats(best) { m } else { best })
     }
 
-    /// The best measurement, if the last one is worse by more than their standard errors; within these no winner is
-    /// named, and training on is given the benefit of the doubt.
+    /// The best measurement, if the last one is worse by more than their standard errors or has begun to repeat training
+    /// images; within these errors no winner is named, and training on is given the benefit of the doubt.
     pub(crate) fn better_than_last(&self) -> Option<&Measurement> {
         let (best, last) = (self.best()?, self.measurements.last()?);
-        (last.score() - best.score() > best.kid_se.hypot(last.kid_se)).then_some(best)
+        let is_worse = last.score() - best.score() > best.kid_se.hypot(last.kid_se);
+        (is_worse || last.is_memorised() && !best.is_memorised()).then_some(best)
     }
 
     /// Whether the last `patience` measurements have brought no new best one.
@@ -204,6 +206,28 @@ mod tests {
         // A generator that copies is not the best for it.
         state.measurements[1].memorised = 1.0;
         assert_eq!(state.best().unwrap().step, 30);
+    }
+
+    /// Its unbiased distance is 0 on average, and so is its score whatever it has memorised.
+    #[test]
+    fn a_copier_is_passed_over_unless_all_copy() {
+        let of = |measures: &[(f64, f64)]| {
+            let mut state = state(&measures.iter().map(|m| m.0).collect::<Vec<_>>());
+            for (m, (_, memorised)) in state.measurements.iter_mut().zip(measures) {
+                (m.memorised, m.kid_se) = (*memorised, 0.01);
+            }
+            state
+        };
+        let (copier, honest) = ((0.0, 1.0), (0.141, 0.04));
+        let step = |m: Option<&Measurement>| m.map(|m| m.step);
+        let later = of(&[honest, copier, (-0.002, 0.9)]);
+        assert_eq!(step(later.best()), Some(10));
+        assert_eq!(step(later.better_than_last()), Some(10));
+        assert!(later.is_on_plateau(2), "copies are no progress");
+        let earlier = of(&[copier, honest]);
+        assert_eq!(step(earlier.best()), Some(20));
+        assert_eq!(step(earlier.better_than_last()), None);
+        assert_eq!(step(of(&[(0.3, 0.5), (0.1, 0.6)]).best()), Some(20));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use engraft_transfer::semi_supervised::{Examples, SemiSupervised, Settings, pseu
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Least probability of its class with which a generated image is trained on.
 pub(super) const SURE: f64 = 0.95;
@@ -85,10 +85,7 @@ impl Task<'_> {
         threads: Option<usize>,
         bar: &ProgressBar,
     ) -> anyhow::Result<Vec<Row>> {
-        let jobs: Vec<(Kind, usize)> = kinds
-            .iter()
-            .flat_map(|&kind| (0..self.seeds.len()).map(move |seed| (kind, seed)))
-            .collect();
+        let jobs = self.jobs(kinds);
         let found = workers::each(&jobs, threads, |&(kind, seed)| self.keep(kind, seed, bar))?;
         let mut rows: Vec<Row> = Vec::new();
         for (method, outcome) in found.into_iter().flatten() {
@@ -104,12 +101,39 @@ impl Task<'_> {
         Ok(rows)
     }
 
-    /// One training, or what an earlier command with the same settings found.
-    fn keep(&self, kind: Kind, seed: usize, bar: &ProgressBar) -> Found {
+    /// Every kind with every seed.
+    fn jobs(&self, kinds: &[Kind]) -> Vec<(Kind, usize)> {
+        let each = |&kind| (0..self.seeds.len()).map(move |seed| (kind, seed));
+        kinds.iter().flat_map(each).collect()
+    }
+
+    /// Checks that no result with other settings is kept where those of these trainings will be.
+    ///
+    /// # Errors
+    /// If there is one.
+    pub(super) fn ensure_free(&self, kinds: &[Kind]) -> anyhow::Result<()> {
+        self.jobs(kinds).into_iter().try_for_each(|(kind, seed)| {
+            let (name, settings) = self.about(kind, seed);
+            kept::ensure_free(&self.result(&name), &settings)
+        })
+    }
+
+    /// The name of a training, and the settings that decide its result.
+    fn about(&self, kind: Kind, seed: usize) -> (String, Value) {
         let mut settings = self.protocol.clone();
         settings["seeds"] = json!([self.seeds[seed]]);
-        let name = format!("{}-seed-{}", kind.name(), self.seeds[seed]);
-        let path = self.out.join(format!("{name}.json"));
+        (format!("{}-seed-{}", kind.name(), self.seeds[seed]), settings)
+    }
+
+    /// The file that keeps its result.
+    fn result(&self, name: &str) -> PathBuf {
+        self.out.join(format!("{name}.json"))
+    }
+
+    /// One training, or what an earlier command with the same settings found.
+    fn keep(&self, kind: Kind, seed: usize, bar: &ProgressBar) -> Found {
+        let (name, settings) = self.about(kind, seed);
+        let path = self.result(&name);
         let on_the_way = self
             .out
             .join(format!("{name}-{}.unfinished", kept::tag(&settings)));

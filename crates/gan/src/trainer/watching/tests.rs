@@ -1,7 +1,9 @@
 //! Runs that are measured, stop early, and go back.
 
+use crate::checkpoint::{CheckpointStore, encode};
 use crate::config::{TrainConfig, WatchConfig};
 use crate::trainer::{Control, Event, Outcome, Trainer};
+use crate::watch::{Measurement, WatchState};
 use crate::{GanError, Network, SavedRun, Which};
 use engraft_data::{Dataset, Source};
 use engraft_layers::{Module, Path as ModulePath, SlotMut};
@@ -158,6 +160,94 @@ fn a_run_that_diverges_goes_back_and_on() {
     assert!(page.contains("went back 2 times"));
 }
 
+/// As a gradient too large for its square leaves them: the weights stay finite, and only saving finds it.
+fn poison_moments(trainer: &mut Trainer) {
+    let gan = &mut trainer.progress.gan;
+    let mut state = gan.generator_optimizer.state();
+    let (_, moment) = state
+        .tensors
+        .iter_mut()
+        .find(|(name, _)| name.starts_with("second_moment"))
+        .unwrap();
+    *moment = Tensor::full(moment.shape(), f32::INFINITY);
+    gan.generator_optimizer.load_state(state, &gan.generator).unwrap();
+}
+
+#[test]
+fn a_run_that_cannot_be_saved_goes_back_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trainer = open(config(6), folder.path());
+    train(&mut trainer, Some(3)).0.unwrap();
+    poison_moments(&mut trainer);
+    let (outcome, events) = train(&mut trainer, None);
+    assert_eq!(outcome.unwrap(), Outcome::Finished);
+    let back = events.iter().find_map(|event| match event {
+        Event::RolledBack { step, reason, .. } => Some((*step, reason.clone())),
+        _ => None,
+    });
+    let (step, reason) = back.unwrap();
+    assert_eq!(step, 3);
+    assert!(reason.contains("the optimisers"), "{reason}");
+    let record = fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
+    assert_eq!(record.lines().count(), 6);
+    drop(trainer);
+    // Also when the caller stops right then: what is left is a checkpoint that can be gone on with.
+    let mut trainer = open(config(9), folder.path());
+    poison_moments(&mut trainer);
+    let (outcome, _) = train(&mut trainer, Some(7));
+    assert_eq!((outcome.unwrap(), trainer.step()), (Outcome::Stopped, 6));
+    drop(trainer);
+    let mut trainer = open(config(9), folder.path());
+    trainer.progress.state.rollbacks = 2;
+    poison_moments(&mut trainer);
+    let error = train(&mut trainer, None).0.unwrap_err();
+    assert!(matches!(error, GanError::Diverged { .. }), "{error}");
+}
+
+#[test]
+fn measures_beyond_the_checkpoint_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(config(6), folder.path()));
+    let saved_with = |change: fn(&mut WatchState)| {
+        let mut store = CheckpointStore::open(folder.path(), 3).unwrap();
+        let checkpoint = store.latest().unwrap().unwrap().checkpoint;
+        let mut state = WatchState {
+            rollbacks: 1,
+            ..WatchState::default()
+        };
+        change(&mut state);
+        let mut files = checkpoint.files;
+        files.insert("watch.bin".into(), encode(&state).unwrap());
+        store
+            .save(checkpoint.step, &checkpoint.options_hash, &files)
+            .unwrap();
+        drop(store);
+        let opened = Trainer::open(config(6), data(), folder.path()).map(|mut t| train(&mut t, Some(1)));
+        opened.err().map(|e| e.to_string()).unwrap_or_default()
+    };
+    assert_eq!(saved_with(|_| ()), "");
+    let text = saved_with(|state| state.phase_began = 9);
+    assert!(
+        text.contains("watch.bin") && text.contains("the beginning of a phase at step 9"),
+        "{text}"
+    );
+    let text = saved_with(|state| {
+        state.measurements = vec![Measurement {
+            step: 8,
+            kid: 0.1,
+            kid_se: 0.0,
+            coverage: 1.0,
+            spread: 1.0,
+            memorised: 0.0,
+            overfitting: 0.0,
+        }];
+    });
+    assert!(
+        text.contains("up to step 1") && text.contains("a measurement at step 8"),
+        "{text}"
+    );
+}
+
 #[test]
 fn a_run_that_diverges_always_gives_up() {
     let folder = tempfile::tempdir().unwrap();
@@ -183,4 +273,21 @@ fn settings_that_make_no_sense() {
     assert!(problems(|c| c.held_out = 60).contains("leave some of the 60"));
     assert!(problems(|c| c.watch.images = 3).contains("from 20 to"));
     assert!(problems(|c| (c.watch.every, c.watch.patience) = (0, 3)).contains("nothing is measured"));
+}
+
+/// A measurement would show the discriminator no whole pack of one kind of images.
+#[test]
+fn packs_larger_than_what_is_measured_are_refused() {
+    let problems = |held_out: u32, images: u32, every: u64| {
+        let mut config = config(6);
+        (config.images, config.batch, config.objective.packing) = (600, 64, 32);
+        (config.held_out, config.watch.images, config.watch.every) = (held_out, images, every);
+        config.problems().join("\n")
+    };
+    assert_eq!(problems(32, 32, 2), "");
+    assert_eq!(problems(31, 40, 0), "", "it is not measured");
+    for (held_out, images) in [(31, 40), (40, 31)] {
+        let text = problems(held_out, images, 2);
+        assert!(text.contains("objective.packing must be at most 31"), "{text}");
+    }
 }

@@ -1,0 +1,159 @@
+//! Transfers of sources that are told the class or judge several images at once, and directories that are not theirs.
+
+#![allow(clippy::unwrap_used)] // a test fails by it
+
+use engraft_data::{Dataset, Split, drawn_digits};
+use engraft_gan::{Control, Network, TrainConfig, Trainer, Which, random_networks};
+use engraft_transfer::{
+    Method, Phase, Preserve, Proximity, Rate, Recipe, Source, Trained, Transfer, TransferConfig, Trial,
+    open_run,
+};
+use std::path::Path;
+
+fn target() -> Dataset {
+    drawn_digits(Split::Test, 24, 3)
+}
+
+fn source(change: fn(&mut TrainConfig)) -> Source {
+    let mut config = TrainConfig::standard(&drawn_digits(Split::Train, 40, 1));
+    (config.network, config.batch) = (Network::Dcgan, 8);
+    change(&mut config);
+    let (generator, discriminator, _) = random_networks(&config).unwrap();
+    Source::new(config, &generator, &discriminator)
+}
+
+fn told() -> Source {
+    source(|config| (config.network, config.classes) = (Network::Mlp, 10))
+}
+
+fn refused(source: &Source, change: fn(&mut TransferConfig)) -> String {
+    let mut config = Recipe::fine_tune(source).unwrap().plan;
+    change(&mut config);
+    let found = Transfer::new(source.clone(), config);
+    found.err().map_or_else(String::new, |error| error.to_string())
+}
+
+#[test]
+fn of_a_source_that_is_told_the_class_the_first_layer_is_frozen_and_no_more() {
+    let near = Proximity {
+        images: 10,
+        kid: Some(0.1),
+        recall: Some(0.8),
+        coverage: Some(0.9),
+        a_distance: 1.0,
+    };
+    let source = source(|config| config.classes = 10);
+    let recipe = Recipe::choose(&source, 10, &near, 300).unwrap();
+    let frozen = Trained::Except(vec!["projection.features.block1".into()]);
+    assert!(
+        recipe
+            .plan
+            .phases
+            .iter()
+            .all(|phase| phase.discriminator == frozen),
+        "{:?}",
+        recipe.plan.phases
+    );
+    assert_eq!(recipe.plan.preserve, Preserve::Nothing);
+    assert!(recipe.reasons.iter().any(|reason| reason.contains("no classes")));
+    let layers = source.generator_layers().unwrap();
+    assert_eq!(layers[0], "conditional.embedding");
+    assert_eq!(layers.last().unwrap(), "conditional.body.to_image");
+    assert!(layers.len() > 4, "{layers:?}");
+    Transfer::new(source, recipe.plan).unwrap();
+}
+
+#[test]
+fn what_a_source_cannot_give_is_refused() {
+    let told = told();
+    assert_eq!(refused(&told, |_| ()), "");
+    assert_eq!(refused(&told, |config| config.preserve = Preserve::L2Sp(1.0)), "");
+    for (text, change) in [
+        (
+            "ewc with a source that is told",
+            (|c| c.preserve = Preserve::Ewc(1.0)) as fn(&mut TransferConfig),
+        ),
+        ("cdc with a source that is told", |c| {
+            c.preserve = Preserve::Cdc(1.0)
+        }),
+        ("plan.distil", |c| c.distil = 1.0),
+    ] {
+        let error = refused(&told, change);
+        assert!(error.contains(text), "{error}");
+    }
+    let packed = source(|config| config.objective.packing = 2);
+    assert_eq!(refused(&packed, |c| c.preserve = Preserve::Cdc(1.0)), "");
+    let error = refused(&packed, |c| c.preserve = Preserve::Ewc(1.0));
+    assert!(error.contains("packs of 2"), "{error}");
+    let plain = source(|_| ());
+    for preserve in [Preserve::L2Sp(1.0), Preserve::Ewc(1.0)] {
+        let mut config = Recipe::fine_tune(&plain).unwrap().plan;
+        (config.preserve, config.adapter) = (preserve, Some(engraft_layers::Adapter::OutputScale));
+        config.phases = vec![Phase {
+            generator: Trained::Adapter,
+            ..Phase::default()
+        }];
+        let error = Transfer::new(plain.clone(), config).err().unwrap().to_string();
+        assert!(error.contains("none of them trains"), "{error}");
+    }
+    let rate = |under: &str| Rate {
+        under: vec![under.into(), "to_image".into()],
+        factor: 0.1,
+    };
+    let mut config = Recipe::fine_tune(&plain).unwrap().plan;
+    // One part of each network.
+    config.rates = vec![rate("block1")];
+    Transfer::new(plain.clone(), config.clone()).unwrap();
+    config.rates = vec![rate("blok1")];
+    let error = Transfer::new(plain, config).err().unwrap().to_string();
+    assert!(
+        error.contains("\"blok1\" names no part") && error.contains("to_image"),
+        "{error}"
+    );
+}
+
+fn fine_tune(source: &Source, directory: &Path) -> Result<(), String> {
+    let trial = Trial {
+        source,
+        target: &target(),
+        steps: 2,
+        seed: 2,
+    };
+    let method = Method::Recipe(Box::new(Recipe::fine_tune(source).unwrap()));
+    let found = trial.train(&method, directory, &mut |_| Control::Continue);
+    found.map(|_| ()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_run_that_is_no_transfer_stays_readable() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = TrainConfig::standard(&target());
+    (config.network, config.batch, config.steps) = (Network::Mlp, 8, 2);
+    let mut trainer = Trainer::open(config, target(), folder.path()).unwrap();
+    trainer.train(&mut |_| Control::Continue).unwrap();
+    drop(trainer);
+    let error = fine_tune(&source(|config| config.network = Network::Mlp), folder.path()).unwrap_err();
+    assert!(error.contains("no transfer"), "{error}");
+    assert!(!folder.path().join("source").exists());
+    open_run(folder.path(), Which::Last).unwrap();
+}
+
+#[test]
+fn a_damaged_source_beside_a_transfer_is_not_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = source(|config| config.network = Network::Mlp);
+    fine_tune(&source, folder.path()).unwrap();
+    let path = folder.path().join("source/generator.safetensors");
+    std::fs::write(&path, "damaged").unwrap();
+    fine_tune(&source, folder.path()).unwrap_err();
+    assert_eq!(std::fs::read(&path).unwrap(), b"damaged");
+}
+
+#[test]
+fn a_saved_source_opens_as_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = told();
+    source.save(folder.path()).unwrap();
+    let run = open_run(folder.path(), Which::Best).unwrap();
+    assert_eq!(run.step, source.config.steps);
+}
