@@ -41,7 +41,7 @@ pub struct Transfer {
     /// Target: mnist, fashion-mnist, usps, drawn-digits, mnist-0-4, mnist-5-9, or a folder of pictures of any size
     #[arg(long, value_name = "NAME|DIR")]
     data: String,
-    /// Images of the target to train on [default: all]
+    /// Images of the target to train on; of a folder's, every fifth is kept for measuring where there are at least 100 [default: all]
     #[arg(long, value_name = "N")]
     shots: Option<usize>,
     /// Turn the target's shades round first, where the source draws light on dark and the target is dark on light; the result
