@@ -11,7 +11,7 @@ use std::process::ExitCode;
 #[derive(ClapArgs)]
 pub(crate) struct Args {
     /// The small tables: the small protocol with MCD alone, 3 seeds of 300 steps; 100 labels, 2 subsets of 5 epochs
-    #[arg(long, conflicts_with_all = ["seeds", "steps", "full"])]
+    #[arg(long, conflicts_with_all = ["seeds", "steps", "full", "budget"])]
     quick: bool,
 
     /// Number of seeds of adaptation

@@ -192,12 +192,41 @@ fn wrong_arguments_and_data_have_codes_of_their_own() {
         2,
         "given twice"
     );
+    let both = world.run("x", &["--epochs", "2", "--set", "steps=3"]);
+    assert_eq!(code(&both), 2);
+    assert!(
+        text(&both.stderr).contains("--set steps="),
+        "{}",
+        text(&both.stderr)
+    );
+    let epochs = world.run("x", &["--epochs", "2", "--set", "batch=8", "--dry-run"]);
+    assert!(
+        text(&epochs.stdout).contains("10 steps"),
+        "{}",
+        text(&epochs.stdout)
+    );
     let too_large = world
         .bare("x", &["--batch", "41", "--data"])
         .arg(world.path("data"))
         .output()
         .unwrap();
     assert_eq!(code(&too_large), 2);
+    let labels = world.path("data/train-labels-idx1-ubyte");
+    let kept = fs::read(&labels).unwrap();
+    let without: Vec<u8> = kept
+        .iter()
+        .enumerate()
+        .map(|(i, &l)| if i >= 8 && l == 3 { 4 } else { l })
+        .collect();
+    fs::write(&labels, without).unwrap();
+    let empty = world.run("x", &["--conditional", "--dry-run"]);
+    assert_eq!(code(&empty), 2);
+    assert!(
+        text(&empty.stderr).contains("no images of class 3"),
+        "{}",
+        text(&empty.stderr)
+    );
+    fs::write(&labels, kept).unwrap();
     assert!(
         text(&too_large.stderr).contains("the 40 images there are to train on, got 41"),
         "{}",

@@ -289,14 +289,8 @@ impl TrainConfig {
     pub fn fixed_differences(&self, wanted: &Self) -> Vec<String> {
         let [ours, theirs] = [self, wanted].map(|c| c.fixed().into_iter().collect::<BTreeMap<_, _>>());
         let names: BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
-        let value = |of: &BTreeMap<_, String>, name: &String| match of.get(name) {
-            Some(value) => value.clone(),
-            None if name == "labels" && of.contains_key("classes") => {
-                "no record of them (begun before there was one, it cannot go on)".into()
-            }
-            // Settings that came later stand in the text only where they say something new.
-            None => "the default".into(),
-        };
+        // Settings that came later stand in the text only where they say something new.
+        let value = |of: &BTreeMap<_, String>, name| of.get(name).map_or("the default".into(), String::clone);
         names
             .into_iter()
             .map(|name| (name, value(&ours, name), value(&theirs, name)))

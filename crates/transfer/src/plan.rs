@@ -30,6 +30,18 @@ impl Transfer {
     /// [`TransferError::Config`] with every problem; [`TransferError::NoSuchName`] for layers that the networks do not
     /// have; [`TransferError::OtherSource`] if the settings were made for another source.
     pub fn new(source: Source, config: TransferConfig) -> Result<Self, TransferError> {
+        let transfer = Self::of_run(source, config)?;
+        let (generator, discriminator, _) = transfer.begin()?;
+        let problems = transfer.unfit(&generator, &discriminator);
+        if problems.is_empty() {
+            Ok(transfer)
+        } else {
+            Err(TransferError::Config { problems })
+        }
+    }
+
+    /// The plan of a run that there is: what asks for nothing that the networks can give did nothing in it.
+    fn of_run(source: Source, config: TransferConfig) -> Result<Self, TransferError> {
         let problems = config.problems();
         if !problems.is_empty() {
             return Err(TransferError::Config { problems });
@@ -58,12 +70,7 @@ impl Transfer {
             check(&generator, &phase.generator.names(adapter))?;
             check(&discriminator, &phase.discriminator.names(adapter))?;
         }
-        let problems = transfer.unfit(&generator, &discriminator);
-        if problems.is_empty() {
-            Ok(transfer)
-        } else {
-            Err(TransferError::Config { problems })
-        }
+        Ok(transfer)
     }
 
     /// What the settings ask for that these networks cannot give.
@@ -138,7 +145,7 @@ impl Transfer {
     pub fn open(directory: &Path) -> Result<Self, TransferError> {
         let source = Source::read(&directory.join(FOLDER))?;
         let config = engraft_gan::read_settings(&directory.join(SETTINGS))?;
-        Self::new(source, TransferConfig::from_table(&config.plan)?)
+        Self::of_run(source, TransferConfig::from_table(&config.plan)?)
     }
 
     /// The networks that it begins with: the source's, with the adapter on its generator, the miner before it, and
@@ -271,6 +278,9 @@ impl Plan for Transfer {
             self.adam(&lazy, &gan.discriminator),
         );
         let gan = gan.optimizers(optimizers.0, optimizers.1);
+        if !self.unfit(&gan.generator, &gan.discriminator).is_empty() {
+            return gan;
+        }
         let gan = match self.config.preserve {
             Preserve::Nothing => gan,
             Preserve::L2Sp(weight) => gan.term(L2Sp::new(&generator, weight)),
@@ -322,4 +332,51 @@ impl Plan for Transfer {
 
 fn set(network: &mut Sequential, trained: &Names) {
     train_only(network, trained).expect("the names were found when the plan was made");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Phase;
+    use engraft_data::{Split, drawn_digits};
+    use engraft_gan::random_networks;
+    use engraft_layers::Adapter;
+
+    /// What is refused now did nothing in the runs that were trained with it, or is in a file that no training wrote.
+    #[test]
+    fn what_is_refused_in_training_is_not_refused_in_reading() {
+        let source = |classes, packing| {
+            let mut config = TrainConfig::standard(&drawn_digits(Split::Train, 40, 1));
+            (config.network, config.classes) = (engraft_gan::Network::Mlp, classes);
+            config.objective.packing = packing;
+            let (generator, discriminator, _) = random_networks(&config).unwrap();
+            Source::new(config, &generator, &discriminator)
+        };
+        let small = Phase {
+            generator: Trained::Adapter,
+            ..Phase::default()
+        };
+        for (source, preserve, distil, phases) in [
+            (source(10, 1), Preserve::Cdc(1.0), 0.0, vec![]),
+            (source(10, 1), Preserve::Ewc(1.0), 0.0, vec![]),
+            (source(10, 1), Preserve::Nothing, 1.0, vec![]),
+            (source(0, 2), Preserve::Ewc(1.0), 0.0, vec![]),
+            (source(0, 1), Preserve::L2Sp(1.0), 0.0, vec![small]),
+        ] {
+            let plan = TransferConfig {
+                source_sha256: source.sha256().unwrap(),
+                adapter: Some(Adapter::LowRank { rank: 1 }),
+                preserve,
+                distil,
+                phases,
+                ..TransferConfig::default()
+            };
+            let config = source.config.clone();
+            assert!(Transfer::new(source.clone(), plan.clone()).is_err());
+            let transfer = Transfer::of_run(source, plan).unwrap();
+            let (generator, discriminator, latent) = transfer.networks(&config).unwrap();
+            let gan = Gan::new(generator, discriminator, latent).classes(config.classes as usize);
+            transfer.prepare(&config, gan);
+        }
+    }
 }

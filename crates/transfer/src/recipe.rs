@@ -2,7 +2,6 @@
 
 use crate::config::{Phase, Preserve, Trained, TransferConfig};
 use crate::error::TransferError;
-use crate::plan::learned_layers;
 use crate::proximity::Proximity;
 use crate::source::Source;
 use engraft_data::Dataset;
@@ -65,7 +64,6 @@ impl Recipe {
         found: &Proximity,
         steps: u64,
     ) -> Result<Self, TransferError> {
-        let (_, discriminator, _) = source.networks()?;
         let close = found.is_close();
         let mut recipe = Self::fine_tune(source)?;
         let size = match images {
@@ -76,7 +74,7 @@ impl Recipe {
         recipe.name = format!("{size}-{}", if close { "close" } else { "far" });
         let few = images < FEW;
         let learned = if few || (close && images < MANY) {
-            let frozen: Vec<String> = learned_layers(&discriminator).into_iter().take(1).collect();
+            let frozen: Vec<String> = source.discriminator_layers()?.into_iter().take(1).collect();
             let why = match few {
                 true => format!("{images} images do not teach what an edge is"),
                 false => "the source's images are made of what these are made of".into(),
@@ -232,7 +230,7 @@ mod tests {
             a_distance: 2.0,
             ..near
         };
-        let first = learned_layers(&discriminator)[0].clone();
+        let first = source.discriminator_layers().unwrap()[0].clone();
         let freeze_d = Trained::Except(vec![first]);
         for (images, found, name, learned) in [
             (10, near, "few-close", &freeze_d),

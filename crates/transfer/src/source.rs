@@ -143,6 +143,14 @@ impl Source {
         Ok(learned_layers(&self.networks()?.0))
     }
 
+    /// Names of the discriminator's layers that learn, from the image to the judgement.
+    ///
+    /// # Errors
+    /// As [`Source::networks`].
+    pub fn discriminator_layers(&self) -> Result<Vec<String>, TransferError> {
+        Ok(learned_layers(&self.networks()?.1))
+    }
+
     /// The generator, for drawing.
     ///
     /// # Errors

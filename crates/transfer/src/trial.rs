@@ -125,7 +125,9 @@ impl Trial<'_> {
     /// one that is damaged, nor to a run that is no transfer and would be taken for one from then on.
     fn keep_source(&self, directory: &Path) -> Result<(), TransferError> {
         let folder = directory.join(FOLDER);
-        let has_begun = directory.join(SETTINGS).exists();
+        // A run that was killed as it began has no settings yet.
+        let of_a_run = [SETTINGS, "checkpoints", "metrics.jsonl"];
+        let has_begun = of_a_run.iter().any(|name| directory.join(name).exists());
         if has_begun && !folder.exists() {
             return Err(TransferError::NoTransfer {
                 path: directory.into(),

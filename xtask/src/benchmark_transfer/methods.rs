@@ -1,7 +1,7 @@
 //! The methods of the table by their names: recipes of one part only.
 
 use anyhow::ensure;
-use engraft_layers::{Adapter, Module, Sequential, parameter_count};
+use engraft_layers::Adapter;
 use engraft_transfer::{Phase, Recipe, Source, Trained, gradual};
 
 /// Methods that are no recipe of one part: the controls, and what the program chooses itself.
@@ -48,14 +48,7 @@ pub(super) fn check(names: &[String]) -> anyhow::Result<()> {
 pub(super) fn fixed(source: &Source, name: &str, steps: u64) -> anyhow::Result<Recipe> {
     let mut recipe = Recipe::fine_tune(source)?;
     recipe.name = name.into();
-    let (_, discriminator, latent) = source.networks()?;
-    let first = |network: &Sequential| -> Vec<String> {
-        let layers = network.layers();
-        let learned = layers
-            .iter()
-            .filter(|(_, layer)| parameter_count(layer.as_ref()) > 0);
-        learned.take(1).map(|(name, _)| name.clone()).collect()
-    };
+    let first = |layers: Vec<String>| Trained::Except(layers.into_iter().take(1).collect());
     let plan = &mut recipe.plan;
     let of_generator = |generator: Trained| {
         vec![Phase {
@@ -89,16 +82,13 @@ pub(super) fn fixed(source: &Source, name: &str, steps: u64) -> anyhow::Result<R
             Phase::default(),
         ],
         "freeze-d" => vec![Phase {
-            discriminator: Trained::Except(first(&discriminator)),
+            discriminator: first(source.discriminator_layers()?),
             ..Phase::default()
         }],
-        "freeze-g" => {
-            let layers = source.generator_layers()?;
-            of_generator(Trained::Except(layers.into_iter().take(1).collect()))
-        }
+        "freeze-g" => of_generator(first(source.generator_layers()?)),
         "batch-norm" => of_generator(Trained::BatchNorm),
         "miner" => {
-            plan.miner = source.miner().or(Some(latent));
+            plan.miner = source.miner().or(Some(source.config.network.latent()));
             of_generator(Trained::Miner)
         }
         "gradual" => {
@@ -124,14 +114,25 @@ mod tests {
 
     #[test]
     fn every_method_is_a_plan_that_can_be_made() {
-        let config = TrainConfig::standard(&drawn_digits(Split::Test, 20, 1));
-        let (generator, discriminator, _) = random_networks(&config).unwrap();
-        let source = Source::new(config, &generator, &discriminator);
-        for name in FIXED {
-            let recipe = fixed(&source, name, 100).unwrap();
-            assert_eq!(recipe.name, name);
-            let plan = Transfer::new(source.clone(), recipe.plan);
-            assert!(plan.is_ok(), "{name}: {:?}", plan.err());
+        for classes in [0, 10] {
+            let mut config = TrainConfig::standard(&drawn_digits(Split::Test, 20, 1));
+            config.classes = classes;
+            let (generator, discriminator, _) = random_networks(&config).unwrap();
+            let source = Source::new(config, &generator, &discriminator);
+            // A discriminator that is told the class does not judge by a map.
+            for name in FIXED.iter().filter(|name| classes == 0 || **name != "patches") {
+                let recipe = fixed(&source, name, 100).unwrap();
+                assert_eq!(recipe.name, *name);
+                if *name == "freeze-d" {
+                    let first = ["block1", "projection.features.block1"][usize::from(classes > 0)];
+                    assert_eq!(
+                        recipe.plan.phases[0].discriminator,
+                        Trained::Except(vec![first.into()])
+                    );
+                }
+                let plan = Transfer::new(source.clone(), recipe.plan);
+                assert!(plan.is_ok(), "{name}: {:?}", plan.err());
+            }
         }
         let error = check(&["miner".into(), "lora".into()]).unwrap_err().to_string();
         assert!(

@@ -2,7 +2,7 @@
 
 use super::{Args, Preset, TrainError};
 use engraft_data::Dataset;
-use engraft_gan::{Network, TrainConfig};
+use engraft_gan::{GanError, Network, TrainConfig};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -53,10 +53,6 @@ pub(super) fn settings(
     }
     if let Some(batch) = args.batch {
         config.batch = batch;
-        if matches!(args.preset, Preset::Tutorial) && args.config.is_none() {
-            // The preset is a number of epochs, whatever the batch.
-            config.steps = TUTORIAL_EPOCHS.saturating_mul(config.steps_per_epoch());
-        }
     }
     if let Some(seed) = args.seed {
         config.seed = seed;
@@ -70,12 +66,28 @@ pub(super) fn settings(
     if let Some(steps) = args.steps {
         config.steps = steps;
     }
+    let sets_steps = args.changes.iter().any(|change| {
+        change
+            .split('=')
+            .next()
+            .is_some_and(|name| name.trim() == "steps")
+    });
+    if sets_steps && args.epochs.is_some() {
+        return Err(TrainError::Gan(GanError::Config {
+            problems: vec!["--epochs beside --set steps=..: expected one of them".into()],
+        }));
+    }
     let mut config = args
         .changes
         .iter()
         .try_fold(config, |config, change| config.changed(change))?;
-    // Last, for the batch may have changed.
-    if let (None, Some(epochs)) = (args.steps, args.epochs) {
+    // The tutorial's preset is a number of epochs, whatever the batch.
+    let is_tutorial = matches!(args.preset, Preset::Tutorial) && args.config.is_none();
+    let usual = is_tutorial.then_some(TUTORIAL_EPOCHS);
+    if let Some(epochs) = args.epochs.or(usual)
+        && args.steps.is_none()
+        && !sets_steps
+    {
         config.steps = epochs.saturating_mul(config.steps_per_epoch());
     }
     Ok(config)
@@ -90,12 +102,15 @@ fn ensure_every_class(data: &Dataset) -> Result<(), TrainError> {
     if empty.is_empty() {
         return Ok(());
     }
-    Err(TrainError::Config(format!(
+    let problem = format!(
         "--conditional: {} has no images of class {}, whose images would be noise; expected images of every class from 0 to {}",
         data.name(),
         empty.join(", "),
         counts.len() - 1
-    )))
+    );
+    Err(TrainError::Gan(GanError::Config {
+        problems: vec![problem],
+    }))
 }
 
 /// Runs on other data, of other networks or with another preset get a directory of their own.

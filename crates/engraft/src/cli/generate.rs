@@ -29,9 +29,10 @@ pub struct Generate {
     /// Images
     #[arg(long, default_value_t = 64)]
     count: usize,
-    /// PNG file of a sheet, NPY file of an array [n, h, w, c] from -1 to 1, or with --files a folder
-    #[arg(long, value_name = "FILE|DIR", default_value = "samples.png")]
-    out: PathBuf,
+    /// PNG file of a sheet, NPY file of an array [n, h, w, c] from -1 to 1, or with --files a folder [default: samples.png, or
+    /// samples]
+    #[arg(long, value_name = "FILE|DIR")]
+    out: Option<PathBuf>,
     /// Write each image as a PNG file of its own
     #[arg(long)]
     files: bool,
@@ -56,21 +57,22 @@ impl Generate {
     /// If the run cannot be read or the images not written.
     pub fn run(&self) -> anyhow::Result<()> {
         ensure!(self.count > 0, "--count must be at least 1");
-        let is_array = self.out.extension().is_some_and(|e| e == "npy");
+        let out = self.out();
+        let is_array = out.extension().is_some_and(|e| e == "npy");
         ensure!(
             self.files || is_array || self.count <= MOST_ON_A_SHEET,
             "--count {}: a sheet shows at most {MOST_ON_A_SHEET} images; take --files, or an NPY file as --out",
             self.count
         );
         ensure!(
-            !(self.files && (is_array || self.out.extension().is_some_and(|e| e == "png"))),
+            !(self.files && (is_array || out.extension().is_some_and(|e| e == "png"))),
             "--files --out {}: expected a folder, as each image becomes a file of its own",
-            self.out.display()
+            out.display()
         );
         ensure!(
             !(is_array && self.with_source),
             "--with-source makes a sheet, and --out {} is an array: draw the source's images by a command of its own",
-            self.out.display()
+            out.display()
         );
         let (sampler, of) = self.open()?;
         let images = self.draw(&sampler);
@@ -79,17 +81,22 @@ impl Generate {
             return self.write_files(&images);
         }
         if is_array {
-            write_npy(&self.out, images.shape(), images.as_slice())?;
+            write_npy(&out, images.shape(), images.as_slice())?;
         } else {
             let images = if self.with_source {
                 self.beside_source(&images)?
             } else {
                 images
             };
-            write(&self.out, &sample_grid(&images, self.columns as usize))?;
+            write(&out, &sample_grid(&images, self.columns as usize))?;
         }
-        println!("{}: {drawn} images of {of}", self.out.display());
+        println!("{}: {drawn} images of {of}", out.display());
         Ok(())
+    }
+
+    fn out(&self) -> PathBuf {
+        let usual = if self.files { "samples" } else { "samples.png" };
+        self.out.clone().unwrap_or_else(|| usual.into())
     }
 
     /// The generator, and what it is in words.
@@ -147,13 +154,14 @@ impl Generate {
     }
 
     fn write_files(&self, images: &Tensor) -> anyhow::Result<()> {
-        std::fs::create_dir_all(&self.out).with_context(|| format!("creating {}", self.out.display()))?;
+        let out = self.out();
+        std::fs::create_dir_all(&out).with_context(|| format!("creating {}", out.display()))?;
         let n = images.shape()[0];
         for i in 0..n {
-            let path = self.out.join(format!("{i:06}.png"));
+            let path = out.join(format!("{i:06}.png"));
             write(&path, &engraft_gan::image_png(&images.narrow(0, i, 1)))?;
         }
-        println!("{}: {n} files", self.out.display());
+        println!("{}: {n} files", out.display());
         Ok(())
     }
 }

@@ -44,7 +44,7 @@ impl Network {
 pub(super) enum Checkpoint {
     /// The newest
     Last,
-    /// The one with the lowest KID to the images that the run held out
+    /// The one with the lowest KID to the images that the run held out, of those that do not copy if there are any
     Best,
 }
 

@@ -58,7 +58,8 @@ pub struct SemiSupervised {
     /// Images that the generator draws; those are kept of which the classifier is sure
     #[arg(long, value_name = "N", default_value_t = 10_000, requires = "generator", value_parser = some_images)]
     generated: usize,
-    /// Directory for the subsets of labels and the results [default: runs/semi-supervised-DATA-LABELS]
+    /// Directory for the subsets of labels and the results [default: runs/semi-supervised-DATA-LABELS, with -of-N for --shots,
+    /// -N-epochs for --epochs and -paper for that budget]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Threads [default: all cores]; the numbers do not depend on it

@@ -128,7 +128,7 @@ impl Transfer {
         );
         ensure!(
             target.reference.len() >= FEWEST_REAL,
-            "--data {}: coverage needs at least {FEWEST_REAL} images to measure with, found {}; add pictures",
+            "--data {}: coverage needs at least {FEWEST_REAL} images to measure with, found {}; add pictures, or take more of them by --shots",
             self.data,
             target.reference.len()
         );
@@ -350,13 +350,13 @@ impl Transfer {
         let winner = comparison.winner().filter(|_| drawn.len() > 1);
         let winner = winner.map(|i| drawn[i].row.method.clone());
         println!(
-            "{:<16}{:>9}  {:<18}{:>9}{:>10}{:>11}{:>9}{:>7}",
+            "{:<20}{:>9}  {:<18}{:>9}{:>10}{:>11}{:>9}{:>7}",
             "method", "KID", "95 % interval", "FID", "coverage", "diversity", "copies", "step"
         );
         for (i, Drawn { row, .. }) in drawn.iter().enumerate() {
             let [low, high] = comparison.interval(i);
             println!(
-                "{:<16}{:>9.4}  {:<18}{:>9.2}{:>10.3}{:>11.3}{:>9.3}{:>7}",
+                "{:<20}{:>9.4}  {:<18}{:>9.2}{:>10.3}{:>11.3}{:>9.3}{:>7}",
                 row.method,
                 row.kid,
                 format!("{low:.4} to {high:.4}"),

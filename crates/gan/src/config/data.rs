@@ -58,6 +58,14 @@ impl TrainConfig {
         };
         Self { labels, ..self }
     }
+
+    /// The settings of a run that was begun before labels were on record.
+    pub(crate) fn without_labels(&self) -> Self {
+        Self {
+            labels: String::new(),
+            ..self.clone()
+        }
+    }
 }
 
 /// SHA-256 of the images' size and pixels: what training sees of a data set.

@@ -125,7 +125,7 @@ impl Trainer {
             return Err(GanError::Config { problems });
         }
         config.check_data(&data)?;
-        let config = config.with_labels_of(&data);
+        let mut config = config.with_labels_of(&data);
         let has_checkpoint = || {
             CheckpointReader::new(directory)
                 .steps()
@@ -141,6 +141,13 @@ impl Trainer {
         let found = store.latest()?;
         let progress = if let Some(loaded) = &found {
             warnings.extend(loaded.warnings.iter().cloned());
+            let of_old = config.without_labels();
+            if config != of_old && loaded.checkpoint.options_hash == of_old.fixed_hash() {
+                warnings.push(
+                    "the run has no record of its labels, which must be those that it began with".into(),
+                );
+                config = of_old;
+            }
             if loaded.checkpoint.options_hash != config.fixed_hash() {
                 return Err(other_settings(&config, directory));
             }

@@ -2,6 +2,7 @@
 
 use super::unfinished::{self, Unfinished};
 use crate::cli::{kept, workers};
+use anyhow::bail;
 use engraft_data::Dataset;
 use engraft_gan::Sampler;
 use engraft_transfer::semi_supervised::{Examples, SemiSupervised, Settings, pseudo_labelled};
@@ -107,15 +108,26 @@ impl Task<'_> {
         kinds.iter().flat_map(each).collect()
     }
 
-    /// Checks that no result with other settings is kept where those of these trainings will be.
+    /// Checks that no result of other settings is kept where those of these trainings will be, and none on its way there.
     ///
     /// # Errors
     /// If there is one.
     pub(super) fn ensure_free(&self, kinds: &[Kind]) -> anyhow::Result<()> {
-        self.jobs(kinds).into_iter().try_for_each(|(kind, seed)| {
+        for (kind, seed) in self.jobs(kinds) {
             let (name, settings) = self.about(kind, seed);
-            kept::ensure_free(&self.result(&name), &settings)
-        })
+            let result = self.result(&name);
+            kept::ensure_free(&result, &settings)?;
+            let ours = self.on_the_way(&name, &settings);
+            let other = unfinished::of(self.out, &name).find(|path| *path != ours && !result.exists());
+            if let Some(other) = other {
+                bail!(
+                    "{}: a training with other settings, or of another version, was interrupted here; name another directory by \
+                     --out, or move that one away",
+                    other.display()
+                );
+            }
+        }
+        Ok(())
     }
 
     /// The name of a training, and the settings that decide its result.
@@ -130,13 +142,17 @@ impl Task<'_> {
         self.out.join(format!("{name}.json"))
     }
 
+    /// The directory that it has until it is finished.
+    fn on_the_way(&self, name: &str, settings: &Value) -> PathBuf {
+        let tag = kept::tag(settings);
+        self.out.join(format!("{name}-{tag}{}", unfinished::ENDING))
+    }
+
     /// One training, or what an earlier command with the same settings found.
     fn keep(&self, kind: Kind, seed: usize, bar: &ProgressBar) -> Found {
         let (name, settings) = self.about(kind, seed);
         let path = self.result(&name);
-        let on_the_way = self
-            .out
-            .join(format!("{name}-{}.unfinished", kept::tag(&settings)));
+        let on_the_way = self.on_the_way(&name, &settings);
         let tell = |line: &str| bar.suspend(|| eprintln!("{line}"));
         let kept = || -> Option<Vec<(String, Outcome)>> {
             let found = kept::read(&path, &settings)?;
@@ -277,7 +293,6 @@ mod tests {
     use super::*;
     use engraft_data::{Split, drawn_digits};
     use engraft_transfer::semi_supervised::choose_labels;
-    use std::path::PathBuf;
 
     #[test]
     fn an_interrupted_training_ends_as_an_uninterrupted_one() {
@@ -331,6 +346,11 @@ mod tests {
         // Another training in the same place, of other settings, which is not over.
         let other = cut.join("feature-matching-seed-1-00000000.unfinished");
         drop(Unfinished::open(&other).unwrap());
+        let refused = task(&cut).ensure_free(&kinds).unwrap_err().to_string();
+        assert!(
+            refused.contains("seed-1-00000000.unfinished") && refused.contains("--out"),
+            "{refused}"
+        );
 
         let found = task(&cut).run(&kinds, Some(1), &bar).unwrap();
         let curve = &found[0].outcomes[0].curve;
@@ -342,5 +362,6 @@ mod tests {
         drop(Unfinished::open(&on_the_way).unwrap());
         assert_eq!(task(&cut).run(&kinds, Some(1), &bar).unwrap(), found);
         assert!(!on_the_way.exists() && other.exists());
+        task(&cut).ensure_free(&kinds).unwrap();
     }
 }

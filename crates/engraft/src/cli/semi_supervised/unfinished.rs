@@ -15,6 +15,19 @@ const KEPT: usize = 2;
 /// What may be lost of a training.
 const SAVE_AFTER: Duration = Duration::from_secs(60);
 
+/// How the names of their directories end.
+pub(super) const ENDING: &str = ".unfinished";
+
+/// The directories in `out` of trainings with this name, whatever their settings.
+pub(super) fn of(out: &Path, name: &str) -> impl Iterator<Item = PathBuf> {
+    let begins = format!("{name}-");
+    let entries = fs::read_dir(out).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(move |path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with(&begins) && name.ends_with(ENDING)
+    })
+}
+
 /// Test images that were wrong, after steps.
 type Curve = Vec<(u64, usize)>;
 
