@@ -17,8 +17,15 @@ const LONGEST: u64 = 256;
 /// host, only serves the message of a second run. The lock is advisory on Unix: readers need none.
 #[derive(Debug)]
 pub struct RunLock {
-    // Closing the file releases the lock.
-    _file: File,
+    file: File,
+}
+
+impl Drop for RunLock {
+    fn drop(&mut self) {
+        // To close the file is not enough: a child process that another thread is just starting has it open as well, until
+        // its program begins. If this fails, closing has to do.
+        let _ = self.file.unlock();
+    }
 }
 
 impl RunLock {
@@ -59,7 +66,7 @@ impl RunLock {
         file.set_len(0)
             .and_then(|()| file.write_all(text.as_bytes()))
             .map_err(|error| GanError::io(&path, "writing", error))?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 
@@ -178,6 +185,17 @@ mod tests {
             message.contains("a file stands where a directory is needed"),
             "{message}"
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_lock_that_is_dropped_is_free_while_a_child_still_has_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = RunLock::acquire(dir.path()).unwrap();
+        let of_child = lock.file.try_clone().unwrap();
+        drop(lock);
+        RunLock::acquire(dir.path()).unwrap();
+        drop(of_child);
     }
 
     #[cfg(unix)]
