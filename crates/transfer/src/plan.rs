@@ -278,6 +278,7 @@ impl Plan for Transfer {
             self.adam(&lazy, &gan.discriminator),
         );
         let gan = gan.optimizers(optimizers.0, optimizers.1);
+        // Training is refused then; a run that is read needs no terms, and a file may ask for some that would panic.
         if !self.unfit(&gan.generator, &gan.discriminator).is_empty() {
             return gan;
         }

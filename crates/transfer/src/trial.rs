@@ -206,8 +206,8 @@ pub fn measure(
 }
 
 /// Share of generated images that lie closer to a training image than one in twenty training images lies to its nearest
-/// other one: 0.05 or less where the generator does not copy. Training images that are the same count as one, as with them there
-/// would be nothing closer; what is the same as a training image is a copy whatever the distances are.
+/// other one: 0.05 or less where the generator does not copy. The distances of training images that are the same are left out,
+/// for nothing is closer than they are; what is the same as a training image is a copy whatever the distances are.
 ///
 /// It is [`memorised_share`](engraft_metrics::memorised_share) with the training images themselves in the place of
 /// held-out ones, of which a few dozen images leave none.
