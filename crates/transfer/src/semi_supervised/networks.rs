@@ -28,8 +28,9 @@ struct Block<T: Real> {
 /// weight-normalised dense layer for the logits. The noise is there in training only.
 ///
 /// The scales of hidden layers stay 1: layers that could grow would drown the noise, and it is the noise that keeps a classifier
-/// of few labels from learning them by heart. Nor are they fitted to the data at the start, as the authors do: with features of
-/// variance 1 the classifier told every generated image within a hundred steps, and the generator did not catch up.
+/// of few labels from learning them by heart. Nor are they fitted to the data at the start, as the authors do
+/// ([`WeightNormDense::fit`]): the same training then learns more slowly, and after 60 passes over MNIST still had 1.4 times the
+/// errors.
 ///
 /// *Shapes*: `[n, pixels] -> [n, classes]`, pixels between 0 and 1.
 ///
