@@ -29,8 +29,8 @@ struct Block<T: Real> {
 ///
 /// The scales of hidden layers stay 1: layers that could grow would drown the noise, and it is the noise that keeps a classifier
 /// of few labels from learning them by heart. Nor are they fitted to the data at the start, as the authors do
-/// ([`WeightNormDense::fit`]): the same training then learns more slowly, and after 60 passes over MNIST still had 1.4 times the
-/// errors.
+/// ([`WeightNormDense::fit`]): in the one training compared, that learned more slowly, and after 60 passes over MNIST still had 1.4
+/// times the errors.
 ///
 /// *Shapes*: `[n, pixels] -> [n, classes]`, pixels between 0 and 1.
 ///
