@@ -235,8 +235,8 @@ impl<T: Real> Gan<T> {
         images: &Tensor<T>,
         classes: Option<&Tensor<T>>,
     ) -> Seen<T> {
-        if self.game.penalises_with_the_loss() && !images.is_tracked() {
-            self.look(&images.requires_grad(), classes)
+        if self.game.penalises_with_the_loss() && !images.requires_grad() {
+            self.look(&images.as_leaf(), classes)
         } else {
             self.look(images, classes)
         }
@@ -313,7 +313,7 @@ impl<T: Real> Gan<T> {
         }
         if gradient_penalty > 0.0 {
             let between = penalty::interpolate(real_view, fake_view, &mut self.game.state.penalty);
-            let between = between.requires_grad();
+            let between = between.as_leaf();
             let penalty = penalty::one_centred(&judged(&between), &between);
             terms.push(penalty * T::from_f64(gradient_penalty));
         }
@@ -328,7 +328,7 @@ impl<T: Real> Gan<T> {
         fake: &Tensor<T>,
         classes: Option<&Tensor<T>>,
     ) -> f64 {
-        let images = [real, fake].map(Tensor::requires_grad);
+        let images = [real, fake].map(Tensor::as_leaf);
         let views = images.each_ref().map(|images| self.view(images));
         let pairs = [(&images[0], &views[0]), (&images[1], &views[1])];
         let penalty = self

@@ -88,11 +88,7 @@ mod tests {
     #[test]
     fn the_averages_are_constants_of_the_graph() {
         let mut lecam = LeCam::new();
-        lecam.update(
-            &logits(&[1.0]).requires_grad(),
-            &logits(&[-1.0]).requires_grad(),
-            0.5,
-        );
+        lecam.update(&logits(&[1.0]).as_leaf(), &logits(&[-1.0]).as_leaf(), 0.5);
         let at = [logits(&[0.4, -2.0]), logits(&[0.3, 1.9])];
         gradcheck(|x| lecam.penalty(&x[0], &x[1]), &at).unwrap();
     }

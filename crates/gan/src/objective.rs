@@ -283,7 +283,7 @@ mod tests {
     /// Both pull the generator the same way; only the minimax pull fades when the discriminator is sure.
     #[test]
     fn the_minimax_gradient_saturates() {
-        let fake = logits(&[-12.0]).requires_grad();
+        let fake = logits(&[-12.0]).as_leaf();
         let [minimax] = grad(&Objective::Minimax.generator(&fake, None), [&fake]);
         let [other] = grad(&Objective::NonSaturating.generator(&fake, None), [&fake]);
         assert!(minimax.item() < 0.0 && minimax.item() > -1e-5);
@@ -293,7 +293,7 @@ mod tests {
     /// Every objective wants generated images to have larger logits, and the discriminator the reverse.
     #[test]
     fn the_two_losses_pull_apart() {
-        let (real, fake) = (logits(&[0.1]).requires_grad(), logits(&[-0.2]).requires_grad());
+        let (real, fake) = (logits(&[0.1]).as_leaf(), logits(&[-0.2]).as_leaf());
         for objective in ALL {
             let [of_real, of_fake] = grad(&objective.discriminator(&real, &fake), [&real, &fake]);
             let [of_generator] = grad(&objective.generator(&fake, Some(&real)), [&fake]);

@@ -15,7 +15,7 @@ const TINY: f64 = 1e-12;
 /// `E ‖∇D(x)‖²`: the mean over logits of the squared length of the gradient in the images.
 ///
 /// `γ/2` times this is R1 where the images are real, and R2 where they are generated. `logits` must have been
-/// computed from `images`, which must be [tracked](Tensor::is_tracked). Several consecutive images may belong to one
+/// computed from `images`, which must [require a gradient](Tensor::requires_grad). Several consecutive images may belong to one
 /// logit, as with packing, and several logits to one image: of a row `[n, patches]` the mean counts.
 ///
 /// *Source*: Mescheder, Geiger and Nowozin, "Which training methods for GANs do actually converge?", 2018,
@@ -25,7 +25,7 @@ const TINY: f64 = 1e-12;
 /// use engraft_gan::penalty;
 /// use engraft_tensor::Tensor;
 /// // D(x) = 3 x has slope 3 everywhere.
-/// let x = Tensor::from_vec([2, 1], vec![0.5, -1.0]).requires_grad();
+/// let x = Tensor::from_vec([2, 1], vec![0.5, -1.0]).as_leaf();
 /// assert_eq!(penalty::zero_centred(&(&x * 3.0), &x).item(), 9.0);
 /// ```
 ///
@@ -87,7 +87,7 @@ fn squared_slopes<T: Real>(logits: &Tensor<T>, images: &Tensor<T>) -> Tensor<T> 
     let first = |t: &Tensor<T>| t.shape().first().copied().unwrap_or(0);
     let (count, n) = (first(logits), first(images));
     assert!(
-        images.is_tracked() && !logits.is_empty() && n > 0 && n.is_multiple_of(count),
+        images.requires_grad() && !logits.is_empty() && n > 0 && n.is_multiple_of(count),
         "penalty: logits {:?} of images {:?}, of which each row of logits needs equally many, and which must require a \
          gradient",
         logits.shape(),
@@ -119,7 +119,7 @@ mod tests {
             .add("hidden", Dense::new(5, 7, &mut Init::normal(3, 0.6)))
             .add("act", Tanh)
             .add("head", Dense::new(7, 4, &mut Init::normal(5, 0.6)));
-        let x = Tensor::randn([3, 5], &mut Pcg64::seed_from_u64(1)).requires_grad();
+        let x = Tensor::randn([3, 5], &mut Pcg64::seed_from_u64(1)).as_leaf();
         let of = |penalty: fn(&Tensor<f64>, &Tensor<f64>) -> Tensor<f64>| {
             let patches = net.forward(&x, Mode::Train);
             let means = patches.sum_keep(&[1]) / 4.0;
@@ -159,12 +159,12 @@ mod tests {
     type Penalty = fn(&Sequential<f64>, &Tensor<f64>) -> Tensor<f64>;
 
     fn zero(net: &Sequential<f64>, x: &Tensor<f64>) -> Tensor<f64> {
-        let x = x.requires_grad();
+        let x = x.as_leaf();
         zero_centred(&net.forward(&x, Mode::Train), &x)
     }
 
     fn one(net: &Sequential<f64>, x: &Tensor<f64>) -> Tensor<f64> {
-        let x = x.requires_grad();
+        let x = x.as_leaf();
         one_centred(&net.forward(&x, Mode::Train), &x)
     }
 
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn a_linear_discriminator_by_hand() {
         let w = Tensor::<f64>::from_vec([2, 1], vec![3.0, 4.0]);
-        let x = Tensor::from_vec([3, 2], vec![0.0, 1.0, 2.0, -1.0, 5.0, 0.5]).requires_grad();
+        let x = Tensor::from_vec([3, 2], vec![0.0, 1.0, 2.0, -1.0, 5.0, 0.5]).as_leaf();
         let logits = x.matmul(&w);
         assert_eq!(zero_centred(&logits, &x).item(), 25.0);
         assert!((one_centred(&logits, &x).item() - 16.0).abs() < 1e-9);
@@ -223,7 +223,7 @@ mod tests {
     /// Two images that share a logit count as one longer image.
     #[test]
     fn images_of_one_pack_share_a_norm() {
-        let x = Tensor::<f64>::zeros([4, 1]).requires_grad();
+        let x = Tensor::<f64>::zeros([4, 1]).as_leaf();
         let logits = x
             .reshape([2, 2])
             .matmul(&Tensor::from_vec([2, 1], vec![3.0, 4.0]));
@@ -233,8 +233,8 @@ mod tests {
 
     #[test]
     fn a_flat_discriminator_has_a_penalty_and_finite_gradients() {
-        let w = Tensor::<f64>::zeros([2, 1]).requires_grad();
-        let x = Tensor::ones([3, 2]).requires_grad();
+        let w = Tensor::<f64>::zeros([2, 1]).as_leaf();
+        let x = Tensor::ones([3, 2]).as_leaf();
         let penalty = one_centred(&x.matmul(&w), &x);
         assert!((penalty.item() - 1.0).abs() < 1e-5);
         let [dw] = engraft_tensor::grad(&penalty, [&w]);

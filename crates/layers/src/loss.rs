@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn the_gradient_of_a_certain_probability_is_not_a_number() {
         for certain in [0.0, 1.0] {
-            let p = Tensor::from_vec([2], vec![certain, 0.5_f64]).requires_grad();
+            let p = Tensor::from_vec([2], vec![certain, 0.5_f64]).as_leaf();
             let loss = bce(&p, &p.detach(), Reduction::Sum);
             let [dp] = grad(&loss, [&p]);
             assert!(loss.is_finite() && dp.as_slice()[0].is_nan() && dp.as_slice()[1].is_finite());
@@ -171,7 +171,7 @@ mod tests {
             let rng = &mut Pcg64::seed_from_u64(classes as u64);
             let labels: Vec<usize> = (0..64).map(|i| i % classes).collect();
             // Spread so far that probabilities of 1 and of 0 are among them.
-            let logits = (Tensor::<f32>::randn([64, classes], rng) * 30.0).requires_grad();
+            let logits = (Tensor::<f32>::randn([64, classes], rng) * 30.0).as_leaf();
             for (reduction, whole) in [
                 (Reduction::Mean, summed(&logits, &labels).mean()),
                 (Reduction::Sum, summed(&logits, &labels).sum()),
@@ -197,8 +197,8 @@ mod tests {
 
     #[test]
     fn a_masked_class_takes_no_part() {
-        let masked = Tensor::from_vec([1, 3], vec![0.3, f64::NEG_INFINITY, -0.4]).requires_grad();
-        let without = Tensor::from_vec([1, 2], vec![0.3, -0.4]).requires_grad();
+        let masked = Tensor::from_vec([1, 3], vec![0.3, f64::NEG_INFINITY, -0.4]).as_leaf();
+        let without = Tensor::from_vec([1, 2], vec![0.3, -0.4]).as_leaf();
         let loss = softmax_cross_entropy(&masked, &[2], Reduction::Mean);
         let expected = softmax_cross_entropy(&without, &[1], Reduction::Mean);
         assert_eq!(loss.item(), expected.item());

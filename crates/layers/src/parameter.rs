@@ -15,7 +15,7 @@ impl<T: Real> Parameter<T> {
     /// A trainable parameter that starts with the given values.
     pub fn new(value: Tensor<T>) -> Self {
         Self {
-            tensor: value.requires_grad(),
+            tensor: value.as_leaf(),
         }
     }
 
@@ -26,7 +26,7 @@ impl<T: Real> Parameter<T> {
 
     /// Whether optimisers change it.
     pub fn is_trainable(&self) -> bool {
-        self.tensor.is_tracked()
+        self.tensor.requires_grad()
     }
 
     /// Makes it a constant.
@@ -36,7 +36,7 @@ impl<T: Real> Parameter<T> {
 
     /// Makes it trainable again.
     pub fn unfreeze(&mut self) {
-        self.tensor = self.tensor.requires_grad();
+        self.tensor = self.tensor.as_leaf();
     }
 
     /// Replaces the values.
@@ -52,7 +52,7 @@ impl<T: Real> Parameter<T> {
             value.shape()
         );
         self.tensor = if self.is_trainable() {
-            value.requires_grad()
+            value.as_leaf()
         } else {
             value.detach()
         };
@@ -64,7 +64,7 @@ impl<T: Real> Parameter<T> {
         let mut array = std::mem::replace(&mut self.tensor, Tensor::zeros([0])).into_array();
         change(array.as_slice_mut().expect("a tensor is in row-major order"));
         let value = Tensor::from_array(array);
-        self.tensor = if trainable { value.requires_grad() } else { value };
+        self.tensor = if trainable { value.as_leaf() } else { value };
     }
 }
 
@@ -223,10 +223,10 @@ mod tests {
     fn frozen_means_constant() {
         let mut p = Parameter::new(Tensor::<f32>::ones([1]));
         p.freeze();
-        assert!(!(p.tensor() * 2.0).is_tracked());
+        assert!(!(p.tensor() * 2.0).requires_grad());
         p.update(|v| v[0] = 3.0);
         assert!(!p.is_trainable());
         p.unfreeze();
-        assert!((p.tensor() * 2.0).is_tracked());
+        assert!((p.tensor() * 2.0).requires_grad());
     }
 }

@@ -18,7 +18,7 @@ pub fn grad<T: Real, const N: usize>(y: &Tensor<T>, wrt: [&Tensor<T>; N]) -> [Te
 ///
 /// ```
 /// use engraft_tensor::{Tensor, grad, grad_with_graph};
-/// let x = Tensor::scalar(2.0_f64).requires_grad();
+/// let x = Tensor::scalar(2.0_f64).as_leaf();
 /// let [dx] = grad_with_graph(&(&(&x * &x) * &x), [&x]); // 3 x²
 /// let [ddx] = grad(&dx, [&x]); // 6 x
 /// assert_eq!((dx.item(), ddx.item()), (12.0, 12.0));
@@ -74,7 +74,7 @@ fn path<T: Real>(y: &Tensor<T>, wrt: &[&Tensor<T>]) -> BTreeMap<u64, bool> {
     let mut seen: BTreeMap<u64, Tensor<T>> = BTreeMap::new();
     let mut pending = vec![y.clone()];
     while let Some(x) = pending.pop() {
-        if x.is_tracked() && !seen.contains_key(&x.id()) {
+        if x.requires_grad() && !seen.contains_key(&x.id()) {
             pending.extend(x.origin().iter().flat_map(|o| o.inputs.iter().cloned()));
             seen.insert(x.id(), x);
         }

@@ -84,13 +84,7 @@ pub fn gradgradcheck(
         // Numbers that are not tracked (inside the difference) still need a graph for the first gradient.
         let leaves: Vec<Tensor<f64>> = x
             .iter()
-            .map(|x| {
-                if x.is_tracked() {
-                    x.clone()
-                } else {
-                    x.requires_grad()
-                }
-            })
+            .map(|x| if x.requires_grad() { x.clone() } else { x.as_leaf() })
             .collect();
         let y = (f(&leaves) * v).sum();
         let wrt: Vec<&Tensor<f64>> = leaves.iter().collect();
@@ -111,7 +105,7 @@ fn check(
     order: usize,
 ) -> Result<(), GradcheckError> {
     let rng = &mut Pcg64::seed_from_u64(0x1cec);
-    let leaves: Vec<Tensor<f64>> = at.iter().map(Tensor::requires_grad).collect();
+    let leaves: Vec<Tensor<f64>> = at.iter().map(Tensor::as_leaf).collect();
     let y = f(&leaves);
     let dot = |a: &Tensor<f64>, b: &Tensor<f64>| -> f64 {
         a.as_slice().iter().zip(b.as_slice()).map(|(a, b)| a * b).sum()

@@ -43,8 +43,8 @@ pub fn parallel<R>(work: impl FnOnce() -> R) -> R {
 ///
 /// ```
 /// use engraft_tensor::{Tensor, no_grad};
-/// let x = Tensor::<f32>::ones([2]).requires_grad();
-/// assert!(!no_grad(|| &x * &x).is_tracked());
+/// let x = Tensor::<f32>::ones([2]).as_leaf();
+/// assert!(!no_grad(|| &x * &x).requires_grad());
 /// ```
 pub fn no_grad<R>(f: impl FnOnce() -> R) -> R {
     let _recording = Recording::set(false);

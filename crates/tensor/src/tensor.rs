@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// ```
 /// use engraft_tensor::{Tensor, grad};
 ///
-/// let x = Tensor::from_vec([3], vec![1.0, 2.0, 3.0]).requires_grad();
+/// let x = Tensor::from_vec([3], vec![1.0, 2.0, 3.0]).as_leaf();
 /// let y = (&x * &x).sum();
 /// let [dx] = grad(&y, [&x]);
 /// assert_eq!(dx.as_slice(), [2.0, 4.0, 6.0]);
@@ -207,7 +207,7 @@ impl<T: Real> Tensor<T> {
 
     /// The same values as a leaf of the graph, for which a gradient can be asked.
     #[must_use]
-    pub fn requires_grad(&self) -> Self {
+    pub fn as_leaf(&self) -> Self {
         Self::new(self.0.value.clone(), true, None)
     }
 
@@ -218,7 +218,7 @@ impl<T: Real> Tensor<T> {
     }
 
     /// Whether a gradient may flow to or through this tensor.
-    pub fn is_tracked(&self) -> bool {
+    pub fn requires_grad(&self) -> bool {
         self.0.requires_grad
     }
 

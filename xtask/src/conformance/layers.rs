@@ -137,7 +137,7 @@ fn check<T: Real>(case: &mut Case<T>, module: &mut dyn Module<T>, mode: Mode) ->
         .from_torch(&StateDict::from_tensors(given.clone()))?
         .apply(module)?;
 
-    let x = from_torch(&case.input("input")?).requires_grad();
+    let x = from_torch(&case.input("input")?).as_leaf();
     let y = module.forward(&x, mode);
     case.compare("output", &to_torch(&y))?;
     let dy = from_torch(&case.input("grad_output")?);

@@ -43,7 +43,7 @@ fn compare<T: Real>(case: &mut Case<T>, input: &Tensor<T>, loss: &Tensor<T>) -> 
 
 pub(crate) fn elementwise<T: Real>(case: &mut Case<T>, op: &str) -> anyhow::Result<()> {
     let Elementwise { reduction } = case.params()?;
-    let input = case.input("input")?.requires_grad();
+    let input = case.input("input")?.as_leaf();
     let target = case.input("target")?;
     let loss = match op {
         "bce" => bce(&input, &target, reduction.into()),
@@ -56,7 +56,7 @@ pub(crate) fn elementwise<T: Real>(case: &mut Case<T>, op: &str) -> anyhow::Resu
 pub(crate) fn softmax_cross_entropy<T: Real>(case: &mut Case<T>) -> anyhow::Result<()> {
     let CrossEntropy { reduction, axis } = case.params()?;
     ensure!(axis == 1, "classes must be along axis 1, not {axis}");
-    let input = case.input("input")?.requires_grad();
+    let input = case.input("input")?.as_leaf();
     let labels = case.labels("target")?;
     let loss = cross_entropy(&input, &labels, reduction.into());
     compare(case, &input, &loss)

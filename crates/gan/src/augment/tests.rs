@@ -47,7 +47,7 @@ fn a_penalty_differentiates_through_every_kind() {
         ..AugmentConfig::default()
     };
     let penalty = |w: &[Tensor<f64>]| {
-        let x = Tensor::randn([3, 4, 4, 2], &mut rng(5)).requires_grad();
+        let x = Tensor::randn([3, 4, 4, 2], &mut rng(5)).as_leaf();
         let seen = config.apply(&x, 0.8, &mut rng(6)).reshape([3, 32]);
         let [slope] = grad_with_graph(&seen.matmul(&w[0]).tanh().sum(), [&x]);
         slope.square().sum()
@@ -188,7 +188,7 @@ fn turns_and_flips_by_hand() {
 
 #[test]
 fn a_gradient_reaches_only_what_is_still_seen() {
-    let x = Tensor::<f64>::ones([2, 4, 4, 1]).requires_grad();
+    let x = Tensor::<f64>::ones([2, 4, 4, 1]).as_leaf();
     let cut = Augmentation::Cutout.apply(&x, 1.0, &mut rng(1));
     let [dx] = grad(&cut.sum(), [&x]);
     assert_eq!(dx.as_slice(), cut.as_slice());

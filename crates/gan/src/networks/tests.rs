@@ -267,7 +267,7 @@ fn the_residual_pair_has_no_norms_and_begins_as_its_skip_paths() {
     let mut adam = Adam::new(1e-3);
     let found = gradients(&d.forward(&x, Mode::Train).softplus().mean(), &d);
     adam.step(&mut d, &found);
-    let x = x.requires_grad();
+    let x = x.as_leaf();
     let [dx] = grad_with_graph(&d.forward(&x, Mode::Train).sum(), [&x]);
     let penalty = dx.square().sum() / 4.0;
     let found = gradients(&penalty, &d);

@@ -220,7 +220,7 @@ mod tests {
         let weight = Tensor::<f64>::randn([4, 3], &mut Pcg64::seed_from_u64(7));
         let mut spectral = Spectral::new(&weight, 1);
         let expected = spectral.normalised(&weight, Mode::Eval);
-        let leaf = (-&weight).requires_grad();
+        let leaf = (-&weight).as_leaf();
         spectral.u.freeze();
         for mode in [Mode::Eval, Mode::Train] {
             let y = spectral.normalised(&leaf, mode);
@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_weight_of_zeros_stays_one() {
-        let weight = Tensor::<f32>::zeros([3, 2]).requires_grad();
+        let weight = Tensor::<f32>::zeros([3, 2]).as_leaf();
         let spectral = Spectral::new(&weight, 1);
         let u = spectral.u.tensor();
         let normalised = spectral.normalised(&weight, Mode::Train);

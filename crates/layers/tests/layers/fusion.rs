@@ -34,7 +34,7 @@ fn derivatives(
     x: &Tensor<f64>,
     f: impl Fn(&Tensor<f64>) -> Tensor<f64>,
 ) -> Vec<Tensor<f64>> {
-    let x = x.requires_grad();
+    let x = x.as_leaf();
     let mut wrt = vec![&x];
     wrt.extend(parameters(module).iter().map(|(_, p)| p.tensor()));
     let y = f(&x);

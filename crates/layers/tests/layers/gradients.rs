@@ -60,7 +60,7 @@ impl Function {
                 }
             });
         set_generators(self.module.as_mut(), &self.generators).expect("the module's own generators");
-        let mut leaves = vec![point[0].requires_grad()];
+        let mut leaves = vec![point[0].as_leaf()];
         leaves.extend(
             parameters(self.module.as_ref())
                 .iter()
@@ -108,7 +108,7 @@ impl Function {
 /// Output and every gradient of `Σ y²`, as `f64`.
 fn everything<T: Real>(configuration: &Configuration) -> BTreeMap<String, Tensor<f64>> {
     let module = configuration.build::<T>();
-    let x = configuration.input::<T>().requires_grad();
+    let x = configuration.input::<T>().as_leaf();
     let y = module.forward(&x, configuration.mode);
     let loss = y.square().sum();
     let mut found: BTreeMap<_, _> = gradients(&loss, module.as_ref()).into_iter().collect();

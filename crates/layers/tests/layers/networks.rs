@@ -73,7 +73,7 @@ proptest! {
         });
         let before = StateDict::of(module.as_ref());
         let y = module.forward(&configuration.input(), Mode::Train);
-        prop_assert!(!y.is_tracked());
+        prop_assert!(!y.requires_grad());
         prop_assert!(parameters(module.as_ref()).iter().all(|(_, p)| !p.is_trainable()));
         for (name, tensor) in StateDict::of(module.as_ref()).tensors() {
             prop_assert_eq!(tensor.as_slice(), before.get(name).unwrap().as_slice());

@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn leaky_relu_by_hand() {
-        let x = Tensor::from_vec([3], vec![-2.0_f64, 0.0, 3.0]).requires_grad();
+        let x = Tensor::from_vec([3], vec![-2.0_f64, 0.0, 3.0]).as_leaf();
         let y = x.leaky_relu(0.3);
         assert_eq!(y.as_slice(), [-0.6, 0.0, 3.0]);
         let [dx] = crate::grad(&y.sum(), [&x]);

@@ -215,11 +215,8 @@ mod tests {
 
     #[test]
     fn two_rows_and_a_leaky_relu_by_hand() {
-        let x = Tensor::from_vec([2, 1], vec![1.0_f64, 5.0]).requires_grad();
-        let (gamma, beta) = (
-            Tensor::full([1], 2.0).requires_grad(),
-            Tensor::ones([1]).requires_grad(),
-        );
+        let x = Tensor::from_vec([2, 1], vec![1.0_f64, 5.0]).as_leaf();
+        let (gamma, beta) = (Tensor::full([1], 2.0).as_leaf(), Tensor::ones([1]).as_leaf());
         let (y, _) = batch_norm_leaky_relu(&x, &gamma, &beta, 0.0, 0.5);
         assert_eq!(y.as_slice(), [-0.5, 3.0]);
         // g = [0.5, 1] and x̂ = [-1, 1]; dx = 2 / 2 · (g - 0.75 - x̂ · 0.25)
@@ -234,9 +231,9 @@ mod tests {
     fn the_fused_rule_equals_the_composed_one() {
         let rng = &mut Pcg64::seed_from_u64(3);
         for (shape, c) in [([4, 3, 5, 7], 7), ([3, 2, 2, 1100], 1100)] {
-            let x = (Tensor::<f64>::randn(shape, rng) * 3.0 + 2.0).requires_grad();
-            let gamma = Tensor::randn([c], rng).requires_grad();
-            let beta = Tensor::randn([c], rng).requires_grad();
+            let x = (Tensor::<f64>::randn(shape, rng) * 3.0 + 2.0).as_leaf();
+            let gamma = Tensor::randn([c], rng).as_leaf();
+            let beta = Tensor::randn([c], rng).as_leaf();
             let dy = Tensor::randn(shape, rng);
             let plain = batch_norm(&x, &gamma, &beta, 1e-3).0;
             let leaky = batch_norm_leaky_relu(&x, &gamma, &beta, 1e-3, 0.3).0;

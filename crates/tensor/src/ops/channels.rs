@@ -173,7 +173,7 @@ mod tests {
     fn the_fused_rules_equal_those_of_the_separate_operations() {
         let rng = &mut Pcg64::seed_from_u64(4);
         for shape in [[20_011, 3], [19, 5003]] {
-            let leaf = |shape: &[usize], rng: &mut Pcg64| Tensor::<f64>::randn(shape, rng).requires_grad();
+            let leaf = |shape: &[usize], rng: &mut Pcg64| Tensor::<f64>::randn(shape, rng).as_leaf();
             let inputs = [leaf(&shape, rng), leaf(&shape[1..], rng), leaf(&shape[1..], rng)];
             let [x, scale, shift] = &inputs;
             let dy = Tensor::randn(shape, rng);

@@ -62,7 +62,7 @@ impl<T: Real> Tensor<T> {
     ///
     /// ```
     /// use engraft_tensor::{Tensor, grad};
-    /// let x = Tensor::from_vec([1, 2, 2, 1], vec![1.0, 7.0, 3.0, 4.0]).requires_grad();
+    /// let x = Tensor::from_vec([1, 2, 2, 1], vec![1.0, 7.0, 3.0, 4.0]).as_leaf();
     /// let y = x.max_pool(2);
     /// assert_eq!(y.as_slice(), [7.0]);
     /// assert_eq!(grad(&y.sum(), [&x])[0].as_slice(), [0.0, 1.0, 0.0, 0.0]);
@@ -122,7 +122,7 @@ mod tests {
         let x = Tensor::from_vec([1, 2, 4, 2], a.iter().flat_map(|&a| [a, -a]).collect());
         assert_eq!(x.max_pool(2).as_slice(), [5.0, -1.0, 2.0, 0.0]);
         assert_eq!(x.max_pool(1).as_slice(), x.as_slice());
-        let x = x.requires_grad();
+        let x = x.as_leaf();
         let [dx] = crate::grad(&x.max_pool(2).sum(), [&x]);
         // Of the three twos the first.
         let first: Vec<f64> = dx.as_slice().iter().copied().step_by(2).collect();

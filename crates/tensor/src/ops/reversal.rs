@@ -27,7 +27,7 @@ impl<T: Real> Tensor<T> {
     ///
     /// ```
     /// use engraft_tensor::{Tensor, grad};
-    /// let x = Tensor::from_vec([2], vec![1.0, 3.0]).requires_grad();
+    /// let x = Tensor::from_vec([2], vec![1.0, 3.0]).as_leaf();
     /// let y = x.reverse_gradient(0.5);
     /// assert_eq!(y.as_slice(), x.as_slice());
     /// assert_eq!(grad(&y.square().sum(), [&x])[0].as_slice(), [-1.0, -3.0]);
@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn it_is_reversed_at_every_order() {
-        let x = Tensor::from_vec([1], vec![2.0_f64]).requires_grad();
+        let x = Tensor::from_vec([1], vec![2.0_f64]).as_leaf();
         let y = x.reverse_gradient(3.0);
         let cube = &y * &y * &y;
         // d y³ = 3 y² · (-3) dx, and once more: 6 y · (-3) · (-3).

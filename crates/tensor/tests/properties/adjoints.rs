@@ -99,7 +99,7 @@ proptest! {
     #[test]
     fn the_mask_of_leaky_relu_is_symmetric(count in 1_usize..20, slope in 0.0..1.0, seed: u64) {
         let [x, u, v] = normal(seed, [&[count], &[count], &[count]]);
-        let x = x.requires_grad();
+        let x = x.as_leaf();
         let masked = |direction: &Tensor<f64>| grad(&(x.leaky_relu(slope) * direction).sum(), [&x]);
         let ([mu], [mv]) = (masked(&u), masked(&v));
         prop_assert!(agree(&mu, &v, &u, &mv));

@@ -40,7 +40,7 @@ impl Counted {
 }
 
 fn leaf(value: f32) -> Tensor {
-    Tensor::full([2], value).requires_grad()
+    Tensor::full([2], value).as_leaf()
 }
 
 fn chain(x: &Tensor, length: usize) -> Tensor {
@@ -51,7 +51,7 @@ fn chain(x: &Tensor, length: usize) -> Tensor {
 fn dropping_a_million_operations_needs_no_stack() {
     // A thread of the smallest stack: recursion would end it long before the end of the chain.
     let small = thread::Builder::new().stack_size(64 * 1024).spawn(|| {
-        let x = Tensor::<f32>::scalar(0.0).requires_grad();
+        let x = Tensor::<f32>::scalar(0.0).as_leaf();
         let y = chain(&x, 1_000_000);
         let value = y.item();
         drop(y);
@@ -65,7 +65,7 @@ fn dropping_a_million_operations_needs_no_stack() {
 #[test]
 fn differentiating_a_long_chain_needs_no_stack() {
     let small = thread::Builder::new().stack_size(256 * 1024).spawn(|| {
-        let x = Tensor::<f32>::scalar(1.0).requires_grad();
+        let x = Tensor::<f32>::scalar(1.0).as_leaf();
         let y = (0..50_000).fold(x.clone(), |y, _| &y * &x);
         let [dx] = grad_with_graph(&y, [&x]);
         let [ddx] = grad(&dx, [&x]);
@@ -119,7 +119,7 @@ fn only_rules_on_the_path_run() {
     assert_eq!(dw.as_slice(), [10.0, 10.0]);
     assert_eq!(counted.calls(), [2, 1]);
     // A frozen prefix is no node at all.
-    assert!(!counted.product(&frozen, &frozen).is_tracked());
+    assert!(!counted.product(&frozen, &frozen).requires_grad());
     assert_eq!(counted.alive(), 2);
     // In a tensor half way, the sweep ends there.
     let half = counted.product(&x, &frozen);
@@ -160,7 +160,7 @@ fn what_is_out_of_reach_has_no_gradient() {
     assert_eq!(grad(&y, [&y])[0].item(), 1.0);
     // A leaf of the same values is another tensor.
     assert!(
-        grad_of(&y, &[&x.requires_grad(), &x.detach()])
+        grad_of(&y, &[&x.as_leaf(), &x.detach()])
             .iter()
             .all(Option::is_none)
     );
@@ -171,9 +171,9 @@ fn recording_is_a_scope() {
     let x = leaf(2.0);
     assert!(is_recording());
     no_grad(|| {
-        assert!(!is_recording() && !x.square().is_tracked());
+        assert!(!is_recording() && !x.square().requires_grad());
         // A gradient with a graph is recorded wherever it is asked for, and the scope goes on afterwards.
-        let y = x.requires_grad();
+        let y = x.as_leaf();
         let _ = grad_of_with_graph(&Tensor::<f32>::scalar(1.0), &[&y]);
         assert!(!is_recording());
         no_grad(|| ());
@@ -182,9 +182,9 @@ fn recording_is_a_scope() {
     let panicked = std::panic::catch_unwind(|| no_grad(|| -> () { panic!("inside") }));
     assert!(panicked.is_err() && is_recording());
     let [dx] = grad(&x.square().sum(), [&x]);
-    assert!(!dx.is_tracked());
+    assert!(!dx.requires_grad());
     let [dx] = grad_with_graph(&x.square().sum(), [&x]);
-    assert!(dx.is_tracked());
+    assert!(dx.requires_grad());
 }
 
 #[test]
@@ -212,11 +212,8 @@ fn tensors_cross_threads() {
 fn debug_output_is_short() {
     let x = Tensor::<f32>::from_vec([2], vec![1.0, -2.5]);
     assert_eq!(format!("{x:?}"), "Tensor<f32>[2] [1.0, -2.5]");
-    assert_eq!(
-        format!("{:?}", x.requires_grad()),
-        "Tensor<f32>[2] leaf [1.0, -2.5]"
-    );
-    let large = chain(&Tensor::<f64>::zeros([64, 28, 28, 1]).cast().requires_grad(), 100);
+    assert_eq!(format!("{:?}", x.as_leaf()), "Tensor<f32>[2] leaf [1.0, -2.5]");
+    let large = chain(&Tensor::<f64>::zeros([64, 28, 28, 1]).cast().as_leaf(), 100);
     assert_eq!(format!("{large:?}"), "Tensor<f32>[64, 28, 28, 1] from affine");
 }
 

@@ -50,7 +50,7 @@ fn point() -> Vec<T> {
 /// equation 9.
 fn r1(x: &[T], normalised: Normalised) -> T {
     let mut x = x.to_vec();
-    x[0] = x[0].requires_grad();
+    x[0] = x[0].as_leaf();
     let [slope] = grad_with_graph(&critic(&x, normalised).sum(), [&x[0]]);
     slope.square().sum() / 3.0
 }
@@ -85,10 +85,10 @@ fn the_penalty_of_a_smooth_critic_depends_on_its_images() {
     let g = Geometry::forward([5, 5], [3, 3], [2, 2], [1, 1], Padding::Valid);
     let penalty = |x: &[T]| {
         // A function of what it is given: the images stay on the graph of the penalty.
-        let images = if x[0].is_tracked() {
+        let images = if x[0].requires_grad() {
             x[0].clone()
         } else {
-            x[0].requires_grad()
+            x[0].as_leaf()
         };
         let [slope] = grad_with_graph(&conv2d(&images, &x[1], &g).tanh().sum(), [&images]);
         slope.square().sum()
@@ -101,7 +101,7 @@ fn the_penalty_of_a_smooth_critic_depends_on_its_images() {
 #[test]
 fn the_penalty_of_a_piecewise_linear_critic_has_no_gradient_in_its_images() {
     let mut x = point();
-    x[0] = x[0].requires_grad();
+    x[0] = x[0].as_leaf();
     let [slope] = grad_with_graph(&critic(&x, Normalised::Not).sum(), [&x[0]]);
     let [dx] = grad(&slope.square().sum(), [&x[0]]);
     assert!(dx.as_slice().iter().all(|&d| d == 0.0));

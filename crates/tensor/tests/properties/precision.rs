@@ -14,7 +14,7 @@ const BOUND: f64 = 1e-5;
 
 /// The value, and the gradients of its product with a fixed direction.
 fn run<T: Real>(sample: &Sample, inputs: &[Tensor<f32>]) -> Vec<Tensor<f64>> {
-    let leaves: Vec<Tensor<T>> = inputs.iter().map(|x| x.cast().requires_grad()).collect();
+    let leaves: Vec<Tensor<T>> = inputs.iter().map(|x| x.cast().as_leaf()).collect();
     let y = sample.apply(&leaves);
     let direction = Tensor::<f32>::randn(y.shape(), &mut Pcg64::seed_from_u64(7)).cast();
     let gradients = grad_of(&(&y * direction).sum(), &leaves.iter().collect::<Vec<_>>());

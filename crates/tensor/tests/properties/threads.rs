@@ -17,7 +17,7 @@ fn pool(threads: usize) -> ThreadPool {
 
 /// Bits of the value, of the first gradients by both kinds of rule, and of the gradients of a penalty.
 fn bits(sample: &Sample) -> Vec<Vec<u32>> {
-    let leaves: Vec<Tensor<f32>> = sample.inputs().iter().map(|x| x.cast().requires_grad()).collect();
+    let leaves: Vec<Tensor<f32>> = sample.inputs().iter().map(|x| x.cast().as_leaf()).collect();
     let wrt: Vec<&Tensor<f32>> = leaves.iter().collect();
     let y = sample.apply(&leaves);
     let direction = Tensor::randn(y.shape(), &mut Pcg64::seed_from_u64(9));
@@ -124,7 +124,7 @@ fn tasks_that_share_threads_do_not_share_recording() {
         pool.scope(|s| {
             for _ in 0..300 {
                 s.spawn(|_| {
-                    let x = Tensor::<f32>::ones([512, 64]).requires_grad();
+                    let x = Tensor::<f32>::ones([512, 64]).as_leaf();
                     let w = Tensor::<f32>::ones([64, 64]);
                     let [dx] = grad(&x.matmul(&w).sum(), [&x]);
                     wrong.fetch_add(usize::from(dx.as_slice()[0] != 64.0), Ordering::Relaxed);

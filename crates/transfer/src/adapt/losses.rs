@@ -123,7 +123,7 @@ pub fn virtual_adversarial<T: Real>(
     );
     let x = x.detach();
     let clean = logits(&x).detach();
-    let direction = unit(&directions.detach()).requires_grad();
+    let direction = unit(&directions.detach()).as_leaf();
     let moved = &x + &direction * T::from_f64(perturbation.trial);
     let [steepest] = grad(&divergence(&clean, &logits(&moved)), [&direction]);
     let step = unit(&steepest.detach()) * T::from_f64(perturbation.radius);
@@ -312,7 +312,7 @@ mod tests {
             "{found} is none of {possible:?}"
         );
         // The gradient in the weights is that of the divergence at the step, with clean prediction and step held constant.
-        let w = w.requires_grad();
+        let w = w.as_leaf();
         let logits = |x: &Tensor<f64>| x.matmul(&w);
         let directions = random(&[4, 3], 4);
         let loss = virtual_adversarial(&logits, &x, &directions, perturbation);
@@ -364,7 +364,7 @@ mod tests {
         // 1 + e^0 = 2 and 1 + e^{-ln 2} = 1.5, divided by their mean.
         close(weights.as_slice()[0], 2.0 / 1.75);
         close(weights.as_slice()[1], 1.5 / 1.75);
-        assert!(!weights.is_tracked());
+        assert!(!weights.requires_grad());
     }
 
     #[test]
