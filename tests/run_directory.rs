@@ -1,6 +1,6 @@
 //! A run directory: exact resume, refusals, and what a damaged one does.
 
-use engraft_data::{Dataset, Source};
+use engraft_data::{Dataset, Provenance};
 use engraft_gan::checkpoint::CheckpointStore;
 use engraft_gan::{Control, Event, GanError, Network, Outcome, StepOrder, TrainConfig, Trainer};
 use engraft_layers::StateDict;
@@ -14,7 +14,7 @@ pub(crate) fn data(count: usize) -> Dataset {
     let pixels = (0..count * 784)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
         .collect();
-    Dataset::new("noise", Source::Memory, pixels, [28, 28, 1], vec![0; count]).unwrap()
+    Dataset::new("noise", Provenance::Memory, pixels, [28, 28, 1], vec![0; count]).unwrap()
 }
 
 /// 14 images in batches of 4: an epoch is 3 steps and leaves two images over.
@@ -95,7 +95,14 @@ fn a_stopped_and_resumed_run_equals_an_uninterrupted_one_byte_for_byte() {
 #[test]
 fn every_network_stops_and_goes_on_to_the_same_bytes() {
     let pixels = (0..8 * 32 * 32 * 3).map(|i: usize| (i.wrapping_mul(2_654_435_761) >> 13) as u8);
-    let data = Dataset::new("noise", Source::Memory, pixels.collect(), [32, 32, 3], vec![0; 8]).unwrap();
+    let data = Dataset::new(
+        "noise",
+        Provenance::Memory,
+        pixels.collect(),
+        [32, 32, 3],
+        vec![0; 8],
+    )
+    .unwrap();
     for network in Network::ALL {
         let dir = tempfile::tempdir().unwrap();
         let mut config = TrainConfig::standard(&data);

@@ -4,8 +4,8 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use crate::dataset::Split;
-use crate::error::DataError;
+use crate::split::Split;
+use crate::unknown_name::UnknownName;
 
 /// A data set that [`load`](crate::load) knows by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,18 +75,13 @@ impl fmt::Display for DatasetName {
 }
 
 impl FromStr for DatasetName {
-    type Err = DataError;
+    type Err = UnknownName;
 
     /// # Errors
-    /// [`DataError::UnknownName`], with every name there is.
-    fn from_str(name: &str) -> Result<Self, DataError> {
-        Self::ALL
-            .into_iter()
-            .find(|known| known.as_str() == name)
-            .ok_or_else(|| DataError::UnknownName {
-                name: name.to_owned(),
-                known: Self::ALL.map(Self::as_str).to_vec(),
-            })
+    /// [`UnknownName`], with every name there is.
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        let known = Self::ALL.into_iter().find(|known| known.as_str() == name);
+        known.ok_or_else(|| UnknownName::new("data set", name, Self::ALL.map(Self::as_str)))
     }
 }
 

@@ -2,16 +2,18 @@
 
 use sha2::{Digest, Sha256};
 use std::fmt;
-use std::path::PathBuf;
+use std::sync::Arc;
 
-use crate::error::{DataError, shown};
+use crate::error::DataError;
+use crate::provenance::Provenance;
+use crate::resize;
 
-/// Labelled images of one size: pixels `[n, h, w, c]` and labels `[n]`, both unsigned bytes.
+/// Labelled images of one size: pixels `[n, h, w, c]` and labels `[n]`, both unsigned bytes. A clone shares them.
 ///
 /// ```
-/// use engraft_data::{Dataset, Source};
+/// use engraft_data::{Dataset, Provenance};
 ///
-/// let two = Dataset::new("dots", Source::Memory, vec![0, 255, 255, 0], [1, 2, 1], vec![7, 8])?;
+/// let two = Dataset::new("dots", Provenance::Memory, vec![0, 255, 255, 0], [1, 2, 1], vec![7, 8])?;
 /// assert_eq!((two.len(), two.image(1), two.label(1)), (2, &[255, 0][..], 8));
 /// assert_eq!(two.batch_f32(&[1, 0]), [1.0, -1.0, -1.0, 1.0]);
 /// # Ok::<(), engraft_data::DataError>(())
@@ -19,61 +21,13 @@ use crate::error::{DataError, shown};
 #[derive(Clone, PartialEq, Eq)]
 pub struct Dataset {
     name: String,
-    source: Source,
-    images: Vec<u8>,
-    labels: Vec<u8>,
-    height: usize,
-    width: usize,
-    channels: usize,
-}
-
-/// Where the images of a [`Dataset`] came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Source {
-    /// Files of the user, taken as they are.
-    Directory(PathBuf),
-    /// Files of the cache directory, equal to the published ones by SHA-256.
-    Cache(PathBuf),
-    /// Files fetched just now into this cache directory, equal to the published ones by SHA-256.
-    Download(PathBuf),
-    /// Drawn by this program.
-    Drawn {
-        /// The seed that every pixel follows from.
-        seed: u64,
-    },
-    /// Made by the calling program.
-    Memory,
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Source::Directory(path) => write!(f, "files in {}", shown(path)),
-            Source::Cache(path) => write!(f, "verified files in {}", shown(path)),
-            Source::Download(path) => write!(f, "downloaded and verified, kept in {}", shown(path)),
-            Source::Drawn { seed } => write!(f, "drawn from seed {seed}"),
-            Source::Memory => write!(f, "made in memory"),
-        }
-    }
-}
-
-/// Which half of a data set: to learn from, or to judge by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Split {
-    /// The training images.
-    Train,
-    /// The test images, never trained on.
-    Test,
-}
-
-impl fmt::Display for Split {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Split::Train => "train",
-            Split::Test => "test",
-        })
-    }
+    provenance: Provenance,
+    images: Arc<Vec<u8>>,
+    image_size: [usize; 3],
+    labels: Arc<Vec<u8>>,
+    class_names: Arc<[String]>,
+    /// Whether the labels are classes; if not, they are all 0.
+    is_labelled: bool,
 }
 
 impl Dataset {
@@ -84,10 +38,36 @@ impl Dataset {
     /// [`DataError::CountMismatch`] when there are more or fewer labels than images.
     pub fn new(
         name: impl Into<String>,
-        source: Source,
+        provenance: Provenance,
         images: Vec<u8>,
         image_size: [usize; 3],
         labels: Vec<u8>,
+    ) -> Result<Self, DataError> {
+        let set = Self {
+            labels: Arc::new(labels),
+            is_labelled: true,
+            ..Self::unlabelled(name, provenance, images, image_size)?
+        };
+        let count = set.images.len() / set.pixels();
+        if count != set.labels.len() {
+            return Err(DataError::CountMismatch {
+                name: set.name,
+                images: count,
+                labels: set.labels.len(),
+            });
+        }
+        Ok(set)
+    }
+
+    /// A data set of `images` `[n, h, w, c]` without classes: every label is 0, [`classes`](Self::classes) too.
+    ///
+    /// # Errors
+    /// [`DataError::ImageSize`] when a size is 0 or the pixels are not a whole number of images.
+    pub fn unlabelled(
+        name: impl Into<String>,
+        provenance: Provenance,
+        images: Vec<u8>,
+        image_size: [usize; 3],
     ) -> Result<Self, DataError> {
         let name = name.into();
         let [height, width, channels] = image_size;
@@ -102,23 +82,33 @@ impl Dataset {
                 image_size,
             });
         }
-        let count = images.len() / pixels;
-        if count != labels.len() {
-            return Err(DataError::CountMismatch {
-                name,
-                images: count,
-                labels: labels.len(),
-            });
-        }
         Ok(Self {
             name,
-            source,
-            images,
-            labels,
-            height,
-            width,
-            channels,
+            provenance,
+            labels: Arc::new(vec![0; images.len() / pixels]),
+            images: Arc::new(images),
+            image_size,
+            class_names: Arc::default(),
+            is_labelled: false,
         })
+    }
+
+    /// The same images and labels with names for the classes, one for each label from 0 on.
+    ///
+    /// # Panics
+    /// When a label has no name.
+    #[must_use]
+    #[track_caller]
+    pub fn with_class_names(self, names: impl IntoIterator<Item = String>) -> Self {
+        let class_names: Arc<[String]> = names.into_iter().collect();
+        let classes = self.classes();
+        assert!(
+            class_names.len() >= classes,
+            "{}: {} names for {classes} classes",
+            self.name,
+            class_names.len()
+        );
+        Self { class_names, ..self }
     }
 
     /// Name of the data set, as `mnist`.
@@ -127,8 +117,8 @@ impl Dataset {
     }
 
     /// Where the images came from.
-    pub fn source(&self) -> &Source {
-        &self.source
+    pub fn provenance(&self) -> &Provenance {
+        &self.provenance
     }
 
     /// Number of images.
@@ -143,22 +133,22 @@ impl Dataset {
 
     /// Height, width and channels of every image: `[h, w, c]`.
     pub fn image_size(&self) -> [usize; 3] {
-        [self.height, self.width, self.channels]
+        self.image_size
     }
 
     /// Height in pixels.
     pub fn height(&self) -> usize {
-        self.height
+        self.image_size[0]
     }
 
     /// Width in pixels.
     pub fn width(&self) -> usize {
-        self.width
+        self.image_size[1]
     }
 
     /// Number of channels: 1 for grey, 3 for colour.
     pub fn channels(&self) -> usize {
-        self.channels
+        self.image_size[2]
     }
 
     /// Pixels of image `index`, `[h, w, c]`.
@@ -168,8 +158,13 @@ impl Dataset {
     #[track_caller]
     pub fn image(&self, index: usize) -> &[u8] {
         self.check(index);
-        let pixels = self.height * self.width * self.channels;
+        let pixels = self.pixels();
         &self.images[index * pixels..][..pixels]
+    }
+
+    /// Bytes of an image.
+    fn pixels(&self) -> usize {
+        self.image_size.iter().product()
     }
 
     /// Label of image `index`.
@@ -195,18 +190,34 @@ impl Dataset {
     /// How many images bear each label: element `k` counts label `k`, up to the largest label there is.
     pub fn class_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.labels.iter().max().map_or(0, |&most| usize::from(most) + 1)];
-        for &label in &self.labels {
+        for &label in &*self.labels {
             counts[usize::from(label)] += 1;
         }
         counts
+    }
+
+    /// Number of classes: as many as there are names, or up to the largest label there is; 0 for images without labels.
+    pub fn classes(&self) -> usize {
+        let most = self.labels.iter().max();
+        if self.is_labelled {
+            most.map_or(0, |&most| usize::from(most) + 1)
+                .max(self.class_names.len())
+        } else {
+            0
+        }
+    }
+
+    /// Names of the classes, the one of label 0 first; empty if they have none.
+    pub fn class_names(&self) -> &[String] {
+        &self.class_names
     }
 
     /// SHA-256, in hexadecimal, over height, width and channels, each as eight bytes in little-endian order, and all pixels:
     /// what a model or a measure sees of the images. Name, source and labels do not count; the order of the images does.
     ///
     /// ```
-    /// use engraft_data::{Dataset, Source};
-    /// let one = |label| Dataset::new("one", Source::Memory, vec![7; 4], [2, 2, 1], vec![label]);
+    /// use engraft_data::{Dataset, Provenance};
+    /// let one = |label| Dataset::new("one", Provenance::Memory, vec![7; 4], [2, 2, 1], vec![label]);
     /// assert_eq!(one(1)?.sha256(), one(2)?.sha256());
     /// assert_eq!(one(1)?.sha256().len(), 64);
     /// # Ok::<(), engraft_data::DataError>(())
@@ -216,8 +227,14 @@ impl Dataset {
         for size in self.image_size() {
             hash.update((size as u64).to_le_bytes());
         }
-        hash.update(&self.images);
+        hash.update(&*self.images);
         hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// SHA-256, in hexadecimal, over the labels.
+    pub fn labels_sha256(&self) -> String {
+        let hash = Sha256::digest(&*self.labels);
+        hash.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// The images at `indices`, in that order, as a data set of their own with the same name and source.
@@ -226,18 +243,16 @@ impl Dataset {
     /// When an index is not less than [`len`](Self::len).
     #[track_caller]
     pub fn subset(&self, indices: &[usize]) -> Self {
-        let mut images = Vec::with_capacity(indices.len() * self.height * self.width * self.channels);
+        let mut images = Vec::with_capacity(indices.len() * self.pixels());
         let mut labels = Vec::with_capacity(indices.len());
         for &index in indices {
             images.extend_from_slice(self.image(index));
             labels.push(self.labels[index]);
         }
         Self {
-            images,
-            labels,
-            name: self.name.clone(),
-            source: self.source.clone(),
-            ..*self
+            images: Arc::new(images),
+            labels: Arc::new(labels),
+            ..self.clone()
         }
     }
 
@@ -253,7 +268,7 @@ impl Dataset {
     #[must_use]
     pub fn inverted(&self) -> Self {
         Self {
-            images: self.images.iter().map(|v| 255 - v).collect(),
+            images: Arc::new(self.images.iter().map(|v| 255 - v).collect()),
             ..self.clone()
         }
     }
@@ -264,17 +279,38 @@ impl Dataset {
         self
     }
 
-    /// As many images of another size in place of these.
-    pub(crate) fn with_images(&self, images: Vec<u8>, [height, width, channels]: [usize; 3]) -> Self {
-        debug_assert_eq!(images.len(), self.len() * height * width * channels);
+    /// The images scaled to another height and width, by cubic interpolation (Catmull and Rom); the very same ones if they
+    /// have that size. Name, source and labels stay.
+    ///
+    /// ```
+    /// use engraft_data::{Dataset, Provenance};
+    /// let grey = Dataset::new("grey", Provenance::Memory, vec![90; 16 * 16], [16, 16, 1], vec![0])?;
+    /// let larger = grey.resized(28, 28);
+    /// assert_eq!((larger.image_size(), larger.image(0)), ([28, 28, 1], &[90; 784][..]));
+    /// # Ok::<(), engraft_data::DataError>(())
+    /// ```
+    ///
+    /// # Panics
+    /// If a size is 0, or the images have other than 1 or 3 channels.
+    #[must_use]
+    #[track_caller]
+    pub fn resized(&self, height: usize, width: usize) -> Self {
+        let [h, w, c] = self.image_size;
+        assert!(
+            height > 0 && width > 0,
+            "resized: the size must be at least 1, got {height}x{width}"
+        );
+        assert!(
+            matches!(c, 1 | 3),
+            "resized: images must have 1 or 3 channels, got {c}"
+        );
+        if [h, w] == [height, width] {
+            return self.clone();
+        }
         Self {
-            name: self.name.clone(),
-            source: self.source.clone(),
-            labels: self.labels.clone(),
-            images,
-            height,
-            width,
-            channels,
+            images: Arc::new(resize::scaled(&self.images, self.image_size, [height, width])),
+            image_size: [height, width, c],
+            ..self.clone()
         }
     }
 
@@ -287,7 +323,7 @@ impl Dataset {
     /// When an index is not less than [`len`](Self::len).
     #[track_caller]
     pub fn batch_f32(&self, indices: &[usize]) -> Vec<f32> {
-        let mut batch = Vec::with_capacity(indices.len() * self.height * self.width * self.channels);
+        let mut batch = Vec::with_capacity(indices.len() * self.pixels());
         for &index in indices {
             batch.extend(self.image(index).iter().map(|&v| f32::from(v) / 127.5 - 1.0));
         }
@@ -310,7 +346,7 @@ impl fmt::Debug for Dataset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dataset")
             .field("name", &self.name)
-            .field("source", &self.source)
+            .field("provenance", &self.provenance)
             .field("len", &self.len())
             .field("image_size", &self.image_size())
             .finish_non_exhaustive()
@@ -325,7 +361,7 @@ mod tests {
         let pixels = (0..3 * 2 * 2).map(|v| v * 20).collect();
         Dataset::new(
             "three",
-            Source::Drawn { seed: 4 },
+            Provenance::Drawn { seed: 4 },
             pixels,
             [2, 2, 1],
             vec![2, 0, 2],
@@ -342,10 +378,10 @@ mod tests {
             (2, [2, 2, 1], false)
         );
         assert_eq!(set.class_counts(), [1, 0, 2]);
-        assert_eq!(set.source().to_string(), "drawn from seed 4");
+        assert_eq!(set.provenance().to_string(), "drawn from seed 4");
         assert_eq!(
             format!("{set:?}"),
-            r#"Dataset { name: "three", source: Drawn { seed: 4 }, len: 3, image_size: [2, 2, 1], .. }"#
+            r#"Dataset { name: "three", provenance: Drawn { seed: 4 }, len: 3, image_size: [2, 2, 1], .. }"#
         );
         let part = set.subset(&[2, 0]);
         assert_eq!((part.image(0), part.labels()), (set.image(2), &[2, 2][..]));
@@ -353,8 +389,9 @@ mod tests {
 
     #[test]
     fn the_hash_is_of_size_and_pixels() {
-        let set =
-            |size, pixels: &[u8]| Dataset::new("x", Source::Memory, pixels.to_vec(), size, vec![0]).unwrap();
+        let set = |size, pixels: &[u8]| {
+            Dataset::new("x", Provenance::Memory, pixels.to_vec(), size, vec![0]).unwrap()
+        };
         let found = set([1, 2, 1], b"ab").sha256();
         // printf '\1\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0ab' | sha256sum
         assert_eq!(
@@ -369,7 +406,7 @@ mod tests {
     fn bytes_become_numbers_from_minus_one_to_one() {
         let set = Dataset::new(
             "ends",
-            Source::Memory,
+            Provenance::Memory,
             vec![0, 51, 204, 255],
             [1, 2, 1],
             vec![0, 1],
@@ -382,7 +419,7 @@ mod tests {
     #[test]
     fn pieces_that_do_not_fit_are_refused() {
         let make = |bytes: usize, size, labels: usize| {
-            Dataset::new("x", Source::Memory, vec![0; bytes], size, vec![0; labels])
+            Dataset::new("x", Provenance::Memory, vec![0; bytes], size, vec![0; labels])
                 .unwrap_err()
                 .to_string()
         };
@@ -391,7 +428,7 @@ mod tests {
         assert!(make(0, [0, 2, 1], 3).contains("0x2x1"));
         assert!(make(4, [usize::MAX, 2, 1], 1).contains("not a whole number"));
         assert!(
-            Dataset::new("none", Source::Memory, vec![], [2, 2, 1], vec![])
+            Dataset::new("none", Provenance::Memory, vec![], [2, 2, 1], vec![])
                 .unwrap()
                 .is_empty()
         );

@@ -20,7 +20,9 @@ use rayon::prelude::*;
 
 use self::raster::SIDE;
 use self::strokes::{STYLES, Style};
-use crate::dataset::{Dataset, Source, Split};
+use crate::dataset::Dataset;
+use crate::provenance::Provenance;
+use crate::split::Split;
 
 /// Bytes of an image.
 const PIXELS: usize = SIDE * SIDE;
@@ -63,7 +65,7 @@ pub fn drawn_digits(split: Split, count: usize, seed: u64) -> Dataset {
         });
     Dataset::new(
         "drawn-digits",
-        Source::Drawn { seed },
+        Provenance::Drawn { seed },
         images,
         [SIDE, SIDE, 1],
         labels,

@@ -1,9 +1,11 @@
 //! What can go wrong with files, names and saved states: one error type, whole sentences.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::dataset::Split;
+use crate::shown::{escaped, shown};
+use crate::split::Split;
+use crate::unknown_name::UnknownName;
 
 /// Error of this crate.
 ///
@@ -111,13 +113,8 @@ pub enum DataError {
         reasons: Vec<String>,
     },
     /// No data set has this name.
-    #[error("there is no data set {:?}; the names are {}", escaped(.name), .known.join(", "))]
-    UnknownName {
-        /// The name asked for.
-        name: String,
-        /// Every name there is.
-        known: Vec<&'static str>,
-    },
+    #[error(transparent)]
+    UnknownName(#[from] UnknownName),
     /// A data set lies in none of the places where it may lie.
     #[error("{name}, {split}: not found{}\nto do: {advice}", listed(.tried))]
     NotFound {
@@ -185,26 +182,6 @@ impl fmt::Display for Tried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", escaped(&self.place), escaped(&self.reason))
     }
-}
-
-/// A path for people: control characters escaped, bytes that are no UTF-8 replaced.
-pub(crate) fn shown(path: &Path) -> String {
-    escaped(&path.to_string_lossy())
-}
-
-/// `text` without anything that moves a terminal's cursor or turns the direction of writing.
-pub(crate) fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        {
-            safe.extend(c.escape_default());
-        } else {
-            safe.push(c);
-        }
-    }
-    safe
 }
 
 fn listed(tried: &[Tried]) -> String {

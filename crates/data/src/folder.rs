@@ -1,8 +1,10 @@
 //! A folder of pictures of any size and kind as a data set of one size.
 
-use crate::dataset::{Dataset, Source};
-use crate::error::{DataError, shown};
+use crate::dataset::Dataset;
+use crate::error::DataError;
 use crate::idx::{io_error, open_regular};
+use crate::provenance::Provenance;
+use crate::shown::shown;
 use image::imageops::FilterType;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader, ImageResult, Limits};
@@ -138,8 +140,7 @@ fn load_at_most(most: usize, folder: &Path, size: [usize; 3]) -> Result<Folder, 
     let name = folder
         .file_name()
         .map_or_else(|| "folder".into(), |n| n.to_string_lossy().into_owned());
-    let labels = vec![0; files.len()];
-    let data = Dataset::new(name, Source::Directory(folder.into()), pixels, size, labels)?;
+    let data = Dataset::unlabelled(name, Provenance::Directory(folder.into()), pixels, size)?;
     Ok(Folder { data, files, reports })
 }
 

@@ -3,12 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use crate::catalogue::{DatasetName, Pair, Pinned, Release};
-use crate::dataset::{Dataset, Source, Split};
+use crate::dataset::Dataset;
 use crate::download::{FetchError, Patience, fetch, read_pinned};
 use crate::drawn::drawn_digits;
-use crate::error::{DataError, Tried, shown};
+use crate::error::{DataError, Tried};
 use crate::idx::Idx;
 use crate::places::Places;
+use crate::provenance::Provenance;
+use crate::shown::shown;
+use crate::split::Split;
 
 #[cfg(test)]
 mod tests;
@@ -201,7 +204,7 @@ impl Search<'_> {
             let pair = self.release.pair(self.split);
             let images = read_pinned(&cache.join(pair.images.name), pair.images)?;
             let labels = read_pinned(&cache.join(pair.labels.name), pair.labels)?;
-            return self.unpack(&cache, &images, &labels, Source::Download(cache.clone()));
+            return self.unpack(&cache, &images, &labels, Provenance::Download(cache.clone()));
         }
         let pair = self.release.pair(self.split);
         let advice = format!(
@@ -220,7 +223,7 @@ impl Search<'_> {
         let found = [images, labels].map(|file| find(directory, file));
         if let [Some(images), Some(labels)] = &found {
             let (pixels, kinds) = (Idx::open(images)?, Idx::open(labels)?);
-            let source = Source::Directory(directory.to_owned());
+            let source = Provenance::Directory(directory.to_owned());
             return self.assemble([images, labels], pixels, kinds, source).map(Some);
         }
         if let [Some(there), None] | [None, Some(there)] = &found {
@@ -259,7 +262,7 @@ impl Search<'_> {
         };
         match (read(images), read(labels)) {
             (Ok(images), Ok(labels)) => self
-                .unpack(cache, &images, &labels, Source::Cache(cache.to_owned()))
+                .unpack(cache, &images, &labels, Provenance::Cache(cache.to_owned()))
                 .map_err(|error| vec![reason_at(cache, &error)]),
             (images, labels) => Err([images.err(), labels.err()].into_iter().flatten().collect()),
         }
@@ -302,7 +305,13 @@ impl Search<'_> {
         Ok(true)
     }
 
-    fn unpack(&self, dir: &Path, images: &[u8], labels: &[u8], source: Source) -> Result<Dataset, DataError> {
+    fn unpack(
+        &self,
+        dir: &Path,
+        images: &[u8],
+        labels: &[u8],
+        source: Provenance,
+    ) -> Result<Dataset, DataError> {
         let pair = self.release.pair(self.split);
         let paths = [dir.join(pair.images.name), dir.join(pair.labels.name)];
         let (pixels, kinds) = (
@@ -317,7 +326,7 @@ impl Search<'_> {
         paths: [&PathBuf; 2],
         images: Idx,
         labels: Idx,
-        source: Source,
+        source: Provenance,
     ) -> Result<Dataset, DataError> {
         let rank = |path: &PathBuf, expected, found: &[usize]| DataError::Rank {
             path: path.clone(),

@@ -40,13 +40,19 @@ pub fn stacked_digits(digits: &Dataset, count: usize, seed: u64) -> Result<Datas
         labels.push(digits.label(chosen[0]));
     }
     let name = format!("stacked-{}", digits.name());
-    Dataset::new(name, digits.source().clone(), images, [height, width, 3], labels)
+    Dataset::new(
+        name,
+        digits.provenance().clone(),
+        images,
+        [height, width, 3],
+        labels,
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Source, Split, drawn_digits};
+    use crate::{Provenance, Split, drawn_digits};
 
     #[test]
     fn every_channel_is_an_image_of_the_set() {
@@ -71,7 +77,7 @@ mod tests {
 
     #[test]
     fn colours_cannot_be_stacked() {
-        let colour = Dataset::new("c", Source::Memory, vec![0; 12], [2, 2, 3], vec![0]).unwrap();
+        let colour = Dataset::new("c", Provenance::Memory, vec![0; 12], [2, 2, 3], vec![0]).unwrap();
         assert!(stacked_digits(&colour, 1, 1).is_err());
     }
 }

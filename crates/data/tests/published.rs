@@ -60,7 +60,12 @@ fn the_published_sets_are_what_they_are_known_to_be() {
                 let mean = sum as f64 / set.images().len() as f64;
                 assert!((mean - facts.mean).abs() < 5e-4, "{}: {mean}", facts.name);
             }
-            println!("{} {split}: {} images, {}", facts.name, set.len(), set.source());
+            println!(
+                "{} {split}: {} images, {}",
+                facts.name,
+                set.len(),
+                set.provenance()
+            );
         }
     }
 }
@@ -83,7 +88,7 @@ fn the_published_files_pass_as_a_cache() {
     {
         for split in [Split::Train, Split::Test] {
             let set = load(facts.name, split, &options).unwrap();
-            assert!(set.source().to_string().starts_with("verified files"));
+            assert!(set.provenance().to_string().starts_with("verified files"));
         }
     }
 }

@@ -182,7 +182,7 @@ mod tests {
     use crate::trainer::pair::networks_of;
     use crate::trainer::{Control, Trainer};
     use crate::watch::{Measurement, WatchState};
-    use engraft_data::{Dataset, Source};
+    use engraft_data::{Dataset, Provenance};
     use engraft_layers::{Mode, Module};
     use rand::SeedableRng;
     use rand_pcg::Pcg64;
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn the_images_are_those_of_the_trainer() {
         let pixels = (0..8 * 784).map(|i| (i % 251) as u8).collect();
-        let data = Dataset::new("dots", Source::Memory, pixels, dcgan::IMAGE, vec![0; 8]).unwrap();
+        let data = Dataset::new("dots", Provenance::Memory, pixels, dcgan::IMAGE, vec![0; 8]).unwrap();
         let mut config = TrainConfig::standard(&data);
         (config.batch, config.steps) = (4, 2);
         let folder = tempfile::tempdir().unwrap();
@@ -230,8 +230,14 @@ mod tests {
             (|c| c.image = [1 << 40; 3], "makes images of"),
         ] {
             let folder = tempfile::tempdir().unwrap();
-            let data =
-                Dataset::new("dots", Source::Memory, vec![7; 8 * 784], dcgan::IMAGE, vec![0; 8]).unwrap();
+            let data = Dataset::new(
+                "dots",
+                Provenance::Memory,
+                vec![7; 8 * 784],
+                dcgan::IMAGE,
+                vec![0; 8],
+            )
+            .unwrap();
             let mut config = TrainConfig::standard(&data);
             change(&mut config);
             std::fs::write(folder.path().join(CONFIG), config.to_toml()).unwrap();
@@ -257,7 +263,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let data = Dataset::new(
             "dots",
-            Source::Memory,
+            Provenance::Memory,
             vec![7; 64 * 784],
             dcgan::IMAGE,
             vec![0; 64],

@@ -1,7 +1,7 @@
 //! Adaptation from end to end on small data: every method runs, learns, and repeats.
 #![allow(clippy::unwrap_used)]
 
-use engraft_data::{Dataset, Source, Split, drawn_digits};
+use engraft_data::{Dataset, Provenance, Split, drawn_digits};
 use engraft_transfer::adapt::{AdaptConfig, Adapted, Domains, Method, Validator, adapt};
 
 /// Digits 0 and 1 as they are drawn.
@@ -27,7 +27,7 @@ fn moved(data: &Dataset) -> Dataset {
         }
     }
     let labels = data.labels().to_vec();
-    Dataset::new("moved", Source::Memory, images, data.image_size(), labels).unwrap()
+    Dataset::new("moved", Provenance::Memory, images, data.image_size(), labels).unwrap()
 }
 
 struct Data([Dataset; 4]);
@@ -110,7 +110,7 @@ fn methods_learn_a_target_whose_labels_they_do_not_see() {
     let labels = target.labels().iter().map(|l| 1 - l).collect();
     wrong.0[0] = Dataset::new(
         "moved",
-        Source::Memory,
+        Provenance::Memory,
         target.images().to_vec(),
         target.image_size(),
         labels,

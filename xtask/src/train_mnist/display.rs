@@ -121,7 +121,7 @@ impl Display {
         let epochs = config.steps as f64 * config.images_per_step() as f64 / config.images as f64;
         let adam = config.generator;
         self.json(&json!({
-            "event": "plan", "data": config.data, "source": data.source().to_string(), "images": config.images,
+            "event": "plan", "data": config.data, "source": data.provenance().to_string(), "images": config.images,
             "network": network.to_string(),
             "generator_parameters": generator, "discriminator_parameters": discriminator,
             "steps": config.steps, "batch": config.batch, "epochs": epochs, "seed": config.seed,
@@ -134,7 +134,7 @@ impl Display {
                training       {} steps of {} images ({epochs:.1} epochs), Adam {} beta {}/{}, seed {}, threads {threads}\n  \
                output         {} (report.html, run.toml, metrics.jsonl, samples, checkpoints)\n  \
                time           known after {MEASURED} steps",
-            config.data, config.images, data.source(), network.latent(), config.steps, config.batch,
+            config.data, config.images, data.provenance(), network.latent(), config.steps, config.batch,
             adam.learning_rate, adam.beta1, adam.beta2, config.seed, out.display(),
         ));
         Ok(())

@@ -7,20 +7,7 @@
 use rand::RngExt;
 use rand_pcg::Pcg64;
 
-use super::strokes::Style;
-
-/// A place on the paper, in hundredths of the digit's height.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Point {
-    pub(super) x: f32,
-    pub(super) y: f32,
-}
-
-impl Point {
-    pub(super) const fn new(x: f32, y: f32) -> Self {
-        Self { x, y }
-    }
-}
+use super::strokes::{Point, Style};
 
 /// A sum of four uniform numbers: mean 0, variance 1, never beyond 3.5. Its short tails spare the images the
 /// one knot in a thousand that a true normal would throw across the paper.

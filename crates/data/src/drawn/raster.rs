@@ -5,7 +5,8 @@
 
 use rand_pcg::Pcg64;
 
-use super::distort::{Point, bell, between};
+use super::distort::{bell, between};
+use super::strokes::Point;
 
 /// Side of an image.
 pub(super) const SIDE: usize = 28;

@@ -2,8 +2,20 @@
 
 use std::sync::LazyLock;
 
-use super::distort::Point;
 use super::skeletons::{Row, TABLE};
+
+/// A place on the paper, in hundredths of the digit's height.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Point {
+    pub(super) x: f32,
+    pub(super) y: f32,
+}
+
+impl Point {
+    pub(super) const fn new(x: f32, y: f32) -> Self {
+        Self { x, y }
+    }
+}
 
 /// A point that the pen passes through.
 #[derive(Clone, Copy, Debug)]

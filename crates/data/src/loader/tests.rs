@@ -139,7 +139,7 @@ fn an_explicit_directory_serves_in_both_layouts_and_all_spellings() {
                 (set.len(), set.image_size(), set.label(0)),
                 (2, [2, 3, 1], 7 + at as u8)
             );
-            assert_eq!(set.source(), &Source::Directory(machine.path(layout)));
+            assert_eq!(set.provenance(), &Provenance::Directory(machine.path(layout)));
         }
     }
 }
@@ -201,15 +201,15 @@ fn the_search_goes_from_the_users_files_over_the_cache_to_the_network() {
     // Nothing anywhere: both files come from the mirror and stay in the cache.
     let set = machine.load(&machine.options()).unwrap();
     assert_eq!(
-        (set.label(0), set.source()),
-        (50, &Source::Download(machine.path("cache/mnist")))
+        (set.label(0), set.provenance()),
+        (50, &Provenance::Download(machine.path("cache/mnist")))
     );
     assert_eq!(requests.load(Ordering::SeqCst), 2);
     // From now on the cache serves, offline too.
     let set = machine.load(&machine.options().offline()).unwrap();
     assert_eq!(
-        (set.label(0), set.source()),
-        (50, &Source::Cache(machine.path("cache/mnist")))
+        (set.label(0), set.provenance()),
+        (50, &Provenance::Cache(machine.path("cache/mnist")))
     );
     // The user's own files come first, and need not be the published ones.
     put(&machine.path("data/mnist"), NAMES, &pair(1));
@@ -337,7 +337,7 @@ fn half_of_the_digits_is_what_the_labels_say() {
             (name.as_str(), &whole.labels()[at..=at])
         );
         assert_eq!(part.images(), whole.image(at));
-        assert_eq!(part.source(), whole.source());
+        assert_eq!(part.provenance(), whole.provenance());
     }
     // What is missing is MNIST.
     let nowhere = machine.options().directory(machine.path("own"));

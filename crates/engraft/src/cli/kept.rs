@@ -1,7 +1,7 @@
 //! Results in files of their own, taken again where nothing that made them has changed.
 
 use anyhow::ensure;
-use engraft_data::{Dataset, Source};
+use engraft_data::{Dataset, Provenance};
 use engraft_gan::checkpoint::write_atomically;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,7 +19,7 @@ const MOST: u64 = 1 << 20;
 pub(super) fn fingerprint(data: &Dataset) -> anyhow::Result<[String; 2]> {
     // The labels as images of one pixel, because pixels are what is hashed.
     let labels = data.labels().to_vec();
-    let labels = Dataset::new("labels", Source::Memory, labels.clone(), [1, 1, 1], labels)?;
+    let labels = Dataset::new("labels", Provenance::Memory, labels.clone(), [1, 1, 1], labels)?;
     Ok([data.sha256(), labels.sha256()])
 }
 
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn a_fingerprint_sees_pixels_and_labels() {
         let of = |pixel, label| {
-            let data = Dataset::new("one", Source::Memory, vec![pixel], [1, 1, 1], vec![label]).unwrap();
+            let data = Dataset::new("one", Provenance::Memory, vec![pixel], [1, 1, 1], vec![label]).unwrap();
             fingerprint(&data).unwrap()
         };
         assert_eq!(of(1, 2), of(1, 2));

@@ -4,7 +4,7 @@ use super::images::bar;
 use super::plan_options::PlanOptions;
 use super::target::Target;
 use anyhow::{Context, ensure};
-use engraft_data::{Dataset, Source::Memory};
+use engraft_data::{Dataset, Provenance::Memory};
 use engraft_gan::{Control, Event, Sampler, Which, sample_grid};
 use engraft_layers::Module;
 use engraft_metrics::{FeatureNetwork, Features};

@@ -1,7 +1,7 @@
 //! `engraft adapt` as its users see it.
 
 use crate::files::{Data, write_idx};
-use engraft::data::{Dataset, Source, Split, drawn_digits};
+use engraft::data::{Dataset, Provenance, Split, drawn_digits};
 use serde_json::Value;
 use std::fs;
 
@@ -13,7 +13,7 @@ fn data(change: impl Fn(u8) -> u8) -> Data {
         write_idx(&data.set("mnist"), part, &digits);
         let pixels = digits.images().iter().map(|&v| change(v)).collect();
         let labels = digits.labels().to_vec();
-        let other = Dataset::new("usps", Source::Memory, pixels, digits.image_size(), labels).unwrap();
+        let other = Dataset::new("usps", Provenance::Memory, pixels, digits.image_size(), labels).unwrap();
         write_idx(&data.set("usps"), part, &other);
     }
     data

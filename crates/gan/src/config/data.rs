@@ -34,7 +34,7 @@ impl TrainConfig {
                 name: self.data.clone(),
                 expected: self.fingerprint.clone(),
                 found,
-                source_of_data: data.source().to_string(),
+                source_of_data: data.provenance().to_string(),
             });
         }
         let found = sha256_of_labels(data);
@@ -43,7 +43,7 @@ impl TrainConfig {
                 name: self.data.clone(),
                 expected: self.labels.clone(),
                 found,
-                source_of_data: data.source().to_string(),
+                source_of_data: data.provenance().to_string(),
             });
         }
         Ok(())

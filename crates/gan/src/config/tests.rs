@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::augment::{AdaptiveConfig, Augmentation};
-use engraft_data::{Dataset, Source};
+use engraft_data::{Dataset, Provenance};
 use std::path::Path;
 
 fn data(n: usize) -> Dataset {
     Dataset::new(
         "mnist",
-        Source::Memory,
+        Provenance::Memory,
         vec![7; n * 784],
         dcgan::IMAGE,
         vec![0; n],
@@ -135,7 +135,7 @@ fn other_images_are_refused() {
         config.check_data(&data(599)),
         Err(GanError::OtherData { .. })
     ));
-    let small = Dataset::new("usps", Source::Memory, vec![0; 256], [16, 16, 1], vec![0]).unwrap();
+    let small = Dataset::new("usps", Provenance::Memory, vec![0; 256], [16, 16, 1], vec![0]).unwrap();
     let text = config.check_data(&small).unwrap_err().to_string();
     assert!(
         text.contains("usps") && text.contains("16x16x1") && text.contains("28x28x1"),
@@ -272,7 +272,14 @@ fn every_section_is_fixed_once_a_run_has_begun() {
 fn labels_count_where_the_networks_are_told_them() {
     let labelled = |last: u8| {
         let labels = vec![0, 1, 1, last];
-        Dataset::new("mnist", Source::Memory, vec![7; 4 * 784], dcgan::IMAGE, labels).unwrap()
+        Dataset::new(
+            "mnist",
+            Provenance::Memory,
+            vec![7; 4 * 784],
+            dcgan::IMAGE,
+            labels,
+        )
+        .unwrap()
     };
     let plain = TrainConfig::standard(&labelled(0));
     let same = plain.clone().with_labels_of(&labelled(0));

@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::TrainConfig;
 use crate::objective::Objective;
-use engraft_data::{Dataset, Source, Split, drawn_digits};
+use engraft_data::{Dataset, Provenance, Split, drawn_digits};
 use engraft_layers::{
     Adam, BatchNorm, Conv2d, ConvTranspose2d, Flatten, LeakyReLU, Mode, Module, Optimizer, Path, Reshape,
     Slot, StateDict, Summary, Tanh, gradients, parameter_count, parameters, summary,
@@ -353,7 +353,14 @@ fn before_a_batch_norm_noise_says_far_more_than_the_class() {
 
 #[test]
 fn settings_without_a_network_are_those_of_the_reference() {
-    let data = Dataset::new("dots", Source::Memory, vec![7; 6 * 784], dcgan::IMAGE, vec![0; 6]).unwrap();
+    let data = Dataset::new(
+        "dots",
+        Provenance::Memory,
+        vec![7; 6 * 784],
+        dcgan::IMAGE,
+        vec![0; 6],
+    )
+    .unwrap();
     let mut config = TrainConfig::standard(&data);
     config.batch = 3;
     assert!(!config.to_toml().contains("network"));
@@ -375,7 +382,7 @@ const HASH_WITHOUT_A_NETWORK: &str = "ea20dffc33accfc01b8171cfd002894b7a949d96b9
 /// The network that can make the images is named, and takes them.
 #[test]
 fn data_of_another_size_takes_another_network() {
-    let small = Dataset::new("usps", Source::Memory, vec![0; 512], [16, 16, 1], vec![0; 2]).unwrap();
+    let small = Dataset::new("usps", Provenance::Memory, vec![0; 512], [16, 16, 1], vec![0; 2]).unwrap();
     let mut config = TrainConfig::standard(&small);
     let text = config.check_data(&small).unwrap_err().to_string();
     let parts = ["usps images are 16x16x1", "network dcgan", "mlp makes any size"];

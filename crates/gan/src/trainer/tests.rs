@@ -6,7 +6,7 @@ use crate::checkpoint::{CheckpointReader, CheckpointStore};
 use crate::config::{FeatureMatching, ObjectiveConfig, RegulariseConfig, SpectralNorm};
 use crate::{Objective, StepOrder};
 use crate::{Pair, Plan};
-use engraft_data::Source;
+use engraft_data::Provenance;
 use engraft_layers::{
     BatchNorm, Conv2d, ConvTranspose2d, Dense, Dropout, Flatten, Init, LeakyReLU, Reshape, Tanh,
 };
@@ -20,7 +20,7 @@ fn data() -> Dataset {
     let pixels = (0..26 * 784_usize)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
         .collect();
-    Dataset::new("noise", Source::Memory, pixels, [28, 28, 1], vec![0; 26]).unwrap()
+    Dataset::new("noise", Provenance::Memory, pixels, [28, 28, 1], vec![0; 26]).unwrap()
 }
 
 /// A generator with batch norm and dropout; a discriminator with dropout and without batch norm.
@@ -291,7 +291,7 @@ fn a_run_that_is_told_the_classes_is_bound_to_its_labels() {
         labels[0] = first;
         Dataset::new(
             "noise",
-            Source::Memory,
+            Provenance::Memory,
             data().images().to_vec(),
             [28, 28, 1],
             labels,
@@ -321,7 +321,7 @@ fn a_run_that_is_told_the_classes_is_bound_to_its_labels() {
 fn a_run_that_was_begun_without_a_record_of_labels_goes_on() {
     let labelled = || {
         let images = data().images().to_vec();
-        Dataset::new("noise", Source::Memory, images, [28, 28, 1], vec![1; 26]).unwrap()
+        Dataset::new("noise", Provenance::Memory, images, [28, 28, 1], vec![1; 26]).unwrap()
     };
     let mut config = config(2);
     (config.network, config.classes) = (crate::Network::Mlp, 2);

@@ -1,6 +1,6 @@
 //! Images as the feature network reads them.
 
-use engraft_data::{Dataset, Source};
+use engraft_data::{Dataset, Provenance};
 use engraft_metrics::IMAGE;
 use engraft_tensor::Tensor;
 
@@ -40,7 +40,7 @@ pub fn feature_view(images: &Tensor) -> Tensor {
             ((value + 1.0) * 127.5).round().clamp(0.0, 255.0) as u8
         })
         .collect();
-    let data = Dataset::new("view", Source::Memory, grey, [h, w, 1], vec![0; n])
+    let data = Dataset::new("view", Provenance::Memory, grey, [h, w, 1], vec![0; n])
         .expect("a pixel for each place")
         .resized(IMAGE[0], IMAGE[1]);
     let all: Vec<usize> = (0..n).collect();

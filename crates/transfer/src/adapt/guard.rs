@@ -99,7 +99,7 @@ pub enum Severity {
 /// Both domains, compared.
 ///
 /// ```
-/// use engraft_data::{Dataset, Source, Split, drawn_digits};
+/// use engraft_data::{Dataset, Provenance, Split, drawn_digits};
 /// use engraft_transfer::adapt::{DomainGap, Severity};
 /// let digits = drawn_digits(Split::Train, 20, 1);
 /// assert!(DomainGap::between(&digits, &digits).problems().is_empty());
@@ -198,14 +198,14 @@ impl fmt::Display for DomainGap {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engraft_data::{Source, Split};
+    use engraft_data::{Provenance, Split};
 
     fn changed(change: impl Fn(u8) -> u8) -> Dataset {
         let digits = engraft_data::drawn_digits(Split::Train, 30, 1);
         let images = digits.images().iter().map(|&v| change(v)).collect();
         Dataset::new(
             "changed",
-            Source::Memory,
+            Provenance::Memory,
             images,
             digits.image_size(),
             digits.labels().to_vec(),

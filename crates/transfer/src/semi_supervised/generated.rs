@@ -3,7 +3,7 @@
 use super::labels::unfit;
 use super::trainer::{SemiSupervised, most};
 use crate::error::TransferError;
-use engraft_data::{Dataset, Source};
+use engraft_data::{Dataset, Provenance};
 use engraft_gan::Sampler;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -64,6 +64,6 @@ pub fn pseudo_labelled(
             "of {count} generated images there is none of whose class the classifier is sure (probability at least {sure})"
         )]));
     }
-    Dataset::new("generated", Source::Memory, pixels, image_size, labels)
+    Dataset::new("generated", Provenance::Memory, pixels, image_size, labels)
         .map_err(|error| unfit(vec![error.to_string()]))
 }

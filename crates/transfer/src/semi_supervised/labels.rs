@@ -138,7 +138,7 @@ pub(super) fn pixels(data: &Dataset, indices: &[usize]) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engraft_data::Source;
+    use engraft_data::Provenance;
 
     #[test]
     fn each_class_has_as_many_and_the_seed_decides() {
@@ -180,7 +180,14 @@ mod tests {
 
     #[test]
     fn few_images_are_served_several_times_in_a_batch() {
-        let data = Dataset::new("x", Source::Memory, vec![0, 51, 255], [1, 1, 1], vec![0, 1, 2]).unwrap();
+        let data = Dataset::new(
+            "x",
+            Provenance::Memory,
+            vec![0, 51, 255],
+            [1, 1, 1],
+            vec![0, 1, 2],
+        )
+        .unwrap();
         let mut supply = Supply::new(&data, vec![2, 1], 4, 1).unwrap();
         let (pixels, mut labels) = supply.next_batch();
         for (pixel, label) in pixels.iter().zip(&labels) {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::error::TransferError;
-use engraft_data::{Dataset, Source};
+use engraft_data::{Dataset, Provenance};
 use engraft_gan::Sampler;
 use engraft_gan::checkpoint::CheckpointStore;
 use engraft_layers::{Dense, Init, Reshape, Sequential};
@@ -21,7 +21,7 @@ fn rows(n: usize, seed: u64) -> Dataset {
             pixels.extend((0..4).map(|_| rng.random_range(if bright { 120..=255 } else { 0..=100_u8 })));
         }
     }
-    Dataset::new("rows", Source::Memory, pixels, [4, 4, 1], labels).unwrap()
+    Dataset::new("rows", Provenance::Memory, pixels, [4, 4, 1], labels).unwrap()
 }
 
 fn settings(steps: u64, seed: u64) -> Settings {
@@ -160,7 +160,7 @@ fn labels_of_unlabelled_images_are_not_read() {
     let train = rows(60, 1);
     let other = Dataset::new(
         "rows",
-        Source::Memory,
+        Provenance::Memory,
         train.images().to_vec(),
         [4, 4, 1],
         vec![0; 60],
@@ -212,7 +212,7 @@ fn generated_images_get_the_labels_of_a_sure_classifier() {
 fn what_does_not_fit_is_told() {
     let (train, wide) = (
         rows(60, 1),
-        Dataset::new("wide", Source::Memory, vec![0; 160], [2, 4, 1], vec![0; 20]).unwrap(),
+        Dataset::new("wide", Provenance::Memory, vec![0; 160], [2, 4, 1], vec![0; 20]).unwrap(),
     );
     let text = |examples, settings| {
         let found = SemiSupervised::new(examples, settings);

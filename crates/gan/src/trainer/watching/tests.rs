@@ -5,7 +5,7 @@ use crate::config::{TrainConfig, WatchConfig};
 use crate::trainer::{Control, Event, Outcome, Trainer};
 use crate::watch::{Measurement, WatchState};
 use crate::{GanError, Network, SavedRun, Which};
-use engraft_data::{Dataset, Source};
+use engraft_data::{Dataset, Provenance};
 use engraft_layers::{Module, Path as ModulePath, SlotMut};
 use engraft_tensor::Tensor;
 use std::fs;
@@ -16,7 +16,7 @@ fn data() -> Dataset {
     let pixels = (0..60 * 784_usize)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
         .collect();
-    Dataset::new("noise", Source::Memory, pixels, [28, 28, 1], vec![0; 60]).unwrap()
+    Dataset::new("noise", Provenance::Memory, pixels, [28, 28, 1], vec![0; 60]).unwrap()
 }
 
 fn config(steps: u64) -> TrainConfig {

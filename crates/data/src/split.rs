@@ -1,0 +1,65 @@
+//! The two halves of a data set.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::unknown_name::UnknownName;
+
+/// Which half of a data set: to learn from, or to judge by.
+///
+/// ```
+/// use engraft_data::Split;
+/// assert_eq!("test".parse(), Ok(Split::Test));
+/// assert_eq!(Split::ALL.map(Split::as_str), ["train", "test"]);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Split {
+    /// The training images.
+    Train,
+    /// The test images, never trained on.
+    Test,
+}
+
+impl Split {
+    /// Both halves.
+    pub const ALL: [Self; 2] = [Self::Train, Self::Test];
+
+    /// The name as users type it: `train` or `test`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Test => "test",
+        }
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Split {
+    type Err = UnknownName;
+
+    /// # Errors
+    /// [`UnknownName`], with both names.
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        let known = Self::ALL.into_iter().find(|split| split.as_str() == name);
+        known.ok_or_else(|| UnknownName::new("split", name, Self::ALL.map(Self::as_str)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn split_names_go_there_and_back() {
+        for split in Split::ALL {
+            assert_eq!(split.to_string().parse(), Ok(split));
+        }
+        let error = "tset".parse::<Split>().unwrap_err().to_string();
+        assert_eq!(error, "there is no split \"tset\"; the names are train, test");
+    }
+}

@@ -1,0 +1,175 @@
+//! What a network can be trained on: examples and labels by index.
+
+use crate::dataset::Dataset;
+use crate::error::DataError;
+use crate::provenance::Provenance;
+
+/// Examples of one shape, taken by index, with labels if there are any.
+///
+/// Training asks for a batch at a time, so the examples need not be in memory: [`Dataset`] keeps bytes,
+/// a folder can be decoded as it is asked for.
+///
+/// Other data than pictures come in by an implementation of their own: a recording of `n` samples is an example of
+/// shape `[1, n, 1]` with values from -1 to 1 (or `[frames, bins, 1]` as a spectrogram), and a network whose output has
+/// that shape learns to make such recordings. What is written and measured of them is chosen apart.
+///
+/// ```
+/// use engraft_data::{DataError, TrainingData};
+///
+/// /// Waves of a length, each with a period of its own.
+/// struct Waves(usize);
+///
+/// impl TrainingData for Waves {
+///     fn name(&self) -> &str {
+///         "waves"
+///     }
+///     fn len(&self) -> usize {
+///         100
+///     }
+///     fn shape(&self) -> [usize; 3] {
+///         [1, self.0, 1]
+///     }
+///     fn batch(&self, indices: &[usize]) -> Result<Vec<f32>, DataError> {
+///         let wave = |&i: &usize| (0..self.0).map(move |t| (t as f32 / (i + 1) as f32).sin());
+///         Ok(indices.iter().flat_map(wave).collect())
+///     }
+///     fn fingerprint(&self) -> String {
+///         format!("waves of {}", self.0)
+///     }
+/// }
+///
+/// let data: Box<dyn TrainingData> = Box::new(Waves(64));
+/// assert_eq!(data.batch(&[4, 2])?.len(), 2 * 64);
+/// assert_eq!((data.classes(), data.label(4)), (0, None));
+/// # Ok::<(), DataError>(())
+/// ```
+pub trait TrainingData: Send + Sync {
+    /// Name of the data, as `mnist`.
+    fn name(&self) -> &str;
+
+    /// Number of examples.
+    fn len(&self) -> usize;
+
+    /// Whether there is no example.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Shape of every example: height, width, channels `[h, w, c]`.
+    fn shape(&self) -> [usize; 3];
+
+    /// The examples at `indices`, in that order, as numbers from -1 to 1.
+    ///
+    /// # Shapes
+    /// `[indices.len(), h, w, c]`, flat.
+    ///
+    /// # Errors
+    /// When an example can no longer be read, or is another one than before.
+    ///
+    /// # Panics
+    /// When an index is not less than [`len`](Self::len).
+    fn batch(&self, indices: &[usize]) -> Result<Vec<f32>, DataError>;
+
+    /// Label of example `index`, less than [`classes`](Self::classes); `None` if the examples have no labels.
+    ///
+    /// # Panics
+    /// When `index` is not less than [`len`](Self::len).
+    fn label(&self, index: usize) -> Option<usize> {
+        let _ = index;
+        None
+    }
+
+    /// Number of classes; 0 if the examples have no labels.
+    fn classes(&self) -> usize {
+        0
+    }
+
+    /// Names of the classes, one for each; empty if they have none.
+    fn class_names(&self) -> &[String] {
+        &[]
+    }
+
+    /// What identifies the examples in their order, usually a SHA-256 in hexadecimal. A run is bound to it.
+    fn fingerprint(&self) -> String;
+
+    /// What identifies the labels in their order, usually a SHA-256 in hexadecimal; empty if there are none.
+    fn labels_fingerprint(&self) -> String {
+        String::new()
+    }
+
+    /// Where the examples came from.
+    fn provenance(&self) -> &Provenance {
+        static MEMORY: Provenance = Provenance::Memory;
+        &MEMORY
+    }
+}
+
+impl TrainingData for Dataset {
+    fn name(&self) -> &str {
+        self.name()
+    }
+
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        self.image_size()
+    }
+
+    fn batch(&self, indices: &[usize]) -> Result<Vec<f32>, DataError> {
+        Ok(self.batch_f32(indices))
+    }
+
+    fn label(&self, index: usize) -> Option<usize> {
+        let label = self.label(index);
+        (self.classes() > 0).then_some(label.into())
+    }
+
+    fn classes(&self) -> usize {
+        self.classes()
+    }
+
+    fn class_names(&self) -> &[String] {
+        self.class_names()
+    }
+
+    fn fingerprint(&self) -> String {
+        self.sha256()
+    }
+
+    fn labels_fingerprint(&self) -> String {
+        if self.classes() > 0 {
+            self.labels_sha256()
+        } else {
+            String::new()
+        }
+    }
+
+    fn provenance(&self) -> &Provenance {
+        self.provenance()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dataset_serves_its_bytes_and_labels() {
+        let bytes = vec![0, 255, 51, 204];
+        let set = Dataset::new("two", Provenance::Memory, bytes.clone(), [1, 2, 1], vec![0, 3]).unwrap();
+        let data: &dyn TrainingData = &set;
+        assert_eq!((data.name(), data.len(), data.shape()), ("two", 2, [1, 2, 1]));
+        assert_eq!(data.batch(&[1, 0]).unwrap(), set.batch_f32(&[1, 0]));
+        assert_eq!((data.label(1), data.classes()), (Some(3), 4));
+        assert_eq!(data.fingerprint(), set.sha256());
+        assert_eq!(data.labels_fingerprint(), set.labels_sha256());
+
+        let bare = Dataset::unlabelled("two", Provenance::Memory, bytes, [1, 2, 1]).unwrap();
+        let data: &dyn TrainingData = &bare;
+        assert_eq!((data.label(1), data.classes()), (None, 0));
+        assert_eq!(data.fingerprint(), set.sha256());
+        assert_eq!(data.labels_fingerprint(), "");
+    }
+}
