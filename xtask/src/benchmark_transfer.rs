@@ -7,7 +7,7 @@ mod taught;
 use anyhow::{Context, ensure};
 use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load};
 use engraft_gan::{Control, Which};
-use engraft_metrics::{FeatureNetwork, Features, Spread};
+use engraft_metrics::{FeatureExtractor, FeatureNetwork, Features, Spread};
 use engraft_transfer::{
     Labelled, Method, Recipe, Row, Source, Trial, features_of, from_scratch, measure, proximity,
 };

@@ -3,7 +3,7 @@
 use anyhow::{Context, ensure};
 use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load};
 use engraft_layers::StateDict;
-use engraft_metrics::{Classifier, FeatureNetwork, Training, Variation, train_classifier};
+use engraft_metrics::{Classifier, FeatureExtractor, FeatureNetwork, Training, Variation, train_classifier};
 use engraft_tensor::{Tensor, no_grad};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -100,7 +100,8 @@ fn right_share(network: &FeatureNetwork, data: &Dataset) -> anyhow::Result<f64> 
     let mut right = 0;
     for indices in all.chunks(1000) {
         let found = no_grad(|| network.read(&tensor(data, indices)))?;
-        let read = found.classes.iter().zip(indices);
+        let classes = found.classes.unwrap_or_default();
+        let read = classes.iter().zip(indices);
         right += read
             .filter(|(class, i)| **class == usize::from(data.label(**i)))
             .count();

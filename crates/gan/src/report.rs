@@ -6,7 +6,7 @@ use crate::error::GanError;
 use crate::film::{film, frames};
 use crate::page::{Page, Table, html};
 use crate::watch::{Measurement, WatchState};
-use engraft_metrics::FeatureNetwork;
+use engraft_metrics::{FeatureExtractor, FeatureNetwork};
 use std::path::{Path, PathBuf};
 
 /// The page's file in a run directory.

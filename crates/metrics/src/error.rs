@@ -58,6 +58,25 @@ pub enum MetricsError {
         /// Those of the images.
         found: Vec<usize>,
     },
+    /// Images that cannot be made what a feature extractor reads.
+    #[error(
+        "images of {image:?} (height, width, channels) cannot be made fit for a feature extractor that reads {input:?}; \
+         expected images of at least one pixel with 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 channels (RGB and alpha)"
+    )]
+    CannotFit {
+        /// Height, width and channels of the images.
+        image: [usize; 3],
+        /// Those that the extractor reads.
+        input: [usize; 3],
+    },
+    /// A name of no feature extractor.
+    #[error("there is no feature extractor {name}; expected one of {}", known.join(", "))]
+    UnknownExtractor {
+        /// The name.
+        name: String,
+        /// The names that there are.
+        known: &'static [&'static str],
+    },
     /// Weights that are not those of a feature network.
     #[error(transparent)]
     Weights(#[from] LayersError),

@@ -1,12 +1,12 @@
 //! All measures of one set of generated images at once, with the floor and the protocol beside them.
 
 use crate::error::MetricsError;
-use crate::features::{Features, enough};
+use crate::extractor::FeatureExtractor;
+use crate::feature_set::{Features, enough};
 use crate::frechet::frechet_distance;
 use crate::kernel_distance::kernel_distance;
 use crate::memory::{intra_cluster_diversity, memorised_share};
 use crate::neighbours::overlap;
-use crate::network::FeatureNetwork;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -80,10 +80,10 @@ pub struct RealImages<'a> {
 impl Protocol {
     /// The protocol of a comparison with real images, where those that needed it were made fit by the rule `resize`;
     /// [`evaluate`] fills in the numbers of images.
-    pub fn new(network: &FeatureNetwork, real: RealImages<'_>, resize: &str, seed: u64) -> Self {
+    pub fn new(extractor: &dyn FeatureExtractor, real: RealImages<'_>, resize: &str, seed: u64) -> Self {
         Self {
-            features: network.name().into(),
-            features_sha256: network.hash().into(),
+            features: extractor.name().into(),
+            features_sha256: extractor.hash().into(),
             data: real.data.into(),
             split: real.split.into(),
             data_sha256: real.sha256.into(),

@@ -1,144 +1,102 @@
-//! Points in a feature space: what every measure of this crate compares.
+//! The feature extractors of this crate by their names.
 
 use crate::error::MetricsError;
-use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
+use crate::extractor::FeatureExtractor;
+use crate::network::{FeatureNetwork, IMAGE};
+use crate::random_features::RandomFeatures;
+use std::sync::Arc;
 
-/// `n` points of `d` numbers, one for each image; kept in `f64`, finite.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Features(Array2<f64>);
+/// The names that [`find`] knows. `random` is the one of the `random-rgb` extractors that fits the images.
+pub const NAMES: [&str; 7] = [
+    "mnist",
+    "fashion-mnist",
+    "random",
+    "random-rgb-32",
+    "random-rgb-64",
+    "random-rgb-128",
+    "random-rgb-256",
+];
 
-impl Features {
-    /// Points from an array `[n, d]`.
-    ///
-    /// # Errors
-    /// If a number is not finite, with its place, or there are no columns.
-    pub fn new(points: Array2<f64>) -> Result<Self, MetricsError> {
-        if points.ncols() == 0 {
-            return Err(MetricsError::NoColumns);
+/// The extractor of a name, for images of a height and width.
+///
+/// The size decides only what `random` is: the smallest `random-rgb` extractor that shrinks nothing, or the largest.
+///
+/// ```
+/// use engraft_metrics::features;
+/// assert_eq!(features::find("random", [64, 48])?.name(), "random-rgb-64");
+/// assert_eq!(features::find("mnist", [64, 48])?.dimension(), 128);
+/// let error = features::find("inception", [64, 48]).err().expect("it is not there");
+/// assert!(error.to_string().contains("fashion-mnist"));
+/// # Ok::<(), engraft_metrics::MetricsError>(())
+/// ```
+///
+/// # Errors
+/// If there is no extractor of this name; the message lists the names.
+pub fn find(name: &str, image_size: [usize; 2]) -> Result<Arc<dyn FeatureExtractor>, MetricsError> {
+    let random = |size| -> Arc<dyn FeatureExtractor> { Arc::new(RandomFeatures::for_size(size)) };
+    Ok(match name {
+        "mnist" => Arc::new(FeatureNetwork::mnist()),
+        "fashion-mnist" => Arc::new(FeatureNetwork::fashion_mnist()),
+        "random" => random(RandomFeatures::fitting_size(image_size)),
+        _ => {
+            let size = name
+                .strip_prefix("random-rgb-")
+                .and_then(|size| size.parse().ok());
+            let size = size.filter(|size| RandomFeatures::SIZES.contains(size));
+            random(size.ok_or_else(|| MetricsError::UnknownExtractor {
+                name: name.into(),
+                known: &NAMES,
+            })?)
         }
-        if let Some(((row, column), &value)) = points.indexed_iter().find(|(_, x)| !x.is_finite()) {
-            return Err(MetricsError::NotFinite { row, column, value });
-        }
-        Ok(Self(points))
-    }
+    })
+}
 
-    /// The points of several sets, one set after the other.
-    ///
-    /// # Errors
-    /// If there is no set, or they differ in their numbers of features.
-    pub fn stack(sets: impl IntoIterator<Item = Self>) -> Result<Self, MetricsError> {
-        let sets: Vec<Self> = sets.into_iter().collect();
-        let first = sets.first().ok_or(MetricsError::NoColumns)?.dimension();
-        if let Some(other) = sets.iter().find(|set| set.dimension() != first) {
-            return Err(MetricsError::Dimensions {
-                real: first,
-                fake: other.dimension(),
-            });
-        }
-        let views: Vec<_> = sets.iter().map(Self::view).collect();
-        Ok(Self(
-            concatenate(Axis(0), &views).expect("as many columns in each"),
-        ))
-    }
-
-    /// Number of points.
-    pub fn len(&self) -> usize {
-        self.0.nrows()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Numbers of a point.
-    pub fn dimension(&self) -> usize {
-        self.0.ncols()
-    }
-
-    /// The points, `[n, d]`.
-    pub fn view(&self) -> ArrayView2<'_, f64> {
-        self.0.view()
-    }
-
-    /// The points at some indices, in their order.
-    ///
-    /// # Panics
-    /// If an index is not below [`len`](Self::len).
-    #[must_use]
-    #[track_caller]
-    pub fn select(&self, indices: &[usize]) -> Self {
-        Self(self.0.select(Axis(0), indices))
-    }
-
-    /// Their variance: the mean squared distance to the mean point; 0 if there are no points.
-    pub fn variance(&self) -> f64 {
-        self.0.var_axis(Axis(0), 0.0).sum()
-    }
-
-    /// The first `n` points, or all if there are fewer.
-    #[must_use]
-    pub fn first(&self, n: usize) -> Self {
-        Self(self.0.slice(ndarray::s![..n.min(self.len()), ..]).to_owned())
-    }
-
-    /// The mean point.
-    pub(crate) fn mean(&self) -> Array1<f64> {
-        self.0
-            .mean_axis(Axis(0))
-            .unwrap_or_else(|| Array1::zeros(self.dimension()))
+/// The name of the extractor that a new run uses for images `[h, w, c]` of the data set `data`.
+///
+/// Grey images of 28x28 are read by a trained classifier: that of Fashion-MNIST for this data set, that of MNIST for
+/// all others. All other images are read by `random`.
+///
+/// ```
+/// use engraft_metrics::features;
+/// assert_eq!(features::default_name("fashion-mnist", [28, 28, 1]), "fashion-mnist");
+/// assert_eq!(features::default_name("mnist", [32, 32, 3]), "random");
+/// ```
+pub fn default_name(data: &str, image: [usize; 3]) -> &'static str {
+    match (image, data) {
+        (IMAGE, "fashion-mnist") => "fashion-mnist",
+        (IMAGE, _) => "mnist",
+        _ => "random",
     }
 }
 
-/// Checks that two sets can be compared: equal dimension, and at least `least` points each.
-pub(crate) fn comparable(real: &Features, fake: &Features, least: usize) -> Result<(), MetricsError> {
-    if real.dimension() != fake.dimension() {
-        return Err(MetricsError::Dimensions {
-            real: real.dimension(),
-            fake: fake.dimension(),
-        });
-    }
-    enough(real, "real", least)?;
-    enough(fake, "generated", least)
-}
-
-/// Checks that a set has at least `least` points.
-pub(crate) fn enough(points: &Features, what: &'static str, least: usize) -> Result<(), MetricsError> {
-    if points.len() < least {
-        return Err(MetricsError::TooFew {
-            what,
-            least,
-            found: points.len(),
-        });
-    }
-    Ok(())
+/// The extractor that a new run uses for images `[h, w, c]` of the data set `data`: that of [`default_name`].
+pub fn for_images(data: &str, image: [usize; 3]) -> Arc<dyn FeatureExtractor> {
+    let [h, w, _] = image;
+    find(default_name(data, image), [h, w]).expect("a name of this crate")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::array;
 
     #[test]
-    fn what_is_not_finite_is_named() {
-        let error = Features::new(array![[1.0, 2.0], [3.0, f64::NAN]]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "feature 1 of image 1 is NaN: features must be finite"
-        );
-        assert!(Features::new(Array2::zeros((3, 0))).is_err());
+    fn every_name_is_found() {
+        for name in NAMES {
+            let found = find(name, [100, 30]).unwrap();
+            match name {
+                "random" => assert_eq!(found.name(), "random-rgb-128"),
+                _ => assert_eq!(found.name(), name),
+            }
+        }
+        for name in ["", "random-rgb", "random-rgb-33", "MNIST"] {
+            assert!(find(name, [28, 28]).is_err(), "{name}");
+        }
     }
 
     #[test]
-    fn sets_that_cannot_be_compared() {
-        let a = Features::new(Array2::zeros((4, 2))).unwrap();
-        let b = Features::new(Array2::zeros((3, 2))).unwrap();
-        let c = Features::new(Array2::zeros((4, 3))).unwrap();
-        assert!(comparable(&a, &b, 3).is_ok());
-        assert_eq!(
-            comparable(&a, &b, 4).unwrap_err().to_string(),
-            "3 generated images are too few: this measure needs at least 4"
-        );
-        assert!(comparable(&a, &c, 1).is_err());
+    fn a_new_run_measures_what_its_images_show() {
+        assert_eq!(for_images("digits", [28, 28, 1]).name(), "mnist");
+        assert_eq!(for_images("cats", [32, 32, 1]).name(), "random-rgb-32");
+        assert_eq!(for_images("cats", [500, 300, 3]).name(), "random-rgb-256");
     }
 }

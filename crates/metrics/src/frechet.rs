@@ -1,7 +1,7 @@
 //! Fréchet distance of two sets of features: FID.
 
 use crate::error::MetricsError;
-use crate::features::{Features, comparable};
+use crate::feature_set::{Features, comparable};
 use nalgebra::{DMatrix, DVector};
 use ndarray::{Array1, Array2};
 

@@ -1,7 +1,7 @@
 //! Kernel distance of two sets of features: KID.
 
 use crate::error::MetricsError;
-use crate::features::{Features, comparable};
+use crate::feature_set::{Features, comparable};
 use crate::rows::{map_blocks, map_products};
 use ndarray::{Array1, Axis};
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! Whether a generator repeats its training images: memorisation, and the diversity around each of them.
 
 use crate::error::MetricsError;
-use crate::features::{Features, comparable, enough};
+use crate::feature_set::{Features, comparable, enough};
 use crate::rows::{map_distances, nearest};
 
 /// One of so many held-out images is close by definition: 5 %.

@@ -1,7 +1,7 @@
 //! Measures over nearest neighbours: precision, recall, density, coverage.
 
 use crate::error::MetricsError;
-use crate::features::{Features, comparable};
+use crate::feature_set::{Features, comparable};
 use crate::rows::{map_distances, nearest};
 use serde::{Deserialize, Serialize};
 

@@ -1,12 +1,13 @@
 //! The feature networks: small convolutional classifiers, trained by this project and frozen.
 
 use crate::error::MetricsError;
-use crate::features::Features;
+use crate::extractor::{FeatureExtractor, FeatureOutput, InputSpec, check_shape, in_batches};
+use crate::feature_set::Features;
 use engraft_layers::{
     BatchNorm, Conv2d, Dense, Dropout, Flatten, Init, LeakyReLU, Mode, Module, Path as ModulePath,
     Sequential, Slot, SlotMut, StateDict,
 };
-use engraft_tensor::{Tensor, no_grad};
+use engraft_tensor::Tensor;
 use ndarray::Array2;
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -19,9 +20,6 @@ pub const FEATURES: usize = 128;
 pub const CLASSES: usize = 10;
 /// Images that go through the network at a time.
 const BATCH: usize = 250;
-/// Fewest images that go through the network at a time: with fewer, its layers may choose other algorithms, whose last
-/// bits differ.
-const FEWEST: usize = 32;
 const SLOPE: f64 = 0.1;
 
 /// The classifier behind the features: `[n, 28, 28, 1]`, values in `[-1, 1]`, to logits `[n, 10]`.
@@ -92,11 +90,11 @@ impl Module for Classifier {
 /// nothing without the network that it was taken with, so print [`name`](Self::name) and [`hash`](Self::hash) beside it.
 ///
 /// ```
-/// use engraft_metrics::FeatureNetwork;
+/// use engraft_metrics::{FeatureExtractor, FeatureNetwork};
 /// use engraft_tensor::Tensor;
 /// let network = FeatureNetwork::mnist();
-/// let reading = network.read(&Tensor::full([3, 28, 28, 1], -1.0))?;
-/// assert_eq!((reading.features.len(), reading.features.dimension()), (3, 128));
+/// let output = network.read(&Tensor::full([3, 28, 28, 1], -1.0))?;
+/// assert_eq!((output.features.len(), output.features.dimension()), (3, 128));
 /// # Ok::<(), engraft_metrics::MetricsError>(())
 /// ```
 pub struct FeatureNetwork {
@@ -104,15 +102,6 @@ pub struct FeatureNetwork {
     hash: String,
     body: Sequential,
     head: Sequential,
-}
-
-/// What a feature network says of some images.
-#[derive(Clone, Debug)]
-pub struct Reading {
-    /// Their features.
-    pub features: Features,
-    /// The class of each, that of the largest logit.
-    pub classes: Vec<usize>,
 }
 
 impl FeatureNetwork {
@@ -152,52 +141,54 @@ impl FeatureNetwork {
             head: classifier.head.folded(),
         })
     }
+}
 
-    /// Name of the network: the data set that it was trained on.
-    pub fn name(&self) -> &str {
+impl FeatureExtractor for FeatureNetwork {
+    /// The data set that it was trained on.
+    fn name(&self) -> &str {
         &self.name
     }
 
-    /// SHA-256 of its weights' file, in hexadecimal.
-    pub fn hash(&self) -> &str {
+    /// SHA-256 of its weights' file.
+    fn hash(&self) -> &str {
         &self.hash
     }
 
-    /// Features and classes of images `[n, 28, 28, 1]` with values in `[-1, 1]`; those of an image do not depend on how
-    /// many others there are or on its place among them, to the last bit.
-    ///
-    /// # Errors
-    /// If the images have another size, or a value that is not finite reaches the features.
-    pub fn read(&self, images: &Tensor) -> Result<Reading, MetricsError> {
-        match *images.shape() {
-            [_, h, w, c] if [h, w, c] == IMAGE => {}
-            _ => {
-                return Err(MetricsError::ImageSize {
-                    network: self.name.clone(),
-                    expected: IMAGE,
-                    found: images.shape().iter().skip(1).copied().collect(),
-                });
-            }
+    fn input(&self) -> InputSpec {
+        let [height, width, channels] = IMAGE;
+        InputSpec {
+            size: [height, width],
+            channels,
+            range: [-1.0, 1.0],
         }
+    }
+
+    fn dimension(&self) -> usize {
+        FEATURES
+    }
+
+    fn class_count(&self) -> Option<usize> {
+        Some(CLASSES)
+    }
+
+    /// What it computes of an image does not depend on how many others there are or on its place among them, to the
+    /// last bit.
+    fn read(&self, images: &Tensor) -> Result<FeatureOutput, MetricsError> {
+        check_shape(self, images)?;
         let n = images.shape()[0];
         let mut features = Vec::with_capacity(n * FEATURES);
         let mut classes = Vec::with_capacity(n);
-        no_grad(|| {
-            for start in (0..n).step_by(BATCH) {
-                let count = BATCH.min(n - start);
-                let batch = images.narrow(0, start, count);
-                let batch = batch.pad(0, 0, FEWEST.saturating_sub(count));
-                let found = self.body.forward(&batch, Mode::Eval);
-                let logits = self.head.forward(&found, Mode::Eval);
-                let rows = found.as_slice().chunks_exact(FEATURES).take(count);
-                features.extend(rows.flatten().map(|&x| f64::from(x)));
-                classes.extend(logits.as_slice().chunks_exact(CLASSES).take(count).map(largest));
-            }
+        in_batches(images, BATCH, |batch, count| {
+            let found = self.body.forward(batch, Mode::Eval);
+            let logits = self.head.forward(&found, Mode::Eval);
+            let rows = found.as_slice().chunks_exact(FEATURES).take(count);
+            features.extend(rows.flatten().map(|&x| f64::from(x)));
+            classes.extend(logits.as_slice().chunks_exact(CLASSES).take(count).map(largest));
         });
         let features = Array2::from_shape_vec((n, FEATURES), features).expect("a row for each image");
-        Ok(Reading {
+        Ok(FeatureOutput {
             features: Features::new(features)?,
-            classes,
+            classes: Some(classes),
         })
     }
 }
@@ -225,7 +216,10 @@ mod tests {
                 part.features == all.features.select(&indices),
                 "{n} images from {start}"
             );
-            assert_eq!(part.classes, all.classes[start..start + n]);
+            assert_eq!(
+                part.classes.unwrap(),
+                all.classes.as_ref().unwrap()[start..start + n]
+            );
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Products and distances of all pairs of points, a block of rows at a time: `n × m` numbers are never held at once.
 
-use crate::features::Features;
+use crate::feature_set::Features;
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use rayon::prelude::*;

@@ -1,6 +1,6 @@
 //! Points for tests.
 
-use crate::features::Features;
+use crate::feature_set::Features;
 use ndarray::Array2;
 use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};

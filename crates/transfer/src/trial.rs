@@ -7,9 +7,10 @@ use crate::plan::Transfer;
 use crate::recipe::{Recipe, from_scratch};
 use crate::source::{FOLDER, SETTINGS, Source};
 use engraft_data::Dataset;
-use engraft_gan::{Control, Event, Outcome, Sampler, SavedRun, Trainer, Which, feature_view};
+use engraft_gan::{Control, Event, Outcome, Sampler, SavedRun, Trainer, Which};
 use engraft_metrics::{
-    FeatureNetwork, Features, frechet_distance, intra_cluster_diversity, kernel_distance, overlap,
+    FeatureExtractor, Features, frechet_distance, intra_cluster_diversity, kernel_distance, overlap,
+    read_fitted,
 };
 use engraft_tensor::{Tensor, no_grad};
 use rand::SeedableRng;
@@ -150,7 +151,7 @@ impl Trial<'_> {
     /// If they are not finite.
     pub fn draw(
         &self,
-        network: &FeatureNetwork,
+        network: &dyn FeatureExtractor,
         sampler: &Sampler,
         count: usize,
     ) -> Result<Features, TransferError> {
@@ -159,7 +160,7 @@ impl Trial<'_> {
             .step_by(BATCH)
             .map(|start| {
                 let images = no_grad(|| sampler.generate(BATCH.min(count - start), &mut rng));
-                Ok(network.read(&feature_view(&images))?.features)
+                Ok(read_fitted(network, &images)?.0.features)
             })
             .collect();
         Ok(Features::stack(parts?)?)
@@ -170,14 +171,14 @@ impl Trial<'_> {
 ///
 /// # Errors
 /// If they are not finite.
-pub fn features_of(network: &FeatureNetwork, data: &Dataset) -> Result<Features, TransferError> {
+pub fn features_of(network: &dyn FeatureExtractor, data: &Dataset) -> Result<Features, TransferError> {
     let [h, w, c] = data.image_size();
     let indices: Vec<usize> = (0..data.len()).collect();
     let parts: Result<Vec<Features>, TransferError> = indices
         .chunks(BATCH)
         .map(|part| {
             let images = Tensor::from_vec([part.len(), h, w, c], data.batch_f32(part));
-            Ok(network.read(&feature_view(&images))?.features)
+            Ok(read_fitted(network, &images)?.0.features)
         })
         .collect();
     Ok(Features::stack(parts?)?)

@@ -115,7 +115,8 @@ impl Evaluate {
             generated: &generated.features,
         };
         let found = evaluate(compared, protocol)?;
-        let classes = ClassCounts::new(&generated.classes, engraft_metrics::CLASSES);
+        let read = generated.classes.unwrap_or_default();
+        let classes = ClassCounts::new(&read, engraft_metrics::CLASSES);
         if self.json {
             let mut json = serde_json::to_value(&found)?;
             json["classes"] = classes.counts().into();
@@ -128,12 +129,7 @@ impl Evaluate {
             println!("{found}");
             let shares = classes.counts().iter().enumerate();
             let shares: Vec<String> = shares
-                .map(|(class, &count)| {
-                    format!(
-                        "{class}: {:.1} %",
-                        100.0 * count as f64 / generated.classes.len() as f64
-                    )
-                })
+                .map(|(class, &count)| format!("{class}: {:.1} %", 100.0 * count as f64 / read.len() as f64))
                 .collect();
             println!(
                 "classes, as the feature network reads them: {}",

@@ -3,6 +3,7 @@
 use super::images::{Network, Part, choose, data, read_data};
 use super::samples::read_samples;
 use engraft_data::write_npy;
+use engraft_metrics::FeatureExtractor;
 use std::path::PathBuf;
 
 /// Write the features of images as an NPY file, one row of 128 numbers for each image.

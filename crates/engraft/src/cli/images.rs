@@ -4,7 +4,7 @@ use anyhow::ensure;
 use clap::ValueEnum;
 use engraft_data::{Dataset, DatasetName, LoadOptions, Split, Treatment, load, load_folder};
 use engraft_gan::{SavedRun, Which, feature_view};
-use engraft_metrics::{FeatureNetwork, Features, IMAGE, Reading};
+use engraft_metrics::{FeatureExtractor, FeatureNetwork, FeatureOutput, Features, IMAGE};
 use engraft_tensor::Tensor;
 use indicatif::{ProgressBar, ProgressStyle};
 use rand::SeedableRng;
@@ -217,7 +217,7 @@ pub(super) fn read(
     what: &str,
     count: usize,
     mut batch: impl FnMut(usize, usize) -> Tensor,
-) -> anyhow::Result<Reading> {
+) -> anyhow::Result<FeatureOutput> {
     let bar = bar(what, count)?;
     let mut readings = Vec::new();
     for start in (0..count).step_by(BATCH) {
@@ -227,13 +227,23 @@ pub(super) fn read(
     }
     bar.finish();
     ensure!(!readings.is_empty(), "there are no {what}");
-    let classes = readings.iter().flat_map(|r| r.classes.iter().copied()).collect();
+    let classes = readings
+        .iter()
+        .flat_map(|r| r.classes.clone().unwrap_or_default())
+        .collect();
     let features = Features::stack(readings.into_iter().map(|r| r.features))?;
-    Ok(Reading { features, classes })
+    Ok(FeatureOutput {
+        features,
+        classes: Some(classes),
+    })
 }
 
 /// Reads the images of a data set.
-pub(super) fn read_data(network: &FeatureNetwork, what: &str, data: &Dataset) -> anyhow::Result<Reading> {
+pub(super) fn read_data(
+    network: &FeatureNetwork,
+    what: &str,
+    data: &Dataset,
+) -> anyhow::Result<FeatureOutput> {
     let indices: Vec<usize> = (0..data.len()).collect();
     read(network, what, data.len(), |start, end| {
         tensor(data, &indices[start..end])
@@ -256,7 +266,7 @@ pub(super) fn read_run(
     which: Checkpoint,
     count: usize,
     seed: u64,
-) -> anyhow::Result<(Reading, Fit)> {
+) -> anyhow::Result<(FeatureOutput, Fit)> {
     let run = open_run(run, which)?;
     let mut rng = Pcg64::seed_from_u64(seed);
     let what = format!("generated (step {})", run.step);

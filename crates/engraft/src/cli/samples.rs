@@ -3,7 +3,7 @@
 use super::images::{Fit, choose, chosen, pictures, read, read_data};
 use anyhow::{Context, bail};
 use engraft_data::{Npy, Numbers};
-use engraft_metrics::{FeatureNetwork, IMAGE, Reading};
+use engraft_metrics::{FeatureNetwork, FeatureOutput, IMAGE};
 use engraft_tensor::Tensor;
 use std::path::Path;
 
@@ -13,7 +13,7 @@ pub(super) fn read_samples(
     path: &Path,
     count: usize,
     seed: u64,
-) -> anyhow::Result<(Reading, Fit)> {
+) -> anyhow::Result<(FeatureOutput, Fit)> {
     if path.is_dir() {
         let (data, fit) = pictures(path)?;
         let reading = read_data(network, "pictures", &choose(data, count, seed))?;

@@ -3,7 +3,7 @@
 use super::target::Target;
 use anyhow::Context;
 use engraft_gan::{Control, Which};
-use engraft_metrics::FeatureNetwork;
+use engraft_metrics::{FeatureExtractor, FeatureNetwork};
 use engraft_transfer::{Method, Proximity, Source, Trial, features_of, proximity};
 use serde_json::json;
 use std::path::PathBuf;

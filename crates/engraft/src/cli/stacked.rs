@@ -3,7 +3,7 @@
 use super::images::{Checkpoint, Part, Real, bar, open_run};
 use anyhow::ensure;
 use engraft_data::{Dataset, stacked_digits};
-use engraft_metrics::{CLASSES, ClassCounts, FeatureNetwork};
+use engraft_metrics::{CLASSES, ClassCounts, FeatureExtractor, FeatureNetwork};
 use engraft_tensor::Tensor;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -85,7 +85,10 @@ fn modes(
         let n = BATCH.min(count - start);
         let stacked = images(n, start);
         for (channel, digits) in digits.iter_mut().enumerate() {
-            let read = network.read(&stacked.narrow(3, channel, 1))?.classes;
+            let read = network
+                .read(&stacked.narrow(3, channel, 1))?
+                .classes
+                .unwrap_or_default();
             debug_assert!(read.iter().all(|&digit| digit < CLASSES));
             digits.extend(read);
         }

@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use engraft_data::{Dataset, Provenance::Memory};
 use engraft_gan::{Control, Event, Sampler, Which, sample_grid};
 use engraft_layers::Module;
-use engraft_metrics::{FeatureNetwork, Features};
+use engraft_metrics::{FeatureExtractor, FeatureNetwork, Features};
 use engraft_transfer::adapt::{DomainGap, Severity};
 use engraft_transfer::{
     AdapterFile, Method, Proximity, Recipe, Row, Source, Trial, compare, features_of, measure, proximity,

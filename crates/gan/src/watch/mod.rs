@@ -13,7 +13,9 @@ use crate::packing::pack;
 use crate::sampler::as_image;
 use engraft_data::Dataset;
 use engraft_layers::{Mode, Module, Sequential, one_hot};
-use engraft_metrics::{FeatureNetwork, Features, kernel_distance, memorised_share, overlap};
+use engraft_metrics::{
+    FeatureExtractor, FeatureNetwork, Features, kernel_distance, memorised_share, overlap,
+};
 use engraft_tensor::{Tensor, no_grad};
 use serde::{Deserialize, Serialize};
 

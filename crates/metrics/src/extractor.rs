@@ -1,0 +1,135 @@
+//! What a feature extractor is: it says which images it reads, and turns them into points of a feature space.
+
+use crate::error::MetricsError;
+use crate::feature_set::Features;
+use engraft_tensor::{Tensor, no_grad};
+
+/// Fewest images that go through a network at a time: with fewer, its layers may choose other algorithms, whose last
+/// bits differ.
+const FEWEST: usize = 32;
+
+/// The images that a [`FeatureExtractor`] reads.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct InputSpec {
+    /// Height and width.
+    pub size: [usize; 2],
+    /// Channels, the last axis of an image: 1 for grey, 3 for RGB.
+    pub channels: usize,
+    /// The values of black and white, `[-1, 1]` for the extractors of this crate.
+    pub range: [f32; 2],
+}
+
+impl InputSpec {
+    /// Height, width and channels.
+    pub fn shape(&self) -> [usize; 3] {
+        [self.size[0], self.size[1], self.channels]
+    }
+}
+
+/// What a feature extractor computes from some images.
+#[derive(Clone, Debug)]
+pub struct FeatureOutput {
+    /// A point for each image.
+    pub features: Features,
+    /// The predicted class of each image, that of the largest logit; `None` if the extractor is no classifier.
+    pub classes: Option<Vec<usize>>,
+}
+
+/// A fixed function from images to points of a feature space, in which the measures of this crate compare sets of
+/// images.
+///
+/// A measure is worth nothing without the extractor that it was taken with, so print its [`name`](Self::name) and
+/// [`hash`](Self::hash) next to it. Numbers of different extractors do not compare.
+///
+/// This crate has [`FeatureNetwork`](crate::FeatureNetwork), a trained classifier of grey 28x28 images, and
+/// [`RandomFeatures`](crate::RandomFeatures), an untrained network for colour images. A program can add its own:
+///
+/// ```
+/// use engraft_metrics::{FeatureExtractor, FeatureOutput, Features, InputFit, InputSpec, MetricsError};
+/// use engraft_tensor::Tensor;
+/// use ndarray::Array2;
+///
+/// /// The mean color of an image.
+/// struct MeanColor;
+///
+/// impl FeatureExtractor for MeanColor {
+///     fn name(&self) -> &str {
+///         "mean-color"
+///     }
+///     fn hash(&self) -> &str {
+///         "1" // it has no weights: a version of its formula
+///     }
+///     fn input(&self) -> InputSpec {
+///         InputSpec { size: [8, 8], channels: 3, range: [-1.0, 1.0] }
+///     }
+///     fn dimension(&self) -> usize {
+///         3
+///     }
+///     fn read(&self, images: &Tensor) -> Result<FeatureOutput, MetricsError> {
+///         let means = images.mean_axes(&[1, 2]);
+///         let rows = means.as_slice().iter().map(|&x| f64::from(x)).collect();
+///         let points = Array2::from_shape_vec((images.shape()[0], 3), rows).expect("three numbers an image");
+///         Ok(FeatureOutput { features: Features::new(points)?, classes: None })
+///     }
+/// }
+///
+/// // Grey images of another size are fitted to what it reads, and the fit says how.
+/// let images = Tensor::full([5, 16, 16, 1], 0.5);
+/// let fit = InputFit::new([16, 16, 1], &MeanColor.input())?;
+/// assert_eq!(fit.to_string(), "grey to RGB, Catmull-Rom to 8x8");
+/// let output = MeanColor.read(&fit.apply(&images))?;
+/// assert_eq!((output.features.len(), output.features.dimension()), (5, 3));
+/// # Ok::<(), MetricsError>(())
+/// ```
+pub trait FeatureExtractor: Send + Sync {
+    /// Its name, as in [`features::find`](crate::features::find) for those of this crate.
+    fn name(&self) -> &str;
+
+    /// SHA-256 in hexadecimal of all that defines it: two extractors with the same hash compute the same features up to
+    /// rounding.
+    fn hash(&self) -> &str;
+
+    /// The images that it reads; [`InputFit`](crate::InputFit) makes others fit.
+    fn input(&self) -> InputSpec;
+
+    /// Number of features of an image.
+    fn dimension(&self) -> usize;
+
+    /// Number of classes that it tells apart; `None` if it is no classifier.
+    fn class_count(&self) -> Option<usize> {
+        None
+    }
+
+    /// Features, and classes if it is a classifier, of images `[n, h, w, c]` as [`input`](Self::input) says. What it
+    /// computes of an image does not depend on the other images.
+    ///
+    /// # Errors
+    /// If the images have another size, or a value that is not finite reaches the features.
+    fn read(&self, images: &Tensor) -> Result<FeatureOutput, MetricsError>;
+}
+
+/// Checks that images have the shape that an extractor reads.
+pub(crate) fn check_shape(extractor: &dyn FeatureExtractor, images: &Tensor) -> Result<(), MetricsError> {
+    let expected = extractor.input().shape();
+    match *images.shape() {
+        [_, h, w, c] if [h, w, c] == expected => Ok(()),
+        _ => Err(MetricsError::ImageSize {
+            network: extractor.name().into(),
+            expected,
+            found: images.shape().iter().skip(1).copied().collect(),
+        }),
+    }
+}
+
+/// Runs `f` without a graph on `batch` images at a time, the last ones filled up with zeros to at least 32; `f` also
+/// gets the number of images that count.
+pub(crate) fn in_batches(images: &Tensor, batch: usize, mut f: impl FnMut(&Tensor, usize)) {
+    let n = images.shape()[0];
+    no_grad(|| {
+        for start in (0..n).step_by(batch) {
+            let count = batch.min(n - start);
+            let part = images.narrow(0, start, count);
+            f(&part.pad(0, 0, FEWEST.saturating_sub(count)), count);
+        }
+    });
+}

@@ -1,0 +1,144 @@
+//! Points in a feature space: what every measure of this crate compares.
+
+use crate::error::MetricsError;
+use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
+
+/// `n` points of `d` numbers, one for each image; kept in `f64`, finite.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Features(Array2<f64>);
+
+impl Features {
+    /// Points from an array `[n, d]`.
+    ///
+    /// # Errors
+    /// If a number is not finite, with its place, or there are no columns.
+    pub fn new(points: Array2<f64>) -> Result<Self, MetricsError> {
+        if points.ncols() == 0 {
+            return Err(MetricsError::NoColumns);
+        }
+        if let Some(((row, column), &value)) = points.indexed_iter().find(|(_, x)| !x.is_finite()) {
+            return Err(MetricsError::NotFinite { row, column, value });
+        }
+        Ok(Self(points))
+    }
+
+    /// The points of several sets, one set after the other.
+    ///
+    /// # Errors
+    /// If there is no set, or they differ in their numbers of features.
+    pub fn stack(sets: impl IntoIterator<Item = Self>) -> Result<Self, MetricsError> {
+        let sets: Vec<Self> = sets.into_iter().collect();
+        let first = sets.first().ok_or(MetricsError::NoColumns)?.dimension();
+        if let Some(other) = sets.iter().find(|set| set.dimension() != first) {
+            return Err(MetricsError::Dimensions {
+                real: first,
+                fake: other.dimension(),
+            });
+        }
+        let views: Vec<_> = sets.iter().map(Self::view).collect();
+        Ok(Self(
+            concatenate(Axis(0), &views).expect("as many columns in each"),
+        ))
+    }
+
+    /// Number of points.
+    pub fn len(&self) -> usize {
+        self.0.nrows()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Numbers of a point.
+    pub fn dimension(&self) -> usize {
+        self.0.ncols()
+    }
+
+    /// The points, `[n, d]`.
+    pub fn view(&self) -> ArrayView2<'_, f64> {
+        self.0.view()
+    }
+
+    /// The points at some indices, in their order.
+    ///
+    /// # Panics
+    /// If an index is not below [`len`](Self::len).
+    #[must_use]
+    #[track_caller]
+    pub fn select(&self, indices: &[usize]) -> Self {
+        Self(self.0.select(Axis(0), indices))
+    }
+
+    /// Their variance: the mean squared distance to the mean point; 0 if there are no points.
+    pub fn variance(&self) -> f64 {
+        self.0.var_axis(Axis(0), 0.0).sum()
+    }
+
+    /// The first `n` points, or all if there are fewer.
+    #[must_use]
+    pub fn first(&self, n: usize) -> Self {
+        Self(self.0.slice(ndarray::s![..n.min(self.len()), ..]).to_owned())
+    }
+
+    /// The mean point.
+    pub(crate) fn mean(&self) -> Array1<f64> {
+        self.0
+            .mean_axis(Axis(0))
+            .unwrap_or_else(|| Array1::zeros(self.dimension()))
+    }
+}
+
+/// Checks that two sets can be compared: equal dimension, and at least `least` points each.
+pub(crate) fn comparable(real: &Features, fake: &Features, least: usize) -> Result<(), MetricsError> {
+    if real.dimension() != fake.dimension() {
+        return Err(MetricsError::Dimensions {
+            real: real.dimension(),
+            fake: fake.dimension(),
+        });
+    }
+    enough(real, "real", least)?;
+    enough(fake, "generated", least)
+}
+
+/// Checks that a set has at least `least` points.
+pub(crate) fn enough(points: &Features, what: &'static str, least: usize) -> Result<(), MetricsError> {
+    if points.len() < least {
+        return Err(MetricsError::TooFew {
+            what,
+            least,
+            found: points.len(),
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    #[test]
+    fn what_is_not_finite_is_named() {
+        let error = Features::new(array![[1.0, 2.0], [3.0, f64::NAN]]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "feature 1 of image 1 is NaN: features must be finite"
+        );
+        assert!(Features::new(Array2::zeros((3, 0))).is_err());
+    }
+
+    #[test]
+    fn sets_that_cannot_be_compared() {
+        let a = Features::new(Array2::zeros((4, 2))).unwrap();
+        let b = Features::new(Array2::zeros((3, 2))).unwrap();
+        let c = Features::new(Array2::zeros((4, 3))).unwrap();
+        assert!(comparable(&a, &b, 3).is_ok());
+        assert_eq!(
+            comparable(&a, &b, 4).unwrap_err().to_string(),
+            "3 generated images are too few: this measure needs at least 4"
+        );
+        assert!(comparable(&a, &c, 1).is_err());
+    }
+}

@@ -1,0 +1,390 @@
+//! Images of any size and color as a feature extractor reads them, and what had to be done for that.
+
+use crate::error::MetricsError;
+use crate::extractor::{FeatureExtractor, FeatureOutput, InputSpec};
+use engraft_tensor::Tensor;
+use image::imageops::{FilterType, resize};
+use image::{ImageBuffer, Luma, Pixel, Rgb};
+use rayon::prelude::*;
+use std::fmt;
+
+/// The values of black and white in the images of this project.
+const RANGE: [f32; 2] = [-1.0, 1.0];
+
+/// One change that makes images fit, see [`InputFit`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum FitStep {
+    /// The alpha channel is left out: colors count as if they were opaque.
+    AlphaDropped,
+    /// Colors become grey with the weights of ITU-R BT.709.
+    Greyed,
+    /// The grey channel is repeated as red, green and blue.
+    ReplicatedChannels,
+    /// Height and width change, by cubic interpolation (Catmull and Rom).
+    Resized {
+        /// Height and width before.
+        from: [usize; 2],
+        /// Height and width after.
+        to: [usize; 2],
+    },
+    /// Values from -1 to 1 are mapped to another range, in a straight line.
+    Rescaled {
+        /// The values of black and white.
+        to: [f32; 2],
+    },
+}
+
+impl fmt::Display for FitStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AlphaDropped => write!(f, "without alpha"),
+            Self::Greyed => write!(f, "grey by ITU-R BT.709"),
+            Self::ReplicatedChannels => write!(f, "grey to RGB"),
+            Self::Resized { to: [h, w], .. } => write!(f, "Catmull-Rom to {h}x{w}"),
+            Self::Rescaled { to: [low, high] } => write!(f, "values from {low} to {high}"),
+        }
+    }
+}
+
+/// What has to be done to images of one shape before a feature extractor can read them.
+///
+/// Images that an extractor reads as they are pass unchanged. Of all others the pixels are first rounded to bytes, as a
+/// file would hold them, so that generated images are treated as real ones were.
+///
+/// Nothing of this happens silently: the [steps](Self::steps) and their text say what is done, and
+/// [`lost`](Self::lost) says what the measures then cannot see. A program that measures should print it.
+///
+/// ```
+/// use engraft_metrics::{FeatureExtractor, FeatureNetwork, InputFit};
+/// use engraft_tensor::Tensor;
+///
+/// let network = FeatureNetwork::mnist();
+/// let fit = InputFit::new([64, 64, 3], &network.input())?;
+/// assert_eq!(fit.to_string(), "grey by ITU-R BT.709, Catmull-Rom to 28x28");
+/// assert!(fit.lost().expect("colors are lost").contains("64x64x3"));
+/// let images = fit.apply(&Tensor::full([2, 64, 64, 3], 0.25));
+/// assert_eq!(images.shape(), [2, 28, 28, 1]);
+///
+/// let digits = InputFit::new([28, 28, 1], &network.input())?;
+/// assert!(digits.is_identity() && digits.lost().is_none());
+/// assert_eq!(digits.to_string(), "none");
+/// # Ok::<(), engraft_metrics::MetricsError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct InputFit {
+    image: [usize; 3],
+    input: InputSpec,
+    steps: Vec<FitStep>,
+}
+
+impl InputFit {
+    /// What images `[h, w, c]` need to be read by an extractor with this input: the order of the steps is that in which
+    /// they are done.
+    ///
+    /// # Errors
+    /// If the images have no pixels or more than 4 channels, or the extractor reads neither their number of channels, 1
+    /// nor 3.
+    pub fn new(image: [usize; 3], input: &InputSpec) -> Result<Self, MetricsError> {
+        let [h, w, c] = image;
+        let mut steps = Vec::new();
+        match (c, input.channels) {
+            (1, 3) => steps.push(FitStep::ReplicatedChannels),
+            (2, 1) | (4, 3) => steps.push(FitStep::AlphaDropped),
+            (2, 3) => steps.extend([FitStep::AlphaDropped, FitStep::ReplicatedChannels]),
+            (3, 1) => steps.push(FitStep::Greyed),
+            (4, 1) => steps.extend([FitStep::AlphaDropped, FitStep::Greyed]),
+            (c, wanted) if c == wanted && (matches!(c, 1 | 3) || [h, w] == input.size) => {}
+            _ => return Err(Self::impossible(image, input)),
+        }
+        if h == 0 || w == 0 {
+            return Err(Self::impossible(image, input));
+        }
+        if [h, w] != input.size {
+            steps.push(FitStep::Resized {
+                from: [h, w],
+                to: input.size,
+            });
+        }
+        if input.range != RANGE {
+            steps.push(FitStep::Rescaled { to: input.range });
+        }
+        Ok(Self {
+            image,
+            input: *input,
+            steps,
+        })
+    }
+
+    fn impossible(image: [usize; 3], input: &InputSpec) -> MetricsError {
+        MetricsError::CannotFit {
+            image,
+            input: input.shape(),
+        }
+    }
+
+    /// What is done, in this order; empty for images that are read as they are.
+    pub fn steps(&self) -> &[FitStep] {
+        &self.steps
+    }
+
+    /// Whether images are read as they are.
+    pub fn is_identity(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// What the extractor cannot see of the images, as a sentence for the user; `None` if it sees all of them.
+    /// Enlarged images and repeated channels lose nothing.
+    pub fn lost(&self) -> Option<String> {
+        let [h, w, c] = self.image;
+        let mut lost = Vec::new();
+        for step in &self.steps {
+            match step {
+                FitStep::Greyed => lost.push("colors"),
+                FitStep::AlphaDropped => lost.push("transparency"),
+                FitStep::Resized { from, to } if to[0] < from[0] || to[1] < from[1] => {
+                    lost.push("small details")
+                }
+                _ => {}
+            }
+        }
+        (!lost.is_empty()).then(|| {
+            let [height, width, channels] = self.input.shape();
+            format!(
+                "images of {h}x{w}x{c} are reduced to {height}x{width}x{channels} before they are measured; the measures do \
+                 not see {}",
+                lost.join(" and ")
+            )
+        })
+    }
+
+    /// Images `[n, h, w, c]` with values in `[-1, 1]`, as the extractor reads them.
+    ///
+    /// # Panics
+    /// If the images have another shape than this was made for.
+    #[must_use]
+    #[track_caller]
+    pub fn apply(&self, images: &Tensor) -> Tensor {
+        let [h, w, c] = self.image;
+        let n = images.shape().first().copied().unwrap_or(0);
+        assert!(
+            images.shape() == [n, h, w, c],
+            "InputFit: images must be [n, {h}, {w}, {c}], got {:?}",
+            images.shape()
+        );
+        let unchanged = images.clone();
+        let fitted = match self.steps.as_slice() {
+            [] | [FitStep::Rescaled { .. }] => unchanged,
+            _ => self.redrawn(images),
+        };
+        let [low, high] = self.input.range;
+        if self.input.range == RANGE {
+            fitted
+        } else {
+            (&fitted + 1.0) * ((high - low) / 2.0) + low
+        }
+    }
+
+    /// The images as bytes, their channels changed, then resized.
+    fn redrawn(&self, images: &Tensor) -> Tensor {
+        let [h, w, c] = self.image;
+        let [height, width, channels] = self.input.shape();
+        let n = images.shape()[0];
+        let mut values = vec![0.0; n * height * width * channels];
+        let new = values.par_chunks_mut((height * width * channels).max(1));
+        new.zip(images.as_slice().par_chunks(h * w * c))
+            .for_each(|(new, image)| {
+                let pixels = image.chunks_exact(c);
+                let bytes: Vec<u8> = match channels {
+                    1 => pixels.map(|pixel| byte(luminance(pixel))).collect(),
+                    _ => pixels.flat_map(|pixel| red_green_blue(pixel).map(byte)).collect(),
+                };
+                let bytes = match channels {
+                    1 => resized::<Luma<u8>>(bytes, [h, w], self.input.size),
+                    _ => resized::<Rgb<u8>>(bytes, [h, w], self.input.size),
+                };
+                for (value, byte) in new.iter_mut().zip(bytes) {
+                    *value = f32::from(byte) / 127.5 - 1.0;
+                }
+            });
+        Tensor::from_vec([n, height, width, channels], values)
+    }
+}
+
+impl fmt::Display for InputFit {
+    /// The steps with commas between, or "none".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_identity() {
+            return write!(f, "none");
+        }
+        let steps: Vec<String> = self.steps.iter().map(FitStep::to_string).collect();
+        write!(f, "{}", steps.join(", "))
+    }
+}
+
+/// What an extractor computes of images `[n, h, w, c]` of any size with values in `[-1, 1]`, and how they were made fit
+/// for it.
+///
+/// ```
+/// use engraft_metrics::{RandomFeatures, read_fitted};
+/// use engraft_tensor::Tensor;
+/// let images = Tensor::full([2, 28, 28, 1], 0.5);
+/// let (output, fit) = read_fitted(&RandomFeatures::for_size(32), &images)?;
+/// assert_eq!(output.features.len(), 2);
+/// assert_eq!(fit.to_string(), "grey to RGB, Catmull-Rom to 32x32");
+/// # Ok::<(), engraft_metrics::MetricsError>(())
+/// ```
+///
+/// # Errors
+/// If the images cannot be made fit, see [`InputFit::new`], or their features are not finite.
+///
+/// # Panics
+/// If the images have another number of axes.
+#[track_caller]
+pub fn read_fitted(
+    extractor: &dyn FeatureExtractor,
+    images: &Tensor,
+) -> Result<(FeatureOutput, InputFit), MetricsError> {
+    let &[_, h, w, c] = images.shape() else {
+        panic!(
+            "read_fitted: images must be [n, h, w, c], got {:?}",
+            images.shape()
+        )
+    };
+    let fit = InputFit::new([h, w, c], &extractor.input())?;
+    Ok((extractor.read(&fit.apply(images))?, fit))
+}
+
+/// The brightness of a pixel without its alpha channel.
+fn luminance(pixel: &[f32]) -> f32 {
+    match *pixel {
+        [r, g, b, ..] => 0.2126 * r + 0.7152 * g + 0.0722 * b,
+        [value, ..] => value,
+        [] => unreachable!("a pixel has channels"),
+    }
+}
+
+/// The color of a pixel without its alpha channel.
+fn red_green_blue(pixel: &[f32]) -> [f32; 3] {
+    match *pixel {
+        [r, g, b, ..] => [r, g, b],
+        [value, ..] => [value; 3],
+        [] => unreachable!("a pixel has channels"),
+    }
+}
+
+fn byte(value: f32) -> u8 {
+    ((value + 1.0) * 127.5).round().clamp(0.0, 255.0) as u8
+}
+
+fn resized<P: Pixel<Subpixel = u8> + 'static>(
+    pixels: Vec<u8>,
+    [h, w]: [usize; 2],
+    [height, width]: [usize; 2],
+) -> Vec<u8> {
+    if [h, w] == [height, width] {
+        return pixels;
+    }
+    let image = ImageBuffer::<P, _>::from_raw(w as u32, h as u32, pixels).expect("an image of this size");
+    resize(&image, width as u32, height as u32, FilterType::CatmullRom).into_raw()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engraft_data::{Dataset, Provenance};
+    use rand::{RngExt, SeedableRng};
+    use rand_pcg::Pcg64;
+
+    const GREY: InputSpec = InputSpec {
+        size: [28, 28],
+        channels: 1,
+        range: RANGE,
+    };
+
+    fn fitted(images: &Tensor, input: &InputSpec) -> Tensor {
+        let shape = images.shape();
+        InputFit::new([shape[1], shape[2], shape[3]], input)
+            .unwrap()
+            .apply(images)
+    }
+
+    #[test]
+    fn colors_become_grey_and_sizes_one() {
+        let grey = Tensor::full([2, 28, 28, 1], 0.3);
+        assert_eq!(fitted(&grey, &GREY).as_slice(), grey.as_slice());
+        let white = fitted(&Tensor::full([1, 32, 32, 3], 1.0), &GREY);
+        assert_eq!(white.shape(), [1, 28, 28, 1]);
+        assert!(white.as_slice().iter().all(|&x| x == 1.0));
+        // Of grey with alpha, alpha does not count.
+        let values = (0..2 * 28 * 28).map(|i| if i % 2 == 0 { -1.0 } else { 1.0 });
+        let black = fitted(&Tensor::from_vec([1, 28, 28, 2], values.collect()), &GREY);
+        assert!(black.as_slice().iter().all(|&x| x == -1.0));
+        assert_eq!(
+            fitted(&Tensor::zeros([0, 32, 32, 3]), &GREY).shape(),
+            [0, 28, 28, 1]
+        );
+    }
+
+    /// Numbers that were published for data sets of other sizes were taken with the resizing of `engraft-data`.
+    #[test]
+    fn images_are_resized_as_data_sets_are() {
+        let mut rng = Pcg64::seed_from_u64(1);
+        for ([h, w, c], input) in [
+            ([16, 16, 1], GREY),
+            ([40, 33, 1], GREY),
+            (
+                [20, 50, 3],
+                InputSpec {
+                    size: [32, 32],
+                    channels: 3,
+                    ..GREY
+                },
+            ),
+        ] {
+            let pixels: Vec<u8> = (0..3 * h * w * c).map(|_| rng.random()).collect();
+            let data = Dataset::new("noise", Provenance::Memory, pixels, [h, w, c], vec![0; 3]).unwrap();
+            let all = [0, 1, 2];
+            let images = Tensor::from_vec([3, h, w, c], data.batch_f32(&all));
+            let expected = data.resized(input.size[0], input.size[1]).batch_f32(&all);
+            assert_eq!(fitted(&images, &input).as_slice(), expected);
+        }
+    }
+
+    #[test]
+    fn every_step_is_told() {
+        let color = InputSpec {
+            size: [32, 32],
+            channels: 3,
+            ..GREY
+        };
+        let text = |image, input: &InputSpec| InputFit::new(image, input).unwrap().to_string();
+        assert_eq!(text([32, 32, 3], &color), "none");
+        assert_eq!(text([28, 28, 1], &color), "grey to RGB, Catmull-Rom to 32x32");
+        assert_eq!(
+            text([32, 32, 4], &GREY),
+            "without alpha, grey by ITU-R BT.709, Catmull-Rom to 28x28"
+        );
+        let lost = |image, input: &InputSpec| InputFit::new(image, input).unwrap().lost();
+        assert_eq!(lost([28, 28, 1], &color), None);
+        assert_eq!(
+            lost([64, 64, 3], &GREY).unwrap(),
+            "images of 64x64x3 are reduced to 28x28x1 before they are measured; the measures do not see colors and small \
+             details"
+        );
+        assert!(InputFit::new([8, 8, 5], &GREY).is_err());
+        assert!(InputFit::new([0, 8, 1], &GREY).is_err());
+    }
+
+    #[test]
+    fn another_range_of_values() {
+        let unit = InputSpec {
+            range: [0.0, 1.0],
+            ..GREY
+        };
+        let fit = InputFit::new([28, 28, 1], &unit).unwrap();
+        assert_eq!(fit.to_string(), "values from 0 to 1");
+        let values = fit.apply(&Tensor::full([1, 28, 28, 1], -0.5));
+        assert!(values.as_slice().iter().all(|&x| x == 0.25));
+    }
+}

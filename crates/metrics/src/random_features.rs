@@ -1,0 +1,245 @@
+//! Features of color images from a convolutional network that was never trained.
+
+use crate::error::MetricsError;
+use crate::extractor::{FeatureExtractor, FeatureOutput, InputSpec, check_shape, in_batches};
+use crate::feature_set::Features;
+use engraft_tensor::{Geometry, Padding, Tensor, concat, conv2d};
+use ndarray::Array2;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+use sha2::{Digest, Sha256};
+
+/// Channels of the last four stages, on 32x32, 16x16, 8x8 and 4x4 pixels before they are pooled.
+const WIDTHS: [usize; 4] = [24, 40, 64, 96];
+/// Channels of the stages before them, which larger images have.
+const FIRST: usize = 16;
+/// Projections of the last map with its places.
+const LAYOUT: usize = 64;
+const SLOPE: f64 = 0.2;
+/// Squared length over the channels below which a pixel counts as flat.
+const FLOOR: f32 = 0.01;
+/// Keeps the root of a variance of zero from being all rounding.
+const ROUNDING: f32 = 1e-4;
+const SEED: u64 = 1;
+/// Numbers of the largest map of the images that go through the network at a time.
+const BATCH_NUMBERS: usize = 4 << 20;
+/// Changes with everything that changes features and is not a weight.
+const RECIPE: &str = "random-rgb 1";
+
+/// Features of RGB images from a convolutional network with fixed random weights, which nobody trained.
+///
+/// Random weights know nothing of objects: what the features hold is color, contrast, texture at four scales and coarse
+/// layout. This is enough to see blur, noise, wrong colors, artefacts and missing variety, to choose between checkpoints
+/// of a run, and to find copies of training images, for images of any content and without a download. It is not enough
+/// to say whether a face looks right, and its numbers do not compare with a published FID. Use a trained
+/// [`FeatureNetwork`](crate::FeatureNetwork) where there is one for the data.
+///
+/// *Network*: stages of a 3x3 convolution with orthogonal weights, leaky ReLU, division by the root mean square over the
+/// channels and 2x2 average pooling, down to 4x4 pixels after the 32x32, 16x16, 8x8 and 4x4 stage; larger sizes have a
+/// stage of 16 channels more for each doubling. *Features*: mean and standard deviation over the pixels of every channel of the image and of
+/// the last four stages, and a projection of the last map with its places. The weights come from additions,
+/// multiplications, divisions and square roots alone, in a fixed order, so that they are the same on every machine.
+///
+/// *Source*: Naeem et al., "Reliable fidelity and diversity metrics for generative models", 2020, section 3.2 (networks with
+/// random weights as embeddings for images that differ from those of ImageNet).
+///
+/// ```
+/// use engraft_metrics::{FeatureExtractor, RandomFeatures};
+/// use engraft_tensor::Tensor;
+/// let extractor = RandomFeatures::for_size(32);
+/// assert_eq!(extractor.name(), "random-rgb-32");
+/// let output = extractor.read(&Tensor::full([2, 32, 32, 3], 0.5))?;
+/// assert_eq!(output.features.dimension(), extractor.dimension());
+/// assert!(output.classes.is_none());
+/// # Ok::<(), engraft_metrics::MetricsError>(())
+/// ```
+pub struct RandomFeatures {
+    name: String,
+    hash: String,
+    size: usize,
+    stages: Vec<Tensor>,
+    layout: Tensor,
+}
+
+impl RandomFeatures {
+    /// The sizes that [`for_size`](Self::for_size) makes an extractor for.
+    pub const SIZES: [usize; 4] = [32, 64, 128, 256];
+
+    /// The extractor that reads images of `size` times `size` pixels.
+    ///
+    /// # Panics
+    /// If the size is none of [`SIZES`](Self::SIZES).
+    #[track_caller]
+    pub fn for_size(size: usize) -> Self {
+        assert!(
+            Self::SIZES.contains(&size),
+            "RandomFeatures: the size must be one of {:?}, got {size}",
+            Self::SIZES
+        );
+        let mut rng = Pcg64::seed_from_u64(SEED);
+        let mut widths = vec![FIRST; (size / 32).ilog2() as usize];
+        widths.extend(WIDTHS);
+        let mut from = 3;
+        let stages: Vec<Tensor> = widths
+            .into_iter()
+            .map(|to| {
+                let weight = orthogonal([9 * from, to], &mut rng);
+                let weight = weight.reshape([3, 3, from, to]);
+                from = to;
+                weight
+            })
+            .collect();
+        let layout = orthogonal([16 * from / 4, LAYOUT], &mut rng);
+        let mut hash = Sha256::new();
+        hash.update(RECIPE);
+        for weight in stages.iter().chain([&layout]) {
+            for value in weight.as_slice() {
+                hash.update(value.to_le_bytes());
+            }
+        }
+        Self {
+            name: format!("random-rgb-{size}"),
+            hash: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+            size,
+            stages,
+            layout,
+        }
+    }
+
+    /// The smallest of the [`SIZES`](Self::SIZES) to which images of this height and width are not shrunk; the largest
+    /// of them if there is none.
+    pub fn fitting_size([height, width]: [usize; 2]) -> usize {
+        let fits = |size: &&usize| **size >= height.max(width);
+        let [.., largest] = Self::SIZES;
+        *Self::SIZES.iter().find(fits).unwrap_or(&largest)
+    }
+
+    /// The features `[n, d]` of images `[n, size, size, 3]`.
+    fn forward(&self, images: &Tensor) -> Tensor {
+        let mut found = Vec::new();
+        let mut x = images.clone();
+        moments(&x, &mut found);
+        for (i, weight) in self.stages.iter().enumerate() {
+            let size = [x.shape()[1], x.shape()[2]];
+            let geometry = Geometry::forward(size, [3, 3], [1, 1], [1, 1], Padding::Same);
+            let y = conv2d(&x, weight, &geometry).leaky_relu(SLOPE);
+            // Every pixel gets about the same length over its channels, so that no stage is louder than another.
+            let y = &y / &(y.square().mean_keep(&[3]) + FLOOR).sqrt();
+            if i + WIDTHS.len() >= self.stages.len() {
+                moments(&y, &mut found);
+            }
+            x = y.sum_pool(2) * 0.25;
+        }
+        let n = images.shape()[0];
+        found.push(x.reshape([n, x.len() / n]).matmul(&self.layout));
+        concat(&found.iter().collect::<Vec<_>>(), 1)
+    }
+}
+
+/// Mean and standard deviation of each channel over the pixels, `[n, c]` each.
+fn moments(x: &Tensor, found: &mut Vec<Tensor>) {
+    let mean = x.mean_axes(&[1, 2]);
+    let variance = &x.square().mean_axes(&[1, 2]) - &mean.square();
+    found.extend([(variance.clamp_min(0.0) + ROUNDING).sqrt(), mean]);
+}
+
+impl FeatureExtractor for RandomFeatures {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    fn input(&self) -> InputSpec {
+        InputSpec {
+            size: [self.size; 2],
+            channels: 3,
+            range: [-1.0, 1.0],
+        }
+    }
+
+    fn dimension(&self) -> usize {
+        2 * (3 + WIDTHS.iter().sum::<usize>()) + LAYOUT
+    }
+
+    fn read(&self, images: &Tensor) -> Result<FeatureOutput, MetricsError> {
+        check_shape(self, images)?;
+        let n = images.shape()[0];
+        let d = self.dimension();
+        let mut features = Vec::with_capacity(n * d);
+        let batch = (BATCH_NUMBERS / (self.size * self.size * FIRST)).max(1);
+        in_batches(images, batch, |batch, count| {
+            let found = self.forward(batch);
+            features.extend(found.as_slice()[..count * d].iter().map(|&x| f64::from(x)));
+        });
+        let features = Array2::from_shape_vec((n, d), features).expect("a row for each image");
+        Ok(FeatureOutput {
+            features: Features::new(features)?,
+            classes: None,
+        })
+    }
+}
+
+/// A matrix `[inputs, outputs]` with orthogonal columns of length 1, in groups of at most as many as there are inputs.
+fn orthogonal([inputs, outputs]: [usize; 2], rng: &mut Pcg64) -> Tensor {
+    let mut columns: Vec<Vec<f64>> = Vec::with_capacity(outputs);
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    for i in 0..outputs {
+        let mut column: Vec<f64> = (0..inputs).map(|_| rng.random_range(-1.0..1.0)).collect();
+        for other in &columns[i / inputs * inputs..] {
+            let along = dot(&column, other);
+            column.iter_mut().zip(other).for_each(|(x, o)| *x -= along * o);
+        }
+        let length = dot(&column, &column).sqrt();
+        column.iter_mut().for_each(|x| *x /= length);
+        columns.push(column);
+    }
+    let values = (0..inputs).flat_map(|row| columns.iter().map(move |column| column[row] as f32));
+    Tensor::from_vec([inputs, outputs], values.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_orthogonal_and_the_same_everywhere() {
+        let w = orthogonal([5, 7], &mut Pcg64::seed_from_u64(2));
+        for i in 0..7 {
+            for j in (0..7).filter(|j| j / 5 == i / 5) {
+                let column = |k: usize| w.narrow(1, k, 1);
+                let product = (&column(i) * &column(j)).sum().item();
+                let expected = if i == j { 1.0 } else { 0.0 };
+                assert!((product - expected).abs() < 1e-6, "{i} {j}: {product}");
+            }
+        }
+    }
+
+    #[test]
+    fn features_do_not_depend_on_the_other_images() {
+        let extractor = RandomFeatures::for_size(32);
+        let images = Tensor::uniform([70, 32, 32, 3], -1.0, 1.0, &mut Pcg64::seed_from_u64(1));
+        let all = extractor.read(&images).unwrap().features;
+        assert_eq!(all.dimension(), extractor.dimension());
+        for (start, n) in [(0, 1), (7, 3), (30, 40)] {
+            let part = extractor.read(&images.narrow(0, start, n)).unwrap().features;
+            let indices: Vec<usize> = (start..start + n).collect();
+            assert!(part == all.select(&indices), "{n} images from {start}");
+        }
+        assert!(extractor.read(&Tensor::zeros([1, 28, 28, 1])).is_err());
+    }
+
+    #[test]
+    fn every_size_reads() {
+        for size in RandomFeatures::SIZES {
+            let images = Tensor::uniform([1, size, size, 3], -1.0, 1.0, &mut Pcg64::seed_from_u64(1));
+            let found = RandomFeatures::for_size(size).read(&images).unwrap();
+            assert!(found.features.variance() == 0.0 && found.features.len() == 1);
+        }
+        for (size, fitting) in [([28, 28], 32), ([32, 33], 64), ([1, 1], 32), ([999, 5], 256)] {
+            assert_eq!(RandomFeatures::fitting_size(size), fitting);
+        }
+    }
+}
