@@ -18,7 +18,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Instant;
 
 /// Smallest kernel distance by which others are divided.
@@ -75,7 +74,7 @@ pub(crate) struct Args {
     threads: Option<usize>,
 }
 
-pub(crate) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(mut args: Args) -> anyhow::Result<()> {
     let names = |list: &[&str]| list.iter().map(|s| (*s).to_string()).collect();
     if args.quick {
         args.targets = names(&["usps", "fashion-mnist"]);
@@ -97,9 +96,9 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         "--first-seed {}: the others follow it",
         args.first_seed
     );
-    let pool = crate::pool(args.threads)?;
+    let pool = engraft::cli::pool(args.threads)?;
     pool.install(|| table(&args))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// A target with what it is measured with.

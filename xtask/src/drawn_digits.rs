@@ -4,7 +4,6 @@
 //! have in common with people's, the more it reads.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
@@ -54,13 +53,13 @@ pub(crate) struct Args {
 }
 
 /// Runs the command.
-pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(file) = &args.grid {
         let digits = drawn(Split::Train, 200, args.seed)?;
         let sheet = sample_grid(&tensor(&digits, &by_class(&digits)), 20);
         std::fs::write(file, sheet).with_context(|| format!("{} cannot be written", file.display()))?;
         println!("200 drawn digits are in {}", file.display());
-        return Ok(ExitCode::SUCCESS);
+        return Ok(());
     }
     ensure!(args.count >= BATCH, "--count must be at least {BATCH}, one batch");
     ensure!(args.count <= MAX_COUNT, "--count must be at most {MAX_COUNT}");
@@ -83,7 +82,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         100.0 * accuracy(&net, &unseen)
     );
     println!("{what}: {:.2} % read", 100.0 * accuracy(&net, &real));
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn drawn(split: Split, count: usize, seed: u64) -> Result<Dataset, DataError> {

@@ -6,7 +6,6 @@ use engraft_layers::StateDict;
 use engraft_metrics::{Classifier, FeatureExtractor, FeatureNetwork, Training, Variation, train_classifier};
 use engraft_tensor::{Tensor, no_grad};
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Instant;
 
 /// Train a feature network on the training images of a data set, and print how many test images it reads.
@@ -31,12 +30,12 @@ pub(crate) struct Args {
     out: Option<PathBuf>,
 }
 
-pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let name: DatasetName = args.data.parse()?;
     let fashion = name == DatasetName::FashionMnist;
     let epochs = args.epochs.unwrap_or(if fashion { 14 } else { 10 });
     ensure!(epochs > 0, "--epochs must be at least 1");
-    let pool = crate::pool(args.threads)?;
+    let pool = engraft::cli::pool(args.threads)?;
     let options = LoadOptions::new().notify(|line| eprintln!("{line}"));
     let [train, test] = [Split::Train, Split::Test].map(|split| load(name, split, &options));
     let (train, test) = (train?, test?);
@@ -74,7 +73,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         bytes.len(),
         network.hash()
     );
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn fit(train: &Dataset, training: &Training) -> Classifier {

@@ -11,14 +11,15 @@ mod summary;
 
 use anyhow::{Context, bail, ensure};
 use child::Failure;
+use engraft::cli::{Interrupted, catch_interrupts, interrupt};
 use line::Line;
 use peers::{Runner, Skipped, Wanted};
 use report::Report;
 use serde::Serialize;
 use std::fs::File;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::process::Command;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use summary::{Pair, mb, ms};
 
@@ -94,10 +95,7 @@ impl Setting {
     }
 }
 
-/// Set by Ctrl-C.
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
-pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     check(args)?;
     let (runners, skipped) = peers::find(&Wanted {
         directory: &args.peers,
@@ -117,33 +115,36 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         None => None,
     };
-    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::SeqCst))?;
+    catch_interrupts("printing what is measured")?;
 
     let mut report = Report::new(args, skipped);
     for note in report.notes() {
         eprintln!("note: {note}");
     }
     let ended = Comparison::new(args, &runners, &mut report)?.run();
-    report.interrupted = INTERRUPTED.load(Ordering::SeqCst);
-    let code = if report.interrupted {
-        ExitCode::from(130)
-    } else {
-        ExitCode::SUCCESS
-    };
+    report.interrupted = interrupt().load(Ordering::SeqCst);
     if report.pairs.is_empty() {
         ended?;
         ensure!(
             report.interrupted,
             "nothing to compare with: no peer gave a result"
         );
-        return Ok(code);
+        return end(&report);
     }
     print!("{}", report.markdown());
     if let Some(file) = json {
         serde_json::to_writer_pretty(file, &report.json()).context("the JSON document cannot be written")?;
     }
     ended?;
-    Ok(code)
+    end(&report)
+}
+
+/// A report that was cut short is printed, but the command has not done what it was asked.
+fn end(report: &Report) -> anyhow::Result<()> {
+    match report.interrupted {
+        true => Err(Interrupted.into()),
+        false => Ok(()),
+    }
 }
 
 fn check(args: &Args) -> anyhow::Result<()> {
@@ -192,7 +193,7 @@ impl<'a> Comparison<'a> {
                     batch,
                     infer,
                 })?;
-                if INTERRUPTED.load(Ordering::SeqCst) {
+                if interrupt().load(Ordering::SeqCst) {
                     return Ok(());
                 }
             }
@@ -273,7 +274,7 @@ impl<'a> Comparison<'a> {
         if setting.infer {
             command.arg("--infer");
         }
-        let output = child::output(command, Duration::from_secs(self.args.limit), &INTERRUPTED)?;
+        let output = child::output(command, Duration::from_secs(self.args.limit), interrupt())?;
         line::read(&output.stdout, setting).map_err(|why| {
             let words = output
                 .last_words

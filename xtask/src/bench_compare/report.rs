@@ -37,7 +37,7 @@ impl Report {
             steps: args.steps,
             warmup: args.warmup,
             cpu: system::cpu_model().unwrap_or_else(|| "unknown".into()),
-            cores: crate::cores(),
+            cores: engraft::cli::cores(),
             load: system::load(),
         }
     }

@@ -11,7 +11,6 @@ use engraft_tensor::Tensor;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use std::hint::black_box;
-use std::process::ExitCode;
 use std::time::Instant;
 
 /// Most steps of either kind: the time of every one is kept.
@@ -81,7 +80,7 @@ fn freeze_all_but(module: &mut dyn Module<f32>, child: Option<&str>) {
     });
 }
 
-pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(
         (1..=MAX_STEPS).contains(&args.steps) && args.warmup <= MAX_STEPS,
         "--steps must be from 1 to {MAX_STEPS}, and --warmup at most that"
@@ -90,15 +89,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         args.batch > 1 || args.infer && args.batch > 0,
         "--batch must be at least 2: batch norm needs two images (with --infer one)"
     );
-    let pool = crate::pool(Some(args.threads))?;
+    let pool = engraft::cli::pool(Some(args.threads))?;
     if args.frozen {
         let table = pool.install(|| frozen::table(args));
         println!("{table}");
-        return Ok(ExitCode::SUCCESS);
+        return Ok(());
     }
     let line = pool.install(|| measure(args));
     println!("{line}");
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// What is timed; a training step has a report.

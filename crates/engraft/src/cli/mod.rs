@@ -10,24 +10,28 @@ mod images;
 mod kept;
 mod pairs;
 mod plan_options;
+mod process;
 mod samples;
 mod semi_supervised;
 mod sources;
 mod stacked;
 mod target;
+pub mod train;
 mod transfer;
 mod workers;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
 
-pub use adapt::Adapt;
-pub use evaluate::Evaluate;
-pub use features::WriteFeatures;
-pub use generate::Generate;
-pub use semi_supervised::SemiSupervised;
-pub use sources::Sources;
-pub use transfer::Transfer;
+use adapt::Adapt;
+use evaluate::Evaluate;
+use features::WriteFeatures;
+use generate::Generate;
+use semi_supervised::SemiSupervised;
+use sources::Sources;
+use transfer::Transfer;
+
+pub use process::{Interrupted, catch_interrupts, cores, exit, interrupt, pool};
 
 /// Train generative adversarial networks and graft them onto new domains.
 #[derive(Parser)]
@@ -39,6 +43,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Train(train::Options),
     Evaluate(Evaluate),
     Features(WriteFeatures),
     Transfer(Transfer),
@@ -50,12 +55,10 @@ enum Command {
 
 /// Runs the command that the arguments of the process ask for.
 pub fn main() -> ExitCode {
-    match Cli::parse().command.run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
+    let matches = Cli::command().bin_name(process::program()).get_matches();
+    match Cli::from_arg_matches(&matches) {
+        Ok(cli) => exit(cli.command.run()),
+        Err(error) => error.exit(),
     }
 }
 
@@ -71,6 +74,7 @@ pub fn run(arguments: &[&str]) -> anyhow::Result<()> {
 impl Command {
     fn run(self) -> anyhow::Result<()> {
         match self {
+            Self::Train(options) => train::run(&options),
             Self::Evaluate(command) => command.run(),
             Self::Features(command) => command.run(),
             Self::Transfer(command) => command.run(),

@@ -2,6 +2,7 @@
 
 use super::images::bar;
 use super::plan_options::PlanOptions;
+use super::process::{Interrupted, catch_interrupts, interrupt, program};
 use super::target::Target;
 use anyhow::{Context, ensure};
 use engraft_data::{Dataset, Provenance::Memory};
@@ -18,6 +19,7 @@ use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 /// Images that are generated for measuring.
 const GENERATED: usize = 1000;
@@ -157,6 +159,7 @@ impl Transfer {
         if self.dry_run {
             return Ok(());
         }
+        catch_interrupts("finishing this step and saving")?;
         let is_plain = recipe.is_fine_tuning(&source)?;
         let mut methods = vec![Method::Recipe(Box::new(recipe))];
         if self.controls {
@@ -177,7 +180,7 @@ impl Transfer {
             };
             let Some((sampler, steps)) = self.train(&trial, method, &directory)? else {
                 eprintln!("stopped and saved; to go on: the same command again");
-                return Ok(());
+                return Err(Interrupted.into());
             };
             let features = trial.draw(&network, &sampler, GENERATED)?;
             let row = measure(method.name(), steps, [&reference, &trained_on, &features])?;
@@ -194,14 +197,16 @@ impl Transfer {
         println!("  same noise through source and result  {}", sheet.display());
         println!("  the run                                {}", out.display());
         println!(
-            "to draw more: engraft generate --from {} --checkpoint best",
+            "to draw more: {} generate --from {} --checkpoint best",
+            program(),
             out.display()
         );
         let small = out.join(AdapterFile::NAME);
         if let Ok(about) = std::fs::metadata(&small) {
             println!(
-                "or, with these {} KiB beside the source: engraft generate --from {} --adapter {}",
+                "or, with these {} KiB beside the source: {} generate --from {} --adapter {}",
                 about.len().div_ceil(1024),
+                program(),
                 self.from.display(),
                 small.display()
             );
@@ -316,7 +321,10 @@ impl Transfer {
                 Event::Warning(text) => bar.suspend(|| eprintln!("warning: {text}")),
                 _ => {}
             }
-            Control::Continue
+            match interrupt().load(Ordering::SeqCst) {
+                true => Control::Stop,
+                false => Control::Continue,
+            }
         })?;
         bar.finish();
         Ok(found)

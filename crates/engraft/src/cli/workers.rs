@@ -1,7 +1,7 @@
 //! Independent pieces of work, side by side.
 
+use super::process::cores;
 use anyhow::{Context, anyhow, ensure};
-use std::num::NonZero;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -20,7 +20,7 @@ pub(super) fn each<I: Sync, R: Send>(
     work: impl Fn(&I) -> anyhow::Result<R> + Sync,
 ) -> anyhow::Result<Vec<R>> {
     ensure!(threads != Some(0), "--threads must be at least 1");
-    let threads = threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get));
+    let threads = threads.unwrap_or_else(cores);
     let count = threads.min(items.len()).max(1);
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
     let results: Vec<Mutex<Option<R>>> = items.iter().map(|_| Mutex::new(None)).collect();

@@ -1,4 +1,4 @@
-//! `train-mnist` as its user meets it: as a process that prints, is interrupted, is killed, and goes on.
+//! `engraft train` as its user meets it: as a process that prints, is interrupted, is killed, and goes on.
 
 #![allow(clippy::unwrap_used)]
 
@@ -34,9 +34,9 @@ impl World {
 
     /// The command without arguments for the data.
     fn bare(&self, run: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_engraft"));
         command
-            .arg("train-mnist")
+            .arg("train")
             .args(["--offline", "--threads", "2", "--out"])
             .arg(self.path(run))
             .args(arguments)
@@ -383,27 +383,6 @@ fn the_tutorial_has_its_epochs_at_any_batch() {
             .unwrap();
         let shown = text(&output.stdout);
         assert!(shown.contains(expected), "{shown}");
-    }
-}
-
-#[test]
-fn counts_beyond_memory_are_refused() {
-    let huge = u64::MAX.to_string();
-    for (command, argument) in [
-        ("drawn-digits", "--count"),
-        ("bench-step", "--steps"),
-        ("bench-step", "--warmup"),
-    ] {
-        let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
-            .args([command, argument, &huge])
-            .output()
-            .unwrap();
-        assert_eq!(code(&output), 1, "{command}");
-        assert!(
-            text(&output.stderr).contains(argument),
-            "{}",
-            text(&output.stderr)
-        );
     }
 }
 

@@ -1,0 +1,172 @@
+//! What surrounds a command: threads, interruption by a signal, and the exit code.
+
+use anyhow::{Context, ensure};
+use engraft_data::DataError;
+use engraft_gan::GanError;
+use engraft_transfer::TransferError;
+use std::fmt;
+use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Exit code of a command that a signal stopped, after it saved what it had.
+const INTERRUPTED_CODE: u8 = 130;
+
+/// A thread pool of its own for a command; one thread for each core if no number is given.
+///
+/// # Errors
+/// If the number is 0, or the threads cannot be started.
+pub fn pool(threads: Option<usize>) -> anyhow::Result<rayon::ThreadPool> {
+    ensure!(threads != Some(0), "--threads must be at least 1");
+    let threads = threads.unwrap_or_else(cores);
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .with_context(|| format!("cannot start {threads} threads"))
+}
+
+/// Cores that this process may use.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// How the program was called, for hints: `cargo engraft` where cargo ran it, or `engraft`.
+pub(super) fn program() -> &'static str {
+    // Cargo tells a program that it runs the name of its package.
+    match std::env::var("CARGO_PKG_NAME").as_deref() {
+        Ok("engraft" | "xtask") => "cargo engraft",
+        _ => "engraft",
+    }
+}
+
+static INTERRUPT: AtomicBool = AtomicBool::new(false);
+
+/// From now on the first SIGINT or SIGTERM only sets [`interrupt`] and prints what happens next; a second one ends the
+/// process at once.
+///
+/// # Errors
+/// If the system refuses, or the process has another handler.
+pub fn catch_interrupts(next: &'static str) -> anyhow::Result<()> {
+    ctrlc::set_handler(move || {
+        if INTERRUPT.swap(true, Ordering::SeqCst) {
+            std::process::exit(INTERRUPTED_CODE.into());
+        }
+        // A closed standard error must not end the process before it has saved.
+        let _ = writeln!(
+            std::io::stderr(),
+            "\ninterrupted: {next}; once more to stop at once"
+        );
+    })
+    .context("cannot catch interrupts")
+}
+
+/// Whether a signal has asked the command to save and stop.
+pub fn interrupt() -> &'static AtomicBool {
+    &INTERRUPT
+}
+
+/// The error of a command that was interrupted, has saved its work and said so: nothing is printed for it.
+#[derive(Debug)]
+pub struct Interrupted;
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
+/// Prints the error of a command, if it has one, and gives the exit code of the process.
+///
+/// 0 done, 1 error, 2 wrong arguments or settings, 3 no usable data, 4 training diverged, 5 disk full, 130 interrupted.
+pub fn exit(result: anyhow::Result<()>) -> ExitCode {
+    let Err(error) = result else {
+        return ExitCode::SUCCESS;
+    };
+    let code = code(&error);
+    if code != INTERRUPTED_CODE {
+        let _ = writeln!(std::io::stderr(), "error: {error:#}");
+    }
+    ExitCode::from(code)
+}
+
+fn code(error: &anyhow::Error) -> u8 {
+    error.chain().find_map(known).unwrap_or(1)
+}
+
+/// The code of one link in a chain of errors, if that has one of its own.
+fn known(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
+    if error.is::<Interrupted>() {
+        return Some(INTERRUPTED_CODE);
+    }
+    match error.downcast_ref::<DataError>() {
+        Some(DataError::Io { reason, .. }) if is_full(reason) => return Some(5),
+        Some(_) => return Some(3),
+        None => {}
+    }
+    if let Some(TransferError::Gan(error)) = error.downcast_ref() {
+        return of_gan(error);
+    }
+    match error.downcast_ref::<TransferError>() {
+        Some(TransferError::Config { .. }) => return Some(2),
+        Some(TransferError::Diverged { .. }) => return Some(4),
+        _ => {}
+    }
+    if let Some(error) = error.downcast_ref::<std::io::Error>() {
+        return is_full(error).then_some(5);
+    }
+    of_gan(error.downcast_ref()?)
+}
+
+fn of_gan(error: &GanError) -> Option<u8> {
+    match error {
+        GanError::Config { .. } => Some(2),
+        GanError::Data(_) | GanError::ImageSize { .. } => Some(3),
+        GanError::Diverged { .. } => Some(4),
+        GanError::Io { reason, .. } => is_full(reason).then_some(5),
+        _ => None,
+    }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), StorageFull | QuotaExceeded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::anyhow;
+
+    #[test]
+    fn every_kind_of_error_has_its_exit_code() {
+        let config = || GanError::Config { problems: Vec::new() };
+        let diverged = || GanError::Diverged {
+            step: 1,
+            reason: String::new(),
+        };
+        let batch = || DataError::BatchSize { batch_size: 9, len: 3 };
+        let full = || std::io::Error::from(StorageFull);
+        let on_disk = GanError::Io {
+            path: "a".into(),
+            action: "writing".into(),
+            reason: full(),
+        };
+        let cases = [
+            (anyhow!("anything else"), 1),
+            (config().into(), 2),
+            (anyhow::Error::new(config()).context("around it"), 2),
+            (TransferError::Gan(diverged()).into(), 4),
+            (GanError::Data(batch()).into(), 3),
+            (batch().into(), 3),
+            (diverged().into(), 4),
+            (on_disk.into(), 5),
+            (anyhow::Error::new(full()).context("writing a"), 5),
+            (Interrupted.into(), 130),
+        ];
+        for (error, expected) in cases {
+            assert_eq!(code(&error), expected, "{error:?}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! `engraft train`: trains a GAN on images, and shows how it goes.
+
+mod data;
+mod display;
+mod options;
+mod settings;
+
+use super::process::{Interrupted, catch_interrupts, interrupt, pool};
+use display::{Display, Style};
+use engraft_gan::{Control, Event, Network, Outcome, TrainConfig, Trainer};
+use options::{NetworkName, Preset};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+pub use options::Options;
+
+/// Trains a run, or resumes it.
+///
+/// # Errors
+/// What stops a run before its end, and [`Interrupted`] where a signal did.
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    let pool = pool(options.threads)?;
+    catch_interrupts("finishing this step and saving")?;
+    let mut display = Display::new(Style::choose(options.quiet, options.json));
+    let what = match options.network {
+        _ if options.config.is_some() => "by the settings of another run".to_string(),
+        Some(other) if other != NetworkName::Dcgan => format!("the network pair {}", Network::from(other)),
+        None if options.preset == Preset::R3gan => "R3GAN's residual pair".into(),
+        _ => "the reference DCGAN".into(),
+    };
+    display.say(&format!("engraft: training {what}"));
+    let result = pool.install(|| train(options, &mut display));
+    display.clear();
+    result
+}
+
+fn train(options: &Options, display: &mut Display) -> anyhow::Result<()> {
+    let other = options
+        .config
+        .as_deref()
+        .map(engraft_gan::read_settings)
+        .transpose()?;
+    let data = data::find(options, other.as_ref(), display)?;
+    let config = settings::settings(options, other, &data)?;
+    config.check()?;
+    config.check_data(&data)?;
+    let out = options
+        .out
+        .clone()
+        .unwrap_or_else(|| settings::default_directory(options, &config));
+    let threads = rayon::current_num_threads();
+    display.plan(&config, &data, &out, threads)?;
+    if options.dry_run {
+        return Ok(());
+    }
+    if options.fresh
+        && let Some(old) = Trainer::set_aside(&out)?
+    {
+        display.say(&format!("the earlier run is kept in {}", old.display()));
+    }
+    let mut trainer = Trainer::open(config, data, &out)?;
+    let outcome = follow(&mut trainer, display)?;
+    display.end(&trainer, &out, outcome);
+    match outcome {
+        Outcome::Finished | Outcome::Plateau | Outcome::Complete => Ok(()),
+        Outcome::Stopped => Err(Interrupted.into()),
+    }
+}
+
+/// Trains and shows every event.
+fn follow(trainer: &mut Trainer, display: &mut Display) -> anyhow::Result<Outcome> {
+    let config: TrainConfig = trainer.config().clone();
+    display.begin(trainer.step(), &config);
+    let start = Instant::now();
+    let outcome = trainer.train(&mut |event: Event| {
+        display.event(&event, start);
+        match interrupt().load(Ordering::SeqCst) {
+            true => Control::Stop,
+            false => Control::Continue,
+        }
+    });
+    display.clear();
+    Ok(outcome?)
+}
