@@ -23,7 +23,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// The same as `engraft train`
-    TrainMnist(engraft::cli::train::Options),
+    TrainMnist(Box<engraft::cli::Train>),
     /// Check every case of a directory of reference values through the public API
     Conformance(conformance::Args),
     BenchStep(bench_step::Args),
@@ -37,7 +37,7 @@ enum Command {
 
 fn main() -> ExitCode {
     engraft::cli::exit(match Cli::parse().command {
-        Command::TrainMnist(options) => engraft::cli::train::run(&options),
+        Command::TrainMnist(options) => engraft::cli::train(&options),
         Command::Conformance(args) => conformance::run(&args),
         Command::BenchStep(args) => bench_step::run(&args),
         Command::BenchCompare(args) => bench_compare::run(&args),

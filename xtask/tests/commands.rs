@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::process::{Command, Output};
 
 fn xtask(arguments: &[&str]) -> Output {
@@ -28,10 +29,52 @@ fn counts_beyond_memory_are_refused() {
 
 #[test]
 fn train_mnist_is_the_program_s_train() {
-    let plan = xtask(&["train-mnist", "--offline", "--data", "drawn-digits", "--dry-run", "--json"]);
+    let plan = xtask(&[
+        "train-mnist",
+        "--offline",
+        "--data",
+        "drawn-digits",
+        "--dry-run",
+        "--json",
+    ]);
     assert_eq!(plan.status.code(), Some(0));
     let plan: serde_json::Value = serde_json::from_slice(&plan.stdout).unwrap();
-    assert_eq!((&plan["event"], &plan["out"]), (&"plan".into(), &"runs/drawn-digits".into()));
+    assert_eq!(
+        (&plan["event"], &plan["out"]),
+        (&"plan".into(), &"runs/drawn-digits".into())
+    );
     let wrong = xtask(&["train-mnist", "--data", "no-such-place"]);
     assert_eq!(wrong.status.code(), Some(3));
+}
+
+/// Otherwise `cargo engraft` after `cargo xtask` would build what they share a second time.
+#[test]
+fn both_programs_take_their_dependencies_with_the_same_features() {
+    // Name and version with features.
+    let of = |package: &str| -> BTreeMap<String, String> {
+        let tree = Command::new(env!("CARGO"))
+            .args([
+                "tree",
+                "--offline",
+                "--locked",
+                "--edges",
+                "normal,build",
+                "--prefix",
+                "none",
+            ])
+            .args(["--format", "{p}|{f}", "--package", package])
+            .output()
+            .unwrap();
+        assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+        let tree = String::from_utf8(tree.stdout).unwrap();
+        let lines = tree.lines().map(|line| line.trim_end_matches(" (*)"));
+        lines
+            .map(|line| line.split_once('|').unwrap())
+            .map(|(package, features)| (package.to_owned(), features.to_owned()))
+            .collect()
+    };
+    let (program, developers) = (of("engraft"), of("xtask"));
+    for (package, features) in &program {
+        assert_eq!(developers.get(package), Some(features), "{package}");
+    }
 }

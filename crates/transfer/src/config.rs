@@ -2,8 +2,10 @@
 
 use crate::error::TransferError;
 use crate::miner;
+use crate::parse::with_number;
 use engraft_layers::{Adapter, Names};
 use serde::{Deserialize, Serialize};
+use std::str::FromStr;
 
 /// How a source is carried to a target: what trains when, and what keeps the networks close to the source.
 ///
@@ -126,6 +128,28 @@ impl Trained {
     }
 }
 
+impl FromStr for Preserve {
+    type Err = TransferError;
+
+    /// Reads `nothing`, or `l2-sp`, `ewc` or `cdc` with a weight, as `ewc=10`.
+    ///
+    /// # Errors
+    /// [`TransferError::Unknown`] for any other text.
+    fn from_str(text: &str) -> Result<Self, TransferError> {
+        match with_number(text) {
+            Some(("nothing", None)) => Ok(Self::Nothing),
+            Some(("l2-sp", Some(weight))) => Ok(Self::L2Sp(weight)),
+            Some(("ewc", Some(weight))) => Ok(Self::Ewc(weight)),
+            Some(("cdc", Some(weight))) => Ok(Self::Cdc(weight)),
+            _ => Err(TransferError::Unknown {
+                what: "term",
+                found: text.into(),
+                expected: "nothing, or l2-sp, ewc or cdc with a weight, as ewc=10".into(),
+            }),
+        }
+    }
+}
+
 impl TransferConfig {
     /// The settings in a run's `[plan]`.
     ///
@@ -224,6 +248,18 @@ impl TransferConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_preserves_is_read_by_name() {
+        let read = |text: &str| text.parse::<Preserve>();
+        assert_eq!(read("nothing").unwrap(), Preserve::Nothing);
+        assert_eq!(read("ewc=10").unwrap(), Preserve::Ewc(10.0));
+        assert_eq!(read("l2-sp=0.5").unwrap(), Preserve::L2Sp(0.5));
+        for wrong in ["ewc", "ewc=much", "ewd=1", "nothing=1"] {
+            let error = read(wrong).unwrap_err().to_string();
+            assert!(error.contains("as ewc=10"), "{error}");
+        }
+    }
 
     #[test]
     fn settings_go_to_toml_and_back() {

@@ -90,6 +90,16 @@ pub enum TransferError {
     /// Features of images, and measures of them.
     #[error(transparent)]
     Metrics(#[from] engraft_metrics::MetricsError),
+    /// A text is none of the names or values that it may be.
+    #[error("there is no {what} {found:?}; expected {expected}")]
+    Unknown {
+        /// What was asked for, as `method`.
+        what: &'static str,
+        /// The text.
+        found: String,
+        /// What it may be.
+        expected: String,
+    },
     /// A pattern names nothing in a network.
     #[error("no parameter or buffer is {pattern}{}; there are {}", suggestion(.closest), .available.join(", "))]
     NoSuchName {

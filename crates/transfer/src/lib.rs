@@ -13,6 +13,7 @@ mod freeze;
 mod gradual;
 mod labelled;
 mod miner;
+mod parse;
 mod patches;
 mod plan;
 mod proximity;

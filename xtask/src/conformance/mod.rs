@@ -57,7 +57,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         println!("  failed: {name}");
     }
     let cases = report.passed + report.failed.len();
-    ensure!(report.failed.is_empty(), "{} of {cases} cases failed", report.failed.len());
+    ensure!(
+        report.failed.is_empty(),
+        "{} of {cases} cases failed",
+        report.failed.len()
+    );
     Ok(())
 }
 

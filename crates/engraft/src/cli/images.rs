@@ -57,24 +57,6 @@ impl From<Checkpoint> for Which {
     }
 }
 
-/// Part of a data set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Part {
-    /// What is learned from
-    Train,
-    /// What is held out
-    Test,
-}
-
-impl Part {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Train => "train",
-            Self::Test => "test",
-        }
-    }
-}
-
 /// Whether images came as the feature network takes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fit {
@@ -140,20 +122,16 @@ impl Real {
 
     /// A part of them, as images of the size that features are taken from. Of a folder, every fifth picture in the order
     /// of the names is the test part.
-    pub(super) fn part(&self, part: Part) -> anyhow::Result<(Dataset, Fit)> {
+    pub(super) fn part(&self, split: Split) -> anyhow::Result<(Dataset, Fit)> {
         match self {
             Self::Known(known) => {
-                let split = match part {
-                    Part::Train => Split::Train,
-                    Part::Test => Split::Test,
-                };
                 let options = LoadOptions::new().notify(|line| eprintln!("{line}"));
                 let data = load(*known, split, &options)?;
                 let [height, width, _] = IMAGE;
                 Ok((data.resized(height, width), Fit::of_size(data.image_size())))
             }
             Self::Pictures(_, data, fit) => {
-                let wanted = |i: &usize| (i % HELD_OUT == HELD_OUT - 1) == (part == Part::Test);
+                let wanted = |i: &usize| (i % HELD_OUT == HELD_OUT - 1) == (split == Split::Test);
                 let indices: Vec<usize> = (0..data.len()).filter(wanted).collect();
                 Ok((data.subset(&indices), *fit))
             }
@@ -175,8 +153,8 @@ pub(super) fn pictures(path: &Path) -> anyhow::Result<(Dataset, Fit)> {
 }
 
 /// [Finds](Real::find) real images and loads a [part](Real::part) of them.
-pub(super) fn data(name: &str, part: Part) -> anyhow::Result<Dataset> {
-    Ok(Real::find(name)?.part(part)?.0)
+pub(super) fn data(name: &str, split: Split) -> anyhow::Result<Dataset> {
+    Ok(Real::find(name)?.part(split)?.0)
 }
 
 /// Indices of at most `count` of `n` images, in ascending order, chosen by the seed where there are more.
@@ -289,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_choice_follows_the_seed() {
-        let data = data("drawn-digits", Part::Test).unwrap();
+        let data = data("drawn-digits", Split::Test).unwrap();
         let [a, b, c] = [1, 1, 2].map(|seed| choose(data.clone(), 50, seed));
         assert!(a.images() == b.images() && a.images() != c.images() && a.len() == 50);
         assert_eq!(choose(data.clone(), 1 << 20, 1).len(), data.len());

@@ -146,7 +146,10 @@ mod tests {
             step: 1,
             reason: String::new(),
         };
-        let batch = || DataError::BatchSize { batch_size: 9, len: 3 };
+        let batch = || DataError::BatchSize {
+            batch_size: 9,
+            len: 3,
+        };
         let full = || std::io::Error::from(StorageFull);
         let on_disk = GanError::Io {
             path: "a".into(),

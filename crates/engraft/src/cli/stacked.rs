@@ -1,8 +1,8 @@
 //! Modes of stacked digits: how many of the thousand a generator draws.
 
-use super::images::{Checkpoint, Part, Real, bar, open_run};
+use super::images::{Checkpoint, Real, bar, open_run};
 use anyhow::ensure;
-use engraft_data::{Dataset, stacked_digits};
+use engraft_data::{Dataset, Split, stacked_digits};
 use engraft_metrics::{CLASSES, ClassCounts, FeatureExtractor, FeatureNetwork};
 use engraft_tensor::Tensor;
 use rand::SeedableRng;
@@ -35,7 +35,7 @@ pub(super) fn report(
     let generated = modes(&network, "generated", count, |n, _| {
         run.sampler.generate(n, &mut rng)
     })?;
-    let real = stacked_digits(&Real::find("mnist")?.part(Part::Test)?.0, count, seed)?;
+    let real = stacked_digits(&Real::find("mnist")?.part(Split::Test)?.0, count, seed)?;
     let floor = modes(&network, "real (test)", count, |n, start| batch(&real, start, n))?;
     if as_json {
         let of = |counts: &ClassCounts| json!({ "modes": counts.modes(), "divergence": counts.divergence_from_uniform() });

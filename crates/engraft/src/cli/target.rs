@@ -1,6 +1,6 @@
 //! The images of a target: what a transfer trains on, and what its results are measured against.
 
-use super::images::{Part, choose};
+use super::images::choose;
 use anyhow::{bail, ensure};
 use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load, load_folder};
 use std::path::Path;
@@ -97,17 +97,17 @@ impl Target {
                 has_labels: false,
             });
         }
-        let part = |part: Part| {
-            let wanted = |i: &usize| (i % EVERY == EVERY - 1) == (part == Part::Test);
+        let part = |split: Split| {
+            let wanted = |i: &usize| (i % EVERY == EVERY - 1) == (split == Split::Test);
             data.subset(&(0..n).filter(wanted).collect::<Vec<_>>())
         };
-        let reference = part(Part::Test);
+        let reference = part(Split::Test);
         Ok(Self {
             about: format!(
                 "{} pictures of the folder, every fifth, that took no part in training",
                 reference.len()
             ),
-            train: part(Part::Train),
+            train: part(Split::Train),
             reference,
             is_held_out: true,
             has_labels: false,

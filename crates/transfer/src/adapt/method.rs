@@ -1,7 +1,10 @@
 //! The methods of adaptation, and the controls beside them.
 
+use crate::TransferError;
+use crate::parse::by_name;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::str::FromStr;
 
 /// How a classifier for the target is learned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -84,6 +87,21 @@ impl Method {
         )
     }
 
+    /// What it is, in a few words.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::SourceOnly => "Learned from the source alone",
+            Self::TargetStatistics => "The same, with the target's batch norm statistics",
+            Self::Dann => "Domain-adversarial training with a reversed gradient",
+            Self::Cdan => "The same, conditional on the predictions",
+            Self::Adda => "A copy of the source's classifier, trained against a discriminator",
+            Self::Mcd => "Maximum classifier discrepancy",
+            Self::Vada => "Virtual adversarial domain adaptation",
+            Self::Cogan => "Coupled GANs, which also draw pairs: with --out, a grid of them for each seed",
+            Self::TargetSupervised => "Learned from the target's labels",
+        }
+    }
+
     /// Classifiers on the features.
     pub(crate) fn heads(self) -> usize {
         if self == Self::Mcd { 2 } else { 1 }
@@ -93,5 +111,15 @@ impl Method {
 impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Method {
+    type Err = TransferError;
+
+    /// # Errors
+    /// [`TransferError::Unknown`], with every name there is.
+    fn from_str(name: &str) -> Result<Self, TransferError> {
+        by_name(&Self::ALL, "method of adaptation", name)
     }
 }

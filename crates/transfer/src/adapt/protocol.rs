@@ -1,11 +1,14 @@
 //! The protocols of the published tables of digits: how many images of each domain.
 
+use crate::TransferError;
+use crate::parse::by_name;
 use engraft_data::Dataset;
 use rand::SeedableRng;
 use rand::seq::index;
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::str::FromStr;
 
 /// How many training images of a domain are used. Figures of different protocols do not compare.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +27,9 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Small, Self::Full];
+
     /// Training images of a data set of this name, at most.
     pub fn count(self, name: &str) -> usize {
         match self {
@@ -71,6 +77,16 @@ impl fmt::Display for Protocol {
             Self::Small => "small",
             Self::Full => "full",
         })
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = TransferError;
+
+    /// # Errors
+    /// [`TransferError::Unknown`], with every name there is.
+    fn from_str(name: &str) -> Result<Self, TransferError> {
+        by_name(&Self::ALL, "protocol", name)
     }
 }
 

@@ -1,10 +1,13 @@
 //! Validators: how good an adapted classifier is, told without labels of the target.
 
 use super::losses::entropies;
+use crate::TransferError;
+use crate::parse::by_name;
 use engraft_tensor::{Tensor, no_grad};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::str::FromStr;
 
 /// Temperature of the [neighbourhood density](neighbourhood_density).
 const TEMPERATURE: f64 = 0.05;
@@ -47,6 +50,16 @@ impl Validator {
 impl fmt::Display for Validator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Validator {
+    type Err = TransferError;
+
+    /// # Errors
+    /// [`TransferError::Unknown`], with every name there is.
+    fn from_str(name: &str) -> Result<Self, TransferError> {
+        by_name(&Self::ALL, "validator", name)
     }
 }
 

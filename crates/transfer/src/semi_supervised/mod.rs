@@ -22,6 +22,7 @@ mod labels;
 mod loss;
 mod networks;
 mod saved;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod trainer;
@@ -32,4 +33,5 @@ pub use loss::{
     conditional_entropy, feature_matching, labelled_loss, log_sum_exp, pull_away, unlabelled_loss,
 };
 pub use networks::{Classifier, HIDDEN, LATENT, generator};
-pub use trainer::{Examples, Losses, SemiSupervised, Settings, Terms};
+pub use terms::{Term, Terms};
+pub use trainer::{Examples, Losses, SemiSupervised, Settings};

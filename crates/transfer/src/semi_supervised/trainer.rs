@@ -4,6 +4,7 @@ use super::labels::{Supply, pixels, unfit};
 use super::loss::{conditional_entropy, feature_matching, labelled_loss, pull_away, unlabelled_loss};
 use super::networks::{Classifier, HIDDEN, LATENT, generator};
 use super::saved::identity;
+use super::terms::Terms;
 use crate::error::TransferError;
 use engraft_data::Dataset;
 use engraft_gan::Average;
@@ -11,7 +12,6 @@ use engraft_layers::{Adam, Init, Mode, Module, Optimizer, Schedule, Sequential, 
 use engraft_tensor::{Tensor, concat, no_grad};
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
-use serde::Serialize;
 
 /// Images after which an image's influence on the averaged weights has halved: the rate of 1e-4 a step of the authors.
 const HALF_LIFE: u64 = 693_147;
@@ -23,15 +23,6 @@ const INITIAL: f64 = 0.1;
 const EPS: f64 = 1e-4;
 /// Images that are classified at a time.
 const AT_A_TIME: usize = 500;
-
-/// Weights of terms beside feature matching; 0 leaves a term out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Terms {
-    /// Of [`pull_away`] in the generator's loss.
-    pub pull_away: f64,
-    /// Of [`conditional_entropy`] in the discriminator's loss.
-    pub conditional_entropy: f64,
-}
 
 /// How a classifier is trained.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! The trainings of `engraft semi-supervised`, side by side on the threads that there are.
 
-use super::unfinished::{self, Unfinished};
-use crate::cli::{kept, workers};
+use super::resume::{self, Unfinished};
+use crate::cli::{parallel, result_cache};
 use anyhow::bail;
 use engraft_data::Dataset;
 use engraft_gan::Sampler;
@@ -87,7 +87,7 @@ impl Task<'_> {
         bar: &ProgressBar,
     ) -> anyhow::Result<Vec<Row>> {
         let jobs = self.jobs(kinds);
-        let found = workers::each(&jobs, threads, |&(kind, seed)| self.keep(kind, seed, bar))?;
+        let found = parallel::each(&jobs, threads, |&(kind, seed)| self.keep(kind, seed, bar))?;
         let mut rows: Vec<Row> = Vec::new();
         for (method, outcome) in found.into_iter().flatten() {
             match rows.iter_mut().find(|row| row.method == method) {
@@ -116,9 +116,9 @@ impl Task<'_> {
         for (kind, seed) in self.jobs(kinds) {
             let (name, settings) = self.about(kind, seed);
             let result = self.result(&name);
-            kept::ensure_free(&result, &settings)?;
+            result_cache::ensure_free(&result, &settings)?;
             let ours = self.on_the_way(&name, &settings);
-            let other = unfinished::of(self.out, &name).find(|path| *path != ours && !result.exists());
+            let other = resume::of(self.out, &name).find(|path| *path != ours && !result.exists());
             if let Some(other) = other {
                 bail!(
                     "{}: a training with other settings, or of another version, was interrupted here; name another directory by \
@@ -144,8 +144,8 @@ impl Task<'_> {
 
     /// The directory that it has until it is finished.
     fn on_the_way(&self, name: &str, settings: &Value) -> PathBuf {
-        let tag = kept::tag(settings);
-        self.out.join(format!("{name}-{tag}{}", unfinished::ENDING))
+        let tag = result_cache::tag(settings);
+        self.out.join(format!("{name}-{tag}{}", resume::ENDING))
     }
 
     /// One training, or what an earlier command with the same settings found.
@@ -155,9 +155,9 @@ impl Task<'_> {
         let on_the_way = self.on_the_way(&name, &settings);
         let tell = |line: &str| bar.suspend(|| eprintln!("{line}"));
         let kept = || -> Option<Vec<(String, Outcome)>> {
-            let found = kept::read(&path, &settings)?;
+            let found = result_cache::read(&path, &settings)?;
             tell(&format!("kept from {}", path.display()));
-            unfinished::remove(&on_the_way, &tell);
+            resume::remove(&on_the_way, &tell);
             Some(found)
         };
         if let Some(found) = kept() {
@@ -169,7 +169,7 @@ impl Task<'_> {
             return Ok(found);
         }
         let found = self.train(kind, seed, &unfinished, bar)?;
-        kept::write(&path, &settings, &found)?;
+        result_cache::write(&path, &settings, &found)?;
         unfinished.remove(&tell);
         Ok(found)
     }
@@ -331,7 +331,7 @@ mod tests {
 
         // One step, saved with a curve that no training would find.
         let cut = folder.path().join("cut");
-        let tag = kept::tag(&json!({ "steps": 20, "seeds": [1] }));
+        let tag = result_cache::tag(&json!({ "steps": 20, "seeds": [1] }));
         let on_the_way = cut.join(format!("feature-matching-seed-1-{tag}.unfinished"));
         let unfinished = Unfinished::open(&on_the_way).unwrap();
         let examples = Examples {

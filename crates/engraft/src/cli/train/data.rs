@@ -1,7 +1,7 @@
 //! Which images a run trains on.
 
 use super::display::{self, Display};
-use super::options::Options;
+use crate::cli::options::Train;
 use anyhow::Context;
 use engraft_data::{DataError, Dataset, DatasetName, LoadOptions, Split, load, stacked_digits};
 use engraft_gan::TrainConfig;
@@ -16,7 +16,7 @@ const STACKED_SEED: u64 = 1;
 /// Finds the images that the options (or the settings of another run) ask for. Without either that is
 /// MNIST, or, said loudly, drawn digits where MNIST is not to be had.
 pub(super) fn find(
-    options: &Options,
+    options: &Train,
     other: Option<&TrainConfig>,
     display: &mut Display,
 ) -> anyhow::Result<Dataset> {
@@ -38,8 +38,12 @@ pub(super) fn find(
             Ok(load(name, Split::Train, &from.directory(given))?)
         }
         (Some(given), _) => known(given).with_context(|| format!("--data {given}")),
-        (None, Some(config)) => known(&config.data)
-            .with_context(|| format!("the settings are for {:?}; give its directory with --data", config.data)),
+        (None, Some(config)) => known(&config.data).with_context(|| {
+            format!(
+                "the settings are for {:?}; give its directory with --data",
+                config.data
+            )
+        }),
         (None, None) => match load(DatasetName::Mnist, Split::Train, &from) {
             // Only where there is none: faulty files of the user are an error.
             Err(why @ DataError::NotFound { .. }) => {

@@ -2,23 +2,20 @@
 
 mod data;
 mod display;
-mod options;
 mod settings;
 
+use super::options::{NetworkName, Preset, Train};
 use super::process::{Interrupted, catch_interrupts, interrupt, pool};
 use display::{Display, Style};
 use engraft_gan::{Control, Event, Network, Outcome, TrainConfig, Trainer};
-use options::{NetworkName, Preset};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
-
-pub use options::Options;
 
 /// Trains a run, or resumes it.
 ///
 /// # Errors
 /// What stops a run before its end, and [`Interrupted`] where a signal did.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub fn run(options: &Train) -> anyhow::Result<()> {
     let pool = pool(options.threads)?;
     catch_interrupts("finishing this step and saving")?;
     let mut display = Display::new(Style::choose(options.quiet, options.json));
@@ -34,7 +31,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     result
 }
 
-fn train(options: &Options, display: &mut Display) -> anyhow::Result<()> {
+fn train(options: &Train, display: &mut Display) -> anyhow::Result<()> {
     let other = options
         .config
         .as_deref()

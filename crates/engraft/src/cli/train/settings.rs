@@ -1,6 +1,6 @@
 //! From options to the settings of a run.
 
-use super::options::{Options, Preset};
+use crate::cli::options::{Preset, Train};
 use engraft_data::Dataset;
 use engraft_gan::{GanError, Network, TrainConfig};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ const TUTORIAL_EPOCHS: u64 = 50;
 
 /// The preset, or the settings of another run, with what the arguments change.
 pub(super) fn settings(
-    options: &Options,
+    options: &Train,
     other: Option<TrainConfig>,
     data: &Dataset,
 ) -> Result<TrainConfig, GanError> {
@@ -58,7 +58,7 @@ pub(super) fn settings(
             problems: vec!["--epochs beside --set steps=..: expected one of them".into()],
         });
     }
-    let mut config = args
+    let mut config = options
         .changes
         .iter()
         .try_fold(config, |config, change| config.changed(change))?;
@@ -95,7 +95,7 @@ fn ensure_every_class(data: &Dataset) -> Result<(), GanError> {
 }
 
 /// Runs on other data, of other networks or with another preset get a directory of their own.
-pub(super) fn default_directory(options: &Options, config: &TrainConfig) -> PathBuf {
+pub(super) fn default_directory(options: &Train, config: &TrainConfig) -> PathBuf {
     let preset = match options.preset {
         Preset::Default => "",
         Preset::Tutorial => "-tutorial",

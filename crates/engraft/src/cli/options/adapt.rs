@@ -1,0 +1,79 @@
+//! What can be said to `engraft adapt`.
+
+use super::{one_of, one_of_described};
+use clap::builder::TypedValueParser;
+use engraft_transfer::adapt::{Method, Protocol, Validator};
+use std::path::PathBuf;
+
+/// Learn a classifier for a target domain without labels, from a source domain with labels.
+///
+/// The rows source-only, target-statistics and, where the target has labels, target-supervised are always there. The
+/// checkpoint that is reported is chosen without a label of the target; beside it stand the last one and, marked as
+/// oracle, the best by the test labels.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Adapt {
+    /// Data set of the source: a name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: String,
+
+    /// Data set of the target: a name, or a folder of pictures without labels
+    #[arg(long, value_name = "NAME|DIR")]
+    pub(crate) target: String,
+
+    /// Methods
+    #[arg(
+        long,
+        value_parser = methods(),
+        value_delimiter = ',',
+        default_value = "mcd",
+        value_name = "METHOD,.."
+    )]
+    pub(crate) method: Vec<Method>,
+
+    /// How many images of each domain: 2000 (of USPS 1800), or all
+    #[arg(long, value_parser = one_of(&Protocol::ALL), default_value_t = Protocol::Small)]
+    pub(crate) protocol: Protocol,
+
+    /// Number of seeds: of the choice of images, of weights, order and noise
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub(crate) seeds: u64,
+
+    /// Training steps
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) steps: u64,
+
+    /// Images of each domain in a step
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(crate) batch: usize,
+
+    /// By what the checkpoint is chosen, without labels of the target
+    #[arg(long, value_parser = one_of(&Validator::ALL), default_value_t = Validator::Information)]
+    pub(crate) validator: Validator,
+
+    /// Directory for the results and classifiers of every method and seed, for the classes that they read in a folder, and
+    /// for sheets of pairs; the same command again takes what is there
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Turn the target's shades round first
+    #[arg(long)]
+    pub(crate) invert: bool,
+
+    /// Go on although the images of the two domains look differently prepared
+    #[arg(long)]
+    pub(crate) mismatch_is_meant: bool,
+
+    /// Methods and seeds that run at a time; the result does not depend on it [default: one for each core]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+
+    /// Print one line of JSON instead of the table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The methods that adapt; baselines are always there.
+fn methods() -> impl TypedValueParser<Value = Method> {
+    let adapting = Method::ALL.into_iter().filter(|method| !method.is_control());
+    one_of_described(adapting.map(|method| (method, method.about())).collect())
+}

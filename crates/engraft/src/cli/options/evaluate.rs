@@ -1,0 +1,44 @@
+//! What can be said to `engraft evaluate`.
+
+use crate::cli::images::{Checkpoint, Network};
+use std::path::PathBuf;
+
+/// Measure generated images against real ones: FID, KID, precision, recall, density, coverage, diversity, memorisation.
+///
+/// The same measures of real training images stand beside them as the floor. Features come from small networks of this
+/// project, so the numbers compare with each other under the same protocol, and not with published FIDs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Evaluate {
+    /// Run directory whose generator draws the images
+    #[arg(long, value_name = "RUN", required_unless_present = "samples")]
+    pub(crate) from: Option<PathBuf>,
+    /// Which checkpoint of the run
+    #[arg(long, value_enum, default_value_t = Checkpoint::Last, conflicts_with = "samples")]
+    pub(crate) checkpoint: Checkpoint,
+    /// Images of any program: an NPY file (bytes, or floats from -1 to 1) or a folder of pictures
+    #[arg(long, value_name = "FILE|DIR", conflicts_with = "from")]
+    pub(crate) samples: Option<PathBuf>,
+    /// Also train classifiers on the generated and on real images, and print how many real test images each reads (some
+    /// minutes); for runs that were trained with --conditional
+    #[arg(long, requires = "from")]
+    pub(crate) classifier_accuracy: bool,
+    /// Real images: mnist, fashion-mnist, usps, drawn-digits, mnist-0-4, mnist-5-9, stacked-mnist, or a folder of at least 100 pictures, of which
+    /// every fifth by name is held out
+    #[arg(long, value_name = "NAME|DIR")]
+    pub(crate) data: String,
+    /// Still accepted: real images are always those of the test part
+    #[arg(long, value_parser = ["test"], hide = true)]
+    split: Option<String>,
+    /// Images of either kind, at most
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) count: usize,
+    /// Feature network [default: the one of the data, else that of mnist]
+    #[arg(long, value_enum)]
+    pub(crate) features: Option<Network>,
+    /// Seed of the generated images, and of the choice of real images and of --samples where there are more than --count
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Print one line of JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,23 @@
+//! What can be said to `engraft sources`.
+
+use std::path::PathBuf;
+
+/// Rank trained GANs as sources for a target: the one whose images hold most of the target's comes first.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Sources {
+    /// Run directories
+    #[arg(value_name = "RUN", required = true)]
+    pub(crate) runs: Vec<PathBuf>,
+    /// Target: mnist, fashion-mnist, usps, drawn-digits, mnist-0-4, mnist-5-9, or a folder of pictures
+    #[arg(long, value_name = "NAME|DIR")]
+    pub(crate) data: String,
+    /// Images of the target, at most
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(crate) shots: usize,
+    /// Seed of the choice of images, and of those drawn
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,145 @@
+//! What can be said to `engraft transfer`.
+
+use engraft_layers::Adapter;
+use engraft_transfer::Preserve;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Carry a trained GAN to a new domain of few images.
+///
+/// Measures first how far the source is from the target and says which recipe it takes and why; then trains, and
+/// measures what came out, with the controls beside it if asked for.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Transfer {
+    /// Run directory of the source, which may itself be a transfer
+    #[arg(long, value_name = "RUN")]
+    pub(crate) from: PathBuf,
+    /// Target: mnist, fashion-mnist, usps, drawn-digits, mnist-0-4, mnist-5-9, or a folder of pictures of any size
+    #[arg(long, value_name = "NAME|DIR")]
+    pub(crate) data: String,
+    /// Images of the target to train on; of a folder's, every fifth is kept for measuring where there are at least 100 [default: all]
+    #[arg(long, value_name = "N")]
+    pub(crate) shots: Option<usize>,
+    /// Turn the target's shades round first, where the source draws light on dark and the target is dark on light; the result
+    /// draws as the source does
+    #[arg(long)]
+    pub(crate) invert: bool,
+    /// auto chooses from the number of images and the distance; fine-tune trains all of both networks on
+    #[arg(long, value_enum, default_value_t = RecipeName::Auto)]
+    pub(crate) recipe: RecipeName,
+    #[command(flatten)]
+    pub(crate) plan: PlanOptions,
+    /// Training steps
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) steps: u64,
+    /// Seed of the choice of images, of training and of the images drawn
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Directory of the runs [default: runs/transfer-DATA]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Also train and measure the controls: source as it is, from scratch, plain fine-tuning
+    #[arg(long)]
+    pub(crate) controls: bool,
+    /// Say what would be done, and train nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// End with one line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum RecipeName {
+    Auto,
+    FineTune,
+}
+
+/// What is changed of a recipe.
+#[derive(Debug, Default, PartialEq, clap::Args)]
+pub(crate) struct PlanOptions {
+    /// Layers of the generator that stay the source's, as stem,block1
+    #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
+    pub(crate) freeze_g: Vec<String>,
+    /// Layers of the discriminator that stay the source's
+    #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
+    pub(crate) freeze_d: Vec<String>,
+    /// Train only scales and shifts of the generator's batch norms
+    #[arg(long, conflicts_with = "freeze_g")]
+    pub(crate) batch_norm_only: bool,
+    /// Train only something small: an adapter on the generator's weights (singular-values, output-scale, or low-rank or
+    /// modulation with a rank, as low-rank=4; 4 and 1 without), or a miner of its latent space (miner, or miner=WIDTH)
+    #[arg(long, value_name = "KIND", conflicts_with_all = ["freeze_g", "batch_norm_only"])]
+    pub(crate) adapter: Option<Small>,
+    /// Steps in which the discriminator learns the target alone, before anything of the generator trains [default: the recipe's]
+    #[arg(long, value_name = "N")]
+    pub(crate) warm_up: Option<u64>,
+    /// Thaw the generator from its output backwards: first its last layer trains, after N steps the last two, and so on
+    #[arg(long, value_name = "N", conflicts_with_all = ["freeze_g", "batch_norm_only", "adapter"])]
+    pub(crate) unfreeze_every: Option<u64>,
+    /// What keeps the generator close to the source: nothing, or l2-sp, ewc or cdc with a weight, as ewc=10
+    #[arg(long, value_name = "TERM=WEIGHT")]
+    pub(crate) preserve: Option<Preserve>,
+    /// Weight of feature distillation in the discriminator
+    #[arg(long, value_name = "WEIGHT")]
+    pub(crate) distil: Option<f64>,
+    /// Let the discriminator judge patches of an image instead of all of it
+    #[arg(long)]
+    pub(crate) patches: bool,
+    /// Stop when generator and discriminator balance
+    #[arg(long)]
+    pub(crate) until_balance: bool,
+}
+
+/// What is small enough to lie beside a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Small {
+    Adapter(Adapter),
+    /// With the width of its hidden layer; without, that of the latent vector.
+    Miner(Option<usize>),
+}
+
+impl FromStr for Small {
+    type Err = String;
+
+    /// Reads `low-rank=4`, `miner` and the like.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            None if text == "miner" => Ok(Self::Miner(None)),
+            Some(("miner", width)) => match width.parse() {
+                Ok(width) if width > 0 => Ok(Self::Miner(Some(width))),
+                _ => Err(format!("expected miner or miner=WIDTH, got {text:?}")),
+            },
+            None if text == "low-rank" => Ok(Self::Adapter(Adapter::LowRank { rank: 4 })),
+            None if text == "modulation" => Ok(Self::Adapter(Adapter::Modulation { rank: 1 })),
+            _ => match text.parse() {
+                Ok(adapter) => Ok(Self::Adapter(adapter)),
+                Err(error) => Err(format!("{error}; or miner, or miner=WIDTH")),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_parts_by_name() {
+        let small = |text: &str| text.parse::<Small>();
+        let low_rank = |rank| Ok(Small::Adapter(Adapter::LowRank { rank }));
+        assert_eq!(
+            (small("low-rank=3"), small("low-rank")),
+            (low_rank(3), low_rank(4))
+        );
+        assert_eq!(small("miner"), Ok(Small::Miner(None)));
+        assert_eq!(small("miner=64"), Ok(Small::Miner(Some(64))));
+        assert_eq!(
+            small("singular-values"),
+            Ok(Small::Adapter(Adapter::SingularValues))
+        );
+        for wrong in ["low-rank=0", "lora", "miner=0", "singular-values=2"] {
+            assert!(small(wrong).unwrap_err().contains("miner=WIDTH"), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! `engraft sources`: which of several trained GANs is the best source for a target.
+
+use super::options::Sources;
+use super::target::Target;
+use anyhow::Context;
+use engraft_gan::{Control, Which};
+use engraft_metrics::{FeatureExtractor, FeatureNetwork};
+use engraft_transfer::{Method, Proximity, Source, Trial, features_of, proximity};
+use serde_json::json;
+
+/// Images that each source draws.
+const GENERATED: usize = 1000;
+
+/// Runs the command.
+///
+/// # Errors
+/// If a run or the target cannot be used.
+pub(super) fn run(options: &Sources) -> anyhow::Result<()> {
+    let network = FeatureNetwork::for_data(&options.data);
+    let mut ranked: Vec<(String, Proximity)> = Vec::new();
+    for path in &options.runs {
+        let source = Source::open(path, Which::Last).with_context(|| format!("{}", path.display()))?;
+        let target = Target::load(
+            &options.data,
+            source.config.image,
+            Some(options.shots),
+            options.seed,
+        )?;
+        let trial = Trial {
+            source: &source,
+            target: &target.train,
+            steps: 0,
+            seed: options.seed,
+        };
+        let as_is = trial.train(&Method::SourceAsIs, path, &mut |_| Control::Continue)?;
+        let (sampler, _) = as_is.context("nothing to stop")?;
+        let drawn = trial.draw(&network, &sampler, GENERATED)?;
+        let found = proximity(&features_of(&network, &target.train)?, &drawn)?;
+        ranked.push((path.display().to_string(), found));
+    }
+    let key = |p: &Proximity| (p.recall.unwrap_or(0.0), -p.kid.unwrap_or(f64::INFINITY));
+    ranked.sort_by(|(_, a), (_, b)| {
+        let (a, b) = (key(a), key(b));
+        b.0.total_cmp(&a.0).then(b.1.total_cmp(&a.1))
+    });
+    if options.json {
+        let rows: Vec<_> = ranked
+            .iter()
+            .map(|(run, found)| json!({ "run": run, "proximity": found }))
+            .collect();
+        println!(
+            "{}",
+            json!({ "sources": rows, "protocol": {
+                "features": network.name(), "features_sha256": network.hash(), "data": options.data,
+                "generated": GENERATED, "seed": options.seed,
+            } })
+        );
+    } else {
+        for (i, (run, found)) in ranked.iter().enumerate() {
+            println!("{}. {run}: {found}", i + 1);
+        }
+        println!(
+            "by recall, then by KID; {GENERATED} images of each source, features {} ({}..), seed {}",
+            network.name(),
+            &network.hash()[..12],
+            options.seed
+        );
+    }
+    Ok(())
+}

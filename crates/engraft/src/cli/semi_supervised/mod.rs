@@ -1,0 +1,222 @@
+//! `engraft semi-supervised`: how much images without labels help a classifier that has few labels.
+
+mod jobs;
+mod report;
+mod resume;
+
+use super::images::{self, Checkpoint, bar};
+use super::options::{Budget, SemiSupervised};
+use super::result_cache;
+use anyhow::{Context, bail, ensure};
+use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load};
+use engraft_gan::{Sampler, Which};
+use engraft_transfer::Source;
+use engraft_transfer::semi_supervised::{Settings, choose_labels};
+use jobs::{Kind, Task};
+use report::Report;
+use serde_json::json;
+use std::path::Path;
+
+/// Runs the command.
+///
+/// # Errors
+/// If the data is missing or has no labels, the labels cannot be divided among the classes, the generator cannot be used,
+/// or training fails.
+pub(super) fn run(options: &SemiSupervised) -> anyhow::Result<()> {
+    let [whole, mut test] = images_of(options)?;
+    let taken = images::chosen(
+        whole.len(),
+        options.shots.unwrap_or(usize::MAX),
+        options.first_seed,
+    );
+    let mut train = whole.subset(&taken);
+    let missing: Vec<usize> = (whole.class_counts().iter().enumerate())
+        .filter(|&(class, &count)| count > 0 && train.class_counts().get(class).is_none_or(|&n| n == 0))
+        .map(|(class, _)| class)
+        .collect();
+    ensure!(
+        missing.is_empty(),
+        "--shots {}: of the classes {missing:?} of {} no image is among those taken; take more, or others by --first-seed",
+        taken.len(),
+        options.data
+    );
+    let generator = match &options.generator {
+        Some(run) => Some(open_generator(options, run, &train)?),
+        None => None,
+    };
+    if let Some((_, [height, width, _], _)) = generator {
+        [train, test] = [train, test].map(|data| data.resized(height, width));
+    }
+    let seeds: Vec<u64> = (options.first_seed..options.first_seed + options.seeds).collect();
+    let chosen: Result<Vec<Vec<usize>>, _> = seeds
+        .iter()
+        .map(|&seed| choose_labels(train.labels(), options.labels, seed))
+        .collect();
+    let chosen = chosen.with_context(|| format!("--data {} --labels {}", options.data, options.labels))?;
+    let mut settings = Settings::new(1, 1);
+    settings.batch = settings.batch.min(train.len());
+    settings.terms = options.terms.iter().copied().collect();
+    let pass = |data: &Dataset| (data.len() / settings.batch) as u64;
+    settings.steps = match options.epochs {
+        Some(epochs) => epochs * pass(&train),
+        None => options.budget.epochs() * pass(&whole),
+    };
+    let epochs = settings.steps / pass(&train);
+    let out = options.out.clone().unwrap_or_else(|| {
+        let shots = options
+            .shots
+            .map_or_else(String::new, |shots| format!("-of-{shots}"));
+        let budget = match (options.epochs, options.budget) {
+            (Some(epochs), _) => format!("-{epochs}-epochs"),
+            (None, Budget::Fast) => String::new(),
+            (None, Budget::Paper) => "-paper".into(),
+        };
+        Path::new("runs").join(format!(
+            "semi-supervised-{}-{}{shots}{budget}",
+            options.data, options.labels
+        ))
+    });
+    let protocol = json!({
+        "data": options.data, "train_sha256": result_cache::fingerprint(&train)?, "test_sha256": result_cache::fingerprint(&test)?,
+        "labels": options.labels, "classes": train.class_counts().len(), "unlabelled": train.len(), "test": test.len(),
+        "seeds": seeds, "shots": options.shots.map(|shots| json!({ "images": shots, "seed": options.first_seed })), "label_subsets": "as many of each class, one subset for each seed",
+        "network": network(&train, &settings),
+        "budget": match options.epochs { Some(_) => "given", None => options.budget.name() },
+        "epochs": epochs, "steps": settings.steps, "batch": settings.batch,
+        "learning_rate": settings.learning_rate, "terms": settings.terms,
+        "generator": generator.as_ref().map(|(_, _, about)| about),
+        "weights": "averaged, at the end of the budget", "selected_on_test": "nothing",
+    });
+    let task = Task {
+        train: &train,
+        test: &test,
+        chosen: &chosen,
+        seeds: &seeds,
+        settings: &settings,
+        out: &out,
+        protocol: &protocol,
+        generator: generator
+            .as_ref()
+            .map(|(sampler, ..)| (sampler, options.generated)),
+    };
+    let kinds = [Kind::FeatureMatching, Kind::AllLabels, Kind::LabelsOnly];
+    task.ensure_free(&kinds)?;
+    for (&seed, indices) in seeds.iter().zip(&chosen) {
+        let indices = indices.iter().map(|&i| taken[i]).collect();
+        write_labels(options, &out, &whole, seed, indices)?;
+    }
+    let trainings = kinds.len() + usize::from(generator.is_some());
+    let steps = settings.steps as usize * seeds.len() * trainings;
+    let bar = bar("training steps", steps)?;
+    let found = task.run(&kinds, options.threads.map(|n| n as usize), &bar)?;
+    bar.finish_and_clear();
+    let report = Report {
+        rows: found,
+        test: test.len(),
+        out: out.clone(),
+        protocol,
+    };
+    let json = report.json();
+    let path = out.join("result.json");
+    std::fs::write(&path, format!("{json}\n")).with_context(|| format!("writing {}", path.display()))?;
+    println!("{report}");
+    if options.json {
+        println!("{json}");
+    }
+    Ok(())
+}
+
+/// Training and test images.
+fn images_of(options: &SemiSupervised) -> anyhow::Result<[Dataset; 2]> {
+    let Ok(known) = options.data.parse::<DatasetName>() else {
+        let names = DatasetName::ALL.map(DatasetName::as_str).join(", ");
+        if Path::new(&options.data).is_dir() {
+            bail!(
+                "--data {}: a folder of pictures has no labels, and the errors are counted by labels; expected one of {names}, \
+                 whose files may lie in the directory that ENGRAFT_DATA names",
+                options.data
+            );
+        }
+        bail!("--data {}: expected one of {names}", options.data)
+    };
+    let options = LoadOptions::new().notify(|line| eprintln!("{line}"));
+    Ok([
+        load(known, Split::Train, &options)?,
+        load(known, Split::Test, &options)?,
+    ])
+}
+
+/// The generator of a run, the size of its images, and what there is to tell of it.
+fn open_generator(
+    options: &SemiSupervised,
+    run: &Path,
+    train: &Dataset,
+) -> anyhow::Result<(Sampler, [usize; 3], serde_json::Value)> {
+    let named = || format!("--generator {}", run.display());
+    if !run.join("generator.safetensors").is_file() {
+        // Tells of checkpoints that are left out as damaged.
+        images::open_run(run, Checkpoint::Last).with_context(named)?;
+    }
+    let source = Source::open(run, Which::Last).with_context(named)?;
+    let [expected, found] = [train.channels(), source.config.image[2]];
+    ensure!(
+        expected == found,
+        "--generator {}: it draws images of {found} channel(s), but those of {} have {expected}; give a run with as many",
+        run.display(),
+        options.data
+    );
+    // Its images as the run would have them, in either polarity.
+    let [height, width, _] = source.config.image;
+    let images = train.clone().resized(height, width);
+    let same = [images.sha256(), images.inverted().sha256()].contains(&source.config.fingerprint);
+    if source.config.data == options.data && !same {
+        eprintln!(
+            "warning: --generator {}: it was trained on other images of {} than those taken here, so its row has more of \
+             them than the others; give transfer and this command the same --shots, and --first-seed as its --seed",
+            run.display(),
+            options.data
+        );
+    }
+    if source.config.data == options.data && source.config.classes > 0 {
+        eprintln!(
+            "warning: --generator {}: it was told the classes of all its images, so its row has more labels than the others",
+            run.display()
+        );
+    }
+    let about = json!({
+        "trained_on_the_same_images": same, "told_classes": source.config.classes,
+        "run": run.display().to_string(), "data": source.config.data, "sha256": source.sha256()?, "drawn": options.generated,
+        "labels": "by the classifier of the labelled images alone", "least_probability": jobs::SURE,
+    });
+    Ok((source.sampler().with_context(named)?, source.config.image, about))
+}
+
+/// Writes which of the whole training set's images are labelled, so that others can take the same.
+fn write_labels(
+    options: &SemiSupervised,
+    out: &Path,
+    whole: &Dataset,
+    seed: u64,
+    indices: Vec<usize>,
+) -> anyhow::Result<()> {
+    std::fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
+    let labels: Vec<u8> = indices.iter().map(|&i| whole.label(i)).collect();
+    let text = json!({
+        "data": options.data, "split": "train", "images_sha256": whole.sha256(), "seed": seed, "indices": indices,
+        "labels": labels,
+    });
+    let path = out.join(format!("labels-seed-{seed}.json"));
+    std::fs::write(&path, format!("{text}\n")).with_context(|| format!("writing {}", path.display()))?;
+    Ok(())
+}
+
+/// `784-1000-500-250-250-250-10`.
+fn network(train: &Dataset, settings: &Settings) -> String {
+    let pixels = train.image_size().iter().product();
+    let sizes = [pixels].into_iter().chain(settings.hidden.iter().copied());
+    let sizes: Vec<String> = sizes
+        .chain([train.class_counts().len()])
+        .map(|n| n.to_string())
+        .collect();
+    sizes.join("-")
+}

@@ -1,0 +1,146 @@
+//! Parts of a user's own in the place of a recipe's: what trains, and what keeps it close.
+
+use crate::cli::options::{PlanOptions, Small};
+use anyhow::ensure;
+use engraft_transfer::{Phase, Recipe, Source, Trained, gradual};
+
+/// Changes a recipe for a run of `steps` steps.
+///
+/// # Errors
+/// If the generator would not train or cannot thaw in so many steps.
+pub(super) fn change(
+    options: &PlanOptions,
+    recipe: &mut Recipe,
+    source: &Source,
+    steps: u64,
+) -> anyhow::Result<()> {
+    let frozen = |layers: &[String]| Trained::Except(layers.to_vec());
+    let plan = &mut recipe.plan;
+    let generator = match options.adapter {
+        Some(Small::Adapter(adapter)) => {
+            plan.adapter = Some(adapter);
+            Some(Trained::Adapter)
+        }
+        Some(Small::Miner(width)) => {
+            plan.miner = width.or_else(|| {
+                // A miner that the source has already learns on as it is.
+                let has_one = source.miner().is_some();
+                (!has_one).then(|| source.config.network.latent())
+            });
+            Some(Trained::Miner)
+        }
+        None if options.batch_norm_only => Some(Trained::BatchNorm),
+        None => (!options.freeze_g.is_empty()).then(|| frozen(&options.freeze_g)),
+    };
+    let discriminator = (!options.freeze_d.is_empty()).then(|| frozen(&options.freeze_d));
+    if plan.phases.is_empty() {
+        plan.phases.push(Phase::default());
+    }
+    for phase in &mut plan.phases {
+        if phase.generator != Trained::Nothing
+            && let Some(generator) = &generator
+        {
+            phase.generator = generator.clone();
+        }
+        if let Some(discriminator) = &discriminator {
+            phase.discriminator = discriminator.clone();
+        }
+    }
+    if let Some(alone) = options.warm_up {
+        ensure!(
+            alone < steps,
+            "--warm-up {alone}: the generator would never train, as --steps is {steps}; take more steps, or a shorter warm-up"
+        );
+        plan.phases.retain(|phase| phase.generator != Trained::Nothing);
+        if alone > 0 {
+            let first = plan.phases.first().cloned().unwrap_or_default();
+            let warm_up = Phase {
+                generator: Trained::Nothing,
+                steps: alone,
+                ..first
+            };
+            plan.phases.insert(0, warm_up);
+        }
+    }
+    if let Some(last) = plan.phases.last_mut() {
+        last.until_balance = options.until_balance;
+    }
+    if let Some(every) = options.unfreeze_every {
+        let last = plan.phases.pop().unwrap_or_default();
+        plan.phases
+            .extend(gradual(&source.generator_layers()?, every, &last)?);
+        let before = &plan.phases[..plan.phases.len() - 1];
+        let needed = before
+            .iter()
+            .map(|phase| phase.steps)
+            .fold(0, u64::saturating_add);
+        ensure!(
+            needed < steps,
+            "--unfreeze-every {every}: all of the generator trains only after {needed} steps, but --steps is {steps}; \
+             take more steps, or fewer for each phase"
+        );
+    }
+    if let Some(preserve) = options.preserve {
+        plan.preserve = preserve;
+    }
+    plan.patches |= options.patches;
+    if let Some(distil) = options.distil {
+        plan.distil = distil;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engraft_data::{Split, drawn_digits};
+    use engraft_gan::{TrainConfig, random_networks};
+    use engraft_transfer::Proximity;
+
+    #[test]
+    fn a_warm_up_takes_the_place_of_the_recipes() {
+        let config = TrainConfig::standard(&drawn_digits(Split::Test, 20, 1));
+        let (generator, discriminator, _) = random_networks(&config).unwrap();
+        let source = Source::new(config, &generator, &discriminator);
+        let far = Proximity {
+            images: 10,
+            kid: None,
+            recall: Some(0.0),
+            coverage: None,
+            a_distance: 2.0,
+        };
+        let phases = |images, warm_up| {
+            let mut recipe = Recipe::choose(&source, images, &far, 100)?;
+            let options = PlanOptions {
+                warm_up,
+                freeze_g: vec!["stem".into()],
+                until_balance: true,
+                ..PlanOptions::default()
+            };
+            change(&options, &mut recipe, &source, 100)?;
+            let phases = recipe.plan.phases.iter();
+            anyhow::Ok(
+                phases
+                    .map(|phase| {
+                        (
+                            phase.generator == Trained::Nothing,
+                            phase.steps,
+                            phase.until_balance,
+                        )
+                    })
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let (alone, rest) = ((true, 10, false), (false, 0, true));
+        assert_eq!(phases(10, None).unwrap(), [alone, rest]);
+        assert_eq!(phases(10, Some(30)).unwrap(), [(true, 30, false), rest]);
+        assert_eq!(phases(10, Some(0)).unwrap(), [rest]);
+        assert_eq!(phases(100, None).unwrap(), [rest]);
+        assert_eq!(phases(100, Some(7)).unwrap(), [(true, 7, false), rest]);
+        let error = phases(100, Some(100)).unwrap_err().to_string();
+        assert!(
+            error.contains("--warm-up 100") && error.contains("--steps is 100"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,365 @@
+//! `engraft transfer`: a trained GAN carried to another domain.
+
+mod changes;
+
+use super::images::bar;
+use super::options::{PlanOptions, RecipeName, Transfer};
+use super::process::{Interrupted, catch_interrupts, interrupt, program};
+use super::target::Target;
+use anyhow::{Context, ensure};
+use engraft_data::{Dataset, Provenance::Memory};
+use engraft_gan::{Control, Event, Sampler, Which, sample_grid};
+use engraft_layers::Module;
+use engraft_metrics::{FeatureExtractor, FeatureNetwork, Features};
+use engraft_transfer::adapt::{DomainGap, Severity};
+use engraft_transfer::{
+    AdapterFile, Method, Proximity, Recipe, Row, Source, Trial, compare, features_of, measure, proximity,
+    train_only, training_table,
+};
+use indicatif::ProgressBar;
+use rand::SeedableRng;
+use rand_pcg::Pcg64;
+use serde_json::json;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+/// Images that are generated for measuring.
+const GENERATED: usize = 1000;
+/// Fewest images of the target that all measures can be taken of.
+const FEWEST_REAL: usize = 6;
+/// Images of the source whose shades are looked at.
+const LOOKED_AT: usize = 64;
+/// Images on the sheet that shows source and result.
+const SHOWN: usize = 32;
+const COLUMNS: usize = 8;
+
+/// What a method's generator drew.
+struct Drawn {
+    row: Row,
+    sampler: Sampler,
+    features: Features,
+}
+
+/// What to do about a target of the other polarity.
+pub(super) fn inversion(is_inverted: bool) -> &'static str {
+    if is_inverted {
+        "without --invert the target's shades would be the source's"
+    } else {
+        "--invert turns the target's shades round"
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If source or target cannot be used, or training fails.
+pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
+    let out = options.out.clone().unwrap_or_else(|| {
+        let name = Path::new(&options.data).file_name().unwrap_or_default();
+        Path::new("runs").join(format!("transfer-{}", name.to_string_lossy()))
+    });
+    let is_source = std::fs::canonicalize(&out).is_ok_and(|out| {
+        let from = std::fs::canonicalize(&options.from);
+        from.is_ok_and(|from| from == out)
+    });
+    ensure!(
+        !is_source,
+        "--out {}: that is the run of --from; name another directory",
+        out.display()
+    );
+    let source = Source::open(&options.from, Which::Last)
+        .with_context(|| format!("--from {}", options.from.display()))?;
+    let mut target = Target::load(&options.data, source.config.image, options.shots, options.seed)?;
+    if options.invert {
+        target = target.inverted();
+    }
+    ensure!(
+        target.train.len() >= 2,
+        "--data {}: a transfer needs at least 2 images, found {}",
+        options.data,
+        target.train.len()
+    );
+    ensure!(
+        target.reference.len() >= FEWEST_REAL,
+        "--data {}: coverage needs at least {FEWEST_REAL} images to measure with, found {}; add pictures, or take more of them by --shots",
+        options.data,
+        target.reference.len()
+    );
+    ensure!(
+        source.config.classes == 0 || target.has_labels,
+        "--data {}: the source {} is told the class, and a folder of pictures has none; name a source without classes, or \
+         a data set",
+        options.data,
+        options.from.display()
+    );
+    let trial = Trial {
+        source: &source,
+        target: &target.train,
+        steps: options.steps,
+        seed: options.seed,
+    };
+    let network = FeatureNetwork::for_data(&options.data);
+    let trained_on = features_of(&network, &target.train)?;
+    let as_is = trial.train(&Method::SourceAsIs, &options.from, &mut |_| Control::Continue)?;
+    let (as_is, _) = as_is.context("nothing to stop")?;
+    let of_source = trial.draw(&network, &as_is, GENERATED)?;
+    let found = proximity(&trained_on, &of_source)?;
+    let recipe = recipe(options, &source, &target, &found)?;
+    explain(options, &source, &target, &found, &recipe)?;
+    warn(options, &as_is, &target)?;
+    if options.dry_run {
+        return Ok(());
+    }
+    catch_interrupts("finishing this step and saving")?;
+    let is_plain = recipe.is_fine_tuning(&source)?;
+    let mut methods = vec![Method::Recipe(Box::new(recipe))];
+    if options.controls {
+        if is_plain {
+            eprintln!("controls  without plain fine-tuning, which the recipe is");
+        } else {
+            methods.push(Method::Recipe(Box::new(Recipe::fine_tune(&source)?)));
+        }
+        methods.push(Method::FromScratch);
+        methods.push(Method::SourceAsIs);
+    }
+    let reference = features_of(&network, &target.reference)?;
+    let mut drawn = Vec::new();
+    for (i, method) in methods.iter().enumerate() {
+        let directory = match i {
+            0 => out.clone(),
+            _ => out.join("controls").join(method.name()),
+        };
+        let Some((sampler, steps)) = train(options, &trial, method, &directory)? else {
+            eprintln!("stopped and saved; to go on: the same command again");
+            return Err(Interrupted.into());
+        };
+        let features = trial.draw(&network, &sampler, GENERATED)?;
+        let row = measure(method.name(), steps, [&reference, &trained_on, &features])?;
+        drawn.push(Drawn {
+            row,
+            sampler,
+            features,
+        });
+    }
+    let sheet = out.join("source-and-adapted.png");
+    std::fs::write(&sheet, before_and_after(options, &as_is, &drawn[0].sampler))
+        .with_context(|| format!("writing {}", sheet.display()))?;
+    let json = report(options, &network, &target, &reference, &found, &drawn);
+    println!("  same noise through source and result  {}", sheet.display());
+    println!("  the run                                {}", out.display());
+    println!(
+        "to draw more: {} generate --from {} --checkpoint best",
+        program(),
+        out.display()
+    );
+    let small = out.join(AdapterFile::NAME);
+    if let Ok(about) = std::fs::metadata(&small) {
+        println!(
+            "or, with these {} KiB beside the source: {} generate --from {} --adapter {}",
+            about.len().div_ceil(1024),
+            program(),
+            options.from.display(),
+            small.display()
+        );
+    }
+    if options.json {
+        println!("{json}");
+    }
+    Ok(())
+}
+
+/// The recipe, with what the arguments change.
+fn recipe(options: &Transfer, source: &Source, target: &Target, found: &Proximity) -> anyhow::Result<Recipe> {
+    let mut recipe = match options.recipe {
+        RecipeName::Auto => Recipe::choose(source, target.train.len(), found, options.steps)?,
+        RecipeName::FineTune => Recipe::fine_tune(source)?,
+    };
+    changes::change(&options.plan, &mut recipe, source, options.steps)?;
+    if options.plan != PlanOptions::default() {
+        // So that no control has its name.
+        recipe.name += "-changed";
+        recipe
+            .reasons
+            .push("but with the parts that were given by options in the place of its own".into());
+    }
+    Ok(recipe)
+}
+
+/// Tells of a target that is prepared otherwise than what the source draws: then it learns the preparation first.
+fn warn(options: &Transfer, as_is: &Sampler, target: &Target) -> anyhow::Result<()> {
+    let drawn = as_is.generate(LOOKED_AT, &mut Pcg64::seed_from_u64(options.seed));
+    let shade = |&v: &f32| ((v + 1.0) * 127.5).round().clamp(0.0, 255.0) as u8;
+    let pixels = drawn.as_slice().iter().map(shade).collect();
+    let size = target.train.image_size();
+    let drawn = Dataset::new("drawn", Memory, pixels, size, vec![0; LOOKED_AT])?;
+    let gap = DomainGap::between(&drawn, &target.train);
+    for (severity, problem) in gap.problems() {
+        if severity == Severity::Refusal {
+            eprintln!("warning: {problem}");
+        }
+    }
+    if gap.is_inverted() {
+        eprintln!("warning: {}", inversion(options.invert));
+    }
+    Ok(())
+}
+
+/// Tells what will be done and why.
+fn explain(
+    options: &Transfer,
+    source: &Source,
+    target: &Target,
+    found: &Proximity,
+    recipe: &Recipe,
+) -> anyhow::Result<()> {
+    eprintln!("source    {} ({})", options.from.display(), source.config.data);
+    eprintln!("target    {} images of {}", target.train.len(), options.data);
+    eprintln!("measured  against {}", target.about);
+    eprintln!("distance  {found}");
+    eprintln!("recipe    {}", recipe.name);
+    for reason in &recipe.reasons {
+        eprintln!("          - {reason}");
+    }
+    let config = recipe.settings(source, &target.train, options.steps, options.seed);
+    config.check_data(&target.train)?;
+    let phases = recipe.plan.phases.clone();
+    for (i, phase) in phases.iter().enumerate() {
+        let plan = engraft_transfer::Transfer::new(source.clone(), recipe.plan.clone())?;
+        let (mut generator, mut discriminator, _) = plan.begin()?;
+        train_only(&mut generator, &phase.generator.names(recipe.plan.adapter))?;
+        train_only(&mut discriminator, &phase.discriminator.names(None))?;
+        let length = match phase.steps {
+            0 => "to the end".into(),
+            steps => format!("up to {steps} steps"),
+        };
+        eprintln!("phase {i}   {length}");
+        for (name, network, adam) in [
+            ("generator", &generator, config.generator),
+            ("discriminator", &discriminator, config.discriminator),
+        ] {
+            let table = training_table(network as &dyn Module, |_| adam.learning_rate);
+            eprintln!("  {name}");
+            for line in table.to_string().lines() {
+                eprintln!("    {line}");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn train(
+    options: &Transfer,
+    trial: &Trial<'_>,
+    method: &Method,
+    directory: &Path,
+) -> anyhow::Result<Option<(Sampler, u64)>> {
+    let bar: ProgressBar = bar(method.name(), options.steps as usize)?;
+    let found = trial.train(method, directory, &mut |event| {
+        match event {
+            Event::Step { step, .. } => bar.set_position(step),
+            Event::Measured { measurement, .. } => {
+                bar.suspend(|| eprintln!("step {}: {measurement} (on held-out images)", measurement.step));
+            }
+            Event::Alarm { step, alarm } => bar.suspend(|| eprintln!("warning: step {step}: {alarm}")),
+            Event::Phase { step, phase, reason } => {
+                bar.suspend(|| eprintln!("step {step}: phase {phase} begins, {reason}"));
+            }
+            Event::RolledBack { step, reason, .. } => {
+                bar.suspend(|| eprintln!("warning: diverged ({reason}): back to step {step}"));
+            }
+            Event::Warning(text) => bar.suspend(|| eprintln!("warning: {text}")),
+            _ => {}
+        }
+        match interrupt().load(Ordering::SeqCst) {
+            true => Control::Stop,
+            false => Control::Continue,
+        }
+    })?;
+    bar.finish();
+    Ok(found)
+}
+
+/// The same noise through two generators, in rows one under the other.
+fn before_and_after(options: &Transfer, source: &Sampler, adapted: &Sampler) -> Vec<u8> {
+    let images = [source, adapted].map(|s| s.generate(SHOWN, &mut Pcg64::seed_from_u64(options.seed)));
+    let rows: Vec<_> = (0..SHOWN)
+        .step_by(COLUMNS)
+        .flat_map(|start| images.each_ref().map(|i| i.narrow(0, start, COLUMNS)))
+        .collect();
+    sample_grid(
+        &engraft_tensor::concat(&rows.iter().collect::<Vec<_>>(), 0),
+        COLUMNS,
+    )
+}
+
+/// Prints the table, and gives it as JSON.
+fn report(
+    options: &Transfer,
+    network: &FeatureNetwork,
+    target: &Target,
+    reference: &Features,
+    found: &Proximity,
+    drawn: &[Drawn],
+) -> serde_json::Value {
+    let sets: Vec<&Features> = drawn.iter().map(|d| &d.features).collect();
+    let comparison = compare(reference, &sets, options.seed);
+    // One alone has nothing to win against.
+    let winner = comparison.winner().filter(|_| drawn.len() > 1);
+    let winner = winner.map(|i| drawn[i].row.method.clone());
+    println!(
+        "{:<20}{:>9}  {:<18}{:>9}{:>10}{:>11}{:>9}{:>7}",
+        "method", "KID", "95 % interval", "FID", "coverage", "diversity", "copies", "step"
+    );
+    for (i, Drawn { row, .. }) in drawn.iter().enumerate() {
+        let [low, high] = comparison.interval(i);
+        println!(
+            "{:<20}{:>9.4}  {:<18}{:>9.2}{:>10.3}{:>11.3}{:>9.3}{:>7}",
+            row.method,
+            row.kid,
+            format!("{low:.4} to {high:.4}"),
+            row.fid,
+            row.coverage,
+            row.diversity,
+            row.copies,
+            row.steps
+        );
+    }
+    println!(
+        "{GENERATED} generated images each, against {}; features {} ({}..); seed {}",
+        target.about,
+        network.name(),
+        &network.hash()[..12],
+        options.seed
+    );
+    if drawn.len() > 1 {
+        match &winner {
+            Some(name) => println!("lowest KID: {name}, certain at 95 % over the choice of images"),
+            None => println!("no method is certainly better: the intervals of the differences hold 0"),
+        }
+    }
+    let copying = drawn[0].row.copies;
+    if copying > 0.2 {
+        println!(
+            "warning: {:.0} of 100 generated images are copies of training images; fewer steps or more images help",
+            100.0 * copying
+        );
+    }
+    let rows: Vec<_> = drawn
+        .iter()
+        .enumerate()
+        .map(|(i, d)| {
+            let mut value = serde_json::to_value(&d.row).unwrap_or_default();
+            value["kid_interval"] = json!(comparison.interval(i));
+            value
+        })
+        .collect();
+    json!({
+        "rows": rows, "winner": winner, "proximity": found,
+        "protocol": {
+            "features": network.name(), "features_sha256": network.hash(), "data": options.data,
+            "images": target.train.len(), "real": target.reference.len(),
+            "real_is_held_out": target.is_held_out, "generated": GENERATED, "steps": options.steps,
+            "seed": options.seed, "inverted": options.invert,
+        },
+    })
+}

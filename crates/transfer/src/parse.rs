@@ -1,0 +1,60 @@
+//! Values as users type them: a name, or `name=number`.
+
+use crate::TransferError;
+use std::fmt::Display;
+
+/// The one of `all` that is printed as `name`.
+///
+/// # Errors
+/// [`TransferError::Unknown`], with every name there is.
+pub(crate) fn by_name<T: Copy + Display>(
+    all: &[T],
+    what: &'static str,
+    name: &str,
+) -> Result<T, TransferError> {
+    let found = all.iter().find(|known| known.to_string() == name);
+    found.copied().ok_or_else(|| TransferError::Unknown {
+        what,
+        found: name.into(),
+        expected: all.iter().map(T::to_string).collect::<Vec<_>>().join(", "),
+    })
+}
+
+/// `ewc=10` as `("ewc", Some(10.0))`, and `ewc` without a number; `None` where no finite number follows the sign.
+pub(crate) fn with_number(text: &str) -> Option<(&str, Option<f64>)> {
+    let Some((name, number)) = text.split_once('=') else {
+        return Some((text, None));
+    };
+    let number: f64 = number.parse().ok()?;
+    number.is_finite().then_some((name, Some(number)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapt::{Method, Protocol, Validator};
+
+    #[test]
+    fn names_are_read_as_they_are_printed() {
+        for method in Method::ALL {
+            assert_eq!(method.to_string().parse::<Method>().unwrap(), method);
+        }
+        for validator in Validator::ALL {
+            assert_eq!(validator.to_string().parse::<Validator>().unwrap(), validator);
+        }
+        for protocol in Protocol::ALL {
+            assert_eq!(protocol.to_string().parse::<Protocol>().unwrap(), protocol);
+        }
+        let error = "large".parse::<Protocol>().unwrap_err().to_string();
+        assert_eq!(error, "there is no protocol \"large\"; expected small, full");
+    }
+
+    #[test]
+    fn a_number_may_follow() {
+        assert_eq!(with_number("a=0.5"), Some(("a", Some(0.5))));
+        assert_eq!(with_number("a"), Some(("a", None)));
+        for wrong in ["a=", "a=b", "a=inf", "a=nan"] {
+            assert_eq!(with_number(wrong), None);
+        }
+    }
+}
