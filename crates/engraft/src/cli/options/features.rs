@@ -16,7 +16,7 @@ pub(crate) struct WriteFeatures {
     #[arg(long, value_name = "FILE|DIR", group = "input")]
     pub(crate) samples: Option<PathBuf>,
     /// Part of the real images
-    #[arg(long, value_parser = one_of(&[Split::Train, Split::Test]), default_value_t = Split::Test, conflicts_with = "samples")]
+    #[arg(long, value_parser = one_of(&Split::ALL), default_value_t = Split::Test, conflicts_with = "samples")]
     pub(crate) split: Split,
     /// Images at most
     #[arg(long, default_value_t = 10_000)]
