@@ -84,12 +84,7 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
         println!("{found}");
         let shares = classes.counts().iter().enumerate();
         let shares: Vec<String> = shares
-            .map(|(class, &count)| {
-                format!(
-                    "{class}: {:.1} %",
-                    100.0 * count as f64 / read.len() as f64
-                )
-            })
+            .map(|(class, &count)| format!("{class}: {:.1} %", 100.0 * count as f64 / read.len() as f64))
             .collect();
         println!(
             "classes, as the feature network reads them: {}",
