@@ -37,7 +37,7 @@ fn four_images_are_learned() {
     // Each image twice, so that batch norm sees a batch.
     let batch = engraft_tensor::concat(&[&real; 2], 0);
     for _ in 0..200 {
-        assert!(gan.step(&batch, rng).is_finite());
+        assert!(gan.step(&batch, None, rng).is_finite());
     }
     let z = gan.noise(32, rng);
     let drawn = no_grad(|| gan.generator.forward(&z, Mode::Train));

@@ -29,7 +29,7 @@ fn dcgan_step(criterion: &mut Criterion) {
             let real = Tensor::<f32>::uniform([batch, height, width, channels], -1.0, 1.0, rng);
             group.throughput(Throughput::Elements(batch as u64));
             group.bench_function(BenchmarkId::new(name, batch), |b| {
-                b.iter(|| gan.step(&real, rng));
+                b.iter(|| gan.step(&real, None, rng));
             });
         }
     }

@@ -1,24 +1,23 @@
 //! What a training run is told: the content of `run.toml`.
 
-mod change;
 mod data;
 mod limits;
 mod objective;
+mod overrides;
 mod presets;
-mod regularise;
 mod watch;
 
-pub use objective::{FeatureMatching, ObjectiveConfig};
-pub use regularise::{RegulariseConfig, SpectralNorm};
+pub(crate) use watch::MEASURED_TRAINING_IMAGES;
 pub use watch::WatchConfig;
 
 use crate::augment::AugmentConfig;
-use crate::combination::Combination;
 use crate::dcgan;
 use crate::error::GanError;
-use crate::gan::StepOrder;
 use crate::networks::Network;
-use crate::objective::Objective;
+use crate::objective::{Objective, ObjectiveConfig, StepOrder};
+use crate::regularization::{RegularizeConfig, SpectralNorm};
+use crate::validation::SettingsCheck;
+use engraft_data::Dataset;
 use engraft_layers::{Adam, Init, Module};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -64,7 +63,7 @@ pub struct TrainConfig {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub labels: String,
     /// The adversarial objective.
-    #[serde(with = "objective::short_form")]
+    #[serde(with = "objective")]
     pub objective: ObjectiveConfig,
     /// In which order the two networks move.
     pub order: StepOrder,
@@ -79,8 +78,12 @@ pub struct TrainConfig {
     /// Optimiser of the discriminator; a learning rate of its own gives the two networks two time scales.
     pub discriminator: AdamConfig,
     /// Regularisers of the discriminator.
-    #[serde(default, skip_serializing_if = "RegulariseConfig::is_default")]
-    pub regularise: RegulariseConfig,
+    #[serde(
+        rename = "regularise",
+        default,
+        skip_serializing_if = "RegularizeConfig::is_default"
+    )]
+    pub regularize: RegularizeConfig,
     /// What the discriminator sees instead of the images.
     #[serde(default, skip_serializing_if = "AugmentConfig::is_default")]
     pub augment: AugmentConfig,
@@ -112,6 +115,26 @@ impl AdamConfig {
             .betas(self.beta1, self.beta2)
             .eps(self.epsilon)
     }
+
+    /// The settings for a discriminator whose gradient penalties are a step of their own after every `every` ordinary
+    /// ones: with `c = every / (every + 1)`, the learning rate becomes `c · rate` and both decays `β^c`, so that the
+    /// steps of both kinds together go as far and forget as fast as the ordinary ones alone did. Unchanged for an
+    /// `every` of 1, where the penalties are part of the ordinary step.
+    ///
+    /// *Source*: Karras et al., "Analyzing and improving the image quality of StyleGAN", 2020, appendix B.
+    #[must_use]
+    pub fn with_lazy_penalty(self, every: u32) -> Self {
+        if every <= 1 {
+            return self;
+        }
+        let share = f64::from(every) / (f64::from(every) + 1.0);
+        Self {
+            learning_rate: self.learning_rate * share,
+            beta1: self.beta1.powf(share),
+            beta2: self.beta2.powf(share),
+            ..self
+        }
+    }
 }
 
 /// What a run writes, and how often, in steps.
@@ -127,6 +150,83 @@ pub struct OutputConfig {
 }
 
 impl TrainConfig {
+    /// The default preset: settings that show digits within minutes on two cores.
+    ///
+    /// Adam at 2e-4 with `β1 = 0.5` (Radford et al., 2016, section 4) in batches of 64, and an averaged
+    /// generator.
+    pub fn standard(data: &Dataset) -> Self {
+        presets::standard(data)
+    }
+
+    /// The preset `tutorial`: TensorFlow's DCGAN tutorial, with Adam at 1e-4, `β = (0.9, 0.999)`, batches of
+    /// 256, 50 epochs, and no averaged generator.
+    pub fn tutorial(data: &Dataset) -> Self {
+        presets::tutorial(data)
+    }
+
+    /// The preset `r3gan`: the residual pair without normalisation, real and generated images in pairs, and R1 and R2 on
+    /// every eighth step (Huang et al., "The GAN is dead; long live the GAN! A modern GAN baseline", 2024).
+    ///
+    /// Against the paper the networks are small, the batch is 64 instead of 512, and learning rate and penalties stay
+    /// as they are instead of decaying.
+    pub fn r3gan(data: &Dataset) -> Self {
+        presets::r3gan(data)
+    }
+
+    /// Checks that these are the images the settings speak of, and the labels where the networks are told them, and that
+    /// the networks can make such images.
+    ///
+    /// # Errors
+    /// [`GanError::OtherData`], [`GanError::OtherLabels`], [`GanError::ImageSize`], and [`GanError::Config`] for
+    /// augmentations that such images do not take.
+    pub fn check_data(&self, data: &Dataset) -> Result<(), GanError> {
+        data::check_data(self, data)
+    }
+
+    /// The settings with the labels of the data on record, if the networks are told them.
+    pub(crate) fn with_labels_of(self, data: &Dataset) -> Self {
+        let labels = if self.classes > 0 {
+            data::sha256_of_labels(data)
+        } else {
+            String::new()
+        };
+        Self { labels, ..self }
+    }
+
+    /// The settings of a run that was begun before labels were on record.
+    pub(crate) fn without_labels(&self) -> Self {
+        Self {
+            labels: String::new(),
+            ..self.clone()
+        }
+    }
+
+    /// These settings with one of them changed, given as in a `run.toml` on one line: `objective.packing=2`,
+    /// `regularise.r1=0.5`, `objective=hinge`.
+    ///
+    /// ```
+    /// use engraft_data::{Split, drawn_digits};
+    /// use engraft_gan::TrainConfig;
+    /// let config = TrainConfig::standard(&drawn_digits(Split::Train, 300, 1));
+    /// assert_eq!(config.changed("objective.packing=2")?.objective.packing, 2);
+    /// # Ok::<(), engraft_gan::GanError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If there is no such setting, or it takes no such value. Whether it makes sense, [`TrainConfig::check`] tells.
+    pub fn changed(&self, change: &str) -> Result<Self, GanError> {
+        overrides::changed(self, change)
+    }
+
+    /// What keeps the networks from being built. It is all that a saved run is asked before it is read: whether its settings
+    /// suit training on its data was found when it began.
+    pub(crate) fn problems_of_networks(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        self.objective.problems(&mut problems);
+        problems.extend(limits::beyond_limits(self));
+        problems
+    }
+
     /// Real images that a step takes: a batch for each of its critic steps.
     pub fn images_per_step(&self) -> usize {
         self.batch.saturating_mul(self.objective.critic_steps as usize)
@@ -169,17 +269,17 @@ impl TrainConfig {
         }
     }
 
-    fn combination(&self) -> Combination<'_> {
-        Combination {
+    fn settings_check(&self) -> SettingsCheck<'_> {
+        SettingsCheck {
             objective: &self.objective,
-            regularise: &self.regularise,
+            regularize: &self.regularize,
             augment: &self.augment,
         }
     }
 
     /// What makes no sense with the networks of the run.
     fn problems_with_networks(&self) -> Vec<String> {
-        if self.regularise.is_default() && self.objective == Objective::default().into() {
+        if self.regularize.is_default() && self.objective == Objective::default().into() {
             return Vec::new();
         }
         let packing = self.objective.packing.clamp(1, MAX_PACKING) as usize;
@@ -190,15 +290,15 @@ impl TrainConfig {
         else {
             return Vec::new();
         };
-        if self.regularise.spectral_norm != SpectralNorm::None {
+        if self.regularize.spectral_norm != SpectralNorm::None {
             discriminator.spectral_normalise();
         }
-        self.combination().problems_with(&discriminator)
+        self.settings_check().problems_with(&discriminator)
     }
 
     /// What makes no sense whatever the networks are.
     pub(crate) fn problems(&self) -> Vec<String> {
-        let mut problems = self.combination().problems();
+        let mut problems = self.settings_check().problems();
         if !is_plain_name(&self.data) {
             problems.push(format!(
                 "data must be a name of letters, digits, dots, dashes and underscores that begins with no dot, got {:?}",
@@ -217,11 +317,11 @@ impl TrainConfig {
             self.watch
                 .pack_problem(self.objective.packing, self.held_out, self.trained_on()),
         );
-        problems.extend(self.combination().batch_problem(self.batch));
+        problems.extend(self.settings_check().batch_problem(self.batch));
         if self.classes > 0 {
-            problems.extend(self.combination().problems_with_classes());
+            problems.extend(self.settings_check().problems_with_classes());
         }
-        problems.extend(self.beyond_limits());
+        problems.extend(limits::beyond_limits(self));
         if self.standing_batches > 0 && self.average_half_life == 0 {
             problems.push(
                 "standing_batches are for the averaged generator, but average_half_life is 0 and there is none".into(),

@@ -1,6 +1,5 @@
 //! What can go wrong outside the program: files, directories, checkpoints, other runs.
 
-use crate::networks::Network;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -150,13 +149,17 @@ pub enum GanError {
     #[error(
         "the {data} images are {}, but the network {network} makes images of {}; give such images (mnist, \
          fashion-mnist and drawn-digits are 28x28x1), or choose another network: {}",
-        size(.found), .network.sizes(), others(*.network)
+        size(.found), .makes, .others
     )]
     ImageSize {
         /// Name of the data set, or `given`.
         data: String,
-        /// The networks.
-        network: Network,
+        /// Name of the networks.
+        network: String,
+        /// The images that they make, in words.
+        makes: String,
+        /// The other networks and the images that they make, in words.
+        others: String,
         /// `[height, width, channels]` of the images.
         found: [usize; 3],
     },
@@ -218,13 +221,6 @@ impl GanError {
 
 fn size([h, w, c]: &[usize; 3]) -> String {
     format!("{h}x{w}x{c}")
-}
-
-/// The other networks and what they make.
-fn others(network: Network) -> String {
-    let others = Network::ALL.into_iter().filter(|n| *n != network);
-    let others: Vec<String> = others.map(|n| format!("{n} makes {}", n.sizes())).collect();
-    others.join(", ")
 }
 
 fn at(offset: Option<u64>) -> String {

@@ -1,29 +1,17 @@
 //! A generator and a discriminator that train against each other.
 
+use crate::adversarial_loss::{AdversarialLoss, Judged, Loss, LossState};
 use crate::augment::AugmentConfig;
 use crate::balance::Balance;
-use crate::config::{ObjectiveConfig, RegulariseConfig, SpectralNorm};
 use crate::error::GanError;
-use crate::game::{Game, GameState, Seen};
-use crate::plan::Term;
-use crate::sampler::as_image;
-use engraft_layers::{Gradients, Mode, Module, Optimizer, Sequential, gradients, one_hot};
-use engraft_tensor::{Real, Tensor, concat, no_grad};
+use crate::latent::{as_image, labelled_vectors, latent_vectors};
+use crate::loss_term::Term;
+use crate::objective::{ObjectiveConfig, StepOrder};
+use crate::regularization::{RegularizeConfig, SpectralNorm};
+use crate::sampler::Sampler;
+use engraft_layers::{Mode, Module, Optimizer, Sequential, gradients};
+use engraft_tensor::{Real, Tensor, no_grad};
 use rand::Rng;
-use serde::{Deserialize, Serialize};
-
-/// In which order the two networks move.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StepOrder {
-    /// Both gradients are taken at the old weights, over one batch of fakes that the discriminator sees once:
-    /// the step of TensorFlow's tutorial, and the cheaper one.
-    #[default]
-    Simultaneous,
-    /// The discriminator moves first; the generator then answers the new one, with noise of its own: the
-    /// step of Goodfellow et al., 2014, algorithm 1 with `k = 1`.
-    Alternating,
-}
 
 /// What a training step found.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -70,9 +58,10 @@ pub struct Gan<T: Real = f32> {
     pub(crate) latent: usize,
     /// Classes that both networks are told; 0 if none.
     pub(crate) classes: usize,
-    pub(crate) game: Game,
-    terms: Vec<Box<dyn Term<T>>>,
+    pub(crate) loss: AdversarialLoss<T>,
     order: StepOrder,
+    /// Whether the settings have been found to make sense together.
+    is_checked: bool,
 }
 
 impl<T: Real> Gan<T> {
@@ -87,16 +76,16 @@ impl<T: Real> Gan<T> {
             discriminator_optimizer: adam(),
             latent,
             classes: 0,
-            game: Game::new(),
-            terms: Vec::new(),
+            loss: AdversarialLoss::new(),
             order: StepOrder::default(),
+            is_checked: false,
         }
     }
 
     /// Sets the objective: an [`Objective`](crate::Objective), or one with all that belongs to it.
     #[must_use]
     pub fn objective(mut self, objective: impl Into<ObjectiveConfig>) -> Self {
-        self.game.objective = objective.into();
+        self.loss.objective = objective.into();
         self
     }
 
@@ -111,40 +100,40 @@ impl<T: Real> Gan<T> {
     }
 
     /// Sets the regularisers of the discriminator, and normalises the networks that
-    /// [`RegulariseConfig::spectral_norm`] names.
+    /// [`RegularizeConfig::spectral_norm`] names.
     ///
     /// With lazy penalties, give the discriminator's optimiser the settings of
     /// [`AdamConfig::with_lazy_penalty`](crate::AdamConfig::with_lazy_penalty).
     #[must_use]
-    pub fn regularise(mut self, regularise: RegulariseConfig) -> Self {
-        if regularise.spectral_norm != SpectralNorm::None {
+    pub fn regularize(mut self, regularize: RegularizeConfig) -> Self {
+        if regularize.spectral_norm != SpectralNorm::None {
             self.discriminator.spectral_normalise();
         }
-        if regularise.spectral_norm == SpectralNorm::Both {
+        if regularize.spectral_norm == SpectralNorm::Both {
             self.generator.spectral_normalise();
         }
-        self.game.regularise = regularise;
+        self.loss.regularize = regularize;
         self
     }
 
     /// Sets how images are changed before the discriminator sees them.
     #[must_use]
     pub fn augment(mut self, augment: AugmentConfig) -> Self {
-        self.game.augment = augment;
+        self.loss.augment = augment;
         self
     }
 
     /// Sets the seed of the draws that are not noise: those of augmentations and of gradient penalties; 0 at first.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
-        self.game.state = GameState::new(seed);
+        self.loss.state = LossState::new(seed);
         self
     }
 
     /// Adds a term to the losses.
     #[must_use]
     pub fn term(mut self, term: impl Term<T> + 'static) -> Self {
-        self.terms.push(Box::new(term));
+        self.loss.terms.push(Box::new(term));
         self
     }
 
@@ -154,14 +143,14 @@ impl<T: Real> Gan<T> {
     /// [`GanError::Config`] with every problem and its reason.
     ///
     /// ```
-    /// use engraft_gan::{Gan, RegulariseConfig, dcgan};
+    /// use engraft_gan::{Gan, RegularizeConfig, dcgan};
     /// use engraft_layers::Init;
     ///
     /// let init = &mut Init::glorot(1);
     /// let gan = Gan::<f32>::new(dcgan::generator(init), dcgan::discriminator(init), dcgan::LATENT);
     /// assert!(gan.check().is_ok());
-    /// let r1 = RegulariseConfig { r1: 1.0, ..RegulariseConfig::default() };
-    /// let error = gan.regularise(r1).check().unwrap_err();
+    /// let r1 = RegularizeConfig { r1: 1.0, ..RegularizeConfig::default() };
+    /// let error = gan.regularize(r1).check().unwrap_err();
     /// assert!(error.to_string().contains("batch norm (block2.norm)"));
     /// ```
     pub fn check(&self) -> Result<(), GanError> {
@@ -171,6 +160,17 @@ impl<T: Real> Gan<T> {
         } else {
             Err(GanError::Config { problems })
         }
+    }
+
+    /// What makes no sense, one line with its reason for each problem.
+    fn problems(&self) -> Vec<String> {
+        let settings = self.loss.settings();
+        let mut problems = settings.problems();
+        if self.classes > 0 {
+            problems.extend(settings.problems_with_classes());
+        }
+        problems.extend(settings.problems_with(&self.discriminator));
+        problems
     }
 
     /// Sets the order in which the networks move.
@@ -214,61 +214,75 @@ impl<T: Real> Gan<T> {
         no_grad(|| as_image(&self.generator.forward(&z, Mode::Eval)))
     }
 
-    /// One training step on a batch of real images, in the configured order; draws the noise from `rng`.
+    /// The generator alone, for drawing many images; what training needs is dropped.
+    pub fn into_sampler(self) -> Sampler<T> {
+        Sampler::new(self.generator, self.latent).classes(self.classes)
+    }
+
+    /// One training step on a batch of real images, in the configured order; draws the noise from `rng`. Networks that
+    /// are told the class are given the images' `labels`, and generate as many images of each class.
     ///
     /// With several critic steps the batch is cut into as many parts: the discriminator alone moves on all but the
     /// last, on which both do.
     ///
     /// # Panics
-    /// If the settings make no sense ([`Gan::check`] tells before), the batch cannot be cut, or the networks are told
-    /// the class.
+    /// If the settings make no sense ([`Gan::check`] tells before), the batch cannot be cut, or there are no labels for
+    /// networks that are told the class, labels for others, or not as many labels as images.
     #[track_caller]
-    pub fn step(&mut self, real: &Tensor<T>, rng: &mut impl Rng) -> StepReport {
+    pub fn step(&mut self, real: &Tensor<T>, labels: Option<&[usize]>, rng: &mut impl Rng) -> StepReport {
+        self.assert_sensible();
+        let (n, steps) = (real.shape()[0], self.loss.objective.critic_steps as usize);
         assert!(
-            self.classes == 0,
-            "gan: networks that are told the class need labels: call labelled_step"
-        );
-        self.any_step(real, None, rng)
-    }
-
-    /// As [`Gan::step`], for networks that are told the class: the labels are those of the real images, and as many
-    /// images of each class are generated.
-    ///
-    /// # Panics
-    /// As for [`Gan::step`], and if the networks are not told the class or there are not as many labels as images.
-    #[track_caller]
-    pub fn labelled_step(&mut self, real: &Tensor<T>, labels: &[usize], rng: &mut impl Rng) -> StepReport {
-        assert!(
-            self.classes > 0 && labels.len() == real.shape()[0],
-            "gan: labelled_step needs networks that are told the class and as many labels as images, got {} classes, {} \
-             labels and images {:?}",
+            labels.map_or(self.classes == 0, |labels| self.classes > 0 && labels.len() == n),
+            "gan: a step needs a label for each image where the networks are told the class, and none where they are \
+             not; got {} labels, {} classes and images {:?}",
+            labels.map_or(0, <[usize]>::len),
             self.classes,
-            labels.len(),
             real.shape()
         );
-        self.any_step(real, Some(labels), rng)
-    }
-
-    #[track_caller]
-    fn any_step(&mut self, real: &Tensor<T>, labels: Option<&[usize]>, rng: &mut impl Rng) -> StepReport {
-        let steps = self.game.objective.critic_steps.max(1) as usize;
-        if steps == 1 {
-            return self.last_step(real, labels, rng);
-        }
-        let n = real.shape()[0];
         assert!(
-            n > 0 && n.is_multiple_of(steps),
+            steps == 1 || n > 0 && n.is_multiple_of(steps),
             "gan: {steps} critic steps need a batch of as many equal parts, got images {:?}",
             real.shape()
         );
         let size = n / steps;
-        let part = |i: usize| real.narrow(0, i * size, size);
+        let part = |i: usize| match steps {
+            1 => real.clone(),
+            _ => real.narrow(0, i * size, size),
+        };
         let labels_of = |i: usize| labels.map(|labels| &labels[i * size..(i + 1) * size]);
         for i in 0..steps - 1 {
             let z = self.draw(size, labels_of(i), rng);
             self.discriminator_step(&part(i), &z);
         }
-        self.last_step(&part(steps - 1), labels_of(steps - 1), rng)
+        let (real, labels) = (part(steps - 1), labels_of(steps - 1));
+        let z = self.draw(size, labels, rng);
+        match self.order {
+            StepOrder::Simultaneous => self.simultaneous_step(&real, &z),
+            StepOrder::Alternating => {
+                let z_of_generator = self.draw(size, labels, rng);
+                let report = self.discriminator_step(&real, &z);
+                StepReport {
+                    generator_loss: self.generator_step(&real, &z_of_generator),
+                    ..report
+                }
+            }
+        }
+    }
+
+    /// # Panics
+    /// At the first step, if the settings make no sense together or with the discriminator.
+    #[track_caller]
+    fn assert_sensible(&mut self) {
+        if !self.is_checked {
+            let problems = self.problems();
+            assert!(
+                problems.is_empty(),
+                "gan: the settings make no sense: {}",
+                problems.join("; ")
+            );
+            self.is_checked = true;
+        }
     }
 
     /// Latent vectors, with the labels of real images where there are some.
@@ -279,188 +293,119 @@ impl<T: Real> Gan<T> {
         }
     }
 
-    /// A step of both networks.
-    #[track_caller]
-    fn last_step(&mut self, real: &Tensor<T>, labels: Option<&[usize]>, rng: &mut impl Rng) -> StepReport {
-        let z = self.draw(real.shape()[0], labels, rng);
-        match self.order {
-            StepOrder::Simultaneous => self.simultaneous_step(real, &z),
-            StepOrder::Alternating => {
-                let z_of_generator = self.draw(real.shape()[0], labels, rng);
-                self.alternating_step(real, &z, &z_of_generator)
-            }
+    /// Both networks move: one batch of generated images, one pass of the discriminator over it, two gradients.
+    fn simultaneous_step(&mut self, real: &Tensor<T>, z: &Tensor<T>) -> StepReport {
+        let class = self.classes_in(z);
+        // The graph goes with the block, before the weights change: a graph that holds them would cost a copy.
+        let (images, report, of_generator, of_discriminator) = {
+            let images = self.generator.forward(z, Mode::Train);
+            let probability = self.loss.augment_probability();
+            let seen = self.loss.judge(&self.discriminator, real, class.as_ref());
+            let fake = self.loss.judge(&self.discriminator, &images, class.as_ref());
+            let g = self.loss.generator(&self.generator, z, &fake, Some(&seen));
+            let d = self
+                .loss
+                .discriminator(&self.discriminator, &seen, &fake, class.as_ref());
+            let report = StepReport {
+                generator_loss: g.objective.item().into_f64(),
+                ..self.report(&d, &seen, &fake, probability)
+            };
+            (
+                images.detach(),
+                report,
+                gradients(&g.total, &self.generator),
+                gradients(&d.total, &self.discriminator),
+            )
+        };
+        self.generator_optimizer.step(&mut self.generator, &of_generator);
+        self.discriminator_optimizer
+            .step(&mut self.discriminator, &of_discriminator);
+        self.penalty_step(report, [real, &images], class.as_ref())
+    }
+
+    /// The discriminator moves, on the images generated from `z`.
+    fn discriminator_step(&mut self, real: &Tensor<T>, z: &Tensor<T>) -> StepReport {
+        let class = self.classes_in(z);
+        let images = no_grad(|| self.generator.forward(z, Mode::Train));
+        let (report, found) = {
+            let probability = self.loss.augment_probability();
+            let seen = self.loss.judge(&self.discriminator, real, class.as_ref());
+            let fake = self.loss.judge(&self.discriminator, &images, class.as_ref());
+            let d = self
+                .loss
+                .discriminator(&self.discriminator, &seen, &fake, class.as_ref());
+            let report = self.report(&d, &seen, &fake, probability);
+            (report, gradients(&d.total, &self.discriminator))
+        };
+        self.discriminator_optimizer.step(&mut self.discriminator, &found);
+        self.penalty_step(report, [real, &images], class.as_ref())
+    }
+
+    /// The generator moves; its loss.
+    fn generator_step(&mut self, real: &Tensor<T>, z: &Tensor<T>) -> f64 {
+        let class = self.classes_in(z);
+        let (loss, found) = {
+            let seen = self
+                .loss
+                .generator_needs_real()
+                .then(|| no_grad(|| self.loss.judge(&self.discriminator, real, class.as_ref())));
+            let images = self.generator.forward(z, Mode::Train);
+            let fake = self.loss.judge(&self.discriminator, &images, class.as_ref());
+            let g = self.loss.generator(&self.generator, z, &fake, seen.as_ref());
+            (
+                g.objective.item().into_f64(),
+                gradients(&g.total, &self.generator),
+            )
+        };
+        self.generator_optimizer.step(&mut self.generator, &found);
+        loss
+    }
+
+    /// Ends a step of the discriminator, by a step on its gradient penalties where these are due; the report with them.
+    fn penalty_step(
+        &mut self,
+        report: StepReport,
+        images: [&Tensor<T>; 2],
+        class: Option<&Tensor<T>>,
+    ) -> StepReport {
+        let penalty = self.loss.lazy_penalty(&self.discriminator, images, class);
+        let found = penalty.map(|p| (p.penalty(), gradients(&p.total, &self.discriminator)));
+        let Some((value, found)) = found else {
+            return report;
+        };
+        self.discriminator_optimizer.step(&mut self.discriminator, &found);
+        StepReport {
+            penalty: report.penalty + value,
+            ..report
         }
     }
 
-    /// One simultaneous step: one batch of fakes, one pass of the discriminator over it, two gradients.
-    ///
-    /// Where the networks are told the class, it stands behind the latent vectors ([`Gan::labelled_noise`]), and the
-    /// real images have the same classes in the same order; so it is in the other two steps.
-    ///
-    /// # Panics
-    /// If the settings make no sense; [`Gan::check`] tells before.
-    #[track_caller]
-    pub fn simultaneous_step(&mut self, real: &Tensor<T>, z: &Tensor<T>) -> StepReport {
-        self.assert_sensible();
-        let augment_probability = self.game.augment_probability();
-        let images = self.generator.forward(z, Mode::Train);
-        let later = self.game.penalises_after_the_step().then(|| images.detach());
-        let classes = self.classes_in(z);
-        let seen = self.look_for_discriminator(real, classes.as_ref());
-        let fake = self.look_for_discriminator(&images, classes.as_ref());
-        let g_loss = self.generator_loss(&fake, Some(&seen));
-        let g_total = self.with_terms(&g_loss, |term| term.for_generator(&self.generator, z, &images));
-        let d_loss = self.discriminator_loss(&seen, &fake);
-        let d_total = self.with_terms(&d_loss.total(), |term| {
-            term.for_discriminator(&self.discriminator, seen.view())
-        });
-        let dg = gradients(&g_total, &self.generator);
-        let dd = gradients(&d_total, &self.discriminator);
-        let balance = Balance::of(self.game.objective.kind, &seen.logits, &fake.logits);
-        let mut report = StepReport {
-            generator_loss: g_loss.item().into_f64(),
-            discriminator_loss: d_loss.objective.item().into_f64(),
-            penalty: d_loss.penalty_value(),
-            augment_probability,
-            real_output: mean_output(&seen.logits),
-            fake_output: mean_output(&fake.logits),
-            accuracy: balance.accuracy,
-            real_sign: balance.real_sign,
-        };
-        // The graph goes before the weights change: a graph that holds them would cost a copy.
-        drop((images, seen, fake, g_loss, g_total, d_loss, d_total));
-        self.move_generator(&dg);
-        self.move_discriminator(&dd);
-        report.penalty += self.end_discriminator_step(real, later.as_ref(), classes.as_ref());
-        report
-    }
-
-    /// One alternating step: the discriminator moves on the fakes of `z`, then the generator on those of
-    /// `z_of_generator`.
-    ///
-    /// # Panics
-    /// If the settings make no sense; [`Gan::check`] tells before.
-    #[track_caller]
-    pub fn alternating_step(
-        &mut self,
-        real: &Tensor<T>,
-        z: &Tensor<T>,
-        z_of_generator: &Tensor<T>,
+    /// What a step of the discriminator found.
+    fn report(
+        &self,
+        loss: &Loss<T>,
+        real: &Judged<T>,
+        fake: &Judged<T>,
+        augment_probability: f64,
     ) -> StepReport {
-        let mut report = self.discriminator_step(real, z);
-        let classes = self.classes_in(z_of_generator);
-        let seen: Option<Seen<T>> = self
-            .generator_needs_real()
-            .then(|| no_grad(|| self.look(real, classes.as_ref())));
-        let images = self.generator.forward(z_of_generator, Mode::Train);
-        let fake = self.look(&images, classes.as_ref());
-        let g_loss = self.generator_loss(&fake, seen.as_ref());
-        let g_total = self.with_terms(&g_loss, |term| {
-            term.for_generator(&self.generator, z_of_generator, &images)
-        });
-        let dg = gradients(&g_total, &self.generator);
-        report.generator_loss = g_loss.item().into_f64();
-        drop((images, seen, fake, g_loss, g_total));
-        self.move_generator(&dg);
-        report
-    }
-
-    /// One step of the discriminator alone, on the fakes of `z`; the report's loss of the generator is 0.
-    ///
-    /// # Panics
-    /// If the settings make no sense; [`Gan::check`] tells before.
-    #[track_caller]
-    pub fn discriminator_step(&mut self, real: &Tensor<T>, z: &Tensor<T>) -> StepReport {
-        self.assert_sensible();
-        let augment_probability = self.game.augment_probability();
-        let images = no_grad(|| self.generator.forward(z, Mode::Train));
-        let classes = self.classes_in(z);
-        let seen = self.look_for_discriminator(real, classes.as_ref());
-        let fake = self.look_for_discriminator(&images, classes.as_ref());
-        let d_loss = self.discriminator_loss(&seen, &fake);
-        let d_total = self.with_terms(&d_loss.total(), |term| {
-            term.for_discriminator(&self.discriminator, seen.view())
-        });
-        let dd = gradients(&d_total, &self.discriminator);
-        let balance = Balance::of(self.game.objective.kind, &seen.logits, &fake.logits);
-        let mut report = StepReport {
+        let balance = Balance::of(self.loss.objective.kind, &real.logits, &fake.logits);
+        let mean_output = |logits: &Tensor<T>| no_grad(|| logits.sigmoid().mean().item().into_f64());
+        StepReport {
             generator_loss: 0.0,
-            discriminator_loss: d_loss.objective.item().into_f64(),
-            penalty: d_loss.penalty_value(),
+            discriminator_loss: loss.objective.item().into_f64(),
+            penalty: loss.penalty(),
             augment_probability,
-            real_output: mean_output(&seen.logits),
+            real_output: mean_output(&real.logits),
             fake_output: mean_output(&fake.logits),
             accuracy: balance.accuracy,
             real_sign: balance.real_sign,
-        };
-        drop((seen, fake, d_loss, d_total));
-        self.move_discriminator(&dd);
-        report.penalty += self.end_discriminator_step(real, Some(&images), classes.as_ref());
-        report
+        }
     }
 
-    /// Runs the penalties that come behind a step of the discriminator, if it is time for them, on real images and
-    /// the step's fakes; their value.
-    fn end_discriminator_step(
-        &mut self,
-        real: &Tensor<T>,
-        fake: Option<&Tensor<T>>,
-        classes: Option<&Tensor<T>>,
-    ) -> f64 {
-        let due = fake.filter(|_| self.game.penalises_after_the_step());
-        let penalty = due.map_or(0.0, |fake| self.penalty_step(real, fake, classes));
-        let steps = &mut self.game.state.discriminator_steps;
-        // Saturating: a file may claim any count.
-        *steps = steps.saturating_add(1);
-        penalty
+    /// The one-hot rows behind latent vectors; `None` if the networks are not told the class.
+    pub(crate) fn classes_in(&self, z: &Tensor<T>) -> Option<Tensor<T>> {
+        (self.classes > 0).then(|| z.narrow(1, self.latent, self.classes))
     }
-
-    /// A loss with what the terms add to it.
-    fn with_terms(&self, loss: &Tensor<T>, of: impl Fn(&dyn Term<T>) -> Option<Tensor<T>>) -> Tensor<T> {
-        let terms = self.terms.iter().filter_map(|term| of(term.as_ref()));
-        terms.fold(loss.clone(), |sum, term| sum + term)
-    }
-
-    fn move_generator(&mut self, gradients: &Gradients<T>) {
-        self.generator_optimizer.step(&mut self.generator, gradients);
-    }
-
-    pub(crate) fn move_discriminator(&mut self, gradients: &Gradients<T>) {
-        self.discriminator_optimizer
-            .step(&mut self.discriminator, gradients);
-    }
-}
-
-/// Independent standard normal vectors; with classes, each in turn.
-pub(crate) fn latent_vectors<T: Real>(
-    n: usize,
-    latent: usize,
-    classes: usize,
-    rng: &mut impl Rng,
-) -> Tensor<T> {
-    if classes == 0 {
-        return Tensor::randn([n, latent], rng);
-    }
-    let labels: Vec<usize> = (0..n).map(|i| i % classes).collect();
-    labelled_vectors(&labels, latent, classes, rng)
-}
-
-/// Independent standard normal vectors with the one-hot rows of their labels behind them.
-#[track_caller]
-pub(crate) fn labelled_vectors<T: Real>(
-    labels: &[usize],
-    latent: usize,
-    classes: usize,
-    rng: &mut impl Rng,
-) -> Tensor<T> {
-    assert!(classes > 0, "labelled noise: the networks are not told the class");
-    let z = Tensor::randn([labels.len(), latent], rng);
-    concat(&[&z, &one_hot(labels, classes)], 1)
-}
-
-/// Mean of `σ(logits)`.
-fn mean_output<T: Real>(logits: &Tensor<T>) -> f64 {
-    no_grad(|| logits.sigmoid().mean().item().into_f64())
 }
 
 #[cfg(test)]

@@ -5,23 +5,25 @@ pub mod checkpoint;
 pub mod networks;
 pub mod penalty;
 
+mod adversarial_loss;
 mod average;
 mod balance;
-mod combination;
 mod config;
 mod curves;
 mod error;
 mod film;
 mod finite;
-mod game;
 mod gan;
 mod grid;
+mod latent;
 mod lecam;
 mod log;
+mod loss_term;
 mod objective;
 mod packing;
 mod page;
 mod plan;
+mod regularization;
 mod report;
 mod rng;
 mod sampler;
@@ -29,22 +31,22 @@ mod saved;
 mod snapshot;
 mod standing;
 mod trainer;
+mod validation;
 mod watch;
 
 pub use augment::AugmentConfig;
 pub use average::Average;
-pub use config::{
-    AdamConfig, FeatureMatching, ObjectiveConfig, OutputConfig, RegulariseConfig, SpectralNorm, TrainConfig,
-    WatchConfig,
-};
+pub use config::{AdamConfig, OutputConfig, TrainConfig, WatchConfig};
 pub use error::GanError;
-pub use gan::{Gan, StepOrder, StepReport};
+pub use gan::{Gan, StepReport};
 pub use grid::{image_png, sample_grid};
 pub use lecam::LeCam;
+pub use loss_term::Term;
 pub use networks::{Network, dcgan};
-pub use objective::Objective;
+pub use objective::{FeatureMatching, Objective, ObjectiveConfig, StepOrder};
 pub use packing::pack;
-pub use plan::{Pair, PhaseSeen, Plan, Term};
+pub use plan::{Pair, PhaseSeen, Plan};
+pub use regularization::{RegularizeConfig, SpectralNorm};
 pub use sampler::Sampler;
 pub use saved::{SavedRun, Which, read_settings};
 pub use standing::standing_statistics;

@@ -5,7 +5,6 @@ use crate::error::GanError;
 use crate::gan::Gan;
 use crate::watch::Measurement;
 use engraft_layers::Sequential;
-use engraft_tensor::{Real, Tensor};
 
 /// A generator, a discriminator, and the length of the latent vector.
 pub type Pair = (Sequential, Sequential, usize);
@@ -21,7 +20,7 @@ pub trait Plan: Send + Sync {
     /// If the settings ask for what cannot be made.
     fn networks(&self, config: &TrainConfig) -> Result<Pair, GanError>;
 
-    /// The game of the settings with what the plan adds: [terms](Term), optimisers of its own.
+    /// The game of the settings with what the plan adds: [terms](crate::Term), optimisers of its own.
     fn prepare(&self, _config: &TrainConfig, gan: Gan) -> Gan {
         gan
     }
@@ -58,22 +57,3 @@ pub struct PhaseSeen<'a> {
 
 /// Steps whose accuracy a plan is shown at most.
 pub(crate) const SHOWN: usize = 200;
-
-/// What is added to the losses of a game, such as what keeps networks close to their source.
-pub trait Term<T: Real = f32>: Send + Sync {
-    /// Added to the generator's loss; `images` are what it made of the latent vectors `z` in this step.
-    fn for_generator(
-        &self,
-        _generator: &Sequential<T>,
-        _z: &Tensor<T>,
-        _images: &Tensor<T>,
-    ) -> Option<Tensor<T>> {
-        None
-    }
-
-    /// Added to the discriminator's loss; `real` is what it was shown of the real images of this step, augmented and
-    /// packed.
-    fn for_discriminator(&self, _discriminator: &Sequential<T>, _real: &Tensor<T>) -> Option<Tensor<T>> {
-        None
-    }
-}

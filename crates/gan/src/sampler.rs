@@ -1,6 +1,6 @@
 //! A generator that only draws.
 
-use crate::gan::{Gan, labelled_vectors, latent_vectors};
+use crate::latent::{as_image, labelled_vectors, latent_vectors};
 use engraft_layers::{Mode, Module, Sequential};
 use engraft_tensor::{Real, Tensor, concat, no_grad};
 use rand::Rng;
@@ -48,7 +48,7 @@ impl<T: Real> Sampler<T> {
     }
 
     /// `n` images from independent standard normal latent vectors, of each class in turn if the generator is told
-    /// the class: those of [`Gan::generate`], up to rounding.
+    /// the class: those of [`Gan::generate`](crate::Gan::generate), up to rounding.
     pub fn generate(&self, n: usize, rng: &mut impl Rng) -> Tensor<T> {
         self.images(&latent_vectors(n, self.latent, self.classes, rng))
     }
@@ -100,22 +100,10 @@ impl<T: Real> Sampler<T> {
     }
 }
 
-/// What is outside of `[-1, 1]`, as a generator without a `tanh` draws it, cut off there: a file of pixels has no more.
-pub(crate) fn as_image<T: Real>(drawn: &Tensor<T>) -> Tensor<T> {
-    -((-drawn.clamp_min(-1.0)).clamp_min(-1.0))
-}
-
-impl<T: Real> Gan<T> {
-    /// The generator alone, for drawing many images; what training needs is dropped.
-    pub fn into_sampler(self) -> Sampler<T> {
-        Sampler::new(self.generator, self.latent).classes(self.classes)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dcgan;
+    use crate::{Gan, dcgan};
     use engraft_layers::{Init, Path, Slot, SlotMut, StateDict};
     use rand::SeedableRng;
     use rand_pcg::Pcg64;

@@ -272,7 +272,7 @@ mod tests {
         let mut config = TrainConfig::standard(&data);
         (config.network, config.classes, config.steps) = (crate::Network::Mlp, 2, 1);
         config.objective = crate::Objective::Wasserstein.into();
-        config.regularise.spectral_norm = crate::SpectralNorm::Discriminator;
+        config.regularize.spectral_norm = crate::SpectralNorm::Discriminator;
         assert!(!config.problems().is_empty());
         let gan = planned_gan(&config, &Usual).unwrap();
         let measured = |step, kid, memorised| Measurement {

@@ -1,9 +1,9 @@
 //! What a checkpoint of a run holds, and how it becomes files and back.
 
+use crate::adversarial_loss::LossState;
 use crate::checkpoint::{Checkpoint, decode, encode};
 use crate::config::TrainConfig;
 use crate::error::GanError;
-use crate::game::GameState;
 use crate::gan::Gan;
 use crate::watch::WatchState;
 use engraft_data::BatchState;
@@ -83,8 +83,8 @@ pub(crate) fn to_files(
         (OPTIMIZERS.into(), bytes("the optimisers", &moments)?),
         (STATE.into(), encode(&state)?),
     ]);
-    if gan.game.has_state() {
-        files.insert(GAME.into(), encode(&gan.game.state)?);
+    if gan.loss.has_state() {
+        files.insert(GAME.into(), encode(&gan.loss.state)?);
     }
     if *watch != WatchState::default() {
         files.insert(WATCH.into(), encode(watch)?);
@@ -186,9 +186,9 @@ pub(crate) fn restore(
     gan.generator_optimizer.load_state(g_state, &gan.generator)?;
     gan.discriminator_optimizer
         .load_state(d_state, &gan.discriminator)?;
-    if gan.game.has_state() {
-        let game: GameState = decode(checkpoint.file(GAME)?, &checkpoint.file_path(GAME))?;
-        gan.game.state = game;
+    if gan.loss.has_state() {
+        let game: LossState = decode(checkpoint.file(GAME)?, &checkpoint.file_path(GAME))?;
+        gan.loss.state = game;
     }
     set_generators(&mut gan.generator, &state.generator_streams)?;
     set_generators(&mut gan.discriminator, &state.discriminator_streams)?;

@@ -288,12 +288,9 @@ impl Trainer {
             .collect();
         let [h, w, c] = self.data.image_size();
         let real = Tensor::from_vec([indices.len(), h, w, c], self.data.batch_f32(&indices));
-        let report = if self.config.classes > 0 {
-            let labels: Vec<usize> = indices.iter().map(|&i| self.data.label(i).into()).collect();
-            progress.gan.labelled_step(&real, &labels, &mut progress.latent)
-        } else {
-            progress.gan.step(&real, &mut progress.latent)
-        };
+        let labels: Option<Vec<usize>> =
+            (self.config.classes > 0).then(|| indices.iter().map(|&i| self.data.label(i).into()).collect());
+        let report = progress.gan.step(&real, labels.as_deref(), &mut progress.latent);
         if let Some(reason) = not_finite(&report, &progress.gan) {
             let step = progress.step + 1;
             self.diverged = Some((step, reason.clone()));

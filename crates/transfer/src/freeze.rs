@@ -169,7 +169,7 @@ mod tests {
         let rng = &mut Pcg64::seed_from_u64(2);
         let real = Tensor::uniform([4, 28, 28, 1], -1.0, 1.0, rng);
         for _ in 0..10 {
-            gan.step(&real, rng);
+            gan.step(&real, None, rng);
         }
         let after = [bytes(&gan.generator), bytes(&gan.discriminator)];
         for (network, frozen) in [frozen_g, frozen_d].iter().enumerate() {

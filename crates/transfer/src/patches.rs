@@ -144,7 +144,7 @@ pub(crate) fn by_patches(
     let Some([positions, channels]) = map(&discriminator, config) else {
         return with_patch_head(discriminator, config);
     };
-    if config.regularise.spectral_norm != SpectralNorm::None {
+    if config.regularize.spectral_norm != SpectralNorm::None {
         return Err(TransferError::Config {
             problems: vec![
                 "plan.patches: the source's discriminator is spectrally normalised, and the vectors of its head fit no \
@@ -271,7 +271,7 @@ mod tests {
         refused(|c| c.network = Network::Mlp, "expected dcgan or residual");
         refused(|c| c.classes = 10, "with classes");
         refused(
-            |c| c.regularise.spectral_norm = SpectralNorm::Discriminator,
+            |c| c.regularize.spectral_norm = SpectralNorm::Discriminator,
             "spectrally normalised",
         );
     }

@@ -272,7 +272,7 @@ impl Plan for Transfer {
         let Ok((generator, discriminator, latent)) = self.source.networks() else {
             unreachable!("the networks of this game came from the same source")
         };
-        let lazy = config.discriminator.with_lazy_penalty(config.regularise.every);
+        let lazy = config.discriminator.with_lazy_penalty(config.regularize.every);
         let optimizers = (
             self.adam(&config.generator, &gan.generator),
             self.adam(&lazy, &gan.discriminator),

@@ -194,7 +194,7 @@ pub fn from_scratch(source: &Source, target: &Dataset, steps: u64, seed: u64) ->
     config.order = of_source.order;
     config.generator = of_source.generator;
     config.discriminator = of_source.discriminator;
-    config.regularise = of_source.regularise;
+    config.regularize = of_source.regularize;
     (config.seed, config.steps, config.batch) = (seed, steps, batch);
     config.held_out = held_out as u32;
     config.average_half_life = HALF_LIFE;

@@ -98,7 +98,7 @@ impl Source {
             discriminator = with_patch_head(discriminator, &self.config)?;
         }
         // What decides which weights are used holds buffers of its own.
-        let normalised = self.config.regularise.spectral_norm;
+        let normalised = self.config.regularize.spectral_norm;
         if normalised != SpectralNorm::None {
             discriminator.spectral_normalise();
         }

@@ -5,7 +5,7 @@
 
 use engraft_data::{Dataset, Split, drawn_digits};
 use engraft_gan::{
-    Control, Network, RegulariseConfig, Sampler, SpectralNorm, TrainConfig, Trainer, Which, random_networks,
+    Control, Network, RegularizeConfig, Sampler, SpectralNorm, TrainConfig, Trainer, Which, random_networks,
 };
 use engraft_layers::{Adapter, Module, Path as ModulePath, SlotMut, StateDict};
 use engraft_transfer::{
@@ -309,7 +309,7 @@ fn a_discriminator_of_patches_learns_and_is_carried_on() {
 fn patches_go_with_a_gradient_penalty() {
     let source = source_with(1, |config| {
         config.network = Network::Residual;
-        (config.regularise.r1, config.regularise.r2) = (1.0, 1.0);
+        (config.regularize.r1, config.regularize.r2) = (1.0, 1.0);
     });
     let folder = tempfile::tempdir().unwrap();
     train(&source, folder.path(), Trained::All, |p| p.patches = true);
@@ -393,9 +393,9 @@ fn a_run_keeps_the_source_that_it_was_begun_from() {
 #[test]
 fn a_source_with_spectral_normalisation_is_carried_like_any_other() {
     let source = source_with(1, |config| {
-        config.regularise = RegulariseConfig {
+        config.regularize = RegularizeConfig {
             spectral_norm: SpectralNorm::Both,
-            ..RegulariseConfig::default()
+            ..RegularizeConfig::default()
         };
     });
     let folder = tempfile::tempdir().unwrap();

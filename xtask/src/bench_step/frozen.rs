@@ -86,7 +86,7 @@ pub(super) fn table(args: &Args) -> Table {
     for number in 0..args.warmup + args.steps {
         for (_, gan, times) in &mut games {
             let start = Instant::now();
-            black_box(gan.step(&real, rng));
+            black_box(gan.step(&real, None, rng));
             if number >= args.warmup {
                 times.push(start.elapsed().as_secs_f64() * 1e3);
             }

@@ -128,7 +128,7 @@ fn measure(args: &Args) -> serde_json::Value {
             None
         })
     } else {
-        Box::new(move |rng| Some(gan.step(&real, rng)))
+        Box::new(move |rng| Some(gan.step(&real, None, rng)))
     };
     let mut times = Vec::with_capacity(args.steps);
     let mut last = None;

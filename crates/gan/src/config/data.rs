@@ -5,67 +5,42 @@ use crate::error::GanError;
 use engraft_data::Dataset;
 use sha2::{Digest, Sha256};
 
-impl TrainConfig {
-    /// Checks that these are the images the settings speak of, and the labels where the networks are told them, and that
-    /// the networks can make such images.
-    ///
-    /// # Errors
-    /// [`GanError::OtherData`], [`GanError::OtherLabels`], [`GanError::ImageSize`], and [`GanError::Config`] for
-    /// augmentations that such images do not take.
-    pub fn check_data(&self, data: &Dataset) -> Result<(), GanError> {
-        self.network.check(data.name(), data.image_size())?;
-        let problems = self.augment.problems_with_images(data.image_size());
-        if !problems.is_empty() {
-            return Err(GanError::Config { problems });
-        }
-        let labels = data.class_counts().len();
-        if self.classes > 0 && labels > self.classes as usize {
-            return Err(GanError::Config {
-                problems: vec![format!(
-                    "classes must be the {labels} of the labels of {} at least, got {}",
-                    data.name(),
-                    self.classes
-                )],
-            });
-        }
-        let found = fingerprint(data);
-        if self.fingerprint != found || self.images != data.len() {
-            return Err(GanError::OtherData {
-                name: self.data.clone(),
-                expected: self.fingerprint.clone(),
-                found,
-                source_of_data: data.provenance().to_string(),
-            });
-        }
-        let found = sha256_of_labels(data);
-        if self.classes > 0 && !self.labels.is_empty() && self.labels != found {
-            return Err(GanError::OtherLabels {
-                name: self.data.clone(),
-                expected: self.labels.clone(),
-                found,
-                source_of_data: data.provenance().to_string(),
-            });
-        }
-        Ok(())
+/// See [`TrainConfig::check_data`].
+pub(super) fn check_data(config: &TrainConfig, data: &Dataset) -> Result<(), GanError> {
+    config.network.check(data.name(), data.image_size())?;
+    let problems = config.augment.problems_with_images(data.image_size());
+    if !problems.is_empty() {
+        return Err(GanError::Config { problems });
     }
-
-    /// The settings with the labels of the data on record, if the networks are told them.
-    pub(crate) fn with_labels_of(self, data: &Dataset) -> Self {
-        let labels = if self.classes > 0 {
-            sha256_of_labels(data)
-        } else {
-            String::new()
-        };
-        Self { labels, ..self }
+    let labels = data.class_counts().len();
+    if config.classes > 0 && labels > config.classes as usize {
+        return Err(GanError::Config {
+            problems: vec![format!(
+                "classes must be the {labels} of the labels of {} at least, got {}",
+                data.name(),
+                config.classes
+            )],
+        });
     }
-
-    /// The settings of a run that was begun before labels were on record.
-    pub(crate) fn without_labels(&self) -> Self {
-        Self {
-            labels: String::new(),
-            ..self.clone()
-        }
+    let found = fingerprint(data);
+    if config.fingerprint != found || config.images != data.len() {
+        return Err(GanError::OtherData {
+            name: config.data.clone(),
+            expected: config.fingerprint.clone(),
+            found,
+            source_of_data: data.provenance().to_string(),
+        });
     }
+    let found = sha256_of_labels(data);
+    if config.classes > 0 && !config.labels.is_empty() && config.labels != found {
+        return Err(GanError::OtherLabels {
+            name: config.data.clone(),
+            expected: config.labels.clone(),
+            found,
+            source_of_data: data.provenance().to_string(),
+        });
+    }
+    Ok(())
 }
 
 /// SHA-256 of the images' size and pixels: what training sees of a data set.
@@ -80,7 +55,7 @@ pub(super) fn fingerprint(data: &Dataset) -> String {
 
 /// What training sees of it beside the images, if the networks are told the class. A hash of its own: whether two data
 /// sets have the same images is asked elsewhere too.
-fn sha256_of_labels(data: &Dataset) -> String {
+pub(super) fn sha256_of_labels(data: &Dataset) -> String {
     hex(&Sha256::digest(data.labels()))
 }
 

@@ -8,36 +8,25 @@ const MOST_CLASSES: u32 = 256;
 /// largest images.
 const MOST_STACKED: usize = 1 << 18;
 
-impl TrainConfig {
-    /// What keeps the networks from being built. It is all that a saved run is asked before it is read: whether its settings
-    /// suit training on its data was found when it began.
-    pub(crate) fn problems_of_networks(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        self.objective.problems(&mut problems);
-        problems.extend(self.beyond_limits());
-        problems
+/// What asks for more than there can be.
+pub(super) fn beyond_limits(config: &TrainConfig) -> Vec<String> {
+    let mut problems = Vec::new();
+    let [h, w, c] = config.image;
+    // A size that no network takes is told of elsewhere.
+    let numbers = h.saturating_mul(w).saturating_mul(c).max(1);
+    let most = (MOST_STACKED / numbers).max(1);
+    if config.objective.packing as usize > most {
+        problems.push(format!(
+            "objective.packing must be at most {most} for images of {h}x{w}x{c}, of which a pack may hold \
+             {MOST_STACKED} numbers, got {}",
+            config.objective.packing
+        ));
     }
-
-    /// What asks for more than there can be.
-    pub(super) fn beyond_limits(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        let [h, w, c] = self.image;
-        // A size that no network takes is told of elsewhere.
-        let numbers = h.saturating_mul(w).saturating_mul(c).max(1);
-        let most = (MOST_STACKED / numbers).max(1);
-        if self.objective.packing as usize > most {
-            problems.push(format!(
-                "objective.packing must be at most {most} for images of {h}x{w}x{c}, of which a pack may hold \
-                 {MOST_STACKED} numbers, got {}",
-                self.objective.packing
-            ));
-        }
-        if self.classes > MOST_CLASSES {
-            problems.push(format!(
-                "classes must be 0 or up to {MOST_CLASSES}, got {}",
-                self.classes
-            ));
-        }
-        problems
+    if config.classes > MOST_CLASSES {
+        problems.push(format!(
+            "classes must be 0 or up to {MOST_CLASSES}, got {}",
+            config.classes
+        ));
     }
+    problems
 }

@@ -175,8 +175,8 @@ fn sections_are_read_and_written() {
     let config = read(&with_sections(EVERYTHING)).unwrap();
     assert_eq!(config.objective.kind, Objective::Relativistic);
     assert_eq!((config.objective.packing, config.objective.critic_steps), (2, 2));
-    assert_eq!((config.regularise.r2, config.regularise.every), (2.0, 8));
-    assert_eq!(config.regularise.lecam_decay, 0.99);
+    assert_eq!((config.regularize.r2, config.regularize.every), (2.0, 8));
+    assert_eq!(config.regularize.lecam_decay, 0.99);
     assert_eq!(config.augment.kinds[2], Augmentation::QuarterTurn);
     assert_eq!(config.augment.probability, Some(0.5));
     assert_eq!(read(&config.to_toml()).unwrap(), config, "{}", config.to_toml());
@@ -236,7 +236,7 @@ fn combinations_that_make_no_sense_are_refused_all_at_once() {
         packing: 7,
         ..ObjectiveConfig::default()
     };
-    config.regularise.r1 = 1.0;
+    config.regularize.r1 = 1.0;
     config.augment.adaptive = Some(AdaptiveConfig::default());
     config.standing_batches = 4;
     config.average_half_life = 0;
@@ -258,7 +258,7 @@ fn combinations_that_make_no_sense_are_refused_all_at_once() {
 fn every_section_is_fixed_once_a_run_has_begun() {
     let run = TrainConfig::standard(&data(600));
     let mut wanted = run.clone();
-    wanted.regularise.lecam = 0.5;
+    wanted.regularize.lecam = 0.5;
     wanted.augment.kinds = vec![Augmentation::Flip];
     let text = run.fixed_differences(&wanted).join("\n");
     assert!(

@@ -1,6 +1,5 @@
 //! The section `[watch]` of a run: how it looks after itself.
 
-use crate::watch::TRAIN;
 use serde::{Deserialize, Serialize};
 
 /// How a run measures itself on images kept out of training ([`TrainConfig::held_out`](super::TrainConfig::held_out)),
@@ -40,6 +39,8 @@ impl Default for WatchConfig {
     }
 }
 
+/// Training images that the measures look at, at most.
+pub(crate) const MEASURED_TRAINING_IMAGES: usize = 1000;
 /// Fewest images on a side that the measures take.
 pub(crate) const FEWEST: u32 = 20;
 /// Most images that are generated for one measurement.
@@ -90,11 +91,11 @@ impl WatchConfig {
     /// What makes no sense for a discriminator that judges packs: a measurement shows it whole packs of each kind of images.
     pub(super) fn pack_problem(&self, packing: u32, held_out: u32, trained_on: usize) -> Option<String> {
         let fewest = held_out.min(self.images) as usize;
-        let fewest = fewest.min(trained_on).min(TRAIN);
+        let fewest = fewest.min(trained_on).min(MEASURED_TRAINING_IMAGES);
         (self.every > 0 && fewest > 0 && packing as usize > fewest).then(|| {
             format!(
                 "objective.packing must be at most {fewest} in a run that is measured, the least of held_out, watch.images \
-                 and the up to {TRAIN} training images that a measurement looks at, got {packing}"
+                 and the up to {MEASURED_TRAINING_IMAGES} training images that a measurement looks at, got {packing}"
             )
         })
     }

@@ -1,6 +1,6 @@
 //! Steps of networks that are told the class.
 
-use crate::{Gan, Network, Objective, RegulariseConfig};
+use crate::{Gan, Network, Objective, RegularizeConfig};
 use engraft_layers::{Adam, Init, Mode, Optimizer, Sequential, gradients, parameters};
 use engraft_tensor::Tensor;
 use rand::SeedableRng;
@@ -34,7 +34,7 @@ fn real() -> Tensor<f64> {
 #[test]
 fn a_labelled_step_is_the_one_with_labels_spelt_out() {
     let mut found = gan();
-    found.labelled_step(&real(), &LABELS, &mut Pcg64::seed_from_u64(4));
+    found.step(&real(), Some(&LABELS), &mut Pcg64::seed_from_u64(4));
 
     let network = Network::Mlp;
     let mut g = network
@@ -88,23 +88,23 @@ fn the_class_of_an_image_decides_what_is_drawn() {
 
 #[test]
 fn penalties_and_pairs_are_told_the_class_too() {
-    let penalised = RegulariseConfig {
+    let penalised = RegularizeConfig {
         r1: 1.0,
         r2: 1.0,
         every: 2,
-        ..RegulariseConfig::default()
+        ..RegularizeConfig::default()
     };
-    let mut gan = gan().objective(Objective::Relativistic).regularise(penalised);
+    let mut gan = gan().objective(Objective::Relativistic).regularize(penalised);
     // The fully connected discriminator has no batch norm.
     gan.check().unwrap();
     for seed in 0..3 {
-        let report = gan.labelled_step(&real(), &LABELS, &mut Pcg64::seed_from_u64(seed));
+        let report = gan.step(&real(), Some(&LABELS), &mut Pcg64::seed_from_u64(seed));
         assert!(report.is_finite());
     }
 }
 
 #[test]
-#[should_panic(expected = "call labelled_step")]
+#[should_panic(expected = "needs a label for each image where the networks are told the class")]
 fn images_without_labels_are_refused() {
-    gan().step(&real(), &mut Pcg64::seed_from_u64(1));
+    gan().step(&real(), None, &mut Pcg64::seed_from_u64(1));
 }

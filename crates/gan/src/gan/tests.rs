@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::augment::{AdaptiveConfig, Augmentation};
-use crate::config::FeatureMatching;
+use crate::objective::FeatureMatching;
 use crate::{AdamConfig, Objective};
 use engraft_layers::{BatchNorm, Dense, Flatten, Init, Reshape, Sgd, parameters};
 use rand::SeedableRng;
@@ -49,16 +49,22 @@ const Z: [f64; 4] = [0.3, -1.1, 0.8, 0.1];
 const Z_OF_GENERATOR: [f64; 4] = [-0.4, 1.3, 0.2, 0.7];
 
 fn step(gan: &mut Gan<f64>) -> StepReport {
-    gan.alternating_step(&pixels(&REAL), &latent(&Z), &latent(&Z_OF_GENERATOR))
+    gan.assert_sensible();
+    let report = gan.discriminator_step(&pixels(&REAL), &latent(&Z));
+    let generator_loss = gan.generator_step(&pixels(&REAL), &latent(&Z_OF_GENERATOR));
+    StepReport {
+        generator_loss,
+        ..report
+    }
 }
 
 #[test]
 fn a_wasserstein_step_with_gradient_penalty() {
     let mut gan = pair(1)
         .objective(Objective::Wasserstein)
-        .regularise(RegulariseConfig {
+        .regularize(RegularizeConfig {
             gradient_penalty: 10.0,
-            ..RegulariseConfig::default()
+            ..RegularizeConfig::default()
         });
     let (a, w) = (weights(&gan.generator)[0], weights(&gan.discriminator)[0]);
     let report = step(&mut gan);
@@ -81,10 +87,10 @@ fn a_relativistic_step_with_r1_and_r2_in_either_order() {
         let mut gan = pair(1)
             .objective(Objective::Relativistic)
             .order(order)
-            .regularise(RegulariseConfig {
+            .regularize(RegularizeConfig {
                 r1: 0.3,
                 r2: 0.5,
-                ..RegulariseConfig::default()
+                ..RegularizeConfig::default()
             });
         let (a, w) = (weights(&gan.generator)[0], weights(&gan.discriminator)[0]);
         let (report, old, noise) = match order {
@@ -117,23 +123,23 @@ fn a_relativistic_step_with_r1_and_r2_in_either_order() {
 fn lazy_penalties_are_a_step_of_their_own_with_the_weight_of_all() {
     for order in [StepOrder::Simultaneous, StepOrder::Alternating] {
         let lazy = |every| {
-            let mut gan = pair(1).order(order).regularise(RegulariseConfig {
+            let mut gan = pair(1).order(order).regularize(RegularizeConfig {
                 r1: 0.3,
                 every,
-                ..RegulariseConfig::default()
+                ..RegularizeConfig::default()
             });
             let rng = &mut Pcg64::seed_from_u64(7);
             (0..5)
-                .map(|_| gan.step(&pixels(&REAL), rng).penalty > 0.0)
+                .map(|_| gan.step(&pixels(&REAL), None, rng).penalty > 0.0)
                 .collect::<Vec<_>>()
         };
         assert_eq!(lazy(1), [true; 5]);
         assert_eq!(lazy(3), [true, false, false, true, false]);
         let mut plain = pair(1).order(order);
-        let mut gan = pair(1).order(order).regularise(RegulariseConfig {
+        let mut gan = pair(1).order(order).regularize(RegularizeConfig {
             r1: 0.3,
             every: 3,
-            ..RegulariseConfig::default()
+            ..RegularizeConfig::default()
         });
         let rng = &mut Pcg64::seed_from_u64(7);
         gan.discriminator_step(&pixels(&REAL), &latent(&Z));
@@ -141,7 +147,7 @@ fn lazy_penalties_are_a_step_of_their_own_with_the_weight_of_all() {
         let w = weights(&plain.discriminator)[0];
         near(weights(&gan.discriminator)[0], w - RATES[1] * 3.0 * 0.3 * w);
         let before = weights(&gan.discriminator)[0];
-        gan.step(&pixels(&REAL), rng);
+        gan.step(&pixels(&REAL), None, rng);
         assert_ne!(before, weights(&gan.discriminator)[0]);
     }
 }
@@ -172,12 +178,12 @@ fn each_critic_step_has_images_and_noise_of_its_own() {
     let mut by_hand = pair(1);
     let images = pixels(&[0.1, 0.2, 0.3, 0.4, 0.5, 0.6]);
     let rngs = &mut [5, 5].map(Pcg64::seed_from_u64);
-    let report = gan.step(&images, &mut rngs[0]);
+    let report = gan.step(&images, None, &mut rngs[0]);
     for i in 0..2 {
         let z = by_hand.noise(2, &mut rngs[1]);
         by_hand.discriminator_step(&images.narrow(0, 2 * i, 2), &z);
     }
-    let expected = by_hand.step(&images.narrow(0, 4, 2), &mut rngs[1]);
+    let expected = by_hand.step(&images.narrow(0, 4, 2), None, &mut rngs[1]);
     assert_eq!(report, expected);
     assert_eq!(weights(&gan.discriminator), weights(&by_hand.discriminator));
     assert_eq!(weights(&gan.generator), weights(&by_hand.generator));
@@ -191,9 +197,9 @@ fn packs_are_judged_together() {
             packing: 2,
             ..Objective::Hinge.into()
         })
-        .regularise(RegulariseConfig {
+        .regularize(RegularizeConfig {
             r1: 2.0,
-            ..RegulariseConfig::default()
+            ..RegularizeConfig::default()
         });
     let w = weights(&gan.discriminator);
     let report = step(&mut gan);
@@ -236,15 +242,15 @@ fn feature_matching_adds_the_distance_of_mean_features() {
 
 #[test]
 fn lecam_joins_after_its_start() {
-    let mut gan = pair(1).regularise(RegulariseConfig {
+    let mut gan = pair(1).regularize(RegularizeConfig {
         lecam: 0.5,
         lecam_start: 2,
-        ..RegulariseConfig::default()
+        ..RegularizeConfig::default()
     });
     let penalties = [0, 1, 2].map(|_| step(&mut gan).penalty);
     assert_eq!(penalties[..2], [0.0, 0.0]);
     assert!(penalties[2] > 0.0);
-    assert!(gan.game.state.lecam.averages().iter().all(|v| *v != 0.0));
+    assert!(gan.loss.state.lecam.averages().iter().all(|v| *v != 0.0));
 }
 
 #[test]
@@ -296,7 +302,7 @@ fn augmentations_are_drawn_from_their_own_stream() {
             adaptive: None,
         });
         let rng = &mut Pcg64::seed_from_u64(1);
-        let reports = [0, 1].map(|_| gan.step(&pixels(&REAL), rng));
+        let reports = [0, 1].map(|_| gan.step(&pixels(&REAL), None, rng));
         (reports, rng.clone())
     };
     assert!(run(1, None) == run(1, None) && run(1, None) == run(1, Some(1.0)));
@@ -312,9 +318,9 @@ fn a_step_that_makes_no_sense_is_refused() {
         .add("flat", Flatten)
         .add("norm", BatchNorm::new(1))
         .add("dense", Dense::new(1, 1, &mut Init::glorot(1)));
-    let mut gan = gan.regularise(RegulariseConfig {
+    let mut gan = gan.regularize(RegularizeConfig {
         r1: 1.0,
-        ..RegulariseConfig::default()
+        ..RegularizeConfig::default()
     });
     step(&mut gan);
 }
@@ -328,5 +334,5 @@ fn a_batch_that_cannot_be_cut_is_refused() {
     };
     pair(1)
         .objective(objective)
-        .step(&pixels(&REAL), &mut Pcg64::seed_from_u64(1));
+        .step(&pixels(&REAL), None, &mut Pcg64::seed_from_u64(1));
 }

@@ -115,9 +115,13 @@ impl Network {
         if fits && (1..=MOST_CHANNELS).contains(&channels) {
             return Ok(());
         }
+        let others = Self::ALL.into_iter().filter(|other| *other != self);
+        let others: Vec<String> = others.map(|n| format!("{n} makes {}", n.sizes())).collect();
         Err(GanError::ImageSize {
             data: data.into(),
-            network: self,
+            network: self.to_string(),
+            makes: self.sizes().into(),
+            others: others.join(", "),
             found: image,
         })
     }

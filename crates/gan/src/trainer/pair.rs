@@ -52,11 +52,11 @@ pub(crate) fn planned_gan(config: &TrainConfig, plan: &dyn Plan) -> Result<Gan, 
 
 /// A pair with the objective, the regularisers and the optimisers of a run.
 pub(crate) fn new_gan(config: &TrainConfig, (generator, discriminator, latent): Pair) -> Gan {
-    let lazy = config.discriminator.with_lazy_penalty(config.regularise.every);
+    let lazy = config.discriminator.with_lazy_penalty(config.regularize.every);
     Gan::new(generator, discriminator, latent)
         .classes(config.classes as usize)
         .objective(config.objective.clone())
-        .regularise(config.regularise)
+        .regularize(config.regularize)
         .augment(config.augment.clone())
         .seed(config.seed)
         .order(config.order)

@@ -3,7 +3,8 @@
 use super::*;
 use crate::augment::{AdaptiveConfig, AugmentConfig, Augmentation};
 use crate::checkpoint::{CheckpointReader, CheckpointStore};
-use crate::config::{FeatureMatching, ObjectiveConfig, RegulariseConfig, SpectralNorm};
+use crate::objective::{FeatureMatching, ObjectiveConfig};
+use crate::regularization::{RegularizeConfig, SpectralNorm};
 use crate::{Objective, StepOrder};
 use crate::{Pair, Plan};
 use engraft_data::Provenance;
@@ -95,14 +96,14 @@ fn everything_on(which: usize, steps: u64) -> TrainConfig {
                 ..Objective::Relativistic.into()
             };
             config.order = StepOrder::Alternating;
-            config.regularise = RegulariseConfig {
+            config.regularize = RegularizeConfig {
                 r1: 0.5,
                 r2: 0.5,
                 every: 2,
                 lecam: 0.3,
                 lecam_start: 3,
                 spectral_norm: SpectralNorm::Both,
-                ..RegulariseConfig::default()
+                ..RegularizeConfig::default()
             };
             config.augment = AugmentConfig {
                 kinds: all_kinds(),
@@ -113,7 +114,7 @@ fn everything_on(which: usize, steps: u64) -> TrainConfig {
         }
         1 => {
             config.objective.label_smoothing = 0.1;
-            config.regularise.r1 = 0.1;
+            config.regularize.r1 = 0.1;
             // So fast that real images soon have positive logits, and the probability moves.
             config.discriminator.learning_rate = 0.05;
             config.augment = AugmentConfig {
@@ -131,9 +132,9 @@ fn everything_on(which: usize, steps: u64) -> TrainConfig {
                 critic_steps: 3,
                 ..Objective::Wasserstein.into()
             };
-            config.regularise.gradient_penalty = 10.0;
-            config.regularise.lecam = 0.01;
-            config.regularise.lecam_start = 0;
+            config.regularize.gradient_penalty = 10.0;
+            config.regularize.lecam = 0.01;
+            config.regularize.lecam_start = 0;
         }
     }
     config
@@ -216,12 +217,12 @@ fn every_setting_takes_part() {
         ("packing", |c| c.objective.packing = 1),
         ("critic steps", |c| c.objective.critic_steps = 1),
         ("feature matching", |c| c.objective.feature_matching = None),
-        ("r1", |c| c.regularise.r1 = 0.0),
-        ("r2", |c| c.regularise.r2 = 0.0),
-        ("every", |c| c.regularise.every = 3),
-        ("lecam", |c| c.regularise.lecam = 0.0),
+        ("r1", |c| c.regularize.r1 = 0.0),
+        ("r2", |c| c.regularize.r2 = 0.0),
+        ("every", |c| c.regularize.every = 3),
+        ("lecam", |c| c.regularize.lecam = 0.0),
         ("spectral norm", |c| {
-            c.regularise.spectral_norm = SpectralNorm::Discriminator
+            c.regularize.spectral_norm = SpectralNorm::Discriminator
         }),
         ("augment", |c| c.augment.kinds = vec![Augmentation::Flip]),
         ("standing statistics", |c| c.standing_batches = 0),
@@ -249,7 +250,7 @@ fn what_makes_no_sense_is_refused_before_anything_is_written() {
         .unwrap()
         .to_string();
     assert!(text.contains("batch norm (block2.norm)"), "{text}");
-    config.regularise = RegulariseConfig::default();
+    config.regularize = RegularizeConfig::default();
     config.augment.kinds.push(Augmentation::Saturation);
     let error = Trainer::open(config, data(), &dir.path().join("run"))
         .err()
@@ -272,7 +273,7 @@ fn the_reference_networks_take_what_suits_batch_norm() {
         }),
         ..Objective::Hinge.into()
     };
-    config.regularise.spectral_norm = SpectralNorm::Discriminator;
+    config.regularize.spectral_norm = SpectralNorm::Discriminator;
     config.augment.kinds = vec![Augmentation::Translation];
     config.standing_batches = 1;
     let mut trainer = Trainer::open(config, data(), dir.path()).unwrap();

@@ -6,11 +6,12 @@ mod view;
 pub use measurement::{Alarm, Measurement};
 pub use view::feature_view;
 
+use crate::config::MEASURED_TRAINING_IMAGES;
 use crate::error::GanError;
-use crate::game::with_rows;
 use crate::gan::Gan;
+use crate::latent::{as_image, with_rows};
 use crate::packing::pack;
-use crate::sampler::as_image;
+
 use engraft_data::Dataset;
 use engraft_layers::{Mode, Module, Sequential, one_hot};
 use engraft_metrics::{
@@ -19,8 +20,6 @@ use engraft_metrics::{
 use engraft_tensor::{Tensor, no_grad};
 use serde::{Deserialize, Serialize};
 
-/// Training images that the measures look at, at most.
-pub(crate) const TRAIN: usize = 1000;
 /// Images that go through a network at once.
 const BATCH: usize = 250;
 
@@ -94,7 +93,7 @@ impl Watch {
     /// Reads the features of the held-out images and of some training images.
     pub(crate) fn new(data: &Dataset, held_out: &[usize], train: &[usize]) -> Result<Self, GanError> {
         let network = FeatureNetwork::for_data(data.name());
-        let some: Vec<usize> = spread_out(TRAIN, train.len())
+        let some: Vec<usize> = spread_out(MEASURED_TRAINING_IMAGES, train.len())
             .into_iter()
             .map(|i| train[i])
             .collect();
@@ -129,7 +128,7 @@ impl Watch {
         let features = self.network.read(&feature_view(&drawn))?.features;
         let distance = kernel_distance(&self.held_out.features, &features)?;
         let mean_logit = |images: &Tensor, classes: Option<Tensor>| {
-            let packing = gan.game.objective.packing as usize;
+            let packing = gan.loss.objective.packing as usize;
             let whole = images.shape()[0] / packing * packing;
             let given = match classes {
                 Some(classes) => with_rows(images, &classes),

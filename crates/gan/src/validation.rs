@@ -1,25 +1,25 @@
 //! Which settings go together, and why others do not.
 
 use crate::augment::AugmentConfig;
-use crate::config::{ObjectiveConfig, RegulariseConfig, SpectralNorm};
-use crate::objective::Objective;
+use crate::objective::{Objective, ObjectiveConfig};
+use crate::regularization::{RegularizeConfig, SpectralNorm};
 use engraft_layers::{Module, Path, Sequential, Slot};
 use engraft_tensor::Real;
 
 /// The three sections that must fit each other.
 #[derive(Clone, Copy)]
-pub(crate) struct Combination<'a> {
+pub(crate) struct SettingsCheck<'a> {
     pub(crate) objective: &'a ObjectiveConfig,
-    pub(crate) regularise: &'a RegulariseConfig,
+    pub(crate) regularize: &'a RegularizeConfig,
     pub(crate) augment: &'a AugmentConfig,
 }
 
-impl Combination<'_> {
+impl SettingsCheck<'_> {
     /// What makes no sense whatever the networks are, one line with its reason for each problem.
     pub(crate) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         self.objective.problems(&mut problems);
-        self.regularise.problems(&mut problems);
+        self.regularize.problems(&mut problems);
         self.augment.problems(&mut problems);
         let kind = self.objective.kind;
         if self.augment.adaptive.is_some() && matches!(kind, Objective::Wasserstein | Objective::Relativistic)
@@ -49,11 +49,11 @@ impl Combination<'_> {
                     .into(),
             );
         }
-        let RegulariseConfig {
+        let RegularizeConfig {
             gradient_penalty,
             spectral_norm,
             ..
-        } = *self.regularise;
+        } = *self.regularize;
         if self.objective.kind == Objective::Wasserstein
             && gradient_penalty <= 0.0
             && spectral_norm != SpectralNorm::None
@@ -79,16 +79,16 @@ impl Combination<'_> {
     /// What makes no sense with such a discriminator.
     pub(crate) fn problems_with<T: Real>(&self, discriminator: &Sequential<T>) -> Vec<String> {
         let mut problems = Vec::new();
-        let found = Found::of(discriminator);
+        let found = NetworkTraits::of(discriminator);
         let norms = found.batch_norms.join(", ");
-        if self.regularise.penalises_gradients() && !found.batch_norms.is_empty() {
+        if self.regularize.penalizes_gradients() && !found.batch_norms.is_empty() {
             problems.push(format!(
                 "regularise.r1, r2 and gradient_penalty need a discriminator that judges each image by itself, but with \
                  batch norm ({norms}) a logit depends on the whole batch, and so would the penalty: take a \
                  discriminator without batch norm"
             ));
         }
-        if self.objective.kind == Objective::Wasserstein && self.regularise.gradient_penalty <= 0.0 {
+        if self.objective.kind == Objective::Wasserstein && self.regularize.gradient_penalty <= 0.0 {
             if !found.spectral {
                 problems.push(
                     "objective wasserstein is a distance only for a critic of bounded slope, and nothing bounds it: set \
@@ -102,7 +102,7 @@ impl Combination<'_> {
                 ));
             }
         }
-        if self.regularise.spectral_norm != SpectralNorm::None && !found.spectral {
+        if self.regularize.spectral_norm != SpectralNorm::None && !found.spectral {
             problems.push(
                 "regularise.spectral_norm finds no dense or convolutional layer in the discriminator".into(),
             );
@@ -123,14 +123,14 @@ impl Combination<'_> {
 
 /// What a network holds that decides whether settings make sense, as told by its buffers: so it is found in modules of
 /// any make.
-struct Found {
+struct NetworkTraits {
     /// Names of layers that mix the images of a batch in training.
     batch_norms: Vec<String>,
     /// Whether a layer has spectral normalisation.
     spectral: bool,
 }
 
-impl Found {
+impl NetworkTraits {
     fn of<T: Real>(module: &dyn Module<T>) -> Self {
         let mut found = Self {
             batch_norms: Vec::new(),
@@ -155,7 +155,7 @@ impl Found {
 mod tests {
     use super::*;
     use crate::augment::{AdaptiveConfig, Augmentation};
-    use crate::config::FeatureMatching;
+    use crate::objective::FeatureMatching;
     use engraft_layers::{BatchNorm, Dense, Init, SlotMut};
 
     fn plain() -> Sequential<f32> {
@@ -179,30 +179,30 @@ mod tests {
     /// All problems of a combination, joined.
     fn problems(
         objective: impl Into<ObjectiveConfig>,
-        regularise: RegulariseConfig,
+        regularize: RegularizeConfig,
         augment: AugmentConfig,
         discriminator: &Sequential<f32>,
     ) -> String {
         let objective = objective.into();
-        let combination = Combination {
+        let check = SettingsCheck {
             objective: &objective,
-            regularise: &regularise,
+            regularize: &regularize,
             augment: &augment,
         };
-        let mut all = combination.problems();
-        all.extend(combination.problems_with(discriminator));
+        let mut all = check.problems();
+        all.extend(check.problems_with(discriminator));
         all.join("\n")
     }
 
-    fn with(change: impl FnOnce(&mut RegulariseConfig)) -> RegulariseConfig {
-        let mut config = RegulariseConfig::default();
+    fn with(change: impl FnOnce(&mut RegularizeConfig)) -> RegularizeConfig {
+        let mut config = RegularizeConfig::default();
         change(&mut config);
         config
     }
 
     #[test]
     fn gradient_penalties_and_batch_norm_do_not_go_together() {
-        let penalties: [fn(&mut RegulariseConfig); 3] =
+        let penalties: [fn(&mut RegularizeConfig); 3] =
             [|c| c.r1 = 1.0, |c| c.r2 = 1.0, |c| c.gradient_penalty = 10.0];
         for penalty in penalties {
             let text = problems(
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn wasserstein_needs_a_bounded_slope() {
         let (none, of) = (AugmentConfig::default, Objective::Wasserstein);
-        for unbounded in [RegulariseConfig::default(), with(|c| (c.r1, c.r2) = (1.0, 1.0))] {
+        for unbounded in [RegularizeConfig::default(), with(|c| (c.r1, c.r2) = (1.0, 1.0))] {
             let text = problems(of, unbounded, none(), &plain());
             assert!(text.contains("nothing bounds it"), "{text}");
         }
@@ -249,14 +249,14 @@ mod tests {
 
     #[test]
     fn wasserstein_with_classes_needs_more_than_spectral_norm() {
-        let told = |kind: Objective, regularise: RegulariseConfig| {
+        let told = |kind: Objective, regularize: RegularizeConfig| {
             let (objective, augment) = (kind.into(), AugmentConfig::default());
-            let combination = Combination {
+            let check = SettingsCheck {
                 objective: &objective,
-                regularise: &regularise,
+                regularize: &regularize,
                 augment: &augment,
             };
-            combination.problems_with_classes().join("\n")
+            check.problems_with_classes().join("\n")
         };
         let norm = with(|c| c.spectral_norm = SpectralNorm::Discriminator);
         let text = told(Objective::Wasserstein, norm);
@@ -326,12 +326,12 @@ mod tests {
             packing: 3,
             ..ObjectiveConfig::default()
         };
-        let combination = Combination {
+        let check = SettingsCheck {
             objective: &objective,
-            regularise: &RegulariseConfig::default(),
+            regularize: &RegularizeConfig::default(),
             augment: &AugmentConfig::default(),
         };
-        assert!(combination.batch_problem(6).is_none());
+        assert!(check.batch_problem(6).is_none());
         for batch in [3, 4, 7] {
             assert!(
                 combination

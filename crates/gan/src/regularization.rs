@@ -1,6 +1,5 @@
 //! The section `[regularise]` of a run: what keeps the discriminator from growing too steep or too sure.
 
-use crate::config::AdamConfig;
 use serde::{Deserialize, Serialize};
 
 /// Regularisers of the discriminator; all are off at first.
@@ -13,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct RegulariseConfig {
+pub struct RegularizeConfig {
     /// `γ` of R1, `γ/2 · E ‖∇D(x)‖²` at real images: the squared slope summed over pixels.
     pub r1: f64,
     /// `γ` of R2, the same at generated images.
@@ -23,7 +22,8 @@ pub struct RegulariseConfig {
     /// Steps of the discriminator between two of its gradient penalties; 1 at first.
     ///
     /// Above 1 they are a step of the optimiser of their own, with `every` times their weight, and the discriminator's
-    /// Adam is set to what gives the same pace; see [`AdamConfig::with_lazy_penalty`].
+    /// Adam is set to what gives the same pace; see
+    /// [`AdamConfig::with_lazy_penalty`](crate::AdamConfig::with_lazy_penalty).
     pub every: u32,
     /// `λ` of [`LeCam`](crate::LeCam).
     pub lecam: f64,
@@ -48,7 +48,7 @@ pub enum SpectralNorm {
     Both,
 }
 
-impl Default for RegulariseConfig {
+impl Default for RegularizeConfig {
     fn default() -> Self {
         Self {
             r1: 0.0,
@@ -63,14 +63,14 @@ impl Default for RegulariseConfig {
     }
 }
 
-impl RegulariseConfig {
+impl RegularizeConfig {
     /// Whether nothing is regularised, and nothing else is set.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 
     /// Whether the discriminator's gradient in its images is penalised.
-    pub fn penalises_gradients(&self) -> bool {
+    pub fn penalizes_gradients(&self) -> bool {
         self.r1 > 0.0 || self.r2 > 0.0 || self.gradient_penalty > 0.0
     }
 
@@ -95,7 +95,7 @@ impl RegulariseConfig {
         }
         if self.every == 0 {
             problems.push("regularise.every must be at least 1, got 0".into());
-        } else if self.every > 1 && !self.penalises_gradients() {
+        } else if self.every > 1 && !self.penalizes_gradients() {
             problems.push(format!(
                 "regularise.every is {}, but there is no gradient penalty (r1, r2, gradient_penalty) to put off",
                 self.every
@@ -106,28 +106,6 @@ impl RegulariseConfig {
                 "regularise.lecam_decay must be from 0 to below 1, got {}",
                 self.lecam_decay
             ));
-        }
-    }
-}
-
-impl AdamConfig {
-    /// The settings for a discriminator whose gradient penalties are a step of their own after every `every` ordinary
-    /// ones: with `c = every / (every + 1)`, the learning rate becomes `c · rate` and both decays `β^c`, so that the
-    /// steps of both kinds together go as far and forget as fast as the ordinary ones alone did. Unchanged for an
-    /// `every` of 1, where the penalties are part of the ordinary step.
-    ///
-    /// *Source*: Karras et al., "Analyzing and improving the image quality of StyleGAN", 2020, appendix B.
-    #[must_use]
-    pub fn with_lazy_penalty(self, every: u32) -> Self {
-        if every <= 1 {
-            return self;
-        }
-        let share = f64::from(every) / (f64::from(every) + 1.0);
-        Self {
-            learning_rate: self.learning_rate * share,
-            beta1: self.beta1.powf(share),
-            beta2: self.beta2.powf(share),
-            ..self
         }
     }
 }

@@ -1,0 +1,343 @@
+//! The adversarial loss: what the discriminator is shown, and what the two networks minimise.
+//!
+//! Images are augmented and packed before the discriminator judges them ([`AdversarialLoss::judge`]); the losses are the
+//! objective, the regularizers and the added [terms](Term). All that the losses remember from step to step, their
+//! [`LossState`], is kept here. The networks and the order in which they move are [`Gan`](crate::Gan)'s.
+
+use crate::augment::{AdaptiveProbability, AugmentConfig};
+use crate::latent::with_rows;
+use crate::lecam::LeCam;
+use crate::loss_term::Term;
+use crate::objective::ObjectiveConfig;
+use crate::packing::pack;
+use crate::penalty;
+use crate::regularization::RegularizeConfig;
+use crate::rng::{self, Purpose};
+use crate::validation::SettingsCheck;
+use engraft_layers::{Mode, Module, Sequential};
+use engraft_tensor::{Real, Tensor, no_grad};
+use rand_pcg::Pcg64;
+use serde::{Deserialize, Serialize};
+
+/// Objective, regularizers, augmentation and added terms, with their state.
+pub(crate) struct AdversarialLoss<T: Real> {
+    pub(crate) objective: ObjectiveConfig,
+    pub(crate) regularize: RegularizeConfig,
+    pub(crate) augment: AugmentConfig,
+    pub(crate) terms: Vec<Box<dyn Term<T>>>,
+    pub(crate) state: LossState,
+}
+
+/// Everything besides networks and optimizers that the next step depends on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LossState {
+    /// Steps of the discriminator so far: the clock of lazy penalties and of LeCam.
+    pub(crate) discriminator_steps: u64,
+    pub(crate) lecam: LeCam,
+    pub(crate) adaptive: AdaptiveProbability,
+    /// Draws of the augmentations.
+    pub(crate) augment: Pcg64,
+    /// Draws of the points between real and generated images where slopes are penalized.
+    pub(crate) penalty: Pcg64,
+}
+
+impl LossState {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            discriminator_steps: 0,
+            lecam: LeCam::new(),
+            adaptive: AdaptiveProbability::new(),
+            augment: rng::stream(seed, Purpose::Augment),
+            penalty: rng::stream(seed, Purpose::Penalty),
+        }
+    }
+}
+
+/// Images, and what the discriminator says of them.
+pub(crate) struct Judged<T: Real> {
+    /// The images themselves; where their slopes are penalized, a leaf of the graph.
+    images: Tensor<T>,
+    /// What the discriminator saw: the images augmented and packed.
+    augmented: Tensor<T>,
+    pub(crate) logits: Tensor<T>,
+    /// Output of the layer of feature matching.
+    features: Option<Tensor<T>>,
+}
+
+/// Loss of a network: the objective, and what is minimised.
+pub(crate) struct Loss<T: Real> {
+    pub(crate) objective: Tensor<T>,
+    /// Sum of the weighted penalties, if there are any in this step.
+    penalty: Option<Tensor<T>>,
+    /// Objective, penalties and terms.
+    pub(crate) total: Tensor<T>,
+}
+
+impl<T: Real> Loss<T> {
+    /// Value of the penalties.
+    pub(crate) fn penalty(&self) -> f64 {
+        self.penalty.as_ref().map_or(0.0, |p| p.item().into_f64())
+    }
+}
+
+/// Images at which slopes are penalized; logits that are not known yet are computed when a penalty needs them.
+struct Point<'a, T: Real> {
+    images: &'a Tensor<T>,
+    augmented: &'a Tensor<T>,
+    logits: Option<&'a Tensor<T>>,
+}
+
+impl<T: Real> AdversarialLoss<T> {
+    /// The default objective without regularizers and augmentation.
+    pub(crate) fn new() -> Self {
+        Self {
+            objective: ObjectiveConfig::default(),
+            regularize: RegularizeConfig::default(),
+            augment: AugmentConfig::default(),
+            terms: Vec::new(),
+            state: LossState::new(0),
+        }
+    }
+
+    /// The settings, for the check that they go together.
+    pub(crate) fn settings(&self) -> SettingsCheck<'_> {
+        SettingsCheck {
+            objective: &self.objective,
+            regularize: &self.regularize,
+            augment: &self.augment,
+        }
+    }
+
+    /// Whether steps depend on the state.
+    pub(crate) fn has_state(&self) -> bool {
+        !(self.regularize.is_default() && self.augment.is_default())
+    }
+
+    /// Chance of each augmentation in this step.
+    pub(crate) fn augment_probability(&self) -> f64 {
+        match (&self.augment.adaptive, self.augment.probability) {
+            _ if self.augment.kinds.is_empty() => 0.0,
+            (Some(_), _) => self.state.adaptive.probability(),
+            (None, fixed) => fixed.unwrap_or(1.0),
+        }
+    }
+
+    /// Whether the loss of the generator compares generated with real images.
+    pub(crate) fn generator_needs_real(&self) -> bool {
+        self.objective.kind.is_paired() || self.objective.feature_matching.is_some()
+    }
+
+    /// Whether the gradient penalties are part of the discriminator's loss, in every step.
+    fn penalizes_with_the_loss(&self) -> bool {
+        self.regularize.every == 1 && self.regularize.penalizes_gradients()
+    }
+
+    /// Whether this step of the discriminator is followed by a step on its [penalties](Self::lazy_penalty).
+    fn penalizes_after_the_step(&self) -> bool {
+        let every = u64::from(self.regularize.every);
+        every > 1
+            && self.state.discriminator_steps.is_multiple_of(every)
+            && self.regularize.penalizes_gradients()
+    }
+
+    /// The images augmented and packed, as the discriminator sees them.
+    fn augmented(&mut self, images: &Tensor<T>) -> Tensor<T> {
+        let probability = self.augment_probability();
+        let packing = self.objective.packing as usize;
+        if probability > 0.0 {
+            let draws = &mut self.state.augment;
+            pack(&self.augment.apply(images, probability, draws), packing)
+        } else {
+            pack(images, packing)
+        }
+    }
+
+    /// Shows images, and their classes if there are some, to the discriminator.
+    pub(crate) fn judge(
+        &mut self,
+        discriminator: &Sequential<T>,
+        images: &Tensor<T>,
+        classes: Option<&Tensor<T>>,
+    ) -> Judged<T> {
+        let images = if self.penalizes_with_the_loss() && !images.requires_grad() {
+            images.as_leaf()
+        } else {
+            images.clone()
+        };
+        let augmented = self.augmented(&images);
+        let given = with_classes(&augmented, classes);
+        let (features, logits) = match &self.objective.feature_matching {
+            Some(matching) => {
+                let [features, logits] = discriminator.forward_through(&given, Mode::Train, &matching.layer);
+                (Some(features), logits)
+            }
+            None => (None, discriminator.forward(&given, Mode::Train)),
+        };
+        Judged {
+            images,
+            augmented,
+            logits,
+            features,
+        }
+    }
+
+    /// Loss of the generator, whose latent vectors were `z`; real images count where
+    /// [it needs them](Self::generator_needs_real).
+    pub(crate) fn generator(
+        &self,
+        generator: &Sequential<T>,
+        z: &Tensor<T>,
+        fake: &Judged<T>,
+        real: Option<&Judged<T>>,
+    ) -> Loss<T> {
+        let ObjectiveConfig {
+            kind,
+            feature_matching,
+            ..
+        } = &self.objective;
+        let loss = kind.generator(&fake.logits, real.map(|real| &real.logits));
+        let features = (real.and_then(|real| real.features.as_ref()), &fake.features);
+        let objective = match (feature_matching, features) {
+            (Some(matching), (Some(real), Some(fake))) => {
+                let distance = (real.mean_keep(&[0]) - fake.mean_keep(&[0])).square().sum();
+                loss + distance * T::from_f64(matching.weight)
+            }
+            _ => loss,
+        };
+        let terms = self.terms.iter();
+        let terms = terms.filter_map(|term| term.for_generator(generator, z, &fake.images));
+        Loss {
+            total: terms.fold(objective.clone(), |sum, term| sum + term),
+            penalty: None,
+            objective,
+        }
+    }
+
+    /// Loss of the discriminator; takes the logits into LeCam's averages and the adaptive augmentation.
+    pub(crate) fn discriminator(
+        &mut self,
+        discriminator: &Sequential<T>,
+        real: &Judged<T>,
+        fake: &Judged<T>,
+        classes: Option<&Tensor<T>>,
+    ) -> Loss<T> {
+        let ObjectiveConfig {
+            kind,
+            label_smoothing,
+            ..
+        } = self.objective;
+        let objective = kind.smoothed_discriminator(&real.logits, &fake.logits, label_smoothing);
+        let mut penalties = Vec::new();
+        if self.penalizes_with_the_loss() {
+            let points = [real, fake].map(|judged| Point {
+                images: &judged.images,
+                augmented: &judged.augmented,
+                logits: Some(&judged.logits),
+            });
+            penalties.extend(self.gradient_penalties(discriminator, points, classes));
+        }
+        let RegularizeConfig {
+            lecam,
+            lecam_decay,
+            lecam_start,
+            ..
+        } = self.regularize;
+        let state = &mut self.state;
+        if lecam > 0.0 {
+            state.lecam.update(&real.logits, &fake.logits, lecam_decay);
+            if state.discriminator_steps >= u64::from(lecam_start) {
+                penalties.push(state.lecam.penalty(&real.logits, &fake.logits) * T::from_f64(lecam));
+            }
+        }
+        if let Some(adaptive) = &self.augment.adaptive {
+            // The controller takes signs, and least squares is undecided at one half.
+            let undecided = T::from_f64(kind.threshold().unwrap_or(0.0));
+            let margins = no_grad(|| &real.logits - undecided);
+            state.adaptive.update(&margins, real.images.shape()[0], adaptive);
+        }
+        let penalty = sum(penalties);
+        let with_penalty = match &penalty {
+            Some(penalty) => &objective + penalty,
+            None => objective.clone(),
+        };
+        let terms = self.terms.iter();
+        let terms = terms.filter_map(|term| term.for_discriminator(discriminator, &real.augmented));
+        Loss {
+            total: terms.fold(with_penalty, |sum, term| sum + term),
+            penalty,
+            objective,
+        }
+    }
+
+    /// Ends a step of the discriminator. Where lazy gradient penalties are due after it, gives them at its real and
+    /// generated images: their value, and the loss of a step of their own, with a weight for all the steps that went
+    /// without.
+    pub(crate) fn lazy_penalty(
+        &mut self,
+        discriminator: &Sequential<T>,
+        [real, fake]: [&Tensor<T>; 2],
+        classes: Option<&Tensor<T>>,
+    ) -> Option<Loss<T>> {
+        let is_due = self.penalizes_after_the_step();
+        // Saturating: a file may claim any count.
+        self.state.discriminator_steps = self.state.discriminator_steps.saturating_add(1);
+        if !is_due {
+            return None;
+        }
+        let images = [real, fake].map(Tensor::as_leaf);
+        let augmented = images.each_ref().map(|images| self.augmented(images));
+        let points = [0, 1].map(|side| Point {
+            images: &images[side],
+            augmented: &augmented[side],
+            logits: None,
+        });
+        let penalty = self.gradient_penalties(discriminator, points, classes)?;
+        Some(Loss {
+            total: &penalty * T::from_f64(f64::from(self.regularize.every)),
+            objective: penalty.clone(),
+            penalty: Some(penalty),
+        })
+    }
+
+    /// The sum of the weighted gradient penalties at real and generated images.
+    fn gradient_penalties(
+        &mut self,
+        discriminator: &Sequential<T>,
+        [real, fake]: [Point<'_, T>; 2],
+        classes: Option<&Tensor<T>>,
+    ) -> Option<Tensor<T>> {
+        let RegularizeConfig {
+            r1,
+            r2,
+            gradient_penalty,
+            ..
+        } = self.regularize;
+        let judged = |augmented| discriminator.forward(&with_classes(augmented, classes), Mode::Train);
+        let mut penalties = Vec::new();
+        for (weight, point) in [(r1, &real), (r2, &fake)] {
+            if weight > 0.0 {
+                let logits = point.logits.cloned().unwrap_or_else(|| judged(point.augmented));
+                penalties.push(penalty::zero_centred(&logits, point.images) * T::from_f64(weight / 2.0));
+            }
+        }
+        if gradient_penalty > 0.0 {
+            let between = penalty::interpolate(real.augmented, fake.augmented, &mut self.state.penalty);
+            let between = between.as_leaf();
+            let penalty = penalty::one_centred(&judged(&between), &between);
+            penalties.push(penalty * T::from_f64(gradient_penalty));
+        }
+        sum(penalties)
+    }
+}
+
+/// What the discriminator is given: what it sees, with the classes behind its numbers where it is told them.
+fn with_classes<T: Real>(augmented: &Tensor<T>, classes: Option<&Tensor<T>>) -> Tensor<T> {
+    match classes {
+        Some(classes) => with_rows(augmented, classes),
+        None => augmented.clone(),
+    }
+}
+
+fn sum<T: Real>(terms: Vec<Tensor<T>>) -> Option<Tensor<T>> {
+    terms.into_iter().reduce(|sum, term| sum + term)
+}
