@@ -7,7 +7,7 @@ use crate::error::GanError;
 use crate::latent::{as_image, labelled_vectors, latent_vectors};
 use crate::loss_term::Term;
 use crate::objective::{ObjectiveConfig, StepOrder};
-use crate::regularization::{RegularizeConfig, SpectralNorm};
+use crate::regularization::RegularizeConfig;
 use crate::sampler::Sampler;
 use engraft_layers::{Mode, Module, Optimizer, Sequential, gradients};
 use engraft_tensor::{Real, Tensor, no_grad};
@@ -106,12 +106,8 @@ impl<T: Real> Gan<T> {
     /// [`AdamConfig::with_lazy_penalty`](crate::AdamConfig::with_lazy_penalty).
     #[must_use]
     pub fn regularize(mut self, regularize: RegularizeConfig) -> Self {
-        if regularize.spectral_norm != SpectralNorm::None {
-            self.discriminator.spectral_normalise();
-        }
-        if regularize.spectral_norm == SpectralNorm::Both {
-            self.generator.spectral_normalise();
-        }
+        let spectral_norm = regularize.spectral_norm;
+        spectral_norm.apply(&mut self.generator, &mut self.discriminator);
         self.loss.regularize = regularize;
         self
     }

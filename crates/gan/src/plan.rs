@@ -3,24 +3,23 @@
 use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::gan::Gan;
+use crate::networks::Networks;
 use crate::watch::Measurement;
-use engraft_layers::Sequential;
-
-/// A generator, a discriminator, and the length of the latent vector.
-pub type Pair = (Sequential, Sequential, usize);
 
 /// How a run goes, in phases; the usual run begins with random networks and has one phase in which all of both trains.
 ///
 /// It must be a function of the settings alone: a run that is gone on with is handed a plan anew, and
 /// [`TrainConfig::plan`] is how it is known to be the same.
 pub trait Plan: Send + Sync {
-    /// The networks that the run begins with.
+    /// The networks that the run begins with. Called whenever the run's networks are built, also to draw images from a
+    /// checkpoint.
     ///
     /// # Errors
     /// If the settings ask for what cannot be made.
-    fn networks(&self, config: &TrainConfig) -> Result<Pair, GanError>;
+    fn networks(&self, config: &TrainConfig) -> Result<Networks, GanError>;
 
-    /// The game of the settings with what the plan adds: [terms](crate::Term), optimisers of its own.
+    /// The GAN of the settings with what the plan adds for training: [terms](crate::Term), optimizers of its own. Called
+    /// for the GAN that trains, when a run is begun or resumed.
     fn prepare(&self, _config: &TrainConfig, gan: Gan) -> Gan {
         gan
     }

@@ -1,5 +1,7 @@
 //! The section `[regularise]` of a run: what keeps the discriminator from growing too steep or too sure.
 
+use engraft_layers::{Module, Sequential};
+use engraft_tensor::Real;
 use serde::{Deserialize, Serialize};
 
 /// Regularisers of the discriminator; all are off at first.
@@ -46,6 +48,18 @@ pub enum SpectralNorm {
     Discriminator,
     /// The discriminator and the generator.
     Both,
+}
+
+impl SpectralNorm {
+    /// Normalizes the networks that it names; layers that are normalized already stay as they are.
+    pub fn apply<T: Real>(self, generator: &mut Sequential<T>, discriminator: &mut Sequential<T>) {
+        if self != Self::None {
+            discriminator.spectral_normalise();
+        }
+        if self == Self::Both {
+            generator.spectral_normalise();
+        }
+    }
 }
 
 impl Default for RegularizeConfig {

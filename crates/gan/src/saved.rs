@@ -1,12 +1,13 @@
 //! A run on disk, opened for drawing images from it.
 
+use crate::build::{DefaultPlan, planned_networks};
 use crate::checkpoint::{Checkpoint, CheckpointReader, Loaded, open_regular};
 use crate::config::TrainConfig;
 use crate::error::GanError;
-use crate::plan::{Pair, Plan};
+use crate::networks::Networks;
+use crate::plan::Plan;
 use crate::sampler::Sampler;
 use crate::snapshot;
-use crate::trainer::pair::{Usual, planned_gan};
 use std::fs::OpenOptions;
 use std::io::Read;
 use std::path::Path;
@@ -73,7 +74,7 @@ impl SavedRun {
     /// [`GanError::NoCheckpoint`] if it has none; settings or checkpoints that are damaged or do not belong
     /// together.
     pub fn open(directory: &Path) -> Result<Self, GanError> {
-        Self::open_planned(directory, &Usual, Which::Last)
+        Self::open_planned(directory, &DefaultPlan, Which::Last)
     }
 
     /// As [`SavedRun::open`], as of one of the run's checkpoints.
@@ -81,7 +82,7 @@ impl SavedRun {
     /// # Errors
     /// Those of [`SavedRun::open`], and if that checkpoint is damaged.
     pub fn open_at(directory: &Path, which: Which) -> Result<Self, GanError> {
-        Self::open_planned(directory, &Usual, which)
+        Self::open_planned(directory, &DefaultPlan, which)
     }
 
     /// As [`SavedRun::open_at`], with networks of a plan's make.
@@ -91,11 +92,15 @@ impl SavedRun {
     pub fn open_planned(directory: &Path, plan: &dyn Plan, which: Which) -> Result<Self, GanError> {
         let Loaded { checkpoint, warnings } = chosen(directory, which)?;
         let config = settings_of(directory, &checkpoint)?;
-        let mut generator = planned_gan(&config, plan)?.generator;
+        let Networks {
+            mut generator,
+            latent_dim,
+            ..
+        } = planned_networks(&config, plan)?;
         snapshot::restore_sampled(&checkpoint, &config, &mut generator)?;
         Ok(Self {
             step: checkpoint.step,
-            sampler: Sampler::new(generator, config.network.latent()).classes(config.classes as usize),
+            sampler: Sampler::new(generator, latent_dim).classes(config.classes as usize),
             warnings,
             config,
         })
@@ -106,8 +111,8 @@ impl SavedRun {
     ///
     /// # Errors
     /// Those of [`SavedRun::open_at`], and if the run had a [plan](Plan): its networks are known to its maker only.
-    pub fn networks(directory: &Path, which: Which) -> Result<(TrainConfig, Pair), GanError> {
-        Self::planned_networks(directory, &Usual, which)
+    pub fn networks(directory: &Path, which: Which) -> Result<(TrainConfig, Networks), GanError> {
+        Self::planned_networks(directory, &DefaultPlan, which)
     }
 
     /// As [`SavedRun::networks`], with networks of a plan's make.
@@ -118,13 +123,13 @@ impl SavedRun {
         directory: &Path,
         plan: &dyn Plan,
         which: Which,
-    ) -> Result<(TrainConfig, Pair), GanError> {
+    ) -> Result<(TrainConfig, Networks), GanError> {
         let Loaded { checkpoint, .. } = chosen(directory, which)?;
         let config = settings_of(directory, &checkpoint)?;
-        let mut gan = planned_gan(&config, plan)?;
-        snapshot::restore_discriminator(&checkpoint, &mut gan.discriminator)?;
-        snapshot::restore_sampled(&checkpoint, &config, &mut gan.generator)?;
-        Ok((config, (gan.generator, gan.discriminator, gan.latent)))
+        let mut networks = planned_networks(&config, plan)?;
+        snapshot::restore_discriminator(&checkpoint, &mut networks.discriminator)?;
+        snapshot::restore_sampled(&checkpoint, &config, &mut networks.generator)?;
+        Ok((config, networks))
     }
 }
 
@@ -177,9 +182,9 @@ fn chosen(directory: &Path, which: Which) -> Result<Loaded, GanError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::build::{planned_gan, untrained_networks};
     use crate::checkpoint::CheckpointStore;
     use crate::dcgan;
-    use crate::trainer::pair::networks_of;
     use crate::trainer::{Control, Trainer};
     use crate::watch::{Measurement, WatchState};
     use engraft_data::{Dataset, Provenance};
@@ -253,7 +258,7 @@ mod tests {
                 assert!(text.contains(part), "{text}");
                 assert_eq!(text.contains("run.toml"), !part.contains("images of"), "{text}");
             }
-            assert!(networks_of(&config).is_err());
+            assert!(untrained_networks(&config).is_err());
         }
     }
 
@@ -274,7 +279,7 @@ mod tests {
         config.objective = crate::Objective::Wasserstein.into();
         config.regularize.spectral_norm = crate::SpectralNorm::Discriminator;
         assert!(!config.problems().is_empty());
-        let gan = planned_gan(&config, &Usual).unwrap();
+        let gan = planned_gan(&config, &DefaultPlan).unwrap();
         let measured = |step, kid, memorised| Measurement {
             step,
             kid,

@@ -3,7 +3,6 @@
 mod directory;
 mod opening;
 mod outputs;
-pub(crate) mod pair;
 mod watching;
 
 use crate::checkpoint::CheckpointStore;

@@ -4,7 +4,7 @@ use crate::config::TransferConfig;
 use crate::error::TransferError;
 use crate::plan::Transfer;
 use crate::source::Source;
-use engraft_gan::{Sampler, SavedRun, Which};
+use engraft_gan::{Networks, Sampler, SavedRun, Which};
 use engraft_layers::{Adapter, Sequential, StateDict};
 use std::path::Path;
 
@@ -76,8 +76,8 @@ impl AdapterFile {
     /// Those of [`Transfer::open`] and [`SavedRun::planned_networks`].
     pub fn of_run(directory: &Path, which: Which) -> Result<Self, TransferError> {
         let transfer = Transfer::open(directory)?;
-        let (_, (generator, _, _)) = SavedRun::planned_networks(directory, &transfer, which)?;
-        Self::of(&transfer, &generator)
+        let (_, networks) = SavedRun::planned_networks(directory, &transfer, which)?;
+        Self::of(&transfer, &networks.generator)
     }
 
     /// Reads an adapter file.
@@ -186,7 +186,7 @@ impl AdapterFile {
     /// [`TransferError::OtherSource`] if it was made for another source; a mismatch with every name that the generator
     /// does not have, and every shape that is another.
     pub fn attach(&self, source: &Source) -> Result<Sequential, TransferError> {
-        let (mut generator, _, _) = Transfer::new(source.clone(), self.start.clone())?.begin()?;
+        let Networks { mut generator, .. } = Transfer::new(source.clone(), self.start.clone())?.begin()?;
         let mut state = StateDict::of(&generator).into_tensors();
         state.extend(self.changed.tensors().clone());
         StateDict::from_tensors(state).apply(&mut generator)?;

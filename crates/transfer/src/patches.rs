@@ -170,7 +170,7 @@ pub(crate) fn by_patches(
 mod tests {
     use super::*;
     use engraft_data::{Split, drawn_digits};
-    use engraft_gan::{Network, random_networks};
+    use engraft_gan::{Network, Networks, untrained_networks};
     use engraft_layers::{gradients, parameter_count};
     use engraft_tensor::gradcheck;
     use rand::SeedableRng;
@@ -216,7 +216,9 @@ mod tests {
             let mut config = config();
             config.network = network;
             config.objective.packing = packing;
-            let (_, mut discriminator, _) = random_networks(&config).unwrap();
+            let Networks {
+                mut discriminator, ..
+            } = untrained_networks(&config).unwrap();
             let [positions, channels] = map(&discriminator, &config).unwrap();
             let mut tensors = StateDict::of(&discriminator).into_tensors();
             assert!(!judges_patches(
@@ -249,7 +251,7 @@ mod tests {
             }
             assert!(judges_patches(
                 &StateDict::of(&patched),
-                &random_networks(&config).unwrap().1,
+                &untrained_networks(&config).unwrap().discriminator,
                 &config
             ));
             assert_eq!(parameter_count(&PatchHead::<f32>::new(channels)), channels + 1);
@@ -261,7 +263,7 @@ mod tests {
         let refused = |change: fn(&mut TrainConfig), told: &str| {
             let mut config = config();
             change(&mut config);
-            let (_, discriminator, _) = random_networks(&config).unwrap();
+            let Networks { discriminator, .. } = untrained_networks(&config).unwrap();
             let error = by_patches(discriminator, &config)
                 .err()
                 .expect("an error")

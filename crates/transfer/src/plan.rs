@@ -8,9 +8,10 @@ use crate::miner::{self, mined};
 use crate::patches::by_patches;
 use crate::preserve::{CrossDomain, ElasticWeights, FeatureDistillation, L2Sp};
 use crate::source::{FOLDER, SETTINGS, Source};
-use engraft_gan::{AdamConfig, Gan, GanError, Pair, PhaseSeen, Plan, TrainConfig};
+use engraft_gan::{AdamConfig, Gan, GanError, Networks, PhaseSeen, Plan, TrainConfig};
 use engraft_layers::{Adam, Init, Module, Names, Sequential, parameters};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 /// Images of the source from which [`ElasticWeights`] take the importance of weights.
 const IMPORTANCE_IMAGES: usize = 200;
@@ -21,6 +22,8 @@ const ADAPTER_SEED: u64 = 1;
 pub struct Transfer {
     source: Source,
     config: TransferConfig,
+    /// The importances of the source's weights for a seed, once they are known.
+    elastic_weights: Mutex<Option<(u64, ElasticWeights)>>,
 }
 
 impl Transfer {
@@ -31,7 +34,11 @@ impl Transfer {
     /// have; [`TransferError::OtherSource`] if the settings were made for another source.
     pub fn new(source: Source, config: TransferConfig) -> Result<Self, TransferError> {
         let transfer = Self::of_run(source, config)?;
-        let (generator, discriminator, _) = transfer.begin()?;
+        let Networks {
+            generator,
+            discriminator,
+            ..
+        } = transfer.begin()?;
         let problems = transfer.unfit(&generator, &discriminator);
         if problems.is_empty() {
             Ok(transfer)
@@ -53,8 +60,16 @@ impl Transfer {
                 found,
             });
         }
-        let transfer = Self { source, config };
-        let (generator, discriminator, _) = transfer.begin()?;
+        let transfer = Self {
+            source,
+            config,
+            elastic_weights: Mutex::new(None),
+        };
+        let Networks {
+            generator,
+            discriminator,
+            ..
+        } = transfer.begin()?;
         let adapter = transfer.config.adapter;
         let phases = transfer.config.phases();
         let mines = phases.iter().any(|phase| phase.generator == Trained::Miner);
@@ -155,8 +170,12 @@ impl Transfer {
     ///
     /// # Errors
     /// As [`Source::networks`], and if the source has a miner of another width than the plan asks for.
-    pub fn begin(&self) -> Result<Pair, TransferError> {
-        let (mut generator, mut discriminator, latent) = self.source.networks()?;
+    pub fn begin(&self) -> Result<Networks, TransferError> {
+        let Networks {
+            mut generator,
+            mut discriminator,
+            latent_dim: latent,
+        } = self.source.networks()?;
         if self.config.patches && !self.source.judges_patches(&discriminator) {
             discriminator = by_patches(discriminator, &self.source.config)?;
         }
@@ -176,7 +195,11 @@ impl Transfer {
             }
             _ => {}
         }
-        Ok((generator, discriminator, latent))
+        Ok(Networks {
+            generator,
+            discriminator,
+            latent_dim: latent,
+        })
     }
 
     /// Adam with the learning rates of parts.
@@ -259,7 +282,7 @@ fn feature_layer(discriminator: &Sequential) -> String {
 }
 
 impl Plan for Transfer {
-    fn networks(&self, _: &TrainConfig) -> Result<Pair, GanError> {
+    fn networks(&self, _: &TrainConfig) -> Result<Networks, GanError> {
         self.begin().map_err(|error| match error {
             TransferError::Gan(error) => error,
             other => GanError::Config {
@@ -269,7 +292,12 @@ impl Plan for Transfer {
     }
 
     fn prepare(&self, config: &TrainConfig, gan: Gan) -> Gan {
-        let Ok((generator, discriminator, latent)) = self.source.networks() else {
+        let Ok(Networks {
+            generator,
+            discriminator,
+            latent_dim,
+        }) = self.source.networks()
+        else {
             unreachable!("the networks of this game came from the same source")
         };
         let lazy = config.discriminator.with_lazy_penalty(config.regularize.every);
@@ -278,7 +306,7 @@ impl Plan for Transfer {
             self.adam(&lazy, &gan.discriminator),
         );
         let gan = gan.optimizers(optimizers.0, optimizers.1);
-        // Training is refused then; a run that is read needs no terms, and a file may ask for some that would panic.
+        // Training is refused then, and a file may ask for terms that would panic.
         if !self.unfit(&gan.generator, &gan.discriminator).is_empty() {
             return gan;
         }
@@ -286,14 +314,20 @@ impl Plan for Transfer {
             Preserve::Nothing => gan,
             Preserve::L2Sp(weight) => gan.term(L2Sp::new(&generator, weight)),
             Preserve::Ewc(weight) => {
-                let sizes = [IMPORTANCE_IMAGES, latent];
-                gan.term(ElasticWeights::new(
-                    &generator,
-                    &discriminator,
-                    weight,
-                    sizes,
-                    config.seed,
-                ))
+                let new = || {
+                    let sizes = [IMPORTANCE_IMAGES, latent_dim];
+                    ElasticWeights::new(&generator, &discriminator, weight, sizes, config.seed)
+                };
+                // A run that goes back is prepared again, and the importances take hundreds of passes.
+                let mut known = self
+                    .elastic_weights
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                let known = known.get_or_insert_with(|| (config.seed, new()));
+                if known.0 != config.seed {
+                    *known = (config.seed, new());
+                }
+                gan.term(known.1.clone())
             }
             Preserve::Cdc(weight) => {
                 let layers = feature_layers(&generator);
@@ -339,9 +373,11 @@ fn set(network: &mut Sequential, trained: &Names) {
 mod tests {
     use super::*;
     use crate::config::Phase;
+    use crate::preserve::COMPUTED;
     use engraft_data::{Split, drawn_digits};
-    use engraft_gan::random_networks;
+    use engraft_gan::{Control, SavedRun, Trainer, Which, untrained_networks};
     use engraft_layers::Adapter;
+    use std::sync::Arc;
 
     /// What is refused now did nothing in the runs that were trained with it, or is in a file that no training wrote.
     #[test]
@@ -350,7 +386,11 @@ mod tests {
             let mut config = TrainConfig::standard(&drawn_digits(Split::Train, 40, 1));
             (config.network, config.classes) = (engraft_gan::Network::Mlp, classes);
             config.objective.packing = packing;
-            let (generator, discriminator, _) = random_networks(&config).unwrap();
+            let Networks {
+                generator,
+                discriminator,
+                ..
+            } = untrained_networks(&config).unwrap();
             Source::new(config, &generator, &discriminator)
         };
         let small = Phase {
@@ -375,9 +415,52 @@ mod tests {
             let config = source.config.clone();
             assert!(Transfer::new(source.clone(), plan.clone()).is_err());
             let transfer = Transfer::of_run(source, plan).unwrap();
-            let (generator, discriminator, latent) = transfer.networks(&config).unwrap();
+            let Networks {
+                generator,
+                discriminator,
+                latent_dim: latent,
+            } = transfer.networks(&config).unwrap();
             let gan = Gan::new(generator, discriminator, latent).classes(config.classes as usize);
             transfer.prepare(&config, gan);
         }
+    }
+
+    /// Importances take hundreds of passes: a run computes them once, and who reads it computes none.
+    #[test]
+    fn importances_are_computed_once_a_run() {
+        let data = drawn_digits(Split::Train, 40, 1);
+        let mut config = TrainConfig::standard(&data);
+        (config.network, config.batch, config.steps) = (engraft_gan::Network::Mlp, 4, 1);
+        let networks = untrained_networks(&config).unwrap();
+        let source = Source::new(config.clone(), &networks.generator, &networks.discriminator);
+        let plan = TransferConfig {
+            source_sha256: source.sha256().unwrap(),
+            preserve: Preserve::Ewc(1.0),
+            ..TransferConfig::default()
+        };
+        config.plan = plan.to_table();
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("run");
+        let since = |before: usize| COMPUTED.with(std::cell::Cell::get) - before;
+        for steps in 1..3 {
+            let before = since(0);
+            let transfer = Transfer::new(source.clone(), plan.clone()).unwrap();
+            config.steps = steps;
+            let mut trainer =
+                Trainer::open_planned(config.clone(), data.clone(), &run, Arc::new(transfer)).unwrap();
+            trainer.train(&mut |_| Control::Continue).unwrap();
+            assert_eq!((trainer.step(), since(before)), (steps, 1));
+        }
+        let before = since(0);
+        let transfer = Transfer::new(source, plan).unwrap();
+        SavedRun::open_planned(&run, &transfer, Which::Last).unwrap();
+        SavedRun::planned_networks(&run, &transfer, Which::Last).unwrap();
+        assert_eq!(since(before), 0);
+        for _ in 0..2 {
+            let networks = transfer.networks(&config).unwrap();
+            let gan = Gan::new(networks.generator, networks.discriminator, networks.latent_dim);
+            transfer.prepare(&config, gan);
+        }
+        assert_eq!(since(before), 1, "a run that goes back is prepared again");
     }
 }

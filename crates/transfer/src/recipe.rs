@@ -211,12 +211,16 @@ pub fn from_scratch(source: &Source, target: &Dataset, steps: u64, seed: u64) ->
 mod tests {
     use super::*;
     use engraft_data::{Split, drawn_digits};
-    use engraft_gan::random_networks;
+    use engraft_gan::{Networks, untrained_networks};
 
     #[test]
     fn number_and_distance_decide() {
         let config = TrainConfig::standard(&drawn_digits(Split::Test, 20, 1));
-        let (generator, discriminator, _) = random_networks(&config).unwrap();
+        let Networks {
+            generator,
+            discriminator,
+            ..
+        } = untrained_networks(&config).unwrap();
         let source = Source::new(config, &generator, &discriminator);
         let near = Proximity {
             images: 100,

@@ -4,7 +4,7 @@ use crate::error::TransferError;
 use crate::miner::{self, mined};
 use crate::patches::{judges_patches, with_patch_head};
 use crate::plan::{Transfer, learned_layers};
-use engraft_gan::{Pair, Sampler, SavedRun, SpectralNorm, TrainConfig, Which};
+use engraft_gan::{Networks, Sampler, SavedRun, TrainConfig, Which};
 use engraft_layers::{Module, Sequential, StateDict};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -40,13 +40,12 @@ impl Source {
         }
         if directory.join(FOLDER).is_dir() {
             let transfer = Transfer::open(directory)?;
-            let (config, pair) = SavedRun::planned_networks(directory, &transfer, which)?;
-            let (mut generator, discriminator, _) = pair;
-            generator.merge_adapters();
-            return Ok(Self::new(config, &generator, &discriminator));
+            let (config, mut networks) = SavedRun::planned_networks(directory, &transfer, which)?;
+            networks.generator.merge_adapters();
+            return Ok(Self::new(config, &networks.generator, &networks.discriminator));
         }
-        let (config, (generator, discriminator, _)) = SavedRun::networks(directory, which)?;
-        Ok(Self::new(config, &generator, &discriminator))
+        let (config, networks) = SavedRun::networks(directory, which)?;
+        Ok(Self::new(config, &networks.generator, &networks.discriminator))
     }
 
     /// The source with these networks, trained by these settings.
@@ -92,25 +91,28 @@ impl Source {
     ///
     /// # Errors
     /// If the weights are not those of the networks that the settings name.
-    pub fn networks(&self) -> Result<Pair, TransferError> {
-        let (mut generator, mut discriminator, latent) = engraft_gan::random_networks(&self.config)?;
+    pub fn networks(&self) -> Result<Networks, TransferError> {
+        let Networks {
+            mut generator,
+            mut discriminator,
+            latent_dim,
+        } = engraft_gan::untrained_networks(&self.config)?;
         if self.judges_patches(&discriminator) {
             discriminator = with_patch_head(discriminator, &self.config)?;
         }
         // What decides which weights are used holds buffers of its own.
-        let normalised = self.config.regularize.spectral_norm;
-        if normalised != SpectralNorm::None {
-            discriminator.spectral_normalise();
-        }
-        if normalised == SpectralNorm::Both {
-            generator.spectral_normalise();
-        }
-        if let Some(hidden) = self.miner_width(latent) {
-            generator = mined(generator, latent, hidden);
+        let spectral_norm = self.config.regularize.spectral_norm;
+        spectral_norm.apply(&mut generator, &mut discriminator);
+        if let Some(hidden) = self.miner_width(latent_dim) {
+            generator = mined(generator, latent_dim, hidden);
         }
         self.generator.apply(&mut generator)?;
         self.discriminator.apply(&mut discriminator)?;
-        Ok((generator, discriminator, latent))
+        Ok(Networks {
+            generator,
+            discriminator,
+            latent_dim,
+        })
     }
 
     /// Whether an earlier transfer put a [`PatchHead`](crate::PatchHead) on the discriminator, which otherwise is as the given
@@ -140,7 +142,7 @@ impl Source {
     /// # Errors
     /// As [`Source::networks`].
     pub fn generator_layers(&self) -> Result<Vec<String>, TransferError> {
-        Ok(learned_layers(&self.networks()?.0))
+        Ok(learned_layers(&self.networks()?.generator))
     }
 
     /// Names of the discriminator's layers that learn, from the image to the judgement.
@@ -148,7 +150,7 @@ impl Source {
     /// # Errors
     /// As [`Source::networks`].
     pub fn discriminator_layers(&self) -> Result<Vec<String>, TransferError> {
-        Ok(learned_layers(&self.networks()?.1))
+        Ok(learned_layers(&self.networks()?.discriminator))
     }
 
     /// The generator, for drawing.
@@ -156,7 +158,11 @@ impl Source {
     /// # Errors
     /// As [`Source::networks`].
     pub fn sampler(&self) -> Result<Sampler, TransferError> {
-        let (generator, _, latent) = self.networks()?;
+        let Networks {
+            generator,
+            latent_dim: latent,
+            ..
+        } = self.networks()?;
         Ok(Sampler::new(generator, latent).classes(self.config.classes as usize))
     }
 

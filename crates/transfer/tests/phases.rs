@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)] // a test fails by it
 
 use engraft_data::{Dataset, Split, drawn_digits};
-use engraft_gan::{Control, Event, Network, Outcome, Plan, TrainConfig, Trainer, Which, random_networks};
+use engraft_gan::{
+    Control, Event, Network, Networks, Outcome, Plan, TrainConfig, Trainer, Which, untrained_networks,
+};
 use engraft_layers::{Adapter, StateDict};
 use engraft_transfer::{
     Method, Phase, Preserve, Rate, Recipe, Source, Trained, Transfer, TransferConfig, TransferError, Trial,
@@ -179,8 +181,10 @@ fn what_does_not_fit_is_refused() {
     assert!(error(|c| c.phases[0].steps = 0).contains("phase 0 needs a number of steps"));
     // The networks of the plan are the source's.
     let transfer = Transfer::new(source.clone(), plan(&source)).unwrap();
-    let (generator, _, _) = transfer.networks(&source.config).unwrap();
-    let (random, _, _) = random_networks(&source.config).unwrap();
+    let Networks { generator, .. } = transfer.networks(&source.config).unwrap();
+    let Networks {
+        generator: random, ..
+    } = untrained_networks(&source.config).unwrap();
     let [a, b] = [&generator, &random].map(|g| StateDict::of(g));
     assert!(!same(&a, &b, "to_image.weight"));
 }

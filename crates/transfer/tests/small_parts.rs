@@ -5,7 +5,8 @@
 
 use engraft_data::{Dataset, Split, drawn_digits};
 use engraft_gan::{
-    Control, Network, RegularizeConfig, Sampler, SpectralNorm, TrainConfig, Trainer, Which, random_networks,
+    Control, Network, Networks, RegularizeConfig, Sampler, SpectralNorm, TrainConfig, Trainer, Which,
+    untrained_networks,
 };
 use engraft_layers::{Adapter, Module, Path as ModulePath, SlotMut, StateDict};
 use engraft_transfer::{
@@ -75,7 +76,7 @@ fn pixels(sampler: &Sampler) -> Vec<u32> {
 #[test]
 fn source_and_small_file_are_the_adapted_generator_bit_for_bit() {
     let source = source();
-    let (generator, _, _) = source.networks().unwrap();
+    let Networks { generator, .. } = source.networks().unwrap();
     let whole = StateDict::of(&generator).to_bytes().unwrap().len() as u64;
     let of_source = pixels(&source.sampler().unwrap());
     type Set = fn(&mut TransferConfig);
@@ -111,12 +112,16 @@ fn source_and_small_file_are_the_adapted_generator_bit_for_bit() {
 #[test]
 fn singular_values_need_no_vectors_in_the_file() {
     let config = TrainConfig::standard(&target());
-    let (generator, discriminator, _) = random_networks(&config).unwrap();
+    let Networks {
+        generator,
+        discriminator,
+        ..
+    } = untrained_networks(&config).unwrap();
     let source = Source::new(config, &generator, &discriminator);
     let mut plan = Recipe::fine_tune(&source).unwrap().plan;
     plan.adapter = Some(Adapter::SingularValues);
     let transfer = Transfer::new(source.clone(), plan).unwrap();
-    let (mut generator, _, _) = transfer.begin().unwrap();
+    let Networks { mut generator, .. } = transfer.begin().unwrap();
     generator.visit_mut(&ModulePath::root(), &mut |path, slot| {
         if let SlotMut::Parameter(p) = slot
             && path.to_string().ends_with("adapter.scale")
@@ -214,7 +219,7 @@ fn an_adapter_file_that_does_not_fit_is_refused_with_the_reason() {
     assert!(refused().contains("from 1 to 4096 numbers, got 5000"));
     source
         .networks()
-        .map(|(g, _, _)| StateDict::of(&g).save(&path))
+        .map(|networks| StateDict::of(&networks.generator).save(&path))
         .unwrap()
         .unwrap();
     assert!(refused().contains("none of that name"));
@@ -227,7 +232,9 @@ fn a_miner_learns_and_the_generator_keeps_every_byte() {
     let source = source();
     let folder = tempfile::tempdir().unwrap();
     train(&source, folder.path(), Trained::Miner, |p| p.miner = Some(16));
-    let (before, _, _) = source.networks().unwrap();
+    let Networks {
+        generator: before, ..
+    } = source.networks().unwrap();
     let before = bits(&StateDict::of(&before));
     for file in ["generator", "average"] {
         let path = folder
@@ -267,7 +274,7 @@ fn a_discriminator_of_patches_learns_and_is_carried_on() {
     let source = source_with(1, |config| config.network = Network::Dcgan);
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    let of = |source: &Source| bits(&StateDict::of(&source.networks().unwrap().1));
+    let of = |source: &Source| bits(&StateDict::of(&source.networks().unwrap().discriminator));
     train(&source, &at("first"), Trained::All, |p| {
         p.patches = true;
         p.distil = 0.1;
@@ -315,7 +322,7 @@ fn patches_go_with_a_gradient_penalty() {
     train(&source, folder.path(), Trained::All, |p| p.patches = true);
     let learned = Source::open(folder.path(), Which::Last).unwrap();
     let head = |source: &Source| {
-        let discriminator = source.networks().unwrap().1;
+        let discriminator = source.networks().unwrap().discriminator;
         StateDict::of(&discriminator).get("head.weight").unwrap().len()
     };
     assert!(head(&learned) < head(&source));
@@ -331,7 +338,10 @@ fn a_transfer_is_the_source_of_another() {
         p.adapter = Some(Adapter::LowRank { rank: 2 })
     });
     let first = Source::open(&at("first"), Which::Last).unwrap();
-    let (names, whole) = (|s: &Source| s.networks().unwrap().0, |g| bits(&StateDict::of(&g)));
+    let (names, whole) = (
+        |s: &Source| s.networks().unwrap().generator,
+        |g| bits(&StateDict::of(&g)),
+    );
     let keys = |s: &Source| whole(names(s)).into_keys().collect::<Vec<_>>();
     assert_eq!(keys(&first), keys(&source));
     let run = pixels(&open_run(&at("first"), Which::Last).unwrap().sampler);

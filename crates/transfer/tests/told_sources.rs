@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test fails by it
 
 use engraft_data::{Dataset, Split, drawn_digits};
-use engraft_gan::{Control, Network, TrainConfig, Trainer, Which, random_networks};
+use engraft_gan::{Control, Network, Networks, TrainConfig, Trainer, Which, untrained_networks};
 use engraft_transfer::{
     Method, Phase, Preserve, Proximity, Rate, Recipe, Source, Trained, Transfer, TransferConfig, Trial,
     open_run,
@@ -18,7 +18,11 @@ fn source(change: fn(&mut TrainConfig)) -> Source {
     let mut config = TrainConfig::standard(&drawn_digits(Split::Train, 40, 1));
     (config.network, config.batch) = (Network::Dcgan, 8);
     change(&mut config);
-    let (generator, discriminator, _) = random_networks(&config).unwrap();
+    let Networks {
+        generator,
+        discriminator,
+        ..
+    } = untrained_networks(&config).unwrap();
     Source::new(config, &generator, &discriminator)
 }
 

@@ -109,7 +109,7 @@ pub(super) fn fixed(source: &Source, name: &str, steps: u64) -> anyhow::Result<R
 mod tests {
     use super::*;
     use engraft_data::{Split, drawn_digits};
-    use engraft_gan::{TrainConfig, random_networks};
+    use engraft_gan::{Networks, TrainConfig, untrained_networks};
     use engraft_transfer::Transfer;
 
     #[test]
@@ -117,7 +117,11 @@ mod tests {
         for classes in [0, 10] {
             let mut config = TrainConfig::standard(&drawn_digits(Split::Test, 20, 1));
             config.classes = classes;
-            let (generator, discriminator, _) = random_networks(&config).unwrap();
+            let Networks {
+                generator,
+                discriminator,
+                ..
+            } = untrained_networks(&config).unwrap();
             let source = Source::new(config, &generator, &discriminator);
             // A discriminator that is told the class does not judge by a map.
             for name in FIXED.iter().filter(|name| classes == 0 || **name != "patches") {

@@ -20,6 +20,16 @@ const MOST_CHANNELS: usize = 4;
 /// Length of the vector of a class beside the latent vector.
 const CLASS_SIZE: usize = 50;
 
+/// A generator, a discriminator, and the length of the latent vectors that the generator reads.
+pub struct Networks {
+    /// Maps latent vectors to images.
+    pub generator: Sequential,
+    /// Maps images to logits.
+    pub discriminator: Sequential,
+    /// Length of a latent vector.
+    pub latent_dim: usize,
+}
+
 /// A generator and a discriminator that belong together.
 ///
 /// Both are built for images `[h, w, c]` with values in `[-1, 1]`, and draw their weights from an [`Init`], in

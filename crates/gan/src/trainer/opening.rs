@@ -1,9 +1,9 @@
 //! Opening a run directory: a new run, one to go on with, one to move aside.
 
 use super::directory::{check_unoccupied, other_settings};
-use super::pair::{Usual, planned_gan};
 use super::{METRICS, SAMPLE_FOLDER, Trainer};
 use crate::average::Average;
+use crate::build::{DefaultPlan, planned_gan, planned_networks};
 use crate::checkpoint::{
     Checkpoint, CheckpointReader, CheckpointStore, LOCK_FILE, RunLock, write_atomically,
 };
@@ -41,7 +41,7 @@ impl Progress {
         gan.check()?;
         let average = match config.average_half_life {
             0 => None,
-            half_life => Some((Average::new(half_life), planned_gan(config, plan)?.generator)),
+            half_life => Some((Average::new(half_life), planned_networks(config, plan)?.generator)),
         };
         let order = rng::seed(config.seed, Purpose::Order);
         Ok(Self {
@@ -106,7 +106,7 @@ impl Trainer {
     /// without checkpoints that holds a `run.toml` or a record of steps ([`GanError::Occupied`]).
     pub fn open(config: TrainConfig, data: Dataset, directory: &Path) -> Result<Self, GanError> {
         config.check()?;
-        Self::open_planned(config, data, directory, Arc::new(Usual))
+        Self::open_planned(config, data, directory, Arc::new(DefaultPlan))
     }
 
     /// As [`Trainer::open`], by a plan of the caller's make. Whether the settings make sense with its networks is found

@@ -5,8 +5,8 @@ use crate::augment::{AdaptiveConfig, AugmentConfig, Augmentation};
 use crate::checkpoint::{CheckpointReader, CheckpointStore};
 use crate::objective::{FeatureMatching, ObjectiveConfig};
 use crate::regularization::{RegularizeConfig, SpectralNorm};
+use crate::{Networks, Plan};
 use crate::{Objective, StepOrder};
-use crate::{Pair, Plan};
 use engraft_data::Provenance;
 use engraft_layers::{
     BatchNorm, Conv2d, ConvTranspose2d, Dense, Dropout, Flatten, Init, LeakyReLU, Reshape, Tanh,
@@ -25,7 +25,7 @@ fn data() -> Dataset {
 }
 
 /// A generator with batch norm and dropout; a discriminator with dropout and without batch norm.
-fn small_pair(config: &TrainConfig) -> Result<Pair, GanError> {
+fn small_pair(config: &TrainConfig) -> Result<Networks, GanError> {
     let init = &mut Init::glorot(config.seed);
     let block = Sequential::new()
         .add("dense", Dense::new(6, 7 * 7 * 4, init).no_bias())
@@ -48,13 +48,17 @@ fn small_pair(config: &TrainConfig) -> Result<Pair, GanError> {
         .add("drop", Dropout::new(0.1, init))
         .add("flat", Flatten)
         .add("head", Dense::new(7 * 7 * 5, 1, init));
-    Ok((generator, discriminator, 6))
+    Ok(Networks {
+        generator,
+        discriminator,
+        latent_dim: 6,
+    })
 }
 
 struct Small;
 
 impl Plan for Small {
-    fn networks(&self, config: &TrainConfig) -> Result<Pair, GanError> {
+    fn networks(&self, config: &TrainConfig) -> Result<Networks, GanError> {
         small_pair(config)
     }
 }

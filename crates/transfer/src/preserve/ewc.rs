@@ -14,9 +14,16 @@ use std::collections::BTreeMap;
 ///
 /// *Source*: Li et al., "Few-shot image generation with elastic weight consolidation", 2020, equations 2 and 3, but for
 /// the scale.
+#[derive(Clone, Debug)]
 pub struct ElasticWeights<T: Real = f32> {
     distance: L2Sp<T>,
     importance: BTreeMap<String, Tensor<T>>,
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How many times this thread has computed importances.
+    pub(crate) static COMPUTED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 impl<T: Real> ElasticWeights<T> {
@@ -29,6 +36,8 @@ impl<T: Real> ElasticWeights<T> {
         [images, inputs]: [usize; 2],
         seed: u64,
     ) -> Self {
+        #[cfg(test)]
+        COMPUTED.with(|count| count.set(count.get() + 1));
         let mut rng = Pcg64::seed_from_u64(seed);
         let mut squares: BTreeMap<String, Tensor<T>> = BTreeMap::new();
         for _ in 0..images {

@@ -10,5 +10,7 @@ mod l2_sp;
 
 pub use cdc::CrossDomain;
 pub use distillation::FeatureDistillation;
+#[cfg(test)]
+pub(crate) use ewc::COMPUTED;
 pub use ewc::ElasticWeights;
 pub use l2_sp::L2Sp;
