@@ -333,12 +333,7 @@ mod tests {
         };
         assert!(check.batch_problem(6).is_none());
         for batch in [3, 4, 7] {
-            assert!(
-                combination
-                    .batch_problem(batch)
-                    .unwrap()
-                    .contains("at least 2 packs")
-            );
+            assert!(check.batch_problem(batch).unwrap().contains("at least 2 packs"));
         }
     }
 }

@@ -49,7 +49,9 @@ impl AdapterFile {
     /// # Errors
     /// If it has not the names and shapes of the transfer's generator.
     pub fn of(transfer: &Transfer, generator: &Sequential) -> Result<Self, TransferError> {
-        let (mut begin, _, _) = transfer.begin()?;
+        let Networks {
+            generator: mut begin, ..
+        } = transfer.begin()?;
         let before = StateDict::of(&begin);
         let after = StateDict::of(generator);
         after.apply(&mut begin)?;

@@ -290,13 +290,17 @@ fn a_discriminator_of_patches_learns_and_is_carried_on() {
         plan.patches = true;
         plan
     });
-    let begun = bits(&StateDict::of(&begun.unwrap().begin().unwrap().1));
+    let begun = bits(&StateDict::of(&begun.unwrap().begin().unwrap().discriminator));
     assert!(begun["head.weight"] != after["head.weight"], "the head learned");
     // Patches stay, whether the next transfer asks for them or not.
     for (name, asks) in [("asked", true), ("unasked", false)] {
         let mut plan = Recipe::fine_tune(&first).unwrap().plan;
         plan.patches = asks;
-        let carried = Transfer::new(first.clone(), plan).unwrap().begin().unwrap().1;
+        let carried = Transfer::new(first.clone(), plan)
+            .unwrap()
+            .begin()
+            .unwrap()
+            .discriminator;
         assert!(bits(&StateDict::of(&carried)) == after, "{name}");
     }
     let error = Transfer::new(self::source(), {
