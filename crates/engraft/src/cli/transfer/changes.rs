@@ -94,13 +94,17 @@ pub(super) fn change(
 mod tests {
     use super::*;
     use engraft_data::{Split, drawn_digits};
-    use engraft_gan::{TrainConfig, random_networks};
+    use engraft_gan::{Networks, TrainConfig, untrained_networks};
     use engraft_transfer::Proximity;
 
     #[test]
     fn a_warm_up_takes_the_place_of_the_recipes() {
         let config = TrainConfig::standard(&drawn_digits(Split::Test, 20, 1));
-        let (generator, discriminator, _) = random_networks(&config).unwrap();
+        let Networks {
+            generator,
+            discriminator,
+            ..
+        } = untrained_networks(&config).unwrap();
         let source = Source::new(config, &generator, &discriminator);
         let far = Proximity {
             images: 10,

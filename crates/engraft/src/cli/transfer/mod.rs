@@ -225,7 +225,11 @@ fn explain(
     let phases = recipe.plan.phases.clone();
     for (i, phase) in phases.iter().enumerate() {
         let plan = engraft_transfer::Transfer::new(source.clone(), recipe.plan.clone())?;
-        let (mut generator, mut discriminator, _) = plan.begin()?;
+        let engraft_gan::Networks {
+            mut generator,
+            mut discriminator,
+            ..
+        } = plan.begin()?;
         train_only(&mut generator, &phase.generator.names(recipe.plan.adapter))?;
         train_only(&mut discriminator, &phase.discriminator.names(None))?;
         let length = match phase.steps {
