@@ -7,7 +7,7 @@ mod taught;
 use anyhow::{Context, ensure};
 use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load};
 use engraft_gan::{Control, Which};
-use engraft_metrics::{FeatureExtractor, FeatureNetwork, Features, Spread};
+use engraft_metrics::{FeatureExtractor, FeatureNetwork, Features, SeedSummary};
 use engraft_transfer::{
     Labelled, Method, Recipe, Row, Source, Trial, features_of, from_scratch, measure, proximity,
 };
@@ -217,7 +217,7 @@ fn table(args: &Args) -> anyhow::Result<()> {
 /// Mean and deviation of the figures, if there are all.
 fn spread(figures: impl Iterator<Item = Option<f64>>, digits: usize) -> String {
     let figures: Option<Vec<f64>> = figures.collect();
-    let spread = figures.and_then(|figures| Spread::of(&figures));
+    let spread = figures.and_then(|figures| SeedSummary::of(&figures));
     spread.map_or_else(String::new, |spread| format!("{spread:.digits$}"))
 }
 

@@ -3,7 +3,9 @@
 use anyhow::{Context, ensure};
 use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load};
 use engraft_layers::StateDict;
-use engraft_metrics::{Classifier, FeatureExtractor, FeatureNetwork, Training, Variation, train_classifier};
+use engraft_metrics::{
+    FeatureClassifier, FeatureExtractor, FeatureNetwork, Training, Variation, train_classifier,
+};
 use engraft_tensor::{Tensor, no_grad};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -76,7 +78,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn fit(train: &Dataset, training: &Training) -> Classifier {
+fn fit(train: &Dataset, training: &Training) -> FeatureClassifier {
     let all: Vec<usize> = (0..train.len()).collect();
     let classes: Vec<usize> = train.labels().iter().map(|&label| usize::from(label)).collect();
     let start = Instant::now();

@@ -5,8 +5,8 @@ use crate::extractor::FeatureExtractor;
 use crate::feature_set::{Features, enough};
 use crate::frechet::frechet_distance;
 use crate::kernel_distance::kernel_distance;
-use crate::memory::{intra_cluster_diversity, memorised_share};
-use crate::neighbours::overlap;
+use crate::memorization::{intra_cluster_diversity, memorized_share};
+use crate::prdc::prdc;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -22,18 +22,19 @@ pub struct Scores {
     pub kid: f64,
     /// Its standard error.
     pub kid_se: f64,
-    /// See [`Overlap`](crate::Overlap).
+    /// See [`Prdc`](crate::Prdc).
     pub precision: f64,
-    /// See [`Overlap`](crate::Overlap).
+    /// See [`Prdc`](crate::Prdc).
     pub recall: f64,
-    /// See [`Overlap`](crate::Overlap).
+    /// See [`Prdc`](crate::Prdc).
     pub density: f64,
-    /// See [`Overlap`](crate::Overlap).
+    /// See [`Prdc`](crate::Prdc).
     pub coverage: f64,
     /// [Diversity](intra_cluster_diversity) around training images.
     pub diversity: f64,
-    /// [Share](memorised_share) of images closer to a training image than real ones are.
-    pub memorised: f64,
+    /// [Share](memorized_share) of images closer to a training image than real ones are.
+    #[serde(rename = "memorised")]
+    pub memorized: f64,
 }
 
 /// What a number was taken with; numbers with different protocols do not compare.
@@ -68,7 +69,7 @@ pub struct Protocol {
 
 /// The real images of a [`Protocol`]; see its fields of the same names.
 #[derive(Clone, Copy, Debug)]
-pub struct RealImages<'a> {
+pub struct RealDataInfo<'a> {
     /// Name of the data set.
     pub data: &'a str,
     /// Part of it.
@@ -80,7 +81,7 @@ pub struct RealImages<'a> {
 impl Protocol {
     /// The protocol of a comparison with real images, where those that needed it were made fit by the rule `resize`;
     /// [`evaluate`] fills in the numbers of images.
-    pub fn new(extractor: &dyn FeatureExtractor, real: RealImages<'_>, resize: &str, seed: u64) -> Self {
+    pub fn new(extractor: &dyn FeatureExtractor, real: RealDataInfo<'_>, resize: &str, seed: u64) -> Self {
         Self {
             features: extractor.name().into(),
             features_sha256: extractor.hash().into(),
@@ -112,7 +113,7 @@ pub struct Evaluation {
 
 /// The features that an evaluation compares.
 #[derive(Clone, Copy, Debug)]
-pub struct Compared<'a> {
+pub struct EvaluationInput<'a> {
     /// Real images that took no part in training.
     pub real: &'a Features,
     /// The training images.
@@ -129,8 +130,8 @@ pub struct Compared<'a> {
 ///
 /// # Errors
 /// If there are too few images for one of the measures, or the numbers of features differ.
-pub fn evaluate(compared: Compared<'_>, protocol: Protocol) -> Result<Evaluation, MetricsError> {
-    let Compared {
+pub fn evaluate(compared: EvaluationInput<'_>, protocol: Protocol) -> Result<Evaluation, MetricsError> {
+    let EvaluationInput {
         real,
         train,
         generated,
@@ -158,7 +159,7 @@ pub fn evaluate(compared: Compared<'_>, protocol: Protocol) -> Result<Evaluation
 
 fn scores(real: &Features, train: &Features, generated: &Features) -> Result<Scores, MetricsError> {
     let distance = kernel_distance(real, generated)?;
-    let overlap = overlap(real, generated)?;
+    let overlap = prdc(real, generated)?;
     let step = train.len().div_ceil(CLUSTERS).max(1);
     let anchors = train.select(&(0..train.len()).step_by(step).collect::<Vec<_>>());
     Ok(Scores {
@@ -170,7 +171,7 @@ fn scores(real: &Features, train: &Features, generated: &Features) -> Result<Sco
         density: overlap.density,
         coverage: overlap.coverage,
         diversity: intra_cluster_diversity(&anchors, generated)?,
-        memorised: memorised_share(train, real, generated)?,
+        memorized: memorized_share(train, real, generated)?,
     })
 }
 
@@ -189,7 +190,7 @@ impl fmt::Display for Evaluation {
             ("density", number(s.density), number(floor.density)),
             ("coverage", number(s.coverage), number(floor.coverage)),
             ("diversity", number(s.diversity), number(floor.diversity)),
-            ("memorised", number(s.memorised), number(floor.memorised)),
+            ("memorised", number(s.memorized), number(floor.memorized)),
         ] {
             writeln!(f, "{name:<12}{of_generated:>20}{of_floor:>22}")?;
         }
@@ -237,7 +238,7 @@ mod tests {
     #[test]
     fn a_perfect_generator_is_at_the_floor() {
         let (real, train, generated) = (points(300, 4, 1), points(900, 4, 2), points(300, 4, 3));
-        let compared = Compared {
+        let compared = EvaluationInput {
             real: &real,
             train: &train,
             generated: &generated,
@@ -250,7 +251,7 @@ mod tests {
         );
         assert!((s.coverage - floor.coverage).abs() < 0.1, "{found}");
         assert!(
-            (s.memorised - 0.05).abs() < 0.04 && (floor.memorised - 0.05).abs() < 0.04,
+            (s.memorized - 0.05).abs() < 0.04 && (floor.memorized - 0.05).abs() < 0.04,
             "{found}"
         );
         let text = found.to_string();

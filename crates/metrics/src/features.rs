@@ -2,7 +2,7 @@
 
 use crate::error::MetricsError;
 use crate::extractor::FeatureExtractor;
-use crate::network::{FeatureNetwork, IMAGE};
+use crate::feature_network::{FeatureNetwork, IMAGE};
 use crate::random_features::RandomFeatures;
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 
 use crate::error::MetricsError;
 use crate::feature_set::{Features, comparable};
-use crate::rows::{map_blocks, map_products};
+use crate::pairwise::{map_blocks, map_products};
 use ndarray::{Array1, Axis};
 use serde::{Deserialize, Serialize};
 

@@ -1,35 +1,35 @@
 #![doc = include_str!("../README.md")]
 
-mod classes;
+mod class_counts;
 mod error;
 mod evaluation;
 mod extractor;
+mod feature_network;
 mod feature_set;
 pub mod features;
 mod frechet;
 mod input_fit;
 mod kernel_distance;
-mod memory;
-mod neighbours;
-mod network;
+mod memorization;
+mod pairwise;
+mod prdc;
 mod random_features;
-mod rows;
-mod spread;
+mod summary;
 #[cfg(test)]
 mod testing;
 mod training;
 
-pub use classes::ClassCounts;
+pub use class_counts::ClassCounts;
 pub use error::MetricsError;
-pub use evaluation::{Compared, Evaluation, Protocol, RealImages, Scores, evaluate};
+pub use evaluation::{Evaluation, EvaluationInput, Protocol, RealDataInfo, Scores, evaluate};
 pub use extractor::{FeatureExtractor, FeatureOutput, InputSpec};
+pub use feature_network::{CLASSES, FEATURES, FeatureClassifier, FeatureNetwork, IMAGE};
 pub use feature_set::Features;
 pub use frechet::frechet_distance;
 pub use input_fit::{FitStep, InputFit, read_fitted};
 pub use kernel_distance::{KernelDistance, kernel_distance};
-pub use memory::{intra_cluster_diversity, memorised_share};
-pub use neighbours::{Overlap, overlap};
-pub use network::{CLASSES, Classifier, FEATURES, FeatureNetwork, IMAGE};
+pub use memorization::{intra_cluster_diversity, memorized_share};
+pub use prdc::{Prdc, prdc};
 pub use random_features::RandomFeatures;
-pub use spread::Spread;
+pub use summary::SeedSummary;
 pub use training::{Training, Variation, accuracy, train_classifier};

@@ -3,11 +3,11 @@
 use crate::error::MetricsError;
 use crate::extractor::{FeatureExtractor, FeatureOutput, InputSpec, check_shape, in_batches};
 use crate::feature_set::Features;
+use engraft_base::sha256_hex;
 use engraft_tensor::{Geometry, Padding, Tensor, concat, conv2d};
 use ndarray::Array2;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use sha2::{Digest, Sha256};
 
 /// Channels of the last four stages, on 32x32, 16x16, 8x8 and 4x4 pixels before they are pooled.
 const WIDTHS: [usize; 4] = [24, 40, 64, 96];
@@ -90,16 +90,13 @@ impl RandomFeatures {
             })
             .collect();
         let layout = orthogonal([16 * from / 4, LAYOUT], &mut rng);
-        let mut hash = Sha256::new();
-        hash.update(RECIPE);
+        let mut definition = RECIPE.as_bytes().to_vec();
         for weight in stages.iter().chain([&layout]) {
-            for value in weight.as_slice() {
-                hash.update(value.to_le_bytes());
-            }
+            definition.extend(weight.as_slice().iter().flat_map(|value| value.to_le_bytes()));
         }
         Self {
             name: format!("random-rgb-{size}"),
-            hash: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+            hash: sha256_hex(&definition),
             size,
             stages,
             layout,

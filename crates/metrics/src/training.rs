@@ -1,6 +1,7 @@
 //! Training of a classifier: of the feature networks, and of the one that judges labelled generated images.
 
-use crate::network::{Classifier, IMAGE, largest};
+use crate::feature_network::{FeatureClassifier, IMAGE};
+use engraft_base::argmax;
 use engraft_layers::{
     Adam, Init, Mode, Module, Optimizer, Reduction, Schedule, gradients, softmax_cross_entropy,
 };
@@ -54,7 +55,7 @@ impl Training {
     }
 }
 
-/// Trains a [`Classifier`] with Adam on images `[n, 28, 28, 1]` with values in `[-1, 1]` and their classes; tells every
+/// Trains a [`FeatureClassifier`] with Adam on images `[n, 28, 28, 1]` with values in `[-1, 1]` and their classes; tells every
 /// pass and its mean loss.
 ///
 /// ```
@@ -76,7 +77,7 @@ pub fn train_classifier(
     classes: &[usize],
     training: &Training,
     on_epoch: &mut dyn FnMut(usize, f64),
-) -> Classifier {
+) -> FeatureClassifier {
     let [height, width, channels] = IMAGE;
     assert!(
         images.shape() == [classes.len(), height, width, channels] && classes.len() > 1,
@@ -85,7 +86,7 @@ pub fn train_classifier(
         images.shape(),
         classes.len()
     );
-    let mut classifier = Classifier::new(&mut Init::he(training.seed));
+    let mut classifier = FeatureClassifier::new(&mut Init::he(training.seed));
     let mut rng = Pcg64::seed_from_u64(training.seed);
     let batch = BATCH.min(classes.len());
     let mut adam = Adam::new(RATE).schedule(Schedule::LinearDecay {
@@ -127,7 +128,7 @@ pub fn train_classifier(
 /// # Panics
 /// If there are not as many classes as images, or none.
 #[track_caller]
-pub fn accuracy(classifier: &Classifier, images: &Tensor, classes: &[usize]) -> f64 {
+pub fn accuracy(classifier: &FeatureClassifier, images: &Tensor, classes: &[usize]) -> f64 {
     assert!(
         images.shape()[0] == classes.len() && !classes.is_empty(),
         "accuracy: {} classes for images {:?}",
@@ -142,7 +143,7 @@ pub fn accuracy(classifier: &Classifier, images: &Tensor, classes: &[usize]) -> 
             let rows = logits.as_slice().chunks_exact(logits.shape()[1]);
             right += rows
                 .zip(classes)
-                .filter(|(row, class)| largest(row) == **class)
+                .filter(|(row, class)| argmax(row) == **class)
                 .count();
         }
     });

@@ -1,6 +1,6 @@
 //! The measures against other people's implementations, on the same points (`reference/generate.py`).
 
-use engraft_metrics::{Features, frechet_distance, kernel_distance, overlap};
+use engraft_metrics::{Features, frechet_distance, kernel_distance, prdc};
 use ndarray::Array2;
 use serde_json::Value;
 
@@ -33,7 +33,7 @@ fn every_measure_agrees() {
             frechet_distance(&x, &y).unwrap(),
             kernel_distance(&x, &y).unwrap().value,
         );
-        let overlap = overlap(&x, &y).unwrap();
+        let overlap = prdc(&x, &y).unwrap();
         for (key, found) in [
             ("fid_scipy", fid),
             ("fid_torchmetrics", fid),

@@ -2,7 +2,7 @@
 
 use crate::error::TransferError;
 use engraft_layers::{Adam, Dense, Init, Mode, Module, Optimizer, Reduction, bce_with_logits, gradients};
-use engraft_metrics::{Features, kernel_distance, overlap};
+use engraft_metrics::{Features, kernel_distance, prdc};
 use engraft_tensor::{Tensor, no_grad};
 use serde::Serialize;
 use std::fmt;
@@ -44,7 +44,7 @@ impl Proximity {
 /// If there are no images on a side or the numbers of features differ.
 pub fn proximity(target: &Features, source: &Features) -> Result<Proximity, TransferError> {
     let neighbours = (target.len() >= FEWEST && source.len() >= FEWEST)
-        .then(|| overlap(target, source))
+        .then(|| prdc(target, source))
         .transpose()?;
     let kid = (target.len() >= 3 && source.len() >= 3)
         .then(|| kernel_distance(target, source))

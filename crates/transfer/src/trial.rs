@@ -9,8 +9,7 @@ use crate::source::{FOLDER, SETTINGS, Source};
 use engraft_data::Dataset;
 use engraft_gan::{Control, Event, Outcome, Sampler, SavedRun, Trainer, Which};
 use engraft_metrics::{
-    FeatureExtractor, Features, frechet_distance, intra_cluster_diversity, kernel_distance, overlap,
-    read_fitted,
+    FeatureExtractor, Features, frechet_distance, intra_cluster_diversity, kernel_distance, prdc, read_fitted,
 };
 use engraft_tensor::{Tensor, no_grad};
 use rand::SeedableRng;
@@ -199,7 +198,7 @@ pub fn measure(
         kid: distance.value,
         kid_se: distance.standard_error,
         fid: frechet_distance(real, generated)?,
-        coverage: overlap(real, generated)?.coverage,
+        coverage: prdc(real, generated)?.coverage,
         diversity: intra_cluster_diversity(trained_on, generated)?,
         copies: copies(trained_on, generated),
         steps,
@@ -210,7 +209,7 @@ pub fn measure(
 /// other one: 0.05 or less where the generator does not copy. The distances of training images that are the same are left out,
 /// for nothing is closer than they are; what is the same as a training image is a copy whatever the distances are.
 ///
-/// It is [`memorised_share`](engraft_metrics::memorised_share) with the training images themselves in the place of
+/// It is [`memorized_share`](engraft_metrics::memorized_share) with the training images themselves in the place of
 /// held-out ones, of which a few dozen images leave none.
 pub fn copies(trained_on: &Features, generated: &Features) -> f64 {
     let train = trained_on.view();

@@ -7,7 +7,7 @@ use super::samples::read_samples;
 use super::stacked;
 use anyhow::{Context, ensure};
 use engraft_data::Split;
-use engraft_metrics::{ClassCounts, Compared, Protocol, RealImages, evaluate};
+use engraft_metrics::{ClassCounts, EvaluationInput, Protocol, RealDataInfo, evaluate};
 
 /// Runs the command.
 ///
@@ -58,13 +58,13 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
     let sha256 = real.sha256();
     let real = read_data(&network, "real (test)", &real)?.features;
     let train = read_data(&network, "real (all of train)", &train_images)?.features;
-    let images = RealImages {
+    let images = RealDataInfo {
         data: &options.data,
         split: "test",
         sha256: &sha256,
     };
     let protocol = Protocol::new(&network, images, Fit::rule(&[fit_of_real, fit]), options.seed);
-    let compared = Compared {
+    let compared = EvaluationInput {
         real: &real,
         train: &train,
         generated: &generated.features,

@@ -20,7 +20,7 @@ pub struct Measurement {
     pub coverage: f64,
     /// Variance of the generated images' features, as a share of the held-out ones'.
     pub spread: f64,
-    /// [Share](engraft_metrics::memorised_share) of generated images closer to a training image than real ones are;
+    /// [Share](engraft_metrics::memorized_share) of generated images closer to a training image than real ones are;
     /// 0.05 is chance. Against a thousand training images where there are more.
     pub memorised: f64,
     /// `(E D(x_train) - E D(x_held_out)) / (E D(x_train) - E D(G(z)))`: 0 where the discriminator judges held-out images

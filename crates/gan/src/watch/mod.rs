@@ -14,9 +14,7 @@ use crate::packing::pack;
 
 use engraft_data::Dataset;
 use engraft_layers::{Mode, Module, Sequential, one_hot};
-use engraft_metrics::{
-    FeatureExtractor, FeatureNetwork, Features, kernel_distance, memorised_share, overlap,
-};
+use engraft_metrics::{FeatureExtractor, FeatureNetwork, Features, kernel_distance, memorized_share, prdc};
 use engraft_tensor::{Tensor, no_grad};
 use serde::{Deserialize, Serialize};
 
@@ -150,9 +148,9 @@ impl Watch {
             step,
             kid: distance.value,
             kid_se: distance.standard_error,
-            coverage: overlap(&self.held_out.features, &features)?.coverage,
+            coverage: prdc(&self.held_out.features, &features)?.coverage,
             spread: features.variance() / self.held_out.features.variance().max(f64::MIN_POSITIVE),
-            memorised: memorised_share(&self.train.features, &self.held_out.features, &features)?,
+            memorised: memorized_share(&self.train.features, &self.held_out.features, &features)?,
             // A discriminator that does not tell training images from generated ones has learned nothing by heart.
             overfitting: if gap > 0.0 { (train - held_out) / gap } else { 0.0 },
         })

@@ -45,10 +45,10 @@ struct Cell {
 #[derive(Serialize)]
 struct Row {
     method: Method,
-    accuracy: Option<Spread>,
-    unused: Option<Spread>,
-    last: Option<Spread>,
-    oracle: Option<Spread>,
+    accuracy: Option<SeedSummary>,
+    unused: Option<SeedSummary>,
+    last: Option<SeedSummary>,
+    oracle: Option<SeedSummary>,
     /// Mean of the validator of the chosen checkpoints.
     validator: f64,
 }
@@ -329,7 +329,7 @@ fn save(
 fn row(options: &Adapt, method: Method, cells: &[Cell]) -> Row {
     let of = |value: fn(&Cell) -> Option<f64>| {
         let cells = cells.iter().filter(|cell| cell.method == method);
-        Spread::of(&cells.filter_map(value).collect::<Vec<f64>>())
+        SeedSummary::of(&cells.filter_map(value).collect::<Vec<f64>>())
     };
     let by = options.validator;
     let scores: Vec<f64> = cells
@@ -344,7 +344,7 @@ fn row(options: &Adapt, method: Method, cells: &[Cell]) -> Row {
         unused: of(|cell| cell.unused),
         last: of(|cell| cell.last),
         oracle: of(|cell| cell.oracle),
-        validator: Spread::of(&scores).map_or(f64::NAN, |spread| spread.mean),
+        validator: SeedSummary::of(&scores).map_or(f64::NAN, |spread| spread.mean),
     }
 }
 
@@ -378,7 +378,7 @@ fn table(options: &Adapt, rows: &[Row], data: &Data) -> String {
         "| method | test accuracy, % | median | unused images | last checkpoint | oracle | {by} |"
     );
     let _ = writeln!(text, "|---|---|---|---|---|---|---|");
-    let show = |spread: Option<Spread>| spread.map_or("-".into(), |s| s.scaled(100.0).to_string());
+    let show = |spread: Option<SeedSummary>| spread.map_or("-".into(), |s| s.scaled(100.0).to_string());
     for row in rows {
         let median = row
             .accuracy

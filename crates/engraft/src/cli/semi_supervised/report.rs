@@ -1,7 +1,7 @@
 //! What `engraft semi-supervised` prints: errors with their spread, and the protocol.
 
 use super::jobs::{Outcome, Row, percent};
-use engraft_metrics::Spread;
+use engraft_metrics::SeedSummary;
 use serde_json::{Value, json};
 use std::fmt;
 use std::path::PathBuf;
@@ -44,8 +44,8 @@ impl Report {
     }
 }
 
-fn spread(errors: &[f64]) -> Spread {
-    Spread::of(errors).expect("there is at least one seed")
+fn spread(errors: &[f64]) -> SeedSummary {
+    SeedSummary::of(errors).expect("there is at least one seed")
 }
 
 impl fmt::Display for Report {
@@ -67,7 +67,7 @@ impl fmt::Display for Report {
         writeln!(f)?;
         for row in &self.rows {
             let errors = self.errors(row);
-            let Spread {
+            let SeedSummary {
                 mean,
                 deviation,
                 median,

@@ -2,7 +2,7 @@
 
 use crate::error::MetricsError;
 use crate::feature_set::{Features, comparable};
-use crate::rows::{map_distances, nearest};
+use crate::pairwise::{map_distances, nearest};
 use serde::{Deserialize, Serialize};
 
 /// Neighbours that span the balls of precision and recall.
@@ -12,7 +12,7 @@ const OF_COVERAGE: usize = 5;
 
 /// How two sets of images overlap. Around each image lies a ball that just reaches its `k`-th neighbour in the same set.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Overlap {
+pub struct Prdc {
     /// Share of generated images inside some real image's ball (`k = 3`): how many are realistic.
     pub precision: f64,
     /// Share of real images inside some generated image's ball (`k = 3`): how much of the data is made.
@@ -31,11 +31,11 @@ pub struct Overlap {
 /// equation 1; Naeem et al., "Reliable fidelity and diversity metrics for generative models", 2020, equations 3 and 4.
 ///
 /// ```
-/// use engraft_metrics::{Features, overlap};
+/// use engraft_metrics::{Features, prdc};
 /// use ndarray::Array2;
 /// let real = Features::new(Array2::from_shape_fn((8, 1), |(i, _)| i as f64))?;
 /// let fake = Features::new(Array2::from_shape_fn((8, 1), |(i, _)| 0.1 * i as f64))?;
-/// let found = overlap(&real, &fake)?;
+/// let found = prdc(&real, &fake)?;
 /// assert_eq!(found.precision, 1.0); // all lie among the real ones,
 /// assert!(found.coverage < 1.0); //    but only at the left end
 /// # Ok::<(), engraft_metrics::MetricsError>(())
@@ -43,7 +43,7 @@ pub struct Overlap {
 ///
 /// # Errors
 /// If there are fewer than six images on a side or the numbers of features differ.
-pub fn overlap(real: &Features, fake: &Features) -> Result<Overlap, MetricsError> {
+pub fn prdc(real: &Features, fake: &Features) -> Result<Prdc, MetricsError> {
     comparable(real, fake, OF_COVERAGE + 1)?;
     let of_real = radii(real);
     let of_fake: Vec<f64> = radii(fake).into_iter().map(|[r, _]| r).collect();
@@ -59,7 +59,7 @@ pub fn overlap(real: &Features, fake: &Features) -> Result<Overlap, MetricsError
     });
     let share = |count: usize, of: &Features| count as f64 / of.len() as f64;
     let balls: usize = fakes.iter().map(|f| f.1).sum();
-    Ok(Overlap {
+    Ok(Prdc {
         precision: share(fakes.iter().filter(|f| f.0).count(), fake),
         recall: share(reals.iter().filter(|r| r.0).count(), real),
         density: share(balls, fake) / OF_COVERAGE as f64,
@@ -101,14 +101,14 @@ mod tests {
     #[test]
     fn equal_and_distant_sets() {
         let x = points(200, 4, 1);
-        let same = overlap(&x, &points(200, 4, 2)).unwrap();
+        let same = prdc(&x, &points(200, 4, 2)).unwrap();
         assert!(
             same.precision > 0.8 && same.recall > 0.8 && same.coverage > 0.8,
             "{same:?}"
         );
         assert!((same.density - 1.0).abs() < 0.2, "{same:?}");
         let far = Features::new(&x.view() + 100.0).unwrap();
-        let apart = overlap(&x, &far).unwrap();
+        let apart = prdc(&x, &far).unwrap();
         assert_eq!(
             [apart.precision, apart.recall, apart.density, apart.coverage],
             [0.0; 4]
@@ -120,7 +120,7 @@ mod tests {
     fn a_collapsed_generator() {
         let x = points(200, 4, 1);
         let copies = x.select(&[7; 200]);
-        let found = overlap(&x, &copies).unwrap();
+        let found = prdc(&x, &copies).unwrap();
         assert_eq!(found.precision, 1.0);
         assert!(found.recall < 0.02 && found.coverage < 0.1, "{found:?}");
     }

@@ -2,7 +2,7 @@
 
 use crate::error::MetricsError;
 use crate::feature_set::{Features, comparable, enough};
-use crate::rows::{map_distances, nearest};
+use crate::pairwise::{map_distances, nearest};
 
 /// One of so many held-out images is close by definition: 5 %.
 const CLOSE: usize = 20;
@@ -28,7 +28,7 @@ const MEMBERS: usize = 50;
 ///
 /// # Errors
 /// If there are fewer than 20 held-out images, no others, or the numbers of features differ.
-pub fn memorised_share(train: &Features, held_out: &Features, fake: &Features) -> Result<f64, MetricsError> {
+pub fn memorized_share(train: &Features, held_out: &Features, fake: &Features) -> Result<f64, MetricsError> {
     comparable(train, fake, 1)?;
     comparable(train, held_out, 1)?;
     enough(held_out, "held-out", CLOSE)?;
@@ -85,9 +85,9 @@ mod tests {
     #[test]
     fn copies_and_fresh_images() {
         let (train, held_out) = (points(300, 4, 1), points(400, 4, 2));
-        let fresh = memorised_share(&train, &held_out, &points(400, 4, 3)).unwrap();
+        let fresh = memorized_share(&train, &held_out, &points(400, 4, 3)).unwrap();
         assert!((fresh - 0.05).abs() < 0.03, "{fresh}");
-        assert_eq!(memorised_share(&train, &held_out, &train).unwrap(), 1.0);
+        assert_eq!(memorized_share(&train, &held_out, &train).unwrap(), 1.0);
         // Every second one copied.
         let half = Features::new(ndarray::concatenate![
             ndarray::Axis(0),
@@ -95,7 +95,7 @@ mod tests {
             points(300, 4, 4).view()
         ])
         .unwrap();
-        let share = memorised_share(&train, &held_out, &half).unwrap();
+        let share = memorized_share(&train, &held_out, &half).unwrap();
         assert!((share - 0.525).abs() < 0.03, "{share}");
     }
 
@@ -108,13 +108,13 @@ mod tests {
         let fake = Features::new(array![[0.5], [1.0], [1.5], [2.0], [2.5]]).unwrap();
         // Of 20 distances one is 5 %, of 21 only two are, of 40 two and of 41 three.
         for (n, share) in [(20, 0.4), (21, 0.8), (40, 0.8), (41, 1.0)] {
-            assert_eq!(memorised_share(&train, &line(n), &fake).unwrap(), share, "{n}");
+            assert_eq!(memorized_share(&train, &line(n), &fake).unwrap(), share, "{n}");
         }
-        assert_eq!(memorised_share(&train, &line(20), &line(20)).unwrap(), 0.05);
+        assert_eq!(memorized_share(&train, &line(20), &line(20)).unwrap(), 0.05);
         // One exact copy among 20 real images makes the threshold 0.
         let held_out = Features::stack([train.first(1), line(19)]).unwrap();
-        assert_eq!(memorised_share(&train, &held_out, &fake).unwrap(), 0.0);
-        assert_eq!(memorised_share(&train, &held_out, &train).unwrap(), 1.0);
+        assert_eq!(memorized_share(&train, &held_out, &fake).unwrap(), 0.0);
+        assert_eq!(memorized_share(&train, &held_out, &train).unwrap(), 1.0);
     }
 
     /// A quarter of the held-out images are training images, far from the origin, where distances are less exact.
@@ -124,9 +124,9 @@ mod tests {
         let train = far(300, 1);
         let with_copies = |fresh| Features::stack([train.first(100), far(300, fresh)]).unwrap();
         let held_out = with_copies(2);
-        assert_eq!(memorised_share(&train, &held_out, &train).unwrap(), 1.0);
-        assert_eq!(memorised_share(&train, &held_out, &with_copies(3)).unwrap(), 0.25);
-        assert_eq!(memorised_share(&train, &held_out, &far(300, 4)).unwrap(), 0.0);
+        assert_eq!(memorized_share(&train, &held_out, &train).unwrap(), 1.0);
+        assert_eq!(memorized_share(&train, &held_out, &with_copies(3)).unwrap(), 0.25);
+        assert_eq!(memorized_share(&train, &held_out, &far(300, 4)).unwrap(), 0.0);
     }
 
     #[test]
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn too_few_held_out_images() {
         let x = points(30, 2, 1);
-        let error = memorised_share(&x, &x.first(19), &x).unwrap_err().to_string();
+        let error = memorized_share(&x, &x.first(19), &x).unwrap_err().to_string();
         assert_eq!(
             error,
             "19 held-out images are too few: this measure needs at least 20"

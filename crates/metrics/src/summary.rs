@@ -6,13 +6,13 @@ use std::fmt;
 /// Mean, standard deviation and median of figures of several seeds.
 ///
 /// ```
-/// use engraft_metrics::Spread;
-/// let spread = Spread::of(&[1.0, 2.0, 6.0]).expect("there are figures");
+/// use engraft_metrics::SeedSummary;
+/// let spread = SeedSummary::of(&[1.0, 2.0, 6.0]).expect("there are figures");
 /// assert_eq!((spread.mean, spread.median), (3.0, 2.0));
 /// assert!((spread.deviation - 7.0_f64.sqrt()).abs() < 1e-12);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Spread {
+pub struct SeedSummary {
     /// Number of figures.
     pub count: usize,
     /// Their mean.
@@ -23,7 +23,7 @@ pub struct Spread {
     pub median: f64,
 }
 
-impl Spread {
+impl SeedSummary {
     /// Of these figures; `None` of none.
     pub fn of(figures: &[f64]) -> Option<Self> {
         let count = figures.len();
@@ -53,7 +53,7 @@ impl Spread {
     }
 }
 
-impl fmt::Display for Spread {
+impl fmt::Display for SeedSummary {
     /// `94.12 ± 0.45`, with the precision of the format or two digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = f.precision().unwrap_or(2);
@@ -67,10 +67,10 @@ mod tests {
 
     #[test]
     fn few_figures() {
-        assert_eq!(Spread::of(&[]), None);
-        let one = Spread::of(&[4.0]).unwrap();
+        assert_eq!(SeedSummary::of(&[]), None);
+        let one = SeedSummary::of(&[4.0]).unwrap();
         assert_eq!((one.mean, one.deviation, one.median), (4.0, 0.0, 4.0));
-        let even = Spread::of(&[4.0, 1.0, 2.0, 9.0]).unwrap().scaled(10.0);
+        let even = SeedSummary::of(&[4.0, 1.0, 2.0, 9.0]).unwrap().scaled(10.0);
         assert_eq!((even.mean, even.median), (40.0, 30.0));
         assert_eq!(format!("{even:.1}"), "40.0 ± 35.6");
     }

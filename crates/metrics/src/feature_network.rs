@@ -3,13 +3,13 @@
 use crate::error::MetricsError;
 use crate::extractor::{FeatureExtractor, FeatureOutput, InputSpec, check_shape, in_batches};
 use crate::feature_set::Features;
+use engraft_base::{argmax, sha256_hex};
 use engraft_layers::{
     BatchNorm, Conv2d, Dense, Dropout, Flatten, Init, LeakyReLU, Mode, Module, Path as ModulePath,
     Sequential, Slot, SlotMut, StateDict,
 };
 use engraft_tensor::Tensor;
 use ndarray::Array2;
-use sha2::{Digest, Sha256};
 use std::path::Path;
 
 /// Height, width and channels of the images that a feature network takes.
@@ -26,18 +26,18 @@ const SLOPE: f64 = 0.1;
 ///
 /// The body is five 3x3 convolutions with batch norm and a dense layer to the 128 features; the head reads the classes
 /// from these, in training with half of them dropped.
-pub struct Classifier {
+pub struct FeatureClassifier {
     body: Sequential,
     head: Sequential,
 }
 
-impl Classifier {
+impl FeatureClassifier {
     /// A classifier with fresh weights.
     ///
     /// ```
     /// use engraft_layers::{Init, parameter_count};
-    /// use engraft_metrics::Classifier;
-    /// assert_eq!(parameter_count(&Classifier::new(&mut Init::he(1))), 393_226);
+    /// use engraft_metrics::FeatureClassifier;
+    /// assert_eq!(parameter_count(&FeatureClassifier::new(&mut Init::he(1))), 393_226);
     /// ```
     pub fn new(init: &mut Init) -> Self {
         let blocks = [(1, 32, 1), (32, 48, 2), (48, 48, 1), (48, 64, 2), (64, 48, 1)];
@@ -64,7 +64,7 @@ impl Classifier {
     }
 }
 
-impl Module for Classifier {
+impl Module for FeatureClassifier {
     fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
         self.head.forward(&self.body.forward(x, mode), mode)
     }
@@ -80,7 +80,7 @@ impl Module for Classifier {
     }
 
     fn describe(&self) -> String {
-        "Classifier".into()
+        "FeatureClassifier".into()
     }
 }
 
@@ -125,18 +125,17 @@ impl FeatureNetwork {
         }
     }
 
-    /// A network from the bytes of a safetensors file with the state of a [`Classifier`].
+    /// A network from the bytes of a safetensors file with the state of a [`FeatureClassifier`].
     ///
     /// # Errors
     /// If the bytes are damaged or names or shapes differ from a classifier's, all of them listed.
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self, MetricsError> {
         let state = StateDict::from_bytes(bytes, Path::new(name))?;
-        let mut classifier = Classifier::new(&mut Init::he(0));
+        let mut classifier = FeatureClassifier::new(&mut Init::he(0));
         state.apply(&mut classifier)?;
-        let hash = Sha256::digest(bytes);
         Ok(Self {
             name: name.into(),
-            hash: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+            hash: sha256_hex(bytes),
             body: classifier.body.folded(),
             head: classifier.head.folded(),
         })
@@ -183,7 +182,7 @@ impl FeatureExtractor for FeatureNetwork {
             let logits = self.head.forward(&found, Mode::Eval);
             let rows = found.as_slice().chunks_exact(FEATURES).take(count);
             features.extend(rows.flatten().map(|&x| f64::from(x)));
-            classes.extend(logits.as_slice().chunks_exact(CLASSES).take(count).map(largest));
+            classes.extend(logits.as_slice().chunks_exact(CLASSES).take(count).map(argmax));
         });
         let features = Array2::from_shape_vec((n, FEATURES), features).expect("a row for each image");
         Ok(FeatureOutput {
@@ -191,11 +190,6 @@ impl FeatureExtractor for FeatureNetwork {
             classes: Some(classes),
         })
     }
-}
-
-/// Index of the largest logit, the first of equals.
-pub(crate) fn largest(logits: &[f32]) -> usize {
-    (1..logits.len()).fold(0, |best, i| if logits[i] > logits[best] { i } else { best })
 }
 
 #[cfg(test)]
