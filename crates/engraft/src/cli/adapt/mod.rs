@@ -6,7 +6,7 @@ use super::{pair_grid, parallel, result_cache};
 use anyhow::{Context, bail, ensure};
 use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load, load_folder};
 use engraft_layers::{Mode, Module, StateDict};
-use engraft_metrics::Spread;
+use engraft_metrics::SeedSummary;
 use engraft_tensor::{Tensor, no_grad};
 use engraft_transfer::adapt::{AdaptConfig, Adapted, DomainGap, Domains, Measured, Method, Severity, adapt};
 use serde::{Deserialize, Serialize};
