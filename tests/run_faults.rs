@@ -2,7 +2,7 @@
 
 use crate::run_directory::{config, data, train};
 use engraft_gan::{Control, Event, GanError, Outcome, Trainer};
-use engraft_layers::{Module, Path as Name, Slot};
+use engraft_layers::{Slot, visit};
 use engraft_tensor::Tensor;
 use std::fs;
 
@@ -31,9 +31,9 @@ fn a_running_statistic_that_is_not_finite_is_seen_within_a_step() {
     config.watch.rollbacks = 0;
     let mut trainer = Trainer::open(config, data(14), dir.path()).unwrap();
     let mut found = false;
-    trainer.gan().generator.visit(&Name::root(), &mut |name, slot| {
+    visit(&trainer.gan().generator, |name, slot| {
         if let Slot::Buffer(buffer) = slot
-            && name.to_string().ends_with("running_var")
+            && name.ends_with("running_var")
         {
             let shape = buffer.tensor().shape().to_vec();
             buffer.set(&Tensor::full(shape, f32::INFINITY));

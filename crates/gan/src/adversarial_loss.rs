@@ -14,7 +14,7 @@ use crate::penalty;
 use crate::regularization::RegularizeConfig;
 use crate::rng::{self, Purpose};
 use crate::validation::SettingsCheck;
-use engraft_layers::{Mode, Module, Sequential};
+use engraft_layers::{Condition, Mode, Module, Sequential};
 use engraft_tensor::{Real, Tensor, no_grad};
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
@@ -168,7 +168,8 @@ impl<T: Real> AdversarialLoss<T> {
         let given = with_classes(&augmented, classes);
         let (features, logits) = match &self.objective.feature_matching {
             Some(matching) => {
-                let [features, logits] = discriminator.forward_through(&given, Mode::Train, &matching.layer);
+                let [features, logits] =
+                    discriminator.forward_through(&given, &Condition::None, Mode::Train, &matching.layer);
                 (Some(features), logits)
             }
             None => (None, discriminator.forward(&given, Mode::Train)),

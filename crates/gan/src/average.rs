@@ -1,6 +1,6 @@
 //! The averaged generator.
 
-use engraft_layers::{Buffer, Module, Parameter, Path, Slot, SlotMut};
+use engraft_layers::{Buffer, Module, Parameter, Slot, SlotMut, visit, visit_mut};
 use engraft_tensor::Real;
 
 /// Exponential moving average of a module's parameters: `average ← b · average + (1 - b) · live`.
@@ -47,13 +47,13 @@ impl Average {
     ) {
         let keep = T::from_f64(self.keep(batch, seen));
         let mut slots = Vec::new();
-        live.visit(&Path::root(), &mut |_, slot| match slot {
+        visit(live, |_, slot| match slot {
             Slot::Parameter(p) => slots.push(Live::Parameter(p)),
             Slot::Buffer(b) => slots.push(Live::Buffer(b)),
-            Slot::Generator(_) => {}
+            Slot::Rng(_) => {}
         });
         let mut slots = slots.into_iter();
-        average.visit_mut(&Path::root(), &mut |path, slot| match slot {
+        visit_mut(average, |path, slot| match slot {
             SlotMut::Parameter(average) => {
                 let Some(Live::Parameter(live)) = slots.next() else {
                     panic!("average: {path} is no parameter of the live module")
@@ -80,7 +80,7 @@ impl Average {
                 };
                 average.set(&live.tensor());
             }
-            SlotMut::Generator(_) => {}
+            SlotMut::Rng(_) => {}
         });
     }
 }

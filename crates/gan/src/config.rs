@@ -18,7 +18,7 @@ use crate::objective::{Objective, ObjectiveConfig, StepOrder};
 use crate::regularization::{RegularizeConfig, SpectralNorm};
 use crate::validation::SettingsCheck;
 use engraft_data::Dataset;
-use engraft_layers::{Adam, Init, Module};
+use engraft_layers::{Adam, Init, spectral_normalize};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -291,7 +291,7 @@ impl TrainConfig {
             return Vec::new();
         };
         if self.regularize.spectral_norm != SpectralNorm::None {
-            discriminator.spectral_normalise();
+            spectral_normalize(&mut discriminator);
         }
         self.settings_check().problems_with(&discriminator)
     }

@@ -1,6 +1,6 @@
 //! Whether every number that a network holds is finite.
 
-use engraft_layers::{Module, Path, Slot};
+use engraft_layers::{Module, Slot, visit};
 use engraft_tensor::{Real, Tensor};
 use rayon::prelude::*;
 
@@ -12,14 +12,14 @@ const CHUNK: usize = 1 << 16;
 /// One pass over the values, well below a hundredth of a training step's time.
 pub(crate) fn first_not_finite<T: Real>(module: &dyn Module<T>) -> Option<String> {
     let mut first = None;
-    module.visit(&Path::root(), &mut |path, slot| {
+    visit(module, |path, slot| {
         if first.is_some() {
             return;
         }
         let found = match slot {
             Slot::Parameter(parameter) => not_finite(parameter.tensor()),
             Slot::Buffer(buffer) => not_finite(&buffer.tensor()),
-            Slot::Generator(_) => None,
+            Slot::Rng(_) => None,
         };
         first = found.map(|(index, value)| format!("{path} is {value} at index {index}"));
     });
@@ -44,7 +44,7 @@ fn not_finite<T: Real>(tensor: &Tensor<T>) -> Option<(usize, T)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engraft_layers::{BatchNorm, Dense, Init, Sequential, SlotMut};
+    use engraft_layers::{BatchNorm, Dense, Init, Sequential, SlotMut, visit_mut};
 
     #[test]
     fn one_bad_value_is_found_anywhere_and_named() {
@@ -56,7 +56,7 @@ mod tests {
         assert_eq!(first_not_finite(&net()), None);
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut module = net();
-            module.visit_mut(&Path::root(), &mut |path, slot| {
+            visit_mut(&mut module, |path, slot| {
                 if let SlotMut::Parameter(p) = slot
                     && path.to_string() == "dense.weight"
                 {
@@ -68,7 +68,7 @@ mod tests {
                 format!("dense.weight is {bad} at index 89999")
             );
             let module = net();
-            module.visit(&Path::root(), &mut |path, slot| {
+            visit(&module, |path, slot| {
                 if let Slot::Buffer(b) = slot
                     && path.to_string() == "norm.running_var"
                 {

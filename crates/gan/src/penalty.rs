@@ -107,8 +107,10 @@ fn squared_slopes<T: Real>(logits: &Tensor<T>, images: &Tensor<T>) -> Tensor<T> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engraft_layers::{Conv2d, Dense, Flatten, Init, LeakyReLU, Mode, Module, Sequential, Tanh};
-    use engraft_layers::{Path, SlotMut, gradients, parameters};
+    use engraft_layers::{
+        Conv2d, Dense, Flatten, Init, LeakyReLU, Mode, Module, Sequential, Tanh, visit_mut,
+    };
+    use engraft_layers::{SlotMut, gradients, parameters};
     use rand::SeedableRng;
     use rand_pcg::Pcg64;
 
@@ -180,7 +182,7 @@ mod tests {
         for (name, at) in weights {
             let direction = Tensor::randn(at.shape(), rng);
             let mut at_step = |step: f64| {
-                net.visit_mut(&Path::root(), &mut |path, slot| {
+                visit_mut(&mut net, |path, slot| {
                     if let SlotMut::Parameter(p) = slot
                         && path.to_string() == name
                     {

@@ -1,6 +1,6 @@
 //! The section `[regularise]` of a run: what keeps the discriminator from growing too steep or too sure.
 
-use engraft_layers::{Module, Sequential};
+use engraft_layers::{Sequential, spectral_normalize};
 use engraft_tensor::Real;
 use serde::{Deserialize, Serialize};
 
@@ -54,10 +54,10 @@ impl SpectralNorm {
     /// Normalizes the networks that it names; layers that are normalized already stay as they are.
     pub fn apply<T: Real>(self, generator: &mut Sequential<T>, discriminator: &mut Sequential<T>) {
         if self != Self::None {
-            discriminator.spectral_normalise();
+            spectral_normalize(discriminator);
         }
         if self == Self::Both {
-            generator.spectral_normalise();
+            spectral_normalize(generator);
         }
     }
 }

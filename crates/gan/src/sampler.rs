@@ -104,7 +104,7 @@ impl<T: Real> Sampler<T> {
 mod tests {
     use super::*;
     use crate::{Gan, dcgan};
-    use engraft_layers::{Init, Path, Slot, SlotMut, StateDict};
+    use engraft_layers::{Init, Slot, SlotMut, StateDict, visit, visit_mut};
     use rand::SeedableRng;
     use rand_pcg::Pcg64;
 
@@ -114,7 +114,7 @@ mod tests {
         let init = &mut Init::glorot(1);
         let mut gan = Gan::<T>::new(dcgan::generator(init), dcgan::discriminator(init), dcgan::LATENT);
         let rng = &mut Pcg64::seed_from_u64(2);
-        gan.generator.visit_mut(&Path::root(), &mut |path, slot| {
+        visit_mut(&mut gan.generator, |path, slot| {
             let mut draw = |shape: &[usize], low| Tensor::uniform(shape, low, 1.5, rng);
             match slot {
                 SlotMut::Parameter(p) if path.to_string().contains("norm") => {
@@ -145,7 +145,7 @@ mod tests {
             names[4..],
             ["stem.dense.bias", "stem.dense.weight", "to_image.weight"]
         );
-        sampler.generator.visit(&Path::root(), &mut |path, slot| {
+        visit(&sampler.generator, |path, slot| {
             assert!(matches!(slot, Slot::Parameter(p) if !p.is_trainable()), "{path}");
         });
         let largest = |t: &Tensor<T>| {

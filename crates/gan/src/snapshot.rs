@@ -8,7 +8,7 @@ use crate::gan::Gan;
 use crate::watch::WatchState;
 use engraft_data::BatchState;
 use engraft_layers::{
-    LayersError, OptimizerCounters, OptimizerState, Sequential, StateDict, generators, set_generators,
+    LayersError, OptimizerCounters, OptimizerState, Sequential, StateDict, rng_states, set_rng_states,
 };
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
@@ -68,8 +68,8 @@ pub(crate) fn to_files(
         batches,
         generator_counters: g.counters,
         discriminator_counters: d.counters,
-        generator_streams: generators(&gan.generator),
-        discriminator_streams: generators(&gan.discriminator),
+        generator_streams: rng_states(&gan.generator),
+        discriminator_streams: rng_states(&gan.discriminator),
     };
     let mut files = BTreeMap::from([
         (
@@ -190,7 +190,7 @@ pub(crate) fn restore(
         let game: LossState = decode(checkpoint.file(GAME)?, &checkpoint.file_path(GAME))?;
         gan.loss.state = game;
     }
-    set_generators(&mut gan.generator, &state.generator_streams)?;
-    set_generators(&mut gan.discriminator, &state.discriminator_streams)?;
+    set_rng_states(&mut gan.generator, &state.generator_streams)?;
+    set_rng_states(&mut gan.discriminator, &state.discriminator_streams)?;
     Ok(state)
 }

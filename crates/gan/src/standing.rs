@@ -1,6 +1,6 @@
 //! Standing statistics: a generator's running statistics, made anew for the weights it has.
 
-use engraft_layers::{Mode, Module, Path, SlotMut, generators, set_generators};
+use engraft_layers::{Mode, Module, SlotMut, rng_states, set_rng_states, visit_mut};
 use engraft_tensor::{Real, Tensor, no_grad};
 
 /// Replaces every running statistic of `generator` by its plain mean over the given batches of latent vectors.
@@ -25,11 +25,11 @@ pub fn standing_statistics<T: Real>(
         batches.peek().is_some(),
         "standing_statistics: a mean needs at least one batch"
     );
-    let streams = generators(generator);
+    let streams = rng_states(generator);
     let statistics = |name: &str| name.ends_with("running_mean") || name.ends_with("running_var");
     // Singular vectors, which a pass in training moves, belong to the weights.
     let mut held = Vec::new();
-    generator.visit_mut(&Path::root(), &mut |path, slot| match slot {
+    visit_mut(generator, |path, slot| match slot {
         SlotMut::Buffer(b) if b.is_frozen() => (),
         SlotMut::Buffer(b) if statistics(&path.to_string()) => b.begin_mean(),
         SlotMut::Buffer(b) => {
@@ -43,7 +43,7 @@ pub fn standing_statistics<T: Real>(
             generator.forward(&z, Mode::Train);
         }
     });
-    generator.visit_mut(&Path::root(), &mut |path, slot| {
+    visit_mut(generator, |path, slot| {
         if let SlotMut::Buffer(buffer) = slot {
             buffer.end_mean();
             if held.contains(&path.to_string()) {
@@ -51,13 +51,15 @@ pub fn standing_statistics<T: Real>(
             }
         }
     });
-    set_generators(generator, &streams).expect("the module's own streams");
+    set_rng_states(generator, &streams).expect("the module's own streams");
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engraft_layers::{BatchNorm, Dense, Dropout, Init, Sequential, Slot, StateDict};
+    use engraft_layers::{
+        BatchNorm, Dense, Dropout, Init, Sequential, Slot, StateDict, spectral_normalize, visit,
+    };
     use rand::SeedableRng;
     use rand_pcg::Pcg64;
 
@@ -77,7 +79,7 @@ mod tests {
         let batches: Vec<Tensor<f64>> = (0..4).map(|_| Tensor::randn([16, 3], rng)).collect();
         let mut net = net();
         let weights = StateDict::of(&net).into_tensors();
-        let streams = generators(&net);
+        let streams = rng_states(&net);
         standing_statistics(&mut net, batches.clone());
         let first = StateDict::of(&net).into_tensors();
         let dense = Sequential::<f64>::new().add("dense", Dense::new(3, 4, &mut Init::normal(1, 0.8)));
@@ -97,10 +99,10 @@ mod tests {
             let same = first[name].as_slice() == tensor.as_slice();
             assert_eq!(same, !name.contains("running"), "{name}");
         }
-        assert!(generators(&net) == streams);
+        assert!(rng_states(&net) == streams);
         // From other statistics to the same ones, bit for bit.
         net.forward(&Tensor::full([4, 3], 9.0), Mode::Train);
-        set_generators(&mut net, &streams).unwrap();
+        set_rng_states(&mut net, &streams).unwrap();
         standing_statistics(&mut net, batches);
         for (name, tensor) in &first {
             assert_eq!(
@@ -117,10 +119,10 @@ mod tests {
         let rng = &mut Pcg64::seed_from_u64(2);
         let batches: Vec<Tensor<f64>> = (0..3).map(|_| Tensor::randn([16, 3], rng)).collect();
         let mut net = net();
-        assert_eq!(net.spectral_normalise(), 2);
+        assert_eq!(spectral_normalize(&mut net), 2);
         let vectors = |net: &Sequential<f64>| {
             let mut found = Vec::new();
-            net.visit(&Path::root(), &mut |path, slot| match slot {
+            visit(net, |path, slot| match slot {
                 Slot::Buffer(b) if !path.to_string().contains("running") => {
                     assert!(!b.is_frozen(), "{path}");
                     found.extend_from_slice(b.tensor().as_slice());

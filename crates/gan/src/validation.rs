@@ -3,7 +3,7 @@
 use crate::augment::AugmentConfig;
 use crate::objective::{Objective, ObjectiveConfig};
 use crate::regularization::{RegularizeConfig, SpectralNorm};
-use engraft_layers::{Module, Path, Sequential, Slot};
+use engraft_layers::{Module, Sequential, Slot, visit};
 use engraft_tensor::Real;
 
 /// The three sections that must fit each other.
@@ -136,7 +136,7 @@ impl NetworkTraits {
             batch_norms: Vec::new(),
             spectral: false,
         };
-        module.visit(&Path::root(), &mut |path, slot| {
+        visit(module, |path, slot| {
             let Slot::Buffer(buffer) = slot else { return };
             let name = path.to_string();
             let (layer, last) = name.rsplit_once('.').unwrap_or(("", &name));
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
     use crate::augment::{AdaptiveConfig, Augmentation};
     use crate::objective::FeatureMatching;
-    use engraft_layers::{BatchNorm, Dense, Init, SlotMut};
+    use engraft_layers::{BatchNorm, Dense, Init, SlotMut, spectral_normalize, visit_mut};
 
     fn plain() -> Sequential<f32> {
         Sequential::new().add("head", Dense::new(3, 1, &mut Init::glorot(1)))
@@ -172,7 +172,7 @@ mod tests {
     }
 
     fn spectral(mut net: Sequential<f32>) -> Sequential<f32> {
-        net.spectral_normalise();
+        spectral_normalize(&mut net);
         net
     }
 
@@ -220,7 +220,7 @@ mod tests {
             );
             assert_eq!(text, "");
             let mut frozen = normed();
-            frozen.visit_mut(&Path::root(), &mut |_, slot| {
+            visit_mut(&mut frozen, |_, slot| {
                 if let SlotMut::Buffer(buffer) = slot {
                     buffer.freeze();
                 }

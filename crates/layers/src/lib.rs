@@ -1,29 +1,37 @@
 #![doc = include_str!("../README.md")]
 
+mod condition;
 mod error;
 mod init;
 mod layer;
 mod loss;
+mod mode;
 mod module;
 mod names;
 mod optim;
 mod parameter;
+mod reparametrize;
 mod state;
 mod summary;
 mod torch;
+mod visit;
 
+pub use condition::Condition;
 pub use error::LayersError;
 pub use init::Init;
 pub use layer::{
-    Adapter, AvgPool2x, BatchNorm, Conv2d, ConvTranspose2d, Dense, Dropout, Embedding, Flatten, GainBias,
-    GaussianNoise, LeakyReLU, MaxPool2x, ReLU, Reshape, Residual, Sequential, Sigmoid, Softplus, Tanh,
-    Upsample2x, WeightNormDense, one_hot,
+    Adapter, AvgPool2x, BatchNorm, Conv2d, ConvTranspose2d, Dense, Dropout, Embedding, Flatten,
+    GaussianNoise, LeakyReLU, MaxPool2x, ReLU, Reshape, Residual, ScaleShift, Sequential, Sigmoid, Softplus,
+    Tanh, Upsample2x, WeightNormDense, one_hot,
 };
 pub use loss::{Reduction, bce, bce_with_logits, mse, softmax_cross_entropy};
-pub use module::{Gradients, Mode, Module, Path, Slot, SlotMut, gradients, parameter_count, parameters};
+pub use mode::Mode;
+pub use module::{Fusion, Module};
 pub use names::Names;
 pub use optim::{Adam, Optimizer, OptimizerCounters, OptimizerState, RMSProp, Schedule, Sgd};
-pub use parameter::{Buffer, Generator, Parameter};
-pub use state::{Applied, MAX_FILE_BYTES, StateDict, generators, set_generators};
+pub use parameter::{Buffer, Parameter, RngState, Slot, SlotMut};
+pub use reparametrize::{adapt, merge_adapters, spectral_normalize};
+pub use state::{Applied, MAX_FILE_BYTES, StateDict, rng_states, set_rng_states};
 pub use summary::{Summary, SummaryRow, summary};
 pub use torch::TorchLayout;
+pub use visit::{Gradients, gradients, parameter_count, parameters, visit, visit_mut};

@@ -1,4 +1,4 @@
-//! What a module holds: learned parameters, running buffers, random generators.
+//! What a module holds: learned parameters, running buffers, states of random generators.
 
 use engraft_tensor::{Real, Tensor};
 use rand_pcg::Pcg64;
@@ -169,17 +169,17 @@ impl<T: Real> Buffer<T> {
 
 /// A seeded random generator that a module advances; its state belongs to a checkpoint.
 #[derive(Debug)]
-pub struct Generator {
+pub struct RngState {
     state: Mutex<Pcg64>,
 }
 
-impl Clone for Generator {
+impl Clone for RngState {
     fn clone(&self) -> Self {
         Self::new(self.state())
     }
 }
 
-impl Generator {
+impl RngState {
     /// A generator in the given state.
     pub fn new(state: Pcg64) -> Self {
         Self {
@@ -201,6 +201,26 @@ impl Generator {
     pub fn with<R>(&self, draw: impl FnOnce(&mut Pcg64) -> R) -> R {
         draw(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// What a module holds, as seen by [`visit`](crate::visit).
+pub enum Slot<'a, T: Real> {
+    /// Learned by an optimiser.
+    Parameter(&'a Parameter<T>),
+    /// Updated by the forward pass.
+    Buffer(&'a Buffer<T>),
+    /// Advanced by the forward pass.
+    Rng(&'a RngState),
+}
+
+/// What a module holds, as seen by [`visit_mut`](crate::visit_mut).
+pub enum SlotMut<'a, T: Real> {
+    /// Learned by an optimiser.
+    Parameter(&'a mut Parameter<T>),
+    /// Updated by the forward pass.
+    Buffer(&'a mut Buffer<T>),
+    /// Advanced by the forward pass.
+    Rng(&'a mut RngState),
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! The table of layers that one looks at before training.
 
-use crate::module::{Mode, Module, Path, Slot};
+use crate::mode::Mode;
+use crate::module::{Arrangement, Module};
+use crate::parameter::Slot;
+use crate::visit::{at, visit};
 use engraft_tensor::{Real, Tensor, no_grad};
 use std::fmt;
 
@@ -62,39 +65,44 @@ impl Summary {
 pub fn summary<T: Real>(module: &dyn Module<T>, example: &[usize]) -> Summary {
     let shape: Vec<usize> = std::iter::once(1).chain(example.iter().copied()).collect();
     let mut rows = Vec::new();
-    no_grad(|| walk(module, &Path::root(), &Tensor::zeros(shape), &mut rows));
+    let x = Tensor::zeros(shape);
+    no_grad(|| walk(module, &mut String::new(), &x, &mut rows));
     Summary { rows }
 }
 
 fn walk<T: Real>(
     module: &dyn Module<T>,
-    path: &Path<'_>,
+    path: &mut String,
     x: &Tensor<T>,
     rows: &mut Vec<SummaryRow>,
 ) -> Tensor<T> {
-    if !module.layers().is_empty() {
-        return module.layers().iter().fold(x.clone(), |x, (name, layer)| {
-            walk(layer.as_ref(), &path.child(name), &x, rows)
-        });
-    }
-    let mut result = None;
-    for (name, branch) in module.branches() {
-        result = Some(walk(branch, &path.child(name), x, rows));
-    }
-    if let Some(result) = result {
-        // Only shapes are looked at, and those of all branches are the same.
-        return result;
+    let children = module.children().into_iter();
+    match module.arrangement() {
+        Arrangement::Chain => {
+            return children.fold(x.clone(), |x, (name, layer)| {
+                at(path, name, |path| walk(layer, path, &x, rows))
+            });
+        }
+        Arrangement::Parallel => {
+            let mut results = Vec::new();
+            for (name, branch) in children {
+                results.push(at(path, name, |path| walk(branch, path, x, rows)));
+            }
+            // Only shapes are looked at, and those of all branches are the same.
+            return results.swap_remove(0);
+        }
+        Arrangement::Opaque => (),
     }
     let y = module.forward(x, Mode::Eval);
     let (mut parameters, mut trainable) = (0, 0);
-    module.visit(path, &mut |_, slot| {
+    visit(module, |_, slot| {
         if let Slot::Parameter(p) = slot {
             parameters += p.tensor().len();
             trainable += if p.is_trainable() { p.tensor().len() } else { 0 };
         }
     });
     rows.push(SummaryRow {
-        name: path.to_string(),
+        name: path.clone(),
         layer: module.describe(),
         input: x.shape()[1..].to_vec(),
         output: y.shape()[1..].to_vec(),

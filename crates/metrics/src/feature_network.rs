@@ -5,8 +5,8 @@ use crate::extractor::{FeatureExtractor, FeatureOutput, InputSpec, check_shape, 
 use crate::feature_set::Features;
 use engraft_base::{argmax, sha256_hex};
 use engraft_layers::{
-    BatchNorm, Conv2d, Dense, Dropout, Flatten, Init, LeakyReLU, Mode, Module, Path as ModulePath,
-    Sequential, Slot, SlotMut, StateDict,
+    BatchNorm, Conv2d, Dense, Dropout, Flatten, Init, LeakyReLU, Mode, Module, Sequential, StateDict,
+    children,
 };
 use engraft_tensor::Tensor;
 use ndarray::Array2;
@@ -69,15 +69,7 @@ impl Module for FeatureClassifier {
         self.head.forward(&self.body.forward(x, mode), mode)
     }
 
-    fn visit<'a>(&'a self, path: &ModulePath<'_>, f: &mut dyn FnMut(&ModulePath<'_>, Slot<'a, f32>)) {
-        self.body.visit(&path.child("body"), f);
-        self.head.visit(&path.child("head"), f);
-    }
-
-    fn visit_mut(&mut self, path: &ModulePath<'_>, f: &mut dyn FnMut(&ModulePath<'_>, SlotMut<'_, f32>)) {
-        self.body.visit_mut(&path.child("body"), f);
-        self.head.visit_mut(&path.child("head"), f);
-    }
+    children!(body, head);
 
     fn describe(&self) -> String {
         "FeatureClassifier".into()

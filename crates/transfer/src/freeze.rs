@@ -1,7 +1,7 @@
 //! Freezing: which parameters stay as they are while the others are trained.
 
 use crate::error::TransferError;
-use engraft_layers::{Module, Names, Path, SlotMut};
+use engraft_layers::{Module, Names, SlotMut, visit, visit_mut};
 use engraft_tensor::Real;
 
 /// What a call of [`freeze`] or [`unfreeze`] changed.
@@ -74,7 +74,7 @@ enum Change {
 
 fn apply<T: Real>(module: &mut dyn Module<T>, change: impl Fn(&str) -> Option<Change>) -> Selection {
     let mut selection = Selection::default();
-    module.visit_mut(&Path::root(), &mut |path, slot| {
+    visit_mut(module, |path, slot| {
         let Some(change) = change(&path.to_string()) else {
             return;
         };
@@ -94,7 +94,7 @@ fn apply<T: Real>(module: &mut dyn Module<T>, change: impl Fn(&str) -> Option<Ch
                     Change::Unfreeze => buffer.unfreeze(),
                 }
             }
-            (SlotMut::Generator(_), _) => {}
+            (SlotMut::Rng(_), _) => {}
         }
     });
     selection
@@ -103,8 +103,8 @@ fn apply<T: Real>(module: &mut dyn Module<T>, change: impl Fn(&str) -> Option<Ch
 /// Names of all parameters and buffers.
 fn names_of<T: Real>(module: &dyn Module<T>) -> Vec<String> {
     let mut found = Vec::new();
-    module.visit(&Path::root(), &mut |path, slot| {
-        if !matches!(slot, engraft_layers::Slot::Generator(_)) {
+    visit(module, |path, slot| {
+        if !matches!(slot, engraft_layers::Slot::Rng(_)) {
             found.push(path.to_string());
         }
     });

@@ -1,12 +1,14 @@
 //! The latent miner: a small network in front of a generator that finds where in its latent space a target lies.
 
-use engraft_layers::{Dense, Init, Mode, Module, Path, Sequential, Slot, SlotMut};
+use engraft_layers::{Condition, Dense, Fusion, Init, Mode, Module, Sequential, Slot, SlotMut};
 use engraft_tensor::{Real, Tensor, concat};
 
 /// Name of the layer in a generator.
 pub(crate) const LAYER: &str = "miner";
 /// Widest hidden layer that settings and files may ask for.
 pub(crate) const MAX_HIDDEN: usize = 4096;
+/// Names of its parameters.
+const NAMES: [&str; 4] = ["hidden.weight", "hidden.bias", "out.weight", "out.bias"];
 /// Seed of the hidden layer's weight: always the same, because at first it has no effect.
 const SEED: u64 = 2;
 
@@ -63,8 +65,8 @@ pub(crate) fn mined(generator: Sequential, latent: usize, hidden: usize) -> Sequ
     generator.add_first(LAYER, Miner::new(latent, hidden))
 }
 
-// It passes neither `spectral_normalise` nor `adapt` on: both are about the generator's weights, and the singular values of
-// a matrix of zeros are nothing to divide by.
+// Its parameters are slots of its own, and its layers no children: spectral normalisation and adapters, which are for the
+// generator's weights, pass it by. The singular values of a matrix of zeros are nothing to divide by.
 impl<T: Real> Module<T> for Miner<T> {
     fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
         assert!(
@@ -75,9 +77,10 @@ impl<T: Real> Module<T> for Miner<T> {
         );
         let more = x.shape()[1] - self.latent;
         let z = x.narrow(1, 0, self.latent);
-        let moved = self
-            .out
-            .forward(&self.hidden.forward_leaky_relu(&z, mode, 0.0), mode);
+        let moved = self.out.forward(
+            &self.hidden.forward_leaky_relu(&z, &Condition::None, mode, 0.0),
+            mode,
+        );
         let mined = z + moved;
         if more == 0 {
             mined
@@ -86,14 +89,14 @@ impl<T: Real> Module<T> for Miner<T> {
         }
     }
 
-    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
-        self.hidden.visit(&path.child("hidden"), f);
-        self.out.visit(&path.child("out"), f);
+    fn slots(&self) -> Vec<(&str, Slot<'_, T>)> {
+        let slots = self.hidden.slots().into_iter().chain(self.out.slots());
+        NAMES.into_iter().zip(slots.map(|(_, slot)| slot)).collect()
     }
 
-    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
-        self.hidden.visit_mut(&path.child("hidden"), f);
-        self.out.visit_mut(&path.child("out"), f);
+    fn slots_mut(&mut self) -> Vec<(&str, SlotMut<'_, T>)> {
+        let slots = self.hidden.slots_mut().into_iter().chain(self.out.slots_mut());
+        NAMES.into_iter().zip(slots.map(|(_, slot)| slot)).collect()
     }
 
     fn describe(&self) -> String {

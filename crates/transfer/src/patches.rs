@@ -2,7 +2,7 @@
 
 use crate::error::TransferError;
 use engraft_gan::{SpectralNorm, TrainConfig};
-use engraft_layers::{Dense, Init, Mode, Module, Path, Sequential, Slot, SlotMut, StateDict};
+use engraft_layers::{Condition, Dense, Init, Mode, Module, Sequential, StateDict};
 use engraft_tensor::{Real, Tensor, no_grad};
 
 /// Name of the layer of a discriminator that judges.
@@ -70,16 +70,13 @@ impl<T: Real> Module<T> for PatchHead<T> {
         self.judge.forward(&each, mode).reshape([n, positions])
     }
 
-    fn spectral_normalise(&mut self) -> usize {
-        self.judge.spectral_normalise()
+    // Its parameters are named as the layer's whose place it takes.
+    fn children(&self) -> Vec<(&str, &dyn Module<T>)> {
+        vec![("", &self.judge)]
     }
 
-    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
-        self.judge.visit(path, f);
-    }
-
-    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
-        self.judge.visit_mut(path, f);
+    fn children_mut(&mut self) -> Vec<(&str, &mut dyn Module<T>)> {
+        vec![("", &mut self.judge)]
     }
 
     fn describe(&self) -> String {
@@ -104,7 +101,8 @@ fn map(discriminator: &Sequential, config: &TrainConfig) -> Option<[usize; 2]> {
     let [height, width, channels] = config.image;
     let pack = config.objective.packing.max(1) as usize;
     let image = Tensor::zeros([1, height, width, channels * pack]);
-    let [features, _] = no_grad(|| discriminator.forward_through(&image, Mode::Eval, before));
+    let [features, _] =
+        no_grad(|| discriminator.forward_through(&image, &Condition::None, Mode::Eval, before));
     match *features.shape() {
         [_, h, w, channels] if h * w > 1 => Some([h * w, channels]),
         _ => None,

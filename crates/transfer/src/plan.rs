@@ -9,7 +9,7 @@ use crate::patches::by_patches;
 use crate::preserve::{CrossDomain, ElasticWeights, FeatureDistillation, L2Sp};
 use crate::source::{FOLDER, SETTINGS, Source};
 use engraft_gan::{AdamConfig, Gan, GanError, Networks, PhaseSeen, Plan, TrainConfig};
-use engraft_layers::{Adam, Init, Module, Names, Sequential, parameters};
+use engraft_layers::{Adam, Init, Names, Sequential, adapt, parameters};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -181,7 +181,7 @@ impl Transfer {
         }
         if let Some(adapter) = self.config.adapter {
             // Always the same: what is random in an adapter at first has no effect yet.
-            generator.adapt(adapter, &mut Init::glorot(ADAPTER_SEED));
+            adapt(&mut generator, adapter, &mut Init::glorot(ADAPTER_SEED));
         }
         match (self.config.miner, self.source.miner_width(latent)) {
             (Some(hidden), None) => generator = mined(generator, latent, hidden),

@@ -5,7 +5,7 @@ use crate::miner::{self, mined};
 use crate::patches::{judges_patches, with_patch_head};
 use crate::plan::{Transfer, learned_layers};
 use engraft_gan::{Networks, Sampler, SavedRun, TrainConfig, Which};
-use engraft_layers::{Module, Sequential, StateDict};
+use engraft_layers::{Sequential, StateDict, merge_adapters};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
@@ -41,7 +41,7 @@ impl Source {
         if directory.join(FOLDER).is_dir() {
             let transfer = Transfer::open(directory)?;
             let (config, mut networks) = SavedRun::planned_networks(directory, &transfer, which)?;
-            networks.generator.merge_adapters();
+            merge_adapters(&mut networks.generator);
             return Ok(Self::new(config, &networks.generator, &networks.discriminator));
         }
         let (config, networks) = SavedRun::networks(directory, which)?;

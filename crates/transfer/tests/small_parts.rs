@@ -8,7 +8,7 @@ use engraft_gan::{
     Control, Network, Networks, RegularizeConfig, Sampler, SpectralNorm, TrainConfig, Trainer, Which,
     untrained_networks,
 };
-use engraft_layers::{Adapter, Module, Path as ModulePath, SlotMut, StateDict};
+use engraft_layers::{Adapter, SlotMut, StateDict, visit_mut};
 use engraft_transfer::{
     AdapterFile, Method, Phase, Recipe, Source, Trained, Transfer, TransferConfig, TransferError, Trial,
     gradual, open_run,
@@ -122,7 +122,7 @@ fn singular_values_need_no_vectors_in_the_file() {
     plan.adapter = Some(Adapter::SingularValues);
     let transfer = Transfer::new(source.clone(), plan).unwrap();
     let Networks { mut generator, .. } = transfer.begin().unwrap();
-    generator.visit_mut(&ModulePath::root(), &mut |path, slot| {
+    visit_mut(&mut generator, |path, slot| {
         if let SlotMut::Parameter(p) = slot
             && path.to_string().ends_with("adapter.scale")
         {

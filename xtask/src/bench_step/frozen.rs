@@ -2,7 +2,7 @@
 
 use super::{Args, arithmetic, median};
 use engraft_gan::{Gan, dcgan};
-use engraft_layers::{Init, Module, Names, Sequential, parameter_count, summary};
+use engraft_layers::{Init, Names, Sequential, parameter_count, summary};
 use engraft_tensor::Tensor;
 use engraft_transfer::freeze;
 use rand::SeedableRng;

@@ -6,7 +6,7 @@ mod frozen;
 use crate::system;
 use anyhow::ensure;
 use engraft_gan::{Gan, StepReport, dcgan};
-use engraft_layers::{Init, Module, Path, SlotMut, summary};
+use engraft_layers::{Init, Module, SlotMut, summary, visit_mut};
 use engraft_tensor::Tensor;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -69,7 +69,7 @@ enum Train {
 
 /// Freezes the parameters of a module, except those of the child with the given name.
 fn freeze_all_but(module: &mut dyn Module<f32>, child: Option<&str>) {
-    module.visit_mut(&Path::root(), &mut |path, slot| {
+    visit_mut(module, |path, slot| {
         let first = path.to_string();
         let first = first.split('.').next();
         if let SlotMut::Parameter(parameter) = slot

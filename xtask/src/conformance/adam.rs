@@ -2,7 +2,7 @@
 
 use super::case::Case;
 use anyhow::{Context, ensure};
-use engraft_layers::{Adam, Gradients, Mode, Module, Optimizer, Parameter, Path, Slot, SlotMut};
+use engraft_layers::{Adam, Gradients, Mode, Module, Optimizer, Parameter, slots};
 use engraft_tensor::{Real, Tensor};
 use serde::Deserialize;
 
@@ -25,12 +25,7 @@ impl<T: Real> Module<T> for Single<T> {
     fn forward(&self, x: &Tensor<T>, _: Mode) -> Tensor<T> {
         x.clone()
     }
-    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
-        f(&path.child("param"), Slot::Parameter(&self.param));
-    }
-    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
-        f(&path.child("param"), SlotMut::Parameter(&mut self.param));
-    }
+    slots!(T; Parameter param);
 }
 
 pub(crate) fn adam<T: Real>(case: &mut Case<T>) -> anyhow::Result<()> {

@@ -3,8 +3,8 @@
 use super::case::Case;
 use anyhow::{Context, ensure};
 use engraft_layers::{
-    BatchNorm, Conv2d, ConvTranspose2d, Dense, Init, LeakyReLU, Mode, Module, Parameter, Path, ReLU, Sigmoid,
-    Slot, SlotMut, Softplus, StateDict, Tanh, TorchLayout, gradients,
+    BatchNorm, Conv2d, ConvTranspose2d, Dense, Init, LeakyReLU, Mode, Module, Parameter, ReLU, Sigmoid, Slot,
+    SlotMut, Softplus, StateDict, Tanh, TorchLayout, gradients,
 };
 use engraft_tensor::{Geometry, Padding, Real, Tensor, conv2d as convolve, conv2d_input, grad};
 use serde::Deserialize;
@@ -185,17 +185,18 @@ impl<T: Real> Module<T> for Map<T> {
         };
         self.bias.iter().fold(y, |y, bias| y + bias.tensor())
     }
-    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
-        f(&path.child("weight"), Slot::Parameter(&self.weight));
-        self.bias
-            .iter()
-            .for_each(|bias| f(&path.child("bias"), Slot::Parameter(bias)));
+    fn slots(&self) -> Vec<(&str, Slot<'_, T>)> {
+        let weight = ("weight", Slot::Parameter(&self.weight));
+        let bias = self.bias.iter().map(|bias| ("bias", Slot::Parameter(bias)));
+        std::iter::once(weight).chain(bias).collect()
     }
-    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
-        f(&path.child("weight"), SlotMut::Parameter(&mut self.weight));
-        self.bias
+    fn slots_mut(&mut self) -> Vec<(&str, SlotMut<'_, T>)> {
+        let weight = ("weight", SlotMut::Parameter(&mut self.weight));
+        let bias = self
+            .bias
             .iter_mut()
-            .for_each(|bias| f(&path.child("bias"), SlotMut::Parameter(bias)));
+            .map(|bias| ("bias", SlotMut::Parameter(bias)));
+        std::iter::once(weight).chain(bias).collect()
     }
 }
 

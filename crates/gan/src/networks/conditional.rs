@@ -4,7 +4,7 @@
 //! [`one_hot`](engraft_layers::one_hot) behind the other numbers of an example: so names, gradients, optimisers and
 //! state dicts are those of any module.
 
-use engraft_layers::{Adapter, Dense, Embedding, Init, Mode, Module, Path, Sequential, Slot, SlotMut};
+use engraft_layers::{Dense, Embedding, Mode, Module, Sequential, children};
 use engraft_tensor::{Real, Tensor, concat};
 
 /// A generator of images of a class: `body([z, embed(y)])`.
@@ -72,31 +72,7 @@ impl<T: Real> Module<T> for ConditionalGenerator<T> {
         self.join(&z, &self.embedding.forward(&classes, mode), mode)
     }
 
-    fn fold(&mut self) {
-        self.body.fold();
-    }
-
-    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
-        self.embedding.visit(&path.child("embedding"), f);
-        self.body.visit(&path.child("body"), f);
-    }
-
-    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
-        self.embedding.visit_mut(&path.child("embedding"), f);
-        self.body.visit_mut(&path.child("body"), f);
-    }
-
-    fn spectral_normalise(&mut self) -> usize {
-        self.body.spectral_normalise()
-    }
-
-    fn adapt(&mut self, adapter: Adapter, init: &mut Init) -> usize {
-        self.body.adapt(adapter, init)
-    }
-
-    fn merge_adapters(&mut self) -> usize {
-        self.body.merge_adapters()
-    }
+    children!(T; embedding, body);
 
     fn describe(&self) -> String {
         let (latent, classes, size) = (self.latent, self.classes(), self.embedding.size());
@@ -167,34 +143,7 @@ impl<T: Real> Module<T> for ProjectionDiscriminator<T> {
         self.project(&images, &self.embedding.forward(&classes, mode), mode)
     }
 
-    fn fold(&mut self) {
-        self.features.fold();
-        self.head.fold();
-    }
-
-    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
-        self.features.visit(&path.child("features"), f);
-        self.head.visit(&path.child("head"), f);
-        self.embedding.visit(&path.child("embedding"), f);
-    }
-
-    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
-        self.features.visit_mut(&path.child("features"), f);
-        self.head.visit_mut(&path.child("head"), f);
-        self.embedding.visit_mut(&path.child("embedding"), f);
-    }
-
-    fn spectral_normalise(&mut self) -> usize {
-        self.features.spectral_normalise() + self.head.spectral_normalise()
-    }
-
-    fn adapt(&mut self, adapter: Adapter, init: &mut Init) -> usize {
-        self.features.adapt(adapter, init) + self.head.adapt(adapter, init)
-    }
-
-    fn merge_adapters(&mut self) -> usize {
-        self.features.merge_adapters() + self.head.merge_adapters()
-    }
+    children!(T; features, head, embedding);
 
     fn describe(&self) -> String {
         let ([h, w, c], classes) = (self.image, self.classes());
@@ -215,7 +164,9 @@ fn split<T: Real>(name: &str, x: &Tensor<T>, own: usize, classes: usize) -> [Ten
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engraft_layers::{BatchNorm, Flatten, Init, Reshape, Tanh, gradients, one_hot, parameters};
+    use engraft_layers::{
+        BatchNorm, Flatten, Init, Reshape, SlotMut, Tanh, gradients, one_hot, parameters, visit_mut,
+    };
     use engraft_tensor::{gradcheck, gradgradcheck};
     use rand::SeedableRng;
     use rand_pcg::Pcg64;
@@ -328,7 +279,7 @@ mod tests {
             for (name, gradient) in by_rule {
                 let direction = Tensor::randn(gradient.shape(), rng);
                 let mut moved = |step: f64| {
-                    let mut shift = |path: &Path<'_>, slot: SlotMut<'_, f64>| {
+                    let mut shift = |path: &str, slot: SlotMut<'_, f64>| {
                         if let SlotMut::Parameter(p) = slot
                             && path.to_string() == *name
                         {
@@ -336,8 +287,8 @@ mod tests {
                         }
                     };
                     match network {
-                        0 => g.visit_mut(&Path::root(), &mut shift),
-                        _ => d.visit_mut(&Path::root(), &mut shift),
+                        0 => visit_mut(&mut g, &mut shift),
+                        _ => visit_mut(&mut d, &mut shift),
                     }
                     loss(&g, &d, &z, &labels).item()
                 };

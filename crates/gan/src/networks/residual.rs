@@ -13,7 +13,7 @@
 //! mappings in deep residual networks", 2016, for the order inside a block.
 
 use engraft_layers::{
-    AvgPool2x, Conv2d, Dense, Flatten, GainBias, Init, LeakyReLU, Reshape, Residual, Sequential, Upsample2x,
+    AvgPool2x, Conv2d, Dense, Flatten, Init, LeakyReLU, Reshape, Residual, ScaleShift, Sequential, Upsample2x,
 };
 use engraft_tensor::Real;
 
@@ -48,7 +48,7 @@ fn block<T: Real>(channels: usize, init: &mut Init) -> Residual<T> {
             .add("conv1", conv(init).scaled(he * BLOCKS.powf(-0.5)))
             .add("act2", LeakyReLU::new(SLOPE))
             .add("conv2", conv(init).no_bias().scaled(0.0))
-            .add("scale", GainBias::new()),
+            .add("scale", ScaleShift::new()),
     )
 }
 

@@ -5,8 +5,8 @@ use crate::config::TrainConfig;
 use crate::objective::Objective;
 use engraft_data::{Dataset, Provenance, Split, drawn_digits};
 use engraft_layers::{
-    Adam, BatchNorm, Conv2d, ConvTranspose2d, Flatten, LeakyReLU, Mode, Module, Optimizer, Path, Reshape,
-    Slot, StateDict, Summary, Tanh, gradients, parameter_count, parameters, summary,
+    Adam, BatchNorm, Conv2d, ConvTranspose2d, Flatten, LeakyReLU, Mode, Module, Optimizer, Reshape, Slot,
+    StateDict, Summary, Tanh, gradients, parameter_count, parameters, summary, visit,
 };
 use engraft_tensor::{Tensor, grad_with_graph, no_grad};
 use rand::{RngExt, SeedableRng};
@@ -211,7 +211,7 @@ fn multiply_adds(table: &Summary) -> usize {
         [h, w, _] => h * w,
         _ => 1,
     };
-    let norms = ["BatchNorm", "GainBias"];
+    let norms = ["BatchNorm", "ScaleShift"];
     let rows = table
         .rows
         .iter()
@@ -250,7 +250,7 @@ fn the_residual_pair_has_no_norms_and_begins_as_its_skip_paths() {
     let d = Network::Residual.discriminator::<f32>(image, init).unwrap();
     let mut zeros = 0;
     for module in [&g, &d] {
-        module.visit(&Path::root(), &mut |path, slot| match slot {
+        visit(module, |path, slot| match slot {
             Slot::Parameter(p) if path.to_string().ends_with("conv2.weight") => {
                 zeros += 1;
                 assert!(p.tensor().as_slice().iter().all(|v| *v == 0.0), "{path}");

@@ -1,6 +1,7 @@
 //! Activation functions as layers.
 
-use crate::module::{Mode, Module};
+use crate::mode::Mode;
+use crate::module::{Fusion, Module};
 use engraft_tensor::{Real, Tensor};
 
 /// `x` where positive, `slope · x` elsewhere.
@@ -20,17 +21,45 @@ impl<T: Real> Module<T> for LeakyReLU {
     fn forward(&self, x: &Tensor<T>, _: Mode) -> Tensor<T> {
         x.leaky_relu(self.slope)
     }
-    fn leaky_slope(&self) -> Option<f64> {
-        let finite = T::from_f64(self.slope).is_finite();
-        (finite && self.slope >= 0.0).then_some(self.slope)
+    fn fusion(&self) -> Option<&dyn Fusion<T>> {
+        Some(self)
     }
     fn describe(&self) -> String {
         format!("LeakyReLU {}", self.slope)
     }
 }
 
+impl<T: Real> Fusion<T> for LeakyReLU {
+    fn as_leaky_relu(&self) -> Option<f64> {
+        let finite = T::from_f64(self.slope).is_finite();
+        (finite && self.slope >= 0.0).then_some(self.slope)
+    }
+}
+
+/// `max(x, 0)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReLU;
+
+impl<T: Real> Module<T> for ReLU {
+    fn forward(&self, x: &Tensor<T>, _: Mode) -> Tensor<T> {
+        x.relu()
+    }
+    fn fusion(&self) -> Option<&dyn Fusion<T>> {
+        Some(self)
+    }
+    fn describe(&self) -> String {
+        "ReLU".into()
+    }
+}
+
+impl<T: Real> Fusion<T> for ReLU {
+    fn as_leaky_relu(&self) -> Option<f64> {
+        Some(0.0)
+    }
+}
+
 macro_rules! activation {
-    ($name:ident, $method:ident, $doc:literal $(, $slope:literal)?) => {
+    ($name:ident, $method:ident, $doc:literal) => {
         #[doc = $doc]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub struct $name;
@@ -39,11 +68,6 @@ macro_rules! activation {
             fn forward(&self, x: &Tensor<T>, _: Mode) -> Tensor<T> {
                 x.$method()
             }
-            $(
-                fn leaky_slope(&self) -> Option<f64> {
-                    Some($slope)
-                }
-            )?
             fn describe(&self) -> String {
                 stringify!($name).into()
             }
@@ -51,7 +75,6 @@ macro_rules! activation {
     };
 }
 
-activation!(ReLU, relu, "`max(x, 0)`.", 0.0);
 activation!(Tanh, tanh, "Hyperbolic tangent.");
 activation!(Sigmoid, sigmoid, "Logistic function `1 / (1 + e^-x)`.");
 activation!(Softplus, softplus, "`ln(1 + e^x)`.");

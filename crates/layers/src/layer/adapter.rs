@@ -4,15 +4,14 @@ use crate::error::LayersError;
 use crate::init::Init;
 use crate::layer::eigen::eigenvectors;
 use crate::layer::matrix::{along, matrix, size, unmatrix};
-use crate::module::{Path, Slot, SlotMut};
 use crate::names::Names;
-use crate::parameter::{Buffer, Parameter};
+use crate::parameter::{Buffer, Parameter, Slot, SlotMut};
 use engraft_tensor::{Real, Tensor};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// How [`Module::adapt`](crate::Module::adapt) lets the weights of a network change.
+/// How [`adapt`](crate::adapt) lets the weights of a network change.
 ///
 /// The weight of a layer counts as a matrix `W` `[others, outputs]`: its axis of outputs last, the other axes (taps of
 /// the kernel, inputs) in their order and flattened. `W'` is what the layer uses instead. At first `W' = W`, to the
@@ -232,34 +231,30 @@ impl<T: Real> Adaptation<T> {
         }
     }
 
-    pub(super) fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
-        let path = path.child("adapter");
+    pub(super) fn slots(&self) -> Vec<(&'static str, Slot<'_, T>)> {
         match &self.parts {
-            Parts::Factors { a, b } => {
-                f(&path.child("a"), Slot::Parameter(a));
-                f(&path.child("b"), Slot::Parameter(b));
-            }
+            Parts::Factors { a, b } => vec![
+                ("adapter.a", Slot::Parameter(a)),
+                ("adapter.b", Slot::Parameter(b)),
+            ],
             Parts::Scale { scale, v } => {
-                f(&path.child("scale"), Slot::Parameter(scale));
-                if let Some(v) = v {
-                    f(&path.child("v"), Slot::Buffer(v));
-                }
+                let scale = ("adapter.scale", Slot::Parameter(scale));
+                let v = v.iter().map(|v| ("adapter.v", Slot::Buffer(v)));
+                std::iter::once(scale).chain(v).collect()
             }
         }
     }
 
-    pub(super) fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
-        let path = path.child("adapter");
+    pub(super) fn slots_mut(&mut self) -> Vec<(&'static str, SlotMut<'_, T>)> {
         match &mut self.parts {
-            Parts::Factors { a, b } => {
-                f(&path.child("a"), SlotMut::Parameter(a));
-                f(&path.child("b"), SlotMut::Parameter(b));
-            }
+            Parts::Factors { a, b } => vec![
+                ("adapter.a", SlotMut::Parameter(a)),
+                ("adapter.b", SlotMut::Parameter(b)),
+            ],
             Parts::Scale { scale, v } => {
-                f(&path.child("scale"), SlotMut::Parameter(scale));
-                if let Some(v) = v {
-                    f(&path.child("v"), SlotMut::Buffer(v));
-                }
+                let scale = ("adapter.scale", SlotMut::Parameter(scale));
+                let v = v.iter_mut().map(|v| ("adapter.v", SlotMut::Buffer(v)));
+                std::iter::once(scale).chain(v).collect()
             }
         }
     }

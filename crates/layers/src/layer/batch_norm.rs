@@ -1,7 +1,10 @@
 //! Batch normalisation.
 
-use crate::module::{Mode, Module, Path, Slot, SlotMut};
+use crate::condition::Condition;
+use crate::mode::Mode;
+use crate::module::{Fusion, Module};
 use crate::parameter::{Buffer, Parameter};
+use crate::slots;
 use engraft_tensor::{BatchMoments, Real, Tensor, affine_leaky_relu, batch_norm, batch_norm_leaky_relu};
 
 /// Batch normalisation over all axes but the last: `y = weight · (x - mean) / sqrt(variance + eps) + bias`.
@@ -85,14 +88,30 @@ impl<T: Real> BatchNorm<T> {
 impl<T: Real> Module<T> for BatchNorm<T> {
     fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
         if self.is_affine(mode) {
-            return self.forward_leaky_relu(x, mode, 1.0);
+            return self.forward_leaky_relu(x, &Condition::None, mode, 1.0);
         }
         let (y, moments) = batch_norm(x, self.weight.tensor(), self.bias.tensor(), self.eps);
         self.move_running(&moments);
         y
     }
 
-    fn forward_leaky_relu(&self, x: &Tensor<T>, mode: Mode, slope: f64) -> Tensor<T> {
+    slots!(T; Parameter weight, Parameter bias, Buffer running_mean, Buffer running_var);
+
+    fn fusion(&self) -> Option<&dyn Fusion<T>> {
+        Some(self)
+    }
+
+    fn fusion_mut(&mut self) -> Option<&mut dyn Fusion<T>> {
+        Some(self)
+    }
+
+    fn describe(&self) -> String {
+        format!("BatchNorm {}", self.weight.tensor().len())
+    }
+}
+
+impl<T: Real> Fusion<T> for BatchNorm<T> {
+    fn forward_leaky_relu(&self, x: &Tensor<T>, _: &Condition<T>, mode: Mode, slope: f64) -> Tensor<T> {
         if self.is_affine(mode) {
             let [scale, shift] = self.affine();
             return affine_leaky_relu(x, &scale, &shift, slope);
@@ -103,35 +122,15 @@ impl<T: Real> Module<T> for BatchNorm<T> {
         y
     }
 
-    fn evaluation_affine(&self) -> Option<[Tensor<T>; 2]> {
+    fn eval_affine(&self) -> Option<[Tensor<T>; 2]> {
         Some(self.affine())
-    }
-
-    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
-        f(&path.child("weight"), Slot::Parameter(&self.weight));
-        f(&path.child("bias"), Slot::Parameter(&self.bias));
-        f(&path.child("running_mean"), Slot::Buffer(&self.running_mean));
-        f(&path.child("running_var"), Slot::Buffer(&self.running_var));
-    }
-
-    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
-        f(&path.child("weight"), SlotMut::Parameter(&mut self.weight));
-        f(&path.child("bias"), SlotMut::Parameter(&mut self.bias));
-        f(
-            &path.child("running_mean"),
-            SlotMut::Buffer(&mut self.running_mean),
-        );
-        f(&path.child("running_var"), SlotMut::Buffer(&mut self.running_var));
-    }
-
-    fn describe(&self) -> String {
-        format!("BatchNorm {}", self.weight.tensor().len())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{SlotMut, visit_mut};
 
     #[test]
     fn running_statistics_by_hand() {
@@ -148,7 +147,7 @@ mod tests {
     fn a_mean_of_passes_by_hand() {
         let mut norm = BatchNorm::<f64>::new(1).momentum(0.9);
         let each = |norm: &mut BatchNorm<f64>, change: fn(&mut Buffer<f64>)| {
-            norm.visit_mut(&Path::root(), &mut |_, slot| {
+            visit_mut(norm, |_, slot| {
                 if let SlotMut::Buffer(buffer) = slot {
                     change(buffer);
                 }
@@ -174,7 +173,7 @@ mod tests {
     #[test]
     fn frozen_statistics_do_not_move_and_are_used_in_training() {
         let mut norm = BatchNorm::<f32>::new(2);
-        norm.visit_mut(&Path::root(), &mut |_, slot| {
+        visit_mut(&mut norm, |_, slot| {
             if let SlotMut::Buffer(buffer) = slot {
                 buffer.freeze();
             }

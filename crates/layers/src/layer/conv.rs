@@ -1,15 +1,17 @@
 //! Convolution and transposed convolution, channels last.
 
+use crate::condition::Condition;
 use crate::init::Init;
-use crate::layer::adapter::Adapter;
-use crate::layer::weights::Weights;
-use crate::module::{Mode, Module, Path, Slot, SlotMut};
+use crate::layer::parametrization::Parametrization;
+use crate::mode::Mode;
+use crate::module::{Fusion, Module};
+use crate::parameter::{Slot, SlotMut};
 use engraft_tensor::{Geometry, Padding, Real, Tensor, conv2d, conv2d_input};
 
 /// What both directions share: weight and bias, and the steps of the kernel.
 #[derive(Clone, Debug)]
 struct Kernel<T: Real> {
-    weights: Weights<T>,
+    weights: Parametrization<T>,
     size: [usize; 2],
     stride: [usize; 2],
     dilation: [usize; 2],
@@ -20,7 +22,7 @@ impl<T: Real> Kernel<T> {
     /// The outputs lie on `axis` of the weight.
     fn new(weight: Tensor<T>, axis: usize, size: [usize; 2]) -> Self {
         Self {
-            weights: Weights::new(weight, axis),
+            weights: Parametrization::new(weight, axis),
             size,
             stride: [1, 1],
             dilation: [1, 1],
@@ -92,7 +94,7 @@ macro_rules! kernel_settings {
         }
 
         /// Multiplies the initial weight by `factor`; with 0 the layer begins as zero, which still learns. With
-        /// [spectral normalisation](Module::spectral_normalise) it is zero until the first step, and as large as any
+        /// [spectral normalisation](crate::spectral_normalize) it is zero until the first step, and as large as any
         /// other from then on.
         #[must_use]
         pub fn scaled(mut self, factor: f64) -> Self {
@@ -107,10 +109,10 @@ macro_rules! kernel_settings {
             self
         }
 
-        /// Divides the weight by its largest singular value; see [`Module::spectral_normalise`].
+        /// Divides the weight by its largest singular value; see [`crate::spectral_normalize`].
         #[must_use]
         pub fn spectral_norm(mut self) -> Self {
-            self.spectral_normalise();
+            self.kernel.weights.spectral_normalize();
             self
         }
     };
@@ -161,44 +163,46 @@ impl<T: Real> Module<T> for Conv2d<T> {
         self.kernel.weights.add_bias(self.convolve(x, mode))
     }
 
-    fn forward_leaky_relu(&self, x: &Tensor<T>, mode: Mode, slope: f64) -> Tensor<T> {
-        self.kernel
-            .weights
-            .add_bias_leaky_relu(&self.convolve(x, mode), slope)
+    fn slots(&self) -> Vec<(&str, Slot<'_, T>)> {
+        self.kernel.weights.slots()
     }
 
-    fn spectral_normalise(&mut self) -> usize {
-        self.kernel.weights.spectral_normalise()
+    fn slots_mut(&mut self) -> Vec<(&str, SlotMut<'_, T>)> {
+        self.kernel.weights.slots_mut()
     }
 
-    fn adapt(&mut self, adapter: Adapter, init: &mut Init) -> usize {
-        self.kernel.weights.adapt(adapter, init)
+    fn fusion(&self) -> Option<&dyn Fusion<T>> {
+        Some(self)
     }
 
-    fn merge_adapters(&mut self) -> usize {
-        self.kernel.weights.merge_adapter()
+    fn fusion_mut(&mut self) -> Option<&mut dyn Fusion<T>> {
+        Some(self)
     }
 
-    fn absorb(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) -> bool {
-        self.kernel.weights.absorb(scale, shift);
-        true
-    }
-
-    fn fold(&mut self) {
-        self.kernel.weights.settle();
-    }
-
-    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
-        self.kernel.weights.visit(path, f);
-    }
-
-    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
-        self.kernel.weights.visit_mut(path, f);
+    fn parametrization_mut(&mut self) -> Option<&mut Parametrization<T>> {
+        Some(&mut self.kernel.weights)
     }
 
     fn describe(&self) -> String {
         let shape = self.kernel.weights.shape();
         self.kernel.describe("Conv2d", shape[2], shape[3])
+    }
+}
+
+impl<T: Real> Fusion<T> for Conv2d<T> {
+    fn forward_leaky_relu(&self, x: &Tensor<T>, _: &Condition<T>, mode: Mode, slope: f64) -> Tensor<T> {
+        self.kernel
+            .weights
+            .add_bias_leaky_relu(&self.convolve(x, mode), slope)
+    }
+
+    fn fold_affine(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) -> bool {
+        self.kernel.weights.fold_affine(scale, shift);
+        true
+    }
+
+    fn fold(&mut self) {
+        self.kernel.weights.materialize();
     }
 }
 
@@ -253,43 +257,45 @@ impl<T: Real> Module<T> for ConvTranspose2d<T> {
         self.kernel.weights.add_bias(self.convolve(x, mode))
     }
 
-    fn forward_leaky_relu(&self, x: &Tensor<T>, mode: Mode, slope: f64) -> Tensor<T> {
-        self.kernel
-            .weights
-            .add_bias_leaky_relu(&self.convolve(x, mode), slope)
+    fn slots(&self) -> Vec<(&str, Slot<'_, T>)> {
+        self.kernel.weights.slots()
     }
 
-    fn spectral_normalise(&mut self) -> usize {
-        self.kernel.weights.spectral_normalise()
+    fn slots_mut(&mut self) -> Vec<(&str, SlotMut<'_, T>)> {
+        self.kernel.weights.slots_mut()
     }
 
-    fn adapt(&mut self, adapter: Adapter, init: &mut Init) -> usize {
-        self.kernel.weights.adapt(adapter, init)
+    fn fusion(&self) -> Option<&dyn Fusion<T>> {
+        Some(self)
     }
 
-    fn merge_adapters(&mut self) -> usize {
-        self.kernel.weights.merge_adapter()
+    fn fusion_mut(&mut self) -> Option<&mut dyn Fusion<T>> {
+        Some(self)
     }
 
-    fn absorb(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) -> bool {
-        self.kernel.weights.absorb(scale, shift);
-        true
-    }
-
-    fn fold(&mut self) {
-        self.kernel.weights.settle();
-    }
-
-    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
-        self.kernel.weights.visit(path, f);
-    }
-
-    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
-        self.kernel.weights.visit_mut(path, f);
+    fn parametrization_mut(&mut self) -> Option<&mut Parametrization<T>> {
+        Some(&mut self.kernel.weights)
     }
 
     fn describe(&self) -> String {
         let shape = self.kernel.weights.shape();
         self.kernel.describe("ConvTranspose2d", shape[3], shape[2])
+    }
+}
+
+impl<T: Real> Fusion<T> for ConvTranspose2d<T> {
+    fn forward_leaky_relu(&self, x: &Tensor<T>, _: &Condition<T>, mode: Mode, slope: f64) -> Tensor<T> {
+        self.kernel
+            .weights
+            .add_bias_leaky_relu(&self.convolve(x, mode), slope)
+    }
+
+    fn fold_affine(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) -> bool {
+        self.kernel.weights.fold_affine(scale, shift);
+        true
+    }
+
+    fn fold(&mut self) {
+        self.kernel.weights.materialize();
     }
 }

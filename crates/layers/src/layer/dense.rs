@@ -1,9 +1,11 @@
 //! The fully connected layer.
 
+use crate::condition::Condition;
 use crate::init::Init;
-use crate::layer::adapter::Adapter;
-use crate::layer::weights::Weights;
-use crate::module::{Mode, Module, Path, Slot, SlotMut};
+use crate::layer::parametrization::Parametrization;
+use crate::mode::Mode;
+use crate::module::{Fusion, Module};
+use crate::parameter::{Slot, SlotMut};
 use engraft_tensor::{Real, Tensor};
 
 /// `y = x · weight + bias`.
@@ -11,19 +13,19 @@ use engraft_tensor::{Real, Tensor};
 /// *Shapes*: `[n, inputs] -> [n, outputs]`; `weight [inputs, outputs]`, `bias [outputs]`.
 #[derive(Clone, Debug)]
 pub struct Dense<T: Real = f32> {
-    weights: Weights<T>,
+    weights: Parametrization<T>,
 }
 
 impl<T: Real> Dense<T> {
     /// A layer with initialised weight and a bias of zeros.
     pub fn new(inputs: usize, outputs: usize, init: &mut Init) -> Self {
         Self {
-            weights: Weights::new(init.weight(&[inputs, outputs], inputs, outputs), 1),
+            weights: Parametrization::new(init.weight(&[inputs, outputs], inputs, outputs), 1),
         }
     }
 
     /// Multiplies the initial weight by `factor`; with 0 the layer begins as zero, which still learns. With
-    /// [spectral normalisation](Module::spectral_normalise) it is zero until the first step, and as large as any
+    /// [spectral normalisation](crate::spectral_normalize) it is zero until the first step, and as large as any
     /// other from then on.
     #[must_use]
     pub fn scaled(mut self, factor: f64) -> Self {
@@ -38,10 +40,10 @@ impl<T: Real> Dense<T> {
         self
     }
 
-    /// Divides the weight by its largest singular value; see [`Module::spectral_normalise`].
+    /// Divides the weight by its largest singular value; see [`crate::spectral_normalize`].
     #[must_use]
     pub fn spectral_norm(mut self) -> Self {
-        self.spectral_normalise();
+        self.weights.spectral_normalize();
         self
     }
 
@@ -56,41 +58,43 @@ impl<T: Real> Module<T> for Dense<T> {
         self.weights.add_bias(self.product(x, mode))
     }
 
-    fn forward_leaky_relu(&self, x: &Tensor<T>, mode: Mode, slope: f64) -> Tensor<T> {
-        self.weights.add_bias_leaky_relu(&self.product(x, mode), slope)
+    fn slots(&self) -> Vec<(&str, Slot<'_, T>)> {
+        self.weights.slots()
     }
 
-    fn spectral_normalise(&mut self) -> usize {
-        self.weights.spectral_normalise()
+    fn slots_mut(&mut self) -> Vec<(&str, SlotMut<'_, T>)> {
+        self.weights.slots_mut()
     }
 
-    fn adapt(&mut self, adapter: Adapter, init: &mut Init) -> usize {
-        self.weights.adapt(adapter, init)
+    fn fusion(&self) -> Option<&dyn Fusion<T>> {
+        Some(self)
     }
 
-    fn merge_adapters(&mut self) -> usize {
-        self.weights.merge_adapter()
+    fn fusion_mut(&mut self) -> Option<&mut dyn Fusion<T>> {
+        Some(self)
     }
 
-    fn absorb(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) -> bool {
-        self.weights.absorb(scale, shift);
-        true
-    }
-
-    fn fold(&mut self) {
-        self.weights.settle();
-    }
-
-    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
-        self.weights.visit(path, f);
-    }
-
-    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
-        self.weights.visit_mut(path, f);
+    fn parametrization_mut(&mut self) -> Option<&mut Parametrization<T>> {
+        Some(&mut self.weights)
     }
 
     fn describe(&self) -> String {
         let shape = self.weights.shape();
         format!("Dense {} -> {}{}", shape[0], shape[1], self.weights.describe())
+    }
+}
+
+impl<T: Real> Fusion<T> for Dense<T> {
+    fn forward_leaky_relu(&self, x: &Tensor<T>, _: &Condition<T>, mode: Mode, slope: f64) -> Tensor<T> {
+        self.weights.add_bias_leaky_relu(&self.product(x, mode), slope)
+    }
+
+    fn fold_affine(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) -> bool {
+        self.weights.fold_affine(scale, shift);
+        true
+    }
+
+    fn fold(&mut self) {
+        self.weights.materialize();
     }
 }

@@ -1,8 +1,10 @@
 //! Dropout.
 
 use crate::init::Init;
-use crate::module::{Mode, Module, Path, Slot, SlotMut};
-use crate::parameter::Generator;
+use crate::mode::Mode;
+use crate::module::Module;
+use crate::parameter::RngState;
+use crate::slots;
 use engraft_tensor::{Real, Tensor};
 use rand::RngExt;
 
@@ -13,7 +15,7 @@ use rand::RngExt;
 #[derive(Clone, Debug)]
 pub struct Dropout {
     rate: f64,
-    generator: Generator,
+    generator: RngState,
 }
 
 impl Dropout {
@@ -29,7 +31,7 @@ impl Dropout {
         );
         Self {
             rate,
-            generator: Generator::new(init.generator()),
+            generator: RngState::new(init.generator()),
         }
     }
 }
@@ -53,13 +55,7 @@ impl<T: Real> Module<T> for Dropout {
         x * Tensor::from_vec(x.shape(), mask)
     }
 
-    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
-        f(&path.child("generator"), Slot::Generator(&self.generator));
-    }
-
-    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
-        f(&path.child("generator"), SlotMut::Generator(&mut self.generator));
-    }
+    slots!(T; Rng generator);
 
     fn describe(&self) -> String {
         format!("Dropout {}", self.rate)

@@ -1,8 +1,11 @@
 //! Labels as vectors.
 
+use crate::condition::Condition;
 use crate::init::Init;
-use crate::module::{Mode, Module, Path, Slot, SlotMut};
+use crate::mode::Mode;
+use crate::module::Module;
 use crate::parameter::Parameter;
+use crate::slots;
 use engraft_tensor::{Real, Tensor};
 
 /// Labels as rows that are 1 at the label and 0 elsewhere.
@@ -83,6 +86,31 @@ impl<T: Real> Embedding<T> {
     pub fn of(&self, labels: &[usize]) -> Tensor<T> {
         one_hot(labels, self.classes()).matmul(self.weight.tensor())
     }
+
+    /// The vectors of a condition: those of its labels, or the ones that it brings itself, `[n, size]`.
+    ///
+    /// # Panics
+    /// If there is no condition, a label is not below the number of classes, or vectors have another length.
+    #[must_use]
+    #[track_caller]
+    pub fn embed(&self, condition: &Condition<T>) -> Tensor<T> {
+        match condition {
+            Condition::Labels(labels) => self.of(labels),
+            Condition::Embedding(vectors) => {
+                assert!(
+                    vectors.rank() == 2 && vectors.shape()[1] == self.size(),
+                    "Embedding: the vectors of a condition must be [n, {}], got {:?}",
+                    self.size(),
+                    vectors.shape()
+                );
+                vectors.clone()
+            }
+            Condition::None => panic!(
+                "Embedding: it has {} classes and was not told one; run the network under a condition (forward_with)",
+                self.classes()
+            ),
+        }
+    }
 }
 
 impl<T: Real> Module<T> for Embedding<T> {
@@ -90,13 +118,7 @@ impl<T: Real> Module<T> for Embedding<T> {
         x.matmul(self.weight.tensor())
     }
 
-    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
-        f(&path.child("weight"), Slot::Parameter(&self.weight));
-    }
-
-    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
-        f(&path.child("weight"), SlotMut::Parameter(&mut self.weight));
-    }
+    slots!(T; Parameter weight);
 
     fn describe(&self) -> String {
         format!("Embedding {} -> {}", self.classes(), self.size())

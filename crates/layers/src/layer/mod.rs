@@ -1,7 +1,7 @@
 //! The layers: each a small module of its own.
 
 mod activation;
-mod adapter;
+pub(crate) mod adapter;
 mod batch_norm;
 mod conv;
 mod dense;
@@ -10,13 +10,13 @@ mod eigen;
 mod embedding;
 mod matrix;
 mod noise;
+pub(crate) mod parametrization;
 mod resample;
 mod residual;
 mod sequential;
 mod shape;
 mod spectral;
 mod weight_norm;
-mod weights;
 
 pub use activation::{LeakyReLU, ReLU, Sigmoid, Softplus, Tanh};
 pub use adapter::Adapter;
@@ -27,7 +27,7 @@ pub use dropout::Dropout;
 pub use embedding::{Embedding, one_hot};
 pub use noise::GaussianNoise;
 pub use resample::{AvgPool2x, MaxPool2x, Upsample2x};
-pub use residual::{GainBias, Residual};
+pub use residual::{Residual, ScaleShift};
 pub use sequential::Sequential;
 pub use shape::{Flatten, Reshape};
 pub use weight_norm::WeightNormDense;

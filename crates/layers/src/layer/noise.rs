@@ -1,8 +1,10 @@
 //! Gaussian noise.
 
 use crate::init::Init;
-use crate::module::{Mode, Module, Path, Slot, SlotMut};
-use crate::parameter::Generator;
+use crate::mode::Mode;
+use crate::module::Module;
+use crate::parameter::RngState;
+use crate::slots;
 use engraft_tensor::{Real, Tensor};
 
 /// Adds independent normal noise of a fixed standard deviation to each element in training, and nothing in evaluation.
@@ -11,7 +13,7 @@ use engraft_tensor::{Real, Tensor};
 #[derive(Clone, Debug)]
 pub struct GaussianNoise {
     std: f64,
-    generator: Generator,
+    generator: RngState,
 }
 
 impl GaussianNoise {
@@ -27,7 +29,7 @@ impl GaussianNoise {
         );
         Self {
             std,
-            generator: Generator::new(init.generator()),
+            generator: RngState::new(init.generator()),
         }
     }
 }
@@ -41,13 +43,7 @@ impl<T: Real> Module<T> for GaussianNoise {
         x + noise * T::from_f64(self.std)
     }
 
-    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
-        f(&path.child("generator"), Slot::Generator(&self.generator));
-    }
-
-    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
-        f(&path.child("generator"), SlotMut::Generator(&mut self.generator));
-    }
+    slots!(T; Rng generator);
 
     fn describe(&self) -> String {
         format!("GaussianNoise {}", self.std)

@@ -1,6 +1,7 @@
 //! Layers that change the size of images and learn nothing.
 
-use crate::module::{Mode, Module};
+use crate::mode::Mode;
+use crate::module::Module;
 use engraft_tensor::{Real, Tensor};
 
 /// Average pooling: the mean of every block of 2x2 pixels.

@@ -1,10 +1,11 @@
 //! Residual connections, and the learned numbers that take the place of normalisation in them.
 
-use crate::init::Init;
-use crate::layer::adapter::Adapter;
+use crate::condition::Condition;
 use crate::layer::sequential::Sequential;
-use crate::module::{Mode, Module, Path, Slot, SlotMut};
+use crate::mode::Mode;
+use crate::module::{Arrangement, Module};
 use crate::parameter::Parameter;
+use crate::{children, slots};
 use engraft_tensor::{Real, Tensor};
 
 /// `skip(x) + branch(x)`, where `skip` is the identity unless it is [given](Residual::skip).
@@ -48,7 +49,12 @@ impl<T: Real> Residual<T> {
 
 impl<T: Real> Module<T> for Residual<T> {
     fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
-        let (branch, skip) = (self.branch.forward(x, mode), self.skip.forward(x, mode));
+        self.forward_with(x, &Condition::None, mode)
+    }
+
+    fn forward_with(&self, x: &Tensor<T>, condition: &Condition<T>, mode: Mode) -> Tensor<T> {
+        let branch = self.branch.forward_with(x, condition, mode);
+        let skip = self.skip.forward_with(x, condition, mode);
         assert!(
             branch.shape() == skip.shape(),
             "Residual: the branch gives {:?}, the skip path {:?} (input {:?})",
@@ -59,43 +65,14 @@ impl<T: Real> Module<T> for Residual<T> {
         skip + branch
     }
 
-    fn fold(&mut self) {
-        self.branch.fold();
-        self.skip.fold();
-    }
-
-    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
-        self.branch.visit(&path.child("branch"), f);
-        self.skip.visit(&path.child("skip"), f);
-    }
-
-    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
-        self.branch.visit_mut(&path.child("branch"), f);
-        self.skip.visit_mut(&path.child("skip"), f);
-    }
-
-    fn spectral_normalise(&mut self) -> usize {
-        self.branch.spectral_normalise() + self.skip.spectral_normalise()
-    }
-
-    fn adapt(&mut self, adapter: Adapter, init: &mut Init) -> usize {
-        self.branch.adapt(adapter, init) + self.skip.adapt(adapter, init)
-    }
-
-    fn merge_adapters(&mut self) -> usize {
-        self.branch.merge_adapters() + self.skip.merge_adapters()
-    }
+    children!(T; branch, skip);
 
     fn describe(&self) -> String {
         "Residual".into()
     }
 
-    fn branches(&self) -> Vec<(&str, &dyn Module<T>)> {
-        let mut branches: Vec<(&str, &dyn Module<T>)> = vec![("branch", &self.branch)];
-        if !self.skip.layers().is_empty() {
-            branches.push(("skip", &self.skip));
-        }
-        branches
+    fn arrangement(&self) -> Arrangement {
+        Arrangement::Parallel
     }
 }
 
@@ -107,12 +84,12 @@ impl<T: Real> Module<T> for Residual<T> {
 /// *Source*: Zhang, Dauphin and Ma, "Fixup initialization: residual learning without normalization", 2019,
 /// section 3, rule 3.
 #[derive(Clone, Debug)]
-pub struct GainBias<T: Real = f32> {
+pub struct ScaleShift<T: Real = f32> {
     gain: Parameter<T>,
     bias: Parameter<T>,
 }
 
-impl<T: Real> GainBias<T> {
+impl<T: Real> ScaleShift<T> {
     /// A gain of 1 and a bias of 0: the identity.
     pub fn new() -> Self {
         Self {
@@ -122,41 +99,33 @@ impl<T: Real> GainBias<T> {
     }
 }
 
-impl<T: Real> Default for GainBias<T> {
+impl<T: Real> Default for ScaleShift<T> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<T: Real> Module<T> for GainBias<T> {
+impl<T: Real> Module<T> for ScaleShift<T> {
     fn forward(&self, x: &Tensor<T>, _: Mode) -> Tensor<T> {
         x * self.gain.tensor() + self.bias.tensor()
     }
 
-    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
-        f(&path.child("gain"), Slot::Parameter(&self.gain));
-        f(&path.child("bias"), Slot::Parameter(&self.bias));
-    }
-
-    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
-        f(&path.child("gain"), SlotMut::Parameter(&mut self.gain));
-        f(&path.child("bias"), SlotMut::Parameter(&mut self.bias));
-    }
+    slots!(T; Parameter gain, Parameter bias);
 
     fn describe(&self) -> String {
-        "GainBias".into()
+        "ScaleShift".into()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BatchNorm, Conv2d, Dense, Init, ReLU, parameters, summary};
+    use crate::{BatchNorm, Conv2d, Dense, Init, ReLU, SlotMut, parameters, summary, visit_mut};
 
     /// A dense layer whose weight is `value` everywhere.
     fn dense(inputs: usize, outputs: usize, value: f64) -> Dense<f64> {
         let mut layer = Dense::new(inputs, outputs, &mut Init::glorot(1)).no_bias();
-        layer.visit_mut(&Path::root(), &mut |_, slot| {
+        visit_mut(&mut layer, |_, slot| {
             if let SlotMut::Parameter(p) = slot {
                 p.set(&Tensor::full([inputs, outputs], value));
             }
@@ -180,7 +149,7 @@ mod tests {
 
     #[test]
     fn gain_and_bias_by_hand() {
-        let mut layer = GainBias::<f64>::new();
+        let mut layer = ScaleShift::<f64>::new();
         let x = Tensor::from_vec([2], vec![1.0, -2.0]);
         assert_eq!(layer.forward(&x, Mode::Eval).as_slice(), [1.0, -2.0]);
         layer.gain.set(&Tensor::full([1], 3.0));
@@ -201,7 +170,7 @@ mod tests {
         let init = &mut Init::glorot(1);
         let branch = Sequential::<f32>::new()
             .add("conv", Conv2d::new(3, 8, 3, init).stride(2).same())
-            .add("gain", GainBias::new());
+            .add("gain", ScaleShift::new());
         let skip = Sequential::new().add("conv", Conv2d::new(3, 8, 1, init).stride(2).same());
         let net = Sequential::new().add("block", Residual::new(branch).skip(skip));
         let table = summary(&net, &[6, 6, 3]);

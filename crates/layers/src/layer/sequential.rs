@@ -1,8 +1,10 @@
 //! Named layers, one after the other.
 
-use crate::init::Init;
-use crate::layer::adapter::Adapter;
-use crate::module::{Mode, Module, Path, Slot, SlotMut};
+use crate::condition::Condition;
+use crate::mode::Mode;
+use crate::module::{Arrangement, Fusion, Module};
+use crate::parameter::SlotMut;
+use crate::visit::visit_mut;
 use engraft_tensor::{Real, Tensor, no_grad};
 
 /// Runs named layers one after the other.
@@ -87,6 +89,11 @@ impl<T: Real> Sequential<T> {
         self
     }
 
+    /// The layers with their names, in order.
+    pub fn layers(&self) -> &[(String, Box<dyn Module<T>>)] {
+        &self.layers
+    }
+
     #[track_caller]
     fn position(&self, name: &str) -> usize {
         let Some(at) = self.layers.iter().position(|(n, _)| n == name) else {
@@ -111,11 +118,17 @@ impl<T: Real> Sequential<T> {
     /// If this chain itself, not one nested in it, has no layer of that name.
     #[must_use]
     #[track_caller]
-    pub fn forward_through(&self, x: &Tensor<T>, mode: Mode, name: &str) -> [Tensor<T>; 2] {
+    pub fn forward_through(
+        &self,
+        x: &Tensor<T>,
+        condition: &Condition<T>,
+        mode: Mode,
+        name: &str,
+    ) -> [Tensor<T>; 2] {
         let at = self.position(name);
         let (front, back) = self.layers.split_at(at + 1);
-        let features = run(front, x, mode);
-        let output = run(back, &features, mode);
+        let features = run(front, x, condition, mode);
+        let output = run(back, &features, condition, mode);
         [features, output]
     }
 
@@ -145,27 +158,44 @@ impl<T: Real> Sequential<T> {
     /// ```
     #[must_use]
     pub fn folded(mut self) -> Self {
-        no_grad(|| self.fold());
-        self.visit_mut(&Path::root(), &mut |_, slot| match slot {
+        no_grad(|| fold(&mut self));
+        visit_mut(&mut self, |_, slot| match slot {
             SlotMut::Parameter(parameter) => parameter.freeze(),
             SlotMut::Buffer(buffer) => buffer.freeze(),
-            SlotMut::Generator(_) => (),
+            SlotMut::Rng(_) => (),
         });
         self
     }
 }
 
+/// Folds what a module is made of, then the module itself: batch norms, adapters, spectral normalisation.
+fn fold<T: Real>(module: &mut dyn Module<T>) {
+    for (_, child) in module.children_mut() {
+        fold(child);
+    }
+    if let Some(fusion) = module.fusion_mut() {
+        fusion.fold();
+    }
+}
+
 /// Runs layers one after the other, each with the leaky ReLU behind it.
-fn run<T: Real>(layers: &[(String, Box<dyn Module<T>>)], x: &Tensor<T>, mode: Mode) -> Tensor<T> {
+fn run<T: Real>(
+    layers: &[(String, Box<dyn Module<T>>)],
+    x: &Tensor<T>,
+    condition: &Condition<T>,
+    mode: Mode,
+) -> Tensor<T> {
     let mut layers = layers.iter().map(|(_, layer)| layer).peekable();
     let mut x = x.clone();
     while let Some(layer) = layers.next() {
-        x = match layers.peek().and_then(|next| next.leaky_slope()) {
-            Some(slope) => {
-                layers.next();
-                layer.forward_leaky_relu(&x, mode, slope)
-            }
-            None => layer.forward(&x, mode),
+        let slope = layers.peek().and_then(|next| next.fusion()?.as_leaky_relu());
+        if slope.is_some() {
+            layers.next();
+        }
+        x = match (slope, layer.fusion()) {
+            (Some(slope), Some(layer)) => layer.forward_leaky_relu(&x, condition, mode, slope),
+            (Some(slope), None) => layer.forward_with(&x, condition, mode).leaky_relu(slope),
+            (None, _) => layer.forward_with(&x, condition, mode),
         };
     }
     x
@@ -173,62 +203,64 @@ fn run<T: Real>(layers: &[(String, Box<dyn Module<T>>)], x: &Tensor<T>, mode: Mo
 
 impl<T: Real> Module<T> for Sequential<T> {
     fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
-        run(&self.layers, x, mode)
+        run(&self.layers, x, &Condition::None, mode)
     }
 
-    fn spectral_normalise(&mut self) -> usize {
+    fn forward_with(&self, x: &Tensor<T>, condition: &Condition<T>, mode: Mode) -> Tensor<T> {
+        run(&self.layers, x, condition, mode)
+    }
+
+    fn children(&self) -> Vec<(&str, &dyn Module<T>)> {
+        let layers = self.layers.iter();
+        layers
+            .map(|(name, layer)| (name.as_str(), layer.as_ref() as &dyn Module<T>))
+            .collect()
+    }
+
+    fn children_mut(&mut self) -> Vec<(&str, &mut dyn Module<T>)> {
         let layers = self.layers.iter_mut();
-        layers.map(|(_, layer)| layer.spectral_normalise()).sum()
-    }
-
-    fn adapt(&mut self, adapter: Adapter, init: &mut Init) -> usize {
-        let layers = self.layers.iter_mut();
-        layers.map(|(_, layer)| layer.adapt(adapter, init)).sum()
-    }
-
-    fn merge_adapters(&mut self) -> usize {
-        let layers = self.layers.iter_mut();
-        layers.map(|(_, layer)| layer.merge_adapters()).sum()
-    }
-
-    fn absorb(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) -> bool {
-        let last = self.layers.last_mut();
-        last.is_some_and(|(_, layer)| layer.absorb(scale, shift))
-    }
-
-    fn fold(&mut self) {
-        let mut kept: Vec<(String, Box<dyn Module<T>>)> = Vec::new();
-        for (name, mut layer) in std::mem::take(&mut self.layers) {
-            layer.fold();
-            let absorbed = match (layer.evaluation_affine(), kept.last_mut()) {
-                (Some([scale, shift]), Some((_, before))) => before.absorb(&scale, &shift),
-                _ => false,
-            };
-            if !absorbed {
-                kept.push((name, layer));
-            }
-        }
-        self.layers = kept;
-    }
-
-    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
-        for (name, layer) in &self.layers {
-            layer.visit(&path.child(name), f);
-        }
-    }
-
-    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
-        for (name, layer) in &mut self.layers {
-            layer.visit_mut(&path.child(name), f);
-        }
+        layers
+            .map(|(name, layer)| (name.as_str(), layer.as_mut() as &mut dyn Module<T>))
+            .collect()
     }
 
     fn describe(&self) -> String {
         "Sequential".into()
     }
 
-    fn layers(&self) -> &[(String, Box<dyn Module<T>>)] {
-        &self.layers
+    fn fusion(&self) -> Option<&dyn Fusion<T>> {
+        Some(self)
+    }
+
+    fn fusion_mut(&mut self) -> Option<&mut dyn Fusion<T>> {
+        Some(self)
+    }
+
+    fn arrangement(&self) -> Arrangement {
+        Arrangement::Chain
+    }
+}
+
+impl<T: Real> Fusion<T> for Sequential<T> {
+    fn fold_affine(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) -> bool {
+        let last = self.layers.last_mut().and_then(|(_, layer)| layer.fusion_mut());
+        last.is_some_and(|layer| layer.fold_affine(scale, shift))
+    }
+
+    fn fold(&mut self) {
+        let mut kept: Vec<(String, Box<dyn Module<T>>)> = Vec::new();
+        for (name, layer) in std::mem::take(&mut self.layers) {
+            let affine = layer.fusion().and_then(|layer| layer.eval_affine());
+            let before = kept.last_mut().and_then(|(_, before)| before.fusion_mut());
+            let folded = match (affine, before) {
+                (Some([scale, shift]), Some(before)) => before.fold_affine(&scale, &shift),
+                _ => false,
+            };
+            if !folded {
+                kept.push((name, layer));
+            }
+        }
+        self.layers = kept;
     }
 }
 
@@ -247,12 +279,12 @@ mod tests {
         let x = Tensor::from_vec([2, 2], vec![1.0, -2.0, 0.5, 3.0]);
         let whole = net.forward(&x, Mode::Eval);
         for (name, width) in [("first", 3), ("act", 3), ("last", 1)] {
-            let [features, output] = net.forward_through(&x, Mode::Eval, name);
+            let [features, output] = net.forward_through(&x, &Condition::None, Mode::Eval, name);
             assert_eq!(features.shape(), [2, width]);
             assert_eq!(output.as_slice(), whole.as_slice(), "{name}");
         }
-        let [before, _] = net.forward_through(&x, Mode::Eval, "first");
-        let [after, _] = net.forward_through(&x, Mode::Eval, "act");
+        let [before, _] = net.forward_through(&x, &Condition::None, Mode::Eval, "first");
+        let [after, _] = net.forward_through(&x, &Condition::None, Mode::Eval, "act");
         assert_eq!(before.leaky_relu(0.2).as_slice(), after.as_slice());
     }
 
@@ -260,6 +292,6 @@ mod tests {
     #[should_panic(expected = "no layer \"middle\"; the layers are [\"first\"]")]
     fn a_layer_that_is_not_there_is_named() {
         let net = Sequential::<f32>::new().add("first", LeakyReLU::new(0.2));
-        let _ = net.forward_through(&Tensor::zeros([1, 1]), Mode::Eval, "middle");
+        let _ = net.forward_through(&Tensor::zeros([1, 1]), &Condition::None, Mode::Eval, "middle");
     }
 }

@@ -1,6 +1,7 @@
 //! Layers that change the shape and nothing else.
 
-use crate::module::{Mode, Module};
+use crate::mode::Mode;
+use crate::module::Module;
 use engraft_tensor::{Real, Tensor};
 
 /// Joins all axes but the first: `[n, h, w, c] -> [n, h · w · c]`.

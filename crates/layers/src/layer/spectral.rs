@@ -1,8 +1,8 @@
 //! Spectral normalisation: a weight divided by its largest singular value.
 
 use crate::layer::matrix::{matrix, size};
-use crate::module::{Mode, Path, Slot, SlotMut};
-use crate::parameter::Buffer;
+use crate::mode::Mode;
+use crate::parameter::{Buffer, Slot, SlotMut};
 use engraft_tensor::{Real, Tensor, no_grad};
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -87,7 +87,7 @@ impl<T: Real> Spectral<T> {
     }
 
     /// `W / |σ|`; in training after one more step of the power iteration.
-    pub(super) fn normalised(&self, weight: &Tensor<T>, mode: Mode) -> Tensor<T> {
+    pub(super) fn normalized(&self, weight: &Tensor<T>, mode: Mode) -> Tensor<T> {
         if mode == Mode::Train && !self.u.is_frozen() && !self.v.is_frozen() {
             self.iterate(weight);
         }
@@ -101,14 +101,15 @@ impl<T: Real> Spectral<T> {
         weight / sigma.abs()
     }
 
-    pub(super) fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
-        f(&path.child("u"), Slot::Buffer(&self.u));
-        f(&path.child("v"), Slot::Buffer(&self.v));
+    pub(super) fn slots(&self) -> Vec<(&'static str, Slot<'_, T>)> {
+        vec![("u", Slot::Buffer(&self.u)), ("v", Slot::Buffer(&self.v))]
     }
 
-    pub(super) fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
-        f(&path.child("u"), SlotMut::Buffer(&mut self.u));
-        f(&path.child("v"), SlotMut::Buffer(&mut self.v));
+    pub(super) fn slots_mut(&mut self) -> Vec<(&'static str, SlotMut<'_, T>)> {
+        vec![
+            ("u", SlotMut::Buffer(&mut self.u)),
+            ("v", SlotMut::Buffer(&mut self.v)),
+        ]
     }
 }
 
@@ -116,7 +117,7 @@ impl<T: Real> Spectral<T> {
 mod tests {
     use super::*;
     use crate::{BatchNorm, Conv2d, ConvTranspose2d, Dense, Init, Module, Sequential, StateDict};
-    use crate::{Optimizer, Sgd, gradients, parameters};
+    use crate::{Optimizer, Sgd, gradients, parameters, spectral_normalize, visit_mut};
     use engraft_tensor::{grad, gradcheck, gradgradcheck};
 
     /// The largest singular value, by many steps from another start.
@@ -133,10 +134,10 @@ mod tests {
         let weight = Tensor::<f64>::from_vec([3, 2], vec![0.0, -3.0, 2.0, 0.0, 0.0, 0.0]);
         let spectral = Spectral::new(&weight, 1);
         for mode in [Mode::Eval, Mode::Train] {
-            let normalised = spectral.normalised(&weight, mode);
+            let normalized = spectral.normalized(&weight, mode);
             let expected = [0.0, -1.0, 2.0 / 3.0, 0.0, 0.0, 0.0];
-            for (a, b) in normalised.as_slice().iter().zip(expected) {
-                assert!((a - b).abs() < 1e-6, "{normalised:?}");
+            for (a, b) in normalized.as_slice().iter().zip(expected) {
+                assert!((a - b).abs() < 1e-6, "{normalized:?}");
             }
         }
         assert!((spectral.u.tensor().as_slice()[1].abs() - 1.0).abs() < 1e-6);
@@ -161,8 +162,9 @@ mod tests {
     /// The largest singular value of the weight that a layer with outputs on `axis` uses.
     fn used(layer: &mut dyn Module<f64>, axis: usize) -> f64 {
         let outputs = parameters(layer)[1].1.tensor().len();
-        // Folding nothing into the layer leaves the normalised weight as its weight.
-        layer.absorb(&Tensor::ones([outputs]), &Tensor::zeros([outputs]));
+        // Folding nothing into the layer leaves the normalized weight as its weight.
+        let fusion = layer.fusion_mut().expect("a layer with a weight");
+        fusion.fold_affine(&Tensor::ones([outputs]), &Tensor::zeros([outputs]));
         largest(&matrix(parameters(layer)[0].1.tensor(), axis).detach())
     }
 
@@ -208,10 +210,10 @@ mod tests {
             let spectral = Spectral::new(&weight, 1);
             spectral.u.set(&Tensor::from_vec([2], u.to_vec()));
             spectral.v.set(&Tensor::from_vec([2], v.to_vec()));
-            let rested = spectral.normalised(&weight, Mode::Eval);
+            let rested = spectral.normalized(&weight, Mode::Eval);
             assert_eq!(rested.as_slice(), weight.as_slice());
-            let normalised = spectral.normalised(&weight, Mode::Train);
-            assert!((normalised.as_slice()[3] - 1.0).abs() < 1e-12, "{normalised:?}");
+            let normalized = spectral.normalized(&weight, Mode::Train);
+            assert!((normalized.as_slice()[3] - 1.0).abs() < 1e-12, "{normalized:?}");
         }
     }
 
@@ -219,22 +221,22 @@ mod tests {
     fn the_negative_of_a_weight_is_divided_by_the_same_number() {
         let weight = Tensor::<f64>::randn([4, 3], &mut Pcg64::seed_from_u64(7));
         let mut spectral = Spectral::new(&weight, 1);
-        let expected = spectral.normalised(&weight, Mode::Eval);
+        let expected = spectral.normalized(&weight, Mode::Eval);
         let leaf = (-&weight).as_leaf();
         spectral.u.freeze();
         for mode in [Mode::Eval, Mode::Train] {
-            let y = spectral.normalised(&leaf, mode);
+            let y = spectral.normalized(&leaf, mode);
             assert_eq!(y.as_slice(), (-&expected).as_slice());
-            gradcheck(|w| spectral.normalised(&w[0], mode), std::slice::from_ref(&leaf)).unwrap();
+            gradcheck(|w| spectral.normalized(&w[0], mode), std::slice::from_ref(&leaf)).unwrap();
         }
     }
 
-    /// The bound that [`Module::spectral_normalise`] names is reached, but for the border.
+    /// The bound that [`spectral_normalize`] names is reached, but for the border.
     #[test]
     fn a_convolution_may_change_distances_by_the_root_of_its_taps() {
         let weight = Tensor::<f64>::ones([3, 3, 1, 1]);
         let mut conv = Conv2d::new(1, 1, 3, &mut Init::glorot(1)).spectral_norm();
-        conv.visit_mut(&Path::root(), &mut |path, slot| {
+        visit_mut(&mut conv, |path, slot| {
             if let (SlotMut::Parameter(p), "weight") = (slot, path.to_string().as_str()) {
                 p.set(&weight);
             }
@@ -266,7 +268,7 @@ mod tests {
             assert_ne!(u(), before);
         }
         for (mut layer, shape, _) in layers(1.0) {
-            layer.visit_mut(&Path::root(), &mut |_, slot| {
+            visit_mut(layer.as_mut(), |_, slot| {
                 if let SlotMut::Buffer(buffer) = slot {
                     buffer.freeze();
                 }
@@ -288,9 +290,9 @@ mod tests {
         for (shape, axis) in [(vec![3, 2], 1), (vec![2, 2, 3, 4], 3), (vec![2, 2, 3, 4], 2)] {
             let weight = Tensor::<f64>::randn(&shape, rng);
             let spectral = Spectral::new(&(&weight + Tensor::randn(&shape, rng) * 0.1), axis);
-            let normalised = |w: &[Tensor<f64>]| spectral.normalised(&w[0], Mode::Eval);
-            gradcheck(normalised, std::slice::from_ref(&weight)).unwrap();
-            gradgradcheck(|w| normalised(w).square(), &[weight]).unwrap();
+            let normalized = |w: &[Tensor<f64>]| spectral.normalized(&w[0], Mode::Eval);
+            gradcheck(normalized, std::slice::from_ref(&weight)).unwrap();
+            gradgradcheck(|w| normalized(w).square(), &[weight]).unwrap();
         }
     }
 
@@ -303,8 +305,8 @@ mod tests {
         let mut net = Sequential::new()
             .add("block", block)
             .add("up", ConvTranspose2d::new(2, 1, 2, init));
-        assert_eq!(net.spectral_normalise(), 2);
-        assert_eq!(net.spectral_normalise(), 2);
+        assert_eq!(spectral_normalize(&mut net), 2);
+        assert_eq!(spectral_normalize(&mut net), 2);
         let x = Tensor::randn([3, 5, 5, 1], &mut Pcg64::seed_from_u64(4));
         net.forward(&x, Mode::Train);
         let expected = net.forward(&x, Mode::Eval);
@@ -319,10 +321,10 @@ mod tests {
         let weight = Tensor::<f32>::zeros([3, 2]).as_leaf();
         let spectral = Spectral::new(&weight, 1);
         let u = spectral.u.tensor();
-        let normalised = spectral.normalised(&weight, Mode::Train);
-        assert_eq!(normalised.as_slice(), [0.0; 6]);
+        let normalized = spectral.normalized(&weight, Mode::Train);
+        assert_eq!(normalized.as_slice(), [0.0; 6]);
         assert_eq!(spectral.u.tensor().as_slice(), u.as_slice());
-        let [gradient] = grad(&normalised.sum(), [&weight]);
+        let [gradient] = grad(&normalized.sum(), [&weight]);
         assert_eq!(gradient.as_slice(), [1.0; 6]);
     }
 }

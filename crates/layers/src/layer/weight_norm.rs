@@ -1,8 +1,11 @@
 //! The fully connected layer whose weight is a direction and a length for each output.
 
+use crate::condition::Condition;
 use crate::init::Init;
-use crate::module::{Mode, Module, Path, Slot, SlotMut};
+use crate::mode::Mode;
+use crate::module::{Fusion, Module};
 use crate::parameter::Parameter;
+use crate::slots;
 use engraft_tensor::{Real, Tensor, affine_leaky_relu, no_grad};
 
 /// What is added to a squared length, so that a weight of zeros gives zeros and not a division by zero.
@@ -88,32 +91,17 @@ impl<T: Real> WeightNormDense<T> {
 
 impl<T: Real> Module<T> for WeightNormDense<T> {
     fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
-        self.forward_leaky_relu(x, mode, 1.0)
+        self.forward_leaky_relu(x, &Condition::None, mode, 1.0)
     }
 
-    /// The product is scaled, not the weight: it has fewer rows.
-    fn forward_leaky_relu(&self, x: &Tensor<T>, _: Mode, slope: f64) -> Tensor<T> {
-        let scale = self.scale.tensor() * self.inverse_length();
-        let product = x.matmul(self.weight.tensor());
-        affine_leaky_relu(&product, &scale, self.bias.tensor(), slope)
+    slots!(T; Parameter weight, Parameter scale, Parameter bias);
+
+    fn fusion(&self) -> Option<&dyn Fusion<T>> {
+        Some(self)
     }
 
-    fn absorb(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) -> bool {
-        self.scale.set(&(self.scale.tensor() * scale));
-        self.bias.set(&(self.bias.tensor() * scale + shift));
-        true
-    }
-
-    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
-        f(&path.child("weight"), Slot::Parameter(&self.weight));
-        f(&path.child("scale"), Slot::Parameter(&self.scale));
-        f(&path.child("bias"), Slot::Parameter(&self.bias));
-    }
-
-    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
-        f(&path.child("weight"), SlotMut::Parameter(&mut self.weight));
-        f(&path.child("scale"), SlotMut::Parameter(&mut self.scale));
-        f(&path.child("bias"), SlotMut::Parameter(&mut self.bias));
+    fn fusion_mut(&mut self) -> Option<&mut dyn Fusion<T>> {
+        Some(self)
     }
 
     fn describe(&self) -> String {
@@ -124,6 +112,21 @@ impl<T: Real> Module<T> for WeightNormDense<T> {
             ", fixed scale"
         };
         format!("WeightNormDense {} -> {}{fixed}", shape[0], shape[1])
+    }
+}
+
+impl<T: Real> Fusion<T> for WeightNormDense<T> {
+    /// The product is scaled, not the weight: it has fewer rows.
+    fn forward_leaky_relu(&self, x: &Tensor<T>, _: &Condition<T>, _: Mode, slope: f64) -> Tensor<T> {
+        let scale = self.scale.tensor() * self.inverse_length();
+        let product = x.matmul(self.weight.tensor());
+        affine_leaky_relu(&product, &scale, self.bias.tensor(), slope)
+    }
+
+    fn fold_affine(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) -> bool {
+        self.scale.set(&(self.scale.tensor() * scale));
+        self.bias.set(&(self.bias.tensor() * scale + shift));
+        true
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::{Core, Optimizer, OptimizerState, Rates, Schedule, common_settings};
 use crate::error::LayersError;
-use crate::module::{Gradients, Module};
+use crate::module::Module;
 use crate::names::Names;
+use crate::visit::Gradients;
 use engraft_tensor::{Real, parallel, vectorised};
 use rayon::prelude::*;
 

@@ -11,8 +11,10 @@ pub use schedule::Schedule;
 pub use sgd::Sgd;
 
 use crate::error::LayersError;
-use crate::module::{Gradients, Module, Path, SlotMut, parameters};
+use crate::module::Module;
 use crate::names::Names;
+use crate::parameter::SlotMut;
+use crate::visit::{Gradients, parameters, visit_mut};
 use engraft_tensor::{Real, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -144,7 +146,7 @@ impl<T: Real, const M: usize> Core<T, M> {
             kind,
             ..
         } = self;
-        module.visit_mut(&Path::root(), &mut |path, slot| {
+        visit_mut(module, |path, slot| {
             let SlotMut::Parameter(parameter) = slot else {
                 return;
             };
@@ -334,7 +336,7 @@ mod tests {
             .map(|(_, p)| p.tensor().item())
             .collect();
         assert_eq!((before[0] - after[0], before[1] - after[1]), (1.0, 0.5));
-        layer.visit_mut(&Path::root(), &mut |_, slot| {
+        visit_mut(&mut layer, |_, slot| {
             if let SlotMut::Parameter(p) = slot {
                 p.freeze();
             }

@@ -2,8 +2,9 @@
 
 use super::{Core, Optimizer, OptimizerState, Schedule, common_settings};
 use crate::error::LayersError;
-use crate::module::{Gradients, Module};
+use crate::module::Module;
 use crate::names::Names;
+use crate::visit::Gradients;
 use engraft_tensor::Real;
 
 /// RMSProp: `v ← alpha · v + (1 - alpha) · g²`, `x ← x - lr · g / (√v + eps)`.

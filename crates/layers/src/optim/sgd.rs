@@ -2,8 +2,9 @@
 
 use super::{Core, Optimizer, OptimizerState, Schedule, common_settings};
 use crate::error::LayersError;
-use crate::module::{Gradients, Module};
+use crate::module::Module;
 use crate::names::Names;
+use crate::visit::Gradients;
 use engraft_tensor::Real;
 
 /// Stochastic gradient descent with momentum: `v ← momentum · v + g`, `x ← x - lr · v`.

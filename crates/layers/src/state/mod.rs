@@ -8,8 +8,10 @@ pub use safetensors::MAX_FILE_BYTES;
 pub(crate) use safetensors::{Extra, decode, encode};
 
 use crate::error::LayersError;
-use crate::module::{Module, Path, Slot, SlotMut};
+use crate::module::Module;
 use crate::names::Names;
+use crate::parameter::{Slot, SlotMut};
+use crate::visit::{visit, visit_mut};
 use engraft_tensor::{Real, Tensor};
 use rand_pcg::Pcg64;
 use std::collections::BTreeMap;
@@ -18,7 +20,7 @@ use std::path::Path as FilePath;
 /// Tensors by dotted name, and some text about them.
 ///
 /// Parameters and buffers of a module are both in it; generators are numbers of another kind and go through
-/// [`generators`] and [`set_generators`]. Whether a parameter is frozen belongs to the module, not to its
+/// [`generators`] and [`set_rng_states`]. Whether a parameter is frozen belongs to the module, not to its
 /// state: [`StateDict::apply`] leaves it as it is.
 ///
 /// The file format is [safetensors](https://huggingface.co/docs/safetensors), in the layouts of this crate;
@@ -77,11 +79,11 @@ impl<T: Real> StateDict<T> {
     /// Parameters and buffers of a module; nothing is copied.
     pub fn of(module: &dyn Module<T>) -> Self {
         let mut tensors = BTreeMap::new();
-        module.visit(&Path::root(), &mut |path, slot| {
+        visit(module, |path, slot| {
             let tensor = match slot {
                 Slot::Parameter(parameter) => parameter.tensor().detach(),
                 Slot::Buffer(buffer) => buffer.tensor(),
-                Slot::Generator(_) => return,
+                Slot::Rng(_) => return,
             };
             tensors.insert(path.to_string(), tensor);
         });
@@ -245,7 +247,7 @@ impl<T: Real> StateDict<T> {
                 shapes,
             });
         }
-        module.visit_mut(&Path::root(), &mut |path, slot| {
+        visit_mut(module, |path, slot| {
             let name = path.to_string();
             let Some(value) = self.get(&name).filter(|_| names.matches(&name)) else {
                 return;
@@ -253,7 +255,7 @@ impl<T: Real> StateDict<T> {
             match slot {
                 SlotMut::Parameter(parameter) => parameter.set(value),
                 SlotMut::Buffer(buffer) => buffer.set(value),
-                SlotMut::Generator(_) => (),
+                SlotMut::Rng(_) => (),
             }
         });
         Ok(report)
@@ -316,11 +318,11 @@ impl<T: Real> StateDict<T> {
 }
 
 /// States of the random generators of a module, by dotted name.
-pub fn generators<T: Real>(module: &dyn Module<T>) -> BTreeMap<String, Pcg64> {
+pub fn rng_states<T: Real>(module: &dyn Module<T>) -> BTreeMap<String, Pcg64> {
     let mut states = BTreeMap::new();
-    module.visit(&Path::root(), &mut |path, slot| {
-        if let Slot::Generator(generator) = slot {
-            states.insert(path.to_string(), generator.state());
+    visit(module, |path, slot| {
+        if let Slot::Rng(rng) = slot {
+            states.insert(path.to_string(), rng.state());
         }
     });
     states
@@ -331,11 +333,11 @@ pub fn generators<T: Real>(module: &dyn Module<T>) -> BTreeMap<String, Pcg64> {
 /// # Errors
 /// [`LayersError::Mismatch`] with every name that only the module or only `states` has; nothing is changed
 /// then.
-pub fn set_generators<T: Real>(
+pub fn set_rng_states<T: Real>(
     module: &mut dyn Module<T>,
     states: &BTreeMap<String, Pcg64>,
 ) -> Result<(), LayersError> {
-    let own = generators(module);
+    let own = rng_states(module);
     let only = |a: &BTreeMap<String, Pcg64>, b: &BTreeMap<String, Pcg64>| -> Vec<String> {
         a.keys().filter(|n| !b.contains_key(*n)).cloned().collect()
     };
@@ -348,11 +350,11 @@ pub fn set_generators<T: Real>(
             shapes: Vec::new(),
         });
     }
-    module.visit_mut(&Path::root(), &mut |path, slot| {
-        if let SlotMut::Generator(generator) = slot
+    visit_mut(module, |path, slot| {
+        if let SlotMut::Rng(rng) = slot
             && let Some(state) = states.get(&path.to_string())
         {
-            generator.set(state.clone());
+            rng.set(state.clone());
         }
     });
     Ok(())

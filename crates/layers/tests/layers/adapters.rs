@@ -1,10 +1,12 @@
 //! Adapters: by hand, at first, while they learn, and folded.
 
 use crate::configurations::{ADAPTERS, Configuration, Kind};
+use crate::fusion::with_leaky_relu;
 use crate::gradients::Function;
 use engraft_layers::{
-    Adam, Adapter, BatchNorm, Conv2d, ConvTranspose2d, Dense, Init, LeakyReLU, Mode, Module, Optimizer, Path,
-    Residual, Sequential, Slot, SlotMut, StateDict, Tanh, gradients, parameters,
+    Adam, Adapter, BatchNorm, Conv2d, ConvTranspose2d, Dense, Init, LeakyReLU, Mode, Module, Optimizer,
+    Residual, Sequential, Slot, SlotMut, StateDict, Tanh, adapt, gradients, merge_adapters, parameters,
+    visit, visit_mut,
 };
 use engraft_tensor::{Padding, Real, Tensor};
 use rand::SeedableRng;
@@ -27,13 +29,13 @@ fn layers<T: Real>() -> Vec<(Box<dyn Module<T>>, Tensor<T>)> {
 
 fn set<T: Real>(module: &mut dyn Module<T>, name: &str, value: &Tensor<T>) {
     let mut found = false;
-    module.visit_mut(&Path::root(), &mut |path, slot| {
+    visit_mut(module, |path, slot| {
         if path.to_string() == name {
             found = true;
             match slot {
                 SlotMut::Parameter(p) => p.set(value),
                 SlotMut::Buffer(b) => b.set(value),
-                SlotMut::Generator(_) => unreachable!("{name} is no generator"),
+                SlotMut::Rng(_) => unreachable!("{name} is no generator"),
             }
         }
     });
@@ -43,7 +45,7 @@ fn set<T: Real>(module: &mut dyn Module<T>, name: &str, value: &Tensor<T>) {
 /// Moves every parameter of the adapter away from where it starts.
 fn move_away<T: Real>(module: &mut dyn Module<T>, adapter: Adapter) {
     let (learned, rng) = (adapter.names(), &mut Pcg64::seed_from_u64(9));
-    module.visit_mut(&Path::root(), &mut |path, slot| match slot {
+    visit_mut(module, |path, slot| match slot {
         SlotMut::Parameter(p) if learned.matches(&path.to_string()) => {
             p.set(&(p.tensor() + Tensor::randn(p.tensor().shape(), rng) * T::from_f64(0.3)));
         }
@@ -65,7 +67,7 @@ fn adapted(shape: [usize; 2], weight: &[f64], adapter: Adapter) -> Dense<f64> {
     let init = &mut Init::normal(1, 0.1);
     let mut layer = Dense::new(shape[0], shape[1], init).no_bias();
     set(&mut layer, "weight", &Tensor::from_vec(shape, weight.to_vec()));
-    assert_eq!(layer.adapt(adapter, init), 1);
+    assert_eq!(adapt(&mut layer, adapter, init), 1);
     layer
 }
 
@@ -169,7 +171,7 @@ fn every_layer_counts_its_outputs_on_its_own_axis() {
         let x = Tensor::randn([6, 4], &mut Pcg64::seed_from_u64(1));
         let mut results = Vec::new();
         for (i, module) in modules.into_iter().enumerate() {
-            assert_eq!(module.adapt(adapter, &mut init()), 1);
+            assert_eq!(adapt(module, adapter, &mut init()), 1);
             move_away(module, adapter);
             let shape: &[usize] = if i == 0 { &[6, 4] } else { &[6, 1, 1, 4] };
             results.push(module.forward(&x.reshape(shape), Mode::Eval).reshape([6, 3]));
@@ -186,13 +188,17 @@ fn at_first<T: Real>() {
                 [
                     layer.forward(&x, Mode::Train),
                     layer.forward(&x, Mode::Eval),
-                    layer.forward_leaky_relu(&x, Mode::Train, 0.2),
+                    with_leaky_relu(layer, &x, Mode::Train, 0.2),
                 ]
             };
             let before = both(layer.as_ref());
             let init = &mut Init::he(1);
-            assert_eq!(layer.adapt(adapter, init), 1);
-            assert_eq!(layer.adapt(adapter, init), 1, "a second time changes nothing");
+            assert_eq!(adapt(layer.as_mut(), adapter, init), 1);
+            assert_eq!(
+                adapt(layer.as_mut(), adapter, init),
+                1,
+                "a second time changes nothing"
+            );
             for (a, b) in before.iter().zip(both(layer.as_ref())) {
                 assert_eq!(a.as_slice(), b.as_slice(), "{}", layer.describe());
             }
@@ -210,13 +216,13 @@ fn at_first_nothing_changes_to_the_last_bit() {
 fn names_and_shapes() {
     let shapes = |adapter| {
         let mut conv = Conv2d::<f32>::new(2, 3, 5, &mut Init::he(1)).no_bias();
-        conv.adapt(adapter, &mut Init::he(2));
+        adapt(&mut conv, adapter, &mut Init::he(2));
         let mut found = Vec::new();
-        conv.visit(&Path::root(), &mut |path, slot| {
+        visit(&conv, |path, slot| {
             let (kind, shape) = match slot {
                 Slot::Parameter(p) => ("parameter", p.tensor().shape().to_vec()),
                 Slot::Buffer(b) => ("buffer", b.tensor().shape().to_vec()),
-                Slot::Generator(_) => ("generator", vec![]),
+                Slot::Rng(_) => ("generator", vec![]),
             };
             found.push(format!("{kind} {path} {shape:?}"));
         });
@@ -311,7 +317,7 @@ fn network(adapter: Option<Adapter>) -> Sequential<f64> {
         .add("act", Tanh)
         .add("last", Conv2d::new(3, 1, 3, init).spectral_norm());
     if let Some(adapter) = adapter {
-        assert_eq!(network.adapt(adapter, init), 4);
+        assert_eq!(adapt(&mut network, adapter, init), 4);
         move_away(&mut network, adapter);
     }
     network
@@ -341,7 +347,7 @@ fn folding_puts_the_adapter_into_the_weight() {
 fn the_changed_weight_is_what_is_normalised() {
     let init = &mut Init::normal(2, 0.5);
     let mut layer = Dense::<f64>::new(3, 1, init).no_bias().spectral_norm();
-    layer.adapt(Adapter::LowRank { rank: 1 }, init);
+    adapt(&mut layer, Adapter::LowRank { rank: 1 }, init);
     move_away(&mut layer, Adapter::LowRank { rank: 1 });
     (0..50).for_each(|_| drop(layer.forward(&identity(3), Mode::Train)));
     // One output: the weight is a vector, its singular value the length.
@@ -356,10 +362,10 @@ fn a_state_goes_there_and_back() {
         let source = network(Some(adapter));
         let bytes = StateDict::of(&source).to_bytes().unwrap();
         let mut target = network(Some(adapter));
-        target.visit_mut(&Path::root(), &mut |_, slot| match slot {
+        visit_mut(&mut target, |_, slot| match slot {
             SlotMut::Parameter(p) => p.update(|values| values.fill(0.1)),
             SlotMut::Buffer(b) => b.set(&Tensor::ones(b.tensor().shape())),
-            SlotMut::Generator(_) => (),
+            SlotMut::Rng(_) => (),
         });
         let state = StateDict::from_bytes(&bytes, "adapted".as_ref()).unwrap();
         state.apply(&mut target).unwrap();
@@ -375,9 +381,9 @@ fn a_state_goes_there_and_back() {
 fn the_adapter_learns_and_the_weight_stays() {
     for adapter in ADAPTERS {
         for (mut layer, x) in layers::<f64>() {
-            layer.adapt(adapter, &mut Init::normal(6, 0.1));
+            adapt(layer.as_mut(), adapter, &mut Init::normal(6, 0.1));
             let learned = adapter.names();
-            layer.visit_mut(&Path::root(), &mut |path, slot| match slot {
+            visit_mut(layer.as_mut(), |path, slot| match slot {
                 SlotMut::Parameter(p) if !learned.matches(&path.to_string()) => p.freeze(),
                 _ => (),
             });
@@ -407,8 +413,11 @@ fn the_adapter_learns_and_the_weight_stays() {
 #[test]
 fn a_module_without_weights_has_nothing_to_adapt() {
     let init = &mut Init::he(1);
-    assert_eq!(BatchNorm::<f32>::new(3).adapt(Adapter::OutputScale, init), 0);
-    assert_eq!(Module::<f32>::adapt(&mut Tanh, Adapter::SingularValues, init), 0);
+    assert_eq!(
+        adapt(&mut BatchNorm::<f32>::new(3), Adapter::OutputScale, init),
+        0
+    );
+    assert_eq!(adapt::<f32>(&mut Tanh, Adapter::SingularValues, init), 0);
 }
 
 #[test]
@@ -416,15 +425,19 @@ fn a_module_without_weights_has_nothing_to_adapt() {
 fn one_adapter_for_each_layer() {
     let init = &mut Init::he(1);
     let mut layer = Dense::<f32>::new(2, 2, init);
-    layer.adapt(Adapter::LowRank { rank: 1 }, init);
-    layer.adapt(Adapter::OutputScale, init);
+    adapt(&mut layer, Adapter::LowRank { rank: 1 }, init);
+    adapt(&mut layer, Adapter::OutputScale, init);
 }
 
 #[test]
 #[should_panic(expected = "the rank must be at least 1")]
 fn a_rank_of_nothing() {
     let init = &mut Init::he(1);
-    Dense::<f32>::new(2, 2, init).adapt(Adapter::Modulation { rank: 0 }, init);
+    adapt(
+        &mut Dense::<f32>::new(2, 2, init),
+        Adapter::Modulation { rank: 0 },
+        init,
+    );
 }
 
 #[test]
@@ -449,18 +462,18 @@ fn a_merged_adapter_is_the_same_to_the_bit_and_leaves_a_layer_that_learns() {
                 parameters(layer).into_iter().map(|(name, _)| name).collect()
             };
             let before = names(layer.as_ref());
-            assert_eq!(layer.merge_adapters(), 0);
-            layer.adapt(adapter, init);
+            assert_eq!(merge_adapters(layer.as_mut()), 0);
+            adapt(layer.as_mut(), adapter, init);
             move_away(layer.as_mut(), adapter);
             let expected = layer.forward(&x, Mode::Train);
-            assert_eq!(layer.merge_adapters(), 1, "{adapter}");
+            assert_eq!(merge_adapters(layer.as_mut()), 1, "{adapter}");
             assert_eq!(names(layer.as_ref()), before);
             let found = layer.forward(&x, Mode::Train);
             assert_eq!(found.as_slice(), expected.as_slice(), "{adapter}");
             let learned = gradients(&found.sum(), layer.as_ref());
             assert!(learned.contains_key("weight"), "{adapter}");
             // It may be adapted anew, with another kind too.
-            assert_eq!(layer.adapt(Adapter::OutputScale, init), 1);
+            assert_eq!(adapt(layer.as_mut(), Adapter::OutputScale, init), 1);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Layers of arbitrary sizes and geometries.
 
 use engraft_layers::{
-    Adapter, AvgPool2x, BatchNorm, Conv2d, ConvTranspose2d, Dense, Dropout, Embedding, Flatten, GainBias,
-    GaussianNoise, Init, LeakyReLU, Mode, Module, Path, ReLU, Reshape, Residual, Sequential, Sigmoid,
-    SlotMut, Softplus, Tanh, Upsample2x, WeightNormDense,
+    Adapter, AvgPool2x, BatchNorm, Conv2d, ConvTranspose2d, Dense, Dropout, Embedding, Flatten,
+    GaussianNoise, Init, LeakyReLU, Mode, Module, ReLU, Reshape, Residual, ScaleShift, Sequential, Sigmoid,
+    SlotMut, Softplus, Tanh, Upsample2x, WeightNormDense, adapt, visit_mut,
 };
 use engraft_tensor::{Padding, Real, Tensor};
 use proptest::prelude::*;
@@ -58,7 +58,7 @@ pub(crate) enum Kind {
         size: usize,
     },
     Norm,
-    GainBias,
+    ScaleShift,
     AvgPool,
     Upsample,
     /// With a projection if there is a bias.
@@ -79,9 +79,9 @@ impl Configuration {
         let mut module = self.plain();
         if let Some(adapter) = self.adapter {
             let init = &mut Init::normal(self.seed ^ 0xada, 0.5);
-            module.adapt(adapter, init);
+            adapt(module.as_mut(), adapter, init);
             let learned = adapter.names();
-            module.visit_mut(&Path::root(), &mut |path, slot| match slot {
+            visit_mut(module.as_mut(), |path, slot| match slot {
                 SlotMut::Parameter(p) if learned.matches(&path.to_string()) => {
                     p.set(&init.weight(p.tensor().shape(), 1, 1));
                 }
@@ -126,7 +126,7 @@ impl Configuration {
             }
             Kind::WeightNorm { outputs } => Box::new(WeightNormDense::new(channels, outputs, init)),
             Kind::Embedding { size } => Box::new(Embedding::new(channels, size, init)),
-            Kind::GainBias => Box::new(GainBias::new()),
+            Kind::ScaleShift => Box::new(ScaleShift::new()),
             Kind::AvgPool => Box::new(AvgPool2x),
             Kind::Upsample => Box::new(Upsample2x),
             Kind::Residual => Box::new(residual(channels, self.bias, init)),
@@ -156,7 +156,7 @@ fn residual<T: Real>(channels: usize, projection: bool, init: &mut Init) -> Sequ
     let branch = Sequential::new()
         .add("act", Tanh)
         .add("conv", Conv2d::new(channels, outputs, 3, init).same().scaled(0.7))
-        .add("gain", GainBias::new());
+        .add("gain", ScaleShift::new());
     let block = Residual::new(branch);
     let block = if projection {
         block.skip(Sequential::new().add("conv", Conv2d::new(channels, outputs, 1, init)))
@@ -252,7 +252,7 @@ pub(crate) fn configurations() -> impl Strategy<Value = Configuration> {
         .prop_map(|(kind, [n, h, w, c], bias)| (kind, vec![n, 2 * h, 2 * w, c], bias));
     let anything = prop_oneof![
         Just(Kind::Norm),
-        Just(Kind::GainBias),
+        Just(Kind::ScaleShift),
         Just(Kind::Dropout),
         Just(Kind::Noise),
         Just(Kind::LeakyReLU),

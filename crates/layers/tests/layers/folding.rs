@@ -2,8 +2,8 @@
 
 use crate::fusion::randomise;
 use engraft_layers::{
-    BatchNorm, Conv2d, ConvTranspose2d, Dense, Dropout, Flatten, Init, LeakyReLU, Mode, Module, Path,
-    Reshape, Sequential, SlotMut, StateDict, Tanh, parameters,
+    BatchNorm, Conv2d, ConvTranspose2d, Dense, Dropout, Flatten, Init, LeakyReLU, Mode, Module, Reshape,
+    Sequential, SlotMut, StateDict, Tanh, parameters, visit_mut,
 };
 use engraft_tensor::{Real, Tensor};
 use rand::SeedableRng;
@@ -105,14 +105,11 @@ fn one_number_by_hand() {
     let mut values = [2.0, 1.0, 5.0, 7.0, 3.0, 4.0]
         .into_iter()
         .map(|v| Tensor::full([1], v));
-    net.visit_mut(
-        &Path::root(),
-        &mut |_, slot| match (slot, values.next().unwrap()) {
-            (SlotMut::Parameter(p), v) => p.set(&v.reshape(p.tensor().shape())),
-            (SlotMut::Buffer(b), v) => b.set(&v),
-            _ => unreachable!("no generator here"),
-        },
-    );
+    visit_mut(&mut net, |_, slot| match (slot, values.next().unwrap()) {
+        (SlotMut::Parameter(p), v) => p.set(&v.reshape(p.tensor().shape())),
+        (SlotMut::Buffer(b), v) => b.set(&v),
+        _ => unreachable!("no generator here"),
+    });
     let folded = net.folded();
     let found: Vec<_> = parameters(&folded)
         .iter()

@@ -2,8 +2,8 @@
 
 use crate::configurations::configurations;
 use engraft_layers::{
-    BatchNorm, Conv2d, Dense, Flatten, Init, LeakyReLU, Mode, Module, Path, ReLU, Sequential, SlotMut,
-    StateDict, parameters,
+    BatchNorm, Condition, Conv2d, Dense, Flatten, Fusion, Init, LeakyReLU, Mode, Module, ReLU, Sequential,
+    SlotMut, StateDict, parameters, visit_mut,
 };
 use engraft_tensor::{Real, Tensor, grad_of, grad_of_with_graph};
 use proptest::prelude::*;
@@ -13,7 +13,7 @@ use rand_pcg::Pcg64;
 /// Normal parameters and running means, positive running variances.
 pub(crate) fn randomise<T: Real>(module: &mut dyn Module<T>, seed: u64) {
     let rng = &mut Pcg64::seed_from_u64(seed);
-    module.visit_mut(&Path::root(), &mut |path, slot| match slot {
+    visit_mut(module, |path, slot| match slot {
         SlotMut::Parameter(p) => p.set(&Tensor::randn(p.tensor().shape(), rng)),
         SlotMut::Buffer(b) => {
             let x = Tensor::randn(b.tensor().shape(), rng);
@@ -24,8 +24,21 @@ pub(crate) fn randomise<T: Real>(module: &mut dyn Module<T>, seed: u64) {
                 x
             });
         }
-        SlotMut::Generator(_) => (),
+        SlotMut::Rng(_) => (),
     });
+}
+
+/// The module and a leaky ReLU behind it, in one where the module knows how.
+pub(crate) fn with_leaky_relu<T: Real>(
+    module: &dyn Module<T>,
+    x: &Tensor<T>,
+    mode: Mode,
+    slope: f64,
+) -> Tensor<T> {
+    match module.fusion() {
+        Some(module) => module.forward_leaky_relu(x, &Condition::None, mode, slope),
+        None => module.forward(x, mode).leaky_relu(slope),
+    }
 }
 
 /// The output of `f` at `x`, and the gradients of both orders in `x` and in the module's parameters.
@@ -78,7 +91,7 @@ proptest! {
         modules.iter_mut().for_each(|m| randomise(m.as_mut(), configuration.seed));
         let [one, other] = &modules;
         let (x, mode) = (configuration.input(), configuration.mode);
-        let together = derivatives(one.as_ref(), &x, |x| one.forward_leaky_relu(x, mode, slope));
+        let together = derivatives(one.as_ref(), &x, |x| with_leaky_relu(one.as_ref(), x, mode, slope));
         let apart = derivatives(other.as_ref(), &x, |x| other.forward(x, mode).leaky_relu(slope));
         agree(&together, &apart)?;
         let states = modules.each_ref().map(|m| StateDict::of(m.as_ref()).into_tensors());
@@ -133,7 +146,13 @@ impl Module<f32> for Witness {
     fn forward(&self, x: &Tensor, _: Mode) -> Tensor {
         x + 10.0
     }
-    fn forward_leaky_relu(&self, x: &Tensor, _: Mode, slope: f64) -> Tensor {
+    fn fusion(&self) -> Option<&dyn Fusion> {
+        Some(self)
+    }
+}
+
+impl Fusion for Witness {
+    fn forward_leaky_relu(&self, x: &Tensor, _: &Condition, _: Mode, slope: f64) -> Tensor {
         x + 100.0 + f32::from_f64(slope)
     }
 }

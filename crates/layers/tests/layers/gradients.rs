@@ -1,7 +1,7 @@
 //! Gradients of every layer in its input and its parameters, first and second order, against differences.
 
 use crate::configurations::{Configuration, configurations};
-use engraft_layers::{Adapter, Module, generators, gradients, parameters, set_generators};
+use engraft_layers::{Adapter, Module, gradients, parameters, rng_states, set_rng_states, visit_mut};
 use engraft_tensor::{Real, Tensor, grad_of, grad_of_with_graph};
 use proptest::prelude::*;
 use rand::SeedableRng;
@@ -34,7 +34,7 @@ impl Function {
                 .iter()
                 .map(|(_, p)| p.tensor().detach()),
         );
-        let generators = generators(module.as_ref());
+        let generators = rng_states(module.as_ref());
         let v = Tensor::randn(module.forward(&point[0], configuration.mode).shape(), rng);
         let directions = point.iter().map(|x| Tensor::randn(x.shape(), rng)).collect();
         let configuration = configuration.clone();
@@ -53,13 +53,12 @@ impl Function {
     /// `<f(x), v>` at order 1, `Σ_i <∂<f(x), v>/∂x_i, w_i>` at order 2, with the leaves of its graph.
     fn evaluate(&mut self, point: &[Tensor<f64>], order: usize) -> (Point, Tensor<f64>) {
         let mut values = point[1..].iter();
-        self.module
-            .visit_mut(&engraft_layers::Path::root(), &mut |_, slot| {
-                if let engraft_layers::SlotMut::Parameter(parameter) = slot {
-                    parameter.set(values.next().expect("a value for each parameter"));
-                }
-            });
-        set_generators(self.module.as_mut(), &self.generators).expect("the module's own generators");
+        visit_mut(self.module.as_mut(), |_, slot| {
+            if let engraft_layers::SlotMut::Parameter(parameter) = slot {
+                parameter.set(values.next().expect("a value for each parameter"));
+            }
+        });
+        set_rng_states(self.module.as_mut(), &self.generators).expect("the module's own generators");
         let mut leaves = vec![point[0].as_leaf()];
         leaves.extend(
             parameters(self.module.as_ref())

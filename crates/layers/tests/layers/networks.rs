@@ -2,7 +2,8 @@
 
 use crate::configurations::configurations;
 use engraft_layers::{
-    Mode, Path, Slot, SlotMut, StateDict, generators, parameter_count, parameters, set_generators, summary,
+    Mode, Slot, SlotMut, StateDict, parameter_count, parameters, rng_states, set_rng_states, summary, visit,
+    visit_mut,
 };
 use proptest::prelude::*;
 
@@ -14,12 +15,12 @@ proptest! {
     fn both_visitors_agree(configuration in configurations()) {
         let mut module = configuration.build::<f32>();
         let (mut seen, mut seen_mut) = (Vec::new(), Vec::new());
-        module.visit(&Path::root(), &mut |path, slot| {
-            let kind = match slot { Slot::Parameter(_) => 'p', Slot::Buffer(_) => 'b', Slot::Generator(_) => 'g' };
+        visit(module.as_ref(), |path, slot| {
+            let kind = match slot { Slot::Parameter(_) => 'p', Slot::Buffer(_) => 'b', Slot::Rng(_) => 'g' };
             seen.push((path.to_string(), kind));
         });
-        module.visit_mut(&Path::root(), &mut |path, slot| {
-            let kind = match slot { SlotMut::Parameter(_) => 'p', SlotMut::Buffer(_) => 'b', SlotMut::Generator(_) => 'g' };
+        visit_mut(module.as_mut(), |path, slot| {
+            let kind = match slot { SlotMut::Parameter(_) => 'p', SlotMut::Buffer(_) => 'b', SlotMut::Rng(_) => 'g' };
             seen_mut.push((path.to_string(), kind));
         });
         prop_assert_eq!(&seen, &seen_mut);
@@ -28,7 +29,7 @@ proptest! {
         seen.dedup_by(|a, b| a.0 == b.0);
         prop_assert_eq!(seen.len(), count);
         let state = StateDict::of(module.as_ref()).tensors().len();
-        prop_assert_eq!(state + generators(module.as_ref()).len(), count);
+        prop_assert_eq!(state + rng_states(module.as_ref()).len(), count);
     }
 
     /// The table counts what there is, and its last output is the output.
@@ -49,7 +50,7 @@ proptest! {
         let mut module = configuration.build::<f32>();
         let x = configuration.input::<f32>();
         let before = StateDict::of(module.as_ref());
-        let drawn = generators(module.as_ref());
+        let drawn = rng_states(module.as_ref());
         let y = module.forward(&x, Mode::Eval);
         let again = module.forward(&x, Mode::Eval);
         prop_assert_eq!(y.as_slice(), again.as_slice());
@@ -57,7 +58,7 @@ proptest! {
             prop_assert_eq!(tensor.as_slice(), before.get(name).unwrap().as_slice());
         }
         let first = module.forward(&x, Mode::Train);
-        set_generators(module.as_mut(), &drawn).unwrap();
+        set_rng_states(module.as_mut(), &drawn).unwrap();
         let second = module.forward(&x, Mode::Train);
         prop_assert_eq!(first.as_slice(), second.as_slice());
     }
@@ -66,10 +67,10 @@ proptest! {
     #[test]
     fn frozen_means_frozen(configuration in configurations()) {
         let mut module = configuration.build::<f32>();
-        module.visit_mut(&Path::root(), &mut |_, slot| match slot {
+        visit_mut(module.as_mut(), |_, slot| match slot {
             SlotMut::Parameter(p) => p.freeze(),
             SlotMut::Buffer(b) => b.freeze(),
-            SlotMut::Generator(_) => (),
+            SlotMut::Rng(_) => (),
         });
         let before = StateDict::of(module.as_ref());
         let y = module.forward(&configuration.input(), Mode::Train);

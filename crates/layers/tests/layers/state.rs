@@ -2,8 +2,8 @@
 
 use crate::configurations::configurations;
 use engraft_layers::{
-    BatchNorm, Dense, Dropout, Init, LayersError, Module, Names, Path, Sequential, SlotMut, StateDict,
-    generators, parameters, set_generators,
+    BatchNorm, Dense, Dropout, Init, LayersError, Names, Sequential, SlotMut, StateDict, parameters,
+    rng_states, set_rng_states, visit_mut,
 };
 use engraft_tensor::Tensor;
 use proptest::prelude::*;
@@ -105,7 +105,7 @@ fn all_differences_are_in_one_message_and_nothing_is_applied() {
 #[test]
 fn frozen_stays_frozen_and_gets_its_values() {
     let (source, mut target) = (net(1, 2), net(2, 2));
-    target.visit_mut(&Path::root(), &mut |path, slot| match slot {
+    visit_mut(&mut target, |path, slot| match slot {
         SlotMut::Parameter(p) if path.to_string().starts_with("block1.") => p.freeze(),
         SlotMut::Buffer(b) => b.freeze(),
         _ => (),
@@ -181,12 +181,12 @@ fn modules_share_one_state() {
 #[test]
 fn generators_are_saved_apart() {
     let (a, mut b) = (net(1, 2), net(2, 2));
-    let states = generators(&a);
+    let states = rng_states(&a);
     assert_eq!(states.keys().collect::<Vec<_>>(), ["drop.generator"]);
-    set_generators(&mut b, &states).unwrap();
-    assert_eq!(generators(&b), states);
+    set_rng_states(&mut b, &states).unwrap();
+    assert_eq!(rng_states(&b), states);
     let wrong = [("dorp.generator".to_string(), states["drop.generator"].clone())].into();
-    let error = set_generators(&mut b, &wrong).unwrap_err().to_string();
+    let error = set_rng_states(&mut b, &wrong).unwrap_err().to_string();
     assert!(
         error.contains("drop.generator") && error.contains("dorp.generator"),
         "{error}"

@@ -3,8 +3,8 @@
 
 use super::model::Model;
 use engraft_layers::{
-    BatchNorm, ConvTranspose2d, Dense, Init, LeakyReLU, Mode, Module, Path, Reshape, Sequential, Slot,
-    SlotMut, StateDict, Tanh,
+    BatchNorm, ConvTranspose2d, Dense, Init, LeakyReLU, Mode, Module, Reshape, Sequential, StateDict, Tanh,
+    children,
 };
 use engraft_tensor::{Tensor, concat};
 
@@ -76,18 +76,14 @@ impl Module for Generators {
         concat(&[&source, &target], 0)
     }
 
-    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, f32>)) {
-        self.shared.visit(&path.child("shared"), f);
-        for (own, name) in self.own.iter().zip(OWN) {
-            own.visit(&path.child(name), f);
-        }
+    fn children(&self) -> Vec<(&str, &dyn Module)> {
+        let [source, target] = &self.own;
+        vec![("shared", &self.shared), (OWN[0], source), (OWN[1], target)]
     }
 
-    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, f32>)) {
-        self.shared.visit_mut(&path.child("shared"), f);
-        for (own, name) in self.own.iter_mut().zip(OWN) {
-            own.visit_mut(&path.child(name), f);
-        }
+    fn children_mut(&mut self) -> Vec<(&str, &mut dyn Module)> {
+        let [source, target] = &mut self.own;
+        vec![("shared", &mut self.shared), (OWN[0], source), (OWN[1], target)]
     }
 
     fn describe(&self) -> String {
@@ -159,17 +155,7 @@ impl Module for Discriminators {
         self.judge.forward(&self.model.features(x, mode), mode)
     }
 
-    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, f32>)) {
-        self.model.visit(&path.child("model"), f);
-        self.source.visit(&path.child("source"), f);
-        self.judge.visit(&path.child("judge"), f);
-    }
-
-    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, f32>)) {
-        self.model.visit_mut(&path.child("model"), f);
-        self.source.visit_mut(&path.child("source"), f);
-        self.judge.visit_mut(&path.child("judge"), f);
-    }
+    children!(model, source, judge);
 
     fn describe(&self) -> String {
         "coupled discriminators".into()

@@ -2,8 +2,7 @@
 
 use crate::error::TransferError;
 use engraft_layers::{
-    BatchNorm, Conv2d, Dense, Dropout, Flatten, Init, MaxPool2x, Mode, Module, Path, ReLU, Sequential, Slot,
-    SlotMut, StateDict,
+    BatchNorm, Conv2d, Dense, Dropout, Flatten, Init, MaxPool2x, Mode, Module, ReLU, Sequential, StateDict,
 };
 use engraft_tensor::Tensor;
 
@@ -199,18 +198,18 @@ impl Module for Model {
         sum / count
     }
 
-    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, f32>)) {
-        self.extractor.visit(&path.child("extractor"), f);
-        for (head, name) in self.heads.iter().zip(HEADS) {
-            head.visit(&path.child(name), f);
-        }
+    fn children(&self) -> Vec<(&str, &dyn Module)> {
+        let extractor = ("extractor", &self.extractor as &dyn Module);
+        let heads = HEADS.into_iter().zip(&self.heads);
+        let heads = heads.map(|(name, head)| (name, head as &dyn Module));
+        std::iter::once(extractor).chain(heads).collect()
     }
 
-    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, f32>)) {
-        self.extractor.visit_mut(&path.child("extractor"), f);
-        for (head, name) in self.heads.iter_mut().zip(HEADS) {
-            head.visit_mut(&path.child(name), f);
-        }
+    fn children_mut(&mut self) -> Vec<(&str, &mut dyn Module)> {
+        let extractor = ("extractor", &mut self.extractor as &mut dyn Module);
+        let heads = HEADS.into_iter().zip(&mut self.heads);
+        let heads = heads.map(|(name, head)| (name, head as &mut dyn Module));
+        std::iter::once(extractor).chain(heads).collect()
     }
 
     fn describe(&self) -> String {
@@ -226,16 +225,16 @@ impl Module for Heads<'_> {
         self.0[0].forward(features, mode)
     }
 
-    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, f32>)) {
-        for (head, name) in self.0.iter().zip(HEADS) {
-            head.visit(&path.child(name), f);
-        }
+    fn children(&self) -> Vec<(&str, &dyn Module)> {
+        let heads = HEADS.into_iter().zip(self.0.iter());
+        heads.map(|(name, head)| (name, head as &dyn Module)).collect()
     }
 
-    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, f32>)) {
-        for (head, name) in self.0.iter_mut().zip(HEADS) {
-            head.visit_mut(&path.child(name), f);
-        }
+    fn children_mut(&mut self) -> Vec<(&str, &mut dyn Module)> {
+        let heads = HEADS.into_iter().zip(self.0.iter_mut());
+        heads
+            .map(|(name, head)| (name, head as &mut dyn Module))
+            .collect()
     }
 }
 

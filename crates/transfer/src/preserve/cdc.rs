@@ -1,7 +1,7 @@
 //! Cross-domain correspondence: images that were alike stay alike.
 
 use engraft_gan::Term;
-use engraft_layers::{Mode, Sequential};
+use engraft_layers::{Condition, Mode, Sequential};
 use engraft_tensor::{Real, Tensor, no_grad};
 
 /// Images of a batch whose similarities are compared, at most.
@@ -66,8 +66,11 @@ impl<T: Real> Term<T> for CrossDomain<T> {
         let z = z.narrow(0, 0, n);
         let divergences = self.layers.iter().map(|layer| {
             // In evaluation, where the features of an image do not depend on the batch, and no statistics move.
-            let [features, _] = generator.forward_through(&z, Mode::Eval, layer);
-            let [of_source, _] = no_grad(|| self.source.forward_through(&z, Mode::Eval, layer));
+            let [features, _] = generator.forward_through(&z, &Condition::None, Mode::Eval, layer);
+            let [of_source, _] = no_grad(|| {
+                self.source
+                    .forward_through(&z, &Condition::None, Mode::Eval, layer)
+            });
             let (ours, theirs) = (log_similarity(&features), log_similarity(&of_source).detach());
             (theirs.exp() * (&theirs - ours)).sum() * T::from_f64(1.0 / n as f64)
         });
@@ -101,7 +104,7 @@ mod tests {
         let other = net(5);
         let loss = term.for_generator(&other, &z, &z).unwrap();
         let shares = |net: &Sequential<f64>| {
-            let [f, _] = net.forward_through(&z, Mode::Eval, "act");
+            let [f, _] = net.forward_through(&z, &Condition::None, Mode::Eval, "act");
             let row = |i: usize| f.as_slice()[3 * i..3 * i + 3].to_vec();
             let cosine = |a: &[f64], b: &[f64]| {
                 let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();

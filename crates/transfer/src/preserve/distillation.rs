@@ -1,7 +1,7 @@
 //! Feature distillation: the discriminator goes on to see what it saw in the source.
 
 use engraft_gan::Term;
-use engraft_layers::{Mode, Sequential};
+use engraft_layers::{Condition, Mode, Sequential};
 use engraft_tensor::{Real, Tensor, no_grad};
 
 /// `weight · mean (f(x) - f_S(x))²` over the features that a layer of the discriminator puts out for the real images of a
@@ -29,8 +29,11 @@ impl<T: Real> FeatureDistillation<T> {
 impl<T: Real> Term<T> for FeatureDistillation<T> {
     fn for_discriminator(&self, discriminator: &Sequential<T>, real: &Tensor<T>) -> Option<Tensor<T>> {
         // In evaluation, so that no statistics move twice in a step.
-        let [ours, _] = discriminator.forward_through(real, Mode::Eval, &self.layer);
-        let [theirs, _] = no_grad(|| self.source.forward_through(real, Mode::Eval, &self.layer));
+        let [ours, _] = discriminator.forward_through(real, &Condition::None, Mode::Eval, &self.layer);
+        let [theirs, _] = no_grad(|| {
+            self.source
+                .forward_through(real, &Condition::None, Mode::Eval, &self.layer)
+        });
         Some((ours - theirs).square().mean() * T::from_f64(self.weight))
     }
 }
@@ -50,8 +53,11 @@ mod tests {
         };
         let (source, other) = (net(1), net(2));
         let x = Tensor::from_vec([2, 1], vec![1.0, -2.0]);
-        let features =
-            |net: &Sequential<f64>| net.forward_through(&x, Mode::Eval, "a")[0].as_slice().to_vec();
+        let features = |net: &Sequential<f64>| {
+            net.forward_through(&x, &Condition::None, Mode::Eval, "a")[0]
+                .as_slice()
+                .to_vec()
+        };
         let squares = features(&source)
             .iter()
             .zip(features(&other))

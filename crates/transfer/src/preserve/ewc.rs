@@ -82,7 +82,7 @@ impl<T: Real> Term<T> for ElasticWeights<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engraft_layers::{Dense, Init, Path, SlotMut};
+    use engraft_layers::{Dense, Init, SlotMut, visit_mut};
 
     fn weight(net: &Sequential<f64>) -> f64 {
         parameters(net)[0].1.tensor().item()
@@ -113,7 +113,7 @@ mod tests {
             let found = ewc.importance()[name].item();
             assert!((found - square / mean).abs() < 1e-9, "{name}: {found}");
         }
-        generator.visit_mut(&Path::root(), &mut |_, slot| {
+        visit_mut(&mut generator, |_, slot| {
             if let SlotMut::Parameter(p) = slot {
                 p.set(&(p.tensor() + 1.0));
             }

@@ -57,7 +57,7 @@ impl<T: Real> Term<T> for L2Sp<T> {
 mod tests {
     use super::*;
     use crate::freeze;
-    use engraft_layers::{Dense, Init, Names, Path, SlotMut, gradients};
+    use engraft_layers::{Dense, Init, Names, SlotMut, gradients, visit_mut};
 
     #[test]
     fn by_hand() {
@@ -68,7 +68,7 @@ mod tests {
         let term = L2Sp::new(&net, 0.5);
         let none = Tensor::zeros([1, 1]);
         assert_eq!(term.for_generator(&net, &none, &none).unwrap().item(), 0.0);
-        net.visit_mut(&Path::root(), &mut |_, slot| {
+        visit_mut(&mut net, |_, slot| {
             if let SlotMut::Parameter(p) = slot {
                 p.set(&(p.tensor() + 3.0));
             }

@@ -1,7 +1,7 @@
 //! The two networks: a fully connected classifier with noise in every layer, and a fully connected generator.
 
 use engraft_layers::{
-    BatchNorm, Dense, GaussianNoise, Init, Mode, Module, Path, Sequential, Sigmoid, Slot, SlotMut, Softplus,
+    BatchNorm, Condition, Dense, Fusion, GaussianNoise, Init, Mode, Module, Sequential, Sigmoid, Softplus,
     WeightNormDense,
 };
 use engraft_tensor::{Real, Tensor};
@@ -24,6 +24,21 @@ struct Block<T: Real> {
     dense: WeightNormDense<T>,
 }
 
+impl<T: Real> Module<T> for Block<T> {
+    fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
+        self.dense.forward(&self.noise.forward(x, mode), mode)
+    }
+
+    // The parameters of the layer are named as the block's own.
+    fn children(&self) -> Vec<(&str, &dyn Module<T>)> {
+        vec![("noise", &self.noise), ("", &self.dense)]
+    }
+
+    fn children_mut(&mut self) -> Vec<(&str, &mut dyn Module<T>)> {
+        vec![("noise", &mut self.noise), ("", &mut self.dense)]
+    }
+}
+
 /// A classifier of flat images: noise, a weight-normalised dense layer and a ReLU for each hidden size, then noise and a
 /// weight-normalised dense layer for the logits. The noise is there in training only.
 ///
@@ -37,7 +52,7 @@ struct Block<T: Real> {
 /// *Source*: Salimans et al., "Improved techniques for training GANs", 2016, section 6.1 and the authors' settings for MNIST.
 #[derive(Clone, Debug)]
 pub struct Classifier<T: Real = f32> {
-    hidden: Vec<Block<T>>,
+    hidden: Vec<(String, Block<T>)>,
     head: Block<T>,
 }
 
@@ -64,7 +79,7 @@ impl<T: Real> Classifier<T> {
                 dense: WeightNormDense::new(inputs, size, init).fixed_scale(),
             };
             inputs = size;
-            block
+            (format!("hidden{}", i + 1), block)
         });
         Self {
             hidden: blocks.collect(),
@@ -79,10 +94,10 @@ impl<T: Real> Classifier<T> {
     #[must_use]
     pub fn classify(&self, images: &Tensor<T>, mode: Mode) -> [Tensor<T>; 2] {
         let mut x = images.clone();
-        for Block { noise, dense } in &self.hidden {
-            x = dense.forward_leaky_relu(&noise.forward(&x, mode), mode, 0.0);
+        for (_, Block { noise, dense }) in &self.hidden {
+            x = dense.forward_leaky_relu(&noise.forward(&x, mode), &Condition::None, mode, 0.0);
         }
-        let logits = self.head.dense.forward(&self.head.noise.forward(&x, mode), mode);
+        let logits = self.head.forward(&x, mode);
         [x, logits]
     }
 }
@@ -93,24 +108,20 @@ impl<T: Real> Module<T> for Classifier<T> {
         logits
     }
 
-    fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
-        let names = (1..=self.hidden.len()).map(|i| format!("hidden{i}"));
-        let blocks = self.hidden.iter().chain([&self.head]);
-        for (name, Block { noise, dense }) in names.chain(["head".into()]).zip(blocks) {
-            let path = path.child(&name);
-            Module::<T>::visit(noise, &path.child("noise"), f);
-            dense.visit(&path, f);
-        }
+    fn children(&self) -> Vec<(&str, &dyn Module<T>)> {
+        let blocks = self.hidden.iter().map(|(name, block)| (name.as_str(), block));
+        let blocks = blocks.chain([("head", &self.head)]);
+        blocks
+            .map(|(name, block)| (name, block as &dyn Module<T>))
+            .collect()
     }
 
-    fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
-        let names = (1..=self.hidden.len()).map(|i| format!("hidden{i}"));
-        let blocks = self.hidden.iter_mut().chain([&mut self.head]);
-        for (name, Block { noise, dense }) in names.chain(["head".into()]).zip(blocks) {
-            let path = path.child(&name);
-            Module::<T>::visit_mut(noise, &path.child("noise"), f);
-            dense.visit_mut(&path, f);
-        }
+    fn children_mut(&mut self) -> Vec<(&str, &mut dyn Module<T>)> {
+        let blocks = self.hidden.iter_mut().map(|(name, block)| (name.as_str(), block));
+        let blocks = blocks.chain([("head", &mut self.head)]);
+        blocks
+            .map(|(name, block)| (name, block as &mut dyn Module<T>))
+            .collect()
     }
 
     fn describe(&self) -> String {
@@ -147,7 +158,7 @@ pub fn generator<T: Real>(pixels: usize, init: &mut Init) -> Sequential<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engraft_layers::{StateDict, generators, gradients, parameter_count, parameters};
+    use engraft_layers::{StateDict, gradients, parameter_count, parameters, rng_states};
     use rand::SeedableRng;
     use rand_pcg::Pcg64;
 
@@ -168,7 +179,7 @@ mod tests {
             .collect();
         assert_eq!(names[..3], ["hidden1.weight", "hidden1.scale", "hidden1.bias"]);
         assert_eq!(names[6..], ["head.weight", "head.scale", "head.bias"]);
-        assert_eq!(generators(&net).len(), 6);
+        assert_eq!(rng_states(&net).len(), 6);
     }
 
     #[test]

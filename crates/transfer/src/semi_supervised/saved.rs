@@ -6,7 +6,7 @@ use engraft_data::{BatchState, Dataset};
 use engraft_gan::GanError;
 use engraft_gan::checkpoint::{Checkpoint, decode, encode};
 use engraft_layers::{
-    Adam, Module, Optimizer, OptimizerCounters, OptimizerState, StateDict, generators, set_generators,
+    Adam, Module, Optimizer, OptimizerCounters, OptimizerState, StateDict, rng_states, set_rng_states,
 };
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
@@ -71,7 +71,7 @@ pub(super) fn identity(examples: &Examples<'_>, settings: &Settings) -> String {
 
 fn streams(network: &dyn Module, optimizer: &Adam) -> (Streams, StateDict) {
     let OptimizerState { counters, tensors } = optimizer.state();
-    let noise = generators(network);
+    let noise = rng_states(network);
     (Streams { counters, noise }, StateDict::from_tensors(tensors))
 }
 
@@ -86,7 +86,7 @@ fn set_streams(
         tensors: moments.into_tensors(),
     };
     optimizer.load_state(state, network)?;
-    Ok(set_generators(network, &streams.noise)?)
+    Ok(set_rng_states(network, &streams.noise)?)
 }
 
 impl SemiSupervised<'_> {

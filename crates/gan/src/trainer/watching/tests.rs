@@ -6,7 +6,7 @@ use crate::trainer::{Control, Event, Outcome, Trainer};
 use crate::watch::{Measurement, WatchState};
 use crate::{GanError, Network, SavedRun, Which};
 use engraft_data::{Dataset, Provenance};
-use engraft_layers::{Module, Path as ModulePath, SlotMut};
+use engraft_layers::{SlotMut, visit_mut};
 use engraft_tensor::Tensor;
 use std::fs;
 use std::path::Path;
@@ -125,7 +125,7 @@ fn a_run_that_gets_no_better_stops() {
 
 fn poison(trainer: &mut Trainer) {
     let generator = &mut trainer.progress.gan.generator;
-    generator.visit_mut(&ModulePath::root(), &mut |_, slot| {
+    visit_mut(generator, |_, slot| {
         if let SlotMut::Parameter(p) = slot {
             p.set(&Tensor::full(p.tensor().shape(), f32::NAN));
         }

@@ -6,7 +6,7 @@ use crate::adapt::losses::{coupled_losses, pair_distance};
 use crate::adapt::method::Method;
 use crate::adapt::model::Model;
 use engraft_layers::{
-    Dense, Gradients, Init, Mode, Module, StateDict, generators, gradients, parameters, set_generators,
+    Dense, Gradients, Init, Mode, Module, StateDict, gradients, parameters, rng_states, set_rng_states,
 };
 use engraft_tensor::Tensor;
 use rand::SeedableRng;
@@ -197,9 +197,9 @@ fn each_coupled_player_moves_its_own_weights_down_its_loss() {
             .collect()
     };
     // The same units are dropped each time.
-    let streams = generators(&cogan.discriminators);
+    let streams = rng_states(&cogan.discriminators);
     let losses = |cogan: &mut Cogan| {
-        set_generators(&mut cogan.discriminators, &streams).unwrap();
+        set_rng_states(&mut cogan.discriminators, &streams).unwrap();
         cogan.losses(&batch, &z)
     };
     let before = losses(&mut cogan);
@@ -238,9 +238,9 @@ fn the_losses_of_the_coupled_players_are_made_of_their_terms() {
     // Partners that are each other's negative, so that their distance is seen beside the other terms.
     change(&mut cogan, "target.conv.weight", |weight| weight * -1.0);
     let (batch, z) = (batch(8), noise(8));
-    let streams = generators(&cogan.discriminators);
+    let streams = rng_states(&cogan.discriminators);
     let found = cogan.losses(&batch, &z);
-    set_generators(&mut cogan.discriminators, &streams).unwrap();
+    set_rng_states(&mut cogan.discriminators, &streams).unwrap();
     let d = &cogan.discriminators;
     let fake = cogan.generators.pair(&z, Mode::Train);
     let real = [d.source(&batch.source), d.target(&batch.target)];

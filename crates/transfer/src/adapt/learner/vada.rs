@@ -4,7 +4,7 @@ use super::{Batch, Learner, cross_entropy, descend};
 use crate::adapt::losses::{Perturbation, conditional_entropy, domain_loss, virtual_adversarial};
 use crate::adapt::model::{Model, domain_discriminator};
 use engraft_gan::Average;
-use engraft_layers::{Adam, Mode, Module, Path, Sequential, Slot, StateDict, generators};
+use engraft_layers::{Adam, Mode, Module, Sequential, Slot, StateDict, rng_states, visit};
 use engraft_tensor::Tensor;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -51,11 +51,11 @@ impl Vada {
     fn virtual_adversarial(&mut self, x: &Tensor) -> Tensor {
         let directions = Tensor::randn(x.shape(), &mut self.rng);
         let model = &self.model;
-        let streams = generators(model);
+        let streams = rng_states(model);
         // One function for all passes: the same units are dropped in each.
         let logits = |x: &Tensor| {
-            model.visit(&Path::root(), &mut |path, slot| {
-                if let (Slot::Generator(generator), Some(state)) = (slot, streams.get(&path.to_string())) {
+            visit(model, |path, slot| {
+                if let (Slot::Rng(generator), Some(state)) = (slot, streams.get(&path.to_string())) {
                     generator.set(state.clone());
                 }
             });

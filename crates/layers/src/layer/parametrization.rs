@@ -4,15 +4,15 @@ use crate::init::Init;
 use crate::layer::adapter::{Adaptation, Adapter};
 use crate::layer::matrix::along;
 use crate::layer::spectral::Spectral;
-use crate::module::{Mode, Path, Slot, SlotMut};
-use crate::parameter::Parameter;
+use crate::mode::Mode;
+use crate::parameter::{Parameter, Slot, SlotMut};
 use engraft_tensor::{Real, Tensor, bias_leaky_relu, no_grad};
 
 /// What dense and convolutional layers learn.
 ///
 /// The weight that is used is first adapted and then divided by its largest singular value, each if asked for.
 #[derive(Clone, Debug)]
-pub(super) struct Weights<T: Real> {
+pub struct Parametrization<T: Real> {
     weight: Parameter<T>,
     bias: Option<Parameter<T>>,
     /// The axis of the weight that holds the outputs.
@@ -21,7 +21,7 @@ pub(super) struct Weights<T: Real> {
     spectral: Option<Spectral<T>>,
 }
 
-impl<T: Real> Weights<T> {
+impl<T: Real> Parametrization<T> {
     /// A weight whose outputs lie on `axis`, and a bias of zeros.
     pub(super) fn new(weight: Tensor<T>, axis: usize) -> Self {
         let outputs = weight.shape()[axis];
@@ -60,7 +60,7 @@ impl<T: Real> Weights<T> {
     pub(super) fn weight(&self, mode: Mode) -> Tensor<T> {
         let weight = self.adapted();
         match &self.spectral {
-            Some(spectral) => spectral.normalised(&weight, mode),
+            Some(spectral) => spectral.normalized(&weight, mode),
             None => weight,
         }
     }
@@ -80,7 +80,7 @@ impl<T: Real> Weights<T> {
     }
 
     /// Normalises from now on.
-    pub(super) fn spectral_normalise(&mut self) -> usize {
+    pub(crate) fn spectral_normalize(&mut self) -> usize {
         if self.spectral.is_none() {
             self.spectral = Some(Spectral::new(&self.adapted().detach(), self.axis));
         }
@@ -89,7 +89,7 @@ impl<T: Real> Weights<T> {
 
     /// Adapts from now on.
     #[track_caller]
-    pub(super) fn adapt(&mut self, adapter: Adapter, init: &mut Init) -> usize {
+    pub(crate) fn adapt(&mut self, adapter: Adapter, init: &mut Init) -> usize {
         match &self.adaptation {
             Some(there) => assert!(
                 there.adapter() == adapter,
@@ -106,7 +106,7 @@ impl<T: Real> Weights<T> {
     }
 
     /// Makes the adapted weight the weight; how many adapters that were.
-    pub(super) fn merge_adapter(&mut self) -> usize {
+    pub(crate) fn merge_adapter(&mut self) -> usize {
         if self.adaptation.is_none() {
             return 0;
         }
@@ -117,7 +117,7 @@ impl<T: Real> Weights<T> {
     }
 
     /// Makes the weight that is used in evaluation the weight.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn materialize(&mut self) {
         if self.adaptation.is_some() || self.spectral.is_some() {
             let weight = self.weight(Mode::Eval);
             self.weight.set(&weight);
@@ -127,8 +127,8 @@ impl<T: Real> Weights<T> {
     }
 
     /// Makes the layer one whose result is `y · scale + shift` where it was `y`.
-    pub(super) fn absorb(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) {
-        self.settle();
+    pub(super) fn fold_affine(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) {
+        self.materialize();
         let weight = self.weight.tensor();
         let scaled = weight * along(scale, weight.rank(), self.axis);
         self.weight.set(&scaled);
@@ -139,30 +139,24 @@ impl<T: Real> Weights<T> {
         self.bias = Some(Parameter::new(shifted));
     }
 
-    pub(super) fn visit<'a>(&'a self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, Slot<'a, T>)) {
-        f(&path.child("weight"), Slot::Parameter(&self.weight));
-        if let Some(bias) = &self.bias {
-            f(&path.child("bias"), Slot::Parameter(bias));
-        }
-        if let Some(adaptation) = &self.adaptation {
-            adaptation.visit(path, f);
-        }
-        if let Some(spectral) = &self.spectral {
-            spectral.visit(path, f);
-        }
+    pub(super) fn slots(&self) -> Vec<(&str, Slot<'_, T>)> {
+        let mut slots = vec![("weight", Slot::Parameter(&self.weight))];
+        slots.extend(self.bias.iter().map(|bias| ("bias", Slot::Parameter(bias))));
+        slots.extend(self.adaptation.iter().flat_map(Adaptation::slots));
+        slots.extend(self.spectral.iter().flat_map(Spectral::slots));
+        slots
     }
 
-    pub(super) fn visit_mut(&mut self, path: &Path<'_>, f: &mut dyn FnMut(&Path<'_>, SlotMut<'_, T>)) {
-        f(&path.child("weight"), SlotMut::Parameter(&mut self.weight));
-        if let Some(bias) = &mut self.bias {
-            f(&path.child("bias"), SlotMut::Parameter(bias));
-        }
-        if let Some(adaptation) = &mut self.adaptation {
-            adaptation.visit_mut(path, f);
-        }
-        if let Some(spectral) = &mut self.spectral {
-            spectral.visit_mut(path, f);
-        }
+    pub(super) fn slots_mut(&mut self) -> Vec<(&str, SlotMut<'_, T>)> {
+        let mut slots = vec![("weight", SlotMut::Parameter(&mut self.weight))];
+        slots.extend(
+            self.bias
+                .iter_mut()
+                .map(|bias| ("bias", SlotMut::Parameter(bias))),
+        );
+        slots.extend(self.adaptation.iter_mut().flat_map(Adaptation::slots_mut));
+        slots.extend(self.spectral.iter_mut().flat_map(Spectral::slots_mut));
+        slots
     }
 
     /// What stands behind the sizes in the description of a layer.

@@ -1,0 +1,111 @@
+//! What a class-conditional network is told beside its input.
+
+use engraft_tensor::{Real, Tensor};
+use std::sync::Arc;
+
+/// What a class-conditional network is told beside its input; a clone copies no data.
+///
+/// ```
+/// use engraft_layers::Condition;
+/// let condition: Condition = Condition::from([2, 0, 1]);
+/// assert_eq!(condition.len(), 3);
+/// assert_eq!(condition.narrow(1, 2).labels(), Some([0, 1].as_slice()));
+/// assert!(Condition::<f32>::None.is_empty());
+/// ```
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub enum Condition<T: Real = f32> {
+    /// Nothing: the network is unconditional.
+    #[default]
+    None,
+    /// The class of each example.
+    Labels(Arc<[usize]>),
+    /// A vector for each example, `[n, size]`, in the place of the one that a layer would look up for a class.
+    Embedding(Tensor<T>),
+}
+
+impl<T: Real> Condition<T> {
+    /// Number of examples that it speaks of; 0 for [`Condition::None`], which goes with any number.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Labels(labels) => labels.len(),
+            Self::Embedding(vectors) => vectors.shape().first().copied().unwrap_or(0),
+        }
+    }
+
+    /// Whether it speaks of no example.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The labels, if it is labels.
+    pub fn labels(&self) -> Option<&[usize]> {
+        match self {
+            Self::Labels(labels) => Some(labels),
+            _ => None,
+        }
+    }
+
+    /// The condition of the examples `start .. start + len` alone.
+    ///
+    /// # Panics
+    /// If there are not as many examples; [`Condition::None`] goes with any number.
+    #[must_use]
+    #[track_caller]
+    pub fn narrow(&self, start: usize, len: usize) -> Self {
+        match self {
+            Self::None => Self::None,
+            Self::Labels(labels) => {
+                let part = labels.get(start..start.saturating_add(len));
+                let Some(part) = part else {
+                    panic!(
+                        "condition: there are no {len} labels from {start} on among {}",
+                        labels.len()
+                    )
+                };
+                Self::Labels(part.into())
+            }
+            Self::Embedding(vectors) => Self::Embedding(vectors.narrow(0, start, len)),
+        }
+    }
+}
+
+impl<T: Real> From<&[usize]> for Condition<T> {
+    fn from(labels: &[usize]) -> Self {
+        Self::Labels(labels.into())
+    }
+}
+
+impl<T: Real> From<Vec<usize>> for Condition<T> {
+    fn from(labels: Vec<usize>) -> Self {
+        Self::Labels(labels.into())
+    }
+}
+
+impl<T: Real, const N: usize> From<[usize; N]> for Condition<T> {
+    fn from(labels: [usize; N]) -> Self {
+        Self::Labels(labels.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_condition_is_that_of_its_examples() {
+        let vectors = Tensor::<f64>::from_vec([3, 1], vec![1.0, 2.0, 3.0]);
+        let Condition::Embedding(part) = Condition::Embedding(vectors).narrow(2, 1) else {
+            panic!("vectors stay vectors")
+        };
+        assert_eq!(part.as_slice(), [3.0]);
+        assert!(matches!(Condition::<f64>::None.narrow(7, 9), Condition::None));
+    }
+
+    #[test]
+    #[should_panic(expected = "no 2 labels from 2 on among 3")]
+    fn labels_that_are_not_there_are_told() {
+        let _ = Condition::<f32>::from(vec![0, 1, 2]).narrow(2, 2);
+    }
+}
