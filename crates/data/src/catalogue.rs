@@ -23,17 +23,21 @@ pub enum DatasetName {
     Mnist0To4,
     /// The digits 5 to 9 of [`DatasetName::Mnist`], with their labels.
     Mnist5To9,
+    /// Three digits of [`DatasetName::Mnist`] as the colours of one image, 60000 and 10000: a thousand modes, see
+    /// [`stacked_digits`](crate::stacked_digits).
+    StackedMnist,
 }
 
 impl DatasetName {
     /// Every data set there is.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Mnist,
         Self::FashionMnist,
         Self::Usps,
         Self::DrawnDigits,
         Self::Mnist0To4,
         Self::Mnist5To9,
+        Self::StackedMnist,
     ];
 
     /// The name as users type it and as directories bear it: `fashion-mnist`.
@@ -45,7 +49,13 @@ impl DatasetName {
             Self::DrawnDigits => "drawn-digits",
             Self::Mnist0To4 => "mnist-0-4",
             Self::Mnist5To9 => "mnist-5-9",
+            Self::StackedMnist => "stacked-mnist",
         }
+    }
+
+    /// Whether it has files of its own, and is not made of those of another or drawn.
+    pub(crate) fn has_files(self) -> bool {
+        self.release().is_some()
     }
 
     /// The published files, or `None` for a data set without files of its own.
@@ -54,7 +64,7 @@ impl DatasetName {
             Self::Mnist => Some(&MNIST),
             Self::FashionMnist => Some(&FASHION_MNIST),
             Self::Usps => Some(&USPS),
-            Self::DrawnDigits | Self::Mnist0To4 | Self::Mnist5To9 => None,
+            Self::DrawnDigits | Self::Mnist0To4 | Self::Mnist5To9 | Self::StackedMnist => None,
         }
     }
 
@@ -252,7 +262,7 @@ mod tests {
         assert_eq!(
             "mnits".parse::<DatasetName>().unwrap_err().to_string(),
             "there is no data set \"mnits\"; the names are mnist, fashion-mnist, usps, drawn-digits, \
-             mnist-0-4, mnist-5-9"
+             mnist-0-4, mnist-5-9, stacked-mnist"
         );
     }
 

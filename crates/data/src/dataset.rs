@@ -1,10 +1,12 @@
 //! Labelled images in memory: one block of bytes, its shape, and where it came from.
 
-use sha2::{Digest, Sha256};
+use engraft_base::sha256_hex;
 use std::fmt;
 use std::sync::Arc;
 
 use crate::error::DataError;
+use crate::fingerprint::Fingerprint;
+use crate::picture::Channels;
 use crate::provenance::Provenance;
 use crate::resize;
 
@@ -223,18 +225,14 @@ impl Dataset {
     /// # Ok::<(), engraft_data::DataError>(())
     /// ```
     pub fn sha256(&self) -> String {
-        let mut hash = Sha256::new();
-        for size in self.image_size() {
-            hash.update((size as u64).to_le_bytes());
-        }
-        hash.update(&*self.images);
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        let mut fingerprint = Fingerprint::new(self.image_size);
+        fingerprint.add(&self.images);
+        fingerprint.finish()
     }
 
     /// SHA-256, in hexadecimal, over the labels.
     pub fn labels_sha256(&self) -> String {
-        let hash = Sha256::digest(&*self.labels);
-        hash.iter().map(|byte| format!("{byte:02x}")).collect()
+        sha256_hex(&self.labels)
     }
 
     /// The images at `indices`, in that order, as a data set of their own with the same name and source.
@@ -310,6 +308,27 @@ impl Dataset {
         Self {
             images: Arc::new(resize::scaled(&self.images, self.image_size, [height, width])),
             image_size: [height, width, c],
+            ..self.clone()
+        }
+    }
+
+    /// The images with other channels; the very same ones if they have these.
+    ///
+    /// # Panics
+    /// If the images have other than 1 or 3 channels.
+    #[must_use]
+    #[track_caller]
+    pub fn with_channels(&self, channels: Channels) -> Self {
+        let [h, w, c] = self.image_size;
+        let (images, c) = match (c, channels) {
+            (3, Channels::Grey) => (resize::grey(&self.images), 1),
+            (1, Channels::Rgb) => (self.images.iter().flat_map(|&v| [v; 3]).collect(), 3),
+            (1 | 3, _) => return self.clone(),
+            _ => panic!("with_channels: images must have 1 or 3 channels, got {c}"),
+        };
+        Self {
+            images: Arc::new(images),
+            image_size: [h, w, c],
             ..self.clone()
         }
     }
@@ -400,6 +419,53 @@ mod tests {
         );
         assert_ne!(found, set([2, 1, 1], b"ab").sha256());
         assert_ne!(found, set([1, 2, 1], b"ba").sha256());
+    }
+
+    #[test]
+    fn channels_are_mixed_and_repeated() {
+        let color = Dataset::new(
+            "c",
+            Provenance::Memory,
+            vec![9, 9, 9, 255, 0, 0],
+            [1, 2, 3],
+            vec![5],
+        )
+        .unwrap();
+        let grey = color.with_channels(Channels::Grey);
+        assert_eq!(
+            (grey.image_size(), grey.images(), grey.labels()),
+            ([1, 2, 1], &[9, 54][..], &[5][..])
+        );
+        let again = grey.with_channels(Channels::Rgb);
+        assert_eq!(
+            (again.image_size(), again.images()),
+            ([1, 2, 3], &[9, 9, 9, 54, 54, 54][..])
+        );
+        assert_eq!(again.with_channels(Channels::Keep), again);
+    }
+
+    #[test]
+    fn a_clone_shares_the_pixels() {
+        let set = three();
+        assert_eq!(set.clone().images().as_ptr(), set.images().as_ptr());
+    }
+
+    #[test]
+    fn classes_have_names_that_a_subset_keeps() {
+        let names = || ["a", "b", "c", "d"].map(String::from);
+        let set = three().with_class_names(names());
+        assert_eq!((set.classes(), three().classes()), (4, 3));
+        let part = set.subset(&[1]);
+        assert_eq!((part.classes(), part.class_names()), (4, &names()[..]));
+        assert_eq!(three().subset(&[1]).classes(), 1);
+        let bare = Dataset::unlabelled("bare", Provenance::Memory, vec![1, 2], [1, 1, 1]).unwrap();
+        assert_eq!((bare.classes(), bare.labels()), (0, &[0, 0][..]));
+    }
+
+    #[test]
+    #[should_panic(expected = "three: 2 names for 3 classes")]
+    fn every_label_needs_a_name() {
+        let _ = three().with_class_names(["a".into(), "b".into()]);
     }
 
     #[test]

@@ -10,13 +10,13 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use engraft_base::files::read_open;
+use engraft_base::{AtomicFile, FileError, hex, open_regular, sha256_hex};
 use sha2::{Digest, Sha256};
-use tempfile::NamedTempFile;
 use ureq::Agent;
 
 use crate::catalogue::Pinned;
-use crate::error::{DataError, Tried};
-use crate::idx::{io_error, open_regular};
+use crate::error::{DataError, Tried, io_error};
 
 #[cfg(test)]
 mod tests;
@@ -89,7 +89,7 @@ pub(crate) fn fetch(
 /// The content of a file that must be `file` to the byte.
 ///
 /// # Errors
-/// [`DataError::Io`]; [`DataError::Checksum`] for another content, and for another size without reading it.
+/// [`DataError::File`]; [`DataError::Checksum`] for another content, and for another size without reading it.
 pub(crate) fn read_pinned(path: &Path, file: Pinned<'_>) -> Result<Vec<u8>, DataError> {
     let (opened, len) = open_regular(path)?;
     let checksum = |found| DataError::Checksum {
@@ -100,12 +100,8 @@ pub(crate) fn read_pinned(path: &Path, file: Pinned<'_>) -> Result<Vec<u8>, Data
     if len != file.size {
         return Err(checksum(format!("{len} bytes instead of {}", file.size)));
     }
-    let mut bytes = Vec::with_capacity(len as usize + 1);
-    opened
-        .take(len + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|reason| io_error(path, "read", reason))?;
-    let found = hexadecimal(&Sha256::digest(&bytes));
+    let bytes = read_open(path, opened, len, len)?;
+    let found = sha256_hex(&bytes);
     if found == file.sha256 {
         Ok(bytes)
     } else {
@@ -144,30 +140,22 @@ fn fetch_one(
             file.size
         )));
     }
-    let local = |path: &Path, action| {
-        let path = path.to_owned();
-        move |reason| Failure::Local(io_error(&path, action, reason))
-    };
-    fs::create_dir_all(dir).map_err(local(dir, "create the directory"))?;
-    let mut temporary = tempfile::Builder::new()
-        .prefix(&format!(".{}.", file.name))
-        .suffix(".part")
-        .tempfile_in(dir)
-        .map_err(local(dir, "write into the directory"))?;
-    receive(&mut body.as_reader(), file, &mut temporary)?;
-    temporary
-        .as_file()
-        .sync_all()
-        .map_err(local(temporary.path(), "write"))?;
+    let local = |reason| Failure::Local(io_error(dir, "create the directory", reason));
+    fs::create_dir_all(dir).map_err(local)?;
     let path = dir.join(file.name);
-    temporary
-        .persist(&path)
-        .map_err(|failed| local(&path, "rename a file to it")(failed.error))?;
-    Ok(())
+    let fault = |error: FileError| Failure::Local(error.into());
+    let mut whole = AtomicFile::create(&path).map_err(fault)?;
+    receive(&mut body.as_reader(), file, &mut whole, &path)?;
+    whole.commit().map_err(fault)
 }
 
-/// Copies the body into `temporary` and checks it against the pin.
-fn receive(body: &mut impl Read, file: Pinned<'_>, temporary: &mut NamedTempFile) -> Result<(), Failure> {
+/// Copies the body into the file that will be at `path` and checks it against the pin.
+fn receive(
+    body: &mut impl Read,
+    file: Pinned<'_>,
+    whole: &mut AtomicFile,
+    path: &Path,
+) -> Result<(), Failure> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
     let mut received = 0;
@@ -191,14 +179,13 @@ fn receive(body: &mut impl Read, file: Pinned<'_>, temporary: &mut NamedTempFile
             )));
         }
         hash.update(&buffer[..read]);
-        if let Err(reason) = temporary.write_all(&buffer[..read]) {
-            return Err(Failure::Local(io_error(temporary.path(), "write", reason)));
-        }
+        let written = whole.write_all(&buffer[..read]);
+        written.map_err(|reason| Failure::Local(io_error(path, "write", reason)))?;
     }
     if received < file.size {
         return Err(Failure::Remote(format!("only {received} of {} bytes", file.size)));
     }
-    let found = hexadecimal(&hash.finalize());
+    let found = hex(&hash.finalize());
     if found == file.sha256 {
         Ok(())
     } else {
@@ -256,8 +243,4 @@ fn redirect(url: &str, location: Option<&str>) -> Result<String, Failure> {
             "redirected to {location}, which is no address"
         ))),
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

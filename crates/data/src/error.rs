@@ -1,7 +1,10 @@
 //! What can go wrong with files, names and saved states: one error type, whole sentences.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use engraft_base::FileError;
 
 use crate::shown::{escaped, shown};
 use crate::split::Split;
@@ -23,7 +26,7 @@ pub enum DataError {
         /// What was tried, as "open" or "read".
         action: &'static str,
         /// What the system says.
-        reason: std::io::Error,
+        reason: io::Error,
     },
     /// A file is not what its format demands.
     #[error("{}: {offset}: expected {expected}, found {found}; {advice}", shown(.path))]
@@ -100,15 +103,30 @@ pub enum DataError {
         /// Height, width, channels.
         image_size: [usize; 3],
     },
-    /// A folder has no picture that can be used.
+    /// A file could not be read or written.
+    #[error("{}", escaped(&.0.to_string()))]
+    File(#[from] FileError),
+    /// What a user names as data cannot serve as such.
+    #[error("{}: expected {expected}, found {}; {advice}", shown(.place), escaped(.found))]
+    Unusable {
+        /// The file, folder or archive, or the text that names it.
+        place: PathBuf,
+        /// What is wanted there.
+        expected: String,
+        /// What is there.
+        found: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A folder or an archive has no picture that can be used.
     #[error(
         "{}: no PNG or JPEG picture that can be used{}",
-        shown(.folder),
+        shown(.place),
         .reasons.iter().map(|reason| format!("\n  {reason}")).collect::<String>()
     )]
     NoPictures {
-        /// The folder.
-        folder: PathBuf,
+        /// The folder or the archive.
+        place: PathBuf,
         /// Why the first files were left out.
         reasons: Vec<String>,
     },
@@ -181,6 +199,14 @@ pub struct Tried {
 impl fmt::Display for Tried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", escaped(&self.place), escaped(&self.reason))
+    }
+}
+
+pub(crate) fn io_error(path: &Path, action: &'static str, reason: io::Error) -> DataError {
+    DataError::Io {
+        path: path.to_owned(),
+        action,
+        reason,
     }
 }
 

@@ -7,13 +7,13 @@
 //!
 //! Source of the format: LeCun, Cortes, Burges, "The MNIST database of handwritten digits".
 
-use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::Path;
 
+use engraft_base::open_regular;
 use flate2::bufread::MultiGzDecoder;
 
-use crate::error::{DataError, Offset};
+use crate::error::{DataError, Offset, io_error};
 
 #[cfg(test)]
 mod tests;
@@ -101,25 +101,6 @@ impl Idx {
     /// The elements, without a copy.
     pub fn into_elements(self) -> Vec<u8> {
         self.elements
-    }
-}
-
-/// Opens a regular file and tells its length; a pipe or a device would never end, or never begin.
-pub(crate) fn open_regular(path: &Path) -> Result<(File, u64), DataError> {
-    let about = fs::metadata(path).map_err(|reason| io_error(path, "open", reason))?;
-    if !about.is_file() {
-        let reason = io::Error::new(ErrorKind::InvalidInput, "it is not a regular file");
-        return Err(io_error(path, "open", reason));
-    }
-    let file = File::open(path).map_err(|reason| io_error(path, "open", reason))?;
-    Ok((file, about.len()))
-}
-
-pub(crate) fn io_error(path: &Path, action: &'static str, reason: io::Error) -> DataError {
-    DataError::Io {
-        path: path.to_owned(),
-        action,
-        reason,
     }
 }
 

@@ -12,9 +12,13 @@ use crate::places::Places;
 use crate::provenance::Provenance;
 use crate::shown::shown;
 use crate::split::Split;
+use crate::stacked::stacked_digits;
 
 #[cfg(test)]
 mod tests;
+
+/// Which digits are put together in [`DatasetName::StackedMnist`].
+const STACKED_SEED: u64 = 1;
 
 /// Where [`load`] may look, and what it may do.
 ///
@@ -136,6 +140,10 @@ pub fn load(name: DatasetName, split: Split, options: &LoadOptions) -> Result<Da
         let wanted = |i: &usize| labels.contains(&whole.label(*i));
         let indices: Vec<usize> = (0..whole.len()).filter(wanted).collect();
         return Ok(whole.subset(&indices).with_name(name.as_str()));
+    }
+    if name == DatasetName::StackedMnist {
+        let digits = load(DatasetName::Mnist, split, options)?;
+        return stacked_digits(&digits, digits.len(), STACKED_SEED);
     }
     match name.release() {
         Some(release) => Search {
@@ -363,6 +371,16 @@ impl Search<'_> {
             advice: advice.to_owned(),
         }
     }
+}
+
+/// Whether a directory has a file under one of the names that IDX files have here.
+pub(crate) fn has_idx_files(directory: &Path) -> bool {
+    let Some(release) = DatasetName::Mnist.release() else {
+        return false;
+    };
+    let pairs = Split::ALL.map(|split| release.pair(split));
+    let mut files = pairs.into_iter().flat_map(|pair| [pair.images, pair.labels]);
+    files.any(|file| find(directory, file).is_some())
 }
 
 /// The first accepted name of `file` that exists in `directory`, whatever it is: a link to nowhere is the

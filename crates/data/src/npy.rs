@@ -6,9 +6,10 @@
 //!
 //! Source of the format: numpy, `numpy/lib/format.py`, versions 1.0 to 3.0.
 
-use crate::error::{DataError, Offset};
-use crate::idx::{io_error, no_memory, open_regular};
-use std::io::{BufReader, ErrorKind, Read, Write};
+use crate::error::{DataError, Offset, io_error};
+use crate::idx::no_memory;
+use engraft_base::{open_regular, write_atomically};
+use std::io::{BufReader, ErrorKind, Read};
 use std::path::Path;
 
 #[cfg(test)]
@@ -125,6 +126,11 @@ impl Npy {
         &self.shape
     }
 
+    /// The numbers, without a copy.
+    pub fn into_numbers(self) -> Numbers {
+        self.numbers
+    }
+
     /// The numbers in row-major order.
     pub fn numbers(&self) -> &Numbers {
         &self.numbers
@@ -134,7 +140,7 @@ impl Npy {
 /// Writes an array of single precision as an NPY file of version 1.0; `path` is replaced in one step.
 ///
 /// # Errors
-/// [`DataError::Io`] when it cannot be written.
+/// [`DataError::File`] when it cannot be written.
 ///
 /// # Panics
 /// If the shape does not hold the numbers.
@@ -152,25 +158,12 @@ pub fn write_npy(path: impl AsRef<Path>, shape: &[usize], numbers: &[f32]) -> Re
     let padding = (10 + header.len() + 1).next_multiple_of(64) - (10 + header.len() + 1);
     header.extend(std::iter::repeat_n(' ', padding));
     header.push('\n');
-    let folder = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let fault = |reason| io_error(path, "write", reason);
-    let mut builder = tempfile::Builder::new();
-    // Temporary files are private by default; this one becomes an ordinary file, subject to the umask.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder).map_err(fault)?;
     let mut bytes = MAGIC.to_vec();
     bytes.extend([1, 0]);
     bytes.extend((header.len() as u16).to_le_bytes());
     bytes.extend(header.as_bytes());
     bytes.extend(numbers.iter().flat_map(|x| x.to_le_bytes()));
-    file.write_all(&bytes).map_err(fault)?;
-    file.as_file().sync_all().map_err(fault)?;
-    file.persist(path).map_err(|e| fault(e.error))?;
-    Ok(())
+    Ok(write_atomically(path, &bytes)?)
 }
 
 #[derive(Clone, Copy)]

@@ -11,6 +11,8 @@ use crate::shown::shown;
 pub enum Provenance {
     /// Files of the user, taken as they are.
     Directory(PathBuf),
+    /// One file of the user, an archive or an array.
+    File(PathBuf),
     /// Files of the cache directory, equal to the published ones by SHA-256.
     Cache(PathBuf),
     /// Files fetched just now into this cache directory, equal to the published ones by SHA-256.
@@ -28,6 +30,7 @@ impl fmt::Display for Provenance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Provenance::Directory(path) => write!(f, "files in {}", shown(path)),
+            Provenance::File(path) => write!(f, "{}", shown(path)),
             Provenance::Cache(path) => write!(f, "verified files in {}", shown(path)),
             Provenance::Download(path) => write!(f, "downloaded and verified, kept in {}", shown(path)),
             Provenance::Drawn { seed } => write!(f, "drawn from seed {seed}"),

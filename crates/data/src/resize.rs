@@ -1,4 +1,4 @@
-//! Images at another size.
+//! Images at another size, or with other channels.
 
 use image::imageops::{FilterType, resize};
 use image::{ImageBuffer, Luma, Pixel, Rgb};
@@ -18,6 +18,16 @@ pub(crate) fn scaled(images: &[u8], [h, w, c]: [usize; 3], [height, width]: [usi
             });
         });
     scaled
+}
+
+/// Images `[n, h, w, 3]` as `[n, h, w, 1]`, by their luminance (ITU-R BT.709).
+pub(crate) fn grey(images: &[u8]) -> Vec<u8> {
+    images
+        .as_chunks()
+        .0
+        .iter()
+        .map(|&color| Rgb(color).to_luma().0[0])
+        .collect()
 }
 
 fn one<P: Pixel<Subpixel = u8> + 'static>(

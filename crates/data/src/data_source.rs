@@ -1,0 +1,420 @@
+//! What `--data` may be, and how it becomes images to train on and images to test with: said once, here.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::catalogue::DatasetName;
+use crate::dataset::Dataset;
+use crate::error::DataError;
+use crate::held_out::{ENOUGH_TO_HOLD_OUT, every_fifth};
+use crate::layout::{Classes, Parts};
+use crate::lazy_pictures::LazyPictures;
+use crate::listing::Listing;
+use crate::loader::{LoadOptions, has_idx_files, load};
+use crate::npy_images;
+use crate::picture::{Channels, Fit, WHITE, Wanted};
+use crate::pictures;
+use crate::provenance::Provenance;
+use crate::report::{FileReport, Report};
+use crate::split::Split;
+
+#[cfg(test)]
+mod tests;
+
+/// Where images come from, as a user names it.
+///
+/// | what is named | what it is |
+/// |---|---|
+/// | `mnist`, and every other [`DatasetName`] | a known data set, found by [`load`] |
+/// | a directory with IDX files, or above one | a data set of the user in that format, by [`load`] |
+/// | any other directory | a folder of pictures |
+/// | a ZIP archive | the same, packed |
+/// | an NPY file | images `[n, h, w]` or `[n, h, w, c]`, bytes or floating-point numbers from -1 or 0 to 1 |
+///
+/// Pictures are the PNG and JPEG files of a folder and of the folders within it. If each lies in a folder, and there are
+/// two folders or more, these are the classes, in the order of their names. If folders called `train` and `test` (or
+/// `training`; `testing`, `val`, `valid`, `validation`) stand at the top, they are the parts. A lone folder around all
+/// is looked through.
+///
+/// ```
+/// use engraft_data::{DataOptions, DataSource};
+///
+/// let source = DataSource::parse("drawn-digits")?;
+/// let mut options = DataOptions::new();
+/// options.load = options.load.drawn_count(20);
+/// options.size = Some([32, 32]);
+/// let loaded = source.open(&options)?;
+/// assert_eq!((loaded.train.len(), loaded.train.image_size()), (20, [32, 32, 1]));
+/// assert!(DataSource::parse("no such thing").is_err());
+/// # Ok::<(), engraft_data::DataError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DataSource {
+    /// A data set that is known by its name.
+    Known(DatasetName),
+    /// A directory with IDX files, or with a directory of a known name that has them.
+    Idx(PathBuf),
+    /// A folder of pictures.
+    Folder(PathBuf),
+    /// A ZIP archive of pictures.
+    Zip(PathBuf),
+    /// An NPY file.
+    Npy(PathBuf),
+}
+
+/// How data are opened.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct DataOptions {
+    /// Height and width of every image. `None` leaves them as they are: then pictures must all have one size.
+    pub size: Option<[usize; 2]>,
+    /// Channels of every image.
+    pub channels: Channels,
+    /// How pictures of other proportions are brought to the size.
+    pub fit: Fit,
+    /// What transparent parts of pictures are shown on: [`WHITE`] if nothing else is said.
+    pub background: [u8; 3],
+    /// Whether images are set apart to test with: the part that the data have for that, else every fifth of 100 images or
+    /// more. Without it, everything but a part of its own is to train on.
+    pub held_out: bool,
+    /// Name of the data set in IDX files that lie in a directory without a known name; `None` takes the directory's.
+    pub idx_name: Option<DatasetName>,
+    /// Where known data sets are looked for, whether they may be downloaded, and who is told.
+    pub load: LoadOptions,
+}
+
+impl Default for DataOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl DataOptions {
+    /// Images as they are, on white, none held out.
+    pub fn new() -> Self {
+        Self {
+            size: None,
+            channels: Channels::Keep,
+            fit: Fit::Crop,
+            background: WHITE,
+            held_out: false,
+            idx_name: None,
+            load: LoadOptions::new(),
+        }
+    }
+
+    pub(crate) fn wanted(&self) -> Wanted {
+        Wanted {
+            size: self.size,
+            channels: self.channels,
+            fit: self.fit,
+            background: self.background,
+        }
+    }
+}
+
+/// Images to train on and to test with.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Loaded {
+    /// Images to train on, with their classes if there are any.
+    pub train: Dataset,
+    /// Images that are [held out](DataOptions::held_out), of the same size and with the same classes.
+    pub test: Option<Dataset>,
+    /// Whether `test` is a part that the data have for that, and not every fifth image.
+    pub has_own_test: bool,
+    /// The files of `train`, in its order, if it is of pictures; within an archive, their paths there.
+    pub files: Vec<PathBuf>,
+    /// What was found and what was done to it.
+    pub report: Report,
+}
+
+impl DataSource {
+    /// What `text` names: a known data set first, then what lies at that path.
+    ///
+    /// # Errors
+    /// [`DataError::Unusable`], with everything that it may be, if it is neither.
+    pub fn parse(text: &str) -> Result<Self, DataError> {
+        if let Ok(known) = text.parse() {
+            return Ok(Self::Known(known));
+        }
+        let path = Path::new(text);
+        if path.is_dir() {
+            let is_idx =
+                [None]
+                    .into_iter()
+                    .chain(DatasetName::ALL.map(Some))
+                    .any(|name: Option<DatasetName>| {
+                        has_idx_files(&name.map_or(path.into(), |name| path.join(name.as_str())))
+                    });
+            return Ok(if is_idx {
+                Self::Idx(path.into())
+            } else {
+                Self::Folder(path.into())
+            });
+        }
+        let mut start = Vec::new();
+        let found = match File::open(path).and_then(|file| file.take(6).read_to_end(&mut start)) {
+            Ok(_) if start.starts_with(b"PK") => return Ok(Self::Zip(path.into())),
+            Ok(_) if start.starts_with(b"\x93NUMPY") => return Ok(Self::Npy(path.into())),
+            Ok(_) => "a file of another kind".into(),
+            Err(error) => error.to_string(),
+        };
+        Err(DataError::Unusable {
+            place: path.into(),
+            expected: format!(
+                "one of {}, a directory of pictures or of IDX files, a ZIP archive of pictures, or an NPY file",
+                DatasetName::ALL.map(DatasetName::as_str).join(", ")
+            ),
+            found,
+            advice: "check the spelling and the path",
+        })
+    }
+
+    /// The name of the data: of a known data set, else of the directory or the file.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Known(name) => name.to_string(),
+            Self::Idx(path) | Self::Folder(path) => {
+                // `.` and `..` have a name too.
+                let whole = std::fs::canonicalize(path).unwrap_or(path.clone());
+                whole
+                    .file_name()
+                    .map_or("pictures".into(), |name| name.to_string_lossy().into_owned())
+            }
+            Self::Zip(path) | Self::Npy(path) => path
+                .file_stem()
+                .map_or("pictures".into(), |name| name.to_string_lossy().into_owned()),
+        }
+    }
+
+    /// Loads the images as bytes in memory.
+    ///
+    /// # Errors
+    /// As [`load`] for a known data set and IDX files. For pictures [`DataError::NoPictures`] when none can be used,
+    /// [`DataError::Unusable`] when they have several sizes and [`DataOptions::size`] says none, or when an archive is
+    /// damaged or dangerous, or an array holds no images. Single pictures that are damaged are left out, with a report.
+    pub fn open(&self, options: &DataOptions) -> Result<Loaded, DataError> {
+        match self {
+            Self::Known(name) => {
+                let part = |split| load(*name, split, &options.load);
+                let test = if options.held_out {
+                    Some(part(Split::Test)?)
+                } else {
+                    None
+                };
+                Ok(arranged(part(Split::Train)?, test, Vec::new(), options))
+            }
+            Self::Idx(path) => self.open_idx(path, options),
+            Self::Npy(path) => {
+                let (data, how) = npy_images::images(path)?;
+                Ok(arranged(data, None, vec![how], options))
+            }
+            Self::Folder(path) | Self::Zip(path) => self.open_pictures(path, options),
+        }
+    }
+
+    /// Opens pictures that stay where they are and are decoded when they are asked for: the same examples, with the same
+    /// fingerprint, as the [`Loaded::train`] of [`open`](Self::open) with nothing [held out](DataOptions::held_out).
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`DataError::Unusable`] for what is no folder or archive of pictures.
+    pub fn open_lazily(&self, options: &DataOptions) -> Result<LazyPictures, DataError> {
+        match self {
+            Self::Folder(path) | Self::Zip(path) => {
+                let listing = self.listing(path)?;
+                LazyPictures::new(
+                    self.name(),
+                    self.provenance(path),
+                    path,
+                    listing,
+                    &options.wanted(),
+                )
+            }
+            Self::Known(_) | Self::Idx(_) | Self::Npy(_) => Err(DataError::Unusable {
+                place: self.to_string().into(),
+                expected: "a folder or a ZIP archive of pictures".into(),
+                found: "data of another kind".into(),
+                advice: "load them into memory (`DataSource::open`)",
+            }),
+        }
+    }
+
+    fn open_idx(&self, path: &Path, options: &DataOptions) -> Result<Loaded, DataError> {
+        let own = self.name();
+        let below = DatasetName::ALL
+            .into_iter()
+            .find(|name| has_idx_files(&path.join(name.as_str())));
+        let known = options
+            .idx_name
+            .or(own.parse().ok())
+            .or(below)
+            .filter(|name| name.has_files());
+        let load_options = options.load.clone().directory(path);
+        let part = |split| {
+            let data = load(known.unwrap_or(DatasetName::Mnist), split, &load_options)?;
+            Ok(if known.is_some() {
+                data
+            } else {
+                data.with_name(&own)
+            })
+        };
+        let test = match options.held_out.then(|| part(Split::Test)) {
+            Some(Err(DataError::NotFound { .. })) | None => None,
+            Some(test) => Some(test?),
+        };
+        Ok(arranged(part(Split::Train)?, test, Vec::new(), options))
+    }
+
+    fn open_pictures(&self, path: &Path, options: &DataOptions) -> Result<Loaded, DataError> {
+        let listing = self.listing(path)?;
+        let parts = Parts::of(&listing.paths());
+        let wanted = options.wanted();
+        let mut pixels = Vec::new();
+        let train = pictures::decode(path, &listing, &parts.train, &wanted, |_, image| {
+            pixels.extend_from_slice(image)
+        })?;
+        let classes = Classes::of(&parts, train.files.iter().map(|&file| listing.path(file)));
+        let mut reports = [listing.left_out.clone(), train.reports].concat();
+        let set = |pixels: Vec<u8>, files: &[usize]| -> Result<Dataset, DataError> {
+            let (name, from) = (self.name(), self.provenance(path));
+            if classes.names.is_empty() {
+                return Dataset::unlabelled(name, from, pixels, train.size);
+            }
+            let labels = pictures::labels(&listing, files, &classes);
+            Ok(Dataset::new(name, from, pixels, train.size, labels)?.with_class_names(classes.names.clone()))
+        };
+        let [h, w, c] = train.size;
+        if (wanted.channels, c) == (Channels::Keep, 1) {
+            pixels = pictures::grey(&pixels).collect();
+        }
+        let all = set(pixels, &train.files)?;
+        let (known, unknown): (Vec<usize>, Vec<usize>) = (parts.test.into_iter().flatten())
+            .filter(|_| options.held_out)
+            .partition(|&file| classes.label(listing.path(file)).is_some());
+        reports.extend(unknown.into_iter().map(|file| {
+            let text = "its folder is no class of the pictures to train on";
+            FileReport::left_out(listing.full_path(file), "of no class", text)
+        }));
+        let mut test = None;
+        if !known.is_empty() {
+            let wanted = Wanted {
+                size: Some([h, w]),
+                channels: if c == 1 { Channels::Grey } else { Channels::Rgb },
+                ..wanted
+            };
+            let mut pixels = Vec::new();
+            let take = |_, image: &[u8]| pixels.extend_from_slice(image);
+            let decoded = pictures::decode(path, &listing, &known, &wanted, take)?;
+            reports.extend(decoded.reports);
+            test = Some(set(pixels, &decoded.files)?);
+        }
+        let notes = [parts.notes, classes.notes].concat();
+        let mut loaded = arranged(all, test, notes, options);
+        loaded.files = train.files.iter().map(|&file| listing.full_path(file)).collect();
+        if loaded.test.is_some() && !loaded.has_own_test {
+            let [kept, _] = every_fifth(loaded.files.len());
+            loaded.files = kept.into_iter().map(|i| loaded.files[i].clone()).collect();
+        }
+        loaded.report = Report::new(loaded.report.totals, reports);
+        Ok(loaded)
+    }
+
+    fn listing(&self, path: &Path) -> Result<Listing, DataError> {
+        match self {
+            Self::Zip(_) => Listing::of_archive(path),
+            _ => Listing::of_folder(path),
+        }
+    }
+
+    fn provenance(&self, path: &Path) -> Provenance {
+        match self {
+            Self::Zip(_) | Self::Npy(_) => Provenance::File(path.into()),
+            _ => Provenance::Directory(path.into()),
+        }
+    }
+}
+
+impl fmt::Display for DataSource {
+    /// What [`parse`](DataSource::parse) understands.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known(name) => write!(f, "{name}"),
+            Self::Idx(path) | Self::Folder(path) | Self::Zip(path) | Self::Npy(path) => {
+                write!(f, "{}", path.display())
+            }
+        }
+    }
+}
+
+impl FromStr for DataSource {
+    type Err = DataError;
+
+    /// As [`DataSource::parse`].
+    fn from_str(text: &str) -> Result<Self, DataError> {
+        Self::parse(text)
+    }
+}
+
+/// Images as they are asked for, some of them held out if that is asked for and there are enough.
+fn arranged(train: Dataset, test: Option<Dataset>, notes: Vec<String>, options: &DataOptions) -> Loaded {
+    let came = train.image_size();
+    let fitted = |data: Dataset| {
+        let [h, w] = options.size.unwrap_or([data.height(), data.width()]);
+        data.with_channels(options.channels).resized(h, w)
+    };
+    let (all, own) = (fitted(train), test.map(fitted));
+    let [h, w, c] = all.image_size();
+    let color = if c == 1 { "grey" } else { "colour" };
+    let classes = match all.classes() {
+        0 => String::new(),
+        n => format!(", {n} classes"),
+    };
+    let mut totals = vec![format!(
+        "{}: {} images, {w}x{h}, {color}{classes}; {}",
+        all.name(),
+        all.len(),
+        all.provenance()
+    )];
+    if came != [h, w, c] {
+        totals.push(format!(
+            "brought from {}x{}x{} to {w}x{h}x{c}",
+            came[1], came[0], came[2]
+        ));
+    }
+    totals.extend(notes);
+    let has_own_test = own.is_some();
+    let (train, test) = match own {
+        Some(test) => (all, Some(test)),
+        None if options.held_out && all.len() >= ENOUGH_TO_HOLD_OUT => {
+            let [train, test] = every_fifth(all.len()).map(|indices| all.subset(&indices));
+            (train, Some(test))
+        }
+        None => (all, None),
+    };
+    if options.held_out {
+        totals.push(match &test {
+            Some(test) if has_own_test => format!("to test with: {} images, a part of their own", test.len()),
+            Some(test) => format!(
+                "to train on: {}; to test with: {}, every fifth",
+                train.len(),
+                test.len()
+            ),
+            None => format!(
+                "none held out: {} are fewer than {ENOUGH_TO_HOLD_OUT}",
+                train.len()
+            ),
+        });
+    }
+    Loaded {
+        train,
+        test,
+        has_own_test,
+        files: Vec::new(),
+        report: Report::new(totals, Vec::new()),
+    }
+}

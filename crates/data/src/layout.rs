@@ -1,0 +1,277 @@
+//! What the folders of pictures mean: parts to train on and to test with, and classes.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+/// Most classes: a label is a byte.
+const MOST_CLASSES: usize = 256;
+
+/// Files by their part.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Parts {
+    /// Files to train on, by their number.
+    pub(crate) train: Vec<usize>,
+    /// Files to test with, if there is a folder for them.
+    pub(crate) test: Option<Vec<usize>>,
+    /// Components of a path before the part that says the class.
+    depth: usize,
+    /// What a user should know.
+    pub(crate) notes: Vec<String>,
+}
+
+impl Parts {
+    /// Parts of the files with these paths.
+    ///
+    /// A folder that holds all others is looked through. If what stands at the top then are folders called `train` or
+    /// `training`, and `test`, `testing`, `val`, `valid` or `validation`, they are the parts; files of other folders
+    /// beside them are left out. Else every file is to train on.
+    pub(crate) fn of(paths: &[&Path]) -> Self {
+        let mut depth = 0;
+        // The only folder, with no file beside it, again and again; but not if its name says a part.
+        while let Some(first) = paths.first().and_then(|path| folder_at(path, depth))
+            && part_of(first).is_none()
+            && paths.iter().all(|path| folder_at(path, depth) == Some(first))
+        {
+            depth += 1;
+        }
+        let mut folders: BTreeMap<Option<&OsStr>, Vec<usize>> = BTreeMap::new();
+        for (i, path) in paths.iter().enumerate() {
+            folders.entry(folder_at(path, depth)).or_default().push(i);
+        }
+        let has = |part| {
+            folders
+                .keys()
+                .flatten()
+                .any(|folder| part_of(folder) == Some(part))
+        };
+        if !has(Part::Train) {
+            return Self {
+                train: (0..paths.len()).collect(),
+                test: None,
+                // Of a lone folder `test` the pictures are all there is.
+                depth: depth + usize::from(folders.len() == 1 && (has(Part::Test) || has(Part::Validation))),
+                notes: Vec::new(),
+            };
+        }
+        let test = if has(Part::Test) {
+            Part::Test
+        } else {
+            Part::Validation
+        };
+        let (mut train, mut tests, mut unused) = (Vec::new(), Vec::new(), Vec::new());
+        for (folder, files) in folders {
+            match folder.and_then(part_of) {
+                Some(Part::Train) => train.extend(files),
+                Some(part) if part == test => tests.extend(files),
+                _ => unused.push(format!(
+                    "{}: {} file(s)",
+                    folder.map_or("no folder".into(), OsStr::to_string_lossy),
+                    files.len()
+                )),
+            }
+        }
+        let notes = if unused.is_empty() {
+            Vec::new()
+        } else {
+            vec![format!(
+                "not used, beside the folders to train on and to test with: {}",
+                unused.join(", ")
+            )]
+        };
+        train.sort_unstable();
+        tests.sort_unstable();
+        Self {
+            train,
+            test: (!tests.is_empty()).then_some(tests),
+            depth: depth + 1,
+            notes,
+        }
+    }
+
+    /// The folder that says the class of a file, if it lies in one.
+    fn class_folder<'a>(&self, path: &'a Path) -> Option<&'a OsStr> {
+        folder_at(path, self.depth)
+    }
+}
+
+/// Classes by the names of folders.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Classes {
+    /// Their names in order; empty if there are no classes.
+    pub(crate) names: Vec<String>,
+    folders: Vec<PathBuf>,
+    depth: usize,
+    /// What a user should know.
+    pub(crate) notes: Vec<String>,
+}
+
+impl Classes {
+    /// The classes of pictures to train on: the folders that they lie in, if there are two or more and no picture lies
+    /// beside them.
+    pub(crate) fn of<'a>(parts: &Parts, pictures: impl Iterator<Item = &'a Path>) -> Self {
+        let mut counts: BTreeMap<&OsStr, usize> = BTreeMap::new();
+        let mut beside = 0;
+        for path in pictures {
+            match parts.class_folder(path) {
+                Some(folder) => *counts.entry(folder).or_default() += 1,
+                None => beside += 1,
+            }
+        }
+        let without = |note: String| Self {
+            notes: vec![note],
+            ..Self::default()
+        };
+        match counts.len() {
+            0 | 1 => Self::default(),
+            n if beside > 0 => without(format!(
+                "no classes: {beside} pictures lie beside the {n} folders; sort every picture into a folder to have classes"
+            )),
+            n if n > MOST_CLASSES => without(format!(
+                "no classes: there are {n} folders, and at most {MOST_CLASSES} classes"
+            )),
+            _ => {
+                let few: Vec<String> = (counts.iter().filter(|(_, n)| **n < 10))
+                    .map(|(folder, n)| format!("{} {n}", folder.to_string_lossy()))
+                    .collect();
+                let note = format!("classes with fewer than 10 pictures: {}", few.join(", "));
+                Self {
+                    names: counts
+                        .keys()
+                        .map(|folder| folder.to_string_lossy().into_owned())
+                        .collect(),
+                    folders: counts.keys().map(PathBuf::from).collect(),
+                    depth: parts.depth,
+                    notes: if few.is_empty() { Vec::new() } else { vec![note] },
+                }
+            }
+        }
+    }
+
+    /// The class of a picture by its path; 0 if there are no classes, `None` if it is in none of them.
+    pub(crate) fn label(&self, path: &Path) -> Option<u8> {
+        if self.folders.is_empty() {
+            return Some(0);
+        }
+        let folder = Path::new(folder_at(path, self.depth)?);
+        let found = self
+            .folders
+            .binary_search_by(|known| known.as_os_str().cmp(folder.as_os_str()));
+        found.ok().map(|class| class as u8)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Train,
+    Test,
+    Validation,
+}
+
+fn part_of(folder: &OsStr) -> Option<Part> {
+    match folder.to_str()?.to_ascii_lowercase().as_str() {
+        "train" | "training" => Some(Part::Train),
+        "test" | "testing" => Some(Part::Test),
+        "val" | "valid" | "validation" => Some(Part::Validation),
+        _ => None,
+    }
+}
+
+/// The folder at some depth of a path, unless that is the file itself.
+fn folder_at(path: &Path, depth: usize) -> Option<&OsStr> {
+    let mut rest = path.components().skip(depth);
+    let folder = rest.next()?;
+    rest.next().map(|_| folder.as_os_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Parts, names of the classes, and the label of each file.
+    fn read(paths: &[&str]) -> (Parts, Classes, Vec<Option<u8>>) {
+        let paths: Vec<&Path> = paths.iter().map(Path::new).collect();
+        let parts = Parts::of(&paths);
+        let classes = Classes::of(&parts, parts.train.iter().map(|&i| paths[i]));
+        let labels = paths.iter().map(|path| classes.label(path)).collect();
+        (parts, classes, labels)
+    }
+
+    #[test]
+    fn files_alone_have_no_classes() {
+        let (parts, classes, labels) = read(&["a.png", "b.png"]);
+        assert_eq!((parts.train, parts.test), (vec![0, 1], None));
+        assert_eq!((classes.names.len(), labels), (0, vec![Some(0); 2]));
+        assert_eq!(read(&[]).0.train, []);
+    }
+
+    #[test]
+    fn folders_are_classes_and_what_lies_deeper_belongs_to_them() {
+        let (parts, classes, labels) = read(&["cat/a.png", "cat/old/b.png", "dog/c.png"]);
+        assert_eq!((parts.train.len(), parts.test), (3, None));
+        assert_eq!(classes.names, ["cat", "dog"]);
+        assert_eq!(labels, [Some(0), Some(0), Some(1)]);
+        assert_eq!(
+            classes.notes,
+            ["classes with fewer than 10 pictures: cat 2, dog 1"]
+        );
+    }
+
+    #[test]
+    fn a_folder_around_all_is_looked_through() {
+        let (_, classes, labels) = read(&["set/v1/cat/a.png", "set/v1/dog/c.png"]);
+        assert_eq!(
+            (classes.names, labels),
+            (vec!["cat".into(), "dog".into()], vec![Some(0), Some(1)])
+        );
+        let (_, classes, _) = read(&["set/a.png", "set/b.png"]);
+        assert!(classes.names.is_empty() && classes.notes.is_empty());
+    }
+
+    #[test]
+    fn parts_are_told_by_their_names() {
+        let (parts, classes, labels) = read(&[
+            "x/Test/cat/a.png",
+            "x/Test/eel/b.png",
+            "x/other/c.png",
+            "x/train/cat/d.png",
+            "x/train/dog/e.png",
+        ]);
+        assert_eq!((parts.train, parts.test), (vec![3, 4], Some(vec![0, 1])));
+        assert_eq!(classes.names, ["cat", "dog"]);
+        assert_eq!(labels, [Some(0), None, None, Some(0), Some(1)]);
+        assert_eq!(
+            parts.notes,
+            ["not used, beside the folders to train on and to test with: other: 1 file(s)"]
+        );
+        let (parts, ..) = read(&["train/a.png", "val/b.png"]);
+        assert_eq!((parts.train, parts.test), (vec![0], Some(vec![1])));
+        let (parts, ..) = read(&["test/a.png", "train/b.png", "val/c.png"]);
+        assert_eq!((parts.train, parts.test), (vec![1], Some(vec![0])));
+    }
+
+    #[test]
+    fn one_part_alone_is_all_there_is() {
+        for part in ["train", "test"] {
+            let (parts, classes, _) = read(&[&format!("{part}/cat/a.png"), &format!("{part}/dog/b.png")]);
+            assert_eq!((parts.train, parts.test), (vec![0, 1], None));
+            assert_eq!(classes.names, ["cat", "dog"], "{part}");
+        }
+    }
+
+    #[test]
+    fn pictures_beside_the_folders_make_no_classes() {
+        let (_, classes, labels) = read(&["a.png", "cat/b.png", "dog/c.png"]);
+        assert_eq!((classes.names.len(), labels), (0, vec![Some(0); 3]));
+        assert!(classes.notes[0].starts_with("no classes: 1 pictures lie beside the 2 folders"));
+    }
+
+    #[test]
+    fn more_folders_than_labels_are_no_classes() {
+        let paths: Vec<String> = (0..257).map(|i| format!("{i:03}/a.png")).collect();
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+        let (_, classes, _) = read(&paths);
+        assert!(classes.names.is_empty() && classes.notes[0].contains("257 folders"));
+        assert_eq!(read(&paths[1..]).1.names.len(), 256);
+    }
+}

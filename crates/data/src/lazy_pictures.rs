@@ -1,0 +1,239 @@
+//! Pictures that stay in their files and are decoded when a batch asks for them.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use engraft_base::sha256_hex;
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use crate::error::DataError;
+use crate::fingerprint::Fingerprint;
+use crate::layout::{Classes, Parts};
+use crate::listing::Listing;
+use crate::picture::{Channels, Picture, Wanted};
+use crate::pictures;
+use crate::provenance::Provenance;
+use crate::report::Report;
+use crate::training_data::TrainingData;
+
+/// Bytes of decoded pictures that are kept unless something else is asked for.
+const CACHE: usize = 256 << 20;
+
+/// The pictures of a folder or an archive, of which the paths, labels and hashes are in memory, and as many decoded ones
+/// as a cache has room for.
+///
+/// Each picture is decoded once when they are opened, for the fingerprint, which is that of the same pictures in a
+/// [`Dataset`](crate::Dataset). Made by [`DataSource::open_lazily`](crate::DataSource::open_lazily).
+pub struct LazyPictures {
+    name: String,
+    provenance: Provenance,
+    listing: Listing,
+    /// Files of `listing`.
+    files: Vec<usize>,
+    labels: Vec<u8>,
+    class_names: Vec<String>,
+    shape: [usize; 3],
+    wanted: Wanted,
+    /// SHA-256 of the pixels of each.
+    hashes: Vec<[u8; 32]>,
+    fingerprint: String,
+    report: Report,
+    cache: Vec<OnceLock<Box<[u8]>>>,
+    /// Bytes that the cache may still take.
+    room: AtomicUsize,
+}
+
+impl LazyPictures {
+    pub(crate) fn new(
+        name: String,
+        provenance: Provenance,
+        place: &Path,
+        listing: Listing,
+        wanted: &Wanted,
+    ) -> Result<Self, DataError> {
+        let parts = Parts::of(&listing.paths());
+        // Whether the pictures are in colour is known at the end: until then each is hashed as both.
+        let (mut hashes, mut greys) = (Hashes::default(), Hashes::default());
+        let decoded = pictures::decode(place, &listing, &parts.train, wanted, |size, pixels| {
+            hashes.add(size, pixels);
+            if wanted.channels == Channels::Keep {
+                let [h, w, _] = size;
+                greys.add([h, w, 1], &pictures::grey(pixels).collect::<Vec<u8>>());
+            }
+        })?;
+        let [h, w, c] = decoded.size;
+        if (wanted.channels, c) == (Channels::Keep, 1) {
+            hashes = greys;
+        }
+        let classes = Classes::of(&parts, decoded.files.iter().map(|&file| listing.path(file)));
+        let labels = pictures::labels(&listing, &decoded.files, &classes);
+        let found = format!(
+            "{name}: {} pictures, {w}x{h}x{c}, decoded when they are wanted",
+            decoded.files.len()
+        );
+        let totals = [vec![found], parts.notes, classes.notes].concat();
+        let report = Report::new(totals, [listing.left_out.clone(), decoded.reports].concat());
+        Ok(Self {
+            name,
+            provenance,
+            listing,
+            labels,
+            class_names: classes.names,
+            shape: decoded.size,
+            wanted: Wanted {
+                size: Some([h, w]),
+                channels: if c == 1 { Channels::Grey } else { Channels::Rgb },
+                ..*wanted
+            },
+            fingerprint: hashes.all.map_or(String::new(), Fingerprint::finish),
+            hashes: hashes.each,
+            report,
+            cache: decoded.files.iter().map(|_| OnceLock::new()).collect(),
+            files: decoded.files,
+            room: AtomicUsize::new(CACHE),
+        })
+    }
+
+    /// Keeps at most `bytes` of decoded pictures in memory; 256 MiB when not said. The first that are asked for stay.
+    #[must_use]
+    pub fn with_cache(mut self, bytes: usize) -> Self {
+        self.cache.iter_mut().for_each(|kept| drop(kept.take()));
+        self.room = AtomicUsize::new(bytes);
+        self
+    }
+
+    /// The file of picture `index`; within an archive, its path there.
+    ///
+    /// # Panics
+    /// When `index` is not less than [`len`](TrainingData::len).
+    #[track_caller]
+    pub fn file(&self, index: usize) -> PathBuf {
+        self.listing.full_path(self.files[index])
+    }
+
+    /// What was found and what was done to it.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Calls `read` with the bytes of a picture.
+    fn with_bytes(&self, index: usize, read: impl FnOnce(&[u8])) -> Result<(), DataError> {
+        if let Some(kept) = self.cache[index].get() {
+            read(kept);
+            return Ok(());
+        }
+        let file = self.files[index];
+        let picture = self
+            .listing
+            .read(file)
+            .and_then(|bytes| Picture::read(&bytes, &self.wanted));
+        let changed = |found: String| DataError::Unusable {
+            place: self.listing.full_path(file),
+            expected: "the picture that was there when the data were opened".into(),
+            found,
+            advice: "put it back, or begin anew with the pictures as they are now",
+        };
+        let pixels = picture.map_err(|note| changed(note.text))?.pixels;
+        if Sha256::digest(&pixels)[..] != self.hashes[index] {
+            return Err(changed("another picture".into()));
+        }
+        read(&pixels);
+        let take = |room: usize| room.checked_sub(pixels.len());
+        if self
+            .room
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+            .is_ok()
+        {
+            // Another thread may have kept the same picture: the room is then lost, the picture not.
+            let _ = self.cache[index].set(pixels.into());
+        }
+        Ok(())
+    }
+}
+
+impl TrainingData for LazyPictures {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    fn batch(&self, indices: &[usize]) -> Result<Vec<f32>, DataError> {
+        let pixels = self.shape.iter().product();
+        let mut batch = vec![0.0; indices.len() * pixels];
+        batch
+            .par_chunks_mut(pixels)
+            .zip(indices)
+            .try_for_each(|(place, &index)| {
+                self.with_bytes(index, |bytes| {
+                    for (number, &byte) in place.iter_mut().zip(bytes) {
+                        *number = f32::from(byte) / 127.5 - 1.0;
+                    }
+                })
+            })?;
+        Ok(batch)
+    }
+
+    fn label(&self, index: usize) -> Option<usize> {
+        let label = usize::from(self.labels[index]);
+        (!self.class_names.is_empty()).then_some(label)
+    }
+
+    fn classes(&self) -> usize {
+        self.class_names.len()
+    }
+
+    fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    fn fingerprint(&self) -> String {
+        self.fingerprint.clone()
+    }
+
+    fn labels_fingerprint(&self) -> String {
+        if self.class_names.is_empty() {
+            String::new()
+        } else {
+            sha256_hex(&self.labels)
+        }
+    }
+
+    fn provenance(&self) -> &Provenance {
+        &self.provenance
+    }
+}
+
+impl fmt::Debug for LazyPictures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LazyPictures")
+            .field("name", &self.name)
+            .field("provenance", &self.provenance)
+            .field("len", &self.files.len())
+            .field("shape", &self.shape)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Hashes of pictures, each and in all.
+#[derive(Default)]
+struct Hashes {
+    each: Vec<[u8; 32]>,
+    all: Option<Fingerprint>,
+}
+
+impl Hashes {
+    fn add(&mut self, size: [usize; 3], pixels: &[u8]) {
+        self.each.push(Sha256::digest(pixels).into());
+        self.all.get_or_insert_with(|| Fingerprint::new(size)).add(pixels);
+    }
+}

@@ -1,0 +1,297 @@
+//! The files of a folder or of a ZIP archive, in the order of their paths, each read when it is wanted.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use engraft_base::open_regular;
+use rayon::prelude::*;
+use zip::read::{ZipArchiveMetadata, ZipReadOptions};
+use zip::result::ZipError;
+use zip::{CompressionMethod, ZipArchive};
+
+use crate::error::{DataError, io_error};
+use crate::report::{FileReport, Note, Treatment};
+
+/// Most files.
+const MOST_FILES: usize = 1_000_000;
+/// Most bytes of one file.
+const MOST_BYTES: u64 = 64 << 20;
+/// Bytes that tell what a file is.
+const START: u64 = 32;
+/// How many times the size of an archive its files may have in all; pictures are packed already and reach 2.
+const MOST_RATIO: u64 = 100;
+/// How deep folders within folders are entered.
+const MOST_DEPTH: usize = 16;
+
+/// Files that may be pictures.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    root: PathBuf,
+    /// Where the files of an archive lie.
+    archive: Option<Arc<ZipArchiveMetadata>>,
+    /// Paths within the root; for an archive, with the number of the entry.
+    files: Vec<(PathBuf, usize)>,
+    /// What is left out without being read.
+    pub(crate) left_out: Vec<FileReport>,
+}
+
+impl Listing {
+    /// Every file of a folder and of the folders in it, but for names that begin with a dot.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] when a folder cannot be listed.
+    pub(crate) fn of_folder(root: &Path) -> Result<Self, DataError> {
+        Self::of_folder_with_at_most(MOST_FILES, root)
+    }
+
+    fn of_folder_with_at_most(most: usize, root: &Path) -> Result<Self, DataError> {
+        let mut listing = Self {
+            root: root.into(),
+            archive: None,
+            files: Vec::new(),
+            left_out: Vec::new(),
+        };
+        let mut entered = HashSet::new();
+        // Folders to enter, the last first.
+        let mut folders = vec![PathBuf::new()];
+        while let Some(folder) = folders.pop() {
+            let whole = root.join(&folder);
+            let fault = |reason| io_error(&whole, "list", reason);
+            // A link may lead back to a folder above.
+            if !entered.insert(fs::canonicalize(&whole).map_err(fault)?) {
+                continue;
+            }
+            let mut names = Vec::new();
+            for entry in fs::read_dir(&whole).map_err(fault)? {
+                if listing.files.len() + names.len() == most {
+                    let text = format!(
+                        "all but {most} of its files, whichever the system lists first; split the folder"
+                    );
+                    listing
+                        .left_out
+                        .push(FileReport::left_out(root, "too many files", text));
+                    folders.clear();
+                    break;
+                }
+                names.push(entry.map_err(fault)?.file_name());
+            }
+            names.sort_unstable_by(|a, b| b.cmp(a));
+            for name in names {
+                let path = folder.join(name);
+                if is_hidden(&path) {
+                    continue;
+                }
+                if !root.join(&path).is_dir() {
+                    listing.files.push((path, 0));
+                } else if path.components().count() <= MOST_DEPTH {
+                    folders.push(path);
+                }
+            }
+        }
+        listing.files.sort_unstable();
+        Ok(listing.of_pictures())
+    }
+
+    /// Every file of a ZIP archive, but for names that begin with a dot and what macOS adds. Nothing is unpacked to the
+    /// disk, and an entry whose path leads out of the archive is left out.
+    ///
+    /// # Errors
+    /// [`DataError::File`] when it cannot be read, [`DataError::Unusable`] when it is no sound archive, has more than a
+    /// million entries, or says that they unpack to more than 100 times its size.
+    pub(crate) fn of_archive(root: &Path) -> Result<Self, DataError> {
+        let (mut file, size) = open_regular(root)?;
+        let unusable = |expected: &str, found: String, advice| DataError::Unusable {
+            place: root.into(),
+            expected: expected.into(),
+            found,
+            advice,
+        };
+        let archive = ZipArchive::new(&mut file).map_err(|error| match error {
+            ZipError::Io(reason) if reason.raw_os_error().is_some() => io_error(root, "read", reason),
+            other => unusable(
+                "a sound ZIP archive",
+                other.to_string(),
+                "make or fetch the archive again",
+            ),
+        })?;
+        if archive.len() > MOST_FILES {
+            let expected = format!("at most {MOST_FILES} files");
+            return Err(unusable(
+                &expected,
+                archive.len().to_string(),
+                "split the archive",
+            ));
+        }
+        let archive = archive.metadata();
+        let mut listing = Self {
+            root: root.into(),
+            files: Vec::new(),
+            left_out: Vec::new(),
+            archive: None,
+        };
+        let mut unpacked = 0_u64;
+        for index in 0..archive.len() {
+            let Ok(entry) = archive.entry(index) else { continue };
+            unpacked = unpacked.saturating_add(entry.size());
+            if entry.is_dir() {
+                continue;
+            }
+            let shown = String::from_utf8_lossy(entry.name_raw()).into_owned();
+            let name = entry.name().map(|name| name.into_owned());
+            let path = name.ok().map(|name| PathBuf::from(name.replace('\\', "/")));
+            let is_inside =
+                |path: &PathBuf| path.components().all(|part| matches!(part, Component::Normal(_)));
+            let Some(path) = path.filter(is_inside) else {
+                let text = "its path leads out of the archive";
+                listing
+                    .left_out
+                    .push(FileReport::left_out(shown, "outside the archive", text));
+                continue;
+            };
+            if is_hidden(&path) || path.starts_with("__MACOSX") {
+                continue;
+            }
+            let reason = if entry.encrypted() {
+                Some((
+                    "encrypted",
+                    "encrypted; make the archive without a password".into(),
+                ))
+            } else if entry.is_symlink() {
+                Some(("links", "a link".into()))
+            } else if !matches!(
+                entry.compression(),
+                CompressionMethod::Stored | CompressionMethod::DEFLATE
+            ) {
+                let text = format!("compressed by {}, expected deflate or none", entry.compression());
+                Some(("of unknown compression", text))
+            } else {
+                None
+            };
+            match reason {
+                Some((kind, text)) => listing.left_out.push(FileReport::left_out(path, kind, text)),
+                None => listing.files.push((path, index)),
+            }
+        }
+        if unpacked > MOST_RATIO.saturating_mul(size).max(MOST_BYTES) {
+            let expected = format!("files of at most {MOST_RATIO} times the {size} bytes of the archive");
+            let found = format!("{unpacked} bytes");
+            return Err(unusable(
+                &expected,
+                found,
+                "an archive of pictures is not packed so tightly: unpack it elsewhere",
+            ));
+        }
+        listing.files.sort_unstable();
+        listing.archive = Some(archive);
+        Ok(listing.of_pictures())
+    }
+
+    /// Leaves out what does not begin as a picture does, whatever its name says.
+    fn of_pictures(mut self) -> Self {
+        let starts: Vec<_> = (0..self.len())
+            .into_par_iter()
+            .map(|file| self.read_at_most(file, START))
+            .collect();
+        let all = std::mem::take(&mut self.files);
+        for (file, start) in all.into_iter().zip(starts) {
+            let what = match start {
+                Ok(bytes) if image::guess_format(&bytes).is_ok() => {
+                    self.files.push(file);
+                    continue;
+                }
+                Ok(_) => Note::new("neither PNG nor JPEG", "neither PNG nor JPEG"),
+                Err(note) => note,
+            };
+            let path = self.shown_path(&file.0);
+            self.left_out.push(FileReport {
+                path,
+                what: Treatment::LeftOut(what),
+            });
+        }
+        self
+    }
+
+    /// Number of files.
+    pub(crate) fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Paths of the files within the folder or archive.
+    pub(crate) fn paths(&self) -> Vec<&Path> {
+        self.files.iter().map(|(path, _)| &**path).collect()
+    }
+
+    /// Path of a file within the folder or archive.
+    pub(crate) fn path(&self, file: usize) -> &Path {
+        &self.files[file].0
+    }
+
+    /// The path by which a user finds a file: with the folder before it; within an archive, the path there.
+    pub(crate) fn full_path(&self, file: usize) -> PathBuf {
+        self.shown_path(self.path(file))
+    }
+
+    fn shown_path(&self, path: &Path) -> PathBuf {
+        match self.archive {
+            Some(_) => path.into(),
+            None => self.root.join(path),
+        }
+    }
+
+    /// The content of a file, or why it cannot be read.
+    pub(crate) fn read(&self, file: usize) -> Result<Vec<u8>, Note> {
+        let bytes = self.read_at_most(file, MOST_BYTES + 1)?;
+        if bytes.len() as u64 > MOST_BYTES {
+            return Err(Note::new("too large", "a file of more than 64 MiB"));
+        }
+        Ok(bytes)
+    }
+
+    /// The first `most` bytes of a file.
+    fn read_at_most(&self, file: usize, most: u64) -> Result<Vec<u8>, Note> {
+        let unreadable = |text: String| Note::new("unreadable", text);
+        let damaged = |text: String| Note::new("damaged", format!("damaged in the archive: {text}"));
+        let (path, index) = &self.files[file];
+        let mut bytes = Vec::new();
+        let Some(archive) = &self.archive else {
+            let (opened, _) = open_regular(&self.root.join(path)).map_err(|e| unreadable(e.to_string()))?;
+            let read = opened.take(most).read_to_end(&mut bytes);
+            return read.map(|_| bytes).map_err(|e| unreadable(e.to_string()));
+        };
+        let mut opened = File::open(&self.root).map_err(|e| unreadable(e.to_string()))?;
+        let reader = archive
+            .entry(*index)
+            .and_then(|entry| entry.with_reader(&mut opened, ZipReadOptions::new()));
+        let reader = reader.map_err(|e| damaged(e.to_string()))?;
+        // The check sum is compared where the content ends.
+        let read = reader.take(most).read_to_end(&mut bytes);
+        read.map(|_| bytes).map_err(|e| damaged(e.to_string()))
+    }
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.components()
+        .any(|part| part.as_os_str().as_encoded_bytes().starts_with(b"."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_beyond_the_limit_is_reported() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a.png", "b.png", "c.png"] {
+            fs::write(folder.path().join(name), b"\x89PNG\r\n\x1a\n").unwrap();
+        }
+        let all = Listing::of_folder_with_at_most(3, folder.path()).unwrap();
+        assert_eq!((all.len(), all.left_out.len()), (3, 0));
+        let some = Listing::of_folder_with_at_most(2, folder.path()).unwrap();
+        assert_eq!((some.len(), some.left_out.len()), (2, 1));
+        let text = some.left_out[0].to_string();
+        assert!(text.contains("left out: all but 2 of its files"), "{text}");
+    }
+}

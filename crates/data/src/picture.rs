@@ -1,0 +1,328 @@
+//! One picture: decoded within limits, turned upright, and brought to the wanted size and channels.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::io::{BufRead, Cursor, Seek};
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Once;
+
+use image::imageops::{FilterType, overlay};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageReader, ImageResult, Limits, Rgb, RgbImage};
+
+use crate::report::Note;
+use crate::unknown_name::UnknownName;
+
+/// What transparent parts of a picture are shown on unless something else is asked for.
+pub const WHITE: [u8; 3] = [255; 3];
+
+/// Most pixels along a side of a picture.
+const MOST_SIDE: u32 = 4096;
+/// Most bytes that decoding one picture may take.
+const MOST_MEMORY: u64 = 64 << 20;
+
+/// How a picture of other proportions is brought to the wanted ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Fit {
+    /// Cut to its middle, then scaled.
+    #[default]
+    Crop,
+    /// Scaled as a whole, with background beside it.
+    Pad,
+    /// Scaled to the wanted height and width, each by its own factor.
+    Stretch,
+}
+
+impl Fit {
+    /// Every way there is.
+    pub const ALL: [Self; 3] = [Self::Crop, Self::Pad, Self::Stretch];
+
+    /// The name as users type it: `crop`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Crop => "crop",
+            Self::Pad => "pad",
+            Self::Stretch => "stretch",
+        }
+    }
+}
+
+impl std::fmt::Display for Fit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Fit {
+    type Err = UnknownName;
+
+    /// # Errors
+    /// [`UnknownName`], with every name there is.
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        let known = Self::ALL.into_iter().find(|fit| fit.as_str() == name);
+        known.ok_or_else(|| UnknownName::new("way to fit a picture", name, Self::ALL.map(Self::as_str)))
+    }
+}
+
+/// Which channels images have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Channels {
+    /// Red, green and blue if any of the images is in colour, else one.
+    #[default]
+    Keep,
+    /// One; colours become grey by their luminance (ITU-R BT.709).
+    Grey,
+    /// Red, green and blue; grey is repeated.
+    Rgb,
+}
+
+impl Channels {
+    /// Every choice there is.
+    pub const ALL: [Self; 3] = [Self::Keep, Self::Grey, Self::Rgb];
+
+    /// The name as users type it: `grey`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Grey => "grey",
+            Self::Rgb => "rgb",
+        }
+    }
+}
+
+impl std::fmt::Display for Channels {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Channels {
+    type Err = UnknownName;
+
+    /// # Errors
+    /// [`UnknownName`], with every name there is.
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        let known = Self::ALL.into_iter().find(|channels| channels.as_str() == name);
+        known.ok_or_else(|| UnknownName::new("choice of channels", name, Self::ALL.map(Self::as_str)))
+    }
+}
+
+/// What a picture is brought to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    /// Height and width; as it is, if none.
+    pub(crate) size: Option<[usize; 2]>,
+    pub(crate) channels: Channels,
+    pub(crate) fit: Fit,
+    pub(crate) background: [u8; 3],
+}
+
+/// A picture as it was wanted.
+#[derive(Debug)]
+pub(crate) struct Picture {
+    /// Height and width.
+    pub(crate) size: [usize; 2],
+    /// `[h, w, 1]` if grey is wanted, else `[h, w, 3]`.
+    pub(crate) pixels: Vec<u8>,
+    /// Whether a pixel of `pixels` is not grey.
+    pub(crate) is_in_color: bool,
+    pub(crate) changes: Vec<Note>,
+}
+
+impl Picture {
+    /// Decodes the content of a file by what it holds, not by its name; or says why that cannot be done.
+    pub(crate) fn read(bytes: &[u8], wanted: &Wanted) -> Result<Self, Note> {
+        let decoded = quietly(|| upright(bytes)).unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or(panic.downcast_ref::<&str>().copied());
+            Err(damaged(text.unwrap_or("the decoder failed")))
+        });
+        let (picture, turned) = decoded?;
+        Ok(fit(picture, Vec::from_iter(turned), wanted))
+    }
+}
+
+fn damaged(text: &str) -> Note {
+    Note::new(
+        "damaged",
+        text.chars()
+            .flat_map(char::escape_default)
+            .take(200)
+            .collect::<String>(),
+    )
+}
+
+/// Runs a decoder on bytes that may be hostile: a panic becomes an error and writes nothing.
+fn quietly<R>(decode: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
+    static HOOK: Once = Once::new();
+    thread_local!(static DECODES: Cell<bool> = const { Cell::new(false) });
+    HOOK.call_once(|| {
+        let hook = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !DECODES.get() {
+                hook(info);
+            }
+        }));
+    });
+    DECODES.set(true);
+    let result = panic::catch_unwind(AssertUnwindSafe(decode));
+    DECODES.set(false);
+    result
+}
+
+/// Decodes a picture as it is to be seen: how the camera was held stands in its EXIF data, not in its pixels.
+fn upright(bytes: &[u8]) -> Result<(DynamicImage, Option<Note>), Note> {
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
+    let reader = reader.map_err(|e| damaged(&e.to_string()))?;
+    if reader.format().is_none() {
+        return Err(Note::new("neither PNG nor JPEG", "neither PNG nor JPEG"));
+    }
+    let (mut picture, orientation) = decode(reader).map_err(|e| match e {
+        image::ImageError::Limits(_) => {
+            let text = format!("larger than {MOST_SIDE} pixels on a side or 64 MiB");
+            Note::new("too large", text)
+        }
+        image::ImageError::Unsupported(_) => Note::new(
+            "neither PNG nor JPEG",
+            "neither PNG nor JPEG, or of an unusual kind",
+        ),
+        other => damaged(&other.to_string()),
+    })?;
+    picture.apply_orientation(orientation);
+    let done = match orientation {
+        Orientation::NoTransforms => None,
+        Orientation::Rotate90 | Orientation::Rotate180 | Orientation::Rotate270 => Some("turned"),
+        Orientation::FlipHorizontal | Orientation::FlipVertical => Some("mirrored"),
+        Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => Some("turned and mirrored"),
+    };
+    let note = |done| {
+        Note::new(
+            "turned as their EXIF data say",
+            format!("{done} as its EXIF data say"),
+        )
+    };
+    Ok((picture, done.map(note)))
+}
+
+fn decode(mut reader: ImageReader<impl BufRead + Seek>) -> ImageResult<(DynamicImage, Orientation)> {
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MOST_SIDE);
+    limits.max_image_height = Some(MOST_SIDE);
+    limits.max_alloc = Some(MOST_MEMORY);
+    reader.limits(limits.clone());
+    let mut decoder = reader.into_decoder()?;
+    // The picture is within the limit too, which only `ImageReader::decode` sees to by itself.
+    limits.reserve(decoder.total_bytes())?;
+    decoder.set_limits(limits)?;
+    // Broken EXIF data say nothing, and the pixels may be sound all the same.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    Ok((DynamicImage::from_decoder(decoder)?, orientation))
+}
+
+/// Brings a picture to what is wanted, and adds what was done to `changes`.
+fn fit(mut picture: DynamicImage, mut changes: Vec<Note>, wanted: &Wanted) -> Picture {
+    let (w, h) = (picture.width(), picture.height());
+    let [height, width] = wanted.size.map_or([h, w], |size| size.map(|n| n as u32));
+    let is_wanted = |picture: &DynamicImage| (picture.width(), picture.height()) == (width, height);
+    if wanted.fit == Fit::Crop {
+        picture = cut(picture, [width, height], &mut changes);
+    }
+    if picture.color().has_alpha() {
+        picture = shown_on(wanted.background, &picture, &mut changes);
+    }
+    let had_color = picture.color().has_color();
+    if !is_wanted(&picture) {
+        let (w, h) = (picture.width(), picture.height());
+        let [new_w, new_h] = match wanted.fit {
+            Fit::Pad => inside([w, h], [width, height]),
+            _ => [width, height],
+        };
+        if (new_w, new_h) != (w, h) {
+            changes.push(Note::new(
+                "scaled",
+                format!("scaled from {w}x{h} to {new_w}x{new_h}"),
+            ));
+            picture = picture.resize_exact(new_w, new_h, FilterType::CatmullRom);
+        }
+    }
+    if !is_wanted(&picture) {
+        changes.push(Note::new("padded", format!("padded to {width}x{height}")));
+        let (x, y) = ((width - picture.width()) / 2, (height - picture.height()) / 2);
+        let mut canvas = RgbImage::from_pixel(width, height, Rgb(wanted.background));
+        overlay(&mut canvas, &picture.into_rgb8(), x.into(), y.into());
+        picture = canvas.into();
+    }
+    let pixels = match wanted.channels {
+        Channels::Grey => picture.into_luma8().into_raw(),
+        Channels::Keep | Channels::Rgb => picture.into_rgb8().into_raw(),
+    };
+    let is_in_color =
+        wanted.channels != Channels::Grey && pixels.as_chunks().0.iter().any(|&[r, g, b]| r != g || g != b);
+    match wanted.channels {
+        Channels::Grey if had_color => changes.push(Note::new("colour to grey", "colour to grey")),
+        Channels::Rgb if !had_color => changes.push(Note::new("grey to colour", "grey to colour")),
+        _ => {}
+    }
+    Picture {
+        size: [height as usize, width as usize],
+        pixels,
+        is_in_color,
+        changes,
+    }
+}
+
+/// The largest part in the middle with the proportions `width`:`height`.
+fn cut(picture: DynamicImage, [width, height]: [u32; 2], changes: &mut Vec<Note>) -> DynamicImage {
+    let [w, h, width, height] = [picture.width(), picture.height(), width, height].map(u64::from);
+    let (cut_w, cut_h) = ((h * width / height).clamp(1, w), (w * height / width).clamp(1, h));
+    if (cut_w, cut_h) == (w, h) {
+        return picture;
+    }
+    changes.push(Note::new(
+        "cut to the middle",
+        format!("cut from {w}x{h} to {cut_w}x{cut_h}"),
+    ));
+    let [x, y, cut_w, cut_h] = [(w - cut_w) / 2, (h - cut_h) / 2, cut_w, cut_h].map(|n| n as u32);
+    picture.crop_imm(x, y, cut_w, cut_h)
+}
+
+/// The largest size with the proportions of the first that lies inside the second.
+fn inside([w, h]: [u32; 2], [width, height]: [u32; 2]) -> [u32; 2] {
+    let [w, h, width, height] = [w, h, width, height].map(u64::from);
+    // Rounded to the nearest.
+    let by_width = (h * width + w / 2) / w;
+    let by_height = (w * height + h / 2) / h;
+    let size = if by_width <= height {
+        [width, by_width.max(1)]
+    } else {
+        [by_height.clamp(1, width), height]
+    };
+    size.map(|n| n as u32)
+}
+
+/// A picture mixed with a background by its opacity.
+fn shown_on(background: [u8; 3], picture: &DynamicImage, changes: &mut Vec<Note>) -> DynamicImage {
+    let mut flat = picture.to_rgba8();
+    if flat.pixels().any(|pixel| pixel.0[3] < 255) {
+        let text = match background {
+            WHITE => "transparency shown on white".into(),
+            [0, 0, 0] => "transparency shown on black".into(),
+            [r, g, b] => format!("transparency shown on #{r:02x}{g:02x}{b:02x}"),
+        };
+        changes.push(Note::new("transparency shown on the background", text));
+    }
+    for pixel in flat.pixels_mut() {
+        let [r, g, b, a] = pixel.0.map(u32::from);
+        let mixed = |x: u32, ground: u8| ((x * a + u32::from(ground) * (255 - a) + 127) / 255) as u8;
+        let [ground_r, ground_g, ground_b] = background;
+        pixel.0 = [mixed(r, ground_r), mixed(g, ground_g), mixed(b, ground_b), 255];
+    }
+    let flat = DynamicImage::ImageRgba8(flat);
+    let [r, g, b] = background;
+    match picture.color().has_color() || r != g || g != b {
+        true => flat.into_rgb8().into(),
+        false => flat.into_luma8().into(),
+    }
+}

@@ -1,0 +1,130 @@
+//! Pictures of a folder or an archive, decoded in parallel and handed on in their order.
+
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use crate::error::DataError;
+use crate::layout::Classes;
+use crate::listing::Listing;
+use crate::picture::{Channels, Picture, Wanted};
+use crate::report::{FileReport, Treatment};
+
+/// Bytes of pictures that are decoded before they are handed on.
+const AT_A_TIME: usize = 64 << 20;
+/// Most bytes of all pictures.
+const MOST_BYTES: usize = 8 << 30;
+
+/// What is known of a set of pictures beside their pixels.
+#[derive(Debug)]
+pub(crate) struct Decoded {
+    /// Files that could be decoded, in order.
+    pub(crate) files: Vec<usize>,
+    /// Height, width, and 3 channels if one picture is in colour or that was asked for.
+    pub(crate) size: [usize; 3],
+    pub(crate) reports: Vec<FileReport>,
+}
+
+/// Decodes these files of a listing, and calls `take` with the size and the pixels of each: 1 channel if grey is
+/// wanted, else 3.
+///
+/// # Errors
+/// [`DataError::NoPictures`]; [`DataError::Unusable`] when the pictures have several sizes and none is wanted, or are too
+/// large in all.
+pub(crate) fn decode(
+    place: &Path,
+    listing: &Listing,
+    files: &[usize],
+    wanted: &Wanted,
+    mut take: impl FnMut([usize; 3], &[u8]),
+) -> Result<Decoded, DataError> {
+    let unusable = |expected, found, advice| DataError::Unusable {
+        place: place.into(),
+        expected,
+        found,
+        advice,
+    };
+    let mut decoded = Decoded {
+        files: Vec::new(),
+        size: [0; 3],
+        reports: Vec::new(),
+    };
+    let mut is_in_color = false;
+    let mut rest = files;
+    while !rest.is_empty() {
+        // The first one tells how large they are.
+        let each = decoded.size[0] * decoded.size[1] * 3;
+        let count = AT_A_TIME.checked_div(each).unwrap_or(1).clamp(1, 512);
+        let (now, later) = rest.split_at(count.min(rest.len()));
+        rest = later;
+        let read = |&file: &usize| Picture::read(&listing.read(file)?, wanted);
+        let pictures: Vec<_> = now.par_iter().map(read).collect();
+        for (&file, picture) in now.iter().zip(pictures) {
+            let path = listing.full_path(file);
+            let picture = match picture {
+                Ok(picture) => picture,
+                Err(note) => {
+                    let what = Treatment::LeftOut(note);
+                    decoded.reports.push(FileReport { path, what });
+                    continue;
+                }
+            };
+            let [h, w] = picture.size;
+            match decoded.files.first() {
+                None => {
+                    let channels = if wanted.channels == Channels::Grey { 1 } else { 3 };
+                    decoded.size = [h, w, channels];
+                    let bytes = files.len().saturating_mul(h * w * channels);
+                    if bytes > MOST_BYTES {
+                        return Err(unusable(
+                            format!("at most {} GiB of pixels", MOST_BYTES >> 30),
+                            format!("{} pictures of {w}x{h}", files.len()),
+                            "ask for a smaller size (`--size N`)",
+                        ));
+                    }
+                }
+                Some(&first) if decoded.size[..2] != picture.size => {
+                    let [first_h, first_w, _] = decoded.size;
+                    return Err(unusable(
+                        format!(
+                            "pictures of one size, {first_w}x{first_h} as {}",
+                            listing.path(first).display()
+                        ),
+                        format!("{} of {w}x{h}", listing.path(file).display()),
+                        "say the size that all shall have (`--size N`)",
+                    ));
+                }
+                Some(_) => {}
+            }
+            is_in_color |= picture.is_in_color;
+            take(decoded.size, &picture.pixels);
+            decoded.files.push(file);
+            if !picture.changes.is_empty() {
+                let what = Treatment::Changed(picture.changes);
+                decoded.reports.push(FileReport { path, what });
+            }
+        }
+    }
+    if decoded.files.is_empty() {
+        let reports = listing.left_out.iter().chain(&decoded.reports);
+        return Err(DataError::NoPictures {
+            place: place.into(),
+            reasons: reports.take(5).map(FileReport::to_string).collect(),
+        });
+    }
+    if wanted.channels == Channels::Keep && !is_in_color {
+        decoded.size[2] = 1;
+    }
+    Ok(decoded)
+}
+
+/// One byte of each pixel: grey pictures that were decoded as if in colour.
+pub(crate) fn grey(pixels: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    pixels.iter().step_by(3).copied()
+}
+
+/// Labels of decoded files, all of which are in a class or none.
+pub(crate) fn labels(listing: &Listing, files: &[usize], classes: &Classes) -> Vec<u8> {
+    let label = |&file: &usize| classes.label(listing.path(file)).unwrap_or(0);
+    files.iter().map(label).collect()
+}
