@@ -58,7 +58,7 @@ fn pictures_of_every_kind() {
     assert_eq!(found.train.image(1), [255; 16]);
     assert_eq!(
         report(&found, "b.png").unwrap(),
-        "colour to grey, scaled from 8x8 to 4x4"
+        "scaled from 8x8 to 4x4, colour to grey"
     );
     assert_eq!(found.train.image(2), [255; 16]);
     assert_eq!(
@@ -355,7 +355,7 @@ fn pictures_of_several_sizes_need_one() {
         "{error}"
     );
     options.size = Some([4, 4]);
-    let row = |fit| {
+    let mut row = |fit| {
         options.fit = fit;
         let found = source.open(&options).unwrap();
         (

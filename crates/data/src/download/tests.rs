@@ -28,7 +28,7 @@ fn short_patience() -> Patience {
 /// Fetches from `mirrors`: the reasons of those that failed, and whether the file arrived. Whatever else lies
 /// in the directory afterwards is a fault.
 fn outcome(mirrors: &[String], patience: Patience) -> (Vec<String>, bool) {
-    let sum = hexadecimal(&Sha256::digest(CONTENT));
+    let sum = sha256_hex(CONTENT);
     let dir = tempfile::tempdir().unwrap();
     let target = dir.path().join("a").join("b");
     let reasons = match fetch(file(&sum), mirrors, &target, patience, None) {
@@ -195,7 +195,7 @@ fn a_directory_that_cannot_be_written_is_not_blamed_on_the_mirror() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");
     fs::write(&path, "").unwrap();
-    let sum = hexadecimal(&Sha256::digest(CONTENT));
+    let sum = sha256_hex(CONTENT);
     match fetch(file(&sum), &[right], &path, short_patience(), None) {
         Err(FetchError::Local(error)) => assert!(
             error.to_string().contains("cannot create the directory"),
@@ -208,10 +208,10 @@ fn a_directory_that_cannot_be_written_is_not_blamed_on_the_mirror() {
 #[test]
 fn a_pinned_file_must_match_to_the_byte() {
     let dir = tempfile::tempdir().unwrap();
-    let sum = hexadecimal(&Sha256::digest(CONTENT));
+    let sum = sha256_hex(CONTENT);
     let path = dir.path().join("file");
     let message = || read_pinned(&path, file(&sum)).unwrap_err().to_string();
-    assert!(message().contains("cannot open"));
+    assert!(message().contains("opening failed"));
     fs::write(&path, b"sixteen others..").unwrap();
     assert!(message().contains(&format!("expected SHA-256 {sum}, found ")));
     fs::write(&path, b"short").unwrap();

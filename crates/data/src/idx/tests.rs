@@ -195,17 +195,17 @@ fn what_is_no_regular_file_is_not_opened() {
     let dir = tempfile::tempdir().unwrap();
     let message = Idx::open(dir.path()).unwrap_err().to_string();
     assert!(
-        message.ends_with(": cannot open: it is not a regular file"),
+        message.ends_with(": expected a regular file, found a directory"),
         "{message}"
     );
     let message = Idx::open(dir.path().join("none")).unwrap_err().to_string();
-    assert!(message.contains("none: cannot open: "), "{message}");
+    assert!(message.contains("none: opening failed: "), "{message}");
     #[cfg(unix)]
     assert!(
         Idx::open("/dev/zero")
             .unwrap_err()
             .to_string()
-            .contains("not a regular file")
+            .contains("expected a regular file")
     );
 }
 

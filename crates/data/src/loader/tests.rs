@@ -258,8 +258,8 @@ fn when_nothing_is_found_every_place_and_reason_is_told() {
     let lines: Vec<&str> = message.lines().collect();
     assert_eq!(lines.len(), 7, "{message}");
     assert!(lines[1].contains("data") && lines[1].ends_with(": there is no such directory"));
-    assert!(lines[2].contains("train-images-idx3-ubyte.gz: cannot open: "));
-    assert!(lines[3].contains("train-labels-idx1-ubyte.gz: cannot open: "));
+    assert!(lines[2].contains("train-images-idx3-ubyte.gz: opening failed: "));
+    assert!(lines[3].contains("train-labels-idx1-ubyte.gz: opening failed: "));
     assert!(lines[4].starts_with(&format!(
         "  {none}/train-labels-idx1-ubyte.gz: only 0 of 10 bytes"
     )));
@@ -309,7 +309,7 @@ fn faulty_files_of_the_user_are_not_passed_over() {
     {
         fs::remove_file(data.join(NAMES[0])).unwrap();
         std::os::unix::fs::symlink("nowhere", data.join(NAMES[0])).unwrap();
-        assert!(machine.message(&machine.options()).contains("cannot open"));
+        assert!(machine.message(&machine.options()).contains("opening failed"));
     }
 }
 
