@@ -140,7 +140,7 @@ fn fetch_one(
             file.size
         )));
     }
-    let local = |reason| Failure::Local(io_error(dir, "create the directory", reason));
+    let local = |reason| Failure::Local(io_error(dir, "creating the directory", reason));
     fs::create_dir_all(dir).map_err(local)?;
     let path = dir.join(file.name);
     let fault = |error: FileError| Failure::Local(error.into());
@@ -180,7 +180,7 @@ fn receive(
         }
         hash.update(&buffer[..read]);
         let written = whole.write_all(&buffer[..read]);
-        written.map_err(|reason| Failure::Local(io_error(path, "write", reason)))?;
+        written.map_err(|reason| Failure::Local(io_error(path, "writing", reason)))?;
     }
     if received < file.size {
         return Err(Failure::Remote(format!("only {received} of {} bytes", file.size)));

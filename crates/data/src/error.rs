@@ -18,16 +18,9 @@ use crate::unknown_name::UnknownName;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
-    /// Reading or writing failed in the operating system.
-    #[error("{}: cannot {action}: {reason}", shown(.path))]
-    Io {
-        /// The file or directory.
-        path: PathBuf,
-        /// What was tried, as "open" or "read".
-        action: &'static str,
-        /// What the system says.
-        reason: io::Error,
-    },
+    /// Reading or writing failed in the operating system, or something else than a file is there.
+    #[error("{}", escaped(&.0.to_string()))]
+    File(#[from] FileError),
     /// A file is not what its format demands.
     #[error("{}: {offset}: expected {expected}, found {found}; {advice}", shown(.path))]
     Format {
@@ -103,9 +96,6 @@ pub enum DataError {
         /// Height, width, channels.
         image_size: [usize; 3],
     },
-    /// A file could not be read or written.
-    #[error("{}", escaped(&.0.to_string()))]
-    File(#[from] FileError),
     /// What a user names as data cannot serve as such.
     #[error("{}: expected {expected}, found {}; {advice}", shown(.place), escaped(.found))]
     Unusable {
@@ -202,12 +192,13 @@ impl fmt::Display for Tried {
     }
 }
 
+/// What the operating system says when `action` fails, as `reading`.
 pub(crate) fn io_error(path: &Path, action: &'static str, reason: io::Error) -> DataError {
-    DataError::Io {
+    DataError::File(FileError::Io {
         path: path.to_owned(),
         action,
         reason,
-    }
+    })
 }
 
 fn listed(tried: &[Tried]) -> String {
@@ -220,14 +211,11 @@ mod tests {
 
     #[test]
     fn a_hostile_name_cannot_reach_the_terminal() {
-        let error = DataError::Io {
-            path: PathBuf::from("a\u{1b}[2Jb\n\u{202e}gz"),
-            action: "open",
-            reason: std::io::Error::from(std::io::ErrorKind::NotFound),
-        };
+        let reason = io::Error::from(io::ErrorKind::NotFound);
+        let error = io_error(Path::new("a\u{1b}[2Jb\n\u{202e}gz"), "opening", reason);
         assert_eq!(
             error.to_string(),
-            "a\\u{1b}[2Jb\\n\\u{202e}gz: cannot open: entity not found"
+            "a\\u{1b}[2Jb\\n\\u{202e}gz: opening failed: entity not found"
         );
     }
 

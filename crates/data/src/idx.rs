@@ -47,7 +47,7 @@ impl Idx {
     /// Reads the file at `path`; whether it is gzip is seen from its first bytes, not from its name.
     ///
     /// # Errors
-    /// [`DataError::Io`] when the file cannot be read or is no regular file; [`DataError::Format`] when it is
+    /// [`DataError::File`] when the file cannot be read or is no regular file; [`DataError::Format`] when it is
     /// not exactly one array of unsigned bytes of rank 1 or 3: another magic number, type or rank, a missing
     /// or a surplus byte, more than 2 GiB, or a damaged gzip stream.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, DataError> {
@@ -67,7 +67,7 @@ impl Idx {
     fn from_reader(mut reader: impl BufRead, len: u64, path: &Path) -> Result<Self, DataError> {
         let first = reader
             .fill_buf()
-            .map_err(|reason| io_error(path, "read", reason))?;
+            .map_err(|reason| io_error(path, "reading", reason))?;
         if first.starts_with(&[0x1f, 0x8b]) {
             let limit = len.saturating_mul(MOST_GZIP).saturating_add(SLACK);
             Parser {
@@ -107,7 +107,7 @@ impl Idx {
 /// What is said of a file that is sound and larger than the memory left.
 pub(crate) fn no_memory(path: &Path) -> DataError {
     let reason = io::Error::new(ErrorKind::OutOfMemory, "not enough memory");
-    io_error(path, "read", reason)
+    io_error(path, "reading", reason)
 }
 
 /// What the file's own length says about the number of bytes to come.
@@ -286,7 +286,7 @@ impl<R: Read> Parser<'_, R> {
                 error.to_string(),
                 FETCH_AGAIN,
             ),
-            _ => io_error(self.path, "read", error),
+            _ => io_error(self.path, "reading", error),
         }
     }
 

@@ -42,7 +42,7 @@ impl Listing {
     /// Every file of a folder and of the folders in it, but for names that begin with a dot.
     ///
     /// # Errors
-    /// [`DataError::Io`] when a folder cannot be listed.
+    /// [`DataError::File`] when a folder cannot be listed.
     pub(crate) fn of_folder(root: &Path) -> Result<Self, DataError> {
         Self::of_folder_with_at_most(MOST_FILES, root)
     }
@@ -59,7 +59,7 @@ impl Listing {
         let mut folders = vec![PathBuf::new()];
         while let Some(folder) = folders.pop() {
             let whole = root.join(&folder);
-            let fault = |reason| io_error(&whole, "list", reason);
+            let fault = |reason| io_error(&whole, "listing", reason);
             // A link may lead back to a folder above.
             if !entered.insert(fs::canonicalize(&whole).map_err(fault)?) {
                 continue;
@@ -110,7 +110,7 @@ impl Listing {
             advice,
         };
         let archive = ZipArchive::new(&mut file).map_err(|error| match error {
-            ZipError::Io(reason) if reason.raw_os_error().is_some() => io_error(root, "read", reason),
+            ZipError::Io(reason) if reason.raw_os_error().is_some() => io_error(root, "reading", reason),
             other => unusable(
                 "a sound ZIP archive",
                 other.to_string(),

@@ -133,7 +133,7 @@ impl LoadOptions {
 /// # Errors
 /// [`DataError::NotFound`] lists every place and why it did not serve. A file of the user that is there but
 /// faulty, or there without the other one, is an error at once ([`DataError::Format`], [`DataError::Rank`],
-/// [`DataError::CountMismatch`], [`DataError::Io`], [`DataError::HalfMissing`]): training quietly on other data than the user put there would be worse.
+/// [`DataError::CountMismatch`], [`DataError::File`], [`DataError::HalfMissing`]): training quietly on other data than the user put there would be worse.
 pub fn load(name: DatasetName, split: Split, options: &LoadOptions) -> Result<Dataset, DataError> {
     if let Some((whole, labels)) = name.part() {
         let whole = load(whole, split, options)?;

@@ -50,7 +50,7 @@ impl Npy {
     /// Reads the file at `path`.
     ///
     /// # Errors
-    /// [`DataError::Io`] when the file cannot be read or is no regular file; [`DataError::Format`] when it is not
+    /// [`DataError::File`] when the file cannot be read or is no regular file; [`DataError::Format`] when it is not
     /// exactly one C-ordered array of little-endian float32, float64 or uint8 numbers, or has more than 2²⁷ of them.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, DataError> {
         let path = path.as_ref();
@@ -248,7 +248,7 @@ impl<R: Read> Parser<'_, R> {
                 }
                 Ok(read) => filled += read,
                 Err(reason) if reason.kind() == ErrorKind::Interrupted => {}
-                Err(reason) => return Err(io_error(self.path, "read", reason)),
+                Err(reason) => return Err(io_error(self.path, "reading", reason)),
             }
         }
         self.at += filled as u64;

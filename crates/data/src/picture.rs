@@ -306,12 +306,13 @@ fn inside([w, h]: [u32; 2], [width, height]: [u32; 2]) -> [u32; 2] {
 fn shown_on(background: [u8; 3], picture: &DynamicImage, changes: &mut Vec<Note>) -> DynamicImage {
     let mut flat = picture.to_rgba8();
     if flat.pixels().any(|pixel| pixel.0[3] < 255) {
-        let text = match background {
-            WHITE => "transparency shown on white".into(),
-            [0, 0, 0] => "transparency shown on black".into(),
-            [r, g, b] => format!("transparency shown on #{r:02x}{g:02x}{b:02x}"),
-        };
-        changes.push(Note::new("transparency shown on the background", text));
+        changes.push(match background {
+            WHITE => Note::new("transparency shown on white", "transparency shown on white"),
+            [r, g, b] => {
+                let text = format!("transparency shown on #{r:02x}{g:02x}{b:02x}");
+                Note::new("transparency shown on the background", text)
+            }
+        });
     }
     for pixel in flat.pixels_mut() {
         let [r, g, b, a] = pixel.0.map(u32::from);

@@ -226,7 +226,7 @@ fn what_is_wrong_is_named() {
     let out = at("missing").join("out.npy");
     bad(
         &["features", "--samples", drawn, "--out", text(&out)],
-        &["out.npy", "cannot write"],
+        &["out.npy", "failed"],
     );
     bad(&["features", "--out", text(&out)], &["--data", "--samples"]);
     bad(&["features", "--samples", drawn], &["--out"]);

@@ -81,7 +81,7 @@ fn pictures_of_every_kind() {
             "colour to grey: 3 files",
             "cut to the middle: 1 file",
             "scaled: 2 files",
-            "transparency shown on the background: 1 file",
+            "transparency shown on white: 1 file",
             "left out, damaged: 1 file",
             "left out, neither PNG nor JPEG: 1 file"
         ]
@@ -273,7 +273,7 @@ fn nothing_there() {
         Err(DataError::NoPictures { .. })
     ));
     let error = DataSource::Folder(missing).open(&DataOptions::new()).unwrap_err();
-    assert!(matches!(error, DataError::Io { .. }));
+    assert!(matches!(error, DataError::File(_)));
     let text = folder.path().join("a.txt");
     fs::write(&text, "words").unwrap();
     let error = DataSource::parse(text.to_str().unwrap()).unwrap_err().to_string();

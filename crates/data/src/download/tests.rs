@@ -198,7 +198,7 @@ fn a_directory_that_cannot_be_written_is_not_blamed_on_the_mirror() {
     let sum = sha256_hex(CONTENT);
     match fetch(file(&sum), &[right], &path, short_patience(), None) {
         Err(FetchError::Local(error)) => assert!(
-            error.to_string().contains("cannot create the directory"),
+            error.to_string().contains("creating the directory failed"),
             "{error}"
         ),
         other => panic!("{other:?}"),

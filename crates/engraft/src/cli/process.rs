@@ -1,6 +1,7 @@
 //! What surrounds a command: threads, interruption by a signal, and the exit code.
 
 use anyhow::{Context, ensure};
+use engraft_base::FileError;
 use engraft_data::DataError;
 use engraft_gan::GanError;
 use engraft_transfer::TransferError;
@@ -102,7 +103,7 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
         return Some(INTERRUPTED_CODE);
     }
     match error.downcast_ref::<DataError>() {
-        Some(DataError::Io { reason, .. }) if is_full(reason) => return Some(5),
+        Some(DataError::File(FileError::Io { reason, .. })) if is_full(reason) => return Some(5),
         Some(_) => return Some(3),
         None => {}
     }
