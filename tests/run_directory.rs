@@ -2,11 +2,12 @@
 
 use engraft_data::{Dataset, Provenance};
 use engraft_gan::checkpoint::CheckpointStore;
-use engraft_gan::{Control, Event, GanError, Network, Outcome, StepOrder, TrainConfig, Trainer};
+use engraft_gan::{Event, GanError, Network, Outcome, StepOrder, TrainConfig, Trainer};
 use engraft_layers::StateDict;
 use engraft_tensor::Tensor;
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 /// Images of noise: training need not make sense here, only repeat.
@@ -31,9 +32,9 @@ pub(crate) fn train(config: TrainConfig, directory: &Path, stop_after: Option<u6
     let mut trainer = Trainer::open(config, data(14), directory).unwrap();
     trainer
         .train(&mut |event| match event {
-            Event::Step { step, .. } if Some(step) == stop_after => Control::Stop,
+            Event::Step { step, .. } if Some(step) == stop_after => ControlFlow::Break(()),
             Event::Warning(text) => panic!("{text}"),
-            _ => Control::Continue,
+            _ => ControlFlow::Continue(()),
         })
         .unwrap()
 }
@@ -111,9 +112,9 @@ fn every_network_stops_and_goes_on_to_the_same_bytes() {
             let directory = dir.path().join(name);
             let mut trainer = Trainer::open(config.clone(), data.clone(), &directory).unwrap();
             let control = |event| match event {
-                Event::Step { step, .. } if Some(step) == stop_after => Control::Stop,
+                Event::Step { step, .. } if Some(step) == stop_after => ControlFlow::Break(()),
                 Event::Warning(text) => panic!("{text}"),
-                _ => Control::Continue,
+                _ => ControlFlow::Continue(()),
             };
             trainer.train(&mut { control }).unwrap();
             directory
@@ -154,7 +155,7 @@ fn a_damaged_newest_checkpoint_falls_back_with_a_warning() {
             if let Event::Warning(text) = event {
                 warnings.push(text);
             }
-            Control::Continue
+            ControlFlow::Continue(())
         })
         .unwrap();
     assert!(warnings[0].contains("generator.safetensors"), "{warnings:?}");
@@ -239,7 +240,7 @@ fn divergence_stops_the_run() {
     config.generator.learning_rate = 1e30;
     config.discriminator.learning_rate = 1e30;
     let mut trainer = Trainer::open(config.clone(), data(14), dir.path()).unwrap();
-    let error = trainer.train(&mut |_| Control::Continue).unwrap_err();
+    let error = trainer.train(&mut |_| ControlFlow::Continue(())).unwrap_err();
     assert!(matches!(error, GanError::Diverged { .. }), "{error}");
     drop(trainer);
     assert!(Trainer::open(config, data(14), dir.path()).is_ok());

@@ -1,10 +1,11 @@
 //! A run when things go wrong: divergence, directories of others, folders that vanish, callers that stop.
 
 use crate::run_directory::{config, data, train};
-use engraft_gan::{Control, Event, GanError, Outcome, Trainer};
+use engraft_gan::{Event, GanError, Outcome, Trainer};
 use engraft_layers::{Slot, visit};
 use engraft_tensor::Tensor;
 use std::fs;
+use std::ops::ControlFlow;
 
 /// At such a rate weights overflow in the first step, whose losses are still finite.
 #[test]
@@ -14,7 +15,7 @@ fn weights_that_are_not_finite_are_seen_in_the_step_that_made_them() {
     config.discriminator.learning_rate = 1e39;
     let mut trainer = Trainer::open(config, data(14), dir.path()).unwrap();
     for _ in 0..2 {
-        let error = trainer.train(&mut |_| Control::Continue).unwrap_err();
+        let error = trainer.train(&mut |_| ControlFlow::Continue(())).unwrap_err();
         assert!(matches!(error, GanError::Diverged { step: 1, .. }), "{error}");
         assert!(error.to_string().contains("of the discriminator, "), "{error}");
         assert_eq!(trainer.step(), 0);
@@ -41,7 +42,7 @@ fn a_running_statistic_that_is_not_finite_is_seen_within_a_step() {
         }
     });
     assert!(found);
-    let error = trainer.train(&mut |_| Control::Continue).unwrap_err();
+    let error = trainer.train(&mut |_| ControlFlow::Continue(())).unwrap_err();
     assert!(matches!(error, GanError::Diverged { step: 1, .. }), "{error}");
     let text = error.to_string();
     assert!(
@@ -57,7 +58,7 @@ fn a_rate_that_breaks_only_the_statistics_ends_as_divergence() {
     config.generator.learning_rate = 1e8;
     config.discriminator.learning_rate = 1e8;
     let mut trainer = Trainer::open(config, data(14), dir.path()).unwrap();
-    let error = trainer.train(&mut |_| Control::Continue).unwrap_err();
+    let error = trainer.train(&mut |_| ControlFlow::Continue(())).unwrap_err();
     assert!(matches!(error, GanError::Diverged { .. }), "{error}");
 }
 
@@ -120,7 +121,7 @@ fn samples_that_cannot_be_written_cost_no_checkpoint() {
             Event::Warning(text) => warnings.push(text),
             _ => {}
         }
-        Control::Continue
+        ControlFlow::Continue(())
     });
     assert_eq!(outcome.unwrap(), Outcome::Finished);
     assert_eq!(warnings.len(), 2, "{warnings:?}");
@@ -153,9 +154,9 @@ fn a_stop_in_answer_to_any_event_is_heard_and_saved() {
                 fs::create_dir_all(curves.join("in the way")).unwrap();
             }
             if which(&event) {
-                Control::Stop
+                ControlFlow::Break(())
             } else {
-                Control::Continue
+                ControlFlow::Continue(())
             }
         });
         assert_eq!((outcome.unwrap(), trainer.step()), (Outcome::Stopped, at));

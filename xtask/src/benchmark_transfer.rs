@@ -6,7 +6,7 @@ mod taught;
 
 use anyhow::{Context, ensure};
 use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load};
-use engraft_gan::{Control, Which};
+use engraft_gan::CheckpointChoice;
 use engraft_metrics::{FeatureExtractor, FeatureNetwork, Features, SeedSummary};
 use engraft_transfer::{
     Labelled, Method, Recipe, Row, Source, Trial, features_of, from_scratch, measure, proximity,
@@ -17,6 +17,7 @@ use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -131,8 +132,8 @@ fn table(args: &Args) -> anyhow::Result<()> {
     let mut sources = Vec::new();
     let mut taught_by_images = Vec::new();
     for (s, path) in args.source.iter().enumerate() {
-        let source =
-            Source::open(path, Which::Last).with_context(|| format!("--source {}", path.display()))?;
+        let source = Source::open(path, CheckpointChoice::Last)
+            .with_context(|| format!("--source {}", path.display()))?;
         let label = label(&source)?;
         for (t, name) in args.targets.iter().enumerate() {
             let target = open_target(name, &source)?;
@@ -338,7 +339,7 @@ fn cell(
             "what is kept there was made with other settings; delete the directory, or name another --out",
         );
     }
-    let found = trial.train(&method, directory, &mut |_| Control::Continue)?;
+    let found = trial.train(&method, directory, &mut |_| ControlFlow::Continue(()))?;
     let (sampler, steps) = found.context("nothing stops it")?;
     let generated = trial.draw(&target.network, &sampler, GENERATED)?;
     let row = measure(method.name(), steps, [&target.real, &trained_on, &generated])?;

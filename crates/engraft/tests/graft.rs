@@ -3,7 +3,8 @@
 #![cfg(feature = "cli")]
 
 use engraft::data::{Split, drawn_digits};
-use engraft::gan::{Control, Network, TrainConfig, Trainer};
+use engraft::gan::{Network, TrainConfig, Trainer};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -45,7 +46,7 @@ fn source_of(directory: &Path, seed: u64, classes: u32) {
     (config.network, config.batch, config.steps, config.seed) = (Network::Mlp, 8, 2, seed);
     config.classes = classes;
     let mut trainer = Trainer::open(config, data, directory).unwrap();
-    trainer.train(&mut |_| Control::Continue).unwrap();
+    trainer.train(&mut |_| ControlFlow::Continue(())).unwrap();
 }
 
 /// A folder of drawn digits as pictures.

@@ -2,7 +2,7 @@
 
 use crate::adversarial_loss::{AdversarialLoss, Judged, Loss, LossState};
 use crate::augment::AugmentConfig;
-use crate::balance::Balance;
+use crate::discriminator_stats::DiscriminatorStats;
 use crate::error::GanError;
 use crate::latent::{as_image, labelled_vectors, latent_vectors};
 use crate::loss_term::Term;
@@ -384,7 +384,7 @@ impl<T: Real> Gan<T> {
         fake: &Judged<T>,
         augment_probability: f64,
     ) -> StepReport {
-        let balance = Balance::of(self.loss.objective.kind, &real.logits, &fake.logits);
+        let balance = DiscriminatorStats::of(self.loss.objective.kind, &real.logits, &fake.logits);
         let mean_output = |logits: &Tensor<T>| no_grad(|| logits.sigmoid().mean().item().into_f64());
         StepReport {
             generator_loss: 0.0,

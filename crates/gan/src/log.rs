@@ -1,9 +1,9 @@
 //! The record of every step: `metrics.jsonl`.
 
 use crate::checkpoint::{leftover_name, open_regular, sync_directory};
-use crate::curves::Losses;
 use crate::error::GanError;
 use crate::gan::StepReport;
+use crate::report::plots::Losses;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};

@@ -3,8 +3,8 @@
 use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::gan::Gan;
+use crate::monitor::Measurement;
 use crate::networks::Networks;
-use crate::watch::Measurement;
 
 /// How a run goes, in phases; the usual run begins with random networks and has one phase in which all of both trains.
 ///

@@ -1,127 +1,39 @@
 //! The training loop of a run directory: steps, sample grids, checkpoints, exact resume.
 
-mod directory;
-mod opening;
-mod outputs;
-mod watching;
+mod event;
+mod progress;
+mod run_files;
 
-use crate::checkpoint::CheckpointStore;
+pub use event::{Event, Outcome};
+
+use crate::build::DefaultPlan;
+use crate::checkpoint::Checkpoint;
 use crate::config::TrainConfig;
 use crate::error::GanError;
-use crate::finite::first_not_finite;
-use crate::gan::{Gan, StepReport};
-use crate::log::{Line, Log};
-use crate::plan::Plan;
-use crate::watch::{Alarm, Measurement, Watch};
+use crate::gan::Gan;
+use crate::log::Line;
+use crate::monitor::{Measurement, Monitor, spread_out};
+use crate::plan::{PhaseSeen, Plan, SHOWN};
+use crate::rng::{self, Purpose};
 use engraft_data::Dataset;
-use engraft_layers::Sequential;
-use engraft_tensor::Tensor;
-use opening::Progress;
-use std::path::PathBuf;
+use engraft_layers::{Mode, Module, Sequential};
+use engraft_tensor::{Tensor, no_grad};
+use progress::Progress;
+use run_files::{LockedDirectory, RunFiles, check_unoccupied, other_settings, write_settings};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Images on a sample grid, and columns of it.
+/// Images on a sample grid.
 const SAMPLES: usize = 64;
-/// Latent vectors in a batch for standing statistics.
-const STANDING: usize = 64;
-const COLUMNS: usize = 8;
-const METRICS: &str = "metrics.jsonl";
-const CURVES: &str = "losses.svg";
-const SAMPLE_FOLDER: &str = "samples";
-const MEASURES: &str = "measures.jsonl";
-
-/// Something that happened in a run.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Event {
-    /// A training step is done.
-    Step {
-        /// Steps done so far.
-        step: u64,
-        /// What it found.
-        report: StepReport,
-        /// How long it took.
-        milliseconds: f64,
-    },
-    /// A sample grid was written.
-    Samples {
-        /// Steps done so far.
-        step: u64,
-        /// The PNG file.
-        path: PathBuf,
-    },
-    /// A checkpoint was saved.
-    Checkpoint {
-        /// Steps done so far.
-        step: u64,
-        /// Its directory.
-        path: PathBuf,
-    },
-    /// The run was measured on its held-out images.
-    Measured {
-        /// What was found.
-        measurement: Measurement,
-        /// Whether no earlier measurement was better; its checkpoint is kept.
-        is_best: bool,
-    },
-    /// A measurement gave cause for concern.
-    Alarm {
-        /// Steps done so far.
-        step: u64,
-        /// What about.
-        alarm: Alarm,
-    },
-    /// A phase of the run's plan is over.
-    Phase {
-        /// Steps done so far.
-        step: u64,
-        /// Number of the phase that begins.
-        phase: u32,
-        /// Why the one before it is over.
-        reason: String,
-    },
-    /// The run had diverged and has gone back to its newest checkpoint.
-    RolledBack {
-        /// Step that it goes on from.
-        step: u64,
-        /// Why it went back.
-        reason: String,
-        /// How often it has done so, this time included.
-        times: u32,
-    },
-    /// Something went wrong that does not stop the run.
-    Warning(String),
-}
-
-/// What the caller wants after an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Control {
-    /// Go on.
-    Continue,
-    /// Save a checkpoint and stop after this step.
-    Stop,
-}
-
-/// How training ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// All steps are done.
-    Finished,
-    /// The caller asked to stop; the state is saved.
-    Stopped,
-    /// The last phase of the run's plan was over.
-    Complete,
-    /// The measurements had not got better for as long as [`WatchConfig::patience`](crate::WatchConfig::patience)
-    /// allows; the best checkpoint is kept.
-    Plateau,
-}
 
 /// A run: networks, data, and the directory that everything is written to.
 ///
 /// ```no_run
 /// use engraft_data::{DatasetName, LoadOptions, Split, load};
-/// use engraft_gan::{Control, Event, TrainConfig, Trainer};
+/// use engraft_gan::{Event, TrainConfig, Trainer};
+/// use std::ops::ControlFlow;
 ///
 /// let data = load(DatasetName::Mnist, Split::Train, &LoadOptions::new())?;
 /// let config = TrainConfig::standard(&data);
@@ -130,13 +42,12 @@ pub enum Outcome {
 ///     if let Event::Samples { step, path } = event {
 ///         println!("step {step}: look at {}", path.display());
 ///     }
-///     Control::Continue
+///     ControlFlow::Continue(())
 /// })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Trainer {
     config: TrainConfig,
-    directory: PathBuf,
     data: Dataset,
     /// Indices of the images kept out of training.
     held_out: Vec<usize>,
@@ -144,20 +55,119 @@ pub struct Trainer {
     trained_on: Vec<usize>,
     plan: Arc<dyn Plan>,
     progress: Progress,
+    files: RunFiles,
     /// Made when it is first needed.
-    watch: Option<Watch>,
-    /// Step for whose averaged weights the standing statistics have been taken.
-    standing: Option<u64>,
-    /// Step of the newest checkpoint.
-    saved: u64,
-    /// Why the networks are of no more use, once that is so.
-    diverged: Option<(u64, String)>,
-    log: Log,
-    store: CheckpointStore,
+    monitor: Option<Monitor>,
+    /// Not yet passed on.
     warnings: Vec<String>,
 }
 
+/// Where a run is after it has tried something.
+#[derive(PartialEq, Eq)]
+enum Went {
+    /// It was done.
+    On,
+    /// The run had diverged and stands at its newest checkpoint.
+    Back,
+}
+
+/// The caller of [`Trainer::train`], and whether it has asked to stop.
+struct Caller<'a> {
+    on_event: &'a mut dyn FnMut(Event) -> ControlFlow<()>,
+    wants_stop: bool,
+}
+
+impl Caller<'_> {
+    fn tell(&mut self, event: Event) {
+        self.wants_stop |= (self.on_event)(event).is_break();
+    }
+}
+
 impl Trainer {
+    /// Opens a run directory: resumes from its newest intact checkpoint, or begins if it has none.
+    ///
+    /// The directory is locked until the trainer is dropped. A run that is resumed must have the same
+    /// settings, except for the number of steps, what is written, and how it is monitored.
+    ///
+    /// # Errors
+    /// Settings that make no sense or differ from the run's, images of another size than the networks make,
+    /// a directory that cannot be written or belongs to a run in progress, damaged checkpoints, a directory
+    /// without checkpoints that holds a `run.toml` or a record of steps ([`GanError::Occupied`]).
+    pub fn open(config: TrainConfig, data: Dataset, directory: &Path) -> Result<Self, GanError> {
+        config.check()?;
+        Self::open_planned(config, data, directory, Arc::new(DefaultPlan))
+    }
+
+    /// As [`Trainer::open`], by a plan of the caller's make. Whether the settings make sense with its networks is found
+    /// when they are made.
+    ///
+    /// # Errors
+    /// Those of [`Trainer::open`] and of the plan.
+    pub fn open_planned(
+        config: TrainConfig,
+        data: Dataset,
+        directory: &Path,
+        plan: Arc<dyn Plan>,
+    ) -> Result<Self, GanError> {
+        let problems = config.problems();
+        if !problems.is_empty() {
+            return Err(GanError::Config { problems });
+        }
+        config.check_data(&data)?;
+        let mut config = config.with_labels_of(&data);
+        let locked = LockedDirectory::lock(directory, &config)?;
+        let [held_out, trained_on] = parts(&config);
+        let mut warnings = Vec::new();
+        let found = locked.latest()?;
+        let progress = if let Some(loaded) = &found {
+            warnings.extend(loaded.warnings.iter().cloned());
+            if lacks_labels(&config, &loaded.checkpoint) {
+                warnings.push(
+                    "the run has no record of its labels, which must be those that it began with".into(),
+                );
+                config = config.without_labels();
+            }
+            if loaded.checkpoint.options_hash != config.fixed_hash() {
+                return Err(other_settings(&config, directory));
+            }
+            let progress = Progress::at(&loaded.checkpoint, &config, trained_on.len(), plan.as_ref(), 0)?;
+            write_settings(locked.layout(), &config)?;
+            progress
+        } else {
+            check_unoccupied(locked.layout())?;
+            Progress::new(&config, trained_on.len(), plan.as_ref())?
+        };
+        let (files, warning) = locked.open(progress.step, progress.state.best_step())?;
+        warnings.extend(warning);
+        let mut trainer = Self {
+            config,
+            data,
+            held_out,
+            trained_on,
+            plan,
+            progress,
+            files,
+            monitor: None,
+            warnings,
+        };
+        if found.is_none() {
+            // From the first moment on there is a checkpoint to go back to. The settings come after it: where
+            // they stand without one, a run has lost its checkpoints.
+            trainer.save()?;
+            write_settings(trainer.files.layout(), &trainer.config)?;
+        }
+        Ok(trainer)
+    }
+
+    /// Moves an earlier run out of the way, so that a new one can begin in `directory`; gives its new place,
+    /// or `None` if there was none.
+    ///
+    /// # Errors
+    /// If the run is in progress, the directory is not a run's, or it cannot be renamed.
+    pub fn set_aside(directory: &Path) -> Result<Option<PathBuf>, GanError> {
+        run_files::set_aside(directory)
+    }
+
     /// The settings.
     pub fn config(&self) -> &TrainConfig {
         &self.config
@@ -168,7 +178,7 @@ impl Trainer {
         self.progress.step
     }
 
-    /// The two networks and their optimisers.
+    /// The two networks and their optimizers.
     pub fn gan(&self) -> &Gan {
         &self.progress.gan
     }
@@ -180,73 +190,63 @@ impl Trainer {
 
     /// The generator that samples are drawn from: the averaged one if the run keeps it, else the live one. Where
     /// running statistics are taken anew, they are those of the last grid or checkpoint.
-    pub fn sampler(&self) -> &Sequential {
-        let progress = &self.progress;
-        progress
-            .average
-            .as_ref()
-            .map_or(&progress.gan.generator, |(_, average)| average)
+    pub fn ema_generator(&self) -> &Sequential {
+        self.progress.ema_generator()
     }
 
-    /// Trains until all steps are done, the measurements no longer get better, or the caller says stop; the last
-    /// state is always saved.
+    /// Trains until all steps are done, the measurements no longer get better, or the caller breaks off; the last
+    /// state is always saved. Each event is passed to `on_event`, which answers [`ControlFlow::Break`] to stop after
+    /// the present step.
     ///
-    /// Sample grids and curves that cannot be written, and measures that cannot be taken, are an [`Event::Warning`] and
-    /// stop nothing.
+    /// Sample grids, plots and reports that cannot be written, and measurements that cannot be taken, are an
+    /// [`Event::Warning`] and stop nothing.
     ///
     /// # Errors
     /// [`GanError::Diverged`] if a loss, a weight, a running statistic or, when it is to be saved, a moment is not finite
     /// and the run has gone back as often as [`WatchConfig::rollbacks`](crate::WatchConfig::rollbacks) allows (the last
     /// checkpoint stays as it is), and whatever prevents writing the record or a checkpoint.
-    pub fn train(&mut self, on_event: &mut dyn FnMut(Event) -> Control) -> Result<Outcome, GanError> {
-        let mut stop = false;
-        let mut tell = |event: Event| {
-            stop |= on_event(event) == Control::Stop;
-            stop
+    pub fn train(&mut self, on_event: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Outcome, GanError> {
+        let caller = &mut Caller {
+            on_event,
+            wants_stop: false,
         };
-        let mut stopping = self.tell_warnings(&mut tell);
         let output = self.config.output;
-        // A grid comes after the checkpoint of its step, so a kill in between leaves it to be done now.
-        let due = self.step().is_multiple_of(output.sample_every) || self.step() == self.config.steps;
-        if self.step() == 0 || due && !self.samples_path().exists() {
-            stopping |= tell(self.samples());
+        self.pass_on_warnings(caller);
+        if self.lacks_samples() {
+            self.draw_samples(caller);
         }
-        while self.step() < self.config.steps && !stopping && !self.ends_early() {
-            stopping = match self.advance() {
-                Err(GanError::Diverged { reason, .. }) if self.may_roll_back() => {
-                    stopping = tell(self.roll_back(reason)?);
+        self.write_report(caller);
+        while !self.is_over() && !caller.wants_stop {
+            let trained = self.train_step();
+            if self.told_or_rolled_back(trained, caller)? == Went::Back {
+                continue;
+            }
+            self.change_phase(caller);
+            let is_best = self.measures_now() && self.measure(caller);
+            if is_best || self.is_due(output.checkpoint_every, caller) {
+                let saved = self.save();
+                if self.told_or_rolled_back(saved, caller)? == Went::Back {
                     continue;
                 }
-                result => tell(result?),
-            };
-            stopping |= self.change_phase().is_some_and(&mut tell);
-            let mut is_best = false;
-            if self.measures_now() {
-                for event in self.measure() {
-                    is_best |= matches!(event, Event::Measured { is_best: true, .. });
-                    stopping |= tell(event);
-                }
             }
-            let mut last = stopping || self.step() == self.config.steps || self.ends_early();
-            if last || is_best || self.step().is_multiple_of(output.checkpoint_every) {
-                let event = self.save_or_roll_back()?;
-                let went_back = matches!(event, Event::RolledBack { .. });
-                stopping = tell(event);
-                stopping |= self.tell_warnings(&mut tell);
-                if went_back {
-                    continue;
-                }
-                last |= stopping;
+            if self.is_due(output.sample_every, caller) {
+                self.draw_samples(caller);
             }
-            if last || self.step().is_multiple_of(output.sample_every) {
-                stopping = tell(self.samples());
+            if caller.wants_stop && self.files.saved() < self.step() {
+                // The caller has asked for it in answer to the grid.
+                let saved = self.save();
+                self.told_or_rolled_back(saved, caller)?;
             }
-            if stopping && self.saved < self.step() {
-                tell(self.save_or_roll_back()?);
-                self.tell_warnings(&mut tell);
+            if self.files.saved() == self.step() {
+                self.write_report(caller);
             }
         }
-        Ok(if self.step() >= self.config.steps {
+        Ok(self.outcome())
+    }
+
+    /// How training has ended.
+    fn outcome(&self) -> Outcome {
+        if self.step() >= self.config.steps {
             Outcome::Finished
         } else if self.is_complete() {
             Outcome::Complete
@@ -254,79 +254,221 @@ impl Trainer {
             Outcome::Plateau
         } else {
             Outcome::Stopped
-        })
+        }
     }
 
-    /// Whether the run ends before its steps are done.
-    fn ends_early(&self) -> bool {
-        self.is_complete() || self.is_on_plateau()
+    /// Whether nothing is left to do.
+    fn is_over(&self) -> bool {
+        self.outcome() != Outcome::Stopped
     }
 
-    /// Passes the warnings on; whether the caller wants to stop.
-    fn tell_warnings(&mut self, tell: &mut dyn FnMut(Event) -> bool) -> bool {
-        let warnings = std::mem::take(&mut self.warnings);
-        warnings
-            .into_iter()
-            .fold(false, |_, warning| tell(Event::Warning(warning)))
+    /// Whether the last phase of the plan is over.
+    fn is_complete(&self) -> bool {
+        self.progress.state.phase >= self.plan.phases()
+    }
+
+    /// Whether the measurements have not got better for too long.
+    fn is_on_plateau(&self) -> bool {
+        self.progress.state.is_on_plateau(self.config.watch.patience)
+    }
+
+    /// Whether what is done every so many steps, and at the end, is to be done after the step just done.
+    fn is_due(&self, every: u64, caller: &Caller<'_>) -> bool {
+        self.step().is_multiple_of(every) || caller.wants_stop || self.is_over()
+    }
+
+    /// Whether the grid of the present step is missing. It comes after the checkpoint of its step, so a kill in between
+    /// leaves it to be done.
+    fn lacks_samples(&self) -> bool {
+        let step = self.step();
+        let is_due = step.is_multiple_of(self.config.output.sample_every) || step == self.config.steps;
+        step == 0 || is_due && !self.files.layout().grid(step).exists()
+    }
+
+    fn pass_on_warnings(&mut self, caller: &mut Caller<'_>) {
+        for warning in self.warnings.drain(..) {
+            caller.tell(Event::Warning(warning));
+        }
+    }
+
+    /// Passes on what was done, or goes back to the newest checkpoint if the run has diverged and may go back.
+    fn told_or_rolled_back(
+        &mut self,
+        done: Result<Event, GanError>,
+        caller: &mut Caller<'_>,
+    ) -> Result<Went, GanError> {
+        let may_go_back = self.progress.state.rollbacks < self.config.watch.rollbacks;
+        let (event, went) = match done {
+            Err(GanError::Diverged { reason, .. }) if may_go_back => (self.roll_back(reason)?, Went::Back),
+            event => (event?, Went::On),
+        };
+        caller.tell(event);
+        self.pass_on_warnings(caller);
+        Ok(went)
     }
 
     /// One training step and its line in the record.
-    fn advance(&mut self) -> Result<Event, GanError> {
-        if let Some((step, reason)) = &self.diverged {
-            return Err(GanError::Diverged {
-                step: *step,
-                reason: reason.clone(),
-            });
-        }
+    fn train_step(&mut self) -> Result<Event, GanError> {
+        self.progress.check_finite()?;
         let start = Instant::now();
-        let progress = &mut self.progress;
-        let critic_steps = self.config.objective.critic_steps;
-        let indices: Vec<usize> = (0..critic_steps)
-            .flat_map(|_| progress.batches.next_batch())
-            .map(|i| self.trained_on[i])
-            .collect();
+        let batches = self.progress.next_batches(self.config.objective.critic_steps);
+        let indices: Vec<usize> = batches.into_iter().map(|i| self.trained_on[i]).collect();
         let [h, w, c] = self.data.image_size();
         let real = Tensor::from_vec([indices.len(), h, w, c], self.data.batch_f32(&indices));
         let labels: Option<Vec<usize>> =
             (self.config.classes > 0).then(|| indices.iter().map(|&i| self.data.label(i).into()).collect());
-        let report = progress.gan.step(&real, labels.as_deref(), &mut progress.latent);
-        if let Some(reason) = not_finite(&report, &progress.gan) {
-            let step = progress.step + 1;
-            self.diverged = Some((step, reason.clone()));
-            return Err(GanError::Diverged { step, reason });
-        }
-        if let Some((average, copy)) = &mut progress.average {
-            let seen = progress.step * indices.len() as u64;
-            average.update(copy, &progress.gan.generator, indices.len(), seen);
-        }
-        progress.step += 1;
+        let report = self.progress.train(&real, labels.as_deref())?;
         let milliseconds = start.elapsed().as_secs_f64() * 1e3;
-        let step = progress.step;
+        let step = self.step();
         let epoch = (step as f64 * indices.len() as f64) / self.trained_on.len() as f64;
-        self.log.push(&Line::new(step, epoch, &report, milliseconds))?;
+        self.files.push(&Line::new(step, epoch, &report, milliseconds))?;
         Ok(Event::Step {
             step,
             report,
             milliseconds,
         })
     }
-}
 
-/// What is not finite after a step, or `None` if all is.
-fn not_finite(report: &StepReport, gan: &Gan) -> Option<String> {
-    if !report.is_finite() {
-        return Some(format!(
-            "the generator's loss is {}, the discriminator's {} and its penalties {}",
-            report.generator_loss, report.discriminator_loss, report.penalty
-        ));
+    /// Goes to the next phase of the plan, if the present one is over.
+    fn change_phase(&mut self, caller: &mut Caller<'_>) {
+        let state = &self.progress.state;
+        let (step, steps) = (self.step(), self.step() - state.phase_began);
+        let record = self.files.log().losses();
+        let shown = record.len().min(steps as usize).min(SHOWN);
+        let record = &record[record.len() - shown..];
+        let accuracy: Vec<f64> = record.iter().map(|l| l.accuracy).collect();
+        let real_sign: Vec<f64> = record.iter().map(|l| l.real_sign).collect();
+        let first = state
+            .measurements
+            .partition_point(|m| m.step <= state.phase_began);
+        let over = self.plan.over(&PhaseSeen {
+            phase: state.phase,
+            steps,
+            accuracy: &accuracy,
+            real_sign: &real_sign,
+            measurements: &state.measurements[first..],
+        });
+        let Some(reason) = over else { return };
+        let progress = &mut self.progress;
+        let phase = progress.state.phase + 1;
+        (progress.state.phase, progress.state.phase_began) = (phase, step);
+        self.plan.enter(phase, &mut progress.gan);
+        caller.tell(Event::Phase { step, phase, reason });
     }
-    [
-        ("generator", &gan.generator),
-        ("discriminator", &gan.discriminator),
-    ]
-    .into_iter()
-    .find_map(|(network, module)| first_not_finite(module).map(|what| format!("of the {network}, {what}")))
+
+    /// Whether the step just done is one to measure after.
+    fn measures_now(&self) -> bool {
+        let (step, every) = (self.step(), self.config.watch.every);
+        every > 0 && (step.is_multiple_of(every) || step == self.config.steps && step > every)
+    }
+
+    /// Measures the run, and remembers what it found; whether it is the best so far.
+    fn measure(&mut self, caller: &mut Caller<'_>) -> bool {
+        let step = self.step();
+        self.progress.take_standing_statistics(&self.config);
+        let measurement = match self.take_measurement() {
+            Ok(measurement) => measurement,
+            Err(error) => {
+                caller.tell(Event::Warning(format!("step {step}: not measured: {error}")));
+                return false;
+            }
+        };
+        let (is_best, alarms) = self.progress.state.add(measurement);
+        let written = self.files.write_measurements(&self.progress.state);
+        caller.tell(Event::Measured { measurement, is_best });
+        for alarm in alarms {
+            caller.tell(Event::Alarm { step, alarm });
+        }
+        if let Err(error) = written {
+            caller.tell(Event::Warning(format!("step {step}: {error}")));
+        }
+        is_best
+    }
+
+    fn take_measurement(&mut self) -> Result<Measurement, GanError> {
+        let monitor = match self.monitor.take() {
+            Some(monitor) => monitor,
+            None => Monitor::new(&self.data, &self.held_out, &self.trained_on)?,
+        };
+        let progress = &self.progress;
+        let mut stream = rng::stream(self.config.seed, Purpose::Watch);
+        let noise = progress.gan.noise(self.config.watch.images as usize, &mut stream);
+        let found = monitor.measure(progress.step, &progress.gan, self.ema_generator(), &noise);
+        self.monitor = Some(monitor);
+        found
+    }
+
+    /// Saves a checkpoint.
+    ///
+    /// The moments of the optimizers are looked at here only, for every look copies them: [`GanError::Diverged`] if one is
+    /// not finite.
+    fn save(&mut self) -> Result<Event, GanError> {
+        self.progress.take_standing_statistics(&self.config);
+        self.files.sync()?;
+        let files = self.progress.to_files()?;
+        let step = self.step();
+        let (path, warnings) = self.files.save(step, &self.config, &files)?;
+        self.warnings.extend(warnings);
+        Ok(Event::Checkpoint { step, path })
+    }
+
+    /// Goes back to the newest checkpoint, with half the learning rates and other noise.
+    fn roll_back(&mut self, reason: String) -> Result<Event, GanError> {
+        let times = self.progress.state.rollbacks + 1;
+        let loaded = self.files.latest()?;
+        let images = self.trained_on.len();
+        self.progress = Progress::at(
+            &loaded.checkpoint,
+            &self.config,
+            images,
+            self.plan.as_ref(),
+            times,
+        )?;
+        let step = self.step();
+        self.warnings.extend(loaded.warnings);
+        let warning = self.files.go_back(step, self.progress.state.best_step())?;
+        self.warnings.extend(warning);
+        Ok(Event::RolledBack { step, reason, times })
+    }
+
+    /// Draws the sample grid, of the same noise every time, and the plots of the losses.
+    fn draw_samples(&mut self, caller: &mut Caller<'_>) {
+        self.progress.take_standing_statistics(&self.config);
+        let step = self.step();
+        let mut stream = rng::stream(self.config.seed, Purpose::Samples);
+        let noise = self.progress.gan.noise(SAMPLES, &mut stream);
+        let images = no_grad(|| self.ema_generator().forward(&noise, Mode::Eval));
+        caller.tell(match self.files.write_samples(step, &images) {
+            Ok(path) => Event::Samples { step, path },
+            Err(error) => Event::Warning(format!("step {step}: no samples or curves: {error}")),
+        });
+    }
+
+    /// Writes the page about the run. It shows all grids so far, so it is not made anew with each.
+    fn write_report(&mut self, caller: &mut Caller<'_>) {
+        let step = self.step();
+        let written = self.files.write_report(step, &self.config, &self.progress.state);
+        if let Err(error) = written {
+            caller.tell(Event::Warning(format!("step {step}: no report: {error}")));
+        }
+    }
 }
 
+/// Indices of the images that are held out, and of those that are trained on.
+fn parts(config: &TrainConfig) -> [Vec<usize>; 2] {
+    let held_out = spread_out(config.held_out as usize, config.images);
+    let rest = (0..config.images).filter(|i| held_out.binary_search(i).is_err());
+    let rest = rest.collect();
+    [held_out, rest]
+}
+
+/// Whether a checkpoint is of a run that was begun before labels were on record.
+fn lacks_labels(config: &TrainConfig, checkpoint: &Checkpoint) -> bool {
+    let of_old = config.without_labels();
+    *config != of_old && checkpoint.options_hash == of_old.fixed_hash()
+}
+
+#[cfg(test)]
+mod monitoring_tests;
 #[cfg(test)]
 mod tests;

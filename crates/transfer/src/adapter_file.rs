@@ -4,7 +4,7 @@ use crate::config::TransferConfig;
 use crate::error::TransferError;
 use crate::plan::Transfer;
 use crate::source::Source;
-use engraft_gan::{Networks, Sampler, SavedRun, Which};
+use engraft_gan::{CheckpointChoice, Networks, Sampler, SavedRun};
 use engraft_layers::{Adapter, Sequential, StateDict};
 use std::path::Path;
 
@@ -25,11 +25,11 @@ const NONE: &str = "none";
 /// transfers share one source checkpoint.
 ///
 /// ```no_run
-/// use engraft_gan::Which;
+/// use engraft_gan::CheckpointChoice;
 /// use engraft_transfer::{AdapterFile, Source};
 /// use rand::SeedableRng;
 ///
-/// let source = Source::open("runs/mnist".as_ref(), Which::Last)?;
+/// let source = Source::open("runs/mnist".as_ref(), CheckpointChoice::Last)?;
 /// let adapter = AdapterFile::open("runs/transfer-usps/adapter.safetensors".as_ref())?;
 /// let images = adapter.sampler(&source)?.generate(64, &mut rand_pcg::Pcg64::seed_from_u64(1));
 /// # Ok::<(), engraft_transfer::TransferError>(())
@@ -76,7 +76,7 @@ impl AdapterFile {
     ///
     /// # Errors
     /// Those of [`Transfer::open`] and [`SavedRun::planned_networks`].
-    pub fn of_run(directory: &Path, which: Which) -> Result<Self, TransferError> {
+    pub fn of_run(directory: &Path, which: CheckpointChoice) -> Result<Self, TransferError> {
         let transfer = Transfer::open(directory)?;
         let (_, networks) = SavedRun::planned_networks(directory, &transfer, which)?;
         Self::of(&transfer, &networks.generator)

@@ -375,8 +375,9 @@ mod tests {
     use crate::config::Phase;
     use crate::preserve::COMPUTED;
     use engraft_data::{Split, drawn_digits};
-    use engraft_gan::{Control, SavedRun, Trainer, Which, untrained_networks};
+    use engraft_gan::{CheckpointChoice, SavedRun, Trainer, untrained_networks};
     use engraft_layers::Adapter;
+    use std::ops::ControlFlow;
     use std::sync::Arc;
 
     /// What is refused now did nothing in the runs that were trained with it, or is in a file that no training wrote.
@@ -448,13 +449,13 @@ mod tests {
             config.steps = steps;
             let mut trainer =
                 Trainer::open_planned(config.clone(), data.clone(), &run, Arc::new(transfer)).unwrap();
-            trainer.train(&mut |_| Control::Continue).unwrap();
+            trainer.train(&mut |_| ControlFlow::Continue(())).unwrap();
             assert_eq!((trainer.step(), since(before)), (steps, 1));
         }
         let before = since(0);
         let transfer = Transfer::new(source, plan).unwrap();
-        SavedRun::open_planned(&run, &transfer, Which::Last).unwrap();
-        SavedRun::planned_networks(&run, &transfer, Which::Last).unwrap();
+        SavedRun::open_planned(&run, &transfer, CheckpointChoice::Last).unwrap();
+        SavedRun::planned_networks(&run, &transfer, CheckpointChoice::Last).unwrap();
         assert_eq!(since(before), 0);
         for _ in 0..2 {
             let networks = transfer.networks(&config).unwrap();

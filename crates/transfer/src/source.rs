@@ -4,7 +4,7 @@ use crate::error::TransferError;
 use crate::miner::{self, mined};
 use crate::patches::{judges_patches, with_patch_head};
 use crate::plan::{Transfer, learned_layers};
-use engraft_gan::{Networks, Sampler, SavedRun, TrainConfig, Which};
+use engraft_gan::{CheckpointChoice, Networks, Sampler, SavedRun, TrainConfig};
 use engraft_layers::{Sequential, StateDict, merge_adapters};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -34,7 +34,7 @@ impl Source {
     ///
     /// # Errors
     /// If there is no intact checkpoint, or its files do not belong together.
-    pub fn open(directory: &Path, which: Which) -> Result<Self, TransferError> {
+    pub fn open(directory: &Path, which: CheckpointChoice) -> Result<Self, TransferError> {
         if Self::is_saved(directory) {
             return Self::read(directory);
         }

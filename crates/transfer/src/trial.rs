@@ -7,7 +7,7 @@ use crate::plan::Transfer;
 use crate::recipe::{Recipe, from_scratch};
 use crate::source::{FOLDER, SETTINGS, Source};
 use engraft_data::Dataset;
-use engraft_gan::{Control, Event, Outcome, Sampler, SavedRun, Trainer, Which};
+use engraft_gan::{CheckpointChoice, Event, Outcome, Sampler, SavedRun, Trainer};
 use engraft_metrics::{
     FeatureExtractor, Features, frechet_distance, intra_cluster_diversity, kernel_distance, prdc, read_fitted,
 };
@@ -15,6 +15,7 @@ use engraft_tensor::{Tensor, no_grad};
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -90,7 +91,7 @@ impl Trial<'_> {
         &self,
         method: &Method,
         directory: &Path,
-        on_event: &mut dyn FnMut(Event) -> Control,
+        on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
     ) -> Result<Option<(Sampler, u64)>, TransferError> {
         let data = self.target.clone();
         let mut trainer = match method {
@@ -115,9 +116,10 @@ impl Trial<'_> {
         if let Method::Recipe(recipe) = method
             && recipe.plan.trains_little()
         {
-            AdapterFile::of_run(directory, Which::Best)?.save(&directory.join(AdapterFile::NAME))?;
+            AdapterFile::of_run(directory, CheckpointChoice::Best)?
+                .save(&directory.join(AdapterFile::NAME))?;
         }
-        let run = open_run(directory, Which::Best)?;
+        let run = open_run(directory, CheckpointChoice::Best)?;
         Ok(Some((run.sampler, run.step)))
     }
 
@@ -247,7 +249,7 @@ pub fn compare(real: &Features, generated: &[&Features], seed: u64) -> Compariso
 ///
 /// # Errors
 /// Those of [`SavedRun::open_at`], and if the source beside a transfer is missing or another one.
-pub fn open_run(directory: &Path, which: Which) -> Result<SavedRun, TransferError> {
+pub fn open_run(directory: &Path, which: CheckpointChoice) -> Result<SavedRun, TransferError> {
     if Source::is_saved(directory) {
         let source = Source::open(directory, which)?;
         return Ok(SavedRun {

@@ -4,13 +4,14 @@
 
 use engraft_data::{Dataset, Split, drawn_digits};
 use engraft_gan::{
-    Control, Event, Network, Networks, Outcome, Plan, TrainConfig, Trainer, Which, untrained_networks,
+    CheckpointChoice, Event, Network, Networks, Outcome, Plan, TrainConfig, Trainer, untrained_networks,
 };
 use engraft_layers::{Adapter, StateDict};
 use engraft_transfer::{
     Method, Phase, Preserve, Rate, Recipe, Source, Trained, Transfer, TransferConfig, TransferError, Trial,
     features_of, open_run, proximity,
 };
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,9 +26,9 @@ fn source() -> Source {
     (config.network, config.batch, config.steps) = (Network::Mlp, 8, 3);
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = Trainer::open(config, data, folder.path()).unwrap();
-    trainer.train(&mut |_| Control::Continue).unwrap();
+    trainer.train(&mut |_| ControlFlow::Continue(())).unwrap();
     drop(trainer);
-    Source::open(folder.path(), Which::Last).unwrap()
+    Source::open(folder.path(), CheckpointChoice::Last).unwrap()
 }
 
 fn plan(source: &Source) -> TransferConfig {
@@ -102,11 +103,11 @@ fn train(source: &Source, directory: &Path, stop_after: Option<u64>) -> (Outcome
             Event::Phase { step, phase, reason } => {
                 assert_eq!((phase, reason.as_str()), (1, "its 3 steps are done"));
                 phases.push(step);
-                Control::Continue
+                ControlFlow::Continue(())
             }
-            Event::Step { step, .. } if Some(step) == stop_after => Control::Stop,
+            Event::Step { step, .. } if Some(step) == stop_after => ControlFlow::Break(()),
             Event::Warning(text) => panic!("{text}"),
-            _ => Control::Continue,
+            _ => ControlFlow::Continue(()),
         })
         .unwrap();
     (outcome, phases)
@@ -154,7 +155,7 @@ fn each_phase_trains_its_own_part_and_resumes_to_the_byte() {
         }
     }
     // The run is opened with its plan, and its images are those of its own generator.
-    assert_eq!(open_run(&whole, Which::Last).unwrap().step, 6);
+    assert_eq!(open_run(&whole, CheckpointChoice::Last).unwrap().step, 6);
 }
 
 #[test]
@@ -213,7 +214,7 @@ fn controls_and_recipe_share_a_budget() {
     for (method, steps) in methods.iter().zip([0, 4, 4]) {
         let directory = folder.path().join(method.name());
         let found = trial
-            .train(method, &directory, &mut |_| Control::Continue)
+            .train(method, &directory, &mut |_| ControlFlow::Continue(()))
             .unwrap();
         let (sampler, trained) = found.unwrap();
         assert_eq!(trained, steps, "{}", method.name());
@@ -245,7 +246,7 @@ fn an_adapter_alone_learns_the_target() {
     };
     let method = Method::Recipe(Box::new(recipe));
     let trained = trial
-        .train(&method, folder.path(), &mut |_| Control::Continue)
+        .train(&method, folder.path(), &mut |_| ControlFlow::Continue(()))
         .unwrap();
     assert_eq!(trained.unwrap().1, 3);
     // Of so short a run the last two steps are kept.

@@ -5,7 +5,7 @@
 
 use engraft_data::{Dataset, Split, drawn_digits};
 use engraft_gan::{
-    Control, Network, Networks, RegularizeConfig, Sampler, SpectralNorm, TrainConfig, Trainer, Which,
+    CheckpointChoice, Network, Networks, RegularizeConfig, Sampler, SpectralNorm, TrainConfig, Trainer,
     untrained_networks,
 };
 use engraft_layers::{Adapter, SlotMut, StateDict, visit_mut};
@@ -16,6 +16,7 @@ use engraft_transfer::{
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 fn target() -> Dataset {
@@ -30,9 +31,9 @@ fn source_with(seed: u64, change: fn(&mut TrainConfig)) -> Source {
     change(&mut config);
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = Trainer::open(config, data, folder.path()).unwrap();
-    trainer.train(&mut |_| Control::Continue).unwrap();
+    trainer.train(&mut |_| ControlFlow::Continue(())).unwrap();
     drop(trainer);
-    Source::open(folder.path(), Which::Last).unwrap()
+    Source::open(folder.path(), CheckpointChoice::Last).unwrap()
 }
 
 fn source() -> Source {
@@ -55,7 +56,7 @@ fn train(source: &Source, directory: &Path, generator: Trained, change: fn(&mut 
     };
     let method = Method::Recipe(Box::new(recipe));
     let trained = trial
-        .train(&method, directory, &mut |_| Control::Continue)
+        .train(&method, directory, &mut |_| ControlFlow::Continue(()))
         .unwrap();
     assert_eq!(trained.unwrap().1, 3);
 }
@@ -102,7 +103,7 @@ fn source_and_small_file_are_the_adapted_generator_bit_for_bit() {
         // Of the source's own weights nothing is in it, averaged or not.
         let is_weight = |name: &&&String| name.ends_with("dense.weight") || **name == "to_image.weight";
         assert_eq!(names.iter().find(is_weight), None, "{part}");
-        let run = pixels(&open_run(folder.path(), Which::Last).unwrap().sampler);
+        let run = pixels(&open_run(folder.path(), CheckpointChoice::Last).unwrap().sampler);
         assert!(run != of_source, "{part} learned something");
         assert!(pixels(&file.sampler(&source).unwrap()) == run, "{part}");
     }
@@ -262,7 +263,7 @@ fn a_miner_leaves_the_class_behind_the_latent_vector_alone() {
     let source = source_with(1, |config| config.classes = 10);
     let folder = tempfile::tempdir().unwrap();
     train(&source, folder.path(), Trained::Miner, |p| p.miner = Some(8));
-    let run = open_run(folder.path(), Which::Last).unwrap();
+    let run = open_run(folder.path(), CheckpointChoice::Last).unwrap();
     assert_eq!(run.sampler.class_count(), 10);
     let file = AdapterFile::open(&folder.path().join(AdapterFile::NAME)).unwrap();
     assert!(pixels(&file.sampler(&source).unwrap()) == pixels(&run.sampler));
@@ -280,7 +281,7 @@ fn a_discriminator_of_patches_learns_and_is_carried_on() {
         p.distil = 0.1;
         p.phases[0].discriminator = Trained::Except(vec!["block1".into()]);
     });
-    let first = Source::open(&at("first"), Which::Last).unwrap();
+    let first = Source::open(&at("first"), CheckpointChoice::Last).unwrap();
     let (before, after) = (of(&source), of(&first));
     assert_eq!(before["head.weight"].len(), 49 * after["head.weight"].len());
     assert!(before["block1.conv.weight"] == after["block1.conv.weight"]);
@@ -324,7 +325,7 @@ fn patches_go_with_a_gradient_penalty() {
     });
     let folder = tempfile::tempdir().unwrap();
     train(&source, folder.path(), Trained::All, |p| p.patches = true);
-    let learned = Source::open(folder.path(), Which::Last).unwrap();
+    let learned = Source::open(folder.path(), CheckpointChoice::Last).unwrap();
     let head = |source: &Source| {
         let discriminator = source.networks().unwrap().discriminator;
         StateDict::of(&discriminator).get("head.weight").unwrap().len()
@@ -341,14 +342,14 @@ fn a_transfer_is_the_source_of_another() {
     train(&source, &at("first"), Trained::Adapter, |p| {
         p.adapter = Some(Adapter::LowRank { rank: 2 })
     });
-    let first = Source::open(&at("first"), Which::Last).unwrap();
+    let first = Source::open(&at("first"), CheckpointChoice::Last).unwrap();
     let (names, whole) = (
         |s: &Source| s.networks().unwrap().generator,
         |g| bits(&StateDict::of(&g)),
     );
     let keys = |s: &Source| whole(names(s)).into_keys().collect::<Vec<_>>();
     assert_eq!(keys(&first), keys(&source));
-    let run = pixels(&open_run(&at("first"), Which::Last).unwrap().sampler);
+    let run = pixels(&open_run(&at("first"), CheckpointChoice::Last).unwrap().sampler);
     assert!(
         pixels(&first.sampler().unwrap()) == run,
         "the source is what the run draws"
@@ -358,12 +359,12 @@ fn a_transfer_is_the_source_of_another() {
         p.miner = Some(16);
         p.adapter = Some(Adapter::OutputScale);
     });
-    let second = Source::open(&at("second"), Which::Last).unwrap();
+    let second = Source::open(&at("second"), CheckpointChoice::Last).unwrap();
     assert_eq!(keys(&second).len(), keys(&source).len() + 4);
     train(&second, &at("third"), Trained::All, |_| ());
-    let third = Source::open(&at("third"), Which::Last).unwrap();
+    let third = Source::open(&at("third"), CheckpointChoice::Last).unwrap();
     assert_eq!(keys(&third), keys(&second));
-    let run = pixels(&open_run(&at("third"), Which::Last).unwrap().sampler);
+    let run = pixels(&open_run(&at("third"), CheckpointChoice::Last).unwrap().sampler);
     assert!(pixels(&third.sampler().unwrap()) == run);
     assert_eq!(
         third.generator_layers().unwrap(),
@@ -396,11 +397,11 @@ fn a_run_keeps_the_source_that_it_was_begun_from() {
     };
     let method = Method::Recipe(Box::new(Recipe::fine_tune(&other).unwrap()));
     let error = trial
-        .train(&method, folder.path(), &mut |_| Control::Continue)
+        .train(&method, folder.path(), &mut |_| ControlFlow::Continue(()))
         .err()
         .unwrap();
     assert!(matches!(error, TransferError::OtherSource { .. }), "{error}");
-    let there = Source::open(&folder.path().join("source"), Which::Last).unwrap();
+    let there = Source::open(&folder.path().join("source"), CheckpointChoice::Last).unwrap();
     assert_eq!(there.sha256().unwrap(), source.sha256().unwrap());
 }
 
@@ -414,8 +415,8 @@ fn a_source_with_spectral_normalisation_is_carried_like_any_other() {
     });
     let folder = tempfile::tempdir().unwrap();
     train(&source, folder.path(), Trained::Miner, |p| p.miner = Some(8));
-    let again = Source::open(folder.path(), Which::Last).unwrap();
-    let run = pixels(&open_run(folder.path(), Which::Last).unwrap().sampler);
+    let again = Source::open(folder.path(), CheckpointChoice::Last).unwrap();
+    let run = pixels(&open_run(folder.path(), CheckpointChoice::Last).unwrap().sampler);
     assert!(pixels(&again.sampler().unwrap()) == run);
 }
 
@@ -432,7 +433,7 @@ fn a_generator_thaws_from_its_output_backwards() {
     let folder = tempfile::tempdir().unwrap();
     let plan = std::sync::Arc::new(plan);
     let mut trainer = Trainer::open_planned(config, data, folder.path(), plan).unwrap();
-    trainer.train(&mut |_| Control::Continue).unwrap();
+    trainer.train(&mut |_| ControlFlow::Continue(())).unwrap();
     let at = |step: u64| {
         let path = folder
             .path()

@@ -3,11 +3,12 @@
 #![allow(clippy::unwrap_used)] // a test fails by it
 
 use engraft_data::{Dataset, Split, drawn_digits};
-use engraft_gan::{Control, Network, Networks, TrainConfig, Trainer, Which, untrained_networks};
+use engraft_gan::{CheckpointChoice, Network, Networks, TrainConfig, Trainer, untrained_networks};
 use engraft_transfer::{
     Method, Phase, Preserve, Proximity, Rate, Recipe, Source, Trained, Transfer, TransferConfig, Trial,
     open_run,
 };
+use std::ops::ControlFlow;
 use std::path::Path;
 
 fn target() -> Dataset {
@@ -124,7 +125,7 @@ fn fine_tune(source: &Source, directory: &Path) -> Result<(), String> {
         seed: 2,
     };
     let method = Method::Recipe(Box::new(Recipe::fine_tune(source).unwrap()));
-    let found = trial.train(&method, directory, &mut |_| Control::Continue);
+    let found = trial.train(&method, directory, &mut |_| ControlFlow::Continue(()));
     found.map(|_| ()).map_err(|error| error.to_string())
 }
 
@@ -134,12 +135,12 @@ fn a_run_that_is_no_transfer_stays_readable() {
     let mut config = TrainConfig::standard(&target());
     (config.network, config.batch, config.steps) = (Network::Mlp, 8, 2);
     let mut trainer = Trainer::open(config, target(), folder.path()).unwrap();
-    trainer.train(&mut |_| Control::Continue).unwrap();
+    trainer.train(&mut |_| ControlFlow::Continue(())).unwrap();
     drop(trainer);
     let error = fine_tune(&source(|config| config.network = Network::Mlp), folder.path()).unwrap_err();
     assert!(error.contains("no transfer"), "{error}");
     assert!(!folder.path().join("source").exists());
-    open_run(folder.path(), Which::Last).unwrap();
+    open_run(folder.path(), CheckpointChoice::Last).unwrap();
 }
 
 #[test]
@@ -158,6 +159,6 @@ fn a_saved_source_opens_as_a_run() {
     let folder = tempfile::tempdir().unwrap();
     let source = told();
     source.save(folder.path()).unwrap();
-    let run = open_run(folder.path(), Which::Best).unwrap();
+    let run = open_run(folder.path(), CheckpointChoice::Best).unwrap();
     assert_eq!(run.step, source.config.steps);
 }

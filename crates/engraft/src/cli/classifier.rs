@@ -1,8 +1,9 @@
 //! Classification accuracy score: how well a classifier reads real images that has seen generated ones only.
 
-use super::images::{Checkpoint, open_run};
+use super::images::open_run;
 use anyhow::Context;
 use engraft_data::Dataset;
+use engraft_gan::CheckpointChoice;
 use engraft_metrics::{Training, Variation};
 use engraft_transfer::Labelled;
 use indicatif::ProgressBar;
@@ -34,7 +35,7 @@ pub(super) struct ClassifierAccuracy {
 /// Trains three classifiers, and lets them read the test images.
 pub(super) fn classifier_accuracy(
     run: &Path,
-    which: Checkpoint,
+    which: CheckpointChoice,
     [train, test]: [&Dataset; 2],
     count: usize,
     seed: u64,

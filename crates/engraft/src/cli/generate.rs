@@ -71,7 +71,7 @@ fn open(options: &Generate) -> anyhow::Result<(Sampler, String)> {
             .with_context(|| format!("--adapter {}", path.display()))?;
         return Ok((sampler, format!("the source through {}", path.display())));
     }
-    let run = open_run(&options.from, options.checkpoint.into())?;
+    let run = open_run(&options.from, options.checkpoint)?;
     for warning in &run.warnings {
         eprintln!("warning: {warning}");
     }
@@ -81,7 +81,7 @@ fn open(options: &Generate) -> anyhow::Result<(Sampler, String)> {
 /// The source: with an adapter file the run itself, else the one beside a transfer.
 fn source(options: &Generate) -> anyhow::Result<Source> {
     if options.adapter.is_some() {
-        return Source::open(&options.from, options.checkpoint.into())
+        return Source::open(&options.from, options.checkpoint)
             .with_context(|| format!("--from {}", options.from.display()));
     }
     let folder = options.from.join("source");
@@ -90,7 +90,7 @@ fn source(options: &Generate) -> anyhow::Result<Source> {
         "--with-source: {} is no transfer, it has no source beside it",
         options.from.display()
     );
-    Ok(Source::open(&folder, engraft_gan::Which::Last)?)
+    Ok(Source::open(&folder, engraft_gan::CheckpointChoice::Last)?)
 }
 
 fn draw(options: &Generate, sampler: &Sampler) -> Tensor {

@@ -3,7 +3,7 @@
 use anyhow::ensure;
 use clap::ValueEnum;
 use engraft_data::{Dataset, DatasetName, LoadOptions, Split, Treatment, load, load_folder};
-use engraft_gan::{SavedRun, Which, feature_view};
+use engraft_gan::{CheckpointChoice, SavedRun, feature_view};
 use engraft_metrics::{FeatureExtractor, FeatureNetwork, FeatureOutput, Features, IMAGE};
 use engraft_tensor::Tensor;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -35,24 +35,6 @@ impl Network {
             Some(Self::Mnist) => FeatureNetwork::mnist(),
             Some(Self::FashionMnist) => FeatureNetwork::fashion_mnist(),
             None => FeatureNetwork::for_data(data),
-        }
-    }
-}
-
-/// Which checkpoint of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Checkpoint {
-    /// The newest
-    Last,
-    /// The one with the lowest KID to the images that the run held out, of those that do not copy if there are any
-    Best,
-}
-
-impl From<Checkpoint> for Which {
-    fn from(checkpoint: Checkpoint) -> Self {
-        match checkpoint {
-            Checkpoint::Last => Self::Last,
-            Checkpoint::Best => Self::Best,
         }
     }
 }
@@ -229,8 +211,8 @@ pub(super) fn read_data(
 }
 
 /// Opens a run, and shows what is wrong with it.
-pub(super) fn open_run(run: &Path, which: Checkpoint) -> anyhow::Result<SavedRun> {
-    let run = engraft_transfer::open_run(run, which.into())?;
+pub(super) fn open_run(run: &Path, which: CheckpointChoice) -> anyhow::Result<SavedRun> {
+    let run = engraft_transfer::open_run(run, which)?;
     for warning in &run.warnings {
         eprintln!("warning: {warning}");
     }
@@ -241,7 +223,7 @@ pub(super) fn open_run(run: &Path, which: Checkpoint) -> anyhow::Result<SavedRun
 pub(super) fn read_run(
     network: &FeatureNetwork,
     run: &Path,
-    which: Checkpoint,
+    which: CheckpointChoice,
     count: usize,
     seed: u64,
 ) -> anyhow::Result<(FeatureOutput, Fit)> {

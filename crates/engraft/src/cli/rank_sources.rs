@@ -3,10 +3,11 @@
 use super::options::Sources;
 use super::target::Target;
 use anyhow::Context;
-use engraft_gan::{Control, Which};
+use engraft_gan::CheckpointChoice;
 use engraft_metrics::{FeatureExtractor, FeatureNetwork};
 use engraft_transfer::{Method, Proximity, Source, Trial, features_of, proximity};
 use serde_json::json;
+use std::ops::ControlFlow;
 
 /// Images that each source draws.
 const GENERATED: usize = 1000;
@@ -19,7 +20,8 @@ pub(super) fn run(options: &Sources) -> anyhow::Result<()> {
     let network = FeatureNetwork::for_data(&options.data);
     let mut ranked: Vec<(String, Proximity)> = Vec::new();
     for path in &options.runs {
-        let source = Source::open(path, Which::Last).with_context(|| format!("{}", path.display()))?;
+        let source =
+            Source::open(path, CheckpointChoice::Last).with_context(|| format!("{}", path.display()))?;
         let target = Target::load(
             &options.data,
             source.config.image,
@@ -32,7 +34,7 @@ pub(super) fn run(options: &Sources) -> anyhow::Result<()> {
             steps: 0,
             seed: options.seed,
         };
-        let as_is = trial.train(&Method::SourceAsIs, path, &mut |_| Control::Continue)?;
+        let as_is = trial.train(&Method::SourceAsIs, path, &mut |_| ControlFlow::Continue(()))?;
         let (sampler, _) = as_is.context("nothing to stop")?;
         let drawn = trial.draw(&network, &sampler, GENERATED)?;
         let found = proximity(&features_of(&network, &target.train)?, &drawn)?;

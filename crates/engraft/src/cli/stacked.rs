@@ -1,8 +1,9 @@
 //! Modes of stacked digits: how many of the thousand a generator draws.
 
-use super::images::{Checkpoint, Real, bar, open_run};
+use super::images::{Real, bar, open_run};
 use anyhow::ensure;
 use engraft_data::{Dataset, Split, stacked_digits};
+use engraft_gan::CheckpointChoice;
 use engraft_metrics::{CLASSES, ClassCounts, FeatureExtractor, FeatureNetwork};
 use engraft_tensor::Tensor;
 use rand::SeedableRng;
@@ -19,7 +20,7 @@ const BATCH: usize = 500;
 /// real test images.
 pub(super) fn report(
     run: &Path,
-    which: Checkpoint,
+    which: CheckpointChoice,
     count: usize,
     seed: u64,
     as_json: bool,

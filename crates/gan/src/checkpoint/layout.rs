@@ -12,7 +12,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The folder of the checkpoints within a run directory.
-pub(super) const FOLDER: &str = "checkpoints";
+pub(crate) const FOLDER: &str = "checkpoints";
 
 /// Something that may be a checkpoint.
 #[derive(Debug, PartialEq)]
@@ -24,7 +24,7 @@ pub(super) struct Candidate {
 }
 
 /// Name of the checkpoint of `step`.
-pub(super) fn name(step: u64) -> String {
+pub(crate) fn name(step: u64) -> String {
     format!("step-{step:06}")
 }
 

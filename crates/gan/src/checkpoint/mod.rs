@@ -43,6 +43,7 @@ mod store;
 pub use atomic::write_atomically;
 pub(crate) use atomic::{leftover_name, sync_directory};
 pub use codec::{MAX_STATE_BYTES, decode, encode};
+pub(crate) use layout::{FOLDER, name as directory_name};
 pub(crate) use lock::FILE as LOCK_FILE;
 pub use lock::RunLock;
 pub use read::MAX_CHECKPOINT_BYTES;

@@ -13,6 +13,7 @@ use engraft_layers::{
 };
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -148,9 +149,9 @@ fn train(config: TrainConfig, directory: &Path, stop_after: Option<u64>) -> Outc
     let mut trainer = Trainer::open_planned(config, data(), directory, Arc::new(Small)).unwrap();
     trainer
         .train(&mut |event| match event {
-            Event::Step { step, .. } if Some(step) == stop_after => Control::Stop,
+            Event::Step { step, .. } if Some(step) == stop_after => ControlFlow::Break(()),
             Event::Warning(text) => panic!("{text}"),
-            _ => Control::Continue,
+            _ => ControlFlow::Continue(()),
         })
         .unwrap()
 }
@@ -282,7 +283,7 @@ fn the_reference_networks_take_what_suits_batch_norm() {
     config.standing_batches = 1;
     let mut trainer = Trainer::open(config, data(), dir.path()).unwrap();
     assert_eq!(
-        trainer.train(&mut |_| Control::Continue).unwrap(),
+        trainer.train(&mut |_| ControlFlow::Continue(())).unwrap(),
         Outcome::Finished
     );
 }

@@ -7,7 +7,7 @@ use super::saved::identity;
 use super::terms::Terms;
 use crate::error::TransferError;
 use engraft_data::Dataset;
-use engraft_gan::Average;
+use engraft_gan::Ema;
 use engraft_layers::{Adam, Init, Mode, Module, Optimizer, Schedule, Sequential, gradients};
 use engraft_tensor::{Tensor, concat, no_grad};
 use rand::SeedableRng;
@@ -260,7 +260,7 @@ impl<'a> SemiSupervised<'a> {
             }
         };
         let seen = self.step * batch as u64;
-        Average::new(HALF_LIFE).update(&mut self.average, &self.classifier, batch, seen);
+        Ema::new(HALF_LIFE).update(&mut self.average, &self.classifier, batch, seen);
         self.step += 1;
         let [d, g] = losses.adversarial.unwrap_or_default();
         if [losses.labelled, d, g].iter().all(|loss| loss.is_finite()) {

@@ -1,6 +1,8 @@
 //! What can be said to `engraft evaluate`.
 
-use crate::cli::images::{Checkpoint, Network};
+use super::checkpoints;
+use crate::cli::images::Network;
+use engraft_gan::CheckpointChoice;
 use std::path::PathBuf;
 
 /// Measure generated images against real ones: FID, KID, precision, recall, density, coverage, diversity, memorisation.
@@ -13,8 +15,8 @@ pub(crate) struct Evaluate {
     #[arg(long, value_name = "RUN", required_unless_present = "samples")]
     pub(crate) from: Option<PathBuf>,
     /// Which checkpoint of the run
-    #[arg(long, value_enum, default_value_t = Checkpoint::Last, conflicts_with = "samples")]
-    pub(crate) checkpoint: Checkpoint,
+    #[arg(long, value_parser = checkpoints(), default_value_t = CheckpointChoice::Last, conflicts_with = "samples")]
+    pub(crate) checkpoint: CheckpointChoice,
     /// Images of any program: an NPY file (bytes, or floats from -1 to 1) or a folder of pictures
     #[arg(long, value_name = "FILE|DIR", conflicts_with = "from")]
     pub(crate) samples: Option<PathBuf>,

@@ -1,6 +1,7 @@
 //! What can be said to `engraft generate`.
 
-use crate::cli::images::Checkpoint;
+use super::checkpoints;
+use engraft_gan::CheckpointChoice;
 use std::path::PathBuf;
 
 /// Draw images from a run: a sheet, single files, or an array.
@@ -13,8 +14,8 @@ pub(crate) struct Generate {
     #[arg(long, value_name = "FILE")]
     pub(crate) adapter: Option<PathBuf>,
     /// Which checkpoint of the run
-    #[arg(long, value_enum, default_value_t = Checkpoint::Last)]
-    pub(crate) checkpoint: Checkpoint,
+    #[arg(long, value_parser = checkpoints(), default_value_t = CheckpointChoice::Last)]
+    pub(crate) checkpoint: CheckpointChoice,
     /// Images
     #[arg(long, default_value_t = 64)]
     pub(crate) count: usize,

@@ -21,6 +21,7 @@ pub(crate) use transfer::{PlanOptions, RecipeName, Small, Transfer};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
+use engraft_gan::CheckpointChoice;
 use std::fmt::Display;
 
 /// Train generative adversarial networks and graft them onto new domains.
@@ -64,6 +65,21 @@ where
         let found = all.iter().find(|(value, _)| value.to_string() == name);
         found.map(|(value, _)| value.clone()).ok_or("no such name")
     })
+}
+
+/// Takes a checkpoint of a run.
+fn checkpoints() -> impl TypedValueParser<Value = CheckpointChoice> {
+    let about = |choice| match choice {
+        CheckpointChoice::Last => "The newest",
+        CheckpointChoice::Best => {
+            "The one with the lowest KID to the images that the run held out, of those that do not copy if there are any"
+        }
+    };
+    one_of_described(
+        CheckpointChoice::ALL
+            .map(|choice| (choice, about(choice)))
+            .to_vec(),
+    )
 }
 
 /// A number that is not 0.

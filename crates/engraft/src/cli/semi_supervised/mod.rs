@@ -4,12 +4,12 @@ mod jobs;
 mod report;
 mod resume;
 
-use super::images::{self, Checkpoint, bar};
+use super::images::{self, bar};
 use super::options::{Budget, SemiSupervised};
 use super::result_cache;
 use anyhow::{Context, bail, ensure};
 use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load};
-use engraft_gan::{Sampler, Which};
+use engraft_gan::{CheckpointChoice, Sampler};
 use engraft_transfer::Source;
 use engraft_transfer::semi_supervised::{Settings, choose_labels};
 use jobs::{Kind, Task};
@@ -155,9 +155,9 @@ fn open_generator(
     let named = || format!("--generator {}", run.display());
     if !run.join("generator.safetensors").is_file() {
         // Tells of checkpoints that are left out as damaged.
-        images::open_run(run, Checkpoint::Last).with_context(named)?;
+        images::open_run(run, CheckpointChoice::Last).with_context(named)?;
     }
-    let source = Source::open(run, Which::Last).with_context(named)?;
+    let source = Source::open(run, CheckpointChoice::Last).with_context(named)?;
     let [expected, found] = [train.channels(), source.config.image[2]];
     ensure!(
         expected == found,

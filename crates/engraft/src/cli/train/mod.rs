@@ -7,7 +7,8 @@ mod settings;
 use super::options::{NetworkName, Preset, Train};
 use super::process::{Interrupted, catch_interrupts, interrupt, pool};
 use display::{Display, Style};
-use engraft_gan::{Control, Event, Network, Outcome, TrainConfig, Trainer};
+use engraft_gan::{Event, Network, Outcome, TrainConfig, Trainer};
+use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -72,8 +73,8 @@ fn follow(trainer: &mut Trainer, display: &mut Display) -> anyhow::Result<Outcom
     let outcome = trainer.train(&mut |event: Event| {
         display.event(&event, start);
         match interrupt().load(Ordering::SeqCst) {
-            true => Control::Stop,
-            false => Control::Continue,
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
         }
     });
     display.clear();

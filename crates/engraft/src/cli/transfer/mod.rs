@@ -8,7 +8,7 @@ use super::process::{Interrupted, catch_interrupts, interrupt, program};
 use super::target::Target;
 use anyhow::{Context, ensure};
 use engraft_data::{Dataset, Provenance::Memory};
-use engraft_gan::{Control, Event, Sampler, Which, sample_grid};
+use engraft_gan::{CheckpointChoice, Event, Sampler, sample_grid};
 use engraft_layers::Module;
 use engraft_metrics::{FeatureExtractor, FeatureNetwork, Features};
 use engraft_transfer::adapt::{DomainGap, Severity};
@@ -20,6 +20,7 @@ use indicatif::ProgressBar;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use serde_json::json;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
@@ -67,7 +68,7 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
         "--out {}: that is the run of --from; name another directory",
         out.display()
     );
-    let source = Source::open(&options.from, Which::Last)
+    let source = Source::open(&options.from, CheckpointChoice::Last)
         .with_context(|| format!("--from {}", options.from.display()))?;
     let mut target = Target::load(&options.data, source.config.image, options.shots, options.seed)?;
     if options.invert {
@@ -100,7 +101,9 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
     };
     let network = FeatureNetwork::for_data(&options.data);
     let trained_on = features_of(&network, &target.train)?;
-    let as_is = trial.train(&Method::SourceAsIs, &options.from, &mut |_| Control::Continue)?;
+    let as_is = trial.train(&Method::SourceAsIs, &options.from, &mut |_| {
+        ControlFlow::Continue(())
+    })?;
     let (as_is, _) = as_is.context("nothing to stop")?;
     let of_source = trial.draw(&network, &as_is, GENERATED)?;
     let found = proximity(&trained_on, &of_source)?;
@@ -275,8 +278,8 @@ fn train(
             _ => {}
         }
         match interrupt().load(Ordering::SeqCst) {
-            true => Control::Stop,
-            false => Control::Continue,
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
         }
     })?;
     bar.finish();

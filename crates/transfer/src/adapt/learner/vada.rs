@@ -3,7 +3,7 @@
 use super::{Batch, Learner, cross_entropy, descend};
 use crate::adapt::losses::{Perturbation, conditional_entropy, domain_loss, virtual_adversarial};
 use crate::adapt::model::{Model, domain_discriminator};
-use engraft_gan::Average;
+use engraft_gan::Ema;
 use engraft_layers::{Adam, Mode, Module, Sequential, Slot, StateDict, rng_states, visit};
 use engraft_tensor::Tensor;
 use rand::SeedableRng;
@@ -88,7 +88,7 @@ impl Learner for Vada {
 
         let images = batch.source.shape()[0];
         let half_life = images as f64 * 0.5_f64.ln() / KEEP.ln();
-        Average::new(half_life as u64).update(&mut self.average, &self.model, images, self.seen);
+        Ema::new(half_life as u64).update(&mut self.average, &self.model, images, self.seen);
         self.seen += images as u64;
         f64::from(loss.item())
     }

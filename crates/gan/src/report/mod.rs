@@ -1,35 +1,37 @@
 //! Gathers what `report.html` shows of a run directory.
 
+pub(crate) mod animation;
+pub(crate) mod html;
+pub(crate) mod image_grid;
+pub(crate) mod plots;
+
 use crate::config::TrainConfig;
-use crate::curves::{Losses, balance_curves, distance_curve, loss_curves, share_curves};
-use crate::error::GanError;
-use crate::film::{film, frames};
-use crate::page::{Page, Table, html};
-use crate::watch::{Measurement, WatchState};
+use crate::monitor::{Measurement, MonitorState};
+use animation::{animation, frames};
 use engraft_metrics::{FeatureExtractor, FeatureNetwork};
+use html::{Page, Table, html};
+use plots::{Losses, balance_curves, distance_curve, loss_curves, share_curves};
 use std::path::{Path, PathBuf};
 
-/// The page's file in a run directory.
-pub(crate) const REPORT: &str = "report.html";
 /// Steps at the end over which the summary takes means.
 const RECENT: usize = 100;
-/// Bytes above which a sheet of samples is not a sheet of this program.
-const MOST_SHEET_BYTES: u64 = 64 << 20;
+/// Bytes above which a sample grid is not a grid of this program.
+const MAX_GRID_BYTES: u64 = 64 << 20;
 
-/// The page of a run, from its settings, its record, the step it is at, and the sheets of samples in a folder.
+/// The page of a run, from its settings, its record, the step it is at, and the sample grids in a folder.
 pub(crate) fn report(
     config: &TrainConfig,
     record: &[Losses],
-    watch: &WatchState,
+    state: &MonitorState,
     step: u64,
     samples: &Path,
-) -> Result<String, GanError> {
-    let sheets = sheets(samples, step)?;
-    let shown: Vec<Vec<u8>> = frames(sheets.len())
+) -> String {
+    let grids = grids(samples, step);
+    let shown: Vec<Vec<u8>> = frames(grids.len())
         .into_iter()
-        .filter_map(|i| read_sheet(&sheets[i]))
+        .filter_map(|i| read_grid(&grids[i]))
         .collect();
-    let film = (shown.len() > 1).then(|| film(&shown)).flatten();
+    let animation = (shown.len() > 1).then(|| animation(&shown)).flatten();
     let mut summary = vec![format!(
         "Step {step} of {}, batches of {} of the {} images of {}, seed {}.",
         config.steps, config.batch, config.images, config.data, config.seed
@@ -46,13 +48,13 @@ pub(crate) fn report(
             100.0 * mean(|p| p.accuracy)
         ));
     }
-    if watch.rollbacks > 0 {
+    if state.rollbacks > 0 {
         summary.push(format!(
             "The run diverged and went back {} times, each time with half the learning rates.",
-            watch.rollbacks
+            state.rollbacks
         ));
     }
-    let alarms = watch
+    let alarms = state
         .measurements
         .last()
         .map(Measurement::alarms)
@@ -62,24 +64,24 @@ pub(crate) fn report(
         ("Losses", loss_curves(record)),
         ("Balance", balance_curves(record)),
     ];
-    if !watch.measurements.is_empty() {
-        diagrams.push(("Distance to held-out images", distance_curve(&watch.measurements)));
-        diagrams.push(("Coverage and memorisation", share_curves(&watch.measurements)));
+    if !state.measurements.is_empty() {
+        diagrams.push(("Distance to held-out images", distance_curve(&state.measurements)));
+        diagrams.push(("Coverage and memorisation", share_curves(&state.measurements)));
     }
-    Ok(html(&Page {
+    html(&Page {
         title: &format!("{}, a run of engraft", config.data),
         summary: &summary,
-        measures: measures(config, watch),
+        measures: measures(config, state),
         diagrams: &diagrams,
-        sheet: shown.last().map(Vec::as_slice),
-        film: film.as_deref(),
+        grid: shown.last().map(Vec::as_slice),
+        animation: animation.as_deref(),
         settings: &config.to_toml(),
-    }))
+    })
 }
 
 /// The best and the last measurement as a table, and how they were taken.
-fn measures(config: &TrainConfig, watch: &WatchState) -> Option<Table> {
-    let (best, last) = (watch.best()?, watch.measurements.last()?);
+fn measures(config: &TrainConfig, state: &MonitorState) -> Option<Table> {
+    let (best, last) = (state.best()?, state.measurements.last()?);
     let row = |name: &'static str, value: fn(&Measurement) -> String| [name.into(), value(best), value(last)];
     Some(Table {
         head: ["".into(), "best".into(), "last".into()],
@@ -101,11 +103,13 @@ fn measures(config: &TrainConfig, watch: &WatchState) -> Option<Table> {
     })
 }
 
-/// The sheets of samples in a folder up to a step, the oldest first. Those of later steps were drawn before the run went
+/// The sample grids in a folder up to a step, the oldest first. Those of later steps were drawn before the run went
 /// back, by a generator that is no longer its own.
-fn sheets(folder: &Path, last: u64) -> Result<Vec<PathBuf>, GanError> {
-    let listing = std::fs::read_dir(folder).map_err(|e| GanError::io(folder, "listing", e))?;
-    let mut sheets: Vec<(u64, PathBuf)> = listing
+fn grids(folder: &Path, last: u64) -> Vec<PathBuf> {
+    let Ok(listing) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut grids: Vec<(u64, PathBuf)> = listing
         .filter_map(|entry| {
             let path = entry.ok()?.path();
             let name = path.file_name()?.to_str()?;
@@ -113,14 +117,14 @@ fn sheets(folder: &Path, last: u64) -> Result<Vec<PathBuf>, GanError> {
             (step <= last).then_some((step, path))
         })
         .collect();
-    sheets.sort();
-    Ok(sheets.into_iter().map(|(_, path)| path).collect())
+    grids.sort();
+    grids.into_iter().map(|(_, path)| path).collect()
 }
 
-/// A sheet's bytes; `None` if it cannot be read: a picture more or less does not stop a run.
-fn read_sheet(path: &Path) -> Option<Vec<u8>> {
+/// A grid's bytes; `None` if it cannot be read: a picture more or less does not stop a run.
+fn read_grid(path: &Path) -> Option<Vec<u8>> {
     let about = std::fs::metadata(path).ok()?;
-    (about.is_file() && about.len() <= MOST_SHEET_BYTES).then(|| std::fs::read(path).ok())?
+    (about.is_file() && about.len() <= MAX_GRID_BYTES).then(|| std::fs::read(path).ok())?
 }
 
 #[cfg(test)]
@@ -128,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sheets_beyond_the_step_are_of_a_branch_that_was_left() {
+    fn grids_beyond_the_step_are_of_a_branch_that_was_left() {
         let folder = tempfile::tempdir().unwrap();
         for name in [
             "step-1000000.png",
@@ -138,11 +142,11 @@ mod tests {
         ] {
             std::fs::write(folder.path().join(name), b"").unwrap();
         }
-        for other in ["step-000010.jpg", "step-last.png", "sheet.png"] {
+        for other in ["step-000010.jpg", "step-last.png", "grid.png"] {
             std::fs::write(folder.path().join(other), b"").unwrap();
         }
         let names = |last| -> Vec<String> {
-            let found = sheets(folder.path(), last).unwrap();
+            let found = grids(folder.path(), last);
             let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
             found.iter().map(name).collect()
         };

@@ -1,4 +1,4 @@
-//! Sheets of sample images as PNG.
+//! Grids of images as PNG.
 
 use engraft_tensor::Tensor;
 
@@ -32,18 +32,18 @@ pub fn sample_grid(images: &Tensor, columns: usize) -> Vec<u8> {
     let rows = n.div_ceil(columns);
     let height = rows * (h + GAP) + GAP;
     let width = columns * (w + GAP) + GAP;
-    let mut sheet = vec![PAPER; height * width * c];
+    let mut grid = vec![PAPER; height * width * c];
     for (i, image) in images.as_slice().chunks_exact(h * w * c).enumerate() {
         let top = GAP + (i / columns) * (h + GAP);
         let left = GAP + (i % columns) * (w + GAP);
         for (y, line) in image.chunks_exact(w * c).enumerate() {
             let at = ((top + y) * width + left) * c;
-            for (pixel, &value) in sheet[at..at + w * c].iter_mut().zip(line) {
+            for (pixel, &value) in grid[at..at + w * c].iter_mut().zip(line) {
                 *pixel = byte(value);
             }
         }
     }
-    encode(&enlarge(&sheet, width, c), width * SCALE, height * SCALE, c)
+    encode(&enlarge(&grid, width, c), width * SCALE, height * SCALE, c)
 }
 
 /// A PNG of one image at its own size; the last pixel rule is that of [`sample_grid`].
@@ -69,9 +69,9 @@ fn byte(value: f32) -> u8 {
     ((value + 1.0) * 127.5 + 0.5).clamp(0.0, 255.0) as u8
 }
 
-fn enlarge(sheet: &[u8], width: usize, c: usize) -> Vec<u8> {
-    let mut large = Vec::with_capacity(sheet.len() * SCALE * SCALE);
-    for line in sheet.chunks_exact(width * c) {
+fn enlarge(grid: &[u8], width: usize, c: usize) -> Vec<u8> {
+    let mut large = Vec::with_capacity(grid.len() * SCALE * SCALE);
+    for line in grid.chunks_exact(width * c) {
         for _ in 0..SCALE {
             for pixel in line.chunks_exact(c) {
                 for _ in 0..SCALE {
@@ -84,7 +84,7 @@ fn enlarge(sheet: &[u8], width: usize, c: usize) -> Vec<u8> {
 }
 
 fn encode(pixels: &[u8], width: usize, height: usize, c: usize) -> Vec<u8> {
-    let size = |n: usize| u32::try_from(n).expect("a sheet of samples has fewer than 2^32 pixels a side");
+    let size = |n: usize| u32::try_from(n).expect("a grid has fewer than 2^32 pixels a side");
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, size(width), size(height));
     encoder.set_color(match c {

@@ -14,10 +14,10 @@ pub(crate) struct Page<'a> {
     pub(crate) measures: Option<Table>,
     /// Headline and SVG of each diagram.
     pub(crate) diagrams: &'a [(&'a str, String)],
-    /// The newest sheet of samples, a PNG.
-    pub(crate) sheet: Option<&'a [u8]>,
-    /// The sheets so far as an animated PNG.
-    pub(crate) film: Option<&'a [u8]>,
+    /// The newest sample grid, a PNG.
+    pub(crate) grid: Option<&'a [u8]>,
+    /// The grids so far as an animated PNG.
+    pub(crate) animation: Option<&'a [u8]>,
     /// The settings, the text of `run.toml`.
     pub(crate) settings: &'a str,
 }
@@ -76,14 +76,14 @@ pub(crate) fn html(page: &Page<'_>) -> String {
     for line in page.summary {
         line_to(&mut out, "p", "", line);
     }
-    if page.sheet.is_some() || page.film.is_some() {
+    if page.grid.is_some() || page.animation.is_some() {
         out.push_str("<h2>Samples</h2>\n<div class=\"row\">\n");
-        if let Some(sheet) = page.sheet {
-            out.push_str(&picture(sheet, "now"));
+        if let Some(grid) = page.grid {
+            out.push_str(&picture(grid, "now"));
         }
-        if let Some(film) = page.film {
+        if let Some(animation) = page.animation {
             out.push_str(&picture(
-                film,
+                animation,
                 "from the start until now, the same noise in every frame",
             ));
         }
@@ -126,8 +126,8 @@ mod tests {
             summary: &["a & b".into()],
             measures: None,
             diagrams: &[("losses", "<svg></svg>".into())],
-            sheet: Some(&[1, 2, 3]),
-            film: None,
+            grid: Some(&[1, 2, 3]),
+            animation: None,
             settings: "data = '</pre>'",
         };
         let text = html(&page);

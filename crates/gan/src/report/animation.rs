@@ -1,30 +1,30 @@
-//! The sample sheets of a run, one after the other, as an animated PNG.
+//! The sample grids of a run, one after the other, as an animated PNG.
 
 use std::io::Cursor;
 
-/// Frames of a film at most: of a longer run, sheets at equal distances are taken, and the last.
+/// Frames of an animation at most: of a longer run, grids at equal distances are taken, and the last.
 const MOST_FRAMES: usize = 48;
-/// Bytes that decoding one sheet may take.
+/// Bytes that decoding one grid may take.
 const MOST_BYTES: usize = 64 << 20;
-/// Hundredths of a second that a sheet and the last one are shown.
+/// Hundredths of a second that a grid and the last one are shown.
 const DELAY: u16 = 20;
 const LAST_DELAY: u16 = 250;
 
-/// Which of `count` sheets are shown.
+/// Which of `count` grids are shown.
 pub(crate) fn frames(count: usize) -> Vec<usize> {
     let shown = count.min(MOST_FRAMES);
     (1..=shown).map(|i| i * count / shown - 1).collect()
 }
 
-/// An animated PNG of sheets given as PNG files, all of the size and kind of the last; others are left out.
+/// An animated PNG of grids given as PNG files, all of the size and kind of the last; others are left out.
 ///
 /// `None` if the last one cannot be decoded or there is none.
-pub(crate) fn film(sheets: &[Vec<u8>]) -> Option<Vec<u8>> {
-    let last = decode(sheets.last()?)?;
-    let frames: Vec<Sheet> = sheets
+pub(crate) fn animation(grids: &[Vec<u8>]) -> Option<Vec<u8>> {
+    let last = decode(grids.last()?)?;
+    let frames: Vec<Grid> = grids
         .iter()
-        .filter_map(|sheet| decode(sheet))
-        .filter(|sheet| sheet.kind == last.kind)
+        .filter_map(|grid| decode(grid))
+        .filter(|grid| grid.kind == last.kind)
         .collect();
     let (width, height, color) = last.kind;
     let mut bytes = Vec::new();
@@ -42,13 +42,13 @@ pub(crate) fn film(sheets: &[Vec<u8>]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-struct Sheet {
+struct Grid {
     kind: (u32, u32, png::ColorType),
     pixels: Vec<u8>,
 }
 
-/// Decodes a sheet of eight bits a channel.
-fn decode(png: &[u8]) -> Option<Sheet> {
+/// Decodes a grid of eight bits a channel.
+fn decode(png: &[u8]) -> Option<Grid> {
     let limits = png::Limits { bytes: MOST_BYTES };
     let mut reader = png::Decoder::new_with_limits(Cursor::new(png), limits)
         .read_info()
@@ -60,7 +60,7 @@ fn decode(png: &[u8]) -> Option<Sheet> {
         return None;
     }
     pixels.truncate(info.buffer_size());
-    Some(Sheet {
+    Some(Grid {
         kind: (info.width, info.height, info.color_type),
         pixels,
     })
@@ -69,18 +69,18 @@ fn decode(png: &[u8]) -> Option<Sheet> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grid::sample_grid;
+    use crate::report::image_grid::sample_grid;
     use engraft_tensor::Tensor;
 
-    fn sheet(value: f32, size: usize) -> Vec<u8> {
+    fn grid(value: f32, size: usize) -> Vec<u8> {
         sample_grid(&Tensor::full([4, size, size, 1], value), 2)
     }
 
     #[test]
-    fn every_sheet_is_a_frame() {
-        let sheets = [sheet(-1.0, 4), sheet(0.0, 4), sheet(1.0, 5), sheet(1.0, 4)];
-        let film = film(&sheets).unwrap();
-        let mut reader = png::Decoder::new(Cursor::new(&film)).read_info().unwrap();
+    fn every_grid_is_a_frame() {
+        let grids = [grid(-1.0, 4), grid(0.0, 4), grid(1.0, 5), grid(1.0, 4)];
+        let animation = animation(&grids).unwrap();
+        let mut reader = png::Decoder::new(Cursor::new(&animation)).read_info().unwrap();
         assert_eq!(
             reader.info().animation_control.unwrap().num_frames,
             3,
@@ -95,11 +95,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_sheet() {
-        assert_eq!(film(&[]), None);
-        assert_eq!(film(&[sheet(0.0, 4), b"no picture".to_vec()]), None);
-        let cut = sheet(0.0, 4);
-        assert!(film(&[cut[..cut.len() / 2].to_vec(), cut]).is_some());
+    fn what_is_no_grid_at_all() {
+        assert_eq!(animation(&[]), None);
+        assert_eq!(animation(&[grid(0.0, 4), b"no picture".to_vec()]), None);
+        let cut = grid(0.0, 4);
+        assert!(animation(&[cut[..cut.len() / 2].to_vec(), cut]).is_some());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The curves of a run as SVG: losses, and what the discriminator says.
 
-use crate::watch::Measurement;
+use crate::monitor::Measurement;
 use plotters::prelude::*;
 
 /// Points drawn of each curve at most; more steps are averaged in bins.

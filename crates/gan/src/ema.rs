@@ -13,11 +13,11 @@ use engraft_tensor::Real;
 /// *Source*: Karras et al., "Training generative adversarial networks with limited data", 2020, in the form
 /// of its appendix.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Average {
+pub struct Ema {
     half_life: u64,
 }
 
-impl Average {
+impl Ema {
     /// An average in which the influence of an image halves after `half_life` more images.
     pub fn new(half_life: u64) -> Self {
         Self { half_life }
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn the_half_life_ramps_up() {
-        let average = Average::new(1000);
+        let average = Ema::new(1000);
         assert_eq!(average.keep(10, 0), 0.0);
         assert!((average.keep(10, 2000) - 0.5_f64.powf(0.1)).abs() < 1e-15);
         assert!((average.keep(1000, 1_000_000) - 0.5).abs() < 1e-15);
@@ -117,15 +117,15 @@ mod tests {
         let first = |m: &Sequential<f64>| parameters(m)[0].1.tensor().as_slice()[0];
         let (a, l) = (first(&average), first(&live));
         live.forward(&Tensor::from_vec([2, 2], vec![1.0, 2.0, 3.0, 5.0]), Mode::Train);
-        Average::new(100).update(&mut average, &live, 100, 1_000_000);
+        Ema::new(100).update(&mut average, &live, 100, 1_000_000);
         assert!((first(&average) - (a + l) / 2.0).abs() < 1e-15);
         let mut same = net(1);
         for _ in 0..9 {
-            Average::new(77).update(&mut same, &net(1), 7, 1_000_000);
+            Ema::new(77).update(&mut same, &net(1), 7, 1_000_000);
         }
         assert_eq!(first(&same), a, "no rounding moves what stands still");
         // With no image seen before, nothing of the old average stays.
-        Average::new(100).update(&mut average, &live, 100, 0);
+        Ema::new(100).update(&mut average, &live, 100, 0);
         let x = Tensor::ones([1, 2]);
         assert_eq!(
             average.forward(&x, Mode::Eval).as_slice(),

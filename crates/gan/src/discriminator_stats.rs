@@ -5,14 +5,14 @@ use engraft_tensor::{Real, Tensor};
 
 /// How well a discriminator tells real images from generated ones.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Balance {
+pub(crate) struct DiscriminatorStats {
     /// Share of its judgements that are right, from 0 to 1; one half is a coin's.
     pub(crate) accuracy: f64,
     /// `r_t`: mean sign of its logits on real images, from -1 to 1.
     pub(crate) real_sign: f64,
 }
 
-impl Balance {
+impl DiscriminatorStats {
     /// The balance in the logits of one step.
     ///
     /// Where a logit has a meaning of its own it is compared with what lies halfway between the labels. Where only
@@ -60,7 +60,7 @@ mod tests {
         let real = Tensor::from_vec([4, 1], vec![0.2, 0.8, 3.0, -1.0]);
         let fake = Tensor::<f64>::from_vec([4, 1], vec![0.2, 0.4, -3.0, 0.7]);
         let of = |objective| {
-            let Balance { accuracy, real_sign } = Balance::of(objective, &real, &fake);
+            let DiscriminatorStats { accuracy, real_sign } = DiscriminatorStats::of(objective, &real, &fake);
             [accuracy, real_sign]
         };
         // Three of four real ones and one of four generated ones on the right side of 0.

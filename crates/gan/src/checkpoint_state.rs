@@ -5,7 +5,7 @@ use crate::checkpoint::{Checkpoint, decode, encode};
 use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::gan::Gan;
-use crate::watch::WatchState;
+use crate::monitor::MonitorState;
 use engraft_data::BatchState;
 use engraft_layers::{
     LayersError, OptimizerCounters, OptimizerState, Sequential, StateDict, rng_states, set_rng_states,
@@ -43,7 +43,7 @@ pub(crate) fn to_files(
     average: Option<&Sequential>,
     latent: &Pcg64,
     batches: BatchState,
-    watch: &WatchState,
+    monitor: &MonitorState,
 ) -> Result<BTreeMap<String, Vec<u8>>, GanError> {
     let (g, d) = (
         gan.generator_optimizer.state(),
@@ -86,8 +86,8 @@ pub(crate) fn to_files(
     if gan.loss.has_state() {
         files.insert(GAME.into(), encode(&gan.loss.state)?);
     }
-    if *watch != WatchState::default() {
-        files.insert(WATCH.into(), encode(watch)?);
+    if *monitor != MonitorState::default() {
+        files.insert(WATCH.into(), encode(monitor)?);
     }
     if let Some(average) = average {
         let average = bytes("the averaged generator", &StateDict::of(average))?;
@@ -97,12 +97,12 @@ pub(crate) fn to_files(
 }
 
 /// What a checkpoint remembers of the run's measurements.
-pub(crate) fn watch_state(checkpoint: &Checkpoint) -> Result<WatchState, GanError> {
+pub(crate) fn monitor_state(checkpoint: &Checkpoint) -> Result<MonitorState, GanError> {
     if !checkpoint.files.contains_key(WATCH) {
-        return Ok(WatchState::default());
+        return Ok(MonitorState::default());
     }
     let path = checkpoint.file_path(WATCH);
-    let state: WatchState = decode(checkpoint.file(WATCH)?, &path)?;
+    let state: MonitorState = decode(checkpoint.file(WATCH)?, &path)?;
     let measured = state.measurements.iter().map(|m| ("a measurement", m.step));
     let began = ("the beginning of a phase", state.phase_began);
     let late = measured.chain([began]).find(|(_, step)| *step > checkpoint.step);

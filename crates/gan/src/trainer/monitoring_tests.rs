@@ -2,13 +2,14 @@
 
 use crate::checkpoint::{CheckpointStore, encode};
 use crate::config::{TrainConfig, WatchConfig};
-use crate::trainer::{Control, Event, Outcome, Trainer};
-use crate::watch::{Measurement, WatchState};
-use crate::{GanError, Network, SavedRun, Which};
+use crate::monitor::{Measurement, MonitorState};
+use crate::trainer::{Event, Outcome, Trainer};
+use crate::{CheckpointChoice, GanError, Network, SavedRun};
 use engraft_data::{Dataset, Provenance};
 use engraft_layers::{SlotMut, visit_mut};
 use engraft_tensor::Tensor;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 /// Images of noise: training need not make sense here, only repeat.
@@ -48,7 +49,11 @@ fn train(trainer: &mut Trainer, stop_after: Option<u64>) -> (Result<Outcome, Gan
         ) {
             events.push(event);
         }
-        if stop { Control::Stop } else { Control::Continue }
+        if stop {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     });
     (outcome, events)
 }
@@ -79,7 +84,10 @@ fn measures_resume_byte_for_byte_and_the_best_checkpoint_stays() {
     let kept = |step: u64| whole.join(format!("checkpoints/step-{step:06}")).is_dir();
     assert!(kept(best) && kept(9), "{best}");
     let chosen = trainer.progress.state.better_than_last().map_or(9, |m| m.step);
-    assert_eq!(SavedRun::open_at(&whole, Which::Best).unwrap().step, chosen);
+    assert_eq!(
+        SavedRun::open_at(&whole, CheckpointChoice::Best).unwrap().step,
+        chosen
+    );
     assert_eq!(SavedRun::open(&whole).unwrap().step, 9);
     let page = fs::read_to_string(whole.join("report.html")).unwrap();
     assert!(page.contains("Distance to held-out images") && page.contains("24 held-out ones"));
@@ -208,12 +216,12 @@ fn a_run_that_cannot_be_saved_goes_back_too() {
 fn measures_beyond_the_checkpoint_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     drop(open(config(6), folder.path()));
-    let saved_with = |change: fn(&mut WatchState)| {
+    let saved_with = |change: fn(&mut MonitorState)| {
         let mut store = CheckpointStore::open(folder.path(), 3).unwrap();
         let checkpoint = store.latest().unwrap().unwrap().checkpoint;
-        let mut state = WatchState {
+        let mut state = MonitorState {
             rollbacks: 1,
-            ..WatchState::default()
+            ..MonitorState::default()
         };
         change(&mut state);
         let mut files = checkpoint.files;

@@ -2,24 +2,25 @@
 
 use crate::build::{DefaultPlan, planned_networks};
 use crate::checkpoint::{Checkpoint, CheckpointReader, Loaded, open_regular};
+use crate::checkpoint_state;
 use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::networks::Networks;
 use crate::plan::Plan;
+use crate::run_layout::RunLayout;
 use crate::sampler::Sampler;
-use crate::snapshot;
+use std::fmt;
 use std::fs::OpenOptions;
 use std::io::Read;
 use std::path::Path;
+use std::str::FromStr;
 
-/// The file of a run directory that holds its settings.
-pub(crate) const CONFIG: &str = "run.toml";
 /// Size above which a `run.toml` is not read.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// Reads the settings of a run directory.
 pub(crate) fn read_config(directory: &Path) -> Result<TrainConfig, GanError> {
-    read_settings(&directory.join(CONFIG))
+    read_settings(&RunLayout::new(directory).settings())
 }
 
 /// Reads settings from a file, the `run.toml` of a run.
@@ -36,14 +37,45 @@ pub fn read_settings(path: &Path) -> Result<TrainConfig, GanError> {
 }
 
 /// Which checkpoint of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CheckpointChoice {
     /// The newest.
+    #[default]
     Last,
     /// The one with the best [score](crate::Measurement::score) on the images that the run held out, of those that do not
     /// repeat training images if there are any; the newest, where that is not worse by more than the measurements'
     /// standard errors, or nothing was measured.
     Best,
+}
+
+impl CheckpointChoice {
+    /// Each of them.
+    pub const ALL: [Self; 2] = [Self::Last, Self::Best];
+
+    /// The name, as a command line spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Last => "last",
+            Self::Best => "best",
+        }
+    }
+}
+
+impl fmt::Display for CheckpointChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for CheckpointChoice {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|choice| choice.as_str() == name)
+            .ok_or_else(|| format!("unknown checkpoint {name:?}: expected last or best"))
+    }
 }
 
 /// Settings and generator of a run directory, as of its newest intact checkpoint. The run may go on meanwhile.
@@ -74,14 +106,14 @@ impl SavedRun {
     /// [`GanError::NoCheckpoint`] if it has none; settings or checkpoints that are damaged or do not belong
     /// together.
     pub fn open(directory: &Path) -> Result<Self, GanError> {
-        Self::open_planned(directory, &DefaultPlan, Which::Last)
+        Self::open_planned(directory, &DefaultPlan, CheckpointChoice::Last)
     }
 
     /// As [`SavedRun::open`], as of one of the run's checkpoints.
     ///
     /// # Errors
     /// Those of [`SavedRun::open`], and if that checkpoint is damaged.
-    pub fn open_at(directory: &Path, which: Which) -> Result<Self, GanError> {
+    pub fn open_at(directory: &Path, which: CheckpointChoice) -> Result<Self, GanError> {
         Self::open_planned(directory, &DefaultPlan, which)
     }
 
@@ -89,7 +121,11 @@ impl SavedRun {
     ///
     /// # Errors
     /// Those of [`SavedRun::open_at`] and of the plan.
-    pub fn open_planned(directory: &Path, plan: &dyn Plan, which: Which) -> Result<Self, GanError> {
+    pub fn open_planned(
+        directory: &Path,
+        plan: &dyn Plan,
+        which: CheckpointChoice,
+    ) -> Result<Self, GanError> {
         let Loaded { checkpoint, warnings } = chosen(directory, which)?;
         let config = settings_of(directory, &checkpoint)?;
         let Networks {
@@ -97,7 +133,7 @@ impl SavedRun {
             latent_dim,
             ..
         } = planned_networks(&config, plan)?;
-        snapshot::restore_sampled(&checkpoint, &config, &mut generator)?;
+        checkpoint_state::restore_sampled(&checkpoint, &config, &mut generator)?;
         Ok(Self {
             step: checkpoint.step,
             sampler: Sampler::new(generator, latent_dim).classes(config.classes as usize),
@@ -111,7 +147,7 @@ impl SavedRun {
     ///
     /// # Errors
     /// Those of [`SavedRun::open_at`], and if the run had a [plan](Plan): its networks are known to its maker only.
-    pub fn networks(directory: &Path, which: Which) -> Result<(TrainConfig, Networks), GanError> {
+    pub fn networks(directory: &Path, which: CheckpointChoice) -> Result<(TrainConfig, Networks), GanError> {
         Self::planned_networks(directory, &DefaultPlan, which)
     }
 
@@ -122,13 +158,13 @@ impl SavedRun {
     pub fn planned_networks(
         directory: &Path,
         plan: &dyn Plan,
-        which: Which,
+        which: CheckpointChoice,
     ) -> Result<(TrainConfig, Networks), GanError> {
         let Loaded { checkpoint, .. } = chosen(directory, which)?;
         let config = settings_of(directory, &checkpoint)?;
         let mut networks = planned_networks(&config, plan)?;
-        snapshot::restore_discriminator(&checkpoint, &mut networks.discriminator)?;
-        snapshot::restore_sampled(&checkpoint, &config, &mut networks.generator)?;
+        checkpoint_state::restore_discriminator(&checkpoint, &mut networks.discriminator)?;
+        checkpoint_state::restore_sampled(&checkpoint, &config, &mut networks.generator)?;
         Ok((config, networks))
     }
 }
@@ -142,7 +178,7 @@ fn settings_of(directory: &Path, checkpoint: &Checkpoint) -> Result<TrainConfig,
             differences: vec!["run.toml was changed after the run had begun".into()],
         });
     }
-    let path = directory.join(CONFIG);
+    let path = RunLayout::new(directory).settings();
     let problems = config.problems_of_networks().into_iter();
     let problems: Vec<String> = problems.map(|p| format!("{}: {p}", path.display())).collect();
     if problems.is_empty() {
@@ -153,15 +189,15 @@ fn settings_of(directory: &Path, checkpoint: &Checkpoint) -> Result<TrainConfig,
 }
 
 /// The checkpoint that is asked for.
-fn chosen(directory: &Path, which: Which) -> Result<Loaded, GanError> {
+fn chosen(directory: &Path, which: CheckpointChoice) -> Result<Loaded, GanError> {
     let reader = CheckpointReader::new(directory);
     let newest = reader.latest()?.ok_or_else(|| GanError::NoCheckpoint {
         path: directory.into(),
     })?;
     let best = match which {
-        Which::Last => None,
-        Which::Best => {
-            let mut state = snapshot::watch_state(&newest.checkpoint)?;
+        CheckpointChoice::Last => None,
+        CheckpointChoice::Best => {
+            let mut state = checkpoint_state::monitor_state(&newest.checkpoint)?;
             // Runs of old kept another one where the best repeated training images.
             let (kept, last) = (reader.steps()?, state.measurements.last().map(|m| m.step));
             state
@@ -185,12 +221,13 @@ mod tests {
     use crate::build::{planned_gan, untrained_networks};
     use crate::checkpoint::CheckpointStore;
     use crate::dcgan;
-    use crate::trainer::{Control, Trainer};
-    use crate::watch::{Measurement, WatchState};
+    use crate::monitor::{Measurement, MonitorState};
+    use crate::trainer::Trainer;
     use engraft_data::{Dataset, Provenance};
     use engraft_layers::{Mode, Module};
     use rand::SeedableRng;
     use rand_pcg::Pcg64;
+    use std::ops::ControlFlow;
 
     #[test]
     fn the_images_are_those_of_the_trainer() {
@@ -201,13 +238,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let run = folder.path().join("run");
         let mut trainer = Trainer::open(config.clone(), data, &run).unwrap();
-        trainer.train(&mut |_| Control::Continue).unwrap();
+        trainer.train(&mut |_| ControlFlow::Continue(())).unwrap();
 
         let saved = SavedRun::open(&run).unwrap();
         assert_eq!((saved.step, &saved.config), (2, &config));
         let rng = || Pcg64::seed_from_u64(3);
         let noise = trainer.gan().noise(4, &mut rng());
-        let expected = trainer.sampler().forward(&noise, Mode::Eval);
+        let expected = trainer.ema_generator().forward(&noise, Mode::Eval);
         let found = saved.sampler.generate(4, &mut rng());
         assert!((expected - found).abs().sum().item() < 1e-2);
     }
@@ -245,14 +282,14 @@ mod tests {
             .unwrap();
             let mut config = TrainConfig::standard(&data);
             change(&mut config);
-            std::fs::write(folder.path().join(CONFIG), config.to_toml()).unwrap();
+            std::fs::write(folder.path().join(RunLayout::SETTINGS), config.to_toml()).unwrap();
             let mut store = CheckpointStore::open(folder.path(), 1).unwrap();
             let files = [("state.bin".to_string(), vec![1])].into();
             store.save(3, &config.fixed_hash(), &files).unwrap();
             for error in [
                 SavedRun::open(folder.path()).err(),
-                SavedRun::open_at(folder.path(), Which::Best).err(),
-                SavedRun::networks(folder.path(), Which::Last).err(),
+                SavedRun::open_at(folder.path(), CheckpointChoice::Best).err(),
+                SavedRun::networks(folder.path(), CheckpointChoice::Last).err(),
             ] {
                 let text = error.unwrap().to_string();
                 assert!(text.contains(part), "{text}");
@@ -289,15 +326,15 @@ mod tests {
             memorised,
             overfitting: 0.0,
         };
-        let state = WatchState {
+        let state = MonitorState {
             measurements: vec![
                 measured(1, 0.1, 0.0),
                 measured(2, 0.0, 1.0),
                 measured(3, 0.2, 1.0),
             ],
-            ..WatchState::default()
+            ..MonitorState::default()
         };
-        let files = snapshot::to_files(
+        let files = checkpoint_state::to_files(
             3,
             &gan,
             Some(&gan.generator),
@@ -310,8 +347,13 @@ mod tests {
         for step in [2, 3] {
             store.save(step, &config.fixed_hash(), &files).unwrap();
         }
-        std::fs::write(folder.path().join(CONFIG), config.to_toml()).unwrap();
+        std::fs::write(folder.path().join(RunLayout::SETTINGS), config.to_toml()).unwrap();
         assert_eq!(SavedRun::open(folder.path()).unwrap().step, 3);
-        assert_eq!(SavedRun::open_at(folder.path(), Which::Best).unwrap().step, 2);
+        assert_eq!(
+            SavedRun::open_at(folder.path(), CheckpointChoice::Best)
+                .unwrap()
+                .step,
+            2
+        );
     }
 }

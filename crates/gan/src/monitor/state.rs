@@ -1,0 +1,131 @@
+//! What a run remembers of its measurements: which was the best, and whether they still get better.
+
+use super::measurement::{Alarm, Measurement};
+use serde::{Deserialize, Serialize};
+
+/// What a run remembers of its measurements, a part of its checkpoints.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct MonitorState {
+    /// All measurements so far, in the order of their steps.
+    pub(crate) measurements: Vec<Measurement>,
+    /// How many times the run has gone back after it had diverged.
+    pub(crate) rollbacks: u32,
+    /// Phase of the run's plan.
+    pub(crate) phase: u32,
+    /// Step after which it began.
+    pub(crate) phase_began: u64,
+}
+
+impl MonitorState {
+    /// The measurement with the lowest [score](Measurement::score), the first of equals; those of a generator that
+    /// repeats its training images count only if all are of that kind.
+    pub(crate) fn best(&self) -> Option<&Measurement> {
+        self.measurements
+            .iter()
+            .reduce(|best, m| if m.beats(best) { m } else { best })
+    }
+
+    /// The best measurement, if the last one is worse by more than their standard errors or has begun to repeat training
+    /// images; within these errors no winner is named, and training on is given the benefit of the doubt.
+    pub(crate) fn better_than_last(&self) -> Option<&Measurement> {
+        let (best, last) = (self.best()?, self.measurements.last()?);
+        let is_worse = last.score() - best.score() > best.kid_se.hypot(last.kid_se);
+        (is_worse || last.is_memorised() && !best.is_memorised()).then_some(best)
+    }
+
+    /// Whether the last `patience` measurements have brought no new best one.
+    pub(crate) fn is_on_plateau(&self, patience: u32) -> bool {
+        let best = self.best().map(|best| best.step);
+        let since = |best| self.measurements.iter().filter(|m| m.step > best).count();
+        patience > 0 && best.is_some_and(|best| since(best) >= patience as usize)
+    }
+
+    /// Adds a measurement: whether it is the best so far, and the alarms that did not sound at the one before.
+    pub(crate) fn add(&mut self, measurement: Measurement) -> (bool, Vec<Alarm>) {
+        let known = self
+            .measurements
+            .last()
+            .map(Measurement::alarms)
+            .unwrap_or_default();
+        self.measurements.push(measurement);
+        let is_best = self.best_step() == Some(measurement.step);
+        let alarms = measurement.alarms().into_iter();
+        (is_best, alarms.filter(|alarm| !known.contains(alarm)).collect())
+    }
+
+    /// Step of the [best](Self::best) measurement.
+    pub(crate) fn best_step(&self) -> Option<u64> {
+        self.best().map(|best| best.step)
+    }
+
+    /// `measures.jsonl`: a line for each measurement.
+    pub(crate) fn to_lines(&self) -> String {
+        self.measurements
+            .iter()
+            .map(|m| serde_json::to_string(m).expect("numbers always have a JSON form") + "\n")
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(distances: &[f64]) -> MonitorState {
+        let measurement = |(i, &kid): (usize, &f64)| Measurement {
+            step: 10 * (i as u64 + 1),
+            kid,
+            kid_se: 0.0,
+            coverage: 0.0,
+            spread: 1.0,
+            memorised: 0.0,
+            overfitting: 0.0,
+        };
+        MonitorState {
+            measurements: distances.iter().enumerate().map(measurement).collect(),
+            ..MonitorState::default()
+        }
+    }
+
+    #[test]
+    fn patience_counts_from_the_best() {
+        let mut state = state(&[3.0, 1.0, 1.0, 2.0, 1.5]);
+        assert_eq!(state.best().unwrap().step, 20);
+        assert!(state.is_on_plateau(3) && !state.is_on_plateau(4));
+        assert!(!state.is_on_plateau(0), "0 is no patience at all, but never");
+        assert!(!MonitorState::default().is_on_plateau(1));
+        assert_eq!(state.to_lines().lines().count(), 5);
+        assert_eq!(state.better_than_last().unwrap().step, 20);
+        state.measurements.iter_mut().for_each(|m| m.kid_se = 0.4);
+        assert_eq!(
+            state.better_than_last(),
+            None,
+            "1.5 ± 0.4 may be as good as 1.0 ± 0.4"
+        );
+        // A generator that copies is not the best for it.
+        state.measurements[1].memorised = 1.0;
+        assert_eq!(state.best().unwrap().step, 30);
+    }
+
+    /// Its unbiased distance is 0 on average, and so is its score whatever it has memorised.
+    #[test]
+    fn a_copier_is_passed_over_unless_all_copy() {
+        let of = |measures: &[(f64, f64)]| {
+            let mut state = state(&measures.iter().map(|m| m.0).collect::<Vec<_>>());
+            for (m, (_, memorised)) in state.measurements.iter_mut().zip(measures) {
+                (m.memorised, m.kid_se) = (*memorised, 0.01);
+            }
+            state
+        };
+        let (copier, honest) = ((0.0, 1.0), (0.141, 0.04));
+        let step = |m: Option<&Measurement>| m.map(|m| m.step);
+        let later = of(&[honest, copier, (-0.002, 0.9)]);
+        assert_eq!(step(later.best()), Some(10));
+        assert_eq!(step(later.better_than_last()), Some(10));
+        assert!(later.is_on_plateau(2), "copies are no progress");
+        let earlier = of(&[copier, honest]);
+        assert_eq!(step(earlier.best()), Some(20));
+        assert_eq!(step(earlier.better_than_last()), None);
+        assert_eq!(step(of(&[(0.3, 0.5), (0.1, 0.6)]).best()), Some(20));
+    }
+}
