@@ -1,5 +1,6 @@
 //! What can go wrong outside the program: files, directories, checkpoints, other runs.
 
+use engraft_base::FileError;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -210,11 +211,42 @@ pub enum GanError {
 
 impl GanError {
     /// Wraps a reason of the system: which file, what was tried.
+    /// Advice for a damaged file of a checkpoint.
+    pub(crate) const DAMAGED: &str = "the checkpoint is damaged: resume from an older one or copy it again";
+
     pub(crate) fn io(path: &Path, action: impl Into<String>, reason: io::Error) -> Self {
         Self::Io {
             path: path.to_path_buf(),
             action: action.into(),
             reason,
+        }
+    }
+}
+
+impl From<FileError> for GanError {
+    fn from(error: FileError) -> Self {
+        let (path, expected, found, advice) = match error {
+            FileError::Io { path, action, reason } => return Self::io(&path, action, reason),
+            FileError::NotRegular { path, found } => (
+                path,
+                "a regular file or directory".to_string(),
+                found.to_string(),
+                "links and special files are not followed: put the file itself there",
+            ),
+            FileError::TooLong { path, size, limit } => (
+                path,
+                format!("at most {limit} bytes"),
+                format!("{size} bytes"),
+                Self::DAMAGED,
+            ),
+            other => return Self::io(other.path(), "reading", io::Error::other(other.to_string())),
+        };
+        Self::Format {
+            path,
+            offset: None,
+            expected,
+            found,
+            advice,
         }
     }
 }

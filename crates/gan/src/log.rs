@@ -1,6 +1,6 @@
 //! The record of every step: `metrics.jsonl`.
 
-use crate::checkpoint::{leftover_name, open_regular, sync_directory};
+use crate::checkpoint::{leftover_name, sync_directory};
 use crate::error::GanError;
 use crate::gan::StepReport;
 use crate::report::plots::Losses;
@@ -87,7 +87,7 @@ impl Log {
     pub(crate) fn open(path: &Path, step: u64) -> Result<(Self, Option<String>), GanError> {
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true);
-        let (mut file, length) = open_regular(path, &options)?;
+        let (mut file, length) = engraft_base::files::open_regular_with(path, &options)?;
         let mut losses = Vec::new();
         let found = scan(&file, length, step, |_, line| losses.push(line.losses()))
             .map_err(|e| GanError::io(path, "reading", e))?;

@@ -2,7 +2,7 @@
 //!
 //! Streams of their own keep purposes apart: drawing a sample grid does not move the noise of training.
 
-use rand::SeedableRng;
+use engraft_base::seeds;
 use rand_pcg::Pcg64;
 
 /// What random numbers are drawn for.
@@ -22,11 +22,10 @@ pub(crate) enum Purpose {
 
 /// Seed of a purpose; a run's seeds are far apart from each other and from those of other runs.
 pub(crate) fn seed(seed: u64, purpose: Purpose) -> u64 {
-    // The multiplier is that of Knuth's MMIX generator: any odd one with well mixed bits serves.
-    (seed ^ ((purpose as u64) << 56)).wrapping_mul(6_364_136_223_846_793_005)
+    seeds::derive(seed, purpose as u8)
 }
 
 /// The generator of a purpose in its first state.
 pub(crate) fn stream(of: u64, purpose: Purpose) -> Pcg64 {
-    Pcg64::seed_from_u64(seed(of, purpose))
+    seeds::stream(of, purpose as u8)
 }

@@ -1,7 +1,7 @@
 //! A run on disk, opened for drawing images from it.
 
 use crate::build::{DefaultPlan, planned_networks};
-use crate::checkpoint::{Checkpoint, CheckpointReader, Loaded, open_regular};
+use crate::checkpoint::{Checkpoint, CheckpointReader, Loaded};
 use crate::checkpoint_state;
 use crate::config::TrainConfig;
 use crate::error::GanError;
@@ -9,8 +9,8 @@ use crate::networks::Networks;
 use crate::plan::Plan;
 use crate::run_layout::RunLayout;
 use crate::sampler::Sampler;
+use engraft_base::open_regular;
 use std::fmt;
-use std::fs::OpenOptions;
 use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
@@ -28,7 +28,7 @@ pub(crate) fn read_config(directory: &Path) -> Result<TrainConfig, GanError> {
 /// # Errors
 /// If it is no ordinary file, cannot be read, or does not hold settings. What lies beyond its first MiB is not read.
 pub fn read_settings(path: &Path) -> Result<TrainConfig, GanError> {
-    let (file, _) = open_regular(path, OpenOptions::new().read(true))?;
+    let (file, _) = open_regular(path)?;
     let mut text = String::new();
     file.take(MAX_CONFIG_BYTES)
         .read_to_string(&mut text)

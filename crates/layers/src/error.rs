@@ -1,5 +1,6 @@
 //! What can go wrong outside the program: names typed by a user, files, saved states.
 
+use engraft_base::FileError;
 use std::path::PathBuf;
 
 /// Error of this crate.
@@ -76,6 +77,30 @@ pub enum LayersError {
         /// The reason of the system.
         reason: std::io::Error,
     },
+}
+
+impl From<FileError> for LayersError {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Io { path, action, reason } => Self::Io { path, action, reason },
+            FileError::TooLong { path, size, limit } => Self::Format {
+                path,
+                reason: format!(
+                    "the file has {size} bytes or more, the limit is {limit}; if it is what it should be, load it with a \
+                     larger limit"
+                ),
+            },
+            FileError::NotRegular { path, found } => Self::Format {
+                path,
+                reason: format!("expected a regular file, found {found}"),
+            },
+            error => Self::Io {
+                path: error.path().to_path_buf(),
+                action: "opening",
+                reason: std::io::Error::other(error.to_string()),
+            },
+        }
+    }
 }
 
 /// Names shown of each list: a state of another network may differ in thousands.

@@ -1,7 +1,8 @@
 //! PyTorch's layouts, at the edge: state dicts are converted when they are read or written, and nowhere else.
 
 use crate::error::LayersError;
-use crate::state::{Extra, MAX_FILE_BYTES, StateDict, decode, encode, read_file, write_file};
+use crate::state::{Extra, MAX_FILE_BYTES, StateDict, decode, encode};
+use engraft_base::{read_bounded, write_atomically};
 use engraft_tensor::{Real, Tensor};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -194,7 +195,7 @@ impl TorchLayout {
     /// # Errors
     /// Those of [`TorchLayout::to_torch_bytes`], and [`LayersError::Io`].
     pub fn save<T: Real>(&self, state: &StateDict<T>, path: impl AsRef<Path>) -> Result<(), LayersError> {
-        write_file(path.as_ref(), &self.to_torch_bytes(state)?)
+        Ok(write_atomically(path.as_ref(), &self.to_torch_bytes(state)?)?)
     }
 
     /// Reads a file of PyTorch of at most [`MAX_FILE_BYTES`].
@@ -203,7 +204,7 @@ impl TorchLayout {
     /// Those of [`TorchLayout::from_torch_bytes`], and [`LayersError::Io`].
     pub fn load<T: Real>(&self, path: impl AsRef<Path>) -> Result<StateDict<T>, LayersError> {
         let path = path.as_ref();
-        self.from_torch_bytes(&read_file(path, MAX_FILE_BYTES)?, path)
+        self.from_torch_bytes(&read_bounded(path, MAX_FILE_BYTES)?, path)
     }
 
     fn check_prefixes<T: Real>(&self, ours: &StateDict<T>) -> Result<(), LayersError> {

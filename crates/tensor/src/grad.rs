@@ -3,7 +3,8 @@
 use crate::real::Real;
 use crate::recording::{Recording, is_recording};
 use crate::tensor::Tensor;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// Gradients of the scalar `y` with respect to each tensor of `wrt`; zeros where no path leads.
 ///
@@ -13,6 +14,67 @@ use std::collections::BTreeMap;
 pub fn grad<T: Real, const N: usize>(y: &Tensor<T>, wrt: [&Tensor<T>; N]) -> [Tensor<T>; N] {
     or_zeros(grad_of(y, &wrt), wrt)
 }
+
+/// As [`grad`], but an input that `y` does not depend on is an error instead of zeros.
+///
+/// ```
+/// use engraft_tensor::{Tensor, grad_strict};
+/// let (x, w) = (Tensor::scalar(2.0_f32).as_leaf(), Tensor::scalar(3.0));
+/// let y = &x * &w;
+/// assert_eq!(grad_strict(&y, [&x]).unwrap()[0].item(), 3.0);
+/// let error = grad_strict(&y, [&x, &w]).unwrap_err(); // `w` is a constant
+/// assert_eq!(error.index, 1);
+/// ```
+///
+/// # Errors
+/// [`Unreachable`] with the first such input.
+///
+/// # Panics
+/// If `y` has not exactly one element.
+#[track_caller]
+pub fn grad_strict<T: Real, const N: usize>(
+    y: &Tensor<T>,
+    wrt: [&Tensor<T>; N],
+) -> Result<[Tensor<T>; N], Unreachable> {
+    let found = grad_of(y, &wrt);
+    match found.iter().position(Option::is_none) {
+        Some(index) => Err(Unreachable {
+            index,
+            shape: wrt[index].shape().to_vec(),
+            requires_grad: wrt[index].requires_grad(),
+        }),
+        None => Ok(or_zeros(found, wrt)),
+    }
+}
+
+/// No path of recorded operations leads from an input to the tensor whose gradient was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unreachable {
+    /// Which of the inputs, from 0.
+    pub index: usize,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Whether it requires a gradient, so that operations on it are recorded.
+    pub requires_grad: bool,
+}
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = if self.requires_grad {
+            "it was not used, or only under no_grad or through detach"
+        } else {
+            "it is a constant: make it a leaf with as_leaf before it is used"
+        };
+        write!(
+            f,
+            "grad: y does not depend on input {} of shape {:?}: {why}",
+            self.index, self.shape
+        )
+    }
+}
+
+impl std::error::Error for Unreachable {}
 
 /// As [`grad`], with the gradients themselves recorded, so that they can be differentiated again.
 ///
@@ -79,6 +141,7 @@ fn path<T: Real>(y: &Tensor<T>, wrt: &[&Tensor<T>]) -> BTreeMap<u64, bool> {
             seen.insert(x.id(), x);
         }
     }
+    let targets: BTreeSet<u64> = wrt.iter().map(|w| w.id()).collect();
     let mut leads: BTreeMap<u64, bool> = BTreeMap::new();
     // Inputs have smaller ids than outputs, so ascending order meets every input first.
     for (&id, x) in &seen {
@@ -87,7 +150,7 @@ fn path<T: Real>(y: &Tensor<T>, wrt: &[&Tensor<T>]) -> BTreeMap<u64, bool> {
                 .iter()
                 .any(|input| leads.get(&input.id()).is_some_and(|&l| l))
         });
-        leads.insert(id, through_inputs || wrt.iter().any(|w| w.id() == id));
+        leads.insert(id, through_inputs || targets.contains(&id));
     }
     leads
 }
@@ -96,16 +159,18 @@ fn sweep<T: Real>(y: &Tensor<T>, wrt: &[&Tensor<T>]) -> Vec<Option<Tensor<T>>> {
     let leads = path(y, wrt);
     let on_path = |x: &Tensor<T>| leads.get(&x.id()).is_some_and(|&l| l);
     let mut found: Vec<Option<Tensor<T>>> = vec![None; wrt.len()];
+    let mut slots: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+    for (slot, w) in wrt.iter().enumerate() {
+        slots.entry(w.id()).or_default().push(slot);
+    }
     // Node and the gradient gathered for it so far. The largest id has no consumer left.
     let mut pending: BTreeMap<u64, (Tensor<T>, Tensor<T>)> = BTreeMap::new();
     if on_path(y) {
         pending.insert(y.id(), (y.clone(), Tensor::ones(y.shape())));
     }
     while let Some((id, (x, dx))) = pending.pop_last() {
-        for (slot, w) in found.iter_mut().zip(wrt) {
-            if w.id() == id {
-                *slot = Some(dx.clone());
-            }
+        for &slot in slots.get(&id).into_iter().flatten() {
+            found[slot] = Some(dx.clone());
         }
         let Some(origin) = x.origin() else { continue };
         let wanted: Vec<bool> = origin.inputs.iter().map(on_path).collect();

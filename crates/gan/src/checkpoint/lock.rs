@@ -2,9 +2,8 @@
 
 use crate::GanError;
 use std::fs::{self, File, TryLockError};
-use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Write};
 use std::path::Path;
-use std::time::Duration;
 
 /// Name of the lock file, the first that a run writes into its directory.
 pub(crate) const FILE: &str = "run.lock";
@@ -38,12 +37,10 @@ impl RunLock {
         fs::create_dir_all(dir).map_err(|error| GanError::io(dir, "creating the directory", error))?;
         let path = dir.join(FILE);
         // The file gets overwritten: a link would let someone else's run directory choose what.
-        match fs::symlink_metadata(&path) {
-            Ok(found) if !found.is_file() => return Err(super::read::not_regular(&path, &found)),
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(GanError::io(&path, "opening", error));
-            }
-            _ => {}
+        if let Ok(found) = fs::symlink_metadata(&path)
+            && !found.is_file()
+        {
+            return Err(super::read::not_regular(&path, &found));
         }
         let mut file = File::options()
             .read(true)
@@ -57,7 +54,7 @@ impl RunLock {
             Err(TryLockError::WouldBlock) => {
                 return Err(GanError::Locked {
                     dir: dir.to_path_buf(),
-                    owner: owner(&mut file),
+                    owner: owner(&file),
                 });
             }
             Err(TryLockError::Error(error)) => return Err(GanError::io(&path, "locking", error)),
@@ -70,54 +67,40 @@ impl RunLock {
     }
 }
 
-/// Who wrote the lock file, as ` (pid 1234 on host)`; empty when it does not say.
-fn owner(file: &mut File) -> String {
-    // The owner locks first and writes then, so an empty file may fill within a moment.
-    for _ in 0..5 {
-        let mut bytes = Vec::new();
-        let read = file
-            .seek(SeekFrom::Start(0))
-            .and_then(|_| file.take(LONGEST).read_to_end(&mut bytes));
-        if read.is_ok()
-            && let Some(owner) = describe(&String::from_utf8_lossy(&bytes))
-        {
-            return owner;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    String::new()
+/// Who wrote the lock file; empty when it does not say, as an owner that has not come to writing yet.
+fn owner(file: &File) -> String {
+    let mut bytes = Vec::new();
+    let _ = file.take(LONGEST).read_to_end(&mut bytes);
+    describe(&String::from_utf8_lossy(&bytes)).unwrap_or_default()
 }
 
+/// The text of a lock file as ` (pid 1234 on host)`, without this machine's own name.
 fn describe(text: &str) -> Option<String> {
-    let mut words = text.split_ascii_whitespace();
-    let pid: u32 = (words.next() == Some("pid"))
-        .then(|| words.next())??
-        .parse()
-        .ok()?;
-    let host = words.nth(1).filter(|host| is_host(host) && *host != self::host());
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    let ["pid", pid, host @ ..] = words.as_slice() else {
+        return None;
+    };
+    let pid: u32 = pid.parse().ok()?;
     Some(match host {
-        Some(host) => format!(" (pid {pid} on {host})"),
-        None => format!(" (pid {pid})"),
+        ["host", host] if is_host(host) && *host != self::host() => format!(" (pid {pid} on {host})"),
+        _ => format!(" (pid {pid})"),
     })
 }
 
 /// Name of this machine: with a shared file system the other run may be elsewhere.
 fn host() -> String {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    let name = name
-        .or_else(|| std::env::var("HOSTNAME").ok())
-        .or_else(|| std::env::var("COMPUTERNAME").ok());
-    name.map(|name| name.trim().to_string())
+    fs::read_to_string("/proc/sys/kernel/hostname")
+        .or_else(|_| std::env::var("HOSTNAME"))
+        .or_else(|_| std::env::var("COMPUTERNAME"))
+        .map(|name| name.trim().to_string())
+        .ok()
         .filter(|name| is_host(name))
         .unwrap_or_else(|| "unknown".to_string())
 }
 
 fn is_host(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= 64
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    (1..=64).contains(&name.len()) && name.chars().all(plain)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! from one of a later format whatever else that format may change.
 
 use crate::GanError;
+use engraft_base::{hex, sha256_hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,7 +63,7 @@ impl Manifest {
         let entry = |(name, bytes): (&String, &Vec<u8>)| Entry {
             name: name.clone(),
             size: bytes.len() as u64,
-            sha256: hex(&Sha256::digest(bytes)),
+            sha256: sha256_hex(bytes),
         };
         let manifest = Self {
             manifest_sha256: UNSIGNED.to_string(),
@@ -216,11 +217,6 @@ fn offset_of(bytes: &[u8], line: usize, column: usize) -> u64 {
         .map(<[u8]>::len)
         .sum();
     (before + column.saturating_sub(1)) as u64
-}
-
-/// Lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Text from a file, made fit for a terminal: short, control characters escaped.

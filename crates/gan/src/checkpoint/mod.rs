@@ -47,6 +47,5 @@ pub(crate) use layout::{FOLDER, name as directory_name};
 pub(crate) use lock::FILE as LOCK_FILE;
 pub use lock::RunLock;
 pub use read::MAX_CHECKPOINT_BYTES;
-pub(crate) use read::open_regular;
 pub use reader::{Checkpoint, CheckpointReader, Loaded};
 pub use store::{CheckpointStore, Saved};

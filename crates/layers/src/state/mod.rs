@@ -1,9 +1,7 @@
 //! State dicts: the tensors of a module by name, taken out, put back, joined and split.
 
-mod file;
 mod safetensors;
 
-pub(crate) use file::{read_file, write_file};
 pub use safetensors::MAX_FILE_BYTES;
 pub(crate) use safetensors::{Extra, decode, encode};
 
@@ -12,6 +10,7 @@ use crate::module::Module;
 use crate::names::Names;
 use crate::parameter::{Slot, SlotMut};
 use crate::visit::{visit, visit_mut};
+use engraft_base::{read_bounded, write_atomically};
 use engraft_tensor::{Real, Tensor};
 use rand_pcg::Pcg64;
 use std::collections::BTreeMap;
@@ -270,7 +269,7 @@ impl<T: Real> StateDict<T> {
         encode(&self.tensors, &self.metadata, &[])
     }
 
-    /// Reads a safetensors file in memory. Tensors of `F32` and `F64` are taken and converted to `T`.
+    /// Reads a safetensors file in memory. Tensors of `F16`, `BF16`, `F32` and `F64` are taken and converted to `T`.
     ///
     /// A hostile file costs no more than its tensors as `T`, and about eight bytes for each byte of its
     /// header, which is at most 1 MiB long.
@@ -289,7 +288,7 @@ impl<T: Real> StateDict<T> {
     /// # Errors
     /// Those of [`StateDict::to_bytes`], and [`LayersError::Io`].
     pub fn save(&self, path: impl AsRef<FilePath>) -> Result<(), LayersError> {
-        write_file(path.as_ref(), &self.to_bytes()?)
+        Ok(write_atomically(path.as_ref(), &self.to_bytes()?)?)
     }
 
     /// Reads a safetensors file of at most [`MAX_FILE_BYTES`].
@@ -306,7 +305,7 @@ impl<T: Real> StateDict<T> {
     /// As for [`StateDict::load`].
     pub fn load_at_most(path: impl AsRef<FilePath>, max_bytes: u64) -> Result<Self, LayersError> {
         let path = path.as_ref();
-        Self::from_bytes(&read_file(path, max_bytes)?, path)
+        Self::from_bytes(&read_bounded(path, max_bytes)?, path)
     }
 
     pub(crate) fn from_parts(

@@ -181,12 +181,15 @@ fn parse<T: Real>(bytes: &[u8], extra: impl Fn(&str) -> Extra) -> Result<Parts<T
         end = range.end;
         let values = &elements[range];
         let value = match info.dtype {
+            Dtype::F16 => convert(&name, values, |b: [u8; 2]| half(u16::from_le_bytes(b)))?,
+            Dtype::BF16 => convert(&name, values, |b: [u8; 2]| bfloat(u16::from_le_bytes(b)))?,
             Dtype::F32 => convert(&name, values, |b: [u8; 4]| f64::from(f32::from_le_bytes(b)))?,
             Dtype::F64 => convert(&name, values, f64::from_le_bytes)?,
             Dtype::I64 if info.shape.0.is_empty() && extra(&name) == Extra::DropCounter => continue,
             other => {
                 return Err(format!(
-                    "tensor {name:?} has elements of type {other}, expected F32 or F64; convert it before saving"
+                    "tensor {name:?} has elements of type {other}, expected F16, BF16, F32 or F64; convert it \
+                     before saving"
                 ));
             }
         };
@@ -224,6 +227,23 @@ fn convert<T: Real, const N: usize>(
         values.push(converted);
     }
     Ok(values)
+}
+
+/// The value of an IEEE 754 half: 1 bit of sign, 5 of exponent, 10 of fraction.
+fn half(bits: u16) -> f64 {
+    let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f64::from(bits & 0x3ff) / 1024.0);
+    let size = match exponent {
+        0 => fraction * 2.0_f64.powi(-14),
+        0x1f if fraction == 0.0 => f64::INFINITY,
+        0x1f => f64::NAN,
+        _ => (1.0 + fraction) * 2.0_f64.powi(exponent - 15),
+    };
+    if bits >> 15 == 1 { -size } else { size }
+}
+
+/// The value of a bfloat16, the upper half of an `f32`.
+fn bfloat(bits: u16) -> f64 {
+    f64::from(f32::from_bits(u32::from(bits) << 16))
 }
 
 struct Header {
@@ -330,5 +350,37 @@ impl<'de> Deserialize<'de> for Header {
             }
         }
         deserializer.deserialize_map(Entries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_have_the_values_of_the_standard() {
+        for (bits, value) in [
+            (0x0000, 0.0),
+            (0x3c00, 1.0),
+            (0xc000, -2.0),
+            (0x3555, 0.333_251_953_125),
+            (0x7bff, 65504.0),
+            (0x0400, 2.0_f64.powi(-14)),
+            (0x0001, 2.0_f64.powi(-24)),
+            (0x83ff, -1023.0 * 2.0_f64.powi(-24)),
+            (0x7c00, f64::INFINITY),
+            (0xfc00, f64::NEG_INFINITY),
+        ] {
+            assert_eq!(half(bits), value, "{bits:#x}");
+        }
+        assert!(half(0x7c01).is_nan());
+        assert!(half(0x8000).is_sign_negative());
+    }
+
+    #[test]
+    fn bfloats_are_upper_halves() {
+        assert_eq!([0x3f80, 0xc000, 0x3e80].map(bfloat), [1.0, -2.0, 0.25]);
+        assert_eq!(bfloat(0x7f80), f64::INFINITY);
+        assert!(bfloat(0x7fc0).is_nan());
     }
 }

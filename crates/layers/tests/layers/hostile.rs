@@ -101,7 +101,13 @@ fn every_rule_of_the_format_has_its_message() {
     );
     let cases = [
         (vec![entry("a", "I32", "[1]", 0, 4)], 4, "I32"),
-        (vec![entry("a", "F16", "[2]", 0, 4)], 4, "expected F32 or F64"),
+        (
+            vec![entry("a", "F8_E5M2", "[4]", 0, 4)],
+            4,
+            "expected F16, BF16, F32 or F64",
+        ),
+        (vec![entry("a", "F16", "[4]", 0, 4)], 4, "shape [4] of F16"),
+        (vec![entry("a", "BF16", "[1]", 0, 4)], 4, "shape [1] of BF16"),
         (vec![entry("a", "I64", "[]", 0, 8)], 8, "I64"),
         (vec![entry("a", "F4", "[2]", 0, 1)], 1, "F4"),
         (vec![entry("a", "F99", "[1]", 0, 4)], 4, "\"a\""),

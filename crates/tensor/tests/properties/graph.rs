@@ -1,6 +1,8 @@
 //! The graph: what it keeps alive, which rules run, and what a tensor promises beside its values.
 
-use engraft_tensor::{Op, Tensor, grad, grad_of, grad_of_with_graph, grad_with_graph, is_recording, no_grad};
+use engraft_tensor::{
+    Op, Tensor, grad, grad_of, grad_of_with_graph, grad_strict, grad_with_graph, is_recording, no_grad,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -102,6 +104,19 @@ fn a_graph_is_freed_with_its_last_tensor() {
     drop(shared);
     assert_eq!(counted.alive(), 0, "a detached tensor does not");
     assert_eq!(constant.as_slice(), [4.0, 4.0]);
+}
+
+#[test]
+fn grad_strict_tells_a_constant_from_an_unused_leaf() {
+    let (x, unused, constant) = (leaf(2.0), leaf(3.0), Tensor::full([2], 4.0));
+    let y = (&x * &constant).sum();
+    let [dx] = grad_strict(&y, [&x]).unwrap();
+    assert_eq!(dx.as_slice(), [4.0, 4.0]);
+    let error = grad_strict(&y, [&x, &unused]).unwrap_err();
+    assert_eq!((error.index, error.requires_grad), (1, true));
+    let error = grad_strict(&y, [&constant, &x]).unwrap_err();
+    assert_eq!((error.index, error.requires_grad), (0, false));
+    assert!(error.to_string().contains("input 0 of shape [2]"), "{error}");
 }
 
 #[test]
