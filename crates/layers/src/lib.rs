@@ -28,7 +28,10 @@ pub use loss::{Reduction, bce, bce_with_logits, mse, softmax_cross_entropy};
 pub use mode::Mode;
 pub use module::{Fusion, Module};
 pub use names::Names;
-pub use optim::{Adam, Optimizer, OptimizerCounters, OptimizerState, RMSProp, Schedule, Sgd};
+pub use optim::{
+    Adam, AdamRule, Optimizer, OptimizerCounters, OptimizerState, RMSProp, RMSPropRule, Rates, RuleOptimizer,
+    Schedule, Sgd, SgdRule, UpdateRule, clip_norm, clip_value,
+};
 pub use parameter::{Buffer, Parameter, RngState, Slot, SlotMut};
 pub use reparametrize::{adapt, merge_adapters, spectral_normalize};
 pub use state::{Applied, MAX_FILE_BYTES, StateDict, rng_states, set_rng_states};

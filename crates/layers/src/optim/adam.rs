@@ -1,10 +1,6 @@
 //! Adam.
 
-use super::{Core, Optimizer, OptimizerState, Rates, Schedule, common_settings};
-use crate::error::LayersError;
-use crate::module::Module;
-use crate::names::Names;
-use crate::visit::Gradients;
+use super::{Rates, RuleOptimizer, UpdateRule};
 use engraft_tensor::{Real, parallel, vectorised};
 use rayon::prelude::*;
 
@@ -25,15 +21,11 @@ const CHUNK: usize = 16_384;
 /// let found = gradients(&loss, &layer);
 /// adam.step(&mut layer, &found);
 /// ```
-#[derive(Clone, Debug)]
-pub struct Adam<T: Real = f32> {
-    core: Core<T, 2>,
-    rule: Rule,
-}
+pub type Adam<T = f32> = RuleOptimizer<AdamRule, T>;
 
-/// The numbers of the update.
+/// The update of [`Adam`].
 #[derive(Clone, Copy, Debug)]
-struct Rule {
+pub struct AdamRule {
     beta1: f64,
     beta2: f64,
     eps: f64,
@@ -42,15 +34,12 @@ struct Rule {
 impl<T: Real> Adam<T> {
     /// Adam with betas 0.9 and 0.999 and eps 1e-8.
     pub fn new(lr: f64) -> Self {
-        let core = Core::new("adam", ["first_moment", "second_moment"], lr);
-        Self {
-            core,
-            rule: Rule {
-                beta1: 0.9,
-                beta2: 0.999,
-                eps: 1e-8,
-            },
-        }
+        let rule = AdamRule {
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+        };
+        Self::with_rule(rule, lr)
     }
 
     /// Decay of the mean gradient and of its mean square.
@@ -66,13 +55,17 @@ impl<T: Real> Adam<T> {
         self.rule.eps = eps;
         self
     }
-
-    common_settings!();
 }
 
-impl Rule {
+impl UpdateRule for AdamRule {
+    const KIND: &'static str = "adam";
+    const MOMENTS: &'static [&'static str] = &["first_moment", "second_moment"];
+
     /// One pass over values, gradient and both moments.
-    fn update<T: Real>(&self, values: &mut [T], gradient: &[T], [m, v]: &mut [Vec<T>; 2], rates: &Rates) {
+    fn update<T: Real>(&self, values: &mut [T], gradient: &[T], moments: &mut [Vec<T>], rates: &Rates) {
+        let [m, v] = moments else {
+            unreachable!("Adam has two moments");
+        };
         let t = i32::try_from(rates.step).unwrap_or(i32::MAX);
         let correction1 = 1.0 - self.beta1.powi(t);
         let correction2 = 1.0 - self.beta2.powi(t);
@@ -102,23 +95,6 @@ impl Rule {
                     .for_each(|(((x, g), m), v)| piece(x, g, m, v));
             });
         }
-    }
-}
-
-impl<T: Real> Optimizer<T> for Adam<T> {
-    fn step(&mut self, module: &mut dyn Module<T>, gradients: &Gradients<T>) {
-        let rule = self.rule;
-        self.core.step(module, gradients, |x, g, moments, rates| {
-            rule.update(x, g, moments, rates)
-        });
-    }
-
-    fn state(&self) -> OptimizerState<T> {
-        self.core.state()
-    }
-
-    fn load_state(&mut self, state: OptimizerState<T>, module: &dyn Module<T>) -> Result<(), LayersError> {
-        self.core.load_state(state, module)
     }
 }
 

@@ -1,14 +1,16 @@
-//! Optimisers: one step over the named parameters of a module.
+//! Optimizers: one step over the named parameters of a module.
 
 mod adam;
+mod clip;
 mod rmsprop;
 mod schedule;
 mod sgd;
 
-pub use adam::Adam;
-pub use rmsprop::RMSProp;
+pub use adam::{Adam, AdamRule};
+pub use clip::{clip_norm, clip_value};
+pub use rmsprop::{RMSProp, RMSPropRule};
 pub use schedule::Schedule;
-pub use sgd::Sgd;
+pub use sgd::{Sgd, SgdRule};
 
 use crate::error::LayersError;
 use crate::module::Module;
@@ -18,6 +20,7 @@ use crate::visit::{Gradients, parameters, visit_mut};
 use engraft_tensor::{Real, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// A rule that changes parameters by their gradients.
 ///
@@ -30,6 +33,13 @@ pub trait Optimizer<T: Real = f32>: Send {
     /// If a gradient has another shape than its parameter, or the parameter another size than in the steps before: an
     /// optimiser follows one module. What changes sizes, as adapting anew with another rank, needs a new optimiser.
     fn step(&mut self, module: &mut dyn Module<T>, gradients: &Gradients<T>);
+
+    /// Learning rate, before the schedule's factor.
+    fn lr(&self) -> f64;
+
+    /// Sets the learning rate. It is a setting, and so no part of [`state`](Self::state); groups with a rate of their own
+    /// keep it.
+    fn set_lr(&mut self, lr: f64);
 
     /// Everything that the next step depends on, beside the settings.
     fn state(&self) -> OptimizerState<T>;
@@ -64,88 +74,139 @@ pub struct OptimizerCounters {
     pub parameter_steps: BTreeMap<String, u64>,
 }
 
-/// What every optimiser can be set to.
+/// How one parameter changes by its gradient; [`RuleOptimizer`] does the rest.
+///
+/// ```
+/// use engraft_layers::{Rates, RuleOptimizer, UpdateRule};
+/// use engraft_tensor::Real;
+///
+/// /// Steps of one size against the gradient's sign.
+/// #[derive(Clone, Debug)]
+/// struct Sign;
+///
+/// impl UpdateRule for Sign {
+///     const KIND: &'static str = "sign";
+///     const MOMENTS: &'static [&'static str] = &[];
+///
+///     fn update<T: Real>(&self, values: &mut [T], gradient: &[T], _: &mut [Vec<T>], rates: &Rates) {
+///         for (x, g) in values.iter_mut().zip(gradient) {
+///             *x = *x - T::from_f64(rates.lr) * g.signum();
+///         }
+///     }
+/// }
+///
+/// let optimizer: RuleOptimizer<Sign> = RuleOptimizer::with_rule(Sign, 1e-3);
+/// ```
+pub trait UpdateRule: Clone + fmt::Debug + Send + 'static {
+    /// Kind of optimizer, as saved with its state.
+    const KIND: &'static str;
+    /// Names of the moments; there is one of each for every parameter, of the parameter's size and zero at first.
+    const MOMENTS: &'static [&'static str];
+
+    /// Changes the values of one parameter, and its moments, which are in the order of [`MOMENTS`](Self::MOMENTS).
+    fn update<T: Real>(&self, values: &mut [T], gradient: &[T], moments: &mut [Vec<T>], rates: &Rates);
+}
+
+/// What an update of one parameter gets beside its values, its gradient and its moments.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Rates {
+    /// Learning rate of this parameter in this step.
+    pub lr: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Steps of this parameter, this one included.
+    pub step: u64,
+}
+
+/// An optimizer made of an [`UpdateRule`]: settings, and state by parameter name.
+///
+/// [`Adam`], [`RMSProp`] and [`Sgd`] are of this type.
 #[derive(Clone, Debug)]
-struct Settings {
+pub struct RuleOptimizer<R, T: Real = f32> {
+    rule: R,
     lr: f64,
     weight_decay: f64,
     schedule: Schedule,
     groups: Vec<(Names, f64)>,
+    steps: u64,
+    moments: BTreeMap<String, Moments<T>>,
 }
 
-impl Settings {
-    fn new(lr: f64) -> Self {
+/// State that is kept for each parameter: moments of its size, and its steps.
+#[derive(Clone, Debug)]
+struct Moments<T> {
+    steps: u64,
+    values: Vec<Vec<T>>,
+}
+
+impl<R: UpdateRule, T: Real> RuleOptimizer<R, T> {
+    /// An optimizer with a learning rate, no weight decay and a constant schedule.
+    pub fn with_rule(rule: R, lr: f64) -> Self {
         Self {
+            rule,
             lr,
             weight_decay: 0.0,
             schedule: Schedule::Constant,
             groups: Vec::new(),
-        }
-    }
-
-    /// Learning rate of a parameter: the last group that holds its name decides.
-    fn lr_of(&self, name: &str, step: u64) -> f64 {
-        let base = self
-            .groups
-            .iter()
-            .rev()
-            .find(|(names, _)| names.matches(name))
-            .map_or(self.lr, |g| g.1);
-        base * self.schedule.factor(step)
-    }
-}
-
-/// State that is kept for each parameter: `M` moments of its size, and its steps.
-#[derive(Clone, Debug)]
-struct Moments<T, const M: usize> {
-    steps: u64,
-    values: [Vec<T>; M],
-}
-
-/// Settings and state; what differs between optimisers is the update of one parameter.
-#[derive(Clone, Debug)]
-struct Core<T, const M: usize> {
-    kind: &'static str,
-    names: [&'static str; M],
-    settings: Settings,
-    steps: u64,
-    moments: BTreeMap<String, Moments<T, M>>,
-}
-
-/// What the update of one parameter gets beside its values, its gradient and its moments.
-struct Rates {
-    /// Learning rate of this parameter in this step.
-    lr: f64,
-    /// Decoupled weight decay.
-    weight_decay: f64,
-    /// Steps of this parameter, this one included.
-    step: u64,
-}
-
-impl<T: Real, const M: usize> Core<T, M> {
-    fn new(kind: &'static str, names: [&'static str; M], lr: f64) -> Self {
-        Self {
-            kind,
-            names,
-            settings: Settings::new(lr),
             steps: 0,
             moments: BTreeMap::new(),
         }
     }
 
-    fn step(
-        &mut self,
-        module: &mut dyn Module<T>,
-        gradients: &Gradients<T>,
-        update: impl Fn(&mut [T], &[T], &mut [Vec<T>; M], &Rates),
-    ) {
-        let Self {
-            settings,
-            moments,
-            steps,
-            kind,
-            ..
-        } = self;
+    /// Decoupled weight decay: every step also takes `lr · weight_decay` of each weight away.
+    ///
+    /// *Source*: Loshchilov and Hutter, "Decoupled weight decay regularization", 2019, algorithm 2.
+    #[must_use]
+    pub fn weight_decay(mut self, weight_decay: f64) -> Self {
+        self.weight_decay = weight_decay;
+        self
+    }
+
+    /// How the learning rate changes with the steps; constant by default.
+    #[must_use]
+    pub fn schedule(mut self, schedule: Schedule) -> Self {
+        self.schedule = schedule;
+        self
+    }
+
+    /// Gives the parameters of a name pattern a learning rate of their own; of several groups that hold
+    /// a name the last one decides.
+    #[must_use]
+    pub fn group(mut self, names: Names, lr: f64) -> Self {
+        self.groups.push((names, lr));
+        self
+    }
+
+    /// Checks that every part of every group's pattern matches a parameter of the module.
+    ///
+    /// # Errors
+    /// [`LayersError::NoSuchName`] with what matches nothing.
+    pub fn check(&self, module: &dyn Module<T>) -> Result<(), LayersError> {
+        let names: Vec<String> = parameters(module).into_iter().map(|(name, _)| name).collect();
+        let unmatched: Vec<String> = self
+            .groups
+            .iter()
+            .flat_map(|(g, _)| g.unmatched(&names))
+            .map(Into::into)
+            .collect();
+        if unmatched.is_empty() {
+            Ok(())
+        } else {
+            Err(LayersError::NoSuchName { unmatched, names })
+        }
+    }
+
+    /// Learning rate of a parameter in the step after `steps` steps: the last group that holds its name decides.
+    fn lr_of(&self, name: &str, steps: u64) -> f64 {
+        let group = self.groups.iter().rev().find(|(names, _)| names.matches(name));
+        group.map_or(self.lr, |g| g.1) * self.schedule.factor(steps)
+    }
+}
+
+impl<R: UpdateRule, T: Real> Optimizer<T> for RuleOptimizer<R, T> {
+    fn step(&mut self, module: &mut dyn Module<T>, gradients: &Gradients<T>) {
+        let kind = R::KIND;
         visit_mut(module, |path, slot| {
             let SlotMut::Parameter(parameter) = slot else {
                 return;
@@ -160,16 +221,17 @@ impl<T: Real, const M: usize> Core<T, M> {
                 gradient.shape(),
                 parameter.tensor().shape()
             );
+            let lr = self.lr_of(&name, self.steps);
             let size = gradient.len();
-            let entry = moments.entry(name.clone()).or_insert_with(|| Moments {
+            let entry = self.moments.entry(name.clone()).or_insert_with(|| Moments {
                 steps: 0,
-                values: std::array::from_fn(|_| vec![T::zero(); size]),
+                values: R::MOMENTS.iter().map(|_| vec![T::zero(); size]).collect(),
             });
             // Begun anew, they would be forgotten without a word; `load_state` refuses them too.
             if let Some(moment) = entry.values.iter().find(|values| values.len() != size) {
                 panic!(
                     "{kind}: the moments of {name} are of {} numbers, the parameter of shape {:?} has {size}; make a new \
-                     optimiser for a module whose sizes changed",
+                     optimizer for a module whose sizes changed",
                     moment.len(),
                     gradient.shape()
                 );
@@ -177,19 +239,28 @@ impl<T: Real, const M: usize> Core<T, M> {
             // Saturating: a file may claim any count.
             entry.steps = entry.steps.saturating_add(1);
             let rates = Rates {
-                lr: settings.lr_of(&name, *steps),
-                weight_decay: settings.weight_decay,
+                lr,
+                weight_decay: self.weight_decay,
                 step: entry.steps,
             };
-            parameter.update(|values| update(values, gradient.as_slice(), &mut entry.values, &rates));
+            let rule = &self.rule;
+            parameter.update(|values| rule.update(values, gradient.as_slice(), &mut entry.values, &rates));
         });
         self.steps = self.steps.saturating_add(1);
+    }
+
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    fn set_lr(&mut self, lr: f64) {
+        self.lr = lr;
     }
 
     fn state(&self) -> OptimizerState<T> {
         let mut tensors = BTreeMap::new();
         for (name, moments) in &self.moments {
-            for (moment, values) in self.names.iter().zip(&moments.values) {
+            for (moment, values) in R::MOMENTS.iter().zip(&moments.values) {
                 tensors.insert(
                     format!("{moment}.{name}"),
                     Tensor::from_vec([values.len()], values.clone()),
@@ -202,7 +273,7 @@ impl<T: Real, const M: usize> Core<T, M> {
             .map(|(name, m)| (name.clone(), m.steps))
             .collect();
         let counters = OptimizerCounters {
-            kind: self.kind.into(),
+            kind: R::KIND.into(),
             steps: self.steps,
             parameter_steps,
         };
@@ -219,9 +290,9 @@ impl<T: Real, const M: usize> Core<T, M> {
             steps,
             parameter_steps,
         } = state.counters;
-        if kind != self.kind {
+        if kind != R::KIND {
             return Err(LayersError::OptimizerKind {
-                expected: self.kind,
+                expected: R::KIND,
                 found: kind,
             });
         }
@@ -234,21 +305,21 @@ impl<T: Real, const M: usize> Core<T, M> {
         for (name, count) in parameter_steps {
             // The moments of a name that is no parameter stay behind, and are unexpected.
             let Some(&size) = sizes.get(&name) else { continue };
-            let values = self.names.map(|moment| {
+            let mut values = Vec::new();
+            for moment in R::MOMENTS {
                 let key = format!("{moment}.{name}");
                 match state.tensors.remove(&key) {
-                    Some(tensor) if tensor.shape() == [size] => return tensor.as_slice().to_vec(),
+                    Some(tensor) if tensor.shape() == [size] => values.push(tensor.as_slice().to_vec()),
                     Some(tensor) => shapes.push((key, vec![size], tensor.shape().to_vec())),
                     None => missing.push(key),
                 }
-                Vec::new()
-            });
+            }
             loaded.insert(name, Moments { steps: count, values });
         }
         let unexpected: Vec<String> = state.tensors.into_keys().collect();
         if !(missing.is_empty() && unexpected.is_empty() && shapes.is_empty()) {
             return Err(LayersError::Mismatch {
-                what: "the state of the optimiser".into(),
+                what: "the state of the optimizer".into(),
                 missing,
                 unexpected,
                 shapes,
@@ -258,61 +329,7 @@ impl<T: Real, const M: usize> Core<T, M> {
         self.moments = loaded;
         Ok(())
     }
-
-    /// Names that the groups hold must exist.
-    fn check(&self, module: &dyn Module<T>) -> Result<(), LayersError> {
-        let names: Vec<String> = parameters(module).into_iter().map(|(name, _)| name).collect();
-        let unmatched: Vec<String> = self
-            .settings
-            .groups
-            .iter()
-            .flat_map(|(g, _)| g.unmatched(&names))
-            .map(Into::into)
-            .collect();
-        if unmatched.is_empty() {
-            Ok(())
-        } else {
-            Err(LayersError::NoSuchName { unmatched, names })
-        }
-    }
 }
-
-macro_rules! common_settings {
-    () => {
-        /// Decoupled weight decay: every step also takes `lr · weight_decay` of each weight away.
-        ///
-        /// *Source*: Loshchilov and Hutter, "Decoupled weight decay regularization", 2019, algorithm 2.
-        #[must_use]
-        pub fn weight_decay(mut self, weight_decay: f64) -> Self {
-            self.core.settings.weight_decay = weight_decay;
-            self
-        }
-
-        /// How the learning rate changes with the steps; constant at first.
-        #[must_use]
-        pub fn schedule(mut self, schedule: Schedule) -> Self {
-            self.core.settings.schedule = schedule;
-            self
-        }
-
-        /// Gives the parameters of a name pattern a learning rate of their own; of several groups that hold
-        /// a name the last one decides.
-        #[must_use]
-        pub fn group(mut self, names: Names, lr: f64) -> Self {
-            self.core.settings.groups.push((names, lr));
-            self
-        }
-
-        /// Checks that every part of every group's pattern matches a parameter of the module.
-        ///
-        /// # Errors
-        /// [`LayersError::NoSuchName`] with what matches nothing.
-        pub fn check(&self, module: &dyn Module<T>) -> Result<(), LayersError> {
-            self.core.check(module)
-        }
-    };
-}
-use common_settings;
 
 #[cfg(test)]
 mod tests {
@@ -343,6 +360,18 @@ mod tests {
         });
         sgd.step(&mut layer, &gradients);
         assert_eq!(parameters(&layer)[0].1.tensor().item(), after[0]);
+    }
+
+    #[test]
+    fn the_learning_rate_can_be_set_through_the_trait() {
+        let mut layer = Dense::<f64>::new(1, 1, &mut Init::glorot(1)).no_bias();
+        let mut optimizer: Box<dyn Optimizer<f64>> = Box::new(Sgd::new(1.0));
+        optimizer.set_lr(0.25);
+        assert_eq!(optimizer.lr(), 0.25);
+        let before = parameters(&layer)[0].1.tensor().item();
+        let gradients: Gradients<f64> = [("weight".to_string(), Tensor::ones([1, 1]))].into();
+        optimizer.step(&mut layer, &gradients);
+        assert!((before - parameters(&layer)[0].1.tensor().item() - 0.25).abs() < 1e-12);
     }
 
     #[test]

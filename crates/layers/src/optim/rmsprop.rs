@@ -1,19 +1,17 @@
 //! RMSProp.
 
-use super::{Core, Optimizer, OptimizerState, Schedule, common_settings};
-use crate::error::LayersError;
-use crate::module::Module;
-use crate::names::Names;
-use crate::visit::Gradients;
+use super::{Rates, RuleOptimizer, UpdateRule};
 use engraft_tensor::Real;
 
 /// RMSProp: `v ← alpha · v + (1 - alpha) · g²`, `x ← x - lr · g / (√v + eps)`.
 ///
 /// *Source*: Tieleman and Hinton, "Neural networks for machine learning", lecture 6.5, 2012, in the form of
 /// PyTorch.
-#[derive(Clone, Debug)]
-pub struct RMSProp<T: Real = f32> {
-    core: Core<T, 1>,
+pub type RMSProp<T = f32> = RuleOptimizer<RMSPropRule, T>;
+
+/// The update of [`RMSProp`].
+#[derive(Clone, Copy, Debug)]
+pub struct RMSPropRule {
     alpha: f64,
     eps: f64,
 }
@@ -21,57 +19,47 @@ pub struct RMSProp<T: Real = f32> {
 impl<T: Real> RMSProp<T> {
     /// RMSProp with alpha 0.99 and eps 1e-8.
     pub fn new(lr: f64) -> Self {
-        Self {
-            core: Core::new("rmsprop", ["mean_square"], lr),
+        let rule = RMSPropRule {
             alpha: 0.99,
             eps: 1e-8,
-        }
+        };
+        Self::with_rule(rule, lr)
     }
 
     /// Decay of the mean square.
     #[must_use]
     pub fn alpha(mut self, alpha: f64) -> Self {
-        self.alpha = alpha;
+        self.rule.alpha = alpha;
         self
     }
 
     /// What is added to the root of the mean square.
     #[must_use]
     pub fn eps(mut self, eps: f64) -> Self {
-        self.eps = eps;
+        self.rule.eps = eps;
         self
     }
-
-    common_settings!();
 }
 
-impl<T: Real> Optimizer<T> for RMSProp<T> {
-    fn step(&mut self, module: &mut dyn Module<T>, gradients: &Gradients<T>) {
+impl UpdateRule for RMSPropRule {
+    const KIND: &'static str = "rmsprop";
+    const MOMENTS: &'static [&'static str] = &["mean_square"];
+
+    fn update<T: Real>(&self, values: &mut [T], gradient: &[T], moments: &mut [Vec<T>], rates: &Rates) {
         let [alpha, rest, eps] = [self.alpha, 1.0 - self.alpha, self.eps].map(T::from_f64);
-        self.core
-            .step(module, gradients, |values, gradient, [mean_square], rates| {
-                let lr = T::from_f64(rates.lr);
-                let keep = T::from_f64(1.0 - rates.lr * rates.weight_decay);
-                for ((x, &g), v) in values.iter_mut().zip(gradient).zip(mean_square) {
-                    *v = alpha * *v + rest * (g * g);
-                    *x = keep * *x - lr * g / (v.sqrt() + eps);
-                }
-            });
-    }
-
-    fn state(&self) -> OptimizerState<T> {
-        self.core.state()
-    }
-
-    fn load_state(&mut self, state: OptimizerState<T>, module: &dyn Module<T>) -> Result<(), LayersError> {
-        self.core.load_state(state, module)
+        let lr = T::from_f64(rates.lr);
+        let keep = T::from_f64(1.0 - rates.lr * rates.weight_decay);
+        for ((x, &g), v) in values.iter_mut().zip(gradient).zip(&mut moments[0]) {
+            *v = alpha * *v + rest * (g * g);
+            *x = keep * *x - lr * g / (v.sqrt() + eps);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Dense, Init, parameters};
+    use crate::{Dense, Gradients, Init, Optimizer, parameters};
     use engraft_tensor::Tensor;
 
     #[test]

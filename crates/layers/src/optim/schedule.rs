@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// How the learning rate changes with the steps taken so far, as a factor on it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Schedule {
@@ -36,13 +36,48 @@ pub enum Schedule {
         /// First step at rate 0.
         to: u64,
     },
+    /// One schedule for some steps, another one, which counts from there, afterwards; made by [`Schedule::then`].
+    Then {
+        /// The schedule of the first steps.
+        first: Box<Schedule>,
+        /// How many steps it decides.
+        steps: u64,
+        /// The schedule of the others.
+        next: Box<Schedule>,
+    },
 }
 
 impl Schedule {
+    /// This schedule for `steps` steps from the beginning, then `next`, which counts from there.
+    ///
+    /// ```
+    /// use engraft_layers::Schedule;
+    /// // Warm-up, then half a cosine.
+    /// let cosine = Schedule::Cosine { steps: 900, floor: 0.0 };
+    /// let schedule = Schedule::Warmup { steps: 100 }.then(100, cosine);
+    /// assert_eq!([49, 100, 550, 1000].map(|step| (schedule.factor(step) * 100.0).round()), [50.0, 100.0, 50.0, 0.0]);
+    /// ```
+    #[must_use]
+    pub fn then(self, steps: u64, next: Self) -> Self {
+        Self::Then {
+            first: Box::new(self),
+            steps,
+            next: Box::new(next),
+        }
+    }
+
     /// The factor for the step after `steps` steps.
     pub fn factor(&self, steps: u64) -> f64 {
         let share = |part: u64, whole: u64| (part as f64 / whole.max(1) as f64).min(1.0);
         match *self {
+            Self::Then {
+                ref first,
+                steps: until,
+                ref next,
+            } => match steps.checked_sub(until) {
+                Some(since) => next.factor(since),
+                None => first.factor(steps),
+            },
             Self::Constant => 1.0,
             Self::Warmup { steps: rise } => share(steps.saturating_add(1), rise),
             Self::Step { every, factor } => {
@@ -85,5 +120,16 @@ mod tests {
         assert!((cosine.factor(5) - 0.6).abs() < 1e-12 && (cosine.factor(99) - 0.2).abs() < 1e-12);
         let linear = Schedule::LinearDecay { from: 10, to: 20 };
         assert_eq!([0, 10, 15, 30].map(|s| linear.factor(s)), [1.0, 1.0, 0.5, 0.0]);
+    }
+
+    #[test]
+    fn a_chain_counts_each_part_from_its_beginning() {
+        let halves = Schedule::Step {
+            every: 2,
+            factor: 0.5,
+        };
+        let chain = (Schedule::Warmup { steps: 4 }.then(4, Schedule::Constant)).then(6, halves);
+        let factors = [0, 3, 4, 5, 6, 7, 8, 10].map(|s| chain.factor(s));
+        assert_eq!(factors, [0.25, 1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.25]);
     }
 }

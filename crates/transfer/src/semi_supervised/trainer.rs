@@ -165,7 +165,7 @@ impl<'a> SemiSupervised<'a> {
             Adam::new(settings.learning_rate)
                 .betas(0.5, 0.999)
                 .eps(EPS)
-                .schedule(schedule)
+                .schedule(schedule.clone())
         };
         let adversary = match examples.unlabelled {
             None => None,
