@@ -182,7 +182,7 @@ fn a_later_format_is_not_passed_over() {
     let start = text.find(": \"").unwrap() + 3;
     let zeros = text.replace(&text[start..start + 64], &"0".repeat(64));
     let later = zeros.replace("\"format_version\": 1", "\"format_version\": 2");
-    let sum = engraft_base::sha256_hex(&later);
+    let sum = engraft_base::sha256_hex(later.as_bytes());
     fs::write(&path, later.replace(&"0".repeat(64), &sum)).unwrap();
     let message = store.latest().unwrap_err().to_string();
     assert!(
