@@ -66,7 +66,10 @@ fn pictures_of_every_kind() {
         "cut from 12x4 to 4x4, colour to grey"
     );
     assert_eq!(found.train.image(3), [255 - 51; 16]);
-    assert_eq!(report(&found, "d.png").unwrap(), "transparency shown on white");
+    assert_eq!(
+        report(&found, "d.png").unwrap(),
+        "transparency shown on white, colour to grey"
+    );
     assert!(found.train.image(4).iter().all(|&p| p.abs_diff(200) < 3));
     assert_eq!(
         report(&found, "notes.txt").unwrap(),

@@ -1,0 +1,86 @@
+//! Archives of real pictures, where this machine has them.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use engraft_data::{Channels, DataOptions, DataSource, Places, TrainingData};
+
+/// A file below the directory of `ENGRAFT_DATA`, or `None`, said, if it is not there.
+fn below_data(file: &str) -> Option<PathBuf> {
+    let found = Places::from_env()
+        .data_dir
+        .map(|data| data.join(file))
+        .filter(|path| path.exists());
+    if found.is_none() {
+        println!("not run for {file}: it is not below ENGRAFT_DATA");
+    }
+    found
+}
+
+#[test]
+fn archives_of_emoji_and_photos() {
+    let facts = [
+        ("emoji/google.zip", 3781, 64, 9, "transparency shown on white: "),
+        ("emoji/twitter.zip", 3781, 64, 9, "transparency shown on white: "),
+        ("emoji/noto-128.zip", 1769, 128, 0, ""),
+        ("emoji/twemoji-128.zip", 600, 128, 0, ""),
+        ("cifar10/test.zip", 10000, 32, 10, ""),
+    ];
+    for (file, count, side, classes, total) in facts {
+        let Some(path) = below_data(file) else { continue };
+        let source = DataSource::parse(path.to_str().unwrap()).unwrap();
+        let start = Instant::now();
+        let loaded = source.open(&DataOptions::new()).unwrap();
+        println!(
+            "{file}: {:?}\n  {}",
+            start.elapsed(),
+            loaded.report.totals.join("\n  ")
+        );
+        for line in loaded.report.files.iter().take(3) {
+            println!("    {line}");
+        }
+        assert_eq!(
+            (loaded.train.len(), loaded.train.image_size()),
+            (count, [side, side, 3])
+        );
+        assert_eq!(
+            (loaded.train.classes(), loaded.train.class_names().len()),
+            (classes, classes)
+        );
+        assert!(loaded.report.totals.iter().any(|line| line.starts_with(total)));
+        let lazy = source.open_lazily(&DataOptions::new()).unwrap();
+        assert_eq!(
+            (lazy.fingerprint(), lazy.labels_fingerprint()),
+            (
+                loaded.train.sha256(),
+                TrainingData::labels_fingerprint(&loaded.train)
+            )
+        );
+        assert_eq!(
+            lazy.batch(&[count - 1, 7]).unwrap(),
+            loaded.train.batch_f32(&[count - 1, 7])
+        );
+    }
+}
+
+#[test]
+fn a_directory_of_idx_files() {
+    for (file, name, side) in [("mnist", "mnist", 28), ("usps", "usps", 16), (".", "mnist", 28)] {
+        let Some(path) =
+            below_data(file).filter(|path| path.join("../mnist").exists() || path.join("mnist").exists())
+        else {
+            continue;
+        };
+        let source = DataSource::parse(path.to_str().unwrap()).unwrap();
+        assert!(matches!(source, DataSource::Idx(_)), "{source}");
+        let mut options = DataOptions::new();
+        (options.held_out, options.channels, options.size) = (true, Channels::Rgb, Some([32, 32]));
+        let loaded = source.open(&options).unwrap();
+        println!("{}", loaded.report.totals.join("\n"));
+        assert_eq!(
+            (loaded.train.name(), loaded.train.image_size()),
+            (name, [32, 32, 3])
+        );
+        assert!(loaded.has_own_test && loaded.report.totals[1].contains(&format!("{side}x{side}x1")));
+    }
+}
