@@ -2,10 +2,9 @@
 
 use std::fmt;
 use std::ops::RangeInclusive;
-use std::str::FromStr;
 
 use crate::split::Split;
-use crate::unknown_name::UnknownName;
+use crate::unknown_name::parsed;
 
 /// A data set that [`load`](crate::load) knows by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -84,16 +83,7 @@ impl fmt::Display for DatasetName {
     }
 }
 
-impl FromStr for DatasetName {
-    type Err = UnknownName;
-
-    /// # Errors
-    /// [`UnknownName`], with every name there is.
-    fn from_str(name: &str) -> Result<Self, UnknownName> {
-        let known = Self::ALL.into_iter().find(|known| known.as_str() == name);
-        known.ok_or_else(|| UnknownName::new("data set", name, Self::ALL.map(Self::as_str)))
-    }
-}
+parsed!(DatasetName, "data set");
 
 /// The published files of a data set.
 pub(crate) struct Release<'a> {

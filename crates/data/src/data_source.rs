@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::catalogue::DatasetName;
+use crate::channels::Channels;
 use crate::dataset::Dataset;
 use crate::error::DataError;
 use crate::held_out::{ENOUGH_TO_HOLD_OUT, every_fifth};
@@ -15,7 +16,7 @@ use crate::lazy_pictures::LazyPictures;
 use crate::listing::Listing;
 use crate::loader::{LoadOptions, has_idx_files, load};
 use crate::npy_images;
-use crate::picture::{Channels, Fit, WHITE, Wanted};
+use crate::picture::{Fit, WHITE, Wanted};
 use crate::pictures;
 use crate::provenance::Provenance;
 use crate::report::{FileReport, Report};

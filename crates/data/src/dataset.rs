@@ -4,9 +4,9 @@ use engraft_base::sha256_hex;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::channels::Channels;
 use crate::error::DataError;
 use crate::fingerprint::Fingerprint;
-use crate::picture::Channels;
 use crate::provenance::Provenance;
 use crate::resize;
 
@@ -169,7 +169,8 @@ impl Dataset {
         self.image_size.iter().product()
     }
 
-    /// Label of image `index`.
+    /// Label of image `index`; 0 for images without labels, unlike
+    /// [`TrainingData::label`](crate::TrainingData::label).
     ///
     /// # Panics
     /// When `index` is not less than [`len`](Self::len).
@@ -189,8 +190,12 @@ impl Dataset {
         &self.labels
     }
 
-    /// How many images bear each label: element `k` counts label `k`, up to the largest label there is.
+    /// How many images bear each label: element `k` counts label `k`, up to the largest label there is; empty for images
+    /// without labels.
     pub fn class_counts(&self) -> Vec<usize> {
+        if !self.is_labelled {
+            return Vec::new();
+        }
         let mut counts = vec![0; self.labels.iter().max().map_or(0, |&most| usize::from(most) + 1)];
         for &label in &*self.labels {
             counts[usize::from(label)] += 1;
@@ -459,7 +464,10 @@ mod tests {
         assert_eq!((part.classes(), part.class_names()), (4, &names()[..]));
         assert_eq!(three().subset(&[1]).classes(), 1);
         let bare = Dataset::unlabelled("bare", Provenance::Memory, vec![1, 2], [1, 1, 1]).unwrap();
-        assert_eq!((bare.classes(), bare.labels()), (0, &[0, 0][..]));
+        assert_eq!(
+            (bare.classes(), bare.labels(), bare.class_counts().len()),
+            (0, &[0, 0][..], 0)
+        );
     }
 
     #[test]

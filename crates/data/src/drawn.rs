@@ -159,7 +159,7 @@ mod tests {
         let mut hash = Sha256::new();
         hash.update(digits.labels());
         hash.update(digits.images());
-        let hash: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = engraft_base::hex(&hash.finalize());
         // A new generator, style or distortion draws other digits: whoever changes one says so here, for every
         // figure measured on drawn digits changes with it.
         assert_eq!(

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::channels::Channels;
 use crate::data_source::{DataOptions, DataSource};
 use crate::dataset::Dataset;
 use crate::error::DataError;
-use crate::picture::Channels;
 use crate::report::FileReport;
 
 /// A folder of pictures, read, and what was done to each of them.

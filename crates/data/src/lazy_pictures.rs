@@ -9,11 +9,12 @@ use engraft_base::sha256_hex;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+use crate::channels::Channels;
 use crate::error::DataError;
 use crate::fingerprint::Fingerprint;
 use crate::layout::{Classes, Parts};
 use crate::listing::Listing;
-use crate::picture::{Channels, Picture, Wanted};
+use crate::picture::{Picture, Wanted};
 use crate::pictures;
 use crate::provenance::Provenance;
 use crate::report::Report;

@@ -2,6 +2,7 @@
 
 mod batches;
 mod catalogue;
+mod channels;
 mod data_source;
 mod dataset;
 mod download;
@@ -33,6 +34,7 @@ mod unknown_name;
 
 pub use batches::{BatchState, Batches};
 pub use catalogue::DatasetName;
+pub use channels::Channels;
 pub use data_source::{DataOptions, DataSource, Loaded};
 pub use dataset::Dataset;
 pub use drawn::drawn_digits;
@@ -43,7 +45,7 @@ pub use idx::Idx;
 pub use lazy_pictures::LazyPictures;
 pub use loader::{LoadOptions, load};
 pub use npy::{Npy, Numbers, write_npy};
-pub use picture::{Channels, Fit, WHITE};
+pub use picture::{Fit, WHITE};
 pub use places::Places;
 pub use provenance::Provenance;
 pub use report::{FileReport, Note, Report, Treatment};

@@ -202,6 +202,10 @@ impl Listing {
                     self.files.push(file);
                     continue;
                 }
+                Ok(bytes) if bytes.starts_with(b"PK\x03\x04") => Note::new(
+                    "archives within",
+                    "a ZIP archive; name the archive itself as data",
+                ),
                 Ok(_) => Note::new("neither PNG nor JPEG", "neither PNG nor JPEG"),
                 Err(note) => note,
             };

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::cell::Cell;
+use std::fmt;
 use std::io::{BufRead, Cursor, Seek};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
@@ -10,8 +11,9 @@ use image::imageops::{FilterType, overlay};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader, ImageResult, Limits, Rgb, RgbImage};
 
+use crate::channels::Channels;
 use crate::report::Note;
-use crate::unknown_name::UnknownName;
+use crate::unknown_name::parsed;
 
 /// What transparent parts of a picture are shown on unless something else is asked for.
 pub const WHITE: [u8; 3] = [255; 3];
@@ -48,66 +50,13 @@ impl Fit {
     }
 }
 
-impl std::fmt::Display for Fit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Fit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-impl std::str::FromStr for Fit {
-    type Err = UnknownName;
-
-    /// # Errors
-    /// [`UnknownName`], with every name there is.
-    fn from_str(name: &str) -> Result<Self, UnknownName> {
-        let known = Self::ALL.into_iter().find(|fit| fit.as_str() == name);
-        known.ok_or_else(|| UnknownName::new("way to fit a picture", name, Self::ALL.map(Self::as_str)))
-    }
-}
-
-/// Which channels images have.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Channels {
-    /// Red, green and blue if any of the images is in colour, else one.
-    #[default]
-    Keep,
-    /// One; colours become grey by their luminance (ITU-R BT.709).
-    Grey,
-    /// Red, green and blue; grey is repeated.
-    Rgb,
-}
-
-impl Channels {
-    /// Every choice there is.
-    pub const ALL: [Self; 3] = [Self::Keep, Self::Grey, Self::Rgb];
-
-    /// The name as users type it: `grey`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Keep => "keep",
-            Self::Grey => "grey",
-            Self::Rgb => "rgb",
-        }
-    }
-}
-
-impl std::fmt::Display for Channels {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl std::str::FromStr for Channels {
-    type Err = UnknownName;
-
-    /// # Errors
-    /// [`UnknownName`], with every name there is.
-    fn from_str(name: &str) -> Result<Self, UnknownName> {
-        let known = Self::ALL.into_iter().find(|channels| channels.as_str() == name);
-        known.ok_or_else(|| UnknownName::new("choice of channels", name, Self::ALL.map(Self::as_str)))
-    }
-}
+parsed!(Fit, "way to fit a picture");
 
 /// What a picture is brought to.
 #[derive(Debug, Clone, Copy)]

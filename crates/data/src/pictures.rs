@@ -4,10 +4,11 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use crate::channels::Channels;
 use crate::error::DataError;
 use crate::layout::Classes;
 use crate::listing::Listing;
-use crate::picture::{Channels, Picture, Wanted};
+use crate::picture::{Picture, Wanted};
 use crate::report::{FileReport, Treatment};
 
 /// Bytes of pictures that are decoded before they are handed on.

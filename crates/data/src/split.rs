@@ -1,9 +1,8 @@
 //! The two halves of a data set.
 
 use std::fmt;
-use std::str::FromStr;
 
-use crate::unknown_name::UnknownName;
+use crate::unknown_name::parsed;
 
 /// Which half of a data set: to learn from, or to judge by.
 ///
@@ -39,16 +38,7 @@ impl fmt::Display for Split {
     }
 }
 
-impl FromStr for Split {
-    type Err = UnknownName;
-
-    /// # Errors
-    /// [`UnknownName`], with both names.
-    fn from_str(name: &str) -> Result<Self, UnknownName> {
-        let known = Self::ALL.into_iter().find(|split| split.as_str() == name);
-        known.ok_or_else(|| UnknownName::new("split", name, Self::ALL.map(Self::as_str)))
-    }
-}
+parsed!(Split, "split");
 
 #[cfg(test)]
 mod tests {

@@ -15,12 +15,30 @@ pub struct UnknownName {
     pub known: Vec<&'static str>,
 }
 
-impl UnknownName {
-    pub(crate) fn new(what: &'static str, name: &str, known: impl Into<Vec<&'static str>>) -> Self {
-        Self {
-            what,
-            name: name.into(),
-            known: known.into(),
-        }
-    }
+/// The one of `all` whose name is `name`.
+pub(crate) fn find<K: Copy>(
+    what: &'static str,
+    name: &str,
+    all: &[K],
+    as_str: fn(K) -> &'static str,
+) -> Result<K, UnknownName> {
+    let known = all.iter().copied().find(|&known| as_str(known) == name);
+    known.ok_or_else(|| UnknownName {
+        what,
+        name: name.into(),
+        known: all.iter().copied().map(as_str).collect(),
+    })
 }
+
+/// Parses an enum that has `ALL` and `as_str`; the text says what a value of it is.
+macro_rules! parsed {
+    ($kind:ty, $what:literal) => {
+        impl std::str::FromStr for $kind {
+            type Err = $crate::UnknownName;
+            fn from_str(name: &str) -> Result<Self, Self::Err> {
+                $crate::unknown_name::find($what, name, &Self::ALL, Self::as_str)
+            }
+        }
+    };
+}
+pub(crate) use parsed;

@@ -64,23 +64,20 @@ fn archives_of_emoji_and_photos() {
 }
 
 #[test]
-fn a_directory_of_idx_files() {
-    for (file, name, side) in [("mnist", "mnist", 28), ("usps", "usps", 16), (".", "mnist", 28)] {
-        let Some(path) =
-            below_data(file).filter(|path| path.join("../mnist").exists() || path.join("mnist").exists())
-        else {
-            continue;
-        };
+fn directories_of_idx_files() {
+    for (file, name, size) in [("usps", "usps", [16, 16]), ("mnist/..", "mnist", [28, 28])] {
+        let Some(path) = below_data(file) else { continue };
         let source = DataSource::parse(path.to_str().unwrap()).unwrap();
         assert!(matches!(source, DataSource::Idx(_)), "{source}");
         let mut options = DataOptions::new();
-        (options.held_out, options.channels, options.size) = (true, Channels::Rgb, Some([32, 32]));
+        (options.held_out, options.channels) = (true, Channels::Rgb);
         let loaded = source.open(&options).unwrap();
         println!("{}", loaded.report.totals.join("\n"));
+        let [h, w] = size;
         assert_eq!(
             (loaded.train.name(), loaded.train.image_size()),
-            (name, [32, 32, 3])
+            (name, [h, w, 3])
         );
-        assert!(loaded.has_own_test && loaded.report.totals[1].contains(&format!("{side}x{side}x1")));
+        assert!(loaded.has_own_test && loaded.report.totals[1].contains(&format!("{w}x{h}x1")));
     }
 }

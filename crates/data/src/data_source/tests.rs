@@ -277,6 +277,16 @@ fn nothing_there() {
     ));
     let error = DataSource::Folder(missing).open(&DataOptions::new()).unwrap_err();
     assert!(matches!(error, DataError::File(_)));
+    archive(
+        &folder.path().join("train.zip"),
+        &["a.png"],
+        CompressionMethod::Stored,
+    );
+    let error = open(folder.path(), [4, 4, 1]).unwrap_err().to_string();
+    assert!(
+        error.contains("train.zip: left out: a ZIP archive; name"),
+        "{error}"
+    );
     let text = folder.path().join("a.txt");
     fs::write(&text, "words").unwrap();
     let error = DataSource::parse(text.to_str().unwrap()).unwrap_err().to_string();
@@ -670,6 +680,25 @@ fn archives_that_are_none_or_unpack_to_too_much_are_refused() {
         open(&path, [4, 4, 1]),
         Err(DataError::NoPictures { .. })
     ));
+}
+
+/// One bit of each byte, so that every header lies once.
+#[test]
+fn no_archive_makes_it_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.zip");
+    archive(&path, &["a.png", "b.png"], CompressionMethod::DEFLATE);
+    let whole = fs::read(&path).unwrap();
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << (at % 8);
+        fs::write(&path, &bytes).unwrap();
+        let _ = DataSource::Zip(path.clone()).open(&DataOptions::new());
+    }
+    for len in 0..whole.len() {
+        fs::write(&path, &whole[..len]).unwrap();
+        assert!(DataSource::Zip(path.clone()).open(&DataOptions::new()).is_err());
+    }
 }
 
 #[test]
