@@ -1,7 +1,7 @@
 //! The machinery can learn: on four images a GAN soon draws those four.
 
 use engraft_gan::{Gan, dcgan};
-use engraft_layers::{Adam, Init, Mode, Module};
+use engraft_layers::{Adam, Condition, Init, Mode, Module};
 use engraft_tensor::{Tensor, no_grad};
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -37,7 +37,7 @@ fn four_images_are_learned() {
     // Each image twice, so that batch norm sees a batch.
     let batch = engraft_tensor::concat(&[&real; 2], 0);
     for _ in 0..200 {
-        assert!(gan.step(&batch, None, rng).is_finite());
+        assert!(gan.step(&batch, Condition::None, rng).is_finite());
     }
     let z = gan.noise(32, rng);
     let drawn = no_grad(|| gan.generator.forward(&z, Mode::Train));

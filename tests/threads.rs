@@ -2,7 +2,7 @@
 
 use engraft_gan::augment::Augmentation;
 use engraft_gan::{AugmentConfig, Gan, Objective, RegularizeConfig, SpectralNorm, StepOrder, dcgan};
-use engraft_layers::{Conv2d, Dense, Flatten, Init, LeakyReLU, Sequential, StateDict};
+use engraft_layers::{Condition, Conv2d, Dense, Flatten, Init, LeakyReLU, Sequential, StateDict};
 use engraft_tensor::Tensor;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -25,7 +25,7 @@ fn training_gives_the_same_bytes_on_1_2_and_5_threads() {
                 let mut gan = Gan::<f32>::new(pair.0, pair.1, dcgan::LATENT).order(order);
                 let rng = &mut Pcg64::seed_from_u64(3);
                 let real = Tensor::uniform([12, 28, 28, 1], -1.0, 1.0, rng);
-                let reports: Vec<_> = (0..3).map(|_| gan.step(&real, None, rng)).collect();
+                let reports: Vec<_> = (0..3).map(|_| gan.step(&real, Condition::None, rng)).collect();
                 (reports, bytes(&gan.generator), bytes(&gan.discriminator))
             })
         };
@@ -67,7 +67,7 @@ fn regularised_training_gives_the_same_bytes_on_1_and_3_threads() {
                 });
             let rng = &mut Pcg64::seed_from_u64(3);
             let real = Tensor::uniform([12, 28, 28, 1], -1.0, 1.0, rng);
-            let reports: Vec<_> = (0..3).map(|_| gan.step(&real, None, rng)).collect();
+            let reports: Vec<_> = (0..3).map(|_| gan.step(&real, Condition::None, rng)).collect();
             (reports, bytes(&gan.generator), bytes(&gan.discriminator))
         })
     };

@@ -7,7 +7,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use engraft_gan::{Gan, StepOrder, dcgan};
-use engraft_layers::Init;
+use engraft_layers::{Condition, Init};
 use engraft_tensor::Tensor;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -29,7 +29,7 @@ fn dcgan_step(criterion: &mut Criterion) {
             let real = Tensor::<f32>::uniform([batch, height, width, channels], -1.0, 1.0, rng);
             group.throughput(Throughput::Elements(batch as u64));
             group.bench_function(BenchmarkId::new(name, batch), |b| {
-                b.iter(|| gan.step(&real, None, rng));
+                b.iter(|| gan.step(&real, Condition::None, rng));
             });
         }
     }

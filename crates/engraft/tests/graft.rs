@@ -3,7 +3,7 @@
 #![cfg(feature = "cli")]
 
 use engraft::data::{Split, drawn_digits};
-use engraft::gan::{Network, TrainConfig, Trainer};
+use engraft::gan::{TrainConfig, Trainer};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -43,7 +43,7 @@ fn source(directory: &Path, seed: u64) {
 fn source_of(directory: &Path, seed: u64, classes: u32) {
     let data = drawn_digits(Split::Train, 40, 1);
     let mut config = TrainConfig::standard(&data);
-    (config.network, config.batch, config.steps, config.seed) = (Network::Mlp, 8, 2, seed);
+    (config.network, config.batch, config.steps, config.seed) = ("mlp".into(), 8, 2, seed);
     config.classes = classes;
     let mut trainer = Trainer::open(config, data, directory).unwrap();
     trainer.train(&mut |_| ControlFlow::Continue(())).unwrap();

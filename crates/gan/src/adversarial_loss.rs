@@ -5,10 +5,9 @@
 //! [`LossState`], is kept here. The networks and the order in which they move are [`Gan`](crate::Gan)'s.
 
 use crate::augment::{AdaptiveProbability, AugmentConfig};
-use crate::latent::with_rows;
 use crate::lecam::LeCam;
 use crate::loss_term::Term;
-use crate::objective::ObjectiveConfig;
+use crate::objective::{FeatureMatching, ObjectiveConfig};
 use crate::packing::pack;
 use crate::penalty;
 use crate::regularization::RegularizeConfig;
@@ -152,12 +151,12 @@ impl<T: Real> AdversarialLoss<T> {
         }
     }
 
-    /// Shows images, and their classes if there are some, to the discriminator.
+    /// Shows images to the discriminator, under their condition.
     pub(crate) fn judge(
         &mut self,
         discriminator: &Sequential<T>,
         images: &Tensor<T>,
-        classes: Option<&Tensor<T>>,
+        condition: &Condition<T>,
     ) -> Judged<T> {
         let images = if self.penalizes_with_the_loss() && !images.requires_grad() {
             images.as_leaf()
@@ -165,14 +164,16 @@ impl<T: Real> AdversarialLoss<T> {
             images.clone()
         };
         let augmented = self.augmented(&images);
-        let given = with_classes(&augmented, classes);
         let (features, logits) = match &self.objective.feature_matching {
-            Some(matching) => {
+            Some(FeatureMatching { layer, .. }) => {
                 let [features, logits] =
-                    discriminator.forward_through(&given, &Condition::None, Mode::Train, &matching.layer);
+                    discriminator.forward_through(&augmented, condition, Mode::Train, layer);
                 (Some(features), logits)
             }
-            None => (None, discriminator.forward(&given, Mode::Train)),
+            None => (
+                None,
+                discriminator.forward_with(&augmented, condition, Mode::Train),
+            ),
         };
         Judged {
             images,
@@ -188,6 +189,7 @@ impl<T: Real> AdversarialLoss<T> {
         &self,
         generator: &Sequential<T>,
         z: &Tensor<T>,
+        condition: &Condition<T>,
         fake: &Judged<T>,
         real: Option<&Judged<T>>,
     ) -> Loss<T> {
@@ -206,7 +208,7 @@ impl<T: Real> AdversarialLoss<T> {
             _ => loss,
         };
         let terms = self.terms.iter();
-        let terms = terms.filter_map(|term| term.for_generator(generator, z, &fake.images));
+        let terms = terms.filter_map(|term| term.for_generator(generator, z, condition, &fake.images));
         Loss {
             total: terms.fold(objective.clone(), |sum, term| sum + term),
             penalty: None,
@@ -220,7 +222,7 @@ impl<T: Real> AdversarialLoss<T> {
         discriminator: &Sequential<T>,
         real: &Judged<T>,
         fake: &Judged<T>,
-        classes: Option<&Tensor<T>>,
+        condition: &Condition<T>,
     ) -> Loss<T> {
         let ObjectiveConfig {
             kind,
@@ -235,7 +237,7 @@ impl<T: Real> AdversarialLoss<T> {
                 augmented: &judged.augmented,
                 logits: Some(&judged.logits),
             });
-            penalties.extend(self.gradient_penalties(discriminator, points, classes));
+            penalties.extend(self.gradient_penalties(discriminator, points, condition));
         }
         let RegularizeConfig {
             lecam,
@@ -262,7 +264,8 @@ impl<T: Real> AdversarialLoss<T> {
             None => objective.clone(),
         };
         let terms = self.terms.iter();
-        let terms = terms.filter_map(|term| term.for_discriminator(discriminator, &real.augmented));
+        let terms =
+            terms.filter_map(|term| term.for_discriminator(discriminator, &real.augmented, condition));
         Loss {
             total: terms.fold(with_penalty, |sum, term| sum + term),
             penalty,
@@ -277,7 +280,7 @@ impl<T: Real> AdversarialLoss<T> {
         &mut self,
         discriminator: &Sequential<T>,
         [real, fake]: [&Tensor<T>; 2],
-        classes: Option<&Tensor<T>>,
+        condition: &Condition<T>,
     ) -> Option<Loss<T>> {
         let is_due = self.penalizes_after_the_step();
         // Saturating: a file may claim any count.
@@ -292,7 +295,7 @@ impl<T: Real> AdversarialLoss<T> {
             augmented: &augmented[side],
             logits: None,
         });
-        let penalty = self.gradient_penalties(discriminator, points, classes)?;
+        let penalty = self.gradient_penalties(discriminator, points, condition)?;
         Some(Loss {
             total: &penalty * T::from_f64(f64::from(self.regularize.every)),
             objective: penalty.clone(),
@@ -305,7 +308,7 @@ impl<T: Real> AdversarialLoss<T> {
         &mut self,
         discriminator: &Sequential<T>,
         [real, fake]: [Point<'_, T>; 2],
-        classes: Option<&Tensor<T>>,
+        condition: &Condition<T>,
     ) -> Option<Tensor<T>> {
         let RegularizeConfig {
             r1,
@@ -313,7 +316,7 @@ impl<T: Real> AdversarialLoss<T> {
             gradient_penalty,
             ..
         } = self.regularize;
-        let judged = |augmented| discriminator.forward(&with_classes(augmented, classes), Mode::Train);
+        let judged = |augmented| discriminator.forward_with(augmented, condition, Mode::Train);
         let mut penalties = Vec::new();
         for (weight, point) in [(r1, &real), (r2, &fake)] {
             if weight > 0.0 {
@@ -328,14 +331,6 @@ impl<T: Real> AdversarialLoss<T> {
             penalties.push(penalty * T::from_f64(gradient_penalty));
         }
         sum(penalties)
-    }
-}
-
-/// What the discriminator is given: what it sees, with the classes behind its numbers where it is told them.
-fn with_classes<T: Real>(augmented: &Tensor<T>, classes: Option<&Tensor<T>>) -> Tensor<T> {
-    match classes {
-        Some(classes) => with_rows(augmented, classes),
-        None => augmented.clone(),
     }
 }
 

@@ -3,10 +3,10 @@
 use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::gan::Gan;
-use crate::networks::Networks;
+use crate::networks::{self, Networks};
 use crate::plan::Plan;
 use crate::rng::{self, Purpose};
-use engraft_layers::{Init, Sequential};
+use engraft_layers::Init;
 
 /// A run that begins with random networks, and in which all of both trains from the first step to the last.
 pub(crate) struct DefaultPlan;
@@ -20,31 +20,20 @@ impl Plan for DefaultPlan {
 /// The networks of a run, with the random weights that its seed gives.
 ///
 /// # Errors
-/// If the network that the settings name cannot make their images, or is asked for more classes or larger packs than
-/// there can be.
+/// If there is no network of the name in the settings, it cannot make their images, or is asked for more classes, larger
+/// packs or larger layers than there can be.
 pub fn untrained_networks(config: &TrainConfig) -> Result<Networks, GanError> {
     let problems = config.problems_of_networks();
     if !problems.is_empty() {
         return Err(GanError::Config { problems });
     }
+    let spec = config.network_spec();
+    let family = networks::find_for(&config.network.kind, &spec, &config.data)?;
     let init = |purpose| Init::glorot(rng::seed(config.seed, purpose));
-    let (network, image) = (config.network, config.image);
-    let packing = config.objective.packing as usize;
-    if config.classes > 0 {
-        let classes = config.classes as usize;
-        let generator = network.conditional_generator(image, classes, &mut init(Purpose::Generator))?;
-        let discriminator =
-            network.projection_discriminator(image, classes, &mut init(Purpose::Discriminator))?;
-        return Ok(Networks {
-            generator: Sequential::new().add("conditional", generator),
-            discriminator: Sequential::new().add("projection", discriminator),
-            latent_dim: network.latent(),
-        });
-    }
     Ok(Networks {
-        generator: network.generator(image, &mut init(Purpose::Generator))?,
-        discriminator: network.packed_discriminator(image, packing, &mut init(Purpose::Discriminator))?,
-        latent_dim: network.latent(),
+        generator: family.generator(&spec, &mut init(Purpose::Generator)),
+        discriminator: family.discriminator(&spec, &mut init(Purpose::Discriminator)),
+        latent_dim: family.latent_dim(&spec),
     })
 }
 

@@ -2,18 +2,20 @@
 
 mod data;
 mod limits;
-mod objective;
+mod network;
 mod overrides;
 mod presets;
+mod short_form;
 mod watch;
 
+pub use network::NetworkConfig;
 pub(crate) use watch::MEASURED_TRAINING_IMAGES;
 pub use watch::WatchConfig;
 
 use crate::augment::AugmentConfig;
 use crate::dcgan;
 use crate::error::GanError;
-use crate::networks::Network;
+use crate::networks::{self, LayerRoles, NetworkSpec};
 use crate::objective::{Objective, ObjectiveConfig, StepOrder};
 use crate::regularization::{RegularizeConfig, SpectralNorm};
 use crate::validation::SettingsCheck;
@@ -53,8 +55,12 @@ pub struct TrainConfig {
     /// Real images in each step.
     pub batch: usize,
     /// The pair of networks, built for the images of the data.
-    #[serde(default, skip_serializing_if = "Network::is_default")]
-    pub network: Network,
+    #[serde(
+        default,
+        with = "short_form",
+        skip_serializing_if = "NetworkConfig::is_default"
+    )]
+    pub network: NetworkConfig,
     /// Classes that both networks are told, with the labels of the data; 0 tells them none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub classes: u32,
@@ -63,7 +69,7 @@ pub struct TrainConfig {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub labels: String,
     /// The adversarial objective.
-    #[serde(with = "objective")]
+    #[serde(with = "short_form")]
     pub objective: ObjectiveConfig,
     /// In which order the two networks move.
     pub order: StepOrder,
@@ -218,6 +224,35 @@ impl TrainConfig {
         overrides::changed(self, change)
     }
 
+    /// What the networks are built for, and how large.
+    pub fn network_spec(&self) -> NetworkSpec {
+        NetworkSpec {
+            latent_dim: self.network.latent,
+            widths: self.network.widths.clone(),
+            ..NetworkSpec::new(self.image)
+                .classes(self.classes as usize)
+                .packing(self.objective.packing as usize)
+        }
+    }
+
+    /// Which layers of the networks play which part.
+    ///
+    /// # Errors
+    /// [`GanError::Config`] if there is no network of the name, [`GanError::ImageSize`] if it cannot be built for the images.
+    pub fn layer_roles(&self) -> Result<LayerRoles, GanError> {
+        let spec = self.network_spec();
+        Ok(networks::find_for(&self.network.kind, &spec, &self.data)?.roles(&spec))
+    }
+
+    /// Length of the latent vectors that the generator reads.
+    ///
+    /// # Errors
+    /// As for [`TrainConfig::layer_roles`].
+    pub fn latent_dim(&self) -> Result<usize, GanError> {
+        let spec = self.network_spec();
+        Ok(networks::find_for(&self.network.kind, &spec, &self.data)?.latent_dim(&spec))
+    }
+
     /// What keeps the networks from being built. It is all that a saved run is asked before it is read: whether its settings
     /// suit training on its data was found when it began.
     pub(crate) fn problems_of_networks(&self) -> Vec<String> {
@@ -261,6 +296,9 @@ impl TrainConfig {
     /// [`GanError::Config`] with every problem at once.
     pub fn check(&self) -> Result<(), GanError> {
         let mut problems = self.problems();
+        if let Err(GanError::Config { problems: unknown }) = networks::find(&self.network.kind) {
+            problems.extend(unknown);
+        }
         problems.extend(self.problems_with_networks());
         if problems.is_empty() {
             Ok(())
@@ -282,14 +320,18 @@ impl TrainConfig {
         if self.regularize.is_default() && self.objective == Objective::default().into() {
             return Vec::new();
         }
-        let packing = self.objective.packing.clamp(1, MAX_PACKING) as usize;
-        // That the networks cannot make such images is told with the data.
-        let Ok(mut discriminator) =
-            self.network
-                .packed_discriminator::<f32>(self.image, packing, &mut Init::glorot(0))
-        else {
+        // That there are no such networks, or none for such images, is told when they are built.
+        let spec = self.network_spec();
+        if !spec.problems().is_empty() {
+            return Vec::new();
+        }
+        let spec = spec
+            .packing(self.objective.packing.clamp(1, MAX_PACKING) as usize)
+            .classes(self.classes.min(limits::MOST_CLASSES) as usize);
+        let Ok(family) = networks::find_for(&self.network.kind, &spec, &self.data) else {
             return Vec::new();
         };
+        let mut discriminator = family.discriminator(&spec, &mut Init::glorot(0));
         if self.regularize.spectral_norm != SpectralNorm::None {
             spectral_normalize(&mut discriminator);
         }

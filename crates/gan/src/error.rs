@@ -146,21 +146,21 @@ pub enum GanError {
         /// Where those came from.
         source_of_data: String,
     },
-    /// The networks make images of another size.
+    /// The networks cannot be built for the images, mostly because these have another size.
     #[error(
-        "the {data} images are {}, but the network {network} makes images of {}; give such images (mnist, \
-         fashion-mnist and drawn-digits are 28x28x1), or choose another network: {}",
-        size(.found), .makes, .others
+        "the {data} images are {}, which the network {network} is not built for: {reason}; give other images, or choose a \
+         network that is: {}",
+        size(.found), .fitting.join(", ")
     )]
     ImageSize {
         /// Name of the data set, or `given`.
         data: String,
         /// Name of the networks.
         network: String,
-        /// The images that they make, in words.
-        makes: String,
-        /// The other networks and the images that they make, in words.
-        others: String,
+        /// Why not, as the family of networks says.
+        reason: String,
+        /// Names of the networks that can be built for them.
+        fitting: Vec<String>,
         /// `[height, width, channels]` of the images.
         found: [usize; 3],
     },

@@ -4,12 +4,13 @@ use crate::adversarial_loss::{AdversarialLoss, Judged, Loss, LossState};
 use crate::augment::AugmentConfig;
 use crate::discriminator_stats::DiscriminatorStats;
 use crate::error::GanError;
-use crate::latent::{as_image, labelled_vectors, latent_vectors};
+use crate::latent::{as_image, classes_in_turn};
 use crate::loss_term::Term;
 use crate::objective::{ObjectiveConfig, StepOrder};
 use crate::regularization::RegularizeConfig;
 use crate::sampler::Sampler;
-use engraft_layers::{Mode, Module, Optimizer, Sequential, gradients};
+use crate::validation::shape_problem;
+use engraft_layers::{Condition, Mode, Module, Optimizer, Sequential, gradients};
 use engraft_tensor::{Real, Tensor, no_grad};
 use rand::Rng;
 
@@ -89,10 +90,10 @@ impl<T: Real> Gan<T> {
         self
     }
 
-    /// Tells both networks the class of an image, one of `classes`: as rows of [`one_hot`] behind the latent vector and
-    /// behind the numbers of the image, as [`ConditionalGenerator`](crate::networks::ConditionalGenerator) and
-    /// [`ProjectionDiscriminator`](crate::networks::ProjectionDiscriminator) take them. Real images then come with
-    /// their labels, see [`Gan::labelled_step`], and the generated ones of a step have the same.
+    /// Says that both networks are told the class of an image, one of `classes`, as
+    /// [`ConditionalGenerator`](crate::networks::ConditionalGenerator) and
+    /// [`ProjectionDiscriminator`](crate::networks::ProjectionDiscriminator) are. Real images then come with their labels,
+    /// see [`Gan::step`], and the generated ones of a step have the same.
     #[must_use]
     pub fn classes(mut self, classes: usize) -> Self {
         self.classes = classes;
@@ -133,7 +134,8 @@ impl<T: Real> Gan<T> {
         self
     }
 
-    /// Checks that objective, regularisers and augmentation make sense together and with the discriminator.
+    /// Checks that objective, regularizers and augmentation make sense together and with the discriminator, and that the
+    /// discriminator reads what the generator makes.
     ///
     /// # Errors
     /// [`GanError::Config`] with every problem and its reason.
@@ -150,7 +152,14 @@ impl<T: Real> Gan<T> {
     /// assert!(error.to_string().contains("batch norm (block2.norm)"));
     /// ```
     pub fn check(&self) -> Result<(), GanError> {
-        let problems = self.problems();
+        let mut problems = self.problems();
+        let packing = self.loss.objective.packing.max(1) as usize;
+        problems.extend(shape_problem(
+            &self.generator,
+            &self.discriminator,
+            &Tensor::zeros([packing, self.latent]),
+            &self.classes_in_turn(packing),
+        ));
         if problems.is_empty() {
             Ok(())
         } else {
@@ -188,26 +197,21 @@ impl<T: Real> Gan<T> {
         self
     }
 
-    /// `n` latent vectors, `[n, latent]`, independent and standard normal; where the networks are told the class, with
-    /// each class in turn behind them, `[n, latent + classes]`.
+    /// `n` latent vectors, `[n, latent]`, independent and standard normal.
     pub fn noise(&self, n: usize, rng: &mut impl Rng) -> Tensor<T> {
-        latent_vectors(n, self.latent, self.classes, rng)
+        Tensor::randn([n, self.latent], rng)
     }
 
-    /// Latent vectors for images of these classes, `[n, latent + classes]`.
-    ///
-    /// # Panics
-    /// If the networks are not told the class, or a label is none of the classes.
-    #[track_caller]
-    pub fn labelled_noise(&self, labels: &[usize], rng: &mut impl Rng) -> Tensor<T> {
-        labelled_vectors(labels, self.latent, self.classes, rng)
+    /// A condition for `n` images, of each class in turn; [`Condition::None`] where the networks are told none.
+    pub fn classes_in_turn(&self, n: usize) -> Condition<T> {
+        classes_in_turn(n, self.classes)
     }
 
-    /// `n` generated images in evaluation mode, pixels cut off at -1 and 1; for many batches from the same weights there is
-    /// [`Gan::into_sampler`].
+    /// `n` generated images in evaluation mode, pixels cut off at -1 and 1, of [each class in turn](Gan::classes_in_turn);
+    /// for many batches from the same weights there is [`Gan::into_sampler`].
     pub fn generate(&self, n: usize, rng: &mut impl Rng) -> Tensor<T> {
-        let z = self.noise(n, rng);
-        no_grad(|| as_image(&self.generator.forward(&z, Mode::Eval)))
+        let (z, condition) = (self.noise(n, rng), self.classes_in_turn(n));
+        no_grad(|| as_image(&self.generator.forward_with(&z, &condition, Mode::Eval)))
     }
 
     /// The generator alone, for drawing many images; what training needs is dropped.
@@ -216,23 +220,30 @@ impl<T: Real> Gan<T> {
     }
 
     /// One training step on a batch of real images, in the configured order; draws the noise from `rng`. Networks that
-    /// are told the class are given the images' `labels`, and generate as many images of each class.
+    /// are told the class are given the images' labels as the condition, and generate as many images of each class; others
+    /// have [`Condition::None`].
     ///
     /// With several critic steps the batch is cut into as many parts: the discriminator alone moves on all but the
     /// last, on which both do.
     ///
     /// # Panics
-    /// If the settings make no sense ([`Gan::check`] tells before), the batch cannot be cut, or there are no labels for
-    /// networks that are told the class, labels for others, or not as many labels as images.
+    /// If the settings make no sense ([`Gan::check`] tells before), the batch cannot be cut, or the condition is not one for
+    /// each image or not one that the networks are told.
     #[track_caller]
-    pub fn step(&mut self, real: &Tensor<T>, labels: Option<&[usize]>, rng: &mut impl Rng) -> StepReport {
+    pub fn step(
+        &mut self,
+        real: &Tensor<T>,
+        condition: impl Into<Condition<T>>,
+        rng: &mut impl Rng,
+    ) -> StepReport {
         self.assert_sensible();
-        let (n, steps) = (real.shape()[0], self.loss.objective.critic_steps as usize);
+        let (condition, n) = (condition.into(), real.shape()[0]);
+        let steps = self.loss.objective.critic_steps as usize;
         assert!(
-            labels.map_or(self.classes == 0, |labels| self.classes > 0 && labels.len() == n),
+            self.takes(&condition, n),
             "gan: a step needs a label for each image where the networks are told the class, and none where they are \
              not; got {} labels, {} classes and images {:?}",
-            labels.map_or(0, <[usize]>::len),
+            condition.len(),
             self.classes,
             real.shape()
         );
@@ -243,26 +254,37 @@ impl<T: Real> Gan<T> {
         );
         let size = n / steps;
         let part = |i: usize| match steps {
-            1 => real.clone(),
-            _ => real.narrow(0, i * size, size),
+            1 => (real.clone(), condition.clone()),
+            _ => (real.narrow(0, i * size, size), condition.narrow(i * size, size)),
         };
-        let labels_of = |i: usize| labels.map(|labels| &labels[i * size..(i + 1) * size]);
         for i in 0..steps - 1 {
-            let z = self.draw(size, labels_of(i), rng);
-            self.discriminator_step(&part(i), &z);
+            let (real, condition) = part(i);
+            let z = self.noise(size, rng);
+            self.discriminator_step(&real, &condition, &z);
         }
-        let (real, labels) = (part(steps - 1), labels_of(steps - 1));
-        let z = self.draw(size, labels, rng);
+        let (real, condition) = part(steps - 1);
+        let z = self.noise(size, rng);
         match self.order {
-            StepOrder::Simultaneous => self.simultaneous_step(&real, &z),
+            StepOrder::Simultaneous => self.simultaneous_step(&real, &condition, &z),
             StepOrder::Alternating => {
-                let z_of_generator = self.draw(size, labels, rng);
-                let report = self.discriminator_step(&real, &z);
+                let z_of_generator = self.noise(size, rng);
+                let report = self.discriminator_step(&real, &condition, &z);
                 StepReport {
-                    generator_loss: self.generator_step(&real, &z_of_generator),
+                    generator_loss: self.generator_step(&real, &condition, &z_of_generator),
                     ..report
                 }
             }
+        }
+    }
+
+    /// Whether a condition is what the networks are told of `n` images.
+    fn takes(&self, condition: &Condition<T>, n: usize) -> bool {
+        match condition {
+            Condition::None => self.classes == 0,
+            Condition::Labels(labels) => {
+                labels.len() == n && labels.iter().all(|&label| label < self.classes)
+            }
+            other => other.len() == n,
         }
     }
 
@@ -281,27 +303,20 @@ impl<T: Real> Gan<T> {
         }
     }
 
-    /// Latent vectors, with the labels of real images where there are some.
-    fn draw(&self, n: usize, labels: Option<&[usize]>, rng: &mut impl Rng) -> Tensor<T> {
-        match labels {
-            Some(labels) => self.labelled_noise(labels, rng),
-            None => self.noise(n, rng),
-        }
-    }
-
     /// Both networks move: one batch of generated images, one pass of the discriminator over it, two gradients.
-    fn simultaneous_step(&mut self, real: &Tensor<T>, z: &Tensor<T>) -> StepReport {
-        let class = self.classes_in(z);
+    fn simultaneous_step(&mut self, real: &Tensor<T>, condition: &Condition<T>, z: &Tensor<T>) -> StepReport {
         // The graph goes with the block, before the weights change: a graph that holds them would cost a copy.
         let (images, report, of_generator, of_discriminator) = {
-            let images = self.generator.forward(z, Mode::Train);
+            let images = self.generator.forward_with(z, condition, Mode::Train);
             let probability = self.loss.augment_probability();
-            let seen = self.loss.judge(&self.discriminator, real, class.as_ref());
-            let fake = self.loss.judge(&self.discriminator, &images, class.as_ref());
-            let g = self.loss.generator(&self.generator, z, &fake, Some(&seen));
+            let seen = self.loss.judge(&self.discriminator, real, condition);
+            let fake = self.loss.judge(&self.discriminator, &images, condition);
+            let g = self
+                .loss
+                .generator(&self.generator, z, condition, &fake, Some(&seen));
             let d = self
                 .loss
-                .discriminator(&self.discriminator, &seen, &fake, class.as_ref());
+                .discriminator(&self.discriminator, &seen, &fake, condition);
             let report = StepReport {
                 generator_loss: g.objective.item().into_f64(),
                 ..self.report(&d, &seen, &fake, probability)
@@ -316,38 +331,43 @@ impl<T: Real> Gan<T> {
         self.generator_optimizer.step(&mut self.generator, &of_generator);
         self.discriminator_optimizer
             .step(&mut self.discriminator, &of_discriminator);
-        self.penalty_step(report, [real, &images], class.as_ref())
+        self.penalty_step(report, [real, &images], condition)
     }
 
     /// The discriminator moves, on the images generated from `z`.
-    fn discriminator_step(&mut self, real: &Tensor<T>, z: &Tensor<T>) -> StepReport {
-        let class = self.classes_in(z);
-        let images = no_grad(|| self.generator.forward(z, Mode::Train));
+    fn discriminator_step(
+        &mut self,
+        real: &Tensor<T>,
+        condition: &Condition<T>,
+        z: &Tensor<T>,
+    ) -> StepReport {
+        let images = no_grad(|| self.generator.forward_with(z, condition, Mode::Train));
         let (report, found) = {
             let probability = self.loss.augment_probability();
-            let seen = self.loss.judge(&self.discriminator, real, class.as_ref());
-            let fake = self.loss.judge(&self.discriminator, &images, class.as_ref());
+            let seen = self.loss.judge(&self.discriminator, real, condition);
+            let fake = self.loss.judge(&self.discriminator, &images, condition);
             let d = self
                 .loss
-                .discriminator(&self.discriminator, &seen, &fake, class.as_ref());
+                .discriminator(&self.discriminator, &seen, &fake, condition);
             let report = self.report(&d, &seen, &fake, probability);
             (report, gradients(&d.total, &self.discriminator))
         };
         self.discriminator_optimizer.step(&mut self.discriminator, &found);
-        self.penalty_step(report, [real, &images], class.as_ref())
+        self.penalty_step(report, [real, &images], condition)
     }
 
     /// The generator moves; its loss.
-    fn generator_step(&mut self, real: &Tensor<T>, z: &Tensor<T>) -> f64 {
-        let class = self.classes_in(z);
+    fn generator_step(&mut self, real: &Tensor<T>, condition: &Condition<T>, z: &Tensor<T>) -> f64 {
         let (loss, found) = {
             let seen = self
                 .loss
                 .generator_needs_real()
-                .then(|| no_grad(|| self.loss.judge(&self.discriminator, real, class.as_ref())));
-            let images = self.generator.forward(z, Mode::Train);
-            let fake = self.loss.judge(&self.discriminator, &images, class.as_ref());
-            let g = self.loss.generator(&self.generator, z, &fake, seen.as_ref());
+                .then(|| no_grad(|| self.loss.judge(&self.discriminator, real, condition)));
+            let images = self.generator.forward_with(z, condition, Mode::Train);
+            let fake = self.loss.judge(&self.discriminator, &images, condition);
+            let g = self
+                .loss
+                .generator(&self.generator, z, condition, &fake, seen.as_ref());
             (
                 g.objective.item().into_f64(),
                 gradients(&g.total, &self.generator),
@@ -362,9 +382,9 @@ impl<T: Real> Gan<T> {
         &mut self,
         report: StepReport,
         images: [&Tensor<T>; 2],
-        class: Option<&Tensor<T>>,
+        condition: &Condition<T>,
     ) -> StepReport {
-        let penalty = self.loss.lazy_penalty(&self.discriminator, images, class);
+        let penalty = self.loss.lazy_penalty(&self.discriminator, images, condition);
         let found = penalty.map(|p| (p.penalty(), gradients(&p.total, &self.discriminator)));
         let Some((value, found)) = found else {
             return report;
@@ -396,11 +416,6 @@ impl<T: Real> Gan<T> {
             accuracy: balance.accuracy,
             real_sign: balance.real_sign,
         }
-    }
-
-    /// The one-hot rows behind latent vectors; `None` if the networks are not told the class.
-    pub(crate) fn classes_in(&self, z: &Tensor<T>) -> Option<Tensor<T>> {
-        (self.classes > 0).then(|| z.narrow(1, self.latent, self.classes))
     }
 }
 

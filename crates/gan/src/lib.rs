@@ -34,14 +34,14 @@ mod validation;
 
 pub use augment::AugmentConfig;
 pub use build::untrained_networks;
-pub use config::{AdamConfig, OutputConfig, TrainConfig, WatchConfig};
+pub use config::{AdamConfig, NetworkConfig, OutputConfig, TrainConfig, WatchConfig};
 pub use ema::Ema;
 pub use error::GanError;
 pub use gan::{Gan, StepReport};
 pub use lecam::LeCam;
 pub use loss_term::Term;
 pub use monitor::{Alarm, Measurement, feature_view};
-pub use networks::{Network, Networks, dcgan};
+pub use networks::{Networks, dcgan};
 pub use objective::{FeatureMatching, Objective, ObjectiveConfig, StepOrder};
 pub use packing::pack;
 pub use plan::{PhaseSeen, Plan};

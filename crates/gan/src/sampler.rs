@@ -1,7 +1,7 @@
 //! A generator that only draws.
 
-use crate::latent::{as_image, labelled_vectors, latent_vectors};
-use engraft_layers::{Mode, Module, Sequential};
+use crate::latent::{as_image, classes_in_turn};
+use engraft_layers::{Condition, Mode, Module, Sequential};
 use engraft_tensor::{Real, Tensor, concat, no_grad};
 use rand::Rng;
 
@@ -35,7 +35,7 @@ impl<T: Real> Sampler<T> {
         }
     }
 
-    /// Says that the generator is told the class, one of so many, behind the latent vector.
+    /// Says that the generator is told the class, one of so many.
     #[must_use]
     pub fn classes(mut self, classes: usize) -> Self {
         self.classes = classes;
@@ -50,16 +50,22 @@ impl<T: Real> Sampler<T> {
     /// `n` images from independent standard normal latent vectors, of each class in turn if the generator is told
     /// the class: those of [`Gan::generate`](crate::Gan::generate), up to rounding.
     pub fn generate(&self, n: usize, rng: &mut impl Rng) -> Tensor<T> {
-        self.images(&latent_vectors(n, self.latent, self.classes, rng))
+        let z = Tensor::randn([n, self.latent], rng);
+        self.images(&z, &classes_in_turn(n, self.classes))
     }
 
-    /// Images of these classes.
+    /// An image under each condition: of each of these labels.
     ///
     /// # Panics
-    /// If the generator is not told the class, or a label is none of the classes.
+    /// If the generator is told no class, or a label is none of the classes.
     #[track_caller]
-    pub fn generate_labelled(&self, labels: &[usize], rng: &mut impl Rng) -> Tensor<T> {
-        self.images(&labelled_vectors(labels, self.latent, self.classes, rng))
+    pub fn generate_with(&self, condition: impl Into<Condition<T>>, rng: &mut impl Rng) -> Tensor<T> {
+        let condition = condition.into();
+        assert!(
+            self.classes > 0 || matches!(condition, Condition::Embedding(_)),
+            "generate_with: the generator is told no class"
+        );
+        self.images(&Tensor::randn([condition.len(), self.latent], rng), &condition)
     }
 
     /// `rows` walks of `steps` images each, from one latent vector to another on the sphere between them, one walk after
@@ -75,28 +81,33 @@ impl<T: Real> Sampler<T> {
             rows > 0 && steps > 0,
             "interpolate: {rows} rows of {steps} images"
         );
-        let ends = latent_vectors::<T>(rows, self.latent, self.classes, rng);
-        let others = Tensor::<T>::randn([rows, self.latent], rng);
+        let [ends, others] = [0, 1].map(|_| Tensor::<T>::randn([rows, self.latent], rng));
         let walks: Vec<Tensor<T>> = (0..rows)
             .flat_map(|row| {
-                let [a, b] = [&ends, &others].map(|v| v.narrow(0, row, 1).narrow(1, 0, self.latent));
-                let class = ends.narrow(0, row, 1).narrow(1, self.latent, self.classes);
+                let [a, b] = [&ends, &others].map(|v| v.narrow(0, row, 1));
                 let norm = |v: &Tensor<T>| v.square().sum().item().into_f64().sqrt();
                 let cosine = (&a * &b).sum().item().into_f64() / (norm(&a) * norm(&b));
                 let angle = cosine.clamp(-1.0, 1.0).acos();
                 (0..steps).map(move |i| {
                     let t = i as f64 / (steps.max(2) - 1) as f64;
                     let share = |x: f64| T::from_f64((x * angle).sin() / angle.sin());
-                    concat(&[&(&a * share(1.0 - t) + &b * share(t)), &class], 1)
+                    &a * share(1.0 - t) + &b * share(t)
                 })
             })
             .collect();
-        self.images(&concat(&walks.iter().collect::<Vec<_>>(), 0))
+        let condition = match self.classes {
+            0 => Condition::None,
+            classes => (0..rows * steps)
+                .map(|i| i / steps % classes)
+                .collect::<Vec<_>>()
+                .into(),
+        };
+        self.images(&concat(&walks.iter().collect::<Vec<_>>(), 0), &condition)
     }
 
     /// The images of latent vectors.
-    fn images(&self, z: &Tensor<T>) -> Tensor<T> {
-        no_grad(|| as_image(&self.generator.forward(z, Mode::Eval)))
+    fn images(&self, z: &Tensor<T>, condition: &Condition<T>) -> Tensor<T> {
+        no_grad(|| as_image(&self.generator.forward_with(z, condition, Mode::Eval)))
     }
 }
 

@@ -312,7 +312,7 @@ mod tests {
         )
         .unwrap();
         let mut config = TrainConfig::standard(&data);
-        (config.network, config.classes, config.steps) = (crate::Network::Mlp, 2, 1);
+        (config.network, config.classes, config.steps) = ("mlp".into(), 2, 1);
         config.objective = crate::Objective::Wasserstein.into();
         config.regularize.spectral_norm = crate::SpectralNorm::Discriminator;
         assert!(!config.problems().is_empty());

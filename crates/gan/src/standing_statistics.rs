@@ -1,9 +1,10 @@
 //! Standing statistics: a generator's running statistics, made anew for the weights it has.
 
-use engraft_layers::{Mode, Module, SlotMut, rng_states, set_rng_states, visit_mut};
+use engraft_layers::{Condition, Mode, Module, SlotMut, rng_states, set_rng_states, visit_mut};
 use engraft_tensor::{Real, Tensor, no_grad};
 
-/// Replaces every running statistic of `generator` by its plain mean over the given batches of latent vectors.
+/// Replaces every running statistic of `generator` by its plain mean over the given batches of latent vectors,
+/// each under the condition.
 ///
 /// The statistics of batch norm that an averaged generator takes over from the live one belong to the live one's
 /// weights. Passing noise through the averaged weights and taking the mean of what is found gives it its own. Weights
@@ -18,6 +19,7 @@ use engraft_tensor::{Real, Tensor, no_grad};
 #[track_caller]
 pub fn standing_statistics<T: Real>(
     generator: &mut dyn Module<T>,
+    condition: &Condition<T>,
     batches: impl IntoIterator<Item = Tensor<T>>,
 ) {
     let mut batches = batches.into_iter().peekable();
@@ -40,7 +42,7 @@ pub fn standing_statistics<T: Real>(
     });
     no_grad(|| {
         for z in batches {
-            generator.forward(&z, Mode::Train);
+            generator.forward_with(&z, condition, Mode::Train);
         }
     });
     visit_mut(generator, |path, slot| {
@@ -80,7 +82,7 @@ mod tests {
         let mut net = net();
         let weights = StateDict::of(&net).into_tensors();
         let streams = rng_states(&net);
-        standing_statistics(&mut net, batches.clone());
+        standing_statistics(&mut net, &Condition::None, batches.clone());
         let first = StateDict::of(&net).into_tensors();
         let dense = Sequential::<f64>::new().add("dense", Dense::new(3, 4, &mut Init::normal(1, 0.8)));
         let hidden = dense.forward(
@@ -103,7 +105,7 @@ mod tests {
         // From other statistics to the same ones, bit for bit.
         net.forward(&Tensor::full([4, 3], 9.0), Mode::Train);
         set_rng_states(&mut net, &streams).unwrap();
-        standing_statistics(&mut net, batches);
+        standing_statistics(&mut net, &Condition::None, batches);
         for (name, tensor) in &first {
             assert_eq!(
                 StateDict::of(&net).tensors()[name].as_slice(),
@@ -132,10 +134,10 @@ mod tests {
             found
         };
         let before = vectors(&net);
-        standing_statistics(&mut net, batches.clone());
+        standing_statistics(&mut net, &Condition::None, batches.clone());
         assert_eq!(vectors(&net), before);
         let first = StateDict::of(&net).into_tensors();
-        standing_statistics(&mut net, batches);
+        standing_statistics(&mut net, &Condition::None, batches);
         for (name, tensor) in StateDict::of(&net).into_tensors() {
             assert_eq!(tensor.as_slice(), first[&name].as_slice(), "{name}");
         }

@@ -16,7 +16,7 @@ use crate::monitor::{Measurement, Monitor, spread_out};
 use crate::plan::{PhaseSeen, Plan, SHOWN};
 use crate::rng::{self, Purpose};
 use engraft_data::Dataset;
-use engraft_layers::{Mode, Module, Sequential};
+use engraft_layers::{Condition, Mode, Module, Sequential};
 use engraft_tensor::{Tensor, no_grad};
 use progress::Progress;
 use run_files::{LockedDirectory, RunFiles, check_unoccupied, other_settings, write_settings};
@@ -315,9 +315,14 @@ impl Trainer {
         let indices: Vec<usize> = batches.into_iter().map(|i| self.trained_on[i]).collect();
         let [h, w, c] = self.data.image_size();
         let real = Tensor::from_vec([indices.len(), h, w, c], self.data.batch_f32(&indices));
-        let labels: Option<Vec<usize>> =
-            (self.config.classes > 0).then(|| indices.iter().map(|&i| self.data.label(i).into()).collect());
-        let report = self.progress.train(&real, labels.as_deref())?;
+        let condition = match self.config.classes {
+            0 => Condition::None,
+            _ => {
+                let labels = indices.iter().map(|&i| self.data.label(i).into());
+                labels.collect::<Vec<usize>>().into()
+            }
+        };
+        let report = self.progress.train(&real, condition)?;
         let milliseconds = start.elapsed().as_secs_f64() * 1e3;
         let step = self.step();
         let epoch = (step as f64 * indices.len() as f64) / self.trained_on.len() as f64;

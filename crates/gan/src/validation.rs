@@ -2,9 +2,13 @@
 
 use crate::augment::AugmentConfig;
 use crate::objective::{Objective, ObjectiveConfig};
+use crate::packing::pack;
 use crate::regularization::{RegularizeConfig, SpectralNorm};
-use engraft_layers::{Module, Sequential, Slot, visit};
-use engraft_tensor::Real;
+use engraft_layers::{Condition, Mode, Module, Sequential, Slot, visit};
+use engraft_tensor::{Real, Tensor, no_grad};
+use std::cell::Cell;
+use std::panic::AssertUnwindSafe;
+use std::sync::Once;
 
 /// The three sections that must fit each other.
 #[derive(Clone, Copy)]
@@ -36,19 +40,6 @@ impl SettingsCheck<'_> {
     /// What makes no sense for networks that are told the class.
     pub(crate) fn problems_with_classes(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        if self.objective.packing > 1 {
-            problems.push(format!(
-                "objective.packing of {} does not go with classes: the images of a pack would have several",
-                self.objective.packing
-            ));
-        }
-        if self.objective.feature_matching.is_some() {
-            problems.push(
-                "objective.feature_matching does not go with classes: the discriminator ends in a projection on the \
-                 class, and its layers are not in a row"
-                    .into(),
-            );
-        }
         let RegularizeConfig {
             gradient_penalty,
             spectral_norm,
@@ -108,8 +99,8 @@ impl SettingsCheck<'_> {
             );
         }
         if let Some(matching) = &self.objective.feature_matching {
-            let names: Vec<&str> = discriminator.layers().iter().map(|(n, _)| n.as_str()).collect();
-            if !names.contains(&matching.layer.as_str()) {
+            let names = layer_names(discriminator);
+            if !names.contains(&matching.layer) {
                 problems.push(format!(
                     "objective.feature_matching.layer must be a layer of the discriminator ({}), got {:?}",
                     names.join(", "),
@@ -119,6 +110,22 @@ impl SettingsCheck<'_> {
         }
         problems
     }
+}
+
+/// Dotted names of the layers whose output a network can show, outermost first.
+fn layer_names<T: Real>(network: &Sequential<T>) -> Vec<String> {
+    fn add<T: Real>(module: &dyn Module<T>, path: &str, names: &mut Vec<String>) {
+        let children = module.children();
+        for (name, _) in &children {
+            names.push(format!("{path}{name}"));
+        }
+        for (name, child) in children {
+            add(child, &format!("{path}{name}."), names);
+        }
+    }
+    let mut names = Vec::new();
+    add(network, "", &mut names);
+    names
 }
 
 /// What a network holds that decides whether settings make sense, as told by its buffers: so it is found in modules of
@@ -149,6 +156,67 @@ impl NetworkTraits {
         });
         found
     }
+}
+
+/// Why the discriminator does not judge what the generator makes of the latent vectors, of which there are as many as the
+/// discriminator judges together.
+pub(crate) fn shape_problem<T: Real>(
+    generator: &Sequential<T>,
+    discriminator: &Sequential<T>,
+    z: &Tensor<T>,
+    condition: &Condition<T>,
+) -> Option<String> {
+    let run = |what: &str, f: &dyn Fn() -> Tensor<T>| {
+        without_panic(|| no_grad(f)).map_err(|reason| format!("{what}: {reason}"))
+    };
+    let images = match run(
+        &format!(
+            "the generator does not take latent vectors of length {}",
+            z.shape()[1]
+        ),
+        &|| generator.forward_with(z, condition, Mode::Eval),
+    ) {
+        Ok(images) => images,
+        Err(problem) => return Some(problem),
+    };
+    let what = format!(
+        "the discriminator does not judge what the generator makes, images {:?}",
+        &images.shape()[1..]
+    );
+    let judge = || discriminator.forward_with(&pack(&images, z.shape()[0]), condition, Mode::Eval);
+    match run(&what, &judge) {
+        Ok(logits) if logits.shape().first() == Some(&1) => None,
+        Ok(logits) => Some(format!(
+            "{what}: of {} it gives logits {:?}, expected one row",
+            z.shape()[0],
+            logits.shape()
+        )),
+        Err(problem) => Some(problem),
+    }
+}
+
+/// What a function returns, or the message that it panics with, which is not printed.
+fn without_panic<R>(f: impl FnOnce() -> R) -> Result<R, String> {
+    static HOOK: Once = Once::new();
+    thread_local! {
+        static IS_QUIET: Cell<bool> = const { Cell::new(false) };
+    }
+    HOOK.call_once(|| {
+        let others = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !IS_QUIET.get() {
+                others(info);
+            }
+        }));
+    });
+    IS_QUIET.set(true);
+    let result = std::panic::catch_unwind(AssertUnwindSafe(f));
+    IS_QUIET.set(false);
+    result.map_err(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+        text.unwrap_or("it panics").to_string()
+    })
 }
 
 #[cfg(test)]

@@ -61,6 +61,21 @@ pub trait Module<T: Real = f32>: Send + Sync {
         self.forward(x, mode)
     }
 
+    /// As [`forward_with`](Module::forward_with), and on the way what the layer of a dotted name puts out:
+    /// `[features, output]`; `None` if this module has no such layer, or none whose output it can show.
+    ///
+    /// [`Sequential`](crate::Sequential) shows those of its layers, and passes the rest of a name on to them.
+    fn try_forward_through(
+        &self,
+        x: &Tensor<T>,
+        condition: &Condition<T>,
+        mode: Mode,
+        name: &str,
+    ) -> Option<[Tensor<T>; 2]> {
+        let _ = (x, condition, mode, name);
+        None
+    }
+
     /// The modules that this one is made of, by name, in a fixed order. Names have no dots; the child that a mere wrapper
     /// is around may have an empty name, so that what it holds is named as the wrapper's own.
     fn children(&self) -> Vec<(&str, &dyn Module<T>)> {

@@ -201,7 +201,7 @@ impl AdapterFile {
     /// As [`AdapterFile::attach`].
     pub fn sampler(&self, source: &Source) -> Result<Sampler, TransferError> {
         let generator = self.attach(source)?;
-        let latent = source.config.network.latent();
+        let latent = source.config.latent_dim()?;
         Ok(Sampler::new(generator, latent).classes(source.config.classes as usize))
     }
 }

@@ -141,7 +141,7 @@ pub(crate) fn check<T: Real>(module: &dyn Module<T>, names: &Names) -> Result<()
 mod tests {
     use super::*;
     use engraft_gan::{Gan, dcgan};
-    use engraft_layers::{Init, StateDict};
+    use engraft_layers::{Condition, Init, StateDict};
     use engraft_tensor::Tensor;
     use rand::SeedableRng;
     use rand_pcg::Pcg64;
@@ -169,7 +169,7 @@ mod tests {
         let rng = &mut Pcg64::seed_from_u64(2);
         let real = Tensor::uniform([4, 28, 28, 1], -1.0, 1.0, rng);
         for _ in 0..10 {
-            gan.step(&real, None, rng);
+            gan.step(&real, Condition::None, rng);
         }
         let after = [bytes(&gan.generator), bytes(&gan.discriminator)];
         for (network, frozen) in [frozen_g, frozen_d].iter().enumerate() {

@@ -44,7 +44,7 @@ impl Labelled {
         let labels: Vec<usize> = classes.iter().copied().cycle().take(count).collect();
         let drawn: Vec<Tensor> = labels
             .chunks(BATCH)
-            .map(|labels| no_grad(|| feature_view(&sampler.generate_labelled(labels, rng))))
+            .map(|labels| no_grad(|| feature_view(&sampler.generate_with(labels, rng))))
             .collect();
         Some(Self {
             images: concat(&drawn.iter().collect::<Vec<_>>(), 0),

@@ -1,7 +1,7 @@
 //! The latent miner: a small network in front of a generator that finds where in its latent space a target lies.
 
 use engraft_layers::{Condition, Dense, Fusion, Init, Mode, Module, Sequential, Slot, SlotMut};
-use engraft_tensor::{Real, Tensor, concat};
+use engraft_tensor::{Real, Tensor};
 
 /// Name of the layer in a generator.
 pub(crate) const LAYER: &str = "miner";
@@ -17,9 +17,8 @@ const SEED: u64 = 2;
 /// `V` and `c` begin at zero: the mined generator begins as the generator. Trained alone, it moves latent vectors to where
 /// the generator, which stays as it is, draws what comes closest to the target; it can draw nothing new.
 ///
-/// *Shapes*: `[n, latent + more] -> [n, latent + more]`; the numbers behind the latent vector, such as the row of a class,
-/// pass unchanged. `hidden.weight [latent, hidden]`, `hidden.bias [hidden]`, `out.weight [hidden, latent]`,
-/// `out.bias [latent]`.
+/// *Shapes*: `[n, latent] -> [n, latent]`. `hidden.weight [latent, hidden]`, `hidden.bias [hidden]`,
+/// `out.weight [hidden, latent]`, `out.bias [latent]`.
 ///
 /// *Source*: Wang et al., "MineGAN: effective knowledge transfer from GANs to target domains with few images", 2020,
 /// section 3.1, for the network; the residual form, which makes a start from the source, is this project's.
@@ -70,23 +69,13 @@ pub(crate) fn mined(generator: Sequential, latent: usize, hidden: usize) -> Sequ
 impl<T: Real> Module<T> for Miner<T> {
     fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
         assert!(
-            x.rank() == 2 && x.shape()[1] >= self.latent,
-            "Miner: the input must be [n, {} or more], got {:?}",
+            x.rank() == 2 && x.shape()[1] == self.latent,
+            "Miner: the input must be [n, {}], got {:?}",
             self.latent,
             x.shape()
         );
-        let more = x.shape()[1] - self.latent;
-        let z = x.narrow(1, 0, self.latent);
-        let moved = self.out.forward(
-            &self.hidden.forward_leaky_relu(&z, &Condition::None, mode, 0.0),
-            mode,
-        );
-        let mined = z + moved;
-        if more == 0 {
-            mined
-        } else {
-            concat(&[&mined, &x.narrow(1, self.latent, more)], 1)
-        }
+        let hidden = self.hidden.forward_leaky_relu(x, &Condition::None, mode, 0.0);
+        x + self.out.forward(&hidden, mode)
     }
 
     fn slots(&self) -> Vec<(&str, Slot<'_, T>)> {
@@ -130,16 +119,16 @@ mod tests {
 
     #[test]
     fn by_hand() {
-        // Hidden: (1 + 2·3 + 0.5, -3) = (7.5, 0 behind the relu); moved: (7.5, -15 + 10); the class behind stays.
-        let x = Tensor::from_vec([1, 4], vec![1.0, 3.0, 0.0, 1.0]);
+        // Hidden: (1 + 2·3 + 0.5, -3) = (7.5, 0 behind the relu); moved: (7.5, -15 + 10).
+        let x = Tensor::from_vec([1, 2], vec![1.0, 3.0]);
         let found = miner().forward(&x, Mode::Eval);
-        assert_eq!(found.as_slice(), [8.5, -2.0, 0.0, 1.0]);
+        assert_eq!(found.as_slice(), [8.5, -2.0]);
     }
 
     #[test]
     fn gradients_reach_the_latent_vector_and_all_that_learns() {
         let miner = miner();
-        let x = Tensor::from_vec([2, 3], vec![1.0, 3.0, 1.0, -2.0, 0.3, 0.0]);
+        let x = Tensor::from_vec([2, 2], vec![1.0, 3.0, -2.0, 0.3]);
         gradcheck(|x| miner.forward(&x[0], Mode::Train), from_ref(&x)).unwrap();
         let learned = gradients(&miner.forward(&x, Mode::Train).square().sum(), &miner);
         assert_eq!(learned.len(), 4);
@@ -151,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "Miner: the input must be [n, 2 or more], got [3, 1]")]
+    #[should_panic(expected = "Miner: the input must be [n, 2], got [3, 1]")]
     fn a_vector_that_is_too_short_is_named() {
         let _ = miner().forward(&Tensor::zeros([3, 1]), Mode::Eval);
     }

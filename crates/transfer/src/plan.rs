@@ -385,7 +385,7 @@ mod tests {
     fn what_is_refused_in_training_is_not_refused_in_reading() {
         let source = |classes, packing| {
             let mut config = TrainConfig::standard(&drawn_digits(Split::Train, 40, 1));
-            (config.network, config.classes) = (engraft_gan::Network::Mlp, classes);
+            (config.network, config.classes) = ("mlp".into(), classes);
             config.objective.packing = packing;
             let Networks {
                 generator,
@@ -431,7 +431,7 @@ mod tests {
     fn importances_are_computed_once_a_run() {
         let data = drawn_digits(Split::Train, 40, 1);
         let mut config = TrainConfig::standard(&data);
-        (config.network, config.batch, config.steps) = (engraft_gan::Network::Mlp, 4, 1);
+        (config.network, config.batch, config.steps) = ("mlp".into(), 4, 1);
         let networks = untrained_networks(&config).unwrap();
         let source = Source::new(config.clone(), &networks.generator, &networks.discriminator);
         let plan = TransferConfig {

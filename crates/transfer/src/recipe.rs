@@ -188,7 +188,7 @@ pub fn from_scratch(source: &Source, target: &Dataset, steps: u64, seed: u64) ->
     let pack = (of_source.objective.packing as usize).max(1);
     let batch = BATCH.min(n - held_out) / pack * pack;
     let mut config = TrainConfig::standard(target);
-    config.network = of_source.network;
+    config.network = of_source.network.clone();
     config.classes = of_source.classes;
     config.objective = of_source.objective.clone();
     config.order = of_source.order;

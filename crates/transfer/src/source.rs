@@ -134,7 +134,7 @@ impl Source {
     /// Width of the hidden layer of the [`Miner`](crate::Miner) in front of the generator, if an earlier transfer put one
     /// there.
     pub fn miner(&self) -> Option<usize> {
-        self.miner_width(self.config.network.latent())
+        self.miner_width(self.config.latent_dim().ok()?)
     }
 
     /// Names of the generator's layers that learn, from the noise to the image.

@@ -4,7 +4,7 @@
 
 use engraft_data::{Dataset, Split, drawn_digits};
 use engraft_gan::{
-    CheckpointChoice, Event, Network, Networks, Outcome, Plan, TrainConfig, Trainer, untrained_networks,
+    CheckpointChoice, Event, Networks, Outcome, Plan, TrainConfig, Trainer, untrained_networks,
 };
 use engraft_layers::{Adapter, StateDict};
 use engraft_transfer::{
@@ -23,7 +23,7 @@ fn target() -> Dataset {
 fn source() -> Source {
     let data = drawn_digits(Split::Train, 40, 1);
     let mut config = TrainConfig::standard(&data);
-    (config.network, config.batch, config.steps) = (Network::Mlp, 8, 3);
+    (config.network, config.batch, config.steps) = ("mlp".into(), 8, 3);
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = Trainer::open(config, data, folder.path()).unwrap();
     trainer.train(&mut |_| ControlFlow::Continue(())).unwrap();

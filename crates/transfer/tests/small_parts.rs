@@ -5,7 +5,7 @@
 
 use engraft_data::{Dataset, Split, drawn_digits};
 use engraft_gan::{
-    CheckpointChoice, Network, Networks, RegularizeConfig, Sampler, SpectralNorm, TrainConfig, Trainer,
+    CheckpointChoice, Networks, RegularizeConfig, Sampler, SpectralNorm, TrainConfig, Trainer,
     untrained_networks,
 };
 use engraft_layers::{Adapter, SlotMut, StateDict, visit_mut};
@@ -27,7 +27,7 @@ fn target() -> Dataset {
 fn source_with(seed: u64, change: fn(&mut TrainConfig)) -> Source {
     let data = drawn_digits(Split::Train, 40, 1);
     let mut config = TrainConfig::standard(&data);
-    (config.network, config.batch, config.steps, config.seed) = (Network::Mlp, 8, 2, seed);
+    (config.network, config.batch, config.steps, config.seed) = ("mlp".into(), 8, 2, seed);
     change(&mut config);
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = Trainer::open(config, data, folder.path()).unwrap();
@@ -272,7 +272,7 @@ fn a_miner_leaves_the_class_behind_the_latent_vector_alone() {
 /// A discriminator of patches learns beside feature distillation, keeps its frozen block, and goes on in another transfer.
 #[test]
 fn a_discriminator_of_patches_learns_and_is_carried_on() {
-    let source = source_with(1, |config| config.network = Network::Dcgan);
+    let source = source_with(1, |config| config.network = "dcgan".into());
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let of = |source: &Source| bits(&StateDict::of(&source.networks().unwrap().discriminator));
@@ -320,7 +320,7 @@ fn a_discriminator_of_patches_learns_and_is_carried_on() {
 #[test]
 fn patches_go_with_a_gradient_penalty() {
     let source = source_with(1, |config| {
-        config.network = Network::Residual;
+        config.network = "residual".into();
         (config.regularize.r1, config.regularize.r2) = (1.0, 1.0);
     });
     let folder = tempfile::tempdir().unwrap();

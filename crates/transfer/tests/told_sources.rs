@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test fails by it
 
 use engraft_data::{Dataset, Split, drawn_digits};
-use engraft_gan::{CheckpointChoice, Network, Networks, TrainConfig, Trainer, untrained_networks};
+use engraft_gan::{CheckpointChoice, Networks, TrainConfig, Trainer, untrained_networks};
 use engraft_transfer::{
     Method, Phase, Preserve, Proximity, Rate, Recipe, Source, Trained, Transfer, TransferConfig, Trial,
     open_run,
@@ -17,7 +17,7 @@ fn target() -> Dataset {
 
 fn source(change: fn(&mut TrainConfig)) -> Source {
     let mut config = TrainConfig::standard(&drawn_digits(Split::Train, 40, 1));
-    (config.network, config.batch) = (Network::Dcgan, 8);
+    (config.network, config.batch) = ("dcgan".into(), 8);
     change(&mut config);
     let Networks {
         generator,
@@ -28,7 +28,7 @@ fn source(change: fn(&mut TrainConfig)) -> Source {
 }
 
 fn told() -> Source {
-    source(|config| (config.network, config.classes) = (Network::Mlp, 10))
+    source(|config| (config.network, config.classes) = ("mlp".into(), 10))
 }
 
 fn refused(source: &Source, change: fn(&mut TransferConfig)) -> String {
@@ -133,11 +133,11 @@ fn fine_tune(source: &Source, directory: &Path) -> Result<(), String> {
 fn a_run_that_is_no_transfer_stays_readable() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = TrainConfig::standard(&target());
-    (config.network, config.batch, config.steps) = (Network::Mlp, 8, 2);
+    (config.network, config.batch, config.steps) = ("mlp".into(), 8, 2);
     let mut trainer = Trainer::open(config, target(), folder.path()).unwrap();
     trainer.train(&mut |_| ControlFlow::Continue(())).unwrap();
     drop(trainer);
-    let error = fine_tune(&source(|config| config.network = Network::Mlp), folder.path()).unwrap_err();
+    let error = fine_tune(&source(|config| config.network = "mlp".into()), folder.path()).unwrap_err();
     assert!(error.contains("no transfer"), "{error}");
     assert!(!folder.path().join("source").exists());
     open_run(folder.path(), CheckpointChoice::Last).unwrap();
@@ -146,7 +146,7 @@ fn a_run_that_is_no_transfer_stays_readable() {
 #[test]
 fn a_damaged_source_beside_a_transfer_is_not_written_over() {
     let folder = tempfile::tempdir().unwrap();
-    let source = source(|config| config.network = Network::Mlp);
+    let source = source(|config| config.network = "mlp".into());
     fine_tune(&source, folder.path()).unwrap();
     let path = folder.path().join("source/generator.safetensors");
     std::fs::write(&path, "damaged").unwrap();

@@ -2,7 +2,7 @@
 
 use super::{Args, arithmetic, median};
 use engraft_gan::{Gan, dcgan};
-use engraft_layers::{Init, Names, Sequential, parameter_count, summary};
+use engraft_layers::{Condition, Init, Names, Sequential, parameter_count, summary};
 use engraft_tensor::Tensor;
 use engraft_transfer::freeze;
 use rand::SeedableRng;
@@ -86,7 +86,7 @@ pub(super) fn table(args: &Args) -> Table {
     for number in 0..args.warmup + args.steps {
         for (_, gan, times) in &mut games {
             let start = Instant::now();
-            black_box(gan.step(&real, None, rng));
+            black_box(gan.step(&real, Condition::None, rng));
             if number >= args.warmup {
                 times.push(start.elapsed().as_secs_f64() * 1e3);
             }

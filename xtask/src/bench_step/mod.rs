@@ -6,7 +6,7 @@ mod frozen;
 use crate::system;
 use anyhow::ensure;
 use engraft_gan::{Gan, StepReport, dcgan};
-use engraft_layers::{Init, Module, SlotMut, summary, visit_mut};
+use engraft_layers::{Condition, Init, Module, SlotMut, summary, visit_mut};
 use engraft_tensor::Tensor;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -128,7 +128,7 @@ fn measure(args: &Args) -> serde_json::Value {
             None
         })
     } else {
-        Box::new(move |rng| Some(gan.step(&real, None, rng)))
+        Box::new(move |rng| Some(gan.step(&real, Condition::None, rng)))
     };
     let mut times = Vec::with_capacity(args.steps);
     let mut last = None;

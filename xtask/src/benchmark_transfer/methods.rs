@@ -88,7 +88,7 @@ pub(super) fn fixed(source: &Source, name: &str, steps: u64) -> anyhow::Result<R
         "freeze-g" => of_generator(first(source.generator_layers()?)),
         "batch-norm" => of_generator(Trained::BatchNorm),
         "miner" => {
-            plan.miner = source.miner().or(Some(source.config.network.latent()));
+            plan.miner = source.miner().or(source.config.latent_dim().ok());
             of_generator(Trained::Miner)
         }
         "gradual" => {

@@ -2,12 +2,17 @@
 
 use super::TrainConfig;
 use crate::error::GanError;
+use crate::networks::{self, NetworkSpec};
 use engraft_data::Dataset;
 use sha2::{Digest, Sha256};
 
 /// See [`TrainConfig::check_data`].
 pub(super) fn check_data(config: &TrainConfig, data: &Dataset) -> Result<(), GanError> {
-    config.network.check(data.name(), data.image_size())?;
+    let spec = NetworkSpec {
+        image: data.image_size(),
+        ..config.network_spec()
+    };
+    networks::find_for(&config.network.kind, &spec, data.name())?;
     let problems = config.augment.problems_with_images(data.image_size());
     if !problems.is_empty() {
         return Err(GanError::Config { problems });

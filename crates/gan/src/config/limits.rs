@@ -3,14 +3,14 @@
 use super::TrainConfig;
 
 /// Most classes: labels are bytes.
-const MOST_CLASSES: u32 = 256;
+pub(super) const MOST_CLASSES: u32 = 256;
 /// Most numbers in the stack of images that a discriminator is shown, whose first layer grows with them: 16 of the
 /// largest images.
 const MOST_STACKED: usize = 1 << 18;
 
 /// What asks for more than there can be.
 pub(super) fn beyond_limits(config: &TrainConfig) -> Vec<String> {
-    let mut problems = Vec::new();
+    let mut problems = config.network_spec().problems();
     let [h, w, c] = config.image;
     // A size that no network takes is told of elsewhere.
     let numbers = h.saturating_mul(w).saturating_mul(c).max(1);

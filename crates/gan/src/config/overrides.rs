@@ -27,7 +27,7 @@ pub(super) fn changed(config: &TrainConfig, change: &str) -> Result<TrainConfig,
         let entry = at
             .entry(section)
             .or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        if let ("objective", toml::Value::String(kind)) = (section, &mut *entry) {
+        if let ("objective" | "network", toml::Value::String(kind)) = (section, &mut *entry) {
             // Its short form.
             let kind = toml::Value::String(std::mem::take(kind));
             *entry = toml::Value::Table(toml::Table::from_iter([("kind".to_string(), kind)]));

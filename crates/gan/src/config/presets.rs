@@ -1,9 +1,8 @@
 //! The presets: settings to start from.
 
 use super::data::fingerprint;
-use super::{AdamConfig, OutputConfig, TrainConfig, WatchConfig};
+use super::{AdamConfig, NetworkConfig, OutputConfig, TrainConfig, WatchConfig};
 use crate::augment::AugmentConfig;
-use crate::networks::Network;
 use crate::objective::{Objective, StepOrder};
 use crate::regularization::RegularizeConfig;
 use engraft_data::Dataset;
@@ -25,7 +24,7 @@ pub(super) fn standard(data: &Dataset) -> TrainConfig {
         held_out: held_out(data.len()),
         steps: 4000,
         batch: 64,
-        network: Network::default(),
+        network: NetworkConfig::default(),
         classes: 0,
         labels: String::new(),
         objective: Objective::NonSaturating.into(),
@@ -77,7 +76,7 @@ pub(super) fn r3gan(data: &Dataset) -> TrainConfig {
         epsilon: 1e-7,
     };
     TrainConfig {
-        network: Network::Residual,
+        network: NetworkConfig::from("residual"),
         objective: Objective::Relativistic.into(),
         generator: adam,
         discriminator: adam,

@@ -1,7 +1,8 @@
 //! Steps of networks that are told the class.
 
-use crate::{Gan, Network, Objective, RegularizeConfig};
-use engraft_layers::{Adam, Init, Mode, Optimizer, Sequential, gradients, parameters};
+use crate::networks::{NetworkSpec, mlp};
+use crate::{FeatureMatching, Gan, Objective, ObjectiveConfig, RegularizeConfig};
+use engraft_layers::{Adam, Condition, Init, Mode, Module, Optimizer, Sequential, gradients, parameters};
 use engraft_tensor::Tensor;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -13,18 +14,24 @@ fn adam() -> Adam<f64> {
     Adam::new(1e-2)
 }
 
+fn spec() -> NetworkSpec {
+    NetworkSpec::new(IMAGE).classes(3)
+}
+
+fn networks(spec: &NetworkSpec) -> [Sequential<f64>; 2] {
+    [
+        mlp::build_generator(spec, &mut Init::glorot(1)),
+        mlp::build_discriminator(spec, &mut Init::glorot(2)),
+    ]
+}
+
+fn gan_of(spec: &NetworkSpec) -> Gan<f64> {
+    let [g, d] = networks(spec);
+    Gan::new(g, d, mlp::LATENT).classes(3).optimizers(adam(), adam())
+}
+
 fn gan() -> Gan<f64> {
-    let network = Network::Mlp;
-    let init = |seed| Init::glorot(seed);
-    let g = network.conditional_generator(IMAGE, 3, &mut init(1)).unwrap();
-    let d = network.projection_discriminator(IMAGE, 3, &mut init(2)).unwrap();
-    Gan::new(
-        Sequential::new().add("conditional", g),
-        Sequential::new().add("projection", d),
-        network.latent(),
-    )
-    .classes(3)
-    .optimizers(adam(), adam())
+    gan_of(&spec())
 }
 
 fn real() -> Tensor<f64> {
@@ -34,19 +41,14 @@ fn real() -> Tensor<f64> {
 #[test]
 fn a_labelled_step_is_the_one_with_labels_spelt_out() {
     let mut found = gan();
-    found.step(&real(), Some(&LABELS), &mut Pcg64::seed_from_u64(4));
+    found.step(&real(), LABELS, &mut Pcg64::seed_from_u64(4));
 
-    let network = Network::Mlp;
-    let mut g = network
-        .conditional_generator::<f64>(IMAGE, 3, &mut Init::glorot(1))
-        .unwrap();
-    let mut d = network
-        .projection_discriminator::<f64>(IMAGE, 3, &mut Init::glorot(2))
-        .unwrap();
-    let z = Tensor::randn([4, network.latent()], &mut Pcg64::seed_from_u64(4));
-    let fake = g.forward_labelled(&z, &LABELS, Mode::Train);
-    let real_logits = d.forward_labelled(&real(), &LABELS, Mode::Train);
-    let fake_logits = d.forward_labelled(&fake, &LABELS, Mode::Train);
+    let [mut g, mut d] = networks(&spec());
+    let z = Tensor::randn([4, mlp::LATENT], &mut Pcg64::seed_from_u64(4));
+    let labels = Condition::from(LABELS);
+    let fake = g.forward_with(&z, &labels, Mode::Train);
+    let real_logits = d.forward_with(&real(), &labels, Mode::Train);
+    let fake_logits = d.forward_with(&fake, &labels, Mode::Train);
     let dg = gradients(&Objective::NonSaturating.generator(&fake_logits, None), &g);
     let dd = gradients(
         &Objective::NonSaturating.discriminator(&real_logits, &fake_logits),
@@ -69,21 +71,52 @@ fn a_labelled_step_is_the_one_with_labels_spelt_out() {
 #[test]
 fn the_class_of_an_image_decides_what_is_drawn() {
     let gan = gan();
-    let draw = |labels: &[usize]| {
-        let z = gan.labelled_noise(labels, &mut Pcg64::seed_from_u64(5));
-        engraft_layers::Module::forward(&gan.generator, &z, Mode::Eval)
+    let draw = |labels: [usize; 3]| {
+        let z = gan.noise(3, &mut Pcg64::seed_from_u64(5));
+        gan.generator.forward_with(&z, &labels.into(), Mode::Eval)
     };
-    let (a, b) = (draw(&[0, 1, 2]), draw(&[1, 1, 2]));
+    let (a, b) = (draw([0, 1, 2]), draw([1, 1, 2]));
     let first = |t: &Tensor<f64>| t.narrow(0, 0, 1).as_slice().to_vec();
     let last = |t: &Tensor<f64>| t.narrow(0, 2, 1).as_slice().to_vec();
     assert!(first(&a) != first(&b) && last(&a) == last(&b));
     // Without labels each class comes in turn.
-    let noise = gan.noise(4, &mut Pcg64::seed_from_u64(5));
-    let classes = noise.narrow(1, Network::Mlp.latent(), 3);
-    assert_eq!(
-        classes.as_slice(),
-        [1., 0., 0., 0., 1., 0., 0., 0., 1., 1., 0., 0.]
+    assert_eq!(gan.classes_in_turn(4).labels(), Some(&[0, 1, 2, 0][..]));
+}
+
+/// Packs have the labels of their images, and a feature layer may lie within the conditional discriminator.
+#[test]
+fn packing_and_feature_matching_take_classes() {
+    let objective = ObjectiveConfig {
+        packing: 2,
+        feature_matching: Some(FeatureMatching {
+            layer: "projection.features.hidden1".into(),
+            weight: 1.0,
+        }),
+        ..ObjectiveConfig::default()
+    };
+    let penalized = RegularizeConfig {
+        r1: 1.0,
+        ..RegularizeConfig::default()
+    };
+    let mut gan = gan_of(&spec().packing(2))
+        .objective(objective)
+        .regularize(penalized);
+    gan.check().unwrap();
+    let [plain, other] = [LABELS, [0, 0, 1, 2]].map(|labels| {
+        let condition = labels.into();
+        let packs = crate::pack(&real(), 2);
+        let logits = gan.discriminator.forward_with(&packs, &condition, Mode::Eval);
+        assert_eq!(logits.shape(), [2, 1]);
+        logits.as_slice().to_vec()
+    });
+    assert!(
+        plain[0] != other[0] && plain[1] == other[1],
+        "each pack has its own labels"
     );
+    for seed in 0..3 {
+        let report = gan.step(&real(), LABELS, &mut Pcg64::seed_from_u64(seed));
+        assert!(report.is_finite() && report.penalty > 0.0);
+    }
 }
 
 #[test]
@@ -98,7 +131,7 @@ fn penalties_and_pairs_are_told_the_class_too() {
     // The fully connected discriminator has no batch norm.
     gan.check().unwrap();
     for seed in 0..3 {
-        let report = gan.step(&real(), Some(&LABELS), &mut Pcg64::seed_from_u64(seed));
+        let report = gan.step(&real(), LABELS, &mut Pcg64::seed_from_u64(seed));
         assert!(report.is_finite());
     }
 }
@@ -106,5 +139,5 @@ fn penalties_and_pairs_are_told_the_class_too() {
 #[test]
 #[should_panic(expected = "needs a label for each image where the networks are told the class")]
 fn images_without_labels_are_refused() {
-    gan().step(&real(), None, &mut Pcg64::seed_from_u64(1));
+    gan().step(&real(), Condition::None, &mut Pcg64::seed_from_u64(1));
 }

@@ -50,8 +50,8 @@ const Z_OF_GENERATOR: [f64; 4] = [-0.4, 1.3, 0.2, 0.7];
 
 fn step(gan: &mut Gan<f64>) -> StepReport {
     gan.assert_sensible();
-    let report = gan.discriminator_step(&pixels(&REAL), &latent(&Z));
-    let generator_loss = gan.generator_step(&pixels(&REAL), &latent(&Z_OF_GENERATOR));
+    let report = gan.discriminator_step(&pixels(&REAL), &Condition::None, &latent(&Z));
+    let generator_loss = gan.generator_step(&pixels(&REAL), &Condition::None, &latent(&Z_OF_GENERATOR));
     StepReport {
         generator_loss,
         ..report
@@ -94,7 +94,11 @@ fn a_relativistic_step_with_r1_and_r2_in_either_order() {
             });
         let (a, w) = (weights(&gan.generator)[0], weights(&gan.discriminator)[0]);
         let (report, old, noise) = match order {
-            StepOrder::Simultaneous => (gan.simultaneous_step(&pixels(&REAL), &latent(&Z)), w, Z),
+            StepOrder::Simultaneous => (
+                gan.simultaneous_step(&pixels(&REAL), &Condition::None, &latent(&Z)),
+                w,
+                Z,
+            ),
             StepOrder::Alternating => {
                 let report = step(&mut gan);
                 (report, weights(&gan.discriminator)[0], Z_OF_GENERATOR)
@@ -130,7 +134,7 @@ fn lazy_penalties_are_a_step_of_their_own_with_the_weight_of_all() {
             });
             let rng = &mut Pcg64::seed_from_u64(7);
             (0..5)
-                .map(|_| gan.step(&pixels(&REAL), None, rng).penalty > 0.0)
+                .map(|_| gan.step(&pixels(&REAL), Condition::None, rng).penalty > 0.0)
                 .collect::<Vec<_>>()
         };
         assert_eq!(lazy(1), [true; 5]);
@@ -142,12 +146,12 @@ fn lazy_penalties_are_a_step_of_their_own_with_the_weight_of_all() {
             ..RegularizeConfig::default()
         });
         let rng = &mut Pcg64::seed_from_u64(7);
-        gan.discriminator_step(&pixels(&REAL), &latent(&Z));
-        plain.discriminator_step(&pixels(&REAL), &latent(&Z));
+        gan.discriminator_step(&pixels(&REAL), &Condition::None, &latent(&Z));
+        plain.discriminator_step(&pixels(&REAL), &Condition::None, &latent(&Z));
         let w = weights(&plain.discriminator)[0];
         near(weights(&gan.discriminator)[0], w - RATES[1] * 3.0 * 0.3 * w);
         let before = weights(&gan.discriminator)[0];
-        gan.step(&pixels(&REAL), None, rng);
+        gan.step(&pixels(&REAL), Condition::None, rng);
         assert_ne!(before, weights(&gan.discriminator)[0]);
     }
 }
@@ -178,12 +182,12 @@ fn each_critic_step_has_images_and_noise_of_its_own() {
     let mut by_hand = pair(1);
     let images = pixels(&[0.1, 0.2, 0.3, 0.4, 0.5, 0.6]);
     let rngs = &mut [5, 5].map(Pcg64::seed_from_u64);
-    let report = gan.step(&images, None, &mut rngs[0]);
+    let report = gan.step(&images, Condition::None, &mut rngs[0]);
     for i in 0..2 {
         let z = by_hand.noise(2, &mut rngs[1]);
-        by_hand.discriminator_step(&images.narrow(0, 2 * i, 2), &z);
+        by_hand.discriminator_step(&images.narrow(0, 2 * i, 2), &Condition::None, &z);
     }
-    let expected = by_hand.step(&images.narrow(0, 4, 2), None, &mut rngs[1]);
+    let expected = by_hand.step(&images.narrow(0, 4, 2), Condition::None, &mut rngs[1]);
     assert_eq!(report, expected);
     assert_eq!(weights(&gan.discriminator), weights(&by_hand.discriminator));
     assert_eq!(weights(&gan.generator), weights(&by_hand.generator));
@@ -224,7 +228,9 @@ fn feature_matching_adds_the_distance_of_mean_features() {
         let reports = [1.0, 3.0].map(|weight| {
             let mut gan = pair(1).order(order).objective(matching(weight));
             match order {
-                StepOrder::Simultaneous => gan.simultaneous_step(&pixels(&REAL), &latent(&Z)),
+                StepOrder::Simultaneous => {
+                    gan.simultaneous_step(&pixels(&REAL), &Condition::None, &latent(&Z))
+                }
                 StepOrder::Alternating => step(&mut gan),
             }
         });
@@ -266,7 +272,10 @@ fn adaptive_augmentation_starts_at_0_and_moves() {
     });
     // A critic that finds all real images real, whatever it learns in a few steps.
     let real = pixels(&[9.0, 8.0, 7.0, 6.0].map(|v: f64| v * weights(&gan.discriminator)[0].signum()));
-    let seen = [0, 1, 2].map(|_| gan.discriminator_step(&real, &latent(&Z)).augment_probability);
+    let seen = [0, 1, 2].map(|_| {
+        gan.discriminator_step(&real, &Condition::None, &latent(&Z))
+            .augment_probability
+    });
     assert_eq!(seen[0], 0.0);
     near(seen[1], 0.1);
     near(seen[2], 0.2);
@@ -286,7 +295,10 @@ fn an_adaptive_probability_counts_from_where_the_objective_is_undecided() {
             }),
         });
         let real = pixels(&[logit / weights(&gan.discriminator)[0]; 4]);
-        [0, 1].map(|_| gan.discriminator_step(&real, &latent(&Z)).augment_probability)[1]
+        [0, 1].map(|_| {
+            gan.discriminator_step(&real, &Condition::None, &latent(&Z))
+                .augment_probability
+        })[1]
     };
     assert_eq!(after_two_steps(Objective::LeastSquares, 0.3), 0.0);
     near(after_two_steps(Objective::LeastSquares, 0.7), 0.1);
@@ -302,7 +314,7 @@ fn augmentations_are_drawn_from_their_own_stream() {
             adaptive: None,
         });
         let rng = &mut Pcg64::seed_from_u64(1);
-        let reports = [0, 1].map(|_| gan.step(&pixels(&REAL), None, rng));
+        let reports = [0, 1].map(|_| gan.step(&pixels(&REAL), Condition::None, rng));
         (reports, rng.clone())
     };
     assert!(run(1, None) == run(1, None) && run(1, None) == run(1, Some(1.0)));
@@ -334,5 +346,5 @@ fn a_batch_that_cannot_be_cut_is_refused() {
     };
     pair(1)
         .objective(objective)
-        .step(&pixels(&REAL), None, &mut Pcg64::seed_from_u64(1));
+        .step(&pixels(&REAL), Condition::None, &mut Pcg64::seed_from_u64(1));
 }

@@ -11,11 +11,11 @@ pub(crate) use state::MonitorState;
 use crate::config::MEASURED_TRAINING_IMAGES;
 use crate::error::GanError;
 use crate::gan::Gan;
-use crate::latent::{as_image, with_rows};
+use crate::latent::as_image;
 use crate::packing::pack;
 
 use engraft_data::Dataset;
-use engraft_layers::{Mode, Module, Sequential, one_hot};
+use engraft_layers::{Condition, Mode, Module, Sequential};
 use engraft_metrics::{FeatureExtractor, FeatureNetwork, Features, kernel_distance, memorized_share, prdc};
 use engraft_tensor::{Tensor, no_grad};
 
@@ -77,27 +77,35 @@ impl Monitor {
         generator: &Sequential,
         noise: &Tensor,
     ) -> Result<Measurement, GanError> {
-        let drawn = in_parts(noise, 1, |z| as_image(&generator.forward(z, Mode::Eval)));
+        let condition = gan.classes_in_turn(noise.shape()[0]);
+        let drawn = in_parts(noise, &condition, 1, |z, condition| {
+            as_image(&generator.forward_with(z, condition, Mode::Eval))
+        });
         let features = self.network.read(&feature_view(&drawn))?.features;
         let distance = kernel_distance(&self.held_out.features, &features)?;
-        let mean_logit = |images: &Tensor, classes: Option<Tensor>| {
+        let mean_logit = |images: &Tensor, condition: &Condition| {
             let packing = gan.loss.objective.packing as usize;
             let whole = images.shape()[0] / packing * packing;
-            let given = match classes {
-                Some(classes) => with_rows(images, &classes),
-                None => images.narrow(0, 0, whole),
-            };
-            let logits = in_parts(&given, packing, |part| {
-                gan.discriminator.forward(&pack(part, packing), Mode::Eval)
-            });
+            let logits = in_parts(
+                &images.narrow(0, 0, whole),
+                condition,
+                packing,
+                |part, condition| {
+                    let packs = pack(part, packing);
+                    gan.discriminator.forward_with(&packs, condition, Mode::Eval)
+                },
+            );
             f64::from(logits.mean().item())
         };
         let of_known = |known: &Known| {
-            let classes = (gan.classes > 0).then(|| one_hot(&known.labels, gan.classes));
-            mean_logit(&known.images, classes)
+            let condition = match gan.classes {
+                0 => Condition::None,
+                _ => known.labels.as_slice().into(),
+            };
+            mean_logit(&known.images, &condition)
         };
         let (train, held_out) = (of_known(&self.train), of_known(&self.held_out));
-        let generated = mean_logit(&drawn, gan.classes_in(noise));
+        let generated = mean_logit(&drawn, &condition);
         let gap = train - generated;
         Ok(Measurement {
             step,
@@ -112,12 +120,20 @@ impl Monitor {
     }
 }
 
-/// `f` of a tensor's rows, some at a time in multiples of `unit`, joined again.
-fn in_parts(rows: &Tensor, unit: usize, f: impl Fn(&Tensor) -> Tensor) -> Tensor {
+/// `f` of a tensor's rows and their condition, some at a time in multiples of `unit`, joined again.
+fn in_parts(
+    rows: &Tensor,
+    condition: &Condition,
+    unit: usize,
+    f: impl Fn(&Tensor, &Condition) -> Tensor,
+) -> Tensor {
     let (n, size) = (rows.shape()[0], BATCH.div_ceil(unit) * unit);
     let parts: Vec<Tensor> = (0..n)
         .step_by(size)
-        .map(|start| no_grad(|| f(&rows.narrow(0, start, size.min(n - start)))))
+        .map(|start| {
+            let count = size.min(n - start);
+            no_grad(|| f(&rows.narrow(0, start, count), &condition.narrow(start, count)))
+        })
         .collect();
     engraft_tensor::concat(&parts.iter().collect::<Vec<_>>(), 0)
 }

@@ -1,11 +1,77 @@
-//! Networks that are told the class: a generator with an embedding, a discriminator with a projection.
+//! Class-conditional networks: a generator with an embedding, a discriminator with a projection.
 //!
-//! Both have a pass that takes labels. As [`Module`]s, which read one tensor, they take the labels as rows of
-//! [`one_hot`](engraft_layers::one_hot) behind the other numbers of an example: so names, gradients, optimisers and
-//! state dicts are those of any module.
+//! Both read the labels of a batch from the [`Condition`] that they are run under. The families build them around their own
+//! networks, with the same names in each: `conditional.embedding`, `conditional.body`, `projection.features`,
+//! `projection.head`, `projection.embedding`.
 
-use engraft_layers::{Dense, Embedding, Mode, Module, Sequential, children};
+use super::family::{LayerRoles, NetworkSpec};
+use engraft_layers::{Condition, Dense, Embedding, Init, Mode, Module, Sequential, children};
 use engraft_tensor::{Real, Tensor, concat};
+
+/// Length of the vector of a class beside the latent vector.
+const CLASS_SIZE: usize = 50;
+
+/// Standard deviation of the numbers of a class's vector at first, beside noise of 1, where a batch norm comes behind the
+/// first layer.
+///
+/// The batch norm keeps the variance of noise and class together: what the class gains, the noise loses. The class always
+/// pulls the same way and gains, until each class is one image whatever the noise. A vector that starts short gains more
+/// slowly than the discriminator learns what varies within a class.
+pub(super) const BEFORE_BATCH_NORM: f64 = 0.1;
+
+/// The generator of a specification, around what a family builds for a number of inputs: that itself without classes, else
+/// a [`ConditionalGenerator`] whose vectors of the classes have the given `spread` at first.
+pub(super) fn generator<T: Real>(
+    spec: &NetworkSpec,
+    latent_dim: usize,
+    spread: f64,
+    init: &mut Init,
+    body: impl FnOnce(usize, &mut Init) -> Sequential<T>,
+) -> Sequential<T> {
+    if spec.classes == 0 {
+        return body(latent_dim, init);
+    }
+    let vectors = Tensor::randn([spec.classes, CLASS_SIZE], &mut init.generator());
+    let embedding = Embedding::with_weight(vectors * T::from_f64(spread));
+    let body = body(latent_dim + CLASS_SIZE, init);
+    Sequential::new().add(
+        "conditional",
+        ConditionalGenerator::new(embedding, body, latent_dim),
+    )
+}
+
+/// The discriminator of a specification, around the layers of a family that put out `count` features: with a dense head,
+/// and with classes a [`ProjectionDiscriminator`].
+pub(super) fn discriminator<T: Real>(
+    spec: &NetworkSpec,
+    trunk: Sequential<T>,
+    count: usize,
+    init: &mut Init,
+) -> Sequential<T> {
+    let head = Dense::new(count, 1, init);
+    if spec.classes == 0 {
+        return trunk.add("head", head);
+    }
+    // Each class is a last layer of its own, and begins with the spread of one.
+    let embedding = Embedding::with_weight(init.weight(&[spec.classes, count], count, 1));
+    Sequential::new().add("projection", ProjectionDiscriminator::new(trunk, head, embedding))
+}
+
+/// The roles in the networks of a specification, from those in a family's own.
+pub(super) fn roles(spec: &NetworkSpec, roles: LayerRoles) -> LayerRoles {
+    if spec.classes == 0 {
+        return roles;
+    }
+    let mut generator = roles.generator.under("conditional.body");
+    generator.embedding = Some("conditional.embedding".into());
+    let mut discriminator = roles.discriminator.under("projection.features");
+    discriminator.head = "projection.head".into();
+    discriminator.embedding = Some("projection.embedding".into());
+    LayerRoles {
+        generator,
+        discriminator,
+    }
+}
 
 /// A generator of images of a class: `body([z, embed(y)])`.
 ///
@@ -13,11 +79,14 @@ use engraft_tensor::{Real, Tensor, concat};
 /// the length of the noise, and a small component of the class would silence a component of the noise; side by
 /// side the first layer adds what the class says to what the noise says, with a weight for each.
 ///
-/// *Shapes*: latent vectors `[n, latent]` and `n` labels to what the body makes; as a module
-/// `[n, latent + classes]`, the latent vector first.
+/// *Shapes*: latent vectors `[n, latent]` under a condition of `n` labels to what the body makes.
 ///
 /// *Source*: Mirza and Osindero, "Conditional generative adversarial nets", 2014, section 3.2, with a learned
 /// vector in place of the label's own.
+///
+/// # Panics
+/// Its forward pass, if there is no condition, not as many labels as latent vectors, a label that is no class, or the
+/// vectors have another length.
 pub struct ConditionalGenerator<T: Real = f32> {
     embedding: Embedding<T>,
     body: Sequential<T>,
@@ -44,32 +113,39 @@ impl<T: Real> ConditionalGenerator<T> {
         self.latent
     }
 
-    /// The images of latent vectors `z [n, latent]` and their labels.
-    ///
-    /// # Panics
-    /// If there are not as many labels as latent vectors, one is no class, or the vectors have another length.
-    #[must_use]
-    #[track_caller]
-    pub fn forward_labelled(&self, z: &Tensor<T>, labels: &[usize], mode: Mode) -> Tensor<T> {
+    /// What the body reads.
+    fn input(&self, z: &Tensor<T>, condition: &Condition<T>) -> Tensor<T> {
+        let class = self.embedding.embed(condition);
         assert!(
-            z.shape() == [labels.len(), self.latent],
+            z.shape() == [class.shape()[0], self.latent],
             "ConditionalGenerator: latent vectors must be [{}, {}] for so many labels, got {:?}",
-            labels.len(),
+            class.shape()[0],
             self.latent,
             z.shape()
         );
-        self.join(z, &self.embedding.of(labels), mode)
-    }
-
-    fn join(&self, z: &Tensor<T>, class: &Tensor<T>, mode: Mode) -> Tensor<T> {
-        self.body.forward(&concat(&[z, class], 1), mode)
+        concat(&[z, &class], 1)
     }
 }
 
 impl<T: Real> Module<T> for ConditionalGenerator<T> {
     fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
-        let [z, classes] = split("ConditionalGenerator", x, self.latent, self.classes());
-        self.join(&z, &self.embedding.forward(&classes, mode), mode)
+        self.forward_with(x, &Condition::None, mode)
+    }
+
+    fn forward_with(&self, x: &Tensor<T>, condition: &Condition<T>, mode: Mode) -> Tensor<T> {
+        self.body.forward_with(&self.input(x, condition), condition, mode)
+    }
+
+    fn try_forward_through(
+        &self,
+        x: &Tensor<T>,
+        condition: &Condition<T>,
+        mode: Mode,
+        name: &str,
+    ) -> Option<[Tensor<T>; 2]> {
+        let name = name.strip_prefix("body.")?;
+        self.body
+            .try_forward_through(&self.input(x, condition), condition, mode, name)
     }
 
     children!(T; embedding, body);
@@ -82,28 +158,33 @@ impl<T: Real> Module<T> for ConditionalGenerator<T> {
 
 /// A discriminator of images with their class: `head(h) + <embed(y), h>` with `h = features(x)`.
 ///
-/// The head judges the image, the product how well it goes with its label.
+/// The head judges the image, the product how well it goes with its label. Where images are [packed](crate::pack), `h` are
+/// the features of a pack, and `embed(y)` is the mean over the vectors of its images' classes: which images are shown
+/// together is chance, so that only a generator that draws each class right gives every pack the classes that it is said to
+/// have.
 ///
-/// *Shapes*: images `[n, h, w, c]` and `n` labels to logits `[n, 1]`; as a module `[n, h · w · c + classes]`, the
-/// numbers of the image first.
+/// *Shapes*: images `[n / packing, h, w, c · packing]` under a condition of `n` labels to logits `[n / packing, 1]`.
 ///
-/// *Source*: Miyato and Koyama, "cGANs with projection discriminator", 2018, equation 4.
+/// *Source*: Miyato and Koyama, "cGANs with projection discriminator", 2018, equation 4; the mean over a pack is this
+/// project's.
+///
+/// # Panics
+/// Its forward pass, if there is no condition, the labels are not as many as the images or the same number for each pack,
+/// or a label is no class.
 pub struct ProjectionDiscriminator<T: Real = f32> {
     features: Sequential<T>,
     head: Dense<T>,
     embedding: Embedding<T>,
-    image: [usize; 3],
 }
 
 impl<T: Real> ProjectionDiscriminator<T> {
-    /// A discriminator of images `[h, w, c]` whose features are vectors, `[n, size]`: the head reads those, and the
-    /// vectors of the classes are as long.
-    pub fn new(features: Sequential<T>, head: Dense<T>, embedding: Embedding<T>, image: [usize; 3]) -> Self {
+    /// A discriminator whose features are vectors, `[n, size]`: the head reads those, and the vectors of the classes are as
+    /// long.
+    pub fn new(features: Sequential<T>, head: Dense<T>, embedding: Embedding<T>) -> Self {
         Self {
             features,
             head,
             embedding,
-            image,
         }
     }
 
@@ -112,60 +193,57 @@ impl<T: Real> ProjectionDiscriminator<T> {
         self.embedding.classes()
     }
 
-    /// The logits of images `[n, h, w, c]` with their labels.
-    ///
-    /// # Panics
-    /// If there are not as many labels as images, one is no class, or the images have another size.
-    #[must_use]
-    #[track_caller]
-    pub fn forward_labelled(&self, images: &Tensor<T>, labels: &[usize], mode: Mode) -> Tensor<T> {
-        let [h, w, c] = self.image;
+    /// The logits of features.
+    fn judge(&self, h: &Tensor<T>, condition: &Condition<T>, mode: Mode) -> Tensor<T> {
+        let class = self.embedding.embed(condition);
+        let (packs, labels) = (h.shape()[0], class.shape()[0]);
         assert!(
-            images.shape() == [labels.len(), h, w, c],
-            "ProjectionDiscriminator: images must be [{}, {h}, {w}, {c}] for so many labels, got {:?}",
-            labels.len(),
-            images.shape()
+            packs > 0 && labels > 0 && labels.is_multiple_of(packs),
+            "ProjectionDiscriminator: {packs} images or packs of images need a label for each image, got {labels}"
         );
-        self.project(images, &self.embedding.of(labels), mode)
-    }
-
-    fn project(&self, images: &Tensor<T>, class: &Tensor<T>, mode: Mode) -> Tensor<T> {
-        let h = self.features.forward(images, mode);
-        self.head.forward(&h, mode) + (class * &h).sum_keep(&[1])
+        let class = match labels / packs {
+            1 => class,
+            packing => class
+                .reshape([packs, packing, self.embedding.size()])
+                .mean_axes(&[1]),
+        };
+        self.head.forward(h, mode) + (class * h).sum_keep(&[1])
     }
 }
 
 impl<T: Real> Module<T> for ProjectionDiscriminator<T> {
     fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
-        let [h, w, c] = self.image;
-        let [pixels, classes] = split("ProjectionDiscriminator", x, h * w * c, self.classes());
-        let images = pixels.reshape([pixels.shape()[0], h, w, c]);
-        self.project(&images, &self.embedding.forward(&classes, mode), mode)
+        self.forward_with(x, &Condition::None, mode)
+    }
+
+    fn forward_with(&self, x: &Tensor<T>, condition: &Condition<T>, mode: Mode) -> Tensor<T> {
+        self.judge(&self.features.forward_with(x, condition, mode), condition, mode)
+    }
+
+    fn try_forward_through(
+        &self,
+        x: &Tensor<T>,
+        condition: &Condition<T>,
+        mode: Mode,
+        name: &str,
+    ) -> Option<[Tensor<T>; 2]> {
+        let name = name.strip_prefix("features.")?;
+        let [found, h] = self.features.try_forward_through(x, condition, mode, name)?;
+        Some([found, self.judge(&h, condition, mode)])
     }
 
     children!(T; features, head, embedding);
 
     fn describe(&self) -> String {
-        let ([h, w, c], classes) = (self.image, self.classes());
-        format!("ProjectionDiscriminator {h}x{w}x{c}, {classes} classes")
+        format!("ProjectionDiscriminator, {} classes", self.classes())
     }
-}
-
-/// An example's own numbers, and the row of its label behind them.
-fn split<T: Real>(name: &str, x: &Tensor<T>, own: usize, classes: usize) -> [Tensor<T>; 2] {
-    assert!(
-        x.rank() == 2 && x.shape()[1] == own + classes,
-        "{name}: the input must be [n, {own} + {classes} classes], got {:?}",
-        x.shape()
-    );
-    [x.narrow(1, 0, own), x.narrow(1, own, classes)]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use engraft_layers::{
-        BatchNorm, Flatten, Init, Reshape, SlotMut, Tanh, gradients, one_hot, parameters, visit_mut,
+        BatchNorm, Flatten, Init, Reshape, SlotMut, Tanh, gradients, parameters, visit_mut,
     };
     use engraft_tensor::{gradcheck, gradgradcheck};
     use rand::SeedableRng;
@@ -189,7 +267,7 @@ mod tests {
         let embedding = Embedding::new(3, 3, init);
         (
             ConditionalGenerator::new(Embedding::new(3, 2, init), body, 2),
-            ProjectionDiscriminator::new(features, head, embedding, [2, 1, 2]),
+            ProjectionDiscriminator::new(features, head, embedding),
         )
     }
 
@@ -197,7 +275,7 @@ mod tests {
     fn the_logit_by_hand() {
         let (_, d) = pair();
         let x = Tensor::randn([2, 2, 1, 2], &mut Pcg64::seed_from_u64(1));
-        let logits = d.forward_labelled(&x, &[2, 0], Mode::Eval);
+        let logits = d.forward_with(&x, &[2, 0].into(), Mode::Eval);
         assert_eq!(logits.shape(), [2, 1]);
         let h = d.features.forward(&x, Mode::Eval);
         let all = parameters(&d);
@@ -212,31 +290,47 @@ mod tests {
     }
 
     #[test]
-    fn labels_matter_and_are_one_hot_rows_to_a_module() {
+    fn labels_matter_and_features_can_be_seen() {
         let (g, d) = pair();
         let z = Tensor::randn([4, 2], &mut Pcg64::seed_from_u64(2));
-        let labels = [0, 1, 2, 1];
-        let images = g.forward_labelled(&z, &labels, Mode::Eval);
+        let labels = Condition::from([0, 1, 2, 1]);
+        let images = g.forward_with(&z, &labels, Mode::Eval);
         assert_eq!(images.shape(), [4, 2, 1, 2]);
-        let others = g.forward_labelled(&z, &[1, 1, 2, 1], Mode::Eval);
+        let others = g.forward_with(&z, &[1, 1, 2, 1].into(), Mode::Eval);
         let differ = |i: usize| images.as_slice()[4 * i..][..4] != others.as_slice()[4 * i..][..4];
         assert_eq!([0, 1, 2, 3].map(differ), [true, false, false, false]);
 
-        let rows = one_hot(&labels, 3);
-        let as_module = g.forward(&concat(&[&z, &rows], 1), Mode::Eval);
-        assert_eq!(as_module.as_slice(), images.as_slice());
-        let logits = d.forward_labelled(&images, &labels, Mode::Eval);
-        let as_module = d.forward(&concat(&[&images.reshape([4, 4]), &rows], 1), Mode::Eval);
-        assert_eq!(as_module.as_slice(), logits.as_slice());
-        assert_ne!(
-            d.forward_labelled(&images, &[1, 1, 2, 1], Mode::Eval).as_slice(),
-            logits.as_slice()
-        );
+        let logits = d.forward_with(&images, &labels, Mode::Eval);
+        let others = d.forward_with(&images, &[1, 1, 2, 1].into(), Mode::Eval);
+        assert_ne!(others.as_slice(), logits.as_slice());
+        let through = |net: &dyn Module<f64>, x: &Tensor<f64>, name: &str| {
+            net.try_forward_through(x, &labels, Mode::Eval, name)
+        };
+        let [h, again] = through(&d, &images, "features.act").unwrap();
+        assert_eq!((h.shape(), again.as_slice()), (&[4, 3][..], logits.as_slice()));
+        let [h, again] = through(&g, &z, "body.act").unwrap();
+        assert_eq!((h.shape(), again.as_slice()), (&[4, 5][..], images.as_slice()));
+        assert!(through(&d, &images, "head").is_none() && through(&g, &z, "embedding").is_none());
         assert_eq!((g.classes(), g.latent(), d.classes()), (3, 2, 3));
         assert_eq!(
             Module::<f64>::describe(&g),
             "ConditionalGenerator 2 + 3 classes of 2"
         );
+    }
+
+    /// Two images in a pack count with the mean of their classes' vectors.
+    #[test]
+    fn a_pack_has_the_labels_of_its_images() {
+        let (_, d) = pair();
+        let x = Tensor::randn([2, 2, 1, 2], &mut Pcg64::seed_from_u64(6));
+        let logits = |labels: &[usize]| {
+            let logits = d.forward_with(&x, &labels.into(), Mode::Eval);
+            logits.as_slice().to_vec()
+        };
+        let (packs, own) = (logits(&[0, 1, 2, 2]), logits(&[0, 2]));
+        let other = logits(&[1, 2]);
+        assert!((packs[0] - (own[0] + other[0]) / 2.0).abs() < 1e-12);
+        assert!((packs[1] - own[1]).abs() < 1e-12);
     }
 
     /// In what they read, at both orders: a gradient penalty goes through the projection.
@@ -245,9 +339,9 @@ mod tests {
         let (g, d) = pair();
         let rng = &mut Pcg64::seed_from_u64(3);
         let (z, x) = (Tensor::randn([4, 2], rng), Tensor::randn([4, 2, 1, 2], rng));
-        let labels = [0, 1, 2, 1];
-        let drawn = |z: &[Tensor<f64>]| g.forward_labelled(&z[0], &labels, Mode::Eval);
-        let judged = |x: &[Tensor<f64>]| d.forward_labelled(&x[0], &labels, Mode::Eval);
+        let labels = Condition::from([0, 1, 2, 1]);
+        let drawn = |z: &[Tensor<f64>]| g.forward_with(&z[0], &labels, Mode::Eval);
+        let judged = |x: &[Tensor<f64>]| d.forward_with(&x[0], &labels, Mode::Eval);
         let game = |z: &[Tensor<f64>]| judged(&[drawn(z)]);
         gradcheck(drawn, from_ref(&z)).unwrap();
         gradgradcheck(drawn, from_ref(&z)).unwrap();
@@ -262,15 +356,15 @@ mod tests {
         let (mut g, mut d) = pair();
         let rng = &mut Pcg64::seed_from_u64(4);
         let z = Tensor::randn([4, 2], rng);
-        let labels = [0, 1, 2, 1];
+        let labels = Condition::from([0, 1, 2, 1]);
         fn loss(
             g: &ConditionalGenerator<f64>,
             d: &ProjectionDiscriminator<f64>,
             z: &Tensor<f64>,
-            labels: &[usize],
+            labels: &Condition<f64>,
         ) -> Tensor<f64> {
-            let images = g.forward_labelled(z, labels, Mode::Train);
-            d.forward_labelled(&images, labels, Mode::Train).softplus().mean()
+            let images = g.forward_with(z, labels, Mode::Train);
+            d.forward_with(&images, labels, Mode::Train).softplus().mean()
         }
         let at = loss(&g, &d, &z, &labels);
         let by_rule = [gradients(&at, &g), gradients(&at, &d)];
@@ -309,6 +403,6 @@ mod tests {
     #[should_panic(expected = "latent vectors must be [3, 2] for so many labels, got [4, 2]")]
     fn labels_that_are_too_few_are_refused() {
         let (g, _) = pair();
-        let _ = g.forward_labelled(&Tensor::zeros([4, 2]), &[0, 1, 2], Mode::Eval);
+        let _ = g.forward_with(&Tensor::zeros([4, 2]), &[0, 1, 2].into(), Mode::Eval);
     }
 }

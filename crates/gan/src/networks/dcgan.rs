@@ -6,6 +6,8 @@
 //! 2016. The tutorial's dropout in the discriminator is left out, as the batch norm of its second block takes
 //! its place.
 
+use super::conditional;
+use super::family::{LayerRoles, NetworkFamily, NetworkRoles, NetworkSpec};
 use engraft_layers::{
     BatchNorm, Conv2d, ConvTranspose2d, Dense, Flatten, Init, LeakyReLU, Module, Reshape, Sequential, Tanh,
     TorchLayout,
@@ -17,6 +19,10 @@ pub const LATENT: usize = 100;
 
 /// Shape of an image, `[height, width, channels]`.
 pub const IMAGE: [usize; 3] = [28, 28, 1];
+
+/// Channels of the maps of a quarter, a quarter and half of the size in the generator, and the last two, the other way
+/// round, in the discriminator.
+const WIDTHS: [usize; 3] = [256, 128, 64];
 
 /// Slope of every leaky ReLU, the default of Keras 2.
 const SLOPE: f64 = 0.3;
@@ -41,32 +47,38 @@ fn block<T: Real>(name: &str, layer: impl Module<T> + 'static, channels: usize) 
 /// assert_eq!(g.forward(&Tensor::zeros([2, 100]), Mode::Eval).shape(), [2, 28, 28, 1]);
 /// ```
 pub fn generator<T: Real>(init: &mut Init) -> Sequential<T> {
-    generator_of(LATENT, IMAGE, init)
+    build_generator(&NetworkSpec::new(IMAGE), init)
 }
 
-/// The generator from `inputs` numbers to images with sides of a multiple of four, `[h, w, c]`: the maps begin at
-/// a quarter of the size.
-pub(super) fn generator_of<T: Real>(
-    inputs: usize,
-    [height, width, channels]: [usize; 3],
-    init: &mut Init,
-) -> Sequential<T> {
+/// The generator of a specification, to images with sides of a multiple of four, `[h, w, c]`: the maps begin at a quarter
+/// of the size.
+pub fn build_generator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequential<T> {
+    let [first, second, third] = spec.widths_or(WIDTHS);
+    let [height, width, channels] = spec.image;
     let (h, w) = (height / 4, width / 4);
-    let stem = Dense::new(inputs, h * w * 256, init).no_bias();
-    let to_128 = ConvTranspose2d::new(256, 128, 5, init).same().no_bias();
-    let to_64 = ConvTranspose2d::new(128, 64, 5, init).stride(2).same().no_bias();
-    let to_image = ConvTranspose2d::new(64, channels, 5, init)
-        .stride(2)
-        .same()
-        .no_bias();
-    // Sizes are those of 28x28 grey images.
-    Sequential::new()
-        .add("stem", block("dense", stem, h * w * 256))
-        .add("grid", Reshape::new([h, w, 256]))
-        .add("block1", block("conv", to_128, 128)) // [n,  7,  7, 128]
-        .add("block2", block("conv", to_64, 64)) //   [n, 14, 14,  64]
-        .add("to_image", to_image) //                 [n, 28, 28,   1]
-        .add("tanh", Tanh)
+    let latent = Dcgan.latent_dim(spec);
+    conditional::generator(
+        spec,
+        latent,
+        conditional::BEFORE_BATCH_NORM,
+        init,
+        |inputs, init| {
+            let transposed =
+                |from, to, init: &mut Init| ConvTranspose2d::new(from, to, 5, init).same().no_bias();
+            let stem = Dense::new(inputs, h * w * first, init).no_bias();
+            let conv1 = transposed(first, second, init);
+            let conv2 = transposed(second, third, init).stride(2);
+            let to_image = transposed(third, channels, init).stride(2);
+            // Sizes are those of 28x28 grey images.
+            Sequential::new()
+                .add("stem", block("dense", stem, h * w * first))
+                .add("grid", Reshape::new([h, w, first]))
+                .add("block1", block("conv", conv1, second)) // [n,  7,  7, 128]
+                .add("block2", block("conv", conv2, third)) //  [n, 14, 14,  64]
+                .add("to_image", to_image) //                   [n, 28, 28,   1]
+                .add("tanh", Tanh)
+        },
+    )
 }
 
 /// Discriminator: `[n, 28, 28, 1] -> [n, 1]`, a logit; 213 121 parameters.
@@ -80,28 +92,76 @@ pub(super) fn generator_of<T: Real>(
 /// assert_eq!(d.forward(&Tensor::zeros([2, 28, 28, 1]), Mode::Eval).shape(), [2, 1]);
 /// ```
 pub fn discriminator<T: Real>(init: &mut Init) -> Sequential<T> {
-    let features = features_of(IMAGE, init);
-    features.add("head", Dense::new(feature_count(IMAGE), 1, init))
+    build_discriminator(&NetworkSpec::new(IMAGE), init)
 }
 
-/// Length of the vector that [`features_of`] ends in.
-pub(super) fn feature_count([height, width, _]: [usize; 3]) -> usize {
-    height.div_ceil(4) * width.div_ceil(4) * 128
-}
-
-/// The discriminator without its last layer: images `[h, w, c]` to vectors.
-pub(super) fn features_of<T: Real>([_, _, channels]: [usize; 3], init: &mut Init) -> Sequential<T> {
-    let to_64 = Conv2d::new(channels, 64, 5, init).stride(2).same();
-    let to_128 = Conv2d::new(64, 128, 5, init).stride(2).same();
-    Sequential::new()
+/// The discriminator of a specification.
+pub fn build_discriminator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequential<T> {
+    let [_, second, third] = spec.widths_or(WIDTHS);
+    let [height, width, channels] = spec.stack();
+    let conv1 = Conv2d::new(channels, third, 5, init).stride(2).same();
+    let conv2 = Conv2d::new(third, second, 5, init).stride(2).same();
+    let trunk = Sequential::new()
         .add(
             "block1", // [n, 14, 14, 64]
             Sequential::new()
-                .add("conv", to_64)
+                .add("conv", conv1)
                 .add("act", LeakyReLU::new(SLOPE)),
         )
-        .add("block2", block("conv", to_128, 128)) // [n, 7, 7, 128]
-        .add("flat", Flatten)
+        .add("block2", block("conv", conv2, second)) // [n, 7, 7, 128]
+        .add("flat", Flatten);
+    conditional::discriminator(spec, trunk, height.div_ceil(4) * width.div_ceil(4) * second, init)
+}
+
+/// The family `dcgan`. Its widths are the channels of the generator's three maps, `[256, 128, 64]` at first; the
+/// discriminator has the last two.
+pub struct Dcgan;
+
+impl NetworkFamily for Dcgan {
+    fn name(&self) -> &str {
+        "dcgan"
+    }
+
+    fn check(&self, spec: &NetworkSpec) -> Result<(), String> {
+        spec.check_channels_and_widths(WIDTHS.len())?;
+        match spec.image {
+            [28, 28, _] | [32, 32, _] => Ok(()),
+            _ => Err("it makes images of 28x28 or 32x32 pixels with 1 to 4 channels".into()),
+        }
+    }
+
+    fn latent_dim(&self, spec: &NetworkSpec) -> usize {
+        spec.latent_dim.unwrap_or(LATENT)
+    }
+
+    fn generator(&self, spec: &NetworkSpec, init: &mut Init) -> Sequential {
+        build_generator(spec, init)
+    }
+
+    fn discriminator(&self, spec: &NetworkSpec, init: &mut Init) -> Sequential {
+        build_discriminator(spec, init)
+    }
+
+    fn roles(&self, spec: &NetworkSpec) -> LayerRoles {
+        let roles = LayerRoles {
+            generator: NetworkRoles {
+                stem: Some("stem".into()),
+                blocks: vec!["block1".into(), "block2".into()],
+                head: "to_image".into(),
+                norms: vec!["stem.norm".into(), "block1.norm".into(), "block2.norm".into()],
+                ..NetworkRoles::default()
+            },
+            discriminator: NetworkRoles {
+                blocks: vec!["block1".into(), "block2".into()],
+                head: "head".into(),
+                norms: vec!["block2.norm".into()],
+                features: Some("flat".into()),
+                feature_map: Some("block2".into()),
+                ..NetworkRoles::default()
+            },
+        };
+        conditional::roles(spec, roles)
+    }
 }
 
 /// How the generator's state becomes one of PyTorch and back, under this crate's names.

@@ -7,23 +7,25 @@
 //!
 //! *Source*: Salimans et al., "Improved techniques for training GANs", 2016, section 5.1, for the sizes.
 
+use super::conditional;
+use super::family::{LayerRoles, NetworkFamily, NetworkRoles, NetworkSpec};
 use engraft_layers::{BatchNorm, Dense, Flatten, Init, LeakyReLU, Reshape, Sequential, Tanh};
 use engraft_tensor::Real;
 
 /// Length of the latent vector.
-pub(super) const LATENT: usize = 100;
+pub const LATENT: usize = 100;
 
 /// Slope of every leaky ReLU.
 const SLOPE: f64 = 0.2;
 
-/// Width of both hidden layers of the generator.
-const HIDDEN: usize = 500;
+/// Width of both hidden layers of the generator and of the first of the discriminator, and width of its second.
+const WIDTHS: [usize; 2] = [500, 250];
 
-/// Widths of the hidden layers of the discriminator.
-const NARROWING: [usize; 2] = [500, 250];
+/// Most numbers in an image: the weights grow with them.
+const MOST_NUMBERS: usize = 1 << 14;
 
 /// A dense layer, batch norm and a leaky ReLU.
-fn normalised<T: Real>(from: usize, to: usize, init: &mut Init) -> Sequential<T> {
+fn normalized<T: Real>(from: usize, to: usize, init: &mut Init) -> Sequential<T> {
     Sequential::new()
         .add("dense", Dense::new(from, to, init).no_bias())
         .add("norm", BatchNorm::new(to))
@@ -37,26 +39,83 @@ fn plain<T: Real>(from: usize, to: usize, init: &mut Init) -> Sequential<T> {
         .add("act", LeakyReLU::new(SLOPE))
 }
 
-/// Generator from `inputs` numbers to images of any size `[h, w, c]`, in `[-1, 1]`.
-pub(super) fn generator_of<T: Real>(inputs: usize, image: [usize; 3], init: &mut Init) -> Sequential<T> {
-    Sequential::new()
-        .add("hidden1", normalised(inputs, HIDDEN, init))
-        .add("hidden2", normalised(HIDDEN, HIDDEN, init))
-        .add("to_image", Dense::new(HIDDEN, image.iter().product(), init))
-        .add("grid", Reshape::new(image))
-        .add("tanh", Tanh)
+/// The generator of a specification, to images of any size `[h, w, c]` in `[-1, 1]`.
+pub fn build_generator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequential<T> {
+    let ([wide, _], image) = (spec.widths_or(WIDTHS), spec.image);
+    let latent = Mlp.latent_dim(spec);
+    conditional::generator(
+        spec,
+        latent,
+        conditional::BEFORE_BATCH_NORM,
+        init,
+        |inputs, init| {
+            Sequential::new()
+                .add("hidden1", normalized(inputs, wide, init))
+                .add("hidden2", normalized(wide, wide, init))
+                .add("to_image", Dense::new(wide, image.iter().product(), init))
+                .add("grid", Reshape::new(image))
+                .add("tanh", Tanh)
+        },
+    )
 }
 
-/// Length of the vector that [`features_of`] ends in.
-pub(super) fn feature_count(_: [usize; 3]) -> usize {
-    NARROWING[1]
-}
-
-/// The discriminator without its last layer: images `[h, w, c]` to vectors.
-pub(super) fn features_of<T: Real>(image: [usize; 3], init: &mut Init) -> Sequential<T> {
-    let [first, second] = NARROWING;
-    Sequential::new()
+/// The discriminator of a specification.
+pub fn build_discriminator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequential<T> {
+    let [wide, narrow] = spec.widths_or(WIDTHS);
+    let trunk = Sequential::new()
         .add("flat", Flatten)
-        .add("hidden1", plain(image.iter().product(), first, init))
-        .add("hidden2", plain(first, second, init))
+        .add("hidden1", plain(spec.stack().iter().product(), wide, init))
+        .add("hidden2", plain(wide, narrow, init));
+    conditional::discriminator(spec, trunk, narrow, init)
+}
+
+/// The family `mlp`. Its widths are those of the wide and of the narrow hidden layers, `[500, 250]` at first.
+pub struct Mlp;
+
+impl NetworkFamily for Mlp {
+    fn name(&self) -> &str {
+        "mlp"
+    }
+
+    fn check(&self, spec: &NetworkSpec) -> Result<(), String> {
+        spec.check_channels_and_widths(WIDTHS.len())?;
+        let [height, width, channels] = spec.image;
+        let numbers = height.checked_mul(width).and_then(|p| p.checked_mul(channels));
+        match numbers {
+            Some(1..=MOST_NUMBERS) => Ok(()),
+            _ => Err(format!(
+                "it makes images of any size up to {MOST_NUMBERS} numbers"
+            )),
+        }
+    }
+
+    fn latent_dim(&self, spec: &NetworkSpec) -> usize {
+        spec.latent_dim.unwrap_or(LATENT)
+    }
+
+    fn generator(&self, spec: &NetworkSpec, init: &mut Init) -> Sequential {
+        build_generator(spec, init)
+    }
+
+    fn discriminator(&self, spec: &NetworkSpec, init: &mut Init) -> Sequential {
+        build_discriminator(spec, init)
+    }
+
+    fn roles(&self, spec: &NetworkSpec) -> LayerRoles {
+        let roles = LayerRoles {
+            generator: NetworkRoles {
+                blocks: vec!["hidden1".into(), "hidden2".into()],
+                head: "to_image".into(),
+                norms: vec!["hidden1.norm".into(), "hidden2.norm".into()],
+                ..NetworkRoles::default()
+            },
+            discriminator: NetworkRoles {
+                blocks: vec!["hidden1".into(), "hidden2".into()],
+                head: "head".into(),
+                features: Some("hidden2".into()),
+                ..NetworkRoles::default()
+            },
+        };
+        conditional::roles(spec, roles)
+    }
 }

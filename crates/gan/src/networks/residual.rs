@@ -1,8 +1,8 @@
-//! A small residual pair without normalisation, for objectives with a gradient penalty such as R3GAN's.
+//! A small residual pair without normalization, for objectives with a gradient penalty such as R3GAN's.
 //!
 //! Batch norm makes the score of one image depend on the others of its batch, so that the gradient that R1 and R2
 //! punish is not that of one image any more. These networks have none: their blocks begin as the identity
-//! (Fix-up), and learned numbers take the place of normalisation.
+//! (Fix-up), and learned numbers take the place of normalization.
 //!
 //! Against the networks of R3GAN, whose blocks are bottlenecks with a grouped 3x3 convolution in the middle, these
 //! are plain: two 3x3 convolutions in each block, one block at each size, nearest-neighbour upsampling. Groups
@@ -12,16 +12,18 @@
 //! Dauphin and Ma, "Fixup initialization: residual learning without normalization", 2019; He et al., "Identity
 //! mappings in deep residual networks", 2016, for the order inside a block.
 
+use super::conditional;
+use super::family::{LayerRoles, NetworkFamily, NetworkRoles, NetworkSpec};
 use engraft_layers::{
     AvgPool2x, Conv2d, Dense, Flatten, Init, LeakyReLU, Reshape, Residual, ScaleShift, Sequential, Upsample2x,
 };
 use engraft_tensor::Real;
 
 /// Length of the latent vector.
-pub(super) const LATENT: usize = 100;
+pub const LATENT: usize = 100;
 
 /// Channels of the maps of a quarter, half and the whole of the size: each block costs as much as the others.
-const CHANNELS: [usize; 3] = [96, 48, 24];
+const WIDTHS: [usize; 3] = [96, 48, 24];
 
 /// Slope of every leaky ReLU.
 const SLOPE: f64 = 0.2;
@@ -71,42 +73,40 @@ fn down<T: Real>(from: usize, to: usize, init: &mut Init) -> Sequential<T> {
         .add("conv", pointwise(from, to, init))
 }
 
-/// Generator from `inputs` numbers to images with sides of a multiple of four, `[h, w, c]`.
+/// The generator of a specification, to images with sides of a multiple of four, `[h, w, c]`.
 ///
-/// No `tanh` ends it: without normalisation before it, images that are black nearly everywhere push it so far that its
+/// No `tanh` ends it: without normalization before it, images that are black nearly everywhere push it so far that its
 /// slope vanishes within a hundred steps, and the generator is stuck with black. The discriminator keeps pixels near
-/// `[-1, 1]`; what is drawn is cut off there.
-pub(super) fn generator_of<T: Real>(
-    inputs: usize,
-    [height, width, channels]: [usize; 3],
-    init: &mut Init,
-) -> Sequential<T> {
-    let [quarter, half, whole] = CHANNELS;
+/// `[-1, 1]`; a generated image is cut off there.
+pub fn build_generator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequential<T> {
+    let [quarter, half, whole] = spec.widths_or(WIDTHS);
+    let [height, width, channels] = spec.image;
     let (h, w) = (height / 4, width / 4);
     let start = h * w * quarter;
-    let stem = Dense::new(inputs, start, init).scaled(preserving(inputs, start));
-    Sequential::new()
-        .add("stem", stem)
-        .add("grid", Reshape::new([h, w, quarter]))
-        .add("block1", block(quarter, init)) // [n,  7,  7, 96]
-        .add("up1", up(quarter, half, init))
-        .add("block2", block(half, init)) //    [n, 14, 14, 48]
-        .add("up2", up(half, whole, init))
-        .add("block3", block(whole, init)) //   [n, 28, 28, 24]
-        .add("act", LeakyReLU::new(SLOPE))
-        .add("to_image", Conv2d::new(whole, channels, 3, init).same())
+    let latent = ResidualFamily.latent_dim(spec);
+    // Without a batch norm noise and class stay apart.
+    conditional::generator(spec, latent, 1.0, init, |inputs, init| {
+        let stem = Dense::new(inputs, start, init).scaled(preserving(inputs, start));
+        // Sizes are those of 28x28 images.
+        Sequential::new()
+            .add("stem", stem)
+            .add("grid", Reshape::new([h, w, quarter]))
+            .add("block1", block(quarter, init)) // [n,  7,  7, 96]
+            .add("up1", up(quarter, half, init))
+            .add("block2", block(half, init)) //    [n, 14, 14, 48]
+            .add("up2", up(half, whole, init))
+            .add("block3", block(whole, init)) //   [n, 28, 28, 24]
+            .add("act", LeakyReLU::new(SLOPE))
+            .add("to_image", Conv2d::new(whole, channels, 3, init).same())
+    })
 }
 
-/// Length of the vector that [`features_of`] ends in.
-pub(super) fn feature_count([height, width, _]: [usize; 3]) -> usize {
-    (height / 4) * (width / 4) * CHANNELS[0]
-}
-
-/// The discriminator without its last layer: images `[h, w, c]` to vectors.
-pub(super) fn features_of<T: Real>([_, _, channels]: [usize; 3], init: &mut Init) -> Sequential<T> {
-    let [quarter, half, whole] = CHANNELS;
+/// The discriminator of a specification.
+pub fn build_discriminator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequential<T> {
+    let [quarter, half, whole] = spec.widths_or(WIDTHS);
+    let [height, width, channels] = spec.stack();
     let from_image = Conv2d::new(channels, whole, 3, init).same();
-    Sequential::new()
+    let trunk = Sequential::new()
         .add(
             "from_image",
             from_image.scaled(preserving(9 * channels, 9 * whole)),
@@ -117,5 +117,57 @@ pub(super) fn features_of<T: Real>([_, _, channels]: [usize; 3], init: &mut Init
         .add("down2", down(half, quarter, init))
         .add("block3", block(quarter, init)) // [n,  7,  7, 96]
         .add("act", LeakyReLU::new(SLOPE))
-        .add("flat", Flatten)
+        .add("flat", Flatten);
+    conditional::discriminator(spec, trunk, (height / 4) * (width / 4) * quarter, init)
+}
+
+/// The family `residual`. Its widths are the channels of the maps of a quarter, half and the whole of the size,
+/// `[96, 48, 24]` at first.
+pub struct ResidualFamily;
+
+impl NetworkFamily for ResidualFamily {
+    fn name(&self) -> &str {
+        "residual"
+    }
+
+    fn check(&self, spec: &NetworkSpec) -> Result<(), String> {
+        spec.check_channels_and_widths(WIDTHS.len())?;
+        match spec.image {
+            [28, 28, _] | [32, 32, _] => Ok(()),
+            _ => Err("it makes images of 28x28 or 32x32 pixels with 1 to 4 channels".into()),
+        }
+    }
+
+    fn latent_dim(&self, spec: &NetworkSpec) -> usize {
+        spec.latent_dim.unwrap_or(LATENT)
+    }
+
+    fn generator(&self, spec: &NetworkSpec, init: &mut Init) -> Sequential {
+        build_generator(spec, init)
+    }
+
+    fn discriminator(&self, spec: &NetworkSpec, init: &mut Init) -> Sequential {
+        build_discriminator(spec, init)
+    }
+
+    fn roles(&self, spec: &NetworkSpec) -> LayerRoles {
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        let roles = LayerRoles {
+            generator: NetworkRoles {
+                stem: Some("stem".into()),
+                blocks: names(&["block1", "up1", "block2", "up2", "block3"]),
+                head: "to_image".into(),
+                ..NetworkRoles::default()
+            },
+            discriminator: NetworkRoles {
+                stem: Some("from_image".into()),
+                blocks: names(&["block1", "down1", "block2", "down2", "block3"]),
+                head: "head".into(),
+                features: Some("flat".into()),
+                feature_map: Some("act".into()),
+                ..NetworkRoles::default()
+            },
+        };
+        conditional::roles(spec, roles)
+    }
 }

@@ -5,17 +5,32 @@ use crate::config::TrainConfig;
 use crate::objective::Objective;
 use engraft_data::{Dataset, Provenance, Split, drawn_digits};
 use engraft_layers::{
-    Adam, BatchNorm, Conv2d, ConvTranspose2d, Flatten, LeakyReLU, Mode, Module, Optimizer, Reshape, Slot,
-    StateDict, Summary, Tanh, gradients, parameter_count, parameters, summary, visit,
+    Adam, BatchNorm, Condition, Conv2d, ConvTranspose2d, Dense, Embedding, Flatten, Init, LeakyReLU, Mode,
+    Module, Optimizer, Reshape, Slot, StateDict, Summary, Tanh, gradients, parameter_count, parameters,
+    summary, visit,
 };
 use engraft_tensor::{Tensor, grad_with_graph, no_grad};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
+/// The built-in families.
+fn built_in() -> Vec<Arc<dyn NetworkFamily>> {
+    families().into_iter().take(BUILT_IN).collect()
+}
+
+/// The pair of a specification.
+fn pair(family: &dyn NetworkFamily, spec: &NetworkSpec) -> [Sequential; 2] {
+    family.check(spec).unwrap();
+    [
+        family.generator(spec, &mut Init::glorot(1)),
+        family.discriminator(spec, &mut Init::glorot(2)),
+    ]
+}
+
 /// The images that a test builds each network for: each size with each number of channels.
-fn images(network: Network) -> Vec<[usize; 3]> {
-    let sides: &[[usize; 2]] = match network {
-        Network::Mlp => &[[16, 16], [5, 3], [1, 1]],
+fn images(family: &dyn NetworkFamily) -> Vec<[usize; 3]> {
+    let sides: &[[usize; 2]] = match family.name() {
+        "mlp" => &[[16, 16], [5, 3], [1, 1]],
         _ => &[[28, 28], [32, 32]],
     };
     let of_side = |&[h, w]: &[usize; 2]| (1..=4).map(move |c| [h, w, c]);
@@ -24,22 +39,90 @@ fn images(network: Network) -> Vec<[usize; 3]> {
 
 #[test]
 fn every_pair_fits_together() {
-    for network in Network::ALL {
-        for image in images(network) {
-            let [h, w, c] = image;
-            let g = network.generator::<f32>(image, &mut Init::glorot(1)).unwrap();
-            let d = network
-                .packed_discriminator::<f32>(image, 2, &mut Init::glorot(2))
-                .unwrap();
-            let z = Tensor::randn([4, network.latent()], &mut Pcg64::seed_from_u64(3));
+    for family in built_in() {
+        for image in images(family.as_ref()) {
+            let ([h, w, c], spec) = (image, NetworkSpec::new(image).packing(2));
+            let [g, d] = pair(family.as_ref(), &spec);
+            let z = Tensor::randn([4, family.latent_dim(&spec)], &mut Pcg64::seed_from_u64(3));
             let drawn = no_grad(|| g.forward(&z, Mode::Train));
-            assert_eq!(drawn.shape(), [4, h, w, c], "{network}");
+            assert_eq!(drawn.shape(), [4, h, w, c], "{}", family.name());
             // The residual generator has no tanh at its end.
-            let bounded = network != Network::Residual;
+            let bounded = family.name() != "residual";
             let within = |v: &f32| if bounded { v.abs() <= 1.0 } else { v.is_finite() };
-            assert!(drawn.as_slice().iter().all(within), "{network}");
+            assert!(drawn.as_slice().iter().all(within), "{}", family.name());
             let pairs = Tensor::randn([2, h, w, 2 * c], &mut Pcg64::seed_from_u64(4));
-            assert_eq!(d.forward(&pairs, Mode::Eval).shape(), [2, 1], "{network}");
+            assert_eq!(d.forward(&pairs, Mode::Eval).shape(), [2, 1], "{}", family.name());
+        }
+    }
+}
+
+/// Widths and the length of the latent vector are the specification's, and a part of the names of no layer.
+#[test]
+fn sizes_are_parameters() {
+    for (family, widths) in built_in().iter().zip([&[24, 12, 6][..], &[12, 8, 4], &[20, 10]]) {
+        let plain = NetworkSpec::new(dcgan::IMAGE);
+        let spec = plain.clone().widths(widths).latent_dim(7);
+        assert_eq!(family.latent_dim(&spec), 7);
+        let [g, d] = pair(family.as_ref(), &spec);
+        let z = Tensor::randn([2, 7], &mut Pcg64::seed_from_u64(3));
+        let logits = d.forward(&g.forward(&z, Mode::Eval), Mode::Eval);
+        assert_eq!(logits.shape(), [2, 1]);
+        for (small, usual) in [g, d].iter().zip(&pair(family.as_ref(), &plain)) {
+            let names = |net: &Sequential| -> Vec<String> {
+                parameters(net).into_iter().map(|(name, _)| name).collect()
+            };
+            assert_eq!(names(small), names(usual));
+            assert!(parameter_count(small) < parameter_count(usual));
+        }
+        let error = family.check(&plain.widths([1, 2, 3, 4])).unwrap_err();
+        assert!(error.contains("network.widths must be"), "{error}");
+    }
+}
+
+/// Every part of a role is a part of the network, and the learned layers hold all of its parameters.
+#[test]
+fn roles_name_layers_that_there_are() {
+    for family in built_in() {
+        for classes in [0, 3] {
+            let spec = NetworkSpec::new(dcgan::IMAGE).classes(classes);
+            let LayerRoles {
+                generator,
+                discriminator,
+            } = family.roles(&spec);
+            for (net, roles) in pair(family.as_ref(), &spec)
+                .iter()
+                .zip([&generator, &discriminator])
+            {
+                let under = |name: &str, layer: &str| name.starts_with(&format!("{layer}."));
+                let all: Vec<String> = parameters(net).into_iter().map(|(name, _)| name).collect();
+                let mut learned = roles.learned();
+                learned.extend(roles.embedding.as_deref());
+                for layer in learned
+                    .iter()
+                    .copied()
+                    .chain(roles.norms.iter().map(String::as_str))
+                {
+                    assert!(all.iter().any(|name| under(name, layer)), "{layer}");
+                }
+                for name in &all {
+                    assert!(learned.iter().any(|layer| under(name, layer)), "{name}");
+                }
+                assert_eq!(roles.embedding.is_some(), classes > 0);
+                let norms = all
+                    .iter()
+                    .filter(|name| name.ends_with("norm.gamma") || name.ends_with("norm.scale"));
+                assert_eq!(norms.count(), roles.norms.len());
+            }
+            let [_, d] = pair(family.as_ref(), &spec);
+            let labels = match classes {
+                0 => Condition::None,
+                _ => [0, 1].into(),
+            };
+            let x = Tensor::zeros([2, 28, 28, 1]);
+            let rank = |layer: &str| d.forward_through(&x, &labels, Mode::Eval, layer)[0].rank();
+            assert_eq!(rank(discriminator.features.as_deref().unwrap()), 2);
+            let map = discriminator.feature_map.as_deref().map(rank);
+            assert_eq!(map, (family.name() != "mlp").then_some(4));
         }
     }
 }
@@ -47,62 +130,97 @@ fn every_pair_fits_together() {
 /// A fresh network draws neither nothing nor black and white, and a fresh logit is no verdict.
 #[test]
 fn fresh_networks_are_of_ordinary_size() {
-    for network in Network::ALL {
-        let g = network
-            .generator::<f32>(dcgan::IMAGE, &mut Init::glorot(1))
-            .unwrap();
-        let d = network
-            .discriminator::<f32>(dcgan::IMAGE, &mut Init::glorot(2))
-            .unwrap();
-        let z = Tensor::randn([16, network.latent()], &mut Pcg64::seed_from_u64(3));
+    for family in built_in() {
+        let spec = NetworkSpec::new(dcgan::IMAGE);
+        let [g, d] = pair(family.as_ref(), &spec);
+        let z = Tensor::randn([16, family.latent_dim(&spec)], &mut Pcg64::seed_from_u64(3));
         let (drawn, logits) = no_grad(|| {
             let drawn = g.forward(&z, Mode::Train);
             let logits = d.forward(&drawn, Mode::Train);
             (drawn, logits)
         });
         let spread = drawn.square().mean().item().sqrt();
-        assert!((0.1..0.8).contains(&spread), "{network}: {spread}");
+        assert!((0.1..0.8).contains(&spread), "{}: {spread}", family.name());
         let logit = logits.square().mean().item().sqrt();
-        assert!(logit < 3.0, "{network}: {logit}");
+        assert!(logit < 3.0, "{}: {logit}", family.name());
     }
 }
 
 #[test]
 fn sizes_that_cannot_be_made_are_refused_with_those_that_can() {
-    let error = |network: Network, image| {
-        let init = &mut Init::glorot(1);
-        let errors = [
-            network.generator::<f32>(image, init).err(),
-            network.discriminator::<f32>(image, init).err(),
-            network.conditional_generator::<f32>(image, 10, init).err(),
-            network.projection_discriminator::<f32>(image, 10, init).err(),
-        ];
-        let [first, others @ ..] = errors.map(|e| e.unwrap().to_string());
+    let error = |name: &str, image| {
+        let [first, others @ ..] = [0, 10].map(|classes| {
+            let spec = NetworkSpec::new(image).classes(classes);
+            find_for(name, &spec, "given").err().unwrap().to_string()
+        });
         assert!(others.iter().all(|e| *e == first), "{first}");
         first
     };
-    for network in [Network::Dcgan, Network::Residual] {
-        for image in [[16, 16, 1], [28, 32, 1], [28, 28, 5], [28, 28, 0]] {
-            let text = error(network, image);
-            let parts = ["28x28 or 32x32 pixels with 1 to 4", "mlp makes any size"];
+    for name in ["dcgan", "residual"] {
+        for image in [[16, 16, 1], [28, 32, 1]] {
+            let text = error(name, image);
+            let parts = ["28x28 or 32x32 pixels with 1 to 4", "a network that is: mlp"];
             assert!(parts.iter().all(|part| text.contains(part)), "{text}");
         }
+        for image in [[28, 28, 5], [28, 28, 0]] {
+            let text = error(name, image);
+            assert!(text.contains("images of 1 to 4 channels"), "{text}");
+        }
     }
-    for image in [[128, 129, 1], [0, 3, 1], [2, 2, 5], [usize::MAX, 2, 1]] {
-        let text = error(Network::Mlp, image);
+    for image in [[128, 129, 1], [0, 3, 1], [usize::MAX, 2, 1]] {
+        let text = error("mlp", image);
         assert!(text.contains("up to 16384 numbers"), "{text}");
     }
-    assert!(Network::Mlp.check("x", [128, 128, 1]).is_ok());
+    assert!(error("mlp", [2, 2, 5]).contains("1 to 4 channels"));
+    assert!(find_for("mlp", &NetworkSpec::new([128, 128, 1]), "x").is_ok());
 }
 
 #[test]
-fn names_are_those_of_the_settings() {
-    for network in Network::ALL {
-        let text = serde_json::to_string(&network).unwrap();
-        assert_eq!(text, format!("\"{network}\""));
-        assert_eq!(serde_json::from_str::<Network>(&text).unwrap(), network);
+fn families_are_known_by_their_names() {
+    assert_eq!(names()[..BUILT_IN], ["dcgan", "residual", "mlp"]);
+    for name in &names()[..BUILT_IN] {
+        assert_eq!(find(name).unwrap().name(), name);
     }
-    assert_eq!(Network::default(), Network::Dcgan);
+    let error = find("vgg").err().unwrap().to_string();
+    assert!(
+        error.contains("\"vgg\"; expected one of dcgan, residual, mlp"),
+        "{error}"
+    );
+}
+
+/// A table and a name are two forms of the same setting.
+#[test]
+fn a_network_is_a_name_or_a_table() {
+    let data = Dataset::new(
+        "dots",
+        Provenance::Memory,
+        vec![7; 6 * 784],
+        dcgan::IMAGE,
+        vec![0; 6],
+    )
+    .unwrap();
+    let config = TrainConfig::standard(&data);
+    let path = std::path::Path::new("run.toml");
+    let changed = config.changed("network.latent=32").unwrap();
+    let changed = changed.changed("network.widths=[32, 16, 8]").unwrap();
+    assert_eq!(
+        (changed.network.kind.as_str(), changed.latent_dim().unwrap()),
+        ("dcgan", 32)
+    );
+    assert_eq!(changed.network_spec().widths, [32, 16, 8]);
+    let text = changed.to_toml();
+    assert!(text.contains("[network]\nkind = \"dcgan\""), "{text}");
+    assert_eq!(TrainConfig::from_toml(&text, path).unwrap(), changed);
+    assert_ne!(changed.fixed_hash(), config.fixed_hash());
+    for (change, said) in [
+        ("network=vgg", "there is no network \"vgg\""),
+        ("network.widths=[0]", "network.widths must be up to 16 numbers"),
+        ("network.latent=100000", "network.latent must be from 1 to"),
+    ] {
+        let error = config.changed(change).unwrap().check().unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+    assert!(config.changed("network.depth=3").is_err());
 }
 
 /// Weights of the default pair are drawn in just this order, under just these names: runs on disk and reference
@@ -148,8 +266,8 @@ fn the_reference_pair_is_what_it_was() {
         .add("head", Dense::<f32>::new(6272, 1, init));
     let init = &mut Init::glorot(9);
     let built = [
-        Network::Dcgan.generator(dcgan::IMAGE, init).unwrap(),
-        Network::Dcgan.discriminator(dcgan::IMAGE, init).unwrap(),
+        dcgan::Dcgan.generator(&NetworkSpec::new(dcgan::IMAGE), init),
+        dcgan::Dcgan.discriminator(&NetworkSpec::new(dcgan::IMAGE), init),
     ];
     let init = &mut Init::glorot(9);
     let direct = [dcgan::generator(init), dcgan::discriminator(init)];
@@ -178,15 +296,13 @@ fn the_reference_pair_is_what_it_was() {
 /// With one image packing is nothing; with more only the first weight grows.
 #[test]
 fn packing_changes_the_first_layer_only() {
-    for network in Network::ALL {
+    for family in built_in() {
+        let network = family.name();
         let build = |pack| {
-            network
-                .packed_discriminator::<f32>([28, 28, 3], pack, &mut Init::glorot(1))
-                .unwrap()
+            let spec = NetworkSpec::new([28, 28, 3]).packing(pack);
+            family.discriminator(&spec, &mut Init::glorot(1))
         };
-        let plain = network
-            .discriminator::<f32>([28, 28, 3], &mut Init::glorot(1))
-            .unwrap();
+        let plain = family.discriminator(&NetworkSpec::new([28, 28, 3]), &mut Init::glorot(1));
         let (plain, one, three) = (
             StateDict::of(&plain),
             StateDict::of(&build(1)),
@@ -223,11 +339,10 @@ fn multiply_adds(table: &Summary) -> usize {
 /// The numbers of the documentation, and that a step of the residual pair costs about what the reference costs.
 #[test]
 fn steps_cost_what_the_documentation_says() {
-    let costs = |network: Network| {
-        let (image, init) = (dcgan::IMAGE, &mut Init::glorot(1));
-        let g = network.generator::<f32>(image, init).unwrap();
-        let d = network.discriminator::<f32>(image, init).unwrap();
-        let tables = [summary(&g, &[network.latent()]), summary(&d, &image)];
+    let costs = |name: &str| {
+        let (family, spec) = (find(name).unwrap(), NetworkSpec::new(dcgan::IMAGE));
+        let [g, d] = pair(family.as_ref(), &spec);
+        let tables = [summary(&g, &[family.latent_dim(&spec)]), summary(&d, &spec.image)];
         let [of_g, of_d] = tables.each_ref().map(multiply_adds);
         let tenths = |v: usize| (v as f64 / 1e5).round() / 10.0;
         let hundredths = |v: usize| (v as f64 / 1e4).round() / 100.0;
@@ -236,18 +351,15 @@ fn steps_cost_what_the_documentation_says() {
         assert_eq!(tables.map(|t| t.parameters()), counts);
         (tenths(of_g), tenths(of_d), step, counts.map(hundredths))
     };
-    assert_eq!(costs(Network::Dcgan), (51.7, 10.4, 228.0, [2.31, 0.21]));
-    assert_eq!(costs(Network::Residual), (25.5, 25.1, 252.0, [0.70, 0.23]));
-    assert_eq!(costs(Network::Mlp), (0.7, 0.5, 6.0, [0.69, 0.52]));
+    assert_eq!(costs("dcgan"), (51.7, 10.4, 228.0, [2.31, 0.21]));
+    assert_eq!(costs("residual"), (25.5, 25.1, 252.0, [0.70, 0.23]));
+    assert_eq!(costs("mlp"), (0.7, 0.5, 6.0, [0.69, 0.52]));
 }
 
 /// No running statistics, branches that begin at zero, and after a step an R1 penalty that reaches every weight.
 #[test]
 fn the_residual_pair_has_no_norms_and_begins_as_its_skip_paths() {
-    let init = &mut Init::glorot(1);
-    let image = [28, 28, 1];
-    let g = Network::Residual.generator::<f32>(image, init).unwrap();
-    let d = Network::Residual.discriminator::<f32>(image, init).unwrap();
+    let [g, d] = pair(&residual::ResidualFamily, &NetworkSpec::new([28, 28, 1]));
     let mut zeros = 0;
     for module in [&g, &d] {
         visit(module, |path, slot| match slot {
@@ -289,22 +401,17 @@ fn a_conditional_pair_learns_what_belongs_to_a_label() {
     let real = digits.batch_f32(&(0..10).collect::<Vec<_>>());
     let batch = Tensor::from_vec([30, 28, 28, 1], real.repeat(3));
     let own: Vec<usize> = digits.labels().iter().map(|&label| label.into()).collect();
-    let labels = own.repeat(3);
-    let (network, image) = (Network::Mlp, digits.image_size());
-    let mut g = network
-        .conditional_generator::<f32>(image, 10, &mut Init::glorot(1))
-        .unwrap();
-    let mut d = network
-        .projection_discriminator::<f32>(image, 10, &mut Init::glorot(2))
-        .unwrap();
+    let labels = Condition::from(own.repeat(3));
+    let spec = NetworkSpec::new(digits.image_size()).classes(10);
+    let [mut g, mut d] = pair(&mlp::Mlp, &spec);
     let adam = || Adam::new(1e-3).betas(0.5, 0.999);
     let (mut g_adam, mut d_adam) = (adam(), adam());
     let (objective, rng) = (Objective::NonSaturating, &mut Pcg64::seed_from_u64(4));
     for _ in 0..200 {
-        let z = Tensor::randn([30, network.latent()], rng);
-        let fake = g.forward_labelled(&z, &labels, Mode::Train);
-        let real_logits = d.forward_labelled(&batch, &labels, Mode::Train);
-        let fake_logits = d.forward_labelled(&fake, &labels, Mode::Train);
+        let z = Tensor::randn([30, mlp::LATENT], rng);
+        let fake = g.forward_with(&z, &labels, Mode::Train);
+        let real_logits = d.forward_with(&batch, &labels, Mode::Train);
+        let fake_logits = d.forward_with(&fake, &labels, Mode::Train);
         let dg = gradients(&objective.generator(&fake_logits, None), &g);
         let dd = gradients(&objective.discriminator(&real_logits, &fake_logits), &d);
         drop((fake, real_logits, fake_logits));
@@ -312,8 +419,8 @@ fn a_conditional_pair_learns_what_belongs_to_a_label() {
         d_adam.step(&mut d, &dd);
     }
     let asked: Vec<usize> = (0..60).map(|_| rng.random_range(0..10)).collect();
-    let z = Tensor::randn([60, network.latent()], rng);
-    let drawn = no_grad(|| g.forward_labelled(&z, &asked, Mode::Train));
+    let z = Tensor::randn([60, mlp::LATENT], rng);
+    let drawn = no_grad(|| g.forward_with(&z, &asked.as_slice().into(), Mode::Train));
     let distance = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
     let obeyed = drawn
         .as_slice()
@@ -332,18 +439,22 @@ fn a_conditional_pair_learns_what_belongs_to_a_label() {
 /// Otherwise batch norm lets the class crowd out the noise, and each class becomes one image.
 #[test]
 fn before_a_batch_norm_noise_says_far_more_than_the_class() {
-    for (network, image, at_most) in [
-        (Network::Dcgan, [28, 28, 1], 0.02),
-        (Network::Mlp, [5, 3, 1], 0.02),
-        (Network::Residual, [28, 28, 1], 1.0),
+    type Build = fn(&NetworkSpec, &mut Init) -> Sequential<f64>;
+    for (network, build, image, at_most) in [
+        ("dcgan", dcgan::build_generator as Build, [28, 28, 1], 0.02),
+        ("mlp", mlp::build_generator, [5, 3, 1], 0.02),
+        ("residual", residual::build_generator, [28, 28, 1], 1.0),
     ] {
-        let g = network
-            .conditional_generator::<f64>(image, 10, &mut Init::glorot(1))
-            .unwrap();
-        let stem = Embedding::<f64>::with_weight(StateDict::of(&g).get("embedding.weight").unwrap().clone());
+        let g = build(&NetworkSpec::new(image).classes(10), &mut Init::glorot(1));
+        let stem = Embedding::<f64>::with_weight(
+            StateDict::of(&g)
+                .get("conditional.embedding.weight")
+                .unwrap()
+                .clone(),
+        );
         // The first layer weighs all of its inputs alike at first.
         let of_class = stem.of(&(0..10).collect::<Vec<_>>()).square().sum().item() / 10.0;
-        let of_noise = network.latent() as f64;
+        let of_noise = 100.0;
         assert!(
             of_class < at_most * of_noise,
             "{network}: {of_class} and {of_noise}"
@@ -365,7 +476,7 @@ fn settings_without_a_network_are_those_of_the_reference() {
     config.batch = 3;
     assert!(!config.to_toml().contains("network"));
     let mut other = config.clone();
-    other.network = Network::Residual;
+    other.network = "residual".into();
     let path = std::path::Path::new("run.toml");
     for config in [&config, &other] {
         assert_eq!(&TrainConfig::from_toml(&config.to_toml(), path).unwrap(), config);
@@ -385,8 +496,12 @@ fn data_of_another_size_takes_another_network() {
     let small = Dataset::new("usps", Provenance::Memory, vec![0; 512], [16, 16, 1], vec![0; 2]).unwrap();
     let mut config = TrainConfig::standard(&small);
     let text = config.check_data(&small).unwrap_err().to_string();
-    let parts = ["usps images are 16x16x1", "network dcgan", "mlp makes any size"];
+    let parts = [
+        "usps images are 16x16x1",
+        "network dcgan",
+        "a network that is: mlp",
+    ];
     assert!(parts.iter().all(|part| text.contains(part)), "{text}");
-    config.network = Network::Mlp;
+    config.network = "mlp".into();
     config.check_data(&small).unwrap();
 }

@@ -4,7 +4,7 @@ use crate::checkpoint::{CheckpointStore, encode};
 use crate::config::{TrainConfig, WatchConfig};
 use crate::monitor::{Measurement, MonitorState};
 use crate::trainer::{Event, Outcome, Trainer};
-use crate::{CheckpointChoice, GanError, Network, SavedRun};
+use crate::{CheckpointChoice, GanError, SavedRun};
 use engraft_data::{Dataset, Provenance};
 use engraft_layers::{SlotMut, visit_mut};
 use engraft_tensor::Tensor;
@@ -22,7 +22,7 @@ fn data() -> Dataset {
 
 fn config(steps: u64) -> TrainConfig {
     let mut config = TrainConfig::standard(&data());
-    (config.network, config.batch, config.steps) = (Network::Mlp, 4, steps);
+    (config.network, config.batch, config.steps) = ("mlp".into(), 4, steps);
     config.held_out = 24;
     config.watch = WatchConfig {
         every: 2,
@@ -115,7 +115,7 @@ fn a_run_that_gets_no_better_stops() {
     // Nothing is learned, so that the first measurement stays the best.
     config.generator.learning_rate = 1e-30;
     (config.average_half_life, config.watch.patience) = (0, 2);
-    config.network = Network::Mlp;
+    config.network = "mlp".into();
     let mut trainer = open(config.clone(), folder.path());
     let (outcome, _) = train(&mut trainer, None);
     assert_eq!(outcome.unwrap(), Outcome::Plateau);

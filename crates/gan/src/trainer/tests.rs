@@ -305,7 +305,7 @@ fn a_run_that_is_told_the_classes_is_bound_to_its_labels() {
         .unwrap()
     };
     let mut config = config(2);
-    (config.network, config.classes) = (crate::Network::Mlp, 2);
+    (config.network, config.classes) = ("mlp".into(), 2);
     let trainer = Trainer::open(config.clone(), labelled(0), dir.path()).unwrap();
     let on_record = trainer.config().clone();
     drop(trainer);
@@ -330,7 +330,7 @@ fn a_run_that_was_begun_without_a_record_of_labels_goes_on() {
         Dataset::new("noise", Provenance::Memory, images, [28, 28, 1], vec![1; 26]).unwrap()
     };
     let mut config = config(2);
-    (config.network, config.classes) = (crate::Network::Mlp, 2);
+    (config.network, config.classes) = ("mlp".into(), 2);
     let [of_now, of_old] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     drop(Trainer::open(config.clone(), labelled(), of_now.path()).unwrap());
     // The same checkpoint under the hash that it would have had.

@@ -111,11 +111,12 @@ impl<T: Real> Sequential<T> {
         );
     }
 
-    /// Computes the output for `x`, and on the way what the layer `name` of this chain puts out:
-    /// `[features, output]`.
+    /// Computes the output for `x`, and on the way what the layer of a dotted name puts out: `[features, output]`. It is
+    /// a layer of this chain, of a chain nested in it, or of another module that
+    /// [shows it](Module::try_forward_through).
     ///
     /// # Panics
-    /// If this chain itself, not one nested in it, has no layer of that name.
+    /// If there is no such layer.
     #[must_use]
     #[track_caller]
     pub fn forward_through(
@@ -125,11 +126,11 @@ impl<T: Real> Sequential<T> {
         mode: Mode,
         name: &str,
     ) -> [Tensor<T>; 2] {
-        let at = self.position(name);
-        let (front, back) = self.layers.split_at(at + 1);
-        let features = run(front, x, condition, mode);
-        let output = run(back, &features, condition, mode);
-        [features, output]
+        self.try_forward_through(x, condition, mode, name)
+            .unwrap_or_else(|| {
+                let names: Vec<&str> = self.layers.iter().map(|(n, _)| n.as_str()).collect();
+                panic!("sequential: no layer {name:?}; the layers are {names:?}")
+            })
     }
 
     /// The same network for evaluation only: every batch norm right behind a [`Conv2d`](crate::Conv2d), a
@@ -210,6 +211,32 @@ impl<T: Real> Module<T> for Sequential<T> {
         run(&self.layers, x, condition, mode)
     }
 
+    fn try_forward_through(
+        &self,
+        x: &Tensor<T>,
+        condition: &Condition<T>,
+        mode: Mode,
+        name: &str,
+    ) -> Option<[Tensor<T>; 2]> {
+        let (first, rest) = name
+            .split_once('.')
+            .map_or((name, None), |(first, rest)| (first, Some(rest)));
+        let at = self.layers.iter().position(|(n, _)| n == first)?;
+        let [features, output] = match rest {
+            None => {
+                let output = run(&self.layers[..=at], x, condition, mode);
+                [output.clone(), output]
+            }
+            Some(rest) => {
+                let before = run(&self.layers[..at], x, condition, mode);
+                self.layers[at]
+                    .1
+                    .try_forward_through(&before, condition, mode, rest)?
+            }
+        };
+        Some([features, run(&self.layers[at + 1..], &output, condition, mode)])
+    }
+
     fn children(&self) -> Vec<(&str, &dyn Module<T>)> {
         let layers = self.layers.iter();
         layers
@@ -283,8 +310,20 @@ mod tests {
             assert_eq!(features.shape(), [2, width]);
             assert_eq!(output.as_slice(), whole.as_slice(), "{name}");
         }
-        let [before, _] = net.forward_through(&x, &Condition::None, Mode::Eval, "first");
-        let [after, _] = net.forward_through(&x, &Condition::None, Mode::Eval, "act");
+        let nested = Sequential::<f64>::new().add("net", net);
+        let [within, output] = nested.forward_through(&x, &Condition::None, Mode::Eval, "net.act");
+        assert_eq!(
+            (within.shape(), output.as_slice()),
+            (&[2, 3][..], whole.as_slice())
+        );
+        assert!(
+            nested
+                .try_forward_through(&x, &Condition::None, Mode::Eval, "net.act.in")
+                .is_none()
+        );
+        let net = nested;
+        let [before, _] = net.forward_through(&x, &Condition::None, Mode::Eval, "net.first");
+        let [after, _] = net.forward_through(&x, &Condition::None, Mode::Eval, "net.act");
         assert_eq!(before.leaky_relu(0.2).as_slice(), after.as_slice());
     }
 

@@ -7,7 +7,7 @@ use super::validators::{Validator, Validators};
 use crate::error::TransferError;
 use engraft_data::{Batches, Dataset};
 use engraft_gan::standing_statistics;
-use engraft_layers::{Mode, Module, StateDict};
+use engraft_layers::{Condition, Mode, Module, StateDict};
 use engraft_tensor::{Tensor, no_grad};
 use serde::{Deserialize, Serialize};
 
@@ -275,7 +275,11 @@ fn measure_statistics(model: &mut Model, data: &Dataset) {
     if all.len() > 1 && all.last().is_some_and(|last| last.len() < BATCH) {
         all.pop();
     }
-    standing_statistics(model, all.iter().map(|indices| tensor(data, indices)));
+    standing_statistics(
+        model,
+        &Condition::None,
+        all.iter().map(|indices| tensor(data, indices)),
+    );
 }
 
 /// Logits of at most `count` images.

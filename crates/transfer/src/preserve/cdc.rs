@@ -57,20 +57,23 @@ fn log_similarity<T: Real>(features: &Tensor<T>) -> Tensor<T> {
 }
 
 impl<T: Real> Term<T> for CrossDomain<T> {
-    fn for_generator(&self, generator: &Sequential<T>, z: &Tensor<T>, _: &Tensor<T>) -> Option<Tensor<T>> {
+    fn for_generator(
+        &self,
+        generator: &Sequential<T>,
+        z: &Tensor<T>,
+        condition: &Condition<T>,
+        _: &Tensor<T>,
+    ) -> Option<Tensor<T>> {
         let n = z.shape()[0].min(IMAGES);
         if n < 3 {
             // With one other image there is nothing to be more or less alike to.
             return None;
         }
-        let z = z.narrow(0, 0, n);
+        let (z, condition) = (z.narrow(0, 0, n), condition.narrow(0, n));
         let divergences = self.layers.iter().map(|layer| {
             // In evaluation, where the features of an image do not depend on the batch, and no statistics move.
-            let [features, _] = generator.forward_through(&z, &Condition::None, Mode::Eval, layer);
-            let [of_source, _] = no_grad(|| {
-                self.source
-                    .forward_through(&z, &Condition::None, Mode::Eval, layer)
-            });
+            let [features, _] = generator.forward_through(&z, &condition, Mode::Eval, layer);
+            let [of_source, _] = no_grad(|| self.source.forward_through(&z, &condition, Mode::Eval, layer));
             let (ours, theirs) = (log_similarity(&features), log_similarity(&of_source).detach());
             (theirs.exp() * (&theirs - ours)).sum() * T::from_f64(1.0 / n as f64)
         });
@@ -99,10 +102,10 @@ mod tests {
     fn by_hand_and_zero_for_the_source() {
         let z = Tensor::<f64>::randn([3, 2], &mut Pcg64::seed_from_u64(2));
         let term = CrossDomain::new(net(1), vec!["act".into()], 10.0);
-        let same = term.for_generator(&net(1), &z, &z).unwrap();
+        let same = term.for_generator(&net(1), &z, &Condition::None, &z).unwrap();
         assert!(same.item().abs() < 1e-12);
         let other = net(5);
-        let loss = term.for_generator(&other, &z, &z).unwrap();
+        let loss = term.for_generator(&other, &z, &Condition::None, &z).unwrap();
         let shares = |net: &Sequential<f64>| {
             let [f, _] = net.forward_through(&z, &Condition::None, Mode::Eval, "act");
             let row = |i: usize| f.as_slice()[3 * i..3 * i + 3].to_vec();
@@ -131,7 +134,10 @@ mod tests {
             loss.item()
         );
         assert!(gradients(&loss, &other)["a.weight"].abs().sum().item() > 0.0);
-        assert!(term.for_generator(&other, &z.narrow(0, 0, 2), &z).is_none());
+        assert!(
+            term.for_generator(&other, &z.narrow(0, 0, 2), &Condition::None, &z)
+                .is_none()
+        );
     }
 
     #[test]

@@ -27,12 +27,17 @@ impl<T: Real> FeatureDistillation<T> {
 }
 
 impl<T: Real> Term<T> for FeatureDistillation<T> {
-    fn for_discriminator(&self, discriminator: &Sequential<T>, real: &Tensor<T>) -> Option<Tensor<T>> {
+    fn for_discriminator(
+        &self,
+        discriminator: &Sequential<T>,
+        real: &Tensor<T>,
+        condition: &Condition<T>,
+    ) -> Option<Tensor<T>> {
         // In evaluation, so that no statistics move twice in a step.
-        let [ours, _] = discriminator.forward_through(real, &Condition::None, Mode::Eval, &self.layer);
+        let [ours, _] = discriminator.forward_through(real, condition, Mode::Eval, &self.layer);
         let [theirs, _] = no_grad(|| {
             self.source
-                .forward_through(real, &Condition::None, Mode::Eval, &self.layer)
+                .forward_through(real, condition, Mode::Eval, &self.layer)
         });
         Some((ours - theirs).square().mean() * T::from_f64(self.weight))
     }
@@ -64,11 +69,16 @@ mod tests {
             .map(|(a, b)| (a - b).powi(2))
             .sum::<f64>();
         let term = FeatureDistillation::new(source, "a", 3.0);
-        let loss = term.for_discriminator(&other, &x).unwrap();
+        let loss = term.for_discriminator(&other, &x, &Condition::None).unwrap();
         assert!((loss.item() - 3.0 * squares / 4.0).abs() < 1e-12);
         let slopes = gradients(&loss, &other);
         assert!(slopes["a.weight"].abs().sum().item() > 0.0);
-        assert!(term.for_discriminator(&net(1), &x).unwrap().item() == 0.0);
+        assert!(
+            term.for_discriminator(&net(1), &x, &Condition::None)
+                .unwrap()
+                .item()
+                == 0.0
+        );
         let _ = other.forward(&x, Mode::Eval);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::L2Sp;
 use engraft_gan::Term;
-use engraft_layers::{Mode, Module, Sequential, gradients, parameters};
+use engraft_layers::{Condition, Mode, Module, Sequential, gradients, parameters};
 use engraft_tensor::{Real, Tensor};
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -72,7 +72,13 @@ impl<T: Real> ElasticWeights<T> {
 }
 
 impl<T: Real> Term<T> for ElasticWeights<T> {
-    fn for_generator(&self, generator: &Sequential<T>, _: &Tensor<T>, _: &Tensor<T>) -> Option<Tensor<T>> {
+    fn for_generator(
+        &self,
+        generator: &Sequential<T>,
+        _: &Tensor<T>,
+        _: &Condition<T>,
+        _: &Tensor<T>,
+    ) -> Option<Tensor<T>> {
         debug_assert!(!parameters(generator).is_empty());
         self.distance
             .of(generator, |name| self.importance.get(name).cloned())
@@ -119,7 +125,10 @@ mod tests {
             }
         });
         let none = Tensor::zeros([1, 1]);
-        let loss = ewc.for_generator(&generator, &none, &none).unwrap().item();
+        let loss = ewc
+            .for_generator(&generator, &none, &Condition::None, &none)
+            .unwrap()
+            .item();
         assert!(
             (loss - 2.0 * 2.0).abs() < 1e-9,
             "weight 2 times importances of sum 2: {loss}"

@@ -1,7 +1,7 @@
 //! L2-SP: weights are drawn back to where they began.
 
 use engraft_gan::Term;
-use engraft_layers::{Module, Sequential, StateDict, parameters};
+use engraft_layers::{Condition, Module, Sequential, StateDict, parameters};
 use engraft_tensor::{Real, Tensor};
 use std::collections::BTreeMap;
 
@@ -48,7 +48,13 @@ impl<T: Real> L2Sp<T> {
 }
 
 impl<T: Real> Term<T> for L2Sp<T> {
-    fn for_generator(&self, generator: &Sequential<T>, _: &Tensor<T>, _: &Tensor<T>) -> Option<Tensor<T>> {
+    fn for_generator(
+        &self,
+        generator: &Sequential<T>,
+        _: &Tensor<T>,
+        _: &Condition<T>,
+        _: &Tensor<T>,
+    ) -> Option<Tensor<T>> {
         self.of(generator, |_| None)
     }
 }
@@ -67,14 +73,19 @@ mod tests {
             .add("b", Dense::new(2, 1, init));
         let term = L2Sp::new(&net, 0.5);
         let none = Tensor::zeros([1, 1]);
-        assert_eq!(term.for_generator(&net, &none, &none).unwrap().item(), 0.0);
+        assert_eq!(
+            term.for_generator(&net, &none, &Condition::None, &none)
+                .unwrap()
+                .item(),
+            0.0
+        );
         visit_mut(&mut net, |_, slot| {
             if let SlotMut::Parameter(p) = slot {
                 p.set(&(p.tensor() + 3.0));
             }
         });
         // Five numbers, each 3 away, times one half.
-        let loss = term.for_generator(&net, &none, &none).unwrap();
+        let loss = term.for_generator(&net, &none, &Condition::None, &none).unwrap();
         assert!((loss.item() - 0.5 * 5.0 * 9.0).abs() < 1e-12);
         let slopes = gradients(&loss, &net);
         assert!(
@@ -82,12 +93,12 @@ mod tests {
             "2 · 0.5 · 3"
         );
         freeze(&mut net, &Names::under(["b"])).unwrap();
-        let loss = term.for_generator(&net, &none, &none).unwrap();
+        let loss = term.for_generator(&net, &none, &Condition::None, &none).unwrap();
         assert!(
             (loss.item() - 0.5 * 2.0 * 9.0).abs() < 1e-12,
             "what is frozen does not count"
         );
         freeze(&mut net, &Names::all()).unwrap();
-        assert!(term.for_generator(&net, &none, &none).is_none());
+        assert!(term.for_generator(&net, &none, &Condition::None, &none).is_none());
     }
 }

@@ -15,8 +15,8 @@ pub(crate) use features::WriteFeatures;
 pub(crate) use generate::Generate;
 pub(crate) use semi_supervised::{Budget, SemiSupervised};
 pub(crate) use sources::Sources;
+pub(crate) use train::Preset;
 pub use train::Train;
-pub(crate) use train::{NetworkName, Preset};
 pub(crate) use transfer::{PlanOptions, RecipeName, Small, Transfer};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};

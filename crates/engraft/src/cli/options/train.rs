@@ -1,6 +1,5 @@
 //! What can be said to `engraft train`.
 
-use engraft_gan::Network;
 use std::path::PathBuf;
 
 /// Train a GAN, and watch it learn.
@@ -18,8 +17,8 @@ pub struct Train {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["preset", "network", "conditional", "batch", "seed", "epochs"])]
     pub(crate) config: Option<PathBuf>,
     /// The pair of networks [default: the preset's]
-    #[arg(long, value_enum)]
-    pub(crate) network: Option<NetworkName>,
+    #[arg(long, value_name = "NAME", value_parser = network_names())]
+    pub(crate) network: Option<String>,
     /// Tell both networks the class of each image, from the labels of the data
     #[arg(long)]
     pub(crate) conditional: bool,
@@ -87,22 +86,7 @@ pub(crate) enum Preset {
     R3gan,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum NetworkName {
-    /// That of TensorFlow's tutorial, for 28x28 and 32x32 pixels
-    Dcgan,
-    /// Residual blocks without normalisation, for 28x28 and 32x32 pixels
-    Residual,
-    /// Fully connected layers, for any size
-    Mlp,
-}
-
-impl From<NetworkName> for Network {
-    fn from(name: NetworkName) -> Self {
-        match name {
-            NetworkName::Dcgan => Self::Dcgan,
-            NetworkName::Residual => Self::Residual,
-            NetworkName::Mlp => Self::Mlp,
-        }
-    }
+/// The names of the networks there are.
+fn network_names() -> clap::builder::PossibleValuesParser {
+    engraft_gan::networks::names().into()
 }

@@ -98,20 +98,10 @@ impl Display {
         out: &Path,
         threads: usize,
     ) -> Result<(), GanError> {
-        let (network, image, init) = (config.network, data.image_size(), &mut Init::glorot(0));
-        let packing = config.objective.packing as usize;
-        let classes = config.classes as usize;
-        let [generator, discriminator] = if classes > 0 {
-            [
-                parameter_count(&network.conditional_generator::<f32>(image, classes, init)?),
-                parameter_count(&network.projection_discriminator::<f32>(image, classes, init)?),
-            ]
-        } else {
-            [
-                parameter_count(&network.generator::<f32>(image, init)?),
-                parameter_count(&network.packed_discriminator::<f32>(image, packing, init)?),
-            ]
-        };
+        let networks = engraft_gan::untrained_networks(config)?;
+        let [generator, discriminator] =
+            [&networks.generator, &networks.discriminator].map(|network| parameter_count(network));
+        let (network, image, classes) = (&config.network, data.image_size(), config.classes);
         let told = if classes > 0 {
             format!(", told one of {classes} classes")
         } else {
@@ -134,7 +124,7 @@ impl Display {
                training       {} steps of {} images ({epochs:.1} epochs), Adam {} beta {}/{}, seed {}, threads {threads}\n  \
                output         {} (report.html, run.toml, metrics.jsonl, samples, checkpoints)\n  \
                time           known after {MEASURED} steps",
-            config.data, config.images, data.provenance(), network.latent(), config.steps, config.batch,
+            config.data, config.images, data.provenance(), networks.latent_dim, config.steps, config.batch,
             adam.learning_rate, adam.beta1, adam.beta2, config.seed, out.display(),
         ));
         Ok(())

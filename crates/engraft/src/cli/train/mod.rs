@@ -4,10 +4,10 @@ mod data;
 mod display;
 mod settings;
 
-use super::options::{NetworkName, Preset, Train};
+use super::options::{Preset, Train};
 use super::process::{Interrupted, catch_interrupts, interrupt, pool};
 use display::{Display, Style};
-use engraft_gan::{Event, Network, Outcome, TrainConfig, Trainer};
+use engraft_gan::{Event, Outcome, TrainConfig, Trainer};
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -20,9 +20,9 @@ pub fn run(options: &Train) -> anyhow::Result<()> {
     let pool = pool(options.threads)?;
     catch_interrupts("finishing this step and saving")?;
     let mut display = Display::new(Style::choose(options.quiet, options.json));
-    let what = match options.network {
+    let what = match &options.network {
         _ if options.config.is_some() => "by the settings of another run".to_string(),
-        Some(other) if other != NetworkName::Dcgan => format!("the network pair {}", Network::from(other)),
+        Some(other) if other != "dcgan" => format!("the network pair {other}"),
         None if options.preset == Preset::R3gan => "R3GAN's residual pair".into(),
         _ => "the reference DCGAN".into(),
     };

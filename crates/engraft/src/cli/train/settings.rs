@@ -2,7 +2,7 @@
 
 use crate::cli::options::{Preset, Train};
 use engraft_data::Dataset;
-use engraft_gan::{GanError, Network, TrainConfig};
+use engraft_gan::{GanError, NetworkConfig, TrainConfig};
 use std::path::{Path, PathBuf};
 
 /// Epochs of the preset `tutorial`.
@@ -19,8 +19,8 @@ pub(super) fn settings(
         Preset::Tutorial => TrainConfig::tutorial(data),
         Preset::R3gan => TrainConfig::r3gan(data),
     });
-    if let Some(network) = options.network {
-        config.network = network.into();
+    if let Some(network) = &options.network {
+        config.network = network.as_str().into();
     }
     if options.conditional {
         ensure_every_class(data)?;
@@ -102,8 +102,8 @@ pub(super) fn default_directory(options: &Train, config: &TrainConfig) -> PathBu
         Preset::R3gan => "-r3gan",
     };
     let usual = match options.preset {
-        Preset::R3gan => Network::Residual,
-        Preset::Default | Preset::Tutorial => Network::Dcgan,
+        Preset::R3gan => NetworkConfig::from("residual"),
+        Preset::Default | Preset::Tutorial => "dcgan".into(),
     };
     let network = if config.network == usual {
         String::new()

@@ -25,7 +25,7 @@ pub(super) fn change(
             plan.miner = width.or_else(|| {
                 // A miner that the source has already learns on as it is.
                 let has_one = source.miner().is_some();
-                (!has_one).then(|| source.config.network.latent())
+                (!has_one).then(|| source.config.latent_dim().ok()).flatten()
             });
             Some(Trained::Miner)
         }

@@ -17,7 +17,7 @@ use crate::adapt::coupled::{Discriminators, Generators, LATENT};
 use crate::adapt::losses::{coupled_losses, pair_distance};
 use crate::adapt::model::Model;
 use engraft_gan::standing_statistics;
-use engraft_layers::{Adam, Gradients, Mode, Optimizer, gradients};
+use engraft_layers::{Adam, Condition, Gradients, Mode, Optimizer, gradients};
 use engraft_tensor::{Tensor, no_grad};
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -116,7 +116,7 @@ impl Learner for Cogan {
         let rng = &mut Pcg64::seed_from_u64(!self.seed);
         let z = Tensor::randn([PAIRS, LATENT], rng);
         let batches = (0..STATISTICS).map(|_| Tensor::randn([PAIRS, LATENT], rng));
-        standing_statistics(&mut self.generators, batches);
+        standing_statistics(&mut self.generators, &Condition::None, batches);
         Some(no_grad(|| self.generators.pair(&z, Mode::Eval)))
     }
 }

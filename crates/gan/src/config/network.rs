@@ -1,0 +1,83 @@
+//! The setting `network` of a run: which pair of networks, and how large.
+
+use super::short_form::ShortForm;
+use serde::de::Error;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A pair of networks by the name of its [family](crate::networks::NetworkFamily), with the sizes that differ from the
+/// family's own.
+///
+/// In a `run.toml` a name alone is enough where nothing else is set:
+///
+/// ```toml
+/// network = "residual"
+/// ```
+///
+/// ```toml
+/// [network]
+/// kind = "residual"
+/// widths = [128, 64, 32]
+/// latent = 64
+/// ```
+///
+/// ```
+/// use engraft_gan::NetworkConfig;
+/// let network = NetworkConfig { latent: Some(64), ..NetworkConfig::from("residual") };
+/// assert_eq!(network.to_string(), "residual");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NetworkConfig {
+    /// Name of the family.
+    pub kind: String,
+    /// Widths of the layers in the family's order; its own if empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub widths: Vec<usize>,
+    /// Length of the latent vector; the family's own if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latent: Option<usize>,
+}
+
+impl Default for NetworkConfig {
+    fn default() -> Self {
+        Self::from("dcgan")
+    }
+}
+
+impl From<&str> for NetworkConfig {
+    /// The networks of this name in the family's own size.
+    fn from(kind: &str) -> Self {
+        Self {
+            kind: kind.into(),
+            widths: Vec::new(),
+            latent: None,
+        }
+    }
+}
+
+impl fmt::Display for NetworkConfig {
+    /// The name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.kind)
+    }
+}
+
+impl NetworkConfig {
+    /// Whether a run trains it without being told so.
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl ShortForm for NetworkConfig {
+    const EXPECTED: &str = "the name of a network, or a table [network]";
+
+    fn from_name<E: Error>(name: &str) -> Result<Self, E> {
+        Ok(name.into())
+    }
+
+    fn short(&self) -> Option<impl Serialize> {
+        (*self == self.kind.as_str().into()).then_some(&self.kind)
+    }
+}
