@@ -442,7 +442,8 @@ impl Trainer {
         let step = self.step();
         let mut stream = rng::stream(self.config.seed, Purpose::Samples);
         let noise = self.progress.gan.noise(SAMPLES, &mut stream);
-        let images = no_grad(|| self.ema_generator().forward(&noise, Mode::Eval));
+        let condition = self.gan().classes_in_turn(SAMPLES);
+        let images = no_grad(|| self.ema_generator().forward_with(&noise, &condition, Mode::Eval));
         caller.tell(match self.files.write_samples(step, &images) {
             Ok(path) => Event::Samples { step, path },
             Err(error) => Event::Warning(format!("step {step}: no samples or curves: {error}")),

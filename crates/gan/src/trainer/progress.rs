@@ -13,7 +13,7 @@ use crate::plan::Plan;
 use crate::rng::{self, Purpose};
 use crate::standing_statistics::standing_statistics;
 use engraft_data::Batches;
-use engraft_layers::Sequential;
+use engraft_layers::{Condition, Sequential};
 use engraft_tensor::Tensor;
 use rand_pcg::Pcg64;
 use std::collections::BTreeMap;
@@ -127,8 +127,8 @@ impl Progress {
     ///
     /// # Errors
     /// [`GanError::Diverged`] if a loss, a weight or a running statistic is not finite, now and at every further step.
-    pub(super) fn train(&mut self, real: &Tensor, labels: Option<&[usize]>) -> Result<StepReport, GanError> {
-        let report = self.gan.step(real, labels, &mut self.latent);
+    pub(super) fn train(&mut self, real: &Tensor, condition: Condition) -> Result<StepReport, GanError> {
+        let report = self.gan.step(real, condition, &mut self.latent);
         if let Some(reason) = not_finite(&report, &self.gan) {
             self.diverged = Some((self.step + 1, reason));
         }
@@ -165,6 +165,7 @@ impl Progress {
             let gan = &self.gan;
             standing_statistics(
                 generator,
+                &gan.classes_in_turn(STANDING_BATCH),
                 (0..batches).map(|_| gan.noise(STANDING_BATCH, &mut noise)),
             );
             self.standing = Some(self.step);

@@ -2,7 +2,7 @@
 
 use engraft_data::Dataset;
 use engraft_gan::{Event, GanError, Measurement, Outcome, StepReport, TrainConfig, Trainer};
-use engraft_layers::{Init, parameter_count};
+use engraft_layers::parameter_count;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::io::{IsTerminal, Write};
