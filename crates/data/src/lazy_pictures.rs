@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use engraft_base::sha256_hex;
 use rayon::prelude::*;
@@ -236,5 +236,11 @@ impl Hashes {
     fn add(&mut self, size: [usize; 3], pixels: &[u8]) {
         self.each.push(Sha256::digest(pixels).into());
         self.all.get_or_insert_with(|| Fingerprint::new(size)).add(pixels);
+    }
+}
+
+impl From<LazyPictures> for Arc<dyn TrainingData> {
+    fn from(data: LazyPictures) -> Self {
+        Arc::new(data)
     }
 }

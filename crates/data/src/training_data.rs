@@ -3,6 +3,7 @@
 use crate::dataset::Dataset;
 use crate::error::DataError;
 use crate::provenance::Provenance;
+use std::sync::Arc;
 
 /// Examples of one shape, taken by index, with labels if there are any.
 ///
@@ -148,6 +149,12 @@ impl TrainingData for Dataset {
 
     fn provenance(&self) -> &Provenance {
         self.provenance()
+    }
+}
+
+impl From<Dataset> for Arc<dyn TrainingData> {
+    fn from(data: Dataset) -> Self {
+        Arc::new(data)
     }
 }
 

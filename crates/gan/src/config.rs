@@ -19,10 +19,10 @@ use crate::networks::{self, LayerRoles, NetworkSpec};
 use crate::objective::{Objective, ObjectiveConfig, StepOrder};
 use crate::regularization::{RegularizeConfig, SpectralNorm};
 use crate::validation::SettingsCheck;
-use engraft_data::Dataset;
+use engraft_base::sha256_hex;
+use engraft_data::TrainingData;
 use engraft_layers::{Adam, Init, spectral_normalize};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most images that are packed for a check of the settings; a larger number is a problem of the batch.
@@ -160,13 +160,13 @@ impl TrainConfig {
     ///
     /// Adam at 2e-4 with `β1 = 0.5` (Radford et al., 2016, section 4) in batches of 64, and an averaged
     /// generator.
-    pub fn standard(data: &Dataset) -> Self {
+    pub fn standard(data: &dyn TrainingData) -> Self {
         presets::standard(data)
     }
 
     /// The preset `tutorial`: TensorFlow's DCGAN tutorial, with Adam at 1e-4, `β = (0.9, 0.999)`, batches of
     /// 256, 50 epochs, and no averaged generator.
-    pub fn tutorial(data: &Dataset) -> Self {
+    pub fn tutorial(data: &dyn TrainingData) -> Self {
         presets::tutorial(data)
     }
 
@@ -175,7 +175,7 @@ impl TrainConfig {
     ///
     /// Against the paper the networks are small, the batch is 64 instead of 512, and learning rate and penalties stay
     /// as they are instead of decaying.
-    pub fn r3gan(data: &Dataset) -> Self {
+    pub fn r3gan(data: &dyn TrainingData) -> Self {
         presets::r3gan(data)
     }
 
@@ -185,12 +185,12 @@ impl TrainConfig {
     /// # Errors
     /// [`GanError::OtherData`], [`GanError::OtherLabels`], [`GanError::ImageSize`], and [`GanError::Config`] for
     /// augmentations that such images do not take.
-    pub fn check_data(&self, data: &Dataset) -> Result<(), GanError> {
+    pub fn check_data(&self, data: &dyn TrainingData) -> Result<(), GanError> {
         data::check_data(self, data)
     }
 
     /// The settings with the labels of the data on record, if the networks are told them.
-    pub(crate) fn with_labels_of(self, data: &Dataset) -> Self {
+    pub(crate) fn with_labels_of(self, data: &dyn TrainingData) -> Self {
         let labels = if self.classes > 0 {
             data::sha256_of_labels(data)
         } else {
@@ -448,7 +448,7 @@ impl TrainConfig {
             .into_iter()
             .map(|(name, value)| format!("{name}={value}\n"))
             .collect();
-        data::hex(&Sha256::digest(text.as_bytes()))
+        sha256_hex(text.as_bytes())
     }
 
     /// Dotted name and value of every setting that is fixed once a run has begun.

@@ -6,6 +6,7 @@ pub mod networks;
 pub mod penalty;
 
 mod adversarial_loss;
+mod batch;
 mod build;
 mod checkpoint_state;
 mod config;
@@ -26,6 +27,7 @@ mod regularization;
 mod report;
 mod rng;
 mod run_layout;
+mod sample_writer;
 mod sampler;
 mod saved_run;
 mod standing_statistics;
@@ -33,6 +35,7 @@ mod trainer;
 mod validation;
 
 pub use augment::AugmentConfig;
+pub use batch::batch_tensor;
 pub use build::untrained_networks;
 pub use config::{AdamConfig, NetworkConfig, OutputConfig, TrainConfig, WatchConfig};
 pub use ema::Ema;
@@ -48,10 +51,11 @@ pub use plan::{PhaseSeen, Plan};
 pub use regularization::{RegularizeConfig, SpectralNorm};
 pub use report::image_grid::{image_png, sample_grid};
 pub use run_layout::RunLayout;
+pub use sample_writer::{NpySamples, PngGrid, SampleWriter};
 pub use sampler::Sampler;
 pub use saved_run::{CheckpointChoice, SavedRun, read_settings};
 pub use standing_statistics::standing_statistics;
-pub use trainer::{Event, Outcome, Trainer};
+pub use trainer::{Event, Outcome, Trainer, TrainerBuilder};
 
 /// The examples of the project's README, compiled and run.
 #[cfg(doctest)]

@@ -1,32 +1,31 @@
 //! The training loop of a run directory: steps, sample grids, checkpoints, exact resume.
 
+mod builder;
 mod event;
 mod progress;
 mod run_files;
 
+pub use builder::TrainerBuilder;
 pub use event::{Event, Outcome};
 
-use crate::build::DefaultPlan;
-use crate::checkpoint::Checkpoint;
+use crate::batch::{batch_tensor, labels_of};
 use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::gan::Gan;
 use crate::log::Line;
-use crate::monitor::{Measurement, Monitor, spread_out};
+use crate::monitor::{Measurement, Monitor};
 use crate::plan::{PhaseSeen, Plan, SHOWN};
 use crate::rng::{self, Purpose};
-use engraft_data::Dataset;
+use crate::sample_writer::SampleWriter;
+use engraft_data::TrainingData;
 use engraft_layers::{Condition, Mode, Module, Sequential};
-use engraft_tensor::{Tensor, no_grad};
+use engraft_tensor::no_grad;
 use progress::Progress;
-use run_files::{LockedDirectory, RunFiles, check_unoccupied, other_settings, write_settings};
+use run_files::RunFiles;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
-
-/// Images on a sample grid.
-const SAMPLES: usize = 64;
 
 /// A run: networks, data, and the directory that everything is written to.
 ///
@@ -48,15 +47,14 @@ const SAMPLES: usize = 64;
 /// ```
 pub struct Trainer {
     config: TrainConfig,
-    data: Dataset,
-    /// Indices of the images kept out of training.
-    held_out: Vec<usize>,
-    /// Indices of all others.
+    data: Arc<dyn TrainingData>,
+    /// Indices of the images that are not held out.
     trained_on: Vec<usize>,
     plan: Arc<dyn Plan>,
     progress: Progress,
     files: RunFiles,
-    /// Made when it is first needed.
+    samples: Box<dyn SampleWriter>,
+    /// What the run is measured with, if it is measured.
     monitor: Option<Monitor>,
     /// Not yet passed on.
     warnings: Vec<String>,
@@ -93,70 +91,17 @@ impl Trainer {
     /// Settings that make no sense or differ from the run's, images of another size than the networks make,
     /// a directory that cannot be written or belongs to a run in progress, damaged checkpoints, a directory
     /// without checkpoints that holds a `run.toml` or a record of steps ([`GanError::Occupied`]).
-    pub fn open(config: TrainConfig, data: Dataset, directory: &Path) -> Result<Self, GanError> {
-        config.check()?;
-        Self::open_planned(config, data, directory, Arc::new(DefaultPlan))
+    pub fn open(
+        config: TrainConfig,
+        data: impl Into<Arc<dyn TrainingData>>,
+        directory: &Path,
+    ) -> Result<Self, GanError> {
+        Self::builder(config, data).open(directory)
     }
 
-    /// As [`Trainer::open`], by a plan of the caller's make. Whether the settings make sense with its networks is found
-    /// when they are made.
-    ///
-    /// # Errors
-    /// Those of [`Trainer::open`] and of the plan.
-    pub fn open_planned(
-        config: TrainConfig,
-        data: Dataset,
-        directory: &Path,
-        plan: Arc<dyn Plan>,
-    ) -> Result<Self, GanError> {
-        let problems = config.problems();
-        if !problems.is_empty() {
-            return Err(GanError::Config { problems });
-        }
-        config.check_data(&data)?;
-        let mut config = config.with_labels_of(&data);
-        let locked = LockedDirectory::lock(directory, &config)?;
-        let [held_out, trained_on] = parts(&config);
-        let mut warnings = Vec::new();
-        let found = locked.latest()?;
-        let progress = if let Some(loaded) = &found {
-            warnings.extend(loaded.warnings.iter().cloned());
-            if lacks_labels(&config, &loaded.checkpoint) {
-                warnings.push(
-                    "the run has no record of its labels, which must be those that it began with".into(),
-                );
-                config = config.without_labels();
-            }
-            if loaded.checkpoint.options_hash != config.fixed_hash() {
-                return Err(other_settings(&config, directory));
-            }
-            let progress = Progress::at(&loaded.checkpoint, &config, trained_on.len(), plan.as_ref(), 0)?;
-            write_settings(locked.layout(), &config)?;
-            progress
-        } else {
-            check_unoccupied(locked.layout())?;
-            Progress::new(&config, trained_on.len(), plan.as_ref())?
-        };
-        let (files, warning) = locked.open(progress.step, progress.state.best_step())?;
-        warnings.extend(warning);
-        let mut trainer = Self {
-            config,
-            data,
-            held_out,
-            trained_on,
-            plan,
-            progress,
-            files,
-            monitor: None,
-            warnings,
-        };
-        if found.is_none() {
-            // From the first moment on there is a checkpoint to go back to. The settings come after it: where
-            // they stand without one, a run has lost its checkpoints.
-            trainer.save()?;
-            write_settings(trainer.files.layout(), &trainer.config)?;
-        }
-        Ok(trainer)
+    /// A trainer to which a [plan](crate::Plan), a feature extractor or a writer of samples is added before it is opened.
+    pub fn builder(config: TrainConfig, data: impl Into<Arc<dyn TrainingData>>) -> TrainerBuilder {
+        TrainerBuilder::new(config, data.into())
     }
 
     /// Moves an earlier run out of the way, so that a new one can begin in `directory`; gives its new place,
@@ -282,7 +227,7 @@ impl Trainer {
     fn lacks_samples(&self) -> bool {
         let step = self.step();
         let is_due = step.is_multiple_of(self.config.output.sample_every) || step == self.config.steps;
-        step == 0 || is_due && !self.files.layout().grid(step).exists()
+        step == 0 || is_due && !self.files.samples_path(step, self.samples.as_ref()).exists()
     }
 
     fn pass_on_warnings(&mut self, caller: &mut Caller<'_>) {
@@ -312,15 +257,11 @@ impl Trainer {
         self.progress.check_finite()?;
         let start = Instant::now();
         let batches = self.progress.next_batches(self.config.objective.critic_steps);
-        let indices: Vec<usize> = batches.into_iter().map(|i| self.trained_on[i]).collect();
-        let [h, w, c] = self.data.image_size();
-        let real = Tensor::from_vec([indices.len(), h, w, c], self.data.batch_f32(&indices));
+        let indices: Vec<usize> = batches.iter().map(|&i| self.trained_on[i]).collect();
+        let real = batch_tensor(self.data.as_ref(), &indices)?;
         let condition = match self.config.classes {
             0 => Condition::None,
-            _ => {
-                let labels = indices.iter().map(|&i| self.data.label(i).into());
-                labels.collect::<Vec<usize>>().into()
-            }
+            _ => labels_of(self.data.as_ref(), &indices).into(),
         };
         let report = self.progress.train(&real, condition)?;
         let milliseconds = start.elapsed().as_secs_f64() * 1e3;
@@ -369,9 +310,15 @@ impl Trainer {
 
     /// Measures the run, and remembers what it found; whether it is the best so far.
     fn measure(&mut self, caller: &mut Caller<'_>) -> bool {
-        let step = self.step();
+        let Some(monitor) = &mut self.monitor else {
+            return false;
+        };
         self.progress.take_standing_statistics(&self.config);
-        let measurement = match self.take_measurement() {
+        let (step, progress) = (self.progress.step, &self.progress);
+        let mut stream = rng::stream(self.config.seed, Purpose::Watch);
+        let noise = progress.gan.noise(self.config.watch.images as usize, &mut stream);
+        let found = monitor.measure(step, &progress.gan, progress.ema_generator(), &noise);
+        let measurement = match found {
             Ok(measurement) => measurement,
             Err(error) => {
                 caller.tell(Event::Warning(format!("step {step}: not measured: {error}")));
@@ -388,19 +335,6 @@ impl Trainer {
             caller.tell(Event::Warning(format!("step {step}: {error}")));
         }
         is_best
-    }
-
-    fn take_measurement(&mut self) -> Result<Measurement, GanError> {
-        let monitor = match self.monitor.take() {
-            Some(monitor) => monitor,
-            None => Monitor::new(&self.data, &self.held_out, &self.trained_on)?,
-        };
-        let progress = &self.progress;
-        let mut stream = rng::stream(self.config.seed, Purpose::Watch);
-        let noise = progress.gan.noise(self.config.watch.images as usize, &mut stream);
-        let found = monitor.measure(progress.step, &progress.gan, self.ema_generator(), &noise);
-        self.monitor = Some(monitor);
-        found
     }
 
     /// Saves a checkpoint.
@@ -441,37 +375,28 @@ impl Trainer {
         self.progress.take_standing_statistics(&self.config);
         let step = self.step();
         let mut stream = rng::stream(self.config.seed, Purpose::Samples);
-        let noise = self.progress.gan.noise(SAMPLES, &mut stream);
-        let condition = self.gan().classes_in_turn(SAMPLES);
+        let noise = self.progress.gan.noise(self.samples.count(), &mut stream);
+        let condition = self.gan().classes_in_turn(self.samples.count());
         let images = no_grad(|| self.ema_generator().forward_with(&noise, &condition, Mode::Eval));
-        caller.tell(match self.files.write_samples(step, &images) {
-            Ok(path) => Event::Samples { step, path },
-            Err(error) => Event::Warning(format!("step {step}: no samples or curves: {error}")),
-        });
+        caller.tell(
+            match self.files.write_samples(step, &images, self.samples.as_ref()) {
+                Ok(path) => Event::Samples { step, path },
+                Err(error) => Event::Warning(format!("step {step}: no samples or curves: {error}")),
+            },
+        );
     }
 
     /// Writes the page about the run. It shows all grids so far, so it is not made anew with each.
     fn write_report(&mut self, caller: &mut Caller<'_>) {
         let step = self.step();
-        let written = self.files.write_report(step, &self.config, &self.progress.state);
+        let extractor = self.monitor.as_ref().map(Monitor::extractor);
+        let written = self
+            .files
+            .write_report(step, &self.config, &self.progress.state, extractor.as_deref());
         if let Err(error) = written {
             caller.tell(Event::Warning(format!("step {step}: no report: {error}")));
         }
     }
-}
-
-/// Indices of the images that are held out, and of those that are trained on.
-fn parts(config: &TrainConfig) -> [Vec<usize>; 2] {
-    let held_out = spread_out(config.held_out as usize, config.images);
-    let rest = (0..config.images).filter(|i| held_out.binary_search(i).is_err());
-    let rest = rest.collect();
-    [held_out, rest]
-}
-
-/// Whether a checkpoint is of a run that was begun before labels were on record.
-fn lacks_labels(config: &TrainConfig, checkpoint: &Checkpoint) -> bool {
-    let of_old = config.without_labels();
-    *config != of_old && checkpoint.options_hash == of_old.fixed_hash()
 }
 
 #[cfg(test)]

@@ -447,8 +447,10 @@ mod tests {
             let before = since(0);
             let transfer = Transfer::new(source.clone(), plan.clone()).unwrap();
             config.steps = steps;
-            let mut trainer =
-                Trainer::open_planned(config.clone(), data.clone(), &run, Arc::new(transfer)).unwrap();
+            let mut trainer = Trainer::builder(config.clone(), data.clone())
+                .plan(Arc::new(transfer))
+                .open(&run)
+                .unwrap();
             trainer.train(&mut |_| ControlFlow::Continue(())).unwrap();
             assert_eq!((trainer.step(), since(before)), (steps, 1));
         }

@@ -106,7 +106,9 @@ impl Trial<'_> {
                 let plan = Transfer::new(self.source.clone(), recipe.plan.clone())?;
                 let config = recipe.settings(self.source, self.target, self.steps, self.seed);
                 self.keep_source(directory)?;
-                Trainer::open_planned(config, data, directory, Arc::new(plan))?
+                Trainer::builder(config, data)
+                    .plan(Arc::new(plan))
+                    .open(directory)?
             }
         };
         if trainer.train(on_event)? == Outcome::Stopped {

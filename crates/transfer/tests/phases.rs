@@ -96,7 +96,10 @@ fn train(source: &Source, directory: &Path, stop_after: Option<u64>) -> (Outcome
     ) = (8, 3, 9);
     let plan = Transfer::new(source.clone(), plan(source)).unwrap();
     source.save(&directory.join("source")).unwrap();
-    let mut trainer = Trainer::open_planned(config, data, directory, Arc::new(plan)).unwrap();
+    let mut trainer = Trainer::builder(config, data)
+        .plan(Arc::new(plan))
+        .open(directory)
+        .unwrap();
     let mut phases = Vec::new();
     let outcome = trainer
         .train(&mut |event| match event {

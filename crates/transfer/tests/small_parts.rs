@@ -432,7 +432,10 @@ fn a_generator_thaws_from_its_output_backwards() {
     let plan = Transfer::new(source.clone(), recipe.plan).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let plan = std::sync::Arc::new(plan);
-    let mut trainer = Trainer::open_planned(config, data, folder.path(), plan).unwrap();
+    let mut trainer = Trainer::builder(config, data)
+        .plan(plan)
+        .open(folder.path())
+        .unwrap();
     trainer.train(&mut |_| ControlFlow::Continue(())).unwrap();
     let at = |step: u64| {
         let path = folder

@@ -3,21 +3,21 @@
 use super::TrainConfig;
 use crate::error::GanError;
 use crate::networks::{self, NetworkSpec};
-use engraft_data::Dataset;
-use sha2::{Digest, Sha256};
+use engraft_base::sha256_hex;
+use engraft_data::TrainingData;
 
 /// See [`TrainConfig::check_data`].
-pub(super) fn check_data(config: &TrainConfig, data: &Dataset) -> Result<(), GanError> {
+pub(super) fn check_data(config: &TrainConfig, data: &dyn TrainingData) -> Result<(), GanError> {
     let spec = NetworkSpec {
-        image: data.image_size(),
+        image: data.shape(),
         ..config.network_spec()
     };
     networks::find_for(&config.network.kind, &spec, data.name())?;
-    let problems = config.augment.problems_with_images(data.image_size());
+    let problems = config.augment.problems_with_images(data.shape());
     if !problems.is_empty() {
         return Err(GanError::Config { problems });
     }
-    let labels = data.class_counts().len();
+    let labels = data.classes();
     if config.classes > 0 && labels > config.classes as usize {
         return Err(GanError::Config {
             problems: vec![format!(
@@ -27,7 +27,7 @@ pub(super) fn check_data(config: &TrainConfig, data: &Dataset) -> Result<(), Gan
             )],
         });
     }
-    let found = fingerprint(data);
+    let found = data.fingerprint();
     if config.fingerprint != found || config.images != data.len() {
         return Err(GanError::OtherData {
             name: config.data.clone(),
@@ -48,22 +48,11 @@ pub(super) fn check_data(config: &TrainConfig, data: &Dataset) -> Result<(), Gan
     Ok(())
 }
 
-/// SHA-256 of the images' size and pixels: what training sees of a data set.
-pub(super) fn fingerprint(data: &Dataset) -> String {
-    let mut hash = Sha256::new();
-    for size in data.image_size() {
-        hash.update((size as u64).to_le_bytes());
+/// What identifies the labels of a data set; without labels, all are 0. A hash of its own: whether two data sets have the
+/// same images is asked elsewhere too.
+pub(super) fn sha256_of_labels(data: &dyn TrainingData) -> String {
+    match data.classes() {
+        0 => sha256_hex(&vec![0; data.len()]),
+        _ => data.labels_fingerprint(),
     }
-    hash.update(data.images());
-    hex(&hash.finalize())
-}
-
-/// What training sees of it beside the images, if the networks are told the class. A hash of its own: whether two data
-/// sets have the same images is asked elsewhere too.
-pub(super) fn sha256_of_labels(data: &Dataset) -> String {
-    hex(&Sha256::digest(data.labels()))
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,14 +1,15 @@
 //! The presets: settings to start from.
 
-use super::data::fingerprint;
 use super::{AdamConfig, NetworkConfig, OutputConfig, TrainConfig, WatchConfig};
 use crate::augment::AugmentConfig;
+use crate::networks::dcgan;
 use crate::objective::{Objective, StepOrder};
 use crate::regularization::RegularizeConfig;
-use engraft_data::Dataset;
+use engraft_data::TrainingData;
+use engraft_metrics::features;
 
 /// See [`TrainConfig::standard`].
-pub(super) fn standard(data: &Dataset) -> TrainConfig {
+pub(super) fn standard(data: &dyn TrainingData) -> TrainConfig {
     let adam = AdamConfig {
         learning_rate: 2e-4,
         beta1: 0.5,
@@ -18,8 +19,8 @@ pub(super) fn standard(data: &Dataset) -> TrainConfig {
     TrainConfig {
         data: data.name().into(),
         images: data.len(),
-        image: data.image_size(),
-        fingerprint: fingerprint(data),
+        image: data.shape(),
+        fingerprint: data.fingerprint(),
         seed: 1,
         held_out: held_out(data.len()),
         steps: 4000,
@@ -39,6 +40,7 @@ pub(super) fn standard(data: &Dataset) -> TrainConfig {
         watch: WatchConfig {
             every: if held_out(data.len()) > 0 { 500 } else { 0 },
             rollbacks: 2,
+            features: features_name(data),
             ..WatchConfig::default()
         },
         output: OutputConfig {
@@ -50,7 +52,7 @@ pub(super) fn standard(data: &Dataset) -> TrainConfig {
 }
 
 /// See [`TrainConfig::tutorial`].
-pub(super) fn tutorial(data: &Dataset) -> TrainConfig {
+pub(super) fn tutorial(data: &dyn TrainingData) -> TrainConfig {
     let adam = AdamConfig {
         learning_rate: 1e-4,
         beta1: 0.9,
@@ -68,7 +70,7 @@ pub(super) fn tutorial(data: &Dataset) -> TrainConfig {
 }
 
 /// See [`TrainConfig::r3gan`].
-pub(super) fn r3gan(data: &Dataset) -> TrainConfig {
+pub(super) fn r3gan(data: &dyn TrainingData) -> TrainConfig {
     let adam = AdamConfig {
         learning_rate: 5e-4,
         beta1: 0.0,
@@ -88,6 +90,12 @@ pub(super) fn r3gan(data: &Dataset) -> TrainConfig {
         },
         ..standard(data)
     }
+}
+
+/// The feature extractor that the presets name: none for images of the size that runs have always been measured at.
+fn features_name(data: &dyn TrainingData) -> Option<String> {
+    let name = features::default_name(data.name(), data.shape());
+    (data.shape() != dcgan::IMAGE).then(|| name.into())
 }
 
 /// How many of `images` the presets hold out: a tenth, a thousand at most, and none of fewer than 200.

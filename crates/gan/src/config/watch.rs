@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// patience = 8
 /// rollbacks = 2
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WatchConfig {
     /// Steps between two measurements; 0 takes none.
@@ -26,6 +26,11 @@ pub struct WatchConfig {
     /// How many times a run that diverges goes back to its last checkpoint, each time with half the learning rates and
     /// other noise, before it gives up.
     pub rollbacks: u32,
+    /// Name of the [feature extractor](engraft_metrics::features) that the measurements are taken with; without it, that
+    /// of Fashion-MNIST for this data set and that of MNIST for all others. Measurements of different extractors do not
+    /// compare, so a run that has been measured keeps its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub features: Option<String>,
 }
 
 impl Default for WatchConfig {
@@ -35,6 +40,7 @@ impl Default for WatchConfig {
             images: 1000,
             patience: 0,
             rollbacks: 0,
+            features: None,
         }
     }
 }

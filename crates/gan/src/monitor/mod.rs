@@ -8,134 +8,202 @@ pub use feature_input::feature_view;
 pub use measurement::{Alarm, Measurement};
 pub(crate) use state::MonitorState;
 
-use crate::config::MEASURED_TRAINING_IMAGES;
+use crate::batch::{batch_tensor, labels_of};
+use crate::config::{MEASURED_TRAINING_IMAGES, TrainConfig};
 use crate::error::GanError;
 use crate::gan::Gan;
 use crate::latent::as_image;
 use crate::packing::pack;
-
-use engraft_data::Dataset;
+use engraft_base::equidistant;
+use engraft_data::TrainingData;
 use engraft_layers::{Condition, Mode, Module, Sequential};
-use engraft_metrics::{FeatureExtractor, FeatureNetwork, Features, kernel_distance, memorized_share, prdc};
-use engraft_tensor::{Tensor, no_grad};
+use engraft_metrics::{
+    FeatureExtractor, Features, InputFit, features, kernel_distance, memorized_share, prdc,
+};
+use engraft_tensor::{Tensor, concat, no_grad};
+use std::ops::Range;
+use std::sync::Arc;
 
-/// Images that go through a network at once.
+/// Images of [`SMALL`] numbers or less that go through a network at once.
 const BATCH: usize = 250;
+/// Numbers of an image of 32x32 pixels in color.
+const SMALL: usize = 32 * 32 * 3;
+/// Images that go through a network at once, however large they are.
+const SMALLEST_BATCH: usize = 16;
 
-/// Indices of `count` of `n` things at equal distances: of data in the order of its classes, every class.
-pub(crate) fn spread_out(count: usize, n: usize) -> Vec<usize> {
-    let count = count.min(n);
-    (0..count).map(|i| (2 * i + 1) * n / (2 * count)).collect()
+/// The extractor that the settings of a run name.
+///
+/// # Errors
+/// If there is none of this name.
+pub(crate) fn named_extractor(config: &TrainConfig) -> Result<Arc<dyn FeatureExtractor>, GanError> {
+    let [h, w, _] = config.image;
+    Ok(features::find(extractor_name(config), [h, w])?)
 }
 
-/// Images and their features.
-struct Known {
-    images: Tensor,
+/// The name of the extractor in the settings of a run; runs without one are older than the setting.
+pub(crate) fn extractor_name(config: &TrainConfig) -> &str {
+    match &config.watch.features {
+        Some(name) => name,
+        None if config.data == "fashion-mnist" => "fashion-mnist",
+        None => "mnist",
+    }
+}
+
+/// Real images and their features.
+struct Real {
+    indices: Vec<usize>,
     labels: Vec<usize>,
     features: Features,
 }
 
-/// The images that a run is measured with.
+/// What a run is measured with: real images, and the extractor of features.
 pub(crate) struct Monitor {
-    network: FeatureNetwork,
-    held_out: Known,
-    train: Known,
+    data: Arc<dyn TrainingData>,
+    extractor: Arc<dyn FeatureExtractor>,
+    /// How images are made fit for the extractor.
+    fit: InputFit,
+    /// Indices of the held-out images and of some training images.
+    indices: [Vec<usize>; 2],
+    /// These images, once they are needed.
+    real: Option<[Real; 2]>,
 }
 
 impl Monitor {
-    /// Reads the features of the held-out images and of some training images.
-    pub(crate) fn new(data: &Dataset, held_out: &[usize], train: &[usize]) -> Result<Self, GanError> {
-        let network = FeatureNetwork::for_data(data.name());
-        let some: Vec<usize> = spread_out(MEASURED_TRAINING_IMAGES, train.len())
-            .into_iter()
-            .map(|i| train[i])
-            .collect();
-        let known = |indices: &[usize]| -> Result<Known, GanError> {
-            let [h, w, c] = data.image_size();
-            let images = Tensor::from_vec([indices.len(), h, w, c], data.batch_f32(indices));
-            let features = network.read(&feature_view(&images))?.features;
-            let labels = indices.iter().map(|&i| data.label(i).into()).collect();
-            Ok(Known {
-                images,
-                labels,
-                features,
-            })
-        };
-        let (held_out, train) = (known(held_out)?, known(&some)?);
+    /// Measures with the held-out images and some of those that are trained on; nothing is read yet.
+    ///
+    /// # Errors
+    /// If the extractor cannot read such images, whatever is done to them.
+    pub(crate) fn new(
+        data: Arc<dyn TrainingData>,
+        extractor: Arc<dyn FeatureExtractor>,
+        held_out: Vec<usize>,
+        train: &[usize],
+    ) -> Result<Self, GanError> {
+        let some = equidistant(MEASURED_TRAINING_IMAGES, train.len());
         Ok(Self {
-            held_out,
-            train,
-            network,
+            fit: InputFit::new(data.shape(), &extractor.input())?,
+            data,
+            extractor,
+            indices: [held_out, some.into_iter().map(|i| train[i]).collect()],
+            real: None,
         })
     }
 
-    /// Measures the generator of a game on some noise, and the discriminator that it plays against.
+    /// Name and hash of the extractor.
+    pub(crate) fn extractor(&self) -> String {
+        let hash = self.extractor.hash();
+        format!("{} ({})", self.extractor.name(), hash.get(..8).unwrap_or(hash))
+    }
+
+    /// What the measurements do not see of the images, as a sentence for the user; `None` if they see all.
+    pub(crate) fn unseen(&self) -> Option<String> {
+        let lost = self.fit.lost()?;
+        Some(format!(
+            "{lost}: the run is measured with the features {}; watch.features chooses others, such as random",
+            self.extractor.name()
+        ))
+    }
+
+    fn features(&self, images: &Tensor) -> Result<Features, GanError> {
+        Ok(self.extractor.read(&self.fit.apply(images))?.features)
+    }
+
+    /// Reads real images' features.
+    fn read(&self, indices: &[usize]) -> Result<Real, GanError> {
+        let parts = parts(indices.len(), part_size(self.data.shape(), 1));
+        let features = parts.map(|part| self.features(&batch_tensor(self.data.as_ref(), &indices[part])?));
+        Ok(Real {
+            features: Features::stack(features.collect::<Result<Vec<_>, _>>()?)?,
+            labels: labels_of(self.data.as_ref(), indices),
+            indices: indices.to_vec(),
+        })
+    }
+
+    /// Measures the generator of a GAN on some noise, and the discriminator that it plays against.
+    ///
+    /// # Errors
+    /// If real images cannot be read, or their features or those of generated ones are not finite.
     pub(crate) fn measure(
-        &self,
+        &mut self,
         step: u64,
         gan: &Gan,
         generator: &Sequential,
         noise: &Tensor,
     ) -> Result<Measurement, GanError> {
-        let condition = gan.classes_in_turn(noise.shape()[0]);
-        let drawn = in_parts(noise, &condition, 1, |z, condition| {
-            as_image(&generator.forward_with(z, condition, Mode::Eval))
-        });
-        let features = self.network.read(&feature_view(&drawn))?.features;
-        let distance = kernel_distance(&self.held_out.features, &features)?;
-        let mean_logit = |images: &Tensor, condition: &Condition| {
-            let packing = gan.loss.objective.packing as usize;
-            let whole = images.shape()[0] / packing * packing;
-            let logits = in_parts(
-                &images.narrow(0, 0, whole),
-                condition,
-                packing,
-                |part, condition| {
-                    let packs = pack(part, packing);
-                    gan.discriminator.forward_with(&packs, condition, Mode::Eval)
-                },
-            );
-            f64::from(logits.mean().item())
+        if self.real.is_none() {
+            self.real = Some([self.read(&self.indices[0])?, self.read(&self.indices[1])?]);
+        }
+        let Some([held_out, train]) = &self.real else {
+            unreachable!("it was just read")
         };
-        let of_known = |known: &Known| {
-            let condition = match gan.classes {
-                0 => Condition::None,
-                _ => known.labels.as_slice().into(),
-            };
-            mean_logit(&known.images, &condition)
+        let packing = gan.loss.objective.packing as usize;
+        let size = part_size(self.data.shape(), packing);
+        let judged = |images: &Tensor, condition: &Condition| {
+            let packs = pack(images, packing);
+            no_grad(|| gan.discriminator.forward_with(&packs, condition, Mode::Eval))
         };
-        let (train, held_out) = (of_known(&self.train), of_known(&self.held_out));
-        let generated = mean_logit(&drawn, &condition);
-        let gap = train - generated;
+        let of_real = |real: &Real| -> Result<f64, GanError> {
+            let whole = real.indices.len() / packing * packing;
+            let logits = parts(whole, size).map(|part| {
+                let images = batch_tensor(self.data.as_ref(), &real.indices[part.clone()])?;
+                let condition = match gan.classes {
+                    0 => Condition::None,
+                    _ => real.labels[part].into(),
+                };
+                Ok(judged(&images, &condition))
+            });
+            Ok(mean(&logits.collect::<Result<Vec<_>, GanError>>()?))
+        };
+        let n = noise.shape()[0];
+        let condition = gan.classes_in_turn(n);
+        let (mut features, mut logits) = (Vec::new(), Vec::new());
+        for part in parts(n, size) {
+            let z = noise.narrow(0, part.start, part.len());
+            let condition = condition.narrow(part.start, part.len());
+            let images = no_grad(|| as_image(&generator.forward_with(&z, &condition, Mode::Eval)));
+            features.push(self.features(&images)?);
+            let whole = part.len() / packing * packing;
+            if whole > 0 {
+                logits.push(judged(&images.narrow(0, 0, whole), &condition.narrow(0, whole)));
+            }
+        }
+        let features = Features::stack(features)?;
+        let distance = kernel_distance(&held_out.features, &features)?;
+        let [on_held_out, on_train] = [of_real(held_out)?, of_real(train)?];
+        let gap = on_train - mean(&logits);
         Ok(Measurement {
             step,
             kid: distance.value,
             kid_se: distance.standard_error,
-            coverage: prdc(&self.held_out.features, &features)?.coverage,
-            spread: features.variance() / self.held_out.features.variance().max(f64::MIN_POSITIVE),
-            memorised: memorized_share(&self.train.features, &self.held_out.features, &features)?,
+            coverage: prdc(&held_out.features, &features)?.coverage,
+            spread: features.variance() / held_out.features.variance().max(f64::MIN_POSITIVE),
+            memorised: memorized_share(&train.features, &held_out.features, &features)?,
             // A discriminator that does not tell training images from generated ones has learned nothing by heart.
-            overfitting: if gap > 0.0 { (train - held_out) / gap } else { 0.0 },
+            overfitting: if gap > 0.0 {
+                (on_train - on_held_out) / gap
+            } else {
+                0.0
+            },
         })
     }
 }
 
-/// `f` of a tensor's rows and their condition, some at a time in multiples of `unit`, joined again.
-fn in_parts(
-    rows: &Tensor,
-    condition: &Condition,
-    unit: usize,
-    f: impl Fn(&Tensor, &Condition) -> Tensor,
-) -> Tensor {
-    let (n, size) = (rows.shape()[0], BATCH.div_ceil(unit) * unit);
-    let parts: Vec<Tensor> = (0..n)
+/// Images of a shape that go through a network at once, in multiples of `unit`.
+fn part_size(image: [usize; 3], unit: usize) -> usize {
+    let numbers = image.iter().product::<usize>().max(SMALL);
+    (BATCH * SMALL / numbers).max(SMALLEST_BATCH).div_ceil(unit) * unit
+}
+
+/// `n` things, `size` at a time.
+fn parts(n: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..n)
         .step_by(size)
-        .map(|start| {
-            let count = size.min(n - start);
-            no_grad(|| f(&rows.narrow(0, start, count), &condition.narrow(start, count)))
-        })
-        .collect();
-    engraft_tensor::concat(&parts.iter().collect::<Vec<_>>(), 0)
+        .map(move |start| start..(start + size).min(n))
+}
+
+/// The mean of logits.
+fn mean(logits: &[Tensor]) -> f64 {
+    f64::from(concat(&logits.iter().collect::<Vec<_>>(), 0).mean().item())
 }
 
 #[cfg(test)]
@@ -143,9 +211,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn at_equal_distances() {
-        assert_eq!(spread_out(3, 9), [1, 4, 7]);
-        assert_eq!(spread_out(4, 3), [0, 1, 2]);
-        assert!(spread_out(0, 3).is_empty());
+    fn large_images_go_through_a_network_few_at_a_time() {
+        assert_eq!(part_size([28, 28, 1], 1), 250);
+        assert_eq!(part_size([28, 28, 1], 4), 252);
+        assert_eq!(part_size([64, 64, 3], 1), 62);
+        assert_eq!(part_size([256, 256, 3], 1), 16);
+        assert_eq!(parts(5, 2).collect::<Vec<_>>(), [0..2, 2..4, 4..5]);
     }
 }

@@ -6,9 +6,8 @@ pub(crate) mod image_grid;
 pub(crate) mod plots;
 
 use crate::config::TrainConfig;
-use crate::monitor::{Measurement, MonitorState};
+use crate::monitor::{Measurement, MonitorState, extractor_name};
 use animation::{animation, frames};
-use engraft_metrics::{FeatureExtractor, FeatureNetwork};
 use html::{Page, Table, html};
 use plots::{Losses, balance_curves, distance_curve, loss_curves, share_curves};
 use std::path::{Path, PathBuf};
@@ -25,6 +24,7 @@ pub(crate) fn report(
     state: &MonitorState,
     step: u64,
     samples: &Path,
+    extractor: Option<&str>,
 ) -> String {
     let grids = grids(samples, step);
     let shown: Vec<Vec<u8>> = frames(grids.len())
@@ -71,7 +71,7 @@ pub(crate) fn report(
     html(&Page {
         title: &format!("{}, a run of engraft", config.data),
         summary: &summary,
-        measures: measures(config, state),
+        measures: measures(config, state, extractor),
         diagrams: &diagrams,
         grid: shown.last().map(Vec::as_slice),
         animation: animation.as_deref(),
@@ -80,7 +80,7 @@ pub(crate) fn report(
 }
 
 /// The best and the last measurement as a table, and how they were taken.
-fn measures(config: &TrainConfig, state: &MonitorState) -> Option<Table> {
+fn measures(config: &TrainConfig, state: &MonitorState, extractor: Option<&str>) -> Option<Table> {
     let (best, last) = (state.best()?, state.measurements.last()?);
     let row = |name: &'static str, value: fn(&Measurement) -> String| [name.into(), value(best), value(last)];
     Some(Table {
@@ -98,7 +98,7 @@ fn measures(config: &TrainConfig, state: &MonitorState) -> Option<Table> {
              this run; numbers to report come from engraft evaluate, on a test set.",
             config.watch.images,
             config.held_out,
-            FeatureNetwork::for_data(&config.data).name()
+            extractor.unwrap_or_else(|| extractor_name(config))
         ),
     })
 }

@@ -29,6 +29,7 @@ fn config(steps: u64) -> TrainConfig {
         images: 30,
         patience: 0,
         rollbacks: 2,
+        features: None,
     };
     (config.output.checkpoint_every, config.output.keep_checkpoints) = (100, 1);
     config

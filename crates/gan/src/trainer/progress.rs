@@ -27,6 +27,8 @@ pub(super) struct Progress {
     /// The averaged generator, if the run keeps one.
     ema: Option<(Ema, Sequential)>,
     batches: Batches,
+    /// The batches of the next step, if they were asked for and not trained on.
+    due: Vec<usize>,
     /// Stream of training noise.
     latent: Pcg64,
     pub(super) step: u64,
@@ -52,6 +54,7 @@ impl Progress {
             gan,
             ema,
             batches: Batches::new(images, config.batch, order)?,
+            due: Vec::new(),
             latent: rng::stream(config.seed, Purpose::Latent),
             step: 0,
             state: MonitorState::default(),
@@ -118,9 +121,14 @@ impl Progress {
             .map_or(&self.gan.generator, |(_, generator)| generator)
     }
 
-    /// Numbers, from 0, of the training images of the next step: `count` batches.
-    pub(super) fn next_batches(&mut self, count: u32) -> Vec<usize> {
-        (0..count).flat_map(|_| self.batches.next_batch()).collect()
+    /// Numbers, from 0, of the training images of the next step: `count` batches. They stay the same until they are
+    /// [trained](Self::train) on.
+    pub(super) fn next_batches(&mut self, count: u32) -> &[usize] {
+        if self.due.is_empty() {
+            let batches = (0..count).flat_map(|_| self.batches.next_batch());
+            self.due = batches.collect();
+        }
+        &self.due
     }
 
     /// One training step.
@@ -128,6 +136,7 @@ impl Progress {
     /// # Errors
     /// [`GanError::Diverged`] if a loss, a weight or a running statistic is not finite, now and at every further step.
     pub(super) fn train(&mut self, real: &Tensor, condition: Condition) -> Result<StepReport, GanError> {
+        self.due.clear();
         let report = self.gan.step(real, condition, &mut self.latent);
         if let Some(reason) = not_finite(&report, &self.gan) {
             self.diverged = Some((self.step + 1, reason));

@@ -5,17 +5,14 @@ use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::log::{Line, Log};
 use crate::monitor::MonitorState;
-use crate::report::image_grid::sample_grid;
 use crate::report::plots::loss_curves;
 use crate::report::report;
 use crate::run_layout::RunLayout;
+use crate::sample_writer::SampleWriter;
 use crate::saved_run::read_config;
 use engraft_tensor::Tensor;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-/// Columns of a sample grid.
-const COLUMNS: usize = 8;
 
 /// The directory of a run that nobody else writes to meanwhile, before it is known how far the run has come.
 pub(super) struct LockedDirectory {
@@ -135,11 +132,21 @@ impl RunFiles {
         write_atomically(&self.layout.measurements(), state.to_lines().as_bytes())
     }
 
-    /// Writes the sample grid of a step and the plots of the losses; gives the grid's path.
-    pub(super) fn write_samples(&self, step: u64, images: &Tensor) -> Result<PathBuf, GanError> {
+    /// Where the samples of a step are.
+    pub(super) fn samples_path(&self, step: u64, writer: &dyn SampleWriter) -> PathBuf {
+        self.layout.grid(step).with_extension(writer.extension())
+    }
+
+    /// Writes the samples of a step and the plots of the losses; gives the samples' path.
+    pub(super) fn write_samples(
+        &self,
+        step: u64,
+        samples: &Tensor,
+        writer: &dyn SampleWriter,
+    ) -> Result<PathBuf, GanError> {
         create_folder(&self.layout.samples())?;
-        let path = self.layout.grid(step);
-        write_atomically(&path, &sample_grid(images, COLUMNS))?;
+        let path = self.samples_path(step, writer);
+        writer.write(samples, &path)?;
         let plots = loss_curves(self.log.losses());
         write_atomically(&self.layout.plots(), plots.as_bytes())?;
         Ok(path)
@@ -151,8 +158,10 @@ impl RunFiles {
         step: u64,
         config: &TrainConfig,
         state: &MonitorState,
+        extractor: Option<&str>,
     ) -> Result<(), GanError> {
-        let page = report(config, self.log.losses(), state, step, &self.layout.samples());
+        let samples = self.layout.samples();
+        let page = report(config, self.log.losses(), state, step, &samples, extractor);
         write_atomically(&self.layout.report(), page.as_bytes())
     }
 }

@@ -7,7 +7,7 @@ use crate::objective::{FeatureMatching, ObjectiveConfig};
 use crate::regularization::{RegularizeConfig, SpectralNorm};
 use crate::{Networks, Plan};
 use crate::{Objective, StepOrder};
-use engraft_data::Provenance;
+use engraft_data::{Dataset, Provenance};
 use engraft_layers::{
     BatchNorm, Conv2d, ConvTranspose2d, Dense, Dropout, Flatten, Init, LeakyReLU, Reshape, Tanh,
 };
@@ -146,7 +146,10 @@ fn everything_on(which: usize, steps: u64) -> TrainConfig {
 }
 
 fn train(config: TrainConfig, directory: &Path, stop_after: Option<u64>) -> Outcome {
-    let mut trainer = Trainer::open_planned(config, data(), directory, Arc::new(Small)).unwrap();
+    let mut trainer = Trainer::builder(config, data())
+        .plan(Arc::new(Small))
+        .open(directory)
+        .unwrap();
     trainer
         .train(&mut |event| match event {
             Event::Step { step, .. } if Some(step) == stop_after => ControlFlow::Break(()),

@@ -1,0 +1,21 @@
+//! Examples of a data set as tensors.
+
+use engraft_data::{DataError, TrainingData};
+use engraft_tensor::Tensor;
+
+/// The examples at some indices, `[indices.len(), h, w, c]`, with values from -1 to 1.
+///
+/// # Errors
+/// If the data cannot give them.
+///
+/// # Panics
+/// If an index is beyond the data's end.
+pub fn batch_tensor(data: &dyn TrainingData, indices: &[usize]) -> Result<Tensor, DataError> {
+    let [h, w, c] = data.shape();
+    Ok(Tensor::from_vec([indices.len(), h, w, c], data.batch(indices)?))
+}
+
+/// The labels at some indices; 0 where there are none.
+pub(crate) fn labels_of(data: &dyn TrainingData, indices: &[usize]) -> Vec<usize> {
+    indices.iter().map(|&i| data.label(i).unwrap_or(0)).collect()
+}

@@ -1,0 +1,203 @@
+//! Opening a trainer: what it is given, and whether it begins, resumes or is refused.
+
+use super::Trainer;
+use super::progress::Progress;
+use super::run_files::{LockedDirectory, check_unoccupied, other_settings, write_settings};
+use crate::build::DefaultPlan;
+use crate::checkpoint::Checkpoint;
+use crate::config::TrainConfig;
+use crate::error::GanError;
+use crate::monitor::{Monitor, extractor_name, named_extractor};
+use crate::plan::Plan;
+use crate::sample_writer::{SampleWriter, usual_writer};
+use crate::saved_run::read_config;
+use engraft_base::equidistant;
+use engraft_data::TrainingData;
+use engraft_metrics::FeatureExtractor;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What a [`Trainer`] is made of, before it is opened.
+///
+/// ```no_run
+/// use engraft_data::{DataOptions, DataSource, TrainingData};
+/// use engraft_gan::{NpySamples, TrainConfig, Trainer};
+/// use engraft_metrics::RandomFeatures;
+/// use std::sync::Arc;
+///
+/// let mut options = DataOptions::new();
+/// options.size = Some([64, 64]);
+/// let data: Arc<dyn TrainingData> = Arc::new(DataSource::parse("my-pictures")?.open_lazily(&options)?);
+/// let config = TrainConfig::standard(data.as_ref());
+/// let trainer = Trainer::builder(config, data)
+///     .features(Arc::new(RandomFeatures::for_size(64)))
+///     .samples(NpySamples)
+///     .open("runs/mine".as_ref())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub struct TrainerBuilder {
+    config: TrainConfig,
+    data: Arc<dyn TrainingData>,
+    plan: Option<Arc<dyn Plan>>,
+    features: Option<Arc<dyn FeatureExtractor>>,
+    samples: Box<dyn SampleWriter>,
+}
+
+impl TrainerBuilder {
+    pub(super) fn new(config: TrainConfig, data: Arc<dyn TrainingData>) -> Self {
+        Self {
+            samples: usual_writer(data.shape()),
+            config,
+            data,
+            plan: None,
+            features: None,
+        }
+    }
+
+    /// The plan of the run. Whether the settings make sense with its networks is found when they are made.
+    pub fn plan(mut self, plan: Arc<dyn Plan>) -> Self {
+        self.plan = Some(plan);
+        self
+    }
+
+    /// The feature extractor that the run is measured with, in place of the one that the settings name. Its name goes
+    /// into the settings; whoever resumes the run passes it again.
+    pub fn features(mut self, extractor: Arc<dyn FeatureExtractor>) -> Self {
+        self.config.watch.features = Some(extractor.name().into());
+        self.features = Some(extractor);
+        self
+    }
+
+    /// Who writes the samples; a [`PngGrid`](crate::PngGrid) for data of 1 to 4 channels, else
+    /// [`NpySamples`](crate::NpySamples), if nothing is said.
+    pub fn samples(mut self, writer: impl SampleWriter + 'static) -> Self {
+        self.samples = Box::new(writer);
+        self
+    }
+
+    /// Opens a run directory: resumes from its newest intact checkpoint, or begins if it has none.
+    ///
+    /// # Errors
+    /// Those of [`Trainer::open`], those of the plan, and a feature extractor that is not known or cannot read such data.
+    pub fn open(self, directory: &Path) -> Result<Trainer, GanError> {
+        let Self {
+            config,
+            data,
+            plan,
+            features,
+            samples,
+        } = self;
+        let problems = config.problems();
+        if !problems.is_empty() {
+            return Err(GanError::Config { problems });
+        }
+        let plan = match plan {
+            Some(plan) => plan,
+            None => {
+                config.check()?;
+                Arc::new(DefaultPlan)
+            }
+        };
+        config.check_data(data.as_ref())?;
+        let mut config = config.with_labels_of(data.as_ref());
+        let locked = LockedDirectory::lock(directory, &config)?;
+        let [held_out, trained_on] = parts(&config);
+        let mut warnings = Vec::new();
+        let found = locked.latest()?;
+        let progress = if let Some(loaded) = &found {
+            warnings.extend(loaded.warnings.iter().cloned());
+            if lacks_labels(&config, &loaded.checkpoint) {
+                warnings.push(
+                    "the run has no record of its labels, which must be those that it began with".into(),
+                );
+                config = config.without_labels();
+            }
+            if loaded.checkpoint.options_hash != config.fixed_hash() {
+                return Err(other_settings(&config, directory));
+            }
+            Progress::at(&loaded.checkpoint, &config, trained_on.len(), plan.as_ref(), 0)?
+        } else {
+            check_unoccupied(locked.layout())?;
+            Progress::new(&config, trained_on.len(), plan.as_ref())?
+        };
+        if !progress.state.measurements.is_empty() {
+            warnings.extend(keep_extractor(&mut config, directory, features.is_some())?);
+        }
+        let monitor = match config.watch.every {
+            0 => None,
+            _ => {
+                let extractor = features.map_or_else(|| named_extractor(&config), Ok)?;
+                Some(Monitor::new(data.clone(), extractor, held_out, &trained_on)?)
+            }
+        };
+        warnings.extend(monitor.as_ref().and_then(Monitor::unseen));
+        if found.is_some() {
+            write_settings(locked.layout(), &config)?;
+        }
+        let (files, warning) = locked.open(progress.step, progress.state.best_step())?;
+        warnings.extend(warning);
+        let mut trainer = Trainer {
+            config,
+            data,
+            trained_on,
+            plan,
+            progress,
+            files,
+            samples,
+            monitor,
+            warnings,
+        };
+        if found.is_none() {
+            // From the first moment on there is a checkpoint to go back to. The settings come after it: where
+            // they stand without one, a run has lost its checkpoints.
+            trainer.save()?;
+            write_settings(trainer.files.layout(), &trainer.config)?;
+        }
+        Ok(trainer)
+    }
+}
+
+/// Indices of the images that are held out, and of those that are trained on.
+fn parts(config: &TrainConfig) -> [Vec<usize>; 2] {
+    let held_out = equidistant(config.held_out as usize, config.images);
+    let rest = (0..config.images).filter(|i| held_out.binary_search(i).is_err());
+    let rest = rest.collect();
+    [held_out, rest]
+}
+
+/// Whether a checkpoint is of a run that was begun before labels were on record.
+fn lacks_labels(config: &TrainConfig, checkpoint: &Checkpoint) -> bool {
+    let of_old = config.without_labels();
+    *config != of_old && checkpoint.options_hash == of_old.fixed_hash()
+}
+
+/// Puts the feature extractor of a run that has been measured in the place of another one in the settings: numbers of
+/// different extractors do not compare. A warning if it was another one.
+fn keep_extractor(
+    config: &mut TrainConfig,
+    directory: &Path,
+    is_given: bool,
+) -> Result<Option<String>, GanError> {
+    // Without its settings nobody knows.
+    let Ok(saved) = read_config(directory) else {
+        return Ok(None);
+    };
+    let (old, new) = (extractor_name(&saved), extractor_name(config));
+    if old == new {
+        return Ok(None);
+    }
+    if is_given {
+        return Err(GanError::OtherSettings {
+            path: directory.into(),
+            differences: vec![format!(
+                "watch.features: the run has been measured with {old}, now asked for {new}"
+            )],
+        });
+    }
+    let warning = format!(
+        "the run has been measured with the features {old} and keeps them; measurements with {new} would not compare"
+    );
+    config.watch.features = saved.watch.features;
+    Ok(Some(warning))
+}
