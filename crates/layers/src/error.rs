@@ -7,8 +7,13 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayersError {
-    /// A name pattern has parts that match no parameter.
-    #[error("no parameter is under or ends in {unmatched:?}; the names are {names:?}")]
+    /// A name pattern has parts that match no parameter or buffer.
+    #[error(
+        "no parameter or buffer is under or ends in {}{}; there are {}",
+        listed(.unmatched.iter().map(|name| format!("{name:?}"))),
+        did_you_mean(.unmatched, .names),
+        listed(.names.iter().map(|name| name.escape_debug().to_string()))
+    )]
     NoSuchName {
         /// What matches nothing.
         unmatched: Vec<String>,
@@ -115,6 +120,23 @@ fn listed(items: impl ExactSizeIterator<Item = String>) -> String {
         text += &format!(", and {more} more");
     }
     text
+}
+
+/// The beginning or ending of a name that is closest to the first of those that match nothing, if one is close.
+fn did_you_mean(unmatched: &[String], names: &[String]) -> String {
+    let Some(missed) = unmatched.first() else {
+        return String::new();
+    };
+    let parts = names.iter().flat_map(|name| {
+        let dots = name.match_indices('.');
+        let cut = dots.flat_map(|(at, _)| [&name[..at], &name[at + 1..]]);
+        cut.chain([name.as_str()])
+    });
+    let closest = parts
+        .map(|part| (strsim::damerau_levenshtein(part, missed), part))
+        .min()
+        .filter(|(distance, _)| *distance <= missed.len().div_ceil(3));
+    closest.map_or(String::new(), |(_, part)| format!("; did you mean {part:?}?"))
 }
 
 fn differences(

@@ -2,6 +2,7 @@
 
 mod condition;
 mod error;
+mod freeze;
 mod init;
 mod layer;
 mod loss;
@@ -18,6 +19,7 @@ mod visit;
 
 pub use condition::Condition;
 pub use error::LayersError;
+pub use freeze::{Selection, check_names, freeze, train_only, unfreeze};
 pub use init::Init;
 pub use layer::{
     Adapter, AvgPool2x, BatchNorm, Conv2d, ConvTranspose2d, Dense, Dropout, Embedding, Flatten,

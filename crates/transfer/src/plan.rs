@@ -3,13 +3,12 @@
 use crate::balance::balance;
 use crate::config::{Preserve, Trained, TransferConfig};
 use crate::error::TransferError;
-use crate::freeze::{check, train_only};
 use crate::miner::{self, mined};
 use crate::patches::by_patches;
 use crate::preserve::{CrossDomain, ElasticWeights, FeatureDistillation, L2Sp};
 use crate::source::{FOLDER, SETTINGS, Source};
 use engraft_gan::{AdamConfig, Gan, GanError, Networks, PhaseSeen, Plan, TrainConfig};
-use engraft_layers::{Adam, Init, Names, Sequential, adapt, parameters};
+use engraft_layers::{Adam, Init, Names, Sequential, adapt, check_names, parameters, train_only};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -30,7 +29,7 @@ impl Transfer {
     /// The plan of these settings.
     ///
     /// # Errors
-    /// [`TransferError::Config`] with every problem; [`TransferError::NoSuchName`] for layers that the networks do not
+    /// [`TransferError::Config`] with every problem; [`LayersError::NoSuchName`](engraft_layers::LayersError::NoSuchName) for layers that the networks do not
     /// have; [`TransferError::OtherSource`] if the settings were made for another source.
     pub fn new(source: Source, config: TransferConfig) -> Result<Self, TransferError> {
         let transfer = Self::of_run(source, config)?;
@@ -82,8 +81,8 @@ impl Transfer {
             });
         }
         for phase in phases {
-            check(&generator, &phase.generator.names(adapter))?;
-            check(&discriminator, &phase.discriminator.names(adapter))?;
+            check_names(&generator, &phase.generator.names(adapter))?;
+            check_names(&discriminator, &phase.discriminator.names(adapter))?;
         }
         Ok(transfer)
     }
@@ -222,7 +221,7 @@ impl Transfer {
 
 /// Whether a network has a part of this name.
 fn has(network: &Sequential, name: &str) -> bool {
-    check(network, &Names::under([name])).is_ok()
+    check_names(network, &Names::under([name])).is_ok()
 }
 
 fn has_miner(generator: &Sequential) -> bool {

@@ -34,15 +34,15 @@ impl TrainingTable {
 /// The table of a network, with the learning rate that `rate` gives for each name.
 ///
 /// ```
-/// use engraft_layers::{Dense, Init, Names, Sequential};
-/// use engraft_transfer::{freeze, training_table};
+/// use engraft_layers::{Dense, Init, Names, Sequential, freeze};
+/// use engraft_transfer::training_table;
 /// let init = &mut Init::glorot(1);
 /// let mut net = Sequential::<f32>::new().add("hidden", Dense::new(2, 3, init)).add("head", Dense::new(3, 1, init));
 /// freeze(&mut net, &Names::under(["hidden"]))?;
 /// let table = training_table(&net, |_| 1e-4);
 /// assert_eq!(table.counts(), [4, 13]);
 /// assert!(table.to_string().contains("hidden.weight  2x3  frozen"));
-/// # Ok::<(), engraft_transfer::TransferError>(())
+/// # Ok::<(), engraft_layers::LayersError>(())
 /// ```
 pub fn training_table<T: Real>(module: &dyn Module<T>, rate: impl Fn(&str) -> f64) -> TrainingTable {
     let rows = parameters(module)

@@ -5,10 +5,11 @@
 
 use engraft_data::{Dataset, Split, drawn_digits};
 use engraft_gan::{
-    CheckpointChoice, Networks, RegularizeConfig, Sampler, SpectralNorm, TrainConfig, Trainer,
+    CheckpointChoice, Gan, Networks, RegularizeConfig, Sampler, SpectralNorm, TrainConfig, Trainer, dcgan,
     untrained_networks,
 };
-use engraft_layers::{Adapter, SlotMut, StateDict, visit_mut};
+use engraft_layers::{Adapter, Condition, Init, Names, SlotMut, StateDict, freeze, visit_mut};
+use engraft_tensor::Tensor;
 use engraft_transfer::{
     AdapterFile, Method, Phase, Recipe, Source, Trained, Transfer, TransferConfig, TransferError, Trial,
     gradual, open_run,
@@ -449,6 +450,35 @@ fn a_generator_thaws_from_its_output_backwards() {
             let layer = name.split('.').next().unwrap();
             let moves = thawed.iter().any(|thawed| thawed == layer);
             assert_eq!(after[name] != *old, moves, "{name} in phase {phase}");
+        }
+    }
+}
+
+#[test]
+fn what_is_frozen_keeps_its_bytes_and_the_rest_moves() {
+    let init = &mut Init::glorot(1);
+    let mut gan = Gan::<f32>::new(dcgan::generator(init), dcgan::discriminator(init), dcgan::LATENT);
+    let frozen_g = Names::under(["stem", "block1"]);
+    let frozen_d = Names::under(["block1", "block2.norm"]);
+    freeze(&mut gan.generator, &frozen_g).unwrap();
+    freeze(&mut gan.discriminator, &frozen_d).unwrap();
+    let before = [
+        bits(&StateDict::of(&gan.generator)),
+        bits(&StateDict::of(&gan.discriminator)),
+    ];
+    let rng = &mut Pcg64::seed_from_u64(2);
+    let real = Tensor::uniform([4, 28, 28, 1], -1.0, 1.0, rng);
+    for _ in 0..10 {
+        gan.step(&real, Condition::None, rng);
+    }
+    let after = [
+        bits(&StateDict::of(&gan.generator)),
+        bits(&StateDict::of(&gan.discriminator)),
+    ];
+    for (network, frozen) in [frozen_g, frozen_d].iter().enumerate() {
+        for (name, old) in &before[network] {
+            let same = *old == after[network][name];
+            assert_eq!(same, frozen.matches(name), "{name} of network {network}");
         }
     }
 }

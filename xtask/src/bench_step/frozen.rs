@@ -2,9 +2,8 @@
 
 use super::{Args, arithmetic, median};
 use engraft_gan::{Gan, dcgan};
-use engraft_layers::{Condition, Init, Names, Sequential, parameter_count, summary};
+use engraft_layers::{Condition, Init, Names, Sequential, freeze, parameter_count, summary};
 use engraft_tensor::Tensor;
-use engraft_transfer::freeze;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use std::fmt;
