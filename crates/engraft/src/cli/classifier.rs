@@ -1,10 +1,9 @@
 //! Classification accuracy score: how well a classifier reads real images that has seen generated ones only.
 
-use super::images::open_run;
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use engraft_data::Dataset;
-use engraft_gan::CheckpointChoice;
-use engraft_metrics::{Training, Variation};
+use engraft_gan::SavedRun;
+use engraft_metrics::{IMAGE, Training, Variation};
 use engraft_transfer::Labelled;
 use indicatif::ProgressBar;
 use rand::SeedableRng;
@@ -12,7 +11,6 @@ use rand::seq::index;
 use rand_pcg::Pcg64;
 use serde::Serialize;
 use std::fmt;
-use std::path::Path;
 
 /// Passes over the images.
 const EPOCHS: usize = 5;
@@ -34,13 +32,16 @@ pub(super) struct ClassifierAccuracy {
 
 /// Trains three classifiers, and lets them read the test images.
 pub(super) fn classifier_accuracy(
-    run: &Path,
-    which: CheckpointChoice,
+    run: &SavedRun,
     [train, test]: [&Dataset; 2],
     count: usize,
     seed: u64,
 ) -> anyhow::Result<ClassifierAccuracy> {
-    let run = open_run(run, which)?;
+    ensure!(
+        run.config.image == IMAGE,
+        "--classifier-accuracy: the classifier reads grey images of 28x28, and the run makes {:?}",
+        run.config.image
+    );
     let mut rng = Pcg64::seed_from_u64(seed);
     let images = count.min(train.len());
     let classes: Vec<usize> = (0..run.sampler.class_count()).collect();

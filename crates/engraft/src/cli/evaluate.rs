@@ -1,13 +1,53 @@
 //! `engraft evaluate`: how good generated images are.
 
 use super::classifier::classifier_accuracy;
-use super::images::{Fit, LEAST_HELD_OUT, Network, Real, choose, read_data, read_run};
+use super::data_source::{FEWEST_HELD_OUT, STACKED, changed_files, of_shape, some, with_held_out};
+use super::extract::{Reader, open_run};
 use super::options::Evaluate;
-use super::samples::read_samples;
+use super::samples::Samples;
 use super::stacked;
 use anyhow::{Context, ensure};
 use engraft_data::Split;
-use engraft_metrics::{ClassCounts, EvaluationInput, Protocol, RealDataInfo, evaluate};
+use engraft_gan::SavedRun;
+use engraft_metrics::{ClassCounts, EvaluationInput, FeatureOutput, Protocol, RealDataInfo, evaluate};
+use rand::SeedableRng;
+use rand_pcg::Pcg64;
+
+/// What is measured.
+enum Generated {
+    ByRun(Box<SavedRun>),
+    Samples(Samples),
+}
+
+impl Generated {
+    fn open(options: &Evaluate) -> anyhow::Result<Self> {
+        match (&options.from, &options.samples) {
+            (Some(run), _) => Ok(Self::ByRun(Box::new(open_run(run, options.checkpoint)?))),
+            (None, Some(path)) => Ok(Self::Samples(Samples::open(path, options.count, options.seed)?)),
+            (None, None) => unreachable!("clap requires one of them"),
+        }
+    }
+
+    fn image(&self) -> [usize; 3] {
+        match self {
+            Self::ByRun(run) => run.config.image,
+            Self::Samples(samples) => samples.image(),
+        }
+    }
+
+    fn read(&self, reader: &Reader, options: &Evaluate) -> anyhow::Result<FeatureOutput> {
+        match self {
+            Self::ByRun(run) => {
+                let mut rng = Pcg64::seed_from_u64(options.seed);
+                let what = format!("generated (step {})", run.step);
+                reader.read(&what, options.count, |start, end| {
+                    run.sampler.generate(end - start, &mut rng)
+                })
+            }
+            Self::Samples(samples) => samples.read(reader),
+        }
+    }
+}
 
 /// Runs the command.
 ///
@@ -15,84 +55,87 @@ use engraft_metrics::{ClassCounts, EvaluationInput, Protocol, RealDataInfo, eval
 /// If images are missing, damaged or too few, with what to do.
 pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
     ensure!(
-        options.count >= LEAST_HELD_OUT,
-        "--count {}: expected at least {LEAST_HELD_OUT}, as some measures need that many images",
+        options.count >= FEWEST_HELD_OUT,
+        "--count {}: expected at least {FEWEST_HELD_OUT}, as some measures need that many images",
         options.count
     );
-    if options.data == stacked::NAME {
+    if options.data == STACKED {
         ensure!(
             options.features.is_none() && !options.classifier_accuracy,
-            "--data {}: its modes are counted by the feature network of mnist; leave out --features and --classifier-accuracy",
-            options.data
+            "--data {STACKED}: its modes are counted by the features of mnist; leave out --features and --classifier-accuracy"
         );
-        let run = options.from.as_deref().with_context(|| {
-            format!(
-                "--data {}: the modes are counted of a run, given by --from",
-                options.data
-            )
-        })?;
+        let run = options
+            .from
+            .as_deref()
+            .with_context(|| format!("--data {STACKED}: the modes are counted of a run, given by --from"))?;
         return stacked::report(run, options.checkpoint, options.count, options.seed, options.json);
     }
-    let network = Network::choose(options.features, &options.data);
     // What may be wrong comes before what takes long.
-    let named = Real::find(&options.data)?;
-    named.ensure_held_out()?;
-    let (test, fit_of_real) = named.part(Split::Test)?;
-    let (train_images, _) = named.part(Split::Train)?;
-    let (generated, fit) = match (&options.from, &options.samples) {
-        (Some(run), _) => read_run(&network, run, options.checkpoint, options.count, options.seed)?,
-        (None, Some(path)) => read_samples(&network, path, options.count, options.seed)?,
-        (None, None) => unreachable!("clap requires one of them"),
-    };
-    let classifiers = match &options.from {
-        Some(run) if options.classifier_accuracy => Some(classifier_accuracy(
+    let generated = Generated::open(options)?;
+    let image = generated.image();
+    let reader = Reader::choose(options.features.as_deref(), &options.data, image)?;
+    let (loaded, test) = with_held_out(&options.data, &of_shape(image))?;
+    let output = generated.read(&reader, options)?;
+    let classifiers = match &generated {
+        Generated::ByRun(run) if options.classifier_accuracy => Some(classifier_accuracy(
             run,
-            options.checkpoint,
-            [&train_images, &test],
+            [&loaded.train, &test],
             options.count,
             options.seed,
         )?),
         _ => None,
     };
-    let real = choose(test, options.count, options.seed);
+    let real = some(test, options.count, options.seed);
     let sha256 = real.sha256();
-    let real = read_data(&network, "real (test)", &real)?.features;
-    let train = read_data(&network, "real (all of train)", &train_images)?.features;
+    let real = reader.read_data("real (test)", &real)?.features;
+    let train = reader.read_data("real (all of train)", &loaded.train)?.features;
     let images = RealDataInfo {
         data: &options.data,
-        split: "test",
+        split: Split::Test.as_str(),
         sha256: &sha256,
     };
-    let protocol = Protocol::new(&network, images, Fit::rule(&[fit_of_real, fit]), options.seed);
+    let [height, width, channels] = image;
+    let fit = match changed_files(&loaded.report) {
+        true => format!(
+            "real pictures brought to {height}x{width}x{channels}; {}",
+            reader.fit
+        ),
+        false => reader.fit.to_string(),
+    };
+    let protocol = Protocol::new(&*reader.extractor, images, &fit, options.seed);
     let compared = EvaluationInput {
         real: &real,
         train: &train,
-        generated: &generated.features,
+        generated: &output.features,
     };
     let found = evaluate(compared, protocol)?;
-    let read = generated.classes.unwrap_or_default();
-    let classes = ClassCounts::new(&read, engraft_metrics::CLASSES);
+    let classes = output.classes.as_ref().zip(reader.extractor.class_count());
+    let classes = classes.map(|(read, count)| ClassCounts::new(read, count));
     if options.json {
         let mut json = serde_json::to_value(&found)?;
-        json["classes"] = classes.counts().into();
-        json["class_divergence"] = classes.divergence_from_uniform().into();
+        if let Some(classes) = &classes {
+            json["classes"] = classes.counts().into();
+            json["class_divergence"] = classes.divergence_from_uniform().into();
+        }
         if let Some(found) = &classifiers {
             json["classifier_accuracy"] = serde_json::to_value(found)?;
         }
         println!("{json}");
-    } else {
-        println!("{found}");
-        let shares = classes.counts().iter().enumerate();
-        let shares: Vec<String> = shares
-            .map(|(class, &count)| format!("{class}: {:.1} %", 100.0 * count as f64 / read.len() as f64))
-            .collect();
+        return Ok(());
+    }
+    println!("{found}");
+    if let Some(classes) = &classes {
+        let all: usize = classes.counts().iter().sum();
+        let share =
+            |(class, &count): (usize, &usize)| format!("{class}: {:.1} %", 100.0 * count as f64 / all as f64);
+        let shares: Vec<String> = classes.counts().iter().enumerate().map(share).collect();
         println!(
             "classes, as the feature network reads them: {}",
             shares.join("  ")
         );
-        if let Some(found) = &classifiers {
-            println!("{found}");
-        }
+    }
+    if let Some(found) = &classifiers {
+        println!("{found}");
     }
     Ok(())
 }

@@ -1,35 +1,57 @@
 //! `engraft features`: the features behind the measures, for other programs.
 
-use super::images::{Network, choose, data, read_data};
+use super::data_source::{self, load_options, some};
+use super::extract::Reader;
 use super::options::WriteFeatures;
-use super::samples::read_samples;
-use engraft_data::write_npy;
-use engraft_metrics::FeatureExtractor;
+use super::samples::Samples;
+use anyhow::Context;
+use engraft_data::{DataOptions, Split, write_npy};
 
 /// Runs the command.
 ///
 /// # Errors
 /// If images are missing or damaged, or the file cannot be written.
 pub(super) fn run(options: &WriteFeatures) -> anyhow::Result<()> {
-    let network = Network::choose(options.features, options.data.as_deref().unwrap_or_default());
-    let found = match (&options.data, &options.samples) {
+    let named = options.features.as_deref();
+    let (reader, found) = match (&options.data, &options.samples) {
         (Some(name), _) => {
-            let images = choose(data(name, options.split)?, options.count, options.seed);
-            read_data(&network, name, &images)?
+            let mut from = DataOptions::new();
+            from.load = load_options();
+            from.held_out = true;
+            from.size = options.size.map(|size| [size; 2]);
+            let loaded = data_source::open("data", name, &from)?;
+            let images = match options.split {
+                Split::Train => loaded.train,
+                Split::Test => loaded.test.with_context(|| {
+                    format!(
+                        "--data {name}: none of its images are held out; give --split train, or more images"
+                    )
+                })?,
+            };
+            let images = some(images, options.count, options.seed);
+            let reader = Reader::choose(named, name, images.image_size())?;
+            let found = reader.read_data(name, &images)?;
+            (reader, found)
         }
-        (None, Some(path)) => read_samples(&network, path, options.count, options.seed)?.0,
+        (None, Some(path)) => {
+            let samples = Samples::open(path, options.count, options.seed)?;
+            let reader = Reader::choose(named, "", samples.image())?;
+            let found = samples.read(&reader)?;
+            (reader, found)
+        }
         (None, None) => unreachable!("clap requires one of them"),
     };
     let shape = [found.features.len(), found.features.dimension()];
     let values: Vec<f32> = found.features.view().iter().map(|&x| x as f32).collect();
     write_npy(&options.out, &shape, &values)?;
     println!(
-        "{}: {} x {} features of the network {} ({})",
+        "{}: {} x {} features {} ({}); images fitted by: {}",
         options.out.display(),
         shape[0],
         shape[1],
-        network.name(),
-        network.hash()
+        reader.extractor.name(),
+        reader.extractor.hash(),
+        reader.fit
     );
     Ok(())
 }

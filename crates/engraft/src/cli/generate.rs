@@ -1,12 +1,13 @@
 //! `engraft generate`: images from a run.
 
+use super::extract::open_run;
 use super::options::Generate;
 use super::pair_grid;
 use anyhow::{Context, ensure};
 use engraft_data::write_npy;
 use engraft_gan::{Sampler, sample_grid};
 use engraft_tensor::{Tensor, concat};
-use engraft_transfer::{AdapterFile, Source, open_run};
+use engraft_transfer::{AdapterFile, Source};
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use std::path::{Path, PathBuf};
@@ -72,9 +73,6 @@ fn open(options: &Generate) -> anyhow::Result<(Sampler, String)> {
         return Ok((sampler, format!("the source through {}", path.display())));
     }
     let run = open_run(&options.from, options.checkpoint)?;
-    for warning in &run.warnings {
-        eprintln!("warning: {warning}");
-    }
     Ok((run.sampler, format!("step {}", run.step)))
 }
 

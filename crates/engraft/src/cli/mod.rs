@@ -2,14 +2,16 @@
 
 mod adapt;
 mod classifier;
+mod data_source;
 mod evaluate;
+mod extract;
 mod features;
 mod generate;
-mod images;
 mod options;
 mod pair_grid;
 mod parallel;
 mod process;
+mod progress;
 mod rank_sources;
 mod result_cache;
 mod samples;

@@ -8,6 +8,7 @@ use engraft_transfer::TransferError;
 use std::fmt;
 use std::io::ErrorKind::{QuotaExceeded, StorageFull};
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -65,6 +66,14 @@ pub fn catch_interrupts(next: &'static str) -> anyhow::Result<()> {
 /// Whether a signal has asked the command to save and stop.
 pub fn interrupt() -> &'static AtomicBool {
     &INTERRUPT
+}
+
+/// What a training is told after each step: to stop where a signal has asked for it.
+pub(super) fn go_on() -> ControlFlow<()> {
+    match INTERRUPT.load(Ordering::SeqCst) {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    }
 }
 
 /// The error of a command that was interrupted, has saved its work and said so: nothing is printed for it.

@@ -1,10 +1,10 @@
 //! `engraft sources`: which of several trained GANs is the best source for a target.
 
+use super::extract::Reader;
 use super::options::Sources;
 use super::target::Target;
 use anyhow::Context;
 use engraft_gan::CheckpointChoice;
-use engraft_metrics::{FeatureExtractor, FeatureNetwork};
 use engraft_transfer::{Method, Proximity, Source, Trial, features_of, proximity};
 use serde_json::json;
 use std::ops::ControlFlow;
@@ -17,7 +17,9 @@ const GENERATED: usize = 1000;
 /// # Errors
 /// If a run or the target cannot be used.
 pub(super) fn run(options: &Sources) -> anyhow::Result<()> {
-    let network = FeatureNetwork::for_data(&options.data);
+    // The same features for all, so that they compare.
+    let mut features = options.features.clone();
+    let mut last = None;
     let mut ranked: Vec<(String, Proximity)> = Vec::new();
     for path in &options.runs {
         let source =
@@ -28,6 +30,8 @@ pub(super) fn run(options: &Sources) -> anyhow::Result<()> {
             Some(options.shots),
             options.seed,
         )?;
+        let reader = Reader::choose(features.as_deref(), &options.data, source.config.image)?;
+        features = Some(reader.extractor.name().into());
         let trial = Trial {
             source: &source,
             target: &target.train,
@@ -36,10 +40,12 @@ pub(super) fn run(options: &Sources) -> anyhow::Result<()> {
         };
         let as_is = trial.train(&Method::SourceAsIs, path, &mut |_| ControlFlow::Continue(()))?;
         let (sampler, _) = as_is.context("nothing to stop")?;
-        let drawn = trial.draw(&network, &sampler, GENERATED)?;
-        let found = proximity(&features_of(&network, &target.train)?, &drawn)?;
+        let drawn = trial.draw(&*reader.extractor, &sampler, GENERATED)?;
+        let found = proximity(&features_of(&*reader.extractor, &target.train)?, &drawn)?;
         ranked.push((path.display().to_string(), found));
+        last = Some(reader);
     }
+    let reader = last.context("clap requires a run")?;
     let key = |p: &Proximity| (p.recall.unwrap_or(0.0), -p.kid.unwrap_or(f64::INFINITY));
     ranked.sort_by(|(_, a), (_, b)| {
         let (a, b) = (key(a), key(b));
@@ -53,7 +59,7 @@ pub(super) fn run(options: &Sources) -> anyhow::Result<()> {
         println!(
             "{}",
             json!({ "sources": rows, "protocol": {
-                "features": network.name(), "features_sha256": network.hash(), "data": options.data,
+                "features": reader.extractor.name(), "features_sha256": reader.extractor.hash(), "data": options.data,
                 "generated": GENERATED, "seed": options.seed,
             } })
         );
@@ -63,8 +69,8 @@ pub(super) fn run(options: &Sources) -> anyhow::Result<()> {
         }
         println!(
             "by recall, then by KID; {GENERATED} images of each source, features {} ({}..), seed {}",
-            network.name(),
-            &network.hash()[..12],
+            reader.extractor.name(),
+            reader.short_hash(),
             options.seed
         );
     }

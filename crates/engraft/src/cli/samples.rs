@@ -1,44 +1,73 @@
-//! Images of any program: an NPY file or a folder of pictures.
+//! Images of any program: an NPY file, or a folder or ZIP file of pictures.
 
-use super::images::{Fit, choose, chosen, pictures, read, read_data};
+use super::data_source::{self, load_options, some};
+use super::extract::Reader;
 use anyhow::{Context, bail};
-use engraft_data::{Npy, Numbers};
-use engraft_metrics::{FeatureNetwork, FeatureOutput, IMAGE};
+use engraft_base::choose;
+use engraft_data::{DataOptions, Dataset, Npy, Numbers};
+use engraft_metrics::FeatureOutput;
 use engraft_tensor::Tensor;
 use std::path::Path;
 
-/// Reads at most `count` images of an NPY file or a folder of pictures, chosen by the seed where there are more.
-pub(super) fn read_samples(
-    network: &FeatureNetwork,
-    path: &Path,
-    count: usize,
-    seed: u64,
-) -> anyhow::Result<(FeatureOutput, Fit)> {
-    if path.is_dir() {
-        let (data, fit) = pictures(path)?;
-        let reading = read_data(network, "pictures", &choose(data, count, seed))?;
-        return Ok((reading, fit));
-    }
-    let array = Npy::open(path)?;
-    let images = from_npy(&array, count, seed).with_context(|| format!("{}", path.display()))?;
-    let reading = read(network, "samples", images.shape()[0], |start, end| {
-        images.narrow(0, start, end - start)
-    })?;
-    Ok((reading, Fit::AsTheyAre))
+/// Some images of a file or folder.
+pub(super) enum Samples {
+    /// `[n, h, w, c]` from -1 to 1, as exact as the file.
+    Array(Tensor),
+    Pictures(Dataset),
 }
 
-/// At most `count` images, chosen by the seed, from an array `[n, 28, 28]`, `[n, 28, 28, 1]` or `[n, 1, 28, 28]`: bytes
-/// from 0 to 255, or floats from -1 to 1.
+impl Samples {
+    /// At most `count` images, chosen by the seed where there are more.
+    ///
+    /// # Errors
+    /// If there are none, or pictures have several sizes.
+    pub(super) fn open(path: &Path, count: usize, seed: u64) -> anyhow::Result<Self> {
+        if path.extension().is_some_and(|e| e == "npy") {
+            let array = Npy::open(path)?;
+            let images = from_npy(&array, count, seed).with_context(|| format!("{}", path.display()))?;
+            return Ok(Self::Array(images));
+        }
+        let mut options = DataOptions::new();
+        options.load = load_options();
+        let loaded = data_source::open("samples", &path.to_string_lossy(), &options)?;
+        Ok(Self::Pictures(some(loaded.train, count, seed)))
+    }
+
+    /// Height, width and channels.
+    pub(super) fn image(&self) -> [usize; 3] {
+        match self {
+            Self::Array(images) => [images.shape()[1], images.shape()[2], images.shape()[3]],
+            Self::Pictures(data) => data.image_size(),
+        }
+    }
+
+    /// Reads their features.
+    ///
+    /// # Errors
+    /// Those of [`Reader::read`].
+    pub(super) fn read(&self, reader: &Reader) -> anyhow::Result<FeatureOutput> {
+        match self {
+            Self::Array(images) => reader.read("samples", images.shape()[0], |start, end| {
+                images.narrow(0, start, end - start)
+            }),
+            Self::Pictures(data) => reader.read_data("samples", data),
+        }
+    }
+}
+
+/// At most `count` images, chosen by the seed, from an array `[n, h, w]`, `[n, h, w, c]` or `[n, c, h, w]` of 1 or 3
+/// channels: bytes from 0 to 255, or floats from -1 to 1. The result is `[count, h, w, c]`.
 fn from_npy(array: &Npy, count: usize, seed: u64) -> anyhow::Result<Tensor> {
-    let [height, width, _] = IMAGE;
-    let n = match *array.shape() {
-        [n, h, w] | [n, h, w, 1] | [n, 1, h, w] if [h, w] == [height, width] => n,
+    let (n, [height, width, channels], channels_first) = match *array.shape() {
+        [n, h, w] => (n, [h, w, 1], false),
+        [n, h, w, c @ (1 | 3)] => (n, [h, w, c], false),
+        [n, c @ (1 | 3), h, w] => (n, [h, w, c], true),
         ref other => bail!(
-            "expected images [n, {height}, {width}], with an axis of one channel or without, found an array of shape {other:?}"
+            "expected images [n, h, w], [n, h, w, c] or [n, c, h, w] of 1 or 3 channels, found an array of shape {other:?}"
         ),
     };
-    let rows = chosen(n, count, seed);
-    let pixels = height * width;
+    let rows = choose(n, count, seed);
+    let pixels = height * width * channels;
     let places = rows.iter().flat_map(|&row| row * pixels..(row + 1) * pixels);
     let values: Vec<f32> = match array.numbers() {
         Numbers::U8(bytes) => places.map(|i| f32::from(bytes[i]) / 127.5 - 1.0).collect(),
@@ -60,7 +89,11 @@ fn from_npy(array: &Npy, count: usize, seed: u64) -> anyhow::Result<Tensor> {
             "no pixel is below 0: floats must run from -1 (black) to 1 (white); where x runs from 0 to 1, save 2 x - 1"
         );
     }
-    Ok(Tensor::from_vec([rows.len(), height, width, 1], values))
+    if channels_first {
+        let images = Tensor::from_vec([rows.len(), channels, height, width], values);
+        return Ok(images.permute(&[0, 2, 3, 1]));
+    }
+    Ok(Tensor::from_vec([rows.len(), height, width, channels], values))
 }
 
 #[cfg(test)]
@@ -79,8 +112,12 @@ mod tests {
         for shape in [&[2, 28, 28][..], &[2, 28, 28, 1], &[2, 1, 28, 28]] {
             assert_eq!(read(shape, &[-0.5; 1568]).unwrap().shape(), [2, 28, 28, 1]);
         }
-        let error = read(&[2, 14, 56], &[0.5; 1568]).unwrap_err().to_string();
-        assert!(error.contains("[2, 14, 56]"), "{error}");
+        let planes = [[-1.0; 4], [0.0; 4], [1.0; 4]].concat();
+        let images = read(&[1, 3, 2, 2], &planes).unwrap();
+        assert_eq!(images.shape(), [1, 2, 2, 3]);
+        assert_eq!(images.as_slice(), [-1.0, 0.0, 1.0].repeat(4));
+        let error = read(&[2, 784], &[0.5; 1568]).unwrap_err().to_string();
+        assert!(error.contains("[2, 784]"), "{error}");
         let error = read(&[2, 28, 28], &[0.5; 1568]).unwrap_err().to_string();
         assert!(error.contains("from -1 (black) to 1"), "{error}");
         let mut values = [0.0; 1568];

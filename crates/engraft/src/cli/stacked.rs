@@ -1,8 +1,10 @@
 //! Modes of stacked digits: how many of the thousand a generator draws.
 
-use super::images::{Real, bar, open_run};
+use super::data_source::{STACKED, load_options};
+use super::extract::{open_run, tensor};
+use super::progress::bar;
 use anyhow::ensure;
-use engraft_data::{Dataset, Split, stacked_digits};
+use engraft_data::{DatasetName, Split, load, stacked_digits};
 use engraft_gan::CheckpointChoice;
 use engraft_metrics::{CLASSES, ClassCounts, FeatureExtractor, FeatureNetwork};
 use engraft_tensor::Tensor;
@@ -11,8 +13,6 @@ use rand_pcg::Pcg64;
 use serde_json::json;
 use std::path::Path;
 
-/// The data set's name.
-pub(super) const NAME: &str = "stacked-mnist";
 /// Images that are read at a time.
 const BATCH: usize = 500;
 
@@ -29,21 +29,27 @@ pub(super) fn report(
     let run = open_run(run, which)?;
     ensure!(
         run.config.image == [28, 28, 3],
-        "the run makes images {:?}, and stacked digits are 28x28x3: train it with --data {NAME}",
+        "the run makes images {:?}, and stacked digits are 28x28x3: train it with --data {STACKED}",
         run.config.image
     );
     let mut rng = Pcg64::seed_from_u64(seed);
     let generated = modes(&network, "generated", count, |n, _| {
         run.sampler.generate(n, &mut rng)
     })?;
-    let real = stacked_digits(&Real::find("mnist")?.part(Split::Test)?.0, count, seed)?;
-    let floor = modes(&network, "real (test)", count, |n, start| batch(&real, start, n))?;
+    let real = stacked_digits(
+        &load(DatasetName::Mnist, Split::Test, &load_options())?,
+        count,
+        seed,
+    )?;
+    let floor = modes(&network, "real (test)", count, |n, start| {
+        tensor(&real, &(start..start + n).collect::<Vec<_>>())
+    })?;
     if as_json {
         let of = |counts: &ClassCounts| json!({ "modes": counts.modes(), "divergence": counts.divergence_from_uniform() });
         let mut line = of(&generated);
         line["floor"] = of(&floor);
         line["protocol"] = json!({
-            "features": network.name(), "features_sha256": network.hash(), "data": NAME, "split": "test",
+            "features": network.name(), "features_sha256": network.hash(), "data": STACKED, "split": "test",
             "generated": count, "step": run.step, "seed": seed,
         });
         println!("{line}");
@@ -65,12 +71,6 @@ pub(super) fn report(
         );
     }
     Ok(())
-}
-
-fn batch(data: &Dataset, start: usize, n: usize) -> Tensor {
-    let indices: Vec<usize> = (start..start + n).collect();
-    let [h, w, c] = data.image_size();
-    Tensor::from_vec([n, h, w, c], data.batch_f32(&indices))
 }
 
 /// Reads the three digits of `count` images, given by `images` from how many and after which.

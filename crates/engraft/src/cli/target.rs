@@ -1,15 +1,10 @@
 //! The images of a target: what a transfer trains on, and what its results are measured against.
 
-use super::images::choose;
-use anyhow::{bail, ensure};
-use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load, load_folder};
-use std::path::Path;
+use super::data_source::{self, of_shape, some};
+use engraft_data::{Dataset, ENOUGH_TO_HOLD_OUT};
 
 /// Test images that are compared with, at most.
 const REFERENCE: usize = 2000;
-/// Pictures of a folder from which on every fifth is kept for measuring.
-const ENOUGH: usize = 100;
-const EVERY: usize = 5;
 
 /// The target of a transfer.
 pub(super) struct Target {
@@ -21,11 +16,51 @@ pub(super) struct Target {
     pub(super) about: String,
     /// Whether they took no part in training.
     pub(super) is_held_out: bool,
-    /// Whether its labels are classes.
-    pub(super) has_labels: bool,
 }
 
 impl Target {
+    /// The images that `--data NAME` names, in the source's shape; of those to train on `images` are chosen by the seed.
+    ///
+    /// # Errors
+    /// If there are none of that name.
+    pub(super) fn load(
+        name: &str,
+        shape: [usize; 3],
+        images: Option<usize>,
+        seed: u64,
+    ) -> anyhow::Result<Self> {
+        let loaded = data_source::open("data", name, &of_shape(shape))?;
+        let train = match images {
+            Some(count) => some(loaded.train, count, seed),
+            None => loaded.train,
+        };
+        let Some(test) = loaded.test else {
+            return Ok(Self {
+                about: format!(
+                    "the {} training images themselves, as {ENOUGH_TO_HOLD_OUT} images are needed to keep some for measuring: a \
+                     generator that copies them comes out well, so look at `copies`",
+                    train.len()
+                ),
+                reference: train.clone(),
+                train,
+                is_held_out: false,
+            });
+        };
+        let reference = some(test, REFERENCE, seed);
+        Ok(Self {
+            about: match loaded.has_own_test {
+                true => format!("{} test images of {name}", reference.len()),
+                false => format!(
+                    "{} images of {name}, every fifth, that took no part in training",
+                    reference.len()
+                ),
+            },
+            train,
+            reference,
+            is_held_out: true,
+        })
+    }
+
     /// The same images with their shades turned round.
     pub(super) fn inverted(self) -> Self {
         Self {
@@ -34,83 +69,5 @@ impl Target {
             about: format!("(with shades turned round) {}", self.about),
             ..self
         }
-    }
-
-    /// The target of this name, or in this folder, as images of the source's size; of the training images `shots` are
-    /// chosen by the seed.
-    pub(super) fn load(
-        name: &str,
-        image: [usize; 3],
-        shots: Option<usize>,
-        seed: u64,
-    ) -> anyhow::Result<Self> {
-        let few = |data: Dataset| match shots {
-            Some(shots) => choose(data, shots, seed),
-            None => data,
-        };
-        if let Ok(known) = name.parse::<DatasetName>() {
-            let options = LoadOptions::new().notify(|line| eprintln!("{line}"));
-            let read = |split| -> anyhow::Result<Dataset> {
-                let data = load(known, split, &options)?;
-                let [height, width, channels] = image;
-                ensure!(
-                    data.channels() == channels,
-                    "--data {name}: its images have {} channel(s), but the source makes images of {channels}",
-                    data.channels()
-                );
-                Ok(data.resized(height, width))
-            };
-            let reference = choose(read(Split::Test)?, REFERENCE, seed);
-            return Ok(Self {
-                train: few(read(Split::Train)?),
-                about: format!("{} test images of {name}", reference.len()),
-                reference,
-                is_held_out: true,
-                has_labels: true,
-            });
-        }
-        if !Path::new(name).is_dir() {
-            bail!(
-                "--data {name}: neither a directory nor one of {}",
-                DatasetName::ALL.map(DatasetName::as_str).join(", ")
-            );
-        }
-        let folder = load_folder(name, image)?;
-        for report in &folder.reports {
-            eprintln!("{report}");
-        }
-        let data = few(folder.data);
-        let n = data.len();
-        eprintln!(
-            "{n} pictures of {name}, as {}x{}x{}",
-            image[0], image[1], image[2]
-        );
-        if n < ENOUGH {
-            return Ok(Self {
-                about: format!(
-                    "the {n} training images themselves, as {ENOUGH} pictures are needed to keep some for measuring: a \
-                     generator that copies them comes out well, so look at `copies`"
-                ),
-                reference: data.clone(),
-                train: data,
-                is_held_out: false,
-                has_labels: false,
-            });
-        }
-        let part = |split: Split| {
-            let wanted = |i: &usize| (i % EVERY == EVERY - 1) == (split == Split::Test);
-            data.subset(&(0..n).filter(wanted).collect::<Vec<_>>())
-        };
-        let reference = part(Split::Test);
-        Ok(Self {
-            about: format!(
-                "{} pictures of the folder, every fifth, that took no part in training",
-                reference.len()
-            ),
-            train: part(Split::Train),
-            reference,
-            is_held_out: true,
-            has_labels: false,
-        })
     }
 }

@@ -1,13 +1,15 @@
 //! `engraft adapt`: a classifier for a target whose images have no labels.
 
+use super::data_source::{self, ensure_labels, of_shape};
+use super::extract::tensor;
 use super::options::Adapt;
 use super::transfer::inversion;
 use super::{pair_grid, parallel, result_cache};
-use anyhow::{Context, bail, ensure};
-use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load, load_folder};
+use anyhow::{Context, ensure};
+use engraft_data::Dataset;
 use engraft_layers::{Mode, Module, StateDict};
-use engraft_metrics::SeedSummary;
-use engraft_tensor::{Tensor, no_grad};
+use engraft_metrics::{IMAGE, SeedSummary};
+use engraft_tensor::no_grad;
 use engraft_transfer::adapt::{AdaptConfig, Adapted, DomainGap, Domains, Measured, Method, Severity, adapt};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
@@ -132,49 +134,41 @@ fn both_domains(options: &Adapt) -> anyhow::Result<Data> {
 }
 
 fn read(options: &Adapt) -> anyhow::Result<Data> {
-    let from = LoadOptions::new().notify(|line| eprintln!("{line}"));
-    let known = |name: &str| name.parse::<DatasetName>();
-    let source = known(&options.source).with_context(|| {
-        "--source: a folder of pictures has no labels, and the source needs them".to_string()
+    ensure!(
+        options.target != options.source,
+        "--target {}: it is the source; expected another data set",
+        options.target
+    );
+    let mut from = of_shape(IMAGE);
+    let source = data_source::open("source", &options.source, &from)?;
+    ensure_labels(
+        "source",
+        &options.source,
+        &source.train,
+        "which a classifier learns from",
+    )?;
+    let source_test = source.test.with_context(|| {
+        format!(
+            "--source {}: none of its images are held out; give more images",
+            options.source
+        )
     })?;
-    let read = |name, split| -> anyhow::Result<Dataset> {
-        let data = load(name, split, &from)?;
-        Ok(data.resized(28, 28))
-    };
-    let [source, source_test] = [Split::Train, Split::Test].map(|split| read(source, split));
-    let (source, source_test) = (source?, source_test?);
-    if let Ok(target) = known(&options.target) {
-        ensure!(
-            options.target != options.source,
-            "--target {}: it is the source; expected another data set",
-            options.target
-        );
-        return Ok(Data {
-            source,
-            source_test,
-            target: read(target, Split::Train)?,
-            target_test: Some(read(target, Split::Test)?),
-            files: Vec::new(),
-            fingerprints: serde_json::Value::Null,
-        });
-    }
-    if !Path::new(&options.target).is_dir() {
-        bail!(
-            "--target {}: neither a directory nor one of {}",
-            options.target,
-            DatasetName::ALL.map(DatasetName::as_str).join(", ")
-        );
-    }
-    let folder = load_folder(&options.target, source.image_size())?;
-    for report in &folder.reports {
-        eprintln!("{report}");
+    let mut target = data_source::open("target", &options.target, &from)?;
+    match (target.train.classes(), &target.test) {
+        (1.., Some(_)) => target.files = Vec::new(),
+        (_, None) => {}
+        (0, Some(_)) => {
+            // Nothing can be tested without labels, so every image is there to learn from and to be read.
+            from.held_out = false;
+            target = data_source::open("target", &options.target, &from)?;
+        }
     }
     Ok(Data {
-        source,
+        source: source.train,
         source_test,
-        target: folder.data,
-        target_test: None,
-        files: folder.files,
+        target: target.train,
+        target_test: target.test,
+        files: target.files,
         fingerprints: serde_json::Value::Null,
     })
 }
@@ -310,8 +304,7 @@ fn save(
     }
     let mut text = String::from("file,class,probability\n");
     for (i, file) in data.files.iter().enumerate() {
-        let [height, width, channels] = data.target.image_size();
-        let image = Tensor::from_vec([1, height, width, channels], data.target.batch_f32(&[i]));
+        let image = tensor(&data.target, &[i]);
         let p = no_grad(|| found.model.forward(&image, Mode::Eval).softmax(1));
         let (class, p) = p
             .as_slice()

@@ -12,12 +12,12 @@ use std::path::PathBuf;
 /// oracle, the best by the test labels.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Adapt {
-    /// Data set of the source: a name
-    #[arg(long, value_name = "NAME")]
+    /// Images of the source, with labels: as for train
+    #[arg(long, value_name = "NAME|DIR|ZIP")]
     pub(crate) source: String,
 
-    /// Data set of the target: a name, or a folder of pictures without labels
-    #[arg(long, value_name = "NAME|DIR")]
+    /// Images of the target, with labels to test with or without: as for train
+    #[arg(long, value_name = "NAME|DIR|ZIP")]
     pub(crate) target: String,
 
     /// Methods

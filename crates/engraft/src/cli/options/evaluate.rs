@@ -1,8 +1,8 @@
 //! What can be said to `engraft evaluate`.
 
 use super::checkpoints;
-use crate::cli::images::Network;
 use engraft_gan::CheckpointChoice;
+use engraft_metrics::features::NAMES;
 use std::path::PathBuf;
 
 /// Measure generated images against real ones: FID, KID, precision, recall, density, coverage, diversity, memorisation.
@@ -17,16 +17,15 @@ pub(crate) struct Evaluate {
     /// Which checkpoint of the run
     #[arg(long, value_parser = checkpoints(), default_value_t = CheckpointChoice::Last, conflicts_with = "samples")]
     pub(crate) checkpoint: CheckpointChoice,
-    /// Images of any program: an NPY file (bytes, or floats from -1 to 1) or a folder of pictures
-    #[arg(long, value_name = "FILE|DIR", conflicts_with = "from")]
+    /// Images of any program: an NPY file (bytes, or floats from -1 to 1), or a folder or ZIP file of pictures
+    #[arg(long, value_name = "NPY|DIR|ZIP", conflicts_with = "from")]
     pub(crate) samples: Option<PathBuf>,
     /// Also train classifiers on the generated and on real images, and print how many real test images each reads (some
     /// minutes); for runs that were trained with --conditional
     #[arg(long, requires = "from")]
     pub(crate) classifier_accuracy: bool,
-    /// Real images: mnist, fashion-mnist, usps, drawn-digits, mnist-0-4, mnist-5-9, stacked-mnist, or a folder of at least 100 pictures, of which
-    /// every fifth by name is held out
-    #[arg(long, value_name = "NAME|DIR")]
+    /// Real images: as for train, and stacked-mnist. Of pictures without a part named test, at least 100, every fifth is held out
+    #[arg(long, value_name = "NAME|DIR|ZIP|NPY")]
     pub(crate) data: String,
     /// Still accepted: real images are always those of the test part
     #[arg(long, value_parser = ["test"], hide = true)]
@@ -34,9 +33,10 @@ pub(crate) struct Evaluate {
     /// Images of either kind, at most
     #[arg(long, default_value_t = 10_000)]
     pub(crate) count: usize,
-    /// Feature network [default: the one of the data, else that of mnist]
-    #[arg(long, value_enum)]
-    pub(crate) features: Option<Network>,
+    /// Features to compare by [default: those of a classifier for grey images of 28x28, else random]. Images that these have to
+    /// shrink or to make grey are only measured with features that are named
+    #[arg(long, value_name = "NAME", value_parser = NAMES)]
+    pub(crate) features: Option<String>,
     /// Seed of the generated images, and of the choice of real images and of --samples where there are more than --count
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,

@@ -12,8 +12,8 @@ use std::path::PathBuf;
 /// where it was interrupted, but for the last minute.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SemiSupervised {
-    /// Labelled images: mnist, fashion-mnist, usps or drawn-digits
-    #[arg(long, value_name = "NAME")]
+    /// Labelled images: a known data set, or a folder or ZIP file with a folder of pictures for each class
+    #[arg(long, value_name = "NAME|DIR|ZIP")]
     pub(crate) data: String,
     /// Training images to take, with labels or without, the same for all seeds [default: all]: those that transfer takes with
     /// --shots N and, as its --seed, the --first-seed. The steps of a budget stay those for all images

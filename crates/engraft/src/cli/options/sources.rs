@@ -1,5 +1,6 @@
 //! What can be said to `engraft sources`.
 
+use engraft_metrics::features::NAMES;
 use std::path::PathBuf;
 
 /// Rank trained GANs as sources for a target: the one whose images hold most of the target's comes first.
@@ -8,12 +9,15 @@ pub(crate) struct Sources {
     /// Run directories
     #[arg(value_name = "RUN", required = true)]
     pub(crate) runs: Vec<PathBuf>,
-    /// Target: mnist, fashion-mnist, usps, drawn-digits, mnist-0-4, mnist-5-9, or a folder of pictures
-    #[arg(long, value_name = "NAME|DIR")]
+    /// Target: images as for train
+    #[arg(long, value_name = "NAME|DIR|ZIP|NPY")]
     pub(crate) data: String,
     /// Images of the target, at most
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub(crate) shots: usize,
+    /// Features to measure by [default: those of a classifier for grey images of 28x28, else random]
+    #[arg(long, value_name = "NAME", value_parser = NAMES)]
+    pub(crate) features: Option<String>,
     /// Seed of the choice of images, and of those drawn
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,

@@ -1,6 +1,7 @@
 //! What can be said to `engraft transfer`.
 
 use engraft_layers::Adapter;
+use engraft_metrics::features::NAMES;
 use engraft_transfer::Preserve;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -14,10 +15,11 @@ pub(crate) struct Transfer {
     /// Run directory of the source, which may itself be a transfer
     #[arg(long, value_name = "RUN")]
     pub(crate) from: PathBuf,
-    /// Target: mnist, fashion-mnist, usps, drawn-digits, mnist-0-4, mnist-5-9, or a folder of pictures of any size
-    #[arg(long, value_name = "NAME|DIR")]
+    /// Target: images as for train, of any size: they are brought to that of the source
+    #[arg(long, value_name = "NAME|DIR|ZIP|NPY")]
     pub(crate) data: String,
-    /// Images of the target to train on; of a folder's, every fifth is kept for measuring where there are at least 100 [default: all]
+    /// Images of the target to train on [default: all]. Of pictures without a part named test, at least 100, every fifth is kept for
+    /// measuring and not among them
     #[arg(long, value_name = "N")]
     pub(crate) shots: Option<usize>,
     /// Turn the target's shades round first, where the source draws light on dark and the target is dark on light; the result
@@ -35,6 +37,9 @@ pub(crate) struct Transfer {
     /// Seed of the choice of images, of training and of the images drawn
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+    /// Features to measure by [default: those of a classifier for grey images of 28x28, else random]
+    #[arg(long, value_name = "NAME", value_parser = NAMES)]
+    pub(crate) features: Option<String>,
     /// Directory of the runs [default: runs/transfer-DATA]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,

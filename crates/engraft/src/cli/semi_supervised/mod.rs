@@ -4,11 +4,14 @@ mod jobs;
 mod report;
 mod resume;
 
-use super::images::{self, bar};
+use super::data_source::{self, ensure_labels, load_options};
+use super::extract::open_run;
 use super::options::{Budget, SemiSupervised};
+use super::progress::bar;
 use super::result_cache;
-use anyhow::{Context, bail, ensure};
-use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load};
+use anyhow::{Context, ensure};
+use engraft_base::choose;
+use engraft_data::{DataOptions, Dataset};
 use engraft_gan::{CheckpointChoice, Sampler};
 use engraft_transfer::Source;
 use engraft_transfer::semi_supervised::{Settings, choose_labels};
@@ -24,7 +27,7 @@ use std::path::Path;
 /// or training fails.
 pub(super) fn run(options: &SemiSupervised) -> anyhow::Result<()> {
     let [whole, mut test] = images_of(options)?;
-    let taken = images::chosen(
+    let taken = choose(
         whole.len(),
         options.shots.unwrap_or(usize::MAX),
         options.first_seed,
@@ -128,22 +131,23 @@ pub(super) fn run(options: &SemiSupervised) -> anyhow::Result<()> {
 
 /// Training and test images.
 fn images_of(options: &SemiSupervised) -> anyhow::Result<[Dataset; 2]> {
-    let Ok(known) = options.data.parse::<DatasetName>() else {
-        let names = DatasetName::ALL.map(DatasetName::as_str).join(", ");
-        if Path::new(&options.data).is_dir() {
-            bail!(
-                "--data {}: a folder of pictures has no labels, and the errors are counted by labels; expected one of {names}, \
-                 whose files may lie in the directory that ENGRAFT_DATA names",
-                options.data
-            );
-        }
-        bail!("--data {}: expected one of {names}", options.data)
-    };
-    let options = LoadOptions::new().notify(|line| eprintln!("{line}"));
-    Ok([
-        load(known, Split::Train, &options)?,
-        load(known, Split::Test, &options)?,
-    ])
+    let mut from = DataOptions::new();
+    from.load = load_options();
+    from.held_out = true;
+    let loaded = data_source::open("data", &options.data, &from)?;
+    ensure_labels(
+        "data",
+        &options.data,
+        &loaded.train,
+        "and the errors are counted by labels",
+    )?;
+    let test = loaded.test.with_context(|| {
+        format!(
+            "--data {}: no images are held out to count errors on; give more images",
+            options.data
+        )
+    })?;
+    Ok([loaded.train, test])
 }
 
 /// The generator of a run, the size of its images, and what there is to tell of it.
@@ -155,7 +159,7 @@ fn open_generator(
     let named = || format!("--generator {}", run.display());
     if !run.join("generator.safetensors").is_file() {
         // Tells of checkpoints that are left out as damaged.
-        images::open_run(run, CheckpointChoice::Last).with_context(named)?;
+        open_run(run, CheckpointChoice::Last).with_context(named)?;
     }
     let source = Source::open(run, CheckpointChoice::Last).with_context(named)?;
     let [expected, found] = [train.channels(), source.config.image[2]];

@@ -1,58 +1,102 @@
-//! Which images a run trains on.
+//! Which images a run trains on, and at which size.
 
 use super::display::{self, Display};
+use crate::cli::data_source::{STACKED, report_lines, stacked_training_images};
 use crate::cli::options::Train;
 use anyhow::Context;
-use engraft_data::{DataError, Dataset, DatasetName, LoadOptions, Split, load, stacked_digits};
-use engraft_gan::TrainConfig;
-use std::path::Path;
+use engraft_data::{DataError, DataOptions, DataSource, Dataset, DatasetName, LoadOptions, Loaded};
+use engraft_gan::networks::{self, NetworkSpec};
+use engraft_gan::{NetworkConfig, TrainConfig};
 
-/// Three digits of MNIST in each image.
-const STACKED_NAME: &str = "stacked-mnist";
-/// Images of that set, and the seed that they are put together with.
-const STACKED: usize = 60_000;
-const STACKED_SEED: u64 = 1;
+/// Heights and widths that are tried for pictures that a network cannot make as they are.
+const SIZES: [usize; 5] = [256, 128, 64, 32, 28];
 
 /// Finds the images that the options (or the settings of another run) ask for. Without either that is
 /// MNIST, or, said loudly, drawn digits where MNIST is not to be had.
+///
+/// # Errors
+/// If there are none, or the network makes none of their kind.
 pub(super) fn find(
     options: &Train,
     other: Option<&TrainConfig>,
+    network: &NetworkConfig,
     display: &mut Display,
 ) -> anyhow::Result<Dataset> {
     let mut from = LoadOptions::new().notify(display::err);
     if options.offline {
         from = from.offline();
     }
-    let known = |name: &str| -> anyhow::Result<Dataset> {
-        if name == STACKED_NAME {
-            let digits = load(DatasetName::Mnist, Split::Train, &from)?;
-            return Ok(stacked_digits(&digits, STACKED, STACKED_SEED)?);
-        }
-        Ok(load(name.parse()?, Split::Train, &from)?)
-    };
     match (&options.data, other) {
-        (Some(given), _) if given != STACKED_NAME && Path::new(given).is_dir() => {
-            let name = other.and_then(|config| config.data.parse().ok());
-            let name = name.unwrap_or(DatasetName::Mnist);
-            Ok(load(name, Split::Train, &from.directory(given))?)
+        (Some(name), _) => {
+            open(options, name, other, network, from, display).with_context(|| format!("--data {name}"))
         }
-        (Some(given), _) => known(given).with_context(|| format!("--data {given}")),
-        (None, Some(config)) => known(&config.data).with_context(|| {
-            format!(
-                "the settings are for {:?}; give its directory with --data",
-                config.data
-            )
-        }),
-        (None, None) => match load(DatasetName::Mnist, Split::Train, &from) {
-            // Only where there is none: faulty files of the user are an error.
-            Err(why @ DataError::NotFound { .. }) => {
-                display.warn(&format!(
-                    "no MNIST, so this run trains on DRAWN DIGITS, which this program draws itself\n{why}"
-                ));
-                Ok(load(DatasetName::DrawnDigits, Split::Train, &from)?)
+        (None, Some(config)) => open(options, &config.data, other, network, from, display)
+            .with_context(|| format!("the settings are for {:?}; name its place by --data", config.data)),
+        (None, None) => {
+            let digits = open(options, "mnist", other, network, from.clone(), display);
+            match digits.as_ref().err().and_then(|error| error.downcast_ref()) {
+                // Only where there is none: faulty files of the user are an error.
+                Some(why @ DataError::NotFound { .. }) => {
+                    display.warn(&format!(
+                        "no MNIST, so this run trains on DRAWN DIGITS, which this program draws itself\n{why}"
+                    ));
+                    open(options, "drawn-digits", other, network, from, display)
+                }
+                _ => digits,
             }
-            found => Ok(found?),
-        },
+        }
     }
+}
+
+fn open(
+    options: &Train,
+    name: &str,
+    other: Option<&TrainConfig>,
+    network: &NetworkConfig,
+    from: LoadOptions,
+    display: &Display,
+) -> anyhow::Result<Dataset> {
+    if name == STACKED {
+        return stacked_training_images(&from);
+    }
+    let source = DataSource::parse(name)?;
+    let mut how = DataOptions::new();
+    how.load = from;
+    // Files in MNIST's format that no name says more of have always counted as MNIST's.
+    how.idx_name = match other.map(|config| config.data.parse()) {
+        Some(Ok(known)) => Some(known),
+        _ if source.name().parse::<DatasetName>().is_ok() => None,
+        _ => Some(DatasetName::Mnist),
+    };
+    how.size = match (options.size, other) {
+        (Some(size), _) => Some([size; 2]),
+        (None, Some(config)) => Some([config.image[0], config.image[1]]),
+        (None, None) => None,
+    };
+    let loaded = sized(&source, how, network)?;
+    if !matches!(source, DataSource::Known(_) | DataSource::Idx(_)) {
+        for line in report_lines(&loaded.report) {
+            display.say(&format!("  {line}"));
+        }
+    }
+    Ok(loaded.train)
+}
+
+/// The images at the size asked for; else at their own if the network makes it; else at the largest that it makes.
+fn sized(source: &DataSource, mut how: DataOptions, network: &NetworkConfig) -> anyhow::Result<Loaded> {
+    let makes = |image| network.generator::<f32>(image, &mut Init::glorot(0)).is_ok();
+    if how.size.is_some() {
+        return Ok(source.open(&how)?);
+    }
+    match source.open(&how) {
+        Ok(loaded) if makes(loaded.train.image_size()) => return Ok(loaded),
+        // Pictures of several sizes are usable at one.
+        Ok(_) | Err(DataError::Unusable { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    how.size = SIZES
+        .into_iter()
+        .find(|&size| makes([size, size, 3]))
+        .map(|size| [size; 2]);
+    Ok(source.open(&how)?)
 }

@@ -5,11 +5,9 @@ mod display;
 mod settings;
 
 use super::options::{Preset, Train};
-use super::process::{Interrupted, catch_interrupts, interrupt, pool};
+use super::process::{Interrupted, catch_interrupts, go_on, pool};
 use display::{Display, Style};
 use engraft_gan::{Event, Outcome, TrainConfig, Trainer};
-use std::ops::ControlFlow;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// Trains a run, or resumes it.
@@ -38,7 +36,8 @@ fn train(options: &Train, display: &mut Display) -> anyhow::Result<()> {
         .as_deref()
         .map(engraft_gan::read_settings)
         .transpose()?;
-    let data = data::find(options, other.as_ref(), display)?;
+    let network = settings::network(options, other.as_ref());
+    let data = data::find(options, other.as_ref(), &network, display)?;
     let config = settings::settings(options, other, &data)?;
     config.check()?;
     config.check_data(&data)?;
@@ -72,10 +71,7 @@ fn follow(trainer: &mut Trainer, display: &mut Display) -> anyhow::Result<Outcom
     let start = Instant::now();
     let outcome = trainer.train(&mut |event: Event| {
         display.event(&event, start);
-        match interrupt().load(Ordering::SeqCst) {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
+        go_on()
     });
     display.clear();
     Ok(outcome?)

@@ -8,6 +8,22 @@ use std::path::{Path, PathBuf};
 /// Epochs of the preset `tutorial`.
 const TUTORIAL_EPOCHS: u64 = 50;
 
+/// The networks that will be trained.
+pub(super) fn network(options: &Train, other: Option<&TrainConfig>) -> NetworkConfig {
+    match (&options.network, other) {
+        (Some(name), _) => name.as_str().into(),
+        (None, Some(config)) => config.network.clone(),
+        (None, None) => usual_network(options.preset),
+    }
+}
+
+fn usual_network(preset: Preset) -> NetworkConfig {
+    match preset {
+        Preset::R3gan => "residual".into(),
+        Preset::Default | Preset::Tutorial => "dcgan".into(),
+    }
+}
+
 /// The preset, or the settings of another run, with what the arguments change.
 pub(super) fn settings(
     options: &Train,
@@ -22,7 +38,7 @@ pub(super) fn settings(
     if let Some(network) = &options.network {
         config.network = network.as_str().into();
     }
-    if options.conditional {
+    if options.classes {
         ensure_every_class(data)?;
         config.classes = data.class_counts().len() as u32;
     }
@@ -84,7 +100,7 @@ fn ensure_every_class(data: &Dataset) -> Result<(), GanError> {
         return Ok(());
     }
     let problem = format!(
-        "--conditional: {} has no images of class {}, whose images would be noise; expected images of every class from 0 to {}",
+        "--classes: {} has no images of class {}, whose images would be noise; expected images of every class from 0 to {}",
         data.name(),
         empty.join(", "),
         counts.len() - 1
@@ -101,10 +117,7 @@ pub(super) fn default_directory(options: &Train, config: &TrainConfig) -> PathBu
         Preset::Tutorial => "-tutorial",
         Preset::R3gan => "-r3gan",
     };
-    let usual = match options.preset {
-        Preset::R3gan => NetworkConfig::from("residual"),
-        Preset::Default | Preset::Tutorial => "dcgan".into(),
-    };
+    let usual = usual_network(options.preset);
     let network = if config.network == usual {
         String::new()
     } else {

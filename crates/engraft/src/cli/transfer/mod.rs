@@ -2,15 +2,16 @@
 
 mod changes;
 
-use super::images::bar;
+use super::extract::Reader;
 use super::options::{PlanOptions, RecipeName, Transfer};
-use super::process::{Interrupted, catch_interrupts, interrupt, program};
+use super::process::{Interrupted, catch_interrupts, go_on, program};
+use super::progress::bar;
 use super::target::Target;
 use anyhow::{Context, ensure};
 use engraft_data::{Dataset, Provenance::Memory};
 use engraft_gan::{CheckpointChoice, Event, Sampler, sample_grid};
 use engraft_layers::Module;
-use engraft_metrics::{FeatureExtractor, FeatureNetwork, Features};
+use engraft_metrics::Features;
 use engraft_transfer::adapt::{DomainGap, Severity};
 use engraft_transfer::{
     AdapterFile, Method, Proximity, Recipe, Row, Source, Trial, compare, features_of, measure, proximity,
@@ -22,7 +23,6 @@ use rand_pcg::Pcg64;
 use serde_json::json;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::Ordering;
 
 /// Images that are generated for measuring.
 const GENERATED: usize = 1000;
@@ -87,9 +87,9 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
         target.reference.len()
     );
     ensure!(
-        source.config.classes == 0 || target.has_labels,
-        "--data {}: the source {} is told the class, and a folder of pictures has none; name a source without classes, or \
-         a data set",
+        source.config.classes == 0 || target.train.classes() > 0,
+        "--data {}: the source {} is class-conditional, and these images have no labels; name a source without classes, or images \
+         with labels: a known data set, or a folder of pictures for each class",
         options.data,
         options.from.display()
     );
@@ -99,13 +99,12 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
         steps: options.steps,
         seed: options.seed,
     };
-    let network = FeatureNetwork::for_data(&options.data);
-    let trained_on = features_of(&network, &target.train)?;
-    let as_is = trial.train(&Method::SourceAsIs, &options.from, &mut |_| {
-        ControlFlow::Continue(())
-    })?;
+    let reader = Reader::choose(options.features.as_deref(), &options.data, source.config.image)?;
+    let network = &*reader.extractor;
+    let trained_on = features_of(network, &target.train)?;
+    let as_is = trial.train(&Method::SourceAsIs, &options.from, &mut |_| ControlFlow::Continue(()))?;
     let (as_is, _) = as_is.context("nothing to stop")?;
-    let of_source = trial.draw(&network, &as_is, GENERATED)?;
+    let of_source = trial.draw(network, &as_is, GENERATED)?;
     let found = proximity(&trained_on, &of_source)?;
     let recipe = recipe(options, &source, &target, &found)?;
     explain(options, &source, &target, &found, &recipe)?;
@@ -125,7 +124,7 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
         methods.push(Method::FromScratch);
         methods.push(Method::SourceAsIs);
     }
-    let reference = features_of(&network, &target.reference)?;
+    let reference = features_of(network, &target.reference)?;
     let mut drawn = Vec::new();
     for (i, method) in methods.iter().enumerate() {
         let directory = match i {
@@ -136,7 +135,7 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
             eprintln!("stopped and saved; to go on: the same command again");
             return Err(Interrupted.into());
         };
-        let features = trial.draw(&network, &sampler, GENERATED)?;
+        let features = trial.draw(network, &sampler, GENERATED)?;
         let row = measure(method.name(), steps, [&reference, &trained_on, &features])?;
         drawn.push(Drawn {
             row,
@@ -147,7 +146,7 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
     let sheet = out.join("source-and-adapted.png");
     std::fs::write(&sheet, before_and_after(options, &as_is, &drawn[0].sampler))
         .with_context(|| format!("writing {}", sheet.display()))?;
-    let json = report(options, &network, &target, &reference, &found, &drawn);
+    let json = report(options, &reader, &target, &reference, &found, &drawn);
     println!("  same noise through source and result  {}", sheet.display());
     println!("  the run                                {}", out.display());
     println!(
@@ -277,10 +276,7 @@ fn train(
             Event::Warning(text) => bar.suspend(|| eprintln!("warning: {text}")),
             _ => {}
         }
-        match interrupt().load(Ordering::SeqCst) {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
+        go_on()
     })?;
     bar.finish();
     Ok(found)
@@ -302,7 +298,7 @@ fn before_and_after(options: &Transfer, source: &Sampler, adapted: &Sampler) -> 
 /// Prints the table, and gives it as JSON.
 fn report(
     options: &Transfer,
-    network: &FeatureNetwork,
+    reader: &Reader,
     target: &Target,
     reference: &Features,
     found: &Proximity,
@@ -334,8 +330,8 @@ fn report(
     println!(
         "{GENERATED} generated images each, against {}; features {} ({}..); seed {}",
         target.about,
-        network.name(),
-        &network.hash()[..12],
+        reader.extractor.name(),
+        reader.short_hash(),
         options.seed
     );
     if drawn.len() > 1 {
@@ -363,7 +359,7 @@ fn report(
     json!({
         "rows": rows, "winner": winner, "proximity": found,
         "protocol": {
-            "features": network.name(), "features_sha256": network.hash(), "data": options.data,
+            "features": reader.extractor.name(), "features_sha256": reader.extractor.hash(), "fit": reader.fit.to_string(), "data": options.data,
             "images": target.train.len(), "real": target.reference.len(),
             "real_is_held_out": target.is_held_out, "generated": GENERATED, "steps": options.steps,
             "seed": options.seed, "inverted": options.invert,

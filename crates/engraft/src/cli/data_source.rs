@@ -1,0 +1,128 @@
+//! Images that a user names: opened in one way by every command, with a report of what was found and changed.
+
+use anyhow::{Context, ensure};
+use engraft_base::choose;
+use engraft_data::{
+    Channels, DataOptions, DataSource, Dataset, DatasetName, ENOUGH_TO_HOLD_OUT, LoadOptions, Loaded, Report,
+    Split, Treatment, load, stacked_digits,
+};
+
+/// Three digits of MNIST in each image, as red, green and blue: made here, and not a data set with files.
+pub(super) const STACKED: &str = "stacked-mnist";
+/// Images of that set, and the seed that they are put together with.
+const STACKED_IMAGES: usize = 60_000;
+const STACKED_SEED: u64 = 1;
+
+/// Fewest held-out images: memorization is told from the closest twentieth of them.
+pub(super) const FEWEST_HELD_OUT: usize = 20;
+/// Files that a report names before it only counts.
+const FILES_SHOWN: usize = 20;
+
+/// Where known data sets come from; what happens is told on standard error.
+pub(super) fn load_options() -> LoadOptions {
+    LoadOptions::new().notify(|line| eprintln!("{line}"))
+}
+
+/// Images of a size `[h, w, c]`, some of them held out.
+pub(super) fn of_shape([height, width, channels]: [usize; 3]) -> DataOptions {
+    let mut options = DataOptions::new();
+    options.load = load_options();
+    options.held_out = true;
+    options.size = Some([height, width]);
+    options.channels = match channels {
+        1 => Channels::Grey,
+        3 => Channels::Rgb,
+        _ => Channels::Keep,
+    };
+    options
+}
+
+/// Opens what the option `--OPTION NAME` names, and tells what was found.
+///
+/// # Errors
+/// If there is nothing of that name, or it cannot be used.
+pub(super) fn open(option: &str, name: &str, options: &DataOptions) -> anyhow::Result<Loaded> {
+    let what = || format!("--{option} {name}");
+    let loaded = DataSource::parse(name)
+        .and_then(|source| source.open(options))
+        .with_context(what)?;
+    for line in report_lines(&loaded.report) {
+        eprintln!("{line}");
+    }
+    Ok(loaded)
+}
+
+/// The totals, and the first files that were changed or left out.
+pub(super) fn report_lines(report: &Report) -> Vec<String> {
+    let mut lines = report.totals.clone();
+    lines.extend(report.files.iter().take(FILES_SHOWN).map(ToString::to_string));
+    if let Some(more) = report.files.len().checked_sub(FILES_SHOWN).filter(|&n| n > 0) {
+        lines.push(format!("and {more} more files"));
+    }
+    lines
+}
+
+/// Whether a file was changed to have the size and channels asked for.
+pub(super) fn changed_files(report: &Report) -> bool {
+    let mut files = report.files.iter();
+    files.any(|file| matches!(file.what, Treatment::Changed(_)))
+}
+
+/// The training images of [`STACKED`].
+///
+/// # Errors
+/// If MNIST is not to be had.
+pub(super) fn stacked_training_images(options: &LoadOptions) -> anyhow::Result<Dataset> {
+    let digits = load(DatasetName::Mnist, Split::Train, options)?;
+    Ok(stacked_digits(&digits, STACKED_IMAGES, STACKED_SEED)?)
+}
+
+/// Training and held-out images of `--data NAME`.
+///
+/// # Errors
+/// If fewer than [`FEWEST_HELD_OUT`] are held out.
+pub(super) fn with_held_out(name: &str, options: &DataOptions) -> anyhow::Result<(Loaded, Dataset)> {
+    let mut loaded = open("data", name, options)?;
+    let (found, test) = (loaded.train.len(), loaded.test.take());
+    let held_out = test.as_ref().map_or(0, Dataset::len);
+    let Some(test) = test.filter(|test| test.len() >= FEWEST_HELD_OUT) else {
+        anyhow::bail!(
+            "--data {name}: found {found} images to train on and {held_out} to test with, expected at least \
+             {FEWEST_HELD_OUT} held-out images, which memorization is measured against; give at least \
+             {ENOUGH_TO_HOLD_OUT} images, of which every fifth is held out, or a folder with a part named test"
+        );
+    };
+    Ok((loaded, test))
+}
+
+/// At most `count` images, chosen by the seed where there are more, in the order of the data.
+pub(super) fn some(data: Dataset, count: usize, seed: u64) -> Dataset {
+    if data.len() <= count {
+        return data;
+    }
+    data.subset(&choose(data.len(), count, seed))
+}
+
+/// Refuses images without labels.
+pub(super) fn ensure_labels(option: &str, name: &str, data: &Dataset, why: &str) -> anyhow::Result<()> {
+    ensure!(
+        data.classes() > 0,
+        "--{option} {name}: its images have no labels, {why}; expected a known data set, or a folder or ZIP file with a \
+         folder of pictures for each class"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engraft_data::drawn_digits;
+
+    #[test]
+    fn a_choice_follows_the_seed() {
+        let data = drawn_digits(Split::Test, 200, 1);
+        let [a, b, c] = [1, 1, 2].map(|seed| some(data.clone(), 50, seed));
+        assert!(a.images() == b.images() && a.images() != c.images() && a.len() == 50);
+        assert_eq!(some(data.clone(), 1 << 20, 1).len(), data.len());
+    }
+}

@@ -1,0 +1,124 @@
+//! Features of images: which extractor, how images are made to fit it, and the reading with a bar on the terminal.
+
+use super::progress::bar;
+use anyhow::ensure;
+use engraft_data::Dataset;
+use engraft_gan::{CheckpointChoice, SavedRun};
+use engraft_metrics::{FeatureExtractor, FeatureOutput, Features, InputFit, features, read_fitted};
+use engraft_tensor::Tensor;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Images that are read at a time.
+const BATCH: usize = 500;
+
+/// An extractor for images `[h, w, c]` and how it reads them.
+pub(super) struct Reader {
+    pub(super) extractor: Arc<dyn FeatureExtractor>,
+    pub(super) fit: InputFit,
+}
+
+impl Reader {
+    /// The extractor that `--features` names, or the usual one for such images of this data set.
+    ///
+    /// # Errors
+    /// If it would have to see less of the images than there is, unless it is named: that is a choice of the user, who is
+    /// told.
+    pub(super) fn choose(named: Option<&str>, data: &str, image: [usize; 3]) -> anyhow::Result<Self> {
+        let [height, width, _] = image;
+        let name = named.unwrap_or_else(|| features::default_name(data, image));
+        let extractor = features::find(name, [height, width])?;
+        let fit = InputFit::new(image, &extractor.input())?;
+        if let Some(lost) = fit.lost() {
+            ensure!(
+                named.is_some(),
+                "the features {name} do not see all of these images: {lost}; name the features by --features to measure all \
+                 the same"
+            );
+            eprintln!("warning: {lost}");
+        }
+        Ok(Self { extractor, fit })
+    }
+
+    /// Reads features and classes of `count` images, given in batches from the first number to before the second.
+    ///
+    /// # Errors
+    /// If there are none, or a feature is not finite.
+    pub(super) fn read(
+        &self,
+        what: &str,
+        count: usize,
+        mut batch: impl FnMut(usize, usize) -> Tensor,
+    ) -> anyhow::Result<FeatureOutput> {
+        let bar = bar(what, count)?;
+        let (mut sets, mut classes) = (Vec::new(), Vec::new());
+        for start in (0..count).step_by(BATCH) {
+            let end = (start + BATCH).min(count);
+            let (output, _) = read_fitted(&*self.extractor, &batch(start, end))?;
+            sets.push(output.features);
+            classes.extend(output.classes.into_iter().flatten());
+            bar.set_position(end as u64);
+        }
+        bar.finish();
+        ensure!(!sets.is_empty(), "there are no {what}");
+        Ok(FeatureOutput {
+            features: Features::stack(sets)?,
+            classes: self.extractor.class_count().map(|_| classes),
+        })
+    }
+
+    /// Reads the images of a data set.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    pub(super) fn read_data(&self, what: &str, data: &Dataset) -> anyhow::Result<FeatureOutput> {
+        let indices: Vec<usize> = (0..data.len()).collect();
+        self.read(what, data.len(), |start, end| tensor(data, &indices[start..end]))
+    }
+
+    /// The first characters of the hash, for people.
+    pub(super) fn short_hash(&self) -> &str {
+        &self.extractor.hash()[..12.min(self.extractor.hash().len())]
+    }
+}
+
+/// The images as a tensor, from -1 to 1.
+pub(super) fn tensor(data: &Dataset, indices: &[usize]) -> Tensor {
+    let [height, width, channels] = data.image_size();
+    Tensor::from_vec([indices.len(), height, width, channels], data.batch_f32(indices))
+}
+
+/// Opens a run, and shows what is wrong with it.
+pub(super) fn open_run(run: &Path, which: CheckpointChoice) -> anyhow::Result<SavedRun> {
+    let run = engraft_transfer::open_run(run, which)?;
+    for warning in &run.warnings {
+        eprintln!("warning: {warning}");
+    }
+    Ok(run)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_be_lost_must_be_asked_for() {
+        let digits = Reader::choose(None, "mnist", [28, 28, 1]).unwrap();
+        assert_eq!(
+            (digits.extractor.name(), digits.fit.is_identity()),
+            ("mnist", true)
+        );
+        let colour = Reader::choose(None, "mnist", [32, 32, 3]).unwrap();
+        assert_eq!(colour.extractor.name(), "random-rgb-32");
+        let huge = Reader::choose(None, "mnist", [512, 512, 3])
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            huge.contains("--features") && huge.contains("512x512x3"),
+            "{huge}"
+        );
+        let named = Reader::choose(Some("mnist"), "mnist", [32, 32, 3]).unwrap();
+        assert!(named.fit.to_string().contains("28x28"));
+    }
+}
