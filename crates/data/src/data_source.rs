@@ -1,10 +1,13 @@
 //! What `--data` may be, and how it becomes images to train on and images to test with: said once, here.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+use rayon::prelude::*;
 
 use crate::catalogue::DatasetName;
 use crate::channels::Channels;
@@ -16,7 +19,7 @@ use crate::lazy_pictures::LazyPictures;
 use crate::listing::Listing;
 use crate::loader::{LoadOptions, has_idx_files, load};
 use crate::npy_images;
-use crate::picture::{Fit, WHITE, Wanted};
+use crate::picture::{Fit, WHITE, Wanted, size_in_header};
 use crate::pictures;
 use crate::provenance::Provenance;
 use crate::report::{FileReport, Report};
@@ -191,6 +194,22 @@ impl DataSource {
                 .file_stem()
                 .map_or("pictures".into(), |name| name.to_string_lossy().into_owned()),
         }
+    }
+
+    /// The heights and widths `[h, w]` of the pictures in a folder or an archive, each once and in ascending order, as their
+    /// headers say: a choice of [`DataOptions::size`] before anything is decoded. Empty for other data, whose images all
+    /// have one size.
+    ///
+    /// # Errors
+    /// When the folder or archive cannot be read.
+    pub fn picture_sizes(&self) -> Result<Vec<[usize; 2]>, DataError> {
+        let (Self::Folder(path) | Self::Zip(path)) = self else {
+            return Ok(Vec::new());
+        };
+        let listing = self.listing(path)?;
+        let size = |file: usize| size_in_header(&listing.read(file).ok()?);
+        let sizes: BTreeSet<_> = (0..listing.len()).into_par_iter().filter_map(size).collect();
+        Ok(sizes.into_iter().collect())
     }
 
     /// Loads the images as bytes in memory.

@@ -93,6 +93,19 @@ impl Picture {
     }
 }
 
+/// Height and width that the header of a file tells, before EXIF data turn the picture; `None` if it is none.
+pub(crate) fn size_in_header(bytes: &[u8]) -> Option<[usize; 2]> {
+    let read = || {
+        ImageReader::new(Cursor::new(bytes))
+            .with_guessed_format()
+            .ok()?
+            .into_dimensions()
+            .ok()
+    };
+    let (width, height) = quietly(read).ok().flatten()?;
+    Some([height as usize, width as usize])
+}
+
 fn damaged(text: &str) -> Note {
     Note::new(
         "damaged",

@@ -29,6 +29,13 @@ fn report(loaded: &Loaded, name: &str) -> Option<String> {
 fn pictures_of_every_kind() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
+    let sizes = || {
+        DataSource::parse(folder.path().to_str().unwrap())
+            .unwrap()
+            .picture_sizes()
+            .unwrap()
+    };
+    assert!(sizes().is_empty());
     GrayImage::from_fn(4, 4, |x, y| image::Luma([(60 * x + y) as u8]))
         .save(at("a.png"))
         .unwrap();

@@ -82,21 +82,30 @@ fn open(
     Ok(loaded.train)
 }
 
-/// The images at the size asked for; else at their own if the network makes it; else at the largest that it makes.
+/// The images at the size asked for; else at their own if the network makes it; else at the largest that it makes of those
+/// that no picture has to be enlarged for.
 fn sized(source: &DataSource, mut how: DataOptions, network: &NetworkConfig) -> anyhow::Result<Loaded> {
-    let makes = |image| network.generator::<f32>(image, &mut Init::glorot(0)).is_ok();
-    if how.size.is_some() {
-        return Ok(source.open(&how)?);
+    let family = networks::find(&network.kind)?;
+    let spec = |image| NetworkSpec::new(image).widths(network.widths.clone());
+    let makes = |image| family.check(&spec(image)).is_ok();
+    let chosen = |smallest: usize| {
+        let made = SIZES.into_iter().filter(|&size| makes([size, size, 3]));
+        let made: Vec<usize> = made.collect();
+        let fits = made.iter().find(|&&size| size <= smallest);
+        fits.or(made.last()).map(|&size| [size; 2])
+    };
+    if how.size.is_none() {
+        how.size = match *source.picture_sizes()? {
+            [] => None,
+            [[h, w]] if h == w && makes([h, w, 3]) => None,
+            ref sizes => chosen(sizes.iter().flatten().copied().min().unwrap_or(0)),
+        };
     }
-    match source.open(&how) {
-        Ok(loaded) if makes(loaded.train.image_size()) => return Ok(loaded),
-        // Pictures of several sizes are usable at one.
-        Ok(_) | Err(DataError::Unusable { .. }) => {}
-        Err(error) => return Err(error.into()),
+    let loaded = source.open(&how)?;
+    let [h, w, c] = loaded.train.image_size();
+    if how.size.is_some() || makes([h, w, c]) {
+        return Ok(loaded);
     }
-    how.size = SIZES
-        .into_iter()
-        .find(|&size| makes([size, size, 3]))
-        .map(|size| [size; 2]);
+    how.size = chosen(h.min(w));
     Ok(source.open(&how)?)
 }

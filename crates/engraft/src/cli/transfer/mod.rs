@@ -102,7 +102,9 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
     let reader = Reader::choose(options.features.as_deref(), &options.data, source.config.image)?;
     let network = &*reader.extractor;
     let trained_on = features_of(network, &target.train)?;
-    let as_is = trial.train(&Method::SourceAsIs, &options.from, &mut |_| ControlFlow::Continue(()))?;
+    let as_is = trial.train(&Method::SourceAsIs, &options.from, &mut |_| {
+        ControlFlow::Continue(())
+    })?;
     let (as_is, _) = as_is.context("nothing to stop")?;
     let of_source = trial.draw(network, &as_is, GENERATED)?;
     let found = proximity(&trained_on, &of_source)?;
