@@ -11,9 +11,6 @@ use engraft_metrics::{FeatureExtractor, FeatureNetwork, Features, SeedSummary};
 use engraft_transfer::{
     Labelled, Method, Recipe, Row, Source, Trial, features_of, from_scratch, measure, proximity,
 };
-use rand::SeedableRng;
-use rand::seq::index;
-use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -289,10 +286,7 @@ fn open_target(name: &str, source: &Source) -> anyhow::Result<Target> {
 
 /// `count` images by the seed, in the order of the data.
 fn choose(data: &Dataset, count: usize, seed: u64) -> Dataset {
-    let mut rng = Pcg64::seed_from_u64(seed);
-    let mut chosen = index::sample(&mut rng, data.len(), count.min(data.len())).into_vec();
-    chosen.sort_unstable();
-    data.subset(&chosen)
+    data.subset(&engraft_base::choose(data.len(), count, seed))
 }
 
 /// One method with one seed: its row, from the disk if it is there.

@@ -3,6 +3,7 @@
 //! A small classifier learns from drawn digits alone and then reads real ones. The more styles the drawn digits
 //! have in common with people's, the more it reads.
 
+use engraft_base::argmax;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -10,8 +11,8 @@ use anyhow::{Context, ensure};
 use engraft_data::{Batches, DataError, Dataset, DatasetName, LoadOptions, Split, load};
 use engraft_gan::sample_grid;
 use engraft_layers::{
-    Adam, Conv2d, Dense, Flatten, Init, LeakyReLU, Mode, Module, Optimizer, Reduction, Schedule, Sequential,
-    gradients, softmax_cross_entropy,
+    Adam, Condition, Conv2d, Dense, Flatten, Init, LeakyReLU, Mode, Module, Optimizer, Reduction, Schedule,
+    Sequential, forward_batched, gradients, softmax_cross_entropy,
 };
 use engraft_tensor::Tensor;
 
@@ -161,14 +162,11 @@ fn fit(train: &Dataset, args: &Args) -> anyhow::Result<Sequential<f32>> {
 /// Share of the images whose largest logit is that of their label.
 fn accuracy(net: &Sequential<f32>, digits: &Dataset) -> f64 {
     let all: Vec<usize> = (0..digits.len()).collect();
-    let mut right = 0;
-    for indices in all.chunks(500) {
-        let logits = net.forward(&tensor(digits, indices), Mode::Eval);
-        for (row, &index) in logits.as_slice().chunks_exact(10).zip(indices) {
-            let best = (1..10).fold(0, |best, class| if row[class] > row[best] { class } else { best });
-            right += usize::from(best == usize::from(digits.label(index)));
-        }
-    }
+    let logits = forward_batched(net, &tensor(digits, &all), &Condition::None, 500);
+    let rows = logits.as_slice().chunks_exact(10).zip(all);
+    let right = rows
+        .filter(|(row, i)| argmax(row) == usize::from(digits.label(*i)))
+        .count();
     right as f64 / digits.len().max(1) as f64
 }
 

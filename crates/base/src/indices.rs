@@ -3,6 +3,7 @@
 use rand::SeedableRng;
 use rand::seq::index;
 use rand_pcg::Pcg64;
+use std::ops::Range;
 
 /// Indices of at most `k` of `n` elements in ascending order; which ones is drawn from `seed`, all if `n <= k`.
 pub fn choose(n: usize, k: usize, seed: u64) -> Vec<usize> {
@@ -20,6 +21,22 @@ pub fn choose(n: usize, k: usize, seed: u64) -> Vec<usize> {
 pub fn equidistant(k: usize, n: usize) -> Vec<usize> {
     let k = k.min(n);
     (0..k).map(|i| (2 * i + 1) * n / (2 * k)).collect()
+}
+
+/// The ranges of `0..n` that hold `size` elements each, and the rest.
+///
+/// ```
+/// let parts: Vec<_> = engraft_base::batches(5, 2).collect();
+/// assert_eq!(parts, [0..2, 2..4, 4..5]);
+/// ```
+///
+/// # Panics
+/// If `size` is 0.
+pub fn batches(n: usize, size: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
+    assert!(size > 0, "a batch needs at least one element");
+    (0..n)
+        .step_by(size)
+        .map(move |start| start..n.min(start.saturating_add(size)))
 }
 
 /// Index of the largest element, the first of equal ones. A NaN is never larger than another element.

@@ -3,10 +3,12 @@
 pub mod files;
 pub mod hash;
 pub mod indices;
+pub mod pixels;
 pub mod seeds;
 
 pub use files::{AtomicFile, FileError, open_regular, read_bounded, write_atomically};
 pub use hash::{hex, sha256_hex};
-pub use indices::{argmax, choose, equidistant};
+pub use indices::{argmax, batches, choose, equidistant};
+pub use pixels::{from_byte, to_byte, to_bytes};
 /// The crates whose types stand in this crate's signatures.
 pub use {rand, rand_pcg};

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod batched;
 mod condition;
 mod error;
 mod freeze;
@@ -17,6 +18,7 @@ mod summary;
 mod torch;
 mod visit;
 
+pub use batched::forward_batched;
 pub use condition::Condition;
 pub use error::LayersError;
 pub use freeze::{Selection, check_names, freeze, train_only, unfreeze};
@@ -40,3 +42,5 @@ pub use state::{Applied, MAX_FILE_BYTES, StateDict, rng_states, set_rng_states};
 pub use summary::{Summary, SummaryRow, summary};
 pub use torch::TorchLayout;
 pub use visit::{Gradients, gradients, parameter_count, parameters, visit, visit_mut};
+/// The crates whose types stand in this crate's signatures.
+pub use {engraft_tensor::rand, rand_pcg};

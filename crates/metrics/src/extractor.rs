@@ -126,9 +126,9 @@ pub(crate) fn check_shape(extractor: &dyn FeatureExtractor, images: &Tensor) -> 
 pub(crate) fn in_batches(images: &Tensor, batch: usize, mut f: impl FnMut(&Tensor, usize)) {
     let n = images.shape()[0];
     no_grad(|| {
-        for start in (0..n).step_by(batch) {
-            let count = batch.min(n - start);
-            let part = images.narrow(0, start, count);
+        for part in engraft_base::batches(n, batch) {
+            let count = part.len();
+            let part = images.narrow(0, part.start, count);
             f(&part.pad(0, 0, FEWEST.saturating_sub(count)), count);
         }
     });

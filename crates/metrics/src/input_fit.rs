@@ -2,6 +2,7 @@
 
 use crate::error::MetricsError;
 use crate::extractor::{FeatureExtractor, FeatureOutput, InputSpec};
+use engraft_base::{from_byte, to_byte};
 use engraft_tensor::Tensor;
 use image::imageops::{FilterType, resize};
 use image::{ImageBuffer, Luma, Pixel, Rgb};
@@ -196,15 +197,17 @@ impl InputFit {
             .for_each(|(new, image)| {
                 let pixels = image.chunks_exact(c);
                 let bytes: Vec<u8> = match channels {
-                    1 => pixels.map(|pixel| byte(luminance(pixel))).collect(),
-                    _ => pixels.flat_map(|pixel| red_green_blue(pixel).map(byte)).collect(),
+                    1 => pixels.map(|pixel| to_byte(luminance(pixel))).collect(),
+                    _ => pixels
+                        .flat_map(|pixel| red_green_blue(pixel).map(to_byte))
+                        .collect(),
                 };
                 let bytes = match channels {
                     1 => resized::<Luma<u8>>(bytes, [h, w], self.input.size),
                     _ => resized::<Rgb<u8>>(bytes, [h, w], self.input.size),
                 };
                 for (value, byte) in new.iter_mut().zip(bytes) {
-                    *value = f32::from(byte) / 127.5 - 1.0;
+                    *value = from_byte(byte);
                 }
             });
         Tensor::from_vec([n, height, width, channels], values)
@@ -271,10 +274,6 @@ fn red_green_blue(pixel: &[f32]) -> [f32; 3] {
         [value, ..] => [value; 3],
         [] => unreachable!("a pixel has channels"),
     }
-}
-
-fn byte(value: f32) -> u8 {
-    ((value + 1.0) * 127.5).round().clamp(0.0, 255.0) as u8
 }
 
 fn resized<P: Pixel<Subpixel = u8> + 'static>(

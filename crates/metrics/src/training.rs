@@ -3,9 +3,10 @@
 use crate::feature_network::{FeatureClassifier, IMAGE};
 use engraft_base::argmax;
 use engraft_layers::{
-    Adam, Init, Mode, Module, Optimizer, Reduction, Schedule, gradients, softmax_cross_entropy,
+    Adam, Condition, Init, Mode, Module, Optimizer, Reduction, Schedule, forward_batched, gradients,
+    softmax_cross_entropy,
 };
-use engraft_tensor::{Tensor, no_grad};
+use engraft_tensor::Tensor;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -135,18 +136,9 @@ pub fn accuracy(classifier: &FeatureClassifier, images: &Tensor, classes: &[usiz
         classes.len(),
         images.shape()
     );
-    let mut right = 0;
-    no_grad(|| {
-        for (batch, classes) in classes.chunks(500).enumerate() {
-            let x = images.narrow(0, batch * 500, classes.len());
-            let logits = classifier.forward(&x, Mode::Eval);
-            let rows = logits.as_slice().chunks_exact(logits.shape()[1]);
-            right += rows
-                .zip(classes)
-                .filter(|(row, class)| argmax(row) == **class)
-                .count();
-        }
-    });
+    let logits = forward_batched(classifier, images, &Condition::None, 500);
+    let rows = logits.as_slice().chunks_exact(logits.shape()[1]).zip(classes);
+    let right = rows.filter(|(row, class)| argmax(row) == **class).count();
     right as f64 / classes.len() as f64
 }
 

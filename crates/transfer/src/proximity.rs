@@ -64,7 +64,7 @@ fn a_distance(target: &Features, source: &Features) -> f64 {
     if n < 2 {
         return 2.0;
     }
-    // As many of either side, at equal distances.
+    // As many of either side, at equal distances; `equidistant` takes others, and would change published figures.
     let some = |all: &Features| all.select(&(0..n).map(|i| i * all.len() / n).collect::<Vec<_>>());
     let sides = [some(target), some(source)];
     let d = target.dimension();

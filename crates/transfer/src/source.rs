@@ -4,6 +4,7 @@ use crate::error::TransferError;
 use crate::miner::{self, mined};
 use crate::patches::{judges_patches, with_patch_head};
 use crate::plan::{Transfer, learned_layers};
+use engraft_base::hex;
 use engraft_gan::{CheckpointChoice, Networks, Sampler, SavedRun, TrainConfig};
 use engraft_layers::{Sequential, StateDict, merge_adapters};
 use sha2::{Digest, Sha256};
@@ -175,6 +176,6 @@ impl Source {
         for dict in [&self.generator, &self.discriminator] {
             hash.update(dict.to_bytes()?);
         }
-        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex(&hash.finalize()))
     }
 }

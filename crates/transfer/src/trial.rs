@@ -6,6 +6,7 @@ use crate::error::TransferError;
 use crate::plan::Transfer;
 use crate::recipe::{Recipe, from_scratch};
 use crate::source::{FOLDER, SETTINGS, Source};
+use engraft_base::batches;
 use engraft_data::Dataset;
 use engraft_gan::{CheckpointChoice, Event, Outcome, Sampler, SavedRun, Trainer};
 use engraft_metrics::{
@@ -159,10 +160,9 @@ impl Trial<'_> {
         count: usize,
     ) -> Result<Features, TransferError> {
         let mut rng = Pcg64::seed_from_u64(self.seed);
-        let parts: Result<Vec<Features>, TransferError> = (0..count)
-            .step_by(BATCH)
-            .map(|start| {
-                let images = no_grad(|| sampler.generate(BATCH.min(count - start), &mut rng));
+        let parts: Result<Vec<Features>, TransferError> = batches(count, BATCH)
+            .map(|part| {
+                let images = no_grad(|| sampler.generate(part.len(), &mut rng));
                 Ok(read_fitted(network, &images)?.0.features)
             })
             .collect();

@@ -1,13 +1,12 @@
 //! Results in files of their own, taken again where nothing that made them has changed.
 
 use anyhow::ensure;
+use engraft_base::{read_bounded, sha256_hex};
 use engraft_data::{Dataset, Provenance};
 use engraft_gan::checkpoint::write_atomically;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use std::fs;
 use std::path::Path;
 
 /// Raised when the same settings give other numbers than before.
@@ -25,10 +24,7 @@ pub(super) fn fingerprint(data: &Dataset) -> anyhow::Result<[String; 2]> {
 
 /// The result that was kept with the same settings by the same version; anything else is made anew.
 pub(super) fn read<R: DeserializeOwned>(path: &Path, settings: &Value) -> Option<R> {
-    if fs::metadata(path).ok()?.len() > MOST {
-        return None;
-    }
-    let mut kept: Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    let mut kept: Value = serde_json::from_slice(&read_bounded(path, MOST).ok()?).ok()?;
     if kept["version"] != json!(VERSION) || kept["settings"] != *settings {
         return None;
     }
@@ -56,13 +52,14 @@ pub(super) fn write(path: &Path, settings: &Value, result: &impl Serialize) -> a
 
 /// A short name for settings and version, for what is kept under them.
 pub(super) fn tag(settings: &Value) -> String {
-    let hash = Sha256::digest(json!([VERSION, settings]).to_string());
-    hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    let hash = sha256_hex(json!([VERSION, settings]).to_string().as_bytes());
+    hash[..8].to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn only_the_same_settings_give_it_back() {

@@ -3,7 +3,7 @@
 use super::data_source::{self, load_options, some};
 use super::extract::Reader;
 use anyhow::{Context, bail};
-use engraft_base::choose;
+use engraft_base::{choose, from_byte};
 use engraft_data::{DataOptions, Dataset, Npy, Numbers};
 use engraft_metrics::FeatureOutput;
 use engraft_tensor::Tensor;
@@ -70,7 +70,7 @@ fn from_npy(array: &Npy, count: usize, seed: u64) -> anyhow::Result<Tensor> {
     let pixels = height * width * channels;
     let places = rows.iter().flat_map(|&row| row * pixels..(row + 1) * pixels);
     let values: Vec<f32> = match array.numbers() {
-        Numbers::U8(bytes) => places.map(|i| f32::from(bytes[i]) / 127.5 - 1.0).collect(),
+        Numbers::U8(bytes) => places.map(|i| from_byte(bytes[i])).collect(),
         Numbers::F32(values) => places.map(|i| values[i]).collect(),
         Numbers::F64(values) => places.map(|i| values[i] as f32).collect(),
         _ => bail!("expected float32, float64 or uint8"),

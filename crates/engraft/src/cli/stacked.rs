@@ -4,6 +4,7 @@ use super::data_source::{STACKED, load_options};
 use super::extract::{open_run, tensor};
 use super::progress::bar;
 use anyhow::ensure;
+use engraft_base::batches;
 use engraft_data::{DatasetName, Split, load, stacked_digits};
 use engraft_gan::CheckpointChoice;
 use engraft_metrics::{CLASSES, ClassCounts, FeatureExtractor, FeatureNetwork};
@@ -82,9 +83,8 @@ fn modes(
 ) -> anyhow::Result<ClassCounts> {
     let bar = bar(what, count)?;
     let mut digits: [Vec<usize>; 3] = Default::default();
-    for start in (0..count).step_by(BATCH) {
-        let n = BATCH.min(count - start);
-        let stacked = images(n, start);
+    for part in batches(count, BATCH) {
+        let stacked = images(part.len(), part.start);
         for (channel, digits) in digits.iter_mut().enumerate() {
             let read = network
                 .read(&stacked.narrow(3, channel, 1))?
@@ -93,7 +93,7 @@ fn modes(
             debug_assert!(read.iter().all(|&digit| digit < CLASSES));
             digits.extend(read);
         }
-        bar.set_position((start + n) as u64);
+        bar.set_position(part.end as u64);
     }
     bar.finish();
     Ok(ClassCounts::stacked([&digits[0], &digits[1], &digits[2]]))

@@ -1,5 +1,6 @@
 //! Grids of images as PNG.
 
+use engraft_base::{to_byte, to_bytes};
 use engraft_tensor::Tensor;
 
 /// Pixels between two images, before enlarging.
@@ -39,7 +40,7 @@ pub fn sample_grid(images: &Tensor, columns: usize) -> Vec<u8> {
         for (y, line) in image.chunks_exact(w * c).enumerate() {
             let at = ((top + y) * width + left) * c;
             for (pixel, &value) in grid[at..at + w * c].iter_mut().zip(line) {
-                *pixel = byte(value);
+                *pixel = to_byte(value);
             }
         }
     }
@@ -60,13 +61,7 @@ pub fn image_png(image: &Tensor) -> Vec<u8> {
             image.shape()
         )
     };
-    let pixels: Vec<u8> = image.as_slice().iter().map(|&value| byte(value)).collect();
-    encode(&pixels, w, h, c)
-}
-
-/// A value from -1 to 1 as a byte; the cast rounds towards zero and maps NaN to black.
-fn byte(value: f32) -> u8 {
-    ((value + 1.0) * 127.5 + 0.5).clamp(0.0, 255.0) as u8
+    encode(&to_bytes(image.as_slice()), w, h, c)
 }
 
 fn enlarge(grid: &[u8], width: usize, c: usize) -> Vec<u8> {

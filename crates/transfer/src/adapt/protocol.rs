@@ -3,9 +3,6 @@
 use crate::TransferError;
 use crate::parse::by_name;
 use engraft_data::Dataset;
-use rand::SeedableRng;
-use rand::seq::index;
-use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -61,13 +58,7 @@ impl Protocol {
     }
 
     fn indices(self, train: &Dataset, seed: u64) -> Vec<usize> {
-        let count = self.count(train.name());
-        if train.len() <= count {
-            return (0..train.len()).collect();
-        }
-        let mut indices = index::sample(&mut Pcg64::seed_from_u64(seed), train.len(), count).into_vec();
-        indices.sort_unstable();
-        indices
+        engraft_base::choose(train.len(), self.count(train.name()), seed)
     }
 }
 

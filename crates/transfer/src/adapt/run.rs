@@ -5,10 +5,11 @@ use super::method::Method;
 use super::model::Model;
 use super::validators::{Validator, Validators};
 use crate::error::TransferError;
+use engraft_base::{argmax, seeds};
 use engraft_data::{Batches, Dataset};
 use engraft_gan::standing_statistics;
-use engraft_layers::{Condition, Mode, Module, StateDict};
-use engraft_tensor::{Tensor, no_grad};
+use engraft_layers::{Condition, StateDict, forward_batched};
+use engraft_tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 /// Images that the validators look at, and from which statistics are taken, at most.
@@ -195,7 +196,7 @@ pub fn adapt(
         let order = Batches::new(
             data.len(),
             config.batch.min(data.len()),
-            config.seed.wrapping_mul(4).wrapping_add(stream),
+            seeds::numbered(config.seed, 4, stream),
         );
         orders.push(order.map_err(|error| TransferError::Config {
             problems: vec![error.to_string()],
@@ -262,16 +263,18 @@ fn tensor(data: &Dataset, indices: &[usize]) -> Tensor {
     Tensor::from_vec([indices.len(), height, width, channels], data.batch_f32(indices))
 }
 
-/// Indices of at most `count` images, spread over the data, in batches of at least two.
-fn batches(data: &Dataset, count: usize) -> Vec<Vec<usize>> {
+/// Indices of at most `count` images, spread over the data.
+///
+/// Other ones than those of [`engraft_base::equidistant`]: the figures of docs/adaptation-benchmark.md were taken with them.
+fn spread(data: &Dataset, count: usize) -> Vec<usize> {
     let step = data.len().div_ceil(count.max(1));
-    let indices: Vec<usize> = (0..data.len()).step_by(step).collect();
-    indices.chunks(BATCH).map(<[usize]>::to_vec).collect()
+    (0..data.len()).step_by(step).collect()
 }
 
 fn measure_statistics(model: &mut Model, data: &Dataset) {
+    let indices = spread(data, LOOKED_AT);
+    let mut all: Vec<&[usize]> = indices.chunks(BATCH).collect();
     // A last batch of a few would count as much as a full one.
-    let mut all = batches(data, LOOKED_AT);
     if all.len() > 1 && all.last().is_some_and(|last| last.len() < BATCH) {
         all.pop();
     }
@@ -284,22 +287,16 @@ fn measure_statistics(model: &mut Model, data: &Dataset) {
 
 /// Logits of at most `count` images.
 fn logits(model: &Model, data: &Dataset, count: usize) -> Tensor {
-    let all: Vec<Tensor> = no_grad(|| {
-        batches(data, count)
-            .iter()
-            .map(|indices| model.forward(&tensor(data, indices), Mode::Eval))
-            .collect()
-    });
-    engraft_tensor::concat(&all.iter().collect::<Vec<_>>(), 0)
+    let images = tensor(data, &spread(data, count));
+    forward_batched(model, &images, &Condition::None, BATCH)
 }
 
 /// Share of at most `count` images that the model reads rightly.
 fn accuracy(model: &Model, data: &Dataset, count: usize) -> f64 {
     let logits = logits(model, data, count);
     let rows = logits.as_slice().chunks_exact(logits.shape()[1]);
-    let right = rows.zip(batches(data, count).concat()).filter(|(row, i)| {
-        let best = (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]));
-        best == Some(usize::from(data.label(*i)))
-    });
+    let right = rows
+        .zip(spread(data, count))
+        .filter(|(row, i)| argmax(row) == usize::from(data.label(*i)));
     right.count() as f64 / logits.shape()[0] as f64
 }

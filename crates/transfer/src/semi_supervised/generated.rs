@@ -1,8 +1,9 @@
 //! Images of a generator as further training images of a classifier.
 
 use super::labels::unfit;
-use super::trainer::{SemiSupervised, most};
+use super::trainer::SemiSupervised;
 use crate::error::TransferError;
+use engraft_base::{argmax, batches, to_bytes};
 use engraft_data::{Dataset, Provenance};
 use engraft_gan::Sampler;
 use rand::SeedableRng;
@@ -32,8 +33,8 @@ pub fn pseudo_labelled(
 ) -> Result<Dataset, TransferError> {
     let mut rng = Pcg64::seed_from_u64(seed);
     let (mut pixels, mut labels) = (Vec::new(), Vec::new());
-    for start in (0..count).step_by(AT_A_TIME) {
-        let n = AT_A_TIME.min(count - start);
+    for part in batches(count, AT_A_TIME) {
+        let n = part.len();
         // As bytes, as all images of a data set are.
         let drawn = sampler.generate(n, &mut rng);
         if drawn.shape()[1..] != image_size {
@@ -42,18 +43,14 @@ pub fn pseudo_labelled(
                 &drawn.shape()[1..]
             )]));
         }
-        let bytes: Vec<u8> = drawn
-            .as_slice()
-            .iter()
-            .map(|v| ((v + 1.0) * 127.5).round() as u8)
-            .collect();
+        let bytes = to_bytes(drawn.as_slice());
         let size = bytes.len() / n;
         let images = bytes.iter().map(|&b| f32::from(b) / 255.0).collect();
         let found = classifier.probabilities(&engraft_tensor::Tensor::from_vec([n, size], images));
         let rows = found.as_slice().chunks_exact(found.shape()[1]);
         for (row, image) in rows.zip(bytes.chunks_exact(size)) {
-            let (class, probability) = most(row);
-            if f64::from(probability) >= sure {
+            let class = argmax(row);
+            if f64::from(row[class]) >= sure {
                 pixels.extend_from_slice(image);
                 labels.push(class as u8);
             }

@@ -1,6 +1,7 @@
 //! Which images are labelled, and how the labelled ones are served.
 
 use crate::error::TransferError;
+use engraft_base::seeds;
 use engraft_data::{BatchState, Batches, Dataset};
 
 /// A task that cannot be set up.
@@ -58,7 +59,7 @@ pub fn choose_labels(labels: &[u8], count: usize, seed: u64) -> Result<Vec<usize
     let mut chosen = Vec::with_capacity(count);
     for (class, members) in members.iter().enumerate() {
         // One shuffle for each class, in the order that is the same in every release.
-        let seed = seed.wrapping_mul(classes as u64).wrapping_add(class as u64);
+        let seed = seeds::numbered(seed, classes as u64, class as u64);
         let batch = Batches::new(members.len(), each, seed).map(|mut batches| batches.next_batch());
         let batch = batch.map_err(|error| unfit(vec![error.to_string()]))?;
         chosen.extend(batch.into_iter().map(|i| members[i]));

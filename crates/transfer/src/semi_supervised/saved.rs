@@ -2,6 +2,7 @@
 
 use super::trainer::{Adversary, Examples, SemiSupervised, Settings};
 use crate::error::TransferError;
+use engraft_base::hex;
 use engraft_data::{BatchState, Dataset};
 use engraft_gan::GanError;
 use engraft_gan::checkpoint::{Checkpoint, decode, encode};
@@ -66,7 +67,7 @@ pub(super) fn identity(examples: &Examples<'_>, settings: &Settings) -> String {
     if let Some(unlabelled) = examples.unlabelled {
         data(unlabelled, &[]);
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize())
 }
 
 fn streams(network: &dyn Module, optimizer: &Adam) -> (Streams, StateDict) {

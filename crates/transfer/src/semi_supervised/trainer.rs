@@ -6,6 +6,7 @@ use super::networks::{Classifier, HIDDEN, LATENT, generator};
 use super::saved::identity;
 use super::terms::Terms;
 use crate::error::TransferError;
+use engraft_base::{argmax, batches, seeds};
 use engraft_data::Dataset;
 use engraft_gan::Ema;
 use engraft_layers::{Adam, Init, Mode, Module, Optimizer, Schedule, Sequential, gradients};
@@ -114,7 +115,7 @@ enum Purpose {
 }
 
 fn stream(seed: u64, purpose: Purpose) -> u64 {
-    (seed ^ ((purpose as u64) << 56)).wrapping_mul(6_364_136_223_846_793_005)
+    seeds::derive(seed, purpose as u8)
 }
 
 impl<'a> SemiSupervised<'a> {
@@ -298,22 +299,16 @@ impl<'a> SemiSupervised<'a> {
     /// If the images have another size than those trained on.
     #[track_caller]
     pub fn wrong(&self, data: &Dataset) -> usize {
-        let indices: Vec<usize> = (0..data.len()).collect();
-        let wrong = indices.chunks(AT_A_TIME).map(|part| {
-            let pixels = pixels(data, part);
+        let wrong = batches(data.len(), AT_A_TIME).map(|part| {
+            let part: Vec<usize> = part.collect();
+            let pixels = pixels(data, &part);
             let images = Tensor::from_vec([part.len(), pixels.len() / part.len()], pixels);
             let found = self.probabilities(&images);
             let classes = found.shape()[1];
-            let rows = found.as_slice().chunks_exact(classes).zip(part);
-            rows.filter(|(row, i)| most(row).0 != usize::from(data.label(**i)))
+            let rows = found.as_slice().chunks_exact(classes).zip(&part);
+            rows.filter(|(row, i)| argmax(row) != usize::from(data.label(**i)))
                 .count()
         });
         wrong.sum()
     }
-}
-
-/// The largest number of a row and where it stands; the first of equal ones.
-pub(super) fn most(row: &[f32]) -> (usize, f32) {
-    let larger = |best: (usize, f32), (i, &p): (usize, &f32)| if p > best.1 { (i, p) } else { best };
-    row.iter().enumerate().fold((0, f32::NEG_INFINITY), larger)
 }

@@ -6,6 +6,7 @@ use super::options::Adapt;
 use super::transfer::inversion;
 use super::{pair_grid, parallel, result_cache};
 use anyhow::{Context, ensure};
+use engraft_base::argmax;
 use engraft_data::Dataset;
 use engraft_layers::{Mode, Module, StateDict};
 use engraft_metrics::{IMAGE, SeedSummary};
@@ -306,12 +307,8 @@ fn save(
     for (i, file) in data.files.iter().enumerate() {
         let image = tensor(&data.target, &[i]);
         let p = no_grad(|| found.model.forward(&image, Mode::Eval).softmax(1));
-        let (class, p) = p
-            .as_slice()
-            .iter()
-            .enumerate()
-            .max_by(|a, b| a.1.total_cmp(b.1))
-            .context("a classifier without classes")?;
+        let class = argmax(p.as_slice());
+        let p = p.as_slice()[class];
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         writeln!(text, "\"{}\",{class},{p:.4}", name.replace('"', "\"\""))?;
     }

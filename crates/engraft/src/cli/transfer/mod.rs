@@ -8,6 +8,7 @@ use super::process::{Interrupted, catch_interrupts, go_on, program};
 use super::progress::bar;
 use super::target::Target;
 use anyhow::{Context, ensure};
+use engraft_base::to_bytes;
 use engraft_data::{Dataset, Provenance::Memory};
 use engraft_gan::{CheckpointChoice, Event, Sampler, sample_grid};
 use engraft_layers::Module;
@@ -192,8 +193,7 @@ fn recipe(options: &Transfer, source: &Source, target: &Target, found: &Proximit
 /// Tells of a target that is prepared otherwise than what the source draws: then it learns the preparation first.
 fn warn(options: &Transfer, as_is: &Sampler, target: &Target) -> anyhow::Result<()> {
     let drawn = as_is.generate(LOOKED_AT, &mut Pcg64::seed_from_u64(options.seed));
-    let shade = |&v: &f32| ((v + 1.0) * 127.5).round().clamp(0.0, 255.0) as u8;
-    let pixels = drawn.as_slice().iter().map(shade).collect();
+    let pixels = to_bytes(drawn.as_slice());
     let size = target.train.image_size();
     let drawn = Dataset::new("drawn", Memory, pixels, size, vec![0; LOOKED_AT])?;
     let gap = DomainGap::between(&drawn, &target.train);
