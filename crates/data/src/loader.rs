@@ -143,7 +143,7 @@ pub fn load(name: DatasetName, split: Split, options: &LoadOptions) -> Result<Da
     }
     if name == DatasetName::StackedMnist {
         let digits = load(DatasetName::Mnist, split, options)?;
-        return stacked_digits(&digits, digits.len(), STACKED_SEED);
+        return stacked_digits(&digits, as_many_as_mnist(split), STACKED_SEED);
     }
     match name.release() {
         Some(release) => Search {
@@ -155,13 +155,16 @@ pub fn load(name: DatasetName, split: Split, options: &LoadOptions) -> Result<Da
         }
         .run(),
         None => {
-            // As many as MNIST has.
-            let count = options.drawn_count.unwrap_or(match split {
-                Split::Train => 60000,
-                Split::Test => 10000,
-            });
+            let count = options.drawn_count.unwrap_or(as_many_as_mnist(split));
             Ok(drawn_digits(split, count, options.drawn_seed))
         }
+    }
+}
+
+fn as_many_as_mnist(split: Split) -> usize {
+    match split {
+        Split::Train => 60000,
+        Split::Test => 10000,
     }
 }
 

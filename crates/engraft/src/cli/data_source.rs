@@ -3,15 +3,8 @@
 use anyhow::{Context, ensure};
 use engraft_base::choose;
 use engraft_data::{
-    Channels, DataOptions, DataSource, Dataset, DatasetName, ENOUGH_TO_HOLD_OUT, LoadOptions, Loaded, Report,
-    Split, Treatment, load, stacked_digits,
+    Channels, DataOptions, DataSource, Dataset, ENOUGH_TO_HOLD_OUT, LoadOptions, Loaded, Report, Treatment,
 };
-
-/// Three digits of MNIST in each image, as red, green and blue: made here, and not a data set with files.
-pub(super) const STACKED: &str = "stacked-mnist";
-/// Images of that set, and the seed that they are put together with.
-const STACKED_IMAGES: usize = 60_000;
-const STACKED_SEED: u64 = 1;
 
 /// Fewest held-out images: memorization is told from the closest twentieth of them.
 pub(super) const FEWEST_HELD_OUT: usize = 20;
@@ -68,15 +61,6 @@ pub(super) fn changed_files(report: &Report) -> bool {
     files.any(|file| matches!(file.what, Treatment::Changed(_)))
 }
 
-/// The training images of [`STACKED`].
-///
-/// # Errors
-/// If MNIST is not to be had.
-pub(super) fn stacked_training_images(options: &LoadOptions) -> anyhow::Result<Dataset> {
-    let digits = load(DatasetName::Mnist, Split::Train, options)?;
-    Ok(stacked_digits(&digits, STACKED_IMAGES, STACKED_SEED)?)
-}
-
 /// Training and held-out images of `--data NAME`.
 ///
 /// # Errors
@@ -116,7 +100,7 @@ pub(super) fn ensure_labels(option: &str, name: &str, data: &Dataset, why: &str)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engraft_data::drawn_digits;
+    use engraft_data::{Split, drawn_digits};
 
     #[test]
     fn a_choice_follows_the_seed() {

@@ -1,13 +1,13 @@
 //! `engraft evaluate`: how good generated images are.
 
 use super::classifier::classifier_accuracy;
-use super::data_source::{FEWEST_HELD_OUT, STACKED, changed_files, of_shape, some, with_held_out};
+use super::data_source::{FEWEST_HELD_OUT, changed_files, of_shape, some, with_held_out};
 use super::extract::{Reader, open_run};
 use super::options::Evaluate;
 use super::samples::Samples;
 use super::stacked;
 use anyhow::{Context, ensure};
-use engraft_data::Split;
+use engraft_data::{DatasetName, Split};
 use engraft_gan::SavedRun;
 use engraft_metrics::{ClassCounts, EvaluationInput, FeatureOutput, Protocol, RealDataInfo, evaluate};
 use rand::SeedableRng;
@@ -59,15 +59,15 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
         "--count {}: expected at least {FEWEST_HELD_OUT}, as some measures need that many images",
         options.count
     );
-    if options.data == STACKED {
+    if options.data == DatasetName::StackedMnist.as_str() {
         ensure!(
             options.features.is_none() && !options.classifier_accuracy,
-            "--data {STACKED}: its modes are counted by the features of mnist; leave out --features and --classifier-accuracy"
+            "--data stacked-mnist: its modes are counted by the features of mnist; leave out --features and --classifier-accuracy"
         );
         let run = options
             .from
             .as_deref()
-            .with_context(|| format!("--data {STACKED}: the modes are counted of a run, given by --from"))?;
+            .context("--data stacked-mnist: the modes are counted of a run, given by --from")?;
         return stacked::report(run, options.checkpoint, options.count, options.seed, options.json);
     }
     // What may be wrong comes before what takes long.

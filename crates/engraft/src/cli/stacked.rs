@@ -1,6 +1,6 @@
 //! Modes of stacked digits: how many of the thousand a generator draws.
 
-use super::data_source::{STACKED, load_options};
+use super::data_source::load_options;
 use super::extract::{open_run, tensor};
 use super::progress::bar;
 use anyhow::ensure;
@@ -30,7 +30,7 @@ pub(super) fn report(
     let run = open_run(run, which)?;
     ensure!(
         run.config.image == [28, 28, 3],
-        "the run makes images {:?}, and stacked digits are 28x28x3: train it with --data {STACKED}",
+        "the run makes images {:?}, and stacked digits are 28x28x3: train it with --data stacked-mnist",
         run.config.image
     );
     let mut rng = Pcg64::seed_from_u64(seed);
@@ -50,7 +50,7 @@ pub(super) fn report(
         let mut line = of(&generated);
         line["floor"] = of(&floor);
         line["protocol"] = json!({
-            "features": network.name(), "features_sha256": network.hash(), "data": STACKED, "split": "test",
+            "features": network.name(), "features_sha256": network.hash(), "data": DatasetName::StackedMnist.as_str(), "split": "test",
             "generated": count, "step": run.step, "seed": seed,
         });
         println!("{line}");

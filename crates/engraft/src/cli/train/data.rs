@@ -1,7 +1,7 @@
 //! Which images a run trains on, and at which size.
 
 use super::display::{self, Display};
-use crate::cli::data_source::{STACKED, report_lines, stacked_training_images};
+use crate::cli::data_source::report_lines;
 use crate::cli::options::Train;
 use anyhow::Context;
 use engraft_data::{DataError, DataOptions, DataSource, Dataset, DatasetName, LoadOptions, Loaded};
@@ -56,9 +56,6 @@ fn open(
     from: LoadOptions,
     display: &Display,
 ) -> anyhow::Result<Dataset> {
-    if name == STACKED {
-        return stacked_training_images(&from);
-    }
     let source = DataSource::parse(name)?;
     let mut how = DataOptions::new();
     how.load = from;
