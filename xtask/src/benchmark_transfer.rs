@@ -343,7 +343,7 @@ fn cell(
         classifier_accuracy: taught::by_generated(target, &sampler, seed)?,
     };
     std::fs::create_dir_all(directory)?;
-    std::fs::write(&kept, serde_json::to_string(&found)?)?;
+    engraft_base::write_atomically(&kept, serde_json::to_string(&found)?.as_bytes())?;
     // What was trained can be made again; a table of a hundred runs would fill the disk.
     for folder in ["checkpoints", "source"] {
         let folder = directory.join(folder);

@@ -9,12 +9,11 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use engraft_data::{Batches, DataError, Dataset, DatasetName, LoadOptions, Split, load};
-use engraft_gan::sample_grid;
+use engraft_gan::{dataset_tensor, sample_grid};
 use engraft_layers::{
     Adam, Condition, Conv2d, Dense, Flatten, Init, LeakyReLU, Mode, Module, Optimizer, Reduction, Schedule,
     Sequential, forward_batched, gradients, softmax_cross_entropy,
 };
-use engraft_tensor::Tensor;
 
 /// Images of a training step.
 const BATCH: usize = 64;
@@ -57,7 +56,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(file) = &args.grid {
         let digits = drawn(Split::Train, 200, args.seed)?;
-        let sheet = sample_grid(&tensor(&digits, &by_class(&digits)), 20);
+        let sheet = sample_grid(&dataset_tensor(&digits, &by_class(&digits)), 20);
         std::fs::write(file, sheet).with_context(|| format!("{} cannot be written", file.display()))?;
         println!("200 drawn digits are in {}", file.display());
         return Ok(());
@@ -144,7 +143,7 @@ fn fit(train: &Dataset, args: &Args) -> anyhow::Result<Sequential<f32>> {
         for _ in 0..batches.batches_per_epoch() {
             let indices = batches.next_batch();
             let labels: Vec<usize> = indices.iter().map(|&i| usize::from(train.label(i))).collect();
-            let logits = net.forward(&tensor(train, &indices), Mode::Train);
+            let logits = net.forward(&dataset_tensor(train, &indices), Mode::Train);
             let loss = softmax_cross_entropy(&logits, &labels, Reduction::Mean);
             let found = gradients(&loss, &net);
             adam.step(&mut net, &found);
@@ -162,21 +161,12 @@ fn fit(train: &Dataset, args: &Args) -> anyhow::Result<Sequential<f32>> {
 /// Share of the images whose largest logit is that of their label.
 fn accuracy(net: &Sequential<f32>, digits: &Dataset) -> f64 {
     let all: Vec<usize> = (0..digits.len()).collect();
-    let logits = forward_batched(net, &tensor(digits, &all), &Condition::None, 500);
+    let logits = forward_batched(net, &dataset_tensor(digits, &all), &Condition::None, 500);
     let rows = logits.as_slice().chunks_exact(10).zip(all);
     let right = rows
         .filter(|(row, i)| argmax(row) == usize::from(digits.label(*i)))
         .count();
     right as f64 / digits.len().max(1) as f64
-}
-
-/// The images at `indices`, `[n, h, w, c]`, from -1 to 1.
-fn tensor(digits: &Dataset, indices: &[usize]) -> Tensor<f32> {
-    let [height, width, channels] = digits.image_size();
-    Tensor::from_vec(
-        [indices.len(), height, width, channels],
-        digits.batch_f32(indices),
-    )
 }
 
 /// All indices, the digit 0 first.

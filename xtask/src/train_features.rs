@@ -2,11 +2,12 @@
 
 use anyhow::{Context, ensure};
 use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load};
+use engraft_gan::dataset_tensor;
 use engraft_layers::StateDict;
 use engraft_metrics::{
     FeatureClassifier, FeatureExtractor, FeatureNetwork, Training, Variation, train_classifier,
 };
-use engraft_tensor::{Tensor, no_grad};
+use engraft_tensor::no_grad;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -82,17 +83,17 @@ fn fit(train: &Dataset, training: &Training) -> FeatureClassifier {
     let all: Vec<usize> = (0..train.len()).collect();
     let classes: Vec<usize> = train.labels().iter().map(|&label| usize::from(label)).collect();
     let start = Instant::now();
-    train_classifier(&tensor(train, &all), &classes, training, &mut |epoch, loss| {
-        println!(
-            "epoch {epoch}: loss {loss:.4}, {:.0} s",
-            start.elapsed().as_secs_f64()
-        );
-    })
-}
-
-fn tensor(data: &Dataset, indices: &[usize]) -> Tensor {
-    let [h, w, c] = data.image_size();
-    Tensor::from_vec([indices.len(), h, w, c], data.batch_f32(indices))
+    train_classifier(
+        &dataset_tensor(train, &all),
+        &classes,
+        training,
+        &mut |epoch, loss| {
+            println!(
+                "epoch {epoch}: loss {loss:.4}, {:.0} s",
+                start.elapsed().as_secs_f64()
+            );
+        },
+    )
 }
 
 /// Share of the images whose class the network reads.
@@ -100,7 +101,7 @@ fn right_share(network: &FeatureNetwork, data: &Dataset) -> anyhow::Result<f64> 
     let all: Vec<usize> = (0..data.len()).collect();
     let mut right = 0;
     for indices in all.chunks(1000) {
-        let found = no_grad(|| network.read(&tensor(data, indices)))?;
+        let found = no_grad(|| network.read(&dataset_tensor(data, indices)))?;
         let classes = found.classes.unwrap_or_default();
         let read = classes.iter().zip(indices);
         right += read

@@ -1,6 +1,6 @@
 //! Examples of a data set as tensors.
 
-use engraft_data::{DataError, TrainingData};
+use engraft_data::{DataError, Dataset, TrainingData};
 use engraft_tensor::Tensor;
 
 /// The examples at some indices, `[indices.len(), h, w, c]`, with values from -1 to 1.
@@ -13,6 +13,15 @@ use engraft_tensor::Tensor;
 pub fn batch_tensor(data: &dyn TrainingData, indices: &[usize]) -> Result<Tensor, DataError> {
     let [h, w, c] = data.shape();
     Ok(Tensor::from_vec([indices.len(), h, w, c], data.batch(indices)?))
+}
+
+/// As [`batch_tensor`], of a data set in memory, which cannot fail.
+///
+/// # Panics
+/// If an index is beyond the data's end.
+pub fn dataset_tensor(data: &Dataset, indices: &[usize]) -> Tensor {
+    let [h, w, c] = data.image_size();
+    Tensor::from_vec([indices.len(), h, w, c], data.batch_f32(indices))
 }
 
 /// The labels at some indices; 0 where there are none.

@@ -35,7 +35,7 @@ mod trainer;
 mod validation;
 
 pub use augment::AugmentConfig;
-pub use batch::batch_tensor;
+pub use batch::{batch_tensor, dataset_tensor};
 pub use build::untrained_networks;
 pub use config::{AdamConfig, NetworkConfig, OutputConfig, TrainConfig, WatchConfig};
 pub use ema::Ema;
@@ -43,7 +43,7 @@ pub use error::GanError;
 pub use gan::{Gan, StepReport};
 pub use lecam::LeCam;
 pub use loss_term::Term;
-pub use monitor::{Alarm, Measurement, feature_view};
+pub use monitor::{Alarm, Measurement};
 pub use networks::{Networks, dcgan};
 pub use objective::{FeatureMatching, Objective, ObjectiveConfig, StepOrder};
 pub use packing::pack;
@@ -56,6 +56,8 @@ pub use sampler::Sampler;
 pub use saved_run::{CheckpointChoice, SavedRun, read_settings};
 pub use standing_statistics::standing_statistics;
 pub use trainer::{Event, Outcome, Trainer, TrainerBuilder};
+/// The crates whose types stand in this crate's signatures.
+pub use {engraft_layers::rand, engraft_layers::rand_pcg, toml};
 
 /// The examples of the project's README, compiled and run.
 #[cfg(doctest)]

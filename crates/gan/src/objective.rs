@@ -280,6 +280,7 @@ impl ObjectiveConfig {
 /// In which order the two networks move.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum StepOrder {
     /// Both gradients are taken at the old weights, over one batch of fakes that the discriminator sees once:
     /// the step of TensorFlow's tutorial, and the cheaper one.

@@ -40,6 +40,7 @@ pub struct RegularizeConfig {
 /// Which networks have spectral normalisation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum SpectralNorm {
     /// Neither.
     #[default]

@@ -6,6 +6,7 @@ use ndarray::Array1;
 
 /// How the losses of single elements become one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reduction {
     /// Their mean.
     Mean,

@@ -20,6 +20,7 @@ const SHIFT: i32 = 2;
 
 /// Changes to the training images that keep their class, drawn anew each time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Variation {
     /// Moved by up to two pixels.
     Shift,

@@ -2,8 +2,8 @@
 
 use crate::error::TransferError;
 use engraft_data::Dataset;
-use engraft_gan::{Sampler, feature_view};
-use engraft_metrics::{CLASSES, Training, accuracy, train_classifier};
+use engraft_gan::{Sampler, dataset_tensor};
+use engraft_metrics::{CLASSES, IMAGE, InputFit, InputSpec, Training, accuracy, train_classifier};
 use engraft_tensor::{Tensor, concat, no_grad};
 use rand::Rng;
 
@@ -24,10 +24,8 @@ impl Labelled {
     /// # Panics
     /// If an index is out of range.
     pub fn of(data: &Dataset, indices: &[usize]) -> Self {
-        let [height, width, channels] = data.image_size();
-        let images = Tensor::from_vec([indices.len(), height, width, channels], data.batch_f32(indices));
         Self {
-            images: feature_view(&images),
+            images: digits(&dataset_tensor(data, indices)),
             labels: indices.iter().map(|&i| usize::from(data.label(i))).collect(),
         }
     }
@@ -44,7 +42,7 @@ impl Labelled {
         let labels: Vec<usize> = classes.iter().copied().cycle().take(count).collect();
         let drawn: Vec<Tensor> = labels
             .chunks(BATCH)
-            .map(|labels| no_grad(|| feature_view(&sampler.generate_with(labels, rng))))
+            .map(|labels| no_grad(|| digits(&sampler.generate_with(labels, rng))))
             .collect();
         Some(Self {
             images: concat(&drawn.iter().collect::<Vec<_>>(), 0),
@@ -96,6 +94,20 @@ impl Labelled {
         let classifier = train_classifier(&self.images, &self.labels, training, on_epoch);
         Ok(accuracy(&classifier, &test.images, &test.labels))
     }
+}
+
+/// Images `[n, h, w, c]` as the classifier reads them: grey, 28x28.
+fn digits(images: &Tensor) -> Tensor {
+    let &[_, h, w, c] = images.shape() else {
+        panic!("expected images [n, h, w, c], got {:?}", images.shape())
+    };
+    let input = InputSpec {
+        size: [IMAGE[0], IMAGE[1]],
+        channels: IMAGE[2],
+        range: [-1.0, 1.0],
+    };
+    let fit = InputFit::new([h, w, c], &input).unwrap_or_else(|error| panic!("{error}"));
+    fit.apply(images)
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ pub use adapter_file::AdapterFile;
 pub use balance::{Balance, balance};
 pub use compare::Comparison;
 pub use config::{Phase, Preserve, Rate, Trained, TransferConfig};
+/// The crates whose types stand in this crate's signatures.
+pub use engraft_gan::{rand, toml};
 pub use engraft_layers::{Selection, freeze, train_only, unfreeze};
 pub use error::TransferError;
 pub use gradual::gradual;

@@ -8,11 +8,11 @@ use crate::recipe::{Recipe, from_scratch};
 use crate::source::{FOLDER, SETTINGS, Source};
 use engraft_base::batches;
 use engraft_data::Dataset;
-use engraft_gan::{CheckpointChoice, Event, Outcome, Sampler, SavedRun, Trainer};
+use engraft_gan::{CheckpointChoice, Event, Outcome, Sampler, SavedRun, Trainer, dataset_tensor};
 use engraft_metrics::{
     FeatureExtractor, Features, frechet_distance, intra_cluster_diversity, kernel_distance, prdc, read_fitted,
 };
-use engraft_tensor::{Tensor, no_grad};
+use engraft_tensor::no_grad;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
@@ -175,12 +175,11 @@ impl Trial<'_> {
 /// # Errors
 /// If they are not finite.
 pub fn features_of(network: &dyn FeatureExtractor, data: &Dataset) -> Result<Features, TransferError> {
-    let [h, w, c] = data.image_size();
     let indices: Vec<usize> = (0..data.len()).collect();
     let parts: Result<Vec<Features>, TransferError> = indices
         .chunks(BATCH)
         .map(|part| {
-            let images = Tensor::from_vec([part.len(), h, w, c], data.batch_f32(part));
+            let images = dataset_tensor(data, part);
             Ok(read_fitted(network, &images)?.0.features)
         })
         .collect();

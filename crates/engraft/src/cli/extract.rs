@@ -2,8 +2,9 @@
 
 use super::progress::bar;
 use anyhow::ensure;
+use engraft_base::batches;
 use engraft_data::Dataset;
-use engraft_gan::{CheckpointChoice, SavedRun};
+use engraft_gan::{CheckpointChoice, SavedRun, dataset_tensor};
 use engraft_metrics::{FeatureExtractor, FeatureOutput, Features, InputFit, features, read_fitted};
 use engraft_tensor::Tensor;
 use std::path::Path;
@@ -52,12 +53,11 @@ impl Reader {
     ) -> anyhow::Result<FeatureOutput> {
         let bar = bar(what, count)?;
         let (mut sets, mut classes) = (Vec::new(), Vec::new());
-        for start in (0..count).step_by(BATCH) {
-            let end = (start + BATCH).min(count);
-            let (output, _) = read_fitted(&*self.extractor, &batch(start, end))?;
+        for part in batches(count, BATCH) {
+            let (output, _) = read_fitted(&*self.extractor, &batch(part.start, part.end))?;
             sets.push(output.features);
             classes.extend(output.classes.into_iter().flatten());
-            bar.set_position(end as u64);
+            bar.set_position(part.end as u64);
         }
         bar.finish();
         ensure!(!sets.is_empty(), "there are no {what}");
@@ -73,19 +73,15 @@ impl Reader {
     /// As [`Reader::read`].
     pub(super) fn read_data(&self, what: &str, data: &Dataset) -> anyhow::Result<FeatureOutput> {
         let indices: Vec<usize> = (0..data.len()).collect();
-        self.read(what, data.len(), |start, end| tensor(data, &indices[start..end]))
+        self.read(what, data.len(), |start, end| {
+            dataset_tensor(data, &indices[start..end])
+        })
     }
 
     /// The first characters of the hash, for people.
     pub(super) fn short_hash(&self) -> &str {
         &self.extractor.hash()[..12.min(self.extractor.hash().len())]
     }
-}
-
-/// The images as a tensor, from -1 to 1.
-pub(super) fn tensor(data: &Dataset, indices: &[usize]) -> Tensor {
-    let [height, width, channels] = data.image_size();
-    Tensor::from_vec([indices.len(), height, width, channels], data.batch_f32(indices))
 }
 
 /// Opens a run, and shows what is wrong with it.

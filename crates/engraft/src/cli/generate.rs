@@ -100,9 +100,8 @@ fn draw(options: &Generate, sampler: &Sampler) -> Tensor {
             rng,
         )
     } else {
-        let parts: Vec<Tensor> = (0..options.count)
-            .step_by(500)
-            .map(|start| sampler.generate(500.min(options.count - start), rng))
+        let parts: Vec<Tensor> = engraft_base::batches(options.count, 500)
+            .map(|part| sampler.generate(part.len(), rng))
             .collect();
         concat(&parts.iter().collect::<Vec<_>>(), 0)
     }

@@ -1,12 +1,12 @@
 //! Modes of stacked digits: how many of the thousand a generator draws.
 
 use super::data_source::load_options;
-use super::extract::{open_run, tensor};
+use super::extract::open_run;
 use super::progress::bar;
 use anyhow::ensure;
 use engraft_base::batches;
 use engraft_data::{DatasetName, Split, load, stacked_digits};
-use engraft_gan::CheckpointChoice;
+use engraft_gan::{CheckpointChoice, dataset_tensor};
 use engraft_metrics::{CLASSES, ClassCounts, FeatureExtractor, FeatureNetwork};
 use engraft_tensor::Tensor;
 use rand::SeedableRng;
@@ -43,7 +43,7 @@ pub(super) fn report(
         seed,
     )?;
     let floor = modes(&network, "real (test)", count, |n, start| {
-        tensor(&real, &(start..start + n).collect::<Vec<_>>())
+        dataset_tensor(&real, &(start..start + n).collect::<Vec<_>>())
     })?;
     if as_json {
         let of = |counts: &ClassCounts| json!({ "modes": counts.modes(), "divergence": counts.divergence_from_uniform() });

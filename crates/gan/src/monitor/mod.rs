@@ -1,10 +1,8 @@
 //! A run looks after itself: measures on held-out images, the best checkpoint, when to stop.
 
-mod feature_input;
 mod measurement;
 mod state;
 
-pub use feature_input::feature_view;
 pub use measurement::{Alarm, Measurement};
 pub(crate) use state::MonitorState;
 
@@ -14,14 +12,13 @@ use crate::error::GanError;
 use crate::gan::Gan;
 use crate::latent::as_image;
 use crate::packing::pack;
-use engraft_base::equidistant;
+use engraft_base::{batches, equidistant};
 use engraft_data::TrainingData;
 use engraft_layers::{Condition, Mode, Module, Sequential};
 use engraft_metrics::{
     FeatureExtractor, Features, InputFit, features, kernel_distance, memorized_share, prdc,
 };
 use engraft_tensor::{Tensor, concat, no_grad};
-use std::ops::Range;
 use std::sync::Arc;
 
 /// Images of [`SMALL`] numbers or less that go through a network at once.
@@ -110,7 +107,7 @@ impl Monitor {
 
     /// Reads real images' features.
     fn read(&self, indices: &[usize]) -> Result<Real, GanError> {
-        let parts = parts(indices.len(), part_size(self.data.shape(), 1));
+        let parts = batches(indices.len(), part_size(self.data.shape(), 1));
         let features = parts.map(|part| self.features(&batch_tensor(self.data.as_ref(), &indices[part])?));
         Ok(Real {
             features: Features::stack(features.collect::<Result<Vec<_>, _>>()?)?,
@@ -144,7 +141,7 @@ impl Monitor {
         };
         let of_real = |real: &Real| -> Result<f64, GanError> {
             let whole = real.indices.len() / packing * packing;
-            let logits = parts(whole, size).map(|part| {
+            let logits = batches(whole, size).map(|part| {
                 let images = batch_tensor(self.data.as_ref(), &real.indices[part.clone()])?;
                 let condition = match gan.classes {
                     0 => Condition::None,
@@ -157,7 +154,7 @@ impl Monitor {
         let n = noise.shape()[0];
         let condition = gan.classes_in_turn(n);
         let (mut features, mut logits) = (Vec::new(), Vec::new());
-        for part in parts(n, size) {
+        for part in batches(n, size) {
             let z = noise.narrow(0, part.start, part.len());
             let condition = condition.narrow(part.start, part.len());
             let images = no_grad(|| as_image(&generator.forward_with(&z, &condition, Mode::Eval)));
@@ -194,13 +191,6 @@ fn part_size(image: [usize; 3], unit: usize) -> usize {
     (BATCH * SMALL / numbers).max(SMALLEST_BATCH).div_ceil(unit) * unit
 }
 
-/// `n` things, `size` at a time.
-fn parts(n: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..n)
-        .step_by(size)
-        .map(move |start| start..(start + size).min(n))
-}
-
 /// The mean of logits.
 fn mean(logits: &[Tensor]) -> f64 {
     f64::from(concat(&logits.iter().collect::<Vec<_>>(), 0).mean().item())
@@ -216,6 +206,5 @@ mod tests {
         assert_eq!(part_size([28, 28, 1], 4), 252);
         assert_eq!(part_size([64, 64, 3], 1), 62);
         assert_eq!(part_size([256, 256, 3], 1), 16);
-        assert_eq!(parts(5, 2).collect::<Vec<_>>(), [0..2, 2..4, 4..5]);
     }
 }

@@ -28,6 +28,7 @@ use std::str::FromStr;
 /// gradient would reach either. There is no factor `α / rank` in front of `A Bᵀ`: the learning rate does as much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Adapter {
     /// Every number of the weight has a factor, and the factors without 1 are a matrix of low rank.
     ///

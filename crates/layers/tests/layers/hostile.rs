@@ -205,3 +205,34 @@ proptest! {
         let _ = load(&file(&header, 8));
     }
 }
+
+/// `[1, -2, 0.25]` in each element type that is read.
+#[test]
+fn halves_are_read_exactly_and_must_be_finite() {
+    let of = |dtype: &str, elements: &[u16]| {
+        let end = 2 * elements.len();
+        let header = format!(
+            r#"{{"w":{{"dtype":"{dtype}","shape":[{}],"data_offsets":[0,{end}]}}}}"#,
+            elements.len()
+        );
+        let mut bytes = file(&header, 0);
+        bytes.extend(elements.iter().flat_map(|x| x.to_le_bytes()));
+        load(&bytes)
+    };
+    for (dtype, elements) in [
+        ("F16", [0x3c00, 0xc000, 0x3400]),
+        ("BF16", [0x3f80, 0xc000, 0x3e80]),
+    ] {
+        let state = of(dtype, &elements).unwrap();
+        assert_eq!(state.get("w").unwrap().as_slice(), [1.0, -2.0, 0.25], "{dtype}");
+    }
+    for (dtype, infinite) in [
+        ("F16", 0x7c00),
+        ("F16", 0xfe00),
+        ("BF16", 0xff80),
+        ("BF16", 0x7fc0),
+    ] {
+        let text = of(dtype, &[infinite]).unwrap_err();
+        assert!(text.contains("\"w\"") && text.contains("index 0"), "{text}");
+    }
+}

@@ -7,7 +7,7 @@ use super::validators::{Validator, Validators};
 use crate::error::TransferError;
 use engraft_base::{argmax, seeds};
 use engraft_data::{Batches, Dataset};
-use engraft_gan::standing_statistics;
+use engraft_gan::{dataset_tensor, standing_statistics};
 use engraft_layers::{Condition, StateDict, forward_batched};
 use engraft_tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -206,9 +206,9 @@ pub fn adapt(
     for step in 1..=config.steps {
         let indices = orders[0].next_batch();
         let batch = Batch {
-            source: tensor(labelled, &indices),
+            source: dataset_tensor(labelled, &indices),
             labels: indices.iter().map(|&i| usize::from(labelled.label(i))).collect(),
-            target: tensor(domains.target, &orders[1].next_batch()),
+            target: dataset_tensor(domains.target, &orders[1].next_batch()),
         };
         let loss = learner.step(&batch, (step - 1) as f64 / config.steps as f64);
         if !loss.is_finite() {
@@ -258,11 +258,6 @@ pub fn adapt(
     })
 }
 
-fn tensor(data: &Dataset, indices: &[usize]) -> Tensor {
-    let [height, width, channels] = data.image_size();
-    Tensor::from_vec([indices.len(), height, width, channels], data.batch_f32(indices))
-}
-
 /// Indices of at most `count` images, spread over the data.
 ///
 /// Other ones than those of [`engraft_base::equidistant`]: the figures of docs/adaptation-benchmark.md were taken with them.
@@ -281,13 +276,13 @@ fn measure_statistics(model: &mut Model, data: &Dataset) {
     standing_statistics(
         model,
         &Condition::None,
-        all.iter().map(|indices| tensor(data, indices)),
+        all.iter().map(|indices| dataset_tensor(data, indices)),
     );
 }
 
 /// Logits of at most `count` images.
 fn logits(model: &Model, data: &Dataset, count: usize) -> Tensor {
-    let images = tensor(data, &spread(data, count));
+    let images = dataset_tensor(data, &spread(data, count));
     forward_batched(model, &images, &Condition::None, BATCH)
 }
 

@@ -16,6 +16,7 @@ pub struct Terms {
 
 /// One of the [terms](Terms) with its weight.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Term {
     /// [`Terms::pull_away`].
     PullAway(f64),

@@ -1,13 +1,13 @@
 //! `engraft adapt`: a classifier for a target whose images have no labels.
 
 use super::data_source::{self, ensure_labels, of_shape};
-use super::extract::tensor;
 use super::options::Adapt;
 use super::transfer::inversion;
 use super::{pair_grid, parallel, result_cache};
 use anyhow::{Context, ensure};
 use engraft_base::argmax;
 use engraft_data::Dataset;
+use engraft_gan::dataset_tensor;
 use engraft_layers::{Mode, Module, StateDict};
 use engraft_metrics::{IMAGE, SeedSummary};
 use engraft_tensor::no_grad;
@@ -305,7 +305,7 @@ fn save(
     }
     let mut text = String::from("file,class,probability\n");
     for (i, file) in data.files.iter().enumerate() {
-        let image = tensor(&data.target, &[i]);
+        let image = dataset_tensor(&data.target, &[i]);
         let p = no_grad(|| found.model.forward(&image, Mode::Eval).softmax(1));
         let class = argmax(p.as_slice());
         let p = p.as_slice()[class];
