@@ -86,7 +86,10 @@ impl Picture {
         let decoded = quietly(|| upright(bytes)).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or(panic.downcast_ref::<&str>().copied());
-            Err(damaged(text.unwrap_or("the decoder failed")))
+            Err(damaged(&format!(
+                "damaged, its decoder failed: {}",
+                text.unwrap_or("no reason")
+            )))
         });
         let (picture, turned) = decoded?;
         Ok(fit(picture, Vec::from_iter(turned), wanted))

@@ -83,7 +83,10 @@ fn pictures_of_every_kind() {
         "left out: neither PNG nor JPEG"
     );
     let text = report(&found, "broken-palette.png").unwrap();
-    assert!(text.starts_with("left out: "), "{text}");
+    assert!(
+        text.starts_with("left out: damaged, its decoder failed: "),
+        "{text}"
+    );
     assert_eq!(found.report.files.len(), 6);
     assert_eq!(
         found.report.totals[1..],
