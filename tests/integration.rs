@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod compatibility;
 mod house;
 mod overfit;
 mod run_directory;
