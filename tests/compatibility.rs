@@ -80,9 +80,9 @@ fn measures(sampler: &Sampler, [fid, kid]: [f64; 2]) {
     let test = drawn_digits(Split::Test, 10_000, 0);
     let real = features_of(&network, &test.subset(&choose(10_000, 200, 1))).unwrap();
     let images = sampler.generate(200, &mut Pcg64::seed_from_u64(1));
-    let drawn: Features = network.features(&images).unwrap().features;
+    let drawn: Features = network.read(&images).unwrap().features;
     is_near(frechet_distance(&real, &drawn).unwrap(), fid);
-    is_near(kernel_distance(&real, &drawn).unwrap().mean, kid);
+    is_near(kernel_distance(&real, &drawn).unwrap().value, kid);
 }
 
 /// Trains one step more, and gives the losses of generator and discriminator.
@@ -157,7 +157,12 @@ fn a_transfer_of_the_earlier_version_and_its_adapter_file() {
 fn kept_results_of_the_earlier_version_are_taken() {
     let kept = fixture("few-labels");
     let read = |name: &str| fs::read(kept.path().join(name)).unwrap();
-    let written = || fs::metadata(kept.path().join("all-labels-seed-1.json")).unwrap().modified().unwrap();
+    let written = || {
+        fs::metadata(kept.path().join("all-labels-seed-1.json"))
+            .unwrap()
+            .modified()
+            .unwrap()
+    };
     let (result, before) = (read("result.json"), written());
     let out = kept.path().to_string_lossy();
     let command = "semi-supervised --data drawn-digits --shots 200 --labels 10 --seeds 1 --epochs 1 --out";
