@@ -89,10 +89,11 @@ fn measures(sampler: &Sampler, [fid, kid]: [f64; 2]) {
 fn goes_on(run: &Path, data: Dataset, plan: Option<Arc<dyn Plan>>) -> [f64; 2] {
     let mut config = read_settings(&run.join("run.toml")).unwrap();
     config.steps += 1;
-    let mut trainer = match plan {
-        Some(plan) => Trainer::open_planned(config, data, run, plan).unwrap(),
-        None => Trainer::open(config, data, run).unwrap(),
-    };
+    let mut trainer = Trainer::builder(config, data);
+    if let Some(plan) = plan {
+        trainer = trainer.plan(plan);
+    }
+    let mut trainer = trainer.open(run).unwrap();
     let mut losses = Vec::new();
     trainer
         .train(&mut |event| {
