@@ -138,7 +138,7 @@ fn other_images_are_refused() {
     let small = Dataset::new("usps", Provenance::Memory, vec![0; 256], [16, 16, 1], vec![0]).unwrap();
     let text = config.check_data(&small).unwrap_err().to_string();
     assert!(
-        text.contains("usps") && text.contains("16x16x1") && text.contains("28x28x1"),
+        text.contains("usps images are 16x16x1") && text.contains("a network that is: mlp"),
         "{text}"
     );
 }

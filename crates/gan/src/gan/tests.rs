@@ -348,3 +348,52 @@ fn a_batch_that_cannot_be_cut_is_refused() {
         .objective(objective)
         .step(&pixels(&REAL), Condition::None, &mut Pcg64::seed_from_u64(1));
 }
+
+/// The networks are run once on zeros: what does not fit is told, and nothing panics or moves.
+#[test]
+fn a_discriminator_of_another_image_size_is_found() {
+    let init = &mut Init::glorot(1);
+    let gan = || {
+        let image = [5, 4, 2];
+        let generator = Sequential::<f64>::new()
+            .add(
+                "dense",
+                Dense::new(3, image.iter().product(), &mut Init::glorot(1)),
+            )
+            .add("grid", Reshape::new(image));
+        move |inputs: usize| {
+            let discriminator = Sequential::new()
+                .add("flat", Flatten)
+                .add("head", Dense::new(inputs, 1, &mut Init::glorot(2)));
+            Gan::new(generator, discriminator, 3)
+        }
+    };
+    assert!(gan()(5 * 4 * 2).check().is_ok());
+    let packed = |inputs| {
+        gan()(inputs).objective(ObjectiveConfig {
+            packing: 3,
+            ..ObjectiveConfig::default()
+        })
+    };
+    assert!(packed(5 * 4 * 6).check().is_ok());
+    for (gan, said) in [
+        (
+            gan()(39),
+            "the discriminator does not judge what the generator makes, images [5, 4, 2]",
+        ),
+        (packed(5 * 4 * 2), "images [5, 4, 2]"),
+    ] {
+        let error = gan.check().unwrap_err().to_string();
+        assert!(
+            error.contains(said) && error.contains("40") | error.contains("120"),
+            "{error}"
+        );
+    }
+    let generator = || Sequential::<f64>::new().add("dense", Dense::new(3, 2, &mut Init::glorot(1)));
+    let judge = Sequential::new().add("head", Dense::new(2, 1, init));
+    let error = Gan::new(generator(), judge, 4).check().unwrap_err().to_string();
+    assert!(
+        error.contains("the generator does not take latent vectors of length 4"),
+        "{error}"
+    );
+}

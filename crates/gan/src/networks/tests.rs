@@ -108,9 +108,7 @@ fn roles_name_layers_that_there_are() {
                     assert!(learned.iter().any(|layer| under(name, layer)), "{name}");
                 }
                 assert_eq!(roles.embedding.is_some(), classes > 0);
-                let norms = all
-                    .iter()
-                    .filter(|name| name.ends_with("norm.gamma") || name.ends_with("norm.scale"));
+                let norms = all.iter().filter(|name| name.ends_with("norm.weight"));
                 assert_eq!(norms.count(), roles.norms.len());
             }
             let [_, d] = pair(family.as_ref(), &spec);
