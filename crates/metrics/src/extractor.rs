@@ -4,10 +4,6 @@ use crate::error::MetricsError;
 use crate::feature_set::Features;
 use engraft_tensor::{Tensor, no_grad};
 
-/// Fewest images that go through a network at a time: with fewer, its layers may choose other algorithms, whose last
-/// bits differ.
-const FEWEST: usize = 32;
-
 /// The images that a [`FeatureExtractor`] reads.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct InputSpec {
@@ -121,15 +117,15 @@ pub(crate) fn check_shape(extractor: &dyn FeatureExtractor, images: &Tensor) -> 
     }
 }
 
-/// Runs `f` without a graph on `batch` images at a time, the last ones filled up with zeros to at least 32; `f` also
-/// gets the number of images that count.
-pub(crate) fn in_batches(images: &Tensor, batch: usize, mut f: impl FnMut(&Tensor, usize)) {
+/// Runs `f` without a graph on `most` images at a time, the last ones filled up with zeros to `least`: with fewer, layers
+/// may choose other algorithms, whose last bits differ. `f` also gets the number of images that count.
+pub(crate) fn in_batches(images: &Tensor, [least, most]: [usize; 2], mut f: impl FnMut(&Tensor, usize)) {
     let n = images.shape()[0];
     no_grad(|| {
-        for part in engraft_base::batches(n, batch) {
+        for part in engraft_base::batches(n, most) {
             let count = part.len();
             let part = images.narrow(0, part.start, count);
-            f(&part.pad(0, 0, FEWEST.saturating_sub(count)), count);
+            f(&part.pad(0, 0, least.saturating_sub(count)), count);
         }
     });
 }

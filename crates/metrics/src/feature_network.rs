@@ -18,8 +18,8 @@ pub const IMAGE: [usize; 3] = [28, 28, 1];
 pub const FEATURES: usize = 128;
 /// Classes that a feature network tells apart.
 pub const CLASSES: usize = 10;
-/// Images that go through the network at a time.
-const BATCH: usize = 250;
+/// Fewest and most images that go through the network at a time.
+const BATCH: [usize; 2] = [32, 250];
 const SLOPE: f64 = 0.1;
 
 /// The classifier behind the features: `[n, 28, 28, 1]`, values in `[-1, 1]`, to logits `[n, 10]`.
@@ -192,10 +192,22 @@ mod tests {
 
     #[test]
     fn features_do_not_depend_on_the_place_of_an_image() {
-        let images = Tensor::uniform([BATCH + 40, 28, 28, 1], -1.0, 1.0, &mut Pcg64::seed_from_u64(1));
+        let images = Tensor::uniform(
+            [BATCH[1] + 40, 28, 28, 1],
+            -1.0,
+            1.0,
+            &mut Pcg64::seed_from_u64(1),
+        );
         let network = FeatureNetwork::mnist();
         let all = network.read(&images).unwrap();
-        for (start, n) in [(0, 1), (7, 3), (100, 6), (BATCH - 2, 5), (30, 33), (3, BATCH + 2)] {
+        for (start, n) in [
+            (0, 1),
+            (7, 3),
+            (100, 6),
+            (BATCH[1] - 2, 5),
+            (30, 33),
+            (3, BATCH[1] + 2),
+        ] {
             let part = network.read(&images.narrow(0, start, n)).unwrap();
             let indices: Vec<usize> = (start..start + n).collect();
             assert!(

@@ -2,7 +2,7 @@
 
 use crate::error::MetricsError;
 use crate::feature_set::{Features, comparable};
-use nalgebra::{DMatrix, DVector};
+use engraft_tensor::{SymmetricEigen, symmetric_eigen};
 use ndarray::{Array1, Array2};
 
 /// Mean and covariance of features.
@@ -50,7 +50,7 @@ pub fn frechet_distance(real: &Features, fake: &Features) -> Result<f64, Metrics
     let (x, y) = (Gaussian::fit(real), Gaussian::fit(fake));
     let root = square_root(&x.covariance)?;
     let product = root.dot(&y.covariance).dot(&root);
-    let trace_of_root = roots(&symmetric(&product)?.symmetric_eigenvalues())?.sum();
+    let trace_of_root = roots(&decomposed(&product)?.values)?.sum();
     let means: f64 = (&x.mean - &y.mean).mapv(|d| d * d).sum();
     let traces = x.covariance.diag().sum() + y.covariance.diag().sum();
     finite(means + traces - 2.0 * trace_of_root, "the distances of the means")
@@ -63,29 +63,34 @@ fn finite(value: f64, what: &'static str) -> Result<f64, MetricsError> {
         .ok_or(MetricsError::Overflow { what })
 }
 
-/// A symmetric matrix, made symmetric to the last bit, in the form of the library of linear algebra; that would search
-/// for the eigenvalues of one that is not finite without end.
-fn symmetric(matrix: &Array2<f64>) -> Result<DMatrix<f64>, MetricsError> {
+/// Decomposes a matrix that is symmetric up to rounding. It is divided by its largest number meanwhile, so that no square
+/// overflows.
+fn decomposed(matrix: &Array2<f64>) -> Result<SymmetricEigen, MetricsError> {
+    let n = matrix.nrows();
+    let mut largest = f64::MIN_POSITIVE;
     for &value in matrix {
-        finite(value, "covariances or their products")?;
+        largest = finite(value, "covariances or their products")?.abs().max(largest);
     }
-    Ok(DMatrix::from_fn(matrix.nrows(), matrix.ncols(), |i, j| {
-        0.5 * matrix[[i, j]] + 0.5 * matrix[[j, i]]
-    }))
+    let halves = Array2::from_shape_fn((n, n), |(i, j)| {
+        0.5 * (matrix[[i, j]] / largest) + 0.5 * (matrix[[j, i]] / largest)
+    });
+    let mut found = symmetric_eigen(&halves.into_raw_vec_and_offset().0, n);
+    found.values.iter_mut().for_each(|value| *value *= largest);
+    Ok(found)
 }
 
 /// Roots of eigenvalues: those below zero are so by rounding.
-fn roots(eigenvalues: &DVector<f64>) -> Result<Array1<f64>, MetricsError> {
+fn roots(eigenvalues: &[f64]) -> Result<Array1<f64>, MetricsError> {
     let root = |&value: &f64| Ok(finite(value, "eigenvalues")?.max(0.0).sqrt());
     eigenvalues.iter().map(root).collect()
 }
 
 /// The symmetric square root of a covariance.
 fn square_root(matrix: &Array2<f64>) -> Result<Array2<f64>, MetricsError> {
-    let eigen = symmetric(matrix)?.symmetric_eigen();
     let n = matrix.nrows();
-    let vectors = Array2::from_shape_fn((n, n), |(i, j)| eigen.eigenvectors[(i, j)]);
-    Ok((&vectors * &roots(&eigen.eigenvalues)?).dot(&vectors.t()))
+    let SymmetricEigen { values, vectors } = decomposed(matrix)?;
+    let vectors = Array2::from_shape_vec((n, n), vectors).expect("a square matrix");
+    Ok((&vectors * &roots(&values)?).dot(&vectors.t()))
 }
 
 #[cfg(test)]
@@ -133,9 +138,9 @@ mod tests {
             }
         }
         for value in [f64::NAN, f64::INFINITY] {
-            assert!(roots(&DVector::from_vec(vec![1.0, value])).is_err());
+            assert!(roots(&[1.0, value]).is_err());
         }
-        let found = roots(&DVector::from_vec(vec![4.0, -1e-9])).unwrap();
+        let found = roots(&[4.0, -1e-9]).unwrap();
         assert_eq!(found.to_vec(), [2.0, 0.0]);
     }
 

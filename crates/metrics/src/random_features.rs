@@ -9,36 +9,51 @@ use ndarray::Array2;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
-/// Channels of the last four stages, on 32x32, 16x16, 8x8 and 4x4 pixels before they are pooled.
-const WIDTHS: [usize; 4] = [24, 40, 64, 96];
+/// Channels of the last four stages, on 32x32, 16x16, 8x8 and 4x4 pixels.
+const WIDTHS: [usize; 4] = [40, 64, 96, 128];
 /// Channels of the stages before them, which larger images have.
-const FIRST: usize = 16;
+const FIRST: usize = 24;
+/// The parts of a color whose energy is taken: red, green, blue, red against green, yellow against blue.
+const COLORS: [[f32; 5]; 3] = [
+    [1.0, 0.0, 0.0, 1.0, 0.5],
+    [0.0, 1.0, 0.0, -1.0, 0.5],
+    [0.0, 0.0, 1.0, 0.0, -1.0],
+];
+/// Energies and means that a stage gives at most.
+const OF_A_STAGE: usize = 20;
 /// Projections of the last map with its places.
 const LAYOUT: usize = 64;
 const SLOPE: f64 = 0.2;
 /// Squared length over the channels below which a pixel counts as flat.
-const FLOOR: f32 = 0.01;
-/// Keeps the root of a variance of zero from being all rounding.
-const ROUNDING: f32 = 1e-4;
+const FLAT: f32 = 0.01;
+/// Energy below which differences do not count, about that of rounding to bytes.
+const QUIET: f32 = 1e-4;
 const SEED: u64 = 1;
-/// Numbers of the largest map of the images that go through the network at a time.
-const BATCH_NUMBERS: usize = 4 << 20;
+/// Rows of pixels of the images that go through the network at a time, always as many: the bits of an image's features
+/// then do not depend on the other images.
+const BATCH_ROWS: usize = 1024;
 /// Changes with everything that changes features and is not a weight.
 const RECIPE: &str = "random-rgb 1";
 
 /// Features of RGB images from a convolutional network with fixed random weights, which nobody trained.
 ///
-/// Random weights know nothing of objects: what the features hold is color, contrast, texture at four scales and coarse
+/// Random weights know nothing of objects: what the features hold is color, contrast, texture at every scale and coarse
 /// layout. This is enough to see blur, noise, wrong colors, artefacts and missing variety, to choose between checkpoints
 /// of a run, and to find copies of training images, for images of any content and without a download. It is not enough
 /// to say whether a face looks right, and its numbers do not compare with a published FID. Use a trained
 /// [`FeatureNetwork`](crate::FeatureNetwork) where there is one for the data.
 ///
-/// *Network*: stages of a 3x3 convolution with orthogonal weights, leaky ReLU, division by the root mean square over the
-/// channels and 2x2 average pooling, down to 4x4 pixels after the 32x32, 16x16, 8x8 and 4x4 stage; larger sizes have a
-/// stage of 16 channels more for each doubling. *Features*: mean and standard deviation over the pixels of every channel of the image and of
-/// the last four stages, and a projection of the last map with its places. The weights come from additions,
-/// multiplications, divisions and square roots alone, in a fixed order, so that they are the same on every machine.
+/// *Network*: a 3x3 convolution with orthogonal weights, leaky ReLU and division by the root mean square over the
+/// channels make a stage; 2x2 average pooling stands between stages. The last four stages see 32x32, 16x16, 8x8 and 4x4
+/// pixels; each doubling of the size puts one before them. Half of the filters of a stage have the mean 0 in every
+/// channel, so that they see texture and no brightness.
+///
+/// *Features*: the mean color; the energy (logarithm of the variance over the pixels) of the colors and of the filters
+/// without mean, before the leaky ReLU; the mean of the other filters' channels after it; and 64 projections of the last
+/// map with its places. There are 235 for images of 32x32 and 40 or 24 more for each doubling of the size.
+///
+/// The weights come from additions, multiplications, divisions and square roots alone, in a fixed order, so that they
+/// are the same on every machine.
 ///
 /// *Source*: Naeem et al., "Reliable fidelity and diversity metrics for generative models", 2020, section 3.2 (networks with
 /// random weights as embeddings for images that differ from those of ImageNet).
@@ -83,13 +98,14 @@ impl RandomFeatures {
         let stages: Vec<Tensor> = widths
             .into_iter()
             .map(|to| {
-                let weight = orthogonal([9 * from, to], &mut rng);
-                let weight = weight.reshape([3, 3, from, to]);
+                let halves =
+                    [true, false].map(|zero_mean| orthogonal([9 * from, to / 2], &mut rng, zero_mean));
+                let weight = concat(&halves.each_ref(), 1).reshape([3, 3, from, to]);
                 from = to;
                 weight
             })
             .collect();
-        let layout = orthogonal([16 * from / 4, LAYOUT], &mut rng);
+        let layout = orthogonal([16 * from, LAYOUT], &mut rng, false);
         let mut definition = RECIPE.as_bytes().to_vec();
         for weight in stages.iter().chain([&layout]) {
             definition.extend(weight.as_slice().iter().flat_map(|value| value.to_le_bytes()));
@@ -113,31 +129,36 @@ impl RandomFeatures {
 
     /// The features `[n, d]` of images `[n, size, size, 3]`.
     fn forward(&self, images: &Tensor) -> Tensor {
-        let mut found = Vec::new();
+        let color = images
+            .reshape([images.len() / 3, 3])
+            .matmul(&Tensor::from_vec([3, 5], COLORS.concat()));
+        let [n, h, w] = [images.shape()[0], self.size, self.size];
+        let mut found = vec![energies(&color.reshape([n, h, w, 5])), images.mean_axes(&[1, 2])];
         let mut x = images.clone();
-        moments(&x, &mut found);
         for (i, weight) in self.stages.iter().enumerate() {
+            if i > 0 {
+                x = x.sum_pool(2) * 0.25;
+            }
             let size = [x.shape()[1], x.shape()[2]];
             let geometry = Geometry::forward(size, [3, 3], [1, 1], [1, 1], Padding::Same);
-            let y = conv2d(&x, weight, &geometry).leaky_relu(SLOPE);
+            let y = conv2d(&x, weight, &geometry);
+            let half = y.shape()[3] / 2;
+            let some = half.min(OF_A_STAGE);
+            found.push(energies(&y.narrow(3, 0, some)));
+            let y = y.leaky_relu(SLOPE);
             // Every pixel gets about the same length over its channels, so that no stage is louder than another.
-            let y = &y / &(y.square().mean_keep(&[3]) + FLOOR).sqrt();
-            if i + WIDTHS.len() >= self.stages.len() {
-                moments(&y, &mut found);
-            }
-            x = y.sum_pool(2) * 0.25;
+            x = &y / &(y.square().mean_keep(&[3]) + FLAT).sqrt();
+            found.push(x.mean_axes(&[1, 2]).narrow(1, half, some));
         }
-        let n = images.shape()[0];
         found.push(x.reshape([n, x.len() / n]).matmul(&self.layout));
         concat(&found.iter().collect::<Vec<_>>(), 1)
     }
 }
 
-/// Mean and standard deviation of each channel over the pixels, `[n, c]` each.
-fn moments(x: &Tensor, found: &mut Vec<Tensor>) {
-    let mean = x.mean_axes(&[1, 2]);
-    let variance = &x.square().mean_axes(&[1, 2]) - &mean.square();
-    found.extend([(variance.clamp_min(0.0) + ROUNDING).sqrt(), mean]);
+/// Half the logarithm of the variance of each channel over the pixels, `[n, c]`.
+fn energies(x: &Tensor) -> Tensor {
+    let variance = &x.square().mean_axes(&[1, 2]) - &x.mean_axes(&[1, 2]).square();
+    (variance.clamp_min(0.0) + QUIET).ln() * 0.5
 }
 
 impl FeatureExtractor for RandomFeatures {
@@ -158,7 +179,8 @@ impl FeatureExtractor for RandomFeatures {
     }
 
     fn dimension(&self) -> usize {
-        2 * (3 + WIDTHS.iter().sum::<usize>()) + LAYOUT
+        let of_stages = self.stages.iter().map(|w| 2 * (w.shape()[3] / 2).min(OF_A_STAGE));
+        COLORS[0].len() + 3 + of_stages.sum::<usize>() + LAYOUT
     }
 
     fn read(&self, images: &Tensor) -> Result<FeatureOutput, MetricsError> {
@@ -166,8 +188,8 @@ impl FeatureExtractor for RandomFeatures {
         let n = images.shape()[0];
         let d = self.dimension();
         let mut features = Vec::with_capacity(n * d);
-        let batch = (BATCH_NUMBERS / (self.size * self.size * FIRST)).max(1);
-        in_batches(images, batch, |batch, count| {
+        let batch = BATCH_ROWS / self.size;
+        in_batches(images, [batch, batch], |batch, count| {
             let found = self.forward(batch);
             features.extend(found.as_slice()[..count * d].iter().map(|&x| f64::from(x)));
         });
@@ -179,13 +201,24 @@ impl FeatureExtractor for RandomFeatures {
     }
 }
 
-/// A matrix `[inputs, outputs]` with orthogonal columns of length 1, in groups of at most as many as there are inputs.
-fn orthogonal([inputs, outputs]: [usize; 2], rng: &mut Pcg64) -> Tensor {
-    let mut columns: Vec<Vec<f64>> = Vec::with_capacity(outputs);
+/// A matrix `[inputs, outputs]` with orthogonal columns of length 1, in groups of at most as many as can be orthogonal.
+/// With `zero_mean` the inputs are 9 taps of some channels, and the taps of each channel have the mean 0.
+fn orthogonal([inputs, outputs]: [usize; 2], rng: &mut Pcg64, zero_mean: bool) -> Tensor {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let channels = inputs / 9;
+    let group = if zero_mean { 8 * channels } else { inputs };
+    let mut columns: Vec<Vec<f64>> = Vec::with_capacity(outputs);
     for i in 0..outputs {
         let mut column: Vec<f64> = (0..inputs).map(|_| rng.random_range(-1.0..1.0)).collect();
-        for other in &columns[i / inputs * inputs..] {
+        for c in (0..channels).filter(|_| zero_mean) {
+            let mean = column.iter().skip(c).step_by(channels).sum::<f64>() / 9.0;
+            column
+                .iter_mut()
+                .skip(c)
+                .step_by(channels)
+                .for_each(|x| *x -= mean);
+        }
+        for other in &columns[i / group * group..] {
             let along = dot(&column, other);
             column.iter_mut().zip(other).for_each(|(x, o)| *x -= along * o);
         }
@@ -203,7 +236,7 @@ mod tests {
 
     #[test]
     fn weights_are_orthogonal_and_the_same_everywhere() {
-        let w = orthogonal([5, 7], &mut Pcg64::seed_from_u64(2));
+        let w = orthogonal([5, 7], &mut Pcg64::seed_from_u64(2), false);
         for i in 0..7 {
             for j in (0..7).filter(|j| j / 5 == i / 5) {
                 let column = |k: usize| w.narrow(1, k, 1);

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod eigen;
 mod geometry;
 mod grad;
 mod gradcheck;
@@ -13,6 +14,7 @@ mod tensor;
 /// The crates whose types and traits stand in this crate's signatures.
 pub use {ndarray, rand};
 
+pub use eigen::{SymmetricEigen, symmetric_eigen};
 pub use geometry::{Geometry, Padding};
 pub use grad::{Unreachable, grad, grad_of, grad_of_with_graph, grad_strict, grad_with_graph};
 pub use gradcheck::{GradcheckError, gradcheck, gradgradcheck};

@@ -2,11 +2,10 @@
 
 use crate::error::LayersError;
 use crate::init::Init;
-use crate::layer::eigen::eigenvectors;
 use crate::layer::matrix::{along, matrix, size, unmatrix};
 use crate::names::Names;
 use crate::parameter::{Buffer, Parameter, Slot, SlotMut};
-use engraft_tensor::{Real, Tensor};
+use engraft_tensor::{Real, Tensor, symmetric_eigen};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -187,7 +186,7 @@ impl<T: Real> Adaptation<T> {
                     w.matmul_tn(&w)
                 };
                 let n = others.min(outputs);
-                let v = Tensor::from_vec([n, n], eigenvectors(square.as_slice(), n));
+                let v = Tensor::from_vec([n, n], symmetric_eigen(square.as_slice(), n).vectors);
                 Parts::Scale {
                     scale: Parameter::new(Tensor::ones([n])),
                     v: Some(Buffer::new(v.cast())),

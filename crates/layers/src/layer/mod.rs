@@ -6,7 +6,6 @@ mod batch_norm;
 mod conv;
 mod dense;
 mod dropout;
-mod eigen;
 mod embedding;
 mod matrix;
 mod noise;

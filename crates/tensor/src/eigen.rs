@@ -1,4 +1,4 @@
-//! Eigenvectors of a symmetric matrix.
+//! Eigenvalues and eigenvectors of a symmetric matrix.
 
 /// Passes over all pairs after which it stops in any case; about eight are needed.
 const SWEEPS: usize = 50;
@@ -13,14 +13,41 @@ fn turn(rows: &mut [f64], n: usize, [p, q]: [usize; 2], [cos, sin]: [f64; 2]) {
     }
 }
 
-/// The eigenvectors of a symmetric matrix `[n, n]`, given in row-major order, as the columns of a matrix `[n, n]`: of
-/// length 1, orthogonal, those of the largest eigenvalues first.
+/// Eigenvalues and eigenvectors of a symmetric matrix, see [`symmetric_eigen`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct SymmetricEigen {
+    /// The `n` eigenvalues, the largest first.
+    pub values: Vec<f64>,
+    /// The eigenvectors, in the order of the eigenvalues, as the columns of a matrix `[n, n]` in row-major order; of
+    /// length 1 and orthogonal.
+    pub vectors: Vec<f64>,
+}
+
+/// Decomposes a symmetric matrix `[n, n]`, given in row-major order.
 ///
 /// The cyclic method of Jacobi: each pair of axes is turned until the number that joins them is zero, over and over.
-/// It costs about `50 n³` multiplications.
+/// It costs about `50 n³` multiplications and is accurate to the last bits. The squares of the numbers must be finite;
+/// of others the result means nothing, but is computed.
 ///
 /// *Source*: Golub and Van Loan, "Matrix computations", section 8.5.
-pub(super) fn eigenvectors(matrix: &[f64], n: usize) -> Vec<f64> {
+///
+/// ```
+/// use engraft_tensor::symmetric_eigen;
+/// let found = symmetric_eigen(&[1.0, 0.0, 0.0, 5.0], 2);
+/// assert_eq!(found.values, [5.0, 1.0]);
+/// assert_eq!(found.vectors, [0.0, 1.0, 1.0, 0.0]);
+/// ```
+///
+/// # Panics
+/// If there are not `n` times `n` numbers.
+#[track_caller]
+pub fn symmetric_eigen(matrix: &[f64], n: usize) -> SymmetricEigen {
+    assert!(
+        matrix.len() == n * n,
+        "symmetric_eigen: a matrix of {n} rows has {} numbers, got {}",
+        n * n,
+        matrix.len()
+    );
     let mut a = matrix.to_vec();
     // Its rows become the eigenvectors.
     let mut rows = vec![0.0; n * n];
@@ -58,27 +85,36 @@ pub(super) fn eigenvectors(matrix: &[f64], n: usize) -> Vec<f64> {
     let mut order: Vec<usize> = (0..n).collect();
     order.sort_by(|&i, &j| a[j * n + j].total_cmp(&a[i * n + i]));
     let columns = (0..n).flat_map(|k| order.iter().map(move |&i| (i, k)));
-    columns.map(|(i, k)| rows[i * n + k]).collect()
+    SymmetricEigen {
+        values: order.iter().map(|&i| a[i * n + i]).collect(),
+        vectors: columns.map(|(i, k)| rows[i * n + k]).collect(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engraft_tensor::Tensor;
+    use crate::tensor::Tensor;
     use rand::SeedableRng;
     use rand_pcg::Pcg64;
 
     #[test]
     fn two_axes_by_hand() {
         // Eigenvalues 3 and 1, along [1, 1] and [1, -1].
-        let v = eigenvectors(&[2.0, 1.0, 1.0, 2.0], 2);
+        let SymmetricEigen { values, vectors: v } = symmetric_eigen(&[2.0, 1.0, 1.0, 2.0], 2);
+        assert!(
+            (values[0] - 3.0).abs() < 1e-15 && (values[1] - 1.0).abs() < 1e-15,
+            "{values:?}"
+        );
         let half = 0.5_f64.sqrt();
         assert!(v.iter().all(|x| (x.abs() - half).abs() < 1e-15), "{v:?}");
         assert!(v[0] * v[2] > 0.0 && v[1] * v[3] < 0.0, "{v:?}");
         // A diagonal is only brought into order.
-        assert_eq!(eigenvectors(&[1.0, 0.0, 0.0, 5.0], 2), [0.0, 1.0, 1.0, 0.0]);
-        assert_eq!(eigenvectors(&[0.0], 1), [1.0]);
-        assert!(eigenvectors(&[], 0).is_empty());
+        let diagonal = symmetric_eigen(&[1.0, 0.0, 0.0, 5.0], 2);
+        assert_eq!(diagonal.vectors, [0.0, 1.0, 1.0, 0.0]);
+        assert_eq!(diagonal.values, [5.0, 1.0]);
+        assert_eq!(symmetric_eigen(&[0.0], 1).vectors, [1.0]);
+        assert!(symmetric_eigen(&[], 0).values.is_empty());
     }
 
     /// Also where eigenvalues are equal, here 20 zeros beside 10 others.
@@ -87,20 +123,24 @@ mod tests {
         let n = 30;
         let half = Tensor::<f64>::randn([10, n], &mut Pcg64::seed_from_u64(1));
         let matrix = half.matmul_tn(&half);
-        let v = Tensor::from_vec([n, n], eigenvectors(matrix.as_slice(), n));
+        let found = symmetric_eigen(matrix.as_slice(), n);
+        let v = Tensor::from_vec([n, n], found.vectors);
         let (identity, diagonal) = (v.matmul_tn(&v), v.matmul_tn(&matrix).matmul(&v));
         for (i, (one, value)) in identity.as_slice().iter().zip(diagonal.as_slice()).enumerate() {
             let on = i / n == i % n;
             assert!((one - f64::from(u8::from(on))).abs() < 1e-13, "{one}");
             assert!(on || value.abs() < 1e-12, "{value}");
         }
-        let values: Vec<f64> = (0..n).map(|i| diagonal.as_slice()[i * n + i]).collect();
+        let values = found.values;
+        for (i, value) in values.iter().enumerate() {
+            assert!((diagonal.as_slice()[i * n + i] - value).abs() < 1e-12, "{value}");
+        }
         assert!(values.windows(2).all(|w| w[0] >= w[1] - 1e-12), "{values:?}");
         assert!(values[9] > 1e-3 && values[10].abs() < 1e-12, "{values:?}");
     }
 
     #[test]
     fn numbers_that_are_not_finite_end() {
-        assert_eq!(eigenvectors(&[f64::NAN; 9], 3).len(), 9);
+        assert_eq!(symmetric_eigen(&[f64::NAN; 9], 3).vectors.len(), 9);
     }
 }
