@@ -740,7 +740,7 @@ fn png_with_broken_palette() -> Vec<u8> {
     let pixels = [0x78, 1, 1, 2, 0, 0xfd, 0xff, 0, 0, 0, 2, 0, 1];
     let chunks = [
         chunk(b"IHDR", &header),
-        chunk(b"PLTE", &[1, 2]),
+        chunk(b"PLTE", &[0; 4]),
         chunk(b"IDAT", &pixels),
         chunk(b"IEND", &[]),
     ];
