@@ -58,7 +58,7 @@ mod tests {
             let mut module = net();
             visit_mut(&mut module, |path, slot| {
                 if let SlotMut::Parameter(p) = slot
-                    && path.to_string() == "dense.weight"
+                    && path == "dense.weight"
                 {
                     p.update(|values| values[89_999] = bad);
                 }
@@ -70,7 +70,7 @@ mod tests {
             let module = net();
             visit(&module, |path, slot| {
                 if let Slot::Buffer(b) = slot
-                    && path.to_string() == "norm.running_var"
+                    && path == "norm.running_var"
                 {
                     b.set(&Tensor::full([300], bad));
                 }

@@ -184,7 +184,7 @@ mod tests {
             let mut at_step = |step: f64| {
                 visit_mut(&mut net, |path, slot| {
                     if let SlotMut::Parameter(p) = slot
-                        && path.to_string() == name
+                        && path == name
                     {
                         p.set(&(&at + &direction * step));
                     }

@@ -128,10 +128,10 @@ mod tests {
         visit_mut(&mut gan.generator, |path, slot| {
             let mut draw = |shape: &[usize], low| Tensor::uniform(shape, low, 1.5, rng);
             match slot {
-                SlotMut::Parameter(p) if path.to_string().contains("norm") => {
+                SlotMut::Parameter(p) if path.contains("norm") => {
                     p.set(&draw(p.tensor().shape(), -1.0));
                 }
-                SlotMut::Buffer(b) if path.to_string().ends_with("var") => {
+                SlotMut::Buffer(b) if path.ends_with("var") => {
                     b.set(&draw(b.tensor().shape(), 0.2));
                 }
                 SlotMut::Buffer(b) => b.set(&draw(b.tensor().shape(), -1.0)),

@@ -33,7 +33,7 @@ pub fn standing_statistics<T: Real>(
     let mut held = Vec::new();
     visit_mut(generator, |path, slot| match slot {
         SlotMut::Buffer(b) if b.is_frozen() => (),
-        SlotMut::Buffer(b) if statistics(&path.to_string()) => b.begin_mean(),
+        SlotMut::Buffer(b) if statistics(path) => b.begin_mean(),
         SlotMut::Buffer(b) => {
             b.freeze();
             held.push(path.to_string());
@@ -125,7 +125,7 @@ mod tests {
         let vectors = |net: &Sequential<f64>| {
             let mut found = Vec::new();
             visit(net, |path, slot| match slot {
-                Slot::Buffer(b) if !path.to_string().contains("running") => {
+                Slot::Buffer(b) if !path.contains("running") => {
                     assert!(!b.is_frozen(), "{path}");
                     found.extend_from_slice(b.tensor().as_slice());
                 }

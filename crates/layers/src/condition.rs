@@ -39,6 +39,11 @@ impl<T: Real> Condition<T> {
         self.len() == 0
     }
 
+    /// Whether there is no condition.
+    pub fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
     /// The labels, if it is labels.
     pub fn labels(&self) -> Option<&[usize]> {
         match self {

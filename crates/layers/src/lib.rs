@@ -3,6 +3,7 @@
 mod batched;
 mod condition;
 mod error;
+mod forward_through;
 mod freeze;
 mod init;
 mod layer;
@@ -10,28 +11,32 @@ mod loss;
 mod mode;
 mod module;
 mod names;
+mod naming;
 mod optim;
 mod parameter;
 mod reparametrize;
 mod state;
 mod summary;
+mod taps;
 mod torch;
 mod visit;
 
 pub use batched::forward_batched;
 pub use condition::Condition;
 pub use error::LayersError;
+pub use forward_through::{Outputs, forward_through};
 pub use freeze::{Selection, check_names, freeze, train_only, unfreeze};
 pub use init::Init;
 pub use layer::{
-    Adapter, AvgPool2x, BatchNorm, Conv2d, ConvTranspose2d, Dense, Dropout, Embedding, Flatten,
-    GaussianNoise, LeakyReLU, MaxPool2x, ReLU, Reshape, Residual, ScaleShift, Sequential, Sigmoid, Softplus,
-    Tanh, Upsample2x, WeightNormDense, one_hot,
+    Adapter, AvgPool2x, BatchNorm, ConditionalBatchNorm, Conv2d, ConvTranspose2d, Convolution, Dense, Direct,
+    Dropout, Embedding, Flatten, GaussianNoise, KernelMap, LeakyReLU, MaxPool2x, ReLU, Reshape, Residual,
+    ScaleShift, Sequential, Sigmoid, Softplus, Tanh, Transposed, Upsample2x, WeightNormDense, one_hot,
 };
 pub use loss::{Reduction, bce, bce_with_logits, mse, softmax_cross_entropy};
 pub use mode::Mode;
 pub use module::{Fusion, Module};
 pub use names::Names;
+pub use naming::named;
 pub use optim::{
     Adam, AdamRule, Optimizer, OptimizerCounters, OptimizerState, RMSProp, RMSPropRule, Rates, RuleOptimizer,
     Schedule, Sgd, SgdRule, UpdateRule, clip_norm, clip_value,
@@ -39,7 +44,8 @@ pub use optim::{
 pub use parameter::{Buffer, Parameter, RngState, Slot, SlotMut};
 pub use reparametrize::{adapt, merge_adapters, spectral_normalize};
 pub use state::{Applied, MAX_FILE_BYTES, StateDict, rng_states, set_rng_states};
-pub use summary::{Summary, SummaryRow, summary};
+pub use summary::{Summary, SummaryRow, summary, summary_with};
+pub use taps::Taps;
 pub use torch::TorchLayout;
 pub use visit::{Gradients, gradients, parameter_count, parameters, visit, visit_mut};
 /// The crates whose types stand in this crate's signatures.

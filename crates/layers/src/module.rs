@@ -4,6 +4,7 @@ use crate::condition::Condition;
 use crate::layer::parametrization::Parametrization;
 use crate::mode::Mode;
 use crate::parameter::{Slot, SlotMut};
+use crate::taps::Taps;
 use engraft_tensor::{Real, Tensor};
 
 /// A function of a tensor with state of its own.
@@ -61,19 +62,47 @@ pub trait Module<T: Real = f32>: Send + Sync {
         self.forward(x, mode)
     }
 
-    /// As [`forward_with`](Module::forward_with), and on the way what the layer of a dotted name puts out:
-    /// `[features, output]`; `None` if this module has no such layer, or none whose output it can show.
+    /// As [`forward_with`](Module::forward_with), and hands out what parts of this module put out where `taps` asks for it:
+    /// features of inner layers, or what an auxiliary head says, which is computed only then.
+    /// [`forward_through`](crate::forward_through) asks by dotted names.
     ///
-    /// [`Sequential`](crate::Sequential) shows those of its layers, and passes the rest of a name on to them.
-    fn try_forward_through(
+    /// [`Sequential`](crate::Sequential) hands out the results of its layers, and asks the layers themselves for what lies
+    /// within them. A module that is made of others may do as much:
+    ///
+    /// ```
+    /// use engraft_layers::{Condition, Dense, Mode, Module, Sequential, Taps, children};
+    /// use engraft_tensor::Tensor;
+    ///
+    /// /// A discriminator that can also tell the class.
+    /// struct WithClassifier {
+    ///     body: Sequential,
+    ///     judge: Dense,
+    ///     classifier: Dense,
+    /// }
+    ///
+    /// impl Module for WithClassifier {
+    ///     fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
+    ///         self.forward_taps(x, &Condition::None, mode, &mut Taps::none())
+    ///     }
+    ///     fn forward_taps(&self, x: &Tensor, condition: &Condition, mode: Mode, taps: &mut Taps) -> Tensor {
+    ///         let features = self.body.forward_taps(x, condition, mode, &mut taps.under("body"));
+    ///         if taps.wants("classifier") {
+    ///             taps.put("classifier", &self.classifier.forward(&features, mode));
+    ///         }
+    ///         self.judge.forward(&features, mode)
+    ///     }
+    ///     children!(body, judge, classifier);
+    /// }
+    /// ```
+    fn forward_taps(
         &self,
         x: &Tensor<T>,
         condition: &Condition<T>,
         mode: Mode,
-        name: &str,
-    ) -> Option<[Tensor<T>; 2]> {
-        let _ = (x, condition, mode, name);
-        None
+        taps: &mut Taps<'_, T>,
+    ) -> Tensor<T> {
+        let _ = taps;
+        self.forward_with(x, condition, mode)
     }
 
     /// The modules that this one is made of, by name, in a fixed order. Names have no dots; the child that a mere wrapper

@@ -1,5 +1,6 @@
 //! The table of layers that one looks at before training.
 
+use crate::condition::Condition;
 use crate::mode::Mode;
 use crate::module::{Arrangement, Module};
 use crate::parameter::Slot;
@@ -63,10 +64,19 @@ impl Summary {
 /// If the module does not take such examples.
 #[track_caller]
 pub fn summary<T: Real>(module: &dyn Module<T>, example: &[usize]) -> Summary {
+    summary_with(module, example, &Condition::None)
+}
+
+/// As [`summary`] for a module that is run under a condition, of one example.
+///
+/// # Panics
+/// If the module does not take such examples under such a condition.
+#[track_caller]
+pub fn summary_with<T: Real>(module: &dyn Module<T>, example: &[usize], condition: &Condition<T>) -> Summary {
     let shape: Vec<usize> = std::iter::once(1).chain(example.iter().copied()).collect();
     let mut rows = Vec::new();
     let x = Tensor::zeros(shape);
-    no_grad(|| walk(module, &mut String::new(), &x, &mut rows));
+    no_grad(|| walk(module, &mut String::new(), &x, condition, &mut rows));
     Summary { rows }
 }
 
@@ -74,26 +84,27 @@ fn walk<T: Real>(
     module: &dyn Module<T>,
     path: &mut String,
     x: &Tensor<T>,
+    condition: &Condition<T>,
     rows: &mut Vec<SummaryRow>,
 ) -> Tensor<T> {
     let children = module.children().into_iter();
     match module.arrangement() {
         Arrangement::Chain => {
             return children.fold(x.clone(), |x, (name, layer)| {
-                at(path, name, |path| walk(layer, path, &x, rows))
+                at(path, name, |path| walk(layer, path, &x, condition, rows))
             });
         }
         Arrangement::Parallel => {
             let mut results = Vec::new();
             for (name, branch) in children {
-                results.push(at(path, name, |path| walk(branch, path, x, rows)));
+                results.push(at(path, name, |path| walk(branch, path, x, condition, rows)));
             }
             // Only shapes are looked at, and those of all branches are the same.
             return results.swap_remove(0);
         }
         Arrangement::Opaque => (),
     }
-    let y = module.forward(x, Mode::Eval);
+    let y = module.forward_with(x, condition, Mode::Eval);
     let (mut parameters, mut trainable) = (0, 0);
     visit(module, |_, slot| {
         if let Slot::Parameter(p) = slot {

@@ -5,7 +5,7 @@
 //! `projection.head`, `projection.embedding`.
 
 use super::family::{LayerRoles, NetworkSpec};
-use engraft_layers::{Condition, Dense, Embedding, Init, Mode, Module, Sequential, children};
+use engraft_layers::{Condition, Dense, Embedding, Init, Mode, Module, Sequential, Taps, children, named};
 use engraft_tensor::{Real, Tensor, concat};
 
 /// Length of the vector of a class beside the latent vector.
@@ -133,19 +133,18 @@ impl<T: Real> Module<T> for ConditionalGenerator<T> {
     }
 
     fn forward_with(&self, x: &Tensor<T>, condition: &Condition<T>, mode: Mode) -> Tensor<T> {
-        self.body.forward_with(&self.input(x, condition), condition, mode)
+        self.forward_taps(x, condition, mode, &mut Taps::none())
     }
 
-    fn try_forward_through(
+    fn forward_taps(
         &self,
         x: &Tensor<T>,
         condition: &Condition<T>,
         mode: Mode,
-        name: &str,
-    ) -> Option<[Tensor<T>; 2]> {
-        let name = name.strip_prefix("body.")?;
-        self.body
-            .try_forward_through(&self.input(x, condition), condition, mode, name)
+        taps: &mut Taps<'_, T>,
+    ) -> Tensor<T> {
+        let (x, taps) = (self.input(x, condition), &mut taps.under("body"));
+        named("body", || self.body.forward_taps(&x, condition, mode, taps))
     }
 
     children!(T; embedding, body);
@@ -217,19 +216,21 @@ impl<T: Real> Module<T> for ProjectionDiscriminator<T> {
     }
 
     fn forward_with(&self, x: &Tensor<T>, condition: &Condition<T>, mode: Mode) -> Tensor<T> {
-        self.judge(&self.features.forward_with(x, condition, mode), condition, mode)
+        self.forward_taps(x, condition, mode, &mut Taps::none())
     }
 
-    fn try_forward_through(
+    fn forward_taps(
         &self,
         x: &Tensor<T>,
         condition: &Condition<T>,
         mode: Mode,
-        name: &str,
-    ) -> Option<[Tensor<T>; 2]> {
-        let name = name.strip_prefix("features.")?;
-        let [found, h] = self.features.try_forward_through(x, condition, mode, name)?;
-        Some([found, self.judge(&h, condition, mode)])
+        taps: &mut Taps<'_, T>,
+    ) -> Tensor<T> {
+        let taps = &mut taps.under("features");
+        let h = named("features", || {
+            self.features.forward_taps(x, condition, mode, taps)
+        });
+        self.judge(&h, condition, mode)
     }
 
     children!(T; features, head, embedding);
@@ -243,7 +244,7 @@ impl<T: Real> Module<T> for ProjectionDiscriminator<T> {
 mod tests {
     use super::*;
     use engraft_layers::{
-        BatchNorm, Flatten, Init, Reshape, SlotMut, Tanh, gradients, parameters, visit_mut,
+        BatchNorm, Flatten, Init, Reshape, SlotMut, Tanh, forward_through, gradients, parameters, visit_mut,
     };
     use engraft_tensor::{gradcheck, gradgradcheck};
     use rand::SeedableRng;
@@ -304,13 +305,13 @@ mod tests {
         let others = d.forward_with(&images, &[1, 1, 2, 1].into(), Mode::Eval);
         assert_ne!(others.as_slice(), logits.as_slice());
         let through = |net: &dyn Module<f64>, x: &Tensor<f64>, name: &str| {
-            net.try_forward_through(x, &labels, Mode::Eval, name)
+            let outputs = forward_through(net, x, &labels, Mode::Eval, &[name]);
+            (outputs.parts[0].shape().to_vec(), outputs.main)
         };
-        let [h, again] = through(&d, &images, "features.act").unwrap();
-        assert_eq!((h.shape(), again.as_slice()), (&[4, 3][..], logits.as_slice()));
-        let [h, again] = through(&g, &z, "body.act").unwrap();
-        assert_eq!((h.shape(), again.as_slice()), (&[4, 5][..], images.as_slice()));
-        assert!(through(&d, &images, "head").is_none() && through(&g, &z, "embedding").is_none());
+        let (shape, again) = through(&d, &images, "features.act");
+        assert_eq!((shape, again.as_slice()), (vec![4, 3], logits.as_slice()));
+        let (shape, again) = through(&g, &z, "body.act");
+        assert_eq!((shape, again.as_slice()), (vec![4, 5], images.as_slice()));
         assert_eq!((g.classes(), g.latent(), d.classes()), (3, 2, 3));
         assert_eq!(
             Module::<f64>::describe(&g),
@@ -375,7 +376,7 @@ mod tests {
                 let mut moved = |step: f64| {
                     let mut shift = |path: &str, slot: SlotMut<'_, f64>| {
                         if let SlotMut::Parameter(p) = slot
-                            && path.to_string() == *name
+                            && path == *name
                         {
                             p.set(&(p.tensor() + &direction * step));
                         }

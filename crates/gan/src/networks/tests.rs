@@ -361,7 +361,7 @@ fn the_residual_pair_has_no_norms_and_begins_as_its_skip_paths() {
     let mut zeros = 0;
     for module in [&g, &d] {
         visit(module, |path, slot| match slot {
-            Slot::Parameter(p) if path.to_string().ends_with("conv2.weight") => {
+            Slot::Parameter(p) if path.ends_with("conv2.weight") => {
                 zeros += 1;
                 assert!(p.tensor().as_slice().iter().all(|v| *v == 0.0), "{path}");
             }

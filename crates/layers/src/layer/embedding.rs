@@ -34,6 +34,36 @@ pub fn one_hot<T: Real>(labels: &[usize], classes: usize) -> Tensor<T> {
     Tensor::from_vec([labels.len(), classes], rows)
 }
 
+/// What a layer multiplies with a weight `[inputs, ..]` to look up rows of it: labels in the form of [`one_hot`], or the
+/// vectors of a condition, `[n, inputs]`.
+#[track_caller]
+pub(super) fn rows<T: Real>(layer: &str, condition: &Condition<T>, inputs: usize) -> Tensor<T> {
+    match condition {
+        Condition::Labels(labels) => one_hot(labels, inputs),
+        Condition::Embedding(vectors) => {
+            check_vectors(layer, vectors, inputs);
+            vectors.clone()
+        }
+        Condition::None => missing(layer, inputs),
+    }
+}
+
+#[track_caller]
+fn check_vectors<T: Real>(layer: &str, vectors: &Tensor<T>, size: usize) {
+    assert!(
+        vectors.rank() == 2 && vectors.shape()[1] == size,
+        "{layer}: the vectors of a condition must be [n, {size}], got {:?}",
+        vectors.shape()
+    );
+}
+
+#[track_caller]
+fn missing(layer: &str, classes: usize) -> ! {
+    panic!(
+        "{layer}: it has {classes} classes and was not told one; run the network under a condition (forward_with)"
+    )
+}
+
 /// A learned vector for each class.
 ///
 /// As a [`Module`] it reads labels in the form of [`one_hot`]: `y = x · weight`, so that it also embeds
@@ -97,18 +127,10 @@ impl<T: Real> Embedding<T> {
         match condition {
             Condition::Labels(labels) => self.of(labels),
             Condition::Embedding(vectors) => {
-                assert!(
-                    vectors.rank() == 2 && vectors.shape()[1] == self.size(),
-                    "Embedding: the vectors of a condition must be [n, {}], got {:?}",
-                    self.size(),
-                    vectors.shape()
-                );
+                check_vectors("Embedding", vectors, self.size());
                 vectors.clone()
             }
-            Condition::None => panic!(
-                "Embedding: it has {} classes and was not told one; run the network under a condition (forward_with)",
-                self.classes()
-            ),
+            Condition::None => missing("Embedding", self.classes()),
         }
     }
 }

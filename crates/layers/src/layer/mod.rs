@@ -19,8 +19,8 @@ mod weight_norm;
 
 pub use activation::{LeakyReLU, ReLU, Sigmoid, Softplus, Tanh};
 pub use adapter::Adapter;
-pub use batch_norm::BatchNorm;
-pub use conv::{Conv2d, ConvTranspose2d};
+pub use batch_norm::{BatchNorm, ConditionalBatchNorm};
+pub use conv::{Conv2d, ConvTranspose2d, Convolution, Direct, KernelMap, Transposed};
 pub use dense::Dense;
 pub use dropout::Dropout;
 pub use embedding::{Embedding, one_hot};

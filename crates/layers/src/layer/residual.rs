@@ -4,7 +4,9 @@ use crate::condition::Condition;
 use crate::layer::sequential::Sequential;
 use crate::mode::Mode;
 use crate::module::{Arrangement, Module};
+use crate::naming::named;
 use crate::parameter::Parameter;
+use crate::taps::Taps;
 use crate::{children, slots};
 use engraft_tensor::{Real, Tensor};
 
@@ -53,8 +55,23 @@ impl<T: Real> Module<T> for Residual<T> {
     }
 
     fn forward_with(&self, x: &Tensor<T>, condition: &Condition<T>, mode: Mode) -> Tensor<T> {
-        let branch = self.branch.forward_with(x, condition, mode);
-        let skip = self.skip.forward_with(x, condition, mode);
+        self.forward_taps(x, condition, mode, &mut Taps::none())
+    }
+
+    fn forward_taps(
+        &self,
+        x: &Tensor<T>,
+        condition: &Condition<T>,
+        mode: Mode,
+        taps: &mut Taps<'_, T>,
+    ) -> Tensor<T> {
+        let [branch, skip] = [("branch", &self.branch), ("skip", &self.skip)].map(|(name, path)| {
+            let y = named(name, || {
+                path.forward_taps(x, condition, mode, &mut taps.under(name))
+            });
+            taps.put(name, &y);
+            y
+        });
         assert!(
             branch.shape() == skip.shape(),
             "Residual: the branch gives {:?}, the skip path {:?} (input {:?})",

@@ -1,9 +1,12 @@
 //! Named layers, one after the other.
 
 use crate::condition::Condition;
+use crate::forward_through::{Outputs, forward_through};
 use crate::mode::Mode;
 use crate::module::{Arrangement, Fusion, Module};
+use crate::naming::named;
 use crate::parameter::SlotMut;
+use crate::taps::Taps;
 use crate::visit::visit_mut;
 use engraft_tensor::{Real, Tensor, no_grad};
 
@@ -113,7 +116,7 @@ impl<T: Real> Sequential<T> {
 
     /// Computes the output for `x`, and on the way what the layer of a dotted name puts out: `[features, output]`. It is
     /// a layer of this chain, of a chain nested in it, or of another module that
-    /// [shows it](Module::try_forward_through).
+    /// [hands it out](Module::forward_taps).
     ///
     /// # Panics
     /// If there is no such layer.
@@ -126,11 +129,8 @@ impl<T: Real> Sequential<T> {
         mode: Mode,
         name: &str,
     ) -> [Tensor<T>; 2] {
-        self.try_forward_through(x, condition, mode, name)
-            .unwrap_or_else(|| {
-                let names: Vec<&str> = self.layers.iter().map(|(n, _)| n.as_str()).collect();
-                panic!("sequential: no layer {name:?}; the layers are {names:?}")
-            })
+        let Outputs { main, parts } = forward_through(self, x, condition, mode, &[name]);
+        [parts.into_iter().next().expect("one was asked for"), main]
     }
 
     /// The same network for evaluation only: every batch norm right behind a [`Conv2d`](crate::Conv2d), a
@@ -179,62 +179,41 @@ fn fold<T: Real>(module: &mut dyn Module<T>) {
     }
 }
 
-/// Runs layers one after the other, each with the leaky ReLU behind it.
-fn run<T: Real>(
-    layers: &[(String, Box<dyn Module<T>>)],
-    x: &Tensor<T>,
-    condition: &Condition<T>,
-    mode: Mode,
-) -> Tensor<T> {
-    let mut layers = layers.iter().map(|(_, layer)| layer).peekable();
-    let mut x = x.clone();
-    while let Some(layer) = layers.next() {
-        let slope = layers.peek().and_then(|next| next.fusion()?.as_leaky_relu());
-        if slope.is_some() {
-            layers.next();
-        }
-        x = match (slope, layer.fusion()) {
-            (Some(slope), Some(layer)) => layer.forward_leaky_relu(&x, condition, mode, slope),
-            (Some(slope), None) => layer.forward_with(&x, condition, mode).leaky_relu(slope),
-            (None, _) => layer.forward_with(&x, condition, mode),
-        };
-    }
-    x
-}
-
 impl<T: Real> Module<T> for Sequential<T> {
     fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
-        run(&self.layers, x, &Condition::None, mode)
+        self.forward_taps(x, &Condition::None, mode, &mut Taps::none())
     }
 
     fn forward_with(&self, x: &Tensor<T>, condition: &Condition<T>, mode: Mode) -> Tensor<T> {
-        run(&self.layers, x, condition, mode)
+        self.forward_taps(x, condition, mode, &mut Taps::none())
     }
 
-    fn try_forward_through(
+    /// Runs the layers one after the other, each with the leaky ReLU behind it unless its own result is asked for.
+    fn forward_taps(
         &self,
         x: &Tensor<T>,
         condition: &Condition<T>,
         mode: Mode,
-        name: &str,
-    ) -> Option<[Tensor<T>; 2]> {
-        let (first, rest) = name
-            .split_once('.')
-            .map_or((name, None), |(first, rest)| (first, Some(rest)));
-        let at = self.layers.iter().position(|(n, _)| n == first)?;
-        let [features, output] = match rest {
-            None => {
-                let output = run(&self.layers[..=at], x, condition, mode);
-                [output.clone(), output]
-            }
-            Some(rest) => {
-                let before = run(&self.layers[..at], x, condition, mode);
-                self.layers[at]
-                    .1
-                    .try_forward_through(&before, condition, mode, rest)?
-            }
-        };
-        Some([features, run(&self.layers[at + 1..], &output, condition, mode)])
+        taps: &mut Taps<'_, T>,
+    ) -> Tensor<T> {
+        let mut layers = self.layers.iter().peekable();
+        let mut x = x.clone();
+        while let Some((name, layer)) = layers.next() {
+            let behind = layers.peek().filter(|_| !taps.wants(name));
+            let slope = behind.and_then(|(_, behind)| behind.fusion()?.as_leaky_relu());
+            let fusion = layer.fusion().filter(|_| !taps.wants_under(name));
+            x = named(name, || match (slope, fusion) {
+                (Some(slope), Some(layer)) => layer.forward_leaky_relu(&x, condition, mode, slope),
+                (Some(slope), None) => {
+                    let y = layer.forward_taps(&x, condition, mode, &mut taps.under(name));
+                    y.leaky_relu(slope)
+                }
+                (None, _) => layer.forward_taps(&x, condition, mode, &mut taps.under(name)),
+            });
+            let activation = slope.and_then(|_| layers.next());
+            taps.put(activation.map_or(name, |(name, _)| name), &x);
+        }
+        x
     }
 
     fn children(&self) -> Vec<(&str, &dyn Module<T>)> {
@@ -315,11 +294,6 @@ mod tests {
         assert_eq!(
             (within.shape(), output.as_slice()),
             (&[2, 3][..], whole.as_slice())
-        );
-        assert!(
-            nested
-                .try_forward_through(&x, &Condition::None, Mode::Eval, "net.act.in")
-                .is_none()
         );
         let net = nested;
         let [before, _] = net.forward_through(&x, &Condition::None, Mode::Eval, "net.first");

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_layer_that_begins_as_zero_learns_and_is_normalised() {
+    fn a_layer_that_begins_as_zero_learns_and_is_normalized() {
         for (mut layer, shape, axis) in layers(0.0) {
             let x = Tensor::randn(shape, &mut Pcg64::seed_from_u64(5));
             let y = layer.forward(&x, Mode::Train);
@@ -237,7 +237,7 @@ mod tests {
         let weight = Tensor::<f64>::ones([3, 3, 1, 1]);
         let mut conv = Conv2d::new(1, 1, 3, &mut Init::glorot(1)).spectral_norm();
         visit_mut(&mut conv, |path, slot| {
-            if let (SlotMut::Parameter(p), "weight") = (slot, path.to_string().as_str()) {
+            if let (SlotMut::Parameter(p), "weight") = (slot, path) {
                 p.set(&weight);
             }
         });
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_is_normalised_as_a_whole_and_folds() {
+    fn a_chain_is_normalized_as_a_whole_and_folds() {
         let init = &mut Init::normal(6, 0.5);
         let block = Sequential::<f64>::new()
             .add("conv", Conv2d::new(1, 2, 3, init))

@@ -351,7 +351,7 @@ pub fn set_rng_states<T: Real>(
     }
     visit_mut(module, |path, slot| {
         if let SlotMut::Rng(rng) = slot
-            && let Some(state) = states.get(&path.to_string())
+            && let Some(state) = states.get(path)
         {
             rng.set(state.clone());
         }

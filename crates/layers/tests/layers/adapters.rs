@@ -30,7 +30,7 @@ fn layers<T: Real>() -> Vec<(Box<dyn Module<T>>, Tensor<T>)> {
 fn set<T: Real>(module: &mut dyn Module<T>, name: &str, value: &Tensor<T>) {
     let mut found = false;
     visit_mut(module, |path, slot| {
-        if path.to_string() == name {
+        if path == name {
             found = true;
             match slot {
                 SlotMut::Parameter(p) => p.set(value),
@@ -46,7 +46,7 @@ fn set<T: Real>(module: &mut dyn Module<T>, name: &str, value: &Tensor<T>) {
 fn move_away<T: Real>(module: &mut dyn Module<T>, adapter: Adapter) {
     let (learned, rng) = (adapter.names(), &mut Pcg64::seed_from_u64(9));
     visit_mut(module, |path, slot| match slot {
-        SlotMut::Parameter(p) if learned.matches(&path.to_string()) => {
+        SlotMut::Parameter(p) if learned.matches(path) => {
             p.set(&(p.tensor() + Tensor::randn(p.tensor().shape(), rng) * T::from_f64(0.3)));
         }
         _ => (),
@@ -344,7 +344,7 @@ fn folding_puts_the_adapter_into_the_weight() {
 }
 
 #[test]
-fn the_changed_weight_is_what_is_normalised() {
+fn the_changed_weight_is_what_is_normalized() {
     let init = &mut Init::normal(2, 0.5);
     let mut layer = Dense::<f64>::new(3, 1, init).no_bias().spectral_norm();
     adapt(&mut layer, Adapter::LowRank { rank: 1 }, init);
@@ -384,7 +384,7 @@ fn the_adapter_learns_and_the_weight_stays() {
             adapt(layer.as_mut(), adapter, &mut Init::normal(6, 0.1));
             let learned = adapter.names();
             visit_mut(layer.as_mut(), |path, slot| match slot {
-                SlotMut::Parameter(p) if !learned.matches(&path.to_string()) => p.freeze(),
+                SlotMut::Parameter(p) if !learned.matches(path) => p.freeze(),
                 _ => (),
             });
             let before = StateDict::of(layer.as_ref()).into_tensors();

@@ -1,9 +1,9 @@
 //! Layers of arbitrary sizes and geometries.
 
 use engraft_layers::{
-    Adapter, AvgPool2x, BatchNorm, Conv2d, ConvTranspose2d, Dense, Dropout, Embedding, Flatten,
-    GaussianNoise, Init, LeakyReLU, Mode, Module, ReLU, Reshape, Residual, ScaleShift, Sequential, Sigmoid,
-    SlotMut, Softplus, Tanh, Upsample2x, WeightNormDense, adapt, visit_mut,
+    Adapter, AvgPool2x, BatchNorm, ConditionalBatchNorm, Conv2d, ConvTranspose2d, Dense, Dropout, Embedding,
+    Flatten, GaussianNoise, Init, LeakyReLU, Mode, Module, ReLU, Reshape, Residual, ScaleShift, Sequential,
+    Sigmoid, SlotMut, Softplus, Tanh, Upsample2x, WeightNormDense, adapt, children, visit_mut,
 };
 use engraft_tensor::{Padding, Real, Tensor};
 use proptest::prelude::*;
@@ -58,6 +58,8 @@ pub(crate) enum Kind {
         size: usize,
     },
     Norm,
+    /// Under labels, in a residual block.
+    ConditionalNorm,
     ScaleShift,
     AvgPool,
     Upsample,
@@ -82,7 +84,7 @@ impl Configuration {
             adapt(module.as_mut(), adapter, init);
             let learned = adapter.names();
             visit_mut(module.as_mut(), |path, slot| match slot {
-                SlotMut::Parameter(p) if learned.matches(&path.to_string()) => {
+                SlotMut::Parameter(p) if learned.matches(path) => {
                     p.set(&init.weight(p.tensor().shape(), 1, 1));
                 }
                 _ => (),
@@ -131,6 +133,7 @@ impl Configuration {
             Kind::Upsample => Box::new(Upsample2x),
             Kind::Residual => Box::new(residual(channels, self.bias, init)),
             Kind::Norm => Box::new(BatchNorm::new(channels)),
+            Kind::ConditionalNorm => Box::new(Told::new(channels, init)),
             Kind::Dropout => Box::new(Dropout::new(0.3, init)),
             Kind::Noise => Box::new(GaussianNoise::new(0.4, init)),
             Kind::LeakyReLU => Box::new(LeakyReLU::new(0.2)),
@@ -147,6 +150,37 @@ impl Configuration {
         let x = Tensor::<f64>::randn(&self.input, &mut Pcg64::seed_from_u64(self.seed ^ 0x5eed));
         let away = x.as_slice().iter().map(|v| T::from_f64(v + 0.1_f64.copysign(*v)));
         Tensor::from_vec(&self.input, away.collect())
+    }
+}
+
+/// A class-conditional network that is always told labels, all three in turn.
+struct Told<T: Real> {
+    network: Sequential<T>,
+}
+
+impl<T: Real> Told<T> {
+    fn new(channels: usize, init: &mut Init) -> Self {
+        let mut norm = ConditionalBatchNorm::new(3, channels);
+        visit_mut(&mut norm, |_, slot| {
+            if let SlotMut::Parameter(p) = slot {
+                p.set(&init.weight(p.tensor().shape(), 1, 1));
+            }
+        });
+        let branch = Sequential::new().add("norm", norm).add("act", Tanh);
+        Self {
+            network: Sequential::new().add("block", Residual::new(branch)),
+        }
+    }
+}
+
+impl<T: Real> Module<T> for Told<T> {
+    fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
+        let labels: Vec<usize> = (0..x.shape()[0]).map(|i| i % 3).collect();
+        self.network.forward_with(x, &labels.into(), mode)
+    }
+    children!(T; network);
+    fn describe(&self) -> String {
+        "Told".into()
     }
 }
 
@@ -252,6 +286,7 @@ pub(crate) fn configurations() -> impl Strategy<Value = Configuration> {
         .prop_map(|(kind, [n, h, w, c], bias)| (kind, vec![n, 2 * h, 2 * w, c], bias));
     let anything = prop_oneof![
         Just(Kind::Norm),
+        Just(Kind::ConditionalNorm),
         Just(Kind::ScaleShift),
         Just(Kind::Dropout),
         Just(Kind::Noise),

@@ -1,6 +1,6 @@
 //! A folded network computes what the whole one computes in evaluation.
 
-use crate::fusion::randomise;
+use crate::fusion::randomize;
 use engraft_layers::{
     BatchNorm, Conv2d, ConvTranspose2d, Dense, Dropout, Flatten, Init, LeakyReLU, Mode, Module, Reshape,
     Sequential, SlotMut, StateDict, Tanh, parameters, visit_mut,
@@ -34,7 +34,7 @@ fn network<T: Real>() -> Sequential<T> {
         .add("flat", Flatten)
         .add("head", Dense::new(180, 2, init).no_bias())
         .add("head_norm", BatchNorm::new(2));
-    randomise(&mut network, 4);
+    randomize(&mut network, 4);
     network
 }
 

@@ -11,13 +11,13 @@ use rand::SeedableRng;
 use rand_pcg::Pcg64;
 
 /// Normal parameters and running means, positive running variances.
-pub(crate) fn randomise<T: Real>(module: &mut dyn Module<T>, seed: u64) {
+pub(crate) fn randomize<T: Real>(module: &mut dyn Module<T>, seed: u64) {
     let rng = &mut Pcg64::seed_from_u64(seed);
     visit_mut(module, |path, slot| match slot {
         SlotMut::Parameter(p) => p.set(&Tensor::randn(p.tensor().shape(), rng)),
         SlotMut::Buffer(b) => {
             let x = Tensor::randn(b.tensor().shape(), rng);
-            let is_variance = path.to_string().ends_with("var");
+            let is_variance = path.ends_with("var");
             b.set(&if is_variance {
                 x.abs() + T::from_f64(0.1)
             } else {
@@ -88,7 +88,7 @@ proptest! {
     fn a_leaky_relu_may_join_any_layer(configuration in configurations(), slope in 0_usize..3) {
         let slope = [0.0, 0.3, 1.0][slope];
         let mut modules = [configuration.build::<f64>(), configuration.build::<f64>()];
-        modules.iter_mut().for_each(|m| randomise(m.as_mut(), configuration.seed));
+        modules.iter_mut().for_each(|m| randomize(m.as_mut(), configuration.seed));
         let [one, other] = &modules;
         let (x, mode) = (configuration.input(), configuration.mode);
         let together = derivatives(one.as_ref(), &x, |x| with_leaky_relu(one.as_ref(), x, mode, slope));
@@ -120,7 +120,7 @@ fn network() -> Sequential<f64> {
         .add("flat", Flatten)
         .add("dense", Dense::new(16, 3, init))
         .add("last", LeakyReLU::new(0.1));
-    randomise(&mut network, 8);
+    randomize(&mut network, 8);
     network
 }
 

@@ -106,7 +106,7 @@ fn all_differences_are_in_one_message_and_nothing_is_applied() {
 fn frozen_stays_frozen_and_gets_its_values() {
     let (source, mut target) = (net(1, 2), net(2, 2));
     visit_mut(&mut target, |path, slot| match slot {
-        SlotMut::Parameter(p) if path.to_string().starts_with("block1.") => p.freeze(),
+        SlotMut::Parameter(p) if path.starts_with("block1.") => p.freeze(),
         SlotMut::Buffer(b) => b.freeze(),
         _ => (),
     });

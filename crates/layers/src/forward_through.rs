@@ -1,0 +1,153 @@
+//! A forward pass with results of parts of the network, by dotted name.
+
+use crate::condition::Condition;
+use crate::mode::Mode;
+use crate::module::Module;
+use crate::taps::Taps;
+use engraft_tensor::{Real, Tensor};
+
+/// What [`forward_through`] returns.
+#[derive(Clone, Debug)]
+pub struct Outputs<T: Real = f32> {
+    /// What the module puts out.
+    pub main: Tensor<T>,
+    /// What the parts put out that were asked for, in the order in which they were.
+    pub parts: Vec<Tensor<T>>,
+}
+
+/// Runs a module, and returns beside its output what the parts of the given dotted names put out on the way: features of
+/// inner layers, or the results of [auxiliary heads](Module::forward_taps).
+///
+/// ```
+/// use engraft_layers::{Condition, Dense, Init, LeakyReLU, Mode, Sequential, forward_through};
+/// use engraft_tensor::Tensor;
+///
+/// let init = &mut Init::glorot(1);
+/// let block = |from, to, init: &mut Init| {
+///     Sequential::<f32>::new().add("dense", Dense::new(from, to, init)).add("act", LeakyReLU::new(0.2))
+/// };
+/// let net = Sequential::new()
+///     .add("trunk", Sequential::new().add("block1", block(4, 3, init)).add("block2", block(3, 2, init)))
+///     .add("head", Dense::new(2, 1, init));
+/// let x = Tensor::ones([5, 4]);
+/// let outputs = forward_through(&net, &x, &Condition::None, Mode::Eval, &["trunk.block1", "trunk.block2.dense"]);
+/// assert_eq!(outputs.main.shape(), [5, 1]);
+/// assert_eq!([outputs.parts[0].shape(), outputs.parts[1].shape()], [[5, 3], [5, 2]]);
+/// ```
+///
+/// # Panics
+/// If the forward pass hands out nothing under a name.
+#[must_use]
+#[track_caller]
+pub fn forward_through<T: Real>(
+    module: &dyn Module<T>,
+    x: &Tensor<T>,
+    condition: &Condition<T>,
+    mode: Mode,
+    names: &[&str],
+) -> Outputs<T> {
+    let mut found: Vec<_> = names.iter().map(|name| (name.to_string(), None)).collect();
+    let main = module.forward_taps(x, condition, mode, &mut Taps::of(&mut found));
+    let mut parts = Vec::new();
+    for (name, part) in found {
+        let Some(part) = part else {
+            panic!(
+                "forward_through: no layer {name:?}; the layers are {:?}",
+                parts_of(module)
+            )
+        };
+        parts.push(part);
+    }
+    Outputs { main, parts }
+}
+
+/// The dotted names of everything that a module is made of.
+fn parts_of<T: Real>(module: &dyn Module<T>) -> Vec<String> {
+    let mut names = Vec::new();
+    for (name, child) in module.children() {
+        names.push(name.to_string());
+        names.extend(parts_of(child).into_iter().map(|part| format!("{name}.{part}")));
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Dense, Init, LeakyReLU, Residual, Sequential, children};
+    use rand::SeedableRng;
+    use rand_pcg::Pcg64;
+
+    fn block(init: &mut Init) -> Sequential<f64> {
+        Sequential::new()
+            .add("dense", Dense::new(3, 3, init))
+            .add("act", LeakyReLU::new(0.2))
+    }
+
+    #[test]
+    fn parts_of_parts_are_handed_out_and_change_nothing() {
+        let init = &mut Init::glorot(1);
+        let net = Sequential::new()
+            .add("block1", block(init))
+            .add("block2", Residual::new(block(init)))
+            .add("act", LeakyReLU::new(0.2));
+        let x = Tensor::randn([4, 3], &mut Pcg64::seed_from_u64(1));
+        let names = ["block2.branch.act", "block1.dense", "block1", "block2", "act"];
+        let outputs = forward_through(&net, &x, &Condition::None, Mode::Eval, &names);
+        assert_eq!(outputs.main.as_slice(), net.forward(&x, Mode::Eval).as_slice());
+        let [branch, dense, first, second, last] = outputs.parts.try_into().unwrap();
+        assert_eq!(dense.leaky_relu(0.2).as_slice(), first.as_slice());
+        assert_eq!((first + branch).as_slice(), second.as_slice());
+        assert_eq!(last.as_slice(), outputs.main.as_slice());
+    }
+
+    /// A discriminator that also tells the class, by a head that costs nothing unless it is asked for.
+    struct WithClassifier {
+        body: Sequential<f64>,
+        judge: Dense<f64>,
+        classifier: Dense<f64>,
+    }
+
+    impl Module<f64> for WithClassifier {
+        fn forward(&self, x: &Tensor<f64>, mode: Mode) -> Tensor<f64> {
+            self.forward_taps(x, &Condition::None, mode, &mut Taps::none())
+        }
+        fn forward_taps(
+            &self,
+            x: &Tensor<f64>,
+            condition: &Condition<f64>,
+            mode: Mode,
+            taps: &mut Taps<'_, f64>,
+        ) -> Tensor<f64> {
+            let features = self
+                .body
+                .forward_taps(x, condition, mode, &mut taps.under("body"));
+            if taps.wants("classifier") {
+                taps.put("classifier", &self.classifier.forward(&features, mode));
+            }
+            self.judge.forward(&features, mode)
+        }
+        children!(f64; body, judge, classifier);
+    }
+
+    #[test]
+    fn an_auxiliary_head_is_asked_for_by_name() {
+        let init = &mut Init::glorot(1);
+        let net = WithClassifier {
+            body: block(init),
+            judge: Dense::new(3, 1, init),
+            classifier: Dense::new(3, 10, init),
+        };
+        let x = Tensor::randn([4, 3], &mut Pcg64::seed_from_u64(1));
+        let outputs = forward_through(
+            &net,
+            &x,
+            &Condition::None,
+            Mode::Train,
+            &["classifier", "body.act"],
+        );
+        assert_eq!(outputs.main.as_slice(), net.forward(&x, Mode::Train).as_slice());
+        let of_features = net.classifier.forward(&outputs.parts[1], Mode::Train);
+        assert_eq!(outputs.parts[0].as_slice(), of_features.as_slice());
+    }
+}
