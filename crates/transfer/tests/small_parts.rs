@@ -126,7 +126,7 @@ fn singular_values_need_no_vectors_in_the_file() {
     let Networks { mut generator, .. } = transfer.begin().unwrap();
     visit_mut(&mut generator, |path, slot| {
         if let SlotMut::Parameter(p) = slot
-            && path.to_string().ends_with("adapter.scale")
+            && path.ends_with("adapter.scale")
         {
             p.set(&(p.tensor() * 1.25));
         }

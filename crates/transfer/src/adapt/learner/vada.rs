@@ -55,7 +55,7 @@ impl Vada {
         // One function for all passes: the same units are dropped in each.
         let logits = |x: &Tensor| {
             visit(model, |path, slot| {
-                if let (Slot::Rng(generator), Some(state)) = (slot, streams.get(&path.to_string())) {
+                if let (Slot::Rng(generator), Some(state)) = (slot, streams.get(path)) {
                     generator.set(state.clone());
                 }
             });
