@@ -402,4 +402,6 @@ impl Trainer {
 #[cfg(test)]
 mod monitoring_tests;
 #[cfg(test)]
+mod seam_tests;
+#[cfg(test)]
 mod tests;
