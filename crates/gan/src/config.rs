@@ -199,14 +199,6 @@ impl TrainConfig {
         Self { labels, ..self }
     }
 
-    /// The settings of a run that was begun before labels were on record.
-    pub(crate) fn without_labels(&self) -> Self {
-        Self {
-            labels: String::new(),
-            ..self.clone()
-        }
-    }
-
     /// These settings with one of them changed, given as in a `run.toml` on one line: `objective.packing=2`,
     /// `regularise.r1=0.5`, `objective=hinge`.
     ///

@@ -4,15 +4,21 @@ use std::io::Cursor;
 
 /// Frames of an animation at most: of a longer run, grids at equal distances are taken, and the last.
 const MOST_FRAMES: usize = 48;
+/// Bytes that the files of all grids shown may have.
+const MOST_FILE_BYTES: u64 = 24 << 20;
 /// Bytes that decoding one grid may take.
 const MOST_BYTES: usize = 64 << 20;
 /// Hundredths of a second that a grid and the last one are shown.
 const DELAY: u16 = 20;
 const LAST_DELAY: u16 = 250;
 
-/// Which of `count` grids are shown.
-pub(crate) fn frames(count: usize) -> Vec<usize> {
-    let shown = count.min(MOST_FRAMES);
+/// Which of some grids are shown, by the bytes of their files; together they have [`MOST_FILE_BYTES`] at most, but the last
+/// is always shown.
+pub(crate) fn frames(sizes: &[u64]) -> Vec<usize> {
+    let largest = sizes.iter().copied().max().unwrap_or(0).max(1);
+    let affordable = usize::try_from(MOST_FILE_BYTES / largest).unwrap_or(MOST_FRAMES);
+    let count = sizes.len();
+    let shown = count.min(MOST_FRAMES).min(affordable.max(1));
     (1..=shown).map(|i| i * count / shown - 1).collect()
 }
 
@@ -104,10 +110,12 @@ mod tests {
 
     #[test]
     fn long_runs_are_thinned() {
-        assert_eq!(frames(3), [0, 1, 2]);
-        let many = frames(1000);
+        assert_eq!(frames(&[10; 3]), [0, 1, 2]);
+        let many = frames(&[10; 1000]);
         assert_eq!((many.len(), *many.last().unwrap()), (MOST_FRAMES, 999));
         assert!(many.is_sorted() && many[0] < 30);
-        assert!(frames(0).is_empty());
+        assert!(frames(&[]).is_empty());
+        assert_eq!(frames(&[8 << 20; 100]), [32, 65, 99], "large grids are few");
+        assert_eq!(frames(&[1 << 40, 1]), [1]);
     }
 }

@@ -5,12 +5,14 @@ use engraft_tensor::Tensor;
 
 /// Pixels between two images, before enlarging.
 const GAP: usize = 2;
-/// Each pixel becomes a square of this many.
+/// Each pixel of a small image becomes a square of this many.
 const SCALE: usize = 2;
+/// Largest side of an image that is enlarged.
+const SMALL_SIDE: usize = 64;
 /// Grey of the gaps.
 const PAPER: u8 = 48;
 
-/// A PNG of images side by side in rows of `columns`, enlarged twice.
+/// A PNG of images side by side in rows of `columns`; those up to 64 pixels a side are enlarged twice.
 ///
 /// *Shapes*: `images [n, h, w, c]` with `c` 1 (grey) or 3 (colour), or 2 or 4 (an alpha channel behind either),
 /// values in `[-1, 1]`; what lies outside is clipped.
@@ -43,6 +45,9 @@ pub fn sample_grid(images: &Tensor, columns: usize) -> Vec<u8> {
                 *pixel = to_byte(value);
             }
         }
+    }
+    if h.max(w) > SMALL_SIDE {
+        return encode(&grid, width, height, c);
     }
     encode(&enlarge(&grid, width, c), width * SCALE, height * SCALE, c)
 }
@@ -116,6 +121,19 @@ mod tests {
             [at(2, 2), at(2, 3), at(2, 6), at(2, 7), at(0, 0)],
             [0, 255, 128, 0, PAPER]
         );
+    }
+
+    #[test]
+    fn large_images_keep_their_size() {
+        let size = |side: usize| {
+            let bytes = sample_grid(&Tensor::zeros([2, side, side, 3]), 2);
+            let reader = png::Decoder::new(std::io::Cursor::new(bytes))
+                .read_info()
+                .unwrap();
+            (reader.info().width, reader.info().height)
+        };
+        assert_eq!(size(64), (268, 136));
+        assert_eq!(size(65), (136, 69));
     }
 
     #[test]

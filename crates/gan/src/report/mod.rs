@@ -27,7 +27,10 @@ pub(crate) fn report(
     extractor: Option<&str>,
 ) -> String {
     let grids = grids(samples, step);
-    let shown: Vec<Vec<u8>> = frames(grids.len())
+    let sizes = grids
+        .iter()
+        .map(|path| path.metadata().map_or(0, |about| about.len()));
+    let shown: Vec<Vec<u8>> = frames(&sizes.collect::<Vec<_>>())
         .into_iter()
         .filter_map(|i| read_grid(&grids[i]))
         .collect();

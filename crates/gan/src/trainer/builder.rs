@@ -4,7 +4,6 @@ use super::Trainer;
 use super::progress::Progress;
 use super::run_files::{LockedDirectory, check_unoccupied, other_settings, write_settings};
 use crate::build::DefaultPlan;
-use crate::checkpoint::Checkpoint;
 use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::monitor::{Monitor, extractor_name, named_extractor};
@@ -107,12 +106,6 @@ impl TrainerBuilder {
         let found = locked.latest()?;
         let progress = if let Some(loaded) = &found {
             warnings.extend(loaded.warnings.iter().cloned());
-            if lacks_labels(&config, &loaded.checkpoint) {
-                warnings.push(
-                    "the run has no record of its labels, which must be those that it began with".into(),
-                );
-                config = config.without_labels();
-            }
             if loaded.checkpoint.options_hash != config.fixed_hash() {
                 return Err(other_settings(&config, directory));
             }
@@ -164,12 +157,6 @@ fn parts(config: &TrainConfig) -> [Vec<usize>; 2] {
     let rest = (0..config.images).filter(|i| held_out.binary_search(i).is_err());
     let rest = rest.collect();
     [held_out, rest]
-}
-
-/// Whether a checkpoint is of a run that was begun before labels were on record.
-fn lacks_labels(config: &TrainConfig, checkpoint: &Checkpoint) -> bool {
-    let of_old = config.without_labels();
-    *config != of_old && checkpoint.options_hash == of_old.fixed_hash()
 }
 
 /// Puts the feature extractor of a run that has been measured in the place of another one in the settings: numbers of

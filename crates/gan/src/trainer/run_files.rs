@@ -193,8 +193,6 @@ pub(super) fn check_unoccupied(layout: &RunLayout) -> Result<(), GanError> {
 pub(super) fn other_settings(config: &TrainConfig, directory: &Path) -> GanError {
     let saved = read_config(directory);
     let differences = match saved {
-        // That it has no record of its labels is no difference.
-        Ok(saved) if saved.labels.is_empty() => saved.fixed_differences(&config.without_labels()),
         Ok(saved) => saved.fixed_differences(config),
         Err(e) => vec![e.to_string()],
     };

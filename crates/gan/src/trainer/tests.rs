@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::augment::{AdaptiveConfig, AugmentConfig, Augmentation};
-use crate::checkpoint::{CheckpointReader, CheckpointStore};
 use crate::objective::{FeatureMatching, ObjectiveConfig};
 use crate::regularization::{RegularizeConfig, SpectralNorm};
 use crate::{Networks, Plan};
@@ -323,34 +322,4 @@ fn a_run_that_is_told_the_classes_is_bound_to_its_labels() {
     let text = refused(&on_record);
     assert!(text.contains("give the same labels"), "{text}");
     assert_eq!(crate::SavedRun::open(dir.path()).unwrap().config, on_record);
-}
-
-/// A setting that came later does not stop what had begun.
-#[test]
-fn a_run_that_was_begun_without_a_record_of_labels_goes_on() {
-    let labelled = || {
-        let images = data().images().to_vec();
-        Dataset::new("noise", Provenance::Memory, images, [28, 28, 1], vec![1; 26]).unwrap()
-    };
-    let mut config = config(2);
-    (config.network, config.classes) = ("mlp".into(), 2);
-    let [of_now, of_old] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    drop(Trainer::open(config.clone(), labelled(), of_now.path()).unwrap());
-    // The same checkpoint under the hash that it would have had.
-    let found = CheckpointReader::new(of_now.path()).latest().unwrap().unwrap();
-    let mut store = CheckpointStore::open(of_old.path(), 1).unwrap();
-    store
-        .save(0, &config.fixed_hash(), &found.checkpoint.files)
-        .unwrap();
-    drop(store);
-    let trainer = Trainer::open(config.clone(), labelled(), of_old.path()).unwrap();
-    let warned = trainer.warnings.join("; ");
-    assert!(warned.contains("no record of its labels"), "{warned}");
-    assert!(trainer.config().labels.is_empty());
-    drop(trainer);
-    // Nor is it named where something else differs.
-    config.batch += 2;
-    let error = Trainer::open(config, labelled(), of_old.path()).err().unwrap();
-    let text = error.to_string();
-    assert!(text.contains("batch") && !text.contains("labels"), "{text}");
 }

@@ -1,7 +1,7 @@
 //! What a run shows: a plan, a progress bar or tick lines, or events as JSON.
 
 use engraft_data::Dataset;
-use engraft_gan::{Event, GanError, Measurement, Outcome, StepReport, TrainConfig, Trainer};
+use engraft_gan::{Event, GanError, Measurement, Outcome, RunLayout, StepReport, TrainConfig, Trainer};
 use engraft_layers::parameter_count;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -277,11 +277,12 @@ impl Display {
             Outcome::Stopped => "to go on: the same command again".into(),
             Outcome::Plateau => "to go on all the same: the same command with a larger --patience".into(),
         };
+        let run = RunLayout::new(out);
         self.say(&format!(
             "{headline}\n  samples      {}\n  report       {}\n  checkpoints  {}\n{next}",
-            out.join("samples").join(format!("step-{step:06}.png")).display(),
-            out.join("report.html").display(),
-            out.join("checkpoints").display(),
+            run.grid(step).display(),
+            run.report().display(),
+            run.checkpoints().display(),
         ));
     }
 }
