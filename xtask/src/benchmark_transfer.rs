@@ -9,7 +9,7 @@ use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load};
 use engraft_gan::CheckpointChoice;
 use engraft_metrics::{FeatureExtractor, FeatureNetwork, Features, SeedSummary};
 use engraft_transfer::{
-    Labelled, Method, Recipe, Row, Source, Trial, features_of, from_scratch, measure, proximity,
+    Labelled, Method, Recipe, Row, Source, Trial, features_of, from_scratch, measure, open_source, proximity,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -129,7 +129,7 @@ fn table(args: &Args) -> anyhow::Result<()> {
     let mut sources = Vec::new();
     let mut taught_by_images = Vec::new();
     for (s, path) in args.source.iter().enumerate() {
-        let source = Source::open(path, CheckpointChoice::Last)
+        let source = open_source(path, CheckpointChoice::Last)
             .with_context(|| format!("--source {}", path.display()))?;
         let label = label(&source)?;
         for (t, name) in args.targets.iter().enumerate() {

@@ -26,10 +26,10 @@ const NONE: &str = "none";
 ///
 /// ```no_run
 /// use engraft_gan::CheckpointChoice;
-/// use engraft_transfer::{AdapterFile, Source};
+/// use engraft_transfer::{AdapterFile, open_source};
 /// use rand::SeedableRng;
 ///
-/// let source = Source::open("runs/mnist".as_ref(), CheckpointChoice::Last)?;
+/// let source = open_source("runs/mnist".as_ref(), CheckpointChoice::Last)?;
 /// let adapter = AdapterFile::open("runs/transfer-usps/adapter.safetensors".as_ref())?;
 /// let images = adapter.sampler(&source)?.generate(64, &mut rand_pcg::Pcg64::seed_from_u64(1));
 /// # Ok::<(), engraft_transfer::TransferError>(())

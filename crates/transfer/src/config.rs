@@ -3,6 +3,7 @@
 use crate::error::TransferError;
 use crate::miner;
 use crate::parse::with_number;
+use engraft_gan::networks::NetworkRoles;
 use engraft_layers::{Adapter, Names};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
@@ -109,8 +110,8 @@ pub enum Preserve {
 }
 
 impl Trained {
-    /// The names that train, of networks whose generator has this adapter.
-    pub fn names(&self, adapter: Option<Adapter>) -> Names {
+    /// The names that train, in a network with these roles and this adapter.
+    pub fn names(&self, adapter: Option<Adapter>, roles: &NetworkRoles) -> Names {
         match self {
             Self::Adapter => adapter.map_or_else(Names::all, Adapter::names),
             Self::Miner => Names::under([miner::LAYER]),
@@ -118,12 +119,7 @@ impl Trained {
             Self::Nothing => Names::under(Vec::<String>::new()),
             Self::Under(layers) => Names::under(layers.clone()),
             Self::Except(layers) => Names::all().except(layers.clone()),
-            Self::BatchNorm => Names::ending([
-                "norm.weight",
-                "norm.bias",
-                "norm.running_mean",
-                "norm.running_var",
-            ]),
+            Self::BatchNorm => Names::under(roles.norms.clone()),
         }
     }
 }

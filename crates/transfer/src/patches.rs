@@ -5,13 +5,6 @@ use engraft_gan::{SpectralNorm, TrainConfig};
 use engraft_layers::{Condition, Dense, Init, Mode, Module, Sequential, StateDict};
 use engraft_tensor::{Real, Tensor, no_grad};
 
-/// Name of the layer of a discriminator that judges.
-const HEAD: &str = "head";
-/// Name of the layer before it, which makes a vector of the map.
-const FLAT: &str = "flat";
-/// Its weight in a state.
-const WEIGHT: &str = "head.weight";
-
 /// `D(x)_p = <w, f(x)_p> + b`: a logit for each position `p` of a map of features, in the place of one for all of it.
 ///
 /// Each logit sees as much of the image as one position of the map does, and the objective takes the mean over all of
@@ -86,25 +79,43 @@ impl<T: Real> Module<T> for PatchHead<T> {
 
 /// Whether these weights of a discriminator are those of one that judges patches.
 pub(crate) fn judges_patches(state: &StateDict, discriminator: &Sequential, config: &TrainConfig) -> bool {
-    let of_state = state.get(WEIGHT).map(|weight| weight.shape().to_vec());
-    map(discriminator, config).is_some_and(|[_, channels]| of_state == Some(vec![channels, 1]))
+    map(discriminator, config).is_some_and(|map| {
+        let weight = state.get(&map.weight());
+        weight.is_some_and(|weight| weight.shape() == [map.channels, 1])
+    })
 }
 
-/// Positions and channels of the map of features that a discriminator's head reads as one vector, if it is a map.
-fn map(discriminator: &Sequential, config: &TrainConfig) -> Option<[usize; 2]> {
-    let [.., (before, _), (flat, _), (head, _)] = discriminator.layers() else {
-        return None;
-    };
-    if flat != FLAT || head != HEAD {
+/// The map of features that a discriminator's head reads as one vector.
+struct Map {
+    /// Name of the head.
+    head: String,
+    positions: usize,
+    channels: usize,
+}
+
+impl Map {
+    /// Name of the head's weight in a state.
+    fn weight(&self) -> String {
+        format!("{}.weight", self.head)
+    }
+}
+
+/// The map that the head reads, if it reads one and is a layer of the chain itself.
+fn map(discriminator: &Sequential, config: &TrainConfig) -> Option<Map> {
+    let roles = config.layer_roles().ok()?.discriminator;
+    let (head, features) = (roles.head, roles.feature_map?);
+    if !discriminator.layers().iter().any(|(name, _)| *name == head) {
         return None;
     }
-    let [height, width, channels] = config.image;
-    let pack = config.objective.packing.max(1) as usize;
-    let image = Tensor::zeros([1, height, width, channels * pack]);
+    let image = Tensor::zeros([&[1], &config.network_spec().stack()[..]].concat());
     let [features, _] =
-        no_grad(|| discriminator.forward_through(&image, &Condition::None, Mode::Eval, before));
+        no_grad(|| discriminator.forward_through(&image, &Condition::None, Mode::Eval, &features));
     match *features.shape() {
-        [_, h, w, channels] if h * w > 1 => Some([h * w, channels]),
+        [_, h, w, channels] if h * w > 1 => Some(Map {
+            head,
+            positions: h * w,
+            channels,
+        }),
         _ => None,
     }
 }
@@ -117,17 +128,17 @@ pub(crate) fn with_patch_head(
     discriminator: Sequential,
     config: &TrainConfig,
 ) -> Result<Sequential, TransferError> {
-    let Some([_, channels]) = map(&discriminator, config) else {
+    let Some(map) = map(&discriminator, config) else {
         return Err(TransferError::Config {
             problems: vec![format!(
-                "plan.patches: the discriminator of the network {}{} does not judge by a map of features; expected \
-                 dcgan or residual without classes",
+                "plan.patches: the discriminator of the network {}{} has no head that reads a map of features; expected \
+                 dcgan or residual without classes, or another family that names its discriminator's head and feature map",
                 config.network,
                 if config.classes > 0 { " with classes" } else { "" }
             )],
         });
     };
-    Ok(discriminator.replace(HEAD, PatchHead::new(channels)))
+    Ok(discriminator.replace(&map.head, PatchHead::new(map.channels)))
 }
 
 /// The discriminator with a head for patches in the place of its own, and that one's opinion as far as it is the same
@@ -139,7 +150,7 @@ pub(crate) fn by_patches(
     discriminator: Sequential,
     config: &TrainConfig,
 ) -> Result<Sequential, TransferError> {
-    let Some([positions, channels]) = map(&discriminator, config) else {
+    let Some(map) = map(&discriminator, config) else {
         return with_patch_head(discriminator, config);
     };
     if config.regularize.spectral_norm != SpectralNorm::None {
@@ -152,12 +163,12 @@ pub(crate) fn by_patches(
         });
     }
     let mut tensors = StateDict::of(&discriminator).into_tensors();
-    if let Some(weight) = tensors.get_mut(WEIGHT) {
+    if let Some(weight) = tensors.get_mut(&map.weight()) {
         // The mean over positions, times their number, because the logits are averaged.
         *weight = weight
-            .reshape([positions, channels])
+            .reshape([map.positions, map.channels])
             .sum_keep(&[0])
-            .reshape([channels, 1]);
+            .reshape([map.channels, 1]);
     }
     let mut patched = with_patch_head(discriminator, config)?;
     StateDict::from_tensors(tensors).apply(&mut patched)?;
@@ -217,7 +228,9 @@ mod tests {
             let Networks {
                 mut discriminator, ..
             } = untrained_networks(&config).unwrap();
-            let [positions, channels] = map(&discriminator, &config).unwrap();
+            let Map {
+                positions, channels, ..
+            } = map(&discriminator, &config).unwrap();
             let mut tensors = StateDict::of(&discriminator).into_tensors();
             assert!(!judges_patches(
                 &StateDict::of(&discriminator),
@@ -229,7 +242,7 @@ mod tests {
             let everywhere = one
                 .broadcast_to(&[positions, channels])
                 .reshape([positions * channels, 1]);
-            tensors.insert(WEIGHT.into(), everywhere);
+            tensors.insert("head.weight".into(), everywhere);
             tensors.insert("head.bias".into(), Tensor::from_vec([1], vec![0.25]));
             StateDict::from_tensors(tensors)
                 .apply(&mut discriminator)

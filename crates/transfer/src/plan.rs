@@ -5,8 +5,9 @@ use crate::config::{Preserve, Trained, TransferConfig};
 use crate::error::TransferError;
 use crate::miner::{self, mined};
 use crate::patches::by_patches;
-use crate::preserve::{CrossDomain, ElasticWeights, FeatureDistillation, L2Sp};
+use crate::preserve::{CrossDomain, ElasticWeights, FeatureDistillation, ImportanceSamples, L2Sp};
 use crate::source::{FOLDER, SETTINGS, Source};
+use engraft_gan::networks::{LayerRoles, NetworkRoles};
 use engraft_gan::{AdamConfig, Gan, GanError, Networks, PhaseSeen, Plan, TrainConfig};
 use engraft_layers::{Adam, Init, Names, Sequential, adapt, check_names, parameters, train_only};
 use std::path::Path;
@@ -20,6 +21,7 @@ const ADAPTER_SEED: u64 = 1;
 /// A source carried to a target: begins with the source's networks, and lets parts of them train, phase by phase.
 pub struct Transfer {
     source: Source,
+    roles: LayerRoles,
     config: TransferConfig,
     /// The importances of the source's weights for a seed, once they are known.
     elastic_weights: Mutex<Option<(u64, ElasticWeights)>>,
@@ -60,6 +62,7 @@ impl Transfer {
             });
         }
         let transfer = Self {
+            roles: source.roles()?,
             source,
             config,
             elastic_weights: Mutex::new(None),
@@ -80,9 +83,27 @@ impl Transfer {
                 ],
             });
         }
+        let roles = &transfer.roles;
         for phase in phases {
-            check_names(&generator, &phase.generator.names(adapter))?;
-            check_names(&discriminator, &phase.discriminator.names(adapter))?;
+            for (network, module, trained, roles) in [
+                ("generator", &generator, &phase.generator, &roles.generator),
+                (
+                    "discriminator",
+                    &discriminator,
+                    &phase.discriminator,
+                    &roles.discriminator,
+                ),
+            ] {
+                if *trained == Trained::BatchNorm && roles.norms.is_empty() {
+                    return Err(TransferError::Config {
+                        problems: vec![format!(
+                            "plan.phases: batch norms that train, and the network {} names none in its {network}",
+                            transfer.source.config.network
+                        )],
+                    });
+                }
+                check_names(module, &trained.names(adapter, roles))?;
+            }
         }
         Ok(transfer)
     }
@@ -91,27 +112,28 @@ impl Transfer {
     fn unfit(&self, generator: &Sequential, discriminator: &Sequential) -> Vec<String> {
         let (config, of_source) = (&self.config, &self.source.config);
         let mut problems = Vec::new();
-        let (told, packs) = (of_source.classes > 0, of_source.objective.packing > 1);
-        let term = match config.preserve {
-            Preserve::Ewc(_) => Some("ewc"),
-            Preserve::Cdc(_) => Some("cdc"),
-            Preserve::Nothing | Preserve::L2Sp(_) => None,
+        let unnamed = |what: &str, part: &str| {
+            format!(
+                "{what}, and the family of the network {} does not name {part} in NetworkFamily::roles",
+                of_source.network
+            )
         };
-        if let Some(term) = term.filter(|_| told) {
-            problems.push(format!(
-                "plan.preserve: {term} with a source that is told the class, of which it knows nothing; expected nothing or l2-sp"
-            ));
-        } else if packs && matches!(config.preserve, Preserve::Ewc(_)) {
-            problems.push(format!(
+        match config.preserve {
+            Preserve::Ewc(_) if of_source.objective.packing > 1 => problems.push(format!(
                 "plan.preserve: ewc judges images one by one, and the source's discriminator packs of {}; expected nothing, \
                  l2-sp or cdc",
                 of_source.objective.packing
-            ));
+            )),
+            Preserve::Cdc(_) if feature_layers(&self.roles.generator).is_empty() => problems.push(unnamed(
+                "plan.preserve: cdc compares what the generator's layers put out",
+                "a stem or blocks",
+            )),
+            _ => {}
         }
-        if told && config.distil > 0.0 {
-            problems.push(format!(
-                "plan.distil: feature distillation with a source that is told the class, of which it knows nothing; expected 0, got {}",
-                config.distil
+        if config.distil > 0.0 && self.roles.discriminator.features.is_none() {
+            problems.push(unnamed(
+                "plan.distil: distillation compares what the discriminator's head reads",
+                "the features of the discriminator",
             ));
         }
         let has_miner = self.source.miner().is_some();
@@ -134,8 +156,8 @@ impl Transfer {
             if !known(generator) && !known(discriminator) {
                 problems.push(format!(
                     "plan.rates: {name:?} names no part of either network; the generator has {}, the discriminator {}",
-                    learned_layers(generator).join(", "),
-                    learned_layers(discriminator).join(", ")
+                    parts(generator).join(", "),
+                    parts(discriminator).join(", ")
                 ));
             }
         }
@@ -228,35 +250,13 @@ fn has_miner(generator: &Sequential) -> bool {
     generator.layers().iter().any(|(name, _)| name == miner::LAYER)
 }
 
-/// Where networks that are told the class keep the network that is not.
-const WITHIN: [&str; 2] = ["body.", "features."];
-
-/// Names of a network's own layers that have parameters, in their order; a miner stands before the network. Of a network that
-/// is told the class, those within it.
-pub(crate) fn learned_layers(network: &Sequential) -> Vec<String> {
+/// Names of the parts of a network that have parameters: the layers of the chain, and of a layer that is one again.
+fn parts(network: &Sequential) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
-    for (layer, module) in network.layers() {
-        if layer == miner::LAYER {
-            continue;
-        }
-        let names: Vec<String> = parameters(module.as_ref())
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect();
-        let is_told = names
-            .iter()
-            .any(|name| WITHIN.iter().any(|part| name.starts_with(part)));
-        for name in names {
-            let depth = match WITHIN.iter().any(|part| name.starts_with(part)) {
-                true => 2,
-                false => usize::from(is_told),
-            };
-            let mut path = vec![layer.as_str()];
-            path.extend(name.split('.').take(depth));
-            let path = path.join(".");
-            if found.last() != Some(&path) {
-                found.push(path);
-            }
+    for (name, _) in parameters(network) {
+        let part = name.rsplit_once('.').map_or(name.as_str(), |(part, _)| part);
+        if found.last().map(String::as_str) != Some(part) {
+            found.push(part.into());
         }
     }
     found
@@ -264,20 +264,8 @@ pub(crate) fn learned_layers(network: &Sequential) -> Vec<String> {
 
 /// The layers of a generator whose features say what an image shows: all learned ones but the last, which makes the
 /// image.
-fn feature_layers(generator: &Sequential) -> Vec<String> {
-    let mut layers = learned_layers(generator);
-    layers.pop();
-    layers
-}
-
-/// The layer of a discriminator whose output its last one judges.
-fn feature_layer(discriminator: &Sequential) -> String {
-    let layers = discriminator.layers();
-    let before_last = layers.len().saturating_sub(2);
-    layers
-        .get(before_last)
-        .map(|(name, _)| name.clone())
-        .unwrap_or_default()
+fn feature_layers(roles: &NetworkRoles) -> Vec<String> {
+    roles.stem.iter().chain(&roles.blocks).cloned().collect()
 }
 
 impl Plan for Transfer {
@@ -314,8 +302,13 @@ impl Plan for Transfer {
             Preserve::L2Sp(weight) => gan.term(L2Sp::new(&generator, weight)),
             Preserve::Ewc(weight) => {
                 let new = || {
-                    let sizes = [IMPORTANCE_IMAGES, latent_dim];
-                    ElasticWeights::new(&generator, &discriminator, weight, sizes, config.seed)
+                    let samples = ImportanceSamples {
+                        images: IMPORTANCE_IMAGES,
+                        latent_dim,
+                        classes: self.source.config.classes as usize,
+                        seed: config.seed,
+                    };
+                    ElasticWeights::new(&generator, &discriminator, weight, samples)
                 };
                 // A run that goes back is prepared again, and the importances take hundreds of passes.
                 let mut known = self
@@ -329,15 +322,15 @@ impl Plan for Transfer {
                 gan.term(known.1.clone())
             }
             Preserve::Cdc(weight) => {
-                let layers = feature_layers(&generator);
+                let layers = feature_layers(&self.roles.generator);
                 gan.term(CrossDomain::new(generator, layers, weight))
             }
         };
-        if self.config.distil > 0.0 {
-            let layer = feature_layer(&discriminator);
-            gan.term(FeatureDistillation::new(discriminator, layer, self.config.distil))
-        } else {
-            gan
+        match &self.roles.discriminator.features {
+            Some(layer) if self.config.distil > 0.0 => {
+                gan.term(FeatureDistillation::new(discriminator, layer, self.config.distil))
+            }
+            _ => gan,
         }
     }
 
@@ -348,8 +341,15 @@ impl Plan for Transfer {
     fn enter(&self, phase: u32, gan: &mut Gan) {
         if let Some(phase) = self.config.phases().get(phase as usize) {
             let adapter = self.config.adapter;
-            set(&mut gan.generator, &phase.generator.names(adapter));
-            set(&mut gan.discriminator, &phase.discriminator.names(adapter));
+            let roles = &self.roles;
+            set(
+                &mut gan.generator,
+                &phase.generator.names(adapter, &roles.generator),
+            );
+            set(
+                &mut gan.discriminator,
+                &phase.discriminator.names(adapter, &roles.discriminator),
+            );
         }
     }
 

@@ -140,7 +140,7 @@ impl Recipe {
     }
 
     /// What so few images need that a generator would soon copy them: in a run of `steps` steps, the discriminator first learns
-    /// alone, never sees an image at one place only, and the source's variety is kept, unless the source is told the class.
+    /// alone, never sees an image at one place only, and the source's variety is kept, unless the source is class-conditional.
     fn avoid_copies(&mut self, steps: u64, is_told: bool) {
         let alone = Self::warm_up(steps);
         let warm_up = Phase {
@@ -151,8 +151,8 @@ impl Recipe {
         self.plan.phases.insert(0, warm_up);
         self.augment = Self::translation();
         let variety = if is_told {
-            "what the source's images have in common is not kept, as with so few images it would be otherwise: cross-domain \
-             correspondence knows no classes"
+            "what the source's images have in common is not kept, as with so few images it would be otherwise: no recipe with \
+             cross-domain correspondence has been measured for class-conditional sources (plan.preserve takes it)"
         } else {
             self.plan.preserve = Preserve::Cdc(10.0);
             "with so few images, what the source's images have in common is kept (cross-domain correspondence), against copying"

@@ -3,10 +3,10 @@
 use crate::error::TransferError;
 use crate::miner::{self, mined};
 use crate::patches::{judges_patches, with_patch_head};
-use crate::plan::{Transfer, learned_layers};
 use engraft_base::hex;
-use engraft_gan::{CheckpointChoice, Networks, Sampler, SavedRun, TrainConfig};
-use engraft_layers::{Sequential, StateDict, merge_adapters};
+use engraft_gan::networks::{LayerRoles, NetworkRoles};
+use engraft_gan::{Networks, Sampler, TrainConfig};
+use engraft_layers::{Sequential, StateDict};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
@@ -28,27 +28,6 @@ pub struct Source {
 }
 
 impl Source {
-    /// The source in a run directory, or in one that [`Source::save`] wrote.
-    ///
-    /// The run may itself be a transfer: its adapters become part of the weights then, and its [`Miner`](crate::Miner)
-    /// stays in front of the generator.
-    ///
-    /// # Errors
-    /// If there is no intact checkpoint, or its files do not belong together.
-    pub fn open(directory: &Path, which: CheckpointChoice) -> Result<Self, TransferError> {
-        if Self::is_saved(directory) {
-            return Self::read(directory);
-        }
-        if directory.join(FOLDER).is_dir() {
-            let transfer = Transfer::open(directory)?;
-            let (config, mut networks) = SavedRun::planned_networks(directory, &transfer, which)?;
-            merge_adapters(&mut networks.generator);
-            return Ok(Self::new(config, &networks.generator, &networks.discriminator));
-        }
-        let (config, networks) = SavedRun::networks(directory, which)?;
-        Ok(Self::new(config, &networks.generator, &networks.discriminator))
-    }
-
     /// The source with these networks, trained by these settings.
     pub fn new(config: TrainConfig, generator: &Sequential, discriminator: &Sequential) -> Self {
         Self {
@@ -138,20 +117,47 @@ impl Source {
         self.miner_width(self.config.latent_dim().ok()?)
     }
 
-    /// Names of the generator's layers that learn, from the noise to the image.
+    /// Which layers of the networks play which part, as their family says.
     ///
     /// # Errors
-    /// As [`Source::networks`].
-    pub fn generator_layers(&self) -> Result<Vec<String>, TransferError> {
-        Ok(learned_layers(&self.networks()?.generator))
+    /// If the settings name no family that there is.
+    pub fn roles(&self) -> Result<LayerRoles, TransferError> {
+        Ok(self.config.layer_roles()?)
     }
 
-    /// Names of the discriminator's layers that learn, from the image to the judgement.
+    /// Names of the generator's layers that learn, from the noise to the image; the vectors of the classes come first.
     ///
     /// # Errors
-    /// As [`Source::networks`].
+    /// [`TransferError::Config`] if the network's family does not name them.
+    pub fn generator_layers(&self) -> Result<Vec<String>, TransferError> {
+        let roles = self.roles()?.generator;
+        let mut layers = self.learned("generator", &roles)?;
+        layers.splice(0..0, roles.embedding);
+        Ok(layers)
+    }
+
+    /// Names of the discriminator's layers that learn, from the image to the logits; the vectors of the classes come last.
+    ///
+    /// # Errors
+    /// [`TransferError::Config`] if the network's family does not name them.
     pub fn discriminator_layers(&self) -> Result<Vec<String>, TransferError> {
-        Ok(learned_layers(&self.networks()?.discriminator))
+        let roles = self.roles()?.discriminator;
+        let mut layers = self.learned("discriminator", &roles)?;
+        layers.extend(roles.embedding);
+        Ok(layers)
+    }
+
+    fn learned(&self, network: &str, roles: &NetworkRoles) -> Result<Vec<String>, TransferError> {
+        if roles.head.is_empty() {
+            return Err(TransferError::Config {
+                problems: vec![format!(
+                    "network {}: its family does not say which layers of the {network} learn; expected at least the \
+                     head in NetworkFamily::roles",
+                    self.config.network
+                )],
+            });
+        }
+        Ok(roles.learned().into_iter().map(String::from).collect())
     }
 
     /// The generator, for drawing.

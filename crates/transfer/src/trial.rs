@@ -3,12 +3,13 @@
 use crate::adapter_file::AdapterFile;
 use crate::compare::Comparison;
 use crate::error::TransferError;
+use crate::open::open_run;
 use crate::plan::Transfer;
 use crate::recipe::{Recipe, from_scratch};
 use crate::source::{FOLDER, SETTINGS, Source};
 use engraft_base::batches;
 use engraft_data::Dataset;
-use engraft_gan::{CheckpointChoice, Event, Outcome, Sampler, SavedRun, Trainer, dataset_tensor};
+use engraft_gan::{CheckpointChoice, Event, Outcome, Sampler, Trainer, dataset_tensor};
 use engraft_metrics::{
     FeatureExtractor, Features, frechet_distance, intra_cluster_diversity, kernel_distance, prdc, read_fitted,
 };
@@ -243,28 +244,6 @@ pub fn copies(trained_on: &Features, generated: &Features) -> f64 {
 pub fn compare(real: &Features, generated: &[&Features], seed: u64) -> Comparison {
     const RESAMPLES: usize = 200;
     Comparison::new(real, generated, RESAMPLES, seed)
-}
-
-/// A run as [`SavedRun::open_at`] opens it, also where it was a transfer, or is a source that was [saved](Source::save): that
-/// one has no other checkpoint than its end.
-///
-/// # Errors
-/// Those of [`SavedRun::open_at`], and if the source beside a transfer is missing or another one.
-pub fn open_run(directory: &Path, which: CheckpointChoice) -> Result<SavedRun, TransferError> {
-    if Source::is_saved(directory) {
-        let source = Source::open(directory, which)?;
-        return Ok(SavedRun {
-            step: source.config.steps,
-            sampler: source.sampler()?,
-            config: source.config,
-            warnings: Vec::new(),
-        });
-    }
-    if !directory.join(FOLDER).is_dir() {
-        return Ok(SavedRun::open_at(directory, which)?);
-    }
-    let plan = Transfer::open(directory)?;
-    Ok(SavedRun::open_planned(directory, &plan, which)?)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use engraft_gan::{
 use engraft_layers::{Adapter, StateDict};
 use engraft_transfer::{
     Method, Phase, Preserve, Rate, Recipe, Source, Trained, Transfer, TransferConfig, TransferError, Trial,
-    features_of, open_run, proximity,
+    features_of, open_run, open_source, proximity,
 };
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -28,7 +28,7 @@ fn source() -> Source {
     let mut trainer = Trainer::open(config, data, folder.path()).unwrap();
     trainer.train(&mut |_| ControlFlow::Continue(())).unwrap();
     drop(trainer);
-    Source::open(folder.path(), CheckpointChoice::Last).unwrap()
+    open_source(folder.path(), CheckpointChoice::Last).unwrap()
 }
 
 fn plan(source: &Source) -> TransferConfig {

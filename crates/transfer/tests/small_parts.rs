@@ -12,7 +12,7 @@ use engraft_layers::{Adapter, Condition, Init, Names, SlotMut, StateDict, freeze
 use engraft_tensor::Tensor;
 use engraft_transfer::{
     AdapterFile, Method, Phase, Recipe, Source, Trained, Transfer, TransferConfig, TransferError, Trial,
-    gradual, open_run,
+    gradual, open_run, open_source,
 };
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -34,7 +34,7 @@ fn source_with(seed: u64, change: fn(&mut TrainConfig)) -> Source {
     let mut trainer = Trainer::open(config, data, folder.path()).unwrap();
     trainer.train(&mut |_| ControlFlow::Continue(())).unwrap();
     drop(trainer);
-    Source::open(folder.path(), CheckpointChoice::Last).unwrap()
+    open_source(folder.path(), CheckpointChoice::Last).unwrap()
 }
 
 fn source() -> Source {
@@ -282,7 +282,7 @@ fn a_discriminator_of_patches_learns_and_is_carried_on() {
         p.distil = 0.1;
         p.phases[0].discriminator = Trained::Except(vec!["block1".into()]);
     });
-    let first = Source::open(&at("first"), CheckpointChoice::Last).unwrap();
+    let first = open_source(&at("first"), CheckpointChoice::Last).unwrap();
     let (before, after) = (of(&source), of(&first));
     assert_eq!(before["head.weight"].len(), 49 * after["head.weight"].len());
     assert!(before["block1.conv.weight"] == after["block1.conv.weight"]);
@@ -326,7 +326,7 @@ fn patches_go_with_a_gradient_penalty() {
     });
     let folder = tempfile::tempdir().unwrap();
     train(&source, folder.path(), Trained::All, |p| p.patches = true);
-    let learned = Source::open(folder.path(), CheckpointChoice::Last).unwrap();
+    let learned = open_source(folder.path(), CheckpointChoice::Last).unwrap();
     let head = |source: &Source| {
         let discriminator = source.networks().unwrap().discriminator;
         StateDict::of(&discriminator).get("head.weight").unwrap().len()
@@ -343,7 +343,7 @@ fn a_transfer_is_the_source_of_another() {
     train(&source, &at("first"), Trained::Adapter, |p| {
         p.adapter = Some(Adapter::LowRank { rank: 2 })
     });
-    let first = Source::open(&at("first"), CheckpointChoice::Last).unwrap();
+    let first = open_source(&at("first"), CheckpointChoice::Last).unwrap();
     let (names, whole) = (
         |s: &Source| s.networks().unwrap().generator,
         |g| bits(&StateDict::of(&g)),
@@ -360,10 +360,10 @@ fn a_transfer_is_the_source_of_another() {
         p.miner = Some(16);
         p.adapter = Some(Adapter::OutputScale);
     });
-    let second = Source::open(&at("second"), CheckpointChoice::Last).unwrap();
+    let second = open_source(&at("second"), CheckpointChoice::Last).unwrap();
     assert_eq!(keys(&second).len(), keys(&source).len() + 4);
     train(&second, &at("third"), Trained::All, |_| ());
-    let third = Source::open(&at("third"), CheckpointChoice::Last).unwrap();
+    let third = open_source(&at("third"), CheckpointChoice::Last).unwrap();
     assert_eq!(keys(&third), keys(&second));
     let run = pixels(&open_run(&at("third"), CheckpointChoice::Last).unwrap().sampler);
     assert!(pixels(&third.sampler().unwrap()) == run);
@@ -402,7 +402,7 @@ fn a_run_keeps_the_source_that_it_was_begun_from() {
         .err()
         .unwrap();
     assert!(matches!(error, TransferError::OtherSource { .. }), "{error}");
-    let there = Source::open(&folder.path().join("source"), CheckpointChoice::Last).unwrap();
+    let there = open_source(&folder.path().join("source"), CheckpointChoice::Last).unwrap();
     assert_eq!(there.sha256().unwrap(), source.sha256().unwrap());
 }
 
@@ -416,7 +416,7 @@ fn a_source_with_spectral_normalisation_is_carried_like_any_other() {
     });
     let folder = tempfile::tempdir().unwrap();
     train(&source, folder.path(), Trained::Miner, |p| p.miner = Some(8));
-    let again = Source::open(folder.path(), CheckpointChoice::Last).unwrap();
+    let again = open_source(folder.path(), CheckpointChoice::Last).unwrap();
     let run = pixels(&open_run(folder.path(), CheckpointChoice::Last).unwrap().sampler);
     assert!(pixels(&again.sampler().unwrap()) == run);
 }

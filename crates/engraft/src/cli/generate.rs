@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use engraft_data::write_npy;
 use engraft_gan::{Sampler, sample_grid};
 use engraft_tensor::{Tensor, concat};
-use engraft_transfer::{AdapterFile, Source};
+use engraft_transfer::{AdapterFile, Source, open_source};
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use std::path::{Path, PathBuf};
@@ -79,7 +79,7 @@ fn open(options: &Generate) -> anyhow::Result<(Sampler, String)> {
 /// The source: with an adapter file the run itself, else the one beside a transfer.
 fn source(options: &Generate) -> anyhow::Result<Source> {
     if options.adapter.is_some() {
-        return Source::open(&options.from, options.checkpoint)
+        return open_source(&options.from, options.checkpoint)
             .with_context(|| format!("--from {}", options.from.display()));
     }
     let folder = options.from.join("source");
@@ -88,7 +88,7 @@ fn source(options: &Generate) -> anyhow::Result<Source> {
         "--with-source: {} is no transfer, it has no source beside it",
         options.from.display()
     );
-    Ok(Source::open(&folder, engraft_gan::CheckpointChoice::Last)?)
+    Ok(open_source(&folder, engraft_gan::CheckpointChoice::Last)?)
 }
 
 fn draw(options: &Generate, sampler: &Sampler) -> Tensor {

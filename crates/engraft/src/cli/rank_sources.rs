@@ -5,7 +5,7 @@ use super::options::Sources;
 use super::target::Target;
 use anyhow::Context;
 use engraft_gan::CheckpointChoice;
-use engraft_transfer::{Method, Proximity, Source, Trial, features_of, proximity};
+use engraft_transfer::{Method, Proximity, Trial, features_of, open_source, proximity};
 use serde_json::json;
 use std::ops::ControlFlow;
 
@@ -23,7 +23,7 @@ pub(super) fn run(options: &Sources) -> anyhow::Result<()> {
     let mut ranked: Vec<(String, Proximity)> = Vec::new();
     for path in &options.runs {
         let source =
-            Source::open(path, CheckpointChoice::Last).with_context(|| format!("{}", path.display()))?;
+            open_source(path, CheckpointChoice::Last).with_context(|| format!("{}", path.display()))?;
         let target = Target::load(
             &options.data,
             source.config.image,

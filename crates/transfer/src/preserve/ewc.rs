@@ -20,6 +20,19 @@ pub struct ElasticWeights<T: Real = f32> {
     importance: BTreeMap<String, Tensor<T>>,
 }
 
+/// The generated images of a source over which [`ElasticWeights`] averages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImportanceSamples {
+    /// How many.
+    pub images: usize,
+    /// Length of the generator's latent vectors.
+    pub latent_dim: usize,
+    /// Classes of the networks, each taken in turn; 0 for an unconditional pair.
+    pub classes: usize,
+    /// Seed of the latent vectors.
+    pub seed: u64,
+}
+
 #[cfg(test)]
 thread_local! {
     /// How many times this thread has computed importances.
@@ -27,24 +40,27 @@ thread_local! {
 }
 
 impl<T: Real> ElasticWeights<T> {
-    /// Takes the importance from `images` images of a source, one at a time, with noise from the seed. All of the
-    /// generator must be trainable, as after it was made.
+    /// Takes the importance from generated images of a source, one at a time. All of the generator must be trainable, as
+    /// after it was made.
     pub fn new(
         generator: &Sequential<T>,
         discriminator: &Sequential<T>,
         weight: f64,
-        [images, inputs]: [usize; 2],
-        seed: u64,
+        samples: ImportanceSamples,
     ) -> Self {
         #[cfg(test)]
         COMPUTED.with(|count| count.set(count.get() + 1));
-        let mut rng = Pcg64::seed_from_u64(seed);
+        let mut rng = Pcg64::seed_from_u64(samples.seed);
         let mut squares: BTreeMap<String, Tensor<T>> = BTreeMap::new();
-        for _ in 0..images {
-            let z = Tensor::randn([1, inputs], &mut rng);
+        for i in 0..samples.images {
+            let z = Tensor::randn([1, samples.latent_dim], &mut rng);
+            let condition = match samples.classes {
+                0 => Condition::None,
+                classes => Condition::from(vec![i % classes]),
+            };
             // In evaluation: batch norm knows no batch of one image.
-            let drawn = generator.forward(&z, Mode::Eval);
-            let logit = discriminator.forward(&drawn, Mode::Eval);
+            let image = generator.forward_with(&z, &condition, Mode::Eval);
+            let logit = discriminator.forward_with(&image, &condition, Mode::Eval);
             let log_likelihood = -((-logit).softplus().sum());
             for (name, slope) in gradients(&log_likelihood, generator) {
                 let square = slope.square();
@@ -102,7 +118,13 @@ mod tests {
             .add("a", Dense::new(1, 1, init).no_bias())
             .add("b", Dense::new(1, 1, init).no_bias());
         let discriminator = Sequential::<f64>::new().add("w", Dense::new(1, 1, init).no_bias());
-        let ewc = ElasticWeights::new(&generator, &discriminator, 2.0, [40, 1], 7);
+        let samples = ImportanceSamples {
+            images: 40,
+            latent_dim: 1,
+            classes: 0,
+            seed: 7,
+        };
+        let ewc = ElasticWeights::new(&generator, &discriminator, 2.0, samples);
         let [a, b] = [0, 1].map(|i| parameters(&generator)[i].1.tensor().item());
         let w = weight(&discriminator);
         // ∂ ln σ(w b a z) / ∂a = σ(-w b a z) w b z, and the same with a for b.

@@ -12,5 +12,5 @@ pub use cdc::CrossDomain;
 pub use distillation::FeatureDistillation;
 #[cfg(test)]
 pub(crate) use ewc::COMPUTED;
-pub use ewc::ElasticWeights;
+pub use ewc::{ElasticWeights, ImportanceSamples};
 pub use l2_sp::L2Sp;

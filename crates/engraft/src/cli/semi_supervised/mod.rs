@@ -13,7 +13,7 @@ use anyhow::{Context, ensure};
 use engraft_base::choose;
 use engraft_data::{DataOptions, Dataset};
 use engraft_gan::{CheckpointChoice, Sampler};
-use engraft_transfer::Source;
+use engraft_transfer::open_source;
 use engraft_transfer::semi_supervised::{Settings, choose_labels};
 use jobs::{Kind, Task};
 use report::Report;
@@ -161,7 +161,7 @@ fn open_generator(
         // Tells of checkpoints that are left out as damaged.
         open_run(run, CheckpointChoice::Last).with_context(named)?;
     }
-    let source = Source::open(run, CheckpointChoice::Last).with_context(named)?;
+    let source = open_source(run, CheckpointChoice::Last).with_context(named)?;
     let [expected, found] = [train.channels(), source.config.image[2]];
     ensure!(
         expected == found,

@@ -15,8 +15,8 @@ use engraft_layers::Module;
 use engraft_metrics::Features;
 use engraft_transfer::adapt::{DomainGap, Severity};
 use engraft_transfer::{
-    AdapterFile, Method, Proximity, Recipe, Row, Source, Trial, compare, features_of, measure, proximity,
-    train_only, training_table,
+    AdapterFile, Method, Proximity, Recipe, Row, Source, Trial, compare, features_of, measure, open_source,
+    proximity, train_only, training_table,
 };
 use indicatif::ProgressBar;
 use rand::SeedableRng;
@@ -69,7 +69,7 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
         "--out {}: that is the run of --from; name another directory",
         out.display()
     );
-    let source = Source::open(&options.from, CheckpointChoice::Last)
+    let source = open_source(&options.from, CheckpointChoice::Last)
         .with_context(|| format!("--from {}", options.from.display()))?;
     let mut target = Target::load(&options.data, source.config.image, options.shots, options.seed)?;
     if options.invert {
@@ -234,8 +234,12 @@ fn explain(
             mut discriminator,
             ..
         } = plan.begin()?;
-        train_only(&mut generator, &phase.generator.names(recipe.plan.adapter))?;
-        train_only(&mut discriminator, &phase.discriminator.names(None))?;
+        let (roles, adapter) = (source.roles()?, recipe.plan.adapter);
+        train_only(&mut generator, &phase.generator.names(adapter, &roles.generator))?;
+        train_only(
+            &mut discriminator,
+            &phase.discriminator.names(adapter, &roles.discriminator),
+        )?;
         let length = match phase.steps {
             0 => "to the end".into(),
             steps => format!("up to {steps} steps"),

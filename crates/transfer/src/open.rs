@@ -1,0 +1,53 @@
+//! Opening what lies in a directory: a run, a transfer, or a source that was saved.
+
+use crate::error::TransferError;
+use crate::plan::Transfer;
+use crate::source::{FOLDER, Source};
+use engraft_gan::{CheckpointChoice, SavedRun};
+use engraft_layers::merge_adapters;
+use std::path::Path;
+
+/// The source in a run directory, or in one that [`Source::save`] wrote.
+///
+/// The run may itself be a transfer: its adapters become part of the weights then, and its [`Miner`](crate::Miner)
+/// stays in front of the generator.
+///
+/// # Errors
+/// If there is no intact checkpoint, its files do not belong together, or the run's network family is not
+/// [registered](engraft_gan::networks::register).
+pub fn open_source(directory: &Path, which: CheckpointChoice) -> Result<Source, TransferError> {
+    if Source::is_saved(directory) {
+        return Source::read(directory);
+    }
+    let (config, networks) = if directory.join(FOLDER).is_dir() {
+        let transfer = Transfer::open(directory)?;
+        let (config, mut networks) = SavedRun::planned_networks(directory, &transfer, which)?;
+        merge_adapters(&mut networks.generator);
+        (config, networks)
+    } else {
+        SavedRun::networks(directory, which)?
+    };
+    Ok(Source::new(config, &networks.generator, &networks.discriminator))
+}
+
+/// A run as [`SavedRun::open_at`] opens it, also where it was a transfer, or is a source that was [saved](Source::save): that
+/// one has no other checkpoint than its end.
+///
+/// # Errors
+/// Those of [`SavedRun::open_at`], and if the source in a transfer's directory is missing or another one.
+pub fn open_run(directory: &Path, which: CheckpointChoice) -> Result<SavedRun, TransferError> {
+    if Source::is_saved(directory) {
+        let source = Source::read(directory)?;
+        return Ok(SavedRun {
+            step: source.config.steps,
+            sampler: source.sampler()?,
+            config: source.config,
+            warnings: Vec::new(),
+        });
+    }
+    if !directory.join(FOLDER).is_dir() {
+        return Ok(SavedRun::open_at(directory, which)?);
+    }
+    let plan = Transfer::open(directory)?;
+    Ok(SavedRun::open_planned(directory, &plan, which)?)
+}
