@@ -60,7 +60,12 @@ fn of_a_source_that_is_told_the_class_the_first_layer_is_frozen_and_no_more() {
         recipe.plan.phases
     );
     assert_eq!(recipe.plan.preserve, Preserve::Nothing);
-    assert!(recipe.reasons.iter().any(|reason| reason.contains("class-conditional")));
+    assert!(
+        recipe
+            .reasons
+            .iter()
+            .any(|reason| reason.contains("class-conditional"))
+    );
     let layers = source.generator_layers().unwrap();
     assert_eq!(layers[0], "conditional.embedding");
     assert_eq!(layers.last().unwrap(), "conditional.body.to_image");

@@ -1,0 +1,194 @@
+//! A network family of one's own, with modules and names of its own, is carried to another domain like any other.
+
+#![allow(clippy::unwrap_used)] // a test fails by it
+
+use engraft_data::{Dataset, Split, drawn_digits};
+use engraft_gan::networks::{self, LayerRoles, NetworkFamily, NetworkRoles, NetworkSpec};
+use engraft_gan::{CheckpointChoice, TrainConfig, Trainer};
+use engraft_layers::{
+    BatchNorm, Conv2d, Dense, Flatten, Init, LeakyReLU, Mode, Module, Reshape, Sequential, Upsample2x,
+    children,
+};
+use engraft_tensor::Tensor;
+use engraft_transfer::{
+    Method, Phase, Preserve, Recipe, Source, Trained, Transfer, TransferConfig, Trial, open_run, open_source,
+};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+/// A generator that is no chain.
+struct Painter {
+    ground: Dense,
+    settle: BatchNorm,
+    brush: Conv2d,
+}
+
+impl Module for Painter {
+    fn forward(&self, z: &Tensor, mode: Mode) -> Tensor {
+        let seed = self.settle.forward(&self.ground.forward(z, mode), mode);
+        let small = Reshape::new([14, 14, 4]).forward(&seed.leaky_relu(0.2), mode);
+        self.brush.forward(&Upsample2x.forward(&small, mode), mode).tanh()
+    }
+
+    children!(ground, settle, brush);
+}
+
+/// Pairs with or without roles.
+struct Own {
+    name: &'static str,
+    has_roles: bool,
+}
+
+impl NetworkFamily for Own {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn check(&self, spec: &NetworkSpec) -> Result<(), String> {
+        let fits = spec.image == [28, 28, 1] && spec.classes == 0;
+        fits.then_some(())
+            .ok_or_else(|| "it makes grey images of 28x28 pixels".into())
+    }
+
+    fn latent_dim(&self, spec: &NetworkSpec) -> usize {
+        spec.latent_dim.unwrap_or(8)
+    }
+
+    fn generator(&self, spec: &NetworkSpec, init: &mut Init) -> Sequential {
+        let painter = Painter {
+            ground: Dense::new(self.latent_dim(spec), 14 * 14 * 4, init),
+            settle: BatchNorm::new(14 * 14 * 4),
+            brush: Conv2d::new(4, 1, 3, init).same(),
+        };
+        Sequential::new().add("painter", painter)
+    }
+
+    fn discriminator(&self, _: &NetworkSpec, init: &mut Init) -> Sequential {
+        Sequential::new()
+            .add("look", Conv2d::new(1, 4, 5, init).stride(4).same()) // [n, 7, 7, 4]
+            .add("fire", LeakyReLU::new(0.2))
+            .add("line", Flatten)
+            .add("verdict", Dense::new(7 * 7 * 4, 1, init))
+    }
+
+    fn roles(&self, _: &NetworkSpec) -> LayerRoles {
+        if !self.has_roles {
+            return LayerRoles::default();
+        }
+        LayerRoles {
+            generator: NetworkRoles {
+                stem: Some("painter.ground".into()),
+                head: "painter.brush".into(),
+                norms: vec!["painter.settle".into()],
+                ..NetworkRoles::default()
+            },
+            discriminator: NetworkRoles {
+                stem: Some("look".into()),
+                head: "verdict".into(),
+                features: Some("line".into()),
+                feature_map: Some("fire".into()),
+                ..NetworkRoles::default()
+            },
+        }
+    }
+}
+
+fn data(seed: u64) -> Dataset {
+    drawn_digits(Split::Train, 24, seed)
+}
+
+/// A source of such a pair, trained for two steps.
+fn source(name: &'static str, has_roles: bool, directory: &Path) -> Source {
+    networks::register(Own { name, has_roles });
+    let mut config = TrainConfig::standard(&data(1));
+    (config.network, config.batch, config.steps) = (name.into(), 8, 2);
+    let mut trainer = Trainer::open(config, data(1), directory).unwrap();
+    trainer.train(&mut |_| ControlFlow::Continue(())).unwrap();
+    drop(trainer);
+    open_source(directory, CheckpointChoice::Last).unwrap()
+}
+
+fn transferred(source: &Source, directory: &Path, change: impl Fn(&mut TransferConfig)) {
+    let mut recipe = Recipe::fine_tune(source).unwrap();
+    change(&mut recipe.plan);
+    let trial = Trial {
+        source,
+        target: &data(2),
+        steps: 2,
+        seed: 2,
+    };
+    let method = Method::Recipe(Box::new(recipe));
+    trial
+        .train(&method, directory, &mut |_| ControlFlow::Continue(()))
+        .unwrap();
+}
+
+#[test]
+fn every_way_of_a_transfer_takes_a_family_with_roles() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let source = source("own", true, &at("source"));
+    source.save(&at("saved")).unwrap();
+    let again = open_source(&at("saved"), CheckpointChoice::Last).unwrap();
+    assert_eq!(again.sha256().unwrap(), source.sha256().unwrap());
+    assert_eq!(
+        source.generator_layers().unwrap(),
+        ["painter.ground", "painter.brush"]
+    );
+    let phase = |generator: Trained| {
+        vec![Phase {
+            generator,
+            ..Phase::default()
+        }]
+    };
+    let ways: [(&str, &dyn Fn(&mut TransferConfig)); 6] = [
+        ("plain", &|_| ()),
+        ("ewc", &|plan| plan.preserve = Preserve::Ewc(1.0)),
+        ("distilled", &|plan| plan.distil = 1.0),
+        ("patches", &|plan| plan.patches = true),
+        ("norms", &|plan| plan.phases = phase(Trained::BatchNorm)),
+        ("brush", &|plan| {
+            plan.phases = phase(Trained::Under(vec!["painter.brush".into()]));
+        }),
+    ];
+    for (name, change) in ways {
+        transferred(&source, &at(name), change);
+        open_run(&at(name), CheckpointChoice::Last).unwrap();
+    }
+    // A transfer is a source in its turn.
+    let second = open_source(&at("patches"), CheckpointChoice::Last).unwrap();
+    transferred(&second, &at("second"), |plan| plan.distil = 1.0);
+}
+
+#[test]
+fn what_needs_a_role_says_which() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let source = source("own-plain", false, &at("source"));
+    transferred(&source, &at("plain"), |_| ());
+    let refused = |change: fn(&mut TransferConfig)| {
+        let mut plan = Recipe::fine_tune(&source).unwrap().plan;
+        change(&mut plan);
+        let found = Transfer::new(source.clone(), plan);
+        found.err().expect("a role is missing").to_string()
+    };
+    for (part, change) in [
+        (
+            "a stem or blocks",
+            (|plan| plan.preserve = Preserve::Cdc(1.0)) as fn(&mut TransferConfig),
+        ),
+        ("the features of the discriminator", |plan| plan.distil = 1.0),
+        ("head that reads a map", |plan| plan.patches = true),
+        ("names none in its generator", |plan| {
+            plan.phases = vec![Phase {
+                generator: Trained::BatchNorm,
+                ..Phase::default()
+            }];
+        }),
+    ] {
+        let text = refused(change);
+        assert!(text.contains(part), "{text}");
+    }
+    let text = source.discriminator_layers().unwrap_err().to_string();
+    assert!(text.contains("NetworkFamily::roles"), "{text}");
+}
