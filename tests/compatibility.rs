@@ -7,7 +7,7 @@ use engraft_base::choose;
 use engraft_data::{Dataset, Split, drawn_digits};
 use engraft_gan::{CheckpointChoice, Event, Plan, Sampler, Trainer, read_settings};
 use engraft_metrics::{FeatureExtractor, FeatureNetwork, Features, frechet_distance, kernel_distance};
-use engraft_transfer::{AdapterFile, Source, Transfer, features_of, open_run};
+use engraft_transfer::{AdapterFile, Transfer, features_of, open_run, open_source};
 use flate2::read::GzDecoder;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -143,7 +143,7 @@ fn a_transfer_of_the_earlier_version_and_its_adapter_file() {
     assert_eq!(saved.step, 20);
     draws(&saved.sampler, drawn);
     measures(&saved.sampler, [670.7283, 310.7406]);
-    let source = Source::open(source.path(), CheckpointChoice::Last).unwrap();
+    let source = open_source(source.path(), CheckpointChoice::Last).unwrap();
     let adapter = AdapterFile::open(&run.path().join(AdapterFile::NAME)).unwrap();
     draws(&adapter.sampler(&source).unwrap(), drawn);
     let target = TRAINED_ON.subset(&choose(60_000, 50, 1)).inverted();
