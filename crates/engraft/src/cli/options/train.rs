@@ -2,6 +2,7 @@
 
 use super::at_least_one;
 use clap::builder::PossibleValuesParser;
+use engraft_metrics::features::NAMES;
 use std::path::PathBuf;
 
 /// Train a GAN on images.
@@ -66,6 +67,9 @@ pub struct Train {
     /// Steps between two measurements on held-out images; 0 takes none
     #[arg(long, value_name = "N", help_heading = "Output")]
     pub(crate) measure_every: Option<u64>,
+    /// Features that the measurements compare images by [default: those of a classifier for grey images of 28x28, else random]
+    #[arg(long, value_name = "NAME", value_parser = NAMES, help_heading = "Output")]
+    pub(crate) features: Option<String>,
     /// Steps between two checkpoints
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Output")]
     pub(crate) checkpoint_every: Option<u64>,

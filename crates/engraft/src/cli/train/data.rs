@@ -4,9 +4,10 @@ use super::display::{self, Display};
 use crate::cli::data_source::report_lines;
 use crate::cli::options::Train;
 use anyhow::Context;
-use engraft_data::{DataError, DataOptions, DataSource, Dataset, DatasetName, LoadOptions, Loaded};
+use engraft_data::{DataError, DataOptions, DataSource, DatasetName, LoadOptions, TrainingData};
 use engraft_gan::networks::{self, NetworkSpec};
-use engraft_gan::{NetworkConfig, TrainConfig};
+use engraft_gan::{GanError, NetworkConfig, TrainConfig};
+use std::sync::Arc;
 
 /// Heights and widths that are tried for pictures that a network cannot make as they are.
 const SIZES: [usize; 5] = [256, 128, 64, 32, 28];
@@ -21,7 +22,7 @@ pub(super) fn find(
     other: Option<&TrainConfig>,
     network: &NetworkConfig,
     display: &mut Display,
-) -> anyhow::Result<Dataset> {
+) -> anyhow::Result<Arc<dyn TrainingData>> {
     let mut from = LoadOptions::new().notify(display::err);
     if options.offline {
         from = from.offline();
@@ -55,7 +56,7 @@ fn open(
     network: &NetworkConfig,
     from: LoadOptions,
     display: &Display,
-) -> anyhow::Result<Dataset> {
+) -> anyhow::Result<Arc<dyn TrainingData>> {
     let source = DataSource::parse(name)?;
     let mut how = DataOptions::new();
     how.load = from;
@@ -70,39 +71,44 @@ fn open(
         (None, Some(config)) => Some([config.image[0], config.image[1]]),
         (None, None) => None,
     };
-    let loaded = sized(&source, how, network)?;
-    if !matches!(source, DataSource::Known(_) | DataSource::Idx(_)) {
-        for line in report_lines(&loaded.report) {
+    if matches!(source, DataSource::Folder(_) | DataSource::Zip(_)) {
+        let sizes = source.picture_sizes()?;
+        how.size = how.size.or(match *sizes {
+            [] => None,
+            [[h, w]] if h == w && makes(network, [h, w, 3])? => None,
+            _ => size_for(network, sizes.iter().flatten().copied().min().unwrap_or(0))?,
+        });
+        display.say("  reading pictures");
+        let pictures = source.open_lazily(&how)?;
+        for line in report_lines(pictures.report()) {
             display.say(&format!("  {line}"));
         }
-    }
-    Ok(loaded.train)
-}
-
-/// The images at the size asked for; else at their own if the network makes it; else at the largest that it makes of those
-/// that no picture has to be enlarged for.
-fn sized(source: &DataSource, mut how: DataOptions, network: &NetworkConfig) -> anyhow::Result<Loaded> {
-    let family = networks::find(&network.kind)?;
-    let spec = |image| NetworkSpec::new(image).widths(network.widths.clone());
-    let makes = |image| family.check(&spec(image)).is_ok();
-    let chosen = |smallest: usize| {
-        let made = SIZES.into_iter().filter(|&size| makes([size, size, 3]));
-        let made: Vec<usize> = made.collect();
-        let fits = made.iter().find(|&&size| size <= smallest);
-        fits.or(made.last()).map(|&size| [size; 2])
-    };
-    if how.size.is_none() {
-        how.size = match *source.picture_sizes()? {
-            [] => None,
-            [[h, w]] if h == w && makes([h, w, 3]) => None,
-            ref sizes => chosen(sizes.iter().flatten().copied().min().unwrap_or(0)),
-        };
+        return Ok(Arc::new(pictures));
     }
     let loaded = source.open(&how)?;
     let [h, w, c] = loaded.train.image_size();
-    if how.size.is_some() || makes([h, w, c]) {
-        return Ok(loaded);
+    if how.size.is_some() || makes(network, [h, w, c])? {
+        return Ok(Arc::new(loaded.train));
     }
-    how.size = chosen(h.min(w));
-    Ok(source.open(&how)?)
+    how.size = size_for(network, h.min(w))?;
+    Ok(Arc::new(source.open(&how)?.train))
+}
+
+fn makes(network: &NetworkConfig, image: [usize; 3]) -> Result<bool, GanError> {
+    let spec = NetworkSpec::new(image).widths(network.widths.clone());
+    Ok(networks::find(&network.kind)?.check(&spec).is_ok())
+}
+
+/// The largest size that the network makes of those that no image has to be enlarged for, else the smallest.
+fn size_for(network: &NetworkConfig, smallest_side: usize) -> Result<Option<[usize; 2]>, GanError> {
+    let mut found = None;
+    for size in SIZES {
+        if makes(network, [size, size, 3])? {
+            found = Some([size; 2]);
+            if size <= smallest_side {
+                break;
+            }
+        }
+    }
+    Ok(found)
 }

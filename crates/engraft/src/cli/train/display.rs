@@ -1,6 +1,6 @@
 //! What a run shows: a plan, a progress bar or tick lines, or events as JSON.
 
-use engraft_data::Dataset;
+use engraft_data::TrainingData;
 use engraft_gan::{Event, GanError, Measurement, Outcome, RunLayout, StepReport, TrainConfig, Trainer};
 use engraft_layers::parameter_count;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -94,18 +94,17 @@ impl Display {
     pub(super) fn plan(
         &self,
         config: &TrainConfig,
-        data: &Dataset,
+        data: &dyn TrainingData,
         out: &Path,
         threads: usize,
     ) -> Result<(), GanError> {
         let networks = engraft_gan::untrained_networks(config)?;
         let [generator, discriminator] =
             [&networks.generator, &networks.discriminator].map(|network| parameter_count(network));
-        let (network, image, classes) = (&config.network, data.image_size(), config.classes);
-        let told = if classes > 0 {
-            format!(", told one of {classes} classes")
-        } else {
-            String::new()
+        let (network, image, classes) = (&config.network, data.shape(), config.classes);
+        let conditional = match classes {
+            0 => String::new(),
+            _ => format!(", class-conditional ({classes} classes)"),
         };
         let [h, w, c] = image;
         let epochs = config.steps as f64 * config.images_per_step() as f64 / config.images as f64;
@@ -119,7 +118,7 @@ impl Display {
         }));
         self.say(&format!(
             "  data           {}, {} images {h}x{w}x{c} ({})\n  \
-               generator      {} -> {h}x{w}x{c}, {generator} parameters{told}\n  \
+               generator      {} -> {h}x{w}x{c}, {generator} parameters{conditional}\n  \
                discriminator  {h}x{w}x{c} -> 1 logit, {discriminator} parameters\n  \
                training       {} steps of {} images ({epochs:.1} epochs), Adam {} beta {}/{}, seed {}, threads {threads}\n  \
                output         {} (report.html, run.toml, metrics.jsonl, samples, checkpoints)\n  \

@@ -38,15 +38,15 @@ fn train(options: &Train, display: &mut Display) -> anyhow::Result<()> {
         .transpose()?;
     let network = settings::network(options, other.as_ref());
     let data = data::find(options, other.as_ref(), &network, display)?;
-    let config = settings::settings(options, other, &data)?;
+    let config = settings::settings(options, other, data.as_ref())?;
     config.check()?;
-    config.check_data(&data)?;
+    config.check_data(data.as_ref())?;
     let out = options
         .out
         .clone()
         .unwrap_or_else(|| settings::default_directory(options, &config));
     let threads = rayon::current_num_threads();
-    display.plan(&config, &data, &out, threads)?;
+    display.plan(&config, data.as_ref(), &out, threads)?;
     if options.dry_run {
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! From options to the settings of a run.
 
 use crate::cli::options::{Preset, Train};
-use engraft_data::Dataset;
+use engraft_data::TrainingData;
 use engraft_gan::{GanError, NetworkConfig, TrainConfig};
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ fn usual_network(preset: Preset) -> NetworkConfig {
 pub(super) fn settings(
     options: &Train,
     other: Option<TrainConfig>,
-    data: &Dataset,
+    data: &dyn TrainingData,
 ) -> Result<TrainConfig, GanError> {
     let mut config = other.unwrap_or_else(|| match options.preset {
         Preset::Default => TrainConfig::standard(data),
@@ -40,10 +40,13 @@ pub(super) fn settings(
     }
     if options.classes {
         ensure_every_class(data)?;
-        config.classes = data.class_counts().len() as u32;
+        config.classes = data.classes() as u32;
     }
     if let Some(every) = options.measure_every {
         config.watch.every = every;
+    }
+    if let Some(features) = &options.features {
+        config.watch.features = Some(features.clone());
     }
     if let Some(patience) = options.patience {
         config.watch.patience = patience;
@@ -92,8 +95,21 @@ pub(super) fn settings(
 
 /// # Errors
 /// If a class has no images: its part of every sheet and measure would be noise.
-fn ensure_every_class(data: &Dataset) -> Result<(), GanError> {
-    let counts = data.class_counts();
+fn ensure_every_class(data: &dyn TrainingData) -> Result<(), GanError> {
+    let mut counts = vec![0_usize; data.classes()];
+    for label in (0..data.len()).filter_map(|i| data.label(i)) {
+        counts[label] += 1;
+    }
+    if counts.is_empty() {
+        let problem = format!(
+            "--classes: {} has no labels; expected a known data set, or a folder or ZIP file with a folder of pictures for each \
+             class",
+            data.name()
+        );
+        return Err(GanError::Config {
+            problems: vec![problem],
+        });
+    }
     let empty = counts.iter().enumerate().filter(|(_, count)| **count == 0);
     let empty: Vec<String> = empty.map(|(class, _)| class.to_string()).collect();
     if empty.is_empty() {
