@@ -2,7 +2,7 @@
 //!
 //! ```
 //! use engraft::data::{DatasetName, LoadOptions, Split, load};
-//! use engraft::metrics::FeatureNetwork;
+//! use engraft::metrics::{FeatureExtractor, FeatureNetwork};
 //! use engraft::tensor::Tensor;
 //!
 //! let digits = load(DatasetName::DrawnDigits, Split::Test, &LoadOptions::new().drawn_count(20))?;

@@ -140,7 +140,7 @@ fn what_would_fail_after_hours_is_said_before() {
         );
     };
     transfer("source", "few", &["at least 6 images", "found 5"]);
-    transfer("told", "pictures", &["told the class", "folder of pictures"]);
+    transfer("told", "pictures", &["class-conditional", "folder of pictures"]);
     assert!(!folder.path().join("run").exists());
 }
 

@@ -395,7 +395,7 @@ fn a_named_pipe_for_settings_is_refused() {
     let output = world.bare("run", &["--config"]).arg(&pipe).output().unwrap();
     assert_eq!(code(&output), 1);
     assert!(
-        text(&output.stderr).contains("not a regular file"),
+        text(&output.stderr).contains("a device, pipe or socket"),
         "{}",
         text(&output.stderr)
     );

@@ -97,9 +97,20 @@ pub fn exit(result: anyhow::Result<()>) -> ExitCode {
     };
     let code = code(&error);
     if code != INTERRUPTED_CODE {
-        let _ = writeln!(std::io::stderr(), "error: {error:#}");
+        let _ = writeln!(std::io::stderr(), "error: {}", message(&error));
     }
     ExitCode::from(code)
+}
+
+/// The error and its causes; a cause whose text the one before has told is left out.
+fn message(error: &anyhow::Error) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if texts.last().is_none_or(|last| !last.contains(&cause)) {
+            texts.push(cause);
+        }
+    }
+    texts.join(": ")
 }
 
 fn code(error: &anyhow::Error) -> u8 {
@@ -148,6 +159,14 @@ fn is_full(error: &std::io::Error) -> bool {
 mod tests {
     use super::*;
     use anyhow::anyhow;
+
+    #[test]
+    fn no_cause_is_told_twice() {
+        let error = anyhow!("no such file")
+            .context("a: no such file")
+            .context("reading");
+        assert_eq!(message(&error), "reading: a: no such file");
+    }
 
     #[test]
     fn every_kind_of_error_has_its_exit_code() {

@@ -3,6 +3,7 @@
 use crate::files::{Data, write_idx};
 use engraft::data::{Split, drawn_digits};
 use serde_json::Value;
+use std::fs;
 
 #[test]
 fn it_prints_every_row_and_its_protocol_and_always_the_same() {
@@ -129,7 +130,18 @@ fn what_cannot_be_done_is_told_with_what_to_do() {
         &["--data", "mnist", "--labels", "10", "--shots", "3"],
         &["--shots 3", "no image", "--first-seed"],
     );
-    refused(&["--data", "."], &["a folder of pictures has no labels", "mnist"]);
+    let pictures = folder.path("pictures");
+    fs::create_dir(&pictures).unwrap();
+    let one = image::GrayImage::new(28, 28);
+    one.save(pictures.join("one.png")).unwrap();
+    refused(
+        &["--data", "pictures"],
+        &[
+            "--data pictures",
+            "no labels",
+            "a folder of pictures for each class",
+        ],
+    );
     refused(&["--data", "mnits"], &["expected one of mnist"]);
     refused(&["--data", "mnist", "--terms", "pull"], &["as pull-away=0.5"]);
     refused(
