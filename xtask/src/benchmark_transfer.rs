@@ -7,7 +7,7 @@ mod taught;
 use anyhow::{Context, ensure};
 use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load};
 use engraft_gan::CheckpointChoice;
-use engraft_metrics::{FeatureExtractor, FeatureNetwork, Features, SeedSummary};
+use engraft_metrics::{FeatureExtractor, Features, SeedSummary, features};
 use engraft_transfer::{
     Labelled, Method, Recipe, Row, Source, Trial, features_of, from_scratch, measure, open_source, proximity,
 };
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Smallest kernel distance by which others are divided.
@@ -103,7 +104,7 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<()> {
 struct Target {
     name: String,
     train: Dataset,
-    network: FeatureNetwork,
+    network: Arc<dyn FeatureExtractor>,
     real: Features,
     /// All test images.
     test: Labelled,
@@ -268,9 +269,9 @@ fn open_target(name: &str, source: &Source) -> anyhow::Result<Target> {
     let [height, width, _] = source.config.image;
     let read =
         |split| -> anyhow::Result<Dataset> { Ok(load(known, split, &options)?.resized(height, width)) };
-    let network = FeatureNetwork::for_data(name);
+    let network = features::for_images(name, source.config.image);
     let test = read(Split::Test)?;
-    let real = features_of(&network, &choose(&test, REAL, 0))?;
+    let real = features_of(&*network, &choose(&test, REAL, 0))?;
     Ok(Target {
         name: name.into(),
         test: Labelled::of(&test, &(0..test.len()).collect::<Vec<_>>()),
@@ -306,12 +307,12 @@ fn cell(
         steps: args.steps,
         seed,
     };
-    let trained_on = features_of(&target.network, &train)?;
+    let trained_on = features_of(&*target.network, &train)?;
     let method = match method {
         "source-as-is" => Method::SourceAsIs,
         "from-scratch" => Method::FromScratch,
         "auto" => {
-            let drawn = trial.draw(&target.network, &source.sampler()?, GENERATED)?;
+            let drawn = trial.draw(&*target.network, &source.sampler()?, GENERATED)?;
             let found = proximity(&trained_on, &drawn)?;
             Method::Recipe(Box::new(Recipe::choose(source, shots, &found, args.steps)?))
         }
@@ -335,7 +336,7 @@ fn cell(
     }
     let found = trial.train(&method, directory, &mut |_| ControlFlow::Continue(()))?;
     let (sampler, steps) = found.context("nothing stops it")?;
-    let generated = trial.draw(&target.network, &sampler, GENERATED)?;
+    let generated = trial.draw(&*target.network, &sampler, GENERATED)?;
     let row = measure(method.name(), steps, [&target.real, &trained_on, &generated])?;
     let found = Cell {
         settings,

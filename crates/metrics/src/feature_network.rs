@@ -109,14 +109,6 @@ impl FeatureNetwork {
         Self::from_bytes("fashion-mnist", bytes).expect("the weights that come with the crate")
     }
 
-    /// The network whose features fit the data set of a name: Fashion-MNIST's for that one, MNIST's for all else.
-    pub fn for_data(name: &str) -> Self {
-        match name {
-            "fashion-mnist" => Self::fashion_mnist(),
-            _ => Self::mnist(),
-        }
-    }
-
     /// A network from the bytes of a safetensors file with the state of a [`FeatureClassifier`].
     ///
     /// # Errors

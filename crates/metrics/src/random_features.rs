@@ -50,7 +50,7 @@ const RECIPE: &str = "random-rgb 1";
 ///
 /// *Features*: the mean color; the energy (logarithm of the variance over the pixels) of the colors and of the filters
 /// without mean, before the leaky ReLU; the mean of the other filters' channels after it; and 64 projections of the last
-/// map with its places. There are 235 for images of 32x32 and 40 or 24 more for each doubling of the size.
+/// map with its places. There are 232 for images of 32x32 and 24 more for each doubling of the size.
 ///
 /// The weights come from additions, multiplications, divisions and square roots alone, in a fixed order, so that they
 /// are the same on every machine.

@@ -5,14 +5,15 @@
 //! `cargo test --release -p engraft-metrics --test random_features -- --nocapture`.
 
 use engraft_base::choose;
-use engraft_data::{DataOptions, DataSource};
+use engraft_data::{DataError, DataOptions, DataSource};
 use engraft_metrics::{
-    FeatureExtractor, Features, RandomFeatures, frechet_distance, kernel_distance, memorized_share, prdc,
+    FeatureExtractor, RandomFeatures, frechet_distance, kernel_distance, memorized_share, prdc,
 };
 use engraft_tensor::Tensor;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
+use std::error::Error;
 use std::path::Path;
 use std::time::Instant;
 
@@ -76,25 +77,21 @@ fn changed(images: &Tensor, mut change: impl FnMut(&mut Picture<'_>, &mut Pcg64)
 }
 
 /// Pictures `[n, size, size, 3]` in three parts of one size; `None` if they are not there.
-fn parts(archive: &str, size: usize) -> Option<[Tensor; 3]> {
-    let path = Path::new(&std::env::var_os("ENGRAFT_DATA")?).join(archive);
-    if !path.exists() {
-        return None;
-    }
+fn parts(archive: &str, size: usize) -> Result<Option<[Tensor; 3]>, DataError> {
+    let path = std::env::var_os("ENGRAFT_DATA").map(|directory| Path::new(&directory).join(archive));
+    let Some(path) = path.filter(|path| path.exists()) else {
+        return Ok(None);
+    };
     let mut options = DataOptions::new();
     options.size = Some([size, size]);
-    let data = DataSource::parse(path.to_str()?)
-        .unwrap()
-        .open(&options)
-        .unwrap()
-        .train;
+    let data = DataSource::parse(&path.to_string_lossy())?.open(&options)?.train;
     let mut chosen = choose(data.len(), 3000, 1);
     chosen.shuffle(&mut Pcg64::seed_from_u64(1));
     let part = chosen.len() / 3;
-    Some([0, 1, 2].map(|i| {
+    Ok(Some([0, 1, 2].map(|i| {
         let indices = &chosen[i * part..(i + 1) * part];
         Tensor::from_vec([part, size, size, 3], data.batch_f32(indices))
-    }))
+    })))
 }
 
 fn noise(strength: f32) -> impl FnMut(&mut Picture<'_>, &mut Pcg64) {
@@ -106,17 +103,17 @@ fn grey(pixel: &mut [f32]) {
     pixel.fill(light);
 }
 
-fn ordered(archive: &str, size: usize) {
-    let Some([real, train, fresh]) = parts(archive, size) else {
+fn ordered(archive: &str, size: usize) -> Result<(), Box<dyn Error>> {
+    let Some([real, train, fresh]) = parts(archive, size)? else {
         println!("{archive}: not there, nothing tested");
-        return;
+        return Ok(());
     };
     let extractor = RandomFeatures::for_size(size);
-    let read = |images: &Tensor| -> Features { extractor.read(images).unwrap().features };
+    let read = |images: &Tensor| extractor.read(images).map(|output| output.features);
     let start = Instant::now();
-    let of_real = read(&real);
+    let of_real = read(&real)?;
     let milliseconds = start.elapsed().as_secs_f64() * 1000.0 / of_real.len() as f64;
-    let of_train = read(&train);
+    let of_train = read(&train)?;
     println!(
         "{archive}: {} ({}..), {} features, {} images a side, {milliseconds:.2} ms an image",
         extractor.name(),
@@ -178,15 +175,15 @@ fn ordered(archive: &str, size: usize) {
     ];
     let mut found = std::collections::BTreeMap::new();
     for (name, images) in cases {
-        let features = read(&images);
-        let kid = kernel_distance(&of_real, &features).unwrap();
-        let overlap = prdc(&of_real, &features).unwrap();
-        let memorized = memorized_share(&of_train, &of_real, &features).unwrap();
+        let features = read(&images)?;
+        let kid = kernel_distance(&of_real, &features)?;
+        let overlap = prdc(&of_real, &features)?;
+        let memorized = memorized_share(&of_train, &of_real, &features)?;
         println!(
             "{name:<13} KID {:>9.4} ± {:.4}  FID {:>8.3}  precision {:.2}  recall {:.2}  coverage {:.2}  memorized {memorized:.2}",
             kid.value,
             kid.standard_error,
-            frechet_distance(&of_real, &features).unwrap(),
+            frechet_distance(&of_real, &features)?,
             overlap.precision,
             overlap.recall,
             overlap.coverage
@@ -219,14 +216,15 @@ fn ordered(archive: &str, size: usize) {
     for name in ["copies", "noisy copies"] {
         assert!(found[name].2 > 0.9, "{name}: {:?}", found[name]);
     }
+    Ok(())
 }
 
 #[test]
-fn photos_are_ordered() {
-    ordered("cifar10/test.zip", 32);
+fn photos_are_ordered() -> Result<(), Box<dyn Error>> {
+    ordered("cifar10/test.zip", 32)
 }
 
 #[test]
-fn drawings_are_ordered() {
-    ordered("emoji/google.zip", 64);
+fn drawings_are_ordered() -> Result<(), Box<dyn Error>> {
+    ordered("emoji/google.zip", 64)
 }
