@@ -53,7 +53,9 @@ mod tests {
         for batch in [1, 3, 7, 100] {
             let y = forward_batched(&layer, &x, &Condition::None, batch);
             assert!(!y.requires_grad());
-            assert_eq!(y.as_slice(), whole.as_slice());
+            // A matrix product of fewer rows may round otherwise.
+            let differences = y.as_slice().iter().zip(whole.as_slice()).map(|(a, b)| (a - b).abs());
+            assert!(y.shape() == [7, 3] && differences.fold(0.0, f64::max) < 1e-12);
         }
     }
 
