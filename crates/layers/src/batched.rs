@@ -54,7 +54,11 @@ mod tests {
             let y = forward_batched(&layer, &x, &Condition::None, batch);
             assert!(!y.requires_grad());
             // A matrix product of fewer rows may round otherwise.
-            let differences = y.as_slice().iter().zip(whole.as_slice()).map(|(a, b)| (a - b).abs());
+            let differences = y
+                .as_slice()
+                .iter()
+                .zip(whole.as_slice())
+                .map(|(a, b)| (a - b).abs());
             assert!(y.shape() == [7, 3] && differences.fold(0.0, f64::max) < 1e-12);
         }
     }

@@ -2,39 +2,17 @@
 
 use super::index::{Entry, Tolerance};
 use anyhow::{Context, bail, ensure};
+use engraft_base::read_bounded;
 use engraft_layers::StateDict;
 use engraft_tensor::{Real, Tensor};
 use safetensors::{Dtype, SafeTensors};
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Component, Path};
 
 /// Largest file of a case.
 const MAX_CASE_BYTES: u64 = 1 << 30;
-
-/// Reads a regular file of at most `limit` bytes.
-pub(crate) fn read_limited(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
-    // Before it is opened: a named pipe would wait for ever.
-    ensure!(
-        path.metadata().map_or(true, |found| found.is_file()),
-        "{}: must be a regular file",
-        path.display()
-    );
-    let file = File::open(path).with_context(|| format!("{}: cannot be opened", path.display()))?;
-    ensure!(
-        file.metadata().is_ok_and(|m| m.is_file() && m.len() <= limit),
-        "{}: must be a regular file of at most {limit} bytes",
-        path.display()
-    );
-    let mut bytes = Vec::new();
-    file.take(limit)
-        .read_to_end(&mut bytes)
-        .with_context(|| format!("{}: cannot be read", path.display()))?;
-    Ok(bytes)
-}
 
 /// The distance of one tensor.
 #[derive(Clone, Debug)]
@@ -97,7 +75,7 @@ impl<T: Real> Case<T> {
         );
         ensure!(plain, "{file:?} is not the name of a file in the directory");
         let path = dir.join(file);
-        let bytes = read_limited(&path, MAX_CASE_BYTES)?;
+        let bytes = read_bounded(&path, MAX_CASE_BYTES)?;
         let parsed = SafeTensors::deserialize(&bytes)
             .with_context(|| format!("{}: no safetensors file", path.display()))?;
         let mut tensors = BTreeMap::new();

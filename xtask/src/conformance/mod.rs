@@ -13,7 +13,8 @@ mod losses;
 mod tests;
 
 use anyhow::{Context, ensure};
-use case::{Case, Score, read_limited};
+use case::{Case, Score};
+use engraft_base::read_bounded;
 use engraft_tensor::Real;
 use index::{Entry, Index, Tolerance};
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,7 +69,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 /// Runs the cases of a directory and prints a line for each one and each precision.
 fn check_directory(dir: &Path, only: &str) -> anyhow::Result<Report> {
     let path = dir.join("index.json");
-    let bytes = read_limited(&path, MAX_INDEX_BYTES)?;
+    let bytes = read_bounded(&path, MAX_INDEX_BYTES)?;
     let index: Index = serde_json::from_slice(&bytes)
         .with_context(|| format!("{}: this is no index of cases", path.display()))?;
     println!("reference values of PyTorch {}", index.torch.escape_debug());
