@@ -58,6 +58,8 @@ pub(crate) struct Judged<T: Real> {
     images: Tensor<T>,
     /// What the discriminator saw: the images augmented and packed.
     augmented: Tensor<T>,
+    /// Chance with which each augmentation changed an image.
+    pub(crate) augment_probability: f64,
     pub(crate) logits: Tensor<T>,
     /// Output of the layer of feature matching.
     features: Option<Tensor<T>>,
@@ -113,7 +115,7 @@ impl<T: Real> AdversarialLoss<T> {
     }
 
     /// Chance of each augmentation in this step.
-    pub(crate) fn augment_probability(&self) -> f64 {
+    fn augment_probability(&self) -> f64 {
         match (&self.augment.adaptive, self.augment.probability) {
             _ if self.augment.kinds.is_empty() => 0.0,
             (Some(_), _) => self.state.adaptive.probability(),
@@ -139,9 +141,8 @@ impl<T: Real> AdversarialLoss<T> {
             && self.regularize.penalizes_gradients()
     }
 
-    /// The images augmented and packed, as the discriminator sees them.
-    fn augmented(&mut self, images: &Tensor<T>) -> Tensor<T> {
-        let probability = self.augment_probability();
+    /// The images augmented with a probability, and packed, as the discriminator sees them.
+    fn augmented(&mut self, images: &Tensor<T>, probability: f64) -> Tensor<T> {
         let packing = self.objective.packing as usize;
         if probability > 0.0 {
             let draws = &mut self.state.augment;
@@ -163,7 +164,8 @@ impl<T: Real> AdversarialLoss<T> {
         } else {
             images.clone()
         };
-        let augmented = self.augmented(&images);
+        let augment_probability = self.augment_probability();
+        let augmented = self.augmented(&images, augment_probability);
         let (features, logits) = match &self.objective.feature_matching {
             Some(FeatureMatching { layer, .. }) => {
                 let [features, logits] =
@@ -178,6 +180,7 @@ impl<T: Real> AdversarialLoss<T> {
         Judged {
             images,
             augmented,
+            augment_probability,
             logits,
             features,
         }
@@ -288,8 +291,11 @@ impl<T: Real> AdversarialLoss<T> {
         if !is_due {
             return None;
         }
+        let probability = self.augment_probability();
         let images = [real, fake].map(Tensor::as_leaf);
-        let augmented = images.each_ref().map(|images| self.augmented(images));
+        let augmented = images
+            .each_ref()
+            .map(|images| self.augmented(images, probability));
         let points = [0, 1].map(|side| Point {
             images: &images[side],
             augmented: &augmented[side],

@@ -241,8 +241,8 @@ impl<T: Real> Gan<T> {
         let steps = self.loss.objective.critic_steps as usize;
         assert!(
             self.takes(&condition, n),
-            "gan: a step needs a label for each image where the networks are told the class, and none where they are \
-             not; got {} labels, {} classes and images {:?}",
+            "gan: a step needs a label for each image, below the number of classes, where the networks are told the class, \
+             and none where they are not; got {} labels, {} classes and images {:?}",
             condition.len(),
             self.classes,
             real.shape()
@@ -308,7 +308,6 @@ impl<T: Real> Gan<T> {
         // The graph goes with the block, before the weights change: a graph that holds them would cost a copy.
         let (images, report, of_generator, of_discriminator) = {
             let images = self.generator.forward_with(z, condition, Mode::Train);
-            let probability = self.loss.augment_probability();
             let seen = self.loss.judge(&self.discriminator, real, condition);
             let fake = self.loss.judge(&self.discriminator, &images, condition);
             let g = self
@@ -319,7 +318,7 @@ impl<T: Real> Gan<T> {
                 .discriminator(&self.discriminator, &seen, &fake, condition);
             let report = StepReport {
                 generator_loss: g.objective.item().into_f64(),
-                ..self.report(&d, &seen, &fake, probability)
+                ..self.report(&d, &seen, &fake)
             };
             (
                 images.detach(),
@@ -343,13 +342,12 @@ impl<T: Real> Gan<T> {
     ) -> StepReport {
         let images = no_grad(|| self.generator.forward_with(z, condition, Mode::Train));
         let (report, found) = {
-            let probability = self.loss.augment_probability();
             let seen = self.loss.judge(&self.discriminator, real, condition);
             let fake = self.loss.judge(&self.discriminator, &images, condition);
             let d = self
                 .loss
                 .discriminator(&self.discriminator, &seen, &fake, condition);
-            let report = self.report(&d, &seen, &fake, probability);
+            let report = self.report(&d, &seen, &fake);
             (report, gradients(&d.total, &self.discriminator))
         };
         self.discriminator_optimizer.step(&mut self.discriminator, &found);
@@ -397,20 +395,14 @@ impl<T: Real> Gan<T> {
     }
 
     /// What a step of the discriminator found.
-    fn report(
-        &self,
-        loss: &Loss<T>,
-        real: &Judged<T>,
-        fake: &Judged<T>,
-        augment_probability: f64,
-    ) -> StepReport {
+    fn report(&self, loss: &Loss<T>, real: &Judged<T>, fake: &Judged<T>) -> StepReport {
         let balance = DiscriminatorStats::of(self.loss.objective.kind, &real.logits, &fake.logits);
         let mean_output = |logits: &Tensor<T>| no_grad(|| logits.sigmoid().mean().item().into_f64());
         StepReport {
             generator_loss: 0.0,
             discriminator_loss: loss.objective.item().into_f64(),
             penalty: loss.penalty(),
-            augment_probability,
+            augment_probability: real.augment_probability,
             real_output: mean_output(&real.logits),
             fake_output: mean_output(&fake.logits),
             accuracy: balance.accuracy,
