@@ -21,7 +21,6 @@ mod generated;
 mod labels;
 mod loss;
 mod networks;
-mod saved;
 mod terms;
 #[cfg(test)]
 mod tests;
