@@ -1,0 +1,50 @@
+//! A pair of networks of one's own for 64x64 pictures in colour, from training to measuring:
+//! `cargo run --release -- PICTURES.zip OTHERS.zip DIRECTORY`.
+
+mod tower;
+
+use engraft::base::choose;
+use engraft::data::{Channels, DataOptions, DataSource, Dataset};
+use engraft::gan::{CheckpointChoice, TrainConfig, Trainer, networks};
+use engraft::metrics::RandomFeatures;
+use engraft::transfer::{Method, Recipe, Source, Trial, features_of, measure};
+use std::{env, error::Error, ops::ControlFlow, path::PathBuf};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let argument = |i| env::args().nth(i).ok_or("expected PICTURES.zip OTHERS.zip DIRECTORY");
+    let out = PathBuf::from(argument(3)?);
+    let (first, second) = (out.join("source"), out.join("transfer"));
+    networks::register(tower::Tower);
+
+    // 20 steps, and the same run resumed to 25.
+    let data = load(&argument(1)?)?;
+    let mut config = TrainConfig::standard(&data);
+    (config.network, config.batch, config.watch.every) = ("tower".into(), 16, 0);
+    let mut go_on = |_| ControlFlow::Continue(());
+    for steps in [20, 25] {
+        config.steps = steps;
+        Trainer::open(config.clone(), data.clone(), &first)?.train(&mut go_on)?;
+    }
+
+    // Carried to 90 of the other pictures.
+    let (source, others) = (Source::open(&first, CheckpointChoice::Last)?, load(&argument(2)?)?);
+    let target = others.subset(&choose(others.len(), 90, 1));
+    let trial = Trial { source: &source, target: &target, steps: 20, seed: 1 };
+    let recipe = Method::Recipe(Box::new(Recipe::fine_tune(&source)?));
+    let (sampler, steps) = trial.train(&recipe, &second, &mut go_on)?.ok_or("stopped")?;
+
+    // Measured against 300 of them.
+    let network = RandomFeatures::for_size(64);
+    let real = features_of(&network, &others.subset(&choose(others.len(), 300, 2)))?;
+    let (known, drawn) = (features_of(&network, &target)?, trial.draw(&network, &sampler, 300)?);
+    let row = measure("transfer", steps, [&real, &known, &drawn])?;
+    println!("after {steps} steps: KID {:.4}, FID {:.2}, coverage {:.2}", row.kid, row.fid, row.coverage);
+    Ok(())
+}
+
+/// The pictures of a ZIP archive or a folder.
+fn load(path: &str) -> Result<Dataset, Box<dyn Error>> {
+    let mut options = DataOptions::new();
+    (options.size, options.channels) = (Some([64, 64]), Channels::Rgb);
+    Ok(DataSource::parse(path)?.open(&options)?.train)
+}
