@@ -42,11 +42,11 @@ pub enum LayersError {
     },
     /// A text names no adapter.
     #[error(
-        "expected singular-values, output-scale, low-rank=RANK or modulation=RANK with a rank from 1 to {}, got {:?}",
-        crate::Adapter::MAX_RANK,
-        .found
+        "expected singular-values, output-scale, low-rank=RANK or modulation=RANK with a rank from 1 to {most}, got {found:?}"
     )]
     NoSuchAdapter {
+        /// The largest rank.
+        most: usize,
         /// The text.
         found: String,
     },

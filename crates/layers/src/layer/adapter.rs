@@ -114,7 +114,10 @@ impl FromStr for Adapter {
     /// # Errors
     /// [`LayersError::NoSuchAdapter`] for any other text, and for a rank of 0 or above [`Adapter::MAX_RANK`].
     fn from_str(text: &str) -> Result<Self, LayersError> {
-        let unknown = || LayersError::NoSuchAdapter { found: text.into() };
+        let unknown = || LayersError::NoSuchAdapter {
+            most: Self::MAX_RANK,
+            found: text.into(),
+        };
         let rank = |rank: &str| {
             let rank = rank.parse().ok();
             rank.filter(|rank| (1..=Self::MAX_RANK).contains(rank))
