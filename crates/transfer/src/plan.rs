@@ -398,9 +398,7 @@ mod tests {
             ..Phase::default()
         };
         for (source, preserve, distil, phases) in [
-            (source(10, 1), Preserve::Cdc(1.0), 0.0, vec![]),
-            (source(10, 1), Preserve::Ewc(1.0), 0.0, vec![]),
-            (source(10, 1), Preserve::Nothing, 1.0, vec![]),
+            (source(10, 2), Preserve::Ewc(1.0), 0.0, vec![]),
             (source(0, 2), Preserve::Ewc(1.0), 0.0, vec![]),
             (source(0, 1), Preserve::L2Sp(1.0), 0.0, vec![small]),
         ] {
