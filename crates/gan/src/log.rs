@@ -1,9 +1,9 @@
 //! The record of every step: `metrics.jsonl`.
 
-use crate::checkpoint::{leftover_name, sync_directory};
 use crate::error::GanError;
 use crate::gan::StepReport;
 use crate::report::plots::Losses;
+use engraft_base::AtomicFile;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
@@ -214,10 +214,9 @@ fn keep_aside(path: &Path) -> Result<PathBuf, GanError> {
 /// Writes the sound lines of `from` up to `step` to `path`, whole or not at all, and opens it.
 fn rewrite(path: &Path, from: &Path, step: u64, losses: &mut Vec<Losses>) -> Result<File, GanError> {
     let fail = |e| GanError::io(path, "writing", e);
-    let temporary = path.with_file_name(leftover_name("metrics.jsonl"));
     let source = File::open(from).map_err(fail)?;
     let length = source.metadata().map_err(fail)?.len();
-    let mut target = BufWriter::new(File::create(&temporary).map_err(fail)?);
+    let mut target = BufWriter::new(AtomicFile::create(path)?);
     let mut written = Ok(());
     scan(source, length, step, |text, line| {
         losses.push(line.losses());
@@ -226,10 +225,9 @@ fn rewrite(path: &Path, from: &Path, step: u64, losses: &mut Vec<Losses>) -> Res
         }
     })
     .and(written)
-    .and_then(|()| target.into_inner()?.sync_all())
-    .and_then(|()| std::fs::rename(&temporary, path))
-    .and_then(|()| sync_directory(path.parent().unwrap_or(Path::new("."))))
     .map_err(fail)?;
+    let target = target.into_inner().map_err(|e| fail(e.into_error()))?;
+    target.commit()?;
     OpenOptions::new().append(true).open(path).map_err(fail)
 }
 

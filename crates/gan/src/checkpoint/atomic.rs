@@ -32,15 +32,10 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), GanError> {
 }
 
 /// As [`engraft_base::files::sync_directory`], with fault points.
-pub(crate) fn sync_directory(dir: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(dir: &Path) -> io::Result<()> {
     fault::point()?;
     engraft_base::files::sync_directory(dir)?;
     fault::point()
-}
-
-/// A name for a file that is on its way; what a kill leaves under it is removed when the run is opened.
-pub(crate) fn leftover_name(name: &str) -> String {
-    format!("{TEMPORARY_PREFIX}{name}{TEMPORARY_SUFFIX}")
 }
 
 /// Removes what a killed [`write_atomically`] left in `dir`. Only the owner of the run may call it.

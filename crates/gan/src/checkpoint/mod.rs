@@ -41,7 +41,6 @@ mod reader;
 mod store;
 
 pub use atomic::write_atomically;
-pub(crate) use atomic::{leftover_name, sync_directory};
 pub use codec::{MAX_STATE_BYTES, decode, encode};
 pub(crate) use layout::{FOLDER, name as directory_name};
 pub(crate) use lock::FILE as LOCK_FILE;
