@@ -199,6 +199,20 @@ fn mean(logits: &[Tensor]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::SeedableRng;
+    use rand_pcg::Pcg64;
+
+    /// A measurement reads some at a time.
+    #[test]
+    fn features_do_not_depend_on_the_images_read_with_them() {
+        let rng = &mut Pcg64::seed_from_u64(1);
+        let images = Tensor::uniform([290, 28, 28, 1], -1.0, 1.0, rng);
+        let network = features::find("mnist", [28, 28]).unwrap();
+        let read = |images: &Tensor| network.read(images).unwrap().features;
+        let parts = batches(290, part_size([28, 28, 1], 1))
+            .map(|part| read(&images.narrow(0, part.start, part.len())));
+        assert_eq!(Features::stack(parts).unwrap(), read(&images));
+    }
 
     #[test]
     fn large_images_go_through_a_network_few_at_a_time() {
