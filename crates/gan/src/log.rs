@@ -81,7 +81,7 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Opens the record of a run that goes on after `step`. Lines of later steps, which a killed run wrote
+    /// Opens the record of a run that resumes after `step`. Lines of later steps, which a killed run wrote
     /// after its last checkpoint, are dropped, for those steps are done again; so is a last line that was cut
     /// off. Where a line between others is damaged, the old file is kept aside, and a warning tells so.
     pub(crate) fn open(path: &Path, step: u64) -> Result<(Self, Option<String>), GanError> {

@@ -8,7 +8,7 @@ use crate::networks::Networks;
 
 /// How a run goes, in phases; the usual run begins with random networks and has one phase in which all of both trains.
 ///
-/// It must be a function of the settings alone: a run that is gone on with is handed a plan anew, and
+/// It must be a function of the settings alone: a run that is resumed is handed a plan anew, and
 /// [`TrainConfig::plan`] is how it is known to be the same.
 pub trait Plan: Send + Sync {
     /// The networks that the run begins with. Called whenever the run's networks are built, also to draw images from a
@@ -29,7 +29,7 @@ pub trait Plan: Send + Sync {
         1
     }
 
-    /// Sets what trains in a phase; called when the phase begins, and when a run is gone on with in the midst of it.
+    /// Sets what trains in a phase; called when the phase begins, and when a run is resumed in the midst of it.
     fn enter(&self, _phase: u32, _gan: &mut Gan) {}
 
     /// Why a phase is over, in words, or `None` while it is not. With the last phase the run ends, before its steps are

@@ -163,14 +163,14 @@ impl Trainer {
         self.write_report(caller);
         while !self.is_over() && !caller.wants_stop {
             let trained = self.train_step();
-            if self.told_or_rolled_back(trained, caller)? == Went::Back {
+            if self.tell_or_roll_back(trained, caller)? == Went::Back {
                 continue;
             }
             self.change_phase(caller);
             let is_best = self.measures_now() && self.measure(caller);
             if is_best || self.is_due(output.checkpoint_every, caller) {
                 let saved = self.save();
-                if self.told_or_rolled_back(saved, caller)? == Went::Back {
+                if self.tell_or_roll_back(saved, caller)? == Went::Back {
                     continue;
                 }
             }
@@ -180,7 +180,7 @@ impl Trainer {
             if caller.wants_stop && self.files.saved() < self.step() {
                 // The caller has asked for it in answer to the grid.
                 let saved = self.save();
-                self.told_or_rolled_back(saved, caller)?;
+                self.tell_or_roll_back(saved, caller)?;
             }
             if self.files.saved() == self.step() {
                 self.write_report(caller);
@@ -237,7 +237,7 @@ impl Trainer {
     }
 
     /// Passes on what was done, or goes back to the newest checkpoint if the run has diverged and may go back.
-    fn told_or_rolled_back(
+    fn tell_or_roll_back(
         &mut self,
         done: Result<Event, GanError>,
         caller: &mut Caller<'_>,
@@ -344,7 +344,7 @@ impl Trainer {
     fn save(&mut self) -> Result<Event, GanError> {
         self.progress.take_standing_statistics(&self.config);
         self.files.sync()?;
-        let files = self.progress.to_files()?;
+        let files = self.progress.checkpoint_files()?;
         let step = self.step();
         let (path, warnings) = self.files.save(step, &self.config, &files)?;
         self.warnings.extend(warnings);

@@ -37,7 +37,7 @@ pub enum Alarm {
     Collapse,
     /// It draws its training images.
     Memorisation,
-    /// The discriminator knows its training images by heart.
+    /// The discriminator overfits its training images.
     Overfitting,
 }
 

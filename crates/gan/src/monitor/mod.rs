@@ -175,7 +175,7 @@ impl Monitor {
             coverage: prdc(&held_out.features, &features)?.coverage,
             spread: features.variance() / held_out.features.variance().max(f64::MIN_POSITIVE),
             memorised: memorized_share(&train.features, &held_out.features, &features)?,
-            // A discriminator that does not tell training images from generated ones has learned nothing by heart.
+            // A discriminator that does not tell training images from generated ones has not overfitted.
             overfitting: if gap > 0.0 {
                 (on_train - on_held_out) / gap
             } else {

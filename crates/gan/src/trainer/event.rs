@@ -56,7 +56,7 @@ pub enum Event {
     },
     /// The run had diverged and has gone back to its newest checkpoint.
     RolledBack {
-        /// Step that it goes on from.
+        /// Step that it resumes from.
         step: u64,
         /// Why it went back.
         reason: String,

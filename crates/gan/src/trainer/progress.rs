@@ -98,7 +98,7 @@ impl Progress {
     ///
     /// # Errors
     /// [`GanError::Diverged`] if something in them is not finite, from then on at every step too.
-    pub(super) fn to_files(&mut self) -> Result<BTreeMap<String, Vec<u8>>, GanError> {
+    pub(super) fn checkpoint_files(&mut self) -> Result<BTreeMap<String, Vec<u8>>, GanError> {
         checkpoint_state::to_files(
             self.step,
             &self.gan,

@@ -45,7 +45,7 @@ impl LockedDirectory {
         &self.layout
     }
 
-    /// Opens the files of a run that goes on after `step`; what was wrong with the record beside them.
+    /// Opens the files of a run that resumes after `step`; what was wrong with the record beside them.
     pub(super) fn open(
         mut self,
         step: u64,
