@@ -2,11 +2,14 @@
 
 use engraft_tensor::{Real, Tensor};
 
+/// What is asked for, with the whole name, and what was found.
+pub(crate) type Found<T> = [(String, Option<Tensor<T>>)];
+
 /// Results of parts of a network that a forward pass is asked to hand out, by dotted name; see
 /// [`Module::forward_taps`](crate::Module::forward_taps).
 pub struct Taps<'a, T: Real = f32> {
-    /// What is asked for, with the whole name, and what was found; `None` where nothing is asked for.
-    found: Option<&'a mut [(String, Option<Tensor<T>>)]>,
+    /// `None` where nothing is asked for.
+    found: Option<&'a mut Found<T>>,
     /// The name of the module that runs, with a dot behind it.
     path: String,
 }
@@ -21,7 +24,7 @@ impl<'a, T: Real> Taps<'a, T> {
     }
 
     /// Results of the parts of these names are asked for.
-    pub(crate) fn of(found: &'a mut [(String, Option<Tensor<T>>)]) -> Self {
+    pub(crate) fn of(found: &'a mut Found<T>) -> Self {
         Self {
             found: Some(found),
             path: String::new(),

@@ -19,7 +19,7 @@ use std::path::Path as FilePath;
 /// Tensors by dotted name, and some text about them.
 ///
 /// Parameters and buffers of a module are both in it; generators are numbers of another kind and go through
-/// [`generators`] and [`set_rng_states`]. Whether a parameter is frozen belongs to the module, not to its
+/// [`rng_states`] and [`set_rng_states`]. Whether a parameter is frozen belongs to the module, not to its
 /// state: [`StateDict::apply`] leaves it as it is.
 ///
 /// The file format is [safetensors](https://huggingface.co/docs/safetensors), in the layouts of this crate;
