@@ -63,7 +63,6 @@ macro_rules! activation {
         #[doc = $doc]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub struct $name;
-
         impl<T: Real> Module<T> for $name {
             fn forward(&self, x: &Tensor<T>, _: Mode) -> Tensor<T> {
                 x.$method()
