@@ -8,8 +8,9 @@ use engraft_data::{
 
 /// Fewest held-out images: memorization is told from the closest twentieth of them.
 pub(super) const FEWEST_HELD_OUT: usize = 20;
-/// Files that a report names before it only counts.
-const FILES_SHOWN: usize = 20;
+/// Files left out, or changed, that a report names; of more it only counts the rest, or all.
+const LEFT_OUT_SHOWN: usize = 20;
+const CHANGED_SHOWN: usize = 5;
 
 /// Where known data sets come from; what happens is told on standard error.
 pub(super) fn load_options() -> LoadOptions {
@@ -45,12 +46,20 @@ pub(super) fn open(option: &str, name: &str, options: &DataOptions) -> anyhow::R
     Ok(loaded)
 }
 
-/// The totals, and the first files that were changed or left out.
+/// The totals, and the files that were changed or left out where they are few: most pictures of a folder may be scaled.
 pub(super) fn report_lines(report: &Report) -> Vec<String> {
+    let (changed, left_out): (Vec<_>, Vec<_>) =
+        (report.files.iter()).partition(|file| matches!(file.what, Treatment::Changed(_)));
     let mut lines = report.totals.clone();
-    lines.extend(report.files.iter().take(FILES_SHOWN).map(ToString::to_string));
-    if let Some(more) = report.files.len().checked_sub(FILES_SHOWN).filter(|&n| n > 0) {
-        lines.push(format!("and {more} more files"));
+    if changed.len() <= CHANGED_SHOWN {
+        lines.extend(changed.iter().map(ToString::to_string));
+    }
+    lines.extend(left_out.iter().take(LEFT_OUT_SHOWN).map(ToString::to_string));
+    if left_out.len() > LEFT_OUT_SHOWN {
+        lines.push(format!(
+            "and {} more files left out",
+            left_out.len() - LEFT_OUT_SHOWN
+        ));
     }
     lines
 }

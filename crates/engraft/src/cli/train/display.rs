@@ -3,6 +3,7 @@
 use engraft_data::TrainingData;
 use engraft_gan::{Event, GanError, Measurement, Outcome, RunLayout, StepReport, TrainConfig, Trainer};
 use engraft_layers::parameter_count;
+use engraft_metrics::{IMAGE, features};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::io::{IsTerminal, Write};
@@ -116,11 +117,27 @@ impl Display {
             "steps": config.steps, "batch": config.batch, "epochs": epochs, "seed": config.seed,
             "threads": threads, "out": out.display().to_string(),
         }));
+        let names = match data.class_names() {
+            names if classes > 0 && !names.is_empty() => format!("  classes        {}\n", names.join(", ")),
+            _ => String::new(),
+        };
+        let measured = match &config.watch {
+            watch if watch.every > 0 => format!(
+                "  measured       every {} steps on {} held-out images, by the features {}\n",
+                watch.every,
+                config.held_out,
+                watch
+                    .features
+                    .as_deref()
+                    .unwrap_or(features::default_name(&config.data, IMAGE)),
+            ),
+            _ => String::new(),
+        };
         self.say(&format!(
-            "  data           {}, {} images {h}x{w}x{c} ({})\n  \
+            "  data           {}, {} images {h}x{w}x{c} ({})\n{names}  \
                generator      {} -> {h}x{w}x{c}, {generator} parameters{conditional}\n  \
                discriminator  {h}x{w}x{c} -> 1 logit, {discriminator} parameters\n  \
-               training       {} steps of {} images ({epochs:.1} epochs), Adam {} beta {}/{}, seed {}, threads {threads}\n  \
+               training       {} steps of {} images ({epochs:.1} epochs), Adam {} beta {}/{}, seed {}, threads {threads}\n{measured}  \
                output         {} (report.html, run.toml, metrics.jsonl, samples, checkpoints)\n  \
                time           known after {MEASURED} steps",
             config.data, config.images, data.provenance(), networks.latent_dim, config.steps, config.batch,
