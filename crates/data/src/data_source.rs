@@ -239,7 +239,7 @@ impl DataSource {
     }
 
     /// Opens pictures that stay where they are and are decoded when they are asked for: the same examples, with the same
-    /// fingerprint, as the [`Loaded::train`] of [`open`](Self::open) with nothing [held out](DataOptions::held_out).
+    /// fingerprint, as the [`Loaded::train`] of [`open`](Self::open) with the same options.
     ///
     /// # Errors
     /// As [`open`](Self::open); [`DataError::Unusable`] for what is no folder or archive of pictures.
@@ -253,6 +253,7 @@ impl DataSource {
                     path,
                     listing,
                     &options.wanted(),
+                    options.held_out,
                 )
             }
             Self::Known(_) | Self::Idx(_) | Self::Npy(_) => Err(DataError::Unusable {

@@ -14,6 +14,11 @@ const EVERY: usize = 5;
 /// assert_eq!((train.len(), held_out), (9, vec![4, 9]));
 /// ```
 pub fn every_fifth(n: usize) -> [Vec<usize>; 2] {
-    let (held_out, train) = (0..n).partition(|i| i % EVERY == EVERY - 1);
+    let (held_out, train) = (0..n).partition(|&i| is_held_out(i));
     [train, held_out]
+}
+
+/// Whether picture `i` is one of these.
+pub(crate) fn is_held_out(i: usize) -> bool {
+    i % EVERY == EVERY - 1
 }

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::channels::Channels;
 use crate::error::DataError;
 use crate::fingerprint::Fingerprint;
+use crate::held_out::{ENOUGH_TO_HOLD_OUT, every_fifth, is_held_out};
 use crate::layout::{Classes, Parts};
 use crate::listing::Listing;
 use crate::picture::{Picture, Wanted};
@@ -54,28 +55,55 @@ impl LazyPictures {
         place: &Path,
         listing: Listing,
         wanted: &Wanted,
+        held_out: bool,
     ) -> Result<Self, DataError> {
         let parts = Parts::of(&listing.paths());
-        // Whether the pictures are in colour is known at the end: until then each is hashed as both.
-        let (mut hashes, mut greys) = (Hashes::default(), Hashes::default());
+        let holds_out = held_out && parts.test.is_none();
+        // Whether the pictures are in colour is known at the end, as is whether they are enough to hold some out: until
+        // then each is hashed as both, and as one of all and of those that are left.
+        let (mut hashes, mut greys) = (<[Hashes; 2]>::default(), <[Hashes; 2]>::default());
+        let mut count = 0;
         let decoded = pictures::decode(place, &listing, &parts.train, wanted, |size, pixels| {
-            hashes.add(size, pixels);
-            if wanted.channels == Channels::Keep {
-                let [h, w, _] = size;
-                greys.add([h, w, 1], &pictures::grey(pixels).collect::<Vec<u8>>());
+            let [h, w, _] = size;
+            let grey =
+                (wanted.channels == Channels::Keep).then(|| pictures::grey(pixels).collect::<Vec<u8>>());
+            let is_in = [
+                !holds_out || count < ENOUGH_TO_HOLD_OUT,
+                holds_out && !is_held_out(count),
+            ];
+            for set in (0..2).filter(|&set| is_in[set]) {
+                hashes[set].add(size, pixels);
+                if let Some(grey) = &grey {
+                    greys[set].add([h, w, 1], grey);
+                }
             }
+            count += 1;
         })?;
         let [h, w, c] = decoded.size;
         if (wanted.channels, c) == (Channels::Keep, 1) {
             hashes = greys;
         }
+        let found = decoded.files.len();
+        let holds_out = holds_out && found >= ENOUGH_TO_HOLD_OUT;
+        let [all, left] = hashes;
+        let hashes = if holds_out { left } else { all };
         let classes = Classes::of(&parts, decoded.files.iter().map(|&file| listing.path(file)));
-        let labels = pictures::labels(&listing, &decoded.files, &classes);
-        let found = format!(
-            "{name}: {} pictures, {w}x{h}x{c}, decoded when they are wanted",
-            decoded.files.len()
-        );
-        let totals = [vec![found], parts.notes, classes.notes].concat();
+        let files = match holds_out {
+            true => every_fifth(found)[0].iter().map(|&i| decoded.files[i]).collect(),
+            false => decoded.files,
+        };
+        let labels = pictures::labels(&listing, &files, &classes);
+        let mut totals = vec![format!(
+            "{name}: {found} pictures, {w}x{h}x{c}, decoded when they are wanted"
+        )];
+        if holds_out {
+            let test = found - files.len();
+            totals.push(format!(
+                "to train on: {}; to test with: {test}, every fifth",
+                files.len()
+            ));
+        }
+        let totals = [totals, parts.notes, classes.notes].concat();
         let report = Report::new(totals, [listing.left_out.clone(), decoded.reports].concat());
         Ok(Self {
             name,
@@ -92,8 +120,8 @@ impl LazyPictures {
             fingerprint: hashes.all.map_or(String::new(), Fingerprint::finish),
             hashes: hashes.each,
             report,
-            cache: decoded.files.iter().map(|_| OnceLock::new()).collect(),
-            files: decoded.files,
+            cache: files.iter().map(|_| OnceLock::new()).collect(),
+            files,
             room: AtomicUsize::new(CACHE),
         })
     }

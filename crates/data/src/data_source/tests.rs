@@ -363,6 +363,33 @@ fn color_is_kept_if_any_picture_has_it() {
 }
 
 #[test]
+fn pictures_decoded_as_they_are_wanted_hold_out_the_same_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = DataSource::parse(folder.path().to_str().unwrap()).unwrap();
+    let mut options = DataOptions::new();
+    options.held_out = true;
+    for i in 0..101_u8 {
+        GrayImage::from_pixel(2, 2, image::Luma([i]))
+            .save(folder.path().join(format!("{i:03}.png")))
+            .unwrap();
+        if i < 98 {
+            continue;
+        }
+        let (found, lazy) = (
+            source.open(&options).unwrap(),
+            source.open_lazily(&options).unwrap(),
+        );
+        let expected = [99, 80, 81][usize::from(i) - 98];
+        assert_eq!((lazy.len(), found.train.len()), (expected, expected));
+        assert_eq!(lazy.fingerprint(), found.train.sha256());
+        assert_eq!(
+            lazy.batch(&[expected - 1]).unwrap(),
+            found.train.batch_f32(&[expected - 1])
+        );
+    }
+}
+
+#[test]
 fn pictures_of_several_sizes_need_one() {
     let folder = tempfile::tempdir().unwrap();
     for (name, w, h) in [("a.png", 8, 4), ("b.png", 8, 4), ("c.png", 4, 4)] {

@@ -22,6 +22,9 @@ pub struct Train {
     /// Height and width that the images are brought to [default: their own, or the largest that the network makes]
     #[arg(long, value_name = "N", value_parser = at_least_one, conflicts_with = "config", help_heading = "Data")]
     pub(crate) size: Option<usize>,
+    /// Train on all pictures. Else, of at least 100 without a part named test, every fifth is kept for evaluate to compare with
+    #[arg(long, help_heading = "Data")]
+    pub(crate) train_on_all: bool,
     /// Never download anything
     #[arg(long, help_heading = "Data")]
     pub(crate) offline: bool,

@@ -66,6 +66,12 @@ fn open(
         _ if source.name().parse::<DatasetName>().is_ok() => None,
         _ => Some(DatasetName::Mnist),
     };
+    // These have no test part of their own, which `evaluate` takes: so every fifth is not trained on.
+    how.held_out = !options.train_on_all
+        && matches!(
+            source,
+            DataSource::Folder(_) | DataSource::Zip(_) | DataSource::Npy(_)
+        );
     how.size = match (options.size, other) {
         (Some(size), _) => Some([size; 2]),
         (None, Some(config)) => Some([config.image[0], config.image[1]]),
