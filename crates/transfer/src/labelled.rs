@@ -114,7 +114,8 @@ fn digits(images: &Tensor) -> Tensor {
 mod tests {
     use super::*;
     use engraft_data::{Split, drawn_digits};
-    use engraft_layers::{Dense, Init, Reshape, Sequential};
+    use engraft_gan::networks::ConditionalGenerator;
+    use engraft_layers::{Dense, Embedding, Init, Reshape, Sequential};
     use engraft_metrics::Variation;
     use rand::SeedableRng;
     use rand_pcg::Pcg64;
@@ -160,7 +161,10 @@ mod tests {
         let rng = &mut Pcg64::seed_from_u64(1);
         let all = [0, 1, 2];
         assert!(Labelled::drawn(&Sampler::new(generator(4), 4), 20, &all, rng).is_none());
-        let told = Sampler::new(generator(7), 4).classes(3);
+        let embedding = Embedding::new(3, 3, &mut Init::glorot(2));
+        let conditional = ConditionalGenerator::new(embedding, generator(4 + 3), 4);
+        let conditional = Sequential::new().add("conditional", conditional);
+        let told = Sampler::new(conditional, 4).classes(3);
         let drawn = Labelled::drawn(&told, 7, &all, rng).unwrap();
         assert_eq!(drawn.labels, [0, 1, 2, 0, 1, 2, 0]);
         assert_eq!(drawn.images.shape(), [7, 28, 28, 1]);
