@@ -453,3 +453,54 @@ fn a_killed_run_has_a_checkpoint_and_goes_on_exactly() {
         fs::remove_dir_all(world.path(&run)).unwrap();
     }
 }
+
+/// A folder of colour pictures, each in the folder of its class: at its own size, or at one that the networks make.
+#[test]
+fn pictures_of_ones_own_are_trained_on() {
+    let world = World::new();
+    let pictures = world.path("pictures");
+    for class in ["cats", "dogs"] {
+        fs::create_dir_all(pictures.join(class)).unwrap();
+        for i in 0..52_u8 {
+            let color = if class == "cats" { [200, i, 0] } else { [0, i, 200] };
+            let picture = image::RgbImage::from_pixel(40, 40, image::Rgb(color));
+            picture
+                .save(pictures.join(class).join(format!("{i}.png")))
+                .unwrap();
+        }
+    }
+    let train = |run: &str, more: &[&str]| {
+        let mut command = world.bare(run, &["--classes", "--batch", "4", "--data"]);
+        let output = command.arg(&pictures).args(more).output().unwrap();
+        assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    // Every fifth of 104 is kept for evaluate.
+    let plan = train("none", &["--dry-run"]);
+    for part in [
+        "84 images 32x32x3",
+        "cats, dogs",
+        "(2 classes)",
+        "scaled: 104 files",
+    ] {
+        assert!(plan.contains(part), "no {part:?} in {plan}");
+    }
+    assert!(train("none", &["--dry-run", "--size", "28", "--train-on-all"]).contains("104 images 28x28x3"));
+    let mlp = ["--network", "mlp", "--steps"];
+    let said = train("run", &[&mlp[..], &["2"]].concat());
+    assert!(said.contains("84 images 40x40x3"), "{said}");
+    assert!(train("run", &[&mlp[..], &["3"]].concat()).contains("going on after step 2"));
+    let samples = image::open(world.path("run/samples/step-000003.png")).unwrap();
+    assert!(samples.color().has_color());
+    let refused = world
+        .bare("flat", &["--classes", "--data"])
+        .arg(pictures.join("cats"))
+        .output()
+        .unwrap();
+    assert_eq!(code(&refused), 2);
+    assert!(
+        text(&refused.stderr).contains("has no labels"),
+        "{}",
+        text(&refused.stderr)
+    );
+}

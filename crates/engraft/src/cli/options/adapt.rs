@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 /// Learn a classifier for a target domain without labels, from a source domain with labels.
 ///
-/// The rows source-only, target-statistics and, where the target has labels, target-supervised are always there. The
-/// checkpoint that is reported is chosen without a label of the target; beside it stand the last one and, marked as
-/// oracle, the best by the test labels.
+/// The baselines source-only, target-statistics and, where the target has labels, target-supervised are always there.
+/// Checkpoints are selected without labels of the target; the last one is shown too and, for reference only, as oracle the
+/// best by the test labels.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Adapt {
     /// Images of the source, with labels: as for train
@@ -34,7 +34,7 @@ pub(crate) struct Adapt {
     #[arg(long, value_parser = one_of(&Protocol::ALL), default_value_t = Protocol::Small)]
     pub(crate) protocol: Protocol,
 
-    /// Number of seeds: of the choice of images, of weights, order and noise
+    /// Number of seeds, for the choice of images, weights, order and noise
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub(crate) seeds: u64,
 
@@ -46,20 +46,20 @@ pub(crate) struct Adapt {
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub(crate) batch: usize,
 
-    /// By what the checkpoint is chosen, without labels of the target
+    /// How the checkpoint is selected, without labels of the target
     #[arg(long, value_parser = one_of(&Validator::ALL), default_value_t = Validator::Information)]
     pub(crate) validator: Validator,
 
-    /// Directory for the results and classifiers of every method and seed, for the classes that they read in a folder, and
-    /// for sheets of pairs; the same command again takes what is there
+    /// Directory for the results and classifiers of every method and seed, the predicted classes of unlabelled pictures, and
+    /// grids of pairs; the same command again reuses what is there
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
 
-    /// Turn the target's shades round first
+    /// Invert the target's pixel values (255 - v) first
     #[arg(long)]
     pub(crate) invert: bool,
 
-    /// Go on although the images of the two domains look differently prepared
+    /// Allow domains whose images look differently prepared
     #[arg(long)]
     pub(crate) mismatch_is_meant: bool,
 

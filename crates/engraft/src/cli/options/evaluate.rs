@@ -5,13 +5,13 @@ use engraft_gan::CheckpointChoice;
 use engraft_metrics::features::NAMES;
 use std::path::PathBuf;
 
-/// Measure generated images against real ones: FID, KID, precision, recall, density, coverage, diversity, memorisation.
+/// Measure generated images against real ones: FID, KID, precision, recall, density, coverage, diversity, memorization.
 ///
-/// The same measures of real training images stand beside them as the floor. Features come from small networks of this
-/// project, so the numbers compare with each other under the same protocol, and not with published FIDs.
+/// The same measures of real training images are shown as the floor. The features are those of small networks of this
+/// project: numbers compare under the same protocol, and not with published FIDs.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Evaluate {
-    /// Run directory whose generator draws the images
+    /// Run directory whose generator is evaluated
     #[arg(long, value_name = "RUN", required_unless_present = "samples")]
     pub(crate) from: Option<PathBuf>,
     /// Which checkpoint of the run
@@ -20,8 +20,8 @@ pub(crate) struct Evaluate {
     /// Images of any program: an NPY file (bytes, or floats from -1 to 1), or a folder or ZIP file of pictures
     #[arg(long, value_name = "NPY|DIR|ZIP", conflicts_with = "from")]
     pub(crate) samples: Option<PathBuf>,
-    /// Also train classifiers on the generated and on real images, and print how many real test images each reads (some
-    /// minutes); for runs that were trained with --conditional
+    /// Also print the classification accuracy score: classifiers are trained on generated and on real images and tested on real
+    /// ones (some minutes); for class-conditional runs
     #[arg(long, requires = "from")]
     pub(crate) classifier_accuracy: bool,
     /// Real images: as for train, and stacked-mnist. Of pictures without a part named test, at least 100, every fifth is held out

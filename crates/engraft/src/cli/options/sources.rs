@@ -3,7 +3,7 @@
 use engraft_metrics::features::NAMES;
 use std::path::PathBuf;
 
-/// Rank trained GANs as sources for a target: the one whose images hold most of the target's comes first.
+/// Rank trained GANs as sources for a target, by how much of it their images cover.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Sources {
     /// Run directories
@@ -18,7 +18,7 @@ pub(crate) struct Sources {
     /// Features to measure by [default: those of a classifier for grey images of 28x28, else random]
     #[arg(long, value_name = "NAME", value_parser = NAMES)]
     pub(crate) features: Option<String>,
-    /// Seed of the choice of images, and of those drawn
+    /// Seed of the choice of images and of the generated ones
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
     /// Print one line of JSON

@@ -6,10 +6,10 @@ use engraft_transfer::Preserve;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Carry a trained GAN to a new domain of few images.
+/// Adapt a trained GAN to a new domain with few images.
 ///
-/// Measures first how far the source is from the target and says which recipe it takes and why; then trains, and
-/// measures what came out, with the controls beside it if asked for.
+/// Measures how far the source is from the target, chooses a recipe and gives its reasons; then trains and evaluates the
+/// result, with baselines if asked for.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Transfer {
     /// Run directory of the source, which may itself be a transfer
@@ -22,11 +22,10 @@ pub(crate) struct Transfer {
     /// measuring and not among them
     #[arg(long, value_name = "N")]
     pub(crate) shots: Option<usize>,
-    /// Turn the target's shades round first, where the source draws light on dark and the target is dark on light; the result
-    /// draws as the source does
+    /// Invert the target's pixel values (255 - v) before training: where the source is light on dark and the target dark on light
     #[arg(long)]
     pub(crate) invert: bool,
-    /// auto chooses from the number of images and the distance; fine-tune trains all of both networks on
+    /// auto: chosen by the number of images and the distance; fine-tune: all of both networks trains
     #[arg(long, value_enum, default_value_t = RecipeName::Auto)]
     pub(crate) recipe: RecipeName,
     #[command(flatten)]
@@ -34,7 +33,7 @@ pub(crate) struct Transfer {
     /// Training steps
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) steps: u64,
-    /// Seed of the choice of images, of training and of the images drawn
+    /// Seed of the choice of images, of training and of the generated images
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
     /// Features to measure by [default: those of a classifier for grey images of 28x28, else random]
@@ -43,10 +42,10 @@ pub(crate) struct Transfer {
     /// Directory of the runs [default: runs/transfer-DATA]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Also train and measure the controls: source as it is, from scratch, plain fine-tuning
+    /// Also train and evaluate the baselines: untuned source, from scratch, plain fine-tuning
     #[arg(long)]
     pub(crate) controls: bool,
-    /// Say what would be done, and train nothing
+    /// Print the plan, and train nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// End with one line of JSON
@@ -63,35 +62,35 @@ pub(crate) enum RecipeName {
 /// What is changed of a recipe.
 #[derive(Debug, Default, PartialEq, clap::Args)]
 pub(crate) struct PlanOptions {
-    /// Layers of the generator that stay the source's, as stem,block1
+    /// Layers of the generator that are frozen, as stem,block1
     #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
     pub(crate) freeze_g: Vec<String>,
-    /// Layers of the discriminator that stay the source's
+    /// Layers of the discriminator that are frozen
     #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
     pub(crate) freeze_d: Vec<String>,
-    /// Train only scales and shifts of the generator's batch norms
+    /// Train only the scales and shifts of the generator's batch norms
     #[arg(long, conflicts_with = "freeze_g")]
     pub(crate) batch_norm_only: bool,
-    /// Train only something small: an adapter on the generator's weights (singular-values, output-scale, or low-rank or
-    /// modulation with a rank, as low-rank=4; 4 and 1 without), or a miner of its latent space (miner, or miner=WIDTH)
+    /// Train only a small adapter: one on the generator's weights (singular-values, output-scale, or low-rank or
+    /// modulation with a rank, as low-rank=4; 4 and 1 without), or a network that maps its latent space (miner, or miner=WIDTH)
     #[arg(long, value_name = "KIND", conflicts_with_all = ["freeze_g", "batch_norm_only"])]
     pub(crate) adapter: Option<Small>,
-    /// Steps in which the discriminator learns the target alone, before anything of the generator trains [default: the recipe's]
+    /// Steps in which only the discriminator trains, at the beginning [default: the recipe's]
     #[arg(long, value_name = "N")]
     pub(crate) warm_up: Option<u64>,
-    /// Thaw the generator from its output backwards: first its last layer trains, after N steps the last two, and so on
+    /// Unfreeze the generator gradually from its output: the last layer trains first, after N steps the last two, and so on
     #[arg(long, value_name = "N", conflicts_with_all = ["freeze_g", "batch_norm_only", "adapter"])]
     pub(crate) unfreeze_every: Option<u64>,
-    /// What keeps the generator close to the source: nothing, or l2-sp, ewc or cdc with a weight, as ewc=10
+    /// Regularization towards the source: nothing, or l2-sp, ewc or cdc with a weight, as ewc=10
     #[arg(long, value_name = "TERM=WEIGHT")]
     pub(crate) preserve: Option<Preserve>,
     /// Weight of feature distillation in the discriminator
     #[arg(long, value_name = "WEIGHT")]
     pub(crate) distil: Option<f64>,
-    /// Let the discriminator judge patches of an image instead of all of it
+    /// Use a patch discriminator (PatchGAN)
     #[arg(long)]
     pub(crate) patches: bool,
-    /// Stop when generator and discriminator balance
+    /// Stop when generator and discriminator are in balance
     #[arg(long)]
     pub(crate) until_balance: bool,
 }
