@@ -52,9 +52,9 @@ fn main() -> ExitCode {
     let is_near = if expected.is_dir() {
         let networks = ["generator", "discriminator", "average"].map(|name| format!("{name}.safetensors"));
         let networks = networks.iter().filter(|name| expected.join(name).exists());
-        networks.fold(true, |near, name| {
-            is_near(&expected.join(name), &found.join(name)) && near
-        })
+        // Each is compared, so that every difference is printed.
+        let far = networks.filter(|name| !is_near(&expected.join(name), &found.join(name)));
+        far.count() == 0
     } else {
         is_near(expected, found)
     };
