@@ -99,7 +99,7 @@ fn goes_on(run: &Path, data: Dataset, plan: Option<Arc<dyn Plan>>) -> [f64; 2] {
         .train(&mut |event| {
             match event {
                 Event::Step { report, .. } => {
-                    losses.push([report.generator_loss.into(), report.discriminator_loss.into()]);
+                    losses.push([report.generator_loss, report.discriminator_loss]);
                 }
                 Event::Warning(text) => panic!("{text}"),
                 _ => {}
