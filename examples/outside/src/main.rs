@@ -7,7 +7,7 @@ use engraft::base::choose;
 use engraft::data::{Channels, DataOptions, DataSource, Dataset};
 use engraft::gan::{CheckpointChoice, TrainConfig, Trainer, networks};
 use engraft::metrics::RandomFeatures;
-use engraft::transfer::{Method, Recipe, Source, Trial, features_of, measure};
+use engraft::transfer::{Method, Recipe, Trial, features_of, measure, open_source};
 use std::{env, error::Error, ops::ControlFlow, path::PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     // Carried to 90 of the other pictures.
-    let (source, others) = (Source::open(&first, CheckpointChoice::Last)?, load(&argument(2)?)?);
+    let (source, others) = (open_source(&first, CheckpointChoice::Last)?, load(&argument(2)?)?);
     let target = others.subset(&choose(others.len(), 90, 1));
     let trial = Trial { source: &source, target: &target, steps: 20, seed: 1 };
     let recipe = Method::Recipe(Box::new(Recipe::fine_tune(&source)?));
