@@ -141,7 +141,8 @@ fn every_way_of_a_transfer_takes_a_family_with_roles() {
             ..Phase::default()
         }]
     };
-    let ways: [(&str, &dyn Fn(&mut TransferConfig)); 6] = [
+    type Change<'a> = &'a dyn Fn(&mut TransferConfig);
+    let ways: [(&str, Change<'_>); 6] = [
         ("plain", &|_| ()),
         ("ewc", &|plan| plan.preserve = Preserve::Ewc(1.0)),
         ("distilled", &|plan| plan.distil = 1.0),
