@@ -1,8 +1,8 @@
-//! What is said of a name that is none of the known ones.
+//! The error of an unknown name, with the names that are known.
 
 use crate::shown::escaped;
 
-/// A name that is none of those that there are.
+/// An unknown name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no {what} {:?}; the names are {}", escaped(.name), .known.join(", "))]
 #[non_exhaustive]
