@@ -4,7 +4,9 @@
 //! adversarial networks for diverse image synthesis", 2019.
 
 use engraft::data::{DataOptions, DataSource};
-use engraft::gan::{Gan, GanError, Networks, Plan, Term, TrainConfig, Trainer, untrained_networks};
+use engraft::gan::{
+    Gan, GanError, LossTerm, Networks, TrainConfig, Trainer, TrainingPlan, untrained_networks,
+};
 use engraft::layers::{Condition, Sequential};
 use engraft::tensor::Tensor;
 use std::ops::ControlFlow;
@@ -13,7 +15,7 @@ use std::sync::Arc;
 /// `|z₁ - z₂| / |G(z₁) - G(z₂)|`, of one half of a batch and the other.
 struct ModeSeeking;
 
-impl Term for ModeSeeking {
+impl LossTerm for ModeSeeking {
     fn for_generator(
         &self,
         _: &Sequential,
@@ -30,7 +32,7 @@ impl Term for ModeSeeking {
 /// The usual run with that term.
 struct Diverse;
 
-impl Plan for Diverse {
+impl TrainingPlan for Diverse {
     fn networks(&self, config: &TrainConfig) -> Result<Networks, GanError> {
         untrained_networks(config)
     }

@@ -5,7 +5,7 @@
 
 use engraft_base::choose;
 use engraft_data::{Dataset, Split, drawn_digits};
-use engraft_gan::{CheckpointChoice, Event, Plan, Sampler, Trainer, read_settings};
+use engraft_gan::{CheckpointChoice, Event, Sampler, Trainer, TrainingPlan, read_settings};
 use engraft_metrics::{FeatureExtractor, FeatureNetwork, Features, frechet_distance, kernel_distance};
 use engraft_transfer::{AdapterFile, Transfer, features_of, open_run, open_source};
 use flate2::read::GzDecoder;
@@ -86,7 +86,7 @@ fn measures(sampler: &Sampler, [fid, kid]: [f64; 2]) {
 }
 
 /// Trains one step more, and gives the losses of generator and discriminator.
-fn goes_on(run: &Path, data: Dataset, plan: Option<Arc<dyn Plan>>) -> [f64; 2] {
+fn goes_on(run: &Path, data: Dataset, plan: Option<Arc<dyn TrainingPlan>>) -> [f64; 2] {
     let mut config = read_settings(&run.join("run.toml")).unwrap();
     config.steps += 1;
     let mut trainer = Trainer::builder(config, data);

@@ -2,7 +2,7 @@
 
 use engraft_data::{Dataset, Provenance};
 use engraft_gan::checkpoint::CheckpointStore;
-use engraft_gan::{Event, GanError, Outcome, StepOrder, TrainConfig, Trainer, networks};
+use engraft_gan::{Event, GanError, StepOrder, TrainConfig, Trainer, TrainingOutcome, networks};
 use engraft_layers::StateDict;
 use engraft_tensor::Tensor;
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ pub(crate) fn config(steps: u64) -> TrainConfig {
     config
 }
 
-pub(crate) fn train(config: TrainConfig, directory: &Path, stop_after: Option<u64>) -> Outcome {
+pub(crate) fn train(config: TrainConfig, directory: &Path, stop_after: Option<u64>) -> TrainingOutcome {
     let mut trainer = Trainer::open(config, data(14), directory).unwrap();
     trainer
         .train(&mut |event| match event {
@@ -75,14 +75,14 @@ fn a_stopped_and_resumed_run_equals_an_uninterrupted_one_byte_for_byte() {
             config
         };
         let whole = dir.path().join("whole");
-        assert_eq!(train(with_order(7), &whole, None), Outcome::Finished);
+        assert_eq!(train(with_order(7), &whole, None), TrainingOutcome::Finished);
         let expected = content(&whole, 7);
         assert!(expected.len() >= 9, "{:?}", expected.keys());
         // Within an epoch, at its edge, and by a larger number of steps instead of a stop.
         for k in [1, 3, 5] {
             let parts = dir.path().join(format!("stopped-{k}"));
-            assert_eq!(train(with_order(7), &parts, Some(k)), Outcome::Stopped);
-            assert_eq!(train(with_order(7), &parts, None), Outcome::Finished);
+            assert_eq!(train(with_order(7), &parts, Some(k)), TrainingOutcome::Stopped);
+            assert_eq!(train(with_order(7), &parts, None), TrainingOutcome::Finished);
             assert!(content(&parts, 7) == expected, "stopped after {k}, {order:?}");
         }
         let longer = dir.path().join("longer");

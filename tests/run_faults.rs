@@ -1,7 +1,7 @@
 //! A run when things go wrong: divergence, directories of others, folders that vanish, callers that stop.
 
 use crate::run_directory::{config, data, train};
-use engraft_gan::{Event, GanError, Outcome, Trainer};
+use engraft_gan::{Event, GanError, Trainer, TrainingOutcome};
 use engraft_layers::{Slot, visit};
 use engraft_tensor::Tensor;
 use std::fs;
@@ -103,7 +103,7 @@ fn a_kill_before_the_first_checkpoint_leaves_room_for_a_run() {
     fs::create_dir(dir.path().join("samples")).unwrap();
     fs::write(dir.path().join("run.lock"), "").unwrap();
     fs::write(dir.path().join("metrics.jsonl"), "").unwrap();
-    assert_eq!(train(config(1), dir.path(), None), Outcome::Finished);
+    assert_eq!(train(config(1), dir.path(), None), TrainingOutcome::Finished);
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn samples_that_cannot_be_written_cost_no_checkpoint() {
         }
         ControlFlow::Continue(())
     });
-    assert_eq!(outcome.unwrap(), Outcome::Finished);
+    assert_eq!(outcome.unwrap(), TrainingOutcome::Finished);
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(warnings[0].starts_with("step 3: no samples"), "{warnings:?}");
     assert!(dir.path().join("checkpoints/step-000004").is_dir());
@@ -159,7 +159,7 @@ fn a_stop_in_answer_to_any_event_is_heard_and_saved() {
                 ControlFlow::Continue(())
             }
         });
-        assert_eq!((outcome.unwrap(), trainer.step()), (Outcome::Stopped, at));
+        assert_eq!((outcome.unwrap(), trainer.step()), (TrainingOutcome::Stopped, at));
         let checkpoint = format!("checkpoints/step-{at:06}");
         assert!(dir.path().join(&checkpoint).is_dir(), "{checkpoint}");
     }

@@ -1,15 +1,16 @@
 //! `cargo xtask benchmark-transfer`: methods of transfer beside their controls, over sources, targets, numbers of images and
 //! seeds.
 
+mod classifier_score;
 mod methods;
-mod taught;
 
 use anyhow::{Context, ensure};
 use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load};
 use engraft_gan::CheckpointChoice;
 use engraft_metrics::{FeatureExtractor, Features, SeedSummary, features};
 use engraft_transfer::{
-    Labelled, Method, Recipe, Row, Source, Trial, features_of, from_scratch, measure, open_source, proximity,
+    Experiment, ExperimentResult, LabeledImages, PretrainedGan, Recipe, TransferMethod, domain_distance,
+    features_of, from_scratch, measure, open_source,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -107,7 +108,7 @@ struct Target {
     network: Arc<dyn FeatureExtractor>,
     real: Features,
     /// All test images.
-    test: Labelled,
+    test: LabeledImages,
     /// Classes of its images.
     classes: Vec<usize>,
 }
@@ -118,7 +119,7 @@ struct Cell {
     /// What decided it: kept figures of other settings are no result of these.
     settings: Value,
     #[serde(flatten)]
-    row: Row,
+    row: ExperimentResult,
     /// Share of the test images that a classifier reads which saw generated ones only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     classifier_accuracy: Option<f64>,
@@ -137,7 +138,7 @@ fn table(args: &Args) -> anyhow::Result<()> {
             let target = open_target(name, &source)?;
             for (n, &shots) in args.shots.iter().enumerate() {
                 if source.config.classes > 0 {
-                    let line = taught::by_images(args, &target, shots)?;
+                    let line = classifier_score::by_images(args, &target, shots)?;
                     if !taught_by_images.contains(&line) {
                         taught_by_images.push(line);
                     }
@@ -171,7 +172,7 @@ fn table(args: &Args) -> anyhow::Result<()> {
          |---|---|---|---|---|---|---|---|---|---|"
     );
     for (&[s, t, n, m], rows) in &cells {
-        let of = |value: fn(&Row) -> f64, digits: usize| {
+        let of = |value: fn(&ExperimentResult) -> f64, digits: usize| {
             spread(rows.iter().map(|cell| Some(value(&cell.row))), digits)
         };
         println!(
@@ -206,8 +207,8 @@ fn table(args: &Args) -> anyhow::Result<()> {
         println!(
             "taught: share of all test images of the target that a classifier reads which saw {} generated images {} times, \
              and no others",
-            taught::IMAGES,
-            taught::PASSES
+            classifier_score::IMAGES,
+            classifier_score::PASSES
         );
     }
     Ok(())
@@ -257,13 +258,13 @@ fn times(a: f64, b: f64) -> String {
 }
 
 /// A folder's name for what is made from a source: its data and the beginning of its hash.
-fn label(source: &Source) -> anyhow::Result<String> {
+fn label(source: &PretrainedGan) -> anyhow::Result<String> {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
     let data: String = source.config.data.chars().map(plain).collect();
     Ok(format!("{data}-{}", &source.sha256()?[..8]))
 }
 
-fn open_target(name: &str, source: &Source) -> anyhow::Result<Target> {
+fn open_target(name: &str, source: &PretrainedGan) -> anyhow::Result<Target> {
     let known: DatasetName = name.parse()?;
     let options = LoadOptions::new().notify(|line| eprintln!("{line}"));
     let [height, width, _] = source.config.image;
@@ -274,7 +275,7 @@ fn open_target(name: &str, source: &Source) -> anyhow::Result<Target> {
     let real = features_of(&*network, &choose(&test, REAL, 0))?;
     Ok(Target {
         name: name.into(),
-        test: Labelled::of(&test, &(0..test.len()).collect::<Vec<_>>()),
+        test: LabeledImages::of(&test, &(0..test.len()).collect::<Vec<_>>()),
         classes: (test.class_counts().iter().enumerate())
             .filter(|(_, count)| **count > 0)
             .map(|(class, _)| class)
@@ -293,7 +294,7 @@ fn choose(data: &Dataset, count: usize, seed: u64) -> Dataset {
 /// One method with one seed: its row, from the disk if it is there.
 fn cell(
     args: &Args,
-    source: &Source,
+    source: &PretrainedGan,
     target: &Target,
     shots: usize,
     method: &str,
@@ -301,7 +302,7 @@ fn cell(
     directory: &Path,
 ) -> anyhow::Result<Cell> {
     let train = choose(&target.train, shots, seed);
-    let trial = Trial {
+    let experiment = Experiment {
         source,
         target: &train,
         steps: args.steps,
@@ -309,23 +310,25 @@ fn cell(
     };
     let trained_on = features_of(&*target.network, &train)?;
     let method = match method {
-        "source-as-is" => Method::SourceAsIs,
-        "from-scratch" => Method::FromScratch,
+        "source-as-is" => TransferMethod::SourceAsIs,
+        "from-scratch" => TransferMethod::FromScratch,
         "auto" => {
-            let drawn = trial.draw(&*target.network, &source.sampler()?, GENERATED)?;
-            let found = proximity(&trained_on, &drawn)?;
-            Method::Recipe(Box::new(Recipe::choose(source, shots, &found, args.steps)?))
+            let drawn = experiment.draw(&*target.network, &source.sampler()?, GENERATED)?;
+            let found = domain_distance(&trained_on, &drawn)?;
+            TransferMethod::Recipe(Box::new(Recipe::choose(source, shots, &found, args.steps)?))
         }
-        other => Method::Recipe(Box::new(methods::fixed(source, other, args.steps)?)),
+        other => TransferMethod::Recipe(Box::new(methods::fixed(source, other, args.steps)?)),
     };
     let run = match &method {
-        Method::SourceAsIs => json!({ "source": source.sha256()?, "seed": seed, "images": train.sha256() }),
-        Method::FromScratch => from_scratch(source, &train, args.steps, seed).to_toml().into(),
-        Method::Recipe(recipe) => recipe.settings(source, &train, args.steps, seed).to_toml().into(),
+        TransferMethod::SourceAsIs => {
+            json!({ "source": source.sha256()?, "seed": seed, "images": train.sha256() })
+        }
+        TransferMethod::FromScratch => from_scratch(source, &train, args.steps, seed).to_toml().into(),
+        TransferMethod::Recipe(recipe) => recipe.settings(source, &train, args.steps, seed).to_toml().into(),
     };
     let settings = json!({
         "run": run, "generated": GENERATED, "real": REAL, "features": target.network.hash(),
-        "taught": [taught::IMAGES, taught::PASSES],
+        "taught": [classifier_score::IMAGES, classifier_score::PASSES],
     });
     let kept = directory.join("row.json");
     if let Ok(text) = std::fs::read_to_string(&kept) {
@@ -334,14 +337,14 @@ fn cell(
             "what is kept there was made with other settings; delete the directory, or name another --out",
         );
     }
-    let found = trial.train(&method, directory, &mut |_| ControlFlow::Continue(()))?;
+    let found = experiment.train(&method, directory, &mut |_| ControlFlow::Continue(()))?;
     let (sampler, steps) = found.context("nothing stops it")?;
-    let generated = trial.draw(&*target.network, &sampler, GENERATED)?;
+    let generated = experiment.draw(&*target.network, &sampler, GENERATED)?;
     let row = measure(method.name(), steps, [&target.real, &trained_on, &generated])?;
     let found = Cell {
         settings,
         row,
-        classifier_accuracy: taught::by_generated(target, &sampler, seed)?,
+        classifier_accuracy: classifier_score::by_generated(target, &sampler, seed)?,
     };
     std::fs::create_dir_all(directory)?;
     engraft_base::write_atomically(&kept, serde_json::to_string(&found)?.as_bytes())?;

@@ -12,20 +12,20 @@ pub enum Channels {
     #[default]
     Keep,
     /// One; colours become grey by their luminance (ITU-R BT.709).
-    Grey,
+    Gray,
     /// Red, green and blue; grey is repeated.
     Rgb,
 }
 
 impl Channels {
     /// Every choice there is.
-    pub const ALL: [Self; 3] = [Self::Keep, Self::Grey, Self::Rgb];
+    pub const ALL: [Self; 3] = [Self::Keep, Self::Gray, Self::Rgb];
 
     /// The name as users type it: `grey`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Keep => "keep",
-            Self::Grey => "grey",
+            Self::Gray => "grey",
             Self::Rgb => "rgb",
         }
     }

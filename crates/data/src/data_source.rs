@@ -9,7 +9,6 @@ use std::str::FromStr;
 
 use rayon::prelude::*;
 
-use crate::catalogue::DatasetName;
 use crate::channels::Channels;
 use crate::dataset::Dataset;
 use crate::error::DataError;
@@ -22,6 +21,7 @@ use crate::npy_images;
 use crate::picture::{Fit, WHITE, Wanted, size_in_header};
 use crate::pictures;
 use crate::provenance::Provenance;
+use crate::registry::DatasetName;
 use crate::report::{FileReport, Report};
 use crate::split::Split;
 
@@ -325,7 +325,7 @@ impl DataSource {
         if !known.is_empty() {
             let wanted = Wanted {
                 size: Some([h, w]),
-                channels: if c == 1 { Channels::Grey } else { Channels::Rgb },
+                channels: if c == 1 { Channels::Gray } else { Channels::Rgb },
                 ..wanted
             };
             let mut pixels = Vec::new();

@@ -29,7 +29,7 @@ pub struct Dataset {
     labels: Arc<Vec<u8>>,
     class_names: Arc<[String]>,
     /// Whether the labels are classes; if not, they are all 0.
-    is_labelled: bool,
+    is_labeled: bool,
 }
 
 impl Dataset {
@@ -47,7 +47,7 @@ impl Dataset {
     ) -> Result<Self, DataError> {
         let set = Self {
             labels: Arc::new(labels),
-            is_labelled: true,
+            is_labeled: true,
             ..Self::unlabelled(name, provenance, images, image_size)?
         };
         let count = set.images.len() / set.pixels();
@@ -91,7 +91,7 @@ impl Dataset {
             images: Arc::new(images),
             image_size,
             class_names: Arc::default(),
-            is_labelled: false,
+            is_labeled: false,
         })
     }
 
@@ -193,7 +193,7 @@ impl Dataset {
     /// How many images bear each label: element `k` counts label `k`, up to the largest label there is; empty for images
     /// without labels.
     pub fn class_counts(&self) -> Vec<usize> {
-        if !self.is_labelled {
+        if !self.is_labeled {
             return Vec::new();
         }
         let mut counts = vec![0; self.labels.iter().max().map_or(0, |&most| usize::from(most) + 1)];
@@ -206,7 +206,7 @@ impl Dataset {
     /// Number of classes: as many as there are names, or up to the largest label there is; 0 for images without labels.
     pub fn classes(&self) -> usize {
         let most = self.labels.iter().max();
-        if self.is_labelled {
+        if self.is_labeled {
             most.map_or(0, |&most| usize::from(most) + 1)
                 .max(self.class_names.len())
         } else {
@@ -326,7 +326,7 @@ impl Dataset {
     pub fn with_channels(&self, channels: Channels) -> Self {
         let [h, w, c] = self.image_size;
         let (images, c) = match (c, channels) {
-            (3, Channels::Grey) => (resize::grey(&self.images), 1),
+            (3, Channels::Gray) => (resize::grey(&self.images), 1),
             (1, Channels::Rgb) => (self.images.iter().flat_map(|&v| [v; 3]).collect(), 3),
             (1 | 3, _) => return self.clone(),
             _ => panic!("with_channels: images must have 1 or 3 channels, got {c}"),
@@ -436,7 +436,7 @@ mod tests {
             vec![5],
         )
         .unwrap();
-        let grey = color.with_channels(Channels::Grey);
+        let grey = color.with_channels(Channels::Gray);
         assert_eq!(
             (grey.image_size(), grey.images(), grey.labels()),
             ([1, 2, 1], &[9, 54][..], &[5][..])

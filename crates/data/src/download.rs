@@ -15,8 +15,8 @@ use engraft_base::{AtomicFile, FileError, hex, open_regular, sha256_hex};
 use sha2::{Digest, Sha256};
 use ureq::Agent;
 
-use crate::catalogue::Pinned;
 use crate::error::{DataError, Tried, io_error};
+use crate::registry::Pinned;
 
 #[cfg(test)]
 mod tests;

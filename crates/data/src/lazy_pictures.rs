@@ -114,7 +114,7 @@ impl LazyPictures {
             shape: decoded.size,
             wanted: Wanted {
                 size: Some([h, w]),
-                channels: if c == 1 { Channels::Grey } else { Channels::Rgb },
+                channels: if c == 1 { Channels::Gray } else { Channels::Rgb },
                 ..*wanted
             },
             fingerprint: hashes.all.map_or(String::new(), Fingerprint::finish),

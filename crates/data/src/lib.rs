@@ -1,8 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 mod batches;
-mod catalogue;
 mod channels;
+mod data_dirs;
 mod data_source;
 mod dataset;
 mod download;
@@ -19,8 +19,8 @@ mod npy;
 mod npy_images;
 mod picture;
 mod pictures;
-mod places;
 mod provenance;
+mod registry;
 mod report;
 mod resize;
 mod shown;
@@ -32,8 +32,8 @@ mod training_data;
 mod unknown_name;
 
 pub use batches::{BatchState, Batches};
-pub use catalogue::DatasetName;
 pub use channels::Channels;
+pub use data_dirs::DataDirs;
 pub use data_source::{DataOptions, DataSource, Loaded};
 pub use dataset::Dataset;
 pub use drawn::drawn_digits;
@@ -44,8 +44,8 @@ pub use lazy_pictures::LazyPictures;
 pub use loader::{LoadOptions, load};
 pub use npy::{Npy, Numbers, write_npy};
 pub use picture::{Fit, WHITE};
-pub use places::Places;
 pub use provenance::Provenance;
+pub use registry::DatasetName;
 pub use report::{FileReport, Note, Report, Treatment};
 pub use split::Split;
 pub use stacked::stacked_digits;

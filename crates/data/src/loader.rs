@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::catalogue::{DatasetName, Pair, Pinned, Release};
+use crate::data_dirs::DataDirs;
 use crate::dataset::Dataset;
 use crate::download::{FetchError, Patience, fetch, read_pinned};
 use crate::drawn::drawn_digits;
 use crate::error::{DataError, Tried};
 use crate::idx::Idx;
-use crate::places::Places;
 use crate::provenance::Provenance;
+use crate::registry::{DatasetName, Pair, Pinned, Release};
 use crate::shown::shown;
 use crate::split::Split;
 use crate::stacked::stacked_digits;
@@ -32,7 +32,7 @@ const STACKED_SEED: u64 = 1;
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
     directory: Option<PathBuf>,
-    places: Places,
+    places: DataDirs,
     offline: bool,
     mirrors: Vec<String>,
     patience: Patience,
@@ -52,7 +52,7 @@ impl LoadOptions {
     pub fn new() -> Self {
         Self {
             directory: None,
-            places: Places::from_env(),
+            places: DataDirs::from_env(),
             offline: false,
             mirrors: Vec::new(),
             patience: Patience::default(),
@@ -73,7 +73,7 @@ impl LoadOptions {
 
     /// Look in these places instead of those of the environment.
     #[must_use]
-    pub fn places(mut self, places: Places) -> Self {
+    pub fn places(mut self, places: DataDirs) -> Self {
         self.places = places;
         self
     }

@@ -220,13 +220,13 @@ fn fit(mut picture: DynamicImage, mut changes: Vec<Note>, wanted: &Wanted) -> Pi
         picture = canvas.into();
     }
     let pixels = match wanted.channels {
-        Channels::Grey => picture.into_luma8().into_raw(),
+        Channels::Gray => picture.into_luma8().into_raw(),
         Channels::Keep | Channels::Rgb => picture.into_rgb8().into_raw(),
     };
     let is_in_color =
-        wanted.channels != Channels::Grey && pixels.as_chunks().0.iter().any(|&[r, g, b]| r != g || g != b);
+        wanted.channels != Channels::Gray && pixels.as_chunks().0.iter().any(|&[r, g, b]| r != g || g != b);
     match wanted.channels {
-        Channels::Grey if had_color => changes.push(Note::new("colour to grey", "colour to grey")),
+        Channels::Gray if had_color => changes.push(Note::new("colour to grey", "colour to grey")),
         Channels::Rgb if !had_color => changes.push(Note::new("grey to colour", "grey to colour")),
         _ => {}
     }

@@ -73,7 +73,7 @@ pub(crate) fn decode(
             let [h, w] = picture.size;
             match decoded.files.first() {
                 None => {
-                    let channels = if wanted.channels == Channels::Grey { 1 } else { 3 };
+                    let channels = if wanted.channels == Channels::Gray { 1 } else { 3 };
                     decoded.size = [h, w, channels];
                     let bytes = files.len().saturating_mul(h * w * channels);
                     if bytes > MOST_BYTES {

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use engraft_data::{Channels, DataOptions, DataSource, Places, TrainingData};
+use engraft_data::{Channels, DataDirs, DataOptions, DataSource, TrainingData};
 
 /// A file below the directory of `ENGRAFT_DATA`, or `None`, said, if it is not there.
 fn below_data(file: &str) -> Option<PathBuf> {
-    let found = Places::from_env()
+    let found = DataDirs::from_env()
         .data_dir
         .map(|data| data.join(file))
         .filter(|path| path.exists());

@@ -1,6 +1,6 @@
 //! The published data sets, where this machine has them: their counts, sizes and class histograms.
 
-use engraft_data::{DatasetName, LoadOptions, Places, Split, load};
+use engraft_data::{DataDirs, DatasetName, LoadOptions, Split, load};
 
 struct Facts {
     name: DatasetName,
@@ -39,7 +39,7 @@ const FACTS: [Facts; 3] = [
 
 #[test]
 fn the_published_sets_are_what_they_are_known_to_be() {
-    let Some(data) = Places::from_env().data_dir else {
+    let Some(data) = DataDirs::from_env().data_dir else {
         println!("not run: ENGRAFT_DATA is not set");
         return;
     };
@@ -73,11 +73,11 @@ fn the_published_sets_are_what_they_are_known_to_be() {
 /// The pins of the catalogue are those of the published files, wherever these are found.
 #[test]
 fn the_published_files_pass_as_a_cache() {
-    let Some(data) = Places::from_env().data_dir else {
+    let Some(data) = DataDirs::from_env().data_dir else {
         println!("not run: ENGRAFT_DATA is not set");
         return;
     };
-    let places = Places {
+    let places = DataDirs {
         data_dir: None,
         cache_dir: Some(data.clone()),
     };

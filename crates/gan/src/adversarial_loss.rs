@@ -6,7 +6,7 @@
 
 use crate::augment::{AdaptiveProbability, AugmentConfig};
 use crate::lecam::LeCam;
-use crate::loss_term::Term;
+use crate::loss_term::LossTerm;
 use crate::objective::{FeatureMatching, ObjectiveConfig};
 use crate::packing::pack;
 use crate::penalty;
@@ -23,7 +23,7 @@ pub(crate) struct AdversarialLoss<T: Real> {
     pub(crate) objective: ObjectiveConfig,
     pub(crate) regularize: RegularizeConfig,
     pub(crate) augment: AugmentConfig,
-    pub(crate) terms: Vec<Box<dyn Term<T>>>,
+    pub(crate) terms: Vec<Box<dyn LossTerm<T>>>,
     pub(crate) state: LossState,
 }
 
@@ -327,13 +327,13 @@ impl<T: Real> AdversarialLoss<T> {
         for (weight, point) in [(r1, &real), (r2, &fake)] {
             if weight > 0.0 {
                 let logits = point.logits.cloned().unwrap_or_else(|| judged(point.augmented));
-                penalties.push(penalty::zero_centred(&logits, point.images) * T::from_f64(weight / 2.0));
+                penalties.push(penalty::zero_centered(&logits, point.images) * T::from_f64(weight / 2.0));
             }
         }
         if gradient_penalty > 0.0 {
             let between = penalty::interpolate(real.augmented, fake.augmented, &mut self.state.penalty);
             let between = between.as_leaf();
-            let penalty = penalty::one_centred(&judged(&between), &between);
+            let penalty = penalty::one_centered(&judged(&between), &between);
             penalties.push(penalty * T::from_f64(gradient_penalty));
         }
         sum(penalties)

@@ -4,14 +4,14 @@ use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::gan::Gan;
 use crate::networks::{self, Networks};
-use crate::plan::Plan;
 use crate::rng::{self, Purpose};
+use crate::training_plan::TrainingPlan;
 use engraft_layers::Init;
 
 /// A run that begins with random networks, and in which all of both trains from the first step to the last.
 pub(crate) struct DefaultPlan;
 
-impl Plan for DefaultPlan {
+impl TrainingPlan for DefaultPlan {
     fn networks(&self, config: &TrainConfig) -> Result<Networks, GanError> {
         untrained_networks(config)
     }
@@ -38,7 +38,7 @@ pub fn untrained_networks(config: &TrainConfig) -> Result<Networks, GanError> {
 }
 
 /// The networks that a run begins with, as they are without training: what a checkpoint is read into.
-pub(crate) fn planned_networks(config: &TrainConfig, plan: &dyn Plan) -> Result<Networks, GanError> {
+pub(crate) fn planned_networks(config: &TrainConfig, plan: &dyn TrainingPlan) -> Result<Networks, GanError> {
     let mut networks = plan.networks(config)?;
     let Networks {
         generator,
@@ -50,7 +50,7 @@ pub(crate) fn planned_networks(config: &TrainConfig, plan: &dyn Plan) -> Result<
 }
 
 /// The GAN of a run at its beginning, prepared for training.
-pub(crate) fn planned_gan(config: &TrainConfig, plan: &dyn Plan) -> Result<Gan, GanError> {
+pub(crate) fn planned_gan(config: &TrainConfig, plan: &dyn TrainingPlan) -> Result<Gan, GanError> {
     let lazy = config.discriminator.with_lazy_penalty(config.regularize.every);
     let Networks {
         generator,

@@ -9,8 +9,8 @@ mod short_form;
 mod watch;
 
 pub use network::NetworkConfig;
+pub use watch::EvaluationConfig;
 pub(crate) use watch::MEASURED_TRAINING_IMAGES;
-pub use watch::WatchConfig;
 
 use crate::augment::AugmentConfig;
 use crate::dcgan;
@@ -93,12 +93,12 @@ pub struct TrainConfig {
     /// What the discriminator sees instead of the images.
     #[serde(default, skip_serializing_if = "AugmentConfig::is_default")]
     pub augment: AugmentConfig,
-    /// Settings of the run's [plan](crate::Plan), for whoever makes it; empty for the usual run.
+    /// Settings of the run's [plan](crate::TrainingPlan), for whoever makes it; empty for the usual run.
     #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
     pub plan: toml::Table,
     /// How the run looks after itself.
-    #[serde(default, skip_serializing_if = "WatchConfig::is_default")]
-    pub watch: WatchConfig,
+    #[serde(default, skip_serializing_if = "EvaluationConfig::is_default")]
+    pub watch: EvaluationConfig,
     /// What is written, and when.
     pub output: OutputConfig,
 }

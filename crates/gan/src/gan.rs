@@ -5,7 +5,7 @@ use crate::augment::AugmentConfig;
 use crate::discriminator_stats::DiscriminatorStats;
 use crate::error::GanError;
 use crate::latent::{as_image, classes_in_turn};
-use crate::loss_term::Term;
+use crate::loss_term::LossTerm;
 use crate::objective::{ObjectiveConfig, StepOrder};
 use crate::regularization::RegularizeConfig;
 use crate::sampler::Sampler;
@@ -129,7 +129,7 @@ impl<T: Real> Gan<T> {
 
     /// Adds a term to the losses.
     #[must_use]
-    pub fn term(mut self, term: impl Term<T> + 'static) -> Self {
+    pub fn term(mut self, term: impl LossTerm<T> + 'static) -> Self {
         self.loss.terms.push(Box::new(term));
         self
     }
@@ -412,6 +412,6 @@ impl<T: Real> Gan<T> {
 }
 
 #[cfg(test)]
-mod labelled_tests;
+mod conditional_tests;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use engraft_layers::{Condition, Sequential};
 use engraft_tensor::{Real, Tensor};
 
 /// What is added to the losses of a GAN, such as what keeps networks close to their source.
-pub trait Term<T: Real = f32>: Send + Sync {
+pub trait LossTerm<T: Real = f32>: Send + Sync {
     /// Added to the generator's loss; `images` are what it made of the latent vectors `z` under the condition in this step.
     fn for_generator(
         &self,

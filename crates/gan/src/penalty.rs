@@ -26,14 +26,14 @@ const TINY: f64 = 1e-12;
 /// use engraft_tensor::Tensor;
 /// // D(x) = 3 x has slope 3 everywhere.
 /// let x = Tensor::from_vec([2, 1], vec![0.5, -1.0]).as_leaf();
-/// assert_eq!(penalty::zero_centred(&(&x * 3.0), &x).item(), 9.0);
+/// assert_eq!(penalty::zero_centered(&(&x * 3.0), &x).item(), 9.0);
 /// ```
 ///
 /// # Panics
 /// If the images are not tracked, or not the same number for each row of logits.
 #[must_use]
 #[track_caller]
-pub fn zero_centred<T: Real>(logits: &Tensor<T>, images: &Tensor<T>) -> Tensor<T> {
+pub fn zero_centered<T: Real>(logits: &Tensor<T>, images: &Tensor<T>) -> Tensor<T> {
     squared_slopes(logits, images).mean()
 }
 
@@ -44,10 +44,10 @@ pub fn zero_centred<T: Real>(logits: &Tensor<T>, images: &Tensor<T>) -> Tensor<T
 /// *Source*: Gulrajani et al., "Improved training of Wasserstein GANs", 2017, equation 3.
 ///
 /// # Panics
-/// As for [`zero_centred`].
+/// As for [`zero_centered`].
 #[must_use]
 #[track_caller]
-pub fn one_centred<T: Real>(logits: &Tensor<T>, images: &Tensor<T>) -> Tensor<T> {
+pub fn one_centered<T: Real>(logits: &Tensor<T>, images: &Tensor<T>) -> Tensor<T> {
     let norms = (squared_slopes(logits, images) + T::from_f64(TINY)).sqrt();
     (norms - T::one()).square().mean()
 }
@@ -130,7 +130,7 @@ mod tests {
                 (found.item(), gradients(&found, &net)["hidden.weight"].clone())
             })
         };
-        for penalty in [zero_centred, one_centred] {
+        for penalty in [zero_centered, one_centered] {
             let [(a, of_a), (b, of_b)] = of(penalty);
             assert!(a > 0.0 && (a - b).abs() < 1e-12 * a, "{a} {b}");
             let apart = (of_a - &of_b).abs().sum().item();
@@ -162,12 +162,12 @@ mod tests {
 
     fn zero(net: &Sequential<f64>, x: &Tensor<f64>) -> Tensor<f64> {
         let x = x.as_leaf();
-        zero_centred(&net.forward(&x, Mode::Train), &x)
+        zero_centered(&net.forward(&x, Mode::Train), &x)
     }
 
     fn one(net: &Sequential<f64>, x: &Tensor<f64>) -> Tensor<f64> {
         let x = x.as_leaf();
-        one_centred(&net.forward(&x, Mode::Train), &x)
+        one_centered(&net.forward(&x, Mode::Train), &x)
     }
 
     /// The gradient in every weight along random directions, against central differences.
@@ -218,8 +218,8 @@ mod tests {
         let w = Tensor::<f64>::from_vec([2, 1], vec![3.0, 4.0]);
         let x = Tensor::from_vec([3, 2], vec![0.0, 1.0, 2.0, -1.0, 5.0, 0.5]).as_leaf();
         let logits = x.matmul(&w);
-        assert_eq!(zero_centred(&logits, &x).item(), 25.0);
-        assert!((one_centred(&logits, &x).item() - 16.0).abs() < 1e-9);
+        assert_eq!(zero_centered(&logits, &x).item(), 25.0);
+        assert!((one_centered(&logits, &x).item() - 16.0).abs() < 1e-9);
     }
 
     /// Two images that share a logit count as one longer image.
@@ -229,15 +229,15 @@ mod tests {
         let logits = x
             .reshape([2, 2])
             .matmul(&Tensor::from_vec([2, 1], vec![3.0, 4.0]));
-        assert_eq!(zero_centred(&logits, &x).item(), 25.0);
-        assert!((one_centred(&logits, &x).item() - 16.0).abs() < 1e-9);
+        assert_eq!(zero_centered(&logits, &x).item(), 25.0);
+        assert!((one_centered(&logits, &x).item() - 16.0).abs() < 1e-9);
     }
 
     #[test]
     fn a_flat_discriminator_has_a_penalty_and_finite_gradients() {
         let w = Tensor::<f64>::zeros([2, 1]).as_leaf();
         let x = Tensor::ones([3, 2]).as_leaf();
-        let penalty = one_centred(&x.matmul(&w), &x);
+        let penalty = one_centered(&x.matmul(&w), &x);
         assert!((penalty.item() - 1.0).abs() < 1e-5);
         let [dw] = engraft_tensor::grad(&penalty, [&w]);
         assert!(dw.is_finite());
@@ -261,6 +261,6 @@ mod tests {
     #[should_panic(expected = "must require a gradient")]
     fn images_that_are_not_tracked_are_refused() {
         let x = Tensor::<f32>::zeros([3, 2]);
-        let _ = zero_centred(&x.sum_axes(&[1]), &x);
+        let _ = zero_centered(&x.sum_axes(&[1]), &x);
     }
 }

@@ -6,9 +6,9 @@ use crate::checkpoint_state;
 use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::networks::Networks;
-use crate::plan::Plan;
 use crate::run_layout::RunLayout;
 use crate::sampler::Sampler;
+use crate::training_plan::TrainingPlan;
 use engraft_base::open_regular;
 use std::fmt;
 use std::io::Read;
@@ -123,7 +123,7 @@ impl SavedRun {
     /// Those of [`SavedRun::open_at`] and of the plan.
     pub fn open_planned(
         directory: &Path,
-        plan: &dyn Plan,
+        plan: &dyn TrainingPlan,
         which: CheckpointChoice,
     ) -> Result<Self, GanError> {
         let Loaded { checkpoint, warnings } = chosen(directory, which)?;
@@ -157,7 +157,7 @@ impl SavedRun {
     /// Those of [`SavedRun::open_planned`].
     pub fn planned_networks(
         directory: &Path,
-        plan: &dyn Plan,
+        plan: &dyn TrainingPlan,
         which: CheckpointChoice,
     ) -> Result<(TrainConfig, Networks), GanError> {
         let Loaded { checkpoint, .. } = chosen(directory, which)?;

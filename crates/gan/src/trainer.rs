@@ -6,7 +6,7 @@ mod progress;
 mod run_files;
 
 pub use builder::TrainerBuilder;
-pub use event::{Event, Outcome};
+pub use event::{Event, TrainingOutcome};
 
 use crate::batch::{batch_tensor, labels_of};
 use crate::config::TrainConfig;
@@ -14,9 +14,9 @@ use crate::error::GanError;
 use crate::gan::Gan;
 use crate::log::Line;
 use crate::monitor::{Measurement, Monitor};
-use crate::plan::{PhaseSeen, Plan, SHOWN};
 use crate::rng::{self, Purpose};
 use crate::sample_writer::SampleWriter;
+use crate::training_plan::{PhaseProgress, SHOWN, TrainingPlan};
 use engraft_data::TrainingData;
 use engraft_layers::{Condition, Mode, Module, Sequential};
 use engraft_tensor::no_grad;
@@ -50,7 +50,7 @@ pub struct Trainer {
     data: Arc<dyn TrainingData>,
     /// Indices of the images that are not held out.
     trained_on: Vec<usize>,
-    plan: Arc<dyn Plan>,
+    plan: Arc<dyn TrainingPlan>,
     progress: Progress,
     files: RunFiles,
     samples: Box<dyn SampleWriter>,
@@ -99,7 +99,7 @@ impl Trainer {
         Self::builder(config, data).open(directory)
     }
 
-    /// A trainer to which a [plan](crate::Plan), a feature extractor or a writer of samples is added before it is opened.
+    /// A trainer to which a [plan](crate::TrainingPlan), a feature extractor or a writer of samples is added before it is opened.
     pub fn builder(config: TrainConfig, data: impl Into<Arc<dyn TrainingData>>) -> TrainerBuilder {
         TrainerBuilder::new(config, data.into())
     }
@@ -148,9 +148,12 @@ impl Trainer {
     ///
     /// # Errors
     /// [`GanError::Diverged`] if a loss, a weight, a running statistic or, when it is to be saved, a moment is not finite
-    /// and the run has gone back as often as [`WatchConfig::rollbacks`](crate::WatchConfig::rollbacks) allows (the last
+    /// and the run has gone back as often as [`EvaluationConfig::rollbacks`](crate::EvaluationConfig::rollbacks) allows (the last
     /// checkpoint stays as it is), and whatever prevents writing the record or a checkpoint.
-    pub fn train(&mut self, on_event: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Outcome, GanError> {
+    pub fn train(
+        &mut self,
+        on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<TrainingOutcome, GanError> {
         let caller = &mut Caller {
             on_event,
             wants_stop: false,
@@ -190,21 +193,21 @@ impl Trainer {
     }
 
     /// How training has ended.
-    fn outcome(&self) -> Outcome {
+    fn outcome(&self) -> TrainingOutcome {
         if self.step() >= self.config.steps {
-            Outcome::Finished
+            TrainingOutcome::Finished
         } else if self.is_complete() {
-            Outcome::Complete
+            TrainingOutcome::Complete
         } else if self.is_on_plateau() {
-            Outcome::Plateau
+            TrainingOutcome::Plateau
         } else {
-            Outcome::Stopped
+            TrainingOutcome::Stopped
         }
     }
 
     /// Whether nothing is left to do.
     fn is_over(&self) -> bool {
-        self.outcome() != Outcome::Stopped
+        self.outcome() != TrainingOutcome::Stopped
     }
 
     /// Whether the last phase of the plan is over.
@@ -287,7 +290,7 @@ impl Trainer {
         let first = state
             .measurements
             .partition_point(|m| m.step <= state.phase_began);
-        let over = self.plan.over(&PhaseSeen {
+        let over = self.plan.over(&PhaseProgress {
             phase: state.phase,
             steps,
             accuracy: &accuracy,

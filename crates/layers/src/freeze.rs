@@ -2,7 +2,7 @@
 
 use crate::error::LayersError;
 use crate::module::Module;
-use crate::names::Names;
+use crate::param_filter::ParamFilter;
 use crate::parameter::{Slot, SlotMut};
 use crate::visit::{visit, visit_mut};
 use engraft_tensor::Real;
@@ -24,22 +24,22 @@ pub struct Selection {
 /// buffer keeps every byte too, and a batch norm with frozen statistics normalises with them in either mode.
 ///
 /// ```
-/// use engraft_layers::{BatchNorm, Dense, Init, Names, Sequential, freeze};
+/// use engraft_layers::{BatchNorm, Dense, Init, ParamFilter, Sequential, freeze};
 ///
 /// let mut net = Sequential::<f32>::new()
 ///     .add("block1", Sequential::new().add("dense", Dense::new(3, 2, &mut Init::glorot(1))).add("norm", BatchNorm::new(2)))
 ///     .add("head", Dense::new(2, 1, &mut Init::glorot(2)));
-/// let frozen = freeze(&mut net, &Names::under(["block1"]))?;
+/// let frozen = freeze(&mut net, &ParamFilter::under(["block1"]))?;
 /// assert_eq!((frozen.parameters, frozen.numbers, frozen.buffers), (4, 12, 2));
 ///
-/// let error = freeze(&mut net, &Names::under(["blok1"])).unwrap_err().to_string();
+/// let error = freeze(&mut net, &ParamFilter::under(["blok1"])).unwrap_err().to_string();
 /// assert!(error.contains("did you mean \"block1\"?"));
 /// # Ok::<(), engraft_layers::LayersError>(())
 /// ```
 ///
 /// # Errors
 /// [`LayersError::NoSuchName`] if a part of the pattern names nothing in the module; nothing is changed then.
-pub fn freeze<T: Real>(module: &mut dyn Module<T>, names: &Names) -> Result<Selection, LayersError> {
+pub fn freeze<T: Real>(module: &mut dyn Module<T>, names: &ParamFilter) -> Result<Selection, LayersError> {
     check_names(module, names)?;
     Ok(set(module, true, |name| names.matches(name)))
 }
@@ -48,7 +48,7 @@ pub fn freeze<T: Real>(module: &mut dyn Module<T>, names: &Names) -> Result<Sele
 ///
 /// # Errors
 /// As [`freeze`].
-pub fn unfreeze<T: Real>(module: &mut dyn Module<T>, names: &Names) -> Result<Selection, LayersError> {
+pub fn unfreeze<T: Real>(module: &mut dyn Module<T>, names: &ParamFilter) -> Result<Selection, LayersError> {
     check_names(module, names)?;
     Ok(set(module, false, |name| names.matches(name)))
 }
@@ -57,7 +57,10 @@ pub fn unfreeze<T: Real>(module: &mut dyn Module<T>, names: &Names) -> Result<Se
 ///
 /// # Errors
 /// As [`freeze`].
-pub fn train_only<T: Real>(module: &mut dyn Module<T>, names: &Names) -> Result<Selection, LayersError> {
+pub fn train_only<T: Real>(
+    module: &mut dyn Module<T>,
+    names: &ParamFilter,
+) -> Result<Selection, LayersError> {
     check_names(module, names)?;
     set(module, true, |name| !names.matches(name));
     Ok(set(module, false, |name| names.matches(name)))
@@ -67,7 +70,7 @@ pub fn train_only<T: Real>(module: &mut dyn Module<T>, names: &Names) -> Result<
 ///
 /// # Errors
 /// [`LayersError::NoSuchName`] with every such part.
-pub fn check_names<T: Real>(module: &dyn Module<T>, names: &Names) -> Result<(), LayersError> {
+pub fn check_names<T: Real>(module: &dyn Module<T>, names: &ParamFilter) -> Result<(), LayersError> {
     let mut all = Vec::new();
     visit(module, |name, slot| {
         if !matches!(slot, Slot::Rng(_)) {
@@ -132,7 +135,7 @@ mod tests {
     #[test]
     fn what_is_frozen_keeps_its_bytes_and_the_rest_moves() {
         let mut net = network();
-        let frozen = Names::under(["block1"]);
+        let frozen = ParamFilter::under(["block1"]);
         freeze(&mut net, &frozen).unwrap();
         let before = StateDict::of(&net).into_tensors();
         let x = Tensor::from_vec([3, 3], vec![1.0, -2.0, 0.5, 3.0, 0.25, -1.0, 0.0, 1.0, 2.0]);
@@ -147,17 +150,17 @@ mod tests {
     #[test]
     fn only_the_selection_trains() {
         let mut net = network();
-        let head = train_only(&mut net, &Names::under(["head"])).unwrap();
+        let head = train_only(&mut net, &ParamFilter::under(["head"])).unwrap();
         assert_eq!((head.parameters, head.numbers, head.buffers), (2, 3, 0));
-        let all = unfreeze(&mut net, &Names::all()).unwrap();
+        let all = unfreeze(&mut net, &ParamFilter::all()).unwrap();
         assert_eq!((all.parameters, all.numbers, all.buffers), (8, 19, 4));
-        let error = train_only(&mut net, &Names::ending(["wieght"])).unwrap_err();
+        let error = train_only(&mut net, &ParamFilter::ending(["wieght"])).unwrap_err();
         let text = error.to_string();
         assert!(
             text.contains("did you mean \"weight\"?") && text.contains("head.bias"),
             "{text}"
         );
-        let far = freeze(&mut net, &Names::under(["zzzzzz"]))
+        let far = freeze(&mut net, &ParamFilter::under(["zzzzzz"]))
             .unwrap_err()
             .to_string();
         assert!(!far.contains("did you mean"), "{far}");

@@ -10,9 +10,9 @@ mod layer;
 mod loss;
 mod mode;
 mod module;
-mod names;
 mod naming;
 mod optim;
+mod param_filter;
 mod parameter;
 mod reparametrize;
 mod state;
@@ -35,12 +35,12 @@ pub use layer::{
 pub use loss::{Reduction, bce, bce_with_logits, mse, softmax_cross_entropy};
 pub use mode::Mode;
 pub use module::{Fusion, Module};
-pub use names::Names;
 pub use naming::named;
 pub use optim::{
     Adam, AdamRule, Optimizer, OptimizerCounters, OptimizerState, RMSProp, RMSPropRule, Rates, RuleOptimizer,
     Schedule, Sgd, SgdRule, UpdateRule, clip_norm, clip_value,
 };
+pub use param_filter::ParamFilter;
 pub use parameter::{Buffer, Parameter, RngState, Slot, SlotMut};
 pub use reparametrize::{adapt, merge_adapters, spectral_normalize};
 pub use state::{Applied, MAX_FILE_BYTES, StateDict, rng_states, set_rng_states};

@@ -40,7 +40,7 @@ pub struct Scores {
 /// What a number was taken with; numbers with different protocols do not compare.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Protocol {
+pub struct EvaluationProtocol {
     /// Name of the feature network.
     pub features: String,
     /// SHA-256 of its weights.
@@ -67,7 +67,7 @@ pub struct Protocol {
     pub seed: u64,
 }
 
-/// The real images of a [`Protocol`]; see its fields of the same names.
+/// The real images of a [`EvaluationProtocol`]; see its fields of the same names.
 #[derive(Clone, Copy, Debug)]
 pub struct RealDataInfo<'a> {
     /// Name of the data set.
@@ -78,7 +78,7 @@ pub struct RealDataInfo<'a> {
     pub sha256: &'a str,
 }
 
-impl Protocol {
+impl EvaluationProtocol {
     /// The protocol of a comparison with real images, where those that needed it were made fit by the rule `resize`;
     /// [`evaluate`] fills in the numbers of images.
     pub fn new(extractor: &dyn FeatureExtractor, real: RealDataInfo<'_>, resize: &str, seed: u64) -> Self {
@@ -108,7 +108,7 @@ pub struct Evaluation {
     /// chance.
     pub floor: Scores,
     /// How they were taken.
-    pub protocol: Protocol,
+    pub protocol: EvaluationProtocol,
 }
 
 /// The features that an evaluation compares.
@@ -125,12 +125,15 @@ pub struct EvaluationInput<'a> {
 /// Measures generated images against real ones, and real ones against each other as the floor.
 ///
 /// The floor takes as many training images as there are generated ones, or half of them where there are fewer
-/// ([`Protocol::floor`]), at equal distances; they leave the set against which its memorisation is measured, as any image
+/// ([`EvaluationProtocol::floor`]), at equal distances; they leave the set against which its memorisation is measured, as any image
 /// would be its own copy.
 ///
 /// # Errors
 /// If there are too few images for one of the measures, or the numbers of features differ.
-pub fn evaluate(compared: EvaluationInput<'_>, protocol: Protocol) -> Result<Evaluation, MetricsError> {
+pub fn evaluate(
+    compared: EvaluationInput<'_>,
+    protocol: EvaluationProtocol,
+) -> Result<Evaluation, MetricsError> {
     let EvaluationInput {
         real,
         train,
@@ -148,7 +151,7 @@ pub fn evaluate(compared: EvaluationInput<'_>, protocol: Protocol) -> Result<Eva
     Ok(Evaluation {
         scores: scores(real, train, generated)?,
         floor: scores(real, &rest, &stand_in)?,
-        protocol: Protocol {
+        protocol: EvaluationProtocol {
             real: real.len(),
             generated: n,
             train: train.len(),
@@ -220,8 +223,8 @@ mod tests {
     use super::*;
     use crate::testing::points;
 
-    fn protocol() -> Protocol {
-        Protocol {
+    fn protocol() -> EvaluationProtocol {
+        EvaluationProtocol {
             features: "normal points".into(),
             features_sha256: "0123456789abcdef".into(),
             data: "points".into(),

@@ -69,7 +69,7 @@ pub struct FeatureOutput {
 ///     }
 /// }
 ///
-/// // Grey images of another size are fitted to what it reads, and the fit says how.
+/// // Gray images of another size are fitted to what it reads, and the fit says how.
 /// let images = Tensor::full([5, 16, 16, 1], 0.5);
 /// let fit = InputFit::new([16, 16, 1], &MeanColor.input())?;
 /// assert_eq!(fit.to_string(), "grey to RGB, Catmull-Rom to 8x8");

@@ -19,7 +19,7 @@ pub enum FitStep {
     /// The alpha channel is left out: colors count as if they were opaque.
     AlphaDropped,
     /// Colors become grey with the weights of ITU-R BT.709.
-    Greyed,
+    Grayed,
     /// The grey channel is repeated as red, green and blue.
     ReplicatedChannels,
     /// Height and width change, by cubic interpolation (Catmull and Rom).
@@ -40,7 +40,7 @@ impl fmt::Display for FitStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AlphaDropped => write!(f, "without alpha"),
-            Self::Greyed => write!(f, "grey by ITU-R BT.709"),
+            Self::Grayed => write!(f, "grey by ITU-R BT.709"),
             Self::ReplicatedChannels => write!(f, "grey to RGB"),
             Self::Resized { to: [h, w], .. } => write!(f, "Catmull-Rom to {h}x{w}"),
             Self::Rescaled { to: [low, high] } => write!(f, "values from {low} to {high}"),
@@ -93,8 +93,8 @@ impl InputFit {
             (1, 3) => steps.push(FitStep::ReplicatedChannels),
             (2, 1) | (4, 3) => steps.push(FitStep::AlphaDropped),
             (2, 3) => steps.extend([FitStep::AlphaDropped, FitStep::ReplicatedChannels]),
-            (3, 1) => steps.push(FitStep::Greyed),
-            (4, 1) => steps.extend([FitStep::AlphaDropped, FitStep::Greyed]),
+            (3, 1) => steps.push(FitStep::Grayed),
+            (4, 1) => steps.extend([FitStep::AlphaDropped, FitStep::Grayed]),
             (c, wanted) if c == wanted && (matches!(c, 1 | 3) || [h, w] == input.size) => {}
             _ => return Err(Self::impossible(image, input)),
         }
@@ -141,7 +141,7 @@ impl InputFit {
         let mut lost = Vec::new();
         for step in &self.steps {
             match step {
-                FitStep::Greyed => lost.push("colors"),
+                FitStep::Grayed => lost.push("colors"),
                 FitStep::AlphaDropped => lost.push("transparency"),
                 FitStep::Resized { from, to } if to[0] < from[0] || to[1] < from[1] => {
                     lost.push("small details")
@@ -295,7 +295,7 @@ mod tests {
     use rand::{RngExt, SeedableRng};
     use rand_pcg::Pcg64;
 
-    const GREY: InputSpec = InputSpec {
+    const GRAY: InputSpec = InputSpec {
         size: [28, 28],
         channels: 1,
         range: RANGE,
@@ -311,16 +311,16 @@ mod tests {
     #[test]
     fn colors_become_grey_and_sizes_one() {
         let grey = Tensor::full([2, 28, 28, 1], 0.3);
-        assert_eq!(fitted(&grey, &GREY).as_slice(), grey.as_slice());
-        let white = fitted(&Tensor::full([1, 32, 32, 3], 1.0), &GREY);
+        assert_eq!(fitted(&grey, &GRAY).as_slice(), grey.as_slice());
+        let white = fitted(&Tensor::full([1, 32, 32, 3], 1.0), &GRAY);
         assert_eq!(white.shape(), [1, 28, 28, 1]);
         assert!(white.as_slice().iter().all(|&x| x == 1.0));
         // Of grey with alpha, alpha does not count.
         let values = (0..2 * 28 * 28).map(|i| if i % 2 == 0 { -1.0 } else { 1.0 });
-        let black = fitted(&Tensor::from_vec([1, 28, 28, 2], values.collect()), &GREY);
+        let black = fitted(&Tensor::from_vec([1, 28, 28, 2], values.collect()), &GRAY);
         assert!(black.as_slice().iter().all(|&x| x == -1.0));
         assert_eq!(
-            fitted(&Tensor::zeros([0, 32, 32, 3]), &GREY).shape(),
+            fitted(&Tensor::zeros([0, 32, 32, 3]), &GRAY).shape(),
             [0, 28, 28, 1]
         );
     }
@@ -330,14 +330,14 @@ mod tests {
     fn images_are_resized_as_data_sets_are() {
         let mut rng = Pcg64::seed_from_u64(1);
         for ([h, w, c], input) in [
-            ([16, 16, 1], GREY),
-            ([40, 33, 1], GREY),
+            ([16, 16, 1], GRAY),
+            ([40, 33, 1], GRAY),
             (
                 [20, 50, 3],
                 InputSpec {
                     size: [32, 32],
                     channels: 3,
-                    ..GREY
+                    ..GRAY
                 },
             ),
         ] {
@@ -355,31 +355,31 @@ mod tests {
         let color = InputSpec {
             size: [32, 32],
             channels: 3,
-            ..GREY
+            ..GRAY
         };
         let text = |image, input: &InputSpec| InputFit::new(image, input).unwrap().to_string();
         assert_eq!(text([32, 32, 3], &color), "none");
         assert_eq!(text([28, 28, 1], &color), "grey to RGB, Catmull-Rom to 32x32");
         assert_eq!(
-            text([32, 32, 4], &GREY),
+            text([32, 32, 4], &GRAY),
             "without alpha, grey by ITU-R BT.709, Catmull-Rom to 28x28"
         );
         let lost = |image, input: &InputSpec| InputFit::new(image, input).unwrap().lost();
         assert_eq!(lost([28, 28, 1], &color), None);
         assert_eq!(
-            lost([64, 64, 3], &GREY).unwrap(),
+            lost([64, 64, 3], &GRAY).unwrap(),
             "images of 64x64x3 are reduced to 28x28x1 before they are measured; the measures do not see colors and small \
              details"
         );
-        assert!(InputFit::new([8, 8, 5], &GREY).is_err());
-        assert!(InputFit::new([0, 8, 1], &GREY).is_err());
+        assert!(InputFit::new([8, 8, 5], &GRAY).is_err());
+        assert!(InputFit::new([0, 8, 1], &GRAY).is_err());
     }
 
     #[test]
     fn another_range_of_values() {
         let unit = InputSpec {
             range: [0.0, 1.0],
-            ..GREY
+            ..GRAY
         };
         let fit = InputFit::new([28, 28, 1], &unit).unwrap();
         assert_eq!(fit.to_string(), "values from 0 to 1");

@@ -21,7 +21,7 @@ mod training;
 
 pub use class_counts::ClassCounts;
 pub use error::MetricsError;
-pub use evaluation::{Evaluation, EvaluationInput, Protocol, RealDataInfo, Scores, evaluate};
+pub use evaluation::{Evaluation, EvaluationInput, EvaluationProtocol, RealDataInfo, Scores, evaluate};
 pub use extractor::{FeatureExtractor, FeatureOutput, InputSpec};
 pub use feature_network::{CLASSES, FEATURES, FeatureClassifier, FeatureNetwork, IMAGE};
 pub use feature_set::Features;

@@ -1,7 +1,7 @@
 //! Reverse-mode differentiation: one sweep over the graph, newest node first.
 
+use crate::grad_mode::{Recording, is_recording};
 use crate::real::Real;
-use crate::recording::{Recording, is_recording};
 use crate::tensor::Tensor;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -1,7 +1,7 @@
 //! Gradient checks in `f64`: the rules against central differences, along random directions.
 
 use crate::grad::grad_of;
-use crate::recording::no_grad;
+use crate::grad_mode::no_grad;
 use crate::tensor::Tensor;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;

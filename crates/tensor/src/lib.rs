@@ -3,12 +3,12 @@
 mod eigen;
 mod geometry;
 mod grad;
+mod grad_mode;
 mod gradcheck;
 mod kernels;
 mod op;
 mod ops;
 mod real;
-mod recording;
 mod tensor;
 
 /// The crates whose types and traits stand in this crate's signatures.
@@ -17,16 +17,16 @@ pub use {ndarray, rand};
 pub use eigen::{SymmetricEigen, symmetric_eigen};
 pub use geometry::{Geometry, Padding};
 pub use grad::{Unreachable, grad, grad_of, grad_of_with_graph, grad_strict, grad_with_graph};
+#[doc(hidden)]
+pub use grad_mode::parallel;
+pub use grad_mode::{is_recording, no_grad};
 pub use gradcheck::{GradcheckError, gradcheck, gradgradcheck};
 pub use kernels::conv::{ConvAlgorithm, with_conv_algorithm};
-pub use kernels::simd::{instruction_set, vectorised};
+pub use kernels::simd::{instruction_set, vectorized};
 pub use op::Op;
 pub use ops::{
     BatchMoments, affine_leaky_relu, batch_norm, batch_norm_leaky_relu, bias_leaky_relu, concat, conv2d,
     conv2d_input, conv2d_weight,
 };
 pub use real::Real;
-#[doc(hidden)]
-pub use recording::parallel;
-pub use recording::{is_recording, no_grad};
 pub use tensor::Tensor;

@@ -1,9 +1,9 @@
 //! The tensor: an immutable array and, where a gradient may be asked for, how it came about.
 
+use crate::grad_mode::is_recording;
 use crate::kernels::scratch;
 use crate::op::{Op, Origin};
 use crate::real::Real;
-use crate::recording::is_recording;
 use ndarray::{ArcArray, Array, ArrayD, ArrayViewD, Dimension, IxDyn};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal, StandardUniform};

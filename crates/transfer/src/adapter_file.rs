@@ -2,8 +2,8 @@
 
 use crate::config::TransferConfig;
 use crate::error::TransferError;
-use crate::plan::Transfer;
-use crate::source::Source;
+use crate::pretrained_gan::PretrainedGan;
+use crate::transfer_plan::Transfer;
 use engraft_gan::{CheckpointChoice, Networks, Sampler, SavedRun};
 use engraft_layers::{Adapter, Sequential, StateDict};
 use std::path::Path;
@@ -187,7 +187,7 @@ impl AdapterFile {
     /// # Errors
     /// [`TransferError::OtherSource`] if it was made for another source; a mismatch with every name that the generator
     /// does not have, and every shape that is another.
-    pub fn attach(&self, source: &Source) -> Result<Sequential, TransferError> {
+    pub fn attach(&self, source: &PretrainedGan) -> Result<Sequential, TransferError> {
         let Networks { mut generator, .. } = Transfer::new(source.clone(), self.start.clone())?.begin()?;
         let mut state = StateDict::of(&generator).into_tensors();
         state.extend(self.changed.tensors().clone());
@@ -199,7 +199,7 @@ impl AdapterFile {
     ///
     /// # Errors
     /// As [`AdapterFile::attach`].
-    pub fn sampler(&self, source: &Source) -> Result<Sampler, TransferError> {
+    pub fn sampler(&self, source: &PretrainedGan) -> Result<Sampler, TransferError> {
         let generator = self.attach(source)?;
         let latent = source.config.latent_dim()?;
         Ok(Sampler::new(generator, latent).classes(source.config.classes as usize))

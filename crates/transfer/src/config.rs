@@ -4,7 +4,7 @@ use crate::error::TransferError;
 use crate::miner;
 use crate::parse::with_number;
 use engraft_gan::networks::NetworkRoles;
-use engraft_layers::{Adapter, Names};
+use engraft_layers::{Adapter, ParamFilter};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
@@ -28,14 +28,14 @@ pub struct TransferConfig {
     /// SHA-256 of the source's weights.
     pub source_sha256: String,
     /// What keeps the generator close to the source.
-    pub preserve: Preserve,
+    pub preserve: SourceRegularizer,
     /// Weight of feature distillation: the discriminator's features of real images stay those of the source's; 0 is
     /// without.
     pub distil: f64,
-    /// What is put on the weights of the generator's layers, for [`Trained::Adapter`] to train.
+    /// What is put on the weights of the generator's layers, for [`Trainable::Adapter`] to train.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adapter: Option<Adapter>,
-    /// Width of the hidden layer of a [`Miner`](crate::Miner) in front of the generator, for [`Trained::Miner`] to train.
+    /// Width of the hidden layer of a [`Miner`](crate::Miner) in front of the generator, for [`Trainable::Miner`] to train.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub miner: Option<usize>,
     /// Whether the discriminator gets a [`PatchHead`](crate::PatchHead) in the place of its head.
@@ -52,12 +52,12 @@ pub struct TransferConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct Phase {
     /// What of the generator trains.
-    pub generator: Trained,
+    pub generator: Trainable,
     /// What of the discriminator trains.
-    pub discriminator: Trained,
+    pub discriminator: Trainable,
     /// Most steps of the phase; 0 goes on to the end of the run.
     pub steps: u64,
-    /// Whether it is over as soon as the two networks balance, see [`balance`](crate::balance).
+    /// Whether it is over as soon as the two networks balance, see [`equilibrium`](crate::balance).
     pub until_balance: bool,
 }
 
@@ -65,7 +65,7 @@ pub struct Phase {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Trained {
+pub enum Trainable {
     /// All.
     #[default]
     All,
@@ -97,34 +97,34 @@ pub struct Rate {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Preserve {
+pub enum SourceRegularizer {
     /// Nothing.
     #[default]
     Nothing,
-    /// [`L2Sp`](crate::preserve::L2Sp) with this weight.
+    /// [`L2Sp`](crate::regularizers::L2Sp) with this weight.
     L2Sp(f64),
-    /// [`ElasticWeights`](crate::preserve::ElasticWeights) with this weight.
+    /// [`ElasticWeights`](crate::regularizers::ElasticWeights) with this weight.
     Ewc(f64),
-    /// [`CrossDomain`](crate::preserve::CrossDomain) with this weight.
+    /// [`CrossDomain`](crate::regularizers::CrossDomain) with this weight.
     Cdc(f64),
 }
 
-impl Trained {
+impl Trainable {
     /// The names that train, in a network with these roles and this adapter.
-    pub fn names(&self, adapter: Option<Adapter>, roles: &NetworkRoles) -> Names {
+    pub fn names(&self, adapter: Option<Adapter>, roles: &NetworkRoles) -> ParamFilter {
         match self {
-            Self::Adapter => adapter.map_or_else(Names::all, Adapter::names),
-            Self::Miner => Names::under([miner::LAYER]),
-            Self::All => Names::all(),
-            Self::Nothing => Names::under(Vec::<String>::new()),
-            Self::Under(layers) => Names::under(layers.clone()),
-            Self::Except(layers) => Names::all().except(layers.clone()),
-            Self::BatchNorm => Names::under(roles.norms.clone()),
+            Self::Adapter => adapter.map_or_else(ParamFilter::all, Adapter::names),
+            Self::Miner => ParamFilter::under([miner::LAYER]),
+            Self::All => ParamFilter::all(),
+            Self::Nothing => ParamFilter::under(Vec::<String>::new()),
+            Self::Under(layers) => ParamFilter::under(layers.clone()),
+            Self::Except(layers) => ParamFilter::all().except(layers.clone()),
+            Self::BatchNorm => ParamFilter::under(roles.norms.clone()),
         }
     }
 }
 
-impl FromStr for Preserve {
+impl FromStr for SourceRegularizer {
     type Err = TransferError;
 
     /// Reads `nothing`, or `l2-sp`, `ewc` or `cdc` with a weight, as `ewc=10`.
@@ -176,11 +176,15 @@ impl TransferConfig {
 
     /// Whether all that trains of the generator is an adapter, a miner, or scales and shifts: few numbers, which go into
     /// an [`AdapterFile`](crate::AdapterFile).
-    pub fn trains_little(&self) -> bool {
-        let little =
-            |trained: &Trained| matches!(trained, Trained::BatchNorm | Trained::Adapter | Trained::Miner);
-        let trained: Vec<Trained> = self.phases().into_iter().map(|phase| phase.generator).collect();
-        trained.iter().any(little) && trained.iter().all(|t| *t == Trained::Nothing || little(t))
+    pub fn is_parameter_efficient(&self) -> bool {
+        let little = |trained: &Trainable| {
+            matches!(
+                trained,
+                Trainable::BatchNorm | Trainable::Adapter | Trainable::Miner
+            )
+        };
+        let trained: Vec<Trainable> = self.phases().into_iter().map(|phase| phase.generator).collect();
+        trained.iter().any(little) && trained.iter().all(|t| *t == Trainable::Nothing || little(t))
     }
 
     /// What makes no sense in itself.
@@ -193,13 +197,13 @@ impl TransferConfig {
         };
         weight("distil", self.distil);
         match self.preserve {
-            Preserve::Nothing => {}
-            Preserve::L2Sp(value) => weight("preserve.l2-sp", value),
-            Preserve::Ewc(value) => weight("preserve.ewc", value),
-            Preserve::Cdc(value) => weight("preserve.cdc", value),
+            SourceRegularizer::Nothing => {}
+            SourceRegularizer::L2Sp(value) => weight("preserve.l2-sp", value),
+            SourceRegularizer::Ewc(value) => weight("preserve.ewc", value),
+            SourceRegularizer::Cdc(value) => weight("preserve.cdc", value),
         }
-        let adapted = |phase: &Phase| phase.generator == Trained::Adapter;
-        let of_generator = |trained: &Trained| matches!(trained, Trained::Adapter | Trained::Miner);
+        let adapted = |phase: &Phase| phase.generator == Trainable::Adapter;
+        let of_generator = |trained: &Trainable| matches!(trained, Trainable::Adapter | Trainable::Miner);
         let misplaced = self.phases.iter().any(|p| of_generator(&p.discriminator));
         for rate in &self.rates {
             weight("rates.factor", rate.factor);
@@ -247,10 +251,10 @@ mod tests {
 
     #[test]
     fn what_preserves_is_read_by_name() {
-        let read = |text: &str| text.parse::<Preserve>();
-        assert_eq!(read("nothing").unwrap(), Preserve::Nothing);
-        assert_eq!(read("ewc=10").unwrap(), Preserve::Ewc(10.0));
-        assert_eq!(read("l2-sp=0.5").unwrap(), Preserve::L2Sp(0.5));
+        let read = |text: &str| text.parse::<SourceRegularizer>();
+        assert_eq!(read("nothing").unwrap(), SourceRegularizer::Nothing);
+        assert_eq!(read("ewc=10").unwrap(), SourceRegularizer::Ewc(10.0));
+        assert_eq!(read("l2-sp=0.5").unwrap(), SourceRegularizer::L2Sp(0.5));
         for wrong in ["ewc", "ewc=much", "ewd=1", "nothing=1"] {
             let error = read(wrong).unwrap_err().to_string();
             assert!(error.contains("as ewc=10"), "{error}");
@@ -261,7 +265,7 @@ mod tests {
     fn settings_go_to_toml_and_back() {
         let config = TransferConfig {
             source_sha256: "ab".into(),
-            preserve: Preserve::Ewc(10.0),
+            preserve: SourceRegularizer::Ewc(10.0),
             distil: 0.5,
             adapter: Some(Adapter::LowRank { rank: 4 }),
             miner: Some(64),
@@ -272,13 +276,13 @@ mod tests {
             }],
             phases: vec![
                 Phase {
-                    generator: Trained::Nothing,
-                    discriminator: Trained::Except(vec!["block1".into()]),
+                    generator: Trainable::Nothing,
+                    discriminator: Trainable::Except(vec!["block1".into()]),
                     steps: 100,
                     until_balance: true,
                 },
                 Phase {
-                    generator: Trained::BatchNorm,
+                    generator: Trainable::BatchNorm,
                     ..Phase::default()
                 },
             ],
@@ -297,7 +301,7 @@ mod tests {
             adapter: Some(Adapter::LowRank { rank: 1 << 40 }),
             miner: Some(0),
             phases: vec![Phase {
-                discriminator: Trained::Miner,
+                discriminator: Trainable::Miner,
                 ..Phase::default()
             }],
             ..TransferConfig::default()
@@ -314,8 +318,8 @@ mod tests {
 
     #[test]
     fn little_is_what_fits_into_a_small_file() {
-        let of = |trained: &[Trained]| {
-            let phase = |generator: &Trained| Phase {
+        let of = |trained: &[Trainable]| {
+            let phase = |generator: &Trainable| Phase {
                 generator: generator.clone(),
                 ..Phase::default()
             };
@@ -324,11 +328,11 @@ mod tests {
                 phases,
                 ..TransferConfig::default()
             }
-            .trains_little()
+            .is_parameter_efficient()
         };
-        assert!(of(&[Trained::Nothing, Trained::Miner]) && of(&[Trained::BatchNorm]));
-        assert!(of(&[Trained::Adapter, Trained::BatchNorm]));
-        assert!(!of(&[]) && !of(&[Trained::Nothing]) && !of(&[Trained::Adapter, Trained::All]));
+        assert!(of(&[Trainable::Nothing, Trainable::Miner]) && of(&[Trainable::BatchNorm]));
+        assert!(of(&[Trainable::Adapter, Trainable::BatchNorm]));
+        assert!(!of(&[]) && !of(&[Trainable::Nothing]) && !of(&[Trainable::Adapter, Trainable::All]));
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! Opening what lies in a directory: a run, a transfer, or a source that was saved.
 
 use crate::error::TransferError;
-use crate::plan::Transfer;
-use crate::source::{FOLDER, Source};
+use crate::pretrained_gan::{FOLDER, PretrainedGan};
+use crate::transfer_plan::Transfer;
 use engraft_gan::{CheckpointChoice, SavedRun};
 use engraft_layers::merge_adapters;
 use std::path::Path;
 
-/// The source in a run directory, or in one that [`Source::save`] wrote.
+/// The source in a run directory, or in one that [`PretrainedGan::save`] wrote.
 ///
 /// The run may itself be a transfer: its adapters become part of the weights then, and its [`Miner`](crate::Miner)
 /// stays in front of the generator.
@@ -15,9 +15,9 @@ use std::path::Path;
 /// # Errors
 /// If there is no intact checkpoint, its files do not belong together, or the run's network family is not
 /// [registered](engraft_gan::networks::register).
-pub fn open_source(directory: &Path, which: CheckpointChoice) -> Result<Source, TransferError> {
-    if Source::is_saved(directory) {
-        return Source::read(directory);
+pub fn open_source(directory: &Path, which: CheckpointChoice) -> Result<PretrainedGan, TransferError> {
+    if PretrainedGan::is_saved(directory) {
+        return PretrainedGan::read(directory);
     }
     let (config, networks) = if directory.join(FOLDER).is_dir() {
         let transfer = Transfer::open(directory)?;
@@ -27,7 +27,11 @@ pub fn open_source(directory: &Path, which: CheckpointChoice) -> Result<Source, 
     } else {
         SavedRun::networks(directory, which)?
     };
-    Ok(Source::new(config, &networks.generator, &networks.discriminator))
+    Ok(PretrainedGan::new(
+        config,
+        &networks.generator,
+        &networks.discriminator,
+    ))
 }
 
 /// A run as [`SavedRun::open_at`] opens it, also where it was a transfer, or is a source that was [saved](Source::save): that
@@ -36,8 +40,8 @@ pub fn open_source(directory: &Path, which: CheckpointChoice) -> Result<Source, 
 /// # Errors
 /// Those of [`SavedRun::open_at`], and if the source in a transfer's directory is missing or another one.
 pub fn open_run(directory: &Path, which: CheckpointChoice) -> Result<SavedRun, TransferError> {
-    if Source::is_saved(directory) {
-        let source = Source::read(directory)?;
+    if PretrainedGan::is_saved(directory) {
+        let source = PretrainedGan::read(directory)?;
         return Ok(SavedRun {
             step: source.config.steps,
             sampler: source.sampler()?,

@@ -32,20 +32,23 @@ pub(crate) fn with_number(text: &str) -> Option<(&str, Option<f64>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapt::{Method, Protocol, Validator};
+    use crate::adapt::{AdaptationMethod, AdaptationProtocol, Validator};
 
     #[test]
     fn names_are_read_as_they_are_printed() {
-        for method in Method::ALL {
-            assert_eq!(method.to_string().parse::<Method>().unwrap(), method);
+        for method in AdaptationMethod::ALL {
+            assert_eq!(method.to_string().parse::<AdaptationMethod>().unwrap(), method);
         }
         for validator in Validator::ALL {
             assert_eq!(validator.to_string().parse::<Validator>().unwrap(), validator);
         }
-        for protocol in Protocol::ALL {
-            assert_eq!(protocol.to_string().parse::<Protocol>().unwrap(), protocol);
+        for protocol in AdaptationProtocol::ALL {
+            assert_eq!(
+                protocol.to_string().parse::<AdaptationProtocol>().unwrap(),
+                protocol
+            );
         }
-        let error = "large".parse::<Protocol>().unwrap_err().to_string();
+        let error = "large".parse::<AdaptationProtocol>().unwrap_err().to_string();
         assert_eq!(error, "there is no protocol \"large\"; expected small, full");
     }
 

@@ -1,9 +1,9 @@
 //! A recipe for a transfer, from the number of images and their distance to the source.
 
-use crate::config::{Phase, Preserve, Trained, TransferConfig};
+use crate::config::{Phase, SourceRegularizer, Trainable, TransferConfig};
+use crate::domain_distance::DomainDistance;
 use crate::error::TransferError;
-use crate::proximity::Proximity;
-use crate::source::Source;
+use crate::pretrained_gan::PretrainedGan;
 use engraft_data::Dataset;
 use engraft_gan::augment::Augmentation;
 use engraft_gan::{AugmentConfig, OutputConfig, TrainConfig};
@@ -41,7 +41,7 @@ impl Recipe {
     ///
     /// # Errors
     /// If a weight of the source is not finite.
-    pub fn fine_tune(source: &Source) -> Result<Self, TransferError> {
+    pub fn fine_tune(source: &PretrainedGan) -> Result<Self, TransferError> {
         Ok(Self {
             name: "fine-tune".into(),
             plan: TransferConfig {
@@ -59,9 +59,9 @@ impl Recipe {
     /// # Errors
     /// If a weight of the source is not finite.
     pub fn choose(
-        source: &Source,
+        source: &PretrainedGan,
         images: usize,
-        found: &Proximity,
+        found: &DomainDistance,
         steps: u64,
     ) -> Result<Self, TransferError> {
         let close = found.is_close();
@@ -83,7 +83,7 @@ impl Recipe {
                 "{why}: the discriminator's first layer ({}) stays the source's (FreezeD)",
                 frozen.join(", ")
             ));
-            Trained::Except(frozen)
+            Trainable::Except(frozen)
         } else {
             recipe.reasons.push(match close {
                 true => format!("{images} images are enough to train all of both networks: plain fine-tuning"),
@@ -92,7 +92,7 @@ impl Recipe {
                      once: all of both networks trains (plain fine-tuning)"
                 ),
             });
-            Trained::All
+            Trainable::All
         };
         recipe.plan.phases = vec![Phase {
             discriminator: learned,
@@ -124,7 +124,7 @@ impl Recipe {
     ///
     /// # Errors
     /// If a weight of the source is not finite.
-    pub fn is_fine_tuning(&self, source: &Source) -> Result<bool, TransferError> {
+    pub fn is_fine_tuning(&self, source: &PretrainedGan) -> Result<bool, TransferError> {
         let plain = Self::fine_tune(source)?;
         // The usual phase may be left out.
         let phases = |plan: &TransferConfig| match plan.phases.as_slice() {
@@ -144,7 +144,7 @@ impl Recipe {
     fn avoid_copies(&mut self, steps: u64, is_told: bool) {
         let alone = Self::warm_up(steps);
         let warm_up = Phase {
-            generator: Trained::Nothing,
+            generator: Trainable::Nothing,
             steps: alone,
             ..self.plan.phases[0].clone()
         };
@@ -154,7 +154,7 @@ impl Recipe {
             "what the source's images have in common is not kept, as with so few images it would be otherwise: no recipe with \
              cross-domain correspondence has been measured for class-conditional sources (plan.preserve takes it)"
         } else {
-            self.plan.preserve = Preserve::Cdc(10.0);
+            self.plan.preserve = SourceRegularizer::Cdc(10.0);
             "with so few images, what the source's images have in common is kept (cross-domain correspondence), against copying"
         };
         self.reasons.extend([
@@ -169,7 +169,7 @@ impl Recipe {
     }
 
     /// Settings of a run of this recipe on the target's images.
-    pub fn settings(&self, source: &Source, target: &Dataset, steps: u64, seed: u64) -> TrainConfig {
+    pub fn settings(&self, source: &PretrainedGan, target: &Dataset, steps: u64, seed: u64) -> TrainConfig {
         let mut config = from_scratch(source, target, steps, seed);
         config.generator.learning_rate *= self.rate;
         config.discriminator.learning_rate *= self.rate;
@@ -181,7 +181,7 @@ impl Recipe {
 
 /// Settings of a run from scratch with the source's networks, objective and optimisers on the target's images: what a
 /// transfer is compared with.
-pub fn from_scratch(source: &Source, target: &Dataset, steps: u64, seed: u64) -> TrainConfig {
+pub fn from_scratch(source: &PretrainedGan, target: &Dataset, steps: u64, seed: u64) -> TrainConfig {
     let of_source = &source.config;
     let n = target.len();
     let held_out = if n >= ENOUGH { (n / HELD_OUT).min(1000) } else { 0 };
@@ -221,29 +221,29 @@ mod tests {
             discriminator,
             ..
         } = untrained_networks(&config).unwrap();
-        let source = Source::new(config, &generator, &discriminator);
-        let near = Proximity {
+        let source = PretrainedGan::new(config, &generator, &discriminator);
+        let near = DomainDistance {
             images: 100,
             kid: Some(0.1),
             recall: Some(0.8),
             coverage: Some(0.9),
             a_distance: 1.0,
         };
-        let far = Proximity {
+        let far = DomainDistance {
             recall: Some(0.0),
             a_distance: 2.0,
             ..near
         };
         let first = source.discriminator_layers().unwrap()[0].clone();
-        let freeze_d = Trained::Except(vec![first]);
+        let freeze_d = Trainable::Except(vec![first]);
         for (images, found, name, learned) in [
             (10, near, "few-close", &freeze_d),
             (29, far, "few-far", &freeze_d),
             (30, near, "some-close", &freeze_d),
             (199, near, "some-close", &freeze_d),
-            (30, far, "some-far", &Trained::All),
-            (200, near, "many-close", &Trained::All),
-            (200, far, "many-far", &Trained::All),
+            (30, far, "some-far", &Trainable::All),
+            (200, near, "many-close", &Trainable::All),
+            (200, far, "many-far", &Trainable::All),
         ] {
             let recipe = Recipe::choose(&source, images, &found, 300).unwrap();
             let few = images < 30;
@@ -257,12 +257,20 @@ mod tests {
                     .all(|phase| phase.discriminator == *learned),
                 "{name}"
             );
-            assert_eq!(recipe.plan.phases[0].generator == Trained::Nothing, few, "{name}");
-            assert_eq!(recipe.plan.preserve == Preserve::Cdc(10.0), few, "{name}");
+            assert_eq!(
+                recipe.plan.phases[0].generator == Trainable::Nothing,
+                few,
+                "{name}"
+            );
+            assert_eq!(
+                recipe.plan.preserve == SourceRegularizer::Cdc(10.0),
+                few,
+                "{name}"
+            );
             assert_eq!(recipe.augment.probability.is_some(), few, "{name}");
             assert_eq!(recipe.reasons.len(), if few { 4 } else { 1 }, "{name}");
             let plain = recipe.is_fine_tuning(&source).unwrap();
-            assert_eq!(plain, !few && *learned == Trained::All, "{name}");
+            assert_eq!(plain, !few && *learned == Trainable::All, "{name}");
         }
     }
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use engraft_data::{Dataset, Provenance, Split, drawn_digits};
-use engraft_transfer::adapt::{AdaptConfig, Adapted, Domains, Method, Validator, adapt};
+use engraft_transfer::adapt::{AdaptConfig, AdaptationMethod, Adapted, Domains, Validator, adapt};
 
 /// Digits 0 and 1 as they are drawn.
 fn digits(split: Split, count: usize) -> Dataset {
@@ -49,7 +49,7 @@ impl Data {
     }
 }
 
-fn config(method: Method, steps: u64) -> AdaptConfig {
+fn config(method: AdaptationMethod, steps: u64) -> AdaptConfig {
     AdaptConfig {
         steps,
         batch: 12,
@@ -69,7 +69,7 @@ fn run(data: &Data, config: &AdaptConfig, threads: usize) -> Adapted {
 #[test]
 fn every_method_gives_the_same_on_any_number_of_threads() {
     let data = Data::new(24);
-    for method in Method::ALL {
+    for method in AdaptationMethod::ALL {
         let [one, two] = [1, 2].map(|threads| run(&data, &config(method, 3), threads));
         assert_eq!(one.measured, two.measured, "{method}");
         assert_eq!(one.measured.len(), 2);
@@ -83,7 +83,7 @@ fn every_method_gives_the_same_on_any_number_of_threads() {
                     .map(|p| p.as_slice().iter().map(|v| v.to_bits()).collect::<Vec<_>>()),
             )
         };
-        assert_eq!(one.pairs.is_some(), method == Method::Cogan, "{method}");
+        assert_eq!(one.pairs.is_some(), method == AdaptationMethod::Cogan, "{method}");
         assert!(bits(&one) == bits(&two), "{method}");
     }
 }
@@ -92,12 +92,12 @@ fn every_method_gives_the_same_on_any_number_of_threads() {
 fn methods_learn_a_target_whose_labels_they_do_not_see() {
     let data = Data::new(60);
     for method in [
-        Method::TargetStatistics,
-        Method::Dann,
-        Method::Adda,
-        Method::Mcd,
-        Method::Vada,
-        Method::Cogan,
+        AdaptationMethod::TargetStatistics,
+        AdaptationMethod::Dann,
+        AdaptationMethod::Adda,
+        AdaptationMethod::Mcd,
+        AdaptationMethod::Vada,
+        AdaptationMethod::Cogan,
     ] {
         let found = run(&data, &config(method, 40), 2);
         let accuracy = found.accuracy().unwrap();
@@ -116,7 +116,10 @@ fn methods_learn_a_target_whose_labels_they_do_not_see() {
         labels,
     )
     .unwrap();
-    for (method, same) in [(Method::Cdan, true), (Method::TargetSupervised, false)] {
+    for (method, same) in [
+        (AdaptationMethod::Cdan, true),
+        (AdaptationMethod::TargetSupervised, false),
+    ] {
         let [right, wrong] = [&data, &wrong].map(|data| run(data, &config(method, 8), 2));
         assert_eq!(right.measured == wrong.measured, same, "{method}");
     }
@@ -128,14 +131,14 @@ fn the_validator_chooses_and_controls_take_the_last() {
     let by = |validator| AdaptConfig {
         validator,
         measure_every: 1,
-        ..config(Method::Mcd, 6)
+        ..config(AdaptationMethod::Mcd, 6)
     };
     for validator in Validator::ALL {
         let found = run(&data, &by(validator), 2);
         let score = |i: usize| found.measured[i].validators.score(validator);
         assert!((0..6).all(|i| score(i) <= score(found.chosen)));
     }
-    let control = run(&data, &config(Method::SourceOnly, 4), 2);
+    let control = run(&data, &config(AdaptationMethod::SourceOnly, 4), 2);
     assert_eq!(control.chosen, 1);
 }
 
@@ -148,7 +151,7 @@ fn pairs_are_those_of_the_chosen_checkpoint() {
             let config = AdaptConfig {
                 validator,
                 measure_every: 1,
-                ..config(Method::Cogan, steps)
+                ..config(AdaptationMethod::Cogan, steps)
             };
             run(&data, &config, 2)
         };
@@ -178,7 +181,7 @@ fn what_does_not_fit_is_told_at_once() {
     let config = AdaptConfig {
         steps: 0,
         batch: 1,
-        ..config(Method::Mcd, 1)
+        ..config(AdaptationMethod::Mcd, 1)
     };
     let error = adapt(&domains, &config, &mut |_| ()).err().unwrap().to_string();
     for part in [

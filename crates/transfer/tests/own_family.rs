@@ -11,7 +11,8 @@ use engraft_layers::{
 };
 use engraft_tensor::Tensor;
 use engraft_transfer::{
-    Method, Phase, Preserve, Recipe, Source, Trained, Transfer, TransferConfig, Trial, open_run, open_source,
+    Experiment, Phase, PretrainedGan, Recipe, SourceRegularizer, Trainable, Transfer, TransferConfig,
+    TransferMethod, open_run, open_source,
 };
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -98,7 +99,7 @@ fn data(seed: u64) -> Dataset {
 }
 
 /// A source of such a pair, trained for two steps.
-fn source(name: &'static str, has_roles: bool, directory: &Path) -> Source {
+fn source(name: &'static str, has_roles: bool, directory: &Path) -> PretrainedGan {
     networks::register(Own { name, has_roles });
     let mut config = TrainConfig::standard(&data(1));
     (config.network, config.batch, config.steps) = (name.into(), 8, 2);
@@ -108,17 +109,17 @@ fn source(name: &'static str, has_roles: bool, directory: &Path) -> Source {
     open_source(directory, CheckpointChoice::Last).unwrap()
 }
 
-fn transferred(source: &Source, directory: &Path, change: impl Fn(&mut TransferConfig)) {
+fn transferred(source: &PretrainedGan, directory: &Path, change: impl Fn(&mut TransferConfig)) {
     let mut recipe = Recipe::fine_tune(source).unwrap();
     change(&mut recipe.plan);
-    let trial = Trial {
+    let experiment = Experiment {
         source,
         target: &data(2),
         steps: 2,
         seed: 2,
     };
-    let method = Method::Recipe(Box::new(recipe));
-    trial
+    let method = TransferMethod::Recipe(Box::new(recipe));
+    experiment
         .train(&method, directory, &mut |_| ControlFlow::Continue(()))
         .unwrap();
 }
@@ -135,7 +136,7 @@ fn every_way_of_a_transfer_takes_a_family_with_roles() {
         source.generator_layers().unwrap(),
         ["painter.ground", "painter.brush"]
     );
-    let phase = |generator: Trained| {
+    let phase = |generator: Trainable| {
         vec![Phase {
             generator,
             ..Phase::default()
@@ -144,12 +145,12 @@ fn every_way_of_a_transfer_takes_a_family_with_roles() {
     type Change<'a> = &'a dyn Fn(&mut TransferConfig);
     let ways: [(&str, Change<'_>); 6] = [
         ("plain", &|_| ()),
-        ("ewc", &|plan| plan.preserve = Preserve::Ewc(1.0)),
+        ("ewc", &|plan| plan.preserve = SourceRegularizer::Ewc(1.0)),
         ("distilled", &|plan| plan.distil = 1.0),
         ("patches", &|plan| plan.patches = true),
-        ("norms", &|plan| plan.phases = phase(Trained::BatchNorm)),
+        ("norms", &|plan| plan.phases = phase(Trainable::BatchNorm)),
         ("brush", &|plan| {
-            plan.phases = phase(Trained::Under(vec!["painter.brush".into()]));
+            plan.phases = phase(Trainable::Under(vec!["painter.brush".into()]));
         }),
     ];
     for (name, change) in ways {
@@ -176,13 +177,13 @@ fn what_needs_a_role_says_which() {
     for (part, change) in [
         (
             "a stem or blocks",
-            (|plan| plan.preserve = Preserve::Cdc(1.0)) as fn(&mut TransferConfig),
+            (|plan| plan.preserve = SourceRegularizer::Cdc(1.0)) as fn(&mut TransferConfig),
         ),
         ("the features of the discriminator", |plan| plan.distil = 1.0),
         ("head that reads a map", |plan| plan.patches = true),
         ("names none in its generator", |plan| {
             plan.phases = vec![Phase {
-                generator: Trained::BatchNorm,
+                generator: Trainable::BatchNorm,
                 ..Phase::default()
             }];
         }),

@@ -4,12 +4,13 @@
 
 use engraft_data::{Dataset, Split, drawn_digits};
 use engraft_gan::{
-    CheckpointChoice, Event, Networks, Outcome, Plan, TrainConfig, Trainer, untrained_networks,
+    CheckpointChoice, Event, Networks, TrainConfig, Trainer, TrainingOutcome, TrainingPlan,
+    untrained_networks,
 };
 use engraft_layers::{Adapter, StateDict};
 use engraft_transfer::{
-    Method, Phase, Preserve, Rate, Recipe, Source, Trained, Transfer, TransferConfig, TransferError, Trial,
-    features_of, open_run, open_source, proximity,
+    Experiment, Phase, PretrainedGan, Rate, Recipe, SourceRegularizer, Trainable, Transfer, TransferConfig,
+    TransferError, TransferMethod, domain_distance, features_of, open_run, open_source,
 };
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -20,7 +21,7 @@ fn target() -> Dataset {
 }
 
 /// A source that has hardly learned anything: here it is its weights that count.
-fn source() -> Source {
+fn source() -> PretrainedGan {
     let data = drawn_digits(Split::Train, 40, 1);
     let mut config = TrainConfig::standard(&data);
     (config.network, config.batch, config.steps) = ("mlp".into(), 8, 3);
@@ -31,10 +32,10 @@ fn source() -> Source {
     open_source(folder.path(), CheckpointChoice::Last).unwrap()
 }
 
-fn plan(source: &Source) -> TransferConfig {
+fn plan(source: &PretrainedGan) -> TransferConfig {
     TransferConfig {
         source_sha256: source.sha256().unwrap(),
-        preserve: Preserve::Ewc(0.1),
+        preserve: SourceRegularizer::Ewc(0.1),
         distil: 0.1,
         adapter: None,
         miner: None,
@@ -45,21 +46,21 @@ fn plan(source: &Source) -> TransferConfig {
         }],
         phases: vec![
             Phase {
-                generator: Trained::Nothing,
-                discriminator: Trained::Except(vec!["hidden1".into()]),
+                generator: Trainable::Nothing,
+                discriminator: Trainable::Except(vec!["hidden1".into()]),
                 steps: 3,
                 until_balance: false,
             },
             Phase {
-                generator: Trained::Under(vec!["to_image".into()]),
-                discriminator: Trained::Except(vec!["hidden1".into()]),
+                generator: Trainable::Under(vec!["to_image".into()]),
+                discriminator: Trainable::Except(vec!["hidden1".into()]),
                 ..Phase::default()
             },
         ],
     }
 }
 
-fn recipe(source: &Source) -> Recipe {
+fn recipe(source: &PretrainedGan) -> Recipe {
     let mut recipe = Recipe::fine_tune(source).unwrap();
     recipe.plan = plan(source);
     recipe
@@ -86,7 +87,7 @@ fn same(a: &StateDict, b: &StateDict, name: &str) -> bool {
 }
 
 /// Trains the plan to step 6, stopping where it is told to.
-fn train(source: &Source, directory: &Path, stop_after: Option<u64>) -> (Outcome, Vec<u64>) {
+fn train(source: &PretrainedGan, directory: &Path, stop_after: Option<u64>) -> (TrainingOutcome, Vec<u64>) {
     let data = target();
     let mut config = recipe(source).settings(source, &data, 6, 5);
     (
@@ -121,7 +122,7 @@ fn each_phase_trains_its_own_part_and_resumes_to_the_byte() {
     let source = source();
     let folder = tempfile::tempdir().unwrap();
     let whole = folder.path().join("whole");
-    assert_eq!(train(&source, &whole, None), (Outcome::Finished, vec![3]));
+    assert_eq!(train(&source, &whole, None), (TrainingOutcome::Finished, vec![3]));
     let [begin, middle, end] = [0, 3, 6].map(|step| networks(&whole, step));
     let names = |d: &StateDict| d.tensors().keys().cloned().collect::<Vec<_>>();
     for name in names(&begin[0]) {
@@ -147,8 +148,8 @@ fn each_phase_trains_its_own_part_and_resumes_to_the_byte() {
     }
     for stop in [2, 3, 4] {
         let parts = folder.path().join(format!("stopped-{stop}"));
-        assert_eq!(train(&source, &parts, Some(stop)).0, Outcome::Stopped);
-        assert_eq!(train(&source, &parts, None).0, Outcome::Finished);
+        assert_eq!(train(&source, &parts, Some(stop)).0, TrainingOutcome::Stopped);
+        assert_eq!(train(&source, &parts, None).0, TrainingOutcome::Finished);
         let found = networks(&parts, 6);
         for (a, b) in found.iter().zip(&end) {
             assert!(
@@ -173,7 +174,7 @@ fn what_does_not_fit_is_refused() {
         }
     };
     assert_eq!(error(|_| ()), "");
-    let text = error(|c| c.phases[1].generator = Trained::Under(vec!["to_imgae".into()]));
+    let text = error(|c| c.phases[1].generator = Trainable::Under(vec!["to_imgae".into()]));
     assert!(text.contains("did you mean \"to_image\"?"), "{text}");
     assert!(error(|c| c.source_sha256 = "0".into()).contains("was begun from the source with SHA-256 0,"));
     assert!(matches!(
@@ -196,7 +197,7 @@ fn what_does_not_fit_is_refused() {
 #[test]
 fn controls_and_recipe_share_a_budget() {
     let (source, data) = (source(), target());
-    let trial = Trial {
+    let experiment = Experiment {
         source: &source,
         target: &data,
         steps: 4,
@@ -204,24 +205,24 @@ fn controls_and_recipe_share_a_budget() {
     };
     let network = engraft_metrics::FeatureNetwork::mnist();
     let images = features_of(&network, &data).unwrap();
-    let drawn = trial.draw(&network, &source.sampler().unwrap(), 30).unwrap();
-    let found = proximity(&images, &drawn).unwrap();
+    let drawn = experiment.draw(&network, &source.sampler().unwrap(), 30).unwrap();
+    let found = domain_distance(&images, &drawn).unwrap();
     let chosen = Recipe::choose(&source, data.len(), &found, 4).unwrap();
     assert!(chosen.reasons.len() >= 2, "{chosen:?}");
     let folder = tempfile::tempdir().unwrap();
     let methods = [
-        Method::SourceAsIs,
-        Method::FromScratch,
-        Method::Recipe(Box::new(chosen)),
+        TransferMethod::SourceAsIs,
+        TransferMethod::FromScratch,
+        TransferMethod::Recipe(Box::new(chosen)),
     ];
     for (method, steps) in methods.iter().zip([0, 4, 4]) {
         let directory = folder.path().join(method.name());
-        let found = trial
+        let found = experiment
             .train(method, &directory, &mut |_| ControlFlow::Continue(()))
             .unwrap();
         let (sampler, trained) = found.unwrap();
         assert_eq!(trained, steps, "{}", method.name());
-        let features = trial.draw(&network, &sampler, 30).unwrap();
+        let features = experiment.draw(&network, &sampler, 30).unwrap();
         let row = engraft_transfer::measure(method.name(), trained, [&images, &images, &features]).unwrap();
         assert!(
             row.kid.is_finite() && (0.0..=1.0).contains(&row.copies),
@@ -237,18 +238,18 @@ fn an_adapter_alone_learns_the_target() {
     let mut recipe = Recipe::fine_tune(&source).unwrap();
     recipe.plan.adapter = Some(adapter);
     recipe.plan.phases = vec![Phase {
-        generator: Trained::Adapter,
+        generator: Trainable::Adapter,
         ..Phase::default()
     }];
     let folder = tempfile::tempdir().unwrap();
-    let trial = Trial {
+    let experiment = Experiment {
         source: &source,
         target: &data,
         steps: 3,
         seed: 2,
     };
-    let method = Method::Recipe(Box::new(recipe));
-    let trained = trial
+    let method = TransferMethod::Recipe(Box::new(recipe));
+    let trained = experiment
         .train(&method, folder.path(), &mut |_| ControlFlow::Continue(()))
         .unwrap();
     assert_eq!(trained.unwrap().1, 3);
@@ -263,7 +264,7 @@ fn an_adapter_alone_learns_the_target() {
     assert!(moved >= 3, "one factor of each layer at least");
     let mut without = Recipe::fine_tune(&source).unwrap().plan;
     without.phases = vec![Phase {
-        generator: Trained::Adapter,
+        generator: Trainable::Adapter,
         ..Phase::default()
     }];
     let error = Transfer::new(source.clone(), without).err().unwrap().to_string();

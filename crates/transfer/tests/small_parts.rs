@@ -8,11 +8,11 @@ use engraft_gan::{
     CheckpointChoice, Gan, Networks, RegularizeConfig, Sampler, SpectralNorm, TrainConfig, Trainer, dcgan,
     untrained_networks,
 };
-use engraft_layers::{Adapter, Condition, Init, Names, SlotMut, StateDict, freeze, visit_mut};
+use engraft_layers::{Adapter, Condition, Init, ParamFilter, SlotMut, StateDict, freeze, visit_mut};
 use engraft_tensor::Tensor;
 use engraft_transfer::{
-    AdapterFile, Method, Phase, Recipe, Source, Trained, Transfer, TransferConfig, TransferError, Trial,
-    gradual, open_run, open_source,
+    AdapterFile, Experiment, Phase, PretrainedGan, Recipe, Trainable, Transfer, TransferConfig,
+    TransferError, TransferMethod, gradual_unfreezing, open_run, open_source,
 };
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -25,7 +25,7 @@ fn target() -> Dataset {
 }
 
 /// A source that has hardly learned anything: here it is its weights that count.
-fn source_with(seed: u64, change: fn(&mut TrainConfig)) -> Source {
+fn source_with(seed: u64, change: fn(&mut TrainConfig)) -> PretrainedGan {
     let data = drawn_digits(Split::Train, 40, 1);
     let mut config = TrainConfig::standard(&data);
     (config.network, config.batch, config.steps, config.seed) = ("mlp".into(), 8, 2, seed);
@@ -37,26 +37,26 @@ fn source_with(seed: u64, change: fn(&mut TrainConfig)) -> Source {
     open_source(folder.path(), CheckpointChoice::Last).unwrap()
 }
 
-fn source() -> Source {
+fn source() -> PretrainedGan {
     source_with(1, |_| ())
 }
 
 /// Three steps in which this trains of the generator.
-fn train(source: &Source, directory: &Path, generator: Trained, change: fn(&mut TransferConfig)) {
+fn train(source: &PretrainedGan, directory: &Path, generator: Trainable, change: fn(&mut TransferConfig)) {
     let mut recipe = Recipe::fine_tune(source).unwrap();
     recipe.plan.phases = vec![Phase {
         generator,
         ..Phase::default()
     }];
     change(&mut recipe.plan);
-    let trial = Trial {
+    let experiment = Experiment {
         source,
         target: &target(),
         steps: 3,
         seed: 2,
     };
-    let method = Method::Recipe(Box::new(recipe));
-    let trained = trial
+    let method = TransferMethod::Recipe(Box::new(recipe));
+    let trained = experiment
         .train(&method, directory, &mut |_| ControlFlow::Continue(()))
         .unwrap();
     assert_eq!(trained.unwrap().1, 3);
@@ -82,14 +82,14 @@ fn source_and_small_file_are_the_adapted_generator_bit_for_bit() {
     let whole = StateDict::of(&generator).to_bytes().unwrap().len() as u64;
     let of_source = pixels(&source.sampler().unwrap());
     type Set = fn(&mut TransferConfig);
-    let kinds: [(Trained, Set, &str); 3] = [
+    let kinds: [(Trainable, Set, &str); 3] = [
         (
-            Trained::Adapter,
+            Trainable::Adapter,
             |p| p.adapter = Some(Adapter::LowRank { rank: 2 }),
             "adapter.a",
         ),
-        (Trained::BatchNorm, |_| (), "norm.running_mean"),
-        (Trained::Miner, |p| p.miner = Some(32), "out.weight"),
+        (Trainable::BatchNorm, |_| (), "norm.running_mean"),
+        (Trainable::Miner, |p| p.miner = Some(32), "out.weight"),
     ];
     for (trained, change, part) in kinds {
         let folder = tempfile::tempdir().unwrap();
@@ -119,7 +119,7 @@ fn singular_values_need_no_vectors_in_the_file() {
         discriminator,
         ..
     } = untrained_networks(&config).unwrap();
-    let source = Source::new(config, &generator, &discriminator);
+    let source = PretrainedGan::new(config, &generator, &discriminator);
     let mut plan = Recipe::fine_tune(&source).unwrap().plan;
     plan.adapter = Some(Adapter::SingularValues);
     let transfer = Transfer::new(source.clone(), plan).unwrap();
@@ -152,7 +152,7 @@ fn singular_values_need_no_vectors_in_the_file() {
 fn an_adapter_file_that_does_not_fit_is_refused_with_the_reason() {
     let source = source();
     let folder = tempfile::tempdir().unwrap();
-    train(&source, folder.path(), Trained::Adapter, |p| {
+    train(&source, folder.path(), Trainable::Adapter, |p| {
         p.adapter = Some(Adapter::LowRank { rank: 2 })
     });
     let good = folder.path().join(AdapterFile::NAME);
@@ -233,7 +233,7 @@ fn an_adapter_file_that_does_not_fit_is_refused_with_the_reason() {
 fn a_miner_learns_and_the_generator_keeps_every_byte() {
     let source = source();
     let folder = tempfile::tempdir().unwrap();
-    train(&source, folder.path(), Trained::Miner, |p| p.miner = Some(16));
+    train(&source, folder.path(), Trainable::Miner, |p| p.miner = Some(16));
     let Networks {
         generator: before, ..
     } = source.networks().unwrap();
@@ -252,7 +252,7 @@ fn a_miner_learns_and_the_generator_keeps_every_byte() {
     // Without a miner there is nothing to train.
     let mut plan = Recipe::fine_tune(&source).unwrap().plan;
     plan.phases = vec![Phase {
-        generator: Trained::Miner,
+        generator: Trainable::Miner,
         ..Phase::default()
     }];
     let error = Transfer::new(source.clone(), plan).err().unwrap().to_string();
@@ -263,7 +263,7 @@ fn a_miner_learns_and_the_generator_keeps_every_byte() {
 fn a_miner_leaves_the_class_behind_the_latent_vector_alone() {
     let source = source_with(1, |config| config.classes = 10);
     let folder = tempfile::tempdir().unwrap();
-    train(&source, folder.path(), Trained::Miner, |p| p.miner = Some(8));
+    train(&source, folder.path(), Trainable::Miner, |p| p.miner = Some(8));
     let run = open_run(folder.path(), CheckpointChoice::Last).unwrap();
     assert_eq!(run.sampler.class_count(), 10);
     let file = AdapterFile::open(&folder.path().join(AdapterFile::NAME)).unwrap();
@@ -276,11 +276,11 @@ fn a_discriminator_of_patches_learns_and_is_carried_on() {
     let source = source_with(1, |config| config.network = "dcgan".into());
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    let of = |source: &Source| bits(&StateDict::of(&source.networks().unwrap().discriminator));
-    train(&source, &at("first"), Trained::All, |p| {
+    let of = |source: &PretrainedGan| bits(&StateDict::of(&source.networks().unwrap().discriminator));
+    train(&source, &at("first"), Trainable::All, |p| {
         p.patches = true;
         p.distil = 0.1;
-        p.phases[0].discriminator = Trained::Except(vec!["block1".into()]);
+        p.phases[0].discriminator = Trainable::Except(vec!["block1".into()]);
     });
     let first = open_source(&at("first"), CheckpointChoice::Last).unwrap();
     let (before, after) = (of(&source), of(&first));
@@ -325,9 +325,9 @@ fn patches_go_with_a_gradient_penalty() {
         (config.regularize.r1, config.regularize.r2) = (1.0, 1.0);
     });
     let folder = tempfile::tempdir().unwrap();
-    train(&source, folder.path(), Trained::All, |p| p.patches = true);
+    train(&source, folder.path(), Trainable::All, |p| p.patches = true);
     let learned = open_source(folder.path(), CheckpointChoice::Last).unwrap();
-    let head = |source: &Source| {
+    let head = |source: &PretrainedGan| {
         let discriminator = source.networks().unwrap().discriminator;
         StateDict::of(&discriminator).get("head.weight").unwrap().len()
     };
@@ -340,15 +340,15 @@ fn a_transfer_is_the_source_of_another() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     // The adapter becomes part of the weights ..
-    train(&source, &at("first"), Trained::Adapter, |p| {
+    train(&source, &at("first"), Trainable::Adapter, |p| {
         p.adapter = Some(Adapter::LowRank { rank: 2 })
     });
     let first = open_source(&at("first"), CheckpointChoice::Last).unwrap();
     let (names, whole) = (
-        |s: &Source| s.networks().unwrap().generator,
+        |s: &PretrainedGan| s.networks().unwrap().generator,
         |g| bits(&StateDict::of(&g)),
     );
-    let keys = |s: &Source| whole(names(s)).into_keys().collect::<Vec<_>>();
+    let keys = |s: &PretrainedGan| whole(names(s)).into_keys().collect::<Vec<_>>();
     assert_eq!(keys(&first), keys(&source));
     let run = pixels(&open_run(&at("first"), CheckpointChoice::Last).unwrap().sampler);
     assert!(
@@ -356,13 +356,13 @@ fn a_transfer_is_the_source_of_another() {
         "the source is what the run draws"
     );
     // .. and may come again; a miner stays, through a transfer that does not ask for one.
-    train(&first, &at("second"), Trained::Miner, |p| {
+    train(&first, &at("second"), Trainable::Miner, |p| {
         p.miner = Some(16);
         p.adapter = Some(Adapter::OutputScale);
     });
     let second = open_source(&at("second"), CheckpointChoice::Last).unwrap();
     assert_eq!(keys(&second).len(), keys(&source).len() + 4);
-    train(&second, &at("third"), Trained::All, |_| ());
+    train(&second, &at("third"), Trainable::All, |_| ());
     let third = open_source(&at("third"), CheckpointChoice::Last).unwrap();
     assert_eq!(keys(&third), keys(&second));
     let run = pixels(&open_run(&at("third"), CheckpointChoice::Last).unwrap().sampler);
@@ -389,15 +389,15 @@ fn a_transfer_is_the_source_of_another() {
 fn a_run_keeps_the_source_that_it_was_begun_from() {
     let (source, other) = (source(), source_with(5, |_| ()));
     let folder = tempfile::tempdir().unwrap();
-    train(&source, folder.path(), Trained::BatchNorm, |_| ());
-    let trial = Trial {
+    train(&source, folder.path(), Trainable::BatchNorm, |_| ());
+    let experiment = Experiment {
         source: &other,
         target: &target(),
         steps: 3,
         seed: 2,
     };
-    let method = Method::Recipe(Box::new(Recipe::fine_tune(&other).unwrap()));
-    let error = trial
+    let method = TransferMethod::Recipe(Box::new(Recipe::fine_tune(&other).unwrap()));
+    let error = experiment
         .train(&method, folder.path(), &mut |_| ControlFlow::Continue(()))
         .err()
         .unwrap();
@@ -415,7 +415,7 @@ fn a_source_with_spectral_normalisation_is_carried_like_any_other() {
         };
     });
     let folder = tempfile::tempdir().unwrap();
-    train(&source, folder.path(), Trained::Miner, |p| p.miner = Some(8));
+    train(&source, folder.path(), Trainable::Miner, |p| p.miner = Some(8));
     let again = open_source(folder.path(), CheckpointChoice::Last).unwrap();
     let run = pixels(&open_run(folder.path(), CheckpointChoice::Last).unwrap().sampler);
     assert!(pixels(&again.sampler().unwrap()) == run);
@@ -426,7 +426,7 @@ fn a_generator_thaws_from_its_output_backwards() {
     let source = source();
     let layers = source.generator_layers().unwrap();
     let mut recipe = Recipe::fine_tune(&source).unwrap();
-    recipe.plan.phases = gradual(&layers, 2, &Phase::default()).unwrap();
+    recipe.plan.phases = gradual_unfreezing(&layers, 2, &Phase::default()).unwrap();
     let data = target();
     let mut config = recipe.settings(&source, &data, 6, 4);
     (config.output.checkpoint_every, config.output.keep_checkpoints) = (1, 9);
@@ -458,8 +458,8 @@ fn a_generator_thaws_from_its_output_backwards() {
 fn what_is_frozen_keeps_its_bytes_and_the_rest_moves() {
     let init = &mut Init::glorot(1);
     let mut gan = Gan::<f32>::new(dcgan::generator(init), dcgan::discriminator(init), dcgan::LATENT);
-    let frozen_g = Names::under(["stem", "block1"]);
-    let frozen_d = Names::under(["block1", "block2.norm"]);
+    let frozen_g = ParamFilter::under(["stem", "block1"]);
+    let frozen_d = ParamFilter::under(["block1", "block2.norm"]);
     freeze(&mut gan.generator, &frozen_g).unwrap();
     freeze(&mut gan.discriminator, &frozen_d).unwrap();
     let before = [

@@ -7,7 +7,7 @@ use engraft::base::choose;
 use engraft::data::{Channels, DataOptions, DataSource, Dataset};
 use engraft::gan::{CheckpointChoice, TrainConfig, Trainer, networks};
 use engraft::metrics::RandomFeatures;
-use engraft::transfer::{Method, Recipe, Trial, features_of, measure, open_source};
+use engraft::transfer::{TransferMethod, Recipe, Experiment, features_of, measure, open_source};
 use std::{env, error::Error, ops::ControlFlow, path::PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -29,14 +29,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Carried to 90 of the other pictures.
     let (source, others) = (open_source(&first, CheckpointChoice::Last)?, load(&argument(2)?)?);
     let target = others.subset(&choose(others.len(), 90, 1));
-    let trial = Trial { source: &source, target: &target, steps: 20, seed: 1 };
-    let recipe = Method::Recipe(Box::new(Recipe::fine_tune(&source)?));
-    let (sampler, steps) = trial.train(&recipe, &second, &mut go_on)?.ok_or("stopped")?;
+    let experiment = Experiment { source: &source, target: &target, steps: 20, seed: 1 };
+    let recipe = TransferMethod::Recipe(Box::new(Recipe::fine_tune(&source)?));
+    let (sampler, steps) = experiment.train(&recipe, &second, &mut go_on)?.ok_or("stopped")?;
 
     // Measured against 300 of them.
     let network = RandomFeatures::for_size(64);
     let real = features_of(&network, &others.subset(&choose(others.len(), 300, 2)))?;
-    let (known, drawn) = (features_of(&network, &target)?, trial.draw(&network, &sampler, 300)?);
+    let (known, drawn) = (features_of(&network, &target)?, experiment.draw(&network, &sampler, 300)?);
     let row = measure("transfer", steps, [&real, &known, &drawn])?;
     println!("after {steps} steps: KID {:.4}, FID {:.2}, coverage {:.2}", row.kid, row.fid, row.coverage);
     Ok(())

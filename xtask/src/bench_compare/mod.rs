@@ -3,16 +3,15 @@
 //! Times of one machine move with its clock, its heat and its neighbours. So every run of a peer comes right after a
 //! run of engraft, and what counts is the ratio of the two.
 
-mod child;
-mod line;
+mod peer_output;
 mod peers;
 mod report;
+mod subprocess;
 mod summary;
 
 use anyhow::{Context, bail, ensure};
-use child::Failure;
 use engraft::cli::{Interrupted, catch_interrupts, interrupt};
-use line::Line;
+use peer_output::Line;
 use peers::{Runner, Skipped, Wanted};
 use report::Report;
 use serde::Serialize;
@@ -21,6 +20,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use subprocess::Failure;
 use summary::{Pair, mb, ms};
 
 /// Time the training step of the tutorial's DCGAN beside that of other libraries; prints Markdown tables.
@@ -274,8 +274,8 @@ impl<'a> Comparison<'a> {
         if setting.infer {
             command.arg("--infer");
         }
-        let output = child::output(command, Duration::from_secs(self.args.limit), interrupt())?;
-        line::read(&output.stdout, setting).map_err(|why| {
+        let output = subprocess::output(command, Duration::from_secs(self.args.limit), interrupt())?;
+        peer_output::read(&output.stdout, setting).map_err(|why| {
             let words = output
                 .last_words
                 .map_or(String::new(), |line| format!(" (last on stderr: {line})"));

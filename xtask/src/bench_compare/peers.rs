@@ -1,6 +1,6 @@
 //! The programs of other libraries: what there is to run, and where it is found.
 
-use super::child;
+use super::subprocess;
 use anyhow::{bail, ensure};
 use serde::Serialize;
 use std::ffi::OsString;
@@ -316,7 +316,7 @@ fn given<'a>(paths: &'a [(String, PathBuf)], name: &str) -> Option<&'a Path> {
 fn has_module(python: &Path, module: &str) -> Result<(), String> {
     let question = format!("import importlib.util as u; print(u.find_spec('{module}') is not None)");
     let mut command = Command::new(python);
-    let answer = child::output(command.args(["-c", &question]), LOOK, &AtomicBool::new(false));
+    let answer = subprocess::output(command.args(["-c", &question]), LOOK, &AtomicBool::new(false));
     match answer {
         Ok(answer) if answer.stdout.trim() == "True" => Ok(()),
         Ok(_) => Err(format!("has no module {module}")),

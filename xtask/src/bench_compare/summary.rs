@@ -1,7 +1,7 @@
 //! From pairs of runs to medians, ratios and tables.
 
 use super::Setting;
-use super::line::Line;
+use super::peer_output::Line;
 use crate::bench_step::median;
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 use super::{Args, arithmetic, median};
 use engraft_gan::{Gan, dcgan};
-use engraft_layers::{Condition, Init, Names, Sequential, freeze, parameter_count, summary};
+use engraft_layers::{Condition, Init, ParamFilter, Sequential, freeze, parameter_count, summary};
 use engraft_tensor::Tensor;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -20,7 +20,7 @@ fn blocks(network: &Sequential) -> Vec<String> {
 /// Freezes the first `count` blocks, running statistics included.
 fn freeze_first(network: &mut Sequential, count: usize) {
     let frozen = blocks(network).into_iter().take(count);
-    freeze(network, &Names::under(frozen)).expect("the names are the network's own");
+    freeze(network, &ParamFilter::under(frozen)).expect("the names are the network's own");
 }
 
 /// Numbers of frozen blocks of generator and discriminator: 0, 1, 2 and all but the last of either alone, and of both.

@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use engraft_layers::Adapter;
-use engraft_transfer::{Phase, Recipe, Source, Trained, gradual};
+use engraft_transfer::{Phase, PretrainedGan, Recipe, Trainable, gradual_unfreezing};
 
 /// Methods that are no recipe of one part: the controls, and what the program chooses itself.
 const OTHERS: [&str; 3] = ["source-as-is", "from-scratch", "auto"];
@@ -45,12 +45,12 @@ pub(super) fn check(names: &[String]) -> anyhow::Result<()> {
 }
 
 /// A recipe of one part only, by its name, for a run of `steps` steps.
-pub(super) fn fixed(source: &Source, name: &str, steps: u64) -> anyhow::Result<Recipe> {
+pub(super) fn fixed(source: &PretrainedGan, name: &str, steps: u64) -> anyhow::Result<Recipe> {
     let mut recipe = Recipe::fine_tune(source)?;
     recipe.name = name.into();
-    let first = |layers: Vec<String>| Trained::Except(layers.into_iter().take(1).collect());
+    let first = |layers: Vec<String>| Trainable::Except(layers.into_iter().take(1).collect());
     let plan = &mut recipe.plan;
-    let of_generator = |generator: Trained| {
+    let of_generator = |generator: Trainable| {
         vec![Phase {
             generator,
             ..Phase::default()
@@ -71,11 +71,11 @@ pub(super) fn fixed(source: &Source, name: &str, steps: u64) -> anyhow::Result<R
     plan.adapter = adapter;
     plan.patches = name == "patches";
     plan.phases = match name {
-        _ if adapter.is_some() => of_generator(Trained::Adapter),
-        "fine-tune" | "double-rate" | "translation" | "patches" => of_generator(Trained::All),
+        _ if adapter.is_some() => of_generator(Trainable::Adapter),
+        "fine-tune" | "double-rate" | "translation" | "patches" => of_generator(Trainable::All),
         "warm-up" => vec![
             Phase {
-                generator: Trained::Nothing,
+                generator: Trainable::Nothing,
                 steps: Recipe::warm_up(steps),
                 ..Phase::default()
             },
@@ -86,16 +86,16 @@ pub(super) fn fixed(source: &Source, name: &str, steps: u64) -> anyhow::Result<R
             ..Phase::default()
         }],
         "freeze-g" => of_generator(first(source.generator_layers()?)),
-        "batch-norm" => of_generator(Trained::BatchNorm),
+        "batch-norm" => of_generator(Trainable::BatchNorm),
         "miner" => {
             plan.miner = source.miner().or(source.config.latent_dim().ok());
-            of_generator(Trained::Miner)
+            of_generator(Trainable::Miner)
         }
         "gradual" => {
             // Each layer has as long alone as the next ones with it.
             let layers = source.generator_layers()?;
             let every = (steps / layers.len().max(1) as u64).max(1);
-            gradual(&layers, every, &Phase::default())?
+            gradual_unfreezing(&layers, every, &Phase::default())?
         }
         _ => {
             check(&[name.to_string()])?;
@@ -122,7 +122,7 @@ mod tests {
                 discriminator,
                 ..
             } = untrained_networks(&config).unwrap();
-            let source = Source::new(config, &generator, &discriminator);
+            let source = PretrainedGan::new(config, &generator, &discriminator);
             // A discriminator that is told the class does not judge by a map.
             for name in FIXED.iter().filter(|name| classes == 0 || **name != "patches") {
                 let recipe = fixed(&source, name, 100).unwrap();
@@ -131,7 +131,7 @@ mod tests {
                     let first = ["block1", "projection.features.block1"][usize::from(classes > 0)];
                     assert_eq!(
                         recipe.plan.phases[0].discriminator,
-                        Trained::Except(vec![first.into()])
+                        Trainable::Except(vec![first.into()])
                     );
                 }
                 let plan = Transfer::new(source.clone(), recipe.plan);

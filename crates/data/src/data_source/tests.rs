@@ -13,7 +13,7 @@ use zip::{CompressionMethod, ZipWriter};
 fn open(path: &Path, [h, w, c]: [usize; 3]) -> Result<Loaded, DataError> {
     let mut options = DataOptions::new();
     options.size = Some([h, w]);
-    options.channels = if c == 1 { Channels::Grey } else { Channels::Rgb };
+    options.channels = if c == 1 { Channels::Gray } else { Channels::Rgb };
     DataSource::parse(path.to_str().unwrap())?.open(&options)
 }
 

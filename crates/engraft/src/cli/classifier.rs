@@ -4,7 +4,7 @@ use anyhow::{Context, ensure};
 use engraft_data::Dataset;
 use engraft_gan::SavedRun;
 use engraft_metrics::{IMAGE, Training, Variation};
-use engraft_transfer::Labelled;
+use engraft_transfer::LabeledImages;
 use indicatif::ProgressBar;
 use rand::SeedableRng;
 use rand::seq::index;
@@ -45,20 +45,20 @@ pub(super) fn classifier_accuracy(
     let mut rng = Pcg64::seed_from_u64(seed);
     let images = count.min(train.len());
     let classes: Vec<usize> = (0..run.sampler.class_count()).collect();
-    let drawn = Labelled::drawn(&run.sampler, images, &classes, &mut rng).context(
+    let drawn = LabeledImages::drawn(&run.sampler, images, &classes, &mut rng).context(
         "--classifier-accuracy needs a generator that is told the class, for its images to have labels: train with \
          --classes",
     )?;
     let chosen = index::sample(&mut rng, train.len(), images).into_vec();
-    let real = Labelled::of(train, &chosen);
-    let test = Labelled::of(test, &(0..test.len()).collect::<Vec<_>>());
+    let real = LabeledImages::of(train, &chosen);
+    let test = LabeledImages::of(test, &(0..test.len()).collect::<Vec<_>>());
     let training = Training {
         epochs: EPOCHS,
         seed,
         variation: Variation::for_data(&run.config.data),
     };
     let bar = ProgressBar::new(3 * EPOCHS as u64).with_message("classifiers");
-    let score = |images: &Labelled| images.score(&test, &training, &mut |_, _| bar.inc(1));
+    let score = |images: &LabeledImages| images.score(&test, &training, &mut |_, _| bar.inc(1));
     let found = ClassifierAccuracy {
         generated: score(&drawn)?,
         real: score(&real)?,

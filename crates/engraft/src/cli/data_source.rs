@@ -24,7 +24,7 @@ pub(super) fn of_shape([height, width, channels]: [usize; 3]) -> DataOptions {
     options.held_out = true;
     options.size = Some([height, width]);
     options.channels = match channels {
-        1 => Channels::Grey,
+        1 => Channels::Gray,
         3 => Channels::Rgb,
         _ => Channels::Keep,
     };

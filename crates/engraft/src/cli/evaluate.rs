@@ -9,7 +9,9 @@ use super::stacked;
 use anyhow::{Context, ensure};
 use engraft_data::{DatasetName, Split};
 use engraft_gan::SavedRun;
-use engraft_metrics::{ClassCounts, EvaluationInput, FeatureOutput, Protocol, RealDataInfo, evaluate};
+use engraft_metrics::{
+    ClassCounts, EvaluationInput, EvaluationProtocol, FeatureOutput, RealDataInfo, evaluate,
+};
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 
@@ -102,7 +104,7 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
         ),
         false => reader.fit.to_string(),
     };
-    let protocol = Protocol::new(&*reader.extractor, images, &fit, options.seed);
+    let protocol = EvaluationProtocol::new(&*reader.extractor, images, &fit, options.seed);
     let compared = EvaluationInput {
         real: &real,
         train: &train,

@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use engraft_data::write_npy;
 use engraft_gan::{Sampler, sample_grid};
 use engraft_tensor::{Tensor, concat};
-use engraft_transfer::{AdapterFile, Source, open_source};
+use engraft_transfer::{AdapterFile, PretrainedGan, open_source};
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use std::path::{Path, PathBuf};
@@ -77,7 +77,7 @@ fn open(options: &Generate) -> anyhow::Result<(Sampler, String)> {
 }
 
 /// The source: with an adapter file the run itself, else the one beside a transfer.
-fn source(options: &Generate) -> anyhow::Result<Source> {
+fn source(options: &Generate) -> anyhow::Result<PretrainedGan> {
     if options.adapter.is_some() {
         return open_source(&options.from, options.checkpoint)
             .with_context(|| format!("--from {}", options.from.display()));

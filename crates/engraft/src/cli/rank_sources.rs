@@ -5,7 +5,9 @@ use super::options::Sources;
 use super::target::Target;
 use anyhow::Context;
 use engraft_gan::CheckpointChoice;
-use engraft_transfer::{Method, Proximity, Trial, features_of, open_source, proximity};
+use engraft_transfer::{
+    DomainDistance, Experiment, TransferMethod, domain_distance, features_of, open_source,
+};
 use serde_json::json;
 use std::ops::ControlFlow;
 
@@ -20,7 +22,7 @@ pub(super) fn run(options: &Sources) -> anyhow::Result<()> {
     // The same features for all, so that they compare.
     let mut features = options.features.clone();
     let mut last = None;
-    let mut ranked: Vec<(String, Proximity)> = Vec::new();
+    let mut ranked: Vec<(String, DomainDistance)> = Vec::new();
     for path in &options.runs {
         let source =
             open_source(path, CheckpointChoice::Last).with_context(|| format!("{}", path.display()))?;
@@ -32,21 +34,23 @@ pub(super) fn run(options: &Sources) -> anyhow::Result<()> {
         )?;
         let reader = Reader::choose(features.as_deref(), &options.data, source.config.image)?;
         features = Some(reader.extractor.name().into());
-        let trial = Trial {
+        let experiment = Experiment {
             source: &source,
             target: &target.train,
             steps: 0,
             seed: options.seed,
         };
-        let as_is = trial.train(&Method::SourceAsIs, path, &mut |_| ControlFlow::Continue(()))?;
+        let as_is = experiment.train(&TransferMethod::SourceAsIs, path, &mut |_| {
+            ControlFlow::Continue(())
+        })?;
         let (sampler, _) = as_is.context("nothing to stop")?;
-        let drawn = trial.draw(&*reader.extractor, &sampler, GENERATED)?;
-        let found = proximity(&features_of(&*reader.extractor, &target.train)?, &drawn)?;
+        let drawn = experiment.draw(&*reader.extractor, &sampler, GENERATED)?;
+        let found = domain_distance(&features_of(&*reader.extractor, &target.train)?, &drawn)?;
         ranked.push((path.display().to_string(), found));
         last = Some(reader);
     }
     let reader = last.context("clap requires a run")?;
-    let key = |p: &Proximity| (p.recall.unwrap_or(0.0), -p.kid.unwrap_or(f64::INFINITY));
+    let key = |p: &DomainDistance| (p.recall.unwrap_or(0.0), -p.kid.unwrap_or(f64::INFINITY));
     ranked.sort_by(|(_, a), (_, b)| {
         let (a, b) = (key(a), key(b));
         b.0.total_cmp(&a.0).then(b.1.total_cmp(&a.1))

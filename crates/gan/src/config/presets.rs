@@ -1,6 +1,6 @@
 //! The presets: settings to start from.
 
-use super::{AdamConfig, NetworkConfig, OutputConfig, TrainConfig, WatchConfig};
+use super::{AdamConfig, EvaluationConfig, NetworkConfig, OutputConfig, TrainConfig};
 use crate::augment::AugmentConfig;
 use crate::networks::dcgan;
 use crate::objective::{Objective, StepOrder};
@@ -37,11 +37,11 @@ pub(super) fn standard(data: &dyn TrainingData) -> TrainConfig {
         regularize: RegularizeConfig::default(),
         augment: AugmentConfig::default(),
         plan: toml::Table::new(),
-        watch: WatchConfig {
+        watch: EvaluationConfig {
             every: if held_out(data.len()) > 0 { 500 } else { 0 },
             rollbacks: 2,
             features: features_name(data),
-            ..WatchConfig::default()
+            ..EvaluationConfig::default()
         },
         output: OutputConfig {
             sample_every: 100,

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct WatchConfig {
+pub struct EvaluationConfig {
     /// Steps between two measurements; 0 takes none.
     pub every: u64,
     /// Images that are generated for one; 1000 at first.
@@ -33,7 +33,7 @@ pub struct WatchConfig {
     pub features: Option<String>,
 }
 
-impl Default for WatchConfig {
+impl Default for EvaluationConfig {
     fn default() -> Self {
         Self {
             every: 0,
@@ -52,7 +52,7 @@ pub(crate) const FEWEST: u32 = 20;
 /// Most images that are generated for one measurement.
 const MOST: u32 = 50_000;
 
-impl WatchConfig {
+impl EvaluationConfig {
     /// Whether nothing is set.
     pub(crate) fn is_default(&self) -> bool {
         *self == Self::default()

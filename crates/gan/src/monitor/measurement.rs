@@ -64,15 +64,15 @@ impl Measurement {
 
     /// Whether its checkpoint is better than the other's: the lower score, but first of all no memorisation.
     pub(crate) fn beats(&self, other: &Self) -> bool {
-        if self.is_memorised() == other.is_memorised() {
+        if self.is_memorized() == other.is_memorized() {
             self.score() < other.score()
         } else {
-            other.is_memorised()
+            other.is_memorized()
         }
     }
 
     /// Whether more images are memorised than chance explains.
-    pub(crate) fn is_memorised(&self) -> bool {
+    pub(crate) fn is_memorized(&self) -> bool {
         self.memorised > MEMORISED
     }
 
@@ -80,7 +80,7 @@ impl Measurement {
     pub fn alarms(&self) -> Vec<Alarm> {
         [
             (self.spread < COLLAPSED, Alarm::Collapse),
-            (self.is_memorised(), Alarm::Memorisation),
+            (self.is_memorized(), Alarm::Memorisation),
             (self.overfitting > OVERFITTED, Alarm::Overfitting),
         ]
         .into_iter()

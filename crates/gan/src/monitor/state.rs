@@ -30,7 +30,7 @@ impl MonitorState {
     pub(crate) fn better_than_last(&self) -> Option<&Measurement> {
         let (best, last) = (self.best()?, self.measurements.last()?);
         let is_worse = last.score() - best.score() > best.kid_se.hypot(last.kid_se);
-        (is_worse || last.is_memorised() && !best.is_memorised()).then_some(best)
+        (is_worse || last.is_memorized() && !best.is_memorized()).then_some(best)
     }
 
     /// Whether the last `patience` measurements have brought no new best one.

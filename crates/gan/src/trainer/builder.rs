@@ -7,9 +7,9 @@ use crate::build::DefaultPlan;
 use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::monitor::{Monitor, extractor_name, named_extractor};
-use crate::plan::Plan;
 use crate::sample_writer::{SampleWriter, usual_writer};
 use crate::saved_run::read_config;
+use crate::training_plan::TrainingPlan;
 use engraft_base::equidistant;
 use engraft_data::TrainingData;
 use engraft_metrics::FeatureExtractor;
@@ -38,7 +38,7 @@ use std::sync::Arc;
 pub struct TrainerBuilder {
     config: TrainConfig,
     data: Arc<dyn TrainingData>,
-    plan: Option<Arc<dyn Plan>>,
+    plan: Option<Arc<dyn TrainingPlan>>,
     features: Option<Arc<dyn FeatureExtractor>>,
     samples: Box<dyn SampleWriter>,
 }
@@ -55,7 +55,7 @@ impl TrainerBuilder {
     }
 
     /// The plan of the run. Whether the settings make sense with its networks is found when they are made.
-    pub fn plan(mut self, plan: Arc<dyn Plan>) -> Self {
+    pub fn plan(mut self, plan: Arc<dyn TrainingPlan>) -> Self {
         self.plan = Some(plan);
         self
     }

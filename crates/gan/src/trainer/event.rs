@@ -69,14 +69,14 @@ pub enum Event {
 
 /// How training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum TrainingOutcome {
     /// All steps are done.
     Finished,
     /// The caller asked to stop; the state is saved.
     Stopped,
     /// The last phase of the run's plan was over.
     Complete,
-    /// The measurements had not got better for as long as [`WatchConfig::patience`](crate::WatchConfig::patience)
+    /// The measurements had not got better for as long as [`EvaluationConfig::patience`](crate::EvaluationConfig::patience)
     /// allows; the best checkpoint is kept.
     Plateau,
 }

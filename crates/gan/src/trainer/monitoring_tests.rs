@@ -1,9 +1,9 @@
 //! Runs that are measured, stop early, and go back.
 
 use crate::checkpoint::{CheckpointStore, encode};
-use crate::config::{TrainConfig, WatchConfig};
+use crate::config::{EvaluationConfig, TrainConfig};
 use crate::monitor::{Measurement, MonitorState};
-use crate::trainer::{Event, Outcome, Trainer};
+use crate::trainer::{Event, Trainer, TrainingOutcome};
 use crate::{CheckpointChoice, GanError, SavedRun};
 use engraft_data::{Dataset, Provenance};
 use engraft_layers::{SlotMut, visit_mut};
@@ -24,7 +24,7 @@ fn config(steps: u64) -> TrainConfig {
     let mut config = TrainConfig::standard(&data());
     (config.network, config.batch, config.steps) = ("mlp".into(), 4, steps);
     config.held_out = 24;
-    config.watch = WatchConfig {
+    config.watch = EvaluationConfig {
         every: 2,
         images: 30,
         patience: 0,
@@ -40,7 +40,7 @@ fn open(config: TrainConfig, directory: &Path) -> Trainer {
 }
 
 /// Trains, and tells what happened beside steps, grids and checkpoints.
-fn train(trainer: &mut Trainer, stop_after: Option<u64>) -> (Result<Outcome, GanError>, Vec<Event>) {
+fn train(trainer: &mut Trainer, stop_after: Option<u64>) -> (Result<TrainingOutcome, GanError>, Vec<Event>) {
     let mut events = Vec::new();
     let outcome = trainer.train(&mut |event| {
         let stop = matches!(event, Event::Step { step, .. } if Some(step) == stop_after);
@@ -76,7 +76,7 @@ fn measures_resume_byte_for_byte_and_the_best_checkpoint_stays() {
     let whole = folder.path().join("whole");
     let mut trainer = open(config(9), &whole);
     let (outcome, events) = train(&mut trainer, None);
-    assert_eq!(outcome.unwrap(), Outcome::Finished);
+    assert_eq!(outcome.unwrap(), TrainingOutcome::Finished);
     let measured = events.iter().filter(|e| matches!(e, Event::Measured { .. }));
     assert_eq!(measured.count(), 5, "2, 4, 6, 8 and the last: {events:?}");
     let steps: Vec<u64> = trainer.measurements().iter().map(|m| m.step).collect();
@@ -96,13 +96,13 @@ fn measures_resume_byte_for_byte_and_the_best_checkpoint_stays() {
     for stop in [1, 4, 7] {
         let parts = folder.path().join(format!("stopped-{stop}"));
         let (outcome, _) = train(&mut open(config(9), &parts), Some(stop));
-        assert_eq!(outcome.unwrap(), Outcome::Stopped);
+        assert_eq!(outcome.unwrap(), TrainingOutcome::Stopped);
         train(&mut open(config(9), &parts), None).0.unwrap();
         assert!(content(&parts, 9) == content(&whole, 9), "stopped after {stop}");
     }
     // How a run is watched does not change what it learns.
     let mut unwatched = config(9);
-    unwatched.watch = WatchConfig::default();
+    unwatched.watch = EvaluationConfig::default();
     let alone = folder.path().join("unwatched");
     train(&mut open(unwatched, &alone), None).0.unwrap();
     let weights = fs::read(alone.join("checkpoints/step-000009/generator.safetensors")).unwrap();
@@ -119,17 +119,17 @@ fn a_run_that_gets_no_better_stops() {
     config.network = "mlp".into();
     let mut trainer = open(config.clone(), folder.path());
     let (outcome, _) = train(&mut trainer, None);
-    assert_eq!(outcome.unwrap(), Outcome::Plateau);
+    assert_eq!(outcome.unwrap(), TrainingOutcome::Plateau);
     let stopped = trainer.step();
     assert!(stopped < 400);
     drop(trainer);
     let mut trainer = open(config.clone(), folder.path());
-    assert_eq!(train(&mut trainer, None).0.unwrap(), Outcome::Plateau);
+    assert_eq!(train(&mut trainer, None).0.unwrap(), TrainingOutcome::Plateau);
     assert_eq!(trainer.step(), stopped, "it stays where it is");
     drop(trainer);
     (config.watch.patience, config.steps) = (0, stopped + 1);
     let mut trainer = open(config, folder.path());
-    assert_eq!(train(&mut trainer, None).0.unwrap(), Outcome::Finished);
+    assert_eq!(train(&mut trainer, None).0.unwrap(), TrainingOutcome::Finished);
 }
 
 fn poison(trainer: &mut Trainer) {
@@ -148,7 +148,7 @@ fn a_run_that_diverges_goes_back_and_on() {
     train(&mut trainer, Some(3)).0.unwrap();
     poison(&mut trainer);
     let (outcome, events) = train(&mut trainer, None);
-    assert_eq!(outcome.unwrap(), Outcome::Finished);
+    assert_eq!(outcome.unwrap(), TrainingOutcome::Finished);
     let back = events.iter().find_map(|event| match event {
         Event::RolledBack { step, times, reason } => Some((*step, *times, reason.clone())),
         _ => None,
@@ -163,7 +163,7 @@ fn a_run_that_diverges_goes_back_and_on() {
     let mut trainer = open(config(7), folder.path());
     assert_eq!(trainer.progress.state.rollbacks, 1);
     poison(&mut trainer);
-    assert_eq!(train(&mut trainer, None).0.unwrap(), Outcome::Finished);
+    assert_eq!(train(&mut trainer, None).0.unwrap(), TrainingOutcome::Finished);
     assert_eq!(trainer.progress.state.rollbacks, 2);
     let page = fs::read_to_string(folder.path().join("report.html")).unwrap();
     assert!(page.contains("went back 2 times"));
@@ -189,7 +189,7 @@ fn a_run_that_cannot_be_saved_goes_back_too() {
     train(&mut trainer, Some(3)).0.unwrap();
     poison_moments(&mut trainer);
     let (outcome, events) = train(&mut trainer, None);
-    assert_eq!(outcome.unwrap(), Outcome::Finished);
+    assert_eq!(outcome.unwrap(), TrainingOutcome::Finished);
     let back = events.iter().find_map(|event| match event {
         Event::RolledBack { step, reason, .. } => Some((*step, reason.clone())),
         _ => None,
@@ -204,7 +204,7 @@ fn a_run_that_cannot_be_saved_goes_back_too() {
     let mut trainer = open(config(9), folder.path());
     poison_moments(&mut trainer);
     let (outcome, _) = train(&mut trainer, Some(7));
-    assert_eq!((outcome.unwrap(), trainer.step()), (Outcome::Stopped, 6));
+    assert_eq!((outcome.unwrap(), trainer.step()), (TrainingOutcome::Stopped, 6));
     drop(trainer);
     let mut trainer = open(config(9), folder.path());
     trainer.progress.state.rollbacks = 2;

@@ -9,9 +9,9 @@ use crate::error::GanError;
 use crate::finite::first_not_finite;
 use crate::gan::{Gan, StepReport};
 use crate::monitor::MonitorState;
-use crate::plan::Plan;
 use crate::rng::{self, Purpose};
 use crate::standing_statistics::standing_statistics;
+use crate::training_plan::TrainingPlan;
 use engraft_data::Batches;
 use engraft_layers::{Condition, Sequential};
 use engraft_tensor::Tensor;
@@ -41,7 +41,11 @@ pub(super) struct Progress {
 
 impl Progress {
     /// The beginning of a run on `images` training images.
-    pub(super) fn new(config: &TrainConfig, images: usize, plan: &dyn Plan) -> Result<Self, GanError> {
+    pub(super) fn new(
+        config: &TrainConfig,
+        images: usize,
+        plan: &dyn TrainingPlan,
+    ) -> Result<Self, GanError> {
         let mut gan = planned_gan(config, plan)?;
         plan.enter(0, &mut gan);
         gan.check()?;
@@ -71,7 +75,7 @@ impl Progress {
         checkpoint: &Checkpoint,
         config: &TrainConfig,
         images: usize,
-        plan: &dyn Plan,
+        plan: &dyn TrainingPlan,
         rollbacks: u32,
     ) -> Result<Self, GanError> {
         let mut state = checkpoint_state::monitor_state(checkpoint)?;

@@ -1,6 +1,6 @@
 //! Runs with data, extractors and writers of a caller's own make.
 
-use crate::trainer::{Event, Outcome, Trainer};
+use crate::trainer::{Event, Trainer, TrainingOutcome};
 use crate::{GanError, NpySamples, TrainConfig};
 use engraft_data::{DataError, Dataset, Npy, Provenance, TrainingData};
 use engraft_metrics::{FeatureExtractor, FeatureOutput, Features, InputSpec, MetricsError, RandomFeatures};
@@ -110,7 +110,7 @@ fn open(data: Arc<dyn TrainingData>, directory: &Path) -> Trainer {
         .unwrap()
 }
 
-fn train(trainer: &mut Trainer) -> (Result<Outcome, GanError>, Vec<String>) {
+fn train(trainer: &mut Trainer) -> (Result<TrainingOutcome, GanError>, Vec<String>) {
     let mut warnings = Vec::new();
     let outcome = trainer.train(&mut |event| {
         if let Event::Warning(text) = event {
@@ -133,7 +133,7 @@ fn a_run_on_other_data_than_images_with_an_extractor_and_a_writer_of_its_own() {
     let (outcome, warnings) = train(&mut trainer);
     assert_eq!(
         (outcome.unwrap(), warnings),
-        (Outcome::Finished, Vec::<String>::new())
+        (TrainingOutcome::Finished, Vec::<String>::new())
     );
     assert_eq!(trainer.measurements().len(), 2);
     drop(trainer);
@@ -163,7 +163,7 @@ fn data_that_fail_leave_the_checkpoint_and_the_run_goes_on_to_the_same_bytes() {
     let parts = folder.path().join("parts");
     let mut trainer = open(waves(3), &parts);
     let (outcome, warnings) = train(&mut trainer);
-    assert_eq!(outcome.unwrap(), Outcome::Finished);
+    assert_eq!(outcome.unwrap(), TrainingOutcome::Finished);
     assert!(
         warnings.len() == 1 && warnings[0].starts_with("step 3: not measured: the tape"),
         "{warnings:?}"
@@ -176,7 +176,7 @@ fn data_that_fail_leave_the_checkpoint_and_the_run_goes_on_to_the_same_bytes() {
     assert!(error.to_string().contains("rewind it"), "{error}");
     assert_eq!(trainer.step(), 2);
     assert!(parts.join("checkpoints/step-000002").is_dir());
-    assert_eq!(train(&mut trainer).0.unwrap(), Outcome::Finished);
+    assert_eq!(train(&mut trainer).0.unwrap(), TrainingOutcome::Finished);
     assert!(files(&parts) == files(&whole));
 }
 
@@ -237,7 +237,7 @@ fn a_run_that_was_measured_keeps_its_extractor() {
     let mut trainer = Trainer::open(longer, pictures(), folder.path()).unwrap();
     assert_eq!(trainer.config().watch.features, None);
     let (outcome, warnings) = train(&mut trainer);
-    assert_eq!(outcome.unwrap(), Outcome::Finished);
+    assert_eq!(outcome.unwrap(), TrainingOutcome::Finished);
     assert!(
         warnings[0].contains("measured with the features mnist and keeps them"),
         "{warnings:?}"

@@ -4,7 +4,7 @@ use super::*;
 use crate::augment::{AdaptiveConfig, AugmentConfig, Augmentation};
 use crate::objective::{FeatureMatching, ObjectiveConfig};
 use crate::regularization::{RegularizeConfig, SpectralNorm};
-use crate::{Networks, Plan};
+use crate::{Networks, TrainingPlan};
 use crate::{Objective, StepOrder};
 use engraft_data::{Dataset, Provenance};
 use engraft_layers::{
@@ -57,7 +57,7 @@ fn small_pair(config: &TrainConfig) -> Result<Networks, GanError> {
 
 struct Small;
 
-impl Plan for Small {
+impl TrainingPlan for Small {
     fn networks(&self, config: &TrainConfig) -> Result<Networks, GanError> {
         small_pair(config)
     }
@@ -144,7 +144,7 @@ fn everything_on(which: usize, steps: u64) -> TrainConfig {
     config
 }
 
-fn train(config: TrainConfig, directory: &Path, stop_after: Option<u64>) -> Outcome {
+fn train(config: TrainConfig, directory: &Path, stop_after: Option<u64>) -> TrainingOutcome {
     let mut trainer = Trainer::builder(config, data())
         .plan(Arc::new(Small))
         .open(directory)
@@ -183,16 +183,22 @@ fn runs_with_everything_on_resume_byte_for_byte() {
     for which in 0..3 {
         let dir = tempfile::tempdir().unwrap();
         let whole = dir.path().join("whole");
-        assert_eq!(train(everything_on(which, 6), &whole, None), Outcome::Finished);
+        assert_eq!(
+            train(everything_on(which, 6), &whole, None),
+            TrainingOutcome::Finished
+        );
         let expected = content(&whole, 6);
         assert!(expected.contains_key("game.bin"), "{:?}", expected.keys());
         for stop in [1, 2, 5] {
             let parts = dir.path().join(format!("stopped-{stop}"));
             assert_eq!(
                 train(everything_on(which, 6), &parts, Some(stop)),
-                Outcome::Stopped
+                TrainingOutcome::Stopped
             );
-            assert_eq!(train(everything_on(which, 6), &parts, None), Outcome::Finished);
+            assert_eq!(
+                train(everything_on(which, 6), &parts, None),
+                TrainingOutcome::Finished
+            );
             for (name, bytes) in &content(&parts, 6) {
                 assert!(
                     bytes == &expected[name],
@@ -286,7 +292,7 @@ fn the_reference_networks_take_what_suits_batch_norm() {
     let mut trainer = Trainer::open(config, data(), dir.path()).unwrap();
     assert_eq!(
         trainer.train(&mut |_| ControlFlow::Continue(())).unwrap(),
-        Outcome::Finished
+        TrainingOutcome::Finished
     );
 }
 

@@ -2,8 +2,8 @@
 
 use crate::error::LayersError;
 use crate::init::Init;
-use crate::layer::matrix::{along, matrix, size, unmatrix};
-use crate::names::Names;
+use crate::layer::axes::{along, matrix, size, unmatrix};
+use crate::param_filter::ParamFilter;
 use crate::parameter::{Buffer, Parameter, Slot, SlotMut};
 use engraft_tensor::{Real, Tensor, symmetric_eigen};
 use serde::{Deserialize, Serialize};
@@ -70,10 +70,10 @@ impl Adapter {
     /// assert!(names.matches("block1.conv.adapter.a"));
     /// assert!(!names.matches("block1.conv.weight"));
     /// ```
-    pub fn names(self) -> Names {
+    pub fn names(self) -> ParamFilter {
         match self {
-            Self::Modulation { .. } | Self::LowRank { .. } => Names::ending(["adapter.a", "adapter.b"]),
-            Self::SingularValues | Self::OutputScale => Names::ending(["adapter.scale"]),
+            Self::Modulation { .. } | Self::LowRank { .. } => ParamFilter::ending(["adapter.a", "adapter.b"]),
+            Self::SingularValues | Self::OutputScale => ParamFilter::ending(["adapter.scale"]),
         }
     }
 

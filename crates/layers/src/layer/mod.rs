@@ -2,12 +2,12 @@
 
 mod activation;
 pub(crate) mod adapter;
+mod axes;
 mod batch_norm;
 mod conv;
 mod dense;
 mod dropout;
 mod embedding;
-mod matrix;
 mod noise;
 pub(crate) mod parametrization;
 mod resample;

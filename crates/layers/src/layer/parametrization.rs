@@ -2,7 +2,7 @@
 
 use crate::init::Init;
 use crate::layer::adapter::{Adaptation, Adapter};
-use crate::layer::matrix::along;
+use crate::layer::axes::along;
 use crate::layer::spectral::Spectral;
 use crate::mode::Mode;
 use crate::parameter::{Parameter, Slot, SlotMut};

@@ -1,6 +1,6 @@
 //! Spectral normalisation: a weight divided by its largest singular value.
 
-use crate::layer::matrix::{matrix, size};
+use crate::layer::axes::{matrix, size};
 use crate::mode::Mode;
 use crate::parameter::{Buffer, Slot, SlotMut};
 use engraft_tensor::{Real, Tensor, no_grad};

@@ -1,7 +1,7 @@
 //! Adam.
 
 use super::{Rates, RuleOptimizer, UpdateRule};
-use engraft_tensor::{Real, parallel, vectorised};
+use engraft_tensor::{Real, parallel, vectorized};
 use rayon::prelude::*;
 
 /// Elements updated by one piece of parallel work.
@@ -75,7 +75,7 @@ impl UpdateRule for AdamRule {
         let root = T::from_f64(1.0 / correction2.sqrt());
         let keep = T::from_f64(1.0 - rates.lr * rates.weight_decay);
         let piece = |x: &mut [T], g: &[T], m: &mut [T], v: &mut [T]| {
-            vectorised(|| {
+            vectorized(|| {
                 for (((x, &g), m), v) in x.iter_mut().zip(g).zip(m).zip(v) {
                     *m = b1 * *m + c1 * g;
                     *v = b2 * *v + c2 * (g * g);

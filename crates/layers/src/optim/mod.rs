@@ -14,7 +14,7 @@ pub use sgd::{Sgd, SgdRule};
 
 use crate::error::LayersError;
 use crate::module::Module;
-use crate::names::Names;
+use crate::param_filter::ParamFilter;
 use crate::parameter::SlotMut;
 use crate::visit::{Gradients, parameters, visit_mut};
 use engraft_tensor::{Real, Tensor};
@@ -128,7 +128,7 @@ pub struct RuleOptimizer<R, T: Real = f32> {
     lr: f64,
     weight_decay: f64,
     schedule: Schedule,
-    groups: Vec<(Names, f64)>,
+    groups: Vec<(ParamFilter, f64)>,
     steps: u64,
     moments: BTreeMap<String, Moments<T>>,
 }
@@ -173,7 +173,7 @@ impl<R: UpdateRule, T: Real> RuleOptimizer<R, T> {
     /// Gives the parameters of a name pattern a learning rate of their own; of several groups that hold
     /// a name the last one decides.
     #[must_use]
-    pub fn group(mut self, names: Names, lr: f64) -> Self {
+    pub fn group(mut self, names: ParamFilter, lr: f64) -> Self {
         self.groups.push((names, lr));
         self
     }
@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn groups_and_frozen_parameters() {
         let mut layer = Dense::<f64>::new(1, 1, &mut Init::glorot(1));
-        let mut sgd = Sgd::new(1.0).group(Names::under(["bias"]), 0.5);
+        let mut sgd = Sgd::new(1.0).group(ParamFilter::under(["bias"]), 0.5);
         let gradients: Gradients<f64> = [("weight", [1, 1].as_slice()), ("bias", &[1])]
             .map(|(n, shape)| (n.to_string(), Tensor::ones(shape)))
             .into();
@@ -377,7 +377,7 @@ mod tests {
     #[test]
     fn a_group_that_matches_nothing_is_an_error() {
         let layer = Dense::<f32>::new(1, 1, &mut Init::glorot(1));
-        let adam = Adam::new(1e-3).group(Names::under(["wieght"]), 1e-4);
+        let adam = Adam::new(1e-3).group(ParamFilter::under(["wieght"]), 1e-4);
         let error = adam.check(&layer).unwrap_err().to_string();
         assert!(error.contains("wieght") && error.contains("weight"), "{error}");
     }

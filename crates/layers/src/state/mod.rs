@@ -7,7 +7,7 @@ pub(crate) use safetensors::{Extra, decode, encode};
 
 use crate::error::LayersError;
 use crate::module::Module;
-use crate::names::Names;
+use crate::param_filter::ParamFilter;
 use crate::parameter::{Slot, SlotMut};
 use crate::visit::{visit, visit_mut};
 use engraft_base::{read_bounded, write_atomically};
@@ -200,7 +200,7 @@ impl<T: Real> StateDict<T> {
     /// [`LayersError::Mismatch`] with every missing, unexpected and wrongly shaped name; nothing is changed
     /// then.
     pub fn apply(&self, module: &mut dyn Module<T>) -> Result<(), LayersError> {
-        self.apply_matching(module, &Names::all()).map(|_| ())
+        self.apply_matching(module, &ParamFilter::all()).map(|_| ())
     }
 
     /// Gives a module those of these values whose names a pattern holds: for a network that shares a part
@@ -211,7 +211,11 @@ impl<T: Real> StateDict<T> {
     /// # Errors
     /// [`LayersError::NoSuchName`] if a part of the pattern matches neither a name of the module nor of the
     /// state, and the errors of [`StateDict::apply`]; nothing is changed then.
-    pub fn apply_matching(&self, module: &mut dyn Module<T>, names: &Names) -> Result<Applied, LayersError> {
+    pub fn apply_matching(
+        &self,
+        module: &mut dyn Module<T>,
+        names: &ParamFilter,
+    ) -> Result<Applied, LayersError> {
         let own = Self::of(module);
         let mut all: Vec<String> = own.tensors.keys().chain(self.tensors.keys()).cloned().collect();
         all.sort();

@@ -2,7 +2,7 @@
 
 use crate::configurations::configurations;
 use engraft_layers::{
-    BatchNorm, Dense, Dropout, Init, LayersError, Names, Sequential, SlotMut, StateDict, parameters,
+    BatchNorm, Dense, Dropout, Init, LayersError, ParamFilter, Sequential, SlotMut, StateDict, parameters,
     rng_states, set_rng_states, visit_mut,
 };
 use engraft_tensor::Tensor;
@@ -121,7 +121,7 @@ fn frozen_stays_frozen_and_gets_its_values() {
 fn a_part_is_applied_and_reported() {
     let (source, mut target) = (StateDict::of(&net(1, 2)), net(2, 5));
     let report = source
-        .apply_matching(&mut target, &Names::all().except(["head"]))
+        .apply_matching(&mut target, &ParamFilter::all().except(["head"]))
         .unwrap();
     assert_eq!(
         (report.applied.len(), report.kept.len(), report.unused.len()),
@@ -135,12 +135,12 @@ fn a_part_is_applied_and_reported() {
     assert_eq!(now.get("head.weight").unwrap().shape(), [4, 5]);
 
     let report = source
-        .apply_matching(&mut target, &Names::under(["block1"]))
+        .apply_matching(&mut target, &ParamFilter::under(["block1"]))
         .unwrap();
     assert_eq!(report.applied, ["block1.bias", "block1.weight"]);
-    assert!(source.apply_matching(&mut target, &Names::all()).is_err());
+    assert!(source.apply_matching(&mut target, &ParamFilter::all()).is_err());
     let error = source
-        .apply_matching(&mut target, &Names::under(["blok1"]))
+        .apply_matching(&mut target, &ParamFilter::under(["blok1"]))
         .unwrap_err()
         .to_string();
     assert!(

@@ -1,10 +1,10 @@
 //! Maps that treat every channel (the last axis) by numbers of its own, with a leaky ReLU behind: one pass.
 
+use crate::grad_mode::parallel;
 use crate::kernels::reduce::{CHUNK, RUN, Tile, add_parts, add_row, fold_columns, join_pairs};
 use crate::kernels::scratch;
-use crate::kernels::simd::vectorised;
+use crate::kernels::simd::vectorized;
 use crate::real::Real;
-use crate::recording::parallel;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -48,7 +48,7 @@ fn by_rows<T: Real>(len: usize, columns: usize, row: impl Fn(Range<usize>, &mut 
     }
     let step = (CHUNK / columns).max(1) * columns;
     let piece = |(i, piece): (usize, &mut [T])| {
-        vectorised(|| {
+        vectorized(|| {
             for (j, values) in piece.chunks_exact_mut(columns).enumerate() {
                 let start = i * step + j * columns;
                 row(start..start + columns, values);
@@ -142,7 +142,7 @@ pub(crate) fn backward_bias<T: Real>(dy: &[T], y: &[T], columns: usize, leaky: L
     let step = (CHUNK / columns).clamp(8, RUN) * columns;
     let piece = |((dx, dy), y): ((&mut [T], &[T]), &[T])| {
         let mut sums = vec![T::zero(); columns];
-        vectorised(|| {
+        vectorized(|| {
             let rows = dx.chunks_exact_mut(columns).zip(dy.chunks_exact(columns));
             for ((dx, dy), y) in rows.zip(y.chunks_exact(columns)) {
                 for (((dx, s), &dy), &y) in dx.iter_mut().zip(&mut sums).zip(dy).zip(y) {

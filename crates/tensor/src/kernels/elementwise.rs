@@ -1,9 +1,9 @@
 //! Elementwise loops, parallel above a fixed size.
 
+use crate::grad_mode::parallel;
 use crate::kernels::scratch;
-use crate::kernels::simd::vectorised;
+use crate::kernels::simd::vectorized;
 use crate::real::Real;
-use crate::recording::parallel;
 use rayon::prelude::*;
 
 /// Elements in one piece of parallel work: 64 kB of `f32`, so that a piece stays in the first caches.
@@ -13,7 +13,7 @@ const CHUNK: usize = 16_384;
 pub(crate) fn map<T: Real>(x: &[T], f: impl Fn(T) -> T + Sync + Send) -> Vec<T> {
     let mut y = scratch::take(x.len());
     let piece = |(y, x): (&mut [T], &[T])| {
-        vectorised(|| y.iter_mut().zip(x).for_each(|(y, &x)| *y = f(x)));
+        vectorized(|| y.iter_mut().zip(x).for_each(|(y, &x)| *y = f(x)));
     };
     if x.len() <= 2 * CHUNK {
         piece((&mut y, x));
@@ -28,7 +28,7 @@ pub(crate) fn zip<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync + Send
     debug_assert_eq!(a.len(), b.len());
     let mut y = scratch::take(a.len());
     let piece = |((y, a), b): ((&mut [T], &[T]), &[T])| {
-        vectorised(|| y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = f(a, b)));
+        vectorized(|| y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = f(a, b)));
     };
     if a.len() <= 2 * CHUNK {
         piece(((&mut y, a), b));
@@ -51,7 +51,7 @@ pub(crate) fn zip_row<T: Real>(a: &[T], row: &[T], f: impl Fn(T, T) -> T + Sync 
     }
     let rows = (CHUNK / row.len()).max(1) * row.len();
     let piece = |(y, a): (&mut [T], &[T])| {
-        vectorised(|| {
+        vectorized(|| {
             for (y, a) in y.chunks_exact_mut(row.len()).zip(a.chunks_exact(row.len())) {
                 y.iter_mut()
                     .zip(a)
@@ -72,7 +72,7 @@ pub(crate) fn zip_row<T: Real>(a: &[T], row: &[T], f: impl Fn(T, T) -> T + Sync 
 pub(crate) fn add_assign<T: Real>(a: &mut [T], b: &[T]) {
     debug_assert_eq!(a.len(), b.len());
     let piece = |(a, b): (&mut [T], &[T])| {
-        vectorised(|| a.iter_mut().zip(b).for_each(|(a, &b)| *a += b));
+        vectorized(|| a.iter_mut().zip(b).for_each(|(a, &b)| *a += b));
     };
     if a.len() <= 2 * CHUNK {
         piece((a, b));

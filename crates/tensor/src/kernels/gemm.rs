@@ -1,10 +1,10 @@
 //! Matrix products: matrixmultiply on one core, cut into fixed blocks over the threads.
 #![allow(unsafe_code)]
 
-use crate::kernels::matrix::{Columns, LINE, Layout, Matrix};
+use crate::grad_mode::parallel;
 use crate::kernels::scratch::Pooled;
-use crate::kernels::simd::vectorised;
-use crate::recording::parallel;
+use crate::kernels::simd::vectorized;
+use crate::kernels::strided::{Columns, LINE, Layout, Matrix};
 use rayon::prelude::*;
 
 /// Rows of the result that one piece of parallel work computes. Each piece puts the second matrix in the order of a kernel once
@@ -147,7 +147,7 @@ fn few_rows<T: num_traits::Float>(
     if accum == Accum::Replace {
         (0..m).for_each(|i| c.row(i).fill(T::zero()));
     }
-    vectorised(|| {
+    vectorized(|| {
         for l in 0..k {
             let row = &b.data[l * b.strides[0]..][..n];
             for i in 0..m {

@@ -5,10 +5,10 @@
 //! the number of threads.
 
 use crate::geometry::Geometry;
+use crate::grad_mode::parallel;
 use crate::kernels::gemm::{Accum, gemm, par_gemm};
-use crate::kernels::matrix::Layout;
+use crate::kernels::strided::Layout;
 use crate::real::Real;
-use crate::recording::parallel;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -229,7 +229,7 @@ fn roll<T: Real>(g: &Geometry, c_in: usize, windows: &[T], x: &mut [T]) {
 mod tests {
     use super::*;
     use crate::geometry::Padding;
-    use crate::kernels::definition::{maps, values};
+    use crate::kernels::reference::{maps, values};
     use proptest::prelude::*;
 
     fn geometry() -> impl Strategy<Value = Geometry> {

@@ -6,15 +6,15 @@
 pub(crate) mod batch_norm;
 pub(crate) mod channels;
 pub(crate) mod conv;
-#[cfg(test)]
-pub(crate) mod definition;
 pub(crate) mod elementwise;
 pub(crate) mod gemm;
 pub(crate) mod im2col;
-pub(crate) mod matrix;
 pub(crate) mod reduce;
+#[cfg(test)]
+pub(crate) mod reference;
 pub(crate) mod resample;
 pub(crate) mod scratch;
 pub(crate) mod simd;
+pub(crate) mod strided;
 pub(crate) mod tile_product;
 pub(crate) mod winograd;

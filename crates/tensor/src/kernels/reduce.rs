@@ -2,9 +2,9 @@
 //!
 //! Partial sums over fixed pieces also keep the rounding error small, as pairwise summation does.
 
-use crate::kernels::simd::vectorised;
+use crate::grad_mode::parallel;
+use crate::kernels::simd::vectorized;
 use crate::real::Real;
-use crate::recording::parallel;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -90,7 +90,7 @@ pub(crate) fn fold_columns<T: Real, const K: usize>(
             columns: block..(block + width).min(columns),
         };
         let mut numbers = std::array::from_fn(|_| vec![T::zero(); tile.columns.len()]);
-        vectorised(|| fold(&tile, &mut numbers));
+        vectorized(|| fold(&tile, &mut numbers));
         let rows = tile.rows.len();
         Part { rows, numbers }
     };

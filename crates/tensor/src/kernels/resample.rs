@@ -1,10 +1,10 @@
 //! Images enlarged by a whole factor, and their blocks summed: each the adjoint of the other.
 
+use crate::grad_mode::parallel;
 use crate::kernels::reduce::CHUNK;
 use crate::kernels::scratch;
-use crate::kernels::simd::vectorised;
+use crate::kernels::simd::vectorized;
 use crate::real::Real;
-use crate::recording::parallel;
 use rayon::prelude::*;
 
 /// Sizes of a line of pixels, small and large.
@@ -78,7 +78,7 @@ pub(crate) fn sum_blocks<T: Real>(large: &[T], lines: Lines) -> Vec<T> {
     }
     let [line, block] = lines.lengths();
     let piece = |(small, large): (&mut [T], &[T])| {
-        vectorised(|| {
+        vectorized(|| {
             for (small, block) in small.chunks_exact_mut(line).zip(large.chunks_exact(block)) {
                 small.fill(T::zero());
                 for large in block.chunks_exact(line * factor) {

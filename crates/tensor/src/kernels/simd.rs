@@ -232,10 +232,10 @@ impl Dispatch for f64 {
 ///
 /// ```
 /// let (mut y, x) = ([1.0_f32; 100], [2.0; 100]);
-/// engraft_tensor::vectorised(|| y.iter_mut().zip(&x).for_each(|(y, x)| *y += 3.0 * x));
+/// engraft_tensor::vectorized(|| y.iter_mut().zip(&x).for_each(|(y, x)| *y += 3.0 * x));
 /// assert_eq!(y, [7.0; 100]);
 /// ```
-pub fn vectorised<R>(f: impl FnOnce() -> R) -> R {
+pub fn vectorized<R>(f: impl FnOnce() -> R) -> R {
     struct Plain<F>(F);
     impl<R, F: FnOnce() -> R> Task<f32> for Plain<F> {
         type Output = R;

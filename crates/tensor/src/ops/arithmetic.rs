@@ -128,20 +128,20 @@ impl<T: Real> Op<T> for DivOp {
 }
 
 /// `scale · x + shift` with two numbers; negation and all arithmetic with a number.
-struct Affine<T> {
+struct Linear<T> {
     scale: T,
 }
 
-impl<T: Real> Op<T> for Affine<T> {
+impl<T: Real> Op<T> for Linear<T> {
     fn name(&self) -> &'static str {
         "affine"
     }
     fn vjp(&self, _: usize, _: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
-        affine(dy, self.scale, T::zero())
+        linear(dy, self.scale, T::zero())
     }
 }
 
-fn affine<T: Real>(x: &Tensor<T>, scale: T, shift: T) -> Tensor<T> {
+fn linear<T: Real>(x: &Tensor<T>, scale: T, shift: T) -> Tensor<T> {
     if scale == T::one() && shift == T::zero() {
         return x.clone();
     }
@@ -152,7 +152,7 @@ fn affine<T: Real>(x: &Tensor<T>, scale: T, shift: T) -> Tensor<T> {
     } else {
         map(x.as_slice(), |v| v * scale + shift)
     };
-    Tensor::from_op(x.with_shape(y), Affine { scale }, &[x])
+    Tensor::from_op(x.with_shape(y), Linear { scale }, &[x])
 }
 
 macro_rules! binary_operator {
@@ -209,19 +209,19 @@ binary_operator!(Add, add, AddOp, |a, b| a + b);
 binary_operator!(Sub, sub, SubOp, |a, b| a - b);
 binary_operator!(Mul, mul, MulOp, |a, b| a * b);
 binary_operator!(Div, div, DivOp, |a, b| a / b);
-number_operator!(Add, add, x, c, affine(x, T::one(), c));
-number_operator!(Sub, sub, x, c, affine(x, T::one(), -c));
-number_operator!(Mul, mul, x, c, affine(x, c, T::zero()));
+number_operator!(Add, add, x, c, linear(x, T::one(), c));
+number_operator!(Sub, sub, x, c, linear(x, T::one(), -c));
+number_operator!(Mul, mul, x, c, linear(x, c, T::zero()));
 number_operator!(
     /// Elementwise, as `x · (1 / c)`: the last bit may differ from a division's. Where `c` is subnormal and `1 / c` infinite,
     /// every element becomes infinite, and 0 not a number.
-    Div, div, x, c, affine(x, T::one() / c, T::zero())
+    Div, div, x, c, linear(x, T::one() / c, T::zero())
 );
 
 impl<T: Real> Neg for &Tensor<T> {
     type Output = Tensor<T>;
     fn neg(self) -> Tensor<T> {
-        affine(self, -T::one(), T::zero())
+        linear(self, -T::one(), T::zero())
     }
 }
 

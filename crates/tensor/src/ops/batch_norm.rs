@@ -1,11 +1,11 @@
 //! Batch normalisation with the statistics of the batch.
 
+use crate::grad_mode::is_recording;
 use crate::kernels::batch_norm::moments;
 use crate::kernels::channels::{self, Coefficients, Leaky};
 use crate::op::{Op, only};
 use crate::ops::activation::{checked_slope, leaky_mask};
 use crate::real::Real;
-use crate::recording::is_recording;
 use crate::tensor::Tensor;
 
 /// Mean and variance that a batch was normalised with, one number for each channel.
@@ -43,9 +43,9 @@ impl<T: Real> BatchNorm<T> {
         let centred = x - x.mean_keep(&axes);
         let inv_std = ((&centred * &centred).mean_keep(&axes) + self.eps).powf(-0.5);
         let normalised = centred * &inv_std;
-        let d_normalised = dy * gamma;
-        let along = (&d_normalised * &normalised).mean_keep(&axes);
-        let dx = (&d_normalised - d_normalised.mean_keep(&axes) - &normalised * along) * inv_std;
+        let d_normalized = dy * gamma;
+        let along = (&d_normalized * &normalised).mean_keep(&axes);
+        let dx = (&d_normalized - d_normalized.mean_keep(&axes) - &normalised * along) * inv_std;
         [dx, (dy * &normalised).sum_axes(&axes), dy.sum_axes(&axes)]
     }
 

@@ -1,8 +1,8 @@
 //! Matrix products.
 
 use crate::kernels::gemm::par_gemm;
-use crate::kernels::matrix::Layout;
 use crate::kernels::scratch;
+use crate::kernels::strided::Layout;
 use crate::op::Op;
 use crate::real::Real;
 use crate::tensor::Tensor;

@@ -3,8 +3,8 @@
 mod activation;
 mod arithmetic;
 mod batch_norm;
-mod channels;
 mod convolution;
+mod fused;
 mod matmul;
 mod max_pool;
 mod reduction;
@@ -14,6 +14,6 @@ mod shape;
 mod unary;
 
 pub use batch_norm::{BatchMoments, batch_norm, batch_norm_leaky_relu};
-pub use channels::{affine_leaky_relu, bias_leaky_relu};
 pub use convolution::{conv2d, conv2d_input, conv2d_weight};
+pub use fused::{affine_leaky_relu, bias_leaky_relu};
 pub use shape::concat;

@@ -166,7 +166,7 @@ fn convolution() {
 }
 
 /// Batch norm without scale and shift, its mean and deviation as the rule sees them.
-fn normalise_rule(x: &T, dy: &T, mean: T, inv_std: T) -> T {
+fn normalize_rule(x: &T, dy: &T, mean: T, inv_std: T) -> T {
     let normalised = (x - mean) * &inv_std;
     let along = (dy * &normalised).mean_keep(&[0]);
     (dy - dy.mean_keep(&[0]) - normalised * along) * inv_std
@@ -180,14 +180,14 @@ fn inv_std(x: &T) -> T {
 fn batch_norm() {
     let value: fn(&[T]) -> T = |x| (&x[0] - x[0].mean_keep(&[0])) * inv_std(&x[0]);
     let shapes: [&[usize]; 1] = [&[6, 3]];
-    let right: Rule = |_, x, _, dy| normalise_rule(&x[0], dy, x[0].mean_keep(&[0]), inv_std(&x[0]));
+    let right: Rule = |_, x, _, dy| normalize_rule(&x[0], dy, x[0].mean_keep(&[0]), inv_std(&x[0]));
     assert_eq!(fails(value, right, shapes), None);
     // The usual shortcuts of first-order code: exact there, wrong as soon as a penalty differentiates them.
     let fixed_mean: Rule =
-        |_, x, _, dy| normalise_rule(&x[0], dy, x[0].mean_keep(&[0]).detach(), inv_std(&x[0]));
+        |_, x, _, dy| normalize_rule(&x[0], dy, x[0].mean_keep(&[0]).detach(), inv_std(&x[0]));
     assert_eq!(fails(value, fixed_mean, shapes), Some(2));
     let fixed_deviation: Rule =
-        |_, x, _, dy| normalise_rule(&x[0], dy, x[0].mean_keep(&[0]), inv_std(&x[0]).detach());
+        |_, x, _, dy| normalize_rule(&x[0], dy, x[0].mean_keep(&[0]), inv_std(&x[0]).detach());
     assert_eq!(fails(value, fixed_deviation, shapes), Some(2));
     // Statistics taken for constants altogether.
     let constants: Rule = |_, x, _, dy| dy * inv_std(&x[0]);

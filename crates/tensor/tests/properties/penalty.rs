@@ -9,14 +9,14 @@ use rand_pcg::Pcg64;
 type T = Tensor<f64>;
 
 /// Logits of a critic of two convolutions and a dense layer. `x` and its five weights.
-fn critic(x: &[T], normalised: Normalised) -> T {
+fn critic(x: &[T], normalised: Normalized) -> T {
     let first = Geometry::forward([7, 6], [3, 3], [2, 2], [1, 1], Padding::Same);
     let second = Geometry::forward(first.output, [2, 3], [1, 1], [1, 1], Padding::Same);
     let h = (conv2d(&x[0], &x[1], &first) + &x[2]).leaky_relu(0.2);
     let h = conv2d(&h, &x[3], &second);
     let h = match normalised {
-        Normalised::Not => h,
-        Normalised::Batch => batch_norm(&h, &x[5], &x[6], 1e-3).0,
+        Normalized::Not => h,
+        Normalized::Batch => batch_norm(&h, &x[5], &x[6], 1e-3).0,
     };
     let n = h.shape()[0];
     let h = h.leaky_relu(0.2).reshape([n, h.len() / n]);
@@ -24,7 +24,7 @@ fn critic(x: &[T], normalised: Normalised) -> T {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Normalised {
+enum Normalized {
     Not,
     Batch,
 }
@@ -48,7 +48,7 @@ fn point() -> Vec<T> {
 ///
 /// *Source*: Mescheder, Geiger and Nowozin, "Which Training Methods for GANs do actually Converge?", 2018,
 /// equation 9.
-fn r1(x: &[T], normalised: Normalised) -> T {
+fn r1(x: &[T], normalised: Normalized) -> T {
     let mut x = x.to_vec();
     x[0] = x[0].as_leaf();
     let [slope] = grad_with_graph(&critic(&x, normalised).sum(), [&x[0]]);
@@ -58,7 +58,7 @@ fn r1(x: &[T], normalised: Normalised) -> T {
 /// The penalty's gradient in the weights, against differences of the penalty itself.
 #[test]
 fn the_gradient_of_r1_matches_differences() {
-    for normalised in [Normalised::Not, Normalised::Batch] {
+    for normalised in [Normalized::Not, Normalized::Batch] {
         let at = point();
         let (images, weights) = at.split_first().unwrap();
         let of_weights = |w: &[T]| {
@@ -71,7 +71,7 @@ fn the_gradient_of_r1_matches_differences() {
 
 #[test]
 fn the_critic_is_right_at_second_order() {
-    for normalised in [Normalised::Not, Normalised::Batch] {
+    for normalised in [Normalized::Not, Normalized::Batch] {
         gradcheck(|x| critic(x, normalised), &point()).unwrap_or_else(|e| panic!("{normalised:?}: {e}"));
         gradgradcheck(|x| critic(x, normalised), &point()).unwrap_or_else(|e| panic!("{normalised:?}: {e}"));
     }
@@ -102,7 +102,7 @@ fn the_penalty_of_a_smooth_critic_depends_on_its_images() {
 fn the_penalty_of_a_piecewise_linear_critic_has_no_gradient_in_its_images() {
     let mut x = point();
     x[0] = x[0].as_leaf();
-    let [slope] = grad_with_graph(&critic(&x, Normalised::Not).sum(), [&x[0]]);
+    let [slope] = grad_with_graph(&critic(&x, Normalized::Not).sum(), [&x[0]]);
     let [dx] = grad(&slope.square().sum(), [&x[0]]);
     assert!(dx.as_slice().iter().all(|&d| d == 0.0));
 }

@@ -80,7 +80,7 @@ pub struct Perturbation {
     /// Length of the step along a random direction at which the steepest one is looked for.
     ///
     /// 1e-6 is what is often used; over the pixels of an image that is below the resolution of `f32`.
-    pub trial: f64,
+    pub experiment: f64,
     /// Length ε of the perturbation, in the units of the input.
     pub radius: f64,
 }
@@ -89,7 +89,7 @@ impl Default for Perturbation {
     /// Trial 1, radius 3.5 (Shu et al., 2018).
     fn default() -> Self {
         Self {
-            trial: 1.0,
+            experiment: 1.0,
             radius: 3.5,
         }
     }
@@ -124,7 +124,7 @@ pub fn virtual_adversarial<T: Real>(
     let x = x.detach();
     let clean = logits(&x).detach();
     let direction = unit(&directions.detach()).as_leaf();
-    let moved = &x + &direction * T::from_f64(perturbation.trial);
+    let moved = &x + &direction * T::from_f64(perturbation.experiment);
     let [steepest] = grad(&divergence(&clean, &logits(&moved)), [&direction]);
     let step = unit(&steepest.detach()) * T::from_f64(perturbation.radius);
     divergence(&clean, &logits(&(&x + step)))
@@ -287,7 +287,7 @@ mod tests {
         let x = random(&[4, 3], 3);
         let logits = |x: &Tensor<f64>| x.matmul(&w);
         let perturbation = Perturbation {
-            trial: 1e-3,
+            experiment: 1e-3,
             radius: 0.3,
         };
         let found = virtual_adversarial(&logits, &x, &random(&[4, 3], 4), perturbation).item();
@@ -318,7 +318,7 @@ mod tests {
         let loss = virtual_adversarial(&logits, &x, &directions, perturbation);
         let [found] = grad(&loss, [&w]);
         let step = no_grad(|| {
-            let d = unit(&directions) * perturbation.trial;
+            let d = unit(&directions) * perturbation.experiment;
             // Of two classes the steepest way is along the difference of the weights, to the side that d lies on.
             let along = Tensor::from_vec([3, 1], along.to_vec());
             let side = d.matmul(&along);

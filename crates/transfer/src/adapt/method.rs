@@ -10,7 +10,7 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Method {
+pub enum AdaptationMethod {
     /// Control: learned from the source alone.
     SourceOnly,
     /// Control: learned from the source alone, and the statistics of batch norm taken from the target's images.
@@ -22,7 +22,7 @@ pub enum Method {
     ///
     /// *Source*: Ganin et al., "Domain-adversarial training of neural networks", 2016.
     Dann,
-    /// Conditional: as [`Method::Dann`], but the discriminator sees features and predictions together, sure examples with
+    /// Conditional: as [`AdaptationMethod::Dann`], but the discriminator sees features and predictions together, sure examples with
     /// more weight.
     ///
     /// *Source*: Long et al., "Conditional adversarial domain adaptation", 2018 (CDAN+E).
@@ -50,7 +50,7 @@ pub enum Method {
     TargetSupervised,
 }
 
-impl Method {
+impl AdaptationMethod {
     /// All of them, controls included.
     pub const ALL: [Self; 9] = [
         Self::SourceOnly,
@@ -108,13 +108,13 @@ impl Method {
     }
 }
 
-impl fmt::Display for Method {
+impl fmt::Display for AdaptationMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-impl FromStr for Method {
+impl FromStr for AdaptationMethod {
     type Err = TransferError;
 
     /// # Errors

@@ -11,7 +11,7 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Protocol {
+pub enum AdaptationProtocol {
     /// 1800 images of USPS, 2000 of any other data set, chosen by the seed. The test images are all of the target's test
     /// split, none of which is trained on.
     ///
@@ -23,7 +23,7 @@ pub enum Protocol {
     Full,
 }
 
-impl Protocol {
+impl AdaptationProtocol {
     /// All of them.
     pub const ALL: [Self; 2] = [Self::Small, Self::Full];
 
@@ -42,7 +42,7 @@ impl Protocol {
         train.subset(&self.indices(train, seed))
     }
 
-    /// The images that [`Protocol::choose`] leaves with the same seed, if any: images of the same kind on which nothing was
+    /// The images that [`AdaptationProtocol::choose`] leaves with the same seed, if any: images of the same kind on which nothing was
     /// trained.
     ///
     /// They are of interest where the test images are of another kind: USPS's are harder to read than its training images,
@@ -62,7 +62,7 @@ impl Protocol {
     }
 }
 
-impl fmt::Display for Protocol {
+impl fmt::Display for AdaptationProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Small => "small",
@@ -71,7 +71,7 @@ impl fmt::Display for Protocol {
     }
 }
 
-impl FromStr for Protocol {
+impl FromStr for AdaptationProtocol {
     type Err = TransferError;
 
     /// # Errors
@@ -89,11 +89,11 @@ mod tests {
     #[test]
     fn the_seed_chooses() {
         let digits = drawn_digits(Split::Train, 2100, 1);
-        let [a, b, c] = [1, 1, 2].map(|seed| Protocol::Small.choose(&digits, seed));
+        let [a, b, c] = [1, 1, 2].map(|seed| AdaptationProtocol::Small.choose(&digits, seed));
         assert!(a.len() == 2000 && a == b && a != c);
-        assert_eq!(Protocol::Full.choose(&digits, 1).len(), 2100);
-        assert_eq!(Protocol::Small.count("usps"), 1800);
-        let rest = Protocol::Small.rest(&digits, 2).unwrap();
+        assert_eq!(AdaptationProtocol::Full.choose(&digits, 1).len(), 2100);
+        assert_eq!(AdaptationProtocol::Small.count("usps"), 1800);
+        let rest = AdaptationProtocol::Small.rest(&digits, 2).unwrap();
         assert_eq!(rest.len(), 100);
         let all =
             |data: &Dataset| -> Vec<Vec<u8>> { (0..data.len()).map(|i| data.image(i).to_vec()).collect() };
@@ -102,6 +102,6 @@ mod tests {
         together.sort();
         expected.sort();
         assert_eq!(together, expected);
-        assert!(Protocol::Full.rest(&digits, 1).is_none());
+        assert!(AdaptationProtocol::Full.rest(&digits, 1).is_none());
     }
 }

@@ -104,7 +104,7 @@ impl Validators {
             Self {
                 entropy,
                 information: of_mean - entropy,
-                density: neighbourhood_density(&logits),
+                density: neighborhood_density(&logits),
                 source,
             }
         })
@@ -131,7 +131,7 @@ impl Validators {
 /// *Source*: Saito et al., "Tune it the right way: unsupervised validation of domain adaptation via soft neighborhood
 /// density", 2021, section 3.2.
 #[must_use]
-pub fn neighbourhood_density(logits: &Tensor<f64>) -> f64 {
+pub fn neighborhood_density(logits: &Tensor<f64>) -> f64 {
     let [n, classes] = [logits.shape()[0], logits.shape()[1]];
     if n < 3 {
         return 0.0;
@@ -170,10 +170,10 @@ mod tests {
         let far = (-1.0_f64 / TEMPERATURE).exp();
         let (q, r) = (1.0 / (1.0 + far), far / (1.0 + far));
         let expected = (2.0 * -(q * q.ln() + r * r.ln()) + 2.0_f64.ln()) / 3.0;
-        assert!((neighbourhood_density(&logits) - expected).abs() < 1e-12);
+        assert!((neighborhood_density(&logits) - expected).abs() < 1e-12);
         // All alike: uniform over the others.
         let alike = Tensor::zeros([5, 2]);
-        assert!((neighbourhood_density(&alike) - 4.0_f64.ln()).abs() < 1e-12);
+        assert!((neighborhood_density(&alike) - 4.0_f64.ln()).abs() < 1e-12);
     }
 
     #[test]

@@ -23,7 +23,7 @@ const AT_A_TIME: usize = 500;
 ///
 /// # Errors
 /// [`TransferError::SemiSupervised`] if the generator draws images of another size, or the classifier is sure of none.
-pub fn pseudo_labelled(
+pub fn pseudo_labeled(
     classifier: &SemiSupervised<'_>,
     image_size: [usize; 3],
     sampler: &Sampler,

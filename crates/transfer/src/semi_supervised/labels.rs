@@ -71,7 +71,7 @@ pub fn choose_labels(labels: &[u8], count: usize, seed: u64) -> Result<Vec<usize
 /// Images of a data set in shuffled batches without end, each as often as the others; fewer images than a batch are served
 /// several times in it.
 #[derive(Clone)]
-pub(super) struct Supply<'a> {
+pub(super) struct LabeledBatches<'a> {
     data: &'a Dataset,
     indices: Vec<usize>,
     /// Of the order, in which few images stand several times.
@@ -79,7 +79,7 @@ pub(super) struct Supply<'a> {
     batches: Batches,
 }
 
-impl<'a> Supply<'a> {
+impl<'a> LabeledBatches<'a> {
     pub(super) fn new(
         data: &'a Dataset,
         indices: Vec<usize>,
@@ -189,13 +189,13 @@ mod tests {
             vec![0, 1, 2],
         )
         .unwrap();
-        let mut supply = Supply::new(&data, vec![2, 1], 4, 1).unwrap();
+        let mut supply = LabeledBatches::new(&data, vec![2, 1], 4, 1).unwrap();
         let (pixels, mut labels) = supply.next_batch();
         for (pixel, label) in pixels.iter().zip(&labels) {
             assert!((pixel - [0.0, 0.2, 1.0][*label]).abs() < 1e-6);
         }
         labels.sort_unstable();
         assert_eq!(labels, [1, 1, 2, 2]);
-        assert!(Supply::new(&data, vec![], 4, 1).is_err());
+        assert!(LabeledBatches::new(&data, vec![], 4, 1).is_err());
     }
 }

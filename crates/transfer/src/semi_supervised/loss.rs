@@ -47,7 +47,7 @@ pub fn log_sum_exp<T: Real>(logits: &Tensor<T>) -> Tensor<T> {
 /// If the logits are not a matrix, the number of labels differs, or a label is not a class.
 #[must_use]
 #[track_caller]
-pub fn labelled_loss<T: Real>(logits: &Tensor<T>, labels: &[usize]) -> Tensor<T> {
+pub fn labeled_loss<T: Real>(logits: &Tensor<T>, labels: &[usize]) -> Tensor<T> {
     softmax_cross_entropy(logits, labels, Reduction::Mean)
 }
 
@@ -62,7 +62,7 @@ pub fn labelled_loss<T: Real>(logits: &Tensor<T>, labels: &[usize]) -> Tensor<T>
 /// If the logits are not matrices with rows and columns.
 #[must_use]
 #[track_caller]
-pub fn unlabelled_loss<T: Real>(real_logits: &Tensor<T>, fake_logits: &Tensor<T>) -> Tensor<T> {
+pub fn unlabeled_loss<T: Real>(real_logits: &Tensor<T>, fake_logits: &Tensor<T>) -> Tensor<T> {
     let (real, fake) = (log_sum_exp(real_logits), log_sum_exp(fake_logits));
     // -Z + s(Z) = s(-Z), which does not cancel.
     ((-real).softplus().mean() + fake.softplus().mean()) * T::from_f64(0.5)
@@ -159,10 +159,10 @@ mod tests {
         }
         // Probabilities 3/4 and 1/2 of the true classes.
         let expected = -(0.75_f64.ln() + 0.5_f64.ln()) / 2.0;
-        near(&labelled_loss(&real, &[1, 0]), expected);
+        near(&labeled_loss(&real, &[1, 0]), expected);
         // D = 4/5 on real images, 2/3 on the generated one.
         near(
-            &unlabelled_loss(&real, &fake),
+            &unlabeled_loss(&real, &fake),
             -0.5 * 0.8_f64.ln() - 0.5 * (1.0_f64 / 3.0).ln(),
         );
         let entropy = |p: f64| -p * p.ln() - (1.0 - p) * (1.0 - p).ln();
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(z.as_slice()[0], 900.0);
         assert!((z.as_slice()[1] + 900.0 - 2.0_f64.ln()).abs() < 1e-9);
         near(
-            &unlabelled_loss(&rows(&[[900.0, 0.0]]), &rows(&[[-900.0, -900.0]])),
+            &unlabeled_loss(&rows(&[[900.0, 0.0]]), &rows(&[[-900.0, -900.0]])),
             0.0,
         );
         near(&conditional_entropy(&rows(&[[900.0, 0.0]])), 0.0);
@@ -202,8 +202,8 @@ mod tests {
         ];
         type Loss<'a> = &'a dyn Fn(&[Tensor<f64>]) -> Tensor<f64>;
         let losses: [(&str, Loss<'_>); 5] = [
-            ("labelled", &|x| labelled_loss(&x[0], &[2, 0])),
-            ("unlabelled", &|x| unlabelled_loss(&x[0], &x[1])),
+            ("labelled", &|x| labeled_loss(&x[0], &[2, 0])),
+            ("unlabelled", &|x| unlabeled_loss(&x[0], &x[1])),
             ("feature matching", &|x| feature_matching(&x[0], &x[1])),
             ("pull-away", &|x| pull_away(&x[1])),
             ("conditional entropy", &|x| conditional_entropy(&x[0])),

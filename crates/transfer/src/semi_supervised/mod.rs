@@ -3,11 +3,11 @@
 //!
 //! ```
 //! use engraft_data::{Split, drawn_digits};
-//! use engraft_transfer::semi_supervised::{Examples, SemiSupervised, Settings, choose_labels};
+//! use engraft_transfer::semi_supervised::{Examples, SemiSupervised, SemiSupervisedConfig, choose_labels};
 //!
 //! let train = drawn_digits(Split::Train, 200, 1);
 //! let chosen = choose_labels(train.labels(), 20, 1)?;
-//! let mut settings = Settings::new(2, 1);
+//! let mut settings = SemiSupervisedConfig::new(2, 1);
 //! (settings.batch, settings.hidden) = (20, vec![16]);
 //! let examples = Examples { labelled: vec![(&train, chosen)], unlabelled: Some(&train) };
 //! let mut task = SemiSupervised::new(examples, settings)?;
@@ -17,20 +17,18 @@
 //! # Ok::<(), engraft_transfer::TransferError>(())
 //! ```
 
+mod extra_losses;
 mod generated;
 mod labels;
 mod loss;
 mod networks;
-mod terms;
 #[cfg(test)]
 mod tests;
 mod trainer;
 
-pub use generated::pseudo_labelled;
+pub use extra_losses::{ExtraLoss, ExtraLosses};
+pub use generated::pseudo_labeled;
 pub use labels::choose_labels;
-pub use loss::{
-    conditional_entropy, feature_matching, labelled_loss, log_sum_exp, pull_away, unlabelled_loss,
-};
+pub use loss::{conditional_entropy, feature_matching, labeled_loss, log_sum_exp, pull_away, unlabeled_loss};
 pub use networks::{Classifier, HIDDEN, LATENT, generator};
-pub use terms::{Term, Terms};
-pub use trainer::{Examples, Losses, SemiSupervised, Settings};
+pub use trainer::{Examples, Losses, SemiSupervised, SemiSupervisedConfig};

@@ -24,11 +24,11 @@ fn rows(n: usize, seed: u64) -> Dataset {
     Dataset::new("rows", Provenance::Memory, pixels, [4, 4, 1], labels).unwrap()
 }
 
-fn settings(steps: u64, seed: u64) -> Settings {
-    Settings {
+fn settings(steps: u64, seed: u64) -> SemiSupervisedConfig {
+    SemiSupervisedConfig {
         batch: 12,
         hidden: vec![24, 12],
-        ..Settings::new(steps, seed)
+        ..SemiSupervisedConfig::new(steps, seed)
     }
 }
 
@@ -60,8 +60,8 @@ fn it_learns_with_and_without_a_generator() {
 #[test]
 fn the_seed_decides_every_number_and_terms_take_part() {
     let train = rows(60, 1);
-    let run = |terms: Terms, seed| {
-        let settings = Settings {
+    let run = |terms: ExtraLosses, seed| {
+        let settings = SemiSupervisedConfig {
             terms,
             ..settings(4, seed)
         };
@@ -70,12 +70,12 @@ fn the_seed_decides_every_number_and_terms_take_part() {
         task.train(&mut |_, _, losses| found.push(losses)).unwrap();
         found
     };
-    let plain = run(Terms::default(), 1);
-    assert_eq!(plain, run(Terms::default(), 1));
-    assert_ne!(plain, run(Terms::default(), 2));
+    let plain = run(ExtraLosses::default(), 1);
+    assert_eq!(plain, run(ExtraLosses::default(), 1));
+    assert_ne!(plain, run(ExtraLosses::default(), 2));
     let [d, g] = plain[0].adversarial.unwrap();
     let with = |pull_away, conditional_entropy| {
-        let terms = Terms {
+        let terms = ExtraLosses {
             pull_away,
             conditional_entropy,
         };
@@ -186,7 +186,7 @@ fn generated_images_get_the_labels_of_a_sure_classifier() {
             .add("grid", Reshape::new([4, 4, 1]))
     };
     let sampler = Sampler::new(generator(), 3);
-    let draw = |sure| pseudo_labelled(&task, [4, 4, 1], &sampler, 40, sure, 5);
+    let draw = |sure| pseudo_labeled(&task, [4, 4, 1], &sampler, 40, sure, 5);
     let (all, sure) = (draw(0.0).unwrap(), draw(0.9).unwrap());
     assert!(
         all.len() == 40 && sure.len() < 40 && !sure.is_empty(),
@@ -198,7 +198,7 @@ fn generated_images_get_the_labels_of_a_sure_classifier() {
     assert_eq!(task.wrong(&sure), 0);
     let message = |found: Result<Dataset, TransferError>| found.unwrap_err().to_string();
     assert!(message(draw(1.1)).contains("of 40 generated images there is none"));
-    let wide = pseudo_labelled(&task, [2, 8, 1], &sampler, 4, 0.5, 5);
+    let wide = pseudo_labeled(&task, [2, 8, 1], &sampler, 4, 0.5, 5);
     assert!(message(wide).contains("the generator draws images of [4, 4, 1]"));
     // They train a classifier together with the labelled ones.
     let mut examples = few(&train, None);
@@ -218,7 +218,7 @@ fn what_does_not_fit_is_told() {
         let found = SemiSupervised::new(examples, settings);
         found.err().unwrap().to_string()
     };
-    let found = text(few(&train, Some(&wide)), Settings::new(0, 1));
+    let found = text(few(&train, Some(&wide)), SemiSupervisedConfig::new(0, 1));
     assert!(
         found.contains("0 steps of 100 images") && found.contains("different sizes"),
         "{found}"
@@ -227,5 +227,5 @@ fn what_does_not_fit_is_told() {
         labelled: vec![],
         unlabelled: None,
     };
-    assert!(text(none, Settings::new(1, 1)).contains("0 class(es)"));
+    assert!(text(none, SemiSupervisedConfig::new(1, 1)).contains("0 class(es)"));
 }

@@ -1,9 +1,9 @@
 //! The training of a classifier on few labels, with or without a generator, and its checkpoints.
 
-use super::labels::{Supply, pixels, unfit};
-use super::loss::{conditional_entropy, feature_matching, labelled_loss, pull_away, unlabelled_loss};
+use super::extra_losses::ExtraLosses;
+use super::labels::{LabeledBatches, pixels, unfit};
+use super::loss::{conditional_entropy, feature_matching, labeled_loss, pull_away, unlabeled_loss};
 use super::networks::{Classifier, HIDDEN, LATENT, generator};
-use super::terms::Terms;
 use crate::error::TransferError;
 use engraft_base::{argmax, batches, hex, seeds};
 use engraft_data::{BatchState, Dataset};
@@ -40,7 +40,7 @@ const STATE: &str = "state.bin";
 
 /// How a classifier is trained.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
+pub struct SemiSupervisedConfig {
     /// Training steps.
     pub steps: u64,
     /// Images of each kind in a step.
@@ -48,14 +48,14 @@ pub struct Settings {
     /// Learning rate of both networks; it falls to 0 in a straight line over the last third of the steps.
     pub learning_rate: f64,
     /// Terms beside feature matching.
-    pub terms: Terms,
+    pub terms: ExtraLosses,
     /// Sizes of the classifier's hidden layers.
     pub hidden: Vec<usize>,
     /// Seed of weights, noise and order.
     pub seed: u64,
 }
 
-impl Settings {
+impl SemiSupervisedConfig {
     /// The authors' settings for MNIST: batches of 100, Adam with 0.003, a first decay of 0.5 and an eps of 1e-4, and the networks of
     /// [`HIDDEN`]. The fall of the learning rate is that of Dai et al., 2017.
     pub fn new(steps: u64, seed: u64) -> Self {
@@ -63,7 +63,7 @@ impl Settings {
             steps,
             batch: 100,
             learning_rate: 3e-3,
-            terms: Terms::default(),
+            terms: ExtraLosses::default(),
             hidden: HIDDEN.to_vec(),
             seed,
         }
@@ -91,7 +91,7 @@ pub struct Losses {
 
 /// What the generator is and draws from.
 struct Adversary<'a> {
-    unlabelled: Supply<'a>,
+    unlabelled: LabeledBatches<'a>,
     generator: Sequential,
     optimizer: Adam,
     latent: Pcg64,
@@ -99,16 +99,16 @@ struct Adversary<'a> {
 
 /// A classifier in training: on labelled images alone, or as the discriminator of a generator too.
 ///
-/// With unlabelled images, the discriminator minimises [`labelled_loss`] and [`unlabelled_loss`], the generator
+/// With unlabelled images, the discriminator minimises [`labeled_loss`] and [`unlabeled_loss`], the generator
 /// [`feature_matching`] over the number of features, both in one simultaneous step. The same examples, settings and seed give the same bits, on any number
 /// of threads.
 ///
 /// *Source*: Salimans et al., "Improved techniques for training GANs", 2016.
 pub struct SemiSupervised<'a> {
-    settings: Settings,
+    settings: SemiSupervisedConfig,
     /// Tells this training from those with other examples or settings.
     identity: String,
-    labelled: Vec<Supply<'a>>,
+    labelled: Vec<LabeledBatches<'a>>,
     classifier: Classifier,
     average: Classifier,
     optimizer: Adam,
@@ -122,9 +122,9 @@ enum Purpose {
     Classifier = 1,
     Generator,
     Latent,
-    Unlabelled,
+    Unlabeled,
     /// The first set of labelled images; the others follow.
-    Labelled,
+    Labeled,
 }
 
 fn stream(seed: u64, purpose: Purpose) -> u64 {
@@ -137,7 +137,7 @@ impl<'a> SemiSupervised<'a> {
     /// # Errors
     /// [`TransferError::SemiSupervised`] if there are no labelled images, their labels are of fewer than two classes, sizes
     /// of images differ, or there are no steps.
-    pub fn new(examples: Examples<'a>, settings: Settings) -> Result<Self, TransferError> {
+    pub fn new(examples: Examples<'a>, settings: SemiSupervisedConfig) -> Result<Self, TransferError> {
         let sets = &examples.labelled;
         let labels = sets
             .iter()
@@ -165,11 +165,11 @@ impl<'a> SemiSupervised<'a> {
         }
         let identity = identity(&examples, &settings);
         let pixels = sizes[0].iter().product();
-        let Settings { batch, seed, .. } = settings;
+        let SemiSupervisedConfig { batch, seed, .. } = settings;
         let mut labelled = Vec::new();
         for (i, (data, indices)) in examples.labelled.into_iter().enumerate() {
-            let seed = stream(seed, Purpose::Labelled).wrapping_add(i as u64);
-            labelled.push(Supply::new(data, indices, batch, seed)?);
+            let seed = stream(seed, Purpose::Labeled).wrapping_add(i as u64);
+            labelled.push(LabeledBatches::new(data, indices, batch, seed)?);
         }
         let schedule = Schedule::LinearDecay {
             from: settings.steps - settings.steps / 3,
@@ -186,7 +186,7 @@ impl<'a> SemiSupervised<'a> {
             Some(data) => {
                 let all = (0..data.len()).collect();
                 Some(Adversary {
-                    unlabelled: Supply::new(data, all, batch, stream(seed, Purpose::Unlabelled))?,
+                    unlabelled: LabeledBatches::new(data, all, batch, stream(seed, Purpose::Unlabeled))?,
                     generator: generator(pixels, &mut Init::glorot(stream(seed, Purpose::Generator))),
                     optimizer: adam(),
                     latent: Pcg64::seed_from_u64(stream(seed, Purpose::Latent)),
@@ -226,13 +226,13 @@ impl<'a> SemiSupervised<'a> {
         }
         let images = concat(&images.iter().collect::<Vec<_>>(), 0);
         let [features, logits] = self.classifier.classify(&images, Mode::Train);
-        let of_labelled = labelled_loss(&logits.narrow(0, 0, labels.len()), &labels);
+        let of_labeled = labeled_loss(&logits.narrow(0, 0, labels.len()), &labels);
         let losses = match &mut self.adversary {
             None => {
-                let found = gradients(&of_labelled, &self.classifier);
-                let labelled = f64::from(of_labelled.item());
+                let found = gradients(&of_labeled, &self.classifier);
+                let labelled = f64::from(of_labeled.item());
                 // The graph holds the weights; without it they change in place.
-                drop((features, logits, of_labelled));
+                drop((features, logits, of_labeled));
                 self.optimizer.step(&mut self.classifier, &found);
                 Losses {
                     labelled,
@@ -246,10 +246,10 @@ impl<'a> SemiSupervised<'a> {
                 let [fake_features, fake_logits] = self.classifier.classify(&fake, Mode::Train);
                 let real_logits = logits.narrow(0, labels.len(), batch);
                 let real_features = features.narrow(0, labels.len(), batch).detach();
-                let mut of_unlabelled = unlabelled_loss(&real_logits, &fake_logits);
+                let mut of_unlabeled = unlabeled_loss(&real_logits, &fake_logits);
                 if terms.conditional_entropy != 0.0 {
                     let term = conditional_entropy(&real_logits);
-                    of_unlabelled = of_unlabelled + term * terms.conditional_entropy as f32;
+                    of_unlabeled = of_unlabeled + term * terms.conditional_entropy as f32;
                 }
                 let dimension = real_features.shape()[1] as f32;
                 let mut of_generator = feature_matching(&real_features, &fake_features) / dimension;
@@ -257,15 +257,15 @@ impl<'a> SemiSupervised<'a> {
                     of_generator = of_generator + pull_away(&fake_features) * terms.pull_away as f32;
                 }
                 let of_generator_weights = gradients(&of_generator, &adversary.generator);
-                let found = gradients(&(&of_labelled + &of_unlabelled), &self.classifier);
+                let found = gradients(&(&of_labeled + &of_unlabeled), &self.classifier);
                 let item = |loss: &Tensor| f64::from(loss.item());
                 let losses = Losses {
-                    labelled: item(&of_labelled),
-                    adversarial: Some([item(&of_unlabelled), item(&of_generator)]),
+                    labelled: item(&of_labeled),
+                    adversarial: Some([item(&of_unlabeled), item(&of_generator)]),
                 };
                 drop((fake, fake_features, fake_logits, real_logits, real_features));
-                drop((of_unlabelled, of_generator));
-                drop((features, logits, of_labelled));
+                drop((of_unlabeled, of_generator));
+                drop((features, logits, of_labeled));
                 self.optimizer.step(&mut self.classifier, &found);
                 adversary
                     .optimizer
@@ -365,12 +365,12 @@ impl<'a> SemiSupervised<'a> {
     /// ```
     /// use engraft_data::{Split, drawn_digits};
     /// use engraft_gan::checkpoint::CheckpointStore;
-    /// use engraft_transfer::semi_supervised::{Examples, SemiSupervised, Settings, choose_labels};
+    /// use engraft_transfer::semi_supervised::{Examples, SemiSupervised, SemiSupervisedConfig, choose_labels};
     ///
     /// let train = drawn_digits(Split::Train, 40, 1);
     /// let new = || -> Result<_, Box<dyn std::error::Error>> {
     ///     let labelled = vec![(&train, choose_labels(train.labels(), 20, 1)?)];
-    ///     let mut settings = Settings::new(3, 1);
+    ///     let mut settings = SemiSupervisedConfig::new(3, 1);
     ///     (settings.batch, settings.hidden) = (20, vec![16]);
     ///     Ok(SemiSupervised::new(Examples { labelled, unlabelled: None }, settings)?)
     /// };
@@ -475,7 +475,7 @@ struct AdversaryState {
 }
 
 /// SHA-256 of the settings, the images, which of them are labelled, and their labels.
-fn identity(examples: &Examples<'_>, settings: &Settings) -> String {
+fn identity(examples: &Examples<'_>, settings: &SemiSupervisedConfig) -> String {
     let mut hash = Sha256::new();
     hash.update(format!("{settings:?}"));
     let mut data = |data: &Dataset, indices: &[usize]| {

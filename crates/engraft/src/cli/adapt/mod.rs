@@ -11,7 +11,9 @@ use engraft_gan::dataset_tensor;
 use engraft_layers::{Mode, Module, StateDict};
 use engraft_metrics::{IMAGE, SeedSummary};
 use engraft_tensor::no_grad;
-use engraft_transfer::adapt::{AdaptConfig, Adapted, DomainGap, Domains, Measured, Method, Severity, adapt};
+use engraft_transfer::adapt::{
+    AdaptConfig, AdaptationMethod, Adapted, Domains, Measured, PixelStatsGap, Severity, adapt,
+};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::fs;
@@ -32,7 +34,7 @@ struct Data {
 /// A method with a seed: what is printed of it, and kept.
 #[derive(Serialize, Deserialize)]
 struct Cell {
-    method: Method,
+    method: AdaptationMethod,
     seed: u64,
     /// Accuracy on the target's test images of the checkpoint chosen without labels.
     accuracy: Option<f64>,
@@ -47,7 +49,7 @@ struct Cell {
 /// A method over all seeds.
 #[derive(Serialize)]
 struct Row {
-    method: Method,
+    method: AdaptationMethod,
     accuracy: Option<SeedSummary>,
     unused: Option<SeedSummary>,
     last: Option<SeedSummary>,
@@ -64,20 +66,20 @@ pub(super) fn run(options: &Adapt) -> anyhow::Result<()> {
         "--target {}: its pictures have no labels to count errors by; name a directory by --out, where the class of each is written",
         options.target
     );
-    let mut methods = vec![Method::SourceOnly, Method::TargetStatistics];
+    let mut methods = vec![AdaptationMethod::SourceOnly, AdaptationMethod::TargetStatistics];
     for method in &options.method {
         if !methods.contains(method) {
             methods.push(*method);
         }
     }
     match data.target_test {
-        Some(_) => methods.push(Method::TargetSupervised),
+        Some(_) => methods.push(AdaptationMethod::TargetSupervised),
         None => eprintln!("the target has no labels: no row target-supervised, and no accuracy"),
     }
     if let Some(out) = &options.out {
         fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
     }
-    let pieces: Vec<(Method, u64)> = methods
+    let pieces: Vec<(AdaptationMethod, u64)> = methods
         .iter()
         .flat_map(|&method| (1..=options.seeds).map(move |seed| (method, seed)))
         .collect();
@@ -176,7 +178,7 @@ fn read(options: &Adapt) -> anyhow::Result<Data> {
 
 /// Refuses domains that were prepared differently.
 fn check(options: &Adapt, data: &Data) -> anyhow::Result<()> {
-    let gap = DomainGap::between(&data.source, &data.target);
+    let gap = PixelStatsGap::between(&data.source, &data.target);
     eprintln!("source and target: {gap}");
     let mut refusals = Vec::new();
     for (severity, problem) in gap.problems() {
@@ -204,8 +206,11 @@ fn every(options: &Adapt) -> u64 {
 }
 
 /// Where the pairs of a method that draws them are shown.
-fn sheet(options: &Adapt, method: Method, seed: u64) -> Option<PathBuf> {
-    let out = options.out.as_ref().filter(|_| method == Method::Cogan)?;
+fn sheet(options: &Adapt, method: AdaptationMethod, seed: u64) -> Option<PathBuf> {
+    let out = options
+        .out
+        .as_ref()
+        .filter(|_| method == AdaptationMethod::Cogan)?;
     Some(out.join(format!("pairs-{method}-seed-{seed}.png")))
 }
 
@@ -217,7 +222,7 @@ fn settings(options: &Adapt, data: &Data, seed: u64) -> serde_json::Value {
     settings
 }
 
-fn cell(options: &Adapt, data: &Data, method: Method, seed: u64) -> anyhow::Result<Cell> {
+fn cell(options: &Adapt, data: &Data, method: AdaptationMethod, seed: u64) -> anyhow::Result<Cell> {
     let [source, target] = [&data.source, &data.target].map(|all| options.protocol.choose(all, seed));
     let domains = Domains {
         source: &source,
@@ -287,7 +292,7 @@ fn save(
     out: &Path,
     found: &Adapted,
     data: &Data,
-    method: Method,
+    method: AdaptationMethod,
     seed: u64,
 ) -> anyhow::Result<()> {
     StateDict::of(&found.model)
@@ -316,7 +321,7 @@ fn save(
     fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn row(options: &Adapt, method: Method, cells: &[Cell]) -> Row {
+fn row(options: &Adapt, method: AdaptationMethod, cells: &[Cell]) -> Row {
     let of = |value: fn(&Cell) -> Option<f64>| {
         let cells = cells.iter().filter(|cell| cell.method == method);
         SeedSummary::of(&cells.filter_map(value).collect::<Vec<f64>>())

@@ -2,7 +2,7 @@
 
 use super::{one_of, one_of_described};
 use clap::builder::TypedValueParser;
-use engraft_transfer::adapt::{Method, Protocol, Validator};
+use engraft_transfer::adapt::{AdaptationMethod, AdaptationProtocol, Validator};
 use std::path::PathBuf;
 
 /// Learn a classifier for a target domain without labels, from a source domain with labels.
@@ -28,11 +28,11 @@ pub(crate) struct Adapt {
         default_value = "mcd",
         value_name = "METHOD,.."
     )]
-    pub(crate) method: Vec<Method>,
+    pub(crate) method: Vec<AdaptationMethod>,
 
     /// How many images of each domain: 2000 (of USPS 1800), or all
-    #[arg(long, value_parser = one_of(&Protocol::ALL), default_value_t = Protocol::Small)]
-    pub(crate) protocol: Protocol,
+    #[arg(long, value_parser = one_of(&AdaptationProtocol::ALL), default_value_t = AdaptationProtocol::Small)]
+    pub(crate) protocol: AdaptationProtocol,
 
     /// Number of seeds, for the choice of images, weights, order and noise
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
@@ -73,7 +73,9 @@ pub(crate) struct Adapt {
 }
 
 /// The methods that adapt; baselines are always there.
-fn methods() -> impl TypedValueParser<Value = Method> {
-    let adapting = Method::ALL.into_iter().filter(|method| !method.is_control());
+fn methods() -> impl TypedValueParser<Value = AdaptationMethod> {
+    let adapting = AdaptationMethod::ALL
+        .into_iter()
+        .filter(|method| !method.is_control());
     one_of_described(adapting.map(|method| (method, method.about())).collect())
 }

@@ -1,7 +1,7 @@
 //! What can be said to `engraft semi-supervised`.
 
 use super::at_least_one;
-use engraft_transfer::semi_supervised::Term;
+use engraft_transfer::semi_supervised::ExtraLoss;
 use std::path::PathBuf;
 
 /// Train classifiers on few labels, with and without the unlabelled images, and print their test errors.
@@ -35,8 +35,8 @@ pub(crate) struct SemiSupervised {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub(crate) epochs: Option<u64>,
     /// Extra losses: pull-away, conditional-entropy, each with a weight if it is not 1, as pull-away=0.5,conditional-entropy
-    #[arg(long, value_name = "TERM", value_delimiter = ',', value_parser = clap::value_parser!(Term))]
-    pub(crate) terms: Vec<Term>,
+    #[arg(long, value_name = "TERM", value_delimiter = ',', value_parser = clap::value_parser!(ExtraLoss))]
+    pub(crate) terms: Vec<ExtraLoss>,
     /// Run directory, of a transfer too: adds a row with its generated images as further training images, labelled by the
     /// classifier of the labelled images alone. All images are resized to those of the run, for all rows
     #[arg(long, value_name = "RUN")]

@@ -2,7 +2,7 @@
 
 use engraft_layers::Adapter;
 use engraft_metrics::features::NAMES;
-use engraft_transfer::Preserve;
+use engraft_transfer::SourceRegularizer;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -83,7 +83,7 @@ pub(crate) struct PlanOptions {
     pub(crate) unfreeze_every: Option<u64>,
     /// Regularization towards the source: nothing, or l2-sp, ewc or cdc with a weight, as ewc=10
     #[arg(long, value_name = "TERM=WEIGHT")]
-    pub(crate) preserve: Option<Preserve>,
+    pub(crate) preserve: Option<SourceRegularizer>,
     /// Weight of feature distillation in the discriminator
     #[arg(long, value_name = "WEIGHT")]
     pub(crate) distil: Option<f64>,

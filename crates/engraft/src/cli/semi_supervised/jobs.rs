@@ -5,7 +5,7 @@ use crate::cli::{parallel, result_cache};
 use anyhow::bail;
 use engraft_data::Dataset;
 use engraft_gan::Sampler;
-use engraft_transfer::semi_supervised::{Examples, SemiSupervised, Settings, pseudo_labelled};
+use engraft_transfer::semi_supervised::{Examples, SemiSupervised, SemiSupervisedConfig, pseudo_labeled};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -67,7 +67,7 @@ pub(super) struct Task<'a> {
     /// Indices of the labelled images, for each seed.
     pub(super) chosen: &'a [Vec<usize>],
     pub(super) seeds: &'a [u64],
-    pub(super) settings: &'a Settings,
+    pub(super) settings: &'a SemiSupervisedConfig,
     /// Directory of what is kept, and what decides it.
     pub(super) out: &'a Path,
     pub(super) protocol: &'a Value,
@@ -213,7 +213,7 @@ impl Task<'_> {
                 let mut found = vec![(LABELS_ONLY.into(), outcome)];
                 if let Some((sampler, count)) = self.generator {
                     let size = self.train.image_size();
-                    let drawn = pseudo_labelled(&classifier, size, sampler, count, SURE, self.seeds[seed])?;
+                    let drawn = pseudo_labeled(&classifier, size, sampler, count, SURE, self.seeds[seed])?;
                     let mut both = labelled();
                     both.push((&drawn, (0..drawn.len()).collect()));
                     let examples = Examples {
@@ -300,7 +300,7 @@ mod tests {
             drawn_digits(Split::Train, 60, 1),
             drawn_digits(Split::Test, 200, 1),
         );
-        let mut settings = Settings::new(20, 1);
+        let mut settings = SemiSupervisedConfig::new(20, 1);
         (settings.batch, settings.hidden) = (20, vec![16]);
         let chosen = [choose_labels(train.labels(), 20, 1).unwrap()];
         let folder = tempfile::tempdir().unwrap();

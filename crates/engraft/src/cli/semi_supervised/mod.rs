@@ -14,7 +14,7 @@ use engraft_base::choose;
 use engraft_data::{DataOptions, Dataset};
 use engraft_gan::{CheckpointChoice, Sampler};
 use engraft_transfer::open_source;
-use engraft_transfer::semi_supervised::{Settings, choose_labels};
+use engraft_transfer::semi_supervised::{SemiSupervisedConfig, choose_labels};
 use jobs::{Kind, Task};
 use report::Report;
 use serde_json::json;
@@ -56,7 +56,7 @@ pub(super) fn run(options: &SemiSupervised) -> anyhow::Result<()> {
         .map(|&seed| choose_labels(train.labels(), options.labels, seed))
         .collect();
     let chosen = chosen.with_context(|| format!("--data {} --labels {}", options.data, options.labels))?;
-    let mut settings = Settings::new(1, 1);
+    let mut settings = SemiSupervisedConfig::new(1, 1);
     settings.batch = settings.batch.min(train.len());
     settings.terms = options.terms.iter().copied().collect();
     let pass = |data: &Dataset| (data.len() / settings.batch) as u64;
@@ -215,7 +215,7 @@ fn write_labels(
 }
 
 /// `784-1000-500-250-250-250-10`.
-fn network(train: &Dataset, settings: &Settings) -> String {
+fn network(train: &Dataset, settings: &SemiSupervisedConfig) -> String {
     let pixels = train.image_size().iter().product();
     let sizes = [pixels].into_iter().chain(settings.hidden.iter().copied());
     let sizes: Vec<String> = sizes

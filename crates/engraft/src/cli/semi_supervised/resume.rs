@@ -158,11 +158,11 @@ impl Saves {
 mod tests {
     use super::*;
     use engraft_data::{Dataset, Split, drawn_digits};
-    use engraft_transfer::semi_supervised::{Examples, Settings, choose_labels};
+    use engraft_transfer::semi_supervised::{Examples, SemiSupervisedConfig, choose_labels};
     use std::cell::RefCell;
 
     fn task(train: &Dataset) -> SemiSupervised<'_> {
-        let mut settings = Settings::new(4, 1);
+        let mut settings = SemiSupervisedConfig::new(4, 1);
         (settings.batch, settings.hidden) = (10, vec![8]);
         let labelled = vec![(train, choose_labels(train.labels(), 10, 1).unwrap())];
         let unlabelled = Some(train);

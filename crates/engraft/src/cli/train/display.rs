@@ -1,7 +1,9 @@
 //! What a run shows: a plan, a progress bar or tick lines, or events as JSON.
 
 use engraft_data::TrainingData;
-use engraft_gan::{Event, GanError, Measurement, Outcome, RunLayout, StepReport, TrainConfig, Trainer};
+use engraft_gan::{
+    Event, GanError, Measurement, RunLayout, StepReport, TrainConfig, Trainer, TrainingOutcome,
+};
 use engraft_layers::parameter_count;
 use engraft_metrics::{IMAGE, features};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -267,31 +269,33 @@ impl Display {
         }
     }
 
-    pub(super) fn end(&self, trainer: &Trainer, out: &Path, outcome: Outcome) {
+    pub(super) fn end(&self, trainer: &Trainer, out: &Path, outcome: TrainingOutcome) {
         let step = trainer.step();
         let steps = trainer.config().steps;
         self.json(&json!({
-            "event": "end", "step": step, "finished": outcome == Outcome::Finished, "seconds": self.spent,
+            "event": "end", "step": step, "finished": outcome == TrainingOutcome::Finished, "seconds": self.spent,
         }));
         let headline = match outcome {
-            Outcome::Finished if step == self.first => {
+            TrainingOutcome::Finished if step == self.first => {
                 format!("nothing to do: {step} steps are done already")
             }
-            Outcome::Finished | Outcome::Complete => {
+            TrainingOutcome::Finished | TrainingOutcome::Complete => {
                 format!("done: {step} steps, {} of training now", duration(self.spent))
             }
-            Outcome::Stopped => format!("stopped and saved after step {step} of {steps}"),
-            Outcome::Plateau => format!(
+            TrainingOutcome::Stopped => format!("stopped and saved after step {step} of {steps}"),
+            TrainingOutcome::Plateau => format!(
                 "stopped after step {step} of {steps}: {} measurements brought nothing better",
                 trainer.config().watch.patience
             ),
         };
         let next = match outcome {
-            Outcome::Finished | Outcome::Complete => {
+            TrainingOutcome::Finished | TrainingOutcome::Complete => {
                 format!("to go further: the same command with --steps {}", 2 * steps)
             }
-            Outcome::Stopped => "to go on: the same command again".into(),
-            Outcome::Plateau => "to go on all the same: the same command with a larger --patience".into(),
+            TrainingOutcome::Stopped => "to go on: the same command again".into(),
+            TrainingOutcome::Plateau => {
+                "to go on all the same: the same command with a larger --patience".into()
+            }
         };
         let run = RunLayout::new(out);
         self.say(&format!(

@@ -7,7 +7,7 @@ mod settings;
 use super::options::{Preset, Train};
 use super::process::{Interrupted, catch_interrupts, go_on, pool};
 use display::{Display, Style};
-use engraft_gan::{Event, Outcome, TrainConfig, Trainer};
+use engraft_gan::{Event, TrainConfig, Trainer, TrainingOutcome};
 use std::time::Instant;
 
 /// Trains a run, or resumes it.
@@ -59,13 +59,13 @@ fn train(options: &Train, display: &mut Display) -> anyhow::Result<()> {
     let outcome = follow(&mut trainer, display)?;
     display.end(&trainer, &out, outcome);
     match outcome {
-        Outcome::Finished | Outcome::Plateau | Outcome::Complete => Ok(()),
-        Outcome::Stopped => Err(Interrupted.into()),
+        TrainingOutcome::Finished | TrainingOutcome::Plateau | TrainingOutcome::Complete => Ok(()),
+        TrainingOutcome::Stopped => Err(Interrupted.into()),
     }
 }
 
 /// Trains and shows every event.
-fn follow(trainer: &mut Trainer, display: &mut Display) -> anyhow::Result<Outcome> {
+fn follow(trainer: &mut Trainer, display: &mut Display) -> anyhow::Result<TrainingOutcome> {
     let config: TrainConfig = trainer.config().clone();
     display.begin(trainer.step(), &config);
     let start = Instant::now();

@@ -2,7 +2,7 @@
 
 use crate::cli::options::{PlanOptions, Small};
 use anyhow::ensure;
-use engraft_transfer::{Phase, Recipe, Source, Trained, gradual};
+use engraft_transfer::{Phase, PretrainedGan, Recipe, Trainable, gradual_unfreezing};
 
 /// Changes a recipe for a run of `steps` steps.
 ///
@@ -11,15 +11,15 @@ use engraft_transfer::{Phase, Recipe, Source, Trained, gradual};
 pub(super) fn change(
     options: &PlanOptions,
     recipe: &mut Recipe,
-    source: &Source,
+    source: &PretrainedGan,
     steps: u64,
 ) -> anyhow::Result<()> {
-    let frozen = |layers: &[String]| Trained::Except(layers.to_vec());
+    let frozen = |layers: &[String]| Trainable::Except(layers.to_vec());
     let plan = &mut recipe.plan;
     let generator = match options.adapter {
         Some(Small::Adapter(adapter)) => {
             plan.adapter = Some(adapter);
-            Some(Trained::Adapter)
+            Some(Trainable::Adapter)
         }
         Some(Small::Miner(width)) => {
             plan.miner = width.or_else(|| {
@@ -27,9 +27,9 @@ pub(super) fn change(
                 let has_one = source.miner().is_some();
                 (!has_one).then(|| source.config.latent_dim().ok()).flatten()
             });
-            Some(Trained::Miner)
+            Some(Trainable::Miner)
         }
-        None if options.batch_norm_only => Some(Trained::BatchNorm),
+        None if options.batch_norm_only => Some(Trainable::BatchNorm),
         None => (!options.freeze_g.is_empty()).then(|| frozen(&options.freeze_g)),
     };
     let discriminator = (!options.freeze_d.is_empty()).then(|| frozen(&options.freeze_d));
@@ -37,7 +37,7 @@ pub(super) fn change(
         plan.phases.push(Phase::default());
     }
     for phase in &mut plan.phases {
-        if phase.generator != Trained::Nothing
+        if phase.generator != Trainable::Nothing
             && let Some(generator) = &generator
         {
             phase.generator = generator.clone();
@@ -51,11 +51,11 @@ pub(super) fn change(
             alone < steps,
             "--warm-up {alone}: the generator would never train, as --steps is {steps}; take more steps, or a shorter warm-up"
         );
-        plan.phases.retain(|phase| phase.generator != Trained::Nothing);
+        plan.phases.retain(|phase| phase.generator != Trainable::Nothing);
         if alone > 0 {
             let first = plan.phases.first().cloned().unwrap_or_default();
             let warm_up = Phase {
-                generator: Trained::Nothing,
+                generator: Trainable::Nothing,
                 steps: alone,
                 ..first
             };
@@ -68,7 +68,7 @@ pub(super) fn change(
     if let Some(every) = options.unfreeze_every {
         let last = plan.phases.pop().unwrap_or_default();
         plan.phases
-            .extend(gradual(&source.generator_layers()?, every, &last)?);
+            .extend(gradual_unfreezing(&source.generator_layers()?, every, &last)?);
         let before = &plan.phases[..plan.phases.len() - 1];
         let needed = before
             .iter()
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
     use engraft_data::{Split, drawn_digits};
     use engraft_gan::{Networks, TrainConfig, untrained_networks};
-    use engraft_transfer::Proximity;
+    use engraft_transfer::DomainDistance;
 
     #[test]
     fn a_warm_up_takes_the_place_of_the_recipes() {
@@ -105,8 +105,8 @@ mod tests {
             discriminator,
             ..
         } = untrained_networks(&config).unwrap();
-        let source = Source::new(config, &generator, &discriminator);
-        let far = Proximity {
+        let source = PretrainedGan::new(config, &generator, &discriminator);
+        let far = DomainDistance {
             images: 10,
             kid: None,
             recall: Some(0.0),
@@ -127,7 +127,7 @@ mod tests {
                 phases
                     .map(|phase| {
                         (
-                            phase.generator == Trained::Nothing,
+                            phase.generator == Trainable::Nothing,
                             phase.steps,
                             phase.until_balance,
                         )

@@ -13,10 +13,10 @@ use engraft_data::{Dataset, Provenance::Memory};
 use engraft_gan::{CheckpointChoice, Event, Sampler, sample_grid};
 use engraft_layers::Module;
 use engraft_metrics::Features;
-use engraft_transfer::adapt::{DomainGap, Severity};
+use engraft_transfer::adapt::{PixelStatsGap, Severity};
 use engraft_transfer::{
-    AdapterFile, Method, Proximity, Recipe, Row, Source, Trial, compare, features_of, measure, open_source,
-    proximity, train_only, training_table,
+    AdapterFile, DomainDistance, Experiment, ExperimentResult, PretrainedGan, Recipe, TransferMethod,
+    compare, domain_distance, features_of, measure, open_source, train_only, trainable_summary,
 };
 use indicatif::ProgressBar;
 use rand::SeedableRng;
@@ -37,7 +37,7 @@ const COLUMNS: usize = 8;
 
 /// What a method's generator drew.
 struct Drawn {
-    row: Row,
+    row: ExperimentResult,
     sampler: Sampler,
     features: Features,
 }
@@ -94,7 +94,7 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
         options.data,
         options.from.display()
     );
-    let trial = Trial {
+    let experiment = Experiment {
         source: &source,
         target: &target.train,
         steps: options.steps,
@@ -103,12 +103,12 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
     let reader = Reader::choose(options.features.as_deref(), &options.data, source.config.image)?;
     let network = &*reader.extractor;
     let trained_on = features_of(network, &target.train)?;
-    let as_is = trial.train(&Method::SourceAsIs, &options.from, &mut |_| {
+    let as_is = experiment.train(&TransferMethod::SourceAsIs, &options.from, &mut |_| {
         ControlFlow::Continue(())
     })?;
     let (as_is, _) = as_is.context("nothing to stop")?;
-    let of_source = trial.draw(network, &as_is, GENERATED)?;
-    let found = proximity(&trained_on, &of_source)?;
+    let of_source = experiment.draw(network, &as_is, GENERATED)?;
+    let found = domain_distance(&trained_on, &of_source)?;
     let recipe = recipe(options, &source, &target, &found)?;
     explain(options, &source, &target, &found, &recipe)?;
     warn(options, &as_is, &target)?;
@@ -117,15 +117,15 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
     }
     catch_interrupts("finishing this step and saving")?;
     let is_plain = recipe.is_fine_tuning(&source)?;
-    let mut methods = vec![Method::Recipe(Box::new(recipe))];
+    let mut methods = vec![TransferMethod::Recipe(Box::new(recipe))];
     if options.controls {
         if is_plain {
             eprintln!("controls  without plain fine-tuning, which the recipe is");
         } else {
-            methods.push(Method::Recipe(Box::new(Recipe::fine_tune(&source)?)));
+            methods.push(TransferMethod::Recipe(Box::new(Recipe::fine_tune(&source)?)));
         }
-        methods.push(Method::FromScratch);
-        methods.push(Method::SourceAsIs);
+        methods.push(TransferMethod::FromScratch);
+        methods.push(TransferMethod::SourceAsIs);
     }
     let reference = features_of(network, &target.reference)?;
     let mut drawn = Vec::new();
@@ -134,11 +134,11 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
             0 => out.clone(),
             _ => out.join("controls").join(method.name()),
         };
-        let Some((sampler, steps)) = train(options, &trial, method, &directory)? else {
+        let Some((sampler, steps)) = train(options, &experiment, method, &directory)? else {
             eprintln!("stopped and saved; to go on: the same command again");
             return Err(Interrupted.into());
         };
-        let features = trial.draw(network, &sampler, GENERATED)?;
+        let features = experiment.draw(network, &sampler, GENERATED)?;
         let row = measure(method.name(), steps, [&reference, &trained_on, &features])?;
         drawn.push(Drawn {
             row,
@@ -174,7 +174,12 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
 }
 
 /// The recipe, with what the arguments change.
-fn recipe(options: &Transfer, source: &Source, target: &Target, found: &Proximity) -> anyhow::Result<Recipe> {
+fn recipe(
+    options: &Transfer,
+    source: &PretrainedGan,
+    target: &Target,
+    found: &DomainDistance,
+) -> anyhow::Result<Recipe> {
     let mut recipe = match options.recipe {
         RecipeName::Auto => Recipe::choose(source, target.train.len(), found, options.steps)?,
         RecipeName::FineTune => Recipe::fine_tune(source)?,
@@ -196,7 +201,7 @@ fn warn(options: &Transfer, as_is: &Sampler, target: &Target) -> anyhow::Result<
     let pixels = to_bytes(drawn.as_slice());
     let size = target.train.image_size();
     let drawn = Dataset::new("drawn", Memory, pixels, size, vec![0; LOOKED_AT])?;
-    let gap = DomainGap::between(&drawn, &target.train);
+    let gap = PixelStatsGap::between(&drawn, &target.train);
     for (severity, problem) in gap.problems() {
         if severity == Severity::Refusal {
             eprintln!("warning: {problem}");
@@ -211,9 +216,9 @@ fn warn(options: &Transfer, as_is: &Sampler, target: &Target) -> anyhow::Result<
 /// Tells what will be done and why.
 fn explain(
     options: &Transfer,
-    source: &Source,
+    source: &PretrainedGan,
     target: &Target,
-    found: &Proximity,
+    found: &DomainDistance,
     recipe: &Recipe,
 ) -> anyhow::Result<()> {
     eprintln!("source    {} ({})", options.from.display(), source.config.data);
@@ -249,7 +254,7 @@ fn explain(
             ("generator", &generator, config.generator),
             ("discriminator", &discriminator, config.discriminator),
         ] {
-            let table = training_table(network as &dyn Module, |_| adam.learning_rate);
+            let table = trainable_summary(network as &dyn Module, |_| adam.learning_rate);
             eprintln!("  {name}");
             for line in table.to_string().lines() {
                 eprintln!("    {line}");
@@ -261,12 +266,12 @@ fn explain(
 
 fn train(
     options: &Transfer,
-    trial: &Trial<'_>,
-    method: &Method,
+    experiment: &Experiment<'_>,
+    method: &TransferMethod,
     directory: &Path,
 ) -> anyhow::Result<Option<(Sampler, u64)>> {
     let bar: ProgressBar = bar(method.name(), options.steps as usize)?;
-    let found = trial.train(method, directory, &mut |event| {
+    let found = experiment.train(method, directory, &mut |event| {
         match event {
             Event::Step { step, .. } => bar.set_position(step),
             Event::Measured { measurement, .. } => {
@@ -307,7 +312,7 @@ fn report(
     reader: &Reader,
     target: &Target,
     reference: &Features,
-    found: &Proximity,
+    found: &DomainDistance,
     drawn: &[Drawn],
 ) -> serde_json::Value {
     let sets: Vec<&Features> = drawn.iter().map(|d| &d.features).collect();

@@ -11,22 +11,22 @@
 //! The bits depend neither on the number of threads nor on how many images share a block: every number is one
 //! chain of operations in an order fixed by the shape.
 
-pub(crate) mod line;
-mod plan;
+mod tiling;
 mod transform;
+pub(crate) mod transform_1d;
 
 use crate::geometry::Geometry;
+use crate::grad_mode::parallel;
 use crate::kernels::gemm::Accum;
 use crate::kernels::scratch::Scratch;
 use crate::kernels::simd::dispatch;
 use crate::kernels::tile_product::{Left, PANEL, Right, Target, multiply};
 use crate::real::Real;
-use crate::recording::parallel;
-use line::{F4x2, F4x3, F4x4, F4x5, F7x2, F7x3, Line};
-use plan::{Layout, Plan, odd_lines};
 use rayon::prelude::*;
 use std::marker::PhantomData;
+use tiling::{Layout, Plan, odd_lines};
 use transform::{Input, InputAdjoint, Output, OutputAdjoint, Side, Weight, WeightAdjoint};
+use transform_1d::{F4x2, F4x3, F4x4, F4x5, F7x2, F7x3, Line};
 
 /// Tiles in a block of the forward map and the input gradient. What lies between their transforms should stay in
 /// the caches; the transformed weight is read anew for each block.

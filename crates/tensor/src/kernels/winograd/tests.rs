@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::geometry::Padding;
-use crate::kernels::definition::{maps, values};
+use crate::kernels::reference::{maps, values};
 use proptest::prelude::*;
 
 fn geometry() -> impl Strategy<Value = Geometry> {

@@ -3,8 +3,8 @@
 //! Each is a one-dimensional transform along the columns and one along the rows, on as many channels at once as
 //! a vector holds.
 
-use super::line::{self, Line, MOST_POINTS, Transform, Values};
-use super::plan::{Layout, Places, Plan};
+use super::tiling::{Layout, Places, Plan};
+use super::transform_1d::{self, Line, MOST_POINTS, Transform, Values};
 use crate::kernels::simd::{Task, Vector};
 use crate::kernels::tile_product::PANEL;
 use crate::real::Real;
@@ -174,9 +174,9 @@ impl<T: Real, L: Line> Task<T> for Input<'_, T, L> {
                     let places = plan.input_places(phase, tile);
                     for c0 in (0..plan.wide_in).step_by(V::LANES) {
                         gather(&mut patch, plan.line, image, &places, c0, c);
-                        along_columns::<T, V, L, line::Input>(&mut patch, plan.line);
+                        along_columns::<T, V, L, transform_1d::Input>(&mut patch, plan.line);
                         let at = p * plan.wide_in + c0;
-                        rows_to_points::<T, V, L, line::Input>(plan, &patch, out, layout.point, at);
+                        rows_to_points::<T, V, L, transform_1d::Input>(plan, &patch, out, layout.point, at);
                     }
                 }
                 slot += 1;
@@ -219,10 +219,10 @@ impl<T: Real, L: Line> Task<T> for InputAdjoint<'_, T, L> {
                     for c0 in (0..c).step_by(V::LANES) {
                         let at = p * plan.wide_in + c0;
                         gather_points(&mut patch, plan, plan.full(phase), points, layout.point, at);
-                        along_columns::<T, V, L, line::InputAdjoint>(&mut patch, plan.line);
+                        along_columns::<T, V, L, transform_1d::InputAdjoint>(&mut patch, plan.line);
                         for (tile, row) in patch.iter().zip(rows) {
                             let Some(row) = row else { continue };
-                            let values = apply::<T, V, L, line::InputAdjoint>(tile);
+                            let values = apply::<T, V, L, transform_1d::InputAdjoint>(tile);
                             for (value, column) in values.iter().zip(columns) {
                                 let Some(column) = column else { continue };
                                 let pixel = row + column;
@@ -270,10 +270,10 @@ impl<T: Real, L: Line> Task<T> for Output<'_, T, L> {
                 let [rows, columns] = plan.output_places(tile);
                 for c0 in (0..c).step_by(V::LANES) {
                     gather_points(&mut patch, plan, [true; 2], points, layout.point, c0);
-                    along_columns::<T, V, L, line::Output>(&mut patch, plan.line);
+                    along_columns::<T, V, L, transform_1d::Output>(&mut patch, plan.line);
                     for (tile, row) in patch.iter().zip(rows) {
                         let Some(row) = row else { continue };
-                        let values = apply::<T, V, L, line::Output>(tile);
+                        let values = apply::<T, V, L, transform_1d::Output>(tile);
                         for (&value, column) in values.iter().zip(columns) {
                             let Some(column) = column else { continue };
                             store(value, image, row + column + c0, row + column + c);
@@ -314,8 +314,14 @@ impl<T: Real, L: Line> Task<T> for OutputAdjoint<'_, T, L> {
                 let places = plan.output_places(tile);
                 for c0 in (0..plan.wide_out).step_by(V::LANES) {
                     gather(&mut patch, plan.step, image, &places, c0, c);
-                    along_columns::<T, V, L, line::OutputAdjoint>(&mut patch, plan.step);
-                    rows_to_points::<T, V, L, line::OutputAdjoint>(plan, &patch, out, layout.point, c0);
+                    along_columns::<T, V, L, transform_1d::OutputAdjoint>(&mut patch, plan.step);
+                    rows_to_points::<T, V, L, transform_1d::OutputAdjoint>(
+                        plan,
+                        &patch,
+                        out,
+                        layout.point,
+                        c0,
+                    );
                 }
                 slot += 1;
             }
@@ -382,11 +388,11 @@ impl<T: Real, L: Line> Task<T> for Weight<'_, T, L> {
                     let places = [kernel_rows, kernel_columns];
                     let (at, end) = (r * columns + first + c0, (r + 1) * columns);
                     gather(&mut patch, plan.taps, w, &places, at.min(end), end);
-                    along_columns::<T, V, L, line::Taps>(&mut patch, plan.taps);
+                    along_columns::<T, V, L, transform_1d::Taps>(&mut patch, plan.taps);
                     let at = (slot * wide + r) * PANEL + c0;
                     let rows = patch[..plan.line.min(MOST_POINTS)].iter();
                     for (tile, out) in rows.zip(out.chunks_exact_mut(L::POINTS)) {
-                        let values = apply::<T, V, L, line::Taps>(tile);
+                        let values = apply::<T, V, L, transform_1d::Taps>(tile);
                         for (value, out) in values.iter().zip(out) {
                             value.store(&mut out[at..]);
                         }
@@ -429,10 +435,10 @@ impl<T: Real, L: Line> Task<T> for WeightAdjoint<'_, T, L> {
             let at = (p * plan.wide_in + channel) * plan.wide_out;
             for c0 in (0..c).step_by(V::LANES) {
                 gather_points(&mut patch, plan, plan.full(phase), points, stride, at + c0);
-                along_columns::<T, V, L, line::TapsAdjoint>(&mut patch, plan.line);
+                along_columns::<T, V, L, transform_1d::TapsAdjoint>(&mut patch, plan.line);
                 for (tile, row) in patch.iter().zip(rows) {
                     let Some(row) = row else { continue };
-                    let values = apply::<T, V, L, line::TapsAdjoint>(tile);
+                    let values = apply::<T, V, L, transform_1d::TapsAdjoint>(tile);
                     for (&value, column) in values.iter().zip(columns) {
                         let Some(column) = column else { continue };
                         store(value, dw, row + column + c0, row + column + c);

@@ -6,8 +6,8 @@
 //! was chosen and 53.19 ± 14.75 % with the last one, less than before the copy was trained.
 
 use super::{Batch, Learner, cross_entropy, decayed, descend};
+use crate::adapt::domain_classifier::{DomainClassifier, domain_discriminator};
 use crate::adapt::losses::domain_loss;
-use crate::adapt::model::{Model, domain_discriminator};
 use engraft_layers::{Adam, Mode, Module, Optimizer, Sequential, StateDict, gradients};
 use engraft_tensor::{Tensor, no_grad};
 
@@ -19,10 +19,10 @@ const DECAY: f64 = 2.5e-5;
 const HIDDEN: [usize; 2] = [500, 500];
 
 pub(super) struct Adda {
-    model: Model,
+    model: DomainClassifier,
     /// The classifier of the source, from the second part on.
-    pub(super) source: Option<Model>,
-    fresh: Option<Model>,
+    pub(super) source: Option<DomainClassifier>,
+    fresh: Option<DomainClassifier>,
     domain: Sequential,
     supervised: Adam,
     of_copy: Adam,
@@ -30,7 +30,7 @@ pub(super) struct Adda {
 }
 
 impl Adda {
-    pub(super) fn new(model: Model, seed: u64) -> Self {
+    pub(super) fn new(model: DomainClassifier, seed: u64) -> Self {
         let adam = || Adam::new(RATE).betas(0.5, 0.999);
         Self {
             domain: domain_discriminator(model.classes(), &HIDDEN, seed ^ 0xADDA),
@@ -94,7 +94,7 @@ impl Learner for Adda {
         progress <= FIRST
     }
 
-    fn classifier(&self) -> &Model {
+    fn classifier(&self) -> &DomainClassifier {
         &self.model
     }
 }

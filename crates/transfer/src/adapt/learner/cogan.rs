@@ -13,9 +13,9 @@
 //! The classifier that is looked at goes the target's way, also where it reads images of the source to be validated.
 
 use super::{Batch, Learner, cross_entropy, decayed};
-use crate::adapt::coupled::{Discriminators, Generators, LATENT};
+use crate::adapt::cogan_networks::{Discriminators, Generators, LATENT};
+use crate::adapt::domain_classifier::DomainClassifier;
 use crate::adapt::losses::{coupled_losses, pair_distance};
-use crate::adapt::model::Model;
 use engraft_gan::standing_statistics;
 use engraft_layers::{Adam, Condition, Gradients, Mode, Optimizer, gradients};
 use engraft_tensor::{Tensor, no_grad};
@@ -49,7 +49,7 @@ pub(super) struct Losses {
 }
 
 impl Cogan {
-    pub(super) fn new(model: Model, seed: u64) -> Self {
+    pub(super) fn new(model: DomainClassifier, seed: u64) -> Self {
         let seed = seed ^ 0xC06A;
         let adam = || Adam::new(RATE).betas(0.5, 0.999);
         Self {
@@ -107,7 +107,7 @@ impl Learner for Cogan {
         loss
     }
 
-    fn classifier(&self) -> &Model {
+    fn classifier(&self) -> &DomainClassifier {
         self.discriminators.model()
     }
 

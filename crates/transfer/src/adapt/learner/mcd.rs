@@ -1,8 +1,8 @@
 //! Maximum classifier discrepancy: heads that seek examples of the target on which they differ, features that leave none.
 
 use super::{Batch, Learner, cross_entropy, decayed, descend};
+use crate::adapt::domain_classifier::DomainClassifier;
 use crate::adapt::losses::discrepancy;
-use crate::adapt::model::Model;
 use engraft_layers::{Adam, Mode, Optimizer, gradients};
 use engraft_tensor::{Tensor, no_grad};
 
@@ -14,13 +14,13 @@ const DECAY: f64 = 5e-4;
 const FEATURE_STEPS: usize = 4;
 
 pub(super) struct Mcd {
-    model: Model,
+    model: DomainClassifier,
     of_features: Adam,
     of_heads: Adam,
 }
 
 impl Mcd {
-    pub(super) fn new(model: Model) -> Self {
+    pub(super) fn new(model: DomainClassifier) -> Self {
         let adam = || Adam::new(RATE);
         Self {
             model,
@@ -76,7 +76,7 @@ impl Learner for Mcd {
         supervised
     }
 
-    fn classifier(&self) -> &Model {
+    fn classifier(&self) -> &DomainClassifier {
         &self.model
     }
 }

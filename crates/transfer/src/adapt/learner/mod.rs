@@ -2,13 +2,13 @@
 
 mod adda;
 mod cogan;
+mod dann;
 mod mcd;
-mod reversal;
 mod supervised;
 mod vada;
 
-use super::method::Method;
-use super::model::Model;
+use super::domain_classifier::DomainClassifier;
+use super::method::AdaptationMethod;
 use engraft_layers::{
     Adam, Gradients, Module, Optimizer, Reduction, gradients, parameters, softmax_cross_entropy,
 };
@@ -36,7 +36,7 @@ pub(crate) trait Learner {
     }
 
     /// The classifier as it stands.
-    fn classifier(&self) -> &Model;
+    fn classifier(&self) -> &DomainClassifier;
 
     /// Images of the source and their partners of the target as the method draws them now, if it draws any: two of
     /// `[n, h, w, c]`, from the same noise at each call. The training goes on as if there had been no call.
@@ -46,20 +46,20 @@ pub(crate) trait Learner {
 }
 
 /// The method with fresh optimisers on a model with fresh weights.
-pub(crate) fn learner(method: Method, model: Model, seed: u64) -> Box<dyn Learner> {
+pub(crate) fn learner(method: AdaptationMethod, model: DomainClassifier, seed: u64) -> Box<dyn Learner> {
     match method {
-        Method::SourceOnly | Method::TargetStatistics | Method::TargetSupervised => {
-            Box::new(supervised::Supervised::new(model))
+        AdaptationMethod::SourceOnly
+        | AdaptationMethod::TargetStatistics
+        | AdaptationMethod::TargetSupervised => Box::new(supervised::Supervised::new(model)),
+        AdaptationMethod::Dann => Box::new(dann::Reversal::new(model, None, seed)),
+        AdaptationMethod::Cdan => {
+            let map = dann::Map::new(&model, seed);
+            Box::new(dann::Reversal::new(model, Some(map), seed))
         }
-        Method::Dann => Box::new(reversal::Reversal::new(model, None, seed)),
-        Method::Cdan => {
-            let map = reversal::Map::new(&model, seed);
-            Box::new(reversal::Reversal::new(model, Some(map), seed))
-        }
-        Method::Adda => Box::new(adda::Adda::new(model, seed)),
-        Method::Mcd => Box::new(mcd::Mcd::new(model)),
-        Method::Vada => Box::new(vada::Vada::new(model, seed)),
-        Method::Cogan => Box::new(cogan::Cogan::new(model, seed)),
+        AdaptationMethod::Adda => Box::new(adda::Adda::new(model, seed)),
+        AdaptationMethod::Mcd => Box::new(mcd::Mcd::new(model)),
+        AdaptationMethod::Vada => Box::new(vada::Vada::new(model, seed)),
+        AdaptationMethod::Cogan => Box::new(cogan::Cogan::new(model, seed)),
     }
 }
 

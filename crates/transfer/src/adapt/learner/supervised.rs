@@ -1,19 +1,19 @@
 //! Learning from labels alone: the controls.
 
 use super::{Batch, Learner, cross_entropy, descend};
-use crate::adapt::model::Model;
+use crate::adapt::domain_classifier::DomainClassifier;
 use engraft_layers::{Adam, Mode, Module};
 
 const RATE: f64 = 1e-3;
 const DECAY: f64 = 5e-4;
 
 pub(super) struct Supervised {
-    model: Model,
+    model: DomainClassifier,
     adam: Adam,
 }
 
 impl Supervised {
-    pub(super) fn new(model: Model) -> Self {
+    pub(super) fn new(model: DomainClassifier) -> Self {
         Self {
             model,
             adam: Adam::new(RATE),
@@ -28,7 +28,7 @@ impl Learner for Supervised {
         f64::from(loss.item())
     }
 
-    fn classifier(&self) -> &Model {
+    fn classifier(&self) -> &DomainClassifier {
         &self.model
     }
 }

@@ -1,10 +1,10 @@
 //! One step of each learner: who moves, and which way.
 
 use super::{Batch, Learner, adda::Adda, cogan::Cogan, cross_entropy, decayed, learner, mcd::Mcd};
-use crate::adapt::coupled::LATENT;
+use crate::adapt::cogan_networks::LATENT;
+use crate::adapt::domain_classifier::DomainClassifier;
 use crate::adapt::losses::{coupled_losses, pair_distance};
-use crate::adapt::method::Method;
-use crate::adapt::model::Model;
+use crate::adapt::method::AdaptationMethod;
 use engraft_layers::{
     Dense, Gradients, Init, Mode, Module, StateDict, gradients, parameters, rng_states, set_rng_states,
 };
@@ -15,8 +15,8 @@ use std::collections::BTreeSet;
 
 const IMAGE: [usize; 3] = [16, 16, 1];
 
-fn model(heads: usize) -> Model {
-    Model::new(IMAGE, 3, heads, 1).unwrap()
+fn model(heads: usize) -> DomainClassifier {
+    DomainClassifier::new(IMAGE, 3, heads, 1).unwrap()
 }
 
 fn batch(seed: u64) -> Batch {
@@ -42,7 +42,7 @@ fn under(model: &dyn Module, name: &str) -> Vec<u32> {
 
 #[test]
 fn every_learner_moves_its_classifier() {
-    for method in Method::ALL {
+    for method in AdaptationMethod::ALL {
         let mut learner = learner(method, model(method.heads()), 1);
         let before = under(learner.classifier(), "extractor");
         for _ in 0..2 {
@@ -276,7 +276,7 @@ fn to_look_at_the_pairs_changes_nothing() {
     }
     let [one, other] = [1, 2].map(|seed| Cogan::new(model(1), seed).pairs().unwrap());
     assert!(one[0].as_slice() != other[0].as_slice());
-    assert!(learner(Method::Mcd, model(2), 1).pairs().is_none());
+    assert!(learner(AdaptationMethod::Mcd, model(2), 1).pairs().is_none());
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Virtual adversarial domain adaptation: alike features, and decisions that keep away from the target's examples.
 
 use super::{Batch, Learner, cross_entropy, descend};
+use crate::adapt::domain_classifier::{DomainClassifier, domain_discriminator};
 use crate::adapt::losses::{Perturbation, conditional_entropy, domain_loss, virtual_adversarial};
-use crate::adapt::model::{Model, domain_discriminator};
 use engraft_gan::Ema;
 use engraft_layers::{Adam, Mode, Module, Sequential, Slot, StateDict, rng_states, visit};
 use engraft_tensor::Tensor;
@@ -21,8 +21,8 @@ const TARGET: f64 = 1e-1;
 const KEEP: f64 = 0.998;
 
 pub(super) struct Vada {
-    model: Model,
-    average: Model,
+    model: DomainClassifier,
+    average: DomainClassifier,
     domain: Sequential,
     adam: Adam,
     of_domain: Adam,
@@ -31,7 +31,7 @@ pub(super) struct Vada {
 }
 
 impl Vada {
-    pub(super) fn new(model: Model, seed: u64) -> Self {
+    pub(super) fn new(model: DomainClassifier, seed: u64) -> Self {
         let adam = || Adam::new(RATE).betas(0.5, 0.999);
         let mut average = model.like();
         StateDict::of(&model)
@@ -93,7 +93,7 @@ impl Learner for Vada {
         f64::from(loss.item())
     }
 
-    fn classifier(&self) -> &Model {
+    fn classifier(&self) -> &DomainClassifier {
         &self.average
     }
 }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 /// Weights of terms beside feature matching; 0 leaves a term out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Terms {
+pub struct ExtraLosses {
     /// Of [`pull_away`](super::pull_away) in the generator's loss.
     pub pull_away: f64,
     /// Of [`conditional_entropy`](super::conditional_entropy) in the discriminator's loss.
@@ -17,14 +17,14 @@ pub struct Terms {
 /// One of the [terms](Terms) with its weight.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum Term {
-    /// [`Terms::pull_away`].
+pub enum ExtraLoss {
+    /// [`ExtraLosses::pull_away`].
     PullAway(f64),
-    /// [`Terms::conditional_entropy`].
+    /// [`ExtraLosses::conditional_entropy`].
     ConditionalEntropy(f64),
 }
 
-impl FromStr for Term {
+impl FromStr for ExtraLoss {
     type Err = TransferError;
 
     /// Reads `pull-away` or `conditional-entropy`, with a weight above 0 if it is not 1, as `pull-away=0.5`.
@@ -47,14 +47,14 @@ impl FromStr for Term {
     }
 }
 
-impl FromIterator<Term> for Terms {
+impl FromIterator<ExtraLoss> for ExtraLosses {
     /// The weights of these terms, of equal ones the last.
-    fn from_iter<I: IntoIterator<Item = Term>>(all: I) -> Self {
+    fn from_iter<I: IntoIterator<Item = ExtraLoss>>(all: I) -> Self {
         let mut terms = Self::default();
         for term in all {
             match term {
-                Term::PullAway(weight) => terms.pull_away = weight,
-                Term::ConditionalEntropy(weight) => terms.conditional_entropy = weight,
+                ExtraLoss::PullAway(weight) => terms.pull_away = weight,
+                ExtraLoss::ConditionalEntropy(weight) => terms.conditional_entropy = weight,
             }
         }
         terms
@@ -67,11 +67,11 @@ mod tests {
 
     #[test]
     fn terms_are_read_by_name() {
-        let term = |text: &str| text.parse::<Term>();
-        assert_eq!(term("pull-away").unwrap(), Term::PullAway(1.0));
+        let term = |text: &str| text.parse::<ExtraLoss>();
+        assert_eq!(term("pull-away").unwrap(), ExtraLoss::PullAway(1.0));
         assert_eq!(
             term("conditional-entropy=0.5").unwrap(),
-            Term::ConditionalEntropy(0.5)
+            ExtraLoss::ConditionalEntropy(0.5)
         );
         for wrong in [
             "pull",
@@ -83,7 +83,9 @@ mod tests {
             let error = term(wrong).unwrap_err().to_string();
             assert!(error.contains("as pull-away=0.5"), "{error}");
         }
-        let terms: Terms = [Term::PullAway(1.0), Term::PullAway(2.0)].into_iter().collect();
+        let terms: ExtraLosses = [ExtraLoss::PullAway(1.0), ExtraLoss::PullAway(2.0)]
+            .into_iter()
+            .collect();
         assert_eq!((terms.pull_away, terms.conditional_entropy), (2.0, 0.0));
     }
 }

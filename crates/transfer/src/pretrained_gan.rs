@@ -2,7 +2,7 @@
 
 use crate::error::TransferError;
 use crate::miner::{self, mined};
-use crate::patches::{judges_patches, with_patch_head};
+use crate::patch_discriminator::{judges_patches, with_patch_head};
 use engraft_base::hex;
 use engraft_gan::networks::{LayerRoles, NetworkRoles};
 use engraft_gan::{Networks, Sampler, TrainConfig};
@@ -20,14 +20,14 @@ const DISCRIMINATOR: &str = "discriminator.safetensors";
 ///
 /// A transferred run keeps its source beside it, in its folder `source`, so that it depends on no other directory.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub struct PretrainedGan {
     /// Settings of the run that trained it.
     pub config: TrainConfig,
     generator: StateDict,
     discriminator: StateDict,
 }
 
-impl Source {
+impl PretrainedGan {
     /// The source with these networks, trained by these settings.
     pub fn new(config: TrainConfig, generator: &Sequential, discriminator: &Sequential) -> Self {
         Self {
@@ -37,7 +37,7 @@ impl Source {
         }
     }
 
-    /// Whether [`Source::save`] wrote this directory.
+    /// Whether [`PretrainedGan::save`] wrote this directory.
     pub(crate) fn is_saved(directory: &Path) -> bool {
         directory.join(GENERATOR).is_file()
     }
@@ -163,7 +163,7 @@ impl Source {
     /// The generator, for drawing.
     ///
     /// # Errors
-    /// As [`Source::networks`].
+    /// As [`PretrainedGan::networks`].
     pub fn sampler(&self) -> Result<Sampler, TransferError> {
         let Networks {
             generator,

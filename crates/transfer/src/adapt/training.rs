@@ -1,8 +1,8 @@
 //! The training of an adapted classifier, and the choice among its checkpoints.
 
+use super::domain_classifier::DomainClassifier;
 use super::learner::{Batch, learner};
-use super::method::Method;
-use super::model::Model;
+use super::method::AdaptationMethod;
 use super::validators::{Validator, Validators};
 use crate::error::TransferError;
 use engraft_base::{argmax, seeds};
@@ -22,7 +22,7 @@ const BATCH: usize = 200;
 pub struct Domains<'d> {
     /// Training images of the source, with their labels.
     pub source: &'d Dataset,
-    /// Training images of the target; their labels are read by [`Method::TargetSupervised`] only.
+    /// Training images of the target; their labels are read by [`AdaptationMethod::TargetSupervised`] only.
     pub target: &'d Dataset,
     /// Images of the source that are not trained on, for [`Validator::Source`].
     pub source_test: &'d Dataset,
@@ -34,7 +34,7 @@ pub struct Domains<'d> {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AdaptConfig {
     /// The method.
-    pub method: Method,
+    pub method: AdaptationMethod,
     /// Training steps.
     pub steps: u64,
     /// Images of each domain in a step.
@@ -49,7 +49,7 @@ pub struct AdaptConfig {
 
 impl AdaptConfig {
     /// A method with the settings of its command: 2000 steps of 64 images, ten looks, information.
-    pub fn new(method: Method) -> Self {
+    pub fn new(method: AdaptationMethod) -> Self {
         Self {
             method,
             steps: 2000,
@@ -106,14 +106,14 @@ pub struct Measured {
 
 /// An adapted classifier.
 pub struct Adapted {
-    /// The classifier of the chosen checkpoint; its batch norms have the target's statistics, of [`Method::SourceOnly`] the
+    /// The classifier of the chosen checkpoint; its batch norms have the target's statistics, of [`AdaptationMethod::SourceOnly`] the
     /// source's.
-    pub model: Model,
+    pub model: DomainClassifier,
     /// Every look, in order.
     pub measured: Vec<Measured>,
     /// Index of the chosen one.
     pub chosen: usize,
-    /// Of [`Method::Cogan`] 64 generated images of the source and, in the same order, their partners of the target, both
+    /// Of [`AdaptationMethod::Cogan`] 64 generated images of the source and, in the same order, their partners of the target, both
     /// `[64, h, w, c]` with values from -1 to 1, as its generators drew them at the chosen checkpoint; of other methods
     /// nothing. The noise follows from the seed and is the same at each checkpoint.
     pub pairs: Option<[Tensor; 2]>,
@@ -158,7 +158,7 @@ struct Checkpoint {
 /// Trains a classifier for the target; tells every look at it.
 ///
 /// Everything follows from the seed, on any number of threads. Before each look the statistics of batch norm are taken
-/// from images of the domain it is meant for: the target's, but for [`Method::SourceOnly`] the source's.
+/// from images of the domain it is meant for: the target's, but for [`AdaptationMethod::SourceOnly`] the source's.
 ///
 /// # Errors
 /// [`TransferError::Config`] with every setting or data set that does not fit; [`TransferError::Diverged`] when a loss is
@@ -174,19 +174,19 @@ pub fn adapt(
     }
     let method = config.method;
     // Learning from the target's labels is learning "the source" on the target.
-    let labelled = if method == Method::TargetSupervised {
+    let labelled = if method == AdaptationMethod::TargetSupervised {
         domains.target
     } else {
         domains.source
     };
-    let statistics = if method == Method::SourceOnly {
+    let statistics = if method == AdaptationMethod::SourceOnly {
         domains.source
     } else {
         domains.target
     };
     // Of the source, or for the control of the target: what other labels of the target there are changes nothing.
     let classes = labelled.class_counts().len().max(2);
-    let fresh = |seed| Model::new(domains.source.image_size(), classes, method.heads(), seed);
+    let fresh = |seed| DomainClassifier::new(domains.source.image_size(), classes, method.heads(), seed);
     let mut learner = learner(method, fresh(config.seed)?, config.seed);
     // The model that is looked at: weights of the learner's, statistics of a domain.
     let mut view = fresh(0)?;
@@ -266,7 +266,7 @@ fn spread(data: &Dataset, count: usize) -> Vec<usize> {
     (0..data.len()).step_by(step).collect()
 }
 
-fn measure_statistics(model: &mut Model, data: &Dataset) {
+fn measure_statistics(model: &mut DomainClassifier, data: &Dataset) {
     let indices = spread(data, LOOKED_AT);
     let mut all: Vec<&[usize]> = indices.chunks(BATCH).collect();
     // A last batch of a few would count as much as a full one.
@@ -281,13 +281,13 @@ fn measure_statistics(model: &mut Model, data: &Dataset) {
 }
 
 /// Logits of at most `count` images.
-fn logits(model: &Model, data: &Dataset, count: usize) -> Tensor {
+fn logits(model: &DomainClassifier, data: &Dataset, count: usize) -> Tensor {
     let images = dataset_tensor(data, &spread(data, count));
     forward_batched(model, &images, &Condition::None, BATCH)
 }
 
 /// Share of at most `count` images that the model reads rightly.
-fn accuracy(model: &Model, data: &Dataset, count: usize) -> f64 {
+fn accuracy(model: &DomainClassifier, data: &Dataset, count: usize) -> f64 {
     let logits = logits(model, data, count);
     let rows = logits.as_slice().chunks_exact(logits.shape()[1]);
     let right = rows

@@ -3,7 +3,7 @@
 use super::{Args, Target, choose, spread};
 use engraft_gan::Sampler;
 use engraft_metrics::{Training, Variation};
-use engraft_transfer::Labelled;
+use engraft_transfer::LabeledImages;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 
@@ -24,7 +24,7 @@ fn training(target: &Target, passes: usize, seed: u64) -> Training {
 /// classes of the target.
 pub(super) fn by_generated(target: &Target, sampler: &Sampler, seed: u64) -> anyhow::Result<Option<f64>> {
     let rng = &mut Pcg64::seed_from_u64(seed);
-    let Some(drawn) = Labelled::drawn(sampler, IMAGES, &target.classes, rng) else {
+    let Some(drawn) = LabeledImages::drawn(sampler, IMAGES, &target.classes, rng) else {
         return Ok(None);
     };
     let training = training(target, PASSES, seed);
@@ -37,7 +37,7 @@ pub(super) fn by_images(args: &Args, target: &Target, shots: usize) -> anyhow::R
     let mut found = Vec::new();
     for seed in args.first_seed..args.first_seed + args.seeds {
         let train = choose(&target.train, shots, seed);
-        let images = Labelled::of(&train, &(0..train.len()).collect::<Vec<_>>());
+        let images = LabeledImages::of(&train, &(0..train.len()).collect::<Vec<_>>());
         let passes = steps.div_ceil(training(target, 1, seed).steps(train.len()).max(1));
         let score = images.score(&target.test, &training(target, passes, seed), &mut |_, _| ())?;
         found.push(Some(100.0 * score));

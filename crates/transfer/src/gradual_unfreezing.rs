@@ -1,33 +1,33 @@
 //! Gradual unfreezing: a generator thaws from its output backwards.
 
-use crate::config::{Phase, Trained};
+use crate::config::{Phase, Trainable};
 use crate::error::TransferError;
 
 /// Phases of `every` steps each, in which the last layer trains alone, then the last two, and so on; in the last phase,
 /// which is `last` in all but its generator, everything trains.
 ///
 /// `layers` are the generator's layers from the noise to the image
-/// ([`Source::generator_layers`](crate::Source::generator_layers)). The discriminator trains as in `last` all the while.
+/// ([`PretrainedGan::generator_layers`](crate::PretrainedGan::generator_layers)). The discriminator trains as in `last` all the while.
 ///
 /// *Source*: Howard and Ruder, "Universal language model fine-tuning for text classification", 2018, section 3.3, there for
 /// a classifier; that the layers next to the image come first keeps what the early ones know of shapes.
 ///
 /// ```
-/// use engraft_transfer::{Phase, Trained, gradual};
+/// use engraft_transfer::{Phase, Trainable, gradual_unfreezing};
 /// let layers = ["stem", "block1", "to_image"].map(String::from);
-/// let phases = gradual(&layers, 50, &Phase::default())?;
+/// let phases = gradual_unfreezing(&layers, 50, &Phase::default())?;
 /// let trained: Vec<_> = phases.iter().map(|phase| (phase.generator.clone(), phase.steps)).collect();
-/// let under = |names: &[&str]| Trained::Under(names.iter().map(|n| n.to_string()).collect());
+/// let under = |names: &[&str]| Trainable::Under(names.iter().map(|n| n.to_string()).collect());
 /// assert_eq!(
 ///     trained,
-///     [(under(&["to_image"]), 50), (under(&["block1", "to_image"]), 50), (Trained::All, 0)]
+///     [(under(&["to_image"]), 50), (under(&["block1", "to_image"]), 50), (Trainable::All, 0)]
 /// );
 /// # Ok::<(), engraft_transfer::TransferError>(())
 /// ```
 ///
 /// # Errors
 /// [`TransferError::Config`] with every problem: fewer than two layers, one named twice, phases without steps.
-pub fn gradual(layers: &[String], every: u64, last: &Phase) -> Result<Vec<Phase>, TransferError> {
+pub fn gradual_unfreezing(layers: &[String], every: u64, last: &Phase) -> Result<Vec<Phase>, TransferError> {
     let mut problems = Vec::new();
     if layers.len() < 2 {
         problems.push(format!(
@@ -47,14 +47,14 @@ pub fn gradual(layers: &[String], every: u64, last: &Phase) -> Result<Vec<Phase>
     }
     let mut phases: Vec<Phase> = (1..layers.len())
         .map(|count| Phase {
-            generator: Trained::Under(layers[layers.len() - count..].to_vec()),
+            generator: Trainable::Under(layers[layers.len() - count..].to_vec()),
             discriminator: last.discriminator.clone(),
             steps: every,
             until_balance: false,
         })
         .collect();
     phases.push(Phase {
-        generator: Trained::All,
+        generator: Trainable::All,
         ..last.clone()
     });
     Ok(phases)
@@ -71,12 +71,12 @@ mod tests {
     #[test]
     fn the_last_phase_is_the_one_that_was_given() {
         let last = Phase {
-            generator: Trained::Nothing,
-            discriminator: Trained::Except(names(&["hidden1"])),
+            generator: Trainable::Nothing,
+            discriminator: Trainable::Except(names(&["hidden1"])),
             steps: 7,
             until_balance: true,
         };
-        let phases = gradual(&names(&["a", "b", "c", "d"]), 3, &last).unwrap();
+        let phases = gradual_unfreezing(&names(&["a", "b", "c", "d"]), 3, &last).unwrap();
         assert_eq!(phases.len(), 4);
         assert!(
             phases
@@ -86,18 +86,18 @@ mod tests {
         let [.., before, end] = &phases[..] else {
             unreachable!("four phases")
         };
-        assert_eq!(before.generator, Trained::Under(names(&["b", "c", "d"])));
+        assert_eq!(before.generator, Trainable::Under(names(&["b", "c", "d"])));
         assert_eq!((before.steps, before.until_balance), (3, false));
         assert_eq!(
             (&end.generator, end.steps, end.until_balance),
-            (&Trained::All, 7, true)
+            (&Trainable::All, 7, true)
         );
     }
 
     #[test]
     fn what_makes_no_schedule_is_refused_all_at_once() {
         let problems = |layers: &[&str], every| {
-            gradual(&names(layers), every, &Phase::default())
+            gradual_unfreezing(&names(layers), every, &Phase::default())
                 .unwrap_err()
                 .to_string()
         };

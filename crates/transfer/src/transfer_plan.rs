@@ -1,15 +1,15 @@
 //! The plan of a transferred run.
 
-use crate::balance::balance;
-use crate::config::{Preserve, Trained, TransferConfig};
+use crate::config::{SourceRegularizer, Trainable, TransferConfig};
+use crate::equilibrium::equilibrium;
 use crate::error::TransferError;
 use crate::miner::{self, mined};
-use crate::patches::by_patches;
-use crate::preserve::{CrossDomain, ElasticWeights, FeatureDistillation, ImportanceSamples, L2Sp};
-use crate::source::{FOLDER, SETTINGS, Source};
+use crate::patch_discriminator::by_patches;
+use crate::pretrained_gan::{FOLDER, PretrainedGan, SETTINGS};
+use crate::regularizers::{CrossDomain, ElasticWeights, FeatureDistillation, ImportanceSamples, L2Sp};
 use engraft_gan::networks::{LayerRoles, NetworkRoles};
-use engraft_gan::{AdamConfig, Gan, GanError, Networks, PhaseSeen, Plan, TrainConfig};
-use engraft_layers::{Adam, Init, Names, Sequential, adapt, check_names, parameters, train_only};
+use engraft_gan::{AdamConfig, Gan, GanError, Networks, PhaseProgress, TrainConfig, TrainingPlan};
+use engraft_layers::{Adam, Init, ParamFilter, Sequential, adapt, check_names, parameters, train_only};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -20,7 +20,7 @@ const ADAPTER_SEED: u64 = 1;
 
 /// A source carried to a target: begins with the source's networks, and lets parts of them train, phase by phase.
 pub struct Transfer {
-    source: Source,
+    source: PretrainedGan,
     roles: LayerRoles,
     config: TransferConfig,
     /// The importances of the source's weights for a seed, once they are known.
@@ -33,7 +33,7 @@ impl Transfer {
     /// # Errors
     /// [`TransferError::Config`] with every problem; [`LayersError::NoSuchName`](engraft_layers::LayersError::NoSuchName) for layers that the networks do not
     /// have; [`TransferError::OtherSource`] if the settings were made for another source.
-    pub fn new(source: Source, config: TransferConfig) -> Result<Self, TransferError> {
+    pub fn new(source: PretrainedGan, config: TransferConfig) -> Result<Self, TransferError> {
         let transfer = Self::of_run(source, config)?;
         let Networks {
             generator,
@@ -49,7 +49,7 @@ impl Transfer {
     }
 
     /// The plan of a run that there is: what asks for nothing that the networks can give did nothing in it.
-    fn of_run(source: Source, config: TransferConfig) -> Result<Self, TransferError> {
+    fn of_run(source: PretrainedGan, config: TransferConfig) -> Result<Self, TransferError> {
         let problems = config.problems();
         if !problems.is_empty() {
             return Err(TransferError::Config { problems });
@@ -74,7 +74,7 @@ impl Transfer {
         } = transfer.begin()?;
         let adapter = transfer.config.adapter;
         let phases = transfer.config.phases();
-        let mines = phases.iter().any(|phase| phase.generator == Trained::Miner);
+        let mines = phases.iter().any(|phase| phase.generator == Trainable::Miner);
         if mines && !has_miner(&generator) {
             return Err(TransferError::Config {
                 problems: vec![
@@ -94,7 +94,7 @@ impl Transfer {
                     &roles.discriminator,
                 ),
             ] {
-                if *trained == Trained::BatchNorm && roles.norms.is_empty() {
+                if *trained == Trainable::BatchNorm && roles.norms.is_empty() {
                     return Err(TransferError::Config {
                         problems: vec![format!(
                             "plan.phases: batch norms that train, and the network {} names none in its {network}",
@@ -119,12 +119,12 @@ impl Transfer {
             )
         };
         match config.preserve {
-            Preserve::Ewc(_) if of_source.objective.packing > 1 => problems.push(format!(
+            SourceRegularizer::Ewc(_) if of_source.objective.packing > 1 => problems.push(format!(
                 "plan.preserve: ewc judges images one by one, and the source's discriminator packs of {}; expected nothing, \
                  l2-sp or cdc",
                 of_source.objective.packing
             )),
-            Preserve::Cdc(_) if feature_layers(&self.roles.generator).is_empty() => problems.push(unnamed(
+            SourceRegularizer::Cdc(_) if feature_layers(&self.roles.generator).is_empty() => problems.push(unnamed(
                 "plan.preserve: cdc compares what the generator's layers put out",
                 "a stem or blocks",
             )),
@@ -137,14 +137,18 @@ impl Transfer {
             ));
         }
         let has_miner = self.source.miner().is_some();
-        let new = |trained: &Trained| match trained {
-            Trained::Adapter => true,
-            Trained::Miner => !has_miner,
+        let new = |trained: &Trainable| match trained {
+            Trainable::Adapter => true,
+            Trainable::Miner => !has_miner,
             _ => false,
         };
-        let trained: Vec<Trained> = config.phases().into_iter().map(|phase| phase.generator).collect();
-        let old = |trained: &Trained| *trained != Trained::Nothing && !new(trained);
-        if matches!(config.preserve, Preserve::L2Sp(_) | Preserve::Ewc(_)) && !trained.iter().any(old) {
+        let trained: Vec<Trainable> = config.phases().into_iter().map(|phase| phase.generator).collect();
+        let old = |trained: &Trainable| *trained != Trainable::Nothing && !new(trained);
+        if matches!(
+            config.preserve,
+            SourceRegularizer::L2Sp(_) | SourceRegularizer::Ewc(_)
+        ) && !trained.iter().any(old)
+        {
             problems.push(
                 "plan.preserve: l2-sp and ewc draw the source's weights back to where they began, and none of them trains; \
                  expected nothing or cdc"
@@ -170,7 +174,7 @@ impl Transfer {
     }
 
     /// The source.
-    pub fn source(&self) -> &Source {
+    pub fn source(&self) -> &PretrainedGan {
         &self.source
     }
 
@@ -179,7 +183,7 @@ impl Transfer {
     /// # Errors
     /// If the directory is no such run, its source is missing or another one, or its settings make no sense.
     pub fn open(directory: &Path) -> Result<Self, TransferError> {
-        let source = Source::read(&directory.join(FOLDER))?;
+        let source = PretrainedGan::read(&directory.join(FOLDER))?;
         let config = engraft_gan::read_settings(&directory.join(SETTINGS))?;
         Self::of_run(source, TransferConfig::from_table(&config.plan)?)
     }
@@ -190,7 +194,7 @@ impl Transfer {
     /// A miner that the source has already stays, and learns on where the plan asks for one.
     ///
     /// # Errors
-    /// As [`Source::networks`], and if the source has a miner of another width than the plan asks for.
+    /// As [`PretrainedGan::networks`], and if the source has a miner of another width than the plan asks for.
     pub fn begin(&self) -> Result<Networks, TransferError> {
         let Networks {
             mut generator,
@@ -235,7 +239,7 @@ impl Transfer {
             if here.is_empty() {
                 adam
             } else {
-                adam.group(Names::under(here), config.learning_rate * rate.factor)
+                adam.group(ParamFilter::under(here), config.learning_rate * rate.factor)
             }
         })
     }
@@ -243,7 +247,7 @@ impl Transfer {
 
 /// Whether a network has a part of this name.
 fn has(network: &Sequential, name: &str) -> bool {
-    check_names(network, &Names::under([name])).is_ok()
+    check_names(network, &ParamFilter::under([name])).is_ok()
 }
 
 fn has_miner(generator: &Sequential) -> bool {
@@ -268,7 +272,7 @@ fn feature_layers(roles: &NetworkRoles) -> Vec<String> {
     roles.stem.iter().chain(&roles.blocks).cloned().collect()
 }
 
-impl Plan for Transfer {
+impl TrainingPlan for Transfer {
     fn networks(&self, _: &TrainConfig) -> Result<Networks, GanError> {
         self.begin().map_err(|error| match error {
             TransferError::Gan(error) => error,
@@ -298,9 +302,9 @@ impl Plan for Transfer {
             return gan;
         }
         let gan = match self.config.preserve {
-            Preserve::Nothing => gan,
-            Preserve::L2Sp(weight) => gan.term(L2Sp::new(&generator, weight)),
-            Preserve::Ewc(weight) => {
+            SourceRegularizer::Nothing => gan,
+            SourceRegularizer::L2Sp(weight) => gan.term(L2Sp::new(&generator, weight)),
+            SourceRegularizer::Ewc(weight) => {
                 let new = || {
                     let samples = ImportanceSamples {
                         images: IMPORTANCE_IMAGES,
@@ -321,7 +325,7 @@ impl Plan for Transfer {
                 }
                 gan.term(known.1.clone())
             }
-            Preserve::Cdc(weight) => {
+            SourceRegularizer::Cdc(weight) => {
                 let layers = feature_layers(&self.roles.generator);
                 gan.term(CrossDomain::new(generator, layers, weight))
             }
@@ -353,18 +357,18 @@ impl Plan for Transfer {
         }
     }
 
-    fn over(&self, seen: &PhaseSeen<'_>) -> Option<String> {
+    fn over(&self, seen: &PhaseProgress<'_>) -> Option<String> {
         let phase = self.config.phases().get(seen.phase as usize)?.clone();
         if phase.until_balance
-            && let Some(found) = balance(seen).filter(|found| found.is_reached())
+            && let Some(found) = equilibrium(seen).filter(|found| found.is_reached())
         {
-            return Some(format!("balance: {found}"));
+            return Some(format!("equilibrium: {found}"));
         }
         (phase.steps > 0 && seen.steps >= phase.steps).then(|| format!("its {} steps are done", phase.steps))
     }
 }
 
-fn set(network: &mut Sequential, trained: &Names) {
+fn set(network: &mut Sequential, trained: &ParamFilter) {
     train_only(network, trained).expect("the names were found when the plan was made");
 }
 
@@ -372,7 +376,7 @@ fn set(network: &mut Sequential, trained: &Names) {
 mod tests {
     use super::*;
     use crate::config::Phase;
-    use crate::preserve::COMPUTED;
+    use crate::regularizers::COMPUTED;
     use engraft_data::{Split, drawn_digits};
     use engraft_gan::{CheckpointChoice, SavedRun, Trainer, untrained_networks};
     use engraft_layers::Adapter;
@@ -391,16 +395,16 @@ mod tests {
                 discriminator,
                 ..
             } = untrained_networks(&config).unwrap();
-            Source::new(config, &generator, &discriminator)
+            PretrainedGan::new(config, &generator, &discriminator)
         };
         let small = Phase {
-            generator: Trained::Adapter,
+            generator: Trainable::Adapter,
             ..Phase::default()
         };
         for (source, preserve, distil, phases) in [
-            (source(10, 2), Preserve::Ewc(1.0), 0.0, vec![]),
-            (source(0, 2), Preserve::Ewc(1.0), 0.0, vec![]),
-            (source(0, 1), Preserve::L2Sp(1.0), 0.0, vec![small]),
+            (source(10, 2), SourceRegularizer::Ewc(1.0), 0.0, vec![]),
+            (source(0, 2), SourceRegularizer::Ewc(1.0), 0.0, vec![]),
+            (source(0, 1), SourceRegularizer::L2Sp(1.0), 0.0, vec![small]),
         ] {
             let plan = TransferConfig {
                 source_sha256: source.sha256().unwrap(),
@@ -430,10 +434,10 @@ mod tests {
         let mut config = TrainConfig::standard(&data);
         (config.network, config.batch, config.steps) = ("mlp".into(), 4, 1);
         let networks = untrained_networks(&config).unwrap();
-        let source = Source::new(config.clone(), &networks.generator, &networks.discriminator);
+        let source = PretrainedGan::new(config.clone(), &networks.generator, &networks.discriminator);
         let plan = TransferConfig {
             source_sha256: source.sha256().unwrap(),
-            preserve: Preserve::Ewc(1.0),
+            preserve: SourceRegularizer::Ewc(1.0),
             ..TransferConfig::default()
         };
         config.plan = plan.to_table();

@@ -12,13 +12,13 @@ const BATCH: usize = 500;
 
 /// Images with their classes, as a classifier is trained on them or asked about them.
 #[derive(Clone, Debug)]
-pub struct Labelled {
+pub struct LabeledImages {
     /// `[n, 28, 28, 1]`, from -1 to 1.
     images: Tensor,
     labels: Vec<usize>,
 }
 
-impl Labelled {
+impl LabeledImages {
     /// The images of a data set at the indices.
     ///
     /// # Panics
@@ -134,7 +134,7 @@ mod tests {
             drawn_digits(Split::Train, 640, 1),
             drawn_digits(Split::Test, 100, 1),
         );
-        let of = |data: &Dataset, n: usize| Labelled::of(data, &(0..n).collect::<Vec<_>>());
+        let of = |data: &Dataset, n: usize| LabeledImages::of(data, &(0..n).collect::<Vec<_>>());
         let (train, test) = (of(&train, 640), of(&test, 100));
         let mut passes = 0;
         let score = train.score(&test, &training(8), &mut |_, _| passes += 1).unwrap();
@@ -142,7 +142,7 @@ mod tests {
         let none = of(&drawn_digits(Split::Test, 10, 1), 0);
         let error = none.score(&test, &training(1), &mut |_, _| ()).unwrap_err();
         assert!(error.to_string().contains("found 0 and 100"), "{error}");
-        let other = Labelled {
+        let other = LabeledImages {
             labels: vec![10; 100],
             ..test.clone()
         };
@@ -160,15 +160,18 @@ mod tests {
         };
         let rng = &mut Pcg64::seed_from_u64(1);
         let all = [0, 1, 2];
-        assert!(Labelled::drawn(&Sampler::new(generator(4), 4), 20, &all, rng).is_none());
+        assert!(LabeledImages::drawn(&Sampler::new(generator(4), 4), 20, &all, rng).is_none());
         let embedding = Embedding::new(3, 3, &mut Init::glorot(2));
         let conditional = ConditionalGenerator::new(embedding, generator(4 + 3), 4);
         let conditional = Sequential::new().add("conditional", conditional);
         let told = Sampler::new(conditional, 4).classes(3);
-        let drawn = Labelled::drawn(&told, 7, &all, rng).unwrap();
+        let drawn = LabeledImages::drawn(&told, 7, &all, rng).unwrap();
         assert_eq!(drawn.labels, [0, 1, 2, 0, 1, 2, 0]);
         assert_eq!(drawn.images.shape(), [7, 28, 28, 1]);
-        assert_eq!(Labelled::drawn(&told, 3, &[1, 2], rng).unwrap().labels, [1, 2, 1]);
-        assert!(Labelled::drawn(&told, 3, &[2, 3], rng).is_none());
+        assert_eq!(
+            LabeledImages::drawn(&told, 3, &[1, 2], rng).unwrap().labels,
+            [1, 2, 1]
+        );
+        assert!(LabeledImages::drawn(&told, 3, &[2, 3], rng).is_none());
     }
 }

@@ -4,9 +4,9 @@ use engraft_layers::{Module, parameters};
 use engraft_tensor::Real;
 use std::fmt;
 
-/// One parameter of a [`TrainingTable`].
+/// One parameter of a [`TrainableSummary`].
 #[derive(Clone, Debug, PartialEq)]
-pub struct TrainingRow {
+pub struct TrainableRow {
     /// Dotted name.
     pub name: String,
     /// Shape.
@@ -17,15 +17,15 @@ pub struct TrainingRow {
 
 /// Every parameter of a network with its learning rate; `Display` makes the table.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TrainingTable {
+pub struct TrainableSummary {
     /// The parameters in the order of the network.
-    pub rows: Vec<TrainingRow>,
+    pub rows: Vec<TrainableRow>,
 }
 
-impl TrainingTable {
+impl TrainableSummary {
     /// Learned numbers that train, and all of them.
     pub fn counts(&self) -> [usize; 2] {
-        let size = |row: &TrainingRow| row.shape.iter().product::<usize>();
+        let size = |row: &TrainableRow| row.shape.iter().product::<usize>();
         let trained = self.rows.iter().filter(|row| row.learning_rate.is_some());
         [trained.map(size).sum(), self.rows.iter().map(size).sum()]
     }
@@ -34,29 +34,29 @@ impl TrainingTable {
 /// The table of a network, with the learning rate that `rate` gives for each name.
 ///
 /// ```
-/// use engraft_layers::{Dense, Init, Names, Sequential, freeze};
-/// use engraft_transfer::training_table;
+/// use engraft_layers::{Dense, Init, ParamFilter, Sequential, freeze};
+/// use engraft_transfer::trainable_summary;
 /// let init = &mut Init::glorot(1);
 /// let mut net = Sequential::<f32>::new().add("hidden", Dense::new(2, 3, init)).add("head", Dense::new(3, 1, init));
-/// freeze(&mut net, &Names::under(["hidden"]))?;
-/// let table = training_table(&net, |_| 1e-4);
+/// freeze(&mut net, &ParamFilter::under(["hidden"]))?;
+/// let table = trainable_summary(&net, |_| 1e-4);
 /// assert_eq!(table.counts(), [4, 13]);
 /// assert!(table.to_string().contains("hidden.weight  2x3  frozen"));
 /// # Ok::<(), engraft_layers::LayersError>(())
 /// ```
-pub fn training_table<T: Real>(module: &dyn Module<T>, rate: impl Fn(&str) -> f64) -> TrainingTable {
+pub fn trainable_summary<T: Real>(module: &dyn Module<T>, rate: impl Fn(&str) -> f64) -> TrainableSummary {
     let rows = parameters(module)
         .into_iter()
-        .map(|(name, parameter)| TrainingRow {
+        .map(|(name, parameter)| TrainableRow {
             shape: parameter.tensor().shape().to_vec(),
             learning_rate: parameter.is_trainable().then(|| rate(&name)),
             name,
         })
         .collect();
-    TrainingTable { rows }
+    TrainableSummary { rows }
 }
 
-impl fmt::Display for TrainingTable {
+impl fmt::Display for TrainableSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shapes: Vec<String> = self
             .rows

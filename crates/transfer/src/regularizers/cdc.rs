@@ -1,6 +1,6 @@
 //! Cross-domain correspondence: images that were alike stay alike.
 
-use engraft_gan::Term;
+use engraft_gan::LossTerm;
 use engraft_layers::{Condition, Mode, Sequential};
 use engraft_tensor::{Real, Tensor, no_grad};
 
@@ -56,7 +56,7 @@ fn log_similarity<T: Real>(features: &Tensor<T>) -> Tensor<T> {
     shifted - sum
 }
 
-impl<T: Real> Term<T> for CrossDomain<T> {
+impl<T: Real> LossTerm<T> for CrossDomain<T> {
     fn for_generator(
         &self,
         generator: &Sequential<T>,

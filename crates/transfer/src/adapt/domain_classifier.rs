@@ -22,14 +22,14 @@ const DROPPED: f64 = 0.5;
 /// ```
 /// use engraft_layers::{Mode, Module};
 /// use engraft_tensor::Tensor;
-/// use engraft_transfer::adapt::Model;
-/// let model = Model::new([28, 28, 1], 10, 2, 1)?;
+/// use engraft_transfer::adapt::DomainClassifier;
+/// let model = DomainClassifier::new([28, 28, 1], 10, 2, 1)?;
 /// let images = Tensor::zeros([4, 28, 28, 1]);
 /// assert_eq!(model.features(&images, Mode::Eval).shape(), [4, 768]);
 /// assert_eq!(model.forward(&images, Mode::Eval).shape(), [4, 10]);
 /// # Ok::<(), engraft_transfer::TransferError>(())
 /// ```
-pub struct Model {
+pub struct DomainClassifier {
     extractor: Sequential,
     heads: Vec<Sequential>,
     image: [usize; 3],
@@ -42,7 +42,7 @@ const FIRST_BLOCK: &str = "block1";
 /// Names of the heads.
 const HEADS: [&str; 2] = ["classifier1", "classifier2"];
 
-impl Model {
+impl DomainClassifier {
     /// Networks with fresh weights for images `[height, width, channels]`.
     ///
     /// # Errors
@@ -186,7 +186,7 @@ fn head(width: usize, classes: usize, init: &mut Init) -> Sequential {
         .add("classes", Dense::new(HIDDEN, classes, init))
 }
 
-impl Module for Model {
+impl Module for DomainClassifier {
     /// The mean of the heads' logits.
     fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
         let all = self.classify(&self.features(x, mode), mode);
@@ -217,7 +217,7 @@ impl Module for Model {
     }
 }
 
-/// The heads of a [`Model`], for gradients and steps of theirs alone.
+/// The heads of a [`DomainClassifier`], for gradients and steps of theirs alone.
 pub(crate) struct Heads<'m>(&'m mut Vec<Sequential>);
 
 impl Module for Heads<'_> {
@@ -262,12 +262,14 @@ mod tests {
 
     #[test]
     fn sizes_that_do_not_fit_are_told_together() {
-        let error = Model::new([27, 28, 1], 1, 3, 1).err().map(|e| e.to_string());
+        let error = DomainClassifier::new([27, 28, 1], 1, 3, 1)
+            .err()
+            .map(|e| e.to_string());
         let error = error.expect("an error");
         assert!(error.contains("27x28") && error.contains("1 classes") && error.contains("3 classifiers"));
         for size in [12, 28, 32] {
             assert_eq!(
-                Model::new([size, size, 3], 10, 1, 1).is_ok(),
+                DomainClassifier::new([size, size, 3], 10, 1, 1).is_ok(),
                 size != 12,
                 "{size}"
             );
@@ -276,7 +278,7 @@ mod tests {
 
     #[test]
     fn the_parts_share_the_whole() {
-        let mut model = Model::new([28, 28, 1], 10, 2, 1).unwrap();
+        let mut model = DomainClassifier::new([28, 28, 1], 10, 2, 1).unwrap();
         let all = parameter_count(&model);
         assert_eq!(
             parameter_count(model.extractor()) + parameter_count(&model.heads()),

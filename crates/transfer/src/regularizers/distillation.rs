@@ -1,6 +1,6 @@
 //! Feature distillation: the discriminator goes on to see what it saw in the source.
 
-use engraft_gan::Term;
+use engraft_gan::LossTerm;
 use engraft_layers::{Condition, Mode, Sequential};
 use engraft_tensor::{Real, Tensor, no_grad};
 
@@ -26,7 +26,7 @@ impl<T: Real> FeatureDistillation<T> {
     }
 }
 
-impl<T: Real> Term<T> for FeatureDistillation<T> {
+impl<T: Real> LossTerm<T> for FeatureDistillation<T> {
     fn for_discriminator(
         &self,
         discriminator: &Sequential<T>,

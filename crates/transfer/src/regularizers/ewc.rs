@@ -1,7 +1,7 @@
 //! Elastic weight consolidation: weights that mattered to the source are drawn back harder.
 
 use super::L2Sp;
-use engraft_gan::Term;
+use engraft_gan::LossTerm;
 use engraft_layers::{Condition, Mode, Module, Sequential, gradients, parameters};
 use engraft_tensor::{Real, Tensor};
 use rand::SeedableRng;
@@ -87,7 +87,7 @@ impl<T: Real> ElasticWeights<T> {
     }
 }
 
-impl<T: Real> Term<T> for ElasticWeights<T> {
+impl<T: Real> LossTerm<T> for ElasticWeights<T> {
     fn for_generator(
         &self,
         generator: &Sequential<T>,

@@ -1,15 +1,15 @@
 //! One way to a generator of the target, trained and measured: a recipe, or a control beside it.
 
 use crate::adapter_file::AdapterFile;
-use crate::compare::Comparison;
+use crate::bootstrap::Comparison;
 use crate::error::TransferError;
 use crate::open::open_run;
-use crate::plan::Transfer;
+use crate::pretrained_gan::{FOLDER, PretrainedGan, SETTINGS};
 use crate::recipe::{Recipe, from_scratch};
-use crate::source::{FOLDER, SETTINGS, Source};
+use crate::transfer_plan::Transfer;
 use engraft_base::batches;
 use engraft_data::Dataset;
-use engraft_gan::{CheckpointChoice, Event, Outcome, Sampler, Trainer, dataset_tensor};
+use engraft_gan::{CheckpointChoice, Event, Sampler, Trainer, TrainingOutcome, dataset_tensor};
 use engraft_metrics::{
     FeatureExtractor, Features, frechet_distance, intra_cluster_diversity, kernel_distance, prdc, read_fitted,
 };
@@ -28,7 +28,7 @@ const ROUNDING: f64 = 1e-12;
 
 /// How a generator of the target comes about.
 #[derive(Clone, Debug)]
-pub enum Method {
+pub enum TransferMethod {
     /// The source's generator as it is, without training.
     SourceAsIs,
     /// The source's networks with random weights, trained on the target alone.
@@ -37,7 +37,7 @@ pub enum Method {
     Recipe(Box<Recipe>),
 }
 
-impl Method {
+impl TransferMethod {
     /// Its name in tables and directories.
     pub fn name(&self) -> &str {
         match self {
@@ -49,9 +49,9 @@ impl Method {
 }
 
 /// What all methods of a comparison have in common.
-pub struct Trial<'a> {
+pub struct Experiment<'a> {
     /// The source.
-    pub source: &'a Source,
+    pub source: &'a PretrainedGan,
     /// Images of the target to train on.
     pub target: &'a Dataset,
     /// Training steps.
@@ -63,7 +63,7 @@ pub struct Trial<'a> {
 /// Measures of the images that a method's generator draws.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Row {
+pub struct ExperimentResult {
     /// The method.
     pub method: String,
     /// Kernel distance to the real images.
@@ -82,7 +82,7 @@ pub struct Row {
     pub steps: u64,
 }
 
-impl Trial<'_> {
+impl Experiment<'_> {
     /// Trains by a method in `directory`, or goes on where that stopped, and gives the generator: of the best checkpoint
     /// if the run could hold out images to choose it with, else of the last one. Where [little](crate::TransferConfig::trains_little)
     /// of the generator trained, what it learned is also in an [`AdapterFile`] in the directory.
@@ -91,20 +91,20 @@ impl Trial<'_> {
     /// What stops a run, see [`Trainer::train`]; `None` if the caller stopped it.
     pub fn train(
         &self,
-        method: &Method,
+        method: &TransferMethod,
         directory: &Path,
         on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
     ) -> Result<Option<(Sampler, u64)>, TransferError> {
         let data = self.target.clone();
         let mut trainer = match method {
-            Method::SourceAsIs => {
+            TransferMethod::SourceAsIs => {
                 return Ok(Some((self.source.sampler()?, 0)));
             }
-            Method::FromScratch => {
+            TransferMethod::FromScratch => {
                 let config = from_scratch(self.source, self.target, self.steps, self.seed);
                 Trainer::open(config, data, directory)?
             }
-            Method::Recipe(recipe) => {
+            TransferMethod::Recipe(recipe) => {
                 let plan = Transfer::new(self.source.clone(), recipe.plan.clone())?;
                 let config = recipe.settings(self.source, self.target, self.steps, self.seed);
                 self.keep_source(directory)?;
@@ -113,12 +113,12 @@ impl Trial<'_> {
                     .open(directory)?
             }
         };
-        if trainer.train(on_event)? == Outcome::Stopped {
+        if trainer.train(on_event)? == TrainingOutcome::Stopped {
             return Ok(None);
         }
         drop(trainer);
-        if let Method::Recipe(recipe) = method
-            && recipe.plan.trains_little()
+        if let TransferMethod::Recipe(recipe) = method
+            && recipe.plan.is_parameter_efficient()
         {
             AdapterFile::of_run(directory, CheckpointChoice::Best)?
                 .save(&directory.join(AdapterFile::NAME))?;
@@ -139,7 +139,7 @@ impl Trial<'_> {
                 path: directory.into(),
             });
         }
-        match Source::read(&folder) {
+        match PretrainedGan::read(&folder) {
             Ok(there) if there.sha256()? != self.source.sha256()? => Err(TransferError::OtherSource {
                 expected: there.sha256()?,
                 found: self.source.sha256()?,
@@ -195,9 +195,9 @@ pub fn measure(
     method: &str,
     steps: u64,
     [real, trained_on, generated]: [&Features; 3],
-) -> Result<Row, TransferError> {
+) -> Result<ExperimentResult, TransferError> {
     let distance = kernel_distance(real, generated)?;
-    Ok(Row {
+    Ok(ExperimentResult {
         method: method.into(),
         kid: distance.value,
         kid_se: distance.standard_error,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// Directories that [`load`](crate::load) searches when no directory is given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Places {
+pub struct DataDirs {
     /// Directory of the user's data sets, each in a directory of its name: `$ENGRAFT_DATA`.
     pub data_dir: Option<PathBuf>,
     /// Directory that downloads are kept in, each in a directory of its name: `engraft` in the user's cache.
@@ -21,7 +21,7 @@ enum System {
     Other,
 }
 
-impl Places {
+impl DataDirs {
     /// The places that the environment of this process names.
     ///
     /// The cache directory is `$LOCALAPPDATA/engraft` on Windows, `~/Library/Caches/engraft` on macOS, and
@@ -68,19 +68,22 @@ mod tests {
             "XDG_CACHE_HOME" => Some("relative".into()),
             _ => None,
         };
-        let cache = |system| Places::from_variables(system, variable).cache_dir;
+        let cache = |system| DataDirs::from_variables(system, variable).cache_dir;
         assert_eq!(cache(System::Windows), Some("/local/engraft".into()));
         assert_eq!(
             cache(System::Mac),
             Some("/home/ada/Library/Caches/engraft".into())
         );
         assert_eq!(cache(System::Other), Some("/home/ada/.cache/engraft".into()));
-        assert_eq!(Places::from_variables(System::Other, |_| None), Places::default());
+        assert_eq!(
+            DataDirs::from_variables(System::Other, |_| None),
+            DataDirs::default()
+        );
     }
 
     #[test]
     fn a_set_variable_wins_and_an_empty_one_is_none() {
-        let places = Places::from_variables(System::Other, |name| match name {
+        let places = DataDirs::from_variables(System::Other, |name| match name {
             "ENGRAFT_DATA" => Some("".into()),
             "XDG_CACHE_HOME" if cfg!(unix) => Some("/cache".into()),
             "HOME" => Some("/cache".into()),

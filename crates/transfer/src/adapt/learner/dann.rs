@@ -1,8 +1,8 @@
 //! DANN and CDAN: one step for all, through a reversed gradient.
 
 use super::{Batch, Learner, cross_entropy, descend};
+use crate::adapt::domain_classifier::{DomainClassifier, domain_discriminator};
 use crate::adapt::losses::{certainty_weights, domain_loss, multilinear_map, randomized_multilinear_map};
-use crate::adapt::model::{Model, domain_discriminator};
 use engraft_layers::{Adam, Mode, Module, Sequential};
 use engraft_tensor::Tensor;
 use rand::SeedableRng;
@@ -27,7 +27,7 @@ pub(super) enum Map {
 
 impl Map {
     /// The outer product, or random projections where it is wide.
-    pub(super) fn new(model: &Model, seed: u64) -> Self {
+    pub(super) fn new(model: &DomainClassifier, seed: u64) -> Self {
         let (d, k) = (model.width(), model.classes());
         if d * k <= WIDEST {
             return Self::Exact { width: d * k };
@@ -58,7 +58,7 @@ impl Map {
 }
 
 pub(super) struct Reversal {
-    model: Model,
+    model: DomainClassifier,
     domain: Sequential,
     map: Option<Map>,
     adam: Adam,
@@ -67,7 +67,7 @@ pub(super) struct Reversal {
 
 impl Reversal {
     /// CDAN with a map, DANN without.
-    pub(super) fn new(model: Model, map: Option<Map>, seed: u64) -> Self {
+    pub(super) fn new(model: DomainClassifier, map: Option<Map>, seed: u64) -> Self {
         let domain = match &map {
             Some(map) => domain_discriminator(map.width(), &CDAN, seed ^ 0xD0),
             None => domain_discriminator(model.width(), &DANN, seed ^ 0xD0),
@@ -122,7 +122,7 @@ impl Learner for Reversal {
         f64::from(loss.item())
     }
 
-    fn classifier(&self) -> &Model {
+    fn classifier(&self) -> &DomainClassifier {
         &self.model
     }
 }

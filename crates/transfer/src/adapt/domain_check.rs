@@ -16,7 +16,7 @@ const SPREAD: f64 = 3.0;
 
 /// What the images of a domain look like, in shades of 0 to 255.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Look {
+pub struct PixelStats {
     /// Darkest and brightest shade.
     pub range: [u8; 2],
     /// Mean of the pixels at the border.
@@ -27,14 +27,18 @@ pub struct Look {
     pub deviation: f64,
 }
 
-impl Look {
+impl PixelStats {
     /// The look of up to 500 images, spread over the data.
     ///
     /// # Panics
     /// If there are no images.
     #[track_caller]
     pub fn of(data: &Dataset) -> Self {
-        assert!(!data.is_empty(), "Look: there are no images in {}", data.name());
+        assert!(
+            !data.is_empty(),
+            "PixelStats: there are no images in {}",
+            data.name()
+        );
         let [height, width, channels] = data.image_size();
         let step = data.len().div_ceil(IMAGES);
         let (mut range, mut edge, mut all) = ([255, 0], Sums::default(), Sums::default());
@@ -100,19 +104,19 @@ pub enum Severity {
 ///
 /// ```
 /// use engraft_data::{Dataset, Provenance, Split, drawn_digits};
-/// use engraft_transfer::adapt::{DomainGap, Severity};
+/// use engraft_transfer::adapt::{PixelStatsGap, Severity};
 /// let digits = drawn_digits(Split::Train, 20, 1);
-/// assert!(DomainGap::between(&digits, &digits).problems().is_empty());
+/// assert!(PixelStatsGap::between(&digits, &digits).problems().is_empty());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct DomainGap {
+pub struct PixelStatsGap {
     /// The source.
-    pub source: Look,
+    pub source: PixelStats,
     /// The target.
-    pub target: Look,
+    pub target: PixelStats,
 }
 
-impl DomainGap {
+impl PixelStatsGap {
     /// Looks at both.
     ///
     /// # Panics
@@ -120,15 +124,15 @@ impl DomainGap {
     #[track_caller]
     pub fn between(source: &Dataset, target: &Dataset) -> Self {
         Self {
-            source: Look::of(source),
-            target: Look::of(target),
+            source: PixelStats::of(source),
+            target: PixelStats::of(target),
         }
     }
 
     /// Whether one domain is light on dark and the other dark on light.
     pub fn is_inverted(&self) -> bool {
-        let dark = |look: Look| look.background < BACKGROUND[0];
-        let bright = |look: Look| look.background > BACKGROUND[1];
+        let dark = |look: PixelStats| look.background < BACKGROUND[0];
+        let bright = |look: PixelStats| look.background > BACKGROUND[1];
         let [s, t] = [self.source, self.target];
         (dark(s) && bright(t)) || (bright(s) && dark(t))
     }
@@ -175,7 +179,7 @@ impl DomainGap {
     }
 }
 
-impl fmt::Display for DomainGap {
+impl fmt::Display for PixelStatsGap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [s, t] = [self.source, self.target];
         write!(
@@ -216,10 +220,10 @@ mod tests {
     #[test]
     fn mistakes_of_preparation_are_found() {
         let digits = changed(|v| v);
-        assert!(DomainGap::between(&digits, &changed(|v| 255 - v)).is_inverted());
-        assert!(!DomainGap::between(&digits, &changed(|v| v / 2)).is_inverted());
+        assert!(PixelStatsGap::between(&digits, &changed(|v| 255 - v)).is_inverted());
+        assert!(!PixelStatsGap::between(&digits, &changed(|v| v / 2)).is_inverted());
         let found = |other: Dataset| {
-            DomainGap::between(&digits, &other)
+            PixelStatsGap::between(&digits, &other)
                 .problems()
                 .into_iter()
                 .map(|(severity, text)| (severity, text.split(':').next().unwrap().to_string()))

@@ -5,8 +5,8 @@
 use engraft_data::{Dataset, Split, drawn_digits};
 use engraft_gan::{CheckpointChoice, Networks, TrainConfig, Trainer, untrained_networks};
 use engraft_transfer::{
-    Method, Phase, Preserve, Proximity, Rate, Recipe, Source, Trained, Transfer, TransferConfig, Trial,
-    open_run, open_source,
+    DomainDistance, Experiment, Phase, PretrainedGan, Rate, Recipe, SourceRegularizer, Trainable, Transfer,
+    TransferConfig, TransferMethod, open_run, open_source,
 };
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -15,7 +15,7 @@ fn target() -> Dataset {
     drawn_digits(Split::Test, 24, 3)
 }
 
-fn source(change: fn(&mut TrainConfig)) -> Source {
+fn source(change: fn(&mut TrainConfig)) -> PretrainedGan {
     let mut config = TrainConfig::standard(&drawn_digits(Split::Train, 40, 1));
     (config.network, config.batch) = ("dcgan".into(), 8);
     change(&mut config);
@@ -24,14 +24,14 @@ fn source(change: fn(&mut TrainConfig)) -> Source {
         discriminator,
         ..
     } = untrained_networks(&config).unwrap();
-    Source::new(config, &generator, &discriminator)
+    PretrainedGan::new(config, &generator, &discriminator)
 }
 
-fn told() -> Source {
+fn told() -> PretrainedGan {
     source(|config| (config.network, config.classes) = ("mlp".into(), 10))
 }
 
-fn refused(source: &Source, change: fn(&mut TransferConfig)) -> String {
+fn refused(source: &PretrainedGan, change: fn(&mut TransferConfig)) -> String {
     let mut config = Recipe::fine_tune(source).unwrap().plan;
     change(&mut config);
     let found = Transfer::new(source.clone(), config);
@@ -40,7 +40,7 @@ fn refused(source: &Source, change: fn(&mut TransferConfig)) -> String {
 
 #[test]
 fn of_a_source_that_is_told_the_class_the_first_layer_is_frozen_and_no_more() {
-    let near = Proximity {
+    let near = DomainDistance {
         images: 10,
         kid: Some(0.1),
         recall: Some(0.8),
@@ -49,7 +49,7 @@ fn of_a_source_that_is_told_the_class_the_first_layer_is_frozen_and_no_more() {
     };
     let source = source(|config| config.classes = 10);
     let recipe = Recipe::choose(&source, 10, &near, 300).unwrap();
-    let frozen = Trained::Except(vec!["projection.features.block1".into()]);
+    let frozen = Trainable::Except(vec!["projection.features.block1".into()]);
     assert!(
         recipe
             .plan
@@ -59,7 +59,7 @@ fn of_a_source_that_is_told_the_class_the_first_layer_is_frozen_and_no_more() {
         "{:?}",
         recipe.plan.phases
     );
-    assert_eq!(recipe.plan.preserve, Preserve::Nothing);
+    assert_eq!(recipe.plan.preserve, SourceRegularizer::Nothing);
     assert!(
         recipe
             .reasons
@@ -78,23 +78,23 @@ fn what_a_source_cannot_give_is_refused() {
     let told = told();
     for change in [
         (|_| ()) as fn(&mut TransferConfig),
-        |config| config.preserve = Preserve::L2Sp(1.0),
-        |config| config.preserve = Preserve::Ewc(1.0),
-        |config| config.preserve = Preserve::Cdc(1.0),
+        |config| config.preserve = SourceRegularizer::L2Sp(1.0),
+        |config| config.preserve = SourceRegularizer::Ewc(1.0),
+        |config| config.preserve = SourceRegularizer::Cdc(1.0),
         |config| config.distil = 1.0,
     ] {
         assert_eq!(refused(&told, change), "");
     }
     let packed = source(|config| config.objective.packing = 2);
-    assert_eq!(refused(&packed, |c| c.preserve = Preserve::Cdc(1.0)), "");
-    let error = refused(&packed, |c| c.preserve = Preserve::Ewc(1.0));
+    assert_eq!(refused(&packed, |c| c.preserve = SourceRegularizer::Cdc(1.0)), "");
+    let error = refused(&packed, |c| c.preserve = SourceRegularizer::Ewc(1.0));
     assert!(error.contains("packs of 2"), "{error}");
     let plain = source(|_| ());
-    for preserve in [Preserve::L2Sp(1.0), Preserve::Ewc(1.0)] {
+    for preserve in [SourceRegularizer::L2Sp(1.0), SourceRegularizer::Ewc(1.0)] {
         let mut config = Recipe::fine_tune(&plain).unwrap().plan;
         (config.preserve, config.adapter) = (preserve, Some(engraft_layers::Adapter::OutputScale));
         config.phases = vec![Phase {
-            generator: Trained::Adapter,
+            generator: Trainable::Adapter,
             ..Phase::default()
         }];
         let error = Transfer::new(plain.clone(), config).err().unwrap().to_string();
@@ -116,15 +116,15 @@ fn what_a_source_cannot_give_is_refused() {
     );
 }
 
-fn fine_tune(source: &Source, directory: &Path) -> Result<(), String> {
-    let trial = Trial {
+fn fine_tune(source: &PretrainedGan, directory: &Path) -> Result<(), String> {
+    let experiment = Experiment {
         source,
         target: &target(),
         steps: 2,
         seed: 2,
     };
-    let method = Method::Recipe(Box::new(Recipe::fine_tune(source).unwrap()));
-    let found = trial.train(&method, directory, &mut |_| ControlFlow::Continue(()));
+    let method = TransferMethod::Recipe(Box::new(Recipe::fine_tune(source).unwrap()));
+    let found = experiment.train(&method, directory, &mut |_| ControlFlow::Continue(()));
     found.map(|_| ()).map_err(|error| error.to_string())
 }
 
@@ -136,14 +136,14 @@ fn what_preserves_a_class_conditional_source_takes_part() {
         let folder = tempfile::tempdir().unwrap();
         let mut recipe = Recipe::fine_tune(&source).unwrap();
         change(&mut recipe.plan);
-        let trial = Trial {
+        let experiment = Experiment {
             source: &source,
             target: &target(),
             steps: 3,
             seed: 2,
         };
-        let method = Method::Recipe(Box::new(recipe));
-        trial
+        let method = TransferMethod::Recipe(Box::new(recipe));
+        experiment
             .train(&method, folder.path(), &mut |_| ControlFlow::Continue(()))
             .unwrap();
         let found = open_source(folder.path(), CheckpointChoice::Last).unwrap();
@@ -151,8 +151,8 @@ fn what_preserves_a_class_conditional_source_takes_part() {
     };
     let plain = run(|_| ());
     for change in [
-        (|config| config.preserve = Preserve::Ewc(100.0)) as fn(&mut TransferConfig),
-        |config| config.preserve = Preserve::Cdc(100.0),
+        (|config| config.preserve = SourceRegularizer::Ewc(100.0)) as fn(&mut TransferConfig),
+        |config| config.preserve = SourceRegularizer::Cdc(100.0),
         |config| config.distil = 100.0,
     ] {
         assert!(run(change) != plain);

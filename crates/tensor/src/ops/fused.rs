@@ -1,11 +1,11 @@
 //! A number or two for each channel, and a leaky ReLU behind them, in one pass.
 
+use crate::grad_mode::is_recording;
 use crate::kernels::channels::{self, Leaky};
 use crate::kernels::elementwise::zip;
 use crate::op::{Op, only};
 use crate::ops::activation::{checked_slope, leaky_mask};
 use crate::real::Real;
-use crate::recording::is_recording;
 use crate::tensor::Tensor;
 
 /// `leaky(x + bias)`.
@@ -14,7 +14,7 @@ struct Bias<T> {
 }
 
 /// `leaky(x · scale + shift)`.
-struct Affine<T> {
+struct ChannelAffine<T> {
     slope: T,
 }
 
@@ -49,7 +49,7 @@ impl<T: Real> Op<T> for Bias<T> {
     }
 }
 
-impl<T: Real> Op<T> for Affine<T> {
+impl<T: Real> Op<T> for ChannelAffine<T> {
     fn name(&self) -> &'static str {
         "affine_leaky_relu"
     }
@@ -153,7 +153,7 @@ pub fn affine_leaky_relu<T: Real>(
     let zeros = vec![T::zero(); scale.len()];
     let leaky = Leaky::new(slope);
     let y = channels::affine(x.as_slice(), &zeros, scale.as_slice(), shift.as_slice(), leaky);
-    Tensor::from_op(x.with_shape(y), Affine { slope }, &[x, scale, shift])
+    Tensor::from_op(x.with_shape(y), ChannelAffine { slope }, &[x, scale, shift])
 }
 
 #[cfg(test)]

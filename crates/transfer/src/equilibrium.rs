@@ -1,6 +1,6 @@
 //! When generator and discriminator balance.
 
-use engraft_gan::PhaseSeen;
+use engraft_gan::PhaseProgress;
 use std::fmt;
 
 /// Steps over which the discriminator is judged.
@@ -12,7 +12,7 @@ const UNSURE: f64 = 0.6;
 
 /// How far generator and discriminator are from balance: neither is ahead, and nothing changes any more.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Balance {
+pub struct Equilibrium {
     /// Mean accuracy of the discriminator over the last 50 steps; one half is a coin's.
     pub accuracy: f64,
     /// Mean `r_t` over the same steps, 0 where real images get as many negative as positive logits.
@@ -22,7 +22,7 @@ pub struct Balance {
     pub change: Option<f64>,
 }
 
-impl Balance {
+impl Equilibrium {
     /// Whether the networks balance: the discriminator is right in at most three of four cases, `r_t` is at most the 0.6
     /// that adaptive augmentation aims at, and the kernel distance changes by less than its standard error. Before there are two
     /// measurements, and where nothing is measured, the first two decide.
@@ -33,7 +33,7 @@ impl Balance {
     }
 }
 
-impl fmt::Display for Balance {
+impl fmt::Display for Equilibrium {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -52,7 +52,7 @@ impl fmt::Display for Balance {
 ///
 /// The signal is that of adaptive augmentation (Karras et al., "Training generative adversarial networks with limited
 /// data", 2020, section 3.1); the change of the kernel distance is this project's.
-pub fn balance(seen: &PhaseSeen<'_>) -> Option<Balance> {
+pub fn equilibrium(seen: &PhaseProgress<'_>) -> Option<Equilibrium> {
     let window = |values: &[f64]| {
         let last = values.len().checked_sub(WINDOW)?;
         Some(values[last..].iter().sum::<f64>() / WINDOW as f64)
@@ -64,7 +64,7 @@ pub fn balance(seen: &PhaseSeen<'_>) -> Option<Balance> {
         }
         _ => None,
     };
-    Some(Balance {
+    Some(Equilibrium {
         accuracy: window(seen.accuracy)?,
         real_sign: window(seen.real_sign)?,
         change,
@@ -80,7 +80,7 @@ mod tests {
         let mut accuracy = vec![1.0; 60];
         let real_sign = vec![0.5; 60];
         let seen = |accuracy: &[f64]| {
-            balance(&PhaseSeen {
+            equilibrium(&PhaseProgress {
                 phase: 0,
                 steps: 60,
                 accuracy,
@@ -92,7 +92,7 @@ mod tests {
         accuracy[10..].fill(0.6);
         let found = seen(&accuracy).unwrap();
         assert!(found.is_reached() && (found.accuracy - 0.6).abs() < 1e-12);
-        let moving = Balance {
+        let moving = Equilibrium {
             change: Some(-3.0),
             ..found
         };

@@ -1,7 +1,7 @@
 //! The networks of CoGAN: two generators that share all but their last layer, two discriminators that share all but
 //! their first block.
 
-use super::model::Model;
+use super::domain_classifier::DomainClassifier;
 use engraft_layers::{
     BatchNorm, ConvTranspose2d, Dense, Init, LeakyReLU, Mode, Module, Reshape, Sequential, StateDict, Tanh,
     children,
@@ -29,7 +29,7 @@ const OWN: [&str; 2] = ["source", "target"];
 
 impl Generators {
     /// Fresh weights for images `[height, width, channels]` with sides of a multiple of 4, which the images of every
-    /// [`Model`] have. Both last layers begin as the same: the images of a pair are equal at first, and each domain's
+    /// [`DomainClassifier`] have. Both last layers begin as the same: the images of a pair are equal at first, and each domain's
     /// discriminator moves its own away from there.
     pub(crate) fn new([height, width, channels]: [usize; 3], seed: u64) -> Self {
         let init = &mut Init::glorot(seed);
@@ -91,14 +91,14 @@ impl Module for Generators {
     }
 }
 
-/// A discriminator for each domain, and the classifier of both: a [`Model`], whose way is the target's, a first block of
+/// A discriminator for each domain, and the classifier of both: a [`DomainClassifier`], whose way is the target's, a first block of
 /// the source's own in place of the model's, and `dense 500, act, dense` that tells real from made by the features.
 ///
 /// The authors' discriminator has a hidden layer before the logit too, though one that its classes share; here the heads
 /// have their own. Without it little obeys the game alone: the classes, with ten times the weight, decide where the
 /// convolutions go, and the generators fool a linear logit with noise.
 pub(crate) struct Discriminators {
-    model: Model,
+    model: DomainClassifier,
     source: Sequential,
     judge: Sequential,
 }
@@ -114,7 +114,7 @@ pub(crate) struct Judged {
 impl Discriminators {
     /// Around a model. The source's first block begins as the target's: their channels mean the same from the start, where
     /// those of two random blocks would have to be brought into one order first.
-    pub(crate) fn new(model: Model, seed: u64) -> Self {
+    pub(crate) fn new(model: DomainClassifier, seed: u64) -> Self {
         let init = &mut Init::he(seed);
         Self {
             source: model.copy_of_first_block(),
@@ -144,7 +144,7 @@ impl Discriminators {
     }
 
     /// The classifier, by the target's way.
-    pub(crate) fn model(&self) -> &Model {
+    pub(crate) fn model(&self) -> &DomainClassifier {
         &self.model
     }
 }

@@ -10,7 +10,7 @@ use crate::networks::Networks;
 ///
 /// It must be a function of the settings alone: a run that is resumed is handed a plan anew, and
 /// [`TrainConfig::plan`] is how it is known to be the same.
-pub trait Plan: Send + Sync {
+pub trait TrainingPlan: Send + Sync {
     /// The networks that the run begins with. Called whenever the run's networks are built, also to draw images from a
     /// checkpoint.
     ///
@@ -18,7 +18,7 @@ pub trait Plan: Send + Sync {
     /// If the settings ask for what cannot be made.
     fn networks(&self, config: &TrainConfig) -> Result<Networks, GanError>;
 
-    /// The GAN of the settings with what the plan adds for training: [terms](crate::Term), optimizers of its own. Called
+    /// The GAN of the settings with what the plan adds for training: [terms](crate::LossTerm), optimizers of its own. Called
     /// for the GAN that trains, when a run is begun or resumed.
     fn prepare(&self, _config: &TrainConfig, gan: Gan) -> Gan {
         gan
@@ -34,14 +34,14 @@ pub trait Plan: Send + Sync {
 
     /// Why a phase is over, in words, or `None` while it is not. With the last phase the run ends, before its steps are
     /// done.
-    fn over(&self, _seen: &PhaseSeen<'_>) -> Option<String> {
+    fn over(&self, _seen: &PhaseProgress<'_>) -> Option<String> {
         None
     }
 }
 
 /// What is known of a phase after a step.
 #[derive(Clone, Debug)]
-pub struct PhaseSeen<'a> {
+pub struct PhaseProgress<'a> {
     /// Its number, from 0.
     pub phase: u32,
     /// Steps done in it.

@@ -5,14 +5,14 @@ use std::fmt;
 /// A pattern over dotted names. It compares whole components: `block1` does not match `block10.weight`.
 ///
 /// ```
-/// use engraft_layers::Names;
-/// let names = Names::under(["block1"]).except(["block1.norm"]);
+/// use engraft_layers::ParamFilter;
+/// let names = ParamFilter::under(["block1"]).except(["block1.norm"]);
 /// assert!(names.matches("block1.conv.weight"));
 /// assert!(!names.matches("block1.norm.weight"));
 /// assert!(!names.matches("block10.conv.weight"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Names {
+pub struct ParamFilter {
     include: Include,
     except: Vec<String>,
 }
@@ -38,7 +38,7 @@ fn is_ending(name: &str, suffix: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
-impl Names {
+impl ParamFilter {
     /// Every name.
     pub fn all() -> Self {
         Self {
@@ -103,7 +103,7 @@ impl Names {
     }
 }
 
-impl fmt::Display for Names {
+impl fmt::Display for ParamFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.include {
             Include::All => write!(f, "all")?,
@@ -124,21 +124,23 @@ mod tests {
 
     #[test]
     fn components_are_compared_whole() {
-        assert!(Names::under(["a.b"]).matches("a.b"));
-        assert!(!Names::under(["a.b"]).matches("a.bc"));
-        assert!(Names::ending(["norm.weight"]).matches("block.norm.weight"));
-        assert!(!Names::ending(["norm.weight"]).matches("block.batchnorm.weight"));
-        assert!(Names::ending(["bias"]).matches("bias"));
+        assert!(ParamFilter::under(["a.b"]).matches("a.b"));
+        assert!(!ParamFilter::under(["a.b"]).matches("a.bc"));
+        assert!(ParamFilter::ending(["norm.weight"]).matches("block.norm.weight"));
+        assert!(!ParamFilter::ending(["norm.weight"]).matches("block.batchnorm.weight"));
+        assert!(ParamFilter::ending(["bias"]).matches("bias"));
     }
 
     #[test]
     fn what_matches_nothing_is_reported() {
         let names = ["block1.weight".to_string(), "block1.bias".to_string()];
-        assert_eq!(Names::under(["blok1"]).unmatched(&names), ["blok1"]);
+        assert_eq!(ParamFilter::under(["blok1"]).unmatched(&names), ["blok1"]);
         assert_eq!(
-            Names::under(["block1"]).except(["block2"]).unmatched(&names),
+            ParamFilter::under(["block1"])
+                .except(["block2"])
+                .unmatched(&names),
             ["block2"]
         );
-        assert!(Names::ending(["bias"]).unmatched(&names).is_empty());
+        assert!(ParamFilter::ending(["bias"]).unmatched(&names).is_empty());
     }
 }

@@ -5,7 +5,7 @@
 //! one transform to the outputs. A phase with one tap less than the longest has a product of zero at ∞: it is
 //! left out there.
 
-use super::line::MOST_POINTS;
+use super::transform_1d::MOST_POINTS;
 use crate::geometry::Geometry;
 use crate::kernels::tile_product::PANEL;
 use std::ops::Range;

@@ -14,7 +14,7 @@ const STEPS: usize = 200;
 
 /// How far the images that a source draws are from those of a target, in a feature space.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Proximity {
+pub struct DomainDistance {
     /// Target images.
     pub images: usize,
     /// [Kernel distance](kernel_distance); `None` for fewer than three target images.
@@ -28,7 +28,7 @@ pub struct Proximity {
     pub a_distance: f64,
 }
 
-impl Proximity {
+impl DomainDistance {
     /// Whether the target is close: a classifier errs sometimes, and some of the target lies among the source's images.
     pub fn is_close(&self) -> bool {
         self.a_distance < 1.9 && self.recall.is_none_or(|recall| recall > 0.3)
@@ -42,14 +42,14 @@ impl Proximity {
 ///
 /// # Errors
 /// If there are no images on a side or the numbers of features differ.
-pub fn proximity(target: &Features, source: &Features) -> Result<Proximity, TransferError> {
+pub fn domain_distance(target: &Features, source: &Features) -> Result<DomainDistance, TransferError> {
     let neighbours = (target.len() >= FEWEST && source.len() >= FEWEST)
         .then(|| prdc(target, source))
         .transpose()?;
     let kid = (target.len() >= 3 && source.len() >= 3)
         .then(|| kernel_distance(target, source))
         .transpose()?;
-    Ok(Proximity {
+    Ok(DomainDistance {
         images: target.len(),
         kid: kid.map(|k| k.value),
         recall: neighbours.map(|n| n.recall),
@@ -108,7 +108,7 @@ fn a_distance(target: &Features, source: &Features) -> f64 {
     2.0 * (1.0 - 2.0 * error).max(0.0)
 }
 
-impl fmt::Display for Proximity {
+impl fmt::Display for DomainDistance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = |value: Option<f64>| value.map_or("unknown".into(), |v| format!("{v:.3}"));
         write!(
@@ -139,12 +139,12 @@ mod tests {
 
     #[test]
     fn near_and_far() {
-        let near = proximity(&points(100, 0.0, 1), &points(300, 0.0, 2)).unwrap();
+        let near = domain_distance(&points(100, 0.0, 1), &points(300, 0.0, 2)).unwrap();
         assert!(near.is_close() && near.a_distance < 0.6, "{near}");
-        let far = proximity(&points(100, 9.0, 1), &points(300, 0.0, 2)).unwrap();
+        let far = domain_distance(&points(100, 9.0, 1), &points(300, 0.0, 2)).unwrap();
         assert!(!far.is_close() && far.a_distance > 1.9, "{far}");
         assert!(far.kid.unwrap() > near.kid.unwrap() && far.recall.unwrap() < 0.01);
-        let few = proximity(&points(2, 0.0, 1), &points(300, 0.0, 2)).unwrap();
+        let few = domain_distance(&points(2, 0.0, 1), &points(300, 0.0, 2)).unwrap();
         assert!(few.kid.is_none() && few.to_string().contains("recall unknown"));
     }
 }

@@ -1,6 +1,6 @@
 //! L2-SP: weights are drawn back to where they began.
 
-use engraft_gan::Term;
+use engraft_gan::LossTerm;
 use engraft_layers::{Condition, Module, Sequential, StateDict, parameters};
 use engraft_tensor::{Real, Tensor};
 use std::collections::BTreeMap;
@@ -47,7 +47,7 @@ impl<T: Real> L2Sp<T> {
     }
 }
 
-impl<T: Real> Term<T> for L2Sp<T> {
+impl<T: Real> LossTerm<T> for L2Sp<T> {
     fn for_generator(
         &self,
         generator: &Sequential<T>,
@@ -63,7 +63,7 @@ impl<T: Real> Term<T> for L2Sp<T> {
 mod tests {
     use super::*;
     use crate::freeze;
-    use engraft_layers::{Dense, Init, Names, SlotMut, gradients, visit_mut};
+    use engraft_layers::{Dense, Init, ParamFilter, SlotMut, gradients, visit_mut};
 
     #[test]
     fn by_hand() {
@@ -92,13 +92,13 @@ mod tests {
             (slopes["a.weight"].as_slice()[0] - 3.0).abs() < 1e-12,
             "2 · 0.5 · 3"
         );
-        freeze(&mut net, &Names::under(["b"])).unwrap();
+        freeze(&mut net, &ParamFilter::under(["b"])).unwrap();
         let loss = term.for_generator(&net, &none, &Condition::None, &none).unwrap();
         assert!(
             (loss.item() - 0.5 * 2.0 * 9.0).abs() < 1e-12,
             "what is frozen does not count"
         );
-        freeze(&mut net, &Names::all()).unwrap();
+        freeze(&mut net, &ParamFilter::all()).unwrap();
         assert!(term.for_generator(&net, &none, &Condition::None, &none).is_none());
     }
 }
