@@ -32,7 +32,10 @@ impl NetworkFamily for Shallow {
     fn discriminator(&self, spec: &NetworkSpec, init: &mut Init) -> Sequential {
         Sequential::new()
             .add("flat", Flatten)
-            .add("hidden", Dense::new(spec.stack().iter().product(), 128, init))
+            .add(
+                "hidden",
+                Dense::new(spec.packed_shape().iter().product(), 128, init),
+            )
             .add("act", LeakyReLU::new(0.2))
             .add("head", Dense::new(128, 1, init))
     }

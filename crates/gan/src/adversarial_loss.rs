@@ -53,7 +53,7 @@ impl LossState {
 }
 
 /// Images, and what the discriminator says of them.
-pub(crate) struct Judged<T: Real> {
+pub(crate) struct DiscriminatorOutput<T: Real> {
     /// The images themselves; where their slopes are penalized, a leaf of the graph.
     images: Tensor<T>,
     /// What the discriminator saw: the images augmented and packed.
@@ -82,7 +82,7 @@ impl<T: Real> Loss<T> {
 }
 
 /// Images at which slopes are penalized; logits that are not known yet are computed when a penalty needs them.
-struct Point<'a, T: Real> {
+struct PenaltyPoint<'a, T: Real> {
     images: &'a Tensor<T>,
     augmented: &'a Tensor<T>,
     logits: Option<&'a Tensor<T>>,
@@ -153,12 +153,12 @@ impl<T: Real> AdversarialLoss<T> {
     }
 
     /// Shows images to the discriminator, under their condition.
-    pub(crate) fn judge(
+    pub(crate) fn discriminate(
         &mut self,
         discriminator: &Sequential<T>,
         images: &Tensor<T>,
         condition: &Condition<T>,
-    ) -> Judged<T> {
+    ) -> DiscriminatorOutput<T> {
         let images = if self.penalizes_with_the_loss() && !images.requires_grad() {
             images.as_leaf()
         } else {
@@ -177,7 +177,7 @@ impl<T: Real> AdversarialLoss<T> {
                 discriminator.forward_with(&augmented, condition, Mode::Train),
             ),
         };
-        Judged {
+        DiscriminatorOutput {
             images,
             augmented,
             augment_probability,
@@ -193,8 +193,8 @@ impl<T: Real> AdversarialLoss<T> {
         generator: &Sequential<T>,
         z: &Tensor<T>,
         condition: &Condition<T>,
-        fake: &Judged<T>,
-        real: Option<&Judged<T>>,
+        fake: &DiscriminatorOutput<T>,
+        real: Option<&DiscriminatorOutput<T>>,
     ) -> Loss<T> {
         let ObjectiveConfig {
             kind,
@@ -223,8 +223,8 @@ impl<T: Real> AdversarialLoss<T> {
     pub(crate) fn discriminator(
         &mut self,
         discriminator: &Sequential<T>,
-        real: &Judged<T>,
-        fake: &Judged<T>,
+        real: &DiscriminatorOutput<T>,
+        fake: &DiscriminatorOutput<T>,
         condition: &Condition<T>,
     ) -> Loss<T> {
         let ObjectiveConfig {
@@ -235,10 +235,10 @@ impl<T: Real> AdversarialLoss<T> {
         let objective = kind.smoothed_discriminator(&real.logits, &fake.logits, label_smoothing);
         let mut penalties = Vec::new();
         if self.penalizes_with_the_loss() {
-            let points = [real, fake].map(|judged| Point {
-                images: &judged.images,
-                augmented: &judged.augmented,
-                logits: Some(&judged.logits),
+            let points = [real, fake].map(|output| PenaltyPoint {
+                images: &output.images,
+                augmented: &output.augmented,
+                logits: Some(&output.logits),
             });
             penalties.extend(self.gradient_penalties(discriminator, points, condition));
         }
@@ -296,7 +296,7 @@ impl<T: Real> AdversarialLoss<T> {
         let augmented = images
             .each_ref()
             .map(|images| self.augmented(images, probability));
-        let points = [0, 1].map(|side| Point {
+        let points = [0, 1].map(|side| PenaltyPoint {
             images: &images[side],
             augmented: &augmented[side],
             logits: None,
@@ -313,7 +313,7 @@ impl<T: Real> AdversarialLoss<T> {
     fn gradient_penalties(
         &mut self,
         discriminator: &Sequential<T>,
-        [real, fake]: [Point<'_, T>; 2],
+        [real, fake]: [PenaltyPoint<'_, T>; 2],
         condition: &Condition<T>,
     ) -> Option<Tensor<T>> {
         let RegularizeConfig {
@@ -322,18 +322,21 @@ impl<T: Real> AdversarialLoss<T> {
             gradient_penalty,
             ..
         } = self.regularize;
-        let judged = |augmented| discriminator.forward_with(augmented, condition, Mode::Train);
+        let logits_of = |augmented| discriminator.forward_with(augmented, condition, Mode::Train);
         let mut penalties = Vec::new();
         for (weight, point) in [(r1, &real), (r2, &fake)] {
             if weight > 0.0 {
-                let logits = point.logits.cloned().unwrap_or_else(|| judged(point.augmented));
+                let logits = point
+                    .logits
+                    .cloned()
+                    .unwrap_or_else(|| logits_of(point.augmented));
                 penalties.push(penalty::zero_centered(&logits, point.images) * T::from_f64(weight / 2.0));
             }
         }
         if gradient_penalty > 0.0 {
             let between = penalty::interpolate(real.augmented, fake.augmented, &mut self.state.penalty);
             let between = between.as_leaf();
-            let penalty = penalty::one_centered(&judged(&between), &between);
+            let penalty = penalty::one_centered(&logits_of(&between), &between);
             penalties.push(penalty * T::from_f64(gradient_penalty));
         }
         sum(penalties)

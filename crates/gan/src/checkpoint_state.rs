@@ -20,9 +20,9 @@ const AVERAGE: &str = "average.safetensors";
 const OPTIMIZERS: &str = "optimizers.safetensors";
 const STATE: &str = "state.bin";
 /// Only in checkpoints of games that have a state.
-const GAME: &str = "game.bin";
+const LOSS_STATE: &str = "game.bin";
 /// Only in checkpoints of runs that have been measured or have gone back.
-const WATCH: &str = "watch.bin";
+const MONITOR: &str = "watch.bin";
 
 /// Everything beside tensors that the next step depends on.
 #[derive(Serialize, Deserialize)]
@@ -84,10 +84,10 @@ pub(crate) fn to_files(
         (STATE.into(), encode(&state)?),
     ]);
     if gan.loss.has_state() {
-        files.insert(GAME.into(), encode(&gan.loss.state)?);
+        files.insert(LOSS_STATE.into(), encode(&gan.loss.state)?);
     }
     if *monitor != MonitorState::default() {
-        files.insert(WATCH.into(), encode(monitor)?);
+        files.insert(MONITOR.into(), encode(monitor)?);
     }
     if let Some(average) = average {
         let average = bytes("the averaged generator", &StateDict::of(average))?;
@@ -98,13 +98,13 @@ pub(crate) fn to_files(
 
 /// What a checkpoint remembers of the run's measurements.
 pub(crate) fn monitor_state(checkpoint: &Checkpoint) -> Result<MonitorState, GanError> {
-    if !checkpoint.files.contains_key(WATCH) {
+    if !checkpoint.files.contains_key(MONITOR) {
         return Ok(MonitorState::default());
     }
-    let path = checkpoint.file_path(WATCH);
-    let state: MonitorState = decode(checkpoint.file(WATCH)?, &path)?;
+    let path = checkpoint.file_path(MONITOR);
+    let state: MonitorState = decode(checkpoint.file(MONITOR)?, &path)?;
     let measured = state.measurements.iter().map(|m| ("a measurement", m.step));
-    let began = ("the beginning of a phase", state.phase_began);
+    let began = ("the beginning of a phase", state.phase_start);
     let late = measured.chain([began]).find(|(_, step)| *step > checkpoint.step);
     match late {
         None => Ok(state),
@@ -132,7 +132,7 @@ pub(crate) fn restore_discriminator(
 }
 
 /// Puts the generator that a run's samples are drawn from into the state of a checkpoint.
-pub(crate) fn restore_sampled(
+pub(crate) fn restore_ema_generator(
     checkpoint: &Checkpoint,
     config: &TrainConfig,
     generator: &mut Sequential,
@@ -187,8 +187,8 @@ pub(crate) fn restore(
     gan.discriminator_optimizer
         .load_state(d_state, &gan.discriminator)?;
     if gan.loss.has_state() {
-        let game: LossState = decode(checkpoint.file(GAME)?, &checkpoint.file_path(GAME))?;
-        gan.loss.state = game;
+        let loss_state: LossState = decode(checkpoint.file(LOSS_STATE)?, &checkpoint.file_path(LOSS_STATE))?;
+        gan.loss.state = loss_state;
     }
     set_rng_states(&mut gan.generator, &state.generator_streams)?;
     set_rng_states(&mut gan.discriminator, &state.discriminator_streams)?;

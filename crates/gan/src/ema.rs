@@ -24,7 +24,7 @@ impl Ema {
     }
 
     /// Share of the average that stays after a batch, when `seen` images came before it.
-    pub fn keep(&self, batch: usize, seen: u64) -> f64 {
+    pub fn decay(&self, batch: usize, seen: u64) -> f64 {
         let half_life = (self.half_life as f64).min(0.05 * seen as f64);
         if half_life > 0.0 {
             0.5_f64.powf(batch as f64 / half_life)
@@ -33,10 +33,15 @@ impl Ema {
         }
     }
 
-    /// Moves `average` towards `live` after a training step on `batch` images, `seen` before it.
+    #[doc(hidden)] // earlier name of `decay`
+    pub fn keep(&self, batch: usize, seen: u64) -> f64 {
+        self.decay(batch, seen)
+    }
+
+    /// Updates `average` after a training step: `batch` is the number of images in the step, `seen` the number before it.
     ///
     /// # Panics
-    /// If the two modules are not of the same kind.
+    /// If the two modules differ in the names, kinds or shapes of what they hold.
     #[track_caller]
     pub fn update<T: Real>(
         &self,
@@ -45,7 +50,7 @@ impl Ema {
         batch: usize,
         seen: u64,
     ) {
-        let keep = T::from_f64(self.keep(batch, seen));
+        let keep = T::from_f64(self.decay(batch, seen));
         let mut slots = Vec::new();
         visit(live, |_, slot| match slot {
             Slot::Parameter(p) => slots.push(Live::Parameter(p)),
@@ -106,9 +111,9 @@ mod tests {
     #[test]
     fn the_half_life_ramps_up() {
         let average = Ema::new(1000);
-        assert_eq!(average.keep(10, 0), 0.0);
-        assert!((average.keep(10, 2000) - 0.5_f64.powf(0.1)).abs() < 1e-15);
-        assert!((average.keep(1000, 1_000_000) - 0.5).abs() < 1e-15);
+        assert_eq!(average.decay(10, 0), 0.0);
+        assert!((average.decay(10, 2000) - 0.5_f64.powf(0.1)).abs() < 1e-15);
+        assert!((average.decay(1000, 1_000_000) - 0.5).abs() < 1e-15);
     }
 
     #[test]

@@ -30,12 +30,12 @@ fn not_finite<T: Real>(tensor: &Tensor<T>) -> Option<(usize, T)> {
     let values = tensor.as_slice();
     // Without a branch in the inner loop, which the compiler then makes vector instructions of.
     let all = |piece: &[T]| piece.iter().fold(true, |all, x| all & x.is_finite());
-    let sound = if values.len() <= CHUNK {
+    let all_finite = if values.len() <= CHUNK {
         all(values)
     } else {
         values.par_chunks(CHUNK).all(all)
     };
-    if sound {
+    if all_finite {
         return None;
     }
     values.iter().copied().enumerate().find(|(_, x)| !x.is_finite())

@@ -1,10 +1,10 @@
 //! A generator and a discriminator that train against each other.
 
-use crate::adversarial_loss::{AdversarialLoss, Judged, Loss, LossState};
+use crate::adversarial_loss::{AdversarialLoss, DiscriminatorOutput, Loss, LossState};
 use crate::augment::AugmentConfig;
 use crate::discriminator_stats::DiscriminatorStats;
 use crate::error::GanError;
-use crate::latent::{as_image, classes_in_turn};
+use crate::latent::{as_image, cyclic_labels};
 use crate::loss_term::LossTerm;
 use crate::objective::{ObjectiveConfig, StepOrder};
 use crate::regularization::RegularizeConfig;
@@ -14,7 +14,7 @@ use engraft_layers::{Condition, Mode, Module, Optimizer, Sequential, gradients};
 use engraft_tensor::{Real, Tensor, no_grad};
 use rand::Rng;
 
-/// What a training step found.
+/// What a training step grads.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct StepReport {
@@ -61,7 +61,7 @@ pub struct Gan<T: Real = f32> {
     pub(crate) classes: usize,
     pub(crate) loss: AdversarialLoss<T>,
     order: StepOrder,
-    /// Whether the settings have been found to make sense together.
+    /// Whether the settings have been grads to make sense together.
     is_checked: bool,
 }
 
@@ -158,7 +158,7 @@ impl<T: Real> Gan<T> {
             &self.generator,
             &self.discriminator,
             &Tensor::zeros([packing, self.latent]),
-            &self.classes_in_turn(packing),
+            &self.cyclic_labels(packing),
         ));
         if problems.is_empty() {
             Ok(())
@@ -202,15 +202,21 @@ impl<T: Real> Gan<T> {
         Tensor::randn([n, self.latent], rng)
     }
 
-    /// A condition for `n` images, of each class in turn; [`Condition::None`] where the networks are told none.
-    pub fn classes_in_turn(&self, n: usize) -> Condition<T> {
-        classes_in_turn(n, self.classes)
+    /// Labels `0, 1, .., classes - 1, 0, 1, ..` for `n` images; [`Condition::None`] if the networks are not
+    /// class-conditional.
+    pub fn cyclic_labels(&self, n: usize) -> Condition<T> {
+        cyclic_labels(n, self.classes)
     }
 
-    /// `n` generated images in evaluation mode, pixels cut off at -1 and 1, of [each class in turn](Gan::classes_in_turn);
+    #[doc(hidden)] // earlier name of `cyclic_labels`
+    pub fn classes_in_turn(&self, n: usize) -> Condition<T> {
+        self.cyclic_labels(n)
+    }
+
+    /// `n` generated images in evaluation mode, pixels cut off at -1 and 1, of [each class in turn](Gan::cyclic_labels);
     /// for many batches from the same weights there is [`Gan::into_sampler`].
     pub fn generate(&self, n: usize, rng: &mut impl Rng) -> Tensor<T> {
-        let (z, condition) = (self.noise(n, rng), self.classes_in_turn(n));
+        let (z, condition) = (self.noise(n, rng), self.cyclic_labels(n));
         no_grad(|| as_image(&self.generator.forward_with(&z, &condition, Mode::Eval)))
     }
 
@@ -236,11 +242,11 @@ impl<T: Real> Gan<T> {
         condition: impl Into<Condition<T>>,
         rng: &mut impl Rng,
     ) -> StepReport {
-        self.assert_sensible();
+        self.assert_valid();
         let (condition, n) = (condition.into(), real.shape()[0]);
         let steps = self.loss.objective.critic_steps as usize;
         assert!(
-            self.takes(&condition, n),
+            self.accepts(&condition, n),
             "gan: a step needs a label for each image, below the number of classes, where the networks are told the class, \
              and none where they are not; got {} labels, {} classes and images {:?}",
             condition.len(),
@@ -267,10 +273,10 @@ impl<T: Real> Gan<T> {
         match self.order {
             StepOrder::Simultaneous => self.simultaneous_step(&real, &condition, &z),
             StepOrder::Alternating => {
-                let z_of_generator = self.noise(size, rng);
+                let generator_z = self.noise(size, rng);
                 let report = self.discriminator_step(&real, &condition, &z);
                 StepReport {
-                    generator_loss: self.generator_step(&real, &condition, &z_of_generator),
+                    generator_loss: self.generator_step(&real, &condition, &generator_z),
                     ..report
                 }
             }
@@ -278,7 +284,7 @@ impl<T: Real> Gan<T> {
     }
 
     /// Whether a condition is what the networks are told of `n` images.
-    fn takes(&self, condition: &Condition<T>, n: usize) -> bool {
+    fn accepts(&self, condition: &Condition<T>, n: usize) -> bool {
         match condition {
             Condition::None => self.classes == 0,
             Condition::Labels(labels) => {
@@ -291,7 +297,7 @@ impl<T: Real> Gan<T> {
     /// # Panics
     /// At the first step, if the settings make no sense together or with the discriminator.
     #[track_caller]
-    fn assert_sensible(&mut self) {
+    fn assert_valid(&mut self) {
         if !self.is_checked {
             let problems = self.problems();
             assert!(
@@ -306,19 +312,19 @@ impl<T: Real> Gan<T> {
     /// Both networks move: one batch of generated images, one pass of the discriminator over it, two gradients.
     fn simultaneous_step(&mut self, real: &Tensor<T>, condition: &Condition<T>, z: &Tensor<T>) -> StepReport {
         // The graph goes with the block, before the weights change: a graph that holds them would cost a copy.
-        let (images, report, of_generator, of_discriminator) = {
+        let (images, report, generator_grads, discriminator_grads) = {
             let images = self.generator.forward_with(z, condition, Mode::Train);
-            let seen = self.loss.judge(&self.discriminator, real, condition);
-            let fake = self.loss.judge(&self.discriminator, &images, condition);
+            let real_output = self.loss.discriminate(&self.discriminator, real, condition);
+            let fake_output = self.loss.discriminate(&self.discriminator, &images, condition);
             let g = self
                 .loss
-                .generator(&self.generator, z, condition, &fake, Some(&seen));
+                .generator(&self.generator, z, condition, &fake_output, Some(&real_output));
             let d = self
                 .loss
-                .discriminator(&self.discriminator, &seen, &fake, condition);
+                .discriminator(&self.discriminator, &real_output, &fake_output, condition);
             let report = StepReport {
                 generator_loss: g.objective.item().into_f64(),
-                ..self.report(&d, &seen, &fake)
+                ..self.report(&d, &real_output, &fake_output)
             };
             (
                 images.detach(),
@@ -327,9 +333,10 @@ impl<T: Real> Gan<T> {
                 gradients(&d.total, &self.discriminator),
             )
         };
-        self.generator_optimizer.step(&mut self.generator, &of_generator);
+        self.generator_optimizer
+            .step(&mut self.generator, &generator_grads);
         self.discriminator_optimizer
-            .step(&mut self.discriminator, &of_discriminator);
+            .step(&mut self.discriminator, &discriminator_grads);
         self.penalty_step(report, [real, &images], condition)
     }
 
@@ -341,37 +348,37 @@ impl<T: Real> Gan<T> {
         z: &Tensor<T>,
     ) -> StepReport {
         let images = no_grad(|| self.generator.forward_with(z, condition, Mode::Train));
-        let (report, found) = {
-            let seen = self.loss.judge(&self.discriminator, real, condition);
-            let fake = self.loss.judge(&self.discriminator, &images, condition);
+        let (report, grads) = {
+            let real_output = self.loss.discriminate(&self.discriminator, real, condition);
+            let fake_output = self.loss.discriminate(&self.discriminator, &images, condition);
             let d = self
                 .loss
-                .discriminator(&self.discriminator, &seen, &fake, condition);
-            let report = self.report(&d, &seen, &fake);
+                .discriminator(&self.discriminator, &real_output, &fake_output, condition);
+            let report = self.report(&d, &real_output, &fake_output);
             (report, gradients(&d.total, &self.discriminator))
         };
-        self.discriminator_optimizer.step(&mut self.discriminator, &found);
+        self.discriminator_optimizer.step(&mut self.discriminator, &grads);
         self.penalty_step(report, [real, &images], condition)
     }
 
     /// The generator moves; its loss.
     fn generator_step(&mut self, real: &Tensor<T>, condition: &Condition<T>, z: &Tensor<T>) -> f64 {
-        let (loss, found) = {
-            let seen = self
+        let (loss, grads) = {
+            let real_output = self
                 .loss
                 .generator_needs_real()
-                .then(|| no_grad(|| self.loss.judge(&self.discriminator, real, condition)));
+                .then(|| no_grad(|| self.loss.discriminate(&self.discriminator, real, condition)));
             let images = self.generator.forward_with(z, condition, Mode::Train);
-            let fake = self.loss.judge(&self.discriminator, &images, condition);
+            let fake_output = self.loss.discriminate(&self.discriminator, &images, condition);
             let g = self
                 .loss
-                .generator(&self.generator, z, condition, &fake, seen.as_ref());
+                .generator(&self.generator, z, condition, &fake_output, real_output.as_ref());
             (
                 g.objective.item().into_f64(),
                 gradients(&g.total, &self.generator),
             )
         };
-        self.generator_optimizer.step(&mut self.generator, &found);
+        self.generator_optimizer.step(&mut self.generator, &grads);
         loss
     }
 
@@ -383,30 +390,36 @@ impl<T: Real> Gan<T> {
         condition: &Condition<T>,
     ) -> StepReport {
         let penalty = self.loss.lazy_penalty(&self.discriminator, images, condition);
-        let found = penalty.map(|p| (p.penalty(), gradients(&p.total, &self.discriminator)));
-        let Some((value, found)) = found else {
+        let grads = penalty.map(|p| (p.penalty(), gradients(&p.total, &self.discriminator)));
+        let Some((value, grads)) = grads else {
             return report;
         };
-        self.discriminator_optimizer.step(&mut self.discriminator, &found);
+        self.discriminator_optimizer.step(&mut self.discriminator, &grads);
         StepReport {
             penalty: report.penalty + value,
             ..report
         }
     }
 
-    /// What a step of the discriminator found.
-    fn report(&self, loss: &Loss<T>, real: &Judged<T>, fake: &Judged<T>) -> StepReport {
-        let balance = DiscriminatorStats::of(self.loss.objective.kind, &real.logits, &fake.logits);
+    /// What a step of the discriminator grads.
+    fn report(
+        &self,
+        loss: &Loss<T>,
+        real_output: &DiscriminatorOutput<T>,
+        fake_output: &DiscriminatorOutput<T>,
+    ) -> StepReport {
+        let stats =
+            DiscriminatorStats::of(self.loss.objective.kind, &real_output.logits, &fake_output.logits);
         let mean_output = |logits: &Tensor<T>| no_grad(|| logits.sigmoid().mean().item().into_f64());
         StepReport {
             generator_loss: 0.0,
             discriminator_loss: loss.objective.item().into_f64(),
             penalty: loss.penalty(),
-            augment_probability: real.augment_probability,
-            real_output: mean_output(&real.logits),
-            fake_output: mean_output(&fake.logits),
-            accuracy: balance.accuracy,
-            real_sign: balance.real_sign,
+            augment_probability: real_output.augment_probability,
+            real_output: mean_output(&real_output.logits),
+            fake_output: mean_output(&fake_output.logits),
+            accuracy: stats.accuracy,
+            real_sign: stats.real_sign,
         }
     }
 }

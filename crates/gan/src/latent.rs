@@ -4,7 +4,7 @@ use engraft_layers::Condition;
 use engraft_tensor::{Real, Tensor};
 
 /// Labels of `n` examples, each class in turn; [`Condition::None`] without classes.
-pub(crate) fn classes_in_turn<T: Real>(n: usize, classes: usize) -> Condition<T> {
+pub(crate) fn cyclic_labels<T: Real>(n: usize, classes: usize) -> Condition<T> {
     match classes {
         0 => Condition::None,
         classes => (0..n).map(|i| i % classes).collect::<Vec<_>>().into(),

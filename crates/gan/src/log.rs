@@ -106,7 +106,7 @@ impl Log {
             if found.kept < length {
                 file.set_len(found.kept).map_err(write)?;
             }
-            if found.unended {
+            if found.lacks_newline {
                 file.write_all(b"\n").map_err(write)?;
             }
         }
@@ -148,7 +148,7 @@ struct Scan {
     /// Number, from 1, of the first line that is damaged though more lines follow it.
     damaged: Option<u64>,
     /// Whether the last line that counts lacks its end.
-    unended: bool,
+    lacks_newline: bool,
 }
 
 /// Reads the first `length` bytes line by line, holding one line at a time, and calls `each` for every sound
@@ -163,7 +163,7 @@ fn scan(
     let mut found = Scan {
         kept: 0,
         damaged: None,
-        unended: false,
+        lacks_newline: false,
     };
     let (mut read, mut last) = (0, 0);
     let mut text = Vec::new();
@@ -181,7 +181,7 @@ fn scan(
             Some(line) if ended || read == length => {
                 last = line.step;
                 each(text.trim_ascii_end(), &line);
-                (found.kept, found.unended) = (read, !ended);
+                (found.kept, found.lacks_newline) = (read, !ended);
             }
             _ => {
                 while !ended && read < length {

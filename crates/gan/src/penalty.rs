@@ -10,7 +10,7 @@ use rand::{Rng, RngExt};
 
 /// What is added to a squared norm before its root: a discriminator that is flat somewhere has norm 0, where the
 /// root has no derivative.
-const TINY: f64 = 1e-12;
+const EPSILON: f64 = 1e-12;
 
 /// `E ‖∇D(x)‖²`: the mean over logits of the squared length of the gradient in the images.
 ///
@@ -34,7 +34,7 @@ const TINY: f64 = 1e-12;
 #[must_use]
 #[track_caller]
 pub fn zero_centered<T: Real>(logits: &Tensor<T>, images: &Tensor<T>) -> Tensor<T> {
-    squared_slopes(logits, images).mean()
+    squared_gradient_norms(logits, images).mean()
 }
 
 /// `E (‖∇D(x)‖ - 1)²`: the mean over logits of how far the length of the gradient is from 1.
@@ -48,7 +48,7 @@ pub fn zero_centered<T: Real>(logits: &Tensor<T>, images: &Tensor<T>) -> Tensor<
 #[must_use]
 #[track_caller]
 pub fn one_centered<T: Real>(logits: &Tensor<T>, images: &Tensor<T>) -> Tensor<T> {
-    let norms = (squared_slopes(logits, images) + T::from_f64(TINY)).sqrt();
+    let norms = (squared_gradient_norms(logits, images) + T::from_f64(EPSILON)).sqrt();
     (norms - T::one()).square().mean()
 }
 
@@ -83,7 +83,7 @@ pub fn interpolate<T: Real>(real: &Tensor<T>, fake: &Tensor<T>, rng: &mut impl R
 
 /// `‖∇D‖²` for each row of logits, `[rows]`, with its graph; `D` is the mean of a row.
 #[track_caller]
-fn squared_slopes<T: Real>(logits: &Tensor<T>, images: &Tensor<T>) -> Tensor<T> {
+fn squared_gradient_norms<T: Real>(logits: &Tensor<T>, images: &Tensor<T>) -> Tensor<T> {
     let first = |t: &Tensor<T>| t.shape().first().copied().unwrap_or(0);
     let (count, n) = (first(logits), first(images));
     assert!(

@@ -14,7 +14,7 @@ pub(crate) enum Purpose {
     Samples = 4,
     Order = 5,
     LatentAgain = 6,
-    Watch = 7,
+    Evaluation = 7,
     Augment = 16,
     Penalty = 17,
     Standing = 18,

@@ -101,7 +101,7 @@ impl SampleWriter for NpySamples {
 }
 
 /// The writer for data of a shape `[h, w, c]`: a grid where the channels are those of an image, else an array.
-pub(crate) fn usual_writer(shape: [usize; 3]) -> Box<dyn SampleWriter> {
+pub(crate) fn default_writer(shape: [usize; 3]) -> Box<dyn SampleWriter> {
     match shape[2] {
         1..=4 => Box::new(PngGrid::for_images(shape)),
         _ => Box::new(NpySamples),
@@ -115,10 +115,10 @@ mod tests {
 
     #[test]
     fn samples_that_are_no_images_are_an_array() {
-        assert_eq!(usual_writer([28, 28, 1]).count(), 64);
-        let png = usual_writer([256, 64, 3]);
+        assert_eq!(default_writer([28, 28, 1]).count(), 64);
+        let png = default_writer([256, 64, 3]);
         assert_eq!((png.extension(), png.count()), ("png", 16));
-        let npy = usual_writer([1, 10, 7]);
+        let npy = default_writer([1, 10, 7]);
         assert_eq!(npy.extension(), "npy");
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("step.npy");

@@ -1,6 +1,6 @@
 //! A generator that only draws.
 
-use crate::latent::{as_image, classes_in_turn};
+use crate::latent::{as_image, cyclic_labels};
 use engraft_layers::{Condition, Mode, Module, Sequential};
 use engraft_tensor::{Real, Tensor, concat, no_grad};
 use rand::Rng;
@@ -51,7 +51,7 @@ impl<T: Real> Sampler<T> {
     /// the class: those of [`Gan::generate`](crate::Gan::generate), up to rounding.
     pub fn generate(&self, n: usize, rng: &mut impl Rng) -> Tensor<T> {
         let z = Tensor::randn([n, self.latent], rng);
-        self.images(&z, &classes_in_turn(n, self.classes))
+        self.images(&z, &cyclic_labels(n, self.classes))
     }
 
     /// An image under each condition: of each of these labels.

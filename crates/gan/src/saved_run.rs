@@ -113,8 +113,8 @@ impl SavedRun {
     ///
     /// # Errors
     /// Those of [`SavedRun::open`], and if that checkpoint is damaged.
-    pub fn open_at(directory: &Path, which: CheckpointChoice) -> Result<Self, GanError> {
-        Self::open_planned(directory, &DefaultPlan, which)
+    pub fn open_at(directory: &Path, choice: CheckpointChoice) -> Result<Self, GanError> {
+        Self::open_planned(directory, &DefaultPlan, choice)
     }
 
     /// As [`SavedRun::open_at`], with networks of a plan's make.
@@ -124,16 +124,16 @@ impl SavedRun {
     pub fn open_planned(
         directory: &Path,
         plan: &dyn TrainingPlan,
-        which: CheckpointChoice,
+        choice: CheckpointChoice,
     ) -> Result<Self, GanError> {
-        let Loaded { checkpoint, warnings } = chosen(directory, which)?;
-        let config = settings_of(directory, &checkpoint)?;
+        let Loaded { checkpoint, warnings } = load_choice(directory, choice)?;
+        let config = load_settings(directory, &checkpoint)?;
         let Networks {
             mut generator,
             latent_dim,
             ..
         } = planned_networks(&config, plan)?;
-        checkpoint_state::restore_sampled(&checkpoint, &config, &mut generator)?;
+        checkpoint_state::restore_ema_generator(&checkpoint, &config, &mut generator)?;
         Ok(Self {
             step: checkpoint.step,
             sampler: Sampler::new(generator, latent_dim).classes(config.classes as usize),
@@ -147,8 +147,8 @@ impl SavedRun {
     ///
     /// # Errors
     /// Those of [`SavedRun::open_at`], and if the run had a [plan](Plan): its networks are known to its maker only.
-    pub fn networks(directory: &Path, which: CheckpointChoice) -> Result<(TrainConfig, Networks), GanError> {
-        Self::planned_networks(directory, &DefaultPlan, which)
+    pub fn networks(directory: &Path, choice: CheckpointChoice) -> Result<(TrainConfig, Networks), GanError> {
+        Self::planned_networks(directory, &DefaultPlan, choice)
     }
 
     /// As [`SavedRun::networks`], with networks of a plan's make.
@@ -158,19 +158,19 @@ impl SavedRun {
     pub fn planned_networks(
         directory: &Path,
         plan: &dyn TrainingPlan,
-        which: CheckpointChoice,
+        choice: CheckpointChoice,
     ) -> Result<(TrainConfig, Networks), GanError> {
-        let Loaded { checkpoint, .. } = chosen(directory, which)?;
-        let config = settings_of(directory, &checkpoint)?;
+        let Loaded { checkpoint, .. } = load_choice(directory, choice)?;
+        let config = load_settings(directory, &checkpoint)?;
         let mut networks = planned_networks(&config, plan)?;
         checkpoint_state::restore_discriminator(&checkpoint, &mut networks.discriminator)?;
-        checkpoint_state::restore_sampled(&checkpoint, &config, &mut networks.generator)?;
+        checkpoint_state::restore_ema_generator(&checkpoint, &config, &mut networks.generator)?;
         Ok((config, networks))
     }
 }
 
 /// The settings that a checkpoint was made with, of networks that can be built.
-fn settings_of(directory: &Path, checkpoint: &Checkpoint) -> Result<TrainConfig, GanError> {
+fn load_settings(directory: &Path, checkpoint: &Checkpoint) -> Result<TrainConfig, GanError> {
     let config = read_config(directory)?;
     if checkpoint.options_hash != config.fixed_hash() {
         return Err(GanError::OtherSettings {
@@ -189,12 +189,12 @@ fn settings_of(directory: &Path, checkpoint: &Checkpoint) -> Result<TrainConfig,
 }
 
 /// The checkpoint that is asked for.
-fn chosen(directory: &Path, which: CheckpointChoice) -> Result<Loaded, GanError> {
+fn load_choice(directory: &Path, choice: CheckpointChoice) -> Result<Loaded, GanError> {
     let reader = CheckpointReader::new(directory);
     let newest = reader.latest()?.ok_or_else(|| GanError::NoCheckpoint {
         path: directory.into(),
     })?;
-    let best = match which {
+    let best = match choice {
         CheckpointChoice::Last => None,
         CheckpointChoice::Best => {
             let state = checkpoint_state::monitor_state(&newest.checkpoint)?;
@@ -318,7 +318,7 @@ mod tests {
             kid_se: 0.0,
             coverage: 1.0,
             spread: 1.0,
-            memorised: 0.0,
+            memorized: 0.0,
             overfitting: 0.0,
         };
         let state = MonitorState {

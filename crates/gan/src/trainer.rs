@@ -16,7 +16,7 @@ use crate::log::Line;
 use crate::monitor::{Measurement, Monitor};
 use crate::rng::{self, Purpose};
 use crate::sample_writer::SampleWriter;
-use crate::training_plan::{PhaseProgress, SHOWN, TrainingPlan};
+use crate::training_plan::{MAX_PHASE_HISTORY, PhaseProgress, TrainingPlan};
 use engraft_data::TrainingData;
 use engraft_layers::{Condition, Mode, Module, Sequential};
 use engraft_tensor::no_grad;
@@ -62,21 +62,21 @@ pub struct Trainer {
 
 /// Where a run is after it has tried something.
 #[derive(PartialEq, Eq)]
-enum Went {
+enum Attempt {
     /// It was done.
-    On,
+    Done,
     /// The run had diverged and stands at its newest checkpoint.
-    Back,
+    RolledBack,
 }
 
-/// The caller of [`Trainer::train`], and whether it has asked to stop.
-struct Caller<'a> {
+/// The sink of [`Trainer::train`], and whether it has asked to stop.
+struct EventSink<'a> {
     on_event: &'a mut dyn FnMut(Event) -> ControlFlow<()>,
     wants_stop: bool,
 }
 
-impl Caller<'_> {
-    fn tell(&mut self, event: Event) {
+impl EventSink<'_> {
+    fn emit(&mut self, event: Event) {
         self.wants_stop |= (self.on_event)(event).is_break();
     }
 }
@@ -139,7 +139,7 @@ impl Trainer {
         self.progress.ema_generator()
     }
 
-    /// Trains until all steps are done, the measurements no longer get better, or the caller breaks off; the last
+    /// Trains until all steps are done, the measurements no longer get better, or the sink breaks off; the last
     /// state is always saved. Each event is passed to `on_event`, which answers [`ControlFlow::Break`] to stop after
     /// the present step.
     ///
@@ -154,39 +154,39 @@ impl Trainer {
         &mut self,
         on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
     ) -> Result<TrainingOutcome, GanError> {
-        let caller = &mut Caller {
+        let sink = &mut EventSink {
             on_event,
             wants_stop: false,
         };
         let output = self.config.output;
-        self.pass_on_warnings(caller);
-        if self.lacks_samples() {
-            self.draw_samples(caller);
+        self.emit_warnings(sink);
+        if self.is_missing_samples() {
+            self.write_samples(sink);
         }
-        self.write_report(caller);
-        while !self.is_over() && !caller.wants_stop {
+        self.write_report(sink);
+        while !self.is_over() && !sink.wants_stop {
             let trained = self.train_step();
-            if self.tell_or_roll_back(trained, caller)? == Went::Back {
+            if self.emit_or_roll_back(trained, sink)? == Attempt::RolledBack {
                 continue;
             }
-            self.change_phase(caller);
-            let is_best = self.measures_now() && self.measure(caller);
-            if is_best || self.is_due(output.checkpoint_every, caller) {
+            self.advance_phase(sink);
+            let is_best = self.is_evaluation_due() && self.measure(sink);
+            if is_best || self.is_due(output.checkpoint_every, sink) {
                 let saved = self.save();
-                if self.tell_or_roll_back(saved, caller)? == Went::Back {
+                if self.emit_or_roll_back(saved, sink)? == Attempt::RolledBack {
                     continue;
                 }
             }
-            if self.is_due(output.sample_every, caller) {
-                self.draw_samples(caller);
+            if self.is_due(output.sample_every, sink) {
+                self.write_samples(sink);
             }
-            if caller.wants_stop && self.files.saved() < self.step() {
-                // The caller has asked for it in answer to the grid.
+            if sink.wants_stop && self.files.saved() < self.step() {
+                // The sink has asked for it in answer to the grid.
                 let saved = self.save();
-                self.tell_or_roll_back(saved, caller)?;
+                self.emit_or_roll_back(saved, sink)?;
             }
             if self.files.saved() == self.step() {
-                self.write_report(caller);
+                self.write_report(sink);
             }
         }
         Ok(self.outcome())
@@ -221,38 +221,40 @@ impl Trainer {
     }
 
     /// Whether what is done every so many steps, and at the end, is to be done after the step just done.
-    fn is_due(&self, every: u64, caller: &Caller<'_>) -> bool {
-        self.step().is_multiple_of(every) || caller.wants_stop || self.is_over()
+    fn is_due(&self, every: u64, sink: &EventSink<'_>) -> bool {
+        self.step().is_multiple_of(every) || sink.wants_stop || self.is_over()
     }
 
     /// Whether the grid of the present step is missing. It comes after the checkpoint of its step, so a kill in between
     /// leaves it to be done.
-    fn lacks_samples(&self) -> bool {
+    fn is_missing_samples(&self) -> bool {
         let step = self.step();
         let is_due = step.is_multiple_of(self.config.output.sample_every) || step == self.config.steps;
         step == 0 || is_due && !self.files.samples_path(step, self.samples.as_ref()).exists()
     }
 
-    fn pass_on_warnings(&mut self, caller: &mut Caller<'_>) {
+    fn emit_warnings(&mut self, sink: &mut EventSink<'_>) {
         for warning in self.warnings.drain(..) {
-            caller.tell(Event::Warning(warning));
+            sink.emit(Event::Warning(warning));
         }
     }
 
     /// Passes on what was done, or goes back to the newest checkpoint if the run has diverged and may go back.
-    fn tell_or_roll_back(
+    fn emit_or_roll_back(
         &mut self,
         done: Result<Event, GanError>,
-        caller: &mut Caller<'_>,
-    ) -> Result<Went, GanError> {
-        let may_go_back = self.progress.state.rollbacks < self.config.watch.rollbacks;
-        let (event, went) = match done {
-            Err(GanError::Diverged { reason, .. }) if may_go_back => (self.roll_back(reason)?, Went::Back),
-            event => (event?, Went::On),
+        sink: &mut EventSink<'_>,
+    ) -> Result<Attempt, GanError> {
+        let may_roll_back = self.progress.state.rollbacks < self.config.watch.rollbacks;
+        let (event, attempt) = match done {
+            Err(GanError::Diverged { reason, .. }) if may_roll_back => {
+                (self.roll_back(reason)?, Attempt::RolledBack)
+            }
+            event => (event?, Attempt::Done),
         };
-        caller.tell(event);
-        self.pass_on_warnings(caller);
-        Ok(went)
+        sink.emit(event);
+        self.emit_warnings(sink);
+        Ok(attempt)
     }
 
     /// One training step and its line in the record.
@@ -279,18 +281,18 @@ impl Trainer {
     }
 
     /// Goes to the next phase of the plan, if the present one is over.
-    fn change_phase(&mut self, caller: &mut Caller<'_>) {
+    fn advance_phase(&mut self, sink: &mut EventSink<'_>) {
         let state = &self.progress.state;
-        let (step, steps) = (self.step(), self.step() - state.phase_began);
+        let (step, steps) = (self.step(), self.step() - state.phase_start);
         let record = self.files.log().losses();
-        let shown = record.len().min(steps as usize).min(SHOWN);
+        let shown = record.len().min(steps as usize).min(MAX_PHASE_HISTORY);
         let record = &record[record.len() - shown..];
         let accuracy: Vec<f64> = record.iter().map(|l| l.accuracy).collect();
         let real_sign: Vec<f64> = record.iter().map(|l| l.real_sign).collect();
         let first = state
             .measurements
-            .partition_point(|m| m.step <= state.phase_began);
-        let over = self.plan.over(&PhaseProgress {
+            .partition_point(|m| m.step <= state.phase_start);
+        let over = self.plan.phase_end(&PhaseProgress {
             phase: state.phase,
             steps,
             accuracy: &accuracy,
@@ -300,42 +302,42 @@ impl Trainer {
         let Some(reason) = over else { return };
         let progress = &mut self.progress;
         let phase = progress.state.phase + 1;
-        (progress.state.phase, progress.state.phase_began) = (phase, step);
-        self.plan.enter(phase, &mut progress.gan);
-        caller.tell(Event::Phase { step, phase, reason });
+        (progress.state.phase, progress.state.phase_start) = (phase, step);
+        self.plan.begin_phase(phase, &mut progress.gan);
+        sink.emit(Event::Phase { step, phase, reason });
     }
 
     /// Whether the step just done is one to measure after.
-    fn measures_now(&self) -> bool {
+    fn is_evaluation_due(&self) -> bool {
         let (step, every) = (self.step(), self.config.watch.every);
         every > 0 && (step.is_multiple_of(every) || step == self.config.steps && step > every)
     }
 
     /// Measures the run, and remembers what it found; whether it is the best so far.
-    fn measure(&mut self, caller: &mut Caller<'_>) -> bool {
+    fn measure(&mut self, sink: &mut EventSink<'_>) -> bool {
         let Some(monitor) = &mut self.monitor else {
             return false;
         };
         self.progress.take_standing_statistics(&self.config);
         let (step, progress) = (self.progress.step, &self.progress);
-        let mut stream = rng::stream(self.config.seed, Purpose::Watch);
+        let mut stream = rng::stream(self.config.seed, Purpose::Evaluation);
         let noise = progress.gan.noise(self.config.watch.images as usize, &mut stream);
         let found = monitor.measure(step, &progress.gan, progress.ema_generator(), &noise);
         let measurement = match found {
             Ok(measurement) => measurement,
             Err(error) => {
-                caller.tell(Event::Warning(format!("step {step}: not measured: {error}")));
+                sink.emit(Event::Warning(format!("step {step}: not measured: {error}")));
                 return false;
             }
         };
         let (is_best, alarms) = self.progress.state.add(measurement);
         let written = self.files.write_measurements(&self.progress.state);
-        caller.tell(Event::Measured { measurement, is_best });
+        sink.emit(Event::Measured { measurement, is_best });
         for alarm in alarms {
-            caller.tell(Event::Alarm { step, alarm });
+            sink.emit(Event::Alarm { step, alarm });
         }
         if let Err(error) = written {
-            caller.tell(Event::Warning(format!("step {step}: {error}")));
+            sink.emit(Event::Warning(format!("step {step}: {error}")));
         }
         is_best
     }
@@ -368,20 +370,20 @@ impl Trainer {
         )?;
         let step = self.step();
         self.warnings.extend(loaded.warnings);
-        let warning = self.files.go_back(step, self.progress.state.best_step())?;
+        let warning = self.files.roll_back(step, self.progress.state.best_step())?;
         self.warnings.extend(warning);
         Ok(Event::RolledBack { step, reason, times })
     }
 
     /// Draws the sample grid, of the same noise every time, and the plots of the losses.
-    fn draw_samples(&mut self, caller: &mut Caller<'_>) {
+    fn write_samples(&mut self, sink: &mut EventSink<'_>) {
         self.progress.take_standing_statistics(&self.config);
         let step = self.step();
         let mut stream = rng::stream(self.config.seed, Purpose::Samples);
         let noise = self.progress.gan.noise(self.samples.count(), &mut stream);
-        let condition = self.gan().classes_in_turn(self.samples.count());
+        let condition = self.gan().cyclic_labels(self.samples.count());
         let images = no_grad(|| self.ema_generator().forward_with(&noise, &condition, Mode::Eval));
-        caller.tell(
+        sink.emit(
             match self.files.write_samples(step, &images, self.samples.as_ref()) {
                 Ok(path) => Event::Samples { step, path },
                 Err(error) => Event::Warning(format!("step {step}: no samples or curves: {error}")),
@@ -390,14 +392,14 @@ impl Trainer {
     }
 
     /// Writes the page about the run. It shows all grids so far, so it is not made anew with each.
-    fn write_report(&mut self, caller: &mut Caller<'_>) {
+    fn write_report(&mut self, sink: &mut EventSink<'_>) {
         let step = self.step();
         let extractor = self.monitor.as_ref().map(Monitor::extractor);
         let written = self
             .files
             .write_report(step, &self.config, &self.progress.state, extractor.as_deref());
         if let Err(error) = written {
-            caller.tell(Event::Warning(format!("step {step}: no report: {error}")));
+            sink.emit(Event::Warning(format!("step {step}: no report: {error}")));
         }
     }
 }

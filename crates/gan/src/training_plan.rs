@@ -29,12 +29,24 @@ pub trait TrainingPlan: Send + Sync {
         1
     }
 
-    /// Sets what trains in a phase; called when the phase begins, and when a run is resumed in the midst of it.
+    /// Configures `gan` for a phase, for example which layers are frozen. The trainer calls this when the phase begins
+    /// and when it resumes a run in the middle of the phase.
+    fn begin_phase(&self, phase: u32, gan: &mut Gan) {
+        self.enter(phase, gan);
+    }
+
+    /// The reason why the current phase ends after this step, as text for the user. `None` continues the phase.
+    ///
+    /// After the last phase the run ends, even if fewer steps are done than the settings ask for.
+    fn phase_end(&self, progress: &PhaseProgress<'_>) -> Option<String> {
+        self.over(progress)
+    }
+
+    #[doc(hidden)] // earlier name of `begin_phase`
     fn enter(&self, _phase: u32, _gan: &mut Gan) {}
 
-    /// Why a phase is over, in words, or `None` while it is not. With the last phase the run ends, before its steps are
-    /// done.
-    fn over(&self, _seen: &PhaseProgress<'_>) -> Option<String> {
+    #[doc(hidden)] // earlier name of `phase_end`
+    fn over(&self, _progress: &PhaseProgress<'_>) -> Option<String> {
         None
     }
 }
@@ -55,4 +67,4 @@ pub struct PhaseProgress<'a> {
 }
 
 /// Steps whose accuracy a plan is shown at most.
-pub(crate) const SHOWN: usize = 200;
+pub(crate) const MAX_PHASE_HISTORY: usize = 200;

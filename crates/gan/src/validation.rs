@@ -167,7 +167,7 @@ pub(crate) fn shape_problem<T: Real>(
     condition: &Condition<T>,
 ) -> Option<String> {
     let run = |what: &str, f: &dyn Fn() -> Tensor<T>| {
-        without_panic(|| no_grad(f)).map_err(|reason| format!("{what}: {reason}"))
+        catch_panic(|| no_grad(f)).map_err(|reason| format!("{what}: {reason}"))
     };
     let images = match run(
         &format!(
@@ -196,7 +196,7 @@ pub(crate) fn shape_problem<T: Real>(
 }
 
 /// What a function returns, or the message that it panics with, which is not printed.
-fn without_panic<R>(f: impl FnOnce() -> R) -> Result<R, String> {
+fn catch_panic<R>(f: impl FnOnce() -> R) -> Result<R, String> {
     static HOOK: Once = Once::new();
     thread_local! {
         static IS_QUIET: Cell<bool> = const { Cell::new(false) };

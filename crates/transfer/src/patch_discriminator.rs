@@ -107,7 +107,7 @@ fn map(discriminator: &Sequential, config: &TrainConfig) -> Option<Map> {
     if !discriminator.layers().iter().any(|(name, _)| *name == head) {
         return None;
     }
-    let image = Tensor::zeros([&[1], &config.network_spec().stack()[..]].concat());
+    let image = Tensor::zeros([&[1], &config.network_spec().packed_shape()[..]].concat());
     let [features, _] =
         no_grad(|| discriminator.forward_through(&image, &Condition::None, Mode::Eval, &features));
     match *features.shape() {

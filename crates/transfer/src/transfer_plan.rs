@@ -342,7 +342,7 @@ impl TrainingPlan for Transfer {
         self.config.phases().len() as u32
     }
 
-    fn enter(&self, phase: u32, gan: &mut Gan) {
+    fn begin_phase(&self, phase: u32, gan: &mut Gan) {
         if let Some(phase) = self.config.phases().get(phase as usize) {
             let adapter = self.config.adapter;
             let roles = &self.roles;
@@ -357,7 +357,7 @@ impl TrainingPlan for Transfer {
         }
     }
 
-    fn over(&self, seen: &PhaseProgress<'_>) -> Option<String> {
+    fn phase_end(&self, seen: &PhaseProgress<'_>) -> Option<String> {
         let phase = self.config.phases().get(seen.phase as usize)?.clone();
         if phase.until_balance
             && let Some(found) = equilibrium(seen).filter(|found| found.is_reached())

@@ -48,7 +48,7 @@ impl NetworkFamily for Tower {
     }
 
     fn discriminator(&self, spec: &NetworkSpec, init: &mut Init) -> Sequential {
-        let (mut d, mut from) = (Sequential::new(), spec.stack()[2]);
+        let (mut d, mut from) = (Sequential::new(), spec.packed_shape()[2]);
         for i in 0..4 {
             let conv = Conv2d::new(from, WIDE >> (3 - i), 3, init).stride(2).same();
             d = d.add(&format!("down{i}"), conv).add(&format!("act{i}"), LeakyReLU::new(0.2));

@@ -60,31 +60,31 @@ impl Augmentation {
         match self {
             Self::Brightness => {
                 let shifts: Tensor<T> = numbers(n, rng, |rng| {
-                    let (yes, shift) = (chance(rng, probability), unit(rng) - 0.5);
+                    let (yes, shift) = (bernoulli(rng, probability), uniform(rng) - 0.5);
                     if yes { shift } else { 0.0 }
                 });
                 images + shifts
             }
             Self::Saturation => {
                 let factors: Tensor<T> = numbers(n, rng, |rng| {
-                    let (yes, factor) = (chance(rng, probability), 2.0 * unit(rng));
+                    let (yes, factor) = (bernoulli(rng, probability), 2.0 * uniform(rng));
                     if yes { factor } else { 1.0 }
                 });
-                around(images, &images.mean_keep(&[3]), &factors)
+                scale_around(images, &images.mean_keep(&[3]), &factors)
             }
             Self::Contrast => {
                 let factors: Tensor<T> = numbers(n, rng, |rng| {
-                    let (yes, factor) = (chance(rng, probability), 0.5 + unit(rng));
+                    let (yes, factor) = (bernoulli(rng, probability), 0.5 + uniform(rng));
                     if yes { factor } else { 1.0 }
                 });
-                around(images, &images.mean_keep(&[1, 2, 3]), &factors)
+                scale_around(images, &images.mean_keep(&[1, 2, 3]), &factors)
             }
             Self::Translation => {
                 let farthest = [h, w].map(|size| (size as f64 / 8.0 + 0.5) as isize);
                 let moves: Vec<[isize; 2]> = (0..n)
                     .map(|_| {
-                        let yes = chance(rng, probability);
-                        let by = farthest.map(|far| whole(rng, 2 * far as usize + 1) as isize - far);
+                        let yes = bernoulli(rng, probability);
+                        let by = farthest.map(|far| below(rng, 2 * far as usize + 1) as isize - far);
                         if yes { by } else { [0, 0] }
                     })
                     .collect();
@@ -96,11 +96,11 @@ impl Augmentation {
             Self::Cutout => {
                 let mut mask = vec![T::one(); n * h * w];
                 for image in mask.chunks_exact_mut((h * w).max(1)) {
-                    let (yes, centre) = (chance(rng, probability), [h, w].map(|size| whole(rng, size)));
+                    let (yes, center) = (bernoulli(rng, probability), [h, w].map(|size| below(rng, size)));
                     if yes {
-                        let [rows, columns] = [(h, centre[0]), (w, centre[1])].map(|(size, centre)| {
+                        let [rows, columns] = [(h, center[0]), (w, center[1])].map(|(size, center)| {
                             let (half, before) = (size.div_ceil(2), size.div_ceil(2) / 2);
-                            centre.saturating_sub(before)..(centre + half - before).min(size)
+                            center.saturating_sub(before)..(center + half - before).min(size)
                         });
                         for row in rows {
                             image[row * w..][columns.clone()].fill(T::zero());
@@ -111,7 +111,7 @@ impl Augmentation {
             }
             Self::Flip => {
                 let flips: Vec<bool> = (0..n)
-                    .map(|_| chance(rng, probability) & (unit(rng) < 0.5))
+                    .map(|_| bernoulli(rng, probability) & (uniform(rng) < 0.5))
                     .collect();
                 rearrange(images, |image, [y, x]| {
                     Some([y, if flips[image] { w - 1 - x } else { x }])
@@ -125,7 +125,7 @@ impl Augmentation {
                 );
                 let turns: Vec<usize> = (0..n)
                     .map(|_| {
-                        let (yes, turns) = (chance(rng, probability), whole(rng, 4));
+                        let (yes, turns) = (bernoulli(rng, probability), below(rng, 4));
                         if yes { turns } else { 0 }
                     })
                     .collect();
@@ -143,18 +143,18 @@ impl Augmentation {
 }
 
 /// A number from `[0, 1)`.
-fn unit(rng: &mut impl Rng) -> f64 {
+fn uniform(rng: &mut impl Rng) -> f64 {
     rng.random::<f64>()
 }
 
 /// True with a probability.
-fn chance(rng: &mut impl Rng, probability: f64) -> bool {
-    unit(rng) < probability
+fn bernoulli(rng: &mut impl Rng, probability: f64) -> bool {
+    uniform(rng) < probability
 }
 
 /// A whole number below `count`.
-fn whole(rng: &mut impl Rng, count: usize) -> usize {
-    (unit(rng) * count as f64) as usize
+fn below(rng: &mut impl Rng, count: usize) -> usize {
+    (uniform(rng) * count as f64) as usize
 }
 
 /// One number for each image, as `[n, 1, 1, 1]`.
@@ -163,7 +163,7 @@ fn numbers<T: Real, R: Rng>(n: usize, rng: &mut R, mut draw: impl FnMut(&mut R) 
 }
 
 /// `(x - mean) · factor + mean`, written so that a factor of 1 leaves every bit of `x`.
-fn around<T: Real>(x: &Tensor<T>, mean: &Tensor<T>, factor: &Tensor<T>) -> Tensor<T> {
+fn scale_around<T: Real>(x: &Tensor<T>, mean: &Tensor<T>, factor: &Tensor<T>) -> Tensor<T> {
     x * factor + mean * (-factor + T::one())
 }
 

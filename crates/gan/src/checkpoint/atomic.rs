@@ -1,6 +1,6 @@
 //! Writing so that a crash leaves the old file or the new one, never a part.
 
-use super::fault;
+use super::failpoint;
 use crate::GanError;
 use engraft_base::AtomicFile;
 use engraft_base::files::{TEMPORARY_PREFIX, TEMPORARY_SUFFIX};
@@ -13,7 +13,7 @@ use std::path::Path;
 /// # Errors
 /// [`GanError::Io`] with the path and the step that failed.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), GanError> {
-    let mut file = AtomicFile::create(path)?.with_fault_point(fault::point);
+    let mut file = AtomicFile::create(path)?.with_fault_point(failpoint::point);
     file.write_all(bytes)
         .map_err(|error| GanError::io(path, format!("writing {} bytes", bytes.len()), error))?;
     Ok(file.commit()?)
@@ -23,19 +23,19 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), GanError> {
 pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), GanError> {
     let fail = |error| GanError::io(path, format!("writing {} bytes", bytes.len()), error);
     let mut file = File::create_new(path)
-        .and_then(|file| fault::point().map(|()| file))
+        .and_then(|file| failpoint::point().map(|()| file))
         .map_err(fail)?;
     file.write_all(bytes)
-        .and_then(|()| fault::point())
+        .and_then(|()| failpoint::point())
         .map_err(fail)?;
-    file.sync_all().and_then(|()| fault::point()).map_err(fail)
+    file.sync_all().and_then(|()| failpoint::point()).map_err(fail)
 }
 
 /// As [`engraft_base::files::sync_directory`], with fault points.
 pub(super) fn sync_directory(dir: &Path) -> io::Result<()> {
-    fault::point()?;
+    failpoint::point()?;
     engraft_base::files::sync_directory(dir)?;
-    fault::point()
+    failpoint::point()
 }
 
 /// Removes what a killed [`write_atomically`] left in `dir`. Only the owner of the run may call it.
@@ -67,7 +67,7 @@ pub(super) fn probe(dir: &Path) -> Result<(), GanError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fault::{Fault, injected};
+    use super::super::failpoint::{Fault, injected};
     use super::*;
 
     #[test]

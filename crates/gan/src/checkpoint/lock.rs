@@ -40,7 +40,7 @@ impl RunLock {
         if let Ok(found) = fs::symlink_metadata(&path)
             && !found.is_file()
         {
-            return Err(super::read::not_regular(&path, &found));
+            return Err(super::bounded_read::not_regular(&path, &found));
         }
         let mut file = File::options()
             .read(true)

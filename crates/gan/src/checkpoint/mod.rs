@@ -31,20 +31,20 @@
 //! real length before anything is allocated or opened. Symbolic links inside a checkpoint are refused.
 
 mod atomic;
+mod bounded_read;
 mod codec;
-mod fault;
+mod failpoint;
 mod layout;
 mod lock;
 mod manifest;
-mod read;
 mod reader;
 mod store;
 
 pub use atomic::write_atomically;
+pub use bounded_read::MAX_CHECKPOINT_BYTES;
 pub use codec::{MAX_STATE_BYTES, decode, encode};
 pub(crate) use layout::{FOLDER, name as directory_name};
 pub(crate) use lock::FILE as LOCK_FILE;
 pub use lock::RunLock;
-pub use read::MAX_CHECKPOINT_BYTES;
 pub use reader::{Checkpoint, CheckpointReader, Loaded};
 pub use store::{CheckpointStore, Saved};

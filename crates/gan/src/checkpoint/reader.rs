@@ -1,8 +1,8 @@
 //! Finding and loading checkpoints, without a lock and without trust.
 
+use super::bounded_read::{self, MAX_CHECKPOINT_BYTES};
 use super::layout::{self, Candidate, FOLDER};
 use super::manifest::{MANIFEST, MAX_MANIFEST_BYTES, Manifest, printable};
-use super::read::{self, MAX_CHECKPOINT_BYTES};
 use crate::GanError;
 use std::collections::BTreeMap;
 use std::fs;
@@ -174,13 +174,13 @@ pub(super) fn check(candidate: &Candidate) -> Result<Manifest, GanError> {
     let dir = &candidate.path;
     let found = fs::symlink_metadata(dir).map_err(|error| GanError::io(dir, "opening", error))?;
     if !found.is_dir() {
-        return Err(read::not_regular(dir, &found));
+        return Err(bounded_read::not_regular(dir, &found));
     }
     let path = dir.join(MANIFEST);
-    let bytes = read::read_capped(&path, MAX_MANIFEST_BYTES)?;
+    let bytes = bounded_read::read_capped(&path, MAX_MANIFEST_BYTES)?;
     let manifest = Manifest::parse(&bytes, &path, candidate.step, MAX_CHECKPOINT_BYTES)?;
     for file in &manifest.files {
-        read::check_size(&dir.join(&file.name), file.size)?;
+        bounded_read::check_size(&dir.join(&file.name), file.size)?;
     }
     Ok(manifest)
 }
@@ -188,7 +188,7 @@ pub(super) fn check(candidate: &Candidate) -> Result<Manifest, GanError> {
 /// Whether all of a checkpoint is intact, read but not kept.
 pub(super) fn verify(candidate: &Candidate) -> Result<(), GanError> {
     for file in check(candidate)?.files {
-        read::verify(&candidate.path.join(&file.name), file.size, &file.sha256)?;
+        bounded_read::verify(&candidate.path.join(&file.name), file.size, &file.sha256)?;
     }
     Ok(())
 }
@@ -197,7 +197,7 @@ fn read_checkpoint(candidate: &Candidate) -> Result<Checkpoint, GanError> {
     let manifest = check(candidate)?;
     let mut files = BTreeMap::new();
     for file in manifest.files {
-        let bytes = read::read_verified(&candidate.path.join(&file.name), file.size, &file.sha256)?;
+        let bytes = bounded_read::read_verified(&candidate.path.join(&file.name), file.size, &file.sha256)?;
         files.insert(file.name, bytes);
     }
     Ok(Checkpoint {

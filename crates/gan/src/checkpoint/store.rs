@@ -7,11 +7,11 @@
 //! | rename the new one to `step-N`; sync the folder | the old or the new one, both whole |
 //! | remove the stand-in and checkpoints beyond the newest `keep` intact ones | one checkpoint too many |
 
+use super::bounded_read::MAX_CHECKPOINT_BYTES;
 use super::layout::{self, Candidate, FOLDER};
 use super::manifest::{MANIFEST, MAX_MANIFEST_BYTES, Manifest};
-use super::read::MAX_CHECKPOINT_BYTES;
 use super::reader::{self, Checkpoint, CheckpointReader, Loaded};
-use super::{RunLock, atomic, fault};
+use super::{RunLock, atomic, failpoint};
 use crate::GanError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -193,7 +193,7 @@ impl CheckpointStore {
                 // Renamed first: a crash must not leave a part of it under its name.
                 fs::rename(&candidate.path, &doomed)
                     .map_err(|error| GanError::io(&candidate.path, "renaming before removal", error))?;
-                fault::point().map_err(|error| GanError::io(&doomed, "removing", error))?;
+                failpoint::point().map_err(|error| GanError::io(&doomed, "removing", error))?;
                 layout::remove(&doomed)?;
                 self.verified.remove(&candidate.step);
             } else if self.is_intact(&candidate) {
@@ -218,7 +218,7 @@ impl CheckpointStore {
 /// Writes all files and then the manifest into a new directory, each synced.
 fn write_set(dir: &Path, files: &BTreeMap<String, Vec<u8>>, manifest: &[u8]) -> Result<(), GanError> {
     fs::create_dir(dir)
-        .and_then(|()| fault::point())
+        .and_then(|()| failpoint::point())
         .map_err(|error| GanError::io(dir, "creating the directory", error))?;
     for (name, bytes) in files {
         atomic::write_new(&dir.join(name), bytes)?;
@@ -235,7 +235,7 @@ fn publish(temporary: &Path, path: &Path, aside: &Path) -> Result<(), GanError> 
         fs::rename(path, aside)
             .map_err(|error| GanError::io(path, "moving the older checkpoint aside", error))?;
     }
-    let placed = fault::point().and_then(|()| fs::rename(temporary, path));
+    let placed = failpoint::point().and_then(|()| fs::rename(temporary, path));
     if let Err(error) = placed {
         if occupied {
             // If this fails as well, readers use the stand-in, and the next open puts it back.

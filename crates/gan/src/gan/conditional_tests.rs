@@ -80,7 +80,7 @@ fn the_class_of_an_image_decides_what_is_drawn() {
     let last = |t: &Tensor<f64>| t.narrow(0, 2, 1).as_slice().to_vec();
     assert!(first(&a) != first(&b) && last(&a) == last(&b));
     // Without labels each class comes in turn.
-    assert_eq!(gan.classes_in_turn(4).labels(), Some(&[0, 1, 2, 0][..]));
+    assert_eq!(gan.cyclic_labels(4).labels(), Some(&[0, 1, 2, 0][..]));
 }
 
 /// Packs have the labels of their images, and a feature layer may lie within the conditional discriminator.

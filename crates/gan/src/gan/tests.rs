@@ -49,7 +49,7 @@ const Z: [f64; 4] = [0.3, -1.1, 0.8, 0.1];
 const Z_OF_GENERATOR: [f64; 4] = [-0.4, 1.3, 0.2, 0.7];
 
 fn step(gan: &mut Gan<f64>) -> StepReport {
-    gan.assert_sensible();
+    gan.assert_valid();
     let report = gan.discriminator_step(&pixels(&REAL), &Condition::None, &latent(&Z));
     let generator_loss = gan.generator_step(&pixels(&REAL), &Condition::None, &latent(&Z_OF_GENERATOR));
     StepReport {

@@ -22,7 +22,8 @@ pub struct Measurement {
     pub spread: f64,
     /// [Share](engraft_metrics::memorized_share) of generated images closer to a training image than real ones are;
     /// 0.05 is chance. Against a thousand training images where there are more.
-    pub memorised: f64,
+    #[serde(rename = "memorised")]
+    pub memorized: f64,
     /// `(E D(x_train) - E D(x_held_out)) / (E D(x_train) - E D(G(z)))`: 0 where the discriminator judges held-out images
     /// as those it was trained on, 1 where it takes them for generated ones (Karras et al., "Training generative
     /// adversarial networks with limited data", 2020, equation 1).
@@ -36,9 +37,15 @@ pub enum Alarm {
     /// The generator draws nearly the same image always.
     Collapse,
     /// It draws its training images.
-    Memorisation,
+    Memorization,
     /// The discriminator overfits its training images.
     Overfitting,
+}
+
+impl Alarm {
+    #[doc(hidden)] // earlier spelling
+    #[allow(non_upper_case_globals)]
+    pub const Memorisation: Self = Self::Memorization;
 }
 
 /// Share of the real images' variance below which the generator has collapsed.
@@ -56,10 +63,10 @@ const PENALTY: f64 = 4.0;
 impl Measurement {
     /// What checkpoints are chosen by, the lower the better: the kernel distance, and for each image in a hundred that is
     /// memorised beyond chance four in a hundred of it on top. A generator that copies is close to the data, and no
-    /// use; where it sounds [`Alarm::Memorisation`], its distance may be 0 and the score says nothing, so that any
+    /// use; where it sounds [`Alarm::Memorization`], its distance may be 0 and the score says nothing, so that any
     /// checkpoint without this alarm is better.
     pub fn score(&self) -> f64 {
-        self.kid.max(0.0) * (1.0 + PENALTY * (self.memorised - CHANCE).max(0.0))
+        self.kid.max(0.0) * (1.0 + PENALTY * (self.memorized - CHANCE).max(0.0))
     }
 
     /// Whether its checkpoint is better than the other's: the lower score, but first of all no memorisation.
@@ -73,14 +80,14 @@ impl Measurement {
 
     /// Whether more images are memorised than chance explains.
     pub(crate) fn is_memorized(&self) -> bool {
-        self.memorised > MEMORISED
+        self.memorized > MEMORISED
     }
 
     /// What it gives cause for concern about.
     pub fn alarms(&self) -> Vec<Alarm> {
         [
             (self.spread < COLLAPSED, Alarm::Collapse),
-            (self.is_memorized(), Alarm::Memorisation),
+            (self.is_memorized(), Alarm::Memorization),
             (self.overfitting > OVERFITTED, Alarm::Overfitting),
         ]
         .into_iter()
@@ -94,7 +101,7 @@ impl fmt::Display for Measurement {
         write!(
             f,
             "KID {:.4} ± {:.4}, coverage {:.2}, memorised {:.2}, overfitting {:.2}",
-            self.kid, self.kid_se, self.coverage, self.memorised, self.overfitting
+            self.kid, self.kid_se, self.coverage, self.memorized, self.overfitting
         )
     }
 }
@@ -106,7 +113,7 @@ impl fmt::Display for Alarm {
                 "the generator has collapsed: its images vary less than a tenth as much as real ones; try a gradient \
                  penalty, packing or a lower learning rate of the generator"
             }
-            Self::Memorisation => {
+            Self::Memorization => {
                 "the generator repeats training images: more than a fifth of its images are closer to one than real \
                  images are; stop earlier, or train on more images"
             }
@@ -130,7 +137,7 @@ mod tests {
             kid_se: 0.01,
             coverage: 0.8,
             spread: 0.9,
-            memorised: 0.05,
+            memorized: 0.05,
             overfitting: 0.1,
         };
         assert!(healthy.alarms().is_empty());
@@ -140,7 +147,7 @@ mod tests {
             sick.alarms()
         };
         assert_eq!(of(|m| m.spread = 0.05), [Alarm::Collapse]);
-        assert_eq!(of(|m| m.memorised = 0.9), [Alarm::Memorisation]);
+        assert_eq!(of(|m| m.memorized = 0.9), [Alarm::Memorization]);
         assert_eq!(of(|m| m.overfitting = 0.6), [Alarm::Overfitting]);
     }
 }

@@ -46,8 +46,8 @@ pub(crate) fn extractor_name(config: &TrainConfig) -> &str {
     }
 }
 
-/// Real images and their features.
-struct Real {
+/// RealImages images and their features.
+struct RealImages {
     indices: Vec<usize>,
     labels: Vec<usize>,
     features: Features,
@@ -62,7 +62,7 @@ pub(crate) struct Monitor {
     /// Indices of the held-out images and of some training images.
     indices: [Vec<usize>; 2],
     /// These images, once they are needed.
-    real: Option<[Real; 2]>,
+    real: Option<[RealImages; 2]>,
 }
 
 impl Monitor {
@@ -93,7 +93,7 @@ impl Monitor {
     }
 
     /// What the measurements do not see of the images, as a sentence for the user; `None` if they see all.
-    pub(crate) fn unseen(&self) -> Option<String> {
+    pub(crate) fn input_loss_warning(&self) -> Option<String> {
         let lost = self.fit.lost()?;
         Some(format!(
             "{lost}: the run is measured with the features {}; watch.features chooses others, such as random",
@@ -106,10 +106,10 @@ impl Monitor {
     }
 
     /// Reads real images' features.
-    fn read(&self, indices: &[usize]) -> Result<Real, GanError> {
-        let parts = batches(indices.len(), part_size(self.data.shape(), 1));
+    fn read(&self, indices: &[usize]) -> Result<RealImages, GanError> {
+        let parts = batches(indices.len(), batch_size(self.data.shape(), 1));
         let features = parts.map(|part| self.features(&batch_tensor(self.data.as_ref(), &indices[part])?));
-        Ok(Real {
+        Ok(RealImages {
             features: Features::stack(features.collect::<Result<Vec<_>, _>>()?)?,
             labels: labels_of(self.data.as_ref(), indices),
             indices: indices.to_vec(),
@@ -134,34 +134,37 @@ impl Monitor {
             unreachable!("it was just read")
         };
         let packing = gan.loss.objective.packing as usize;
-        let size = part_size(self.data.shape(), packing);
-        let judged = |images: &Tensor, condition: &Condition| {
+        let size = batch_size(self.data.shape(), packing);
+        let discriminate = |images: &Tensor, condition: &Condition| {
             let packs = pack(images, packing);
             no_grad(|| gan.discriminator.forward_with(&packs, condition, Mode::Eval))
         };
-        let of_real = |real: &Real| -> Result<f64, GanError> {
-            let whole = real.indices.len() / packing * packing;
-            let logits = batches(whole, size).map(|part| {
+        let of_real = |real: &RealImages| -> Result<f64, GanError> {
+            let full = real.indices.len() / packing * packing;
+            let logits = batches(full, size).map(|part| {
                 let images = batch_tensor(self.data.as_ref(), &real.indices[part.clone()])?;
                 let condition = match gan.classes {
                     0 => Condition::None,
                     _ => real.labels[part].into(),
                 };
-                Ok(judged(&images, &condition))
+                Ok(discriminate(&images, &condition))
             });
             Ok(mean(&logits.collect::<Result<Vec<_>, GanError>>()?))
         };
         let n = noise.shape()[0];
-        let condition = gan.classes_in_turn(n);
+        let condition = gan.cyclic_labels(n);
         let (mut features, mut logits) = (Vec::new(), Vec::new());
         for part in batches(n, size) {
             let z = noise.narrow(0, part.start, part.len());
             let condition = condition.narrow(part.start, part.len());
             let images = no_grad(|| as_image(&generator.forward_with(&z, &condition, Mode::Eval)));
             features.push(self.features(&images)?);
-            let whole = part.len() / packing * packing;
-            if whole > 0 {
-                logits.push(judged(&images.narrow(0, 0, whole), &condition.narrow(0, whole)));
+            let full = part.len() / packing * packing;
+            if full > 0 {
+                logits.push(discriminate(
+                    &images.narrow(0, 0, full),
+                    &condition.narrow(0, full),
+                ));
             }
         }
         let features = Features::stack(features)?;
@@ -174,7 +177,7 @@ impl Monitor {
             kid_se: distance.standard_error,
             coverage: prdc(&held_out.features, &features)?.coverage,
             spread: features.variance() / held_out.features.variance().max(f64::MIN_POSITIVE),
-            memorised: memorized_share(&train.features, &held_out.features, &features)?,
+            memorized: memorized_share(&train.features, &held_out.features, &features)?,
             // A discriminator that does not tell training images from generated ones has not overfitted.
             overfitting: if gap > 0.0 {
                 (on_train - on_held_out) / gap
@@ -186,7 +189,7 @@ impl Monitor {
 }
 
 /// Images of a shape that go through a network at once, in multiples of `unit`.
-fn part_size(image: [usize; 3], unit: usize) -> usize {
+fn batch_size(image: [usize; 3], unit: usize) -> usize {
     let numbers = image.iter().product::<usize>().max(SMALL);
     (BATCH * SMALL / numbers).max(SMALLEST_BATCH).div_ceil(unit) * unit
 }
@@ -209,16 +212,16 @@ mod tests {
         let images = Tensor::uniform([290, 28, 28, 1], -1.0, 1.0, rng);
         let network = features::find("mnist", [28, 28]).unwrap();
         let read = |images: &Tensor| network.read(images).unwrap().features;
-        let parts = batches(290, part_size([28, 28, 1], 1))
+        let parts = batches(290, batch_size([28, 28, 1], 1))
             .map(|part| read(&images.narrow(0, part.start, part.len())));
         assert_eq!(Features::stack(parts).unwrap(), read(&images));
     }
 
     #[test]
     fn large_images_go_through_a_network_few_at_a_time() {
-        assert_eq!(part_size([28, 28, 1], 1), 250);
-        assert_eq!(part_size([28, 28, 1], 4), 252);
-        assert_eq!(part_size([64, 64, 3], 1), 62);
-        assert_eq!(part_size([256, 256, 3], 1), 16);
+        assert_eq!(batch_size([28, 28, 1], 1), 250);
+        assert_eq!(batch_size([28, 28, 1], 4), 252);
+        assert_eq!(batch_size([64, 64, 3], 1), 62);
+        assert_eq!(batch_size([256, 256, 3], 1), 16);
     }
 }

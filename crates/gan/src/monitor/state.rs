@@ -13,7 +13,7 @@ pub(crate) struct MonitorState {
     /// Phase of the run's plan.
     pub(crate) phase: u32,
     /// Step after which it began.
-    pub(crate) phase_began: u64,
+    pub(crate) phase_start: u64,
 }
 
 impl MonitorState {
@@ -78,7 +78,7 @@ mod tests {
             kid_se: 0.0,
             coverage: 0.0,
             spread: 1.0,
-            memorised: 0.0,
+            memorized: 0.0,
             overfitting: 0.0,
         };
         MonitorState {
@@ -103,7 +103,7 @@ mod tests {
             "1.5 ± 0.4 may be as good as 1.0 ± 0.4"
         );
         // A generator that copies is not the best for it.
-        state.measurements[1].memorised = 1.0;
+        state.measurements[1].memorized = 1.0;
         assert_eq!(state.best().unwrap().step, 30);
     }
 
@@ -113,7 +113,7 @@ mod tests {
         let of = |measures: &[(f64, f64)]| {
             let mut state = state(&measures.iter().map(|m| m.0).collect::<Vec<_>>());
             for (m, (_, memorised)) in state.measurements.iter_mut().zip(measures) {
-                (m.memorised, m.kid_se) = (*memorised, 0.01);
+                (m.memorized, m.kid_se) = (*memorised, 0.01);
             }
             state
         };

@@ -9,7 +9,7 @@ use engraft_layers::{Condition, Dense, Embedding, Init, Mode, Module, Sequential
 use engraft_tensor::{Real, Tensor, concat};
 
 /// Length of the vector of a class beside the latent vector.
-const CLASS_SIZE: usize = 50;
+const EMBEDDING_SIZE: usize = 50;
 
 /// Standard deviation of the numbers of a class's vector at first, beside noise of 1, where a batch norm comes behind the
 /// first layer.
@@ -17,7 +17,7 @@ const CLASS_SIZE: usize = 50;
 /// The batch norm keeps the variance of noise and class together: what the class gains, the noise loses. The class always
 /// pulls the same way and gains, until each class is one image whatever the noise. A vector that starts short gains more
 /// slowly than the discriminator learns what varies within a class.
-pub(super) const BEFORE_BATCH_NORM: f64 = 0.1;
+pub(super) const EMBEDDING_STD: f64 = 0.1;
 
 /// The generator of a specification, around what a family builds for a number of inputs: that itself without classes, else
 /// a [`ConditionalGenerator`] whose vectors of the classes have the given `spread` at first.
@@ -31,9 +31,9 @@ pub(super) fn generator<T: Real>(
     if spec.classes == 0 {
         return body(latent_dim, init);
     }
-    let vectors = Tensor::randn([spec.classes, CLASS_SIZE], &mut init.generator());
+    let vectors = Tensor::randn([spec.classes, EMBEDDING_SIZE], &mut init.generator());
     let embedding = Embedding::with_weight(vectors * T::from_f64(spread));
-    let body = body(latent_dim + CLASS_SIZE, init);
+    let body = body(latent_dim + EMBEDDING_SIZE, init);
     Sequential::new().add(
         "conditional",
         ConditionalGenerator::new(embedding, body, latent_dim),
@@ -193,7 +193,7 @@ impl<T: Real> ProjectionDiscriminator<T> {
     }
 
     /// The logits of features.
-    fn judge(&self, h: &Tensor<T>, condition: &Condition<T>, mode: Mode) -> Tensor<T> {
+    fn logits(&self, h: &Tensor<T>, condition: &Condition<T>, mode: Mode) -> Tensor<T> {
         let class = self.embedding.embed(condition);
         let (packs, labels) = (h.shape()[0], class.shape()[0]);
         assert!(
@@ -230,7 +230,7 @@ impl<T: Real> Module<T> for ProjectionDiscriminator<T> {
         let h = named("features", || {
             self.features.forward_taps(x, condition, mode, taps)
         });
-        self.judge(&h, condition, mode)
+        self.logits(&h, condition, mode)
     }
 
     children!(T; features, head, embedding);

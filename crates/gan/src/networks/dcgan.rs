@@ -57,28 +57,21 @@ pub fn build_generator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequenti
     let [height, width, channels] = spec.image;
     let (h, w) = (height / 4, width / 4);
     let latent = Dcgan.latent_dim(spec);
-    conditional::generator(
-        spec,
-        latent,
-        conditional::BEFORE_BATCH_NORM,
-        init,
-        |inputs, init| {
-            let transposed =
-                |from, to, init: &mut Init| ConvTranspose2d::new(from, to, 5, init).same().no_bias();
-            let stem = Dense::new(inputs, h * w * first, init).no_bias();
-            let conv1 = transposed(first, second, init);
-            let conv2 = transposed(second, third, init).stride(2);
-            let to_image = transposed(third, channels, init).stride(2);
-            // Sizes are those of 28x28 grey images.
-            Sequential::new()
-                .add("stem", block("dense", stem, h * w * first))
-                .add("grid", Reshape::new([h, w, first]))
-                .add("block1", block("conv", conv1, second)) // [n,  7,  7, 128]
-                .add("block2", block("conv", conv2, third)) //  [n, 14, 14,  64]
-                .add("to_image", to_image) //                   [n, 28, 28,   1]
-                .add("tanh", Tanh)
-        },
-    )
+    conditional::generator(spec, latent, conditional::EMBEDDING_STD, init, |inputs, init| {
+        let transposed = |from, to, init: &mut Init| ConvTranspose2d::new(from, to, 5, init).same().no_bias();
+        let stem = Dense::new(inputs, h * w * first, init).no_bias();
+        let conv1 = transposed(first, second, init);
+        let conv2 = transposed(second, third, init).stride(2);
+        let to_image = transposed(third, channels, init).stride(2);
+        // Sizes are those of 28x28 grey images.
+        Sequential::new()
+            .add("stem", block("dense", stem, h * w * first))
+            .add("grid", Reshape::new([h, w, first]))
+            .add("block1", block("conv", conv1, second)) // [n,  7,  7, 128]
+            .add("block2", block("conv", conv2, third)) //  [n, 14, 14,  64]
+            .add("to_image", to_image) //                   [n, 28, 28,   1]
+            .add("tanh", Tanh)
+    })
 }
 
 /// Discriminator: `[n, 28, 28, 1] -> [n, 1]`, a logit; 213 121 parameters.
@@ -98,7 +91,7 @@ pub fn discriminator<T: Real>(init: &mut Init) -> Sequential<T> {
 /// The discriminator of a specification.
 pub fn build_discriminator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequential<T> {
     let [_, second, third] = spec.widths_or(WIDTHS);
-    let [height, width, channels] = spec.stack();
+    let [height, width, channels] = spec.packed_shape();
     let conv1 = Conv2d::new(channels, third, 5, init).stride(2).same();
     let conv2 = Conv2d::new(third, second, 5, init).stride(2).same();
     let trunk = Sequential::new()

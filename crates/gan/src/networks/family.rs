@@ -3,11 +3,11 @@
 use engraft_layers::{Init, Sequential};
 
 /// Most channels of an image: grey or colour, either with an alpha channel.
-pub(super) const MOST_CHANNELS: usize = 4;
+pub(super) const MAX_CHANNELS: usize = 4;
 /// Largest width and longest latent vector that settings may ask for: memory has an end.
-const MOST: usize = 1 << 13;
+const MAX_SIZE: usize = 1 << 13;
 /// Most widths.
-const MOST_WIDTHS: usize = 16;
+const MAX_WIDTHS: usize = 16;
 
 /// What a pair of networks is built for, and how large.
 ///
@@ -74,10 +74,15 @@ impl NetworkSpec {
         }
     }
 
-    /// Shape of what the discriminator reads: an image, or as many as it judges together stacked on their channels.
-    pub fn stack(&self) -> [usize; 3] {
+    /// Shape of the discriminator's input, `[height, width, channels · packing]`.
+    pub fn packed_shape(&self) -> [usize; 3] {
         let [height, width, channels] = self.image;
         [height, width, channels * self.packing]
+    }
+
+    #[doc(hidden)] // earlier name of `packed_shape`
+    pub fn stack(&self) -> [usize; 3] {
+        self.packed_shape()
     }
 
     /// The widths, or the family's own.
@@ -88,9 +93,9 @@ impl NetworkSpec {
     /// Checks what the families here share: the number of channels, and that there are `widths` widths or none.
     pub(super) fn check_channels_and_widths(&self, widths: usize) -> Result<(), String> {
         let [.., channels] = self.image;
-        if !(1..=MOST_CHANNELS).contains(&channels) {
+        if !(1..=MAX_CHANNELS).contains(&channels) {
             return Err(format!(
-                "it makes images of 1 to {MOST_CHANNELS} channels, got {channels}"
+                "it makes images of 1 to {MAX_CHANNELS} channels, got {channels}"
             ));
         }
         if !(self.widths.is_empty() || self.widths.len() == widths) {
@@ -106,15 +111,17 @@ impl NetworkSpec {
     pub(crate) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         let widths = &self.widths;
-        if widths.len() > MOST_WIDTHS || widths.iter().any(|width| !(1..=MOST).contains(width)) {
+        if widths.len() > MAX_WIDTHS || widths.iter().any(|width| !(1..=MAX_SIZE).contains(width)) {
             problems.push(format!(
-                "network.widths must be up to {MOST_WIDTHS} numbers from 1 to {MOST}, got {widths:?}"
+                "network.widths must be up to {MAX_WIDTHS} numbers from 1 to {MAX_SIZE}, got {widths:?}"
             ));
         }
         if let Some(latent) = self.latent_dim
-            && !(1..=MOST).contains(&latent)
+            && !(1..=MAX_SIZE).contains(&latent)
         {
-            problems.push(format!("network.latent must be from 1 to {MOST}, got {latent}"));
+            problems.push(format!(
+                "network.latent must be from 1 to {MAX_SIZE}, got {latent}"
+            ));
         }
         problems
     }
@@ -153,7 +160,7 @@ impl NetworkSpec {
 ///     fn discriminator(&self, spec: &NetworkSpec, init: &mut Init) -> Sequential {
 ///         Sequential::new()
 ///             .add("flat", Flatten)
-///             .add("head", Dense::new(spec.stack().iter().product(), 1, init))
+///             .add("head", Dense::new(spec.packed_shape().iter().product(), 1, init))
 ///     }
 ///     fn roles(&self, _: &NetworkSpec) -> LayerRoles {
 ///         LayerRoles {
@@ -186,7 +193,7 @@ pub trait NetworkFamily: Send + Sync {
     /// May panic for a specification that [`NetworkFamily::check`] refuses; so the other methods.
     fn generator(&self, spec: &NetworkSpec, init: &mut Init) -> Sequential;
 
-    /// The discriminator, [packs](NetworkSpec::stack) of images to logits `[n / packing, ..]`. With classes it is run under
+    /// The discriminator, [packs](NetworkSpec::packed_shape) of images to logits `[n / packing, ..]`. With classes it is run under
     /// a condition of a label for each image.
     fn discriminator(&self, spec: &NetworkSpec, init: &mut Init) -> Sequential;
 

@@ -22,7 +22,7 @@ const SLOPE: f64 = 0.2;
 const WIDTHS: [usize; 2] = [500, 250];
 
 /// Most numbers in an image: the weights grow with them.
-const MOST_NUMBERS: usize = 1 << 14;
+const MAX_VALUES: usize = 1 << 14;
 
 /// A dense layer, batch norm and a leaky ReLU.
 fn normalized<T: Real>(from: usize, to: usize, init: &mut Init) -> Sequential<T> {
@@ -43,20 +43,14 @@ fn plain<T: Real>(from: usize, to: usize, init: &mut Init) -> Sequential<T> {
 pub fn build_generator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequential<T> {
     let ([wide, _], image) = (spec.widths_or(WIDTHS), spec.image);
     let latent = Mlp.latent_dim(spec);
-    conditional::generator(
-        spec,
-        latent,
-        conditional::BEFORE_BATCH_NORM,
-        init,
-        |inputs, init| {
-            Sequential::new()
-                .add("hidden1", normalized(inputs, wide, init))
-                .add("hidden2", normalized(wide, wide, init))
-                .add("to_image", Dense::new(wide, image.iter().product(), init))
-                .add("grid", Reshape::new(image))
-                .add("tanh", Tanh)
-        },
-    )
+    conditional::generator(spec, latent, conditional::EMBEDDING_STD, init, |inputs, init| {
+        Sequential::new()
+            .add("hidden1", normalized(inputs, wide, init))
+            .add("hidden2", normalized(wide, wide, init))
+            .add("to_image", Dense::new(wide, image.iter().product(), init))
+            .add("grid", Reshape::new(image))
+            .add("tanh", Tanh)
+    })
 }
 
 /// The discriminator of a specification.
@@ -64,7 +58,7 @@ pub fn build_discriminator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequ
     let [wide, narrow] = spec.widths_or(WIDTHS);
     let trunk = Sequential::new()
         .add("flat", Flatten)
-        .add("hidden1", plain(spec.stack().iter().product(), wide, init))
+        .add("hidden1", plain(spec.packed_shape().iter().product(), wide, init))
         .add("hidden2", plain(wide, narrow, init));
     conditional::discriminator(spec, trunk, narrow, init)
 }
@@ -82,10 +76,8 @@ impl NetworkFamily for Mlp {
         let [height, width, channels] = spec.image;
         let numbers = height.checked_mul(width).and_then(|p| p.checked_mul(channels));
         match numbers {
-            Some(1..=MOST_NUMBERS) => Ok(()),
-            _ => Err(format!(
-                "it makes images of any size up to {MOST_NUMBERS} numbers"
-            )),
+            Some(1..=MAX_VALUES) => Ok(()),
+            _ => Err(format!("it makes images of any size up to {MAX_VALUES} numbers")),
         }
     }
 

@@ -104,7 +104,7 @@ pub fn build_generator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequenti
 /// The discriminator of a specification.
 pub fn build_discriminator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequential<T> {
     let [quarter, half, whole] = spec.widths_or(WIDTHS);
-    let [height, width, channels] = spec.stack();
+    let [height, width, channels] = spec.packed_shape();
     let from_image = Conv2d::new(channels, whole, 3, init).same();
     let trunk = Sequential::new()
         .add(

@@ -3,22 +3,22 @@
 use std::io::Cursor;
 
 /// Frames of an animation at most: of a longer run, grids at equal distances are taken, and the last.
-const MOST_FRAMES: usize = 48;
+const MAX_FRAMES: usize = 48;
 /// Bytes that the files of all grids shown may have.
-const MOST_FILE_BYTES: u64 = 24 << 20;
+const MAX_FILE_BYTES: u64 = 24 << 20;
 /// Bytes that decoding one grid may take.
-const MOST_BYTES: usize = 64 << 20;
+const MAX_BYTES: usize = 64 << 20;
 /// Hundredths of a second that a grid and the last one are shown.
 const DELAY: u16 = 20;
 const LAST_DELAY: u16 = 250;
 
-/// Which of some grids are shown, by the bytes of their files; together they have [`MOST_FILE_BYTES`] at most, but the last
+/// Which of some grids are shown, by the bytes of their files; together they have [`MAX_FILE_BYTES`] at most, but the last
 /// is always shown.
 pub(crate) fn frames(sizes: &[u64]) -> Vec<usize> {
     let largest = sizes.iter().copied().max().unwrap_or(0).max(1);
-    let affordable = usize::try_from(MOST_FILE_BYTES / largest).unwrap_or(MOST_FRAMES);
+    let affordable = usize::try_from(MAX_FILE_BYTES / largest).unwrap_or(MAX_FRAMES);
     let count = sizes.len();
-    let shown = count.min(MOST_FRAMES).min(affordable.max(1));
+    let shown = count.min(MAX_FRAMES).min(affordable.max(1));
     (1..=shown).map(|i| i * count / shown - 1).collect()
 }
 
@@ -55,11 +55,11 @@ struct Grid {
 
 /// Decodes a grid of eight bits a channel.
 fn decode(png: &[u8]) -> Option<Grid> {
-    let limits = png::Limits { bytes: MOST_BYTES };
+    let limits = png::Limits { bytes: MAX_BYTES };
     let mut reader = png::Decoder::new_with_limits(Cursor::new(png), limits)
         .read_info()
         .ok()?;
-    let size = reader.output_buffer_size().filter(|&size| size <= MOST_BYTES)?;
+    let size = reader.output_buffer_size().filter(|&size| size <= MAX_BYTES)?;
     let mut pixels = vec![0; size];
     let info = reader.next_frame(&mut pixels).ok()?;
     if info.bit_depth != png::BitDepth::Eight {
@@ -112,7 +112,7 @@ mod tests {
     fn long_runs_are_thinned() {
         assert_eq!(frames(&[10; 3]), [0, 1, 2]);
         let many = frames(&[10; 1000]);
-        assert_eq!((many.len(), *many.last().unwrap()), (MOST_FRAMES, 999));
+        assert_eq!((many.len(), *many.last().unwrap()), (MAX_FRAMES, 999));
         assert!(many.is_sorted() && many[0] < 30);
         assert!(frames(&[]).is_empty());
         assert_eq!(frames(&[8 << 20; 100]), [32, 65, 99], "large grids are few");

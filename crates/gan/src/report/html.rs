@@ -11,7 +11,7 @@ pub(crate) struct Page<'a> {
     /// One line each: how far the run is and what it found.
     pub(crate) summary: &'a [String],
     /// The run's measures of itself.
-    pub(crate) measures: Option<Table>,
+    pub(crate) measurements: Option<Table>,
     /// Headline and SVG of each diagram.
     pub(crate) diagrams: &'a [(&'a str, String)],
     /// The newest sample grid, a PNG.
@@ -74,7 +74,7 @@ pub(crate) fn html(page: &Page<'_>) -> String {
          <link rel=\"icon\" href=\"data:,\">\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
     );
     for line in page.summary {
-        line_to(&mut out, "p", "", line);
+        push_element(&mut out, "p", "", line);
     }
     if page.grid.is_some() || page.animation.is_some() {
         out.push_str("<h2>Samples</h2>\n<div class=\"row\">\n");
@@ -89,29 +89,29 @@ pub(crate) fn html(page: &Page<'_>) -> String {
         }
         out.push_str("</div>\n");
     }
-    if let Some(table) = &page.measures {
-        line_to(&mut out, "h2", "", "Measures");
+    if let Some(table) = &page.measurements {
+        push_element(&mut out, "h2", "", "Measures");
         out.push_str("<table>\n");
         for row in std::iter::once(&table.head).chain(&table.rows) {
             let cells = row.iter().map(|cell| format!("<td>{}</td>", escaped(cell)));
             let _ = writeln!(out, "<tr>{}</tr>", cells.collect::<String>());
         }
         out.push_str("</table>\n");
-        line_to(&mut out, "p", "", &table.caption);
+        push_element(&mut out, "p", "", &table.caption);
     }
     for (headline, svg) in page.diagrams {
-        line_to(&mut out, "h2", "", headline);
+        push_element(&mut out, "h2", "", headline);
         // Drawn by this crate from numbers; its texts are constants.
         let _ = writeln!(out, "<div class=\"diagram\">{svg}</div>");
     }
     out.push_str("<h2>Settings</h2>\n");
-    line_to(&mut out, "pre", "", page.settings);
+    push_element(&mut out, "pre", "", page.settings);
     out.push_str("</body>\n</html>\n");
     out
 }
 
 /// An element that holds text.
-fn line_to(out: &mut String, element: &str, attributes: &str, text: &str) {
+fn push_element(out: &mut String, element: &str, attributes: &str, text: &str) {
     let _ = writeln!(out, "<{element}{attributes}>{}</{element}>", escaped(text));
 }
 
@@ -124,7 +124,7 @@ mod tests {
         let page = Page {
             title: "<script>alert(1)</script>",
             summary: &["a & b".into()],
-            measures: None,
+            measurements: None,
             diagrams: &[("losses", "<svg></svg>".into())],
             grid: Some(&[1, 2, 3]),
             animation: None,

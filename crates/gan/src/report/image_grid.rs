@@ -10,11 +10,11 @@ const SCALE: usize = 2;
 /// Largest side of an image that is enlarged.
 const SMALL_SIDE: usize = 64;
 /// Grey of the gaps.
-const PAPER: u8 = 48;
+const GAP_GRAY: u8 = 48;
 
 /// A PNG of images side by side in rows of `columns`; those up to 64 pixels a side are enlarged twice.
 ///
-/// *Shapes*: `images [n, h, w, c]` with `c` 1 (grey) or 3 (colour), or 2 or 4 (an alpha channel behind either),
+/// *Shapes*: `images [n, h, w, c]` with `c` 1 (grey) or 3 (color), or 2 or 4 (an alpha channel behind either),
 /// values in `[-1, 1]`; what lies outside is clipped.
 ///
 /// # Panics
@@ -35,7 +35,7 @@ pub fn sample_grid(images: &Tensor, columns: usize) -> Vec<u8> {
     let rows = n.div_ceil(columns);
     let height = rows * (h + GAP) + GAP;
     let width = columns * (w + GAP) + GAP;
-    let mut grid = vec![PAPER; height * width * c];
+    let mut grid = vec![GAP_GRAY; height * width * c];
     for (i, image) in images.as_slice().chunks_exact(h * w * c).enumerate() {
         let top = GAP + (i / columns) * (h + GAP);
         let left = GAP + (i % columns) * (w + GAP);
@@ -119,7 +119,7 @@ mod tests {
         let at = |y: usize, x: usize| pixels[2 * y * 20 + 2 * x];
         assert_eq!(
             [at(2, 2), at(2, 3), at(2, 6), at(2, 7), at(0, 0)],
-            [0, 255, 128, 0, PAPER]
+            [0, 255, 128, 0, GAP_GRAY]
         );
     }
 

@@ -9,7 +9,7 @@ use crate::config::TrainConfig;
 use crate::monitor::{Measurement, MonitorState, extractor_name};
 use animation::{animation, frames};
 use html::{Page, Table, html};
-use plots::{Losses, balance_curves, distance_curve, loss_curves, share_curves};
+use plots::{Losses, coverage_curves, discriminator_curves, distance_curve, loss_curves};
 use std::path::{Path, PathBuf};
 
 /// Steps at the end over which the summary takes means.
@@ -65,16 +65,16 @@ pub(crate) fn report(
     summary.extend(alarms.iter().map(|alarm| format!("Alarm: {alarm}.")));
     let mut diagrams = vec![
         ("Losses", loss_curves(record)),
-        ("Balance", balance_curves(record)),
+        ("Balance", discriminator_curves(record)),
     ];
     if !state.measurements.is_empty() {
         diagrams.push(("Distance to held-out images", distance_curve(&state.measurements)));
-        diagrams.push(("Coverage and memorisation", share_curves(&state.measurements)));
+        diagrams.push(("Coverage and memorisation", coverage_curves(&state.measurements)));
     }
     html(&Page {
         title: &format!("{}, a run of engraft", config.data),
         summary: &summary,
-        measures: measures(config, state, extractor),
+        measurements: measurement_table(config, state, extractor),
         diagrams: &diagrams,
         grid: shown.last().map(Vec::as_slice),
         animation: animation.as_deref(),
@@ -83,7 +83,7 @@ pub(crate) fn report(
 }
 
 /// The best and the last measurement as a table, and how they were taken.
-fn measures(config: &TrainConfig, state: &MonitorState, extractor: Option<&str>) -> Option<Table> {
+fn measurement_table(config: &TrainConfig, state: &MonitorState, extractor: Option<&str>) -> Option<Table> {
     let (best, last) = (state.best()?, state.measurements.last()?);
     let row = |name: &'static str, value: fn(&Measurement) -> String| [name.into(), value(best), value(last)];
     Some(Table {
@@ -92,7 +92,7 @@ fn measures(config: &TrainConfig, state: &MonitorState, extractor: Option<&str>)
             row("step", |m| m.step.to_string()),
             row("KID", |m| format!("{:.4} ± {:.4}", m.kid, m.kid_se)),
             row("coverage", |m| format!("{:.3}", m.coverage)),
-            row("memorised", |m| format!("{:.3}", m.memorised)),
+            row("memorised", |m| format!("{:.3}", m.memorized)),
             row("spread", |m| format!("{:.2}", m.spread)),
             row("overfitting", |m| format!("{:.2}", m.overfitting)),
         ],

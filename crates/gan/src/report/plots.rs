@@ -7,7 +7,7 @@ use plotters::prelude::*;
 const BINS: usize = 400;
 /// Size above which a value is not drawn: no run has written it, for losses and measures come from `f32`, and an axis
 /// for what a file claims beyond has no end.
-const LARGEST: f64 = f32::MAX as f64;
+const MAX_VALUE: f64 = f32::MAX as f64;
 
 /// One step of the record, as far as the diagrams show it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,7 +61,7 @@ pub(crate) fn loss_curves(record: &[Losses]) -> String {
 }
 
 /// An SVG of how well the discriminator tells the two kinds of images apart: one half and 0 where it cannot.
-pub(crate) fn balance_curves(record: &[Losses]) -> String {
+pub(crate) fn discriminator_curves(record: &[Losses]) -> String {
     let diagram = Diagram {
         axis: "discriminator",
         curves: vec![
@@ -89,13 +89,13 @@ pub(crate) fn distance_curve(measurements: &[Measurement]) -> String {
 }
 
 /// An SVG of the shares among the measures.
-pub(crate) fn share_curves(measurements: &[Measurement]) -> String {
+pub(crate) fn coverage_curves(measurements: &[Measurement]) -> String {
     let of = |value: fn(&Measurement) -> f64| measurements.iter().map(|m| (m.step, value(m))).collect();
     let diagram = Diagram {
         axis: "share",
         curves: vec![
             ("coverage", BLUE, of(|m| m.coverage)),
-            ("memorised", RED, of(|m| m.memorised)),
+            ("memorised", RED, of(|m| m.memorized)),
         ],
         shown: [0.0, 1.0],
     };
@@ -105,7 +105,7 @@ pub(crate) fn share_curves(measurements: &[Measurement]) -> String {
 impl Diagram {
     fn svg(mut self) -> String {
         for (_, _, points) in &mut self.curves {
-            points.retain(|&(_, value)| value.abs() <= LARGEST);
+            points.retain(|&(_, value)| value.abs() <= MAX_VALUE);
         }
         let values = || {
             let all = self.curves.iter().flat_map(|(_, _, points)| points);
@@ -141,12 +141,12 @@ impl Diagram {
             .y_desc(self.axis)
             .y_label_formatter(&|v| format!("{v:.digits$}"))
             .draw()?;
-        for (name, colour, points) in &self.curves {
-            let colour = *colour;
+        for (name, color, points) in &self.curves {
+            let color = *color;
             chart
-                .draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?
+                .draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)))?
                 .label(*name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color.stroke_width(2)));
         }
         chart
             .configure_series_labels()
@@ -184,7 +184,7 @@ mod tests {
             long.len()
         );
         assert!(loss_curves(&[]).starts_with("<svg"));
-        assert!(balance_curves(&points(5)).contains("accuracy"));
+        assert!(discriminator_curves(&points(5)).contains("accuracy"));
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use super::Trainer;
 use super::progress::Progress;
-use super::run_files::{LockedDirectory, check_unoccupied, other_settings, write_settings};
+use super::run_files::{LockedDirectory, check_no_earlier_run, other_settings, write_settings};
 use crate::build::DefaultPlan;
 use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::monitor::{Monitor, extractor_name, named_extractor};
-use crate::sample_writer::{SampleWriter, usual_writer};
+use crate::sample_writer::{SampleWriter, default_writer};
 use crate::saved_run::read_config;
 use crate::training_plan::TrainingPlan;
 use engraft_base::equidistant;
@@ -46,7 +46,7 @@ pub struct TrainerBuilder {
 impl TrainerBuilder {
     pub(super) fn new(config: TrainConfig, data: Arc<dyn TrainingData>) -> Self {
         Self {
-            samples: usual_writer(data.shape()),
+            samples: default_writer(data.shape()),
             config,
             data,
             plan: None,
@@ -101,7 +101,7 @@ impl TrainerBuilder {
         config.check_data(data.as_ref())?;
         let mut config = config.with_labels_of(data.as_ref());
         let locked = LockedDirectory::lock(directory, &config)?;
-        let [held_out, trained_on] = parts(&config);
+        let [held_out, trained_on] = split_indices(&config);
         let mut warnings = Vec::new();
         let found = locked.latest()?;
         let progress = if let Some(loaded) = &found {
@@ -111,11 +111,15 @@ impl TrainerBuilder {
             }
             Progress::at(&loaded.checkpoint, &config, trained_on.len(), plan.as_ref(), 0)?
         } else {
-            check_unoccupied(locked.layout())?;
+            check_no_earlier_run(locked.layout())?;
             Progress::new(&config, trained_on.len(), plan.as_ref())?
         };
         if !progress.state.measurements.is_empty() {
-            warnings.extend(keep_extractor(&mut config, directory, features.is_some())?);
+            warnings.extend(keep_recorded_extractor(
+                &mut config,
+                directory,
+                features.is_some(),
+            )?);
         }
         let monitor = match config.watch.every {
             0 => None,
@@ -124,7 +128,7 @@ impl TrainerBuilder {
                 Some(Monitor::new(data.clone(), extractor, held_out, &trained_on)?)
             }
         };
-        warnings.extend(monitor.as_ref().and_then(Monitor::unseen));
+        warnings.extend(monitor.as_ref().and_then(Monitor::input_loss_warning));
         if found.is_some() {
             write_settings(locked.layout(), &config)?;
         }
@@ -152,7 +156,7 @@ impl TrainerBuilder {
 }
 
 /// Indices of the images that are held out, and of those that are trained on.
-fn parts(config: &TrainConfig) -> [Vec<usize>; 2] {
+fn split_indices(config: &TrainConfig) -> [Vec<usize>; 2] {
     let held_out = equidistant(config.held_out as usize, config.images);
     let rest = (0..config.images).filter(|i| held_out.binary_search(i).is_err());
     let rest = rest.collect();
@@ -161,7 +165,7 @@ fn parts(config: &TrainConfig) -> [Vec<usize>; 2] {
 
 /// Puts the feature extractor of a run that has been measured in the place of another one in the settings: numbers of
 /// different extractors do not compare. A warning if it was another one.
-fn keep_extractor(
+fn keep_recorded_extractor(
     config: &mut TrainConfig,
     directory: &Path,
     is_given: bool,

@@ -235,7 +235,7 @@ fn measures_beyond_the_checkpoint_are_refused() {
         opened.err().map(|e| e.to_string()).unwrap_or_default()
     };
     assert_eq!(saved_with(|_| ()), "");
-    let text = saved_with(|state| state.phase_began = 9);
+    let text = saved_with(|state| state.phase_start = 9);
     assert!(
         text.contains("watch.bin") && text.contains("the beginning of a phase at step 9"),
         "{text}"
@@ -247,7 +247,7 @@ fn measures_beyond_the_checkpoint_are_refused() {
             kid_se: 0.0,
             coverage: 1.0,
             spread: 1.0,
-            memorised: 0.0,
+            memorized: 0.0,
             overfitting: 0.0,
         }];
     });

@@ -47,7 +47,7 @@ impl Progress {
         plan: &dyn TrainingPlan,
     ) -> Result<Self, GanError> {
         let mut gan = planned_gan(config, plan)?;
-        plan.enter(0, &mut gan);
+        plan.begin_phase(0, &mut gan);
         gan.check()?;
         let ema = match config.average_half_life {
             0 => None,
@@ -84,7 +84,7 @@ impl Progress {
         let mut progress = Self::new(&config.after_rollbacks(state.rollbacks), images, plan)?;
         let ema = progress.ema.as_mut().map(|(_, generator)| generator);
         let saved = checkpoint_state::restore(checkpoint, &mut progress.gan, ema)?;
-        plan.enter(state.phase, &mut progress.gan);
+        plan.begin_phase(state.phase, &mut progress.gan);
         progress.batches = Batches::resume(images, config.batch, saved.batches)?;
         progress.latent = if again {
             rng::stream(
@@ -178,7 +178,7 @@ impl Progress {
             let gan = &self.gan;
             standing_statistics(
                 generator,
-                &gan.classes_in_turn(STANDING_BATCH),
+                &gan.cyclic_labels(STANDING_BATCH),
                 (0..batches).map(|_| gan.noise(STANDING_BATCH, &mut noise)),
             );
             self.standing = Some(self.step);

@@ -28,7 +28,7 @@ impl LockedDirectory {
             .steps()
             .is_ok_and(|steps| !steps.is_empty());
         if !layout.lock().exists() && !has_checkpoint {
-            check_unoccupied(&layout)?;
+            check_no_earlier_run(&layout)?;
         }
         Ok(Self {
             store: CheckpointStore::open(directory, config.output.keep_checkpoints)?,
@@ -118,7 +118,7 @@ impl RunFiles {
     }
 
     /// Cuts the record back to the step of the newest checkpoint; what was wrong with it.
-    pub(super) fn go_back(&mut self, step: u64, best: Option<u64>) -> Result<Option<String>, GanError> {
+    pub(super) fn roll_back(&mut self, step: u64, best: Option<u64>) -> Result<Option<String>, GanError> {
         self.saved = step;
         let (log, warning) = Log::open(&self.layout.record(), step)?;
         self.log = log;
@@ -172,7 +172,7 @@ pub(super) fn write_settings(layout: &RunLayout, config: &TrainConfig) -> Result
 }
 
 /// Fails if a new run would replace the settings or the record of another one, or of another program.
-pub(super) fn check_unoccupied(layout: &RunLayout) -> Result<(), GanError> {
+pub(super) fn check_no_earlier_run(layout: &RunLayout) -> Result<(), GanError> {
     let found = if layout.settings().symlink_metadata().is_ok() {
         Some(RunLayout::SETTINGS)
     } else {

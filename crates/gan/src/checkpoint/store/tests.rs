@@ -1,6 +1,6 @@
 //! Tests of the store: damage, crashes, full disks, and what stays behind.
 
-use super::super::fault::{Fault, injected};
+use super::super::failpoint::{Fault, injected};
 use super::*;
 use proptest::prelude::*;
 use std::io::{Seek, SeekFrom, Write};
