@@ -77,6 +77,14 @@ pub enum MetricsError {
         /// The names that there are.
         known: &'static [&'static str],
     },
+    /// A weights file that is not that of the network that it is meant for.
+    #[error("{}: {problem}", path.display())]
+    PretrainedWeights {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// Weights that are not those of a feature network.
     #[error(transparent)]
     Weights(#[from] LayersError),

@@ -1,6 +1,9 @@
 #![doc = include_str!("../README.md")]
 
 mod class_counts;
+mod color_classifier;
+mod color_features;
+mod color_training;
 mod error;
 mod evaluation;
 mod extractor;
@@ -13,13 +16,18 @@ mod kernel_distance;
 mod memorization;
 mod pairwise;
 mod prdc;
+pub mod pretrained;
 mod random_features;
+mod sliced_wasserstein;
 mod summary;
 #[cfg(test)]
 mod testing;
 mod training;
 
 pub use class_counts::ClassCounts;
+pub use color_classifier::ColorClassifier;
+pub use color_features::ColorFeatures;
+pub use color_training::train_color_classifier;
 pub use error::MetricsError;
 pub use evaluation::{Evaluation, EvaluationInput, EvaluationProtocol, RealDataInfo, Scores, evaluate};
 pub use extractor::{FeatureExtractor, FeatureOutput, InputSpec};
@@ -31,5 +39,6 @@ pub use kernel_distance::{KernelDistance, kernel_distance};
 pub use memorization::{intra_cluster_diversity, memorized_share};
 pub use prdc::{Prdc, prdc};
 pub use random_features::RandomFeatures;
+pub use sliced_wasserstein::sliced_wasserstein;
 pub use summary::SeedSummary;
 pub use training::{Training, Variation, accuracy, train_classifier};

@@ -3,7 +3,7 @@
 mod safetensors;
 
 pub use safetensors::MAX_FILE_BYTES;
-pub(crate) use safetensors::{Extra, decode, encode};
+pub(crate) use safetensors::{Extra, decode, encode, encode_with};
 
 use crate::error::LayersError;
 use crate::module::Module;
@@ -271,6 +271,25 @@ impl<T: Real> StateDict<T> {
     /// names and the metadata are too long: what could not be loaded again is not written.
     pub fn to_bytes(&self) -> Result<Vec<u8>, LayersError> {
         encode(&self.tensors, &self.metadata, &[])
+    }
+
+    /// As [`StateDict::to_bytes`], about half as long: tensors of two or more axes are rounded to `F16`. Those of one axis,
+    /// as biases and the statistics of batch norms, keep their type.
+    ///
+    /// ```
+    /// use engraft_layers::StateDict;
+    /// use engraft_tensor::Tensor;
+    /// let state = StateDict::<f32>::from_tensors([("weight".into(), Tensor::full([4, 8], 0.1))].into());
+    /// let read = StateDict::<f32>::from_bytes(&state.to_half_bytes()?, "weights.safetensors".as_ref())?;
+    /// let weight = read.get("weight").expect("it was written");
+    /// assert_eq!(weight.as_slice()[0], 0.099975586); // the nearest half
+    /// # Ok::<(), engraft_layers::LayersError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`StateDict::to_bytes`], and [`LayersError::Unsavable`] if a value that is rounded is beyond ±65504.
+    pub fn to_half_bytes(&self) -> Result<Vec<u8>, LayersError> {
+        encode_with(&self.tensors, &self.metadata, &[], |tensor| tensor.rank() > 1)
     }
 
     /// Reads a safetensors file in memory. Tensors of `F16`, `BF16`, `F32` and `F64` are taken and converted to `T`.

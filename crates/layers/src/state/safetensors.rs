@@ -35,9 +35,10 @@ pub(crate) enum Extra {
     DropCounter,
 }
 
-/// What is written: a tensor, or a counter that stands at 0.
+/// What is written: a tensor, a tensor as halves, or a counter that stands at 0.
 enum Entry<'a, T: Real> {
     Tensor(&'a Tensor<T>),
+    Half(&'a Tensor<T>),
     Counter,
 }
 
@@ -46,20 +47,26 @@ impl<T: Real> View for Entry<'_, T> {
         match self {
             Self::Tensor(_) if size_of::<T>() == 4 => Dtype::F32,
             Self::Tensor(_) => Dtype::F64,
+            Self::Half(_) => Dtype::F16,
             Self::Counter => Dtype::I64,
         }
     }
 
     fn shape(&self) -> &[usize] {
         match self {
-            Self::Tensor(tensor) => tensor.shape(),
+            Self::Tensor(tensor) | Self::Half(tensor) => tensor.shape(),
             Self::Counter => &[],
         }
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        let Self::Tensor(tensor) = self else {
-            return Cow::Borrowed(&[0; 8]);
+        let tensor = match self {
+            Self::Tensor(tensor) => tensor,
+            Self::Half(tensor) => {
+                let values = tensor.as_slice().iter().map(|x| half_bits(x.into_f64()));
+                return Cow::Owned(values.flat_map(u16::to_le_bytes).collect());
+            }
+            Self::Counter => return Cow::Borrowed(&[0; 8]),
         };
         let values = tensor.as_slice().iter().map(|x| x.into_f64());
         Cow::Owned(if size_of::<T>() == 4 {
@@ -72,16 +79,30 @@ impl<T: Real> View for Entry<'_, T> {
     fn data_len(&self) -> usize {
         match self {
             Self::Tensor(tensor) => size_of_val(tensor.as_slice()),
+            Self::Half(tensor) => 2 * tensor.len(),
             Self::Counter => 8,
         }
     }
 }
+
+/// Largest finite half.
+const MOST_HALF: f64 = 65504.0;
 
 /// Writes tensors, metadata and counters.
 pub(crate) fn encode<T: Real>(
     tensors: &BTreeMap<String, Tensor<T>>,
     metadata: &BTreeMap<String, String>,
     counters: &[String],
+) -> Result<Vec<u8>, LayersError> {
+    encode_with(tensors, metadata, counters, |_| false)
+}
+
+/// As [`encode`], with the tensors that `is_half` chooses as `F16`.
+pub(crate) fn encode_with<T: Real>(
+    tensors: &BTreeMap<String, Tensor<T>>,
+    metadata: &BTreeMap<String, String>,
+    counters: &[String],
+    is_half: impl Fn(&Tensor<T>) -> bool,
 ) -> Result<Vec<u8>, LayersError> {
     let unsavable = |reason| LayersError::Unsavable { reason };
     for (name, tensor) in tensors {
@@ -99,10 +120,18 @@ pub(crate) fn encode<T: Real>(
                 "tensor {name:?} is {x} at index {i}; training has diverged"
             )));
         }
+        if is_half(tensor) && tensor.as_slice().iter().any(|x| x.into_f64().abs() > MOST_HALF) {
+            return Err(unsavable(format!(
+                "tensor {name:?} has values above {MOST_HALF}, the largest F16"
+            )));
+        }
     }
     let entries = tensors
         .iter()
-        .map(|(name, tensor)| (name, Entry::Tensor(tensor)))
+        .map(|(name, tensor)| match is_half(tensor) {
+            true => (name, Entry::Half(tensor)),
+            false => (name, Entry::Tensor(tensor)),
+        })
         .chain(counters.iter().map(|name| (name, Entry::Counter)));
     let mut bytes = serialize(entries, None).map_err(|e| unsavable(e.to_string()))?;
     let (length, _) = header_length(&bytes).map_err(unsavable)?;
@@ -241,6 +270,30 @@ fn half(bits: u16) -> f64 {
     if bits >> 15 == 1 { -size } else { size }
 }
 
+/// The half that is nearest to a value of at most [`MOST_HALF`]; of two that are as near, the even one.
+fn half_bits(value: f64) -> u16 {
+    let size = value.abs();
+    let exponent = (size.log2().floor() as i32).max(-14);
+    let exponent = if size < 2.0_f64.powi(exponent) {
+        exponent - 1
+    } else {
+        exponent
+    }
+    .max(-14);
+    // Up to 2048 at an even rounding up: then the sum below carries into the exponent by itself.
+    let units = (size / 2.0_f64.powi(exponent - 10)).round_ties_even() as u16;
+    let bits = if units < 1024 {
+        units
+    } else {
+        ((exponent + 14) as u16) * 1024 + units
+    };
+    if value.is_sign_negative() {
+        bits | 0x8000
+    } else {
+        bits
+    }
+}
+
 /// The value of a bfloat16, the upper half of an `f32`.
 fn bfloat(bits: u16) -> f64 {
     f64::from(f32::from_bits(u32::from(bits) << 16))
@@ -374,6 +427,20 @@ mod tests {
             assert_eq!(half(bits), value, "{bits:#x}");
         }
         assert!(half(0x7c01).is_nan());
+        // Every finite half is its own nearest one, and what lies between two goes to the nearer.
+        for bits in (0..0x7c00).chain(0x8000..0xfc00) {
+            assert_eq!(half_bits(half(bits)), bits, "{bits:#x}");
+            let next = half(bits + 1);
+            if next.is_finite() {
+                let third = half(bits) + (next - half(bits)) / 3.0;
+                assert_eq!(half_bits(third), bits, "{bits:#x}");
+                assert_eq!(
+                    half_bits((half(bits) + next) / 2.0),
+                    bits + (bits & 1),
+                    "{bits:#x}"
+                );
+            }
+        }
         assert!(half(0x8000).is_sign_negative());
     }
 

@@ -1,0 +1,159 @@
+//! Layers for inference on images `[n, h, w, c]`. Batch norms are folded into the convolutions.
+
+use engraft_tensor::{Geometry, Padding, Tensor, bias_leaky_relu, conv2d};
+use rayon::prelude::*;
+
+/// A convolution with a bias for each output channel.
+pub(super) struct Convolution {
+    /// `[rows, columns, from, to]`.
+    pub(super) weight: Tensor,
+    pub(super) bias: Tensor,
+}
+
+impl Convolution {
+    /// The convolution without an activation; `padding` zeros in rows and columns on both sides.
+    pub(super) fn linear(&self, x: &Tensor, stride: usize, padding: [usize; 2]) -> Tensor {
+        &self.without_bias(x, stride, padding) + &self.bias
+    }
+
+    /// The convolution and a ReLU.
+    pub(super) fn relu(&self, x: &Tensor, stride: usize, padding: [usize; 2]) -> Tensor {
+        bias_leaky_relu(&self.without_bias(x, stride, padding), &self.bias, 0.0)
+    }
+
+    /// The convolution and a ReLU that ends at 6.
+    pub(super) fn relu6(&self, x: &Tensor, stride: usize, padding: [usize; 2]) -> Tensor {
+        let positive = self.relu(x, stride, padding);
+        let shape = positive.shape().to_vec();
+        let values = positive.as_slice().par_iter().map(|x| x.min(6.0)).collect();
+        Tensor::from_vec(shape, values)
+    }
+
+    fn without_bias(&self, x: &Tensor, stride: usize, padding: [usize; 2]) -> Tensor {
+        let (x_shape, w_shape) = (x.shape(), self.weight.shape());
+        let kernel = [w_shape[0], w_shape[1]];
+        if kernel == [1, 1] && stride == 1 {
+            let [n, h, w, from] = [x_shape[0], x_shape[1], x_shape[2], x_shape[3]];
+            let product = x
+                .reshape([n * h * w, from])
+                .matmul(&self.weight.reshape([from, w_shape[3]]));
+            return product.reshape([n, h, w, w_shape[3]]);
+        }
+        let size = [x_shape[1], x_shape[2]];
+        let geometry = Geometry::forward(size, kernel, [stride; 2], [1, 1], Padding::Symmetric(padding));
+        conv2d(x, &self.weight, &geometry)
+    }
+}
+
+/// A depthwise 3x3 convolution with one row and column of zeros around the image, and a ReLU that ends at 6.
+pub(super) struct Depthwise {
+    /// `[9, channels]`.
+    pub(super) weight: Vec<f32>,
+    pub(super) bias: Vec<f32>,
+}
+
+impl Depthwise {
+    pub(super) fn relu6(&self, x: &Tensor, stride: usize) -> Tensor {
+        over_windows(x, stride, 1, |out, windows| {
+            out.copy_from_slice(&self.bias);
+            for (place, pixel) in windows {
+                let weight = &self.weight[place * out.len()..(place + 1) * out.len()];
+                for ((y, w), x) in out.iter_mut().zip(weight).zip(pixel) {
+                    *y += w * x;
+                }
+            }
+            out.iter_mut().for_each(|y| *y = y.clamp(0.0, 6.0));
+        })
+    }
+}
+
+/// The largest of each 3x3 window; `padding` rows and columns around the image take no part.
+pub(super) fn max_pool(x: &Tensor, stride: usize, padding: usize) -> Tensor {
+    over_windows(x, stride, padding, |out, windows| {
+        out.fill(f32::NEG_INFINITY);
+        for (_, pixel) in windows {
+            for (y, x) in out.iter_mut().zip(pixel) {
+                *y = y.max(*x);
+            }
+        }
+    })
+}
+
+/// The mean of each 3x3 window around a pixel, over the part that lies in the image.
+pub(super) fn mean_pool(x: &Tensor) -> Tensor {
+    over_windows(x, 1, 1, |out, windows| {
+        out.fill(0.0);
+        let mut count = 0.0;
+        for (_, pixel) in windows {
+            count += 1.0;
+            for (y, x) in out.iter_mut().zip(pixel) {
+                *y += x;
+            }
+        }
+        out.iter_mut().for_each(|y| *y /= count);
+    })
+}
+
+/// Computes each output pixel from the pixels of its 3x3 window that lie in the image, given with their place in it.
+fn over_windows(
+    x: &Tensor,
+    stride: usize,
+    padding: usize,
+    compute: impl Fn(&mut [f32], &mut dyn Iterator<Item = (usize, &[f32])>) + Sync,
+) -> Tensor {
+    let [n, h, w, c] = [x.shape()[0], x.shape()[1], x.shape()[2], x.shape()[3]];
+    let [rows, columns] = [h, w].map(|size| (size + 2 * padding - 3) / stride + 1);
+    let mut out = vec![0.0; n * rows * columns * c];
+    out.par_chunks_exact_mut(columns * c)
+        .enumerate()
+        .for_each(|(i, line)| {
+            let (image, row) = (i / rows, i % rows);
+            let inside = |at: usize, tap: usize, size: usize| {
+                (at * stride + tap).checked_sub(padding).filter(|&i| i < size)
+            };
+            for (column, pixel) in line.chunks_exact_mut(c).enumerate() {
+                let mut windows = (0..9).filter_map(|place| {
+                    let y = inside(row, place / 3, h)?;
+                    let x_at = inside(column, place % 3, w)?;
+                    let start = ((image * h + y) * w + x_at) * c;
+                    Some((place, &x.as_slice()[start..start + c]))
+                });
+                compute(pixel, &mut windows);
+            }
+        });
+    Tensor::from_vec([n, rows, columns, c], out)
+}
+
+/// Images at another size, by linear interpolation between the four nearest pixels, also where they shrink: PyTorch's
+/// `interpolate(mode="bilinear", align_corners=False)` without antialiasing.
+pub(super) fn bilinear(x: &Tensor, to: [usize; 2]) -> Tensor {
+    let [n, h, w, c] = [x.shape()[0], x.shape()[1], x.shape()[2], x.shape()[3]];
+    // The two neighbors along an axis, and the share of the second.
+    let neighbors = |at: usize, from: usize, to: usize| {
+        let place = ((at as f64 + 0.5) * from as f64 / to as f64 - 0.5).max(0.0);
+        let first = (place as usize).min(from - 1);
+        (first, (first + 1).min(from - 1), (place - first as f64) as f32)
+    };
+    let columns: Vec<_> = (0..to[1]).map(|i| neighbors(i, w, to[1])).collect();
+    let mut out = vec![0.0; n * to[0] * to[1] * c];
+    out.par_chunks_exact_mut(to[1] * c)
+        .enumerate()
+        .for_each(|(i, line)| {
+            let (image, (top, bottom, down)) = (i / to[0], neighbors(i % to[0], h, to[0]));
+            let pixel = |y: usize, x_at: usize| &x.as_slice()[((image * h + y) * w + x_at) * c..][..c];
+            for (out, &(left, right, across)) in line.chunks_exact_mut(c).zip(&columns) {
+                let corners = [
+                    pixel(top, left),
+                    pixel(top, right),
+                    pixel(bottom, left),
+                    pixel(bottom, right),
+                ];
+                for (k, y) in out.iter_mut().enumerate() {
+                    let [a, b, c, d] = corners.map(|corner| corner[k]);
+                    let (upper, lower) = (a + (b - a) * across, c + (d - c) * across);
+                    *y = upper + (lower - upper) * down;
+                }
+            }
+        });
+    Tensor::from_vec([n, to[0], to[1], c], out)
+}

@@ -1,0 +1,165 @@
+//! MobileNetV2 as in torchvision, up to its 1280 pooled features.
+
+use super::layers::{Convolution, Depthwise};
+use super::weights::Weights;
+use crate::error::MetricsError;
+use crate::extractor::{FeatureExtractor, FeatureOutput, InputSpec, check_shape, in_batches};
+use crate::feature_set::Features;
+use engraft_tensor::Tensor;
+use ndarray::Array2;
+use std::path::Path;
+
+const SIZE: usize = 224;
+const FEATURES: usize = 1280;
+/// Images that go through the network at a time.
+const BATCH: usize = 16;
+const EPSILON: f32 = 1e-5;
+/// Mean and standard deviation of ImageNet's red, green and blue, on a scale from 0 to 1.
+const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
+/// Expansion, channels, blocks, and stride of the first block, of each stage: table 2 of the paper.
+const STAGES: [[usize; 4]; 7] = [
+    [1, 16, 1, 1],
+    [6, 24, 2, 2],
+    [6, 32, 3, 2],
+    [6, 64, 4, 2],
+    [6, 96, 3, 1],
+    [6, 160, 3, 2],
+    [6, 320, 1, 1],
+];
+
+/// An inverted residual block: expansion, depthwise convolution, projection.
+struct Block {
+    expand: Option<Convolution>,
+    depthwise: Depthwise,
+    project: Convolution,
+    stride: usize,
+    has_skip: bool,
+}
+
+impl Block {
+    fn forward(&self, x: &Tensor) -> Tensor {
+        let expanded = self.expand.as_ref().map(|expand| expand.relu6(x, 1, [0, 0]));
+        let y = self.depthwise.relu6(expanded.as_ref().unwrap_or(x), self.stride);
+        let y = self.project.linear(&y, 1, [0, 0]);
+        if self.has_skip { &y + x } else { y }
+    }
+}
+
+/// The features of MobileNetV2: the mean over all places of its last convolution, 1280 numbers for an image of 224x224.
+///
+/// The weights are those of torchvision's `mobilenet_v2`, under its names, in a safetensors file that the user supplies.
+/// This line of Python writes one:
+///
+/// ```text
+/// python -c "import torchvision as t, safetensors.torch as s; s.save_file(t.models.mobilenet_v2(weights='IMAGENET1K_V1').state_dict(), 'mobilenet_v2.safetensors')"
+/// ```
+///
+/// Images of other sizes are resized to 224x224 by Catmull and Rom's cubic interpolation ([`InputFit`](crate::InputFit)).
+///
+/// *Source*: Sandler et al., "MobileNetV2: Inverted residuals and linear bottlenecks", 2018.
+pub struct MobileNetV2 {
+    hash: String,
+    stem: Convolution,
+    blocks: Vec<Block>,
+    last: Convolution,
+}
+
+impl MobileNetV2 {
+    /// The network with the weights of a safetensors file.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or a weight is missing or has another shape.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, MetricsError> {
+        let (weights, hash) = Weights::read(path.as_ref(), EPSILON)?;
+        Self::from_weights(weights, hash)
+    }
+
+    fn from_weights(mut weights: Weights, hash: String) -> Result<Self, MetricsError> {
+        let stem = weights.convolution(["features.0.0", "features.0.1"], [3, 32], [3, 3]);
+        let (mut blocks, mut from) = (Vec::new(), 32);
+        for [expansion, channels, count, first_stride] in STAGES {
+            for i in 0..count {
+                let stride = if i == 0 { first_stride } else { 1 };
+                let name = |part: &str| format!("features.{}.conv.{part}", blocks.len() + 1);
+                let inner = from * expansion;
+                // Without an expansion the parts have the numbers of one place before.
+                let (expand, [depthwise, depthwise_norm, project, project_norm]) = if expansion == 1 {
+                    (None, ["0.0", "0.1", "1", "2"].map(name))
+                } else {
+                    let [convolution, norm] = ["0.0", "0.1"].map(name);
+                    let expand = weights.convolution([&convolution, &norm], [from, inner], [1, 1]);
+                    (Some(expand), ["1.0", "1.1", "2", "3"].map(name))
+                };
+                blocks.push(Block {
+                    expand,
+                    depthwise: weights.depthwise([&depthwise, &depthwise_norm], inner),
+                    project: weights.convolution([&project, &project_norm], [inner, channels], [1, 1]),
+                    stride,
+                    has_skip: stride == 1 && from == channels,
+                });
+                from = channels;
+            }
+        }
+        let last = weights.convolution(["features.18.0", "features.18.1"], [from, FEATURES], [1, 1]);
+        weights.finish()?;
+        Ok(Self {
+            hash,
+            stem,
+            blocks,
+            last,
+        })
+    }
+
+    /// Features `[n, 1280]` of images `[n, h, w, 3]` with values in `[-1, 1]`.
+    fn forward(&self, images: &Tensor) -> Tensor {
+        let normalized = images.as_slice().iter().enumerate().map(|(i, x)| {
+            let channel = i % 3;
+            ((x + 1.0) / 2.0 - MEAN[channel]) / DEVIATION[channel]
+        });
+        let x = Tensor::from_vec(images.shape(), normalized.collect());
+        let mut x = self.stem.relu6(&x, 2, [1, 1]);
+        for block in &self.blocks {
+            x = block.forward(&x);
+        }
+        self.last.relu6(&x, 1, [0, 0]).mean_axes(&[1, 2])
+    }
+}
+
+impl FeatureExtractor for MobileNetV2 {
+    fn name(&self) -> &str {
+        "mobilenet-v2"
+    }
+
+    /// SHA-256 of the weights' file.
+    fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    fn input(&self) -> InputSpec {
+        InputSpec {
+            size: [SIZE; 2],
+            channels: 3,
+            range: [-1.0, 1.0],
+        }
+    }
+
+    fn dimension(&self) -> usize {
+        FEATURES
+    }
+
+    fn read(&self, images: &Tensor) -> Result<FeatureOutput, MetricsError> {
+        check_shape(self, images)?;
+        let n = images.shape()[0];
+        let mut features = Vec::with_capacity(n * FEATURES);
+        in_batches(images, [BATCH, BATCH], |batch, count| {
+            let found = self.forward(batch);
+            features.extend(found.as_slice()[..count * FEATURES].iter().map(|&x| f64::from(x)));
+        });
+        let features = Array2::from_shape_vec((n, FEATURES), features).expect("a row for each image");
+        Ok(FeatureOutput {
+            features: Features::new(features)?,
+            classes: None,
+        })
+    }
+}

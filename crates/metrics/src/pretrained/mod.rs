@@ -1,0 +1,9 @@
+//! Feature extractors whose weights the user supplies, as a safetensors file under PyTorch's names.
+
+mod inception;
+mod layers;
+mod mobilenet_v2;
+mod weights;
+
+pub use inception::{INCEPTION_WEIGHTS, Inception};
+pub use mobilenet_v2::MobileNetV2;
