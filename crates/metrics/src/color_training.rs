@@ -129,31 +129,13 @@ mod tests {
 
     #[test]
     fn it_learns_and_the_seed_decides() {
-        // Class 0 is red on the left, class 1 on the right.
-        let half = |i: usize| {
-            (0..32 * 32).flat_map(move |p| {
-                if (p % 32 < 16) == (i % 2 == 0) {
-                    [1.0, -1.0, -1.0]
-                } else {
-                    [-0.5; 3]
-                }
-            })
+        // Class 0 is red on the left half, class 1 is blue there.
+        let [red, blue, gray] = [[1.0, -1.0, -1.0], [-1.0, -1.0, 1.0], [-0.5; 3]];
+        let image = |i: usize| {
+            let left = [red, blue][i % 2];
+            (0..32 * 32).flat_map(move |p| if p % 32 < 16 { left } else { gray })
         };
-        let reds = |i: usize| {
-            let red = i % 2 == 0;
-            half(0)
-                .collect::<Vec<f32>>()
-                .chunks_exact(3)
-                .flat_map(|p| {
-                    if red {
-                        [p[0], p[1], p[2]]
-                    } else {
-                        [p[2], p[1], p[0]]
-                    }
-                })
-                .collect::<Vec<f32>>()
-        };
-        let images = Tensor::from_vec([16, 32, 32, 3], (0..16).flat_map(reds).collect());
+        let images = Tensor::from_vec([16, 32, 32, 3], (0..16).flat_map(image).collect());
         let labels: Vec<usize> = (0..16).map(|i| i % 2).collect();
         let mut losses = Vec::new();
         let classifier = train_color_classifier(&images, &labels, 6, 3, &mut |_, loss| losses.push(loss));
