@@ -1,21 +1,22 @@
 //! `cargo xtask benchmark-digits`: adaptation between sets of digits and learning from few labels, table by table.
 
 use clap::Args as ClapArgs;
+use engraft::cli::Seeds;
 use std::path::PathBuf;
 
 /// Measure domain adaptation and semi-supervised learning on digits.
 ///
 /// Every table is a command of the program `engraft`, printed before it runs. Results are kept: the same command again
 /// goes on with the next method and seed where the last one stopped.
-#[derive(ClapArgs)]
+#[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
     /// The small tables: the small protocol with MCD alone, 3 seeds of 300 steps; 100 labels, 2 subsets of 5 epochs
     #[arg(long, conflicts_with_all = ["seeds", "steps", "full", "budget"])]
     quick: bool,
 
-    /// Number of seeds of adaptation
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    seeds: u64,
+    /// Seeds of adaptation: a number N (seeds 1 to N), a range such as 3-7, or a list such as 2,5,9
+    #[arg(long, value_name = "SEEDS", default_value = "5")]
+    seeds: Seeds,
 
     /// Training steps of adaptation
     #[arg(long, value_name = "N", default_value_t = 2000)]
@@ -46,11 +47,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Directory of a command's results: its words without dashes.
+/// Directory of a command's results: its words without dashes. Options have the names that they had in an earlier version,
+/// so that results of that version are found.
 fn name(command: &[String]) -> String {
     let words: Vec<&str> = command
         .iter()
-        .map(|word| word.trim_start_matches('-'))
+        .map(|word| match word.as_str() {
+            "--source-data" => "source",
+            "--target-data" => "target",
+            other => other.trim_start_matches('-'),
+        })
         .filter(|word| !word.is_empty())
         .collect();
     words.join("-").replace(',', "+")
@@ -78,9 +84,9 @@ fn commands(args: &Args) -> Vec<Vec<String>> {
             commands.push(
                 [
                     "adapt",
-                    "--source",
+                    "--source-data",
                     source,
-                    "--target",
+                    "--target-data",
                     target,
                     "--method",
                     methods,
@@ -124,7 +130,7 @@ mod tests {
     fn each_table_has_a_directory_of_its_own() {
         let args = |quick| Args {
             quick,
-            seeds: 5,
+            seeds: Seeds::from(vec![1, 2]),
             steps: 3000,
             full: true,
             budget: "fast".into(),
@@ -137,6 +143,12 @@ mod tests {
             names.sort();
             names.dedup();
             assert_eq!(names.len(), commands.len());
+            assert!(
+                names
+                    .iter()
+                    .any(|n| n.starts_with("adapt-source-mnist-target-usps-")),
+                "{names:?}"
+            );
         }
     }
 }

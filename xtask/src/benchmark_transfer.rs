@@ -5,6 +5,7 @@ mod classifier_score;
 mod methods;
 
 use anyhow::{Context, ensure};
+use engraft::cli::Seeds;
 use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load};
 use engraft_gan::CheckpointChoice;
 use engraft_metrics::{FeatureExtractor, Features, SeedSummary, features};
@@ -31,11 +32,17 @@ const REAL: usize = 2000;
 ///
 /// Every cell (target, images, method, seed) is a run of its own, measured on test images of the target, and kept: the
 /// same command again goes on where the last one stopped.
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Run directories of the sources, as train-mnist leaves them (--data mnist, fashion-mnist, mnist-0-4, drawn-digits)
-    #[arg(long, value_name = "RUN", value_delimiter = ',', default_value = "runs/mnist")]
-    source: Vec<PathBuf>,
+    #[arg(
+        long,
+        alias = "source",
+        value_name = "RUN,..",
+        value_delimiter = ',',
+        default_value = "runs/mnist"
+    )]
+    from: Vec<PathBuf>,
     /// Targets: of usps, fashion-mnist, drawn-digits, mnist, mnist-0-4, mnist-5-9
     #[arg(
         long,
@@ -44,27 +51,34 @@ pub(crate) struct Args {
     )]
     targets: Vec<String>,
     /// Numbers of target images
-    #[arg(long, value_delimiter = ',', default_value = "10,25,100,500")]
-    shots: Vec<usize>,
-    /// Methods: source-as-is, from-scratch, fine-tune, auto, double-rate, warm-up, translation, freeze-d, patches, freeze-g,
-    /// batch-norm, low-rank, singular-values, modulation, output-scale, miner, gradual
+    #[arg(
+        long,
+        alias = "shots",
+        value_name = "N,..",
+        value_delimiter = ',',
+        default_value = "10,25,100,500"
+    )]
+    train_images: Vec<usize>,
+    /// Methods: untuned-source, from-scratch, fine-tune, auto, double-rate, discriminator-warmup, translation, freeze-d,
+    /// patch-discriminator, freeze-g, batch-norm, low-rank, singular-values, modulation, output-scale, miner, gradual-unfreezing
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "source-as-is,from-scratch,fine-tune,auto,freeze-d,freeze-g,batch-norm"
+        default_value = "untuned-source,from-scratch,fine-tune,auto,freeze-d,freeze-g,batch-norm"
     )]
     methods: Vec<String>,
-    /// Number of seeds: of the choice of images, of training, of the images drawn
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    seeds: u64,
-    /// The first seed; the others follow
-    #[arg(long, value_name = "SEED", default_value_t = 1)]
-    first_seed: u64,
+    /// Seeds of the choice of images, of training and of the generated images: a number N (seeds 1 to N), a range such as 3-7,
+    /// or a list such as 2,5,9
+    #[arg(long, value_name = "SEEDS", default_value = "3")]
+    seeds: Seeds,
+    /// First seed, if --seeds is a number
+    #[arg(long, value_name = "SEED", hide = true)]
+    first_seed: Option<u64>,
     /// Training steps of every method
     #[arg(long, default_value_t = 1000)]
     steps: u64,
     /// The small table: usps and fashion-mnist, 10 and 100 images, controls and auto, 300 steps
-    #[arg(long, conflicts_with_all = ["targets", "shots", "methods", "steps"])]
+    #[arg(long, conflicts_with_all = ["targets", "train_images", "methods", "steps"])]
     quick: bool,
     /// Directory of the runs and their results
     #[arg(long, value_name = "DIR", default_value = "runs/benchmark-transfer")]
@@ -78,24 +92,22 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<()> {
     let names = |list: &[&str]| list.iter().map(|s| (*s).to_string()).collect();
     if args.quick {
         args.targets = names(&["usps", "fashion-mnist"]);
-        args.shots = vec![10, 100];
-        args.methods = names(&["source-as-is", "from-scratch", "fine-tune", "auto"]);
+        args.train_images = vec![10, 100];
+        args.methods = names(&["untuned-source", "from-scratch", "fine-tune", "auto"]);
         args.steps = 300;
     }
-    for source in &args.source {
+    for source in &args.from {
         ensure!(
             source.is_dir(),
-            "--source {}: there is no such run; cargo xtask train-mnist makes one",
+            "--from {}: there is no such run; cargo xtask train-mnist makes one",
             source.display()
         );
     }
+    for method in &mut args.methods {
+        *method = methods::name_of_today(method).into();
+    }
     methods::check(&args.methods)?;
-    ensure!(args.seeds > 0, "--seeds 0: at least one");
-    ensure!(
-        args.first_seed.checked_add(args.seeds).is_some(),
-        "--first-seed {}: the others follow it",
-        args.first_seed
-    );
+    args.seeds = Seeds::from(args.seeds.starting_at(args.first_seed)?);
     let pool = engraft::cli::pool(args.threads)?;
     pool.install(|| table(&args))?;
     Ok(())
@@ -130,30 +142,30 @@ fn table(args: &Args) -> anyhow::Result<()> {
     let mut cells: BTreeMap<[usize; 4], Vec<Cell>> = BTreeMap::new();
     let mut sources = Vec::new();
     let mut taught_by_images = Vec::new();
-    for (s, path) in args.source.iter().enumerate() {
+    for (s, path) in args.from.iter().enumerate() {
         let source = open_source(path, CheckpointChoice::Last)
-            .with_context(|| format!("--source {}", path.display()))?;
+            .with_context(|| format!("--from {}", path.display()))?;
         let label = label(&source)?;
         for (t, name) in args.targets.iter().enumerate() {
             let target = open_target(name, &source)?;
-            for (n, &shots) in args.shots.iter().enumerate() {
+            for (n, &images) in args.train_images.iter().enumerate() {
                 if source.config.classes > 0 {
-                    let line = classifier_score::by_images(args, &target, shots)?;
+                    let line = classifier_score::by_images(args, &target, images)?;
                     if !taught_by_images.contains(&line) {
                         taught_by_images.push(line);
                     }
                 }
                 for (m, method) in args.methods.iter().enumerate() {
-                    for seed in args.first_seed..args.first_seed + args.seeds {
-                        let directory = args
-                            .out
-                            .join(&label)
-                            .join(name)
-                            .join(format!("{shots}-{method}-{}-{seed}", args.steps));
-                        let found = cell(args, &source, &target, shots, method, seed, &directory)
+                    for seed in args.seeds.iter() {
+                        let directory = args.out.join(&label).join(name).join(format!(
+                            "{images}-{}-{}-{seed}",
+                            methods::stored_name(method),
+                            args.steps
+                        ));
+                        let found = cell(args, &source, &target, images, method, seed, &directory)
                             .with_context(|| format!("{}", directory.display()))?;
                         eprintln!(
-                            "{:>6.0} s  {label} to {name} {shots} {method} seed {seed}: KID {:.4}, coverage {:.3}, copies \
+                            "{:>6.0} s  {label} to {name} {images} {method} seed {seed}: KID {:.4}, coverage {:.3}, copies \
                              {:.3}",
                             start.elapsed().as_secs_f64(),
                             found.row.kid,
@@ -179,7 +191,7 @@ fn table(args: &Args) -> anyhow::Result<()> {
             "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             sources[s].0,
             args.targets[t],
-            args.shots[n],
+            args.train_images[n],
             args.methods[m],
             of(|r| r.kid, 3),
             of(|r| r.fid, 1),
@@ -195,13 +207,13 @@ fn table(args: &Args) -> anyhow::Result<()> {
     for line in against_auto(args, &sources, &cells) {
         println!("{line}");
     }
-    for ((data, hash), path) in sources.iter().zip(&args.source) {
+    for ((data, hash), path) in sources.iter().zip(&args.from) {
         println!("source {data}: {} (SHA-256 {}..)", path.display(), &hash[..12]);
     }
     println!(
-        "{} steps; mean ± standard deviation over {} seeds from {} on; {GENERATED} generated images against up to {REAL} \
+        "{} steps; mean ± standard deviation over the seeds {}; {GENERATED} generated images against up to {REAL} \
          test images of the target; features of the network trained on Fashion-MNIST for that target, on MNIST for the others",
-        args.steps, args.seeds, args.first_seed
+        args.steps, args.seeds
     );
     if !taught_by_images.is_empty() {
         println!(
@@ -240,7 +252,7 @@ fn against_auto(
             "{} to {}, {} images: KID of {} is that of auto times {}",
             sources[s].0,
             args.targets[t],
-            args.shots[n],
+            args.train_images[n],
             args.methods[m],
             ratios.join(", ")
         ));
@@ -296,12 +308,12 @@ fn cell(
     args: &Args,
     source: &PretrainedGan,
     target: &Target,
-    shots: usize,
+    images: usize,
     method: &str,
     seed: u64,
     directory: &Path,
 ) -> anyhow::Result<Cell> {
-    let train = choose(&target.train, shots, seed);
+    let train = choose(&target.train, images, seed);
     let experiment = Experiment {
         source,
         target: &train,
@@ -310,12 +322,12 @@ fn cell(
     };
     let trained_on = features_of(&*target.network, &train)?;
     let method = match method {
-        "source-as-is" => TransferMethod::SourceAsIs,
+        "untuned-source" => TransferMethod::SourceAsIs,
         "from-scratch" => TransferMethod::FromScratch,
         "auto" => {
             let drawn = experiment.draw(&*target.network, &source.sampler()?, GENERATED)?;
             let found = domain_distance(&trained_on, &drawn)?;
-            TransferMethod::Recipe(Box::new(Recipe::choose(source, shots, &found, args.steps)?))
+            TransferMethod::Recipe(Box::new(Recipe::choose(source, images, &found, args.steps)?))
         }
         other => TransferMethod::Recipe(Box::new(methods::fixed(source, other, args.steps)?)),
     };

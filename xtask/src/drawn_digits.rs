@@ -26,7 +26,7 @@ const VALIDATION: usize = 10_000;
 const MAX_COUNT: usize = 1_000_000;
 
 /// Arguments of `cargo xtask drawn-digits`.
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Number of drawn digits to learn from
     #[arg(long, default_value_t = 60_000)]

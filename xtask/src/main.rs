@@ -13,14 +13,14 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Commands of the engraft project.
-#[derive(Parser)]
+#[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(Subcommand)]
+#[derive(Debug, Subcommand)]
 enum Command {
     /// The same as `engraft train`
     TrainMnist(Box<engraft::cli::Train>),
@@ -46,4 +46,28 @@ fn main() -> ExitCode {
         Command::BenchmarkDigits(args) => benchmark_digits::run(&args),
         Command::DrawnDigits(args) => drawn_digits::run(&args),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_an_earlier_version_are_parsed_to_the_same() {
+        let parsed = |line: &str| {
+            let words = ["xtask"].into_iter().chain(line.split(' '));
+            let cli = Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
+            format!("{:?}", cli.command)
+        };
+        assert_eq!(
+            parsed("benchmark-transfer --source a,b --shots 5,10"),
+            parsed("benchmark-transfer --from a,b --train-images 5,10")
+        );
+        assert_eq!(
+            parsed("train-mnist --classes --measure-every 5"),
+            parsed("train-mnist --conditional --eval-every 5")
+        );
+        let shifted = parsed("benchmark-transfer --seeds 2 --first-seed 3");
+        assert!(shifted.contains("first_seed: Some(3)"), "{shifted}");
+    }
 }

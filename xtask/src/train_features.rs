@@ -14,7 +14,7 @@ use std::time::Instant;
 /// Train a feature network on the training images of a data set, and print how many test images it reads.
 ///
 /// The weights that come with engraft-metrics were made by this command with its default settings.
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Data set: mnist or fashion-mnist
     #[arg(long, value_parser = ["mnist", "fashion-mnist"])]

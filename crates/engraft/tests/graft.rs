@@ -82,7 +82,7 @@ fn ink_on_paper_is_told() {
     ];
     let [_, told] = good(&plan);
     assert!(told.contains("polarity") && told.contains("--invert"), "{told}");
-    let [_, turned] = good(&[&plan[..], &["--invert", "--patches"]].concat());
+    let [_, turned] = good(&[&plan[..], &["--invert", "--patch-discriminator"]].concat());
     assert!(!turned.contains("polarity"), "{turned}");
     let head = |text: &str, shape: &str| {
         let lines = text.lines().filter(|line| line.contains("head.weight"));
@@ -214,7 +214,7 @@ fn a_small_file_beside_the_source_draws_what_the_run_draws() {
         "{plan}"
     );
     bad(
-        &joined(&from_source, &["--patches", "--dry-run"]),
+        &joined(&from_source, &["--patch-discriminator", "--dry-run"]),
         &["plan.patches", "expected dcgan or residual"],
     );
     bad(
@@ -222,14 +222,14 @@ fn a_small_file_beside_the_source_draws_what_the_run_draws() {
         &["--out", "run of --from"],
     );
     bad(
-        &joined(&from_source, &["--unfreeze-every", "2", "--dry-run"]),
-        &["--unfreeze-every 2", "only after 4 steps", "--steps is 3"],
+        &joined(&from_source, &["--gradual-unfreezing", "2", "--dry-run"]),
+        &["--gradual-unfreezing 2", "only after 4 steps", "--steps is 3"],
     );
-    let [_, plan] = good(&joined(&from_source, &["--unfreeze-every", "1", "--dry-run"]));
+    let [_, plan] = good(&joined(&from_source, &["--gradual-unfreezing", "1", "--dry-run"]));
     assert_eq!(plan.matches("\nphase ").count(), 3, "{plan}");
     bad(
-        &joined(&from_source, &["--unfreeze-every", "1", "--adapter", "miner"]),
-        &["--unfreeze-every", "--adapter"],
+        &joined(&from_source, &["--gradual-unfreezing", "1", "--adapter", "miner"]),
+        &["--gradual-unfreezing", "--adapter"],
     );
     bad(
         &joined(&from_source, &["--adapter", "low-rank=0"]),

@@ -470,7 +470,7 @@ fn pictures_of_ones_own_are_trained_on() {
         }
     }
     let train = |run: &str, more: &[&str]| {
-        let mut command = world.bare(run, &["--classes", "--batch", "4", "--data"]);
+        let mut command = world.bare(run, &["--conditional", "--batch", "4", "--data"]);
         let output = command.arg(&pictures).args(more).output().unwrap();
         assert_eq!(code(&output), 0, "{}", text(&output.stderr));
         text(&output.stdout)
@@ -493,7 +493,7 @@ fn pictures_of_ones_own_are_trained_on() {
     let samples = image::open(world.path("run/samples/step-000003.png")).unwrap();
     assert!(samples.color().has_color());
     let refused = world
-        .bare("flat", &["--classes", "--data"])
+        .bare("flat", &["--conditional", "--data"])
         .arg(pictures.join("cats"))
         .output()
         .unwrap();

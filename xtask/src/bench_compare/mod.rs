@@ -32,7 +32,7 @@ use summary::{Pair, mb, ms};
 ///
 /// Exit codes: 0 done, 1 error or nothing to compare with, 2 wrong arguments, 130 interrupted after printing what
 /// there was.
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Directory with the peer programs
     #[arg(long, value_name = "DIR", env = "ENGRAFT_PEERS")]

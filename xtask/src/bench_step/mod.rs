@@ -19,7 +19,7 @@ const MAX_STEPS: usize = 1_000_000;
 /// Time the training step of the tutorial's DCGAN on random images; prints one line of JSON.
 ///
 /// Page faults and time on cores (`cpu_ms`) are means of a timed step, and null where the system does not tell.
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Images in a step
     #[arg(long, default_value_t = 64)]
@@ -51,13 +51,13 @@ pub(crate) struct Args {
     seed: u64,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Network {
     /// The reference networks for 28x28 images
     Dcgan,
 }
 
-#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, clap::ValueEnum)]
 enum Train {
     /// Both networks
     All,

@@ -32,18 +32,18 @@ pub(super) fn by_generated(target: &Target, sampler: &Sampler, seed: u64) -> any
 }
 
 /// What a classifier reads that was taught with the target images of a run themselves, in as many steps.
-pub(super) fn by_images(args: &Args, target: &Target, shots: usize) -> anyhow::Result<String> {
+pub(super) fn by_images(args: &Args, target: &Target, count: usize) -> anyhow::Result<String> {
     let steps = training(target, PASSES, 0).steps(IMAGES);
     let mut found = Vec::new();
-    for seed in args.first_seed..args.first_seed + args.seeds {
-        let train = choose(&target.train, shots, seed);
+    for seed in args.seeds.iter() {
+        let train = choose(&target.train, count, seed);
         let images = LabeledImages::of(&train, &(0..train.len()).collect::<Vec<_>>());
         let passes = steps.div_ceil(training(target, 1, seed).steps(train.len()).max(1));
         let score = images.score(&target.test, &training(target, passes, seed), &mut |_, _| ())?;
         found.push(Some(100.0 * score));
     }
     Ok(format!(
-        "taught with {shots} images of {} themselves, {steps} steps as with generated ones: {} % of the test images",
+        "taught with {count} images of {} themselves, {steps} steps as with generated ones: {} % of the test images",
         target.name,
         spread(found.into_iter(), 1)
     ))

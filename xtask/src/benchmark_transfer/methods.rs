@@ -1,19 +1,19 @@
-//! The methods of the table by their names: recipes of one part only.
+//! The methods of the benchmark by name.
 
 use anyhow::ensure;
 use engraft_layers::Adapter;
 use engraft_transfer::{Phase, PretrainedGan, Recipe, Trainable, gradual_unfreezing};
 
-/// Methods that are no recipe of one part: the controls, and what the program chooses itself.
-const OTHERS: [&str; 3] = ["source-as-is", "from-scratch", "auto"];
-/// Recipes of one part.
+/// Methods that are not a recipe with one change: two baselines, and the recipe that `engraft transfer` chooses.
+const OTHERS: [&str; 3] = ["untuned-source", "from-scratch", "auto"];
+/// Plain fine-tuning, and recipes that differ from it in one respect.
 const FIXED: [&str; 14] = [
     "fine-tune",
     "double-rate",
-    "warm-up",
+    "discriminator-warmup",
     "translation",
     "freeze-d",
-    "patches",
+    "patch-discriminator",
     "freeze-g",
     "batch-norm",
     "low-rank",
@@ -21,11 +21,31 @@ const FIXED: [&str; 14] = [
     "modulation",
     "output-scale",
     "miner",
-    "gradual",
+    "gradual-unfreezing",
 ];
 /// Rank of the low-rank adapter, and of the modulation.
 const LOW_RANK: usize = 4;
 const MODULATION: usize = 1;
+
+/// Names of an earlier version, each with the name of today. They are still accepted, and name the directories of results.
+const EARLIER: [(&str, &str); 4] = [
+    ("source-as-is", "untuned-source"),
+    ("warm-up", "discriminator-warmup"),
+    ("patches", "patch-discriminator"),
+    ("gradual", "gradual-unfreezing"),
+];
+
+/// The name of today of a method.
+pub(super) fn name_of_today(name: &str) -> &str {
+    let found = EARLIER.iter().find(|(earlier, _)| *earlier == name);
+    found.map_or(name, |(_, today)| today)
+}
+
+/// The name of a method in directories and results.
+pub(super) fn stored_name(name: &str) -> &str {
+    let found = EARLIER.iter().find(|(_, today)| *today == name);
+    found.map_or(name, |(earlier, _)| earlier)
+}
 
 /// Checks all names before the first run begins.
 pub(super) fn check(names: &[String]) -> anyhow::Result<()> {
@@ -36,7 +56,7 @@ pub(super) fn check(names: &[String]) -> anyhow::Result<()> {
         .collect();
     ensure!(
         unknown.is_empty(),
-        "--methods {}: there is no such method; the names are {}, {}",
+        "--methods {}: unknown method; expected {}, {}",
         unknown.join(","),
         OTHERS.join(", "),
         FIXED.join(", ")
@@ -44,10 +64,10 @@ pub(super) fn check(names: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A recipe of one part only, by its name, for a run of `steps` steps.
+/// The recipe of a method, for a run of `steps` steps.
 pub(super) fn fixed(source: &PretrainedGan, name: &str, steps: u64) -> anyhow::Result<Recipe> {
     let mut recipe = Recipe::fine_tune(source)?;
-    recipe.name = name.into();
+    recipe.name = stored_name(name).into();
     let first = |layers: Vec<String>| Trainable::Except(layers.into_iter().take(1).collect());
     let plan = &mut recipe.plan;
     let of_generator = |generator: Trainable| {
@@ -69,11 +89,11 @@ pub(super) fn fixed(source: &PretrainedGan, name: &str, steps: u64) -> anyhow::R
         _ => {}
     }
     plan.adapter = adapter;
-    plan.patches = name == "patches";
+    plan.patches = name == "patch-discriminator";
     plan.phases = match name {
         _ if adapter.is_some() => of_generator(Trainable::Adapter),
-        "fine-tune" | "double-rate" | "translation" | "patches" => of_generator(Trainable::All),
-        "warm-up" => vec![
+        "fine-tune" | "double-rate" | "translation" | "patch-discriminator" => of_generator(Trainable::All),
+        "discriminator-warmup" => vec![
             Phase {
                 generator: Trainable::Nothing,
                 steps: Recipe::warm_up(steps),
@@ -91,7 +111,7 @@ pub(super) fn fixed(source: &PretrainedGan, name: &str, steps: u64) -> anyhow::R
             plan.miner = source.miner().or(source.config.latent_dim().ok());
             of_generator(Trainable::Miner)
         }
-        "gradual" => {
+        "gradual-unfreezing" => {
             // Each layer has as long alone as the next ones with it.
             let layers = source.generator_layers()?;
             let every = (steps / layers.len().max(1) as u64).max(1);
@@ -99,7 +119,7 @@ pub(super) fn fixed(source: &PretrainedGan, name: &str, steps: u64) -> anyhow::R
         }
         _ => {
             check(&[name.to_string()])?;
-            anyhow::bail!("--methods {name}: no recipe of one part")
+            anyhow::bail!("--methods {name}: expected a recipe")
         }
     };
     Ok(recipe)
@@ -123,10 +143,14 @@ mod tests {
                 ..
             } = untrained_networks(&config).unwrap();
             let source = PretrainedGan::new(config, &generator, &discriminator);
-            // A discriminator that is told the class does not judge by a map.
-            for name in FIXED.iter().filter(|name| classes == 0 || **name != "patches") {
+            // A class-conditional discriminator cannot be a patch discriminator.
+            for name in FIXED
+                .iter()
+                .filter(|name| classes == 0 || **name != "patch-discriminator")
+            {
                 let recipe = fixed(&source, name, 100).unwrap();
-                assert_eq!(recipe.name, *name);
+                assert_eq!(recipe.name, stored_name(name));
+                assert_eq!(name_of_today(stored_name(name)), *name);
                 if *name == "freeze-d" {
                     let first = ["block1", "projection.features.block1"][usize::from(classes > 0)];
                     assert_eq!(

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 /// Largest `index.json`.
 const MAX_INDEX_BYTES: u64 = 64 << 20;
 
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Directory with `index.json` and the files it names.
     dir: PathBuf,

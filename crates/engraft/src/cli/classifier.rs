@@ -47,7 +47,7 @@ pub(super) fn classifier_accuracy(
     let classes: Vec<usize> = (0..run.sampler.class_count()).collect();
     let drawn = LabeledImages::drawn(&run.sampler, images, &classes, &mut rng).context(
         "--classifier-accuracy needs a generator that is told the class, for its images to have labels: train with \
-         --classes",
+         --conditional",
     )?;
     let chosen = index::sample(&mut rng, train.len(), images).into_vec();
     let real = LabeledImages::of(train, &chosen);

@@ -25,7 +25,7 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 use options::{Cli, Command};
 use std::process::ExitCode;
 
-pub use options::Train;
+pub use options::{Seeds, Train};
 pub use process::{Interrupted, catch_interrupts, cores, exit, interrupt, pool};
 pub use train::run as train;
 

@@ -29,7 +29,7 @@ pub(super) fn run(options: &Sources) -> anyhow::Result<()> {
         let target = Target::load(
             &options.data,
             source.config.image,
-            Some(options.shots),
+            Some(options.train_images),
             options.seed,
         )?;
         let reader = Reader::choose(features.as_deref(), &options.data, source.config.image)?;

@@ -20,8 +20,19 @@ fn data(change: impl Fn(u8) -> u8) -> Data {
 }
 
 const SMALL: [&str; 13] = [
-    "adapt", "--source", "mnist", "--target", "usps", "--method", "mcd", "--seeds", "2", "--steps", "2",
-    "--batch", "8",
+    "adapt",
+    "--source-data",
+    "mnist",
+    "--target-data",
+    "usps",
+    "--method",
+    "mcd",
+    "--seeds",
+    "2",
+    "--steps",
+    "2",
+    "--batch",
+    "8",
 ];
 
 #[test]
@@ -85,8 +96,21 @@ fn coupled_gans_leave_a_sheet_of_pairs() {
     let data = data(|v| v / 3 * 2);
     let run = |more: &[&str]| {
         let arguments = [
-            "adapt", "--source", "mnist", "--target", "usps", "--method", "cogan", "--seeds", "1", "--steps",
-            "2", "--batch", "8", "--out", "coupled",
+            "adapt",
+            "--source-data",
+            "mnist",
+            "--target-data",
+            "usps",
+            "--method",
+            "cogan",
+            "--seeds",
+            "1",
+            "--steps",
+            "2",
+            "--batch",
+            "8",
+            "--out",
+            "coupled",
         ];
         let found = data.run(&[&arguments[..], more].concat());
         let [said, errors] = [found.stdout, found.stderr].map(|text| String::from_utf8(text).unwrap());
@@ -126,8 +150,21 @@ fn a_folder_without_labels_is_read_picture_by_picture() {
         picture.save(folder.join(format!("{i:02}.png"))).unwrap();
     }
     let arguments = [
-        "adapt", "--source", "mnist", "--target", "pictures", "--method", "adda", "--seeds", "1", "--steps",
-        "2", "--batch", "8", "--out", "read",
+        "adapt",
+        "--source-data",
+        "mnist",
+        "--target-data",
+        "pictures",
+        "--method",
+        "adda",
+        "--seeds",
+        "1",
+        "--steps",
+        "2",
+        "--batch",
+        "8",
+        "--out",
+        "read",
     ];
     let found = data.run(&arguments);
     let errors = String::from_utf8_lossy(&found.stderr);
@@ -150,7 +187,7 @@ fn what_cannot_be_is_said() {
     };
     let error = refused(&SMALL);
     assert!(
-        error.contains("polarity") && error.contains("--mismatch-is-meant"),
+        error.contains("polarity") && error.contains("--allow-domain-mismatch"),
         "{error}"
     );
     assert!(
@@ -160,15 +197,15 @@ fn what_cannot_be_is_said() {
     let turned = inverted.run(&[&SMALL[..], &["--invert", "--json"]].concat());
     let upright = data(|v| v).run(&[&SMALL[..], &["--json"]].concat());
     assert!(turned.status.success() && turned.stdout == upright.stdout);
-    let meant = inverted.run(&[&SMALL[..], &["--mismatch-is-meant"]].concat());
+    let meant = inverted.run(&[&SMALL[..], &["--allow-domain-mismatch"]].concat());
     assert!(meant.status.success());
-    let error = refused(&["adapt", "--source", "mnist", "--target", "nowhere"]);
+    let error = refused(&["adapt", "--source-data", "mnist", "--target-data", "nowhere"]);
     assert!(
-        error.contains("--target nowhere: ") && error.contains("expected one of mnist"),
+        error.contains("--target-data nowhere: ") && error.contains("expected one of mnist"),
         "{error}"
     );
-    let error = refused(&["adapt", "--source", "mnist", "--target", "mnist"]);
+    let error = refused(&["adapt", "--source-data", "mnist", "--target-data", "mnist"]);
     assert!(error.contains("it is the source"), "{error}");
-    let error = refused(&[&SMALL[..], &["--mismatch-is-meant", "--threads", "0"]].concat());
+    let error = refused(&[&SMALL[..], &["--allow-domain-mismatch", "--threads", "0"]].concat());
     assert!(error.contains("--threads must be at least 1"), "{error}");
 }

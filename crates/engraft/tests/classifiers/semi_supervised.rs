@@ -22,7 +22,7 @@ fn it_prints_every_row_and_its_protocol_and_always_the_same() {
             "2",
             "--epochs",
             "2",
-            "--terms",
+            "--extra-losses",
             "pull-away=0.5,conditional-entropy",
             "--threads",
             threads,
@@ -127,8 +127,8 @@ fn what_cannot_be_done_is_told_with_what_to_do() {
     );
     refused(&["--data", "mnist"], &["class 9"]);
     refused(
-        &["--data", "mnist", "--labels", "10", "--shots", "3"],
-        &["--shots 3", "no image", "--first-seed"],
+        &["--data", "mnist", "--labels", "10", "--train-images", "3"],
+        &["--train-images 3", "no image", "--seeds"],
     );
     let pictures = folder.path("pictures");
     fs::create_dir(&pictures).unwrap();
@@ -143,10 +143,13 @@ fn what_cannot_be_done_is_told_with_what_to_do() {
         ],
     );
     refused(&["--data", "mnits"], &["expected one of mnist"]);
-    refused(&["--data", "mnist", "--terms", "pull"], &["as pull-away=0.5"]);
     refused(
-        &["--data", "mnist", "--labels", "10", "--generator", "nowhere"],
-        &["--generator nowhere"],
+        &["--data", "mnist", "--extra-losses", "pull"],
+        &["as pull-away=0.5"],
+    );
+    refused(
+        &["--data", "mnist", "--labels", "10", "--from", "nowhere"],
+        &["--from nowhere"],
     );
     assert!(!folder.path("runs").exists());
 }
@@ -166,7 +169,7 @@ fn a_scarce_set_gets_images_of_a_generator_of_another_size() {
         "semi-supervised",
         "--data",
         "usps",
-        "--shots",
+        "--train-images",
         "200",
         "--labels",
         "20",
@@ -177,7 +180,7 @@ fn a_scarce_set_gets_images_of_a_generator_of_another_size() {
         "--generated",
         "200",
         "--json",
-        "--generator",
+        "--from",
         source,
     ];
     let found = folder.run(&arguments);

@@ -63,8 +63,8 @@ pub(super) fn run(options: &Adapt) -> anyhow::Result<()> {
     check(options, &data)?;
     ensure!(
         data.files.is_empty() || options.out.is_some(),
-        "--target {}: its pictures have no labels to count errors by; name a directory by --out, where the class of each is written",
-        options.target
+        "--target-data {}: its pictures have no labels to count errors by; name a directory by --out, where the class of each is written",
+        options.target_data
     );
     let mut methods = vec![AdaptationMethod::SourceOnly, AdaptationMethod::TargetStatistics];
     for method in &options.method {
@@ -81,7 +81,7 @@ pub(super) fn run(options: &Adapt) -> anyhow::Result<()> {
     }
     let pieces: Vec<(AdaptationMethod, u64)> = methods
         .iter()
-        .flat_map(|&method| (1..=options.seeds).map(move |seed| (method, seed)))
+        .flat_map(|&method| options.seeds.iter().map(move |seed| (method, seed)))
         .collect();
     if let Some(out) = &options.out {
         for &(method, seed) in &pieces {
@@ -138,32 +138,32 @@ fn both_domains(options: &Adapt) -> anyhow::Result<Data> {
 
 fn read(options: &Adapt) -> anyhow::Result<Data> {
     ensure!(
-        options.target != options.source,
-        "--target {}: it is the source; expected another data set",
-        options.target
+        options.target_data != options.source_data,
+        "--target-data {}: it is the source; expected another data set",
+        options.target_data
     );
     let mut from = of_shape(IMAGE);
-    let source = data_source::open("source", &options.source, &from)?;
+    let source = data_source::open("source-data", &options.source_data, &from)?;
     ensure_labels(
-        "source",
-        &options.source,
+        "source-data",
+        &options.source_data,
         &source.train,
         "which a classifier learns from",
     )?;
     let source_test = source.test.with_context(|| {
         format!(
-            "--source {}: none of its images are held out; give more images",
-            options.source
+            "--source-data {}: none of its images are held out; give more images",
+            options.source_data
         )
     })?;
-    let mut target = data_source::open("target", &options.target, &from)?;
+    let mut target = data_source::open("target-data", &options.target_data, &from)?;
     match (target.train.classes(), &target.test) {
         (1.., Some(_)) => target.files = Vec::new(),
         (_, None) => {}
         (0, Some(_)) => {
             // Nothing can be tested without labels, so every image is there to learn from and to be read.
             from.held_out = false;
-            target = data_source::open("target", &options.target, &from)?;
+            target = data_source::open("target-data", &options.target_data, &from)?;
         }
     }
     Ok(Data {
@@ -182,18 +182,18 @@ fn check(options: &Adapt, data: &Data) -> anyhow::Result<()> {
     eprintln!("source and target: {gap}");
     let mut refusals = Vec::new();
     for (severity, problem) in gap.problems() {
-        if severity == Severity::Refusal && !options.mismatch_is_meant {
+        if severity == Severity::Refusal && !options.allow_domain_mismatch {
             refusals.push(problem);
         } else {
             eprintln!("warning: {problem}");
         }
     }
-    if gap.is_inverted() && !options.mismatch_is_meant {
+    if gap.is_inverted() && !options.allow_domain_mismatch {
         refusals.push(inversion(options.invert).into());
     }
     ensure!(
         refusals.is_empty(),
-        "source and target look differently prepared, and a classifier would learn that: {}; --mismatch-is-meant goes on \
+        "source and target look differently prepared, and a classifier would learn that: {}; --allow-domain-mismatch goes on \
          all the same",
         refusals.join("; ")
     );
@@ -297,8 +297,8 @@ fn save(
 ) -> anyhow::Result<()> {
     StateDict::of(&found.model)
         .with_metadata("method", method.as_str())
-        .with_metadata("source", options.source.as_str())
-        .with_metadata("target", options.target.as_str())
+        .with_metadata("source", options.source_data.as_str())
+        .with_metadata("target", options.target_data.as_str())
         .with_metadata("seed", seed.to_string())
         .save(out.join(format!("{method}-{seed}.safetensors")))?;
     if let (Some(sheet), Some(drawn)) = (sheet(options, method, seed), &found.pairs) {
@@ -361,7 +361,7 @@ fn protocol(options: &Adapt, data: &Data) -> serde_json::Value {
         "batch": options.batch,
         "measured_every": every(options),
         "validator": options.validator.as_str(),
-        "seeds": options.seeds,
+        "seeds": options.seeds.to_json(),
     })
 }
 
@@ -409,7 +409,7 @@ fn table(options: &Adapt, rows: &[Row], data: &Data) -> String {
             )),
         options.steps,
         options.batch,
-        options.seeds,
+        options.seeds.len(),
         every(options)
     );
     text

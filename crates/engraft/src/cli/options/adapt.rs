@@ -1,6 +1,6 @@
 //! What can be said to `engraft adapt`.
 
-use super::{one_of, one_of_described};
+use super::{Seeds, one_of, one_of_described};
 use clap::builder::TypedValueParser;
 use engraft_transfer::adapt::{AdaptationMethod, AdaptationProtocol, Validator};
 use std::path::PathBuf;
@@ -12,13 +12,13 @@ use std::path::PathBuf;
 /// best by the test labels.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Adapt {
-    /// Images of the source, with labels: as for train
-    #[arg(long, value_name = "NAME|DIR|ZIP")]
-    pub(crate) source: String,
+    /// Labeled images of the source domain: as --data of train
+    #[arg(long, alias = "source", value_name = "NAME|DIR|ZIP")]
+    pub(crate) source_data: String,
 
-    /// Images of the target, with labels to test with or without: as for train
-    #[arg(long, value_name = "NAME|DIR|ZIP")]
-    pub(crate) target: String,
+    /// Images of the target domain: as --data of train. Labels are optional and only used for testing
+    #[arg(long, alias = "target", value_name = "NAME|DIR|ZIP")]
+    pub(crate) target_data: String,
 
     /// Methods
     #[arg(
@@ -34,9 +34,10 @@ pub(crate) struct Adapt {
     #[arg(long, value_parser = one_of(&AdaptationProtocol::ALL), default_value_t = AdaptationProtocol::Small)]
     pub(crate) protocol: AdaptationProtocol,
 
-    /// Number of seeds, for the choice of images, weights, order and noise
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
-    pub(crate) seeds: u64,
+    /// Seeds of weights, noise, order and choice of images: a number N (seeds 1 to N), a range such as 3-7, or a list such as
+    /// 2,5,9
+    #[arg(long, value_name = "SEEDS", default_value = "5")]
+    pub(crate) seeds: Seeds,
 
     /// Training steps
     #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..))]
@@ -59,9 +60,9 @@ pub(crate) struct Adapt {
     #[arg(long)]
     pub(crate) invert: bool,
 
-    /// Allow domains whose images look differently prepared
-    #[arg(long)]
-    pub(crate) mismatch_is_meant: bool,
+    /// Train even if source and target images seem to be preprocessed differently
+    #[arg(long, alias = "mismatch-is-meant")]
+    pub(crate) allow_domain_mismatch: bool,
 
     /// Methods and seeds that run at a time; the result does not depend on it [default: one for each core]
     #[arg(long, value_name = "N")]

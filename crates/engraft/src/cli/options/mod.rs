@@ -4,6 +4,7 @@ mod adapt;
 mod evaluate;
 mod features;
 mod generate;
+mod seeds;
 mod semi_supervised;
 mod sources;
 mod train;
@@ -13,6 +14,7 @@ pub(crate) use adapt::Adapt;
 pub(crate) use evaluate::Evaluate;
 pub(crate) use features::WriteFeatures;
 pub(crate) use generate::Generate;
+pub use seeds::Seeds;
 pub(crate) use semi_supervised::{Budget, SemiSupervised};
 pub(crate) use sources::Sources;
 pub(crate) use train::Preset;
@@ -25,14 +27,14 @@ use engraft_gan::CheckpointChoice;
 use std::fmt::Display;
 
 /// Train generative adversarial networks and graft them onto new domains.
-#[derive(Parser)]
+#[derive(Debug, Parser)]
 #[command(name = "engraft", version)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
-#[derive(Subcommand)]
+#[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Train(Box<Train>),
     Generate(Generate),
@@ -98,5 +100,87 @@ mod tests {
     #[test]
     fn the_options_agree_with_each_other() {
         Cli::command().debug_assert();
+    }
+
+    /// What a line of arguments is parsed to.
+    fn parsed(line: &str) -> String {
+        let words = ["engraft"].into_iter().chain(line.split(' '));
+        let cli = Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
+        format!("{:?}", cli.command)
+    }
+
+    #[test]
+    fn options_of_an_earlier_version_are_parsed_to_the_same() {
+        let lines = [
+            ("train --classes", "train --conditional"),
+            ("train --measure-every 5", "train --eval-every 5"),
+            (
+                "transfer --from a --data b --shots 9 --warm-up 3 --preserve ewc=10 --patches --until-balance",
+                "transfer --from a --data b --train-images 9 --discriminator-warmup 3 --regularize ewc=10 --patch-discriminator \
+                 --stop-at-equilibrium",
+            ),
+            (
+                "transfer --from a --data b --controls --unfreeze-every 5 --distil 0.5",
+                "transfer --from a --data b --baselines --gradual-unfreezing 5 --distill 0.5",
+            ),
+            (
+                "sources a --data b --shots 5",
+                "sources a --data b --train-images 5",
+            ),
+            (
+                "adapt --source a --target b --mismatch-is-meant",
+                "adapt --source-data a --target-data b --allow-domain-mismatch",
+            ),
+            (
+                "semi-supervised --data a --shots 50 --terms pull-away=0.5 --generator b --generated 9",
+                "semi-supervised --data a --train-images 50 --extra-losses pull-away=0.5 --from b --generated 9",
+            ),
+            (
+                "evaluate --from a --data b --split test",
+                "evaluate --from a --data b --split test",
+            ),
+        ];
+        for (earlier, today) in lines {
+            assert_eq!(parsed(earlier), parsed(today), "{earlier}");
+        }
+        assert!(parsed("semi-supervised --data a --seeds 2 --first-seed 4").contains("first_seed: Some(4)"));
+    }
+
+    #[test]
+    fn the_help_has_todays_options_only() {
+        let earlier = [
+            "classes",
+            "measure-every",
+            "shots",
+            "warm-up",
+            "preserve",
+            "patches",
+            "until-balance",
+            "controls",
+            "unfreeze-every",
+            "distil",
+            "source",
+            "target",
+            "mismatch-is-meant",
+            "terms",
+            "generator",
+            "first-seed",
+            "split",
+        ];
+        for command in Cli::command().get_subcommands_mut() {
+            let name = command.get_name().to_owned();
+            let help = command.render_long_help().to_string();
+            let words: Vec<&str> = help
+                .split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
+                .collect();
+            for option in earlier {
+                // The features of either part can be written.
+                let is_today = (name.as_str(), option) == ("features", "split");
+                assert!(
+                    is_today || !words.contains(&format!("--{option}").as_str()),
+                    "{name} --{option}"
+                );
+            }
+        }
     }
 }

@@ -12,9 +12,9 @@ pub(crate) struct Sources {
     /// Target: images as for train
     #[arg(long, value_name = "NAME|DIR|ZIP|NPY")]
     pub(crate) data: String,
-    /// Images of the target, at most
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    pub(crate) shots: usize,
+    /// Use at most N training images of the target
+    #[arg(long, alias = "shots", value_name = "N", default_value_t = 1000)]
+    pub(crate) train_images: usize,
     /// Features to measure by [default: those of a classifier for grey images of 28x28, else random]
     #[arg(long, value_name = "NAME", value_parser = NAMES)]
     pub(crate) features: Option<String>,

@@ -35,10 +35,10 @@ pub struct Train {
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::from(engraft_gan::networks::names()), help_heading = "Model")]
     pub(crate) network: Option<String>,
     /// Train a class-conditional GAN, by the labels of the images
-    #[arg(long, alias = "conditional", help_heading = "Model")]
-    pub(crate) classes: bool,
+    #[arg(long, alias = "classes", help_heading = "Model")]
+    pub(crate) conditional: bool,
     /// Settings of another run, its run.toml, instead of a preset
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["preset", "network", "classes", "batch", "seed", "epochs"], help_heading = "Model")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["preset", "network", "conditional", "batch", "seed", "epochs"], help_heading = "Model")]
     pub(crate) config: Option<PathBuf>,
     /// Change a setting by its name in run.toml, as objective.packing=2; may be given several times
     #[arg(long = "set", value_name = "NAME=VALUE", help_heading = "Model")]
@@ -68,8 +68,8 @@ pub struct Train {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Output")]
     pub(crate) sample_every: Option<u64>,
     /// Steps between two measurements on held-out images; 0 takes none
-    #[arg(long, value_name = "N", help_heading = "Output")]
-    pub(crate) measure_every: Option<u64>,
+    #[arg(long, alias = "measure-every", value_name = "N", help_heading = "Output")]
+    pub(crate) eval_every: Option<u64>,
     /// Features that the measurements compare images by [default: those of a classifier for grey images of 28x28, else random]
     #[arg(long, value_name = "NAME", value_parser = NAMES, help_heading = "Output")]
     pub(crate) features: Option<String>,

@@ -20,8 +20,8 @@ pub(crate) struct Transfer {
     pub(crate) data: String,
     /// Images of the target to train on [default: all]. Of pictures without a part named test, at least 100, every fifth is kept for
     /// measuring and not among them
-    #[arg(long, value_name = "N")]
-    pub(crate) shots: Option<usize>,
+    #[arg(long, alias = "shots", value_name = "N")]
+    pub(crate) train_images: Option<usize>,
     /// Invert the target's pixel values (255 - v) before training: where the source is light on dark and the target dark on light
     #[arg(long)]
     pub(crate) invert: bool,
@@ -43,8 +43,8 @@ pub(crate) struct Transfer {
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// Also train and evaluate the baselines: untuned source, from scratch, plain fine-tuning
-    #[arg(long)]
-    pub(crate) controls: bool,
+    #[arg(long, alias = "controls")]
+    pub(crate) baselines: bool,
     /// Print the plan, and train nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -76,23 +76,23 @@ pub(crate) struct PlanOptions {
     #[arg(long, value_name = "KIND", conflicts_with_all = ["freeze_g", "batch_norm_only"])]
     pub(crate) adapter: Option<Small>,
     /// Steps in which only the discriminator trains, at the beginning [default: the recipe's]
-    #[arg(long, value_name = "N")]
-    pub(crate) warm_up: Option<u64>,
+    #[arg(long, alias = "warm-up", value_name = "N")]
+    pub(crate) discriminator_warmup: Option<u64>,
     /// Unfreeze the generator gradually from its output: the last layer trains first, after N steps the last two, and so on
-    #[arg(long, value_name = "N", conflicts_with_all = ["freeze_g", "batch_norm_only", "adapter"])]
-    pub(crate) unfreeze_every: Option<u64>,
+    #[arg(long, alias = "unfreeze-every", value_name = "N", conflicts_with_all = ["freeze_g", "batch_norm_only", "adapter"])]
+    pub(crate) gradual_unfreezing: Option<u64>,
     /// Regularization towards the source: nothing, or l2-sp, ewc or cdc with a weight, as ewc=10
-    #[arg(long, value_name = "TERM=WEIGHT")]
-    pub(crate) preserve: Option<SourceRegularizer>,
+    #[arg(long, alias = "preserve", value_name = "TERM=WEIGHT")]
+    pub(crate) regularize: Option<SourceRegularizer>,
     /// Weight of feature distillation in the discriminator
-    #[arg(long, value_name = "WEIGHT")]
-    pub(crate) distil: Option<f64>,
+    #[arg(long, alias = "distil", value_name = "WEIGHT")]
+    pub(crate) distill: Option<f64>,
     /// Use a patch discriminator (PatchGAN)
-    #[arg(long)]
-    pub(crate) patches: bool,
+    #[arg(long, alias = "patches")]
+    pub(crate) patch_discriminator: bool,
     /// Stop when generator and discriminator are in balance
-    #[arg(long)]
-    pub(crate) until_balance: bool,
+    #[arg(long, alias = "until-balance")]
+    pub(crate) stop_at_equilibrium: bool,
 }
 
 /// What is small enough to lie beside a source.

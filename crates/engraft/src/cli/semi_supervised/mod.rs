@@ -27,11 +27,8 @@ use std::path::Path;
 /// or training fails.
 pub(super) fn run(options: &SemiSupervised) -> anyhow::Result<()> {
     let [whole, mut test] = images_of(options)?;
-    let taken = choose(
-        whole.len(),
-        options.shots.unwrap_or(usize::MAX),
-        options.first_seed,
-    );
+    let seeds = options.seeds.starting_at(options.first_seed)?;
+    let taken = choose(whole.len(), options.train_images.unwrap_or(usize::MAX), seeds[0]);
     let mut train = whole.subset(&taken);
     let missing: Vec<usize> = (whole.class_counts().iter().enumerate())
         .filter(|&(class, &count)| count > 0 && train.class_counts().get(class).is_none_or(|&n| n == 0))
@@ -39,18 +36,17 @@ pub(super) fn run(options: &SemiSupervised) -> anyhow::Result<()> {
         .collect();
     ensure!(
         missing.is_empty(),
-        "--shots {}: of the classes {missing:?} of {} no image is among those taken; take more, or others by --first-seed",
+        "--train-images {}: of the classes {missing:?} of {} no image is among those taken; take more, or others by --seeds",
         taken.len(),
         options.data
     );
-    let generator = match &options.generator {
+    let generator = match &options.from {
         Some(run) => Some(open_generator(options, run, &train)?),
         None => None,
     };
     if let Some((_, [height, width, _], _)) = generator {
         [train, test] = [train, test].map(|data| data.resized(height, width));
     }
-    let seeds: Vec<u64> = (options.first_seed..options.first_seed + options.seeds).collect();
     let chosen: Result<Vec<Vec<usize>>, _> = seeds
         .iter()
         .map(|&seed| choose_labels(train.labels(), options.labels, seed))
@@ -58,7 +54,7 @@ pub(super) fn run(options: &SemiSupervised) -> anyhow::Result<()> {
     let chosen = chosen.with_context(|| format!("--data {} --labels {}", options.data, options.labels))?;
     let mut settings = SemiSupervisedConfig::new(1, 1);
     settings.batch = settings.batch.min(train.len());
-    settings.terms = options.terms.iter().copied().collect();
+    settings.terms = options.extra_losses.iter().copied().collect();
     let pass = |data: &Dataset| (data.len() / settings.batch) as u64;
     settings.steps = match options.epochs {
         Some(epochs) => epochs * pass(&train),
@@ -67,7 +63,7 @@ pub(super) fn run(options: &SemiSupervised) -> anyhow::Result<()> {
     let epochs = settings.steps / pass(&train);
     let out = options.out.clone().unwrap_or_else(|| {
         let shots = options
-            .shots
+            .train_images
             .map_or_else(String::new, |shots| format!("-of-{shots}"));
         let budget = match (options.epochs, options.budget) {
             (Some(epochs), _) => format!("-{epochs}-epochs"),
@@ -82,7 +78,7 @@ pub(super) fn run(options: &SemiSupervised) -> anyhow::Result<()> {
     let protocol = json!({
         "data": options.data, "train_sha256": result_cache::fingerprint(&train)?, "test_sha256": result_cache::fingerprint(&test)?,
         "labels": options.labels, "classes": train.class_counts().len(), "unlabelled": train.len(), "test": test.len(),
-        "seeds": seeds, "shots": options.shots.map(|shots| json!({ "images": shots, "seed": options.first_seed })), "label_subsets": "as many of each class, one subset for each seed",
+        "seeds": seeds, "shots": options.train_images.map(|images| json!({ "images": images, "seed": seeds[0] })), "label_subsets": "as many of each class, one subset for each seed",
         "network": network(&train, &settings),
         "budget": match options.epochs { Some(_) => "given", None => options.budget.name() },
         "epochs": epochs, "steps": settings.steps, "batch": settings.batch,
@@ -156,7 +152,7 @@ fn open_generator(
     run: &Path,
     train: &Dataset,
 ) -> anyhow::Result<(Sampler, [usize; 3], serde_json::Value)> {
-    let named = || format!("--generator {}", run.display());
+    let named = || format!("--from {}", run.display());
     if !run.join("generator.safetensors").is_file() {
         // Tells of checkpoints that are left out as damaged.
         open_run(run, CheckpointChoice::Last).with_context(named)?;
@@ -165,7 +161,7 @@ fn open_generator(
     let [expected, found] = [train.channels(), source.config.image[2]];
     ensure!(
         expected == found,
-        "--generator {}: it draws images of {found} channel(s), but those of {} have {expected}; give a run with as many",
+        "--from {}: it draws images of {found} channel(s), but those of {} have {expected}; give a run with as many",
         run.display(),
         options.data
     );
@@ -175,15 +171,15 @@ fn open_generator(
     let same = [images.sha256(), images.inverted().sha256()].contains(&source.config.fingerprint);
     if source.config.data == options.data && !same {
         eprintln!(
-            "warning: --generator {}: it was trained on other images of {} than those taken here, so its row has more of \
-             them than the others; give transfer and this command the same --shots, and --first-seed as its --seed",
+            "warning: --from {}: it was trained on other images of {} than those taken here, so its row has more of \
+             them than the others; give transfer and this command the same --train-images, and the first of --seeds as its --seed",
             run.display(),
             options.data
         );
     }
     if source.config.data == options.data && source.config.classes > 0 {
         eprintln!(
-            "warning: --generator {}: it was told the classes of all its images, so its row has more labels than the others",
+            "warning: --from {}: it was told the classes of all its images, so its row has more labels than the others",
             run.display()
         );
     }

@@ -38,11 +38,11 @@ pub(super) fn settings(
     if let Some(network) = &options.network {
         config.network = network.as_str().into();
     }
-    if options.classes {
+    if options.conditional {
         ensure_every_class(data)?;
         config.classes = data.classes() as u32;
     }
-    if let Some(every) = options.measure_every {
+    if let Some(every) = options.eval_every {
         config.watch.every = every;
     }
     if let Some(features) = &options.features {
@@ -102,7 +102,7 @@ fn ensure_every_class(data: &dyn TrainingData) -> Result<(), GanError> {
     }
     if counts.is_empty() {
         let problem = format!(
-            "--classes: {} has no labels; expected a known data set, or a folder or ZIP file with a folder of pictures for each \
+            "--conditional: {} has no labels; expected a known data set, or a folder or ZIP file with a folder of pictures for each \
              class",
             data.name()
         );
@@ -116,7 +116,7 @@ fn ensure_every_class(data: &dyn TrainingData) -> Result<(), GanError> {
         return Ok(());
     }
     let problem = format!(
-        "--classes: {} has no images of class {}, whose images would be noise; expected images of every class from 0 to {}",
+        "--conditional: {} has no images of class {}, whose images would be noise; expected images of every class from 0 to {}",
         data.name(),
         empty.join(", "),
         counts.len() - 1

@@ -46,10 +46,10 @@ pub(super) fn change(
             phase.discriminator = discriminator.clone();
         }
     }
-    if let Some(alone) = options.warm_up {
+    if let Some(alone) = options.discriminator_warmup {
         ensure!(
             alone < steps,
-            "--warm-up {alone}: the generator would never train, as --steps is {steps}; take more steps, or a shorter warm-up"
+            "--discriminator-warmup {alone}: the generator would never train, as --steps is {steps}; take more steps, or a shorter warm-up"
         );
         plan.phases.retain(|phase| phase.generator != Trainable::Nothing);
         if alone > 0 {
@@ -63,9 +63,9 @@ pub(super) fn change(
         }
     }
     if let Some(last) = plan.phases.last_mut() {
-        last.until_balance = options.until_balance;
+        last.until_balance = options.stop_at_equilibrium;
     }
-    if let Some(every) = options.unfreeze_every {
+    if let Some(every) = options.gradual_unfreezing {
         let last = plan.phases.pop().unwrap_or_default();
         plan.phases
             .extend(gradual_unfreezing(&source.generator_layers()?, every, &last)?);
@@ -76,15 +76,15 @@ pub(super) fn change(
             .fold(0, u64::saturating_add);
         ensure!(
             needed < steps,
-            "--unfreeze-every {every}: all of the generator trains only after {needed} steps, but --steps is {steps}; \
+            "--gradual-unfreezing {every}: all of the generator trains only after {needed} steps, but --steps is {steps}; \
              take more steps, or fewer for each phase"
         );
     }
-    if let Some(preserve) = options.preserve {
-        plan.preserve = preserve;
+    if let Some(regularizer) = options.regularize {
+        plan.preserve = regularizer;
     }
-    plan.patches |= options.patches;
-    if let Some(distil) = options.distil {
+    plan.patches |= options.patch_discriminator;
+    if let Some(distil) = options.distill {
         plan.distil = distil;
     }
     Ok(())
@@ -116,9 +116,9 @@ mod tests {
         let phases = |images, warm_up| {
             let mut recipe = Recipe::choose(&source, images, &far, 100)?;
             let options = PlanOptions {
-                warm_up,
+                discriminator_warmup: warm_up,
                 freeze_g: vec!["stem".into()],
-                until_balance: true,
+                stop_at_equilibrium: true,
                 ..PlanOptions::default()
             };
             change(&options, &mut recipe, &source, 100)?;
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(phases(100, Some(7)).unwrap(), [(true, 7, false), rest]);
         let error = phases(100, Some(100)).unwrap_err().to_string();
         assert!(
-            error.contains("--warm-up 100") && error.contains("--steps is 100"),
+            error.contains("--discriminator-warmup 100") && error.contains("--steps is 100"),
             "{error}"
         );
     }

@@ -71,7 +71,12 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
     );
     let source = open_source(&options.from, CheckpointChoice::Last)
         .with_context(|| format!("--from {}", options.from.display()))?;
-    let mut target = Target::load(&options.data, source.config.image, options.shots, options.seed)?;
+    let mut target = Target::load(
+        &options.data,
+        source.config.image,
+        options.train_images,
+        options.seed,
+    )?;
     if options.invert {
         target = target.inverted();
     }
@@ -83,7 +88,7 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
     );
     ensure!(
         target.reference.len() >= FEWEST_REAL,
-        "--data {}: coverage needs at least {FEWEST_REAL} images to measure with, found {}; add pictures, or take more of them by --shots",
+        "--data {}: coverage needs at least {FEWEST_REAL} images to measure with, found {}; add pictures, or take more of them by --train-images",
         options.data,
         target.reference.len()
     );
@@ -118,7 +123,7 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
     catch_interrupts("finishing this step and saving")?;
     let is_plain = recipe.is_fine_tuning(&source)?;
     let mut methods = vec![TransferMethod::Recipe(Box::new(recipe))];
-    if options.controls {
+    if options.baselines {
         if is_plain {
             eprintln!("controls  without plain fine-tuning, which the recipe is");
         } else {
