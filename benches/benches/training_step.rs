@@ -1,4 +1,4 @@
-//! One training step of the DCGAN: both passes, both gradients, both optimisers. The rate is images a second.
+//! One training step of the DCGAN: both passes, both gradients, both optimizers. The rate is images a second.
 //!
 //! The networks go on training while they are measured, as they would in a run; the noise of every step is
 //! drawn within the measured time, as there.

@@ -1,54 +1,54 @@
-//! Files: written whole or not at all, and read without trust.
+//! Files: atomic writing, and bounded reading of untrusted files.
 //!
-//! A reader of files that others made must not wait for a named pipe, follow a link into a place of its own, or
-//! reserve memory for bytes that are not there.
+//! The readers here never wait for a named pipe. They reserve no memory for bytes that do not exist.
+//! [`open_unlinked`] also refuses symbolic links.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
-/// How the names of temporary files of [`AtomicFile`] begin; what a killed program left has such a name.
+/// Prefix of the names of [`AtomicFile`]'s temporary files. A killed program can leave such a file.
 pub const TEMPORARY_PREFIX: &str = ".engraft-";
-/// How they end.
+/// Suffix of these names.
 pub const TEMPORARY_SUFFIX: &str = ".tmp";
 
-/// What went wrong with a file.
+/// Errors of file operations.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {
-    /// The operating system refused.
+    /// An operation of the operating system failed.
     #[error("{}: {action} failed: {reason}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// What was being done, as `opening`.
+        /// The operation, for example `opening`.
         action: &'static str,
-        /// The reason of the operating system.
+        /// The error of the operating system.
         reason: io::Error,
     },
-    /// A directory, device, pipe or socket stands where a file is needed.
+    /// The path is a directory, device, pipe or socket instead of a file.
     #[error("{}: expected a regular file, found {found}", path.display())]
     NotRegular {
         /// The path.
         path: PathBuf,
-        /// What stands there, as `a directory`.
+        /// What the path is, for example `a directory`.
         found: &'static str,
     },
-    /// The file is longer than the caller reads.
+    /// The file is longer than the limit of the caller.
     #[error("{}: expected at most {limit} bytes, found {size} or more", path.display())]
     TooLong {
         /// The file.
         path: PathBuf,
-        /// Bytes that were found.
+        /// Length that was found, in bytes.
         size: u64,
-        /// Bytes that were allowed.
+        /// The limit, in bytes.
         limit: u64,
     },
 }
 
 impl FileError {
-    /// The file that it is about.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         match self {
             Self::Io { path, .. } | Self::NotRegular { path, .. } | Self::TooLong { path, .. } => path,
@@ -65,7 +65,7 @@ impl FileError {
     }
 }
 
-/// What stands at a path, in words: `a directory`, `a symbolic link`, `a device, pipe or socket`, `a file`.
+/// The kind of a file in words: `a directory`, `a symbolic link`, `a device, pipe or socket` or `a file`.
 pub fn kind(found: &Metadata) -> &'static str {
     match found.file_type() {
         kind if kind.is_symlink() => "a symbolic link",
@@ -82,19 +82,19 @@ fn not_regular(path: &Path, found: &Metadata) -> FileError {
     }
 }
 
-/// Opens a regular file for reading, through links; also returns its length in bytes.
+/// Opens a regular file for reading and returns it with its length in bytes. Symbolic links are followed.
 ///
 /// # Errors
-/// [`FileError::NotRegular`] for a directory, named pipe, device or socket, which is not opened: a pipe would wait for
-/// ever. [`FileError::Io`] if the file cannot be opened.
+/// [`FileError::NotRegular`] for a directory, named pipe, device or socket. These are not opened, because opening a
+/// pipe can block forever. [`FileError::Io`] if the file cannot be opened.
 pub fn open_regular(path: &Path) -> Result<(File, u64), FileError> {
     open_regular_with(path, OpenOptions::new().read(true))
 }
 
-/// As [`open_regular`], with options; they decide what happens if nothing stands at the path.
+/// [`open_regular`] with options. They decide what happens if the path does not exist.
 ///
 /// # Errors
-/// As [`open_regular`].
+/// See [`open_regular`].
 pub fn open_regular_with(path: &Path, options: &OpenOptions) -> Result<(File, u64), FileError> {
     if let Ok(found) = fs::metadata(path)
         && !found.is_file()
@@ -103,7 +103,7 @@ pub fn open_regular_with(path: &Path, options: &OpenOptions) -> Result<(File, u6
     }
     let failed = FileError::io(path, "opening");
     let file = options.open(path).map_err(&failed)?;
-    // Something else may have taken its place in between.
+    // The path may have been replaced since the check.
     let found = file.metadata().map_err(&failed)?;
     if !found.is_file() {
         return Err(not_regular(path, &found));
@@ -111,10 +111,10 @@ pub fn open_regular_with(path: &Path, options: &OpenOptions) -> Result<(File, u6
     Ok((file, found.len()))
 }
 
-/// As [`open_regular`], but a symbolic link is refused as well.
+/// [`open_regular`] that also refuses symbolic links.
 ///
 /// # Errors
-/// As [`open_regular`]; [`FileError::NotRegular`] for a link.
+/// See [`open_regular`]. [`FileError::NotRegular`] for a symbolic link.
 pub fn open_unlinked(path: &Path) -> Result<(File, u64), FileError> {
     let failed = FileError::io(path, "opening");
     let before = fs::symlink_metadata(path).map_err(&failed)?;
@@ -123,9 +123,11 @@ pub fn open_unlinked(path: &Path) -> Result<(File, u64), FileError> {
     }
     let file = File::open(path).map_err(&failed)?;
     let after = file.metadata().map_err(&failed)?;
-    // A link may have taken its place in between.
+    // A link may have replaced the file since the check.
     if !same_file(&before, &after) {
-        return Err(failed(io::Error::other("the file was replaced meanwhile")));
+        return Err(failed(io::Error::other(
+            "the file was replaced while it was opened",
+        )));
     }
     Ok((file, after.len()))
 }
@@ -143,10 +145,10 @@ fn same_file(_: &Metadata, b: &Metadata) -> bool {
 
 /// Reads a regular file of at most `limit` bytes.
 ///
-/// No memory is reserved for bytes that are not there, and a file that grows while it is read cannot pass the limit.
+/// Memory use is bounded by the length of the file. The limit also holds for a file that grows while it is read.
 ///
 /// # Errors
-/// As [`open_regular`]; [`FileError::TooLong`] if the file has more bytes.
+/// See [`open_regular`]. [`FileError::TooLong`] if the file is longer than `limit`.
 ///
 /// ```
 /// let path = std::path::Path::new("Cargo.toml");
@@ -158,10 +160,10 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     read_open(path, file, size, limit)
 }
 
-/// As [`read_bounded`] for a file that is open and `size` bytes long; `path` serves the errors.
+/// [`read_bounded`] for an open file of `size` bytes. `path` only appears in errors.
 ///
 /// # Errors
-/// [`FileError::TooLong`] if the file has more than `limit` bytes; [`FileError::Io`] if reading fails.
+/// [`FileError::TooLong`] if the file is longer than `limit` bytes. [`FileError::Io`] if reading fails.
 pub fn read_open(path: &Path, file: File, size: u64, limit: u64) -> Result<Vec<u8>, FileError> {
     let too_long = |size| FileError::TooLong {
         path: path.to_path_buf(),
@@ -191,22 +193,22 @@ pub fn read_open(path: &Path, file: File, size: u64, limit: u64) -> Result<Vec<u
     Ok(bytes)
 }
 
-/// Writes `bytes` to `path`, whole or not at all: after a crash the old content is there, or the new one.
+/// Writes `bytes` to `path` atomically. After a crash, the file has either its old content or the new one.
 ///
-/// A symbolic link at `path` is replaced, not followed. The file and its name are on the disk when this returns.
+/// A symbolic link at `path` is replaced, not followed. When this returns, the file and its name are synced to disk.
 ///
 /// # Errors
-/// [`FileError::Io`] with the step that failed; the old file is then untouched, unless that step is the syncing of the
-/// directory: then the new one is there, but may not survive a power loss.
+/// [`FileError::Io`] with the step that failed. The old file is then unchanged, with one exception: if syncing the
+/// directory fails, the new file is in place but may not survive a power loss.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let mut file = AtomicFile::create(path)?;
     file.write_all(bytes).map_err(FileError::io(path, "writing"))?;
     file.commit()
 }
 
-/// A file that appears under its name when it is whole: it is written aside and renamed by [`commit`](Self::commit).
+/// A file that is written under a temporary name and renamed by [`commit`](Self::commit).
 ///
-/// Dropped before that, it leaves nothing.
+/// If it is dropped before that, the temporary file is removed.
 ///
 /// ```
 /// use engraft_base::AtomicFile;
@@ -229,12 +231,12 @@ pub struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// Begins a file that will have the name `path`, in its directory, which exists.
+    /// Creates the temporary file in the directory of `path`, which must exist.
     ///
     /// # Errors
-    /// [`FileError::Io`] if `path` has no file name, or nothing can be written into its directory.
+    /// [`FileError::Io`] if `path` has no file name or its directory is not writable.
     pub fn create(path: &Path) -> Result<Self, FileError> {
-        let failed = FileError::io(path, "creating a temporary file beside it");
+        let failed = FileError::io(path, "creating a temporary file in its directory");
         let Some(name) = path.file_name() else {
             return Err(failed(ErrorKind::IsADirectory.into()));
         };
@@ -242,7 +244,7 @@ impl AtomicFile {
         prefix.push(name);
         let mut builder = tempfile::Builder::new();
         builder.prefix(&prefix).suffix(TEMPORARY_SUFFIX);
-        // Temporary files are private by default; this one becomes an ordinary file, subject to the umask.
+        // Temporary files are private by default. This one becomes an ordinary file, so the umask applies.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let file = builder.tempfile_in(directory_of(path)).map_err(failed)?;
@@ -253,22 +255,22 @@ impl AtomicFile {
         })
     }
 
-    /// Calls `step` between the steps of [`commit`](Self::commit): tests let it fail where a disk would.
+    /// Calls `step` between the steps of [`commit`](Self::commit). Tests use this to simulate a failing disk.
     #[must_use]
     pub fn with_fault_point(mut self, step: fn() -> io::Result<()>) -> Self {
         self.step = step;
         self
     }
 
-    /// The file under its temporary name, to read or to seek in what was written.
+    /// The temporary file, for reading and seeking.
     pub fn as_file_mut(&mut self) -> &mut File {
         self.file.as_file_mut()
     }
 
-    /// Syncs the file, renames it to its name and syncs the directory.
+    /// Syncs the file, renames it to its final name and syncs the directory.
     ///
     /// # Errors
-    /// As [`write_atomically`].
+    /// See [`write_atomically`].
     pub fn commit(self) -> Result<(), FileError> {
         let Self { path, file, step } = self;
         step()
@@ -302,12 +304,12 @@ fn directory_of(path: &Path) -> &Path {
     }
 }
 
-/// Makes the names in a directory durable: creations, renames and removals.
+/// Syncs a directory, so that created, renamed and removed names survive a power loss.
 ///
-/// A file system that cannot sync a directory counts as done, since there is nothing better to do on it.
+/// Does nothing on file systems that cannot sync a directory.
 ///
 /// # Errors
-/// What the operating system says.
+/// The error of the operating system.
 pub fn sync_directory(dir: &Path) -> io::Result<()> {
     #[cfg(unix)]
     match File::open(dir)?.sync_all() {
@@ -326,7 +328,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn write_atomically_replaces_the_whole_file_and_leaves_nothing_beside_it() {
+    fn write_atomically_replaces_the_whole_file_and_leaves_no_temporary_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.txt");
         write_atomically(&path, b"a long first content").unwrap();
@@ -336,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn write_atomically_into_no_directory_names_the_file() {
+    fn write_atomically_into_a_missing_directory_names_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("no/such/report.md");
         let error = write_atomically(&path, b"x").unwrap_err();

@@ -2,12 +2,12 @@
 
 use sha2::{Digest, Sha256};
 
-/// Bytes as lowercase hexadecimal digits, two for each.
+/// Bytes as lowercase hexadecimal digits, two per byte.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     let mut text = String::with_capacity(2 * bytes.len());
     for byte in bytes {
-        write!(text, "{byte:02x}").expect("a string takes every character");
+        write!(text, "{byte:02x}").expect("writing to a string cannot fail");
     }
     text
 }

@@ -1,11 +1,11 @@
-//! Which elements of a sequence: some by chance, some at equal distances, the largest.
+//! Selection of elements: a random subset, an equidistant subset, batches, the largest.
 
 use rand::SeedableRng;
 use rand::seq::index;
 use rand_pcg::Pcg64;
 use std::ops::Range;
 
-/// Indices of at most `k` of `n` elements in ascending order; which ones is drawn from `seed`, all if `n <= k`.
+/// A random subset of `k` of the indices `0..n`, in ascending order, drawn with `seed`. All indices if `n <= k`.
 pub fn choose(n: usize, k: usize, seed: u64) -> Vec<usize> {
     if n <= k {
         return (0..n).collect();
@@ -15,15 +15,15 @@ pub fn choose(n: usize, k: usize, seed: u64) -> Vec<usize> {
     indices
 }
 
-/// Indices of at most `k` of `n` elements at equal distances: the middles of `k` equal parts.
+/// At most `k` equidistant indices of `0..n`: the middles of `k` equal parts.
 ///
-/// Of elements in the order of their classes this takes every class.
+/// If the elements are sorted by class, the subset contains every large enough class.
 pub fn equidistant(k: usize, n: usize) -> Vec<usize> {
     let k = k.min(n);
     (0..k).map(|i| (2 * i + 1) * n / (2 * k)).collect()
 }
 
-/// The ranges of `0..n` that hold `size` elements each, and the rest.
+/// Splits `0..n` into ranges of `size` elements. The last range holds the rest.
 ///
 /// ```
 /// let parts: Vec<_> = engraft_base::batches(5, 2).collect();
@@ -33,18 +33,21 @@ pub fn equidistant(k: usize, n: usize) -> Vec<usize> {
 /// # Panics
 /// If `size` is 0.
 pub fn batches(n: usize, size: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
-    assert!(size > 0, "a batch needs at least one element");
+    assert!(size > 0, "batches: the batch size must be at least 1");
     (0..n)
         .step_by(size)
         .map(move |start| start..n.min(start.saturating_add(size)))
 }
 
-/// Index of the largest element, the first of equal ones. A NaN is never larger than another element.
+/// Index of the largest element, the first one of several equal ones. A NaN is never larger than another element.
 ///
 /// # Panics
 /// If `row` is empty.
 pub fn argmax<T: PartialOrd>(row: &[T]) -> usize {
-    assert!(!row.is_empty(), "an empty row has no largest element");
+    assert!(
+        !row.is_empty(),
+        "argmax: expected at least one element, found an empty row"
+    );
     (1..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
 }
 

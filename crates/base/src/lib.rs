@@ -10,5 +10,5 @@ pub use files::{AtomicFile, FileError, open_regular, read_bounded, write_atomica
 pub use hash::{hex, sha256_hex};
 pub use indices::{argmax, batches, choose, equidistant};
 pub use pixels::{from_byte, to_byte, to_bytes};
-/// The crates whose types stand in this crate's signatures.
+/// Crates whose types appear in the public signatures of this crate.
 pub use {rand, rand_pcg};

@@ -1,17 +1,17 @@
-//! Pixels as bytes and as numbers from -1 to 1, the range of the networks.
+//! Conversion of pixels between bytes and numbers from -1 to 1, the range of the networks.
 
-/// The byte of a pixel from -1 to 1, rounded to the nearest; what lies outside becomes 0 or 255, and NaN 0.
+/// Converts a pixel from -1 to 1 to the nearest byte. Values outside the range are clamped to 0 or 255, NaN becomes 0.
 pub fn to_byte(value: f32) -> u8 {
-    // The cast cuts off, and maps NaN to 0.
+    // The cast saturates and maps NaN to 0.
     ((value + 1.0) * 127.5).round() as u8
 }
 
-/// [`to_byte`] of each.
+/// Applies [`to_byte`] to each value.
 pub fn to_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().map(|&value| to_byte(value)).collect()
 }
 
-/// The pixel of a byte, from -1 to 1.
+/// Converts a byte to a pixel from -1 to 1: `byte / 127.5 - 1`.
 pub fn from_byte(byte: u8) -> f32 {
     f32::from(byte) / 127.5 - 1.0
 }
@@ -29,7 +29,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pixel_is_cut_off() {
+    fn values_outside_the_range_are_clamped() {
         let values = [-1e30, -1.01, 0.0, 1.01, f32::INFINITY, f32::NAN];
         assert_eq!(to_bytes(&values), [0, 0, 128, 255, 255, 0]);
     }

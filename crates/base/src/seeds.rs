@@ -1,13 +1,12 @@
-//! Seeds of several random streams from one seed.
+//! Seeds of several random streams, derived from one seed.
 //!
-//! Streams of their own keep purposes apart: what is drawn for one does not move the numbers of another. The functions
-//! are part of every published number and of every checkpoint: they do not change.
+//! Every purpose has its own stream. Drawing more numbers for one purpose does not change the numbers of another.
+//! Published results and checkpoints depend on these functions, so they never change.
 
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 
-/// Seed of a purpose, a number below 256; the seeds of one `seed` are far apart from each other and from those of
-/// other ones.
+/// Derives the seed of a purpose, which is a number below 256. Different seeds and purposes give distant results.
 ///
 /// ```
 /// enum Purpose { Noise = 1, Order = 2 }
@@ -15,18 +14,19 @@ use rand_pcg::Pcg64;
 /// assert_ne!(noise, order);
 /// ```
 pub fn derive(seed: u64, purpose: u8) -> u64 {
-    // The multiplier is that of Knuth's MMIX generator: any odd one with well mixed bits serves.
+    // The multiplier of Knuth's MMIX generator. Any odd multiplier with well mixed bits works.
     (seed ^ (u64::from(purpose) << 56)).wrapping_mul(6_364_136_223_846_793_005)
 }
 
-/// The random stream of a purpose in its first state.
+/// The random stream of a purpose, in its initial state.
 pub fn stream(seed: u64, purpose: u8) -> Pcg64 {
     Pcg64::seed_from_u64(derive(seed, purpose))
 }
 
-/// Seed of the `index`-th of `count` streams; no other `seed` gives it with the same `count`.
+/// Seed of stream `index` of `count` streams. With the same `count`, two different seeds never give the same result.
 ///
-/// For streams whose use tells neighbouring seeds apart, as a seeded `Pcg64` and a shuffle by a hash do.
+/// The results are adjacent numbers. Use it only where adjacent seeds give unrelated streams, as in
+/// `Pcg64::seed_from_u64` or a shuffle by hash.
 pub fn numbered(seed: u64, count: u64, index: u64) -> u64 {
     seed.wrapping_mul(count).wrapping_add(index)
 }

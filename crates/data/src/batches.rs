@@ -120,7 +120,7 @@ impl Batches {
 
 /// The shuffle of `0..len` in one epoch.
 ///
-/// Hashing seed and epoch gives unrelated generators to neighbouring numbers, which PCG by itself does not.
+/// Hashing seed and epoch gives unrelated generators to neighboring numbers, which PCG by itself does not.
 /// Fisher-Yates is written out because rand may change the draws behind its own shuffle, and a saved run
 /// must find the same order after an upgrade.
 fn epoch_order(len: usize, seed: u64, epoch: u64) -> Vec<usize> {

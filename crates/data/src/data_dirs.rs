@@ -83,18 +83,18 @@ mod tests {
 
     #[test]
     fn a_set_variable_wins_and_an_empty_one_is_none() {
-        let places = DataDirs::from_variables(System::Other, |name| match name {
+        let dirs = DataDirs::from_variables(System::Other, |name| match name {
             "ENGRAFT_DATA" => Some("".into()),
             "XDG_CACHE_HOME" if cfg!(unix) => Some("/cache".into()),
             "HOME" => Some("/cache".into()),
             _ => None,
         });
-        assert_eq!(places.data_dir, None);
+        assert_eq!(dirs.data_dir, None);
         let expected = if cfg!(unix) {
             "/cache/engraft"
         } else {
             "/cache/.cache/engraft"
         };
-        assert_eq!(places.cache_dir, Some(expected.into()));
+        assert_eq!(dirs.cache_dir, Some(expected.into()));
     }
 }

@@ -304,14 +304,14 @@ impl DataSource {
         let set = |pixels: Vec<u8>, files: &[usize]| -> Result<Dataset, DataError> {
             let (name, from) = (self.name(), self.provenance(path));
             if classes.names.is_empty() {
-                return Dataset::unlabelled(name, from, pixels, train.size);
+                return Dataset::unlabeled(name, from, pixels, train.size);
             }
             let labels = pictures::labels(&listing, files, &classes);
             Ok(Dataset::new(name, from, pixels, train.size, labels)?.with_class_names(classes.names.clone()))
         };
         let [h, w, c] = train.size;
         if (wanted.channels, c) == (Channels::Keep, 1) {
-            pixels = pictures::grey(&pixels).collect();
+            pixels = pictures::gray(&pixels).collect();
         }
         let all = set(pixels, &train.files)?;
         let (known, unknown): (Vec<usize>, Vec<usize>) = (parts.test.into_iter().flatten())
@@ -390,7 +390,7 @@ fn arranged(train: Dataset, test: Option<Dataset>, notes: Vec<String>, options: 
     };
     let (all, own) = (fitted(train), test.map(fitted));
     let [h, w, c] = all.image_size();
-    let color = if c == 1 { "grey" } else { "colour" };
+    let color = if c == 1 { "gray" } else { "color" };
     let classes = match all.classes() {
         0 => String::new(),
         n => format!(", {n} classes"),

@@ -1,4 +1,4 @@
-//! Labelled images in memory: one block of bytes, its shape, and where it came from.
+//! Labeled images in memory: one block of bytes, its shape, and where it came from.
 
 use engraft_base::sha256_hex;
 use std::fmt;
@@ -10,7 +10,7 @@ use crate::fingerprint::Fingerprint;
 use crate::provenance::Provenance;
 use crate::resize;
 
-/// Labelled images of one size: pixels `[n, h, w, c]` and labels `[n]`, both unsigned bytes. A clone shares them.
+/// Labeled images of one size: pixels `[n, h, w, c]` and labels `[n]`, both unsigned bytes. A clone shares them.
 ///
 /// ```
 /// use engraft_data::{Dataset, Provenance};
@@ -48,7 +48,7 @@ impl Dataset {
         let set = Self {
             labels: Arc::new(labels),
             is_labeled: true,
-            ..Self::unlabelled(name, provenance, images, image_size)?
+            ..Self::unlabeled(name, provenance, images, image_size)?
         };
         let count = set.images.len() / set.pixels();
         if count != set.labels.len() {
@@ -61,11 +61,25 @@ impl Dataset {
         Ok(set)
     }
 
+    /// The name that [`unlabeled`](Self::unlabeled) had in earlier versions.
+    ///
+    /// # Errors
+    /// See [`unlabeled`](Self::unlabeled).
+    #[doc(hidden)]
+    pub fn unlabelled(
+        name: impl Into<String>,
+        provenance: Provenance,
+        images: Vec<u8>,
+        image_size: [usize; 3],
+    ) -> Result<Self, DataError> {
+        Self::unlabeled(name, provenance, images, image_size)
+    }
+
     /// A data set of `images` `[n, h, w, c]` without classes: every label is 0, [`classes`](Self::classes) too.
     ///
     /// # Errors
     /// [`DataError::ImageSize`] when a size is 0 or the pixels are not a whole number of images.
-    pub fn unlabelled(
+    pub fn unlabeled(
         name: impl Into<String>,
         provenance: Provenance,
         images: Vec<u8>,
@@ -148,7 +162,7 @@ impl Dataset {
         self.image_size[1]
     }
 
-    /// Number of channels: 1 for grey, 3 for colour.
+    /// Number of channels: 1 for gray, 3 for color.
     pub fn channels(&self) -> usize {
         self.image_size[2]
     }
@@ -287,8 +301,8 @@ impl Dataset {
     ///
     /// ```
     /// use engraft_data::{Dataset, Provenance};
-    /// let grey = Dataset::new("grey", Provenance::Memory, vec![90; 16 * 16], [16, 16, 1], vec![0])?;
-    /// let larger = grey.resized(28, 28);
+    /// let gray = Dataset::new("gray", Provenance::Memory, vec![90; 16 * 16], [16, 16, 1], vec![0])?;
+    /// let larger = gray.resized(28, 28);
     /// assert_eq!((larger.image_size(), larger.image(0)), ([28, 28, 1], &[90; 784][..]));
     /// # Ok::<(), engraft_data::DataError>(())
     /// ```
@@ -326,7 +340,7 @@ impl Dataset {
     pub fn with_channels(&self, channels: Channels) -> Self {
         let [h, w, c] = self.image_size;
         let (images, c) = match (c, channels) {
-            (3, Channels::Gray) => (resize::grey(&self.images), 1),
+            (3, Channels::Gray) => (resize::gray(&self.images), 1),
             (1, Channels::Rgb) => (self.images.iter().flat_map(|&v| [v; 3]).collect(), 3),
             (1 | 3, _) => return self.clone(),
             _ => panic!("with_channels: images must have 1 or 3 channels, got {c}"),
@@ -436,12 +450,12 @@ mod tests {
             vec![5],
         )
         .unwrap();
-        let grey = color.with_channels(Channels::Gray);
+        let gray = color.with_channels(Channels::Gray);
         assert_eq!(
-            (grey.image_size(), grey.images(), grey.labels()),
+            (gray.image_size(), gray.images(), gray.labels()),
             ([1, 2, 1], &[9, 54][..], &[5][..])
         );
-        let again = grey.with_channels(Channels::Rgb);
+        let again = gray.with_channels(Channels::Rgb);
         assert_eq!(
             (again.image_size(), again.images()),
             ([1, 2, 3], &[9, 9, 9, 54, 54, 54][..])
@@ -463,7 +477,7 @@ mod tests {
         let part = set.subset(&[1]);
         assert_eq!((part.classes(), part.class_names()), (4, &names()[..]));
         assert_eq!(three().subset(&[1]).classes(), 1);
-        let bare = Dataset::unlabelled("bare", Provenance::Memory, vec![1, 2], [1, 1, 1]).unwrap();
+        let bare = Dataset::unlabeled("bare", Provenance::Memory, vec![1, 2], [1, 1, 1]).unwrap();
         assert_eq!(
             (bare.classes(), bare.labels(), bare.class_counts().len()),
             (0, &[0, 0][..], 0)

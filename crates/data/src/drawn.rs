@@ -1,11 +1,11 @@
 //! Handwritten-like digits that need no file: skeletons, a shaky hand, ink.
 //!
 //! MNIST is not always at hand: no network, a continuous integration machine, a first look at the program. These
-//! digits have its size, its normalisation and its class balance, and are close enough to it that a classifier
+//! digits have its size, its normalization and its class balance, and are close enough to it that a classifier
 //! trained on nothing else reads most of its test images; `cargo xtask drawn-digits` measures how many.
 //!
 //! One image takes three steps: [`skeletons`] holds how people write each digit, [`distort`] writes one of these
-//! styles with a random hand, [`raster`] draws the lines as grey pixels, scaled and centred as in MNIST.
+//! styles with a random hand, [`raster`] draws the lines as gray pixels, scaled and centered as in MNIST.
 
 mod distort;
 mod raster;
@@ -109,7 +109,7 @@ fn generator(seed: u64, split: Split, purpose: Purpose, index: usize) -> Pcg64 {
         (Split::Test, Purpose::Image) => 2,
         (Split::Test, Purpose::Order) => 3,
     };
-    // Neighbouring states on neighbouring streams would start alike: the state is a hash.
+    // Neighboring states on neighboring streams would start alike: the state is a hash.
     let high = scramble(scramble(scramble(seed) ^ kind) ^ index);
     let low = scramble(high);
     Pcg64::new((u128::from(high) << 64) | u128::from(low), u128::from(index))
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn every_image_is_a_centred_digit_of_mnist_size() {
+    fn every_image_is_a_centered_digit_of_mnist_size() {
         let digits = drawn_digits(Split::Test, 2000, 4);
         for (i, image) in digits.images().chunks_exact(PIXELS).enumerate() {
             let (mut mass, mut x, mut y) = (0.0f64, 0.0f64, 0.0f64);
@@ -232,7 +232,7 @@ mod tests {
             assert!(image.iter().any(|&v| v > 200), "{what}: blank");
             assert!(mass > 20.0 * 255.0, "{what}: only {mass} of ink");
             let (x, y) = (x / mass - 13.5, y / mass - 13.5);
-            assert!(x.abs() < 0.75 && y.abs() < 0.75, "{what}: off centre by {x} {y}");
+            assert!(x.abs() < 0.75 && y.abs() < 0.75, "{what}: off center by {x} {y}");
             let span = |inked: &[bool; SIDE]| inked.iter().filter(|&&ink| ink).count();
             let size = span(&rows).max(span(&columns));
             assert!((17..=22).contains(&size), "{what}: {size} pixels long");

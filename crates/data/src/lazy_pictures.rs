@@ -59,29 +59,29 @@ impl LazyPictures {
     ) -> Result<Self, DataError> {
         let parts = Parts::of(&listing.paths());
         let holds_out = held_out && parts.test.is_none();
-        // Whether the pictures are in colour is known at the end, as is whether they are enough to hold some out: until
+        // Whether the pictures are in color is known at the end, as is whether they are enough to hold some out: until
         // then each is hashed as both, and as one of all and of those that are left.
-        let (mut hashes, mut greys) = (<[Hashes; 2]>::default(), <[Hashes; 2]>::default());
+        let (mut hashes, mut grays) = (<[Hashes; 2]>::default(), <[Hashes; 2]>::default());
         let mut count = 0;
         let decoded = pictures::decode(place, &listing, &parts.train, wanted, |size, pixels| {
             let [h, w, _] = size;
-            let grey =
-                (wanted.channels == Channels::Keep).then(|| pictures::grey(pixels).collect::<Vec<u8>>());
+            let gray =
+                (wanted.channels == Channels::Keep).then(|| pictures::gray(pixels).collect::<Vec<u8>>());
             let is_in = [
                 !holds_out || count < ENOUGH_TO_HOLD_OUT,
                 holds_out && !is_held_out(count),
             ];
             for set in (0..2).filter(|&set| is_in[set]) {
                 hashes[set].add(size, pixels);
-                if let Some(grey) = &grey {
-                    greys[set].add([h, w, 1], grey);
+                if let Some(gray) = &gray {
+                    grays[set].add([h, w, 1], gray);
                 }
             }
             count += 1;
         })?;
         let [h, w, c] = decoded.size;
         if (wanted.channels, c) == (Channels::Keep, 1) {
-            hashes = greys;
+            hashes = grays;
         }
         let found = decoded.files.len();
         let holds_out = holds_out && found >= ENOUGH_TO_HOLD_OUT;

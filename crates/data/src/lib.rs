@@ -34,6 +34,8 @@ mod unknown_name;
 pub use batches::{BatchState, Batches};
 pub use channels::Channels;
 pub use data_dirs::DataDirs;
+#[doc(hidden)] // the name of earlier versions
+pub use data_dirs::DataDirs as Places;
 pub use data_source::{DataOptions, DataSource, Loaded};
 pub use dataset::Dataset;
 pub use drawn::drawn_digits;

@@ -32,7 +32,7 @@ const STACKED_SEED: u64 = 1;
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
     directory: Option<PathBuf>,
-    places: DataDirs,
+    data_dirs: DataDirs,
     offline: bool,
     mirrors: Vec<String>,
     patience: Patience,
@@ -52,7 +52,7 @@ impl LoadOptions {
     pub fn new() -> Self {
         Self {
             directory: None,
-            places: DataDirs::from_env(),
+            data_dirs: DataDirs::from_env(),
             offline: false,
             mirrors: Vec::new(),
             patience: Patience::default(),
@@ -71,11 +71,18 @@ impl LoadOptions {
         self
     }
 
-    /// Look in these places instead of those of the environment.
+    /// Searches these directories instead of those of the environment.
     #[must_use]
-    pub fn places(mut self, places: DataDirs) -> Self {
-        self.places = places;
+    pub fn data_dirs(mut self, data_dirs: DataDirs) -> Self {
+        self.data_dirs = data_dirs;
         self
+    }
+
+    /// The name that [`data_dirs`](Self::data_dirs) had in earlier versions.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn places(self, places: DataDirs) -> Self {
+        self.data_dirs(places)
     }
 
     /// Never use the network.
@@ -186,7 +193,7 @@ impl Search<'_> {
             }
             return Err(self.not_found("name a directory that holds the two files, or one above it"));
         }
-        match &self.options.places.data_dir {
+        match &self.options.data_dirs.data_dir {
             Some(directory) => {
                 if let Some(found) = self.users_files(&directory.join(self.name))? {
                     return Ok(found);
@@ -196,7 +203,7 @@ impl Search<'_> {
         }
         let Some(cache) = self
             .options
-            .places
+            .data_dirs
             .cache_dir
             .as_ref()
             .map(|cache| cache.join(self.name))

@@ -43,7 +43,7 @@ pub(crate) fn images(path: &Path) -> Result<(Dataset, String), DataError> {
     let name = path
         .file_stem()
         .map_or("images".into(), |stem| stem.to_string_lossy().into_owned());
-    let data = Dataset::unlabelled(name, Provenance::File(path.into()), bytes, size)?;
+    let data = Dataset::unlabeled(name, Provenance::File(path.into()), bytes, size)?;
     Ok((data, how.into()))
 }
 

@@ -73,9 +73,9 @@ pub(crate) struct Wanted {
 pub(crate) struct Picture {
     /// Height and width.
     pub(crate) size: [usize; 2],
-    /// `[h, w, 1]` if grey is wanted, else `[h, w, 3]`.
+    /// `[h, w, 1]` if gray is wanted, else `[h, w, 3]`.
     pub(crate) pixels: Vec<u8>,
-    /// Whether a pixel of `pixels` is not grey.
+    /// Whether a pixel of `pixels` is not gray.
     pub(crate) is_in_color: bool,
     pub(crate) changes: Vec<Note>,
 }
@@ -226,8 +226,8 @@ fn fit(mut picture: DynamicImage, mut changes: Vec<Note>, wanted: &Wanted) -> Pi
     let is_in_color =
         wanted.channels != Channels::Gray && pixels.as_chunks().0.iter().any(|&[r, g, b]| r != g || g != b);
     match wanted.channels {
-        Channels::Gray if had_color => changes.push(Note::new("colour to grey", "colour to grey")),
-        Channels::Rgb if !had_color => changes.push(Note::new("grey to colour", "grey to colour")),
+        Channels::Gray if had_color => changes.push(Note::new("color to gray", "color to gray")),
+        Channels::Rgb if !had_color => changes.push(Note::new("gray to color", "gray to color")),
         _ => {}
     }
     Picture {

@@ -21,12 +21,12 @@ const MOST_BYTES: usize = 8 << 30;
 pub(crate) struct Decoded {
     /// Files that could be decoded, in order.
     pub(crate) files: Vec<usize>,
-    /// Height, width, and 3 channels if one picture is in colour or that was asked for.
+    /// Height, width, and 3 channels if one picture is in color or that was asked for.
     pub(crate) size: [usize; 3],
     pub(crate) reports: Vec<FileReport>,
 }
 
-/// Decodes these files of a listing, and calls `take` with the size and the pixels of each: 1 channel if grey is
+/// Decodes these files of a listing, and calls `take` with the size and the pixels of each: 1 channel if gray is
 /// wanted, else 3.
 ///
 /// # Errors
@@ -119,8 +119,8 @@ pub(crate) fn decode(
     Ok(decoded)
 }
 
-/// One byte of each pixel: grey pictures that were decoded as if in colour.
-pub(crate) fn grey(pixels: &[u8]) -> impl Iterator<Item = u8> + '_ {
+/// One byte of each pixel: gray pictures that were decoded as if in color.
+pub(crate) fn gray(pixels: &[u8]) -> impl Iterator<Item = u8> + '_ {
     pixels.iter().step_by(3).copied()
 }
 

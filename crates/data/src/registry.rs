@@ -22,7 +22,7 @@ pub enum DatasetName {
     Mnist0To4,
     /// The digits 5 to 9 of [`DatasetName::Mnist`], with their labels.
     Mnist5To9,
-    /// Three digits of [`DatasetName::Mnist`] as the colours of one image, 60000 and 10000: a thousand modes, see
+    /// Three digits of [`DatasetName::Mnist`] as the colors of one image, 60000 and 10000: a thousand modes, see
     /// [`stacked_digits`](crate::stacked_digits).
     StackedMnist,
 }

@@ -21,7 +21,7 @@ pub(crate) fn scaled(images: &[u8], [h, w, c]: [usize; 3], [height, width]: [usi
 }
 
 /// Images `[n, h, w, 3]` as `[n, h, w, 1]`, by their luminance (ITU-R BT.709).
-pub(crate) fn grey(images: &[u8]) -> Vec<u8> {
+pub(crate) fn gray(images: &[u8]) -> Vec<u8> {
     images
         .as_chunks()
         .0
@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn shapes_stay_where_they_were() {
-        // The right half white, in both a grey and a colour image.
+        // The right half white, in both a gray and a color image.
         for channels in [1, 3] {
             let pixels: Vec<u8> = (0..16 * 16)
                 .flat_map(|i| vec![if i % 16 < 8 { 0 } else { 255 }; channels])

@@ -1,4 +1,4 @@
-//! Stacked digits: three images as the colours of one, a data set with a thousand modes.
+//! Stacked digits: three images as the colors of one, a data set with a thousand modes.
 
 use crate::dataset::Dataset;
 use crate::error::DataError;
@@ -76,8 +76,8 @@ mod tests {
     }
 
     #[test]
-    fn colours_cannot_be_stacked() {
-        let colour = Dataset::new("c", Provenance::Memory, vec![0; 12], [2, 2, 3], vec![0]).unwrap();
-        assert!(stacked_digits(&colour, 1, 1).is_err());
+    fn colors_cannot_be_stacked() {
+        let color = Dataset::new("c", Provenance::Memory, vec![0; 12], [2, 2, 3], vec![0]).unwrap();
+        assert!(stacked_digits(&color, 1, 1).is_err());
     }
 }

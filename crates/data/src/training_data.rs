@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(data.fingerprint(), set.sha256());
         assert_eq!(data.labels_fingerprint(), set.labels_sha256());
 
-        let bare = Dataset::unlabelled("two", Provenance::Memory, bytes, [1, 2, 1]).unwrap();
+        let bare = Dataset::unlabeled("two", Provenance::Memory, bytes, [1, 2, 1]).unwrap();
         let data: &dyn TrainingData = &bare;
         assert_eq!((data.label(1), data.classes()), (None, 0));
         assert_eq!(data.fingerprint(), set.sha256());

@@ -56,7 +56,7 @@ pub use saved_run::{CheckpointChoice, SavedRun, read_settings};
 pub use standing_statistics::standing_statistics;
 pub use trainer::{Event, Trainer, TrainerBuilder, TrainingOutcome};
 pub use training_plan::{PhaseProgress, TrainingPlan};
-/// The crates whose types stand in this crate's signatures.
+/// Crates whose types appear in the public signatures of this crate.
 pub use {engraft_layers::rand, engraft_layers::rand_pcg, toml};
 
 /// The examples of the project's README, compiled and run.

@@ -20,10 +20,10 @@ pub enum LayersError {
         /// Every name there is.
         names: Vec<String>,
     },
-    /// A saved state belongs to another kind of optimiser.
-    #[error("the saved optimiser state is of kind {found:?}, this optimiser is {expected:?}")]
+    /// A saved state belongs to another kind of optimizer.
+    #[error("the saved optimizer state is of kind {found:?}, this optimizer is {expected:?}")]
     OptimizerKind {
-        /// Kind of this optimiser.
+        /// Kind of this optimizer.
         expected: &'static str,
         /// Kind in the state.
         found: String,

@@ -21,7 +21,7 @@ pub struct Selection {
 /// Freezes every parameter and buffer whose name the pattern holds, whatever it was before.
 ///
 /// A frozen parameter keeps every byte, and no gradient is computed for it or for what lies only before it. A frozen
-/// buffer keeps every byte too, and a batch norm with frozen statistics normalises with them in either mode.
+/// buffer keeps every byte too, and a batch norm with frozen statistics normalizes with them in either mode.
 ///
 /// ```
 /// use engraft_layers::{BatchNorm, Dense, Init, ParamFilter, Sequential, freeze};

@@ -42,6 +42,8 @@ pub use optim::{
     Schedule, Sgd, SgdRule, UpdateRule, clip_norm, clip_value,
 };
 pub use param_filter::ParamFilter;
+#[doc(hidden)] // the name of earlier versions
+pub use param_filter::ParamFilter as Names;
 pub use parameter::{Buffer, Parameter, RngState, Slot, SlotMut};
 pub use reparametrize::{adapt, merge_adapters, spectral_normalize};
 pub use state::{Applied, MAX_FILE_BYTES, StateDict, rng_states, set_rng_states};
@@ -49,5 +51,5 @@ pub use summary::{Summary, SummaryRow, summary, summary_with};
 pub use taps::Taps;
 pub use torch::TorchLayout;
 pub use visit::{Gradients, gradients, parameter_count, parameters, visit, visit_mut};
-/// The crates whose types stand in this crate's signatures.
+/// Crates whose types appear in the public signatures of this crate.
 pub use {engraft_tensor::rand, rand_pcg};

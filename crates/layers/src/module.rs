@@ -11,8 +11,8 @@ use engraft_tensor::{Real, Tensor};
 ///
 /// Implementing it takes [`forward`](Module::forward) and, for a module that is made of others or holds something, what it
 /// is made of: its children by name (the macro [`children!`](crate::children) writes both methods) and its own parameters,
-/// buffers and random streams (the macro [`slots!`](crate::slots)). Counting, saving, loading, freezing, optimising,
-/// adapters and spectral normalisation are functions over these.
+/// buffers and random streams (the macro [`slots!`](crate::slots)). Counting, saving, loading, freezing, optimizing,
+/// adapters and spectral normalization are functions over these.
 ///
 /// ```
 /// use engraft_layers::{Dense, Init, Mode, Module, Parameter, Sequential, children, parameters, slots};
@@ -167,7 +167,7 @@ pub enum Arrangement {
     Parallel,
 }
 
-/// What a module can do together with its neighbours in a chain, in fewer passes over memory than one after the other, and
+/// What a module can do together with its neighbors in a chain, in fewer passes over memory than one after the other, and
 /// what of a chain becomes part of a weight where it is only evaluated.
 pub trait Fusion<T: Real = f32>: Module<T> {
     /// The slope, for a module that is a leaky ReLU and nothing else (0 for a ReLU); `None` for any other.

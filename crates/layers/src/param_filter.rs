@@ -1,4 +1,4 @@
-//! Sets of parameter names: the labels of optimiser groups and of freezing.
+//! Sets of parameter names: the labels of optimizer groups and of freezing.
 
 use std::fmt;
 

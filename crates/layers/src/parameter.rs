@@ -24,7 +24,7 @@ impl<T: Real> Parameter<T> {
         &self.tensor
     }
 
-    /// Whether optimisers change it.
+    /// Whether optimizers change it.
     pub fn is_trainable(&self) -> bool {
         self.tensor.requires_grad()
     }
@@ -205,7 +205,7 @@ impl RngState {
 
 /// What a module holds, as seen by [`visit`](crate::visit).
 pub enum Slot<'a, T: Real> {
-    /// Learned by an optimiser.
+    /// Learned by an optimizer.
     Parameter(&'a Parameter<T>),
     /// Updated by the forward pass.
     Buffer(&'a Buffer<T>),
@@ -215,7 +215,7 @@ pub enum Slot<'a, T: Real> {
 
 /// What a module holds, as seen by [`visit_mut`](crate::visit_mut).
 pub enum SlotMut<'a, T: Real> {
-    /// Learned by an optimiser.
+    /// Learned by an optimizer.
     Parameter(&'a mut Parameter<T>),
     /// Updated by the forward pass.
     Buffer(&'a mut Buffer<T>),

@@ -1,4 +1,4 @@
-//! Changes of how the layers of a network come to the weights that they use: adapters and spectral normalisation.
+//! Changes of how the layers of a network come to the weights that they use: adapters and spectral normalization.
 
 use crate::init::Init;
 use crate::layer::adapter::Adapter;
@@ -47,7 +47,7 @@ pub fn spectral_normalize<T: Real>(module: &mut dyn Module<T>) -> usize {
 /// makes the changed weight the weight, and drops the adapter. Layers that have the same adapter already stay as
 /// they are.
 ///
-/// In a layer with spectral normalisation the changed weight is what is normalised.
+/// In a layer with spectral normalization the changed weight is what is normalized.
 ///
 /// ```
 /// use engraft_layers::{
@@ -83,7 +83,7 @@ pub fn adapt<T: Real>(module: &mut dyn Module<T>, adapter: Adapter, init: &mut I
 }
 
 /// Makes the changed weight of every adapted layer its weight and drops the adapters; returns how many there were.
-/// Nothing that the module computes changes by that, to the last bit. Batch norms and spectral normalisation stay, so
+/// Nothing that the module computes changes by that, to the last bit. Batch norms and spectral normalization stay, so
 /// that the module may be trained on, or [adapted](adapt) anew.
 ///
 /// ```

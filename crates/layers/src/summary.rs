@@ -45,7 +45,7 @@ impl Summary {
     }
 }
 
-/// Summarises a module for examples of shape `example` (without the batch axis).
+/// Summarizes a module for examples of shape `example` (without the batch axis).
 ///
 /// The shapes come from one forward pass of a single zero example in evaluation mode.
 ///

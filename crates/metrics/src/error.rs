@@ -61,7 +61,7 @@ pub enum MetricsError {
     /// Images that cannot be made what a feature extractor reads.
     #[error(
         "images of {image:?} (height, width, channels) cannot be made fit for a feature extractor that reads {input:?}; \
-         expected images of at least one pixel with 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 channels (RGB and alpha)"
+         expected images of at least one pixel with 1 (gray), 2 (gray and alpha), 3 (RGB) or 4 channels (RGB and alpha)"
     )]
     CannotFit {
         /// Height, width and channels of the images.

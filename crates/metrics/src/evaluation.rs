@@ -51,13 +51,13 @@ pub struct EvaluationProtocol {
     pub split: String,
     /// SHA-256 over the real images of that part which they are compared with, in hexadecimal.
     pub data_sha256: String,
-    /// How images of another size or colour were made what the feature network takes; "none" where all were so already.
+    /// How images of another size or color were made what the feature network takes; "none" where all were so already.
     pub resize: String,
     /// Real images.
     pub real: usize,
     /// Generated images.
     pub generated: usize,
-    /// Training images against which memorisation and diversity are measured.
+    /// Training images against which memorization and diversity are measured.
     pub train: usize,
     /// Real training images that stand in for generated ones in the floor: as many as these, or half of the training
     /// images where there are fewer.
@@ -125,7 +125,7 @@ pub struct EvaluationInput<'a> {
 /// Measures generated images against real ones, and real ones against each other as the floor.
 ///
 /// The floor takes as many training images as there are generated ones, or half of them where there are fewer
-/// ([`EvaluationProtocol::floor`]), at equal distances; they leave the set against which its memorisation is measured, as any image
+/// ([`EvaluationProtocol::floor`]), at equal distances; they leave the set against which its memorization is measured, as any image
 /// would be its own copy.
 ///
 /// # Errors
@@ -194,7 +194,7 @@ impl fmt::Display for Evaluation {
             ("density", number(s.density), number(floor.density)),
             ("coverage", number(s.coverage), number(floor.coverage)),
             ("diversity", number(s.diversity), number(floor.diversity)),
-            ("memorised", number(s.memorized), number(floor.memorized)),
+            ("memorized", number(s.memorized), number(floor.memorized)),
         ] {
             writeln!(f, "{name:<12}{of_generated:>20}{of_floor:>22}")?;
         }
@@ -274,7 +274,7 @@ mod tests {
             "density",
             "coverage",
             "diversity",
-            "memorised",
+            "memorized",
         ] {
             assert!(json[key].is_f64() && json["floor"][key].is_f64(), "{key}");
         }

@@ -9,7 +9,7 @@ use engraft_tensor::{Tensor, no_grad};
 pub struct InputSpec {
     /// Height and width.
     pub size: [usize; 2],
-    /// Channels, the last axis of an image: 1 for grey, 3 for RGB.
+    /// Channels, the last axis of an image: 1 for gray, 3 for RGB.
     pub channels: usize,
     /// The values of black and white, `[-1, 1]` for the extractors of this crate.
     pub range: [f32; 2],
@@ -37,8 +37,8 @@ pub struct FeatureOutput {
 /// A measure is worth nothing without the extractor that it was taken with, so print its [`name`](Self::name) and
 /// [`hash`](Self::hash) next to it. Numbers of different extractors do not compare.
 ///
-/// This crate has [`FeatureNetwork`](crate::FeatureNetwork), a trained classifier of grey 28x28 images, and
-/// [`RandomFeatures`](crate::RandomFeatures), an untrained network for colour images. A program can add its own:
+/// This crate has [`FeatureNetwork`](crate::FeatureNetwork), a trained classifier of gray 28x28 images, and
+/// [`RandomFeatures`](crate::RandomFeatures), an untrained network for color images. A program can add its own:
 ///
 /// ```
 /// use engraft_metrics::{FeatureExtractor, FeatureOutput, Features, InputFit, InputSpec, MetricsError};
@@ -72,7 +72,7 @@ pub struct FeatureOutput {
 /// // Gray images of another size are fitted to what it reads, and the fit says how.
 /// let images = Tensor::full([5, 16, 16, 1], 0.5);
 /// let fit = InputFit::new([16, 16, 1], &MeanColor.input())?;
-/// assert_eq!(fit.to_string(), "grey to RGB, Catmull-Rom to 8x8");
+/// assert_eq!(fit.to_string(), "gray to RGB, Catmull-Rom to 8x8");
 /// let output = MeanColor.read(&fit.apply(&images))?;
 /// assert_eq!((output.features.len(), output.features.dimension()), (5, 3));
 /// # Ok::<(), MetricsError>(())

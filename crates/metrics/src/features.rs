@@ -53,7 +53,7 @@ pub fn find(name: &str, image_size: [usize; 2]) -> Result<Arc<dyn FeatureExtract
 
 /// The name of the extractor that a new run uses for images `[h, w, c]` of the data set `data`.
 ///
-/// Grey images of 28x28 are read by a trained classifier: that of Fashion-MNIST for this data set, that of MNIST for
+/// Gray images of 28x28 are read by a trained classifier: that of Fashion-MNIST for this data set, that of MNIST for
 /// all others. All other images are read by `random`.
 ///
 /// ```

@@ -15,8 +15,8 @@ impl Gaussian {
     /// Fits to points, with the unbiased covariance (divided by `n - 1`).
     fn fit(points: &Features) -> Self {
         let mean = points.mean();
-        let centred = &points.view() - &mean;
-        let covariance = centred.t().dot(&centred) / (points.len() as f64 - 1.0);
+        let centered = &points.view() - &mean;
+        let covariance = centered.t().dot(&centered) / (points.len() as f64 - 1.0);
         Self { mean, covariance }
     }
 }

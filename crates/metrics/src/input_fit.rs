@@ -18,9 +18,9 @@ const RANGE: [f32; 2] = [-1.0, 1.0];
 pub enum FitStep {
     /// The alpha channel is left out: colors count as if they were opaque.
     AlphaDropped,
-    /// Colors become grey with the weights of ITU-R BT.709.
+    /// Colors become gray with the weights of ITU-R BT.709.
     Grayed,
-    /// The grey channel is repeated as red, green and blue.
+    /// The gray channel is repeated as red, green and blue.
     ReplicatedChannels,
     /// Height and width change, by cubic interpolation (Catmull and Rom).
     Resized {
@@ -40,8 +40,8 @@ impl fmt::Display for FitStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AlphaDropped => write!(f, "without alpha"),
-            Self::Grayed => write!(f, "grey by ITU-R BT.709"),
-            Self::ReplicatedChannels => write!(f, "grey to RGB"),
+            Self::Grayed => write!(f, "gray by ITU-R BT.709"),
+            Self::ReplicatedChannels => write!(f, "gray to RGB"),
             Self::Resized { to: [h, w], .. } => write!(f, "Catmull-Rom to {h}x{w}"),
             Self::Rescaled { to: [low, high] } => write!(f, "values from {low} to {high}"),
         }
@@ -62,7 +62,7 @@ impl fmt::Display for FitStep {
 ///
 /// let network = FeatureNetwork::mnist();
 /// let fit = InputFit::new([64, 64, 3], &network.input())?;
-/// assert_eq!(fit.to_string(), "grey by ITU-R BT.709, Catmull-Rom to 28x28");
+/// assert_eq!(fit.to_string(), "gray by ITU-R BT.709, Catmull-Rom to 28x28");
 /// assert!(fit.lost().expect("colors are lost").contains("64x64x3"));
 /// let images = fit.apply(&Tensor::full([2, 64, 64, 3], 0.25));
 /// assert_eq!(images.shape(), [2, 28, 28, 1]);
@@ -234,7 +234,7 @@ impl fmt::Display for InputFit {
 /// let images = Tensor::full([2, 28, 28, 1], 0.5);
 /// let (output, fit) = read_fitted(&RandomFeatures::for_size(32), &images)?;
 /// assert_eq!(output.features.len(), 2);
-/// assert_eq!(fit.to_string(), "grey to RGB, Catmull-Rom to 32x32");
+/// assert_eq!(fit.to_string(), "gray to RGB, Catmull-Rom to 32x32");
 /// # Ok::<(), engraft_metrics::MetricsError>(())
 /// ```
 ///
@@ -309,13 +309,13 @@ mod tests {
     }
 
     #[test]
-    fn colors_become_grey_and_sizes_one() {
-        let grey = Tensor::full([2, 28, 28, 1], 0.3);
-        assert_eq!(fitted(&grey, &GRAY).as_slice(), grey.as_slice());
+    fn colors_become_gray_and_sizes_one() {
+        let gray = Tensor::full([2, 28, 28, 1], 0.3);
+        assert_eq!(fitted(&gray, &GRAY).as_slice(), gray.as_slice());
         let white = fitted(&Tensor::full([1, 32, 32, 3], 1.0), &GRAY);
         assert_eq!(white.shape(), [1, 28, 28, 1]);
         assert!(white.as_slice().iter().all(|&x| x == 1.0));
-        // Of grey with alpha, alpha does not count.
+        // Of gray with alpha, alpha does not count.
         let values = (0..2 * 28 * 28).map(|i| if i % 2 == 0 { -1.0 } else { 1.0 });
         let black = fitted(&Tensor::from_vec([1, 28, 28, 2], values.collect()), &GRAY);
         assert!(black.as_slice().iter().all(|&x| x == -1.0));
@@ -359,10 +359,10 @@ mod tests {
         };
         let text = |image, input: &InputSpec| InputFit::new(image, input).unwrap().to_string();
         assert_eq!(text([32, 32, 3], &color), "none");
-        assert_eq!(text([28, 28, 1], &color), "grey to RGB, Catmull-Rom to 32x32");
+        assert_eq!(text([28, 28, 1], &color), "gray to RGB, Catmull-Rom to 32x32");
         assert_eq!(
             text([32, 32, 4], &GRAY),
-            "without alpha, grey by ITU-R BT.709, Catmull-Rom to 28x28"
+            "without alpha, gray by ITU-R BT.709, Catmull-Rom to 28x28"
         );
         let lost = |image, input: &InputSpec| InputFit::new(image, input).unwrap().lost();
         assert_eq!(lost([28, 28, 1], &color), None);

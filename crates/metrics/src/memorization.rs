@@ -1,4 +1,4 @@
-//! Whether a generator repeats its training images: memorisation, and the diversity around each of them.
+//! Whether a generator repeats its training images: memorization, and the diversity around each of them.
 
 use crate::error::MetricsError;
 use crate::feature_set::{Features, comparable, enough};
@@ -23,7 +23,7 @@ const MEMBERS: usize = 50;
 /// that draws from the true distribution has not 0.05 but the share of copies among real images, which the floor of
 /// [`evaluate`](crate::evaluate) shows. Distances that are zero up to rounding are taken for zero.
 ///
-/// *Source*: the nearest-neighbour test of Meehan et al., "A non-parametric test to detect data-copying in generative
+/// *Source*: the nearest-neighbor test of Meehan et al., "A non-parametric test to detect data-copying in generative
 /// models", 2020, with a share in place of their z-score.
 ///
 /// # Errors

@@ -1,16 +1,16 @@
-//! Measures over nearest neighbours: precision, recall, density, coverage.
+//! Measures over nearest neighbors: precision, recall, density, coverage.
 
 use crate::error::MetricsError;
 use crate::feature_set::{Features, comparable};
 use crate::pairwise::{map_distances, nearest};
 use serde::{Deserialize, Serialize};
 
-/// Neighbours that span the balls of precision and recall.
+/// Neighbors that span the balls of precision and recall.
 const OF_PRECISION: usize = 3;
-/// Neighbours that span the balls of density and coverage.
+/// Neighbors that span the balls of density and coverage.
 const OF_COVERAGE: usize = 5;
 
-/// How two sets of images overlap. Around each image lies a ball that just reaches its `k`-th neighbour in the same set.
+/// How two sets of images overlap. Around each image lies a ball that just reaches its `k`-th neighbor in the same set.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prdc {
     /// Share of generated images inside some real image's ball (`k = 3`): how many are realistic.
@@ -67,7 +67,7 @@ pub fn prdc(real: &Features, fake: &Features) -> Result<Prdc, MetricsError> {
     })
 }
 
-/// Squared distances of every point to its neighbours number 3 and 5 in the same set.
+/// Squared distances of every point to its neighbors number 3 and 5 in the same set.
 fn radii(points: &Features) -> Vec<[f64; 2]> {
     map_distances(points, points, |i, row| {
         let mut others = [&row[..i], &row[i + 1..]].concat();
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn radii_by_hand() {
-        // Neighbours of 0 at 1, 3, 7, 15, 31; of 31 at 16, 24, 28, 30, 31.
+        // Neighbors of 0 at 1, 3, 7, 15, 31; of 31 at 16, 24, 28, 30, 31.
         let found = radii(&line(&[0.0, 1.0, 3.0, 7.0, 15.0, 31.0]));
         let expected = [[7.0, 31.0], [6.0, 30.0]].map(|r: [f64; 2]| r.map(|r| r * r));
         for (found, expected) in found.iter().zip(expected) {

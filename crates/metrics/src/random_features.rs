@@ -38,7 +38,7 @@ const RECIPE: &str = "random-rgb 1";
 /// Features of RGB images from a convolutional network with fixed random weights, which nobody trained.
 ///
 /// Random weights know nothing of objects: what the features hold is color, contrast, texture at every scale and coarse
-/// layout. This is enough to see blur, noise, wrong colors, artefacts and missing variety, to choose between checkpoints
+/// layout. This is enough to see blur, noise, wrong colors, artifacts and missing variety, to choose between checkpoints
 /// of a run, and to find copies of training images, for images of any content and without a download. It is not enough
 /// to say whether a face looks right, and its numbers do not compare with a published FID. Use a trained
 /// [`FeatureNetwork`](crate::FeatureNetwork) where there is one for the data.
@@ -62,7 +62,7 @@ const RECIPE: &str = "random-rgb 1";
 /// | with noise of deviation 0.05 | 0.009 ± 0.003 | 0.97 | 0.06 |
 /// | with noise of deviation 0.2 | 0.323 ± 0.012 | 0.63 | 0.01 |
 /// | under a checkerboard of ± 0.1 | 0.069 ± 0.004 | 0.92 | 0.04 |
-/// | made grey | 0.611 ± 0.014 | 0.23 | 0.04 |
+/// | made gray | 0.611 ± 0.014 | 0.23 | 0.04 |
 /// | with their colors rotated | 0.145 ± 0.013 | 0.68 | 0.03 |
 /// | cut into 2x2 parts and shuffled | 0.040 ± 0.006 | 0.75 | 0.04 |
 /// | of one color | 33.2 ± 0.1 | 0.00 | 0.00 |

@@ -1,4 +1,4 @@
-//! Training of a classifier: of the feature networks, and of the one that judges labelled generated images.
+//! Training of a classifier: of the feature networks, and of the one that judges labeled generated images.
 
 use crate::feature_network::{FeatureClassifier, IMAGE};
 use engraft_base::argmax;
@@ -122,7 +122,7 @@ pub fn train_classifier(
     classifier
 }
 
-/// Share of images `[n, 28, 28, 1]` whose class the classifier reads; of a classifier trained on labelled generated images
+/// Share of images `[n, 28, 28, 1]` whose class the classifier reads; of a classifier trained on labeled generated images
 /// alone, on real ones, it is the classification accuracy score.
 ///
 /// *Source*: Ravuri and Vinyals, "Classification accuracy score for conditional generative models", 2019.

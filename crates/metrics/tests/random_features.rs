@@ -98,7 +98,7 @@ fn noise(strength: f32) -> impl FnMut(&mut Picture<'_>, &mut Pcg64) {
     move |picture, rng| picture.add(|_| strength * rng.random_range(-1.7..1.7))
 }
 
-fn grey(pixel: &mut [f32]) {
+fn gray(pixel: &mut [f32]) {
     let light = 0.2126 * pixel[0] + 0.7152 * pixel[1] + 0.0722 * pixel[2];
     pixel.fill(light);
 }
@@ -144,8 +144,8 @@ fn ordered(archive: &str, size: usize) -> Result<(), Box<dyn Error>> {
             }),
         ),
         (
-            "grey",
-            changed(&fresh, |picture, _| picture.pixels().for_each(grey)),
+            "gray",
+            changed(&fresh, |picture, _| picture.pixels().for_each(gray)),
         ),
         (
             "other hues",
@@ -196,7 +196,7 @@ fn ordered(archive: &str, size: usize) -> Result<(), Box<dyn Error>> {
         "blurred",
         "noise 0.2",
         "checkerboard",
-        "grey",
+        "gray",
         "other hues",
         "shuffled 2x2",
         "shuffled 4x4",

@@ -28,9 +28,9 @@ pub struct Geometry {
     pub output: [usize; 2],
     /// Size of the kernel.
     pub kernel: [usize; 2],
-    /// Input rows and columns between neighbouring outputs.
+    /// Input rows and columns between neighboring outputs.
     pub stride: [usize; 2],
-    /// Input rows and columns between neighbouring kernel taps.
+    /// Input rows and columns between neighboring kernel taps.
     pub dilation: [usize; 2],
     /// Zeros before the first row and column. Zeros after the last are implied by the sizes.
     pub pad: [usize; 2],

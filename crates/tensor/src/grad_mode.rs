@@ -26,7 +26,7 @@ impl Drop for Recording {
     }
 }
 
-/// Runs the parallel work of a kernel, or of an optimiser.
+/// Runs the parallel work of a kernel, or of an optimizer.
 ///
 /// A thread that waits for the pieces of its work may take up another task of the pool meanwhile. That task
 /// must not find recording switched off because this one is inside a sweep or [`no_grad`]: its operations

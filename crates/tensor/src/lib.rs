@@ -11,7 +11,7 @@ mod ops;
 mod real;
 mod tensor;
 
-/// The crates whose types and traits stand in this crate's signatures.
+/// Crates whose types appear in the public signatures of this crate.
 pub use {ndarray, rand};
 
 pub use eigen::{SymmetricEigen, symmetric_eigen};
@@ -22,6 +22,8 @@ pub use grad_mode::parallel;
 pub use grad_mode::{is_recording, no_grad};
 pub use gradcheck::{GradcheckError, gradcheck, gradgradcheck};
 pub use kernels::conv::{ConvAlgorithm, with_conv_algorithm};
+#[doc(hidden)] // the name of earlier versions
+pub use kernels::simd::vectorized as vectorised;
 pub use kernels::simd::{instruction_set, vectorized};
 pub use op::Op;
 pub use ops::{

@@ -27,7 +27,7 @@ pub use bootstrap::Comparison;
 pub use classification_score::LabeledImages;
 pub use config::{Phase, Rate, SourceRegularizer, Trainable, TransferConfig};
 pub use domain_distance::{DomainDistance, domain_distance};
-/// The crates whose types stand in this crate's signatures.
+/// Crates whose types appear in the public signatures of this crate.
 pub use engraft_gan::{rand, toml};
 pub use engraft_layers::{Selection, freeze, train_only, unfreeze};
 pub use equilibrium::{Equilibrium, equilibrium};

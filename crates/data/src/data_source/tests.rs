@@ -65,17 +65,17 @@ fn pictures_of_every_kind() {
     assert_eq!(found.train.image(1), [255; 16]);
     assert_eq!(
         report(&found, "b.png").unwrap(),
-        "scaled from 8x8 to 4x4, colour to grey"
+        "scaled from 8x8 to 4x4, color to gray"
     );
     assert_eq!(found.train.image(2), [255; 16]);
     assert_eq!(
         report(&found, "c.png").unwrap(),
-        "cut from 12x4 to 4x4, colour to grey"
+        "cut from 12x4 to 4x4, color to gray"
     );
     assert_eq!(found.train.image(3), [255 - 51; 16]);
     assert_eq!(
         report(&found, "d.png").unwrap(),
-        "transparency shown on white, colour to grey"
+        "transparency shown on white, color to gray"
     );
     assert!(found.train.image(4).iter().all(|&p| p.abs_diff(200) < 3));
     assert_eq!(
@@ -91,7 +91,7 @@ fn pictures_of_every_kind() {
     assert_eq!(
         found.report.totals[1..],
         [
-            "colour to grey: 3 files",
+            "color to gray: 3 files",
             "cut to the middle: 1 file",
             "scaled: 2 files",
             "transparency shown on white: 1 file",
@@ -100,9 +100,9 @@ fn pictures_of_every_kind() {
         ]
     );
 
-    let colour = open(folder.path(), [4, 4, 3]).unwrap();
-    assert_eq!(colour.train.image(0)[..6], [0, 0, 0, 60, 60, 60]);
-    assert_eq!(report(&colour, "a.png").unwrap(), "grey to colour");
+    let color = open(folder.path(), [4, 4, 3]).unwrap();
+    assert_eq!(color.train.image(0)[..6], [0, 0, 0, 60, 60, 60]);
+    assert_eq!(report(&color, "a.png").unwrap(), "gray to color");
 }
 
 /// One ground for all pictures, which can be chosen.
@@ -245,11 +245,11 @@ fn broken_and_huge_files_are_left_out() {
         .unwrap();
     fs::write(at("cut.png"), &png[..png.len() / 2]).unwrap();
     // A header's checksum is made to fit what it claims.
-    let claim = |side: u32, depth_and_colours: [u8; 2]| {
+    let claim = |side: u32, depth_and_colors: [u8; 2]| {
         let mut file = png.clone();
         file[16..20].copy_from_slice(&side.to_be_bytes());
         file[20..24].copy_from_slice(&side.to_be_bytes());
-        file[24..26].copy_from_slice(&depth_and_colours);
+        file[24..26].copy_from_slice(&depth_and_colors);
         let crc = crc32(&file[12..29]);
         file[29..33].copy_from_slice(&crc.to_be_bytes());
         file
@@ -334,7 +334,7 @@ fn color_is_kept_if_any_picture_has_it() {
     GrayImage::from_pixel(4, 4, image::Luma([9]))
         .save(folder.path().join("b.png"))
         .unwrap();
-    // In the format of colours, but grey.
+    // In the format of colors, but gray.
     let found = source.open(&DataOptions::new()).unwrap();
     assert_eq!(
         (
@@ -429,7 +429,7 @@ fn pictures_of_several_sizes_need_one() {
     assert_eq!(row(Fit::Stretch), (vec![9; 4], "scaled from 8x4 to 4x4".into()));
 }
 
-/// Grey pictures of 4x4 whose shade is their number, in an archive.
+/// Gray pictures of 4x4 whose shade is their number, in an archive.
 fn archive(path: &Path, names: &[&str], method: CompressionMethod) {
     let mut zip = ZipWriter::new(fs::File::create(path).unwrap());
     let options = SimpleFileOptions::default().compression_method(method);
@@ -755,7 +755,7 @@ fn links_between_folders_end() {
     );
 }
 
-/// A PNG file whose palette is not of whole colours, on which a decoder panics.
+/// A PNG file whose palette is not of whole colors, on which a decoder panics.
 fn png_with_broken_palette() -> Vec<u8> {
     let chunk = |kind: &[u8; 4], data: &[u8]| {
         let chunk = [kind, data].concat();
@@ -763,7 +763,7 @@ fn png_with_broken_palette() -> Vec<u8> {
         [&length[..], &chunk, &crc].concat()
     };
     let header = [0, 0, 0, 1, 0, 0, 0, 1, 8, 3, 0, 0, 0];
-    // One row: no filter, colour 0.
+    // One row: no filter, color 0.
     let pixels = [0x78, 1, 1, 2, 0, 0xfd, 0xff, 0, 0, 0, 2, 0, 1];
     let chunks = [
         chunk(b"IHDR", &header),

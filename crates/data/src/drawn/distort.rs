@@ -66,7 +66,7 @@ fn curve(knots: &[(Point, bool)]) -> Vec<Point> {
     for i in 0..knots.len() - 1 {
         let (from, to) = (knots[i], knots[i + 1]);
         let (p1, p2) = (from.0, to.0);
-        // A kink forgets what came before it: the missing neighbour is mirrored.
+        // A kink forgets what came before it: the missing neighbor is mirrored.
         let p0 = if i == 0 || from.1 {
             mirror(p2, p1)
         } else {

@@ -1,7 +1,7 @@
-//! Ink: anti-aliased strokes, scaled and centred as MNIST's makers did.
+//! Ink: anti-aliased strokes, scaled and centered as MNIST's makers did.
 //!
-//! LeCun and others scaled every digit, its aspect kept, into a box of 20x20 and moved its centre of mass to the
-//! middle of 28x28; the grey at the edges comes from that scaling.
+//! LeCun and others scaled every digit, its aspect kept, into a box of 20x20 and moved its center of mass to the
+//! middle of 28x28; the gray at the edges comes from that scaling.
 
 use rand_pcg::Pcg64;
 
@@ -12,13 +12,13 @@ use super::strokes::Point;
 pub(super) const SIDE: usize = 28;
 /// Side of the box that a digit fills.
 const BOX: f32 = 20.0;
-/// Room around the box while the centre of mass is not known yet.
+/// Room around the box while the center of mass is not known yet.
 const MARGIN: usize = (SIDE - BOX as usize) / 2;
 
 /// How thick the pen draws at one point of the paper.
 struct Pen {
     radius: f32,
-    /// Width of the grey edge.
+    /// Width of the gray edge.
     softness: f32,
     /// Pressure at the four corners of the box, as a factor of the radius.
     pressure: [f32; 4],
@@ -67,7 +67,7 @@ pub(super) fn ink(strokes: &[Vec<Point>], rng: &mut Pcg64) -> [u8; SIDE * SIDE] 
             segment(&mut paper, pair[0], pair[1], &pen);
         }
     }
-    centre(&paper)
+    center(&paper)
 }
 
 fn length(line: &[Point]) -> f32 {
@@ -129,8 +129,8 @@ fn pixels(low: f32, high: f32) -> std::ops::Range<usize> {
     place(low)..(place(high) + 1).min(SIDE)
 }
 
-/// Shifts by whole pixels so that the centre of mass lies in the middle.
-fn centre(paper: &[f32; SIDE * SIDE]) -> [u8; SIDE * SIDE] {
+/// Shifts by whole pixels so that the center of mass lies in the middle.
+fn center(paper: &[f32; SIDE * SIDE]) -> [u8; SIDE * SIDE] {
     let (mut mass, mut mx, mut my) = (0.0f32, 0.0f32, 0.0f32);
     for (i, value) in paper.iter().enumerate() {
         mass += value;

@@ -63,11 +63,11 @@ impl Machine {
     }
 
     fn options(&self) -> LoadOptions {
-        let places = DataDirs {
+        let data_dirs = DataDirs {
             data_dir: Some(self.path("data")),
             cache_dir: Some(self.path("cache")),
         };
-        LoadOptions::new().places(places)
+        LoadOptions::new().data_dirs(data_dirs)
     }
 
     fn load(&self, options: &LoadOptions) -> Result<Dataset, DataError> {
@@ -270,7 +270,7 @@ fn when_nothing_is_found_every_place_and_reason_is_told() {
         lines[6].starts_with("to do: put train-images-idx3-ubyte.gz and train-labels-idx1-ubyte.gz into ")
     );
     assert_eq!(fs::read_dir(machine.path("cache/mnist")).unwrap().count(), 0);
-    let message = machine.message(&LoadOptions::new().places(DataDirs::default()));
+    let message = machine.message(&LoadOptions::new().data_dirs(DataDirs::default()));
     assert!(
         message.contains("ENGRAFT_DATA: not set") && message.contains("cache directory: "),
         "{message}"
@@ -316,7 +316,7 @@ fn faulty_files_of_the_user_are_not_passed_over() {
 #[test]
 fn drawn_digits_need_no_place() {
     let options = LoadOptions::new()
-        .places(DataDirs::default())
+        .data_dirs(DataDirs::default())
         .drawn_count(20)
         .drawn_seed(3);
     let set = load(DatasetName::DrawnDigits, Split::Test, &options).unwrap();

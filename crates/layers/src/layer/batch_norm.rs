@@ -1,4 +1,4 @@
-//! Batch normalisation, with one scale and shift or with those of each class.
+//! Batch normalization, with one scale and shift or with those of each class.
 
 use crate::condition::Condition;
 use crate::layer::embedding::rows;
@@ -64,7 +64,7 @@ impl<T: Real> Running<T> {
     }
 }
 
-/// Batch normalisation over all axes but the last: `y = weight · (x - mean) / sqrt(variance + eps) + bias`.
+/// Batch normalization over all axes but the last: `y = weight · (x - mean) / sqrt(variance + eps) + bias`.
 ///
 /// In training the moments are the batch's, and the running ones move to them; in evaluation, or when the
 /// running statistics are frozen, the moments are the running ones. The running variance is fed with the
@@ -170,7 +170,7 @@ impl<T: Real> Fusion<T> for BatchNorm<T> {
     }
 }
 
-/// Batch normalisation whose scale and shift are those of the example's class:
+/// Batch normalization whose scale and shift are those of the example's class:
 /// `y = (1 + scale_k) · (x - mean) / sqrt(variance + eps) + shift_k` for an example of class `k`, with the moments of
 /// [`BatchNorm`], which all classes share.
 ///

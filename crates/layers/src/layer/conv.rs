@@ -126,14 +126,14 @@ impl<T: Real, D: KernelMap> Convolution<T, D> {
         }
     }
 
-    /// Steps between neighbouring outputs (inputs, if transposed), equal along both axes; 1 at first.
+    /// Steps between neighboring outputs (inputs, if transposed), equal along both axes; 1 at first.
     #[must_use]
     pub fn stride(mut self, stride: usize) -> Self {
         self.stride = [stride, stride];
         self
     }
 
-    /// Steps between neighbouring taps of the kernel, equal along both axes; 1 at first.
+    /// Steps between neighboring taps of the kernel, equal along both axes; 1 at first.
     #[must_use]
     pub fn dilation(mut self, dilation: usize) -> Self {
         self.dilation = [dilation, dilation];
@@ -154,7 +154,7 @@ impl<T: Real, D: KernelMap> Convolution<T, D> {
     }
 
     /// Multiplies the initial weight by `factor`; with 0 the layer begins as zero, which still learns. With
-    /// [spectral normalisation](crate::spectral_normalize) it is zero until the first step, and as large as any
+    /// [spectral normalization](crate::spectral_normalize) it is zero until the first step, and as large as any
     /// other from then on.
     #[must_use]
     pub fn scaled(mut self, factor: f64) -> Self {

@@ -17,7 +17,7 @@ pub struct Dense<T: Real = f32> {
 }
 
 impl<T: Real> Dense<T> {
-    /// A layer with initialised weight and a bias of zeros.
+    /// A layer with initialized weight and a bias of zeros.
     pub fn new(inputs: usize, outputs: usize, init: &mut Init) -> Self {
         Self {
             weights: Parametrization::new(init.weight(&[inputs, outputs], inputs, outputs), 1),
@@ -25,7 +25,7 @@ impl<T: Real> Dense<T> {
     }
 
     /// Multiplies the initial weight by `factor`; with 0 the layer begins as zero, which still learns. With
-    /// [spectral normalisation](crate::spectral_normalize) it is zero until the first step, and as large as any
+    /// [spectral normalization](crate::spectral_normalize) it is zero until the first step, and as large as any
     /// other from then on.
     #[must_use]
     pub fn scaled(mut self, factor: f64) -> Self {

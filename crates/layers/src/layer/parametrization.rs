@@ -79,7 +79,7 @@ impl<T: Real> Parametrization<T> {
         }
     }
 
-    /// Normalises from now on.
+    /// Normalizes from now on.
     pub(crate) fn spectral_normalize(&mut self) -> usize {
         if self.spectral.is_none() {
             self.spectral = Some(Spectral::new(&self.adapted().detach(), self.axis));

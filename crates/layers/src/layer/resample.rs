@@ -48,7 +48,7 @@ impl<T: Real> Module<T> for MaxPool2x {
     }
 }
 
-/// Nearest-neighbour upsampling: every pixel becomes a block of 2x2 equal pixels.
+/// Nearest-neighbor upsampling: every pixel becomes a block of 2x2 equal pixels.
 ///
 /// *Shapes*: `[n, h, w, c] -> [n, 2 h, 2 w, c]`.
 ///

@@ -1,4 +1,4 @@
-//! Residual connections, and the learned numbers that take the place of normalisation in them.
+//! Residual connections, and the learned numbers that take the place of normalization in them.
 
 use crate::condition::Condition;
 use crate::layer::sequential::Sequential;
@@ -93,7 +93,7 @@ impl<T: Real> Module<T> for Residual<T> {
     }
 }
 
-/// `gain · x + bias` with two learned numbers, 1 and 0 at first: what a residual branch without normalisation
+/// `gain · x + bias` with two learned numbers, 1 and 0 at first: what a residual branch without normalization
 /// ends in.
 ///
 /// *Shapes*: any, unchanged; `gain [1]`, `bias [1]`.

@@ -135,7 +135,7 @@ impl<T: Real> Sequential<T> {
 
     /// The same network for evaluation only: every batch norm right behind a [`Conv2d`](crate::Conv2d), a
     /// [`ConvTranspose2d`](crate::ConvTranspose2d) or a [`Dense`](crate::Dense) becomes part of that layer's
-    /// weight and bias, in nested chains too, and adapters and spectral normalisation become part of the weight.
+    /// weight and bias, in nested chains too, and adapters and spectral normalization become part of the weight.
     /// Results are those of [`Mode::Eval`], up to rounding.
     ///
     /// The other layers keep their names, and the layers that took up a norm have a bias if they had none.
@@ -169,7 +169,7 @@ impl<T: Real> Sequential<T> {
     }
 }
 
-/// Folds what a module is made of, then the module itself: batch norms, adapters, spectral normalisation.
+/// Folds what a module is made of, then the module itself: batch norms, adapters, spectral normalization.
 fn fold<T: Real>(module: &mut dyn Module<T>) {
     for (_, child) in module.children_mut() {
         fold(child);

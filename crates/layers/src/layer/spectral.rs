@@ -1,4 +1,4 @@
-//! Spectral normalisation: a weight divided by its largest singular value.
+//! Spectral normalization: a weight divided by its largest singular value.
 
 use crate::layer::axes::{matrix, size};
 use crate::mode::Mode;
@@ -95,7 +95,7 @@ impl<T: Real> Spectral<T> {
         let row = v.reshape([1, v.len()]).matmul(&self.matrix(weight));
         let sigma = row.matmul(&u.reshape([u.len(), 1])).reshape([]);
         if sigma.item().abs() <= T::from_f64(TINY) {
-            // Divided by next to nothing, what an optimiser makes of a weight of zeros would explode.
+            // Divided by next to nothing, what an optimizer makes of a weight of zeros would explode.
             return weight.clone();
         }
         weight / sigma.abs()

@@ -18,7 +18,7 @@ const STEADY: f64 = 1e-6;
 ///
 /// *Shapes*: `[n, inputs] -> [n, outputs]`; `weight [inputs, outputs]`, `scale [outputs]`, `bias [outputs]`.
 ///
-/// It has neither an [adapter](crate::Adapter) nor spectral normalisation, which would change what it normalises.
+/// It has neither an [adapter](crate::Adapter) nor spectral normalization, which would change what it normalizes.
 ///
 /// *Source*: Salimans and Kingma, "Weight normalization: a simple reparameterization to accelerate training of deep neural
 /// networks", 2016, equation 2.
@@ -42,7 +42,7 @@ pub struct WeightNormDense<T: Real = f32> {
 }
 
 impl<T: Real> WeightNormDense<T> {
-    /// A layer with initialised directions, scales of 1 and a bias of zeros.
+    /// A layer with initialized directions, scales of 1 and a bias of zeros.
     pub fn new(inputs: usize, outputs: usize, init: &mut Init) -> Self {
         Self {
             weight: Parameter::new(init.weight(&[inputs, outputs], inputs, outputs)),

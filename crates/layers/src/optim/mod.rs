@@ -31,7 +31,7 @@ pub trait Optimizer<T: Real = f32>: Send {
     ///
     /// # Panics
     /// If a gradient has another shape than its parameter, or the parameter another size than in the steps before: an
-    /// optimiser follows one module. What changes sizes, as adapting anew with another rank, needs a new optimiser.
+    /// optimizer follows one module. What changes sizes, as adapting anew with another rank, needs a new optimizer.
     fn step(&mut self, module: &mut dyn Module<T>, gradients: &Gradients<T>);
 
     /// Learning rate, before the schedule's factor.
@@ -44,16 +44,16 @@ pub trait Optimizer<T: Real = f32>: Send {
     /// Everything that the next step depends on, beside the settings.
     fn state(&self) -> OptimizerState<T>;
 
-    /// Goes to a saved state of an optimiser for `module`.
+    /// Goes to a saved state of an optimizer for `module`.
     ///
     /// # Errors
-    /// [`LayersError::OptimizerKind`] if the state was saved by another kind of optimiser;
+    /// [`LayersError::OptimizerKind`] if the state was saved by another kind of optimizer;
     /// [`LayersError::Mismatch`] if its moments are not those of the module's parameters. Nothing is changed
     /// then.
     fn load_state(&mut self, state: OptimizerState<T>, module: &dyn Module<T>) -> Result<(), LayersError>;
 }
 
-/// Saved state of an optimiser: numbers in one part, tensors in the other, because they go to different
+/// Saved state of an optimizer: numbers in one part, tensors in the other, because they go to different
 /// files of a checkpoint.
 #[derive(Clone, Debug)]
 pub struct OptimizerState<T: Real = f32> {
@@ -63,12 +63,12 @@ pub struct OptimizerState<T: Real = f32> {
     pub tensors: BTreeMap<String, Tensor<T>>,
 }
 
-/// The counters of an optimiser.
+/// The counters of an optimizer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OptimizerCounters {
-    /// Kind of optimiser.
+    /// Kind of optimizer.
     pub kind: String,
-    /// Steps of the whole optimiser, which drive the schedule.
+    /// Steps of the whole optimizer, which drive the schedule.
     pub steps: u64,
     /// Steps of each parameter, which drive the bias correction: a parameter unfrozen late starts at 0.
     pub parameter_steps: BTreeMap<String, u64>,

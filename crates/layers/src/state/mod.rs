@@ -89,7 +89,7 @@ impl<T: Real> StateDict<T> {
         Self::from_tensors(tensors)
     }
 
-    /// A state of the given tensors, as constants: averages of weights, moments of an optimiser, gradients.
+    /// A state of the given tensors, as constants: averages of weights, moments of an optimizer, gradients.
     pub fn from_tensors(tensors: BTreeMap<String, Tensor<T>>) -> Self {
         Self {
             tensors: tensors.into_iter().map(|(name, t)| (name, t.detach())).collect(),

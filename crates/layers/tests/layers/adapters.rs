@@ -303,7 +303,7 @@ fn gradients_are_right_at_both_orders() {
 }
 
 /// Layers of each kind, on a path and beside it, with and without a norm behind them, fused and not, the last with
-/// spectral normalisation.
+/// spectral normalization.
 fn network(adapter: Option<Adapter>) -> Sequential<f64> {
     let init = &mut Init::normal(5, 0.5);
     let branch = Sequential::new()
@@ -376,7 +376,7 @@ fn a_state_goes_there_and_back() {
     }
 }
 
-/// From where an adapter starts, an optimiser moves it, and what is frozen has no gradient and stays.
+/// From where an adapter starts, an optimizer moves it, and what is frozen has no gradient and stays.
 #[test]
 fn the_adapter_learns_and_the_weight_stays() {
     for adapter in ADAPTERS {

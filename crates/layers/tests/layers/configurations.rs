@@ -184,7 +184,7 @@ impl<T: Real> Module<T> for Told<T> {
     }
 }
 
-/// A smooth block, as networks without normalisation have it, then half the size and the whole again.
+/// A smooth block, as networks without normalization have it, then half the size and the whole again.
 fn residual<T: Real>(channels: usize, projection: bool, init: &mut Init) -> Sequential<T> {
     let outputs = if projection { channels + 1 } else { channels };
     let branch = Sequential::new()

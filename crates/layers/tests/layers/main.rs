@@ -1,4 +1,4 @@
-//! Properties of layers, optimisers and state dicts, through the public API.
+//! Properties of layers, optimizers and state dicts, through the public API.
 //!
 //! `PROPTEST_CASES` scales the number of points tried, 256 being the ordinary amount.
 

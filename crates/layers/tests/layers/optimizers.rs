@@ -1,4 +1,4 @@
-//! Every optimiser goes down a bowl, and continues exactly from a saved state.
+//! Every optimizer goes down a bowl, and continues exactly from a saved state.
 
 use engraft_layers::{
     Adam, Dense, Init, Mode, Module, Optimizer, RMSProp, Reduction, Schedule, Sgd, StateDict, gradients, mse,
@@ -64,7 +64,7 @@ proptest! {
         prop_assert!(end < 0.01 * start + 1e-3, "{start} -> {end}");
     }
 
-    /// Steps, save, load into a fresh optimiser, steps: the same bits as without the break.
+    /// Steps, save, load into a fresh optimizer, steps: the same bits as without the break.
     #[test]
     fn a_break_changes_nothing(kind in 0_usize..5, before in 0_usize..6, seed in any::<u64>()) {
         let (bowl, mut straight) = Bowl::new(3, seed);

@@ -1,4 +1,4 @@
-//! Statistics of batch normalisation over the rows of a matrix.
+//! Statistics of batch normalization over the rows of a matrix.
 
 use crate::kernels::reduce::{Part, Tile, fold_columns};
 use crate::real::Real;

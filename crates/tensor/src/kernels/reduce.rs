@@ -14,7 +14,7 @@ pub(crate) const CHUNK: usize = 16_384;
 pub(crate) const RUN: usize = 1024;
 /// Columns of one tile, at most: several rows of accumulators fit into the nearest cache.
 const WIDTH: usize = 512;
-/// Independent accumulators of a running sum, so that the loop vectorises.
+/// Independent accumulators of a running sum, so that the loop vectorizes.
 const LANES: usize = 16;
 
 /// Sum of one piece: lanes first, then the lanes in order.
@@ -70,7 +70,7 @@ pub(crate) struct Part<T, const K: usize> {
 /// Folds each column of a matrix into `K` numbers: `fold` those of a tile, starting from zeros, `join` those
 /// of a tile with those of the one below it.
 ///
-/// The tiles are cut by the sizes alone and joined in a fixed order, neighbours first, then neighbours of
+/// The tiles are cut by the sizes alone and joined in a fixed order, neighbors first, then neighbors of
 /// the results, and so on, so that the path of each term is short. A wide matrix of few rows is cut into
 /// blocks of columns, whose numbers stay in the nearest cache.
 pub(crate) fn fold_columns<T: Real, const K: usize>(
@@ -112,7 +112,7 @@ pub(crate) fn fold_columns<T: Real, const K: usize>(
     found
 }
 
-/// Joins neighbours, then neighbours of the results, and so on.
+/// Joins neighbors, then neighbors of the results, and so on.
 pub(crate) fn join_pairs<P>(mut parts: Vec<P>, join: impl Fn(&mut P, &P)) -> Option<P> {
     while parts.len() > 1 {
         let mut pairs = parts.into_iter();

@@ -2,7 +2,7 @@
 //!
 //! A kernel is a [`Task`]. [`dispatch`] compiles it once for each instruction set and runs the best that the CPU
 //! has, so that a plain release build is fast and still starts on an old CPU. Plain loops in a task are
-//! vectorised by the compiler for that instruction set; kernels that need more use [`Vector`].
+//! vectorized by the compiler for that instruction set; kernels that need more use [`Vector`].
 #![allow(unsafe_code)]
 
 use std::sync::OnceLock;
@@ -227,7 +227,7 @@ impl Dispatch for f64 {
 
 /// Runs plain loops on the best instruction set that the CPU has.
 ///
-/// The compiler vectorises what is inlined into `f` for AVX-512 or AVX2 where the CPU has it, and for the target's own
+/// The compiler vectorizes what is inlined into `f` for AVX-512 or AVX2 where the CPU has it, and for the target's own
 /// instructions elsewhere. It contracts no product and sum into one, so that the results are the same.
 ///
 /// ```

@@ -62,7 +62,7 @@ impl<'a, T> Matrix<'a, T> {
         }
     }
 
-    /// Whether the elements of each row are neighbours, and those of each column are not.
+    /// Whether the elements of each row are neighbors, and those of each column are not.
     pub(super) fn lies_by_rows(&self) -> bool {
         self.strides[1] == 1 && self.strides[0] != 1
     }
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn a_turned_matrix_holds_the_same() {
         for (rows, columns) in [(1, 3), (5, 1), (16, 2), (31, 7), (48, 33)] {
-            // A part of a wider matrix, so that rows are not neighbours.
+            // A part of a wider matrix, so that rows are not neighbors.
             let data: Vec<f32> = (0..rows * (columns + 2)).map(|i| i as f32).collect();
             let matrix = Matrix::new(&data, rows, columns + 2, Layout::Plain).from(0, 1);
             let turned = matrix.turned(rows, columns);

@@ -61,7 +61,7 @@ pub(crate) fn multiply<T: Dispatch + num_traits::Float>(
     );
     assert!(
         a.row == 1 || a.step == 1,
-        "tile product: neither rows nor columns of the left operand are neighbours"
+        "tile product: neither rows nor columns of the left operand are neighbors"
     );
     if m == 0 || n == 0 {
         return;
@@ -176,7 +176,7 @@ unsafe fn rows_of<T: num_traits::Float, V: Vector<T>, const W: usize, const TURN
 }
 
 /// `R` rows and `W` vectors of columns of the result. `a_step` is the distance of two columns of the left operand if it
-/// is `TURNED` (its rows are neighbours), else that of two rows (its columns are neighbours).
+/// is `TURNED` (its rows are neighbors), else that of two rows (its columns are neighbors).
 ///
 /// # Safety
 /// The elements that the sizes and steps reach are valid, those of `c` for writes.

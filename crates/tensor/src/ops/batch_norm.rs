@@ -1,4 +1,4 @@
-//! Batch normalisation with the statistics of the batch.
+//! Batch normalization with the statistics of the batch.
 
 use crate::grad_mode::is_recording;
 use crate::kernels::batch_norm::moments;
@@ -8,7 +8,7 @@ use crate::ops::activation::{checked_slope, leaky_mask};
 use crate::real::Real;
 use crate::tensor::Tensor;
 
-/// Mean and variance that a batch was normalised with, one number for each channel.
+/// Mean and variance that a batch was normalized with, one number for each channel.
 #[derive(Clone, Debug)]
 pub struct BatchMoments<T: Real> {
     /// Mean over all axes but the last. Shape `[c]`.
@@ -40,13 +40,13 @@ impl<T: Real> BatchNorm<T> {
             None => dy.clone(),
         };
         let axes: Vec<usize> = (0..x.rank() - 1).collect();
-        let centred = x - x.mean_keep(&axes);
-        let inv_std = ((&centred * &centred).mean_keep(&axes) + self.eps).powf(-0.5);
-        let normalised = centred * &inv_std;
+        let centered = x - x.mean_keep(&axes);
+        let inv_std = ((&centered * &centered).mean_keep(&axes) + self.eps).powf(-0.5);
+        let normalized = centered * &inv_std;
         let d_normalized = dy * gamma;
-        let along = (&d_normalized * &normalised).mean_keep(&axes);
-        let dx = (&d_normalized - d_normalized.mean_keep(&axes) - &normalised * along) * inv_std;
-        [dx, (dy * &normalised).sum_axes(&axes), dy.sum_axes(&axes)]
+        let along = (&d_normalized * &normalized).mean_keep(&axes);
+        let dx = (&d_normalized - d_normalized.mean_keep(&axes) - &normalized * along) * inv_std;
+        [dx, (dy * &normalized).sum_axes(&axes), dy.sum_axes(&axes)]
     }
 
     /// The same numbers in two passes: the sums over the rows, then the gradient of the input.
@@ -111,7 +111,7 @@ impl<T: Real> Op<T> for BatchNorm<T> {
 }
 
 #[track_caller]
-fn normalise<T: Real>(
+fn normalize<T: Real>(
     name: &str,
     x: &Tensor<T>,
     gamma: &Tensor<T>,
@@ -148,7 +148,7 @@ fn normalise<T: Real>(
     (Tensor::from_op(x.with_shape(y), op, &[x, gamma, beta]), moments)
 }
 
-/// Batch normalisation over all axes but the last, with the statistics of this batch:
+/// Batch normalization over all axes but the last, with the statistics of this batch:
 /// `y = gamma · (x - mean) / sqrt(variance + eps) + beta`, the variance biased.
 ///
 /// *Shapes*: `x [.., c]`, `gamma [c]`, `beta [c]` -> `y` as `x`, and the moments.
@@ -164,7 +164,7 @@ pub fn batch_norm<T: Real>(
     beta: &Tensor<T>,
     eps: f64,
 ) -> (Tensor<T>, BatchMoments<T>) {
-    normalise("batch_norm", x, gamma, beta, eps, None)
+    normalize("batch_norm", x, gamma, beta, eps, None)
 }
 
 /// [`batch_norm`] and then [`Tensor::leaky_relu`], without an array between them: the same values and
@@ -192,7 +192,7 @@ pub fn batch_norm_leaky_relu<T: Real>(
     slope: f64,
 ) -> (Tensor<T>, BatchMoments<T>) {
     let name = "batch_norm_leaky_relu";
-    normalise(name, x, gamma, beta, eps, Some(checked_slope(name, slope)))
+    normalize(name, x, gamma, beta, eps, Some(checked_slope(name, slope)))
 }
 
 #[cfg(test)]

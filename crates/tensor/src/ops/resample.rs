@@ -44,7 +44,7 @@ fn images<T: Real>(op: &str, x: &Tensor<T>, factor: usize) -> [usize; 4] {
 }
 
 impl<T: Real> Tensor<T> {
-    /// Every pixel of an image batch as a block of `factor · factor` equal pixels: nearest-neighbour
+    /// Every pixel of an image batch as a block of `factor · factor` equal pixels: nearest-neighbor
     /// upsampling, the adjoint of [`Tensor::sum_pool`].
     ///
     /// *Shapes*: `[n, h, w, c] -> [n, h · factor, w · factor, c]`.

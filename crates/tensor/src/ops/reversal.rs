@@ -20,7 +20,7 @@ impl<T: Real> Op<T> for Reverse {
 impl<T: Real> Tensor<T> {
     /// The same numbers, whose gradient is multiplied by `-factor` on its way back.
     ///
-    /// What stands behind it learns to minimise a loss, what stands before it to maximise the same. It is the
+    /// What stands behind it learns to minimize a loss, what stands before it to maximize the same. It is the
     /// derivative of no function, so that no comparison with differences holds for it.
     ///
     /// *Source*: Ganin and Lempitsky, "Unsupervised domain adaptation by backpropagation", 2015, section 3.2.

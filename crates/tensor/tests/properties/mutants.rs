@@ -167,9 +167,9 @@ fn convolution() {
 
 /// Batch norm without scale and shift, its mean and deviation as the rule sees them.
 fn normalize_rule(x: &T, dy: &T, mean: T, inv_std: T) -> T {
-    let normalised = (x - mean) * &inv_std;
-    let along = (dy * &normalised).mean_keep(&[0]);
-    (dy - dy.mean_keep(&[0]) - normalised * along) * inv_std
+    let normalized = (x - mean) * &inv_std;
+    let along = (dy * &normalized).mean_keep(&[0]);
+    (dy - dy.mean_keep(&[0]) - normalized * along) * inv_std
 }
 
 fn inv_std(x: &T) -> T {

@@ -9,12 +9,12 @@ use rand_pcg::Pcg64;
 type T = Tensor<f64>;
 
 /// Logits of a critic of two convolutions and a dense layer. `x` and its five weights.
-fn critic(x: &[T], normalised: Normalized) -> T {
+fn critic(x: &[T], normalized: Normalized) -> T {
     let first = Geometry::forward([7, 6], [3, 3], [2, 2], [1, 1], Padding::Same);
     let second = Geometry::forward(first.output, [2, 3], [1, 1], [1, 1], Padding::Same);
     let h = (conv2d(&x[0], &x[1], &first) + &x[2]).leaky_relu(0.2);
     let h = conv2d(&h, &x[3], &second);
-    let h = match normalised {
+    let h = match normalized {
         Normalized::Not => h,
         Normalized::Batch => batch_norm(&h, &x[5], &x[6], 1e-3).0,
     };
@@ -48,32 +48,32 @@ fn point() -> Vec<T> {
 ///
 /// *Source*: Mescheder, Geiger and Nowozin, "Which Training Methods for GANs do actually Converge?", 2018,
 /// equation 9.
-fn r1(x: &[T], normalised: Normalized) -> T {
+fn r1(x: &[T], normalized: Normalized) -> T {
     let mut x = x.to_vec();
     x[0] = x[0].as_leaf();
-    let [slope] = grad_with_graph(&critic(&x, normalised).sum(), [&x[0]]);
+    let [slope] = grad_with_graph(&critic(&x, normalized).sum(), [&x[0]]);
     slope.square().sum() / 3.0
 }
 
 /// The penalty's gradient in the weights, against differences of the penalty itself.
 #[test]
 fn the_gradient_of_r1_matches_differences() {
-    for normalised in [Normalized::Not, Normalized::Batch] {
+    for normalized in [Normalized::Not, Normalized::Batch] {
         let at = point();
         let (images, weights) = at.split_first().unwrap();
         let of_weights = |w: &[T]| {
             let x: Vec<T> = std::iter::once(images).chain(w).cloned().collect();
-            r1(&x, normalised)
+            r1(&x, normalized)
         };
-        gradcheck(of_weights, weights).unwrap_or_else(|e| panic!("{normalised:?}: {e}"));
+        gradcheck(of_weights, weights).unwrap_or_else(|e| panic!("{normalized:?}: {e}"));
     }
 }
 
 #[test]
 fn the_critic_is_right_at_second_order() {
-    for normalised in [Normalized::Not, Normalized::Batch] {
-        gradcheck(|x| critic(x, normalised), &point()).unwrap_or_else(|e| panic!("{normalised:?}: {e}"));
-        gradgradcheck(|x| critic(x, normalised), &point()).unwrap_or_else(|e| panic!("{normalised:?}: {e}"));
+    for normalized in [Normalized::Not, Normalized::Batch] {
+        gradcheck(|x| critic(x, normalized), &point()).unwrap_or_else(|e| panic!("{normalized:?}: {e}"));
+        gradgradcheck(|x| critic(x, normalized), &point()).unwrap_or_else(|e| panic!("{normalized:?}: {e}"));
     }
 }
 

@@ -27,7 +27,7 @@ fn check(sample: &Sample) {
     let (single, double) = (run::<f32>(sample, &inputs), run::<f64>(sample, &inputs));
     assert_eq!(single.len(), double.len());
     for (what, (single, double)) in single.iter().zip(&double).enumerate() {
-        // A result that cancels to almost nothing may keep the rounding of what cancelled.
+        // A result that cancels to almost nothing may keep the rounding of what canceled.
         let size = norm(double).max(1e-2 * (double.len() as f64).sqrt()).max(1e-9);
         let error = norm(&(single - double)) / size;
         assert!(
@@ -84,17 +84,17 @@ fn single_precision_is_close_at_the_shapes_of_the_dcgan() {
 #[test]
 fn batch_norm_of_a_large_mean_keeps_its_digits() {
     let x = Tensor::<f32>::randn([4096, 3], &mut Pcg64::seed_from_u64(5)) + 1000.0;
-    let normalise = |x: &Tensor<f64>| {
+    let normalize = |x: &Tensor<f64>| {
         let (gamma, beta) = (Tensor::ones([3]), Tensor::zeros([3]));
         engraft_tensor::batch_norm(x, &gamma, &beta, 1e-3).0
     };
     let single = engraft_tensor::batch_norm(&x, &Tensor::ones([3]), &Tensor::zeros([3]), 1e-3).0;
-    let double = normalise(&x.cast());
+    let double = normalize(&x.cast());
     let error = norm(&(single.cast() - &double)) / norm(&double);
     assert!(error < 1e-3, "{error:e}");
 }
 
-/// Two neighbouring numbers: every sample is one of them, about half of them the upper one.
+/// Two neighboring numbers: every sample is one of them, about half of them the upper one.
 #[test]
 fn rounding_may_draw_the_upper_bound() {
     let high = 1.0 + f32::EPSILON;

@@ -120,7 +120,7 @@ pub(super) struct Plan {
     /// Channels rounded up to whole panels.
     pub(super) wide_in: usize,
     pub(super) wide_out: usize,
-    /// Pairs of phases `[rows, columns]`, in an order in which those with a product at a point are neighbours.
+    /// Pairs of phases `[rows, columns]`, in an order in which those with a product at a point are neighbors.
     pub(super) phases: Vec<[usize; 2]>,
     /// Outputs, taps and points of a tile along an axis.
     pub(super) step: usize,
