@@ -454,6 +454,40 @@ fn a_killed_run_has_a_checkpoint_and_goes_on_exactly() {
     }
 }
 
+/// Images above 32 pixels get networks that make them, and the plan says why.
+#[test]
+fn large_pictures_get_the_light_networks() {
+    let world = World::new();
+    let pictures = world.path("large");
+    fs::create_dir_all(&pictures).unwrap();
+    for i in 0..10_u8 {
+        let picture = image::RgbImage::from_pixel(96, 80, image::Rgb([9 * i, 99, 200]));
+        picture.save(pictures.join(format!("{i}.png"))).unwrap();
+    }
+    let plan = |more: &[&str]| {
+        let mut command = world.bare("none", &["--dry-run", "--data"]);
+        let output = command.arg(&pictures).args(more).output().unwrap();
+        (code(&output), text(&output.stdout))
+    };
+    for (more, size) in [(&[][..], "64x64x3"), (&["--size", "48"], "48x48x3")] {
+        let (code, plan) = plan(more);
+        assert!(code == 0 && plan.contains(size), "{plan}");
+        assert!(
+            plan.contains("light, because") && plan.contains("batch"),
+            "{plan}"
+        );
+    }
+    let (done, named) = plan(&["--network", "light"]);
+    assert!(
+        done == 0 && named.contains("64x64x3") && !named.contains("because"),
+        "{named}"
+    );
+    let (done, preset) = plan(&["--preset", "light", "--size", "16"]);
+    assert!(done == 0 && preset.contains("16x16x3"), "{preset}");
+    assert_eq!(plan(&["--size", "36"]).0, 2);
+    assert_eq!(plan(&["--network", "residual", "--size", "64"]).0, 2);
+}
+
 /// A folder of colour pictures, each in the folder of its class: at its own size, or at one that the networks make.
 #[test]
 fn pictures_of_ones_own_are_trained_on() {

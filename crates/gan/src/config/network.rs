@@ -37,6 +37,9 @@ pub struct NetworkConfig {
     /// Length of the latent vector; the family's own if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latent: Option<usize>,
+    /// Convolutions at each size, for a family that has this setting (`light`: 1 or 2); its own number if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub convolutions: Option<usize>,
 }
 
 impl Default for NetworkConfig {
@@ -52,6 +55,7 @@ impl From<&str> for NetworkConfig {
             kind: kind.into(),
             widths: Vec::new(),
             latent: None,
+            convolutions: None,
         }
     }
 }

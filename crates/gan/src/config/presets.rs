@@ -1,7 +1,7 @@
 //! The presets: settings to start from.
 
 use super::{AdamConfig, EvaluationConfig, NetworkConfig, OutputConfig, TrainConfig};
-use crate::augment::AugmentConfig;
+use crate::augment::{AugmentConfig, Augmentation};
 use crate::networks::dcgan;
 use crate::objective::{Objective, StepOrder};
 use crate::regularization::RegularizeConfig;
@@ -89,6 +89,58 @@ pub(super) fn r3gan(data: &dyn TrainingData) -> TrainConfig {
             ..RegularizeConfig::default()
         },
         ..standard(data)
+    }
+}
+
+/// See [`TrainConfig::light`].
+pub(super) fn light(data: &dyn TrainingData) -> TrainConfig {
+    let adam = AdamConfig {
+        learning_rate: 2e-4,
+        beta1: 0.5,
+        beta2: 0.99,
+        epsilon: 1e-8,
+    };
+    let standard = standard(data);
+    let [height, width, channels] = standard.image;
+    let images = standard.trained_on();
+    TrainConfig {
+        network: NetworkConfig::from("light"),
+        steps: 10_000,
+        batch: images.clamp(2, 32),
+        generator: adam,
+        discriminator: adam,
+        regularize: RegularizeConfig {
+            r1: (height * width) as f64 / (64 * 64) as f64,
+            every: 16,
+            ..RegularizeConfig::default()
+        },
+        augment: augmentations(images, channels),
+        ..standard
+    }
+}
+
+/// DiffAugment by the number of training images: the fewer, the more.
+fn augmentations(images: usize, channels: usize) -> AugmentConfig {
+    let mut kinds = vec![
+        Augmentation::Brightness,
+        Augmentation::Contrast,
+        Augmentation::Translation,
+    ];
+    if channels > 1 {
+        kinds.insert(1, Augmentation::Saturation);
+    }
+    let probability = match images {
+        ..=1000 => None,
+        ..=20_000 => Some(0.5),
+        _ => return AugmentConfig::default(),
+    };
+    if images <= 300 {
+        kinds.push(Augmentation::Cutout);
+    }
+    AugmentConfig {
+        kinds,
+        probability,
+        ..AugmentConfig::default()
     }
 }
 

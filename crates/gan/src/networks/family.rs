@@ -30,6 +30,8 @@ pub struct NetworkSpec {
     pub latent_dim: Option<usize>,
     /// Widths of the layers, in the family's order; its own if empty.
     pub widths: Vec<usize>,
+    /// Convolutions at each size, for a family that has this setting; its own number if not given.
+    pub convolutions: Option<usize>,
 }
 
 impl NetworkSpec {
@@ -41,6 +43,7 @@ impl NetworkSpec {
             packing: 1,
             latent_dim: None,
             widths: Vec::new(),
+            convolutions: None,
         }
     }
 
@@ -90,18 +93,30 @@ impl NetworkSpec {
         self.widths.as_slice().try_into().unwrap_or(own)
     }
 
-    /// Checks what the families here share: the number of channels, and that there are `widths` widths or none.
-    pub(super) fn check_channels_and_widths(&self, widths: usize) -> Result<(), String> {
+    /// Checks the number of channels.
+    pub(super) fn check_channels(&self) -> Result<(), String> {
         let [.., channels] = self.image;
         if !(1..=MAX_CHANNELS).contains(&channels) {
             return Err(format!(
                 "it makes images of 1 to {MAX_CHANNELS} channels, got {channels}"
             ));
         }
+        Ok(())
+    }
+
+    /// Checks the number of channels, that there are `widths` widths or none, and that nothing is set that a family of fixed
+    /// depth does not have.
+    pub(super) fn check_channels_and_widths(&self, widths: usize) -> Result<(), String> {
+        self.check_channels()?;
         if !(self.widths.is_empty() || self.widths.len() == widths) {
             return Err(format!(
                 "network.widths must be {widths} numbers or none, got {:?}",
                 self.widths
+            ));
+        }
+        if let Some(convolutions) = self.convolutions {
+            return Err(format!(
+                "its number of convolutions at each size is fixed, so network.convolutions must not be set, got {convolutions}"
             ));
         }
         Ok(())

@@ -31,10 +31,20 @@ fn pair(family: &dyn NetworkFamily, spec: &NetworkSpec) -> [Sequential; 2] {
 fn images(family: &dyn NetworkFamily) -> Vec<[usize; 3]> {
     let sides: &[[usize; 2]] = match family.name() {
         "mlp" => &[[16, 16], [5, 3], [1, 1]],
+        "light" => &[[16, 16], [28, 24], [32, 32]],
+        "dcgan64" => &[[64, 64]],
         _ => &[[28, 28], [32, 32]],
     };
     let of_side = |&[h, w]: &[usize; 2]| (1..=4).map(move |c| [h, w, c]);
     sides.iter().flat_map(of_side).collect()
+}
+
+/// The smallest square image that all tests can build the family for.
+fn usual(family: &dyn NetworkFamily) -> [usize; 3] {
+    match family.name() {
+        "dcgan64" => [64, 64, 1],
+        _ => dcgan::IMAGE,
+    }
 }
 
 #[test]
@@ -59,7 +69,10 @@ fn every_pair_fits_together() {
 /// Widths and the length of the latent vector are the specification's, and a part of the names of no layer.
 #[test]
 fn sizes_are_parameters() {
-    for (family, widths) in built_in().iter().zip([&[24, 12, 6][..], &[12, 8, 4], &[20, 10]]) {
+    for (family, widths) in built_in()
+        .iter()
+        .zip([&[24, 12, 6][..], &[12, 8, 4], &[20, 10], &[12, 8, 4]])
+    {
         let plain = NetworkSpec::new(dcgan::IMAGE);
         let spec = plain.clone().widths(widths).latent_dim(7);
         assert_eq!(family.latent_dim(&spec), 7);
@@ -84,7 +97,7 @@ fn sizes_are_parameters() {
 fn roles_name_layers_that_there_are() {
     for family in built_in() {
         for classes in [0, 3] {
-            let spec = NetworkSpec::new(dcgan::IMAGE).classes(classes);
+            let spec = NetworkSpec::new(usual(family.as_ref())).classes(classes);
             let LayerRoles {
                 generator,
                 discriminator,
@@ -116,7 +129,8 @@ fn roles_name_layers_that_there_are() {
                 0 => Condition::None,
                 _ => [0, 1].into(),
             };
-            let x = Tensor::zeros([2, 28, 28, 1]);
+            let [h, w, c] = spec.image;
+            let x = Tensor::zeros([2, h, w, c]);
             let rank = |layer: &str| d.forward_through(&x, &labels, Mode::Eval, layer)[0].rank();
             assert_eq!(rank(discriminator.features.as_deref().unwrap()), 2);
             let map = discriminator.feature_map.as_deref().map(rank);
@@ -129,7 +143,7 @@ fn roles_name_layers_that_there_are() {
 #[test]
 fn fresh_networks_are_of_ordinary_size() {
     for family in built_in() {
-        let spec = NetworkSpec::new(dcgan::IMAGE);
+        let spec = NetworkSpec::new(usual(family.as_ref()));
         let [g, d] = pair(family.as_ref(), &spec);
         let z = Tensor::randn([16, family.latent_dim(&spec)], &mut Pcg64::seed_from_u64(3));
         let (drawn, logits) = no_grad(|| {
@@ -175,7 +189,10 @@ fn sizes_that_cannot_be_made_are_refused_with_those_that_can() {
 
 #[test]
 fn families_are_known_by_their_names() {
-    assert_eq!(names()[..BUILT_IN], ["dcgan", "residual", "mlp"]);
+    assert_eq!(
+        names()[..BUILT_IN],
+        ["dcgan", "residual", "mlp", "light", "dcgan64"]
+    );
     for name in &names()[..BUILT_IN] {
         assert_eq!(find(name).unwrap().name(), name);
     }
@@ -296,11 +313,12 @@ fn the_reference_pair_is_what_it_was() {
 fn packing_changes_the_first_layer_only() {
     for family in built_in() {
         let network = family.name();
+        let [h, w, _] = usual(family.as_ref());
         let build = |pack| {
-            let spec = NetworkSpec::new([28, 28, 3]).packing(pack);
+            let spec = NetworkSpec::new([h, w, 3]).packing(pack);
             family.discriminator(&spec, &mut Init::glorot(1))
         };
-        let plain = family.discriminator(&NetworkSpec::new([28, 28, 3]), &mut Init::glorot(1));
+        let plain = family.discriminator(&NetworkSpec::new([h, w, 3]), &mut Init::glorot(1));
         let (plain, one, three) = (
             StateDict::of(&plain),
             StateDict::of(&build(1)),
@@ -442,6 +460,8 @@ fn before_a_batch_norm_noise_says_far_more_than_the_class() {
         ("dcgan", dcgan::build_generator as Build, [28, 28, 1], 0.02),
         ("mlp", mlp::build_generator, [5, 3, 1], 0.02),
         ("residual", residual::build_generator, [28, 28, 1], 1.0),
+        ("light", light::build_generator, [16, 16, 1], 0.02),
+        ("dcgan64", dcgan64::build_generator, [64, 64, 1], 0.02),
     ] {
         let g = build(&NetworkSpec::new(image).classes(10), &mut Init::glorot(1));
         let stem = Embedding::<f64>::with_weight(

@@ -19,7 +19,8 @@ pub struct Train {
     /// be, or drawn-digits without a network]
     #[arg(long, value_name = "NAME|DIR|ZIP|NPY", help_heading = "Data")]
     pub(crate) data: Option<String>,
-    /// Height and width that the images are brought to [default: their own, or the largest that the network makes]
+    /// Height and width that the images are brought to [default: their own, or the largest that the network makes; 64 for
+    /// pictures of at least 64 pixels]
     #[arg(long, value_name = "N", value_parser = at_least_one, conflicts_with = "config", help_heading = "Data")]
     pub(crate) size: Option<usize>,
     /// Train on all pictures. Else, of at least 100 without a part named test, every fifth is kept for evaluate to compare with
@@ -31,7 +32,7 @@ pub struct Train {
     /// Settings to start from
     #[arg(long, value_enum, default_value_t = Preset::Default, help_heading = "Model")]
     pub(crate) preset: Preset,
-    /// Generator and discriminator [default: the preset's]
+    /// Generator and discriminator [default: the preset's; light for images above 32x32]
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::from(engraft_gan::networks::names()), help_heading = "Model")]
     pub(crate) network: Option<String>,
     /// Train a class-conditional GAN, by the labels of the images
@@ -98,4 +99,6 @@ pub(crate) enum Preset {
     Tutorial,
     /// Residual networks, the relativistic objective and gradient penalties
     R3gan,
+    /// Pictures of 16 to 256 pixels: light networks, R1, augmentation by the number of images
+    Light,
 }

@@ -1,6 +1,7 @@
 //! Which images a run trains on, and at which size.
 
 use super::display::{self, Display};
+use super::settings::chooses_by_size;
 use crate::cli::data_source::report_lines;
 use crate::cli::options::Train;
 use anyhow::Context;
@@ -11,6 +12,10 @@ use std::sync::Arc;
 
 /// Heights and widths that are tried for pictures that a network cannot make as they are.
 const SIZES: [usize; 5] = [256, 128, 64, 32, 28];
+
+/// Side of pictures that are at least as large where neither a size nor networks are named: a step of 128 pixels takes
+/// about twice as long.
+const LARGE_SIDE: usize = 64;
 
 /// Finds the images that the options (or the settings of another run) ask for. Without either that is
 /// MNIST, or, said loudly, drawn digits where MNIST is not to be had.
@@ -82,7 +87,11 @@ fn open(
         how.size = how.size.or(match *sizes {
             [] => None,
             [[h, w]] if h == w && makes(network, [h, w, 3])? => None,
-            _ => size_for(network, sizes.iter().flatten().copied().min().unwrap_or(0))?,
+            _ => default_size(
+                options,
+                network,
+                sizes.iter().flatten().copied().min().unwrap_or(0),
+            )?,
         });
         display.say("  reading pictures");
         let pictures = source.open_lazily(&how)?;
@@ -96,13 +105,25 @@ fn open(
     if how.size.is_some() || makes(network, [h, w, c])? {
         return Ok(Arc::new(loaded.train));
     }
-    how.size = size_for(network, h.min(w))?;
+    how.size = default_size(options, network, h.min(w))?;
     Ok(Arc::new(source.open(&how)?.train))
 }
 
 fn makes(network: &NetworkConfig, image: [usize; 3]) -> Result<bool, GanError> {
     let spec = NetworkSpec::new(image).widths(network.widths.clone());
     Ok(networks::find(&network.kind)?.check(&spec).is_ok())
+}
+
+/// The size of images that the network does not make as they are.
+fn default_size(
+    options: &Train,
+    network: &NetworkConfig,
+    smallest_side: usize,
+) -> Result<Option<[usize; 2]>, GanError> {
+    if chooses_by_size(options) && smallest_side >= LARGE_SIDE {
+        return Ok(Some([LARGE_SIDE; 2]));
+    }
+    size_for(network, smallest_side)
 }
 
 /// The largest size that the network makes of those that no image has to be enlarged for, else the smallest.

@@ -7,6 +7,7 @@ mod settings;
 use super::options::{Preset, Train};
 use super::process::{Interrupted, catch_interrupts, go_on, pool};
 use display::{Display, Style};
+use engraft_data::DatasetName;
 use engraft_gan::{Event, TrainConfig, Trainer, TrainingOutcome};
 use std::time::Instant;
 
@@ -22,12 +23,22 @@ pub fn run(options: &Train) -> anyhow::Result<()> {
         _ if options.config.is_some() => "by the settings of another run".to_string(),
         Some(other) if other != "dcgan" => format!("the network pair {other}"),
         None if options.preset == Preset::R3gan => "R3GAN's residual pair".into(),
+        None if options.preset == Preset::Light => "the light pair".into(),
+        None if settings::chooses_by_size(options) && is_own_data(options) => {
+            "networks for the size of the images".into()
+        }
         _ => "the reference DCGAN".into(),
     };
     display.say(&format!("engraft: training {what}"));
     let result = pool.install(|| train(options, &mut display));
     display.clear();
     result
+}
+
+/// Whether the images are the user's, of any size.
+fn is_own_data(options: &Train) -> bool {
+    let name = options.data.as_deref();
+    name.is_some_and(|name| name.parse::<DatasetName>().is_err())
 }
 
 fn train(options: &Train, display: &mut Display) -> anyhow::Result<()> {
@@ -46,6 +57,9 @@ fn train(options: &Train, display: &mut Display) -> anyhow::Result<()> {
         .clone()
         .unwrap_or_else(|| settings::default_directory(options, &config));
     let threads = rayon::current_num_threads();
+    if let Some(reason) = settings::reason(options, config.image) {
+        display.say(&reason);
+    }
     display.plan(&config, data.as_ref(), &out, threads)?;
     if options.dry_run {
         return Ok(());

@@ -13,13 +13,49 @@ pub(super) fn network(options: &Train, other: Option<&TrainConfig>) -> NetworkCo
     match (&options.network, other) {
         (Some(name), _) => name.as_str().into(),
         (None, Some(config)) => config.network.clone(),
+        (None, None) if chooses_by_size(options) && options.size.is_some_and(is_large) => "light".into(),
         (None, None) => usual_network(options.preset),
+    }
+}
+
+/// Largest side of the images that the default networks make.
+const DEFAULT_SIDE: usize = 32;
+
+/// Whether nothing that is said decides the networks, so that the size of the images does.
+pub(super) fn chooses_by_size(options: &Train) -> bool {
+    options.network.is_none() && options.config.is_none() && options.preset == Preset::Default
+}
+
+/// Whether images of this side are too large for the default networks.
+fn is_large(side: usize) -> bool {
+    side > DEFAULT_SIDE
+}
+
+/// Why the networks are others than the default ones, if their size chose them.
+pub(super) fn reason(options: &Train, [height, width, _]: [usize; 3]) -> Option<String> {
+    let large = chooses_by_size(options) && is_large(height.max(width));
+    large.then(|| {
+        format!(
+            "  preset         light, because the default network dcgan makes images of at most {DEFAULT_SIDE}x{DEFAULT_SIDE} \
+             pixels and these have {height}x{width}"
+        )
+    })
+}
+
+/// The settings to start from where no preset is named: those of `light` for its networks.
+fn default_settings(options: &Train, data: &dyn TrainingData) -> TrainConfig {
+    let light = options.network.as_deref() == Some("light");
+    if light || reason(options, data.shape()).is_some() {
+        TrainConfig::light(data)
+    } else {
+        TrainConfig::standard(data)
     }
 }
 
 fn usual_network(preset: Preset) -> NetworkConfig {
     match preset {
         Preset::R3gan => "residual".into(),
+        Preset::Light => "light".into(),
         Preset::Default | Preset::Tutorial => "dcgan".into(),
     }
 }
@@ -31,9 +67,10 @@ pub(super) fn settings(
     data: &dyn TrainingData,
 ) -> Result<TrainConfig, GanError> {
     let mut config = other.unwrap_or_else(|| match options.preset {
-        Preset::Default => TrainConfig::standard(data),
+        Preset::Default => default_settings(options, data),
         Preset::Tutorial => TrainConfig::tutorial(data),
         Preset::R3gan => TrainConfig::r3gan(data),
+        Preset::Light => TrainConfig::light(data),
     });
     if let Some(network) = &options.network {
         config.network = network.as_str().into();
@@ -132,6 +169,7 @@ pub(super) fn default_directory(options: &Train, config: &TrainConfig) -> PathBu
         Preset::Default => "",
         Preset::Tutorial => "-tutorial",
         Preset::R3gan => "-r3gan",
+        Preset::Light => "-light",
     };
     let usual = usual_network(options.preset);
     let network = if config.network == usual {
