@@ -1,8 +1,9 @@
-//! The adversarial loss: what the discriminator is shown, and what the two networks minimise.
+//! The adversarial loss of both networks.
 //!
-//! Images are augmented and packed before the discriminator judges them ([`AdversarialLoss::judge`]); the losses are the
-//! objective, the regularizers and the added [terms](Term). All that the losses remember from step to step, their
-//! [`LossState`], is kept here. The networks and the order in which they move are [`Gan`](crate::Gan)'s.
+//! Images are augmented and packed before the discriminator evaluates them
+//! ([`AdversarialLoss::discriminate`]). A loss is the sum of the objective, the penalties and the added
+//! [terms](LossTerm). [`LossState`] is the state that persists from step to step. [`Gan`](crate::Gan) owns
+//! the networks and the order of the updates.
 
 use crate::augment::{AdaptiveProbability, AugmentConfig};
 use crate::lecam::LeCam;
@@ -27,16 +28,16 @@ pub(crate) struct AdversarialLoss<T: Real> {
     pub(crate) state: LossState,
 }
 
-/// Everything besides networks and optimizers that the next step depends on.
+/// State of the loss: everything besides networks and optimizers that the next step depends on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LossState {
-    /// Steps of the discriminator so far: the clock of lazy penalties and of LeCam.
+    /// Discriminator steps so far. Lazy penalties and LeCam's start depend on it.
     pub(crate) discriminator_steps: u64,
     pub(crate) lecam: LeCam,
     pub(crate) adaptive: AdaptiveProbability,
-    /// Draws of the augmentations.
+    /// Random stream of the augmentations.
     pub(crate) augment: Pcg64,
-    /// Draws of the points between real and generated images where slopes are penalized.
+    /// Random stream of the interpolation points of the WGAN-GP penalty.
     pub(crate) penalty: Pcg64,
 }
 
@@ -52,36 +53,37 @@ impl LossState {
     }
 }
 
-/// Images, and what the discriminator says of them.
+/// Images and the discriminator's output for them.
 pub(crate) struct DiscriminatorOutput<T: Real> {
-    /// The images themselves; where their slopes are penalized, a leaf of the graph.
+    /// The images before augmentation; a leaf of the graph if a gradient penalty needs one.
     images: Tensor<T>,
-    /// What the discriminator saw: the images augmented and packed.
+    /// The discriminator's input: the images augmented and packed.
     augmented: Tensor<T>,
-    /// Chance with which each augmentation changed an image.
+    /// Probability with which each augmentation changed an image.
     pub(crate) augment_probability: f64,
     pub(crate) logits: Tensor<T>,
-    /// Output of the layer of feature matching.
+    /// Output of the feature-matching layer, if feature matching is on.
     features: Option<Tensor<T>>,
 }
 
-/// Loss of a network: the objective, and what is minimised.
+/// Loss of one network.
 pub(crate) struct Loss<T: Real> {
     pub(crate) objective: Tensor<T>,
-    /// Sum of the weighted penalties, if there are any in this step.
+    /// Sum of the weighted penalties; `None` if this step has none.
     penalty: Option<Tensor<T>>,
-    /// Objective, penalties and terms.
+    /// The sum that is minimized: objective, penalties and terms.
     pub(crate) total: Tensor<T>,
 }
 
 impl<T: Real> Loss<T> {
-    /// Value of the penalties.
+    /// Value of the penalties, 0 if there are none.
     pub(crate) fn penalty(&self) -> f64 {
         self.penalty.as_ref().map_or(0.0, |p| p.item().into_f64())
     }
 }
 
-/// Images at which slopes are penalized; logits that are not known yet are computed when a penalty needs them.
+/// Images at which a gradient is penalized. If `logits` is `None`, they are computed when a penalty needs
+/// them.
 struct PenaltyPoint<'a, T: Real> {
     images: &'a Tensor<T>,
     augmented: &'a Tensor<T>,
@@ -100,7 +102,7 @@ impl<T: Real> AdversarialLoss<T> {
         }
     }
 
-    /// The settings, for the check that they go together.
+    /// The settings, for their validation.
     pub(crate) fn settings(&self) -> SettingsCheck<'_> {
         SettingsCheck {
             objective: &self.objective,
@@ -133,7 +135,7 @@ impl<T: Real> AdversarialLoss<T> {
         self.regularize.every == 1 && self.regularize.penalizes_gradients()
     }
 
-    /// Whether this step of the discriminator is followed by a step on its [penalties](Self::lazy_penalty).
+    /// Whether a separate update on the [penalties](Self::lazy_penalty) follows this discriminator step.
     fn penalizes_after_the_step(&self) -> bool {
         let every = u64::from(self.regularize.every);
         every > 1
@@ -141,7 +143,7 @@ impl<T: Real> AdversarialLoss<T> {
             && self.regularize.penalizes_gradients()
     }
 
-    /// The images augmented with a probability, and packed, as the discriminator sees them.
+    /// The discriminator's input: the images augmented with `probability`, then packed.
     fn augmented(&mut self, images: &Tensor<T>, probability: f64) -> Tensor<T> {
         let packing = self.objective.packing as usize;
         if probability > 0.0 {
@@ -152,7 +154,7 @@ impl<T: Real> AdversarialLoss<T> {
         }
     }
 
-    /// Shows images to the discriminator, under their condition.
+    /// Evaluates the discriminator on images, which are augmented and packed first.
     pub(crate) fn discriminate(
         &mut self,
         discriminator: &Sequential<T>,
@@ -186,8 +188,7 @@ impl<T: Real> AdversarialLoss<T> {
         }
     }
 
-    /// Loss of the generator, whose latent vectors were `z`; real images count where
-    /// [it needs them](Self::generator_needs_real).
+    /// Loss of the generator for latent vectors `z`. `real` is required if [`Self::generator_needs_real`].
     pub(crate) fn generator(
         &self,
         generator: &Sequential<T>,
@@ -219,7 +220,8 @@ impl<T: Real> AdversarialLoss<T> {
         }
     }
 
-    /// Loss of the discriminator; takes the logits into LeCam's averages and the adaptive augmentation.
+    /// Loss of the discriminator. Also updates LeCam's averages and the adaptive augmentation with the
+    /// logits.
     pub(crate) fn discriminator(
         &mut self,
         discriminator: &Sequential<T>,
@@ -256,7 +258,7 @@ impl<T: Real> AdversarialLoss<T> {
             }
         }
         if let Some(adaptive) = &self.augment.adaptive {
-            // The controller takes signs, and least squares is undecided at one half.
+            // The controller uses signs around 0, and least squares has its threshold at one half.
             let undecided = T::from_f64(kind.threshold().unwrap_or(0.0));
             let margins = no_grad(|| &real.logits - undecided);
             state.adaptive.update(&margins, real.images.shape()[0], adaptive);
@@ -276,9 +278,9 @@ impl<T: Real> AdversarialLoss<T> {
         }
     }
 
-    /// Ends a step of the discriminator. Where lazy gradient penalties are due after it, gives them at its real and
-    /// generated images: their value, and the loss of a step of their own, with a weight for all the steps that went
-    /// without.
+    /// Completes a discriminator step: counts it and returns the lazy penalty if one is due.
+    ///
+    /// The penalty's total is multiplied by the interval, to make up for the steps without a penalty.
     pub(crate) fn lazy_penalty(
         &mut self,
         discriminator: &Sequential<T>,
@@ -309,7 +311,7 @@ impl<T: Real> AdversarialLoss<T> {
         })
     }
 
-    /// The sum of the weighted gradient penalties at real and generated images.
+    /// Weighted sum of the gradient penalties at real and generated images; `None` if all weights are 0.
     fn gradient_penalties(
         &mut self,
         discriminator: &Sequential<T>,

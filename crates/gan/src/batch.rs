@@ -1,12 +1,12 @@
-//! Examples of a data set as tensors.
+//! Batches of a data set as tensors.
 
 use engraft_data::{DataError, Dataset, TrainingData};
 use engraft_tensor::Tensor;
 
-/// The examples at some indices, `[indices.len(), h, w, c]`, with values from -1 to 1.
+/// A batch `[indices.len(), h, w, c]` of the examples at these indices, with values in `[-1, 1]`.
 ///
 /// # Errors
-/// If the data cannot give them.
+/// If the data cannot be read.
 ///
 /// # Panics
 /// If an index is beyond the data's end.
@@ -15,7 +15,7 @@ pub fn batch_tensor(data: &dyn TrainingData, indices: &[usize]) -> Result<Tensor
     Ok(Tensor::from_vec([indices.len(), h, w, c], data.batch(indices)?))
 }
 
-/// As [`batch_tensor`], of a data set in memory, which cannot fail.
+/// Like [`batch_tensor`], for a data set in memory, which cannot fail.
 ///
 /// # Panics
 /// If an index is beyond the data's end.
@@ -24,7 +24,7 @@ pub fn dataset_tensor(data: &Dataset, indices: &[usize]) -> Tensor {
     Tensor::from_vec([indices.len(), h, w, c], data.batch_f32(indices))
 }
 
-/// The labels at some indices; 0 where there are none.
+/// The labels at these indices; 0 for data without labels.
 pub(crate) fn labels_of(data: &dyn TrainingData, indices: &[usize]) -> Vec<usize> {
     indices.iter().map(|&i| data.label(i).unwrap_or(0)).collect()
 }

@@ -1,4 +1,4 @@
-//! What a run is made of: its networks, and the GAN that trains them.
+//! Builds the networks of a run and its GAN.
 
 use crate::config::TrainConfig;
 use crate::error::GanError;
@@ -8,7 +8,7 @@ use crate::rng::{self, Purpose};
 use crate::training_plan::TrainingPlan;
 use engraft_layers::Init;
 
-/// A run that begins with random networks, and in which all of both trains from the first step to the last.
+/// The default plan: untrained networks, one phase, all layers train.
 pub(crate) struct DefaultPlan;
 
 impl TrainingPlan for DefaultPlan {
@@ -17,11 +17,11 @@ impl TrainingPlan for DefaultPlan {
     }
 }
 
-/// The networks of a run, with the random weights that its seed gives.
+/// The untrained networks of a run, initialized from its seed.
 ///
 /// # Errors
-/// If there is no network of the name in the settings, it cannot make their images, or is asked for more classes, larger
-/// packs or larger layers than there can be.
+/// [`GanError::Config`] if the family is unknown or the number of classes, the packing or a layer is too
+/// large; [`GanError::ImageSize`] if the family cannot build networks for these images.
 pub fn untrained_networks(config: &TrainConfig) -> Result<Networks, GanError> {
     let problems = config.problems_of_networks();
     if !problems.is_empty() {
@@ -37,7 +37,7 @@ pub fn untrained_networks(config: &TrainConfig) -> Result<Networks, GanError> {
     })
 }
 
-/// The networks that a run begins with, as they are without training: what a checkpoint is read into.
+/// The networks that a run starts with, spectral normalization included. A checkpoint is loaded into these.
 pub(crate) fn planned_networks(config: &TrainConfig, plan: &dyn TrainingPlan) -> Result<Networks, GanError> {
     let mut networks = plan.networks(config)?;
     let Networks {
@@ -49,7 +49,7 @@ pub(crate) fn planned_networks(config: &TrainConfig, plan: &dyn TrainingPlan) ->
     Ok(networks)
 }
 
-/// The GAN of a run at its beginning, prepared for training.
+/// The GAN of a run before its first step.
 pub(crate) fn planned_gan(config: &TrainConfig, plan: &dyn TrainingPlan) -> Result<Gan, GanError> {
     let lazy = config.discriminator.with_lazy_penalty(config.regularize.every);
     let Networks {

@@ -1,4 +1,4 @@
-//! What a checkpoint of a run holds, and how it becomes files and back.
+//! Converts the state of a run to the files of a checkpoint and back.
 
 use crate::adversarial_loss::LossState;
 use crate::checkpoint::{Checkpoint, decode, encode};
@@ -19,12 +19,12 @@ const DISCRIMINATOR: &str = "discriminator.safetensors";
 const AVERAGE: &str = "average.safetensors";
 const OPTIMIZERS: &str = "optimizers.safetensors";
 const STATE: &str = "state.bin";
-/// Only in checkpoints of games that have a state.
+/// Only if the loss has a state, such as adaptive augmentation.
 const LOSS_STATE: &str = "game.bin";
-/// Only in checkpoints of runs that have been measured or have gone back.
+/// Only if the run was evaluated, rolled back or is in a later phase.
 const MONITOR: &str = "watch.bin";
 
-/// Everything beside tensors that the next step depends on.
+/// Everything except tensors that the next step depends on.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct TrainState {
     pub(crate) step: u64,
@@ -52,7 +52,7 @@ pub(crate) fn to_files(
     let moments = StateDict::from_tensors(g.tensors)
         .with_prefix("generator")
         .merge(StateDict::from_tensors(d.tensors).with_prefix("discriminator"))?;
-    // Such networks have neither reserved names nor too many axes: what cannot be saved is not finite.
+    // These networks have valid names and shapes, so a tensor that cannot be saved is not finite.
     let bytes = |what: &str, dict: &StateDict| {
         dict.to_bytes().map_err(|error| match error {
             LayersError::Unsavable { reason } => GanError::Diverged {
@@ -80,7 +80,7 @@ pub(crate) fn to_files(
             DISCRIMINATOR.into(),
             bytes("the discriminator", &StateDict::of(&gan.discriminator))?,
         ),
-        (OPTIMIZERS.into(), bytes("the optimisers", &moments)?),
+        (OPTIMIZERS.into(), bytes("the optimizers", &moments)?),
         (STATE.into(), encode(&state)?),
     ]);
     if gan.loss.has_state() {
@@ -90,13 +90,13 @@ pub(crate) fn to_files(
         files.insert(MONITOR.into(), encode(monitor)?);
     }
     if let Some(average) = average {
-        let average = bytes("the averaged generator", &StateDict::of(average))?;
+        let average = bytes("the EMA generator", &StateDict::of(average))?;
         files.insert(AVERAGE.into(), average);
     }
     Ok(files)
 }
 
-/// What a checkpoint remembers of the run's measurements.
+/// The measurements in a checkpoint.
 pub(crate) fn monitor_state(checkpoint: &Checkpoint) -> Result<MonitorState, GanError> {
     if !checkpoint.files.contains_key(MONITOR) {
         return Ok(MonitorState::default());
@@ -104,24 +104,21 @@ pub(crate) fn monitor_state(checkpoint: &Checkpoint) -> Result<MonitorState, Gan
     let path = checkpoint.file_path(MONITOR);
     let state: MonitorState = decode(checkpoint.file(MONITOR)?, &path)?;
     let measured = state.measurements.iter().map(|m| ("a measurement", m.step));
-    let began = ("the beginning of a phase", state.phase_start);
+    let began = ("the start of a phase", state.phase_start);
     let late = measured.chain([began]).find(|(_, step)| *step > checkpoint.step);
     match late {
         None => Ok(state),
         Some((what, step)) => Err(GanError::Format {
             path,
             offset: None,
-            expected: format!(
-                "what happened up to step {}, as the manifest says",
-                checkpoint.step
-            ),
+            expected: format!("events up to step {}, the step in the manifest", checkpoint.step),
             found: format!("{what} at step {step}"),
-            advice: "restore the checkpoint from a copy or remove it",
+            advice: "restore the checkpoint from a backup or remove it",
         }),
     }
 }
 
-/// Puts a discriminator into the state of a checkpoint.
+/// Loads a discriminator from a checkpoint.
 pub(crate) fn restore_discriminator(
     checkpoint: &Checkpoint,
     discriminator: &mut Sequential,
@@ -131,7 +128,7 @@ pub(crate) fn restore_discriminator(
     Ok(dict.apply(discriminator)?)
 }
 
-/// Puts the generator that a run's samples are drawn from into the state of a checkpoint.
+/// Loads the generator that samples come from: the EMA generator, or the live one without EMA.
 pub(crate) fn restore_ema_generator(
     checkpoint: &Checkpoint,
     config: &TrainConfig,
@@ -146,7 +143,7 @@ pub(crate) fn restore_ema_generator(
     Ok(dict.apply(generator)?)
 }
 
-/// Puts a network pair and its optimisers into the state of a checkpoint.
+/// Loads the networks, their optimizers and the state of the loss from a checkpoint.
 pub(crate) fn restore(
     checkpoint: &Checkpoint,
     gan: &mut Gan,
@@ -170,9 +167,9 @@ pub(crate) fn restore(
         return Err(GanError::Format {
             path: checkpoint.file_path(STATE),
             offset: None,
-            expected: format!("the state of step {}, as the manifest says", checkpoint.step),
-            found: format!("that of step {}", state.step),
-            advice: "restore the checkpoint from a copy or remove it",
+            expected: format!("the state of step {}, the step in the manifest", checkpoint.step),
+            found: format!("the state of step {}", state.step),
+            advice: "restore the checkpoint from a backup or remove it",
         });
     }
     let (g_moments, rest) = dict(OPTIMIZERS)?.split_prefix("generator");

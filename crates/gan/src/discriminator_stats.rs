@@ -1,30 +1,29 @@
-//! How evenly the two networks are matched, seen from the discriminator's logits.
+//! Accuracy and `r_t` of the discriminator, from its logits.
 
 use crate::objective::Objective;
 use engraft_tensor::{Real, Tensor};
 
-/// How well a discriminator tells real images from generated ones.
+/// How well the discriminator separates real from generated images.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct DiscriminatorStats {
-    /// Share of its judgements that are right, from 0 to 1; one half is a coin's.
+    /// Accuracy, from 0 to 1; 0.5 is chance.
     pub(crate) accuracy: f64,
-    /// `r_t`: mean sign of its logits on real images, from -1 to 1.
+    /// `r_t`: mean sign of the logits on real images, from -1 to 1.
     pub(crate) real_sign: f64,
 }
 
 impl DiscriminatorStats {
-    /// The balance in the logits of one step.
+    /// Statistics of the logits of one step.
     ///
-    /// Where a logit has a meaning of its own it is compared with what lies halfway between the labels. Where only
-    /// differences count, as in the Wasserstein and the relativistic objective, a judgement is the order of a real and
-    /// a generated image, and its sign takes the place of the logit's.
+    /// Logits are compared with the objective's threshold. The Wasserstein and the relativistic objective have
+    /// none, because only differences of logits matter. There each real image is compared with one generated image.
     pub(crate) fn of<T: Real>(objective: Objective, real: &Tensor<T>, fake: &Tensor<T>) -> Self {
         let values = |logits: &Tensor<T>| -> Vec<f64> {
             logits.as_slice().iter().map(|&x| Real::into_f64(x)).collect()
         };
         let (real, fake) = (values(real), values(fake));
         let mean_sign = |margins: Vec<f64>| {
-            // The sign of 0 is 0 here: neither right nor wrong.
+            // The sign of 0 is 0 here, which counts as half correct.
             let sum: f64 = margins
                 .iter()
                 .map(|&m| if m == 0.0 { 0.0 } else { m.signum() })

@@ -1,14 +1,15 @@
-//! The averaged generator.
+//! Exponential moving average of the generator's weights (EMA).
 
 use engraft_layers::{Buffer, Module, Parameter, Slot, SlotMut, visit, visit_mut};
 use engraft_tensor::Real;
 
-/// Exponential moving average of a module's parameters: `average ← b · average + (1 - b) · live`.
+/// Exponential moving average of a module's parameters: `ema ← b · ema + (1 - b) · live`.
 ///
-/// `b = 0.5^(batch / half_life)`, so that an image's influence halves after `half_life` more images; at the
-/// start the half-life is at most 5 % of the images seen so far, which keeps the random start out of the
-/// average. Running statistics are copied, not averaged. What does not move in the live module stays in the average to the
-/// last bit.
+/// `b = 0.5^(batch / half_life)`, so the influence of an image halves after `half_life` more images. At the start
+/// of training the half-life is at most 5 % of the images so far, which keeps the random initialization out of the
+/// average.
+///
+/// Running statistics are copied, not averaged. Frozen parameters stay equal to the live ones bit for bit.
 ///
 /// *Source*: Karras et al., "Training generative adversarial networks with limited data", 2020, in the form
 /// of its appendix.
@@ -23,7 +24,7 @@ impl Ema {
         Self { half_life }
     }
 
-    /// Share of the average that stays after a batch, when `seen` images came before it.
+    /// The factor `b` for a batch of `batch` images after `seen` earlier images.
     pub fn decay(&self, batch: usize, seen: u64) -> f64 {
         let half_life = (self.half_life as f64).min(0.05 * seen as f64);
         if half_life > 0.0 {
@@ -61,18 +62,18 @@ impl Ema {
         visit_mut(average, |path, slot| match slot {
             SlotMut::Parameter(average) => {
                 let Some(Live::Parameter(live)) = slots.next() else {
-                    panic!("average: {path} is no parameter of the live module")
+                    panic!("ema: {path} is not a parameter of the live module")
                 };
                 let live = live.tensor();
                 assert!(
                     live.shape() == average.tensor().shape(),
-                    "average: {path} has shape {:?}, the live module's {:?}",
+                    "ema: {path} has shape {:?}, in the live module {:?}",
                     average.tensor().shape(),
                     live.shape()
                 );
                 average.update(|values| {
                     for (a, &l) in values.iter_mut().zip(live.as_slice()) {
-                        // Rounding would move what is equal, and so what is frozen.
+                        // Rounding would change equal values, and so frozen parameters.
                         if *a != l {
                             *a = *a * keep + l * (T::one() - keep);
                         }
@@ -81,7 +82,7 @@ impl Ema {
             }
             SlotMut::Buffer(average) => {
                 let Some(Live::Buffer(live)) = slots.next() else {
-                    panic!("average: {path} is no buffer of the live module")
+                    panic!("ema: {path} is not a buffer of the live module")
                 };
                 average.set(&live.tensor());
             }
@@ -90,7 +91,7 @@ impl Ema {
     }
 }
 
-/// What the live module holds that an average follows.
+/// A parameter or buffer of the live module.
 enum Live<'a, T: Real> {
     Parameter(&'a Parameter<T>),
     Buffer(&'a Buffer<T>),

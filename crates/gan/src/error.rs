@@ -1,28 +1,30 @@
-//! What can go wrong outside the program: files, directories, checkpoints, other runs.
+//! Errors of this crate: files, directories, checkpoints, settings, divergence.
 
 use engraft_base::FileError;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// Error of this crate.
+///
+/// Programming errors, such as a wrong shape, panic instead.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GanError {
-    /// A file's content is not what its format demands.
+    /// A file does not have the expected format, or is damaged.
     #[error("{}: {}expected {expected}, found {found}; {advice}", .path.display(), at(*.offset))]
     Format {
         /// The file.
         path: PathBuf,
-        /// Where in the file, in bytes from its beginning, when that is known.
+        /// Byte offset in the file, if known.
         offset: Option<u64>,
-        /// What belongs there.
+        /// What was expected there.
         expected: String,
-        /// What is there.
+        /// What was found.
         found: String,
         /// What the user can do.
         advice: &'static str,
     },
-    /// A file was written by a later version of its format.
+    /// A file was written in a newer format than this build reads.
     #[error(
         "{}: written by format {found}, this build reads up to {supported}; update engraft to read it",
         .path.display()
@@ -30,84 +32,84 @@ pub enum GanError {
     NewerFormat {
         /// The file.
         path: PathBuf,
-        /// Format of the file.
+        /// Format version of the file.
         found: u32,
-        /// Highest format that this build reads.
+        /// Newest format version that this build reads.
         supported: u32,
     },
-    /// Reading or writing failed.
+    /// Reading or writing a file failed.
     #[error("{}: {action} failed: {reason}{}", .path.display(), remedy(.reason))]
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What was tried.
+        /// The operation that failed.
         action: String,
-        /// The reason of the system.
+        /// The error of the operating system.
         reason: io::Error,
     },
-    /// Another process holds the run directory.
+    /// Another process is writing to the run directory.
     #[error("another run{owner} is writing to {}; stop it or choose another --out", .dir.display())]
     Locked {
         /// The run directory.
         dir: PathBuf,
-        /// Who holds it, as ` (pid 1234 on host)`; empty when unknown.
+        /// The owner as ` (pid 1234 on host)`; empty if unknown.
         owner: String,
     },
-    /// The caller asked for something that cannot be saved.
+    /// The request to save a checkpoint is invalid.
     #[error("cannot save the checkpoint: {reason}")]
     Unsaveable {
         /// What is wrong with the request.
         reason: String,
     },
-    /// Checkpoints exist, and every one of them is damaged.
+    /// Every checkpoint of the run is damaged.
     #[error(
-        "{}: no checkpoint is intact; restore one from a copy or start anew in another --out:\n  {}",
+        "{}: every checkpoint is damaged; restore one from a backup or start again with another --out:\n  {}",
         .dir.display(), .reasons.join("\n  ")
     )]
     NoIntactCheckpoint {
         /// The run directory.
         dir: PathBuf,
-        /// What is wrong with each, newest first.
+        /// The error of each checkpoint, newest first.
         reasons: Vec<String>,
     },
-    /// The run directory has no checkpoint of this step.
-    #[error("{}: no checkpoint of step {step}; the steps are {available:?}", .dir.display())]
+    /// The run directory has no checkpoint of the requested step.
+    #[error("{}: no checkpoint of step {step}; available steps: {available:?}", .dir.display())]
     NoSuchCheckpoint {
         /// The run directory.
         dir: PathBuf,
-        /// The step that was asked for.
+        /// The requested step.
         step: u64,
-        /// The steps there are.
+        /// The steps that have a checkpoint.
         available: Vec<u64>,
     },
-    /// An intact checkpoint lacks a file that the reader needs.
-    #[error("{}: the checkpoint has no file {name:?}; its files are {available:?}", .path.display())]
+    /// An intact checkpoint lacks a required file.
+    #[error("{}: the checkpoint lacks the file {name:?}; it has {available:?}", .path.display())]
     MissingFile {
         /// The checkpoint.
         path: PathBuf,
-        /// The file that was asked for.
+        /// The missing file.
         name: String,
-        /// The files there are.
+        /// The files of the checkpoint.
         available: Vec<String>,
     },
-    /// Settings that make no sense, all of them at once.
-    #[error("the settings make no sense: {}", .problems.join("; "))]
+    /// Invalid settings, all problems at once.
+    #[error("invalid settings: {}", .problems.join("; "))]
     Config {
-        /// What is wrong, one entry for each setting.
+        /// One entry for each problem.
         problems: Vec<String>,
     },
-    /// A file of settings does not parse.
+    /// A settings file cannot be parsed.
     #[error("{}: {reason}", .path.display())]
     ConfigSyntax {
         /// The file.
         path: PathBuf,
-        /// Where, and what was expected.
+        /// The position and what was expected there.
         reason: String,
     },
-    /// A run was begun with other settings than it is asked to go on with.
+    /// The run in the directory was started with different settings.
     #[error(
-        "the run in {} was begun with other settings; go on with the old ones, choose another --out, or start \
-         anew with --fresh:\n  {}",
+        "the run in {} was started with different settings; use the same settings, choose another --out, or \
+         replace the run with --fresh:\n  {}",
         .path.display(), .differences.join("\n  ")
     )]
     OtherSettings {
@@ -116,104 +118,103 @@ pub enum GanError {
         /// One line for each difference.
         differences: Vec<String>,
     },
-    /// The images are not those that the settings were made for.
+    /// The images differ from those that the settings were made for.
     #[error(
-        "the settings are for the {name} images with SHA-256 {expected}, but those given ({source_of_data}) \
-         have {found}; give the same images or begin a new run"
+        "the settings expect the {name} images with SHA-256 {expected}, but {source_of_data} has {found}; use the \
+         same images or start a new run"
     )]
     OtherData {
         /// Name of the data set in the settings.
         name: String,
-        /// Fingerprint in the settings.
+        /// SHA-256 in the settings.
         expected: String,
-        /// Fingerprint of the images given.
+        /// SHA-256 of the given images.
         found: String,
         /// Where those came from.
         source_of_data: String,
     },
-    /// The labels are not those that a run was begun with.
+    /// The labels differ from those that the run was started with.
     #[error(
-        "the networks are told the labels of {name} with SHA-256 {expected}, but those given ({source_of_data}) have \
-         {found}; give the same labels or begin a new run"
+        "the settings expect the labels of {name} with SHA-256 {expected}, but {source_of_data} has {found}; use the \
+         same labels or start a new run"
     )]
     OtherLabels {
         /// Name of the data set in the settings.
         name: String,
         /// SHA-256 in the settings.
         expected: String,
-        /// SHA-256 of the labels given.
+        /// SHA-256 of the given labels.
         found: String,
         /// Where those came from.
         source_of_data: String,
     },
-    /// The networks cannot be built for the images, mostly because these have another size.
+    /// The network family cannot build networks for these images.
     #[error(
-        "the {data} images are {}, which the network {network} is not built for: {reason}; give other images, or choose a \
-         network that is: {}",
+        "the network {network} does not support the {data} images of {}: {reason}; networks that do: {}",
         size(.found), .fitting.join(", ")
     )]
     ImageSize {
         /// Name of the data set, or `given`.
         data: String,
-        /// Name of the networks.
+        /// Name of the network family.
         network: String,
-        /// Why not, as the family of networks says.
+        /// The family's reason, from [`NetworkFamily::check`](crate::networks::NetworkFamily::check).
         reason: String,
-        /// Names of the networks that can be built for them.
+        /// Names of the families that can.
         fitting: Vec<String>,
         /// `[height, width, channels]` of the images.
         found: [usize; 3],
     },
-    /// A directory from which a run was to be read has no checkpoint.
-    #[error("{} holds no checkpoint of a run; name the directory that training wrote to", .path.display())]
+    /// A directory that should contain a run has no checkpoint.
+    #[error("{} has no checkpoint; expected the directory of a training run", .path.display())]
     NoCheckpoint {
         /// The directory.
         path: PathBuf,
     },
-    /// A directory that was to be replaced is not a run.
-    #[error("{} is not a run directory (it has neither run.toml nor run.lock); choose another --out", .path.display())]
+    /// A directory that should be moved aside is not a run directory.
+    #[error("{} is not a run directory: it has neither run.toml nor run.lock; choose another --out", .path.display())]
     NotARun {
         /// The directory.
         path: PathBuf,
     },
-    /// A directory without checkpoints holds what a new run would replace.
+    /// A directory without checkpoints contains a file that a new run would overwrite.
     #[error(
-        "{} has {found}, but no checkpoint to go on from; nothing in it was changed: choose another --out, or \
-         start anew with --fresh, which moves an earlier run aside",
+        "{} contains {found} but no checkpoint to resume from; choose another --out, or use --fresh, which moves the \
+         earlier run aside",
         .path.display()
     )]
     Occupied {
         /// The directory.
         path: PathBuf,
-        /// The file that is there.
+        /// The existing file.
         found: &'static str,
     },
-    /// A loss, a weight, a running statistic or a moment is no longer finite.
+    /// Training diverged: a loss, a weight, a running statistic or an optimizer moment is not finite.
     #[error(
-        "training diverged at step {step}: {reason}; the last checkpoint is intact, try a lower learning rate"
+        "training diverged at step {step}: {reason}; the last checkpoint is intact; try a lower learning rate"
     )]
     Diverged {
         /// The step.
         step: u64,
-        /// What is not finite any more, and in which network.
+        /// Which value is not finite, and in which network.
         reason: String,
     },
-    /// Weights, moments or their names.
+    /// Error of the layers crate, such as weights that do not match a network.
     #[error(transparent)]
     Layers(#[from] engraft_layers::LayersError),
-    /// Features of images, and measures of them.
+    /// Error of the metrics crate.
     #[error(transparent)]
     Metrics(#[from] engraft_metrics::MetricsError),
-    /// Images, labels or their order.
+    /// Error of the data crate.
     #[error(transparent)]
     Data(#[from] engraft_data::DataError),
 }
 
 impl GanError {
-    /// Wraps a reason of the system: which file, what was tried.
     /// Advice for a damaged file of a checkpoint.
     pub(crate) const DAMAGED: &str = "the checkpoint is damaged: resume from an older one or copy it again";
 
+    /// An error of the operating system for `path`; `action` is the operation that failed.
     pub(crate) fn io(path: &Path, action: impl Into<String>, reason: io::Error) -> Self {
         Self::Io {
             path: path.to_path_buf(),
@@ -231,7 +232,7 @@ impl From<FileError> for GanError {
                 path,
                 "a regular file or directory".to_string(),
                 found.to_string(),
-                "links and special files are not followed: put the file itself there",
+                "symbolic links and special files are not followed: copy the file itself there",
             ),
             FileError::TooLong { path, size, limit } => (
                 path,
@@ -259,7 +260,7 @@ fn at(offset: Option<u64>) -> String {
     offset.map(|byte| format!("at byte {byte}: ")).unwrap_or_default()
 }
 
-/// What the user can do about an error of the system; empty when the reason speaks for itself.
+/// Advice for an error of the operating system; empty if the error is clear by itself.
 fn remedy(source: &io::Error) -> &'static str {
     match source.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
@@ -273,10 +274,10 @@ fn remedy(source: &io::Error) -> &'static str {
             "; change the permissions or choose another directory"
         }
         ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
-            "; a file stands where a directory is needed: move it or choose another --out"
+            "; a file is in the place of a directory: move it or choose another --out"
         }
         ErrorKind::Unsupported => {
-            "; the file system lacks this operation: choose a directory on a local disk"
+            "; the file system does not support this operation: choose a directory on a local disk"
         }
         _ => "",
     }

@@ -1,15 +1,16 @@
-//! Whether every number that a network holds is finite.
+//! Finds weights and running statistics that are not finite.
 
 use engraft_layers::{Module, Slot, visit};
 use engraft_tensor::{Real, Tensor};
 use rayon::prelude::*;
 
-/// Values looked at by one piece of parallel work.
+/// Values that one parallel task checks.
 const CHUNK: usize = 1 << 16;
 
-/// The first weight or running statistic of `module` that is not finite, as `name is value at index i`.
+/// The first weight or running statistic of `module` that is not finite, as `name is value at index i`; `None` if
+/// all are finite.
 ///
-/// One pass over the values, well below a hundredth of a training step's time.
+/// One pass over the values, which takes well below 1 % of a training step.
 pub(crate) fn first_not_finite<T: Real>(module: &dyn Module<T>) -> Option<String> {
     let mut first = None;
     visit(module, |path, slot| {
@@ -28,7 +29,7 @@ pub(crate) fn first_not_finite<T: Real>(module: &dyn Module<T>) -> Option<String
 
 fn not_finite<T: Real>(tensor: &Tensor<T>) -> Option<(usize, T)> {
     let values = tensor.as_slice();
-    // Without a branch in the inner loop, which the compiler then makes vector instructions of.
+    // No branch in the inner loop, so that the compiler vectorizes it.
     let all = |piece: &[T]| piece.iter().fold(true, |all, x| all & x.is_finite());
     let all_finite = if values.len() <= CHUNK {
         all(values)

@@ -1,4 +1,4 @@
-//! A generator and a discriminator that train against each other.
+//! A generator and a discriminator, with everything a training step needs.
 
 use crate::adversarial_loss::{AdversarialLoss, DiscriminatorOutput, Loss, LossState};
 use crate::augment::AugmentConfig;
@@ -14,60 +14,92 @@ use engraft_layers::{Condition, Mode, Module, Optimizer, Sequential, gradients};
 use engraft_tensor::{Real, Tensor, no_grad};
 use rand::Rng;
 
-/// What a training step grads.
+/// Losses and statistics of one training step, measured before the weights change.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct StepReport {
-    /// Loss of the generator before it moved.
+    /// Adversarial loss of the generator, with feature matching and without [extra terms](LossTerm).
     pub generator_loss: f64,
-    /// Loss of the discriminator before it moved, without penalties; of several critic steps the last.
+    /// Adversarial loss of the discriminator, without penalties. With several discriminator steps it is that
+    /// of the last.
     pub discriminator_loss: f64,
-    /// Weighted sum of the penalties that this step's discriminator was given beside its loss, 0 if there were none.
+    /// Weighted sum of the discriminator's penalties in this step; 0 if there were none.
     pub penalty: f64,
-    /// Chance with which each augmentation changed an image.
+    /// Probability with which each augmentation changed an image, from 0 to 1.
     pub augment_probability: f64,
-    /// Mean of `σ(D(x))` over the real images: how real they look to the discriminator.
+    /// Mean of `σ(D(x))` over the real images, from 0 to 1.
     pub real_output: f64,
-    /// Mean of `σ(D(G(z)))` over the generated images.
+    /// Mean of `σ(D(G(z)))` over the generated images, from 0 to 1.
     pub fake_output: f64,
-    /// Share of the discriminator's judgements that were right: of an image by the side of its logit or, for the
-    /// Wasserstein and the relativistic objective, of a real and a generated image by the order of theirs.
+    /// Discriminator accuracy, from 0 to 1.
+    ///
+    /// An image counts as correct if its logit lies on its own side of the threshold. The Wasserstein and the
+    /// relativistic objective have no threshold; there a pair counts as correct if the real image has the
+    /// higher logit.
     pub accuracy: f64,
-    /// `r_t`, the mean sign of the discriminator's logits on real images, 1 where it is sure of all of them (Karras et
-    /// al., "Training generative adversarial networks with limited data", 2020, equation 1); for the two objectives
-    /// above the mean sign of the differences.
+    /// `r_t`, the mean sign of the discriminator's logits on real images, from -1 to 1. It is ADA's measure
+    /// of overfitting: 1 means that every real image has a positive logit.
+    ///
+    /// For the Wasserstein and the relativistic objective it is the mean sign of `D(x) - D(G(z))`.
+    ///
+    /// *Source*: Karras et al., "Training generative adversarial networks with limited data", 2020, equation
+    /// 1.
     pub real_sign: f64,
 }
 
 impl StepReport {
-    /// Whether both losses and the penalties are finite; one that is not means that training has diverged.
+    /// Whether both losses and the penalty are finite. A loss that is not finite means that training has
+    /// diverged.
     pub fn is_finite(&self) -> bool {
         self.generator_loss.is_finite() && self.discriminator_loss.is_finite() && self.penalty.is_finite()
     }
 }
 
-/// A generative adversarial network with what it takes to train it.
+/// A generative adversarial network: two networks, two optimizers, the loss and its state.
 ///
-/// The crate's front page shows one being trained.
+/// The builder methods change the defaults of [`Gan::new`]. [`Gan::check`] reports settings that do not fit
+/// together; [`Gan::step`] trains. For a run directory with checkpoints use [`Trainer`](crate::Trainer).
+///
+/// ```
+/// use engraft_gan::{Gan, dcgan};
+/// use engraft_layers::{Adam, Condition, Init};
+/// use engraft_tensor::Tensor;
+/// use rand::SeedableRng;
+///
+/// let init = &mut Init::glorot(1);
+/// let adam = || Adam::new(2e-4).betas(0.5, 0.999);
+/// let mut gan = Gan::new(dcgan::generator(init), dcgan::discriminator(init), dcgan::LATENT)
+///     .optimizers(adam(), adam());
+/// gan.check()?;
+///
+/// let rng = &mut rand_pcg::Pcg64::seed_from_u64(1);
+/// let real = Tensor::<f32>::uniform([4, 28, 28, 1], -1.0, 1.0, rng);
+/// let report = gan.step(&real, Condition::None, rng);
+/// assert!(report.is_finite());
+/// assert_eq!(gan.generate(2, rng).shape(), [2, 28, 28, 1]);
+/// # Ok::<(), engraft_gan::GanError>(())
+/// ```
 pub struct Gan<T: Real = f32> {
-    /// Maps latent vectors to images.
+    /// Maps latent vectors `[n, latent]` to images `[n, h, w, c]` with values in about `[-1, 1]`.
     pub generator: Sequential<T>,
-    /// Maps images to logits, large for images it takes for real.
+    /// Maps images `[n, h, w, c]` to logits `[n, 1]`; a high logit means real.
     pub discriminator: Sequential<T>,
     pub(crate) generator_optimizer: Box<dyn Optimizer<T>>,
     pub(crate) discriminator_optimizer: Box<dyn Optimizer<T>>,
     pub(crate) latent: usize,
-    /// Classes that both networks are told; 0 if none.
+    /// Number of classes that both networks are conditioned on; 0 for an unconditional GAN.
     pub(crate) classes: usize,
     pub(crate) loss: AdversarialLoss<T>,
     order: StepOrder,
-    /// Whether the settings have been grads to make sense together.
+    /// Whether the settings have passed the check of the first step.
     is_checked: bool,
 }
 
 impl<T: Real> Gan<T> {
-    /// A pair with latent vectors of length `latent`, the non-saturating objective, simultaneous steps, and
-    /// Adam at 1e-4 (the settings of TensorFlow's tutorial).
+    /// A GAN with latent vectors of length `latent`.
+    ///
+    /// Defaults: the non-saturating objective, simultaneous steps, Adam with learning rate 1e-4 for both
+    /// networks (the settings of TensorFlow's DCGAN tutorial), no regularization and no augmentation.
     pub fn new(generator: Sequential<T>, discriminator: Sequential<T>, latent: usize) -> Self {
         let adam = || Box::new(engraft_layers::Adam::new(1e-4));
         Self {
@@ -83,27 +115,29 @@ impl<T: Real> Gan<T> {
         }
     }
 
-    /// Sets the objective: an [`Objective`](crate::Objective), or one with all that belongs to it.
+    /// Sets the objective: an [`Objective`](crate::Objective), or an [`ObjectiveConfig`] with further
+    /// settings such as label smoothing.
     #[must_use]
     pub fn objective(mut self, objective: impl Into<ObjectiveConfig>) -> Self {
         self.loss.objective = objective.into();
         self
     }
 
-    /// Says that both networks are told the class of an image, one of `classes`, as
+    /// Declares both networks class-conditional, with labels `0..classes`.
+    ///
     /// [`ConditionalGenerator`](crate::networks::ConditionalGenerator) and
-    /// [`ProjectionDiscriminator`](crate::networks::ProjectionDiscriminator) are. Real images then come with their labels,
-    /// see [`Gan::step`], and the generated ones of a step have the same.
+    /// [`ProjectionDiscriminator`](crate::networks::ProjectionDiscriminator) are such networks. Pass the
+    /// labels of the real images to [`Gan::step`]; the generated images of a step have the same labels.
     #[must_use]
     pub fn classes(mut self, classes: usize) -> Self {
         self.classes = classes;
         self
     }
 
-    /// Sets the regularisers of the discriminator, and normalises the networks that
+    /// Sets the regularizers of the discriminator, and applies spectral normalization to the networks that
     /// [`RegularizeConfig::spectral_norm`] names.
     ///
-    /// With lazy penalties, give the discriminator's optimiser the settings of
+    /// With lazy penalties, adjust the discriminator's optimizer by
     /// [`AdamConfig::with_lazy_penalty`](crate::AdamConfig::with_lazy_penalty).
     #[must_use]
     pub fn regularize(mut self, regularize: RegularizeConfig) -> Self {
@@ -113,32 +147,33 @@ impl<T: Real> Gan<T> {
         self
     }
 
-    /// Sets how images are changed before the discriminator sees them.
+    /// Sets the augmentation of all images that the discriminator evaluates, real and generated.
     #[must_use]
     pub fn augment(mut self, augment: AugmentConfig) -> Self {
         self.loss.augment = augment;
         self
     }
 
-    /// Sets the seed of the draws that are not noise: those of augmentations and of gradient penalties; 0 at first.
+    /// Sets the seed of augmentations and gradient penalties; the default is 0. Latent vectors come from the
+    /// `rng` of [`Gan::step`].
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.loss.state = LossState::new(seed);
         self
     }
 
-    /// Adds a term to the losses.
+    /// Adds a term to the losses; see [`LossTerm`].
     #[must_use]
     pub fn term(mut self, term: impl LossTerm<T> + 'static) -> Self {
         self.loss.terms.push(Box::new(term));
         self
     }
 
-    /// Checks that objective, regularizers and augmentation make sense together and with the discriminator, and that the
-    /// discriminator reads what the generator makes.
+    /// Checks that objective, regularizers and augmentation fit together and fit the discriminator, and that
+    /// the discriminator accepts the generator's output.
     ///
     /// # Errors
-    /// [`GanError::Config`] with every problem and its reason.
+    /// [`GanError::Config`] with one entry for each problem, with its reason.
     ///
     /// ```
     /// use engraft_gan::{Gan, RegularizeConfig, dcgan};
@@ -167,7 +202,7 @@ impl<T: Real> Gan<T> {
         }
     }
 
-    /// What makes no sense, one line with its reason for each problem.
+    /// Invalid combinations of settings, one line each with the reason.
     fn problems(&self) -> Vec<String> {
         let settings = self.loss.settings();
         let mut problems = settings.problems();
@@ -178,14 +213,14 @@ impl<T: Real> Gan<T> {
         problems
     }
 
-    /// Sets the order in which the networks move.
+    /// Sets the order of the two updates in a step.
     #[must_use]
     pub fn order(mut self, order: StepOrder) -> Self {
         self.order = order;
         self
     }
 
-    /// Sets both optimisers.
+    /// Sets both optimizers.
     #[must_use]
     pub fn optimizers(
         mut self,
@@ -197,7 +232,7 @@ impl<T: Real> Gan<T> {
         self
     }
 
-    /// `n` latent vectors, `[n, latent]`, independent and standard normal.
+    /// `n` latent vectors, `[n, latent]`, independent standard normal.
     pub fn noise(&self, n: usize, rng: &mut impl Rng) -> Tensor<T> {
         Tensor::randn([n, self.latent], rng)
     }
@@ -213,28 +248,40 @@ impl<T: Real> Gan<T> {
         self.cyclic_labels(n)
     }
 
-    /// `n` generated images in evaluation mode, pixels cut off at -1 and 1, of [each class in turn](Gan::cyclic_labels);
-    /// for many batches from the same weights there is [`Gan::into_sampler`].
+    /// `n` generated images `[n, h, w, c]`, clipped to `[-1, 1]`, with [cyclic labels](Gan::cyclic_labels) if
+    /// the GAN is class-conditional. The generator runs in evaluation mode.
+    ///
+    /// To generate many batches with the same weights, use [`Gan::into_sampler`].
     pub fn generate(&self, n: usize, rng: &mut impl Rng) -> Tensor<T> {
         let (z, condition) = (self.noise(n, rng), self.cyclic_labels(n));
         no_grad(|| as_image(&self.generator.forward_with(&z, &condition, Mode::Eval)))
     }
 
-    /// The generator alone, for drawing many images; what training needs is dropped.
+    /// Consumes the GAN and returns a sampler with its generator.
     pub fn into_sampler(self) -> Sampler<T> {
         Sampler::new(self.generator, self.latent).classes(self.classes)
     }
 
-    /// One training step on a batch of real images, in the configured order; draws the noise from `rng`. Networks that
-    /// are told the class are given the images' labels as the condition, and generate as many images of each class; others
-    /// have [`Condition::None`].
+    /// One training step on a batch of real images.
+    ///
+    /// - `real`: images `[n, h, w, c]` with values in `[-1, 1]`.
+    /// - `condition`: [`Condition::None`] for an unconditional GAN, else the labels of the `n` images, for
+    ///   example `&labels[..]` or a `Vec<usize>`. The generated images have the same labels.
+    /// - `rng`: source of the latent vectors.
+    ///
+    /// With `n` discriminator steps (`n_critic`), the batch is split into `n` equal parts. The discriminator
+    /// trains on each part; the generator trains once, with the last part.
+    ///
+    /// The report holds the losses before the update.
+    ///
+    /// *Source*: Goodfellow et al., "Generative adversarial nets", 2014, algorithm 1.
     ///
     /// With several critic steps the batch is cut into as many parts: the discriminator alone moves on all but the
     /// last, on which both do.
     ///
     /// # Panics
-    /// If the settings make no sense ([`Gan::check`] tells before), the batch cannot be cut, or the condition is not one for
-    /// each image or not one that the networks are told.
+    /// If the settings are invalid ([`Gan::check`] reports this as an error), the batch does not split into
+    /// equal parts, or `condition` does not match the number of images or the classes.
     #[track_caller]
     pub fn step(
         &mut self,
@@ -247,15 +294,15 @@ impl<T: Real> Gan<T> {
         let steps = self.loss.objective.critic_steps as usize;
         assert!(
             self.accepts(&condition, n),
-            "gan: a step needs a label for each image, below the number of classes, where the networks are told the class, \
-             and none where they are not; got {} labels, {} classes and images {:?}",
-            condition.len(),
+            "gan: the condition must be one label below {} for each image, or Condition::None without classes; \
+             got {} labels for images {:?}",
             self.classes,
+            condition.len(),
             real.shape()
         );
         assert!(
             steps == 1 || n > 0 && n.is_multiple_of(steps),
-            "gan: {steps} critic steps need a batch of as many equal parts, got images {:?}",
+            "gan: the batch must split into {steps} equal parts for {steps} discriminator steps, got images {:?}",
             real.shape()
         );
         let size = n / steps;
@@ -283,7 +330,7 @@ impl<T: Real> Gan<T> {
         }
     }
 
-    /// Whether a condition is what the networks are told of `n` images.
+    /// Whether a condition fits `n` images of this GAN.
     fn accepts(&self, condition: &Condition<T>, n: usize) -> bool {
         match condition {
             Condition::None => self.classes == 0,
@@ -295,23 +342,25 @@ impl<T: Real> Gan<T> {
     }
 
     /// # Panics
-    /// At the first step, if the settings make no sense together or with the discriminator.
+    /// At the first step, if the settings are invalid.
     #[track_caller]
     fn assert_valid(&mut self) {
         if !self.is_checked {
             let problems = self.problems();
             assert!(
                 problems.is_empty(),
-                "gan: the settings make no sense: {}",
+                "gan: invalid settings: {}",
                 problems.join("; ")
             );
             self.is_checked = true;
         }
     }
 
-    /// Both networks move: one batch of generated images, one pass of the discriminator over it, two gradients.
+    /// Updates both networks from one batch of generated images: one pass of the discriminator over it, two
+    /// gradients.
     fn simultaneous_step(&mut self, real: &Tensor<T>, condition: &Condition<T>, z: &Tensor<T>) -> StepReport {
-        // The graph goes with the block, before the weights change: a graph that holds them would cost a copy.
+        // The block drops the graph before the weights change. A graph that still holds the weights would
+        // force a copy.
         let (images, report, generator_grads, discriminator_grads) = {
             let images = self.generator.forward_with(z, condition, Mode::Train);
             let real_output = self.loss.discriminate(&self.discriminator, real, condition);
@@ -340,7 +389,7 @@ impl<T: Real> Gan<T> {
         self.penalty_step(report, [real, &images], condition)
     }
 
-    /// The discriminator moves, on the images generated from `z`.
+    /// Updates the discriminator, on real images and those generated from `z`.
     fn discriminator_step(
         &mut self,
         real: &Tensor<T>,
@@ -361,7 +410,7 @@ impl<T: Real> Gan<T> {
         self.penalty_step(report, [real, &images], condition)
     }
 
-    /// The generator moves; its loss.
+    /// Updates the generator and returns its loss.
     fn generator_step(&mut self, real: &Tensor<T>, condition: &Condition<T>, z: &Tensor<T>) -> f64 {
         let (loss, grads) = {
             let real_output = self
@@ -382,7 +431,8 @@ impl<T: Real> Gan<T> {
         loss
     }
 
-    /// Ends a step of the discriminator, by a step on its gradient penalties where these are due; the report with them.
+    /// Completes a discriminator step: if lazy gradient penalties are due, updates the discriminator on them
+    /// and adds them to the report.
     fn penalty_step(
         &mut self,
         report: StepReport,
@@ -401,7 +451,7 @@ impl<T: Real> Gan<T> {
         }
     }
 
-    /// What a step of the discriminator grads.
+    /// Report of a discriminator step.
     fn report(
         &self,
         loss: &Loss<T>,

@@ -1,9 +1,9 @@
-//! What goes into a generator beside its latent vectors, and what its output becomes.
+//! Default labels of generated images, and clipping of the generator's output.
 
 use engraft_layers::Condition;
 use engraft_tensor::{Real, Tensor};
 
-/// Labels of `n` examples, each class in turn; [`Condition::None`] without classes.
+/// Labels `0, 1, .., classes - 1, 0, 1, ..` for `n` images; [`Condition::None`] without classes.
 pub(crate) fn cyclic_labels<T: Real>(n: usize, classes: usize) -> Condition<T> {
     match classes {
         0 => Condition::None,
@@ -11,7 +11,8 @@ pub(crate) fn cyclic_labels<T: Real>(n: usize, classes: usize) -> Condition<T> {
     }
 }
 
-/// What is outside of `[-1, 1]`, as a generator without a `tanh` gives it, cut off there: a file of pixels has no more.
+/// Clips generated values to `[-1, 1]`. A generator without a final `tanh` can exceed this range; pixels
+/// cannot.
 pub(crate) fn as_image<T: Real>(generated: &Tensor<T>) -> Tensor<T> {
     -((-generated.clamp_min(-1.0)).clamp_min(-1.0))
 }

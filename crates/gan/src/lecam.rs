@@ -1,32 +1,33 @@
-//! LeCam: the discriminator is kept near what it thought of the other side a while ago.
+//! The LeCam regularizer.
 
 use engraft_tensor::{Real, Tensor, no_grad};
 use serde::{Deserialize, Serialize};
 
-/// Moving averages of the discriminator's logits, and the penalty for leaving them.
+/// Moving averages of the discriminator's logits, and a penalty on the distance from them.
 ///
-/// With `α_R` and `α_F` the averages of the mean logit of real and of generated images, it is
-/// `E max(0, D(x) - α_F)² + E max(0, α_R - D(G(z)))²`: a weak pull of real logits down to the fake average and of fake
-/// logits up to the real one, which matters when few images let the discriminator grow too sure. The averages start
-/// empty and are corrected for it, as Adam's moments are, so that they are right from the first step on.
+/// Let `α_R` and `α_F` be the averages of the mean logit of real and of generated images. The penalty is `E max(0,
+/// D(x) - α_F)² + E max(0, α_R - D(G(z)))²`. It pulls real logits weakly towards the average of generated ones and
+/// vice versa, which limits overfitting on few images.
 ///
-/// *Source*: Tseng et al., "Regularizing generative adversarial networks under limited data", 2021, section 3; the
+/// The averages start at 0 with a bias correction, like Adam's moments, so they are right from the first step on.
+///
+/// *Source*: Tseng et al., "Regularizing generative adversarial networks under limited data", 2021, section 3. The
 /// squares are clipped at 0 as in the authors' experiments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LeCam {
     real: f64,
     fake: f64,
-    /// `decay^steps`, the share of the empty start that is left; 1 before the first step.
+    /// `decay^steps`, the weight of the initial value; `None` before the first step.
     start_left: Option<f64>,
 }
 
 impl LeCam {
-    /// Averages of nothing yet.
+    /// Averages before the first step.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes the logits of a step into the averages, of which the share `decay` stays.
+    /// Updates the averages with the logits of a step: `average ← decay · average + (1 - decay) · mean`.
     pub fn update<T: Real>(&mut self, real_logits: &Tensor<T>, fake_logits: &Tensor<T>, decay: f64) {
         let mean = |logits: &Tensor<T>| no_grad(|| logits.mean().item().into_f64());
         self.real = decay * self.real + (1.0 - decay) * mean(real_logits);
@@ -34,7 +35,7 @@ impl LeCam {
         self.start_left = Some(decay * self.start_left.unwrap_or(1.0));
     }
 
-    /// `[α_R, α_F]`, corrected for their empty start; zeros before the first step.
+    /// `[α_R, α_F]`, bias-corrected; zeros before the first step.
     pub fn averages(&self) -> [f64; 2] {
         match self.start_left {
             Some(left) => [self.real, self.fake].map(|sum| sum / (1.0 - left)),
@@ -42,7 +43,7 @@ impl LeCam {
         }
     }
 
-    /// The penalty, without its weight.
+    /// The penalty, a scalar, without its weight.
     #[must_use]
     pub fn penalty<T: Real>(&self, real_logits: &Tensor<T>, fake_logits: &Tensor<T>) -> Tensor<T> {
         let [real, fake] = self.averages().map(T::from_f64);

@@ -9,14 +9,14 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// Bytes of a line at most; those that a run writes have below 300.
+/// Longest line that is read, in bytes; a run writes fewer than 300.
 const MAX_LINE: u64 = 4096;
 
 /// One line of `metrics.jsonl`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Line {
     pub(crate) step: u64,
-    /// Passes over the images so far.
+    /// Epochs so far: passes over the training images.
     pub(crate) epoch: f64,
     pub(crate) loss_g: f64,
     pub(crate) loss_d: f64,
@@ -24,19 +24,19 @@ pub(crate) struct Line {
     pub(crate) d_real: f64,
     /// Mean of `σ(D(G(z)))` over the batch.
     pub(crate) d_fake: f64,
-    /// Share of the discriminator's judgements that were right.
+    /// Accuracy of the discriminator.
     #[serde(default)]
     pub(crate) accuracy: f64,
-    /// Mean sign of its logits on real images, `r_t`.
+    /// `r_t`: mean sign of the logits on real images.
     #[serde(default)]
     pub(crate) r_t: f64,
-    /// Penalties of the discriminator; not there without any.
+    /// Penalty of the discriminator; omitted if 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) penalty: f64,
-    /// Chance of each augmentation; not there without any.
+    /// Probability of each augmentation; omitted if 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) augment: f64,
-    /// Duration of the step; the only value that differs between two runs with one seed.
+    /// Duration of the step in milliseconds, the only value that differs between two runs with the same seed.
     pub(crate) ms: f64,
 }
 
@@ -73,7 +73,7 @@ impl Line {
     }
 }
 
-/// An open `metrics.jsonl`, and the losses in it for the curves.
+/// An open `metrics.jsonl`, with its losses in memory for the plots.
 pub(crate) struct Log {
     path: PathBuf,
     file: File,
@@ -81,9 +81,10 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Opens the record of a run that resumes after `step`. Lines of later steps, which a killed run wrote
-    /// after its last checkpoint, are dropped, for those steps are done again; so is a last line that was cut
-    /// off. Where a line between others is damaged, the old file is kept aside, and a warning tells so.
+    /// Opens the record of a run that resumes after `step`.
+    ///
+    /// Lines of later steps are dropped, because these steps are repeated. So is a last line that is cut off. If a
+    /// line in between is damaged, the old file is kept under another name, and a warning is returned.
     pub(crate) fn open(path: &Path, step: u64) -> Result<(Self, Option<String>), GanError> {
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true);
@@ -97,7 +98,7 @@ impl Log {
             losses.clear();
             file = rewrite(path, &aside, step, &mut losses)?;
             warning = Some(format!(
-                "{}: line {at} is damaged; the old file is kept in {}, and the lines that can be read go on",
+                "{}: line {at} is damaged and was removed; the old file is kept as {}",
                 path.display(),
                 aside.display()
             ));
@@ -118,7 +119,7 @@ impl Log {
         Ok((log, warning))
     }
 
-    /// Adds a line; it is with the system at once, so that `tail -f` shows it.
+    /// Appends a line, without buffering, so that `tail -f` shows it at once.
     pub(crate) fn push(&mut self, line: &Line) -> Result<(), GanError> {
         let mut text = serde_json::to_string(line).expect("numbers always have a JSON form");
         text.push('\n');
@@ -129,7 +130,7 @@ impl Log {
         Ok(())
     }
 
-    /// Waits until the lines are on the disk: a checkpoint of a step must not outlive the lines before it.
+    /// Syncs the file to disk, so that no checkpoint is ahead of the record.
     pub(crate) fn sync(&self) -> Result<(), GanError> {
         self.file
             .sync_data()
@@ -141,18 +142,18 @@ impl Log {
     }
 }
 
-/// What a pass over a record found.
+/// Result of a pass over a record.
 struct Scan {
-    /// Bytes up to the end of the last line that counts.
+    /// Bytes up to the end of the last valid line.
     kept: u64,
-    /// Number, from 1, of the first line that is damaged though more lines follow it.
+    /// Number, from 1, of the first damaged line that other lines follow.
     damaged: Option<u64>,
-    /// Whether the last line that counts lacks its end.
+    /// Whether the last valid line has no newline.
     lacks_newline: bool,
 }
 
-/// Reads the first `length` bytes line by line, holding one line at a time, and calls `each` for every sound
-/// line up to `step`.
+/// Reads the first `length` bytes, one line at a time in memory, and calls `each` for every valid line up to
+/// `step`.
 fn scan(
     source: impl Read,
     length: u64,
@@ -172,7 +173,7 @@ fn scan(
         let count = (&mut reader).take(MAX_LINE).read_until(b'\n', &mut text)? as u64;
         read += count;
         if count == 0 || last == step {
-            // Whatever follows the last step that counts is done again.
+            // The steps after this one are repeated.
             break;
         }
         let mut ended = text.last() == Some(&b'\n');
@@ -199,7 +200,7 @@ fn scan(
     Ok(found)
 }
 
-/// Copies a record to a free name beside it, onto the disk.
+/// Copies a record to an unused name in the same folder and syncs it.
 fn keep_aside(path: &Path) -> Result<PathBuf, GanError> {
     let aside = (1..)
         .map(|i| path.with_extension(format!("damaged-{i}.jsonl")))
@@ -211,7 +212,7 @@ fn keep_aside(path: &Path) -> Result<PathBuf, GanError> {
     Ok(aside)
 }
 
-/// Writes the sound lines of `from` up to `step` to `path`, whole or not at all, and opens it.
+/// Writes the valid lines of `from` up to `step` to `path` atomically, and opens it.
 fn rewrite(path: &Path, from: &Path, step: u64, losses: &mut Vec<Losses>) -> Result<File, GanError> {
     let fail = |e| GanError::io(path, "writing", e);
     let source = File::open(from).map_err(fail)?;

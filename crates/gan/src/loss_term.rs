@@ -1,11 +1,41 @@
-//! What a method adds to the losses of a GAN.
+//! Additional terms of the two losses.
 
 use engraft_layers::{Condition, Sequential};
 use engraft_tensor::{Real, Tensor};
 
-/// What is added to the losses of a GAN, such as what keeps networks close to their source.
+/// An additional term of the generator's or the discriminator's loss, for example a regularizer that keeps
+/// weights close to a pretrained network.
+///
+/// A term computes a scalar tensor with its graph; its weight is its own. `None` adds nothing.
+/// [`Gan::term`](crate::Gan::term) adds a term to a GAN; in a run a [`TrainingPlan`](crate::TrainingPlan)
+/// does so.
+///
+/// ```
+/// use engraft_gan::LossTerm;
+/// use engraft_layers::{Condition, Sequential};
+/// use engraft_tensor::Tensor;
+///
+/// /// Penalizes generated images that are brighter than -0.5 on average.
+/// struct Dark;
+///
+/// impl LossTerm for Dark {
+///     fn for_generator(
+///         &self,
+///         _generator: &Sequential,
+///         _z: &Tensor,
+///         _condition: &Condition<f32>,
+///         images: &Tensor,
+///     ) -> Option<Tensor> {
+///         Some((images.mean() + 0.5).relu())
+///     }
+/// }
+/// ```
 pub trait LossTerm<T: Real = f32>: Send + Sync {
-    /// Added to the generator's loss; `images` are what it made of the latent vectors `z` under the condition in this step.
+    /// Term of the generator's loss.
+    ///
+    /// - `z`: latent vectors `[n, latent]` of this step.
+    /// - `condition`: their labels, or [`Condition::None`].
+    /// - `images`: the generator's output for them, `[n, h, w, c]`, not augmented.
     fn for_generator(
         &self,
         _generator: &Sequential<T>,
@@ -16,8 +46,11 @@ pub trait LossTerm<T: Real = f32>: Send + Sync {
         None
     }
 
-    /// Added to the discriminator's loss; `real` is what it was shown of the real images of this step, augmented and
-    /// packed, under their condition.
+    /// Term of the discriminator's loss.
+    ///
+    /// - `real`: the discriminator's input for the real images of this step, augmented and
+    ///   [packed](crate::pack): `[n / packing, h, w, c · packing]`.
+    /// - `condition`: the labels of the `n` images, or [`Condition::None`].
     fn for_discriminator(
         &self,
         _discriminator: &Sequential<T>,

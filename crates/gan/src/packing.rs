@@ -1,12 +1,11 @@
-//! Packing: the discriminator judges several images at once.
+//! Packing (PacGAN): the discriminator evaluates several images together.
 
 use engraft_tensor::{Real, Tensor};
 
-/// Stacks every `m` consecutive images on their channels: `[n, h, w, c] -> [n / m, h, w, m · c]`.
+/// Concatenates every `m` consecutive images along their channels: `[n, h, w, c] -> [n / m, h, w, m · c]`.
 ///
-/// A discriminator that sees several images of one side together also sees when they are too much alike, which holds a
-/// generator that draws the same over and over to account. Its first layer takes `m · c` channels; nothing else
-/// changes. `m = 1` gives the images as they are.
+/// A discriminator of packed images can detect lack of diversity, which discourages mode collapse. Its first layer
+/// needs `m · c` input channels. `m = 1` returns the images unchanged.
 ///
 /// *Source*: Lin et al., "PacGAN: the power of two samples in generative adversarial networks", 2018.
 ///
@@ -20,7 +19,7 @@ use engraft_tensor::{Real, Tensor};
 /// ```
 ///
 /// # Panics
-/// If `m` does not divide the number of images, or the images are not `[n, h, w, c]`.
+/// If `m` does not divide `n`, or the images are not `[n, h, w, c]`.
 #[must_use]
 #[track_caller]
 pub fn pack<T: Real>(images: &Tensor<T>, m: usize) -> Tensor<T> {
@@ -32,7 +31,7 @@ pub fn pack<T: Real>(images: &Tensor<T>, m: usize) -> Tensor<T> {
     };
     assert!(
         m > 0 && n.is_multiple_of(m),
-        "pack: {m} images in a pack do not divide the images of shape {:?}",
+        "pack: {m} images in a pack do not divide the batch {:?}",
         images.shape()
     );
     images
@@ -62,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "4 images in a pack do not divide the images of shape [6, 2, 3, 1]")]
+    #[should_panic(expected = "[6, 2, 3, 1]")]
     fn packs_must_be_full() {
         let _ = pack(&Tensor::<f32>::zeros([6, 2, 3, 1]), 4);
     }

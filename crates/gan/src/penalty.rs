@@ -1,22 +1,25 @@
-//! Gradient penalties: how steep the discriminator may be, and where.
+//! Gradient penalties of the discriminator.
 //!
-//! Each differentiates the discriminator's logits with respect to its images and records that gradient, so that the
-//! penalty has gradients in the discriminator's weights. They look at one image at a time: the sum of all logits is
-//! differentiated, which gives each image the gradient of its own logit only while no logit depends on other images.
-//! With batch norm in the discriminator that is not so, and [`Gan::check`](crate::Gan::check) refuses it.
+//! Each penalty differentiates the logits with respect to the images and keeps the graph, so that it has gradients
+//! in the discriminator's weights.
+//!
+//! The sum of all logits is differentiated. This gives each image the gradient of its own logit only if no logit
+//! depends on other images. Batch norm in the discriminator violates this, and [`Gan::check`](crate::Gan::check)
+//! refuses it.
 
 use engraft_tensor::{Real, Tensor, grad_with_graph};
 use rand::{Rng, RngExt};
 
-/// What is added to a squared norm before its root: a discriminator that is flat somewhere has norm 0, where the
-/// root has no derivative.
+/// Added to a squared norm before the square root, whose derivative at 0 is infinite.
 const EPSILON: f64 = 1e-12;
 
-/// `E ‖∇D(x)‖²`: the mean over logits of the squared length of the gradient in the images.
+/// `E ‖∇D(x)‖²`: the mean squared norm of the gradient with respect to an image.
 ///
-/// `γ/2` times this is R1 where the images are real, and R2 where they are generated. `logits` must have been
-/// computed from `images`, which must [require a gradient](Tensor::requires_grad). Several consecutive images may belong to one
-/// logit, as with packing, and several logits to one image: of a row `[n, patches]` the mean counts.
+/// `γ/2` times this is R1 at real images and R2 at generated images.
+///
+/// *Shapes*: `logits [rows, k]`, computed from `images [n, ..]`, which must [require a
+/// gradient](Tensor::requires_grad); the result is a scalar. `n` must be a multiple of `rows`: with packing,
+/// several consecutive images share a row. With `k > 1`, as for patch discriminators, the mean of a row counts.
 ///
 /// *Source*: Mescheder, Geiger and Nowozin, "Which training methods for GANs do actually converge?", 2018,
 /// equation 9; R2 its equation 10.
@@ -30,16 +33,17 @@ const EPSILON: f64 = 1e-12;
 /// ```
 ///
 /// # Panics
-/// If the images are not tracked, or not the same number for each row of logits.
+/// If `images` does not require a gradient, or its length is not a multiple of the number of rows.
 #[must_use]
 #[track_caller]
 pub fn zero_centered<T: Real>(logits: &Tensor<T>, images: &Tensor<T>) -> Tensor<T> {
     squared_gradient_norms(logits, images).mean()
 }
 
-/// `E (‖∇D(x)‖ - 1)²`: the mean over logits of how far the length of the gradient is from 1.
+/// `E (‖∇D(x)‖ - 1)²`: the mean squared difference between the norm of the gradient and 1.
 ///
-/// Ten times this at [interpolated](interpolate) images is the gradient penalty of WGAN-GP.
+/// Ten times this, at [interpolated](interpolate) images, is the gradient penalty of WGAN-GP. Shapes as for
+/// [`zero_centered`].
 ///
 /// *Source*: Gulrajani et al., "Improved training of Wasserstein GANs", 2017, equation 3.
 ///
@@ -52,10 +56,10 @@ pub fn one_centered<T: Real>(logits: &Tensor<T>, images: &Tensor<T>) -> Tensor<T
     (norms - T::one()).square().mean()
 }
 
-/// A point between each real and each generated image, `ε x + (1 - ε) G(z)`, with `ε` uniform on `[0, 1)` and drawn
-/// for each pair anew; a constant.
+/// Random points between real and generated images, `ε x + (1 - ε) G(z)`, with an independent `ε` uniform on `[0,
+/// 1)` for each pair. The result has no graph.
 ///
-/// *Shapes*: both `[n, ..]`, and so the result.
+/// *Shapes*: both images and the result `[n, ..]`.
 ///
 /// # Panics
 /// If the shapes differ.
@@ -64,7 +68,7 @@ pub fn one_centered<T: Real>(logits: &Tensor<T>, images: &Tensor<T>) -> Tensor<T
 pub fn interpolate<T: Real>(real: &Tensor<T>, fake: &Tensor<T>, rng: &mut impl Rng) -> Tensor<T> {
     assert!(
         real.shape() == fake.shape() && real.rank() > 0,
-        "interpolate: real images {:?} and generated ones {:?} must have one shape",
+        "interpolate: real images {:?} and generated images {:?} must have the same shape",
         real.shape(),
         fake.shape()
     );
@@ -81,15 +85,15 @@ pub fn interpolate<T: Real>(real: &Tensor<T>, fake: &Tensor<T>, rng: &mut impl R
     Tensor::from_vec(real.shape(), points)
 }
 
-/// `‖∇D‖²` for each row of logits, `[rows]`, with its graph; `D` is the mean of a row.
+/// `‖∇D‖²` for each row of logits, `[rows]`, with its graph. `D` is the mean of a row.
 #[track_caller]
 fn squared_gradient_norms<T: Real>(logits: &Tensor<T>, images: &Tensor<T>) -> Tensor<T> {
     let first = |t: &Tensor<T>| t.shape().first().copied().unwrap_or(0);
     let (count, n) = (first(logits), first(images));
     assert!(
         images.requires_grad() && !logits.is_empty() && n > 0 && n.is_multiple_of(count),
-        "penalty: logits {:?} of images {:?}, of which each row of logits needs equally many, and which must require a \
-         gradient",
+        "penalty: the number of images must be a multiple of the rows of logits, and the images must require a gradient; \
+         got logits {:?} and images {:?}",
         logits.shape(),
         images.shape()
     );

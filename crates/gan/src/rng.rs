@@ -1,11 +1,11 @@
-//! One random stream for each purpose, all from the seed of the run.
+//! One random stream for each purpose, all derived from the seed of the run.
 //!
-//! Streams of their own keep purposes apart: drawing a sample grid does not move the noise of training.
+//! Separate streams keep purposes independent: a sample grid does not change the latent vectors of training.
 
 use engraft_base::seeds;
 use rand_pcg::Pcg64;
 
-/// What random numbers are drawn for.
+/// What random numbers are used for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
     Generator = 1,
@@ -20,12 +20,12 @@ pub(crate) enum Purpose {
     Standing = 18,
 }
 
-/// Seed of a purpose; a run's seeds are far apart from each other and from those of other runs.
+/// Seed of a purpose. Seeds of different purposes and runs are unrelated.
 pub(crate) fn seed(seed: u64, purpose: Purpose) -> u64 {
     seeds::derive(seed, purpose as u8)
 }
 
-/// The generator of a purpose in its first state.
+/// Random stream of a purpose in its initial state.
 pub(crate) fn stream(of: u64, purpose: Purpose) -> Pcg64 {
     seeds::stream(of, purpose as u8)
 }

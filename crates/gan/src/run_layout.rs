@@ -3,7 +3,7 @@
 use crate::checkpoint::{FOLDER, LOCK_FILE, directory_name};
 use std::path::{Path, PathBuf};
 
-/// Where a run keeps what, below its directory.
+/// Paths of the files in a run directory.
 ///
 /// ```
 /// use engraft_gan::RunLayout;
@@ -18,10 +18,10 @@ pub struct RunLayout {
 impl RunLayout {
     /// Name of the file of settings.
     pub const SETTINGS: &str = "run.toml";
-    /// Name of the record of steps.
+    /// Name of the record with one line for each step.
     pub const RECORD: &str = "metrics.jsonl";
 
-    /// The layout of a run directory, which need not exist.
+    /// The layout of a run directory, which does not need to exist.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: directory.into(),
@@ -48,17 +48,17 @@ impl RunLayout {
         self.directory.join("measures.jsonl")
     }
 
-    /// The plots of the losses: `losses.svg`.
+    /// The loss plots: `losses.svg`.
     pub fn plots(&self) -> PathBuf {
         self.directory.join("losses.svg")
     }
 
-    /// The page about the run: `report.html`.
+    /// The report: `report.html`.
     pub fn report(&self) -> PathBuf {
         self.directory.join("report.html")
     }
 
-    /// The lock: `run.lock`.
+    /// The lock file: `run.lock`.
     pub fn lock(&self) -> PathBuf {
         self.directory.join(LOCK_FILE)
     }

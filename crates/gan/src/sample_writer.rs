@@ -1,4 +1,4 @@
-//! How the samples of a run are written: as a grid of images, as an array, or as a caller's own kind of file.
+//! Writers of a run's samples: an image grid, an array, or a format of your own.
 
 use crate::checkpoint::write_atomically;
 use crate::error::GanError;
@@ -7,16 +7,17 @@ use engraft_data::write_npy;
 use engraft_tensor::Tensor;
 use std::path::Path;
 
-/// Writes the samples that a run draws from time to time, always of the same latent vectors.
+/// Writes the samples of a run, which always come from the same latent vectors.
 ///
-/// [`PngGrid`] and [`NpySamples`] are there; other kinds of data, such as sound, bring their own:
+/// [`PngGrid`] and [`NpySamples`] are built in. Implement this trait for other kinds of data, such as audio, and
+/// pass it to [`TrainerBuilder::samples`](crate::TrainerBuilder::samples):
 ///
 /// ```
 /// use engraft_gan::{GanError, SampleWriter};
 /// use engraft_tensor::Tensor;
 /// use std::path::Path;
 ///
-/// /// Signed 8-bit samples without a header, one recording after the other.
+/// /// Raw signed 8-bit audio without a header, all samples in one file.
 /// struct RawSound;
 ///
 /// impl SampleWriter for RawSound {
@@ -36,35 +37,37 @@ use std::path::Path;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A trainer takes it by [`TrainerBuilder::samples`](crate::TrainerBuilder::samples).
+/// Values outside `[-1, 1]` are possible for generators without a final `tanh`; the writer clips them if needed.
 pub trait SampleWriter: Send + Sync {
-    /// How the name of its files ends, without the dot: the samples of step 100 are in `samples/step-000100.EXTENSION`.
+    /// File extension without the dot. The samples of step 100 are in `samples/step-000100.EXTENSION`.
     fn extension(&self) -> &str;
 
-    /// How many samples it is given.
+    /// Number of samples to generate; the default is 64.
     fn count(&self) -> usize {
         64
     }
 
-    /// Writes samples `[n, h, w, c]`, as the generator makes them, to a file. What lies outside of `[-1, 1]` is the
-    /// writer's to clip.
+    /// Writes samples to `path`, whose folder exists.
+    ///
+    /// - `samples`: the generator's output `[n, h, w, c]`, with `n` from [`Self::count`] and values in about `[-1,
+    ///   1]`.
     ///
     /// # Errors
-    /// If they cannot be written. The run warns and goes on.
+    /// If the file cannot be written. The run then emits a warning and continues.
     fn write(&self, samples: &Tensor, path: &Path) -> Result<(), GanError>;
 }
 
-/// Largest side of an image of which 64 are on a grid.
+/// Largest image side, in pixels, for a grid of 8 x 8.
 const SMALL_SIDE: usize = 64;
 
-/// Samples as a [grid](sample_grid) of images in a PNG file, which the run's report shows too.
+/// Writes a [grid](sample_grid) of images as a PNG file. The report shows these grids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PngGrid {
     columns: usize,
 }
 
 impl PngGrid {
-    /// A grid that suits images `[h, w, c]`: 8 x 8 of images up to 64 pixels a side, 4 x 4 of larger ones.
+    /// The default grid for images `[h, w, c]`: 8 x 8 for images up to 64 pixels a side, 4 x 4 for larger ones.
     pub fn for_images([h, w, _]: [usize; 3]) -> Self {
         Self {
             columns: if h.max(w) <= SMALL_SIDE { 8 } else { 4 },
@@ -86,7 +89,7 @@ impl SampleWriter for PngGrid {
     }
 }
 
-/// Samples as an array `[n, h, w, c]` of single precision in an NPY file, as the generator makes them.
+/// Writes the generator's output as an NPY array `[n, h, w, c]` in single precision, not clipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NpySamples;
 
@@ -100,7 +103,7 @@ impl SampleWriter for NpySamples {
     }
 }
 
-/// The writer for data of a shape `[h, w, c]`: a grid where the channels are those of an image, else an array.
+/// The default writer for data `[h, w, c]`: a grid for 1 to 4 channels, else an array.
 pub(crate) fn default_writer(shape: [usize; 3]) -> Box<dyn SampleWriter> {
     match shape[2] {
         1..=4 => Box::new(PngGrid::for_images(shape)),

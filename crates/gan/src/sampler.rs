@@ -1,19 +1,19 @@
-//! A generator that only draws.
+//! A generator for sampling only.
 
 use crate::latent::{as_image, cyclic_labels};
 use engraft_layers::{Condition, Mode, Module, Sequential};
 use engraft_tensor::{Real, Tensor, concat, no_grad};
 use rand::Rng;
 
-/// A generator for drawing many images from the same weights: its batch norms are
-/// [folded](Sequential::folded) into the layers before them, once for all batches.
+/// Generates images with fixed weights. Batch norms are [folded](Sequential::folded) into the preceding layers
+/// once, which makes each batch faster.
 ///
 /// ```
 /// use engraft_gan::{Sampler, dcgan};
 /// use engraft_layers::Init;
 /// use rand::SeedableRng;
 ///
-/// // Where weights were saved, `StateDict::load` and `apply` come between these two lines.
+/// // To use saved weights, call `StateDict::load` and `apply` between these two lines.
 /// let generator = dcgan::generator::<f32>(&mut Init::glorot(1));
 /// let sampler = Sampler::new(generator, dcgan::LATENT);
 /// let images = sampler.generate(2, &mut rand_pcg::Pcg64::seed_from_u64(1));
@@ -26,7 +26,7 @@ pub struct Sampler<T: Real = f32> {
 }
 
 impl<T: Real> Sampler<T> {
-    /// A sampler from a generator that maps latent vectors `[n, latent]` to images.
+    /// A sampler of a generator that maps latent vectors `[n, latent]` to images `[n, h, w, c]`.
     pub fn new(generator: Sequential<T>, latent: usize) -> Self {
         Self {
             generator: generator.folded(),
@@ -35,41 +35,42 @@ impl<T: Real> Sampler<T> {
         }
     }
 
-    /// Says that the generator is told the class, one of so many.
+    /// Declares the generator class-conditional, with labels `0..classes`.
     #[must_use]
     pub fn classes(mut self, classes: usize) -> Self {
         self.classes = classes;
         self
     }
 
-    /// Number of classes that the generator is told; 0 if it is told none.
+    /// Number of classes that the generator is conditioned on; 0 if it is unconditional.
     pub fn class_count(&self) -> usize {
         self.classes
     }
 
-    /// `n` images from independent standard normal latent vectors, of each class in turn if the generator is told
-    /// the class: those of [`Gan::generate`](crate::Gan::generate), up to rounding.
+    /// `n` images `[n, h, w, c]` from standard normal latent vectors, with labels `0, 1, .., classes - 1, 0, ..` if
+    /// the generator is class-conditional. Equal to [`Gan::generate`](crate::Gan::generate) up to rounding.
     pub fn generate(&self, n: usize, rng: &mut impl Rng) -> Tensor<T> {
         let z = Tensor::randn([n, self.latent], rng);
         self.images(&z, &cyclic_labels(n, self.classes))
     }
 
-    /// An image under each condition: of each of these labels.
+    /// One image for each label, for example `&[3, 3, 7][..]`: `[labels, h, w, c]`.
     ///
     /// # Panics
-    /// If the generator is told no class, or a label is none of the classes.
+    /// If the generator is unconditional, or a label is not below the number of classes.
     #[track_caller]
     pub fn generate_with(&self, condition: impl Into<Condition<T>>, rng: &mut impl Rng) -> Tensor<T> {
         let condition = condition.into();
         assert!(
             self.classes > 0 || matches!(condition, Condition::Embedding(_)),
-            "generate_with: the generator is told no class"
+            "generate_with: the generator is not class-conditional"
         );
         self.images(&Tensor::randn([condition.len(), self.latent], rng), &condition)
     }
 
-    /// `rows` walks of `steps` images each, from one latent vector to another on the sphere between them, one walk after
-    /// the other; of one class each if the generator is told the class.
+    /// `rows` latent interpolations of `steps` images each, `[rows · steps, h, w, c]`. Each goes along the sphere
+    /// from one latent vector to another (slerp), with one label for each row if the generator is
+    /// class-conditional.
     ///
     /// *Source*: White, "Sampling generative networks", 2016, section 2.1.
     ///
@@ -105,7 +106,7 @@ impl<T: Real> Sampler<T> {
         self.images(&concat(&walks.iter().collect::<Vec<_>>(), 0), &condition)
     }
 
-    /// The images of latent vectors.
+    /// Images of latent vectors, clipped to `[-1, 1]`.
     fn images(&self, z: &Tensor<T>, condition: &Condition<T>) -> Tensor<T> {
         no_grad(|| as_image(&self.generator.forward_with(z, condition, Mode::Eval)))
     }

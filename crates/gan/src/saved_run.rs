@@ -1,4 +1,4 @@
-//! A run on disk, opened for drawing images from it.
+//! Reading a finished or running run from disk.
 
 use crate::build::{DefaultPlan, planned_networks};
 use crate::checkpoint::{Checkpoint, CheckpointReader, Loaded};
@@ -15,7 +15,7 @@ use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
 
-/// Size above which a `run.toml` is not read.
+/// Largest `run.toml` that is read.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// Reads the settings of a run directory.
@@ -23,10 +23,11 @@ pub(crate) fn read_config(directory: &Path) -> Result<TrainConfig, GanError> {
     read_settings(&RunLayout::new(directory).settings())
 }
 
-/// Reads settings from a file, the `run.toml` of a run.
+/// Reads settings from a `run.toml`.
 ///
 /// # Errors
-/// If it is no ordinary file, cannot be read, or does not hold settings. What lies beyond its first MiB is not read.
+/// If the path is not a regular file, cannot be read, or does not contain valid settings. Only the first MiB is
+/// read.
 pub fn read_settings(path: &Path) -> Result<TrainConfig, GanError> {
     let (file, _) = open_regular(path)?;
     let mut text = String::new();
@@ -36,23 +37,24 @@ pub fn read_settings(path: &Path) -> Result<TrainConfig, GanError> {
     TrainConfig::from_toml(&text, path)
 }
 
-/// Which checkpoint of a run.
+/// Which checkpoint of a run to read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CheckpointChoice {
-    /// The newest.
+    /// The newest checkpoint.
     #[default]
     Last,
-    /// The one with the best [score](crate::Measurement::score) on the images that the run held out, of those that do not
-    /// repeat training images if there are any; the newest, where that is not worse by more than the measurements'
-    /// standard errors, or nothing was measured.
+    /// The checkpoint with the best [validation score](crate::Measurement::score).
+    ///
+    /// Checkpoints whose generator memorizes training images are chosen only if all do. Falls back to the newest
+    /// checkpoint if nothing was measured, or if the newest is worse by no more than the standard errors.
     Best,
 }
 
 impl CheckpointChoice {
-    /// Each of them.
+    /// Both values.
     pub const ALL: [Self; 2] = [Self::Last, Self::Best];
 
-    /// The name, as a command line spells it.
+    /// The name on the command line.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Last => "last",
@@ -78,7 +80,7 @@ impl FromStr for CheckpointChoice {
     }
 }
 
-/// Settings and generator of a run directory, as of its newest intact checkpoint. The run may go on meanwhile.
+/// Settings and generator of a run, read from a checkpoint. The run may continue to train meanwhile.
 ///
 /// ```no_run
 /// use engraft_gan::SavedRun;
@@ -91,25 +93,25 @@ impl FromStr for CheckpointChoice {
 pub struct SavedRun {
     /// The settings.
     pub config: TrainConfig,
-    /// Training steps of the checkpoint.
+    /// Training step of the checkpoint.
     pub step: u64,
-    /// Draws from the averaged generator, or from the live one if the run keeps no average.
+    /// Samples from the EMA generator, or from the live one if the run keeps no EMA.
     pub sampler: Sampler,
-    /// What was wrong with each newer checkpoint; show them to the user.
+    /// One warning for each newer checkpoint that is damaged; show them to the user.
     pub warnings: Vec<String>,
 }
 
 impl SavedRun {
-    /// Opens a run directory for reading, as of its newest intact checkpoint.
+    /// Opens a run directory for reading, at its newest intact checkpoint.
     ///
     /// # Errors
-    /// [`GanError::NoCheckpoint`] if it has none; settings or checkpoints that are damaged or do not belong
-    /// together.
+    /// [`GanError::NoCheckpoint`] without a checkpoint, [`GanError::OtherSettings`] if `run.toml` was edited, and
+    /// errors of damaged files.
     pub fn open(directory: &Path) -> Result<Self, GanError> {
         Self::open_planned(directory, &DefaultPlan, CheckpointChoice::Last)
     }
 
-    /// As [`SavedRun::open`], as of one of the run's checkpoints.
+    /// Like [`SavedRun::open`], for a chosen checkpoint.
     ///
     /// # Errors
     /// Those of [`SavedRun::open`], and if that checkpoint is damaged.
@@ -117,7 +119,7 @@ impl SavedRun {
         Self::open_planned(directory, &DefaultPlan, choice)
     }
 
-    /// As [`SavedRun::open_at`], with networks of a plan's make.
+    /// Like [`SavedRun::open_at`], for a run with a [training plan](TrainingPlan).
     ///
     /// # Errors
     /// Those of [`SavedRun::open_at`] and of the plan.
@@ -142,16 +144,17 @@ impl SavedRun {
         })
     }
 
-    /// Settings, generator and discriminator of a run, for another run to begin with. The generator is the averaged one
-    /// if the run keeps an average.
+    /// Settings, generator and discriminator of a run, to initialize another run. The generator is the EMA
+    /// generator if the run keeps one.
     ///
     /// # Errors
-    /// Those of [`SavedRun::open_at`], and if the run had a [plan](Plan): its networks are known to its maker only.
+    /// Those of [`SavedRun::open_at`]. A run with a [training plan](TrainingPlan) needs
+    /// [`SavedRun::planned_networks`].
     pub fn networks(directory: &Path, choice: CheckpointChoice) -> Result<(TrainConfig, Networks), GanError> {
         Self::planned_networks(directory, &DefaultPlan, choice)
     }
 
-    /// As [`SavedRun::networks`], with networks of a plan's make.
+    /// Like [`SavedRun::networks`], for a run with a [training plan](TrainingPlan).
     ///
     /// # Errors
     /// Those of [`SavedRun::open_planned`].
@@ -169,13 +172,13 @@ impl SavedRun {
     }
 }
 
-/// The settings that a checkpoint was made with, of networks that can be built.
+/// The settings of a checkpoint, checked against its hash.
 fn load_settings(directory: &Path, checkpoint: &Checkpoint) -> Result<TrainConfig, GanError> {
     let config = read_config(directory)?;
     if checkpoint.options_hash != config.fixed_hash() {
         return Err(GanError::OtherSettings {
             path: directory.into(),
-            differences: vec!["run.toml was changed after the run had begun".into()],
+            differences: vec!["run.toml was edited after the run started".into()],
         });
     }
     let path = RunLayout::new(directory).settings();
@@ -188,7 +191,7 @@ fn load_settings(directory: &Path, checkpoint: &Checkpoint) -> Result<TrainConfi
     }
 }
 
-/// The checkpoint that is asked for.
+/// Loads the chosen checkpoint.
 fn load_choice(directory: &Path, choice: CheckpointChoice) -> Result<Loaded, GanError> {
     let reader = CheckpointReader::new(directory);
     let newest = reader.latest()?.ok_or_else(|| GanError::NoCheckpoint {

@@ -1,21 +1,24 @@
-//! Standing statistics: a generator's running statistics, made anew for the weights it has.
+//! Standing statistics: batch norm statistics recomputed for the current weights.
 
 use engraft_layers::{Condition, Mode, Module, SlotMut, rng_states, set_rng_states, visit_mut};
 use engraft_tensor::{Real, Tensor, no_grad};
 
-/// Replaces every running statistic of `generator` by its plain mean over the given batches of latent vectors,
-/// each under the condition.
+/// Replaces every running statistic of `generator` by its mean over the given batches of latent vectors.
 ///
-/// The statistics of batch norm that an averaged generator takes over from the live one belong to the live one's
-/// weights. Passing noise through the averaged weights and taking the mean of what is found gives it its own. Weights
-/// stay as they are, and so do frozen statistics, other buffers and random streams: taken again, of the same batches, the
-/// statistics are the same.
+/// - `condition`: the labels of each batch, or [`Condition::None`].
+/// - `batches`: latent vectors `[n, latent]`; `n` equals the number of labels.
+///
+/// An EMA generator copies the batch norm statistics of the live generator, which belong to other weights. This
+/// function recomputes them from forward passes in training mode.
+///
+/// Weights, frozen statistics, other buffers and random streams do not change. The same batches give the same
+/// statistics again.
 ///
 /// *Source*: Brock, Donahue and Simonyan, "Large scale GAN training for high fidelity natural image synthesis", 2019,
 /// section 3.2 and its appendix on standing statistics.
 ///
 /// # Panics
-/// If there is no batch, or the generator does not take such batches.
+/// If there is no batch, or the generator does not accept the batches.
 #[track_caller]
 pub fn standing_statistics<T: Real>(
     generator: &mut dyn Module<T>,
@@ -25,11 +28,12 @@ pub fn standing_statistics<T: Real>(
     let mut batches = batches.into_iter().peekable();
     assert!(
         batches.peek().is_some(),
-        "standing_statistics: a mean needs at least one batch"
+        "standing_statistics: needs at least one batch"
     );
     let streams = rng_states(generator);
     let statistics = |name: &str| name.ends_with("running_mean") || name.ends_with("running_var");
-    // Singular vectors, which a pass in training moves, belong to the weights.
+    // A pass in training mode also updates the singular vectors of spectral normalization. They belong to the
+    // weights, so they are frozen here.
     let mut held = Vec::new();
     visit_mut(generator, |path, slot| match slot {
         SlotMut::Buffer(b) if b.is_frozen() => (),

@@ -1,4 +1,4 @@
-//! The training loop of a run directory: steps, sample grids, checkpoints, exact resume.
+//! The training loop of a run directory: steps, sample grids, evaluation, checkpoints, exact resume.
 
 mod builder;
 mod event;
@@ -27,7 +27,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A run: networks, data, and the directory that everything is written to.
+/// A training run: networks, data, and the directory with everything it writes.
+///
+/// [`Trainer::open`] starts a run or resumes it from its newest checkpoint. [`Trainer::train`] runs the loop. A run
+/// that was stopped or killed resumes to the same weights, bit for bit.
+///
+/// The directory contains `run.toml` (settings), `metrics.jsonl` (one line for each step), `measures.jsonl`
+/// (evaluations), `samples/`, `checkpoints/` and `report.html`; see [`RunLayout`](crate::RunLayout).
 ///
 /// ```no_run
 /// use engraft_data::{DatasetName, LoadOptions, Split, load};
@@ -48,28 +54,28 @@ use std::time::Instant;
 pub struct Trainer {
     config: TrainConfig,
     data: Arc<dyn TrainingData>,
-    /// Indices of the images that are not held out.
+    /// Indices of the training images, without the validation images.
     trained_on: Vec<usize>,
     plan: Arc<dyn TrainingPlan>,
     progress: Progress,
     files: RunFiles,
     samples: Box<dyn SampleWriter>,
-    /// What the run is measured with, if it is measured.
+    /// Evaluation on validation images; `None` if it is off.
     monitor: Option<Monitor>,
-    /// Not yet passed on.
+    /// Warnings to emit with the next event.
     warnings: Vec<String>,
 }
 
-/// Where a run is after it has tried something.
+/// Result of a step or a save.
 #[derive(PartialEq, Eq)]
 enum Attempt {
-    /// It was done.
+    /// It succeeded.
     Done,
-    /// The run had diverged and stands at its newest checkpoint.
+    /// The run diverged and was rolled back to its newest checkpoint.
     RolledBack,
 }
 
-/// The sink of [`Trainer::train`], and whether it has asked to stop.
+/// Passes events to the caller of [`Trainer::train`] and records whether it asked to stop.
 struct EventSink<'a> {
     on_event: &'a mut dyn FnMut(Event) -> ControlFlow<()>,
     wants_stop: bool,
@@ -82,15 +88,26 @@ impl EventSink<'_> {
 }
 
 impl Trainer {
-    /// Opens a run directory: resumes from its newest intact checkpoint, or begins if it has none.
+    /// Opens a run directory: resumes from its newest intact checkpoint, or starts a new run.
+    ///
+    /// - `config`: settings, usually [`TrainConfig::standard`] with changes.
+    /// - `data`: images `[h, w, c]` of the shape in `config`, with labels for class-conditional training.
+    /// - `directory`: created if it does not exist. It stays locked until the trainer is dropped.
+    ///
+    /// A resumed run must have the same settings, except for the number of steps, the outputs and the evaluation.
     ///
     /// The directory is locked until the trainer is dropped. A run that is resumed must have the same
     /// settings, except for the number of steps, what is written, and how it is monitored.
     ///
     /// # Errors
-    /// Settings that make no sense or differ from the run's, images of another size than the networks make,
-    /// a directory that cannot be written or belongs to a run in progress, damaged checkpoints, a directory
-    /// without checkpoints that holds a `run.toml` or a record of steps ([`GanError::Occupied`]).
+    /// - [`GanError::Config`], [`GanError::ImageSize`]: invalid settings, or images that the networks do not
+    ///   support.
+    /// - [`GanError::OtherSettings`], [`GanError::OtherData`], [`GanError::OtherLabels`]: the run was started
+    ///   differently.
+    /// - [`GanError::Locked`]: another process is writing to the directory.
+    /// - [`GanError::Occupied`]: the directory has a `run.toml` or `metrics.jsonl` but no checkpoint.
+    /// - [`GanError::NoIntactCheckpoint`], [`GanError::Io`]: damaged checkpoints, or a directory that cannot be
+    ///   written.
     pub fn open(
         config: TrainConfig,
         data: impl Into<Arc<dyn TrainingData>>,
@@ -99,21 +116,22 @@ impl Trainer {
         Self::builder(config, data).open(directory)
     }
 
-    /// A trainer to which a [plan](crate::TrainingPlan), a feature extractor or a writer of samples is added before it is opened.
+    /// A builder, to set a [training plan](crate::TrainingPlan), a feature extractor or a sample writer before
+    /// opening.
     pub fn builder(config: TrainConfig, data: impl Into<Arc<dyn TrainingData>>) -> TrainerBuilder {
         TrainerBuilder::new(config, data.into())
     }
 
-    /// Moves an earlier run out of the way, so that a new one can begin in `directory`; gives its new place,
-    /// or `None` if there was none.
+    /// Renames an earlier run to `DIRECTORY.old-N`, so that a new run can start in `directory`. Returns the new
+    /// path, or `None` if the directory is empty or missing.
     ///
     /// # Errors
-    /// If the run is in progress, the directory is not a run's, or it cannot be renamed.
+    /// If the run is in progress, the directory is not a run directory, or renaming fails.
     pub fn set_aside(directory: &Path) -> Result<Option<PathBuf>, GanError> {
         run_files::set_aside(directory)
     }
 
-    /// The settings.
+    /// The settings of the run.
     pub fn config(&self) -> &TrainConfig {
         &self.config
     }
@@ -123,33 +141,40 @@ impl Trainer {
         self.progress.step
     }
 
-    /// The two networks and their optimizers.
+    /// The networks and their optimizers.
     pub fn gan(&self) -> &Gan {
         &self.progress.gan
     }
 
-    /// The measurements so far, in the order of their steps.
+    /// All evaluations so far, oldest first.
     pub fn measurements(&self) -> &[Measurement] {
         &self.progress.state.measurements
     }
 
-    /// The generator that samples are drawn from: the averaged one if the run keeps it, else the live one. Where
-    /// running statistics are taken anew, they are those of the last grid or checkpoint.
+    /// The generator that samples come from: the EMA generator, or the live one without EMA.
+    ///
+    /// With [`TrainConfig::standing_batches`] its running statistics are those of the last grid or checkpoint.
     pub fn ema_generator(&self) -> &Sequential {
         self.progress.ema_generator()
     }
 
-    /// Trains until all steps are done, the measurements no longer get better, or the sink breaks off; the last
-    /// state is always saved. Each event is passed to `on_event`, which answers [`ControlFlow::Break`] to stop after
-    /// the present step.
+    /// Trains until all steps are done, the plan is complete, early stopping ends the run, or the caller stops it.
+    /// The final state is always saved.
+    ///
+    /// `on_event` receives each [`Event`]. If it returns [`ControlFlow::Break`], training stops after the current
+    /// step.
+    ///
+    /// Failures to write sample grids, plots or reports, and failed evaluations, are [`Event::Warning`]s and do not
+    /// stop the run.
     ///
     /// Sample grids, plots and reports that cannot be written, and measurements that cannot be taken, are an
     /// [`Event::Warning`] and stop nothing.
     ///
     /// # Errors
-    /// [`GanError::Diverged`] if a loss, a weight, a running statistic or, when it is to be saved, a moment is not finite
-    /// and the run has gone back as often as [`EvaluationConfig::rollbacks`](crate::EvaluationConfig::rollbacks) allows (the last
-    /// checkpoint stays as it is), and whatever prevents writing the record or a checkpoint.
+    /// - [`GanError::Diverged`] if a loss, a weight, a running statistic or a saved optimizer moment is not finite,
+    ///   and the run has already used all its [rollbacks](crate::EvaluationConfig::rollbacks). The last checkpoint
+    ///   stays intact.
+    /// - [`GanError::Io`] if `metrics.jsonl` or a checkpoint cannot be written.
     pub fn train(
         &mut self,
         on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
@@ -181,7 +206,7 @@ impl Trainer {
                 self.write_samples(sink);
             }
             if sink.wants_stop && self.files.saved() < self.step() {
-                // The sink has asked for it in answer to the grid.
+                // The caller stopped in response to the sample grid.
                 let saved = self.save();
                 self.emit_or_roll_back(saved, sink)?;
             }
@@ -192,7 +217,7 @@ impl Trainer {
         Ok(self.outcome())
     }
 
-    /// How training has ended.
+    /// The current outcome; `Stopped` while there are steps left.
     fn outcome(&self) -> TrainingOutcome {
         if self.step() >= self.config.steps {
             TrainingOutcome::Finished
@@ -205,28 +230,28 @@ impl Trainer {
         }
     }
 
-    /// Whether nothing is left to do.
+    /// Whether the run has ended by itself.
     fn is_over(&self) -> bool {
         self.outcome() != TrainingOutcome::Stopped
     }
 
-    /// Whether the last phase of the plan is over.
+    /// Whether the last phase of the plan has ended.
     fn is_complete(&self) -> bool {
         self.progress.state.phase >= self.plan.phases()
     }
 
-    /// Whether the measurements have not got better for too long.
+    /// Whether early stopping ends the run.
     fn is_on_plateau(&self) -> bool {
         self.progress.state.is_on_plateau(self.config.watch.patience)
     }
 
-    /// Whether what is done every so many steps, and at the end, is to be done after the step just done.
+    /// Whether an action with this interval is due after the current step, or because the run ends.
     fn is_due(&self, every: u64, sink: &EventSink<'_>) -> bool {
         self.step().is_multiple_of(every) || sink.wants_stop || self.is_over()
     }
 
-    /// Whether the grid of the present step is missing. It comes after the checkpoint of its step, so a kill in between
-    /// leaves it to be done.
+    /// Whether the sample grid of the current step is missing. A run killed between a checkpoint and its grid
+    /// writes it on resume.
     fn is_missing_samples(&self) -> bool {
         let step = self.step();
         let is_due = step.is_multiple_of(self.config.output.sample_every) || step == self.config.steps;
@@ -239,7 +264,7 @@ impl Trainer {
         }
     }
 
-    /// Passes on what was done, or goes back to the newest checkpoint if the run has diverged and may go back.
+    /// Emits the event, or rolls the run back if it diverged and has rollbacks left.
     fn emit_or_roll_back(
         &mut self,
         done: Result<Event, GanError>,
@@ -257,7 +282,7 @@ impl Trainer {
         Ok(attempt)
     }
 
-    /// One training step and its line in the record.
+    /// One training step, with its line in `metrics.jsonl`.
     fn train_step(&mut self) -> Result<Event, GanError> {
         self.progress.check_finite()?;
         let start = Instant::now();
@@ -280,7 +305,7 @@ impl Trainer {
         })
     }
 
-    /// Goes to the next phase of the plan, if the present one is over.
+    /// Starts the next phase of the plan, if the current one has ended.
     fn advance_phase(&mut self, sink: &mut EventSink<'_>) {
         let state = &self.progress.state;
         let (step, steps) = (self.step(), self.step() - state.phase_start);
@@ -307,13 +332,13 @@ impl Trainer {
         sink.emit(Event::Phase { step, phase, reason });
     }
 
-    /// Whether the step just done is one to measure after.
+    /// Whether an evaluation is due after the current step.
     fn is_evaluation_due(&self) -> bool {
         let (step, every) = (self.step(), self.config.watch.every);
         every > 0 && (step.is_multiple_of(every) || step == self.config.steps && step > every)
     }
 
-    /// Measures the run, and remembers what it found; whether it is the best so far.
+    /// Evaluates the run and stores the result. Returns whether it is the best so far.
     fn measure(&mut self, sink: &mut EventSink<'_>) -> bool {
         let Some(monitor) = &mut self.monitor else {
             return false;
@@ -326,7 +351,9 @@ impl Trainer {
         let measurement = match found {
             Ok(measurement) => measurement,
             Err(error) => {
-                sink.emit(Event::Warning(format!("step {step}: not measured: {error}")));
+                sink.emit(Event::Warning(format!(
+                    "step {step}: the evaluation failed: {error}"
+                )));
                 return false;
             }
         };
@@ -334,7 +361,8 @@ impl Trainer {
         let written = self.files.write_measurements(&self.progress.state);
         sink.emit(Event::Measured { measurement, is_best });
         for alarm in alarms {
-            sink.emit(Event::Alarm { step, alarm });
+            let message = measurement.alarm_message(alarm);
+            sink.emit(Event::Alarm { step, alarm, message });
         }
         if let Err(error) = written {
             sink.emit(Event::Warning(format!("step {step}: {error}")));
@@ -344,8 +372,8 @@ impl Trainer {
 
     /// Saves a checkpoint.
     ///
-    /// The moments of the optimizers are looked at here only, for every look copies them: [`GanError::Diverged`] if one is
-    /// not finite.
+    /// [`GanError::Diverged`] if an optimizer moment is not finite. This is checked only here, because each check
+    /// copies the moments.
     fn save(&mut self) -> Result<Event, GanError> {
         self.progress.take_standing_statistics(&self.config);
         self.files.sync()?;
@@ -356,7 +384,7 @@ impl Trainer {
         Ok(Event::Checkpoint { step, path })
     }
 
-    /// Goes back to the newest checkpoint, with half the learning rates and other noise.
+    /// Rolls back to the newest checkpoint, with half the learning rates and different noise.
     fn roll_back(&mut self, reason: String) -> Result<Event, GanError> {
         let times = self.progress.state.rollbacks + 1;
         let loaded = self.files.latest()?;
@@ -375,7 +403,7 @@ impl Trainer {
         Ok(Event::RolledBack { step, reason, times })
     }
 
-    /// Draws the sample grid, of the same noise every time, and the plots of the losses.
+    /// Writes the sample grid, always from the same latent vectors, and the loss plots.
     fn write_samples(&mut self, sink: &mut EventSink<'_>) {
         self.progress.take_standing_statistics(&self.config);
         let step = self.step();
@@ -386,12 +414,14 @@ impl Trainer {
         sink.emit(
             match self.files.write_samples(step, &images, self.samples.as_ref()) {
                 Ok(path) => Event::Samples { step, path },
-                Err(error) => Event::Warning(format!("step {step}: no samples or curves: {error}")),
+                Err(error) => Event::Warning(format!(
+                    "step {step}: the samples or loss plots were not written: {error}"
+                )),
             },
         );
     }
 
-    /// Writes the page about the run. It shows all grids so far, so it is not made anew with each.
+    /// Writes `report.html`. It contains all grids so far, so it is not written with every grid.
     fn write_report(&mut self, sink: &mut EventSink<'_>) {
         let step = self.step();
         let extractor = self.monitor.as_ref().map(Monitor::extractor);
@@ -399,7 +429,9 @@ impl Trainer {
             .files
             .write_report(step, &self.config, &self.progress.state, extractor.as_deref());
         if let Err(error) = written {
-            sink.emit(Event::Warning(format!("step {step}: no report: {error}")));
+            sink.emit(Event::Warning(format!(
+                "step {step}: report.html was not written: {error}"
+            )));
         }
     }
 }

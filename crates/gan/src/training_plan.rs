@@ -1,4 +1,4 @@
-//! What a run does beside the usual: where its networks come from, and what trains when.
+//! Training plans: initial networks, extra loss terms and phases of a run.
 
 use crate::config::TrainConfig;
 use crate::error::GanError;
@@ -6,25 +6,28 @@ use crate::gan::Gan;
 use crate::monitor::Measurement;
 use crate::networks::Networks;
 
-/// How a run goes, in phases; the usual run begins with random networks and has one phase in which all of both trains.
+/// The plan of a run: which networks it starts with, and which layers train in each phase.
 ///
-/// It must be a function of the settings alone: a run that is resumed is handed a plan anew, and
-/// [`TrainConfig::plan`] is how it is known to be the same.
+/// The default plan starts with untrained networks and has one phase, in which all layers train. Transfer
+/// learning uses a plan that starts with pretrained networks and may freeze layers.
+///
+/// A plan must depend on the settings only. A resumed run receives the plan again, and [`TrainConfig::plan`]
+/// records which one it was.
 pub trait TrainingPlan: Send + Sync {
-    /// The networks that the run begins with. Called whenever the run's networks are built, also to draw images from a
-    /// checkpoint.
+    /// The networks that the run starts with. Called whenever the networks of the run are built, also to read
+    /// a checkpoint.
     ///
     /// # Errors
-    /// If the settings ask for what cannot be made.
+    /// If networks for these settings cannot be built.
     fn networks(&self, config: &TrainConfig) -> Result<Networks, GanError>;
 
-    /// The GAN of the settings with what the plan adds for training: [terms](crate::LossTerm), optimizers of its own. Called
-    /// for the GAN that trains, when a run is begun or resumed.
+    /// Adds what the plan needs for training to a GAN: [loss terms](crate::LossTerm) or other optimizers.
+    /// Called when a run starts or resumes, not when a run is only read.
     fn prepare(&self, _config: &TrainConfig, gan: Gan) -> Gan {
         gan
     }
 
-    /// Number of phases.
+    /// Number of phases, at least 1.
     fn phases(&self) -> u32 {
         1
     }
@@ -51,20 +54,20 @@ pub trait TrainingPlan: Send + Sync {
     }
 }
 
-/// What is known of a phase after a step.
+/// Statistics of the current phase after a step.
 #[derive(Clone, Debug)]
 pub struct PhaseProgress<'a> {
-    /// Its number, from 0.
+    /// Number of the phase, from 0.
     pub phase: u32,
-    /// Steps done in it.
+    /// Steps done in this phase.
     pub steps: u64,
-    /// The discriminator's accuracy in each of these, the last at the end; of a long phase only the last ones.
+    /// Discriminator accuracy in each of these steps, the latest last; at most the latest 200 steps.
     pub accuracy: &'a [f64],
-    /// The mean sign of the discriminator's logits on real images, `r_t`, in the same steps.
+    /// `r_t` of the same steps: the mean sign of the discriminator's logits on real images.
     pub real_sign: &'a [f64],
-    /// Measurements taken in it.
+    /// Measurements taken in this phase.
     pub measurements: &'a [Measurement],
 }
 
-/// Steps whose accuracy a plan is shown at most.
+/// Maximum number of steps in [`PhaseProgress::accuracy`].
 pub(crate) const MAX_PHASE_HISTORY: usize = 200;

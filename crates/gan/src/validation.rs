@@ -1,4 +1,4 @@
-//! Which settings go together, and why others do not.
+//! Validation of settings against each other and against the networks.
 
 use crate::augment::AugmentConfig;
 use crate::objective::{Objective, ObjectiveConfig};
@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::sync::Once;
 
-/// The three sections that must fit each other.
+/// The three sections of settings that depend on each other.
 #[derive(Clone, Copy)]
 pub(crate) struct SettingsCheck<'a> {
     pub(crate) objective: &'a ObjectiveConfig,
@@ -19,7 +19,7 @@ pub(crate) struct SettingsCheck<'a> {
 }
 
 impl SettingsCheck<'_> {
-    /// What makes no sense whatever the networks are, one line with its reason for each problem.
+    /// Problems that do not depend on the networks, one line each with the reason.
     pub(crate) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         self.objective.problems(&mut problems);
@@ -29,15 +29,15 @@ impl SettingsCheck<'_> {
         if self.augment.adaptive.is_some() && matches!(kind, Objective::Wasserstein | Objective::Relativistic)
         {
             problems.push(format!(
-                "augment.adaptive follows the signs of logits of real images, but with objective {} only differences of \
-                 logits count and a sign means nothing: set augment.probability",
+                "augment.adaptive needs logits whose sign has a meaning, but objective {} uses only differences of logits; \
+                 set augment.probability instead",
                 kind.name()
             ));
         }
         problems
     }
 
-    /// What makes no sense for networks that are told the class.
+    /// Problems of class-conditional networks.
     pub(crate) fn problems_with_classes(&self) -> Vec<String> {
         let mut problems = Vec::new();
         let RegularizeConfig {
@@ -50,59 +50,59 @@ impl SettingsCheck<'_> {
             && spectral_norm != SpectralNorm::None
         {
             problems.push(
-                "objective wasserstein needs a critic of bounded slope, and regularise.spectral_norm does not bound one \
-                 that is told the class: the vectors of the classes, on which it projects, are not normalised; set \
-                 regularise.gradient_penalty (10 is usual)"
+                "objective wasserstein needs a Lipschitz critic, but regularize.spectral_norm does not normalize the class \
+                 embedding of a class-conditional critic; set regularize.gradient_penalty, usually to 10"
                     .into(),
             );
         }
         problems
     }
 
-    /// What makes no sense for a batch of so many images.
+    /// A problem of packing with this batch size.
     pub(crate) fn batch_problem(&self, batch: usize) -> Option<String> {
         let packing = self.objective.packing.max(1) as usize;
         (packing > 1 && (!batch.is_multiple_of(packing) || batch / packing < 2)).then(|| {
-            format!("objective.packing must divide the batch of {batch} into at least 2 packs, got {packing}")
+            format!(
+                "objective.packing must divide the batch size {batch} into at least 2 packs, got {packing}"
+            )
         })
     }
 
-    /// What makes no sense with such a discriminator.
+    /// Problems with this discriminator.
     pub(crate) fn problems_with<T: Real>(&self, discriminator: &Sequential<T>) -> Vec<String> {
         let mut problems = Vec::new();
         let found = NetworkTraits::of(discriminator);
         let norms = found.batch_norms.join(", ");
         if self.regularize.penalizes_gradients() && !found.batch_norms.is_empty() {
             problems.push(format!(
-                "regularise.r1, r2 and gradient_penalty need a discriminator that judges each image by itself, but with \
-                 batch norm ({norms}) a logit depends on the whole batch, and so would the penalty: take a \
-                 discriminator without batch norm"
+                "regularize.r1_gamma, r2_gamma and gradient_penalty need a logit that depends on one image only, but \
+                 batch norm ({norms}) makes it depend on the whole batch; use a discriminator without batch norm"
             ));
         }
         if self.objective.kind == Objective::Wasserstein && self.regularize.gradient_penalty <= 0.0 {
             if !found.spectral {
                 problems.push(
-                    "objective wasserstein is a distance only for a critic of bounded slope, and nothing bounds it: set \
-                     regularise.gradient_penalty (10 is usual) or regularise.spectral_norm"
+                    "objective wasserstein needs a Lipschitz critic; set regularize.gradient_penalty, usually to 10, or \
+                     regularize.spectral_norm"
                         .into(),
                 );
             } else if !found.batch_norms.is_empty() {
                 problems.push(format!(
-                    "objective wasserstein needs a critic of bounded slope, and batch norm ({norms}) scales away the \
-                     bound of regularise.spectral_norm: take a discriminator without batch norm"
+                    "objective wasserstein needs a Lipschitz critic, but batch norm ({norms}) removes the bound of \
+                     regularize.spectral_norm; use a discriminator without batch norm"
                 ));
             }
         }
         if self.regularize.spectral_norm != SpectralNorm::None && !found.spectral {
             problems.push(
-                "regularise.spectral_norm finds no dense or convolutional layer in the discriminator".into(),
+                "regularize.spectral_norm needs a dense or convolutional layer in the discriminator".into(),
             );
         }
         if let Some(matching) = &self.objective.feature_matching {
             let names = layer_names(discriminator);
             if !names.contains(&matching.layer) {
                 problems.push(format!(
-                    "objective.feature_matching.layer must be a layer of the discriminator ({}), got {:?}",
+                    "objective.feature_matching.layer must be one of the discriminator's layers ({}), got {:?}",
                     names.join(", "),
                     matching.layer
                 ));
@@ -112,7 +112,7 @@ impl SettingsCheck<'_> {
     }
 }
 
-/// Dotted names of the layers whose output a network can show, outermost first.
+/// Dotted names of all layers, outermost first.
 fn layer_names<T: Real>(network: &Sequential<T>) -> Vec<String> {
     fn add<T: Real>(module: &dyn Module<T>, path: &str, names: &mut Vec<String>) {
         let children = module.children();
@@ -128,12 +128,12 @@ fn layer_names<T: Real>(network: &Sequential<T>) -> Vec<String> {
     names
 }
 
-/// What a network holds that decides whether settings make sense, as told by its buffers: so it is found in modules of
-/// any make.
+/// Properties of a network that settings depend on. They are read from its buffers, so they are found in custom
+/// modules too.
 struct NetworkTraits {
-    /// Names of layers that mix the images of a batch in training.
+    /// Names of the batch norm layers, which mix the images of a batch in training.
     batch_norms: Vec<String>,
-    /// Whether a layer has spectral normalisation.
+    /// Whether a layer has spectral normalization.
     spectral: bool,
 }
 
@@ -148,7 +148,7 @@ impl NetworkTraits {
             let name = path.to_string();
             let (layer, last) = name.rsplit_once('.').unwrap_or(("", &name));
             match last {
-                // With frozen statistics a batch norm is a fixed map of each image.
+                // With frozen statistics, batch norm is a fixed affine map.
                 "running_mean" if !buffer.is_frozen() => found.batch_norms.push(layer.into()),
                 "u" => found.spectral = true,
                 _ => (),
@@ -158,8 +158,7 @@ impl NetworkTraits {
     }
 }
 
-/// Why the discriminator does not judge what the generator makes of the latent vectors, of which there are as many as the
-/// discriminator judges together.
+/// Checks that the discriminator accepts the generator's output. `z` has `packing` latent vectors.
 pub(crate) fn shape_problem<T: Real>(
     generator: &Sequential<T>,
     discriminator: &Sequential<T>,
@@ -171,7 +170,7 @@ pub(crate) fn shape_problem<T: Real>(
     };
     let images = match run(
         &format!(
-            "the generator does not take latent vectors of length {}",
+            "the generator does not accept latent vectors of length {}",
             z.shape()[1]
         ),
         &|| generator.forward_with(z, condition, Mode::Eval),
@@ -180,14 +179,14 @@ pub(crate) fn shape_problem<T: Real>(
         Err(problem) => return Some(problem),
     };
     let what = format!(
-        "the discriminator does not judge what the generator makes, images {:?}",
+        "the discriminator does not accept the generator's images {:?}",
         &images.shape()[1..]
     );
     let judge = || discriminator.forward_with(&pack(&images, z.shape()[0]), condition, Mode::Eval);
     match run(&what, &judge) {
         Ok(logits) if logits.shape().first() == Some(&1) => None,
         Ok(logits) => Some(format!(
-            "{what}: of {} it gives logits {:?}, expected one row",
+            "{what}: for {} of them it returns logits {:?}, expected one row",
             z.shape()[0],
             logits.shape()
         )),
@@ -195,7 +194,7 @@ pub(crate) fn shape_problem<T: Real>(
     }
 }
 
-/// What a function returns, or the message that it panics with, which is not printed.
+/// The result of a function, or the message of its panic, which is not printed.
 fn catch_panic<R>(f: impl FnOnce() -> R) -> Result<R, String> {
     static HOOK: Once = Once::new();
     thread_local! {

@@ -1,13 +1,13 @@
-//! A probability of augmentation that follows how far the discriminator overfits.
+//! Adaptive augmentation probability (ADA).
 
 use engraft_tensor::{Real, Tensor};
 use serde::{Deserialize, Serialize};
 
-/// Highest probability that [`AdaptiveProbability`] goes to. The changes are told from the images only while a good
-/// part of the images comes without them; the original controller has no bound and has been seen beyond 1.
+/// Upper bound of [`AdaptiveProbability`]. The generator learns the augmentations if too few images come without
+/// them; the original controller has no bound and can exceed 1.
 pub const HIGHEST_PROBABILITY: f64 = 0.8;
 
-/// The section `[augment.adaptive]` of a run.
+/// The section `[augment.adaptive]` of `run.toml`.
 ///
 /// ```toml
 /// [augment]
@@ -18,12 +18,13 @@ pub const HIGHEST_PROBABILITY: f64 = 0.8;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdaptiveConfig {
-    /// Mean sign of the logits of real images above which the discriminator counts as overfitted; 0.6 at first.
+    /// Target of `r_t`, the mean sign of the logits on real images; default 0.6. Above it the discriminator counts
+    /// as overfitting.
     pub target: f64,
-    /// Images in which the probability goes from 0 to 1 while it moves one way; 500 000 at first, 100 000 for a
-    /// pretrained pair.
+    /// Number of images over which the probability can rise from 0 to 1; default 500 000. Use 100 000 for
+    /// pretrained networks.
     pub images: u32,
-    /// Steps of the discriminator between two moves; 4 at first.
+    /// Discriminator steps between two updates; default 4.
     pub every: u32,
 }
 
@@ -41,7 +42,7 @@ impl AdaptiveConfig {
     pub(super) fn problems(&self, problems: &mut Vec<String>) {
         if !(self.target > 0.0 && self.target < 1.0) {
             problems.push(format!(
-                "augment.adaptive.target is a mean of signs and must lie between 0 and 1, got {}",
+                "augment.adaptive.target must be between 0 and 1, got {}",
                 self.target
             ));
         }
@@ -53,18 +54,19 @@ impl AdaptiveConfig {
     }
 }
 
-/// The controller: a probability, and what it has seen since it last moved.
+/// The controller: the current probability and the signs since its last update.
 ///
-/// With `r_t = E sign(D(x))` over the real images of the last `every` steps, the probability rises if
-/// `r_t > target` and falls if `r_t < target`, by the number of images seen since over [`AdaptiveConfig::images`];
-/// it stays within 0 and [`HIGHEST_PROBABILITY`]. `D(x)` must be such that 0 means undecided.
+/// Let `r_t = E sign(D(x))` over the real images of the last `every` steps. The probability rises if `r_t > target`
+/// and falls if `r_t < target`. Each update is the number of images since the last one, divided by
+/// [`AdaptiveConfig::images`]. The probability stays within 0 and [`HIGHEST_PROBABILITY`]. The logits need a
+/// threshold of 0.
 ///
 /// *Source*: Karras et al., "Training generative adversarial networks with limited data", 2020, section 3.1, with an
 /// upper bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AdaptiveProbability {
     probability: f64,
-    /// Sum of the signs since the last move, and of how many.
+    /// Sum of the signs since the last update, and their number.
     signs: f64,
     logits: u64,
     images: u64,
@@ -72,7 +74,7 @@ pub struct AdaptiveProbability {
 }
 
 impl AdaptiveProbability {
-    /// A controller at probability 0 that has seen nothing.
+    /// A controller with probability 0.
     pub fn new() -> Self {
         Self::default()
     }
@@ -82,7 +84,7 @@ impl AdaptiveProbability {
         self.probability
     }
 
-    /// Takes the logits of the `images` real images of a step of the discriminator.
+    /// Updates the controller after a discriminator step: `real_logits` are those of its `images` real images.
     pub fn update<T: Real>(&mut self, real_logits: &Tensor<T>, images: usize, config: &AdaptiveConfig) {
         let sign = |v: &T| {
             if *v == T::zero() {
@@ -101,7 +103,7 @@ impl AdaptiveProbability {
         }
         let mean = self.signs / self.logits.max(1) as f64;
         let by = self.images as f64 / f64::from(config.images);
-        // A mean that is not a number moves nothing; the run stops for it elsewhere.
+        // NaN changes nothing here; the run reports divergence elsewhere.
         if mean > config.target {
             self.probability = (self.probability + by).min(HIGHEST_PROBABILITY);
         } else if mean < config.target {

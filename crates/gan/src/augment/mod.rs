@@ -1,8 +1,8 @@
-//! Differentiable augmentation: what the discriminator sees instead of the images themselves.
+//! Differentiable augmentation of the discriminator's input.
 //!
-//! Real and generated images go through the same kinds of random changes, with fresh draws for each image, and the
-//! gradient to the generator passes through them. So the discriminator cannot learn few images by heart, and the
-//! generator does not learn to draw the changes.
+//! Real and generated images pass through the same kinds of random changes, independently for each image. The
+//! generator's gradient passes through them. This keeps the discriminator from overfitting few images, without
+//! teaching the changes to the generator.
 
 mod adaptive;
 mod rearrange;
@@ -14,10 +14,10 @@ use rand::{Rng, RngExt};
 use rearrange::rearrange;
 use serde::{Deserialize, Serialize};
 
-/// One kind of change, for images `[n, h, w, c]` with values around `[-1, 1]`.
+/// One kind of augmentation, for images `[n, h, w, c]` with values in about `[-1, 1]`.
 ///
-/// Each image is changed with the given probability, by an amount of its own. Everything is a linear or an affine map
-/// of the image, and differentiable at every order.
+/// Each image is changed with the given probability and its own random amount. Each kind is an affine map of the
+/// image, so it is differentiable at every order.
 ///
 /// *Sources*: brightness, saturation, contrast, translation and cutout with their ranges from Zhao et al.,
 /// "Differentiable augmentation for data-efficient GAN training", 2020; flip and quarter turn from Karras et al.,
@@ -28,29 +28,28 @@ use serde::{Deserialize, Serialize};
 pub enum Augmentation {
     /// Adds one number from `[-0.5, 0.5)` to all values.
     Brightness,
-    /// Scales the distance of each pixel's channels to their mean by a factor from `[0, 2)`. On images of one channel
-    /// it does nothing.
+    /// Scales the difference of each pixel's channels from their mean by a factor from `[0, 2)`. No effect on
+    /// images with one channel.
     Saturation,
-    /// Scales the distance of all values to the image's mean by a factor from `[0.5, 1.5)`.
+    /// Scales the difference of all values from the image mean by a factor from `[0.5, 1.5)`.
     Contrast,
-    /// Moves the image by up to an eighth of its size along either axis; zeros come in.
+    /// Shifts the image by up to an eighth of its size along each axis; the border is filled with 0.
     Translation,
-    /// Sets a rectangle of half the image's height and width, around a random pixel, to zero.
+    /// Sets a rectangle of half the image's height and width, around a random pixel, to 0.
     Cutout,
-    /// Mirrors the image left to right, or leaves it, with equal chance. Not for digits and letters, which have a
-    /// handedness.
+    /// Mirrors the image left to right with probability one half. Not for digits and letters.
     Flip,
-    /// Turns the image by 0, 1, 2 or 3 quarters, with equal chance. Not for digits: a 6 becomes a 9.
+    /// Rotates the image by 0°, 90°, 180° or 270° with equal probability. Not for digits: a 6 becomes a 9.
     QuarterTurn,
 }
 
 impl Augmentation {
-    /// The changed images, of the same shape; each image is changed with `probability`.
+    /// The augmented images, `[n, h, w, c]`; each image is changed with `probability`.
     ///
-    /// The numbers drawn from `rng` depend on the number and size of the images alone.
+    /// The amount of randomness that `rng` provides depends only on the shape of the images.
     ///
     /// # Panics
-    /// If the images are not `[n, h, w, c]`, or not square for a quarter turn.
+    /// If the images are not `[n, h, w, c]`, or not square for [`Augmentation::QuarterTurn`].
     #[must_use]
     #[track_caller]
     pub fn apply<T: Real>(self, images: &Tensor<T>, probability: f64, rng: &mut impl Rng) -> Tensor<T> {
@@ -120,7 +119,7 @@ impl Augmentation {
             Self::QuarterTurn => {
                 assert!(
                     h == w,
-                    "augment: a quarter turn needs square images, got {:?}",
+                    "augment: quarter-turn needs square images, got {:?}",
                     images.shape()
                 );
                 let turns: Vec<usize> = (0..n)
@@ -142,32 +141,32 @@ impl Augmentation {
     }
 }
 
-/// A number from `[0, 1)`.
+/// Uniform on `[0, 1)`.
 fn uniform(rng: &mut impl Rng) -> f64 {
     rng.random::<f64>()
 }
 
-/// True with a probability.
+/// True with this probability.
 fn bernoulli(rng: &mut impl Rng, probability: f64) -> bool {
     uniform(rng) < probability
 }
 
-/// A whole number below `count`.
+/// Uniform on `0..count`.
 fn below(rng: &mut impl Rng, count: usize) -> usize {
     (uniform(rng) * count as f64) as usize
 }
 
-/// One number for each image, as `[n, 1, 1, 1]`.
+/// One number for each image, `[n, 1, 1, 1]`.
 fn numbers<T: Real, R: Rng>(n: usize, rng: &mut R, mut draw: impl FnMut(&mut R) -> f64) -> Tensor<T> {
     Tensor::from_vec([n, 1, 1, 1], (0..n).map(|_| T::from_f64(draw(rng))).collect())
 }
 
-/// `(x - mean) · factor + mean`, written so that a factor of 1 leaves every bit of `x`.
+/// `(x - mean) · factor + mean`, written so that a factor of 1 leaves `x` unchanged bit for bit.
 fn scale_around<T: Real>(x: &Tensor<T>, mean: &Tensor<T>, factor: &Tensor<T>) -> Tensor<T> {
     x * factor + mean * (-factor + T::one())
 }
 
-/// The section `[augment]` of a run: which changes, and how often.
+/// The section `[augment]` of `run.toml`: which augmentations, and how often.
 ///
 /// ```toml
 /// [augment]
@@ -175,31 +174,34 @@ fn scale_around<T: Real>(x: &Tensor<T>, mean: &Tensor<T>, factor: &Tensor<T>) ->
 /// probability = 0.5
 /// ```
 ///
-/// Instead of a fixed `probability` there can be a table `[augment.adaptive]`, for one that follows how far the
-/// discriminator overfits; see [`AdaptiveConfig`].
+/// A table `[augment.adaptive]` replaces the fixed `probability` by one that adapts to discriminator overfitting
+/// (ADA); see [`AdaptiveConfig`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AugmentConfig {
-    /// The changes, in the order in which they happen; none at first.
+    /// The augmentations, in the order of application; default none.
     pub kinds: Vec<Augmentation>,
-    /// Chance with which each change happens to an image, 1 if not given.
+    /// Probability of each augmentation for an image; default 1.
+    ///
+    /// Augmentations that are applied to every image can leak into the generated images, cutout and the color
+    /// changes most of all. A probability well below 1 avoids this.
     ///
     /// Changes that happen to every image may leak into what the generator draws, cutout and the colours most of
     /// all; with a probability well below 1 they do not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probability: Option<f64>,
-    /// Settings of a probability that adapts.
+    /// Settings of an adaptive probability.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adaptive: Option<AdaptiveConfig>,
 }
 
 impl AugmentConfig {
-    /// Whether nothing is changed, and nothing else is set.
+    /// Whether all settings have their defaults, so nothing is augmented.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Applies every kind, one after the other, each with `probability`.
+    /// Applies all kinds in order, each with `probability`, to images `[n, h, w, c]`.
     ///
     /// # Panics
     /// As for [`Augmentation::apply`].
@@ -213,15 +215,16 @@ impl AugmentConfig {
         images
     }
 
-    /// What makes no sense in itself, one line for each problem.
+    /// Problems of these settings alone, one line each.
     pub(crate) fn problems(&self, problems: &mut Vec<String>) {
         for (i, kind) in self.kinds.iter().enumerate() {
             if self.kinds[..i].contains(kind) {
-                problems.push(format!("augment.kinds has {} twice", kind.name()));
+                problems.push(format!("augment.kinds lists {} twice", kind.name()));
             }
         }
         if self.kinds.is_empty() && !self.is_default() {
-            problems.push("augment has a probability but no kinds: nothing would be changed".into());
+            problems
+                .push("augment sets a probability but augment.kinds is empty; list at least one kind".into());
         }
         if let Some(probability) = self.probability
             && !(probability > 0.0 && probability <= 1.0)
@@ -232,7 +235,7 @@ impl AugmentConfig {
         }
         if self.probability.is_some() && self.adaptive.is_some() {
             problems.push(
-                "augment.probability fixes what augment.adaptive would move: keep one of the two".into(),
+                "augment.probability and augment.adaptive exclude each other; remove one of them".into(),
             );
         }
         if let Some(adaptive) = &self.adaptive {
@@ -240,15 +243,17 @@ impl AugmentConfig {
         }
     }
 
-    /// What makes no sense for images of a size.
+    /// Problems with images of this shape.
     pub(crate) fn problems_with_images(&self, [h, w, c]: [usize; 3]) -> Vec<String> {
         let mut problems = Vec::new();
         if c == 1 && self.kinds.contains(&Augmentation::Saturation) {
-            problems.push("augment.kinds has saturation, which does nothing to images of one channel".into());
+            problems.push(
+                "augment.kinds lists saturation, which has no effect on images with one channel".into(),
+            );
         }
         if h != w && self.kinds.contains(&Augmentation::QuarterTurn) {
             problems.push(format!(
-                "augment.kinds has quarter-turn, which needs square images, but they are {h}x{w}"
+                "augment.kinds lists quarter-turn, which needs square images, but they are {h}x{w}"
             ));
         }
         problems

@@ -1,17 +1,17 @@
-//! Moving the pixels of images, each image its own way.
+//! Moves the pixels of images, differently for each image.
 
 use engraft_tensor::{Op, Real, Tensor};
 use std::sync::Arc;
 
-/// No pixel: a zero stands there.
+/// No source pixel: the result is 0.
 const NONE: u32 = u32::MAX;
 
-/// A map that takes each pixel to at most one place. Its adjoint is the map back, so that both directions are one
-/// operation.
+/// A map that takes each pixel to at most one position. Its adjoint is the reverse map, so one operation serves
+/// both directions.
 struct Rearrange {
-    /// For each pixel of the result, where it comes from.
+    /// For each pixel of the result, its source.
     sources: Arc<[u32]>,
-    /// For each pixel of the input, where it goes.
+    /// For each pixel of the input, its target.
     targets: Arc<[u32]>,
 }
 
@@ -40,11 +40,11 @@ fn gather<T: Real>(x: &Tensor<T>, sources: &Arc<[u32]>, targets: &Arc<[u32]>) ->
     Tensor::from_op(value, op, &[x])
 }
 
-/// Images `[n, h, w, c]` whose pixel `[y, x]` comes from `source(image, [y, x])` of the same image; a zero where there
-/// is no such pixel.
+/// Images `[n, h, w, c]` whose pixel `[y, x]` comes from `source(image, [y, x])` of the same image; 0 if the source
+/// is `None` or outside.
 ///
 /// # Panics
-/// If two pixels of a result come from one place: the adjoint would have to add.
+/// If two pixels have the same source; the adjoint would have to add their gradients.
 #[track_caller]
 pub(super) fn rearrange<T: Real>(
     images: &Tensor<T>,
@@ -67,7 +67,10 @@ pub(super) fn rearrange<T: Real>(
             && x < w
         {
             let from = (image * h + y) * w + x;
-            assert!(targets[from] == NONE, "rearrange: two pixels from one place");
+            assert!(
+                targets[from] == NONE,
+                "rearrange: two pixels from the same source"
+            );
             (*slot, targets[from]) = (from as u32, to as u32);
         }
     }
@@ -104,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "two pixels from one place")]
+    #[should_panic(expected = "rearrange")]
     fn a_map_that_copies_is_refused() {
         let _ = rearrange(&Tensor::<f32>::zeros([1, 1, 2, 1]), |_, _| Some([0, 0]));
     }

@@ -1,4 +1,4 @@
-//! Writing so that a crash leaves the old file or the new one, never a part.
+//! Atomic writes: a crash leaves the old file or the new one, never a part.
 
 use super::failpoint;
 use crate::GanError;
@@ -8,10 +8,10 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Writes `bytes` to `path`, whole or not at all, as [`engraft_base::write_atomically`] does.
+/// Writes `bytes` to `path` atomically, like [`engraft_base::write_atomically`].
 ///
 /// # Errors
-/// [`GanError::Io`] with the path and the step that failed.
+/// [`GanError::Io`] with the path and the failed operation.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), GanError> {
     let mut file = AtomicFile::create(path)?.with_fault_point(failpoint::point);
     file.write_all(bytes)
@@ -19,7 +19,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), GanError> {
     Ok(file.commit()?)
 }
 
-/// Creates a file that must not exist yet, writes it and syncs it.
+/// Creates a file, which must not exist, writes and syncs it.
 pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), GanError> {
     let fail = |error| GanError::io(path, format!("writing {} bytes", bytes.len()), error);
     let mut file = File::create_new(path)
@@ -31,14 +31,14 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), GanError> {
     file.sync_all().and_then(|()| failpoint::point()).map_err(fail)
 }
 
-/// As [`engraft_base::files::sync_directory`], with fault points.
+/// Like [`engraft_base::files::sync_directory`], with fail points.
 pub(super) fn sync_directory(dir: &Path) -> io::Result<()> {
     failpoint::point()?;
     engraft_base::files::sync_directory(dir)?;
     failpoint::point()
 }
 
-/// Removes what a killed [`write_atomically`] left in `dir`. Only the owner of the run may call it.
+/// Removes temporary files of a killed [`write_atomically`] in `dir`. Only the owner of the run may call this.
 pub(super) fn remove_leftovers(dir: &Path) -> Result<(), GanError> {
     let list = |error| GanError::io(dir, "listing", error);
     for entry in fs::read_dir(dir).map_err(list)? {
@@ -54,9 +54,9 @@ pub(super) fn remove_leftovers(dir: &Path) -> Result<(), GanError> {
     Ok(())
 }
 
-/// Fails now, not after an hour of training, when nothing can be written to `dir`.
+/// Checks that `dir` is writable, so that a run fails at once and not after an hour.
 pub(super) fn probe(dir: &Path) -> Result<(), GanError> {
-    let fail = |error| GanError::io(dir, "writing a first byte into the directory", error);
+    let fail = |error| GanError::io(dir, "writing a test file into the directory", error);
     let mut file = tempfile::Builder::new()
         .prefix(TEMPORARY_PREFIX)
         .suffix(TEMPORARY_SUFFIX)

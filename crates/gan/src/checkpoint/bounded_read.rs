@@ -1,4 +1,4 @@
-//! Reading files of which nothing is known: no symbolic links, no devices, no byte more than was promised.
+//! Reading untrusted files: no symbolic links, no devices, no more bytes than expected.
 
 use crate::GanError;
 use engraft_base::files::{FileError, kind, open_unlinked, read_open};
@@ -8,10 +8,10 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
-/// Largest checkpoint in bytes, all files together: 4 GiB.
+/// Maximum size of a checkpoint in bytes, all files together: 4 GiB.
 pub const MAX_CHECKPOINT_BYTES: u64 = 4 << 30;
 
-/// The error for something that is not a file or directory of its own.
+/// The error for a path that is not a regular file or directory.
 pub(super) fn not_regular(path: &Path, found: &fs::Metadata) -> GanError {
     FileError::NotRegular {
         path: path.to_path_buf(),
@@ -34,7 +34,7 @@ fn wrong_size(path: &Path, size: u64, length: u64) -> GanError {
     GanError::Format {
         path: path.to_path_buf(),
         offset: Some(size.min(length)),
-        expected: format!("{size} bytes as the manifest says"),
+        expected: format!("{size} bytes, as in the manifest"),
         found: format!("{length} bytes"),
         advice: GanError::DAMAGED,
     }
@@ -46,7 +46,7 @@ pub(super) fn read_capped(path: &Path, cap: u64) -> Result<Vec<u8>, GanError> {
     Ok(read_open(path, file, length, cap)?)
 }
 
-/// Reads a file that must be `size` bytes long and have this SHA-256.
+/// Reads a file that must have this size and SHA-256.
 pub(super) fn read_verified(path: &Path, size: u64, sha256: &str) -> Result<Vec<u8>, GanError> {
     let bytes = read_open(path, check_size(path, size)?, size, size)?;
     if bytes.len() as u64 != size {
@@ -56,7 +56,7 @@ pub(super) fn read_verified(path: &Path, size: u64, sha256: &str) -> Result<Vec<
     Ok(bytes)
 }
 
-/// As [`read_verified`], without keeping the bytes.
+/// Like [`read_verified`], without keeping the bytes.
 pub(super) fn verify(path: &Path, size: u64, sha256: &str) -> Result<(), GanError> {
     let mut file = check_size(path, size)?.take(size);
     let mut hasher = Sha256::new();

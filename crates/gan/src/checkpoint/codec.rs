@@ -1,4 +1,4 @@
-//! The fence around the training state: `magic | format | payload length | SHA-256 | payload`.
+//! Encoding of the training state: `magic | format | payload length | SHA-256 | payload`.
 //!
 //! | bytes | content |
 //! |---|---|
@@ -8,8 +8,8 @@
 //! | 20..52 | SHA-256 of the payload |
 //! | 52.. | payload: the state in the encoding of that format version |
 //!
-//! Nothing is decoded before all of the fence holds, and decoding reads a slice, never a stream: a stream decoder
-//! would have to believe a length before it can see whether the bytes are there.
+//! The header is checked before anything is decoded. Decoding reads a slice, not a stream, because a stream decoder
+//! would trust a length before it can check it.
 
 use super::manifest::printable;
 use crate::GanError;
@@ -18,7 +18,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
-/// Longest encoded state, 16 MiB. Tensors belong into safetensors files beside it.
+/// Maximum size of an encoded state, 16 MiB. Tensors belong in safetensors files.
 pub const MAX_STATE_BYTES: u64 = 16 << 20;
 
 const MAGIC: &[u8; 8] = b"ENGRAFTS";
@@ -28,9 +28,9 @@ const CHECKSUM_AT: usize = 20;
 const HEADER: usize = 52;
 const DAMAGED: &str = "the file is damaged: resume from an older checkpoint or copy the file again";
 
-/// An encoding of the payload. Another one takes the next version; the old ones stay to read old files.
+/// An encoding of the payload. A new encoding gets the next version; old ones stay to read old files.
 trait StateCodec {
-    /// The format version that names this encoding in the header.
+    /// Format version of this encoding in the header.
     const VERSION: u32;
     fn encode<S: Serialize>(state: &S) -> Result<Vec<u8>, String>;
     fn decode<S: DeserializeOwned>(payload: &[u8]) -> Result<S, String>;
@@ -40,7 +40,7 @@ trait StateCodec {
 struct Bincode;
 
 impl Bincode {
-    /// The only options in use. The library's free functions have no limit and accept trailing bytes.
+    /// The only options used. The free functions of the library have no limit and accept trailing bytes.
     fn options() -> impl Options {
         bincode::DefaultOptions::new()
             .with_fixint_encoding()
@@ -66,19 +66,20 @@ impl StateCodec for Bincode {
     }
 }
 
-/// What [`encode`] writes with.
+/// The encoding that [`encode`] uses.
 type Current = Bincode;
 
-/// Encodes a training state, fenced.
+/// Encodes a training state with a header and a checksum.
 ///
-/// The state's type must have neither zero-sized elements in a sequence (a `Vec<()>` may claim 2^63 of them
-/// without a byte to read, so decoding would not end) nor recursion (a hostile file could nest until the stack ends).
+/// The type must not have zero-sized elements in a sequence: a `Vec<()>` may claim 2^63 of them without any bytes,
+/// so decoding would not end. It must not be recursive either, since a hostile file could nest until the stack
+/// overflows.
 ///
 /// # Errors
-/// [`GanError::Unsaveable`] when the encoded state is longer than [`MAX_STATE_BYTES`] or its `Serialize` fails.
+/// [`GanError::Unsaveable`] if the encoded state exceeds [`MAX_STATE_BYTES`] or serialization fails.
 pub fn encode<S: Serialize>(state: &S) -> Result<Vec<u8>, GanError> {
     let payload = Current::encode(state).map_err(|error| GanError::Unsaveable {
-        reason: format!("the training state does not encode into {MAX_STATE_BYTES} bytes: {error}"),
+        reason: format!("the training state cannot be encoded in {MAX_STATE_BYTES} bytes: {error}"),
     })?;
     let mut bytes = Vec::with_capacity(HEADER + payload.len());
     bytes.extend_from_slice(MAGIC);
@@ -89,14 +90,14 @@ pub fn encode<S: Serialize>(state: &S) -> Result<Vec<u8>, GanError> {
     Ok(bytes)
 }
 
-/// Decodes what [`encode`] wrote; `path` names the file in messages.
+/// Decodes a state from [`encode`]; `path` is used in messages.
 ///
-/// A hostile payload with a right checksum gains little: a sequence reserves at most 1 MiB for its claim (each level
-/// of nested ones again), and grows beyond that only with elements whose bytes are there.
+/// A hostile payload with a correct checksum causes little harm. A sequence reserves at most 1 MiB in advance (each
+/// nested level again), and grows beyond that only with elements that are present.
 ///
 /// # Errors
-/// [`GanError::NewerFormat`] for a state of a later build; [`GanError::Format`] when magic, version, length, checksum
-/// or payload are not what they must be, checked in this order.
+/// [`GanError::NewerFormat`] for a state of a newer build. [`GanError::Format`] if magic, version, length, checksum
+/// or payload are wrong, checked in this order.
 pub fn decode<S: DeserializeOwned>(bytes: &[u8], path: &Path) -> Result<S, GanError> {
     let wrong = |offset: usize, expected: String, found: String, advice| GanError::Format {
         path: path.to_path_buf(),
@@ -146,7 +147,7 @@ pub fn decode<S: DeserializeOwned>(bytes: &[u8], path: &Path) -> Result<S, GanEr
         ));
     }
     if length != payload.len() as u64 {
-        let expected = format!("{length} payload bytes as the header says");
+        let expected = format!("{length} payload bytes, as in the header");
         return Err(wrong(
             LENGTH_AT,
             expected,
@@ -159,10 +160,10 @@ pub fn decode<S: DeserializeOwned>(bytes: &[u8], path: &Path) -> Result<S, GanEr
         return Err(wrong(CHECKSUM_AT, expected, "another checksum".into(), DAMAGED));
     }
 
-    // One version so far; a second one becomes a `match` here.
+    // There is one version so far; a second one needs a `match` here.
     Bincode::decode(payload).map_err(|reason| {
         let expected = format!("a training state of {} payload bytes", payload.len());
-        let advice = "the file is intact but holds another kind of state: it was written by a different \
+        let advice = "the file is intact but contains another kind of state: it was written by a different \
                       program version or for a different trainer";
         wrong(HEADER, expected, printable(&reason), advice)
     })

@@ -1,4 +1,4 @@
-//! Fail points: each step of a save that touches the disk passes one, and tests make the n-th fail or die.
+//! Fail points: each disk operation of a save passes one, and tests make the n-th fail or crash.
 //!
 //! Outside tests [`point`] does nothing.
 
@@ -19,9 +19,9 @@ mod armed {
     /// What happens at the chosen fail point.
     #[derive(Clone, Copy, Debug, PartialEq)]
     pub(in super::super) enum Fault {
-        /// The disk is full: the step returns an error and the program goes on.
+        /// The disk is full: the operation returns an error and the program continues.
         Full,
-        /// The process dies: nothing after the step runs, no clean-up either.
+        /// The process dies: nothing after the operation runs, not even clean-up.
         Crash,
     }
 
@@ -31,8 +31,7 @@ mod armed {
         static PLAN: Cell<Option<(usize, Fault)>> = const { Cell::new(None) };
     }
 
-    /// Runs `work` with the `n`-th fail point (from 0) faulty; `None` when the process died.
-    /// The flag is whether the point was reached at all.
+    /// Runs `work` with the `n`-th fail point (from 0) failing; `None` if the process died.
     pub(in super::super) fn injected<R>(
         n: usize,
         fault: Fault,
@@ -55,7 +54,7 @@ mod armed {
                 PLAN.set(None);
                 match fault {
                     Fault::Full => Err(io::ErrorKind::StorageFull.into()),
-                    // Unwinds without a message; the save path has no clean-up that unwinding would run.
+                    // Unwinds without a message. The save path has no clean-up that unwinding would run.
                     Fault::Crash => std::panic::resume_unwind(Box::new(Died)),
                 }
             }

@@ -1,25 +1,25 @@
-//! Names in a run directory: which entry is a checkpoint, which is on its way in or out.
+//! Names of the entries in the folder of checkpoints.
 //!
-//! | name in `RUN/checkpoints/` | is |
+//! | name in `RUN/checkpoints/` | meaning |
 //! |---|---|
 //! | `step-000100` | the checkpoint of step 100 (more digits from a million on) |
-//! | `.step-000100.PID.tmp` | one being written or removed by process PID; worthless without it |
-//! | `.step-000100.PID.old` | one that is being replaced: stands in while `step-000100` is missing |
+//! | `.step-000100.PID.tmp` | being written or removed by process PID; removed once that process has ended |
+//! | `.step-000100.PID.old` | being replaced; used while `step-000100` is missing |
 
 use crate::GanError;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// The folder of the checkpoints within a run directory.
+/// Folder of the checkpoints in a run directory.
 pub(crate) const FOLDER: &str = "checkpoints";
 
-/// Something that may be a checkpoint.
+/// An entry that may be a checkpoint.
 #[derive(Debug, PartialEq)]
 pub(super) struct Candidate {
     pub(super) step: u64,
     pub(super) path: PathBuf,
-    /// Whether it is the stand-in of one that was being replaced.
+    /// Whether it is an `.old` entry that was being replaced.
     pub(super) aside: bool,
 }
 
@@ -38,25 +38,25 @@ pub(super) fn aside(step: u64) -> String {
     format!(".{}.{}.old", name(step), std::process::id())
 }
 
-/// Whether an entry is worthless once its writer is gone.
+/// Whether an entry is a temporary one, to remove once its process has ended.
 pub(super) fn is_temporary(name: &str) -> bool {
     name.starts_with(".step-") && name.ends_with(".tmp")
 }
 
-/// The step of a checkpoint's name, in the one way to write it.
+/// The step in a checkpoint's name, which must be in canonical form.
 fn step_of(text: &str) -> Option<u64> {
     let step = text.strip_prefix("step-")?.parse().ok()?;
     (name(step) == text).then_some(step)
 }
 
-/// The step of the name of a stand-in.
+/// The step in the name of an `.old` entry.
 fn step_of_aside(text: &str) -> Option<u64> {
     let (step, pid) = text.strip_prefix('.')?.strip_suffix(".old")?.split_once('.')?;
     pid.parse::<u32>().ok()?;
     step_of(step)
 }
 
-/// Everything in `folder` that may be a checkpoint, the newest first, stand-ins after what they stand in for.
+/// All entries in `folder` that may be checkpoints, newest first, `.old` ones after those that replace them.
 pub(super) fn candidates(folder: &Path) -> Result<Vec<Candidate>, GanError> {
     let fail = |error| GanError::io(folder, "listing", error);
     let mut found = Vec::new();
@@ -79,7 +79,7 @@ pub(super) fn candidates(folder: &Path) -> Result<Vec<Candidate>, GanError> {
     Ok(found)
 }
 
-/// Removes a file, a link (not its target) or a directory with all that is in it; nothing there is fine.
+/// Removes a file, a link (not its target) or a directory with its content. Nothing happens if it does not exist.
 pub(super) fn remove(path: &Path) -> Result<(), GanError> {
     let removed = match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => fs::remove_dir_all(path),

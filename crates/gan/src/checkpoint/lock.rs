@@ -1,19 +1,19 @@
-//! One writer for a run directory.
+//! The lock of a run directory, which allows one writer.
 
 use crate::GanError;
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Write};
 use std::path::Path;
 
-/// Name of the lock file, the first that a run writes into its directory.
+/// Name of the lock file, the first file that a run writes.
 pub(crate) const FILE: &str = "run.lock";
 const LONGEST: u64 = 256;
 
-/// The right to write to a run directory, held until it is dropped.
+/// An exclusive lock on a run directory, released when dropped.
 ///
-/// The lock is the kernel's, on the file `run.lock`: it ends with the process however that ends, so there are no
-/// stale locks. The file stays (removing it would race with whoever is about to lock it); its text, process id and
-/// host, only serves the message of a second run. The lock is advisory on Unix: readers need none.
+/// This is a kernel lock on the file `run.lock`. It ends with the process, so there are no stale locks. The file
+/// stays, because removing it would race with another process that is about to lock it. Its text, process id and
+/// host name, is only for the error message of a second run. The lock is advisory on Unix; readers need none.
 #[derive(Debug)]
 pub struct RunLock {
     file: File,
@@ -21,8 +21,8 @@ pub struct RunLock {
 
 impl Drop for RunLock {
     fn drop(&mut self) {
-        // To close the file is not enough: a child process that another thread is just starting has it open as well, until
-        // its program begins. If this fails, closing has to do.
+        // Closing the file is not enough: a child process that another thread is starting shares it until its
+        // program begins. If unlocking fails, closing has to suffice.
         let _ = self.file.unlock();
     }
 }
@@ -31,12 +31,12 @@ impl RunLock {
     /// Locks `dir`, which is created if it does not exist.
     ///
     /// # Errors
-    /// [`GanError::Locked`] when another run, in this process or another, holds it; [`GanError::Io`] when the directory
-    /// cannot be created or written to, or its file system has no locks.
+    /// [`GanError::Locked`] if another run, in this or another process, holds the lock. [`GanError::Io`] if the
+    /// directory cannot be created or written, or its file system does not support locks.
     pub fn acquire(dir: &Path) -> Result<Self, GanError> {
         fs::create_dir_all(dir).map_err(|error| GanError::io(dir, "creating the directory", error))?;
         let path = dir.join(FILE);
-        // The file gets overwritten: a link would let someone else's run directory choose what.
+        // The file is overwritten, so a link could make this run overwrite any file.
         if let Ok(found) = fs::symlink_metadata(&path)
             && !found.is_file()
         {
@@ -67,14 +67,14 @@ impl RunLock {
     }
 }
 
-/// Who wrote the lock file; empty when it does not say, as an owner that has not come to writing yet.
+/// The owner according to the lock file; empty if it has not been written yet.
 fn owner(file: &File) -> String {
     let mut bytes = Vec::new();
     let _ = file.take(LONGEST).read_to_end(&mut bytes);
     describe(&String::from_utf8_lossy(&bytes)).unwrap_or_default()
 }
 
-/// The text of a lock file as ` (pid 1234 on host)`, without this machine's own name.
+/// The text of a lock file as ` (pid 1234 on host)`; the host is omitted if it is this machine.
 fn describe(text: &str) -> Option<String> {
     let words: Vec<&str> = text.split_ascii_whitespace().collect();
     let ["pid", pid, host @ ..] = words.as_slice() else {
@@ -87,7 +87,7 @@ fn describe(text: &str) -> Option<String> {
     })
 }
 
-/// Name of this machine: with a shared file system the other run may be elsewhere.
+/// Name of this machine. On a shared file system the other run may be on another one.
 fn host() -> String {
     fs::read_to_string("/proc/sys/kernel/hostname")
         .or_else(|_| std::env::var("HOSTNAME"))

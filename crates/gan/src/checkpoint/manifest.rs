@@ -1,8 +1,8 @@
-//! The manifest of a checkpoint: which files, how long, with which SHA-256. Written last, read first.
+//! The manifest of a checkpoint: names, sizes and SHA-256 of its files. Written last, read first.
 //!
-//! Its first two fields keep their place and meaning in every format to come: `manifest_sha256` is the SHA-256 of the
-//! manifest's bytes with these 64 digits replaced by zeros, and `format_version`. So a damaged manifest is told
-//! from one of a later format whatever else that format may change.
+//! Its first two fields keep their meaning in every format: `manifest_sha256`, the SHA-256 of the manifest with
+//! these 64 digits replaced by zeros, and `format_version`. So a damaged manifest is distinguishable from one of a
+//! newer format.
 
 use crate::GanError;
 use engraft_base::{hex, sha256_hex};
@@ -13,13 +13,13 @@ use std::path::Path;
 
 /// Name of the manifest within a checkpoint.
 pub(super) const MANIFEST: &str = "manifest.json";
-/// Longest manifest that is read. Parsing may need several times as much, which stays below 1 MiB.
+/// Longest manifest that is read, in bytes. Parsing needs several times as much memory, which stays below 1 MiB.
 pub(super) const MAX_MANIFEST_BYTES: u64 = 128 << 10;
-/// Most files in a checkpoint; with the longest names they still fit into a manifest.
+/// Maximum number of files; with the longest names they still fit in a manifest.
 const MAX_FILES: usize = 256;
 const MAX_NAME_BYTES: usize = 100;
 const MAX_OPTIONS_HASH_BYTES: usize = 256;
-/// Highest format that this build reads, and the one it writes.
+/// Newest format that this build reads, and the one that it writes.
 const FORMAT: u32 = 1;
 const UNSIGNED: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 const DAMAGED: &str = "the checkpoint is damaged: resume from an older one or copy it again";
@@ -33,7 +33,7 @@ pub(super) struct Entry {
     pub(super) sha256: String,
 }
 
-/// What a checkpoint consists of.
+/// The content of a manifest.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Manifest {
@@ -45,7 +45,7 @@ pub(super) struct Manifest {
     pub(super) files: Vec<Entry>,
 }
 
-/// The part of a manifest that all formats share.
+/// The fields that all formats share.
 #[derive(Deserialize)]
 struct Head {
     manifest_sha256: String,
@@ -53,7 +53,7 @@ struct Head {
 }
 
 impl Manifest {
-    /// Describes `files`, or says why they cannot be a checkpoint.
+    /// Describes `files`, or returns why they cannot be saved.
     pub(super) fn describe(
         step: u64,
         options_hash: &str,
@@ -79,7 +79,7 @@ impl Manifest {
         }
     }
 
-    /// The file's bytes, with the manifest's own checksum in place.
+    /// The manifest as bytes, with its own checksum filled in.
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>, GanError> {
         let mut bytes = serde_json::to_vec_pretty(self).map_err(|error| GanError::Unsaveable {
             reason: format!("manifest: {error}"),
@@ -92,7 +92,7 @@ impl Manifest {
         Ok(bytes)
     }
 
-    /// Parses and validates the manifest of the checkpoint of `step`; `path` names the file in messages.
+    /// Parses and validates the manifest of the checkpoint of `step`; `path` is used in messages.
     pub(super) fn parse(bytes: &[u8], path: &Path, step: u64, max_total: u64) -> Result<Self, GanError> {
         let wrong = |offset: Option<u64>, expected: &str, found: String| GanError::Format {
             path: path.to_path_buf(),
@@ -134,7 +134,7 @@ impl Manifest {
         }
         let manifest: Self = serde_json::from_slice(bytes).map_err(not_json)?;
         if manifest.step != step {
-            let expected = format!("step {step} as the directory's name says");
+            let expected = format!("step {step}, as in the directory's name");
             return Err(wrong(None, &expected, format!("step {}", manifest.step)));
         }
         manifest
@@ -143,7 +143,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Limits and names, the same for writing and reading; the error is (expected, found).
+    /// Checks limits and names, for writing and reading; the error is (expected, found).
     fn check(&self, max_total: u64) -> Result<(), (&'static str, String)> {
         if self.options_hash.len() > MAX_OPTIONS_HASH_BYTES {
             return Err((
@@ -163,7 +163,7 @@ impl Manifest {
                     format!("the file name {}", printable(&format!("{:?}", file.name))),
                 ));
             }
-            // Some file systems do not tell upper from lower case.
+            // Some file systems ignore case.
             if !names.insert(file.name.to_ascii_lowercase()) {
                 return Err((
                     "different file names",
@@ -182,7 +182,7 @@ impl Manifest {
     }
 }
 
-/// Whether `name` can be a file of a checkpoint on every system: one visible component of harmless characters.
+/// Whether `name` is a valid file name on every system: one visible component of safe characters.
 fn is_plain_name(name: &str) -> bool {
     let harmless = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     !name.is_empty()
@@ -193,7 +193,7 @@ fn is_plain_name(name: &str) -> bool {
         && !name.eq_ignore_ascii_case(MANIFEST)
 }
 
-/// Where `signature` stands in `bytes`, and the SHA-256 of `bytes` with zero digits in its place.
+/// Position of `signature` in `bytes`, and the SHA-256 of `bytes` with zeros in its place.
 fn own_checksum(bytes: &[u8], signature: &str) -> Option<(usize, String)> {
     if signature.len() != UNSIGNED.len() {
         return None;
@@ -219,7 +219,7 @@ fn offset_of(bytes: &[u8], line: usize, column: usize) -> u64 {
     (before + column.saturating_sub(1)) as u64
 }
 
-/// Text from a file, made fit for a terminal: short, control characters escaped.
+/// Text from a file, made safe for a terminal: shortened, with control characters escaped.
 pub(super) fn printable(text: &str) -> String {
     const LONGEST: usize = 200;
     let mut short: String = text

@@ -1,14 +1,14 @@
-//! Checkpoints that survive a kill at any moment, and readers that trust no byte of them.
+//! Checkpoints that survive a kill at any moment, and readers that validate every byte.
 //!
-//! This module knows files and bytes, no tensors and no networks:
+//! This module handles files and bytes, not tensors or networks:
 //!
-//! - [`CheckpointStore`] saves sets of named files as `RUN/checkpoints/step-NNNNNN/`. A set is written aside,
-//!   synced, and renamed into place, so it exists whole or not at all; its manifest holds the size and SHA-256
-//!   of every file. The store holds the lock of the run directory ([`RunLock`]).
-//! - [`CheckpointReader`] reads them, without a lock: the newest intact one, or the one of a given step.
-//! - [`encode`] and [`decode`] fence the small training state (counters, generators, cursors) that stands
-//!   beside the tensors.
-//! - [`write_atomically`] replaces one file (`run.toml`, a report, a picture).
+//! - [`CheckpointStore`] saves sets of named files as `RUN/checkpoints/step-NNNNNN/`. A set is written to a
+//!   temporary directory, synced and renamed, so it exists completely or not at all. Its manifest has the size and
+//!   SHA-256 of every file. The store holds the lock of the run directory ([`RunLock`]).
+//! - [`CheckpointReader`] reads them without a lock: the newest intact one, or the one of a given step.
+//! - [`encode`] and [`decode`] serialize the small training state (counters, random streams, positions) with a
+//!   header and a checksum.
+//! - [`write_atomically`] replaces one file, such as `run.toml`.
 //!
 //! ```
 //! use engraft_gan::checkpoint::CheckpointStore;
@@ -26,9 +26,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A checksum finds damage, not malice: whoever writes a hostile checkpoint writes the right checksum too. What
-//! protects the reader is that every claim (a size, a count, a name) is compared with a limit and with the file's
-//! real length before anything is allocated or opened. Symbolic links inside a checkpoint are refused.
+//! A checksum detects damage, not attacks: a hostile checkpoint has correct checksums too. The reader therefore
+//! compares every claim (a size, a count, a name) with a limit and with the file's real length before it allocates
+//! or opens anything. Symbolic links inside a checkpoint are refused.
 
 mod atomic;
 mod bounded_read;

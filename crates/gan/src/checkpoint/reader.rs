@@ -1,4 +1,4 @@
-//! Finding and loading checkpoints, without a lock and without trust.
+//! Finding and loading checkpoints, without a lock and with full verification.
 
 use super::bounded_read::{self, MAX_CHECKPOINT_BYTES};
 use super::layout::{self, Candidate, FOLDER};
@@ -8,15 +8,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A checkpoint in memory; every byte of it has been verified.
+/// A checkpoint in memory, verified by its checksums.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Checkpoint {
-    /// The training step it was saved at.
+    /// The training step at which it was saved.
     pub step: u64,
     /// Its directory.
     pub path: PathBuf,
-    /// Hash of the run's options, as given when it was saved.
+    /// Hash of the run's settings, as passed when it was saved.
     pub options_hash: String,
     /// Version of this crate that wrote it.
     pub crate_version: String,
@@ -28,7 +28,7 @@ impl Checkpoint {
     /// The bytes of a file.
     ///
     /// # Errors
-    /// [`GanError::MissingFile`], with the names there are.
+    /// [`GanError::MissingFile`], with the existing names.
     pub fn file(&self, name: &str) -> Result<&[u8], GanError> {
         self.files
             .get(name)
@@ -40,7 +40,7 @@ impl Checkpoint {
             })
     }
 
-    /// Where a file stands, for messages.
+    /// Path of a file, for messages.
     pub fn file_path(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -52,7 +52,8 @@ impl Checkpoint {
 pub struct Loaded {
     /// The checkpoint.
     pub checkpoint: Checkpoint,
-    /// What was wrong with each newer one, newest first; show them to the user, for their work is lost.
+    /// One error for each newer damaged checkpoint, newest first. Show them to the user, because their steps are
+    /// lost.
     pub warnings: Vec<String>,
 }
 
@@ -64,7 +65,7 @@ pub struct CheckpointReader {
 }
 
 impl CheckpointReader {
-    /// A reader for the run directory `run`; nothing is opened yet.
+    /// A reader for the run directory `run`. Nothing is opened yet.
     pub fn new(run: &Path) -> Self {
         Self {
             run: run.to_path_buf(),
@@ -77,10 +78,10 @@ impl CheckpointReader {
         &self.folder
     }
 
-    /// Steps of all checkpoints, intact or not, the newest first.
+    /// Steps of all checkpoints, intact or not, newest first.
     ///
     /// # Errors
-    /// [`GanError::Io`] when the run directory does not exist or cannot be listed.
+    /// [`GanError::Io`] if the run directory does not exist or cannot be listed.
     pub fn steps(&self) -> Result<Vec<u64>, GanError> {
         let mut steps: Vec<u64> = self
             .candidates()?
@@ -91,16 +92,15 @@ impl CheckpointReader {
         Ok(steps)
     }
 
-    /// The newest intact checkpoint; damaged ones are passed over with a warning. `None` when there is no checkpoint.
-    ///
-    /// The highest step is not chosen for being the highest: all files must be there with the right size and SHA-256.
+    /// The newest intact checkpoint: all files are present with the right size and SHA-256. Damaged ones are
+    /// skipped with a warning. `None` if there is no checkpoint.
     ///
     /// # Errors
-    /// [`GanError::NoIntactCheckpoint`] when all are damaged; [`GanError::NewerFormat`] when an intact one is of a later
-    /// format, since passing over it would throw work away; [`GanError::Io`] when the run directory cannot be listed.
+    /// [`GanError::NoIntactCheckpoint`] if all are damaged. [`GanError::NewerFormat`] if an intact one has a newer
+    /// format, since skipping it would lose work. [`GanError::Io`] if the run directory cannot be listed.
     pub fn latest(&self) -> Result<Option<Loaded>, GanError> {
         let mut candidates = self.candidates()?;
-        // The run may remove the listed ones while they are read; then there are newer ones.
+        // The run may remove checkpoints while they are read; there are newer ones then.
         for _ in 0..3 {
             let mut warnings = Vec::new();
             for candidate in &candidates {
@@ -132,7 +132,7 @@ impl CheckpointReader {
     /// The checkpoint of one step.
     ///
     /// # Errors
-    /// [`GanError::NoSuchCheckpoint`] with the steps there are; otherwise what is wrong with it.
+    /// [`GanError::NoSuchCheckpoint`] with the existing steps, or the error of the damaged checkpoint.
     pub fn load(&self, step: u64) -> Result<Checkpoint, GanError> {
         let mut outcome = None;
         for candidate in self
@@ -142,7 +142,7 @@ impl CheckpointReader {
         {
             match read_checkpoint(candidate) {
                 Ok(checkpoint) => return Ok(checkpoint),
-                // What is wrong with the checkpoint itself says more than what is wrong with its stand-in.
+                // The error of the checkpoint itself is more useful than that of its `.old` copy.
                 Err(error) => outcome = outcome.or(Some(error)),
             }
         }
@@ -169,7 +169,7 @@ impl CheckpointReader {
     }
 }
 
-/// Reads and checks everything that can be checked without reading the files: names, claims, real sizes.
+/// Checks everything except the content of the files: names, limits, sizes.
 pub(super) fn check(candidate: &Candidate) -> Result<Manifest, GanError> {
     let dir = &candidate.path;
     let found = fs::symlink_metadata(dir).map_err(|error| GanError::io(dir, "opening", error))?;
@@ -185,7 +185,7 @@ pub(super) fn check(candidate: &Candidate) -> Result<Manifest, GanError> {
     Ok(manifest)
 }
 
-/// Whether all of a checkpoint is intact, read but not kept.
+/// Verifies all files of a checkpoint without keeping them.
 pub(super) fn verify(candidate: &Candidate) -> Result<(), GanError> {
     for file in check(candidate)?.files {
         bounded_read::verify(&candidate.path.join(&file.name), file.size, &file.sha256)?;

@@ -1,11 +1,11 @@
-//! Saving checkpoints: written aside, synced, renamed into place, and only then old ones removed.
+//! Saving checkpoints: write to a temporary directory, sync, rename, then remove old ones.
 //!
-//! | step of [`CheckpointStore::save`] | a crash here leaves |
+//! | step of [`CheckpointStore::save`] | state after a crash in this step |
 //! |---|---|
-//! | write and sync each file into `.step-N.PID.tmp/`, the manifest last; sync that directory | a leftover, removed at the next [`CheckpointStore::open`] |
-//! | rename a checkpoint of the same step to `.step-N.PID.old` | the stand-in, which readers use and the next `open` puts back |
-//! | rename the new one to `step-N`; sync the folder | the old or the new one, both whole |
-//! | remove the stand-in and checkpoints beyond the newest `keep` intact ones | one checkpoint too many |
+//! | write and sync each file into `.step-N.PID.tmp/`, the manifest last; sync that directory | a temporary directory, removed by the next [`CheckpointStore::open`] |
+//! | rename a checkpoint of the same step to `.step-N.PID.old` | the old checkpoint under the `.old` name, which readers use and the next `open` restores |
+//! | rename the new one to `step-N`; sync the folder | the old or the new checkpoint, complete |
+//! | remove the `.old` one and checkpoints beyond the newest `keep` intact ones | one checkpoint more than needed |
 
 use super::bounded_read::MAX_CHECKPOINT_BYTES;
 use super::layout::{self, Candidate, FOLDER};
@@ -17,14 +17,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Saves and loads the checkpoints of the run that owns a directory.
+/// Saves and loads the checkpoints of a run directory, which it locks.
 #[derive(Debug)]
 pub struct CheckpointStore {
     reader: CheckpointReader,
     keep: usize,
-    /// Step whose checkpoint stays, however old it is.
+    /// Step whose checkpoint is never removed.
     protected: Option<u64>,
-    /// Steps whose every byte this process has written or hashed, so that saving need not hash them again.
+    /// Steps whose files this process has written or verified, so they need not be hashed again.
     verified: BTreeSet<u64>,
     _lock: RunLock,
 }
@@ -35,13 +35,13 @@ pub struct CheckpointStore {
 pub struct Saved {
     /// Its directory.
     pub path: PathBuf,
-    /// What went wrong after it was in place: it may not survive a power loss, old ones could not be removed.
+    /// Problems after it was saved: it may not survive a power loss, or old checkpoints could not be removed.
     pub warnings: Vec<String>,
 }
 
 impl CheckpointStore {
-    /// Takes the lock of the run directory `run`, creates what is missing, proves that it can be written to, and removes
-    /// what a killed run left half done. The newest `keep` intact checkpoints are kept.
+    /// Locks the run directory `run`, creates missing directories, checks that they are writable, and cleans up
+    /// after a killed run. The newest `keep` intact checkpoints are kept.
     ///
     /// # Errors
     /// [`GanError::Locked`] when another run is writing to it; [`GanError::Io`] when it cannot be created or written to;
@@ -49,7 +49,7 @@ impl CheckpointStore {
     pub fn open(run: &Path, keep: usize) -> Result<Self, GanError> {
         if keep == 0 {
             return Err(GanError::Unsaveable {
-                reason: "at least 1 checkpoint must be kept, not 0".into(),
+                reason: "keep must be at least 1, got 0".into(),
             });
         }
         let lock = RunLock::acquire(run)?;
@@ -58,7 +58,7 @@ impl CheckpointStore {
             .map_err(|error| GanError::io(&folder, "creating the directory", error))?;
         atomic::probe(&folder)?;
         if let Some(parent) = run.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            // The run directory may be new; its parent may be unreadable, which takes nothing from the run.
+            // The run directory may be new, so its parent is synced if possible.
             let _ = atomic::sync_directory(parent);
         }
         atomic::sync_directory(run).map_err(|error| GanError::io(run, "syncing the directory", error))?;
@@ -75,15 +75,15 @@ impl CheckpointStore {
         Ok(store)
     }
 
-    /// Saves `files` as the checkpoint of `step`, in the place of one that is there already.
+    /// Saves `files` as the checkpoint of `step`, replacing an existing one.
     ///
-    /// File names are letters, digits, dots, dashes and underscores, at most 100 bytes, not beginning or ending with a dot;
-    /// at most 256 files and [`MAX_CHECKPOINT_BYTES`] in all. `options_hash` stands for the options of the run,
-    /// so that a resumed run can tell whether they are still the same; at most 256 bytes.
+    /// File names consist of letters, digits, dots, dashes and underscores, have at most 100 bytes, and do not
+    /// start or end with a dot. There are at most 256 files of [`MAX_CHECKPOINT_BYTES`] in total. `options_hash`,
+    /// at most 256 bytes, identifies the settings of the run, so that a resumed run can detect changes.
     ///
     /// # Errors
-    /// [`GanError::Unsaveable`] for files that break these rules, [`GanError::Io`] when writing fails (disk full, no
-    /// permission). Checkpoints saved before are then intact, and nothing is left behind.
+    /// [`GanError::Unsaveable`] for files that violate these rules, [`GanError::Io`] if writing fails. Earlier
+    /// checkpoints then stay intact, and no partial one is left.
     pub fn save(
         &mut self,
         step: u64,
@@ -103,16 +103,16 @@ impl CheckpointStore {
         let written =
             write_set(&temporary, files, &manifest).and_then(|()| publish(&temporary, &path, &aside));
         if let Err(error) = written {
-            // The first error is the one to report; what stays is removed at the next save or open.
+            // Report the first error; leftovers are removed by the next save or open.
             let _ = layout::remove(&temporary);
             return Err(error);
         }
         self.verified.insert(step);
         let mut warnings = Vec::new();
         match atomic::sync_directory(self.reader.folder()) {
-            // Nothing older is removed: it may be all that is there after a power loss.
+            // Keep the older checkpoints: after a power loss they may be the only ones.
             Err(error) => warnings.push(format!(
-                "{}: saved, but may not survive a power loss: syncing its folder failed: {error}",
+                "{}: saved, but it may not survive a power loss: syncing its folder failed: {error}",
                 path.display()
             )),
             Ok(()) => {
@@ -123,12 +123,12 @@ impl CheckpointStore {
         Ok(Saved { path, warnings })
     }
 
-    /// Keeps the checkpoint of a step however many newer ones there are, and no longer the one protected before.
+    /// Protects the checkpoint of a step from removal, instead of the previously protected one.
     pub fn protect(&mut self, step: Option<u64>) {
         self.protected = step;
     }
 
-    /// As [`CheckpointReader::latest`].
+    /// Same as [`CheckpointReader::latest`].
     ///
     /// # Errors
     /// Those of [`CheckpointReader::latest`].
@@ -136,7 +136,7 @@ impl CheckpointStore {
         self.reader.latest()
     }
 
-    /// As [`CheckpointReader::load`].
+    /// Same as [`CheckpointReader::load`].
     ///
     /// # Errors
     /// Those of [`CheckpointReader::load`].
@@ -144,13 +144,13 @@ impl CheckpointStore {
         self.reader.load(step)
     }
 
-    /// The reader for the same directory, which may outlive the store.
+    /// A reader for the same directory, which can outlive the store.
     pub fn reader(&self) -> &CheckpointReader {
         &self.reader
     }
 
-    /// Ends what a killed run left half done: removes half-written checkpoints, puts replaced ones back where the new
-    /// one did not arrive.
+    /// Cleans up after a killed run: removes partial checkpoints, and restores `.old` ones whose replacement is
+    /// missing.
     fn recover(&self) -> Result<(), GanError> {
         let folder = self.reader.folder();
         let fail = |error| GanError::io(folder, "listing", error);
@@ -178,9 +178,10 @@ impl CheckpointStore {
         atomic::sync_directory(folder).map_err(|error| GanError::io(folder, "syncing the directory", error))
     }
 
-    /// Removes all checkpoints older than the newest `keep` intact ones, except the one just saved and the protected one.
+    /// Removes checkpoints older than the newest `keep` intact ones, except the one just saved and the protected
+    /// one.
     ///
-    /// Damaged ones do not count, so they never push out an intact one.
+    /// Damaged checkpoints do not count, so they never displace an intact one.
     fn prune(&mut self, saved: u64) -> Result<(), GanError> {
         let mut intact = 0;
         for candidate in self.reader.candidates()? {
@@ -190,7 +191,7 @@ impl CheckpointStore {
                     .folder()
                     .join(layout::temporary(candidate.step, "-pruned"));
                 layout::remove(&doomed)?;
-                // Renamed first: a crash must not leave a part of it under its name.
+                // Rename first, so that a crash leaves no partial checkpoint under this name.
                 fs::rename(&candidate.path, &doomed)
                     .map_err(|error| GanError::io(&candidate.path, "renaming before removal", error))?;
                 failpoint::point().map_err(|error| GanError::io(&doomed, "removing", error))?;
@@ -215,7 +216,7 @@ impl CheckpointStore {
     }
 }
 
-/// Writes all files and then the manifest into a new directory, each synced.
+/// Writes all files and then the manifest to a new directory, each synced.
 fn write_set(dir: &Path, files: &BTreeMap<String, Vec<u8>>, manifest: &[u8]) -> Result<(), GanError> {
     fs::create_dir(dir)
         .and_then(|()| failpoint::point())
@@ -227,7 +228,7 @@ fn write_set(dir: &Path, files: &BTreeMap<String, Vec<u8>>, manifest: &[u8]) -> 
     atomic::sync_directory(dir).map_err(|error| GanError::io(dir, "syncing the directory", error))
 }
 
-/// Renames the complete directory into place; one that is there already steps aside first, and back on failure.
+/// Renames the complete directory to its final name. An existing one is moved aside first, and restored on failure.
 fn publish(temporary: &Path, path: &Path, aside: &Path) -> Result<(), GanError> {
     let occupied = fs::symlink_metadata(path).is_ok();
     if occupied {
@@ -238,7 +239,7 @@ fn publish(temporary: &Path, path: &Path, aside: &Path) -> Result<(), GanError> 
     let placed = failpoint::point().and_then(|()| fs::rename(temporary, path));
     if let Err(error) = placed {
         if occupied {
-            // If this fails as well, readers use the stand-in, and the next open puts it back.
+            // If this fails too, readers use the `.old` one, and the next open restores it.
             let _ = fs::rename(aside, path);
         }
         return Err(GanError::io(

@@ -1,44 +1,46 @@
-//! What one look at a run found.
+//! Scores of one evaluation during training, and alarms about them.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Measures of a generator in training, against images kept out of it.
+/// Scores of a generator during training, against validation images that it does not train on.
 ///
-/// They choose between checkpoints of one run. The held-out images are few, so for a number to report there is
-/// [`engraft_metrics::evaluate`] on a test set.
+/// They choose between the checkpoints of one run. The validation images are few, so results to report should come
+/// from [`engraft_metrics::evaluate`] on a test set.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Measurement {
-    /// Steps done.
+    /// Training steps so far.
     pub step: u64,
-    /// [Kernel distance](engraft_metrics::kernel_distance) to the held-out images.
+    /// [Kernel inception distance](engraft_metrics::kernel_distance) (KID) to the validation images; 0 is best.
     pub kid: f64,
-    /// Its standard error.
+    /// Standard error of `kid`.
     pub kid_se: f64,
-    /// Share of the held-out images with a generated one in their neighbourhood.
+    /// Coverage: the share of validation images with a generated image in their neighborhood, from 0 to 1.
     pub coverage: f64,
-    /// Variance of the generated images' features, as a share of the held-out ones'.
+    /// Feature variance of the generated images divided by that of the validation images; near 1 is best.
     pub spread: f64,
-    /// [Share](engraft_metrics::memorized_share) of generated images closer to a training image than real ones are;
-    /// 0.05 is chance. Against a thousand training images where there are more.
+    /// [Memorized share](engraft_metrics::memorized_share): the share of generated images that are closer to a
+    /// training image than real images are. 0.05 is chance. At most 1000 training images are compared.
     #[serde(rename = "memorised")]
     pub memorized: f64,
-    /// `(E D(x_train) - E D(x_held_out)) / (E D(x_train) - E D(G(z)))`: 0 where the discriminator judges held-out images
-    /// as those it was trained on, 1 where it takes them for generated ones (Karras et al., "Training generative
-    /// adversarial networks with limited data", 2020, equation 1).
+    /// Discriminator overfitting, ADA's `r_v`: `(E D(x_train) - E D(x_val)) / (E D(x_train) - E D(G(z)))`. It is 0
+    /// if the discriminator treats validation images like training images, and 1 if it treats them like generated
+    /// ones.
+    ///
+    /// *Source*: Karras et al., "Training generative adversarial networks with limited data", 2020, equation 1.
     pub overfitting: f64,
 }
 
-/// Something in a measurement that a user should know.
+/// A problem that an evaluation found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Alarm {
-    /// The generator draws nearly the same image always.
+    /// Mode collapse: the generated images are nearly identical.
     Collapse,
-    /// It draws its training images.
+    /// The generator memorizes training images.
     Memorization,
-    /// The discriminator overfits its training images.
+    /// The discriminator overfits the training images.
     Overfitting,
 }
 
@@ -46,30 +48,50 @@ impl Alarm {
     #[doc(hidden)] // earlier spelling
     #[allow(non_upper_case_globals)]
     pub const Memorisation: Self = Self::Memorization;
+
+    /// What happened.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Collapse => "mode collapse",
+            Self::Memorization => "the generator memorizes training images",
+            Self::Overfitting => "the discriminator overfits the training images",
+        }
+    }
+
+    /// What to do about it.
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Collapse => "try a gradient penalty, packing, or a lower learning rate for the generator",
+            Self::Memorization => "stop earlier or train on more images",
+            Self::Overfitting => "try augmentation ([augment] in run.toml) or stop earlier",
+        }
+    }
 }
 
-/// Share of the real images' variance below which the generator has collapsed.
+/// Alarm threshold for [`Measurement::spread`].
 const COLLAPSED: f64 = 0.1;
-/// Share of memorised images above which that is no chance: four times what real images have.
-const MEMORISED: f64 = 0.2;
-/// Overfitting above which held-out images look more like generated than like training images.
+/// Alarm threshold for [`Measurement::memorized`]: four times the share of real images.
+const MEMORIZED: f64 = 0.2;
+/// Alarm threshold for [`Measurement::overfitting`]: beyond it validation images score more like generated images
+/// than like training images.
 const OVERFITTED: f64 = 0.5;
 
-/// Share of memorised images that is chance.
+/// Memorized share of real images, by construction.
 const CHANCE: f64 = 0.05;
-/// How often the excess over that share is added to the distance, as a share of it.
+/// Weight of the memorized share beyond chance in the score.
 const PENALTY: f64 = 4.0;
 
 impl Measurement {
-    /// What checkpoints are chosen by, the lower the better: the kernel distance, and for each image in a hundred that is
-    /// memorised beyond chance four in a hundred of it on top. A generator that copies is close to the data, and no
-    /// use; where it sounds [`Alarm::Memorization`], its distance may be 0 and the score says nothing, so that any
-    /// checkpoint without this alarm is better.
+    /// The validation score that checkpoints are chosen by; lower is better.
+    ///
+    /// It is the KID plus 4 % of it for each percent of generated images that are memorized beyond chance. A
+    /// generator that copies training images can have a KID of 0. A checkpoint with [`Alarm::Memorization`]
+    /// therefore loses against every checkpoint without it.
     pub fn score(&self) -> f64 {
         self.kid.max(0.0) * (1.0 + PENALTY * (self.memorized - CHANCE).max(0.0))
     }
 
-    /// Whether its checkpoint is better than the other's: the lower score, but first of all no memorisation.
+    /// Whether this checkpoint is better: one without memorization wins, then the lower score.
     pub(crate) fn beats(&self, other: &Self) -> bool {
         if self.is_memorized() == other.is_memorized() {
             self.score() < other.score()
@@ -78,12 +100,12 @@ impl Measurement {
         }
     }
 
-    /// Whether more images are memorised than chance explains.
+    /// Whether the memorized share exceeds its threshold.
     pub(crate) fn is_memorized(&self) -> bool {
-        self.memorized > MEMORISED
+        self.memorized > MEMORIZED
     }
 
-    /// What it gives cause for concern about.
+    /// The alarms of this measurement.
     pub fn alarms(&self) -> Vec<Alarm> {
         [
             (self.spread < COLLAPSED, Alarm::Collapse),
@@ -94,13 +116,45 @@ impl Measurement {
         .filter_map(|(sounds, alarm)| sounds.then_some(alarm))
         .collect()
     }
+
+    /// An alarm in words, for the user: the value with its threshold, and what to try.
+    ///
+    /// ```
+    /// # use engraft_gan::{Alarm, Measurement};
+    /// # fn show(measurement: &Measurement) {
+    /// for alarm in measurement.alarms() {
+    ///     eprintln!("step {}: {}", measurement.step, measurement.alarm_message(alarm));
+    /// }
+    /// # }
+    /// ```
+    pub fn alarm_message(&self, alarm: Alarm) -> String {
+        let (value, threshold) = match alarm {
+            Alarm::Collapse => (
+                format!("the feature variance is {:.2} of the real images'", self.spread),
+                format!("below {COLLAPSED}"),
+            ),
+            Alarm::Memorization => (
+                format!("{:.2} of the samples are near-copies", self.memorized),
+                format!("above {MEMORIZED}, chance is {CHANCE}"),
+            ),
+            Alarm::Overfitting => (
+                format!(
+                    "validation images score {:.2} of the way to generated ones",
+                    self.overfitting
+                ),
+                format!("above {OVERFITTED}"),
+            ),
+        };
+        let (name, remedy) = (alarm.name(), alarm.remedy());
+        format!("{name}: {value} (alarm {threshold}); {remedy}")
+    }
 }
 
 impl fmt::Display for Measurement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "KID {:.4} ± {:.4}, coverage {:.2}, memorised {:.2}, overfitting {:.2}",
+            "KID {:.4} ± {:.4}, coverage {:.2}, memorized {:.2}, overfitting {:.2}",
             self.kid, self.kid_se, self.coverage, self.memorized, self.overfitting
         )
     }
@@ -108,20 +162,7 @@ impl fmt::Display for Measurement {
 
 impl fmt::Display for Alarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Collapse => {
-                "the generator has collapsed: its images vary less than a tenth as much as real ones; try a gradient \
-                 penalty, packing or a lower learning rate of the generator"
-            }
-            Self::Memorization => {
-                "the generator repeats training images: more than a fifth of its images are closer to one than real \
-                 images are; stop earlier, or train on more images"
-            }
-            Self::Overfitting => {
-                "the discriminator knows the training images by heart: it takes held-out ones for generated ones \
-                 rather; try [augment], or stop earlier"
-            }
-        })
+        write!(f, "{}; {}", self.name(), self.remedy())
     }
 }
 

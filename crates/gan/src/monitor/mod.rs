@@ -1,4 +1,4 @@
-//! A run looks after itself: measures on held-out images, the best checkpoint, when to stop.
+//! Evaluation during training: scores on validation images, choice of the best checkpoint, early stopping.
 
 mod measurement;
 mod state;
@@ -21,23 +21,24 @@ use engraft_metrics::{
 use engraft_tensor::{Tensor, concat, no_grad};
 use std::sync::Arc;
 
-/// Images of [`SMALL`] numbers or less that go through a network at once.
+/// Batch size for images of up to [`SMALL`] values.
 const BATCH: usize = 250;
-/// Numbers of an image of 32x32 pixels in color.
+/// Values in a 32x32 color image.
 const SMALL: usize = 32 * 32 * 3;
-/// Images that go through a network at once, however large they are.
+/// Smallest batch size, for large images.
 const SMALLEST_BATCH: usize = 16;
 
-/// The extractor that the settings of a run name.
+/// The feature extractor that the settings name.
 ///
 /// # Errors
-/// If there is none of this name.
+/// If the name is unknown.
 pub(crate) fn named_extractor(config: &TrainConfig) -> Result<Arc<dyn FeatureExtractor>, GanError> {
     let [h, w, _] = config.image;
     Ok(features::find(extractor_name(config), [h, w])?)
 }
 
-/// The name of the extractor in the settings of a run; runs without one are older than the setting.
+/// Name of the feature extractor in the settings. Runs from an earlier version have none, and used MNIST features
+/// or, for Fashion-MNIST, its own.
 pub(crate) fn extractor_name(config: &TrainConfig) -> &str {
     match &config.watch.features {
         Some(name) => name,
@@ -53,23 +54,23 @@ struct RealImages {
     features: Features,
 }
 
-/// What a run is measured with: real images, and the extractor of features.
+/// Evaluates a run with a feature extractor, on validation images and a part of the training images.
 pub(crate) struct Monitor {
     data: Arc<dyn TrainingData>,
     extractor: Arc<dyn FeatureExtractor>,
-    /// How images are made fit for the extractor.
+    /// Conversion of images to the extractor's input.
     fit: InputFit,
-    /// Indices of the held-out images and of some training images.
+    /// Indices of the validation images and of the compared training images.
     indices: [Vec<usize>; 2],
-    /// These images, once they are needed.
+    /// Features of these images, computed at the first evaluation.
     real: Option<[RealImages; 2]>,
 }
 
 impl Monitor {
-    /// Measures with the held-out images and some of those that are trained on; nothing is read yet.
+    /// A monitor with these validation images and a part of the training images. Nothing is read yet.
     ///
     /// # Errors
-    /// If the extractor cannot read such images, whatever is done to them.
+    /// If the images cannot be converted to the extractor's input.
     pub(crate) fn new(
         data: Arc<dyn TrainingData>,
         extractor: Arc<dyn FeatureExtractor>,
@@ -86,17 +87,17 @@ impl Monitor {
         })
     }
 
-    /// Name and hash of the extractor.
+    /// Name and short hash of the extractor.
     pub(crate) fn extractor(&self) -> String {
         let hash = self.extractor.hash();
         format!("{} ({})", self.extractor.name(), hash.get(..8).unwrap_or(hash))
     }
 
-    /// What the measurements do not see of the images, as a sentence for the user; `None` if they see all.
+    /// A warning if the conversion to the extractor's input loses information, such as color or size.
     pub(crate) fn input_loss_warning(&self) -> Option<String> {
         let lost = self.fit.lost()?;
         Some(format!(
-            "{lost}: the run is measured with the features {}; watch.features chooses others, such as random",
+            "{lost}: the evaluation uses the features {}; set evaluation.features for others, such as random",
             self.extractor.name()
         ))
     }
@@ -105,7 +106,7 @@ impl Monitor {
         Ok(self.extractor.read(&self.fit.apply(images))?.features)
     }
 
-    /// Reads real images' features.
+    /// Reads real images and computes their features.
     fn read(&self, indices: &[usize]) -> Result<RealImages, GanError> {
         let parts = batches(indices.len(), batch_size(self.data.shape(), 1));
         let features = parts.map(|part| self.features(&batch_tensor(self.data.as_ref(), &indices[part])?));
@@ -116,10 +117,13 @@ impl Monitor {
         })
     }
 
-    /// Measures the generator of a GAN on some noise, and the discriminator that it plays against.
+    /// Evaluates a generator and the discriminator of a GAN.
+    ///
+    /// - `generator`: the EMA generator, or the live one without EMA.
+    /// - `noise`: latent vectors `[n, latent]`.
     ///
     /// # Errors
-    /// If real images cannot be read, or their features or those of generated ones are not finite.
+    /// If real images cannot be read, or features are not finite.
     pub(crate) fn measure(
         &mut self,
         step: u64,
@@ -178,7 +182,7 @@ impl Monitor {
             coverage: prdc(&held_out.features, &features)?.coverage,
             spread: features.variance() / held_out.features.variance().max(f64::MIN_POSITIVE),
             memorized: memorized_share(&train.features, &held_out.features, &features)?,
-            // A discriminator that does not tell training images from generated ones has not overfitted.
+            // Without a gap between training and generated images there is no overfitting.
             overfitting: if gap > 0.0 {
                 (on_train - on_held_out) / gap
             } else {
@@ -188,7 +192,7 @@ impl Monitor {
     }
 }
 
-/// Images of a shape that go through a network at once, in multiples of `unit`.
+/// Batch size for images of a shape, a multiple of `unit`.
 fn batch_size(image: [usize; 3], unit: usize) -> usize {
     let numbers = image.iter().product::<usize>().max(SMALL);
     (BATCH * SMALL / numbers).max(SMALLEST_BATCH).div_ceil(unit) * unit
@@ -205,7 +209,7 @@ mod tests {
     use rand::SeedableRng;
     use rand_pcg::Pcg64;
 
-    /// A measurement reads some at a time.
+    /// An evaluation computes features in batches.
     #[test]
     fn features_do_not_depend_on_the_images_read_with_them() {
         let rng = &mut Pcg64::seed_from_u64(1);

@@ -1,46 +1,47 @@
-//! What a run remembers of its measurements: which was the best, and whether they still get better.
+//! Evaluation results of a run: the best one, and early stopping.
 
 use super::measurement::{Alarm, Measurement};
 use serde::{Deserialize, Serialize};
 
-/// What a run remembers of its measurements, a part of its checkpoints.
+/// Evaluation results, rollbacks and phase of a run; part of its checkpoints.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct MonitorState {
-    /// All measurements so far, in the order of their steps.
+    /// All measurements so far, oldest first.
     pub(crate) measurements: Vec<Measurement>,
-    /// How many times the run has gone back after it had diverged.
+    /// Number of rollbacks after divergence.
     pub(crate) rollbacks: u32,
-    /// Phase of the run's plan.
+    /// Current phase of the training plan.
     pub(crate) phase: u32,
-    /// Step after which it began.
+    /// Step at which this phase started.
     pub(crate) phase_start: u64,
 }
 
 impl MonitorState {
-    /// The measurement with the lowest [score](Measurement::score), the first of equals; those of a generator that
-    /// repeats its training images count only if all are of that kind.
+    /// The measurement with the lowest [score](Measurement::score), the earliest if equal. One with memorization is
+    /// chosen only if all have it.
     pub(crate) fn best(&self) -> Option<&Measurement> {
         self.measurements
             .iter()
             .reduce(|best, m| if m.beats(best) { m } else { best })
     }
 
-    /// The best measurement, if the last one is worse by more than their standard errors or has begun to repeat training
-    /// images; within these errors no winner is named, and training on is given the benefit of the doubt.
+    /// The best measurement, if the last one is worse by more than their standard errors or memorizes when the best
+    /// does not. Differences within the standard errors do not count.
     pub(crate) fn better_than_last(&self) -> Option<&Measurement> {
         let (best, last) = (self.best()?, self.measurements.last()?);
         let is_worse = last.score() - best.score() > best.kid_se.hypot(last.kid_se);
         (is_worse || last.is_memorized() && !best.is_memorized()).then_some(best)
     }
 
-    /// Whether the last `patience` measurements have brought no new best one.
+    /// Whether the last `patience` measurements did not improve on the best one.
     pub(crate) fn is_on_plateau(&self, patience: u32) -> bool {
         let best = self.best().map(|best| best.step);
         let since = |best| self.measurements.iter().filter(|m| m.step > best).count();
         patience > 0 && best.is_some_and(|best| since(best) >= patience as usize)
     }
 
-    /// Adds a measurement: whether it is the best so far, and the alarms that did not sound at the one before.
+    /// Adds a measurement. Returns whether it is the best so far, and the alarms that the previous one did not
+    /// have.
     pub(crate) fn add(&mut self, measurement: Measurement) -> (bool, Vec<Alarm>) {
         let known = self
             .measurements

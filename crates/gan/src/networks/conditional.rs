@@ -1,26 +1,26 @@
 //! Class-conditional networks: a generator with an embedding, a discriminator with a projection.
 //!
-//! Both read the labels of a batch from the [`Condition`] that they are run under. The families build them around their own
-//! networks, with the same names in each: `conditional.embedding`, `conditional.body`, `projection.features`,
-//! `projection.head`, `projection.embedding`.
+//! Both read the labels of a batch from the [`Condition`] of the forward pass. The families build them around their
+//! own networks, always with the names `conditional.embedding`, `conditional.body`, `projection.features`,
+//! `projection.head` and `projection.embedding`.
 
 use super::family::{LayerRoles, NetworkSpec};
 use engraft_layers::{Condition, Dense, Embedding, Init, Mode, Module, Sequential, Taps, children, named};
 use engraft_tensor::{Real, Tensor, concat};
 
-/// Length of the vector of a class beside the latent vector.
+/// Length of a class embedding, which is concatenated with the latent vector.
 const EMBEDDING_SIZE: usize = 50;
 
-/// Standard deviation of the numbers of a class's vector at first, beside noise of 1, where a batch norm comes behind the
-/// first layer.
+/// Initial standard deviation of the class embeddings if batch norm follows the first layer; the latent vectors
+/// have 1.
 ///
-/// The batch norm keeps the variance of noise and class together: what the class gains, the noise loses. The class always
-/// pulls the same way and gains, until each class is one image whatever the noise. A vector that starts short gains more
-/// slowly than the discriminator learns what varies within a class.
+/// Batch norm fixes the total variance of noise and class, so the class grows at the expense of the noise until
+/// each class is a single image. A small embedding grows more slowly than the discriminator learns the variation
+/// within a class.
 pub(super) const EMBEDDING_STD: f64 = 0.1;
 
-/// The generator of a specification, around what a family builds for a number of inputs: that itself without classes, else
-/// a [`ConditionalGenerator`] whose vectors of the classes have the given `spread` at first.
+/// Builds a generator from a function that builds a body with a given number of inputs. Without classes it is the
+/// body; with classes a [`ConditionalGenerator`] whose embeddings have the initial standard deviation `spread`.
 pub(super) fn generator<T: Real>(
     spec: &NetworkSpec,
     latent_dim: usize,
@@ -40,8 +40,8 @@ pub(super) fn generator<T: Real>(
     )
 }
 
-/// The discriminator of a specification, around the layers of a family that put out `count` features: with a dense head,
-/// and with classes a [`ProjectionDiscriminator`].
+/// Builds a discriminator from a trunk that outputs `count` features: with a dense head, and with classes a
+/// [`ProjectionDiscriminator`].
 pub(super) fn discriminator<T: Real>(
     spec: &NetworkSpec,
     trunk: Sequential<T>,
@@ -52,12 +52,12 @@ pub(super) fn discriminator<T: Real>(
     if spec.classes == 0 {
         return trunk.add("head", head);
     }
-    // Each class is a last layer of its own, and begins with the spread of one.
+    // Each class embedding acts as a last layer, so it is initialized like one.
     let embedding = Embedding::with_weight(init.weight(&[spec.classes, count], count, 1));
     Sequential::new().add("projection", ProjectionDiscriminator::new(trunk, head, embedding))
 }
 
-/// The roles in the networks of a specification, from those in a family's own.
+/// Roles of the layers for a specification, from those of the unconditional networks.
 pub(super) fn roles(spec: &NetworkSpec, roles: LayerRoles) -> LayerRoles {
     if spec.classes == 0 {
         return roles;
@@ -73,20 +73,20 @@ pub(super) fn roles(spec: &NetworkSpec, roles: LayerRoles) -> LayerRoles {
     }
 }
 
-/// A generator of images of a class: `body([z, embed(y)])`.
+/// A class-conditional generator: `body([z, embed(y)])`.
 ///
-/// The vector of the class stands beside the latent vector. Multiplying the two instead would tie the class to
-/// the length of the noise, and a small component of the class would silence a component of the noise; side by
-/// side the first layer adds what the class says to what the noise says, with a weight for each.
+/// The class embedding is concatenated with the latent vector. A product would tie the class to the length of the
+/// latent vector, and a small value in the embedding would suppress a component of the noise. With concatenation,
+/// the first layer adds both with separate weights.
 ///
-/// *Shapes*: latent vectors `[n, latent]` under a condition of `n` labels to what the body makes.
+/// *Shapes*: latent vectors `[n, latent]` with `n` labels as the condition, to the output of the body.
 ///
 /// *Source*: Mirza and Osindero, "Conditional generative adversarial nets", 2014, section 3.2, with a learned
-/// vector in place of the label's own.
+/// embedding in place of one-hot labels.
 ///
 /// # Panics
-/// Its forward pass, if there is no condition, not as many labels as latent vectors, a label that is no class, or the
-/// vectors have another length.
+/// The forward pass panics without a condition, if the number of labels is not `n`, if a label is too large, or if
+/// the latent vectors have another length.
 pub struct ConditionalGenerator<T: Real = f32> {
     embedding: Embedding<T>,
     body: Sequential<T>,
@@ -94,7 +94,7 @@ pub struct ConditionalGenerator<T: Real = f32> {
 }
 
 impl<T: Real> ConditionalGenerator<T> {
-    /// A generator whose body reads `latent` numbers and the vector of a class behind them.
+    /// A generator whose body has `latent` + embedding size inputs.
     pub fn new(embedding: Embedding<T>, body: Sequential<T>, latent: usize) -> Self {
         Self {
             embedding,
@@ -113,12 +113,12 @@ impl<T: Real> ConditionalGenerator<T> {
         self.latent
     }
 
-    /// What the body reads.
+    /// Input of the body.
     fn input(&self, z: &Tensor<T>, condition: &Condition<T>) -> Tensor<T> {
         let class = self.embedding.embed(condition);
         assert!(
             z.shape() == [class.shape()[0], self.latent],
-            "ConditionalGenerator: latent vectors must be [{}, {}] for so many labels, got {:?}",
+            "ConditionalGenerator: latent vectors must be [{}, {}], one for each label, got {:?}",
             class.shape()[0],
             self.latent,
             z.shape()
@@ -155,21 +155,22 @@ impl<T: Real> Module<T> for ConditionalGenerator<T> {
     }
 }
 
-/// A discriminator of images with their class: `head(h) + <embed(y), h>` with `h = features(x)`.
+/// A class-conditional discriminator: `head(h) + <embed(y), h>` with `h = features(x)`.
 ///
-/// The head judges the image, the product how well it goes with its label. Where images are [packed](crate::pack), `h` are
-/// the features of a pack, and `embed(y)` is the mean over the vectors of its images' classes: which images are shown
-/// together is chance, so that only a generator that draws each class right gives every pack the classes that it is said to
-/// have.
+/// The head evaluates the image, the projection how well the image fits its label.
 ///
-/// *Shapes*: images `[n / packing, h, w, c · packing]` under a condition of `n` labels to logits `[n / packing, 1]`.
+/// With [packing](crate::pack), `h` are the features of a pack, and `embed(y)` is the mean over its labels. Packs
+/// combine images at random, so only a generator with the right class in every image satisfies all packs.
 ///
-/// *Source*: Miyato and Koyama, "cGANs with projection discriminator", 2018, equation 4; the mean over a pack is this
-/// project's.
+/// *Shapes*: images `[n / packing, h, w, c · packing]` with `n` labels as the condition, to logits `[n / packing,
+/// 1]`.
+///
+/// *Source*: Miyato and Koyama, "cGANs with projection discriminator", 2018, equation 4. The mean over a pack is
+/// our extension.
 ///
 /// # Panics
-/// Its forward pass, if there is no condition, the labels are not as many as the images or the same number for each pack,
-/// or a label is no class.
+/// The forward pass panics without a condition, if the number of labels does not match the images, or if a label is
+/// too large.
 pub struct ProjectionDiscriminator<T: Real = f32> {
     features: Sequential<T>,
     head: Dense<T>,
@@ -177,8 +178,7 @@ pub struct ProjectionDiscriminator<T: Real = f32> {
 }
 
 impl<T: Real> ProjectionDiscriminator<T> {
-    /// A discriminator whose features are vectors, `[n, size]`: the head reads those, and the vectors of the classes are as
-    /// long.
+    /// A discriminator whose features are `[n, size]`. The head has `size` inputs, and so have the embeddings.
     pub fn new(features: Sequential<T>, head: Dense<T>, embedding: Embedding<T>) -> Self {
         Self {
             features,
@@ -192,13 +192,13 @@ impl<T: Real> ProjectionDiscriminator<T> {
         self.embedding.classes()
     }
 
-    /// The logits of features.
+    /// Logits of features.
     fn logits(&self, h: &Tensor<T>, condition: &Condition<T>, mode: Mode) -> Tensor<T> {
         let class = self.embedding.embed(condition);
         let (packs, labels) = (h.shape()[0], class.shape()[0]);
         assert!(
             packs > 0 && labels > 0 && labels.is_multiple_of(packs),
-            "ProjectionDiscriminator: {packs} images or packs of images need a label for each image, got {labels}"
+            "ProjectionDiscriminator: {packs} images or packs need one label for each image, got {labels}"
         );
         let class = match labels / packs {
             1 => class,
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "latent vectors must be [3, 2] for so many labels, got [4, 2]")]
+    #[should_panic(expected = "[3, 2]")]
     fn labels_that_are_too_few_are_refused() {
         let (g, _) = pair();
         let _ = g.forward_with(&Tensor::zeros([4, 2]), &[0, 1, 2].into(), Mode::Eval);

@@ -1,10 +1,9 @@
-//! The reference networks: the DCGAN of TensorFlow's tutorial for 28x28 grey images, and the same pair for
-//! other sizes and channels.
+//! The reference networks: the DCGAN of TensorFlow's tutorial for 28x28 gray images, and variants for 32x32 and
+//! color.
 //!
-//! *Source*: TensorFlow's tutorial "Deep convolutional generative adversarial network"; Radford, Metz and
-//! Chintala, "Unsupervised representation learning with deep convolutional generative adversarial networks",
-//! 2016. The tutorial's dropout in the discriminator is left out, as the batch norm of its second block takes
-//! its place.
+//! *Source*: TensorFlow's tutorial "Deep convolutional generative adversarial network"; Radford, Metz and Chintala,
+//! "Unsupervised representation learning with deep convolutional generative adversarial networks", 2016. The
+//! discriminator's second block has batch norm in place of the tutorial's dropout.
 
 use super::conditional;
 use super::family::{LayerRoles, NetworkFamily, NetworkRoles, NetworkSpec};
@@ -20,8 +19,8 @@ pub const LATENT: usize = 100;
 /// Shape of an image, `[height, width, channels]`.
 pub const IMAGE: [usize; 3] = [28, 28, 1];
 
-/// Channels of the maps of a quarter, a quarter and half of the size in the generator, and the last two, the other way
-/// round, in the discriminator.
+/// Default channels of the generator's maps at a quarter, a quarter and half of the image size. The discriminator
+/// uses the last two in reverse order.
 const WIDTHS: [usize; 3] = [256, 128, 64];
 
 /// Slope of every leaky ReLU, the default of Keras 2.
@@ -50,8 +49,8 @@ pub fn generator<T: Real>(init: &mut Init) -> Sequential<T> {
     build_generator(&NetworkSpec::new(IMAGE), init)
 }
 
-/// The generator of a specification, to images with sides of a multiple of four, `[h, w, c]`: the maps begin at a quarter
-/// of the size.
+/// Builds the generator: latent vectors to images `[n, h, w, c]` in `[-1, 1]`. Its first map has a quarter of the
+/// image size, so sides must be multiples of 4.
 pub fn build_generator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequential<T> {
     let [first, second, third] = spec.widths_or(WIDTHS);
     let [height, width, channels] = spec.image;
@@ -63,7 +62,7 @@ pub fn build_generator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequenti
         let conv1 = transposed(first, second, init);
         let conv2 = transposed(second, third, init).stride(2);
         let to_image = transposed(third, channels, init).stride(2);
-        // Sizes are those of 28x28 grey images.
+        // Sizes are those of 28x28 gray images.
         Sequential::new()
             .add("stem", block("dense", stem, h * w * first))
             .add("grid", Reshape::new([h, w, first]))
@@ -88,7 +87,7 @@ pub fn discriminator<T: Real>(init: &mut Init) -> Sequential<T> {
     build_discriminator(&NetworkSpec::new(IMAGE), init)
 }
 
-/// The discriminator of a specification.
+/// Builds the discriminator.
 pub fn build_discriminator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequential<T> {
     let [_, second, third] = spec.widths_or(WIDTHS);
     let [height, width, channels] = spec.packed_shape();
@@ -106,8 +105,8 @@ pub fn build_discriminator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequ
     conditional::discriminator(spec, trunk, height.div_ceil(4) * width.div_ceil(4) * second, init)
 }
 
-/// The family `dcgan`. Its widths are the channels of the generator's three maps, `[256, 128, 64]` at first; the
-/// discriminator has the last two.
+/// The family `dcgan`. Its widths are the channels of the generator's three maps, default `[256, 128, 64]`; the
+/// discriminator uses the last two.
 pub struct Dcgan;
 
 impl NetworkFamily for Dcgan {
@@ -119,7 +118,7 @@ impl NetworkFamily for Dcgan {
         spec.check_channels_and_widths(WIDTHS.len())?;
         match spec.image {
             [28, 28, _] | [32, 32, _] => Ok(()),
-            _ => Err("it makes images of 28x28 or 32x32 pixels with 1 to 4 channels".into()),
+            _ => Err("it supports images of 28x28 or 32x32 pixels with 1 to 4 channels".into()),
         }
     }
 
@@ -157,13 +156,12 @@ impl NetworkFamily for Dcgan {
     }
 }
 
-/// How the generator's state becomes one of PyTorch and back, under this crate's names.
+/// Conversion between the generator's weights here and in PyTorch.
 ///
-/// The module that takes it has `stem.dense` (`Linear(100, 12544, bias=False)`), `stem.norm`, then after
-/// `view(-1, 256, 7, 7)` `block1.conv`, `block1.norm`, `block2.conv`, `block2.norm` and `to_image`
-/// (`ConvTranspose2d` with kernel 5 and no bias). TensorFlow's `same` at stride 2 is `padding=1` there, with the
-/// last row and column of the result cut off. For a module with other names, add
-/// [renames](TorchLayout::rename).
+/// The PyTorch module has `stem.dense` (`Linear(100, 12544, bias=False)`) and `stem.norm`. After `view(-1, 256, 7,
+/// 7)` follow `block1.conv`, `block1.norm`, `block2.conv`, `block2.norm` and `to_image` (`ConvTranspose2d` with
+/// kernel 5 and no bias). TensorFlow's `same` at stride 2 is `padding=1` there, without the last row and column of
+/// the result. For other names, add [renames](TorchLayout::rename).
 ///
 /// ```
 /// use engraft_gan::dcgan;
@@ -178,11 +176,11 @@ pub fn generator_torch_layout() -> TorchLayout {
     TorchLayout::new().image_output("stem", [7, 7, 256])
 }
 
-/// How the discriminator's state becomes one of PyTorch and back, under this crate's names.
+/// Conversion between the discriminator's weights here and in PyTorch.
 ///
-/// The module that takes it has `block1.conv`, `block2.conv` (`Conv2d` with kernel 5 and stride 2),
-/// `block2.norm` and, after `flatten(1)`, `head` (`Linear(6272, 1)`). TensorFlow's `same` is
-/// `F.pad(x, (1, 2, 1, 2))` before each convolution there.
+/// The PyTorch module has `block1.conv`, `block2.conv` (`Conv2d` with kernel 5 and stride 2), `block2.norm` and,
+/// after `flatten(1)`, `head` (`Linear(6272, 1)`). TensorFlow's `same` is `F.pad(x, (1, 2, 1, 2))` before each
+/// convolution there.
 pub fn discriminator_torch_layout() -> TorchLayout {
     TorchLayout::new().image_input("head", [7, 7, 128])
 }

@@ -1,15 +1,15 @@
-//! What a pair of networks is built from, and what builds it.
+//! Network families and the specification that they build from.
 
 use engraft_layers::{Init, Sequential};
 
-/// Most channels of an image: grey or colour, either with an alpha channel.
+/// Maximum number of image channels: gray or RGB, each with an optional alpha channel.
 pub(super) const MAX_CHANNELS: usize = 4;
-/// Largest width and longest latent vector that settings may ask for: memory has an end.
+/// Maximum width and latent length, which bounds the memory of a network.
 const MAX_SIZE: usize = 1 << 13;
-/// Most widths.
+/// Maximum number of widths.
 const MAX_WIDTHS: usize = 16;
 
-/// What a pair of networks is built for, and how large.
+/// Specification of a generator and a discriminator: image shape, classes and size.
 ///
 /// ```
 /// use engraft_gan::networks::NetworkSpec;
@@ -22,20 +22,21 @@ const MAX_WIDTHS: usize = 16;
 pub struct NetworkSpec {
     /// Height, width and channels of an image.
     pub image: [usize; 3],
-    /// Classes that both networks are told; 0 for an unconditional pair.
+    /// Number of classes that both networks are conditioned on; 0 for unconditional networks.
     pub classes: usize,
-    /// Images that the discriminator judges together, stacked on their channels; see [`pack`](crate::pack).
+    /// Number of images that the discriminator evaluates together; see [`pack`](crate::pack).
     pub packing: usize,
-    /// Length of the latent vector; the family's own if not given.
+    /// Length of the latent vector; `None` for the family's default.
     pub latent_dim: Option<usize>,
-    /// Widths of the layers, in the family's order; its own if empty.
+    /// Widths of the layers, in the family's order; empty for its defaults.
     pub widths: Vec<usize>,
-    /// Convolutions at each size, for a family that has this setting; its own number if not given.
+    /// Number of convolutions at each size, for families with this setting; `None` for the family's default.
     pub convolutions: Option<usize>,
 }
 
 impl NetworkSpec {
-    /// An unconditional pair for images `[height, width, channels]`, one judged at a time, in the family's own size.
+    /// A specification for images `[height, width, channels]`: unconditional, without packing, in the family's
+    /// default size.
     pub fn new(image: [usize; 3]) -> Self {
         Self {
             image,
@@ -53,7 +54,7 @@ impl NetworkSpec {
         Self { classes, ..self }
     }
 
-    /// Sets how many images the discriminator judges together.
+    /// Sets the number of images that the discriminator evaluates together.
     #[must_use]
     pub fn packing(self, packing: usize) -> Self {
         Self { packing, ..self }
@@ -88,7 +89,7 @@ impl NetworkSpec {
         self.packed_shape()
     }
 
-    /// The widths, or the family's own.
+    /// The widths, or the family's defaults.
     pub(super) fn widths_or<const N: usize>(&self, own: [usize; N]) -> [usize; N] {
         self.widths.as_slice().try_into().unwrap_or(own)
     }
@@ -98,14 +99,14 @@ impl NetworkSpec {
         let [.., channels] = self.image;
         if !(1..=MAX_CHANNELS).contains(&channels) {
             return Err(format!(
-                "it makes images of 1 to {MAX_CHANNELS} channels, got {channels}"
+                "it supports images with 1 to {MAX_CHANNELS} channels, got {channels}"
             ));
         }
         Ok(())
     }
 
-    /// Checks the number of channels, that there are `widths` widths or none, and that nothing is set that a family of fixed
-    /// depth does not have.
+    /// Checks the number of channels, that there are `widths` widths or none, and that no setting of a
+    /// variable-depth family is set.
     pub(super) fn check_channels_and_widths(&self, widths: usize) -> Result<(), String> {
         self.check_channels()?;
         if !(self.widths.is_empty() || self.widths.len() == widths) {
@@ -122,7 +123,7 @@ impl NetworkSpec {
         Ok(())
     }
 
-    /// What asks for more than there can be, whatever the family.
+    /// Settings that exceed the limits of every family.
     pub(crate) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         let widths = &self.widths;
@@ -142,17 +143,18 @@ impl NetworkSpec {
     }
 }
 
-/// Builds pairs of networks of one kind for any specification that it takes.
+/// Builds generators and discriminators of one architecture for any specification that it supports.
 ///
-/// A family that is [registered](super::register) is known by its name everywhere a network is named: in settings, on the
-/// command line, in the record of a run. From the same specification and the same numbers of `init` it must always build
-/// the same pair, with the same names: a checkpoint is read into what it builds.
+/// [Register](super::register) a family to use its name in `run.toml`, on the command line and in saved runs.
+///
+/// The same specification and the same `init` must always give the same networks with the same parameter names,
+/// because checkpoints are loaded into them.
 ///
 /// ```
 /// use engraft_gan::networks::{self, LayerRoles, NetworkFamily, NetworkRoles, NetworkSpec};
 /// use engraft_layers::{Dense, Flatten, Init, Reshape, Sequential, Tanh};
 ///
-/// /// One layer on either side.
+/// /// One dense layer in each network.
 /// struct Linear;
 ///
 /// impl NetworkFamily for Linear {
@@ -161,7 +163,7 @@ impl NetworkSpec {
 ///     }
 ///     fn check(&self, spec: &NetworkSpec) -> Result<(), String> {
 ///         let unconditional = spec.classes == 0;
-///         unconditional.then_some(()).ok_or_else(|| "it takes no classes".into())
+///         unconditional.then_some(()).ok_or_else(|| "it has no class-conditional networks".into())
 ///     }
 ///     fn latent_dim(&self, spec: &NetworkSpec) -> usize {
 ///         spec.latent_dim.unwrap_or(8)
@@ -189,70 +191,70 @@ impl NetworkSpec {
 /// assert!(networks::names().contains(&"linear".to_string()));
 /// ```
 pub trait NetworkFamily: Send + Sync {
-    /// The name: letters, digits and dashes.
+    /// The name, of letters, digits and dashes.
     fn name(&self) -> &str;
 
-    /// Checks that it can build such a pair.
+    /// Checks that the family supports a specification.
     ///
     /// # Errors
-    /// Why not, as a clause about the family: `it makes images of 1 to 4 channels, got 5`.
+    /// The reason, as a clause about the family: `it supports images with 1 to 4 channels, got 5`.
     fn check(&self, spec: &NetworkSpec) -> Result<(), String>;
 
-    /// Length of the latent vector of such a pair.
+    /// Length of the latent vector, usually `spec.latent_dim` or a default.
     fn latent_dim(&self, spec: &NetworkSpec) -> usize;
 
-    /// The generator, `[n, latent_dim]` to images `[n, h, w, c]` with values around `[-1, 1]`. With classes it is run
-    /// under a condition of as many labels.
+    /// Builds the generator: latent vectors `[n, latent_dim]` to images `[n, h, w, c]` with values in about `[-1,
+    /// 1]`. With classes, its condition is one label for each image.
     ///
     /// # Panics
-    /// May panic for a specification that [`NetworkFamily::check`] refuses; so the other methods.
+    /// May panic for a specification that [`NetworkFamily::check`] refuses, as may the other methods.
     fn generator(&self, spec: &NetworkSpec, init: &mut Init) -> Sequential;
 
-    /// The discriminator, [packs](NetworkSpec::packed_shape) of images to logits `[n / packing, ..]`. With classes it is run under
-    /// a condition of a label for each image.
+    /// Builds the discriminator: [packed images](NetworkSpec::packed_shape) `[n / packing, h, w, c · packing]` to
+    /// logits `[n / packing, k]`, usually with `k = 1`. With classes, its condition is one label for each image.
     fn discriminator(&self, spec: &NetworkSpec, init: &mut Init) -> Sequential;
 
-    /// Which layers of such a pair play which part.
+    /// Names of the layers by role, for freezing and other methods of transfer learning.
     fn roles(&self, spec: &NetworkSpec) -> LayerRoles;
 }
 
-/// Which layers of a pair play which part: what freezing, distillation, adapters and other heads go by.
+/// Names of layers by role, in both networks. Freezing, distillation, adapters and patch heads use them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LayerRoles {
-    /// Those of the generator.
+    /// Roles in the generator.
     pub generator: NetworkRoles,
-    /// Those of the discriminator.
+    /// Roles in the discriminator.
     pub discriminator: NetworkRoles,
 }
 
-/// Dotted names of a network's layers, by the part that they play. What a network does not have is empty.
+/// Dotted names of a network's layers by role. Roles that the network does not have are empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NetworkRoles {
-    /// The vectors of the classes.
+    /// The class embedding.
     pub embedding: Option<String>,
-    /// The first layer with parameters, if it is no block.
+    /// The first layer with parameters, if it is not a block.
     pub stem: Option<String>,
-    /// The layers with parameters between the first and the last, in their order.
+    /// The layers with parameters between the first and the last, in order.
     pub blocks: Vec<String>,
-    /// The last layer with parameters: it makes the image in a generator, the logits in a discriminator.
+    /// The last layer with parameters; its output is the image in a generator, the logits in a discriminator.
     pub head: String,
     /// The normalization layers.
     pub norms: Vec<String>,
-    /// The layer of a discriminator whose output the head reads.
+    /// The discriminator layer whose output is the input of the head.
     pub features: Option<String>,
-    /// The layer of a discriminator whose output is the map `[n, h, w, c]` that becomes these features by being flattened,
-    /// where that is so.
+    /// The discriminator layer whose output is the map `[n, h, w, c]` that is flattened into these features, if
+    /// there is one.
     pub feature_map: Option<String>,
 }
 
 impl NetworkRoles {
-    /// The layers with parameters in the order in which an image or a latent vector meets them, without the embedding.
+    /// The layers with parameters in forward order, without the embedding.
     pub fn learned(&self) -> Vec<&str> {
         let stem = self.stem.iter().chain(&self.blocks);
         stem.chain([&self.head]).map(String::as_str).collect()
     }
 
-    /// The roles in a network whose layers all lie under a prefix.
+    /// The roles with a prefix before every name.
     pub(super) fn under(self, prefix: &str) -> Self {
         let one = |name: String| format!("{prefix}.{name}");
         let all = |names: Vec<String>| names.into_iter().map(one).collect();

@@ -1,9 +1,9 @@
-//! A pair of fully connected networks, for images of any size.
+//! Fully connected networks for images of any size.
 //!
-//! The pair of the semi-supervised literature has a generator 100-500-500-pixels with batch norm and a
-//! discriminator pixels-1000-500-250-250-250. The generator here is that one, with leaky ReLUs; the discriminator
-//! is its middle, pixels-500-250-1, without normalisation, so that gradient penalties apply to it. A step costs a
-//! fortieth of the reference DCGAN's multiplications at 28x28x1.
+//! In the semi-supervised literature the generator is 100-500-500-pixels with batch norm, and the discriminator
+//! pixels-1000-500-250-250-250. The generator here has the same sizes, with leaky ReLUs. The discriminator is the
+//! middle part, pixels-500-250-1. It has no normalization, so gradient penalties are possible. A step costs a
+//! fortieth of the DCGAN's multiplications at 28x28x1.
 //!
 //! *Source*: Salimans et al., "Improved techniques for training GANs", 2016, section 5.1, for the sizes.
 
@@ -18,10 +18,10 @@ pub const LATENT: usize = 100;
 /// Slope of every leaky ReLU.
 const SLOPE: f64 = 0.2;
 
-/// Width of both hidden layers of the generator and of the first of the discriminator, and width of its second.
+/// Default widths: both hidden layers of the generator and the first of the discriminator; its second.
 const WIDTHS: [usize; 2] = [500, 250];
 
-/// Most numbers in an image: the weights grow with them.
+/// Maximum number of values in an image, which bounds the number of weights.
 const MAX_VALUES: usize = 1 << 14;
 
 /// A dense layer, batch norm and a leaky ReLU.
@@ -39,7 +39,7 @@ fn plain<T: Real>(from: usize, to: usize, init: &mut Init) -> Sequential<T> {
         .add("act", LeakyReLU::new(SLOPE))
 }
 
-/// The generator of a specification, to images of any size `[h, w, c]` in `[-1, 1]`.
+/// Builds the generator: latent vectors to images `[n, h, w, c]` in `[-1, 1]`.
 pub fn build_generator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequential<T> {
     let ([wide, _], image) = (spec.widths_or(WIDTHS), spec.image);
     let latent = Mlp.latent_dim(spec);
@@ -53,7 +53,7 @@ pub fn build_generator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequenti
     })
 }
 
-/// The discriminator of a specification.
+/// Builds the discriminator.
 pub fn build_discriminator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequential<T> {
     let [wide, narrow] = spec.widths_or(WIDTHS);
     let trunk = Sequential::new()
@@ -63,7 +63,7 @@ pub fn build_discriminator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequ
     conditional::discriminator(spec, trunk, narrow, init)
 }
 
-/// The family `mlp`. Its widths are those of the wide and of the narrow hidden layers, `[500, 250]` at first.
+/// The family `mlp`. Its widths are those of the wide and the narrow hidden layers, default `[500, 250]`.
 pub struct Mlp;
 
 impl NetworkFamily for Mlp {
@@ -77,7 +77,9 @@ impl NetworkFamily for Mlp {
         let numbers = height.checked_mul(width).and_then(|p| p.checked_mul(channels));
         match numbers {
             Some(1..=MAX_VALUES) => Ok(()),
-            _ => Err(format!("it makes images of any size up to {MAX_VALUES} numbers")),
+            _ => Err(format!(
+                "it supports images of up to {MAX_VALUES} values (height x width x channels)"
+            )),
         }
     }
 

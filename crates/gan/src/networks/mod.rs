@@ -1,13 +1,10 @@
-//! Pairs of networks, by name: built for the size and the channels that the images have.
+//! Network families: generators and discriminators by name, built for the shape of the images.
 //!
-//! A [`NetworkFamily`] builds pairs of one kind; a registry knows the families by name. Five are built in:
-//! [`dcgan`], [`residual`] and [`mlp`] for small images, [`light`] for pictures of 16 to 256 pixels, and [`dcgan64`]. A
-//! program [registers](register) its own before it opens a run.
+//! A [`NetworkFamily`] builds both networks for a [`NetworkSpec`]. A registry finds families by name. Built in are
+//! [`dcgan`], [`residual`] and [`mlp`] for small images, [`light`] for images of 16 to 256 pixels, and [`dcgan64`]. A
+//! program [registers](register) its own families before it opens a run.
 //!
-//! Multiply-adds on one image of 28x28x1, in millions, where a simultaneous training step takes three times the
-//! generator's and seven times the discriminator's (each gradient costs as much as the pass forward, and the
-//! discriminator runs on two batches; kernels of 5x5 are computed with a smaller share of their multiplications than
-//! those of 3x3, so that in time the residual pair is further from the reference than the table says):
+//! Cost for one 28x28x1 image, in millions of multiply-adds:
 //!
 //! | network | generator | discriminator | training step | parameters |
 //! |---|---|---|---|---|
@@ -15,7 +12,10 @@
 //! | `residual` | 25.5 | 25.1 | 252 | 0.70 M + 0.23 M |
 //! | `mlp` | 0.7 | 0.5 | 6 | 0.69 M + 0.52 M |
 //!
-//! Those of [`light`] and [`dcgan64`] stand there.
+//! A simultaneous step costs three times the generator plus seven times the discriminator: each gradient costs as much as
+//! a forward pass, and the discriminator runs on two batches. Kernels of 5x5 skip more multiplications than those of 3x3.
+//! The time of `residual` relative to `dcgan` is therefore higher than the table says. See [`light`] and [`dcgan64`] for
+//! their costs.
 //!
 //! ```
 //! use engraft_gan::networks::{self, NetworkSpec};
@@ -49,17 +49,17 @@ use crate::error::GanError;
 use engraft_layers::Sequential;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
-/// A generator, a discriminator, and the length of the latent vectors that the generator reads.
+/// A generator, a discriminator, and the length of the latent vectors.
 pub struct Networks {
-    /// Maps latent vectors to images.
+    /// Maps latent vectors `[n, latent_dim]` to images `[n, h, w, c]`.
     pub generator: Sequential,
-    /// Maps images to logits.
+    /// Maps images to logits `[n, 1]`.
     pub discriminator: Sequential,
     /// Length of a latent vector.
     pub latent_dim: usize,
 }
 
-/// How many families are built in; they stand first.
+/// Number of built-in families, which come first.
 const BUILT_IN: usize = 5;
 
 static FAMILIES: LazyLock<RwLock<Vec<Arc<dyn NetworkFamily>>>> = LazyLock::new(|| {
@@ -73,22 +73,22 @@ static FAMILIES: LazyLock<RwLock<Vec<Arc<dyn NetworkFamily>>>> = LazyLock::new(|
     RwLock::new(built_in.into())
 });
 
-/// Makes a family known by its name in this process, in the place of an earlier one of that name.
+/// Registers a family under its name in this process. Replaces a registered family of the same name.
 ///
 /// # Panics
-/// If the name is that of a built-in family, or not one of letters, digits and dashes.
+/// If a built-in family has this name, or it contains other characters than letters, digits and dashes.
 #[track_caller]
 pub fn register(family: impl NetworkFamily + 'static) {
     let name = family.name().to_string();
     assert!(
         !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'),
-        "networks: the name of a family must be of letters, digits and dashes, got {name:?}"
+        "networks: a family's name must consist of letters, digits and dashes, got {name:?}"
     );
     let mut families = FAMILIES.write().unwrap_or_else(PoisonError::into_inner);
     let at = families.iter().position(|known| known.name() == name);
     assert!(
         at.is_none_or(|at| at >= BUILT_IN),
-        "networks: {name} is a family of this library; choose another name"
+        "networks: {name} is a built-in family; choose another name"
     );
     match at {
         Some(at) => families[at] = Arc::new(family),
@@ -96,22 +96,22 @@ pub fn register(family: impl NetworkFamily + 'static) {
     }
 }
 
-/// The family of a name.
+/// Finds a family by name.
 ///
 /// # Errors
-/// [`GanError::Config`] with the names that there are.
+/// [`GanError::Config`] with the known names.
 pub fn find(name: &str) -> Result<Arc<dyn NetworkFamily>, GanError> {
     let found = families().into_iter().find(|family| family.name() == name);
     found.ok_or_else(|| GanError::Config {
         problems: vec![format!(
-            "network: there is no network {name:?}; expected one of {} (a family of one's own is registered before a run \
-             is opened)",
+            "network: unknown network {name:?}; expected one of {} (custom families must be registered before a run is \
+             opened)",
             names().join(", ")
         )],
     })
 }
 
-/// The names of all families, those that are built in first.
+/// Names of all families, built-in ones first.
 pub fn names() -> Vec<String> {
     families()
         .iter()
@@ -123,10 +123,11 @@ fn families() -> Vec<Arc<dyn NetworkFamily>> {
     FAMILIES.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// The family of a name, if it can build such a pair; `data` names the images in the message.
+/// Finds a family that supports a specification; `data` names the images in the error.
 ///
 /// # Errors
-/// [`GanError::Config`] if there is no such family, [`GanError::ImageSize`] if it cannot.
+/// [`GanError::Config`] if the name is unknown, [`GanError::ImageSize`] if the family does not support the
+/// specification.
 pub(crate) fn find_for(
     name: &str,
     spec: &NetworkSpec,
@@ -136,7 +137,7 @@ pub(crate) fn find_for(
     let Err(reason) = family.check(spec) else {
         return Ok(family);
     };
-    // The widths are this family's.
+    // Widths belong to one family, so they are left out here.
     let plain = NetworkSpec::new(spec.image)
         .classes(spec.classes)
         .packing(spec.packing);

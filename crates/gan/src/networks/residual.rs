@@ -1,12 +1,12 @@
-//! A small residual pair without normalization, for objectives with a gradient penalty such as R3GAN's.
+//! Small residual networks without normalization, for objectives with a gradient penalty such as R3GAN's.
 //!
-//! Batch norm makes the score of one image depend on the others of its batch, so that the gradient that R1 and R2
-//! punish is not that of one image any more. These networks have none: their blocks begin as the identity
-//! (Fix-up), and learned numbers take the place of normalization.
+//! With batch norm the logit of an image depends on the whole batch, so R1 and R2 would not penalize the gradient
+//! of one image. These networks have no normalization. Their blocks are initialized as the identity (Fixup), with
+//! learned scales and shifts in place of normalization.
 //!
-//! Against the networks of R3GAN, whose blocks are bottlenecks with a grouped 3x3 convolution in the middle, these
-//! are plain: two 3x3 convolutions in each block, one block at each size, nearest-neighbour upsampling. Groups
-//! save multiplications only where channels are many, and with 24 to 96 they are not.
+//! R3GAN's blocks are bottlenecks with a grouped 3x3 convolution. The blocks here are plain: two 3x3 convolutions,
+//! one block at each size, nearest-neighbor upsampling. Groups save multiplications only with many channels, and 24
+//! to 96 are too few.
 //!
 //! *Source*: Huang et al., "The GAN is dead; long live the GAN! A modern GAN baseline", 2024, section 4; Zhang,
 //! Dauphin and Ma, "Fixup initialization: residual learning without normalization", 2019; He et al., "Identity
@@ -22,7 +22,7 @@ use engraft_tensor::Real;
 /// Length of the latent vector.
 pub const LATENT: usize = 100;
 
-/// Channels of the maps of a quarter, half and the whole of the size: each block costs as much as the others.
+/// Default channels of the maps at a quarter, half and the full image size. Each block then has the same cost.
 const WIDTHS: [usize; 3] = [96, 48, 24];
 
 /// Slope of every leaky ReLU.
@@ -31,17 +31,17 @@ const SLOPE: f64 = 0.2;
 /// Blocks of each network.
 const BLOCKS: f64 = 3.0;
 
-/// What a weight of Glorot's spread is multiplied by so that a layer keeps the variance of its inputs.
+/// Factor for Glorot's initialization that preserves the variance of the input.
 fn preserving(fan_in: usize, fan_out: usize) -> f64 {
     ((fan_in + fan_out) as f64 / (2 * fan_in) as f64).sqrt()
 }
 
-/// `x + gain · conv(act(conv(act(x)))) + bias`, the identity at first.
+/// `x + gain · conv(act(conv(act(x)))) + bias`, initialized as the identity.
 ///
-/// Fix-up's rules for a branch of `m = 2` convolutions: the last begins at zero, the other with He's spread times
-/// `BLOCKS^(-1 / (2 m - 2))`.
+/// Fixup's rule for a branch of `m = 2` convolutions: the last starts at zero, the other with He's initialization
+/// times `BLOCKS^(-1 / (2 m - 2))`.
 fn block<T: Real>(channels: usize, init: &mut Init) -> Residual<T> {
-    // Glorot's spread is 1 / fan_in here; He's has 2 and the slope.
+    // Glorot's variance is 1 / fan_in here; He's has a factor of 2 and the slope.
     let he = (2.0 / (1.0 + SLOPE * SLOPE)).sqrt();
     let conv = |init: &mut Init| Conv2d::new(channels, channels, 3, init).same();
     Residual::new(
@@ -54,37 +54,37 @@ fn block<T: Real>(channels: usize, init: &mut Init) -> Residual<T> {
     )
 }
 
-/// A convolution of single pixels to another number of channels.
+/// A 1x1 convolution to another number of channels.
 fn pointwise<T: Real>(from: usize, to: usize, init: &mut Init) -> Conv2d<T> {
     Conv2d::new(from, to, 1, init).scaled(preserving(from, to))
 }
 
-/// From one size to the next: channels are fewer already when the map grows.
+/// Upsampling. The channels are reduced first, at the smaller size.
 fn up<T: Real>(from: usize, to: usize, init: &mut Init) -> Sequential<T> {
     Sequential::new()
         .add("conv", pointwise(from, to, init))
         .add("up", Upsample2x)
 }
 
-/// The way back of [`up`].
+/// Downsampling, the reverse of [`up`].
 fn down<T: Real>(from: usize, to: usize, init: &mut Init) -> Sequential<T> {
     Sequential::new()
         .add("down", AvgPool2x)
         .add("conv", pointwise(from, to, init))
 }
 
-/// The generator of a specification, to images with sides of a multiple of four, `[h, w, c]`.
+/// Builds the generator: latent vectors to images `[n, h, w, c]` whose sides are multiples of 4.
 ///
-/// No `tanh` ends it: without normalization before it, images that are black nearly everywhere push it so far that its
-/// slope vanishes within a hundred steps, and the generator is stuck with black. The discriminator keeps pixels near
-/// `[-1, 1]`; a generated image is cut off there.
+/// It has no final `tanh`. Without normalization, mostly black images saturate a `tanh` within a hundred steps, and
+/// its gradient vanishes. The discriminator keeps pixels near `[-1, 1]`; generated images are clipped to this
+/// range.
 pub fn build_generator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequential<T> {
     let [quarter, half, whole] = spec.widths_or(WIDTHS);
     let [height, width, channels] = spec.image;
     let (h, w) = (height / 4, width / 4);
     let start = h * w * quarter;
     let latent = ResidualFamily.latent_dim(spec);
-    // Without a batch norm noise and class stay apart.
+    // Without batch norm, the class does not suppress the noise.
     conditional::generator(spec, latent, 1.0, init, |inputs, init| {
         let stem = Dense::new(inputs, start, init).scaled(preserving(inputs, start));
         // Sizes are those of 28x28 images.
@@ -101,7 +101,7 @@ pub fn build_generator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequenti
     })
 }
 
-/// The discriminator of a specification.
+/// Builds the discriminator.
 pub fn build_discriminator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequential<T> {
     let [quarter, half, whole] = spec.widths_or(WIDTHS);
     let [height, width, channels] = spec.packed_shape();
@@ -121,8 +121,8 @@ pub fn build_discriminator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequ
     conditional::discriminator(spec, trunk, (height / 4) * (width / 4) * quarter, init)
 }
 
-/// The family `residual`. Its widths are the channels of the maps of a quarter, half and the whole of the size,
-/// `[96, 48, 24]` at first.
+/// The family `residual`. Its widths are the channels of the maps at a quarter, half and the full image size,
+/// default `[96, 48, 24]`.
 pub struct ResidualFamily;
 
 impl NetworkFamily for ResidualFamily {
@@ -134,7 +134,7 @@ impl NetworkFamily for ResidualFamily {
         spec.check_channels_and_widths(WIDTHS.len())?;
         match spec.image {
             [28, 28, _] | [32, 32, _] => Ok(()),
-            _ => Err("it makes images of 28x28 or 32x32 pixels with 1 to 4 channels".into()),
+            _ => Err("it supports images of 28x28 or 32x32 pixels with 1 to 4 channels".into()),
         }
     }
 

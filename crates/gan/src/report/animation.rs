@@ -1,19 +1,19 @@
-//! The sample grids of a run, one after the other, as an animated PNG.
+//! The sample grids of a run as an animated PNG.
 
 use std::io::Cursor;
 
-/// Frames of an animation at most: of a longer run, grids at equal distances are taken, and the last.
+/// Maximum number of frames. Longer runs show equidistant grids, including the last.
 const MAX_FRAMES: usize = 48;
-/// Bytes that the files of all grids shown may have.
+/// Maximum size of all shown grid files together, in bytes.
 const MAX_FILE_BYTES: u64 = 24 << 20;
-/// Bytes that decoding one grid may take.
+/// Maximum memory for decoding one grid, in bytes.
 const MAX_BYTES: usize = 64 << 20;
-/// Hundredths of a second that a grid and the last one are shown.
+/// Duration of a frame, in hundredths of a second; the last frame is shown longer.
 const DELAY: u16 = 20;
 const LAST_DELAY: u16 = 250;
 
-/// Which of some grids are shown, by the bytes of their files; together they have [`MAX_FILE_BYTES`] at most, but the last
-/// is always shown.
+/// Indices of the grids to show, from their file sizes. All shown files together have at most [`MAX_FILE_BYTES`];
+/// the last grid is always shown.
 pub(crate) fn frames(sizes: &[u64]) -> Vec<usize> {
     let largest = sizes.iter().copied().max().unwrap_or(0).max(1);
     let affordable = usize::try_from(MAX_FILE_BYTES / largest).unwrap_or(MAX_FRAMES);
@@ -22,9 +22,9 @@ pub(crate) fn frames(sizes: &[u64]) -> Vec<usize> {
     (1..=shown).map(|i| i * count / shown - 1).collect()
 }
 
-/// An animated PNG of grids given as PNG files, all of the size and kind of the last; others are left out.
+/// An animated PNG of grids, which are PNG files. Grids with another size or color type than the last are left out.
 ///
-/// `None` if the last one cannot be decoded or there is none.
+/// `None` if there is no grid or the last one cannot be decoded.
 pub(crate) fn animation(grids: &[Vec<u8>]) -> Option<Vec<u8>> {
     let last = decode(grids.last()?)?;
     let frames: Vec<Grid> = grids
@@ -53,7 +53,7 @@ struct Grid {
     pixels: Vec<u8>,
 }
 
-/// Decodes a grid of eight bits a channel.
+/// Decodes a grid with 8 bits per channel.
 fn decode(png: &[u8]) -> Option<Grid> {
     let limits = png::Limits { bytes: MAX_BYTES };
     let mut reader = png::Decoder::new_with_limits(Cursor::new(png), limits)

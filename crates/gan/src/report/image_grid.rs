@@ -5,20 +5,28 @@ use engraft_tensor::Tensor;
 
 /// Pixels between two images, before enlarging.
 const GAP: usize = 2;
-/// Each pixel of a small image becomes a square of this many.
+/// Enlargement factor of small images.
 const SCALE: usize = 2;
-/// Largest side of an image that is enlarged.
+/// Images up to this side length, in pixels, are enlarged.
 const SMALL_SIDE: usize = 64;
-/// Grey of the gaps.
+/// Gray value of the gaps.
 const GAP_GRAY: u8 = 48;
 
-/// A PNG of images side by side in rows of `columns`; those up to 64 pixels a side are enlarged twice.
+/// A PNG grid of images with `columns` columns. Images up to 64 pixels a side are enlarged by a factor of 2.
 ///
-/// *Shapes*: `images [n, h, w, c]` with `c` 1 (grey) or 3 (color), or 2 or 4 (an alpha channel behind either),
-/// values in `[-1, 1]`; what lies outside is clipped.
+/// *Shapes*: `images [n, h, w, c]` with values in `[-1, 1]`; values outside are clipped. `c` is 1 (gray), 2 (gray
+/// and alpha), 3 (RGB) or 4 (RGBA).
+///
+/// ```
+/// use engraft_gan::sample_grid;
+/// use engraft_tensor::Tensor;
+///
+/// let png = sample_grid(&Tensor::zeros([6, 28, 28, 1]), 3); // 2 rows of 3 images
+/// assert_eq!(&png[1..4], b"PNG");
+/// ```
 ///
 /// # Panics
-/// If the images have another shape or there are none.
+/// If the images have another shape, or `n` or `columns` is 0.
 #[track_caller]
 pub fn sample_grid(images: &Tensor, columns: usize) -> Vec<u8> {
     let &[n, h, w, c] = images.shape() else {
@@ -52,7 +60,7 @@ pub fn sample_grid(images: &Tensor, columns: usize) -> Vec<u8> {
     encode(&enlarge(&grid, width, c), width * SCALE, height * SCALE, c)
 }
 
-/// A PNG of one image at its own size; the last pixel rule is that of [`sample_grid`].
+/// A PNG of one image in its own size, converted to bytes as in [`sample_grid`].
 ///
 /// *Shapes*: `[1, h, w, c]` with 1 to 4 channels.
 ///

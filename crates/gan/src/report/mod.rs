@@ -1,4 +1,4 @@
-//! Gathers what `report.html` shows of a run directory.
+//! The content of `report.html`.
 
 pub(crate) mod animation;
 pub(crate) mod html;
@@ -8,16 +8,16 @@ pub(crate) mod plots;
 use crate::config::TrainConfig;
 use crate::monitor::{Measurement, MonitorState, extractor_name};
 use animation::{animation, frames};
-use html::{Page, Table, html};
+use html::{Page, Plot, Table, html};
 use plots::{Losses, coverage_curves, discriminator_curves, distance_curve, loss_curves};
 use std::path::{Path, PathBuf};
 
-/// Steps at the end over which the summary takes means.
+/// Number of recent steps that the summary averages.
 const RECENT: usize = 100;
-/// Bytes above which a sample grid is not a grid of this program.
+/// Largest sample grid that is read, in bytes.
 const MAX_GRID_BYTES: u64 = 64 << 20;
 
-/// The page of a run, from its settings, its record, the step it is at, and the sample grids in a folder.
+/// The report of a run as HTML, from its settings, its record, its measurements and the grids in a folder.
 pub(crate) fn report(
     config: &TrainConfig,
     record: &[Losses],
@@ -36,15 +36,14 @@ pub(crate) fn report(
         .collect();
     let animation = (shown.len() > 1).then(|| animation(&shown)).flatten();
     let mut summary = vec![format!(
-        "Step {step} of {}, batches of {} of the {} images of {}, seed {}.",
+        "Step {step} of {}, batch size {}, {} images of {}, seed {}.",
         config.steps, config.batch, config.images, config.data, config.seed
     )];
     let recent = &record[record.len().saturating_sub(RECENT)..];
     if !recent.is_empty() {
         let mean = |f: fn(&Losses) -> f64| recent.iter().map(f).sum::<f64>() / recent.len() as f64;
         summary.push(format!(
-            "Over the last {} steps, the mean loss was {:.3} for the generator and {:.3} for the discriminator, whose \
-             judgements were right in {:.0} of 100 cases.",
+            "Mean of the last {} steps: generator loss {:.3}, discriminator loss {:.3}, discriminator accuracy {:.0} %.",
             recent.len(),
             mean(|p| p.generator),
             mean(|p| p.discriminator),
@@ -53,36 +52,56 @@ pub(crate) fn report(
     }
     if state.rollbacks > 0 {
         summary.push(format!(
-            "The run diverged and went back {} times, each time with half the learning rates.",
+            "Rollbacks after divergence: {}. Each one halved the learning rates.",
             state.rollbacks
         ));
     }
-    let alarms = state
-        .measurements
-        .last()
-        .map(Measurement::alarms)
-        .unwrap_or_default();
-    summary.extend(alarms.iter().map(|alarm| format!("Alarm: {alarm}.")));
-    let mut diagrams = vec![
-        ("Losses", loss_curves(record)),
-        ("Balance", discriminator_curves(record)),
+    if let Some(last) = state.measurements.last() {
+        let alarms = last.alarms().into_iter();
+        summary.extend(
+            alarms.map(|alarm| format!("Alarm at step {}: {}.", last.step, last.alarm_message(alarm))),
+        );
+    }
+    let mut plots = vec![
+        Plot {
+            heading: "Losses",
+            explanation: "Adversarial losses before each update, without penalties.",
+            svg: loss_curves(record),
+        },
+        Plot {
+            heading: "Discriminator",
+            explanation: "Accuracy: share of correct decisions; 0.5 is chance. r_t: mean sign of D on real images, \
+                          ADA's measure of overfitting. It is 0 if D cannot separate real from generated images, and \
+                          1 if D calls every real image real.",
+            svg: discriminator_curves(record),
+        },
     ];
     if !state.measurements.is_empty() {
-        diagrams.push(("Distance to held-out images", distance_curve(&state.measurements)));
-        diagrams.push(("Coverage and memorisation", coverage_curves(&state.measurements)));
+        plots.push(Plot {
+            heading: "KID to validation images",
+            explanation: "Kernel inception distance; lower is better.",
+            svg: distance_curve(&state.measurements),
+        });
+        plots.push(Plot {
+            heading: "Coverage and memorized share",
+            explanation: "Coverage: share of validation images with a generated image nearby; higher is better. \
+                          Memorized share: samples that are closer to a training image than real images are; 0.05 is \
+                          chance.",
+            svg: coverage_curves(&state.measurements),
+        });
     }
     html(&Page {
-        title: &format!("{}, a run of engraft", config.data),
+        title: &format!("Training run on {}", config.data),
         summary: &summary,
         measurements: measurement_table(config, state, extractor),
-        diagrams: &diagrams,
+        plots: &plots,
         grid: shown.last().map(Vec::as_slice),
         animation: animation.as_deref(),
         settings: &config.to_toml(),
     })
 }
 
-/// The best and the last measurement as a table, and how they were taken.
+/// The best and the last measurement as a table, with a caption.
 fn measurement_table(config: &TrainConfig, state: &MonitorState, extractor: Option<&str>) -> Option<Table> {
     let (best, last) = (state.best()?, state.measurements.last()?);
     let row = |name: &'static str, value: fn(&Measurement) -> String| [name.into(), value(best), value(last)];
@@ -92,13 +111,15 @@ fn measurement_table(config: &TrainConfig, state: &MonitorState, extractor: Opti
             row("step", |m| m.step.to_string()),
             row("KID", |m| format!("{:.4} ± {:.4}", m.kid, m.kid_se)),
             row("coverage", |m| format!("{:.3}", m.coverage)),
-            row("memorised", |m| format!("{:.3}", m.memorized)),
-            row("spread", |m| format!("{:.2}", m.spread)),
-            row("overfitting", |m| format!("{:.2}", m.overfitting)),
+            row("memorized share", |m| format!("{:.3}", m.memorized)),
+            row("feature variance, relative to real", |m| {
+                format!("{:.2}", m.spread)
+            }),
+            row("discriminator overfitting", |m| format!("{:.2}", m.overfitting)),
         ],
         caption: format!(
-            "{} generated images against {} held-out ones, features of {}. They choose between the checkpoints of \
-             this run; numbers to report come from engraft evaluate, on a test set.",
+            "{} generated images, {} validation images, features of {}. These scores choose between the checkpoints of \
+             this run. To report results, use engraft evaluate, which uses a test set.",
             config.watch.images,
             config.held_out,
             extractor.unwrap_or_else(|| extractor_name(config))
@@ -106,8 +127,7 @@ fn measurement_table(config: &TrainConfig, state: &MonitorState, extractor: Opti
     })
 }
 
-/// The sample grids in a folder up to a step, the oldest first. Those of later steps were drawn before the run went
-/// back, by a generator that is no longer its own.
+/// The sample grids in a folder up to step `last`, oldest first. Later grids are from before a rollback.
 fn grids(folder: &Path, last: u64) -> Vec<PathBuf> {
     let Ok(listing) = std::fs::read_dir(folder) else {
         return Vec::new();
@@ -124,7 +144,7 @@ fn grids(folder: &Path, last: u64) -> Vec<PathBuf> {
     grids.into_iter().map(|(_, path)| path).collect()
 }
 
-/// A grid's bytes; `None` if it cannot be read: a picture more or less does not stop a run.
+/// The bytes of a grid; `None` if it cannot be read, since a missing image must not stop the run.
 fn read_grid(path: &Path) -> Option<Vec<u8>> {
     let about = std::fs::metadata(path).ok()?;
     (about.is_file() && about.len() <= MAX_GRID_BYTES).then(|| std::fs::read(path).ok())?

@@ -1,30 +1,29 @@
-//! The curves of a run as SVG: losses, and what the discriminator says.
+//! The plots of a run as SVG: losses, discriminator statistics, validation scores.
 
 use crate::monitor::Measurement;
 use plotters::prelude::*;
 
-/// Points drawn of each curve at most; more steps are averaged in bins.
+/// Maximum number of points of a curve; longer runs are averaged in bins.
 const BINS: usize = 400;
-/// Size above which a value is not drawn: no run has written it, for losses and measures come from `f32`, and an axis
-/// for what a file claims beyond has no end.
+/// Values above this are not plotted. Losses are `f32`, so a larger value in a file is not from a run.
 const MAX_VALUE: f64 = f32::MAX as f64;
 
-/// One step of the record, as far as the diagrams show it.
+/// The values of one step that the plots show.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Losses {
     pub(crate) step: u64,
     pub(crate) generator: f64,
     pub(crate) discriminator: f64,
-    /// Share of the discriminator's judgements that were right.
+    /// Accuracy of the discriminator.
     pub(crate) accuracy: f64,
-    /// Mean sign of its logits on real images.
+    /// `r_t`: mean sign of the logits on real images.
     pub(crate) real_sign: f64,
 }
 
 /// Points of a curve: step and value.
 type Points = Vec<(u64, f64)>;
 
-/// Means over equal bins of neighbouring steps.
+/// Means over equal bins of consecutive steps.
 fn binned(record: &[Losses], value: fn(&Losses) -> f64) -> Points {
     let size = record.len().div_ceil(BINS).max(1);
     record
@@ -36,11 +35,11 @@ fn binned(record: &[Losses], value: fn(&Losses) -> f64) -> Points {
         .collect()
 }
 
-/// Curves over the steps, and what their axis means.
+/// Curves over the steps, with one vertical axis.
 struct Diagram {
     axis: &'static str,
     curves: Vec<(&'static str, RGBColor, Points)>,
-    /// Values that the axis shows in any case.
+    /// Range that the axis always includes.
     shown: [f64; 2],
 }
 
@@ -60,14 +59,14 @@ pub(crate) fn loss_curves(record: &[Losses]) -> String {
     diagram.svg()
 }
 
-/// An SVG of how well the discriminator tells the two kinds of images apart: one half and 0 where it cannot.
+/// An SVG of the discriminator's accuracy and `r_t`. At 0.5 and 0 it cannot separate real from generated images.
 pub(crate) fn discriminator_curves(record: &[Losses]) -> String {
     let diagram = Diagram {
-        axis: "discriminator",
+        axis: "accuracy, r_t",
         curves: vec![
             ("accuracy", RED, binned(record, |p| p.accuracy)),
             (
-                "r_t, mean sign on real images",
+                "r_t: mean sign of D on real images",
                 BLUE,
                 binned(record, |p| p.real_sign),
             ),
@@ -77,25 +76,25 @@ pub(crate) fn discriminator_curves(record: &[Losses]) -> String {
     diagram.svg()
 }
 
-/// An SVG of the kernel distance to held-out images.
+/// An SVG of the KID to the validation images.
 pub(crate) fn distance_curve(measurements: &[Measurement]) -> String {
     let points = measurements.iter().map(|m| (m.step, m.kid)).collect();
     let diagram = Diagram {
         axis: "KID",
-        curves: vec![("KID to held-out images", RED, points)],
+        curves: vec![("KID to validation images", RED, points)],
         shown: [0.0, 0.01],
     };
     diagram.svg()
 }
 
-/// An SVG of the shares among the measures.
+/// An SVG of coverage and memorized share.
 pub(crate) fn coverage_curves(measurements: &[Measurement]) -> String {
     let of = |value: fn(&Measurement) -> f64| measurements.iter().map(|m| (m.step, value(m))).collect();
     let diagram = Diagram {
-        axis: "share",
+        axis: "share of images",
         curves: vec![
             ("coverage", BLUE, of(|m| m.coverage)),
-            ("memorised", RED, of(|m| m.memorized)),
+            ("memorized share", RED, of(|m| m.memorized)),
         ],
         shown: [0.0, 1.0],
     };
@@ -111,7 +110,7 @@ impl Diagram {
             let all = self.curves.iter().flat_map(|(_, _, points)| points);
             all.map(|&(_, value)| value)
         };
-        // The minimax objective's generator has losses below 0.
+        // The minimax generator loss is negative.
         let range = [
             values().fold(self.shown[0], f64::min),
             values().fold(self.shown[1], f64::max),

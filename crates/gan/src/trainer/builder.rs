@@ -1,4 +1,4 @@
-//! Opening a trainer: what it is given, and whether it begins, resumes or is refused.
+//! Opening a trainer: starts or resumes a run, or refuses with a reason.
 
 use super::Trainer;
 use super::progress::Progress;
@@ -16,7 +16,7 @@ use engraft_metrics::FeatureExtractor;
 use std::path::Path;
 use std::sync::Arc;
 
-/// What a [`Trainer`] is made of, before it is opened.
+/// Builder of a [`Trainer`].
 ///
 /// ```no_run
 /// use engraft_data::{DataOptions, DataSource, TrainingData};
@@ -54,31 +54,32 @@ impl TrainerBuilder {
         }
     }
 
-    /// The plan of the run. Whether the settings make sense with its networks is found when they are made.
+    /// Sets the training plan. Settings are checked against its networks when the run is opened.
     pub fn plan(mut self, plan: Arc<dyn TrainingPlan>) -> Self {
         self.plan = Some(plan);
         self
     }
 
-    /// The feature extractor that the run is measured with, in place of the one that the settings name. Its name goes
-    /// into the settings; whoever resumes the run passes it again.
+    /// Sets the feature extractor of the evaluation, instead of the one that the settings name. Its name is
+    /// recorded in the settings; pass the same extractor to resume the run.
     pub fn features(mut self, extractor: Arc<dyn FeatureExtractor>) -> Self {
         self.config.watch.features = Some(extractor.name().into());
         self.features = Some(extractor);
         self
     }
 
-    /// Who writes the samples; a [`PngGrid`](crate::PngGrid) for data of 1 to 4 channels, else
-    /// [`NpySamples`](crate::NpySamples), if nothing is said.
+    /// Sets the sample writer. The default is [`PngGrid`](crate::PngGrid) for data with 1 to 4 channels, else
+    /// [`NpySamples`](crate::NpySamples).
     pub fn samples(mut self, writer: impl SampleWriter + 'static) -> Self {
         self.samples = Box::new(writer);
         self
     }
 
-    /// Opens a run directory: resumes from its newest intact checkpoint, or begins if it has none.
+    /// Opens a run directory: resumes from its newest intact checkpoint, or starts a new run.
     ///
     /// # Errors
-    /// Those of [`Trainer::open`], those of the plan, and a feature extractor that is not known or cannot read such data.
+    /// Those of [`Trainer::open`] and of the plan. Also if the feature extractor is unknown or does not support the
+    /// data.
     pub fn open(self, directory: &Path) -> Result<Trainer, GanError> {
         let Self {
             config,
@@ -146,8 +147,8 @@ impl TrainerBuilder {
             warnings,
         };
         if found.is_none() {
-            // From the first moment on there is a checkpoint to go back to. The settings come after it: where
-            // they stand without one, a run has lost its checkpoints.
+            // A rollback needs a checkpoint, so one is saved before the first step. The settings follow it:
+            // settings without a checkpoint mean that checkpoints were lost.
             trainer.save()?;
             write_settings(trainer.files.layout(), &trainer.config)?;
         }
@@ -155,7 +156,7 @@ impl TrainerBuilder {
     }
 }
 
-/// Indices of the images that are held out, and of those that are trained on.
+/// Indices of the validation images and of the training images.
 fn split_indices(config: &TrainConfig) -> [Vec<usize>; 2] {
     let held_out = equidistant(config.held_out as usize, config.images);
     let rest = (0..config.images).filter(|i| held_out.binary_search(i).is_err());
@@ -163,14 +164,14 @@ fn split_indices(config: &TrainConfig) -> [Vec<usize>; 2] {
     [held_out, rest]
 }
 
-/// Puts the feature extractor of a run that has been measured in the place of another one in the settings: numbers of
-/// different extractors do not compare. A warning if it was another one.
+/// Keeps the feature extractor that the run was evaluated with, because scores of different extractors are not
+/// comparable. Returns a warning if the settings name another one.
 fn keep_recorded_extractor(
     config: &mut TrainConfig,
     directory: &Path,
     is_given: bool,
 ) -> Result<Option<String>, GanError> {
-    // Without its settings nobody knows.
+    // Without the saved settings the earlier extractor is unknown.
     let Ok(saved) = read_config(directory) else {
         return Ok(None);
     };
@@ -182,12 +183,12 @@ fn keep_recorded_extractor(
         return Err(GanError::OtherSettings {
             path: directory.into(),
             differences: vec![format!(
-                "watch.features: the run has been measured with {old}, now asked for {new}"
+                "evaluation.features: the run was evaluated with {old}, now requested: {new}"
             )],
         });
     }
     let warning = format!(
-        "the run has been measured with the features {old} and keeps them; measurements with {new} would not compare"
+        "the run keeps its features {old} for the evaluation: scores with {new} are not comparable with the earlier ones"
     );
     config.watch.features = saved.watch.features;
     Ok(Some(warning))

@@ -1,27 +1,27 @@
-//! What a run tells its caller.
+//! Events of a training run, and how it ended.
 
 use crate::gan::StepReport;
 use crate::monitor::{Alarm, Measurement};
 use std::path::PathBuf;
 
-/// Something that happened in a run.
+/// An event of [`Trainer::train`](crate::Trainer::train).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A training step is done.
+    /// A training step was done.
     Step {
         /// Steps done so far.
         step: u64,
-        /// What it found.
+        /// Losses and statistics.
         report: StepReport,
-        /// How long it took.
+        /// Duration in milliseconds.
         milliseconds: f64,
     },
-    /// A sample grid was written.
+    /// Samples were written.
     Samples {
         /// Steps done so far.
         step: u64,
-        /// The PNG file.
+        /// The file, a PNG grid unless the run has another [`SampleWriter`](crate::SampleWriter).
         path: PathBuf,
     },
     /// A checkpoint was saved.
@@ -31,52 +31,54 @@ pub enum Event {
         /// Its directory.
         path: PathBuf,
     },
-    /// The run was measured on its held-out images.
+    /// The run was evaluated on its validation images.
     Measured {
-        /// What was found.
+        /// The result.
         measurement: Measurement,
-        /// Whether no earlier measurement was better; its checkpoint is kept.
+        /// Whether it is the best so far. The checkpoint of the best one is kept.
         is_best: bool,
     },
-    /// A measurement gave cause for concern.
+    /// An evaluation raised an alarm that the previous one did not.
     Alarm {
         /// Steps done so far.
         step: u64,
-        /// What about.
+        /// The alarm.
         alarm: Alarm,
+        /// The alarm in words: the value with its threshold, and what to try.
+        message: String,
     },
-    /// A phase of the run's plan is over.
+    /// A phase of the training plan ended.
     Phase {
         /// Steps done so far.
         step: u64,
-        /// Number of the phase that begins.
+        /// Number of the next phase.
         phase: u32,
-        /// Why the one before it is over.
+        /// Why the previous phase ended.
         reason: String,
     },
-    /// The run had diverged and has gone back to its newest checkpoint.
+    /// The run diverged and was rolled back to its newest checkpoint.
     RolledBack {
-        /// Step that it resumes from.
+        /// Step that training continues from.
         step: u64,
-        /// Why it went back.
+        /// Why the run diverged.
         reason: String,
-        /// How often it has done so, this time included.
+        /// Number of rollbacks so far, including this one.
         times: u32,
     },
-    /// Something went wrong that does not stop the run.
+    /// A problem that does not stop the run.
     Warning(String),
 }
 
-/// How training ended.
+/// How [`Trainer::train`](crate::Trainer::train) ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrainingOutcome {
     /// All steps are done.
     Finished,
-    /// The caller asked to stop; the state is saved.
+    /// The caller stopped the run; its state is saved.
     Stopped,
-    /// The last phase of the run's plan was over.
+    /// The last phase of the training plan ended.
     Complete,
-    /// The measurements had not got better for as long as [`EvaluationConfig::patience`](crate::EvaluationConfig::patience)
-    /// allows; the best checkpoint is kept.
+    /// Early stopping: the validation score did not improve for
+    /// [`EvaluationConfig::patience`](crate::EvaluationConfig::patience) evaluations. The best checkpoint is kept.
     Plateau,
 }

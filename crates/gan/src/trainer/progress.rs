@@ -1,4 +1,4 @@
-//! Everything that training changes, and one step of it.
+//! The state of a run and one training step.
 
 use crate::build::{planned_gan, planned_networks};
 use crate::checkpoint::Checkpoint;
@@ -18,29 +18,29 @@ use engraft_tensor::Tensor;
 use rand_pcg::Pcg64;
 use std::collections::BTreeMap;
 
-/// Latent vectors in a batch for standing statistics.
+/// Batch size for standing statistics.
 const STANDING_BATCH: usize = 64;
 
-/// The networks of a run, the random streams they are trained with, and how far it has come.
+/// The networks of a run, their random streams, and the position in the data.
 pub(super) struct Progress {
     pub(super) gan: Gan,
-    /// The averaged generator, if the run keeps one.
+    /// The EMA generator, if the run keeps one.
     ema: Option<(Ema, Sequential)>,
     batches: Batches,
-    /// The batches of the next step, if they were asked for and not trained on.
+    /// Image indices of the next step, if they were requested and not trained on yet.
     due: Vec<usize>,
-    /// Stream of training noise.
+    /// Random stream of the latent vectors.
     latent: Pcg64,
     pub(super) step: u64,
     pub(super) state: MonitorState,
-    /// Step for whose averaged weights the standing statistics have been taken.
+    /// Step whose EMA weights the standing statistics belong to.
     standing: Option<u64>,
-    /// Step and reason, once the networks are of no more use.
+    /// Step and reason, once the run has diverged.
     diverged: Option<(u64, String)>,
 }
 
 impl Progress {
-    /// The beginning of a run on `images` training images.
+    /// A new run on `images` training images.
     pub(super) fn new(
         config: &TrainConfig,
         images: usize,
@@ -67,10 +67,10 @@ impl Progress {
         })
     }
 
-    /// The state of a checkpoint, gone back to `rollbacks` times if that is more often than it knows of.
+    /// Restores a checkpoint. `rollbacks` overrides the stored count if it is larger.
     ///
-    /// Each time halves the learning rates, and the noise is another one from there on: the same steps again would
-    /// end the same way.
+    /// Each rollback halves the learning rates and continues with different latent vectors. Repeating the same
+    /// steps would diverge again.
     pub(super) fn at(
         checkpoint: &Checkpoint,
         config: &TrainConfig,
@@ -101,7 +101,7 @@ impl Progress {
     /// The files of a checkpoint.
     ///
     /// # Errors
-    /// [`GanError::Diverged`] if something in them is not finite, from then on at every step too.
+    /// [`GanError::Diverged`] if a value is not finite; every later step then fails as well.
     pub(super) fn checkpoint_files(&mut self) -> Result<BTreeMap<String, Vec<u8>>, GanError> {
         checkpoint_state::to_files(
             self.step,
@@ -118,14 +118,14 @@ impl Progress {
         })
     }
 
-    /// The averaged generator if the run keeps it, else the live one.
+    /// The EMA generator if the run keeps one, else the live one.
     pub(super) fn ema_generator(&self) -> &Sequential {
         self.ema
             .as_ref()
             .map_or(&self.gan.generator, |(_, generator)| generator)
     }
 
-    /// Numbers, from 0, of the training images of the next step: `count` batches. They stay the same until they are
+    /// Indices of the training images of the next step, `count` batches. They stay the same until they are
     /// [trained](Self::train) on.
     pub(super) fn next_batches(&mut self, count: u32) -> &[usize] {
         if self.due.is_empty() {
@@ -138,7 +138,8 @@ impl Progress {
     /// One training step.
     ///
     /// # Errors
-    /// [`GanError::Diverged`] if a loss, a weight or a running statistic is not finite, now and at every further step.
+    /// [`GanError::Diverged`] if a loss, a weight or a running statistic is not finite; every later step then fails
+    /// as well.
     pub(super) fn train(&mut self, real: &Tensor, condition: Condition) -> Result<StepReport, GanError> {
         self.due.clear();
         let report = self.gan.step(real, condition, &mut self.latent);
@@ -155,7 +156,7 @@ impl Progress {
         Ok(report)
     }
 
-    /// Fails once the networks are of no more use.
+    /// Fails once the run has diverged.
     pub(super) fn check_finite(&self) -> Result<(), GanError> {
         match &self.diverged {
             None => Ok(()),
@@ -166,8 +167,9 @@ impl Progress {
         }
     }
 
-    /// Takes the averaged generator's running statistics anew, of the same noise every time, if that is asked for and
-    /// not done for these weights. The next step of the average puts those of the live one in their place.
+    /// Recomputes the running statistics of the EMA generator, always from the same latent vectors, if the settings
+    /// ask for it and it was not done for these weights. The next EMA update overwrites them with those of the live
+    /// generator.
     pub(super) fn take_standing_statistics(&mut self, config: &TrainConfig) {
         let batches = config.standing_batches;
         let Some((_, generator)) = self.ema.as_mut().filter(|_| batches > 0) else {
@@ -186,11 +188,11 @@ impl Progress {
     }
 }
 
-/// What is not finite after a step, or `None` if all is.
+/// The first loss or weight that is not finite after a step.
 fn not_finite(report: &StepReport, gan: &Gan) -> Option<String> {
     if !report.is_finite() {
         return Some(format!(
-            "the generator's loss is {}, the discriminator's {} and its penalties {}",
+            "the losses are {} (generator) and {} (discriminator), with a penalty of {}",
             report.generator_loss, report.discriminator_loss, report.penalty
         ));
     }
@@ -199,5 +201,5 @@ fn not_finite(report: &StepReport, gan: &Gan) -> Option<String> {
         ("discriminator", &gan.discriminator),
     ]
     .into_iter()
-    .find_map(|(network, module)| first_not_finite(module).map(|what| format!("of the {network}, {what}")))
+    .find_map(|(network, module)| first_not_finite(module).map(|what| format!("in the {network}, {what}")))
 }

@@ -1,4 +1,4 @@
-//! The files of a run: its lock, settings, record, checkpoints, grids and page.
+//! The files of a run: lock, settings, metrics, checkpoints, samples and report.
 
 use crate::checkpoint::{CheckpointReader, CheckpointStore, Loaded, RunLock, write_atomically};
 use crate::config::TrainConfig;
@@ -14,14 +14,14 @@ use engraft_tensor::Tensor;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The directory of a run that nobody else writes to meanwhile, before it is known how far the run has come.
+/// A locked run directory, before its progress is known.
 pub(super) struct LockedDirectory {
     layout: RunLayout,
     store: CheckpointStore,
 }
 
 impl LockedDirectory {
-    /// Locks a directory for a run; one that is somebody else's is left without a trace.
+    /// Locks a run directory. Changes nothing in a directory that is refused.
     pub(super) fn lock(directory: &Path, config: &TrainConfig) -> Result<Self, GanError> {
         let layout = RunLayout::new(directory);
         let has_checkpoint = CheckpointReader::new(directory)
@@ -45,7 +45,7 @@ impl LockedDirectory {
         &self.layout
     }
 
-    /// Opens the files of a run that resumes after `step`; what was wrong with the record beside them.
+    /// Opens the files of a run that resumes after `step`. Also returns a warning if `metrics.jsonl` was damaged.
     pub(super) fn open(
         mut self,
         step: u64,
@@ -88,17 +88,17 @@ impl RunFiles {
         self.saved
     }
 
-    /// Adds the line of a step to the record.
+    /// Appends the line of a step to the record.
     pub(super) fn push(&mut self, line: &Line) -> Result<(), GanError> {
         self.log.push(line)
     }
 
-    /// Waits until the record is on the disk: a checkpoint must not outlive the lines before it.
+    /// Syncs the record to disk, which a checkpoint must not be ahead of.
     pub(super) fn sync(&self) -> Result<(), GanError> {
         self.log.sync()
     }
 
-    /// Saves a checkpoint: its directory, and what went wrong once it was in place.
+    /// Saves a checkpoint. Returns its directory and warnings about the clean-up.
     pub(super) fn save(
         &mut self,
         step: u64,
@@ -110,14 +110,14 @@ impl RunFiles {
         Ok((saved.path, saved.warnings))
     }
 
-    /// The checkpoint to go back to.
+    /// The checkpoint to roll back to.
     pub(super) fn latest(&self) -> Result<Loaded, GanError> {
         self.store.latest()?.ok_or_else(|| GanError::NoCheckpoint {
             path: self.layout.directory().into(),
         })
     }
 
-    /// Cuts the record back to the step of the newest checkpoint; what was wrong with it.
+    /// Truncates the record to the step of the newest checkpoint. Returns a warning if it was damaged.
     pub(super) fn roll_back(&mut self, step: u64, best: Option<u64>) -> Result<Option<String>, GanError> {
         self.saved = step;
         let (log, warning) = Log::open(&self.layout.record(), step)?;
@@ -126,18 +126,18 @@ impl RunFiles {
         Ok(warning)
     }
 
-    /// Writes the measurements, and keeps the checkpoint of the best one.
+    /// Writes `measures.jsonl` and protects the checkpoint of the best measurement.
     pub(super) fn write_measurements(&mut self, state: &MonitorState) -> Result<(), GanError> {
         self.store.protect(state.best_step());
         write_atomically(&self.layout.measurements(), state.to_lines().as_bytes())
     }
 
-    /// Where the samples of a step are.
+    /// Path of the samples of a step.
     pub(super) fn samples_path(&self, step: u64, writer: &dyn SampleWriter) -> PathBuf {
         self.layout.grid(step).with_extension(writer.extension())
     }
 
-    /// Writes the samples of a step and the plots of the losses; gives the samples' path.
+    /// Writes the samples of a step and the loss plots. Returns the path of the samples.
     pub(super) fn write_samples(
         &self,
         step: u64,
@@ -152,7 +152,7 @@ impl RunFiles {
         Ok(path)
     }
 
-    /// Writes the page that shows it all.
+    /// Writes `report.html`.
     pub(super) fn write_report(
         &self,
         step: u64,
@@ -166,18 +166,18 @@ impl RunFiles {
     }
 }
 
-/// Writes the settings of a run.
+/// Writes `run.toml`.
 pub(super) fn write_settings(layout: &RunLayout, config: &TrainConfig) -> Result<(), GanError> {
     write_atomically(&layout.settings(), config.to_toml().as_bytes())
 }
 
-/// Fails if a new run would replace the settings or the record of another one, or of another program.
+/// Fails if a new run would overwrite an existing `run.toml` or `metrics.jsonl`.
 pub(super) fn check_no_earlier_run(layout: &RunLayout) -> Result<(), GanError> {
     let found = if layout.settings().symlink_metadata().is_ok() {
         Some(RunLayout::SETTINGS)
     } else {
         let record = layout.record().metadata();
-        // A run that was killed before its first checkpoint leaves an empty one.
+        // A run killed before its first checkpoint leaves an empty record.
         record.is_ok_and(|m| m.len() > 0).then_some(RunLayout::RECORD)
     };
     match found {
@@ -189,7 +189,7 @@ pub(super) fn check_no_earlier_run(layout: &RunLayout) -> Result<(), GanError> {
     }
 }
 
-/// The error for a run that was begun with other settings, with the differences if its `run.toml` tells them.
+/// The error for a run with different settings, with the differences if its `run.toml` can be read.
 pub(super) fn other_settings(config: &TrainConfig, directory: &Path) -> GanError {
     let saved = read_config(directory);
     let differences = match saved {
@@ -202,7 +202,7 @@ pub(super) fn other_settings(config: &TrainConfig, directory: &Path) -> GanError
     }
 }
 
-/// Moves an earlier run out of the way; gives its new place, or `None` if there was none.
+/// Renames an earlier run. Returns its new path, or `None` if there is no run.
 pub(super) fn set_aside(directory: &Path) -> Result<Option<PathBuf>, GanError> {
     let is_empty = match std::fs::read_dir(directory) {
         Ok(mut entries) => entries.next().is_none(),
@@ -213,13 +213,13 @@ pub(super) fn set_aside(directory: &Path) -> Result<Option<PathBuf>, GanError> {
         return Ok(None);
     }
     let layout = RunLayout::new(directory);
-    // A run that was killed before it wrote its settings has its lock already.
+    // A run killed before it wrote its settings already has its lock.
     if !layout.settings().is_file() && !layout.lock().is_file() {
         return Err(GanError::NotARun {
             path: directory.into(),
         });
     }
-    // Held until the directory has its new name, so that no other run begins in it meanwhile.
+    // Held until the directory is renamed, so that no other run starts in it meanwhile.
     let _lock = RunLock::acquire(directory)?;
     let target = (1..)
         .map(|i| {

@@ -192,9 +192,9 @@ impl Display {
                 );
             }
             Event::Measured { measurement, is_best } => self.measured(measurement, *is_best),
-            Event::Alarm { step, alarm } => {
-                self.json(&json!({ "event": "alarm", "step": step, "text": alarm.to_string() }));
-                self.warn(&format!("step {step}: {alarm}"));
+            Event::Alarm { step, message, .. } => {
+                self.json(&json!({ "event": "alarm", "step": step, "text": message }));
+                self.warn(&format!("step {step}: {message}"));
             }
             Event::RolledBack { step, reason, times } => {
                 self.json(&json!({ "event": "rolled_back", "step": step, "reason": reason, "times": times }));

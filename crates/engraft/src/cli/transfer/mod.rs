@@ -282,7 +282,9 @@ fn train(
             Event::Measured { measurement, .. } => {
                 bar.suspend(|| eprintln!("step {}: {measurement} (on held-out images)", measurement.step));
             }
-            Event::Alarm { step, alarm } => bar.suspend(|| eprintln!("warning: step {step}: {alarm}")),
+            Event::Alarm { step, message, .. } => {
+                bar.suspend(|| eprintln!("warning: step {step}: {message}"))
+            }
             Event::Phase { step, phase, reason } => {
                 bar.suspend(|| eprintln!("step {step}: phase {phase} begins, {reason}"));
             }
