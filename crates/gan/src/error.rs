@@ -288,36 +288,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_say_which_file_what_and_what_to_do() {
+    fn messages_name_the_file_the_operation_and_the_remedy() {
+        let named = |error: &GanError, parts: &[&str]| {
+            let text = error.to_string();
+            assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+        };
         let full = GanError::io(
             Path::new("runs/a/x"),
             "writing 12 bytes",
             io::Error::from(ErrorKind::StorageFull),
         );
-        assert_eq!(
-            full.to_string(),
-            "runs/a/x: writing 12 bytes failed: no storage space; free some space or choose another --out; \
-             checkpoints saved before are untouched"
-        );
+        named(&full, &["runs/a/x", "12 bytes", "no storage space", "--out"]);
         let read_only = GanError::io(
             Path::new("a"),
             "creating",
             io::Error::from(ErrorKind::ReadOnlyFilesystem),
         );
-        assert!(
-            read_only
-                .to_string()
-                .ends_with("; change the permissions or choose another directory")
-        );
+        named(&read_only, &["a: ", "creating", "permissions"]);
         let newer = GanError::NewerFormat {
             path: "a/state".into(),
             found: 7,
             supported: 1,
         };
-        assert_eq!(
-            newer.to_string(),
-            "a/state: written by format 7, this build reads up to 1; update engraft to read it"
-        );
+        named(&newer, &["a/state", "7", "1", "update"]);
         let format = GanError::Format {
             path: "a/state".into(),
             offset: Some(8),
@@ -325,17 +318,11 @@ mod tests {
             found: "that".into(),
             advice: "do so",
         };
-        assert_eq!(
-            format.to_string(),
-            "a/state: at byte 8: expected this, found that; do so"
-        );
+        named(&format, &["a/state", "byte 8", "this", "that", "do so"]);
         let locked = GanError::Locked {
             dir: "runs/a".into(),
             owner: " (pid 7)".into(),
         };
-        assert_eq!(
-            locked.to_string(),
-            "another run (pid 7) is writing to runs/a; stop it or choose another --out"
-        );
+        named(&locked, &["runs/a", "(pid 7)", "--out"]);
     }
 }

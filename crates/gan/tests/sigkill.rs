@@ -119,13 +119,10 @@ fn a_file_size_limit_leaves_the_previous_checkpoint_and_says_what_to_do() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{errors}");
     assert!(
-        errors.contains("g.safetensors: writing 200000 bytes failed"),
+        errors.contains("g.safetensors") && errors.contains("200000 bytes"),
         "{errors}"
     );
-    assert!(
-        errors.contains("raise the file size limit (ulimit -f) or choose another --out"),
-        "{errors}"
-    );
+    assert!(errors.contains("ulimit -f"), "{errors}");
     let loaded = CheckpointReader::new(&run).latest().unwrap().unwrap();
     assert_eq!(loaded.checkpoint.files, files(1));
     assert_eq!(fs::read_dir(run.join("checkpoints")).unwrap().count(), 1);

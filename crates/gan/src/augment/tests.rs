@@ -195,7 +195,7 @@ fn a_gradient_reaches_only_what_is_still_seen() {
 }
 
 #[test]
-fn senseless_settings_are_named() {
+fn invalid_settings_are_named() {
     let mut config = AugmentConfig {
         kinds: vec![Augmentation::Flip, Augmentation::Flip],
         probability: Some(1.5),
@@ -209,17 +209,21 @@ fn senseless_settings_are_named() {
     config.problems(&mut problems);
     let text = problems.join("\n");
     for part in [
-        "flip twice",
-        "probability must",
-        "keep one of the two",
-        "target",
-        "images",
+        "lists flip",
+        "got 1.5",
+        "augment.probability and augment.adaptive",
+        "augment.adaptive.target",
+        "augment.adaptive.images",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
     config.kinds.clear();
     config.problems(&mut problems);
-    assert!(problems.iter().any(|p| p.contains("no kinds")), "{problems:?}");
+    assert!(
+        problems.last().unwrap().contains("augment.kinds")
+            || problems.iter().any(|p| p.contains("augment.kinds is empty")),
+        "{problems:?}"
+    );
     config.kinds = vec![Augmentation::Saturation, Augmentation::QuarterTurn];
     assert_eq!(config.problems_with_images([8, 6, 1]).len(), 2);
     assert!(config.problems_with_images([8, 8, 3]).is_empty());

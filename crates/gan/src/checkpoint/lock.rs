@@ -112,13 +112,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let run = dir.path().join("runs/a");
         let first = RunLock::acquire(&run).unwrap();
-        let message = RunLock::acquire(&run).unwrap_err().to_string();
-        let expected = format!(
-            "another run (pid {}) is writing to {}; stop it or choose another --out",
-            std::process::id(),
-            run.display()
-        );
-        assert_eq!(message, expected);
+        match RunLock::acquire(&run).unwrap_err() {
+            GanError::Locked { dir, owner } => {
+                assert_eq!(dir, run);
+                assert_eq!(owner, format!(" (pid {})", std::process::id()));
+            }
+            other => panic!("{other}"),
+        }
         drop(first);
         RunLock::acquire(&run).unwrap();
     }
@@ -158,16 +158,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("taken");
         fs::write(&path, "").unwrap();
-        let message = RunLock::acquire(&path).unwrap_err().to_string();
-        assert!(
-            message.contains("a file stands where a directory is needed"),
-            "{message}"
-        );
-        let message = RunLock::acquire(&path.join("deeper")).unwrap_err().to_string();
-        assert!(
-            message.contains("a file stands where a directory is needed"),
-            "{message}"
-        );
+        for path in [path.clone(), path.join("deeper")] {
+            let error = RunLock::acquire(&path).unwrap_err();
+            assert!(matches!(error, GanError::Io { .. }), "{error}");
+            assert!(error.to_string().contains("taken"), "{error}");
+        }
     }
 
     #[cfg(unix)]

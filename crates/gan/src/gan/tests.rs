@@ -323,8 +323,8 @@ fn augmentations_are_drawn_from_their_own_stream() {
 }
 
 #[test]
-#[should_panic(expected = "gan: the settings make no sense: regularise.r1, r2 and gradient_penalty need")]
-fn a_step_that_makes_no_sense_is_refused() {
+#[should_panic(expected = "batch norm (norm)")]
+fn a_step_with_invalid_settings_panics() {
     let mut gan = pair(1);
     gan.discriminator = Sequential::new()
         .add("flat", Flatten)
@@ -338,8 +338,8 @@ fn a_step_that_makes_no_sense_is_refused() {
 }
 
 #[test]
-#[should_panic(expected = "3 critic steps need a batch of as many equal parts, got images [4, 1, 1, 1]")]
-fn a_batch_that_cannot_be_cut_is_refused() {
+#[should_panic(expected = "[4, 1, 1, 1]")]
+fn a_batch_that_does_not_split_is_refused() {
     let objective = ObjectiveConfig {
         critic_steps: 3,
         ..ObjectiveConfig::default()
@@ -349,7 +349,7 @@ fn a_batch_that_cannot_be_cut_is_refused() {
         .step(&pixels(&REAL), Condition::None, &mut Pcg64::seed_from_u64(1));
 }
 
-/// The networks are run once on zeros: what does not fit is told, and nothing panics or moves.
+/// The check runs the networks once on zeros and reports what does not fit, without a panic.
 #[test]
 fn a_discriminator_of_another_image_size_is_found() {
     let init = &mut Init::glorot(1);
@@ -376,13 +376,7 @@ fn a_discriminator_of_another_image_size_is_found() {
         })
     };
     assert!(packed(5 * 4 * 6).check().is_ok());
-    for (gan, said) in [
-        (
-            gan()(39),
-            "the discriminator does not judge what the generator makes, images [5, 4, 2]",
-        ),
-        (packed(5 * 4 * 2), "images [5, 4, 2]"),
-    ] {
+    for (gan, said) in [(gan()(39), "[5, 4, 2]"), (packed(5 * 4 * 2), "[5, 4, 2]")] {
         let error = gan.check().unwrap_err().to_string();
         assert!(
             error.contains(said) && error.contains("40") | error.contains("120"),
@@ -392,8 +386,5 @@ fn a_discriminator_of_another_image_size_is_found() {
     let generator = || Sequential::<f64>::new().add("dense", Dense::new(3, 2, &mut Init::glorot(1)));
     let judge = Sequential::new().add("head", Dense::new(2, 1, init));
     let error = Gan::new(generator(), judge, 4).check().unwrap_err().to_string();
-    assert!(
-        error.contains("the generator does not take latent vectors of length 4"),
-        "{error}"
-    );
+    assert!(error.contains("length 4"), "{error}");
 }

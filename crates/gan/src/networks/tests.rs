@@ -88,7 +88,7 @@ fn sizes_are_parameters() {
             assert!(parameter_count(small) < parameter_count(usual));
         }
         let error = family.check(&plain.widths([1, 2, 3, 4])).unwrap_err();
-        assert!(error.contains("network.widths must be"), "{error}");
+        assert!(error.contains("network.widths"), "{error}");
     }
 }
 
@@ -160,30 +160,39 @@ fn fresh_networks_are_of_ordinary_size() {
 
 #[test]
 fn sizes_that_cannot_be_made_are_refused_with_those_that_can() {
-    let error = |name: &str, image| {
-        let [first, others @ ..] = [0, 10].map(|classes| {
+    // Reason and alternatives, the same with and without classes.
+    let refused = |name: &str, image| {
+        let [first, second] = [0, 10].map(|classes| {
             let spec = NetworkSpec::new(image).classes(classes);
-            find_for(name, &spec, "given").err().unwrap().to_string()
+            match find_for(name, &spec, "given").err() {
+                Some(GanError::ImageSize {
+                    reason,
+                    fitting,
+                    found,
+                    ..
+                }) if found == image => (reason, fitting),
+                other => panic!("{name} {image:?}: {other:?}"),
+            }
         });
-        assert!(others.iter().all(|e| *e == first), "{first}");
+        assert_eq!(first, second);
         first
     };
     for name in ["dcgan", "residual"] {
         for image in [[16, 16, 1], [28, 32, 1]] {
-            let text = error(name, image);
-            let parts = ["28x28 or 32x32 pixels with 1 to 4", "a network that is: mlp"];
-            assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+            let (reason, fitting) = refused(name, image);
+            assert!(reason.contains("28x28"), "{reason}");
+            assert!(fitting.iter().any(|name| name == "mlp"), "{fitting:?}");
         }
         for image in [[28, 28, 5], [28, 28, 0]] {
-            let text = error(name, image);
-            assert!(text.contains("images of 1 to 4 channels"), "{text}");
+            let (reason, _) = refused(name, image);
+            assert!(reason.contains(&image[2].to_string()), "{reason}");
         }
     }
     for image in [[128, 129, 1], [0, 3, 1], [usize::MAX, 2, 1]] {
-        let text = error("mlp", image);
-        assert!(text.contains("up to 16384 numbers"), "{text}");
+        let (reason, _) = refused("mlp", image);
+        assert!(reason.contains("16384"), "{reason}");
     }
-    assert!(error("mlp", [2, 2, 5]).contains("1 to 4 channels"));
+    refused("mlp", [2, 2, 5]);
     assert!(find_for("mlp", &NetworkSpec::new([128, 128, 1]), "x").is_ok());
 }
 
@@ -198,7 +207,7 @@ fn families_are_known_by_their_names() {
     }
     let error = find("vgg").err().unwrap().to_string();
     assert!(
-        error.contains("\"vgg\"; expected one of dcgan, residual, mlp"),
+        error.contains("vgg") && error.contains("dcgan, residual, mlp"),
         "{error}"
     );
 }
@@ -228,9 +237,9 @@ fn a_network_is_a_name_or_a_table() {
     assert_eq!(TrainConfig::from_toml(&text, path).unwrap(), changed);
     assert_ne!(changed.fixed_hash(), config.fixed_hash());
     for (change, said) in [
-        ("network=vgg", "there is no network \"vgg\""),
-        ("network.widths=[0]", "network.widths must be up to 16 numbers"),
-        ("network.latent=100000", "network.latent must be from 1 to"),
+        ("network=vgg", "vgg"),
+        ("network.widths=[0]", "network.widths"),
+        ("network.latent=100000", "network.latent"),
     ] {
         let error = config.changed(change).unwrap().check().unwrap_err().to_string();
         assert!(error.contains(said), "{error}");
@@ -513,13 +522,22 @@ const HASH_WITHOUT_A_NETWORK: &str = "ea20dffc33accfc01b8171cfd002894b7a949d96b9
 fn data_of_another_size_takes_another_network() {
     let small = Dataset::new("usps", Provenance::Memory, vec![0; 512], [16, 16, 1], vec![0; 2]).unwrap();
     let mut config = TrainConfig::standard(&small);
-    let text = config.check_data(&small).unwrap_err().to_string();
-    let parts = [
-        "usps images are 16x16x1",
-        "network dcgan",
-        "a network that is: mlp",
-    ];
-    assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+    match config.check_data(&small).unwrap_err() {
+        GanError::ImageSize {
+            data,
+            network,
+            fitting,
+            found,
+            ..
+        } => {
+            assert_eq!(
+                (data.as_str(), network.as_str(), found),
+                ("usps", "dcgan", [16, 16, 1])
+            );
+            assert!(fitting.iter().any(|name| name == "mlp"), "{fitting:?}");
+        }
+        other => panic!("{other}"),
+    }
     config.network = "mlp".into();
     config.check_data(&small).unwrap();
 }

@@ -91,7 +91,7 @@ fn measures_resume_byte_for_byte_and_the_best_checkpoint_stays() {
     );
     assert_eq!(SavedRun::open(&whole).unwrap().step, 9);
     let page = fs::read_to_string(whole.join("report.html")).unwrap();
-    assert!(page.contains("Distance to held-out images") && page.contains("24 held-out ones"));
+    assert!(page.contains("KID") && page.contains("24 validation images"));
 
     for stop in [1, 4, 7] {
         let parts = folder.path().join(format!("stopped-{stop}"));
@@ -155,7 +155,7 @@ fn a_run_that_diverges_goes_back_and_on() {
     });
     let (step, times, reason) = back.unwrap();
     assert_eq!((step, times), (3, 1));
-    assert!(reason.contains("loss is NaN"), "{reason}");
+    assert!(reason.contains("NaN"), "{reason}");
     let record = fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
     assert_eq!(record.lines().count(), 6);
     drop(trainer);
@@ -166,7 +166,7 @@ fn a_run_that_diverges_goes_back_and_on() {
     assert_eq!(train(&mut trainer, None).0.unwrap(), TrainingOutcome::Finished);
     assert_eq!(trainer.progress.state.rollbacks, 2);
     let page = fs::read_to_string(folder.path().join("report.html")).unwrap();
-    assert!(page.contains("went back 2 times"));
+    assert!(page.contains("Rollbacks after divergence: 2."));
 }
 
 /// As a gradient too large for its square leaves them: the weights stay finite, and only saving finds it.
@@ -196,7 +196,7 @@ fn a_run_that_cannot_be_saved_goes_back_too() {
     });
     let (step, reason) = back.unwrap();
     assert_eq!(step, 3);
-    assert!(reason.contains("the optimisers"), "{reason}");
+    assert!(reason.contains("optimizers"), "{reason}");
     let record = fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
     assert_eq!(record.lines().count(), 6);
     drop(trainer);
@@ -232,15 +232,19 @@ fn measures_beyond_the_checkpoint_are_refused() {
             .unwrap();
         drop(store);
         let opened = Trainer::open(config(6), data(), folder.path()).map(|mut t| train(&mut t, Some(1)));
-        opened.err().map(|e| e.to_string()).unwrap_or_default()
+        match opened.err() {
+            None => None,
+            Some(GanError::Format { path, found, .. }) => {
+                assert!(path.ends_with("watch.bin"), "{path:?}");
+                Some(found)
+            }
+            Some(other) => panic!("{other}"),
+        }
     };
-    assert_eq!(saved_with(|_| ()), "");
-    let text = saved_with(|state| state.phase_start = 9);
-    assert!(
-        text.contains("watch.bin") && text.contains("the beginning of a phase at step 9"),
-        "{text}"
-    );
-    let text = saved_with(|state| {
+    assert_eq!(saved_with(|_| ()), None);
+    let found = saved_with(|state| state.phase_start = 9).unwrap();
+    assert!(found.contains('9'), "{found}");
+    let found = saved_with(|state| {
         state.measurements = vec![Measurement {
             step: 8,
             kid: 0.1,
@@ -251,10 +255,8 @@ fn measures_beyond_the_checkpoint_are_refused() {
             overfitting: 0.0,
         }];
     });
-    assert!(
-        text.contains("up to step 1") && text.contains("a measurement at step 8"),
-        "{text}"
-    );
+    let found = found.unwrap();
+    assert!(found.contains('8'), "{found}");
 }
 
 #[test]
@@ -270,7 +272,7 @@ fn a_run_that_diverges_always_gives_up() {
 }
 
 #[test]
-fn settings_that_make_no_sense() {
+fn invalid_settings_are_named() {
     let problems = |change: fn(&mut TrainConfig)| {
         let mut config = config(6);
         change(&mut config);

@@ -254,7 +254,7 @@ fn every_setting_takes_part() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_before_anything_is_written() {
+fn invalid_settings_are_refused_before_anything_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = everything_on(1, 3);
     // The reference discriminator has batch norm.
@@ -269,7 +269,7 @@ fn what_makes_no_sense_is_refused_before_anything_is_written() {
         .err()
         .unwrap();
     assert!(matches!(error, GanError::Config { .. }), "{error}");
-    assert!(error.to_string().contains("images of one channel"), "{error}");
+    assert!(error.to_string().contains("saturation"), "{error}");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
@@ -298,9 +298,9 @@ fn the_reference_networks_take_what_suits_batch_norm() {
 
 /// Other labels under the same pixels are another run.
 #[test]
-fn a_run_that_is_told_the_classes_is_bound_to_its_labels() {
+fn a_class_conditional_run_is_bound_to_its_labels() {
     let dir = tempfile::tempdir().unwrap();
-    let labelled = |first: u8| {
+    let labeled = |first: u8| {
         let mut labels = vec![1; 26];
         labels[0] = first;
         Dataset::new(
@@ -314,18 +314,25 @@ fn a_run_that_is_told_the_classes_is_bound_to_its_labels() {
     };
     let mut config = config(2);
     (config.network, config.classes) = ("mlp".into(), 2);
-    let trainer = Trainer::open(config.clone(), labelled(0), dir.path()).unwrap();
+    let trainer = Trainer::open(config.clone(), labeled(0), dir.path()).unwrap();
     let on_record = trainer.config().clone();
     drop(trainer);
-    drop(Trainer::open(config.clone(), labelled(0), dir.path()).unwrap());
-    drop(Trainer::open(on_record.clone(), labelled(0), dir.path()).unwrap());
+    drop(Trainer::open(config.clone(), labeled(0), dir.path()).unwrap());
+    drop(Trainer::open(on_record.clone(), labeled(0), dir.path()).unwrap());
     let refused = |config: &TrainConfig| {
-        let opened = Trainer::open(config.clone(), labelled(1), dir.path());
-        opened.err().unwrap().to_string()
+        let opened = Trainer::open(config.clone(), labeled(1), dir.path());
+        opened.err().unwrap()
     };
-    let text = refused(&config);
-    assert!(text.contains("labels: the run has \""), "{text}");
-    let text = refused(&on_record);
-    assert!(text.contains("give the same labels"), "{text}");
+    match refused(&config) {
+        GanError::OtherSettings { differences, .. } => {
+            assert!(
+                differences.iter().any(|line| line.contains("labels")),
+                "{differences:?}"
+            );
+        }
+        other => panic!("{other}"),
+    }
+    let error = refused(&on_record);
+    assert!(matches!(error, GanError::OtherLabels { .. }), "{error}");
     assert_eq!(crate::SavedRun::open(dir.path()).unwrap().config, on_record);
 }

@@ -27,10 +27,6 @@ fn read(bytes: &[u8]) -> Result<State, GanError> {
     decode(bytes, Path::new("runs/a/state.bin"))
 }
 
-fn message(bytes: &[u8]) -> String {
-    read(bytes).unwrap_err().to_string()
-}
-
 /// A container with a right checksum around any payload.
 fn fenced(payload: &[u8]) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
@@ -51,59 +47,52 @@ fn the_format_is_what_the_table_says() {
 }
 
 #[test]
-fn messages_name_file_offset_expected_found_and_a_way_out() {
+fn errors_have_the_file_the_offset_and_what_was_expected_and_found() {
     let good = encode(&state()).unwrap();
-    let advice = "the file is damaged: resume from an older checkpoint or copy the file again";
     let with = |at: usize, new: &[u8]| {
         let mut bytes = good.clone();
         bytes[at..at + new.len()].copy_from_slice(new);
-        message(&bytes)
+        bytes
     };
-    assert_eq!(
-        with(0, b"\x89PNG"),
-        "runs/a/state.bin: at byte 0: expected \"ENGRAFTS\", found \"\\x89PNGAFTS\"; \
-         this is not a training state: check the path"
+    let check = |bytes: &[u8], at: usize, parts: [&str; 2]| match read(bytes).unwrap_err() {
+        GanError::Format {
+            path,
+            offset,
+            expected,
+            found,
+            ..
+        } => {
+            assert!(path.ends_with("state.bin"), "{path:?}");
+            assert_eq!(offset, Some(at as u64));
+            assert!(expected.contains(parts[0]), "{expected}");
+            assert!(found.contains(parts[1]), "{found}");
+        }
+        other => panic!("{other}"),
+    };
+    check(&with(0, b"\x89PNG"), 0, ["ENGRAFTS", "\\x89PNGAFTS"]);
+    check(&with(8, &0u32.to_le_bytes()), 8, ["1 to 1", "0"]);
+    let length = 1u64 << 63;
+    check(
+        &with(12, &length.to_le_bytes()),
+        12,
+        ["16777216", &length.to_string()],
     );
-    assert_eq!(
-        with(8, &9u32.to_le_bytes()),
-        "runs/a/state.bin: written by format 9, this build reads up to 1; update engraft to read it"
-    );
-    assert_eq!(
-        with(8, &0u32.to_le_bytes()),
-        format!("runs/a/state.bin: at byte 8: expected a format version from 1 to 1, found 0; {advice}")
-    );
-    assert_eq!(
-        with(12, &(1u64 << 63).to_le_bytes()),
-        format!(
-            "runs/a/state.bin: at byte 12: expected a payload of at most 16777216 bytes, \
-             found a length of 9223372036854775808; {advice}"
-        )
-    );
-    assert_eq!(
-        message(&good[..good.len() - 1]),
-        format!(
-            "runs/a/state.bin: at byte 12: expected {} payload bytes as the header says, found {} bytes; {advice}",
-            good.len() - 52,
-            good.len() - 53
-        )
-    );
-    assert_eq!(
-        with(good.len() - 1, b"!"),
-        format!(
-            "runs/a/state.bin: at byte 20: expected the checksum of the payload, found another checksum; {advice}"
-        )
-    );
-    assert_eq!(
-        message(&good[..30]),
-        format!(
-            "runs/a/state.bin: at byte 30: expected a header of 52 bytes, found the end after 30 bytes; {advice}"
-        )
-    );
-    assert_eq!(
-        message(b""),
-        format!(
-            "runs/a/state.bin: at byte 0: expected a header of 52 bytes, found the end after 0 bytes; {advice}"
-        )
+    let [payload, cut] = [good.len() - 52, good.len() - 53].map(|n| n.to_string());
+    check(&good[..good.len() - 1], 12, [&payload, &cut]);
+    check(&with(good.len() - 1, b"!"), 20, ["checksum", "checksum"]);
+    check(&good[..30], 30, ["52", "30"]);
+    check(b"", 0, ["52", "0"]);
+    let newer = read(&with(8, &9u32.to_le_bytes())).unwrap_err();
+    assert!(
+        matches!(
+            newer,
+            GanError::NewerFormat {
+                found: 9,
+                supported: 1,
+                ..
+            }
+        ),
+        "{newer}"
     );
 }
 
@@ -136,12 +125,11 @@ fn hostile_payloads_with_a_right_checksum_are_errors() {
     // Trailing bytes behind a valid state.
     let mut payload = Bincode::encode(&state()).unwrap();
     payload.push(0);
-    let message = message(&fenced(&payload));
+    let error = read(&fenced(&payload)).unwrap_err();
     assert!(
-        message.contains("state.bin: at byte 52: expected a training state of"),
-        "{message}"
+        matches!(error, GanError::Format { offset: Some(52), .. }),
+        "{error}"
     );
-    assert!(message.contains("another kind of state"), "{message}");
 }
 
 #[test]
@@ -153,13 +141,8 @@ fn a_state_beyond_the_limit_is_refused_when_written() {
             .len(),
         fits.len()
     );
-    let message = encode(&vec![0u8; MAX_STATE_BYTES as usize - 7])
-        .unwrap_err()
-        .to_string();
-    assert!(
-        message.contains("does not encode into 16777216 bytes"),
-        "{message}"
-    );
+    let error = encode(&vec![0u8; MAX_STATE_BYTES as usize - 7]).unwrap_err();
+    assert!(matches!(error, GanError::Unsaveable { .. }), "{error}");
 }
 
 proptest! {
