@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut config = TrainConfig::standard(&Tones);
     (config.network, config.steps) = ("mlp".into(), 100);
     // No feature extractor reads sound, so nothing is measured.
-    (config.held_out, config.watch.every) = (0, 0);
+    (config.validation_images, config.evaluation.every) = (0, 0);
     let mut trainer = Trainer::builder(config, Arc::new(Tones) as Arc<dyn TrainingData>)
         .samples(NpySamples)
         .open("runs/tones".as_ref())?;

@@ -29,7 +29,7 @@ fn a_running_statistic_that_is_not_finite_is_seen_within_a_step() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = config(5);
     // The last checkpoint would heal it.
-    config.watch.rollbacks = 0;
+    config.evaluation.rollbacks = 0;
     let mut trainer = Trainer::open(config, data(14), dir.path()).unwrap();
     let mut found = false;
     visit(&trainer.gan().generator, |name, slot| {

@@ -37,7 +37,7 @@ fn training_gives_the_same_bytes_on_1_2_and_5_threads() {
 
 /// The same for penalties of second order, augmentation and spectral normalisation.
 #[test]
-fn regularised_training_gives_the_same_bytes_on_1_and_3_threads() {
+fn regularized_training_gives_the_same_bytes_on_1_and_3_threads() {
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
@@ -55,9 +55,9 @@ fn regularised_training_gives_the_same_bytes_on_1_and_3_threads() {
             let mut gan = Gan::new(dcgan::generator(init), discriminator, dcgan::LATENT)
                 .objective(Objective::Relativistic)
                 .regularize(RegularizeConfig {
-                    r1: 1.0,
-                    r2: 1.0,
-                    every: 2,
+                    r1_gamma: 1.0,
+                    r2_gamma: 1.0,
+                    interval: 2,
                     spectral_norm: SpectralNorm::Discriminator,
                     ..RegularizeConfig::default()
                 })

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Are runs of an earlier version still what they were? Everything here is made from drawn digits, on one machine.
+# Compares runs of an earlier version with those of this one. All data are drawn digits, generated on the same machine.
 #
-#   compare.sh make DIR [COMMIT|PROGRAMS]   runs of the earlier version, and what it goes on to, draws and measures
-#   compare.sh check DIR PROGRAMS           the same by other programs: from nothing, resumed, drawn, measured
+#   compare.sh make DIR [COMMIT|PROGRAMS]   runs of the earlier version: trains, resumes, generates and evaluates
+#   compare.sh check DIR PROGRAMS           does the same with other programs, from scratch and resumed, and compares
 #
-# COMMIT is built in a work tree of its own; PROGRAMS is a directory with `engraft` and `xtask`, release builds.
-# A comparison must end with the status of what it compares: within `if` bash does not stop at what fails.
-# Unconditional runs must have the same bytes; class-conditional ones may differ by rounding: see `difference.rs`.
+# COMMIT is built in a separate work tree. PROGRAMS is a directory with release builds of `engraft` and `xtask`.
+# Options and settings have the names of the earlier version, which are still accepted.
+# A comparison must return the status of its last command: within `if`, bash does not stop at a failure.
+# Unconditional runs must have the same bytes. Class-conditional runs may differ by rounding: see `difference.rs`.
 set -euo pipefail
 
-usage() { sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 2; }
+usage() { sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2; }
 [ $# -ge 2 ] || usage
 mode=$1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -35,7 +36,7 @@ same() { # WHAT COMMAND..
   if "$@" >"$log" 2>&1; then say same "$what"; else say DIFFERENT "$what"; tail -n 5 "$log"; failures=$((failures + 1)); fi
 }
 
-# One run: DIRECTORY STEPS KIND ARGUMENTS..
+# Trains a run: DIRECTORY STEPS KIND ARGUMENTS..
 run() {
   local out=$1 steps=$2 kind=$3
   shift 3
@@ -53,21 +54,31 @@ same_measures() { # EXPECTED FOUND TOLERANCE, relative: where sums end different
     {d = $2 - $4; if (d < 0) d = -d; if ($1 != $3 || d > tolerance * ($2 < 0 ? -$2 : $2)) {print; bad = 1}}
     END {exit bad || !NR}'
 }
+# A run.toml with the names of today, sorted: an earlier version has other names, and another order of the sections.
+settings() {
+  awk '/^\[/ {section = $0; sub(/^\[regularise/, "[regularize", section); sub(/^\[watch/, "[evaluation", section); next}
+    NF {name = $1; line = $0
+      if (section == "") {sub(/^held_out /, "validation_images ", line); sub(/^average_half_life /, "ema_half_life ", line)}
+      if (section == "[objective]") sub(/^critic_steps /, "n_critic ", line)
+      if (section == "[regularize]") {sub(/^r1 /, "r1_gamma ", line); sub(/^r2 /, "r2_gamma ", line); sub(/^every /, "interval ", line)}
+      print section, line}' "$1" | sort
+}
+same_settings() { cmp <(settings "$1") <(settings "$2"); }
 same_runs() { # EXPECTED FOUND STEP
   local step file
   step=$(printf 'step-%06d' "$3")
-  cmp "$1/run.toml" "$2/run.toml" && same_metrics "$1/metrics.jsonl" "$2/metrics.jsonl" || return 1
+  same_settings "$1/run.toml" "$2/run.toml" && same_metrics "$1/metrics.jsonl" "$2/metrics.jsonl" || return 1
   for file in "$1/checkpoints/$step"/* "$1/samples/$step.png" "$1"/source/* "$1/adapter.safetensors"; do
-    [ ! -f "$file" ] || [ "${file##*/}" = manifest.json ] || cmp "$file" "$2${file#"$1"}" || return 1
+    [ ! -f "$file" ] || [ "${file##*/}" = manifest.json ] || [ "${file##*/}" = run.toml ] || cmp "$file" "$2${file#"$1"}" || return 1
   done
 }
 nearly_same_runs() { # EXPECTED FOUND STEP
   local step
   step=$(printf 'step-%06d' "$3")
-  cmp "$1/run.toml" "$2/run.toml" && "$difference" "$1/checkpoints/$step" "$2/checkpoints/$step"
+  same_settings "$1/run.toml" "$2/run.toml" && "$difference" "$1/checkpoints/$step" "$2/checkpoints/$step"
 }
 
-# One case: same_runs|nearly_same_runs NAME HALF STEPS KIND ARGUMENTS..
+# A case: same_runs|nearly_same_runs NAME HALF STEPS KIND ARGUMENTS..
 case_of() {
   local compare=$1 name=$2 half=$3 steps=$4
   shift 4
@@ -81,9 +92,9 @@ case_of() {
     train=("$programs/xtask" train-mnist)
     same "$name, resumed after $half of $steps steps" \
       at "$compare" "$dir/whole/$name" "$new/$name-resumed" "$steps" "$@"
-    # The verb of today, where there is one.
+    # `engraft train` where it exists.
     if "$programs/engraft" train --help >/dev/null 2>&1; then train=("$programs/engraft" train); fi
-    same "$name, from nothing" at "$compare" "$dir/whole/$name" "$new/$name" "$steps" "$@"
+    same "$name, from scratch" at "$compare" "$dir/whole/$name" "$new/$name" "$steps" "$@"
   fi
 }
 at() { # COMPARE EXPECTED FOUND STEPS KIND ARGUMENTS..
@@ -92,7 +103,7 @@ at() { # COMPARE EXPECTED FOUND STEPS KIND ARGUMENTS..
   run "$found" "$steps" "$@" && "$compare" "$expected" "$found" "$steps"
 }
 
-# What a run draws and how that is measured: cmp|COMMAND NAME ARGUMENTS..
+# Generates images and compares them: cmp|COMMAND NAME ARGUMENTS..
 drawn() {
   local compare=$1 name=$2 to=$new/$2
   shift 2
@@ -100,7 +111,7 @@ drawn() {
   quietly "$programs/engraft" generate "$@" --count 16 --seed 3 --out "$to.png"
   if [ "$mode" = check ]; then
     same "$name: images" "$compare" "$dir/read/$name.npy" "$to.npy"
-    [ "$compare" != cmp ] || same "$name: sheet" cmp "$dir/read/$name.png" "$to.png"
+    [ "$compare" != cmp ] || same "$name: grid" cmp "$dir/read/$name.png" "$to.png"
   fi
 }
 measured() { # TOLERANCE NAME ARGUMENTS..
@@ -110,7 +121,7 @@ measured() { # TOLERANCE NAME ARGUMENTS..
   [ "$mode" = make ] || same "$name: measures" same_measures "$dir/read/$name.json" "$new/$name.json" "$tolerance"
 }
 
-# Results that are kept: NAME COMMAND..; the same command takes them, and makes nothing anew.
+# Cached results: NAME COMMAND..; the same command reuses them and computes nothing.
 kept() {
   local name=$1 to=$dir/kept/$1
   shift
@@ -123,14 +134,14 @@ kept() {
   cp "$log" "$new/$name.out"
   if [ "$mode" = check ]; then
     same "$name: numbers" same_measures "$dir/read/$name.out" "$new/$name.out" 0
-    same "$name: nothing made anew" test -z "$(find "$to" -name '*-1.json' ! -name 'labels-seed-*' -newer "$new/before")"
+    same "$name: nothing computed again" test -z "$(find "$to" -name '*-1.json' ! -name 'labels-seed-*' -newer "$new/before")"
   fi
 }
 
 cases() {
   local small=(--batch 16 --measure-every 0) mlp=(--network mlp --batch 16 --set held_out=100 --measure-every 5)
   local from_mlp=(--from "$dir/half/mlp" --shots 50) from_dcgan=(--from "$dir/half/default" --shots 50)
-  # Networks, objectives, what is around them.
+  # Networks, objectives, regularizers.
   case_of same_runs mlp 10 20 train "${mlp[@]}" --checkpoint-every 5
   case_of same_runs default 10 20 train "${small[@]}"
   case_of same_runs r3gan 10 20 train "${small[@]}" --preset r3gan
@@ -153,7 +164,7 @@ cases() {
   case_of same_runs cdc 4 8 transfer "${from_mlp[@]}" --preserve cdc=10
   case_of same_runs distilled 4 8 transfer "${from_dcgan[@]}" --distil 1 --patches
   case_of nearly_same_runs told 4 8 transfer --from "$dir/half/mlp-classes" --shots 50 --adapter low-rank=2
-  # What is drawn and measured without training.
+  # Generation and evaluation without training.
   local name
   for name in mlp default low-rank mined distilled; do drawn cmp $name --from "$dir/half/$name"; done
   for name in dcgan-classes told; do drawn "$difference" $name --from "$dir/half/$name"; done
@@ -162,7 +173,7 @@ cases() {
   drawn cmp shipped --from "$here/../../crates/transfer/sources/mnist"
   for name in mlp low-rank; do measured 1e-9 $name --from "$dir/half/$name"; done
   measured 1e-3 dcgan-classes --from "$dir/half/dcgan-classes"
-  # Results that are kept.
+  # Cached results.
   if [ "$mode" = make ]; then
     quietly "$programs/engraft" generate --from "$dir/half/mlp" --count 40 --files --out "$dir/read/pictures"
   fi
@@ -190,7 +201,7 @@ case $mode in
     difference=$new/difference
     rustc --edition 2024 -O -o "$difference" "$here/difference.rs"
     cases
-    if [ "$failures" -eq 0 ]; then rm -rf "$new"; else echo "$failures differ; what was made lies in $new"; exit 1; fi
+    if [ "$failures" -eq 0 ]; then rm -rf "$new"; else echo "$failures differ; the new runs are in $new"; exit 1; fi
     ;;
   *) usage ;;
 esac

@@ -1,20 +1,20 @@
-//! How far two checkpoints of one run, or two arrays of images, are apart: `difference EXPECTED FOUND`.
+//! Compares two checkpoints of one run, or two arrays of images: `difference EXPECTED FOUND`.
 //!
-//! For class-conditional runs, whose sums may be taken in another order from one version to the next. The numbers of a
-//! network may differ by [`MEAN`] in the mean and by [`MOST`] at most: the first is far below a step of Adam at 2e-4, the
-//! second is twice the way of the ten steps that the comparison takes, as a gradient near zero may change its sign.
+//! For class-conditional runs, where two versions may add numbers in a different order. The parameters of a network may
+//! differ by [`MEAN`] on average and by [`MOST`] at most. The first is far below a step of Adam at 2e-4. The second is twice
+//! the distance of the ten steps of the comparison, because a gradient near zero may change its sign.
 
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Mean of the absolute differences, at most.
+/// Largest mean of the absolute differences.
 const MEAN: f64 = 2e-6;
 /// Largest difference, at most.
 const MOST: f64 = 4e-3;
 
-/// The header of a safetensors or NPY file, which has the names and shapes, and the numbers behind it.
+/// The header of a safetensors or NPY file, which holds names and shapes, and the numbers after it.
 fn parts(path: &Path) -> (Vec<u8>, Vec<f32>) {
     let bytes = std::fs::read(path).unwrap();
     let header = match bytes.starts_with(b"\x93NUMPY") {
@@ -26,11 +26,11 @@ fn parts(path: &Path) -> (Vec<u8>, Vec<f32>) {
     (bytes[..header].into(), numbers.collect())
 }
 
-/// Tells the differences of two files, and whether they are small.
+/// Prints the differences of two files and returns whether they are small.
 fn is_near(expected: &Path, found: &Path) -> bool {
     let (path, expected, found) = (found.display(), parts(expected), parts(found));
     if expected.0 != found.0 {
-        println!("{path}: other names or shapes");
+        println!("{path}: names or shapes differ");
         return false;
     }
     let (mut sum, mut most) = (0.0, 0.0_f64);
@@ -46,13 +46,15 @@ fn is_near(expected: &Path, found: &Path) -> bool {
 fn main() -> ExitCode {
     let paths: Vec<PathBuf> = std::env::args().skip(1).map(Into::into).collect();
     let [expected, found] = &paths[..] else {
-        eprintln!("two checkpoints are needed, as RUN/checkpoints/step-000004, or two NPY files");
+        eprintln!(
+            "usage: difference EXPECTED FOUND: two checkpoints, such as RUN/checkpoints/step-000004, or two NPY files"
+        );
         return ExitCode::FAILURE;
     };
     let is_near = if expected.is_dir() {
         let networks = ["generator", "discriminator", "average"].map(|name| format!("{name}.safetensors"));
         let networks = networks.iter().filter(|name| expected.join(name).exists());
-        // Each is compared, so that every difference is printed.
+        // All are compared, so that every difference is printed.
         let far = networks.filter(|name| !is_near(&expected.join(name), &found.join(name)));
         far.count() == 0
     } else {

@@ -7,7 +7,7 @@ mod methods;
 use anyhow::{Context, ensure};
 use engraft::cli::Seeds;
 use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load};
-use engraft_gan::CheckpointChoice;
+use engraft_gan::{CheckpointChoice, TrainConfig};
 use engraft_metrics::{FeatureExtractor, Features, SeedSummary, features};
 use engraft_transfer::{
     Experiment, ExperimentResult, LabeledImages, PretrainedGan, Recipe, TransferMethod, domain_distance,
@@ -345,9 +345,9 @@ fn cell(
     let kept = directory.join("row.json");
     if let Ok(text) = std::fs::read_to_string(&kept) {
         let found: Option<Cell> = serde_json::from_str(&text).ok();
-        return found.filter(|cell| cell.settings == settings).context(
-            "what is kept there was made with other settings; delete the directory, or name another --out",
-        );
+        return found
+            .filter(|cell| with_names_of_today(cell.settings.clone()) == settings)
+            .context("the results there are those of other settings; delete the directory, or choose another --out");
     }
     let found = experiment.train(&method, directory, &mut |_| ControlFlow::Continue(()))?;
     let (sampler, steps) = found.context("nothing stops it")?;
@@ -370,9 +370,35 @@ fn cell(
     Ok(found)
 }
 
+/// The settings of a result whose `run.toml` may be that of an earlier version.
+fn with_names_of_today(mut settings: Value) -> Value {
+    if let Some(Ok(run)) = settings["run"]
+        .as_str()
+        .map(|text| TrainConfig::from_toml(text, Path::new("row.json")))
+    {
+        settings["run"] = run.to_toml().into();
+    }
+    settings
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn results_of_an_earlier_version_are_recognized() {
+        let data = engraft_data::drawn_digits(Split::Test, 20, 1);
+        let config = TrainConfig::standard(&data);
+        let text = config.to_toml();
+        let earlier = text
+            .replace("ema_half_life", "ema_half_life")
+            .replace("[evaluation]", "[watch]");
+        assert_ne!(earlier, text);
+        let settings = |run: &str| json!({ "run": run, "real": REAL });
+        assert_eq!(with_names_of_today(settings(&earlier)), settings(&text));
+        let untuned = json!({ "run": { "source": "a" }, "real": REAL });
+        assert_eq!(with_names_of_today(untuned.clone()), untuned);
+    }
 
     #[test]
     fn distances_near_zero_are_no_measure() {

@@ -132,12 +132,12 @@ impl<T: Real> AdversarialLoss<T> {
 
     /// Whether the gradient penalties are part of the discriminator's loss, in every step.
     fn penalizes_with_the_loss(&self) -> bool {
-        self.regularize.every == 1 && self.regularize.penalizes_gradients()
+        self.regularize.interval == 1 && self.regularize.penalizes_gradients()
     }
 
     /// Whether a separate update on the [penalties](Self::lazy_penalty) follows this discriminator step.
     fn penalizes_after_the_step(&self) -> bool {
-        let every = u64::from(self.regularize.every);
+        let every = u64::from(self.regularize.interval);
         every > 1
             && self.state.discriminator_steps.is_multiple_of(every)
             && self.regularize.penalizes_gradients()
@@ -305,7 +305,7 @@ impl<T: Real> AdversarialLoss<T> {
         });
         let penalty = self.gradient_penalties(discriminator, points, condition)?;
         Some(Loss {
-            total: &penalty * T::from_f64(f64::from(self.regularize.every)),
+            total: &penalty * T::from_f64(f64::from(self.regularize.interval)),
             objective: penalty.clone(),
             penalty: Some(penalty),
         })
@@ -319,14 +319,14 @@ impl<T: Real> AdversarialLoss<T> {
         condition: &Condition<T>,
     ) -> Option<Tensor<T>> {
         let RegularizeConfig {
-            r1,
-            r2,
+            r1_gamma,
+            r2_gamma,
             gradient_penalty,
             ..
         } = self.regularize;
         let logits_of = |augmented| discriminator.forward_with(augmented, condition, Mode::Train);
         let mut penalties = Vec::new();
-        for (weight, point) in [(r1, &real), (r2, &fake)] {
+        for (weight, point) in [(r1_gamma, &real), (r2_gamma, &fake)] {
             if weight > 0.0 {
                 let logits = point
                     .logits

@@ -51,7 +51,7 @@ pub(crate) fn planned_networks(config: &TrainConfig, plan: &dyn TrainingPlan) ->
 
 /// The GAN of a run before its first step.
 pub(crate) fn planned_gan(config: &TrainConfig, plan: &dyn TrainingPlan) -> Result<Gan, GanError> {
-    let lazy = config.discriminator.with_lazy_penalty(config.regularize.every);
+    let lazy = config.discriminator.with_lazy_penalty(config.regularize.interval);
     let Networks {
         generator,
         discriminator,

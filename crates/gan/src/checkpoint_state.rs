@@ -134,7 +134,7 @@ pub(crate) fn restore_ema_generator(
     config: &TrainConfig,
     generator: &mut Sequential,
 ) -> Result<(), GanError> {
-    let name = if config.average_half_life > 0 {
+    let name = if config.ema_half_life > 0 {
         AVERAGE
     } else {
         GENERATOR

@@ -1,16 +1,17 @@
-//! What a training run is told: the content of `run.toml`.
+//! Settings of a training run (`run.toml`).
 
 mod data;
+mod earlier_names;
+mod evaluation;
 mod limits;
 mod network;
 mod overrides;
 mod presets;
 mod short_form;
-mod watch;
 
+pub use evaluation::EvaluationConfig;
+pub(crate) use evaluation::MEASURED_TRAINING_IMAGES;
 pub use network::NetworkConfig;
-pub use watch::EvaluationConfig;
-pub(crate) use watch::MEASURED_TRAINING_IMAGES;
 
 use crate::augment::AugmentConfig;
 use crate::dcgan;
@@ -25,20 +26,20 @@ use engraft_layers::{Adam, Init, spectral_normalize};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Most images that are packed for a check of the settings; a larger number is a problem of the batch.
+/// Largest packing with which networks are built to check the settings. A larger one is reported as too large for the batch.
 const MAX_PACKING: u32 = 16;
 
 /// Settings of a training run, as in its `run.toml`.
 ///
-/// Equal settings on equal data give equal bytes, so the settings are the run's recipe. Everything but
-/// [`steps`](Self::steps), [`output`](Self::output) and [`watch`](Self::watch) is fixed once a run has begun.
+/// Equal settings and equal data give equal bytes. Once a run has begun, only [`steps`](Self::steps),
+/// [`output`](Self::output) and [`evaluation`](Self::evaluation) may change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct TrainConfig {
     /// Name of the data set.
     pub data: String,
-    /// Number of its images.
+    /// Number of images in the data set.
     pub images: usize,
     /// Height, width and channels of an image.
     #[serde(default = "reference_image", skip_serializing_if = "is_reference_image")]
@@ -47,93 +48,102 @@ pub struct TrainConfig {
     pub fingerprint: String,
     /// Seed of weights, noise and data order.
     pub seed: u64,
-    /// Images, at equal distances in the order of the data, that the run does not train on but is measured with.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub held_out: u32,
-    /// Training steps in all, those before a resume included.
+    /// Images that are kept out of training for validation, at equal distances in the order of the data.
+    #[serde(default, alias = "held_out", skip_serializing_if = "is_zero")]
+    pub validation_images: u32,
+    /// Training steps in total, including those before the run was resumed.
     pub steps: u64,
     /// Real images in each step.
     pub batch: usize,
-    /// The pair of networks, built for the images of the data.
+    /// Generator and discriminator: a name, or a table `[network]`.
     #[serde(
         default,
         with = "short_form",
         skip_serializing_if = "NetworkConfig::is_default"
     )]
     pub network: NetworkConfig,
-    /// Classes that both networks are told, with the labels of the data; 0 tells them none.
+    /// Number of classes of a class-conditional GAN; 0 trains an unconditional one.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub classes: u32,
-    /// SHA-256 of the labels, where the networks are told them; empty until a run is [opened](crate::Trainer::open) with
-    /// its data.
+    /// SHA-256 of the labels of a class-conditional run; empty until the run is [opened](crate::Trainer::open) with its data.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub labels: String,
-    /// The adversarial objective.
+    /// Adversarial objective: a name, or a table `[objective]`.
     #[serde(with = "short_form")]
     pub objective: ObjectiveConfig,
-    /// In which order the two networks move.
+    /// Order in which the two networks are updated.
     pub order: StepOrder,
-    /// Images after which an image's influence on the averaged generator halves; 0 keeps no average.
-    pub average_half_life: u64,
-    /// Batches of noise over which the averaged generator's running statistics are taken anew before it draws or is
-    /// saved, see [`standing_statistics`](crate::standing_statistics); 0 leaves it those of the live generator.
+    /// Half-life of the generator's exponential moving average (EMA), in training images; 0 keeps no average.
+    #[serde(alias = "average_half_life")]
+    pub ema_half_life: u64,
+    /// Batches of noise from which the batch-norm statistics of the EMA generator are recomputed before it generates or is
+    /// saved, see [`standing_statistics`](crate::standing_statistics); 0 copies those of the trained generator.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub standing_batches: u32,
-    /// Optimiser of the generator.
+    /// Adam of the generator.
     pub generator: AdamConfig,
-    /// Optimiser of the discriminator; a learning rate of its own gives the two networks two time scales.
+    /// Adam of the discriminator. A different learning rate gives the two networks two time scales (TTUR).
     pub discriminator: AdamConfig,
-    /// Regularisers of the discriminator.
+    /// Regularizers of the discriminator.
     #[serde(
-        rename = "regularise",
         default,
+        alias = "regularise",
         skip_serializing_if = "RegularizeConfig::is_default"
     )]
     pub regularize: RegularizeConfig,
-    /// What the discriminator sees instead of the images.
+    /// Augmentation of the images that the discriminator gets.
     #[serde(default, skip_serializing_if = "AugmentConfig::is_default")]
     pub augment: AugmentConfig,
-    /// Settings of the run's [plan](crate::TrainingPlan), for whoever makes it; empty for the usual run.
+    /// Settings of the run's [plan](crate::TrainingPlan); empty for a plain training run.
     #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
     pub plan: toml::Table,
-    /// How the run looks after itself.
-    #[serde(default, skip_serializing_if = "EvaluationConfig::is_default")]
-    pub watch: EvaluationConfig,
-    /// What is written, and when.
+    /// Validation during training, early stopping and rollbacks.
+    #[serde(
+        default,
+        alias = "watch",
+        skip_serializing_if = "EvaluationConfig::is_default"
+    )]
+    pub evaluation: EvaluationConfig,
+    /// What the run writes, and how often.
     pub output: OutputConfig,
 }
 
 /// Settings of one Adam optimiser.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs)] // the names say it
 pub struct AdamConfig {
+    /// Learning rate.
     pub learning_rate: f64,
+    /// Decay of the mean of the gradients, `β1`.
     pub beta1: f64,
+    /// Decay of the mean of the squared gradients, `β2`.
     pub beta2: f64,
+    /// Added to the root of the mean square, `ε`.
     pub epsilon: f64,
 }
 
 impl AdamConfig {
-    /// The optimiser, not yet used.
+    /// Builds the optimizer.
     pub fn build(&self) -> Adam {
         Adam::new(self.learning_rate)
             .betas(self.beta1, self.beta2)
             .eps(self.epsilon)
     }
 
-    /// The settings for a discriminator whose gradient penalties are a step of their own after every `every` ordinary
-    /// ones: with `c = every / (every + 1)`, the learning rate becomes `c · rate` and both decays `β^c`, so that the
-    /// steps of both kinds together go as far and forget as fast as the ordinary ones alone did. Unchanged for an
-    /// `every` of 1, where the penalties are part of the ordinary step.
+    /// Settings for lazy regularization, where the gradient penalties are a separate step after every `interval` ordinary
+    /// steps.
+    ///
+    /// With `c = interval / (interval + 1)`, the learning rate becomes `c · rate` and each decay `β^c`. The two kinds of steps
+    /// together then move the weights as far, and forget gradients as fast, as the ordinary steps alone. An `interval` of 1
+    /// changes nothing: the penalties are then part of the ordinary step.
     ///
     /// *Source*: Karras et al., "Analyzing and improving the image quality of StyleGAN", 2020, appendix B.
     #[must_use]
-    pub fn with_lazy_penalty(self, every: u32) -> Self {
-        if every <= 1 {
+    pub fn with_lazy_penalty(self, interval: u32) -> Self {
+        if interval <= 1 {
             return self;
         }
-        let share = f64::from(every) / (f64::from(every) + 1.0);
+        let share = f64::from(interval) / (f64::from(interval) + 1.0);
         Self {
             learning_rate: self.learning_rate * share,
             beta1: self.beta1.powf(share),
@@ -151,30 +161,29 @@ pub struct OutputConfig {
     pub sample_every: u64,
     /// Steps between two checkpoints.
     pub checkpoint_every: u64,
-    /// Checkpoints that are kept.
+    /// Number of checkpoints to keep, besides the best one.
     pub keep_checkpoints: usize,
 }
 
 impl TrainConfig {
     /// The default preset: settings that show digits within minutes on two cores.
     ///
-    /// Adam at 2e-4 with `β1 = 0.5` (Radford et al., 2016, section 4) in batches of 64, and an averaged
-    /// generator.
+    /// Adam at 2e-4 with `β1 = 0.5` (Radford et al., 2016, section 4), batches of 64, and an EMA of the generator.
     pub fn standard(data: &dyn TrainingData) -> Self {
         presets::standard(data)
     }
 
     /// The preset `tutorial`: TensorFlow's DCGAN tutorial, with Adam at 1e-4, `β = (0.9, 0.999)`, batches of
-    /// 256, 50 epochs, and no averaged generator.
+    /// 256, 50 epochs, and no EMA of the generator.
     pub fn tutorial(data: &dyn TrainingData) -> Self {
         presets::tutorial(data)
     }
 
-    /// The preset `r3gan`: the residual pair without normalisation, real and generated images in pairs, and R1 and R2 on
+    /// The preset `r3gan`: residual networks without normalization, the relativistic pairing objective, and R1 and R2 on
     /// every eighth step (Huang et al., "The GAN is dead; long live the GAN! A modern GAN baseline", 2024).
     ///
-    /// Against the paper the networks are small, the batch is 64 instead of 512, and learning rate and penalties stay
-    /// as they are instead of decaying.
+    /// Unlike the paper, the networks are small, the batch is 64 instead of 512, and learning rate and penalties are constant
+    /// instead of decaying.
     pub fn r3gan(data: &dyn TrainingData) -> Self {
         presets::r3gan(data)
     }
@@ -203,17 +212,17 @@ impl TrainConfig {
         presets::light(data)
     }
 
-    /// Checks that these are the images the settings speak of, and the labels where the networks are told them, and that
-    /// the networks can make such images.
+    /// Checks that these are the images of the settings, and the labels of a class-conditional run, and that the networks can
+    /// generate such images.
     ///
     /// # Errors
     /// [`GanError::OtherData`], [`GanError::OtherLabels`], [`GanError::ImageSize`], and [`GanError::Config`] for
-    /// augmentations that such images do not take.
+    /// augmentations that do not work on such images.
     pub fn check_data(&self, data: &dyn TrainingData) -> Result<(), GanError> {
         data::check_data(self, data)
     }
 
-    /// The settings with the labels of the data on record, if the networks are told them.
+    /// The settings with the SHA-256 of the labels, if the run is class-conditional.
     pub(crate) fn with_labels_of(self, data: &dyn TrainingData) -> Self {
         let labels = if self.classes > 0 {
             data::sha256_of_labels(data)
@@ -224,7 +233,7 @@ impl TrainConfig {
     }
 
     /// These settings with one of them changed, given as in a `run.toml` on one line: `objective.packing=2`,
-    /// `regularise.r1=0.5`, `objective=hinge`.
+    /// `regularize.r1_gamma=0.5`, `objective=hinge`. Names of an earlier version are accepted.
     ///
     /// ```
     /// use engraft_data::{Split, drawn_digits};
@@ -235,12 +244,12 @@ impl TrainConfig {
     /// ```
     ///
     /// # Errors
-    /// If there is no such setting, or it takes no such value. Whether it makes sense, [`TrainConfig::check`] tells.
+    /// If there is no such setting, or the value has the wrong type. [`TrainConfig::check`] checks its range.
     pub fn changed(&self, change: &str) -> Result<Self, GanError> {
         overrides::changed(self, change)
     }
 
-    /// What the networks are built for, and how large.
+    /// Image size, classes, packing and widths that the networks are built for.
     pub fn network_spec(&self) -> NetworkSpec {
         NetworkSpec {
             latent_dim: self.network.latent,
@@ -252,7 +261,7 @@ impl TrainConfig {
         }
     }
 
-    /// Which layers of the networks play which part.
+    /// Roles of the layers, such as head and trunk.
     ///
     /// # Errors
     /// [`GanError::Config`] if there is no network of the name, [`GanError::ImageSize`] if it cannot be built for the images.
@@ -270,8 +279,8 @@ impl TrainConfig {
         Ok(networks::find_for(&self.network.kind, &spec, &self.data)?.latent_dim(&spec))
     }
 
-    /// What keeps the networks from being built. It is all that a saved run is asked before it is read: whether its settings
-    /// suit training on its data was found when it began.
+    /// Problems that keep the networks from being built. Only these are checked when a saved run is read: the others were
+    /// checked when it began.
     pub(crate) fn problems_of_networks(&self) -> Vec<String> {
         let mut problems = Vec::new();
         self.objective.problems(&mut problems);
@@ -279,9 +288,9 @@ impl TrainConfig {
         problems
     }
 
-    /// Real images that a step takes: a batch for each of its critic steps.
+    /// Real images of one step: a batch for each update of the discriminator.
     pub fn images_per_step(&self) -> usize {
-        self.batch.saturating_mul(self.objective.critic_steps as usize)
+        self.batch.saturating_mul(self.objective.n_critic as usize)
     }
 
     /// Steps in one pass over the images.
@@ -289,12 +298,12 @@ impl TrainConfig {
         (self.trained_on() / self.images_per_step().max(1)).max(1) as u64
     }
 
-    /// Images that the run trains on: all but the held-out ones.
+    /// Number of images that the run trains on: all but the validation images.
     pub fn trained_on(&self) -> usize {
-        self.images.saturating_sub(self.held_out as usize)
+        self.images.saturating_sub(self.validation_images as usize)
     }
 
-    /// The settings of a run that has gone back so many times: each halves the learning rates.
+    /// The settings after a number of rollbacks, each of which halves the learning rates.
     pub(crate) fn after_rollbacks(&self, times: u32) -> Self {
         let slower = |adam: AdamConfig| AdamConfig {
             learning_rate: adam.learning_rate * 0.5_f64.powi(times.min(1000) as i32),
@@ -307,7 +316,7 @@ impl TrainConfig {
         }
     }
 
-    /// Checks what the types do not, the combination of objective, regularisers and augmentation included.
+    /// Checks ranges, and the combination of objective, regularizers and augmentation.
     ///
     /// # Errors
     /// [`GanError::Config`] with every problem at once.
@@ -332,12 +341,12 @@ impl TrainConfig {
         }
     }
 
-    /// What makes no sense with the networks of the run.
+    /// Settings that do not work with the networks of the run.
     fn problems_with_networks(&self) -> Vec<String> {
         if self.regularize.is_default() && self.objective == Objective::default().into() {
             return Vec::new();
         }
-        // That there are no such networks, or none for such images, is told when they are built.
+        // Unknown networks, and image sizes that they cannot generate, are reported when they are built.
         let spec = self.network_spec();
         if !spec.problems().is_empty() {
             return Vec::new();
@@ -355,35 +364,34 @@ impl TrainConfig {
         self.settings_check().problems_with(&discriminator)
     }
 
-    /// What makes no sense whatever the networks are.
+    /// Settings that are invalid for all networks.
     pub(crate) fn problems(&self) -> Vec<String> {
         let mut problems = self.settings_check().problems();
         if !is_plain_name(&self.data) {
             problems.push(format!(
-                "data must be a name of letters, digits, dots, dashes and underscores that begins with no dot, got {:?}",
+                "data must be a name of letters, digits, dots, dashes and underscores that does not begin with a dot, got {:?}",
                 self.data
             ));
         }
         if self.batch < 2 || self.batch > self.trained_on() {
             problems.push(format!(
-                "batch must be from 2 (batch norm needs two images) to the {} images there are to train on, got {}",
+                "batch must be from 2 (for batch norm) to the number of training images, {}, got {}",
                 self.trained_on(),
                 self.batch
             ));
         }
-        self.watch.problems(self.held_out, self.images, &mut problems);
-        problems.extend(
-            self.watch
-                .pack_problem(self.objective.packing, self.held_out, self.trained_on()),
-        );
+        let held_out = self.validation_images;
+        self.evaluation.problems(held_out, self.images, &mut problems);
+        let packing = self.objective.packing;
+        problems.extend(self.evaluation.pack_problem(packing, held_out, self.trained_on()));
         problems.extend(self.settings_check().batch_problem(self.batch));
         if self.classes > 0 {
             problems.extend(self.settings_check().problems_with_classes());
         }
         problems.extend(limits::beyond_limits(self));
-        if self.standing_batches > 0 && self.average_half_life == 0 {
+        if self.standing_batches > 0 && self.ema_half_life == 0 {
             problems.push(
-                "standing_batches are for the averaged generator, but average_half_life is 0 and there is none".into(),
+                "standing_batches needs an EMA of the generator: set ema_half_life above 0, or standing_batches to 0".into(),
             );
         }
         for (name, adam) in [
@@ -433,10 +441,10 @@ impl TrainConfig {
         toml::to_string(self).expect("numbers, strings and tables always have a TOML form")
     }
 
-    /// Reads the text of a `run.toml`; `what` names it in messages.
+    /// Reads the text of a `run.toml`; `what` names it in messages. Names of an earlier version are accepted.
     ///
     /// # Errors
-    /// [`GanError::ConfigSyntax`] with line and column, also for a name that is no setting.
+    /// [`GanError::ConfigSyntax`] with line and column, also for an unknown setting.
     pub fn from_toml(text: &str, what: &std::path::Path) -> Result<Self, GanError> {
         toml::from_str(text).map_err(|source| GanError::ConfigSyntax {
             path: what.into(),
@@ -444,45 +452,65 @@ impl TrainConfig {
         })
     }
 
-    /// The settings, fixed once a run has begun, in which `wanted` differs; one line each.
+    /// The settings that may not change once a run has begun and in which `wanted` differs; one line each.
     pub fn fixed_differences(&self, wanted: &Self) -> Vec<String> {
         let [ours, theirs] = [self, wanted].map(|c| c.fixed().into_iter().collect::<BTreeMap<_, _>>());
         let names: BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
-        // Settings that came later stand in the text only where they say something new.
+        // Later settings are written only where they differ from the default.
         let value = |of: &BTreeMap<_, String>, name| of.get(name).map_or("the default".into(), String::clone);
         names
             .into_iter()
             .map(|name| (name, value(&ours, name), value(&theirs, name)))
             .filter(|(_, ours, theirs)| ours != theirs)
-            .map(|(name, ours, theirs)| format!("{name}: the run has {ours}, now asked for {theirs}"))
+            .map(|(name, ours, theirs)| format!("{name}: the run has {ours}, the new settings have {theirs}"))
             .collect()
     }
 
-    /// SHA-256 of the settings that are fixed once a run has begun.
+    /// SHA-256 of the settings that may not change once a run has begun. Settings have the names of an earlier version in it,
+    /// so that checkpoints of that version are recognized.
     pub(crate) fn fixed_hash(&self) -> String {
-        let text: String = self
-            .fixed()
+        let text: String = flat(&earlier_names::with_earlier_names(self.fixed_table()))
             .into_iter()
+            .map(
+                |(name, value)| match self.counts().iter().find(|(_, earlier, _)| *earlier == name) {
+                    Some((_, _, count)) => (name, count.to_string()),
+                    None => (name, value),
+                },
+            )
             .map(|(name, value)| format!("{name}={value}\n"))
             .collect();
         sha256_hex(text.as_bytes())
     }
 
-    /// Dotted name and value of every setting that is fixed once a run has begun.
+    /// Dotted name and value of every setting that may not change once a run has begun.
     fn fixed(&self) -> Vec<(String, String)> {
-        // A value of TOML holds half of all counts only, so they go their own way.
-        let counts = [
-            ("images", self.images as u64),
-            ("seed", self.seed),
-            ("batch", self.batch as u64),
-            ("average_half_life", self.average_half_life),
-        ];
+        let mut flat = flat(&self.fixed_table());
+        for (name, value) in &mut flat {
+            if let Some((_, _, count)) = self.counts().iter().find(|(count, ..)| count == name) {
+                *value = count.to_string();
+            }
+        }
+        flat
+    }
+
+    /// Name, name in an earlier version, and value of the counts: TOML's integers hold only half of the range of `u64`.
+    fn counts(&self) -> [(&'static str, &'static str, u64); 4] {
+        [
+            ("images", "images", self.images as u64),
+            ("seed", "seed", self.seed),
+            ("batch", "batch", self.batch as u64),
+            ("ema_half_life", "average_half_life", self.ema_half_life),
+        ]
+    }
+
+    /// The settings that may not change once a run has begun, with 0 for the counts.
+    fn fixed_table(&self) -> toml::Table {
         let small = Self {
             images: 0,
             seed: 0,
             steps: 0,
             batch: 0,
-            average_half_life: 0,
+            ema_half_life: 0,
             output: OutputConfig {
                 sample_every: 0,
                 checkpoint_every: 0,
@@ -493,19 +521,12 @@ impl TrainConfig {
         let mut table = toml::Table::try_from(small).expect("as in to_toml");
         table.remove("steps");
         table.remove("output");
-        table.remove("watch");
-        let mut flat = Vec::new();
-        flatten("", &toml::Value::Table(table), &mut flat);
-        for (name, value) in &mut flat {
-            if let Some((_, count)) = counts.iter().find(|(count, _)| count == name) {
-                *value = count.to_string();
-            }
-        }
-        flat
+        table.remove("evaluation");
+        table
     }
 }
 
-/// The size that runs had before there was a setting for it.
+/// The image size of runs that were written before it was a setting.
 fn reference_image() -> [usize; 3] {
     dcgan::IMAGE
 }
@@ -519,7 +540,7 @@ fn is_zero(value: &u32) -> bool {
     *value == 0
 }
 
-/// Whether a name can stand in a path and on a terminal as it is.
+/// Whether a name is safe in a path and on a terminal.
 fn is_plain_name(name: &str) -> bool {
     (1..=100).contains(&name.len())
         && !name.starts_with('.')
@@ -528,7 +549,7 @@ fn is_plain_name(name: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
 }
 
-/// A message that may quote a file, without what moves a terminal's cursor.
+/// A message that may quote a file, with control characters escaped.
 fn printable(message: &str) -> String {
     let mut safe = String::with_capacity(message.len());
     for c in message.chars() {
@@ -541,16 +562,20 @@ fn printable(message: &str) -> String {
     safe
 }
 
+/// Dotted name and value of every setting of a table, in its order.
+fn flat(table: &toml::Table) -> Vec<(String, String)> {
+    let mut flat = Vec::new();
+    for (name, value) in table {
+        flatten(name, value, &mut flat);
+    }
+    flat
+}
+
 fn flatten(name: &str, value: &toml::Value, flat: &mut Vec<(String, String)>) {
     match value {
         toml::Value::Table(table) => {
             for (key, value) in table {
-                let name = if name.is_empty() {
-                    key.clone()
-                } else {
-                    format!("{name}.{key}")
-                };
-                flatten(&name, value, flat);
+                flatten(&format!("{name}.{key}"), value, flat);
             }
         }
         value => flat.push((name.into(), value.to_string())),

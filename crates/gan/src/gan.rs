@@ -182,7 +182,7 @@ impl<T: Real> Gan<T> {
     /// let init = &mut Init::glorot(1);
     /// let gan = Gan::<f32>::new(dcgan::generator(init), dcgan::discriminator(init), dcgan::LATENT);
     /// assert!(gan.check().is_ok());
-    /// let r1 = RegularizeConfig { r1: 1.0, ..RegularizeConfig::default() };
+    /// let r1 = RegularizeConfig { r1_gamma: 1.0, ..RegularizeConfig::default() };
     /// let error = gan.regularize(r1).check().unwrap_err();
     /// assert!(error.to_string().contains("batch norm (block2.norm)"));
     /// ```
@@ -291,7 +291,7 @@ impl<T: Real> Gan<T> {
     ) -> StepReport {
         self.assert_valid();
         let (condition, n) = (condition.into(), real.shape()[0]);
-        let steps = self.loss.objective.critic_steps as usize;
+        let steps = self.loss.objective.n_critic as usize;
         assert!(
             self.accepts(&condition, n),
             "gan: the condition must be one label below {} for each image, or Condition::None without classes; \

@@ -181,9 +181,9 @@ fn check_pairs<T: Real>(real_logits: &Tensor<T>, fake_logits: &Tensor<T>) {
     );
 }
 
-/// The objective with all that belongs to it.
+/// The adversarial objective and its settings.
 ///
-/// In a `run.toml` a name alone is enough where nothing else is set:
+/// In a `run.toml` a name is enough if nothing else is set:
 ///
 /// ```toml
 /// objective = "hinge"
@@ -192,21 +192,23 @@ fn check_pairs<T: Real>(real_logits: &Tensor<T>, fake_logits: &Tensor<T>) {
 /// ```toml
 /// [objective]
 /// kind = "wasserstein"
-/// critic_steps = 5
+/// n_critic = 5
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ObjectiveConfig {
-    /// The adversarial objective; non-saturating at first.
+    /// The adversarial objective.
     pub kind: Objective,
-    /// How far the label of real images lies below 1; 0 at first. See [`Objective::smoothed_discriminator`].
+    /// One-sided label smoothing: real images have the label `1 - label_smoothing`. See
+    /// [`Objective::smoothed_discriminator`].
     pub label_smoothing: f64,
-    /// Images that the discriminator judges together, stacked on their channels: all real or all generated; 1 at first.
-    /// See [`pack`](crate::pack).
+    /// Images that the discriminator judges together (PacGAN): stacked along the channels, all real or all generated. See
+    /// [`pack`](crate::pack).
     pub packing: u32,
-    /// Steps of the discriminator for one of the generator, each on real images and noise of its own; 1 at first.
-    pub critic_steps: u32,
-    /// A second wish of the generator: features like those of real images.
+    /// Discriminator steps per generator step, each with new real images and new noise.
+    #[serde(alias = "critic_steps")]
+    pub n_critic: u32,
+    /// Optional feature-matching term of the generator loss.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub feature_matching: Option<FeatureMatching>,
 }
@@ -218,9 +220,9 @@ pub struct ObjectiveConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FeatureMatching {
-    /// Name of the layer in the discriminator's outermost chain, as `block2`.
+    /// Name of a top-level layer of the discriminator, such as `block2`.
     pub layer: String,
-    /// Weight beside the adversarial loss.
+    /// Weight of the term; the adversarial loss has weight 1.
     pub weight: f64,
 }
 
@@ -230,7 +232,7 @@ impl Default for ObjectiveConfig {
             kind: Objective::default(),
             label_smoothing: 0.0,
             packing: 1,
-            critic_steps: 1,
+            n_critic: 1,
             feature_matching: None,
         }
     }
@@ -264,8 +266,8 @@ impl ObjectiveConfig {
         if self.packing == 0 {
             problems.push("objective.packing must be at least 1, got 0".into());
         }
-        if self.critic_steps == 0 {
-            problems.push("objective.critic_steps must be at least 1, got 0".into());
+        if self.n_critic == 0 {
+            problems.push("objective.n_critic must be at least 1, got 0".into());
         }
         if let Some(FeatureMatching { weight, .. }) = self.feature_matching
             && !(weight.is_finite() && weight > 0.0)

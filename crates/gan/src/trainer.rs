@@ -242,7 +242,7 @@ impl Trainer {
 
     /// Whether early stopping ends the run.
     fn is_on_plateau(&self) -> bool {
-        self.progress.state.is_on_plateau(self.config.watch.patience)
+        self.progress.state.is_on_plateau(self.config.evaluation.patience)
     }
 
     /// Whether an action with this interval is due after the current step, or because the run ends.
@@ -270,7 +270,7 @@ impl Trainer {
         done: Result<Event, GanError>,
         sink: &mut EventSink<'_>,
     ) -> Result<Attempt, GanError> {
-        let may_roll_back = self.progress.state.rollbacks < self.config.watch.rollbacks;
+        let may_roll_back = self.progress.state.rollbacks < self.config.evaluation.rollbacks;
         let (event, attempt) = match done {
             Err(GanError::Diverged { reason, .. }) if may_roll_back => {
                 (self.roll_back(reason)?, Attempt::RolledBack)
@@ -286,7 +286,7 @@ impl Trainer {
     fn train_step(&mut self) -> Result<Event, GanError> {
         self.progress.check_finite()?;
         let start = Instant::now();
-        let batches = self.progress.next_batches(self.config.objective.critic_steps);
+        let batches = self.progress.next_batches(self.config.objective.n_critic);
         let indices: Vec<usize> = batches.iter().map(|&i| self.trained_on[i]).collect();
         let real = batch_tensor(self.data.as_ref(), &indices)?;
         let condition = match self.config.classes {
@@ -334,7 +334,7 @@ impl Trainer {
 
     /// Whether an evaluation is due after the current step.
     fn is_evaluation_due(&self) -> bool {
-        let (step, every) = (self.step(), self.config.watch.every);
+        let (step, every) = (self.step(), self.config.evaluation.every);
         every > 0 && (step.is_multiple_of(every) || step == self.config.steps && step > every)
     }
 
@@ -346,7 +346,9 @@ impl Trainer {
         self.progress.take_standing_statistics(&self.config);
         let (step, progress) = (self.progress.step, &self.progress);
         let mut stream = rng::stream(self.config.seed, Purpose::Evaluation);
-        let noise = progress.gan.noise(self.config.watch.images as usize, &mut stream);
+        let noise = progress
+            .gan
+            .noise(self.config.evaluation.images as usize, &mut stream);
         let found = monitor.measure(step, &progress.gan, progress.ema_generator(), &noise);
         let measurement = match found {
             Ok(measurement) => measurement,

@@ -269,8 +269,11 @@ mod tests {
 
     #[test]
     fn gradient_penalties_and_batch_norm_do_not_go_together() {
-        let penalties: [fn(&mut RegularizeConfig); 3] =
-            [|c| c.r1 = 1.0, |c| c.r2 = 1.0, |c| c.gradient_penalty = 10.0];
+        let penalties: [fn(&mut RegularizeConfig); 3] = [
+            |c| c.r1_gamma = 1.0,
+            |c| c.r2_gamma = 1.0,
+            |c| c.gradient_penalty = 10.0,
+        ];
         for penalty in penalties {
             let text = problems(
                 Objective::Hinge,
@@ -300,7 +303,10 @@ mod tests {
     #[test]
     fn wasserstein_needs_a_bounded_slope() {
         let (none, of) = (AugmentConfig::default, Objective::Wasserstein);
-        for unbounded in [RegularizeConfig::default(), with(|c| (c.r1, c.r2) = (1.0, 1.0))] {
+        for unbounded in [
+            RegularizeConfig::default(),
+            with(|c| (c.r1_gamma, c.r2_gamma) = (1.0, 1.0)),
+        ] {
             let text = problems(of, unbounded, none(), &plain());
             assert!(text.contains("objective wasserstein"), "{text}");
         }
@@ -358,14 +364,14 @@ mod tests {
                 problems(kind, with(|_| ()), adaptive, &plain()),
             );
         }
-        let both = with(|c| (c.r1, c.gradient_penalty) = (1.0, 10.0));
+        let both = with(|c| (c.r1_gamma, c.gradient_penalty) = (1.0, 10.0));
         refused(
             "gradient_penalty",
             problems(Objective::Hinge, both, none(), &plain()),
         );
-        let lazy = with(|c| (c.every, c.lecam) = (16, 0.3));
+        let lazy = with(|c| (c.interval, c.lecam) = (16, 0.3));
         refused("16", problems(Objective::Hinge, lazy, none(), &plain()));
-        let wrong = with(|c| (c.r2, c.every, c.lecam_decay) = (f64::NAN, 0, 1.0));
+        let wrong = with(|c| (c.r2_gamma, c.interval, c.lecam_decay) = (f64::NAN, 0, 1.0));
         let text = problems(Objective::Hinge, wrong, none(), &plain());
         refused("r2", text.clone());
         refused("got 0", text.clone());
@@ -376,7 +382,7 @@ mod tests {
                 weight: 1.0,
             }),
             packing: 0,
-            critic_steps: 0,
+            n_critic: 0,
             label_smoothing: 0.5,
             ..ObjectiveConfig::default()
         };

@@ -196,9 +196,9 @@ pub fn from_scratch(source: &PretrainedGan, target: &Dataset, steps: u64, seed: 
     config.discriminator = of_source.discriminator;
     config.regularize = of_source.regularize;
     (config.seed, config.steps, config.batch) = (seed, steps, batch);
-    config.held_out = held_out as u32;
-    config.average_half_life = HALF_LIFE;
-    config.watch.every = if held_out > 0 { (steps / 10).max(1) } else { 0 };
+    config.validation_images = held_out as u32;
+    config.ema_half_life = HALF_LIFE;
+    config.evaluation.every = if held_out > 0 { (steps / 10).max(1) } else { 0 };
     config.output = OutputConfig {
         sample_every: (steps / 10).max(1),
         checkpoint_every: (steps / 4).max(1),

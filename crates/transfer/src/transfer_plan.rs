@@ -291,7 +291,7 @@ impl TrainingPlan for Transfer {
         else {
             unreachable!("the networks of this game came from the same source")
         };
-        let lazy = config.discriminator.with_lazy_penalty(config.regularize.every);
+        let lazy = config.discriminator.with_lazy_penalty(config.regularize.interval);
         let optimizers = (
             self.adam(&config.generator, &gan.generator),
             self.adam(&lazy, &gan.discriminator),

@@ -322,7 +322,7 @@ fn a_discriminator_of_patches_learns_and_is_carried_on() {
 fn patches_go_with_a_gradient_penalty() {
     let source = source_with(1, |config| {
         config.network = "residual".into();
-        (config.regularize.r1, config.regularize.r2) = (1.0, 1.0);
+        (config.regularize.r1_gamma, config.regularize.r2_gamma) = (1.0, 1.0);
     });
     let folder = tempfile::tempdir().unwrap();
     train(&source, folder.path(), Trainable::All, |p| p.patches = true);

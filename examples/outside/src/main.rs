@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // 20 steps, and the same run resumed to 25.
     let data = load(&argument(1)?)?;
     let mut config = TrainConfig::standard(&data);
-    (config.network, config.batch, config.watch.every) = ("tower".into(), 16, 0);
+    (config.network, config.batch, config.evaluation.every) = ("tower".into(), 16, 0);
     let mut go_on = |_| ControlFlow::Continue(());
     for steps in [20, 25] {
         config.steps = steps;

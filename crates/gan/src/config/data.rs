@@ -1,4 +1,4 @@
-//! The data that settings are for: its images and its labels, known by their SHA-256.
+//! Checks that data are those of the settings: images and labels are compared by their SHA-256.
 
 use super::TrainConfig;
 use crate::error::GanError;
@@ -21,7 +21,7 @@ pub(super) fn check_data(config: &TrainConfig, data: &dyn TrainingData) -> Resul
     if config.classes > 0 && labels > config.classes as usize {
         return Err(GanError::Config {
             problems: vec![format!(
-                "classes must be the {labels} of the labels of {} at least, got {}",
+                "classes must be at least the {labels} classes of {}, got {}",
                 data.name(),
                 config.classes
             )],
@@ -48,8 +48,8 @@ pub(super) fn check_data(config: &TrainConfig, data: &dyn TrainingData) -> Resul
     Ok(())
 }
 
-/// What identifies the labels of a data set; without labels, all are 0. A hash of its own: whether two data sets have the
-/// same images is asked elsewhere too.
+/// SHA-256 of the labels of a data set; without labels, all are 0. It is separate from that of the images, which is also
+/// compared alone.
 pub(super) fn sha256_of_labels(data: &dyn TrainingData) -> String {
     match data.classes() {
         0 => sha256_hex(&vec![0; data.len()]),

@@ -1,24 +1,22 @@
-//! How much the settings may ask networks to be built for: a file may claim any number, and memory has an end.
+//! Upper limits of the sizes of networks, so that a damaged or hostile file cannot exhaust the memory.
 
 use super::TrainConfig;
 
 /// Most classes: labels are bytes.
 pub(super) const MOST_CLASSES: u32 = 256;
-/// Most numbers in the stack of images that a discriminator is shown, whose first layer grows with them: 16 of the
-/// largest images.
+/// Most numbers in a pack of images, with which the discriminator's first layer grows: 16 of the largest images.
 const MOST_STACKED: usize = 1 << 18;
 
-/// What asks for more than there can be.
+/// Settings beyond the limits.
 pub(super) fn beyond_limits(config: &TrainConfig) -> Vec<String> {
     let mut problems = config.network_spec().problems();
     let [h, w, c] = config.image;
-    // A size that no network takes is told of elsewhere.
+    // Sizes that no network takes are reported by `NetworkSpec::problems`.
     let numbers = h.saturating_mul(w).saturating_mul(c).max(1);
     let most = (MOST_STACKED / numbers).max(1);
     if config.objective.packing as usize > most {
         problems.push(format!(
-            "objective.packing must be at most {most} for images of {h}x{w}x{c}, of which a pack may hold \
-             {MOST_STACKED} numbers, got {}",
+            "objective.packing must be at most {most} for images of {h}x{w}x{c} (a pack may have {MOST_STACKED} numbers), got {}",
             config.objective.packing
         ));
     }

@@ -1,14 +1,13 @@
-//! The setting `network` of a run: which pair of networks, and how large.
+//! The setting `network` of a run: the family of networks and its sizes.
 
 use super::short_form::ShortForm;
 use serde::de::Error;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A pair of networks by the name of its [family](crate::networks::NetworkFamily), with the sizes that differ from the
-/// family's own.
+/// Generator and discriminator: the name of a [family](crate::networks::NetworkFamily), and optional sizes.
 ///
-/// In a `run.toml` a name alone is enough where nothing else is set:
+/// In a `run.toml` a name is enough if nothing else is set:
 ///
 /// ```toml
 /// network = "residual"
@@ -31,10 +30,10 @@ use std::fmt;
 pub struct NetworkConfig {
     /// Name of the family.
     pub kind: String,
-    /// Widths of the layers in the family's order; its own if empty.
+    /// Widths of the layers, in the order of the family; the family's defaults if empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub widths: Vec<usize>,
-    /// Length of the latent vector; the family's own if not given.
+    /// Length of the latent vector; the family's default if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latent: Option<usize>,
     /// Convolutions at each size, for a family that has this setting (`light`: 1 or 2); its own number if not given.
@@ -49,7 +48,7 @@ impl Default for NetworkConfig {
 }
 
 impl From<&str> for NetworkConfig {
-    /// The networks of this name in the family's own size.
+    /// The networks of this name with default sizes.
     fn from(kind: &str) -> Self {
         Self {
             kind: kind.into(),
@@ -68,7 +67,7 @@ impl fmt::Display for NetworkConfig {
 }
 
 impl NetworkConfig {
-    /// Whether a run trains it without being told so.
+    /// Whether it is the default, which `run.toml` leaves out.
     pub(crate) fn is_default(&self) -> bool {
         *self == Self::default()
     }

@@ -1,6 +1,7 @@
-//! One setting changed by its name.
+//! Changes one setting by its name (`--set objective.packing=2`).
 
 use super::TrainConfig;
+use super::earlier_names::name_of_today;
 use crate::error::GanError;
 use std::path::Path;
 
@@ -11,8 +12,9 @@ pub(super) fn changed(config: &TrainConfig, change: &str) -> Result<TrainConfig,
     };
     let (name, text) = change
         .split_once('=')
-        .ok_or_else(|| wrong("expected NAME=VALUE, as objective.packing=2".into()))?;
-    // A bare word is a string, as in hinge.
+        .ok_or_else(|| wrong("expected NAME=VALUE, such as objective.packing=2".into()))?;
+    let name = name_of_today(name.trim());
+    // A word without quotes is a string, such as hinge.
     let value = toml::from_str::<toml::Table>(&format!("value = {text}"))
         .ok()
         .and_then(|mut table| table.remove("value"))
@@ -21,24 +23,43 @@ pub(super) fn changed(config: &TrainConfig, change: &str) -> Result<TrainConfig,
     let mut at = &mut settings;
     let (sections, last) = match name.rsplit_once('.') {
         Some((sections, last)) => (sections.split('.').collect(), last),
-        None => (Vec::new(), name),
+        None => (Vec::new(), name.as_str()),
     };
     for section in sections {
         let entry = at
             .entry(section)
             .or_insert_with(|| toml::Value::Table(toml::Table::new()));
         if let ("objective" | "network", toml::Value::String(kind)) = (section, &mut *entry) {
-            // Its short form.
+            // The short form is a name.
             let kind = toml::Value::String(std::mem::take(kind));
             *entry = toml::Value::Table(toml::Table::from_iter([("kind".to_string(), kind)]));
         }
         at = entry
             .as_table_mut()
-            .ok_or_else(|| wrong(format!("{section} is no section")))?;
+            .ok_or_else(|| wrong(format!("{section} is not a section")))?;
     }
     at.insert(last.into(), value);
     let text = toml::to_string(&settings).map_err(|e| wrong(e.to_string()))?;
-    TrainConfig::from_toml(&text, Path::new("run.toml")).map_err(|e| wrong(e.to_string()))
+    TrainConfig::from_toml(&text, Path::new("run.toml")).map_err(|error| match error {
+        GanError::ConfigSyntax { reason, .. } => wrong(explained(&reason)),
+        other => wrong(other.to_string()),
+    })
+}
+
+/// The cause in a message of the TOML parser, which quotes a text that the user has not written; with the closest name if a
+/// name is unknown.
+fn explained(reason: &str) -> String {
+    let cause = reason.lines().last().unwrap_or(reason);
+    let mut names = cause.split('`').skip(1).step_by(2);
+    let unknown = names.next().unwrap_or_default();
+    let closest = names
+        .map(|name| (strsim::damerau_levenshtein(name, unknown), name))
+        .min()
+        .filter(|(distance, _)| cause.starts_with("unknown") && *distance <= unknown.len().div_ceil(3));
+    match closest {
+        Some((_, name)) => format!("{cause}; did you mean {name}?"),
+        None => cause.into(),
+    }
 }
 
 #[cfg(test)]
@@ -50,21 +71,28 @@ mod tests {
     fn any_setting_can_be_changed_by_its_name() {
         let config = TrainConfig::standard(&drawn_digits(Split::Train, 300, 1));
         let with = |change: &str| config.changed(change);
+        let same = |earlier: &str, today: &str| assert_eq!(with(earlier).unwrap(), with(today).unwrap());
         let found = with("objective.packing=2").unwrap();
         assert_eq!(
             (found.objective.packing, found.objective.kind),
             (2, config.objective.kind)
         );
-        assert_eq!(with("regularise.r1=0.5").unwrap().regularize.r1, 0.5);
+        assert_eq!(with("regularize.r1_gamma=0.5").unwrap().regularize.r1_gamma, 0.5);
+        same("regularise.r1=0.5", "regularize.r1_gamma=0.5");
+        same("held_out=25", "validation_images=25");
+        same("watch.patience=3", "evaluation.patience=3");
+        same("objective.critic_steps=3", "objective.n_critic=3");
+        assert_eq!(with("average_half_life=7").unwrap().ema_half_life, 7);
         let hinge = with("objective=hinge").unwrap();
         assert_ne!(hinge.objective, config.objective);
         let augmented = with("augment.kinds=[\"translation\"]").unwrap();
         assert_eq!(augmented.augment.kinds.len(), 1);
         for (change, said) in [
             ("steps", "expected NAME=VALUE"),
-            ("stesp=3", "unknown field `stesp`"),
+            ("stesp=3", "did you mean steps?"),
+            ("objective=hing", "did you mean hinge?"),
             ("steps=many", "invalid type"),
-            ("seed.x=1", "seed is no section"),
+            ("seed.x=1", "seed is not a section"),
         ] {
             let error = with(change).unwrap_err().to_string();
             assert!(error.contains(said) && error.contains(change), "{error}");

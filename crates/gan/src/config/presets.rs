@@ -22,7 +22,7 @@ pub(super) fn standard(data: &dyn TrainingData) -> TrainConfig {
         image: data.shape(),
         fingerprint: data.fingerprint(),
         seed: 1,
-        held_out: held_out(data.len()),
+        validation_images: validation_images(data.len()),
         steps: 4000,
         batch: 64,
         network: NetworkConfig::default(),
@@ -30,15 +30,15 @@ pub(super) fn standard(data: &dyn TrainingData) -> TrainConfig {
         labels: String::new(),
         objective: Objective::NonSaturating.into(),
         order: StepOrder::Simultaneous,
-        average_half_life: 10_000,
+        ema_half_life: 10_000,
         standing_batches: 0,
         generator: adam,
         discriminator: adam,
         regularize: RegularizeConfig::default(),
         augment: AugmentConfig::default(),
         plan: toml::Table::new(),
-        watch: EvaluationConfig {
-            every: if held_out(data.len()) > 0 { 500 } else { 0 },
+        evaluation: EvaluationConfig {
+            every: if validation_images(data.len()) > 0 { 500 } else { 0 },
             rollbacks: 2,
             features: features_name(data),
             ..EvaluationConfig::default()
@@ -61,8 +61,8 @@ pub(super) fn tutorial(data: &dyn TrainingData) -> TrainConfig {
     };
     TrainConfig {
         batch: 256,
-        steps: 50 * ((data.len() - held_out(data.len()) as usize) as u64 / 256).max(1),
-        average_half_life: 0,
+        steps: 50 * ((data.len() - validation_images(data.len()) as usize) as u64 / 256).max(1),
+        ema_half_life: 0,
         generator: adam,
         discriminator: adam,
         ..standard(data)
@@ -83,9 +83,9 @@ pub(super) fn r3gan(data: &dyn TrainingData) -> TrainConfig {
         generator: adam,
         discriminator: adam,
         regularize: RegularizeConfig {
-            r1: 1.0,
-            r2: 1.0,
-            every: 8,
+            r1_gamma: 1.0,
+            r2_gamma: 1.0,
+            interval: 8,
             ..RegularizeConfig::default()
         },
         ..standard(data)
@@ -110,8 +110,8 @@ pub(super) fn light(data: &dyn TrainingData) -> TrainConfig {
         generator: adam,
         discriminator: adam,
         regularize: RegularizeConfig {
-            r1: (height * width) as f64 / (64 * 64) as f64,
-            every: 16,
+            r1_gamma: (height * width) as f64 / (64 * 64) as f64,
+            interval: 16,
             ..RegularizeConfig::default()
         },
         augment: augmentations(images, channels),
@@ -144,14 +144,14 @@ fn augmentations(images: usize, channels: usize) -> AugmentConfig {
     }
 }
 
-/// The feature extractor that the presets name: none for images of the size that runs have always been measured at.
+/// The feature extractor of the presets. Runs with 28x28 gray images name none, as in an earlier version.
 fn features_name(data: &dyn TrainingData) -> Option<String> {
     let name = features::default_name(data.name(), data.shape());
     (data.shape() != dcgan::IMAGE).then(|| name.into())
 }
 
-/// How many of `images` the presets hold out: a tenth, a thousand at most, and none of fewer than 200.
-fn held_out(images: usize) -> u32 {
+/// Number of validation images of the presets: a tenth of `images`, at most 1000; none if there are fewer than 200.
+fn validation_images(images: usize) -> u32 {
     if images < 200 {
         0
     } else {

@@ -1,4 +1,4 @@
-//! The short form of a section of a `run.toml`: a name if nothing else is set, else a table.
+//! The short form of a section of a `run.toml`: a name if nothing else is set, otherwise a table.
 
 use crate::objective::{Objective, ObjectiveConfig};
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
@@ -6,9 +6,9 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, MapAccess, V
 use serde::ser::{Serialize, Serializer};
 use std::marker::PhantomData;
 
-/// Settings that a name can stand for.
+/// Settings that can be abbreviated by a name.
 pub(super) trait ShortForm: Serialize + DeserializeOwned {
-    /// What may stand in a file, in words.
+    /// What is expected in a file, for messages.
     const EXPECTED: &str;
 
     /// The settings of a name.

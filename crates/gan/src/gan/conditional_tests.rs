@@ -95,7 +95,7 @@ fn packing_and_feature_matching_take_classes() {
         ..ObjectiveConfig::default()
     };
     let penalized = RegularizeConfig {
-        r1: 1.0,
+        r1_gamma: 1.0,
         ..RegularizeConfig::default()
     };
     let mut gan = gan_of(&spec().packing(2))
@@ -122,9 +122,9 @@ fn packing_and_feature_matching_take_classes() {
 #[test]
 fn penalties_and_pairs_are_told_the_class_too() {
     let penalised = RegularizeConfig {
-        r1: 1.0,
-        r2: 1.0,
-        every: 2,
+        r1_gamma: 1.0,
+        r2_gamma: 1.0,
+        interval: 2,
         ..RegularizeConfig::default()
     };
     let mut gan = gan().objective(Objective::Relativistic).regularize(penalised);

@@ -88,8 +88,8 @@ fn a_relativistic_step_with_r1_and_r2_in_either_order() {
             .objective(Objective::Relativistic)
             .order(order)
             .regularize(RegularizeConfig {
-                r1: 0.3,
-                r2: 0.5,
+                r1_gamma: 0.3,
+                r2_gamma: 0.5,
                 ..RegularizeConfig::default()
             });
         let (a, w) = (weights(&gan.generator)[0], weights(&gan.discriminator)[0]);
@@ -128,8 +128,8 @@ fn lazy_penalties_are_a_step_of_their_own_with_the_weight_of_all() {
     for order in [StepOrder::Simultaneous, StepOrder::Alternating] {
         let lazy = |every| {
             let mut gan = pair(1).order(order).regularize(RegularizeConfig {
-                r1: 0.3,
-                every,
+                r1_gamma: 0.3,
+                interval: every,
                 ..RegularizeConfig::default()
             });
             let rng = &mut Pcg64::seed_from_u64(7);
@@ -141,8 +141,8 @@ fn lazy_penalties_are_a_step_of_their_own_with_the_weight_of_all() {
         assert_eq!(lazy(3), [true, false, false, true, false]);
         let mut plain = pair(1).order(order);
         let mut gan = pair(1).order(order).regularize(RegularizeConfig {
-            r1: 0.3,
-            every: 3,
+            r1_gamma: 0.3,
+            interval: 3,
             ..RegularizeConfig::default()
         });
         let rng = &mut Pcg64::seed_from_u64(7);
@@ -175,7 +175,7 @@ fn settings_for_lazy_penalties_are_powers_of_the_decays() {
 #[test]
 fn each_critic_step_has_images_and_noise_of_its_own() {
     let objective = ObjectiveConfig {
-        critic_steps: 3,
+        n_critic: 3,
         ..Objective::NonSaturating.into()
     };
     let mut gan = pair(1).objective(objective);
@@ -202,7 +202,7 @@ fn packs_are_judged_together() {
             ..Objective::Hinge.into()
         })
         .regularize(RegularizeConfig {
-            r1: 2.0,
+            r1_gamma: 2.0,
             ..RegularizeConfig::default()
         });
     let w = weights(&gan.discriminator);
@@ -331,7 +331,7 @@ fn a_step_with_invalid_settings_panics() {
         .add("norm", BatchNorm::new(1))
         .add("dense", Dense::new(1, 1, &mut Init::glorot(1)));
     let mut gan = gan.regularize(RegularizeConfig {
-        r1: 1.0,
+        r1_gamma: 1.0,
         ..RegularizeConfig::default()
     });
     step(&mut gan);
@@ -341,7 +341,7 @@ fn a_step_with_invalid_settings_panics() {
 #[should_panic(expected = "[4, 1, 1, 1]")]
 fn a_batch_that_does_not_split_is_refused() {
     let objective = ObjectiveConfig {
-        critic_steps: 3,
+        n_critic: 3,
         ..ObjectiveConfig::default()
     };
     pair(1)

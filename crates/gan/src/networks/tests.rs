@@ -508,7 +508,7 @@ fn settings_without_a_network_are_those_of_the_reference() {
     for config in [&config, &other] {
         assert_eq!(&TrainConfig::from_toml(&config.to_toml(), path).unwrap(), config);
     }
-    let differences = ["network: the run has the default, now asked for \"residual\""];
+    let differences = ["network: the run has the default, the new settings have \"residual\""];
     assert_eq!(config.fixed_differences(&other), differences);
     assert_ne!(other.fixed_hash(), config.fixed_hash());
     // What the hash was when the networks could not be chosen.

@@ -120,8 +120,8 @@ fn measurement_table(config: &TrainConfig, state: &MonitorState, extractor: Opti
         caption: format!(
             "{} generated images, {} validation images, features of {}. These scores choose between the checkpoints of \
              this run. To report results, use engraft evaluate, which uses a test set.",
-            config.watch.images,
-            config.held_out,
+            config.evaluation.images,
+            config.validation_images,
             extractor.unwrap_or_else(|| extractor_name(config))
         ),
     })

@@ -63,7 +63,7 @@ impl TrainerBuilder {
     /// Sets the feature extractor of the evaluation, instead of the one that the settings name. Its name is
     /// recorded in the settings; pass the same extractor to resume the run.
     pub fn features(mut self, extractor: Arc<dyn FeatureExtractor>) -> Self {
-        self.config.watch.features = Some(extractor.name().into());
+        self.config.evaluation.features = Some(extractor.name().into());
         self.features = Some(extractor);
         self
     }
@@ -122,7 +122,7 @@ impl TrainerBuilder {
                 features.is_some(),
             )?);
         }
-        let monitor = match config.watch.every {
+        let monitor = match config.evaluation.every {
             0 => None,
             _ => {
                 let extractor = features.map_or_else(|| named_extractor(&config), Ok)?;
@@ -158,7 +158,7 @@ impl TrainerBuilder {
 
 /// Indices of the validation images and of the training images.
 fn split_indices(config: &TrainConfig) -> [Vec<usize>; 2] {
-    let held_out = equidistant(config.held_out as usize, config.images);
+    let held_out = equidistant(config.validation_images as usize, config.images);
     let rest = (0..config.images).filter(|i| held_out.binary_search(i).is_err());
     let rest = rest.collect();
     [held_out, rest]
@@ -190,6 +190,6 @@ fn keep_recorded_extractor(
     let warning = format!(
         "the run keeps its features {old} for the evaluation: scores with {new} are not comparable with the earlier ones"
     );
-    config.watch.features = saved.watch.features;
+    config.evaluation.features = saved.evaluation.features;
     Ok(Some(warning))
 }

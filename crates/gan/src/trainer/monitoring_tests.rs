@@ -23,8 +23,8 @@ fn data() -> Dataset {
 fn config(steps: u64) -> TrainConfig {
     let mut config = TrainConfig::standard(&data());
     (config.network, config.batch, config.steps) = ("mlp".into(), 4, steps);
-    config.held_out = 24;
-    config.watch = EvaluationConfig {
+    config.validation_images = 24;
+    config.evaluation = EvaluationConfig {
         every: 2,
         images: 30,
         patience: 0,
@@ -102,7 +102,7 @@ fn measures_resume_byte_for_byte_and_the_best_checkpoint_stays() {
     }
     // How a run is watched does not change what it learns.
     let mut unwatched = config(9);
-    unwatched.watch = EvaluationConfig::default();
+    unwatched.evaluation = EvaluationConfig::default();
     let alone = folder.path().join("unwatched");
     train(&mut open(unwatched, &alone), None).0.unwrap();
     let weights = fs::read(alone.join("checkpoints/step-000009/generator.safetensors")).unwrap();
@@ -115,7 +115,7 @@ fn a_run_that_gets_no_better_stops() {
     let mut config = config(400);
     // Nothing is learned, so that the first measurement stays the best.
     config.generator.learning_rate = 1e-30;
-    (config.average_half_life, config.watch.patience) = (0, 2);
+    (config.ema_half_life, config.evaluation.patience) = (0, 2);
     config.network = "mlp".into();
     let mut trainer = open(config.clone(), folder.path());
     let (outcome, _) = train(&mut trainer, None);
@@ -127,7 +127,7 @@ fn a_run_that_gets_no_better_stops() {
     assert_eq!(train(&mut trainer, None).0.unwrap(), TrainingOutcome::Plateau);
     assert_eq!(trainer.step(), stopped, "it stays where it is");
     drop(trainer);
-    (config.watch.patience, config.steps) = (0, stopped + 1);
+    (config.evaluation.patience, config.steps) = (0, stopped + 1);
     let mut trainer = open(config, folder.path());
     assert_eq!(train(&mut trainer, None).0.unwrap(), TrainingOutcome::Finished);
 }
@@ -279,11 +279,11 @@ fn invalid_settings_are_named() {
         config.check().err().map(|e| e.to_string()).unwrap_or_default()
     };
     assert_eq!(problems(|_| ()), "");
-    assert!(problems(|c| c.held_out = 0).contains("needs held_out images"));
-    assert!(problems(|c| c.held_out = 5).contains("at least 20"));
-    assert!(problems(|c| c.held_out = 60).contains("leave some of the 60"));
-    assert!(problems(|c| c.watch.images = 3).contains("from 20 to"));
-    assert!(problems(|c| (c.watch.every, c.watch.patience) = (0, 3)).contains("nothing is measured"));
+    assert!(problems(|c| c.validation_images = 0).contains("validation_images"));
+    assert!(problems(|c| c.validation_images = 5).contains("at least 20"));
+    assert!(problems(|c| c.validation_images = 60).contains("60 images"));
+    assert!(problems(|c| c.evaluation.images = 3).contains("from 20 to"));
+    assert!(problems(|c| (c.evaluation.every, c.evaluation.patience) = (0, 3)).contains("evaluation.every"));
 }
 
 /// A measurement would show the discriminator no whole pack of one kind of images.
@@ -292,7 +292,11 @@ fn packs_larger_than_what_is_measured_are_refused() {
     let problems = |held_out: u32, images: u32, every: u64| {
         let mut config = config(6);
         (config.images, config.batch, config.objective.packing) = (600, 64, 32);
-        (config.held_out, config.watch.images, config.watch.every) = (held_out, images, every);
+        (
+            config.validation_images,
+            config.evaluation.images,
+            config.evaluation.every,
+        ) = (held_out, images, every);
         config.problems().join("\n")
     };
     assert_eq!(problems(32, 32, 2), "");

@@ -49,7 +49,7 @@ impl Progress {
         let mut gan = planned_gan(config, plan)?;
         plan.begin_phase(0, &mut gan);
         gan.check()?;
-        let ema = match config.average_half_life {
+        let ema = match config.ema_half_life {
             0 => None,
             half_life => Some((Ema::new(half_life), planned_networks(config, plan)?.generator)),
         };

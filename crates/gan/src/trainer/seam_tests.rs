@@ -96,8 +96,8 @@ impl FeatureExtractor for AsItIs {
 fn config() -> TrainConfig {
     let mut config = TrainConfig::standard(waves(usize::MAX).as_ref());
     (config.network, config.batch, config.steps) = ("mlp".into(), 4, 6);
-    config.held_out = 24;
-    (config.watch.every, config.watch.images) = (3, 30);
+    config.validation_images = 24;
+    (config.evaluation.every, config.evaluation.images) = (3, 30);
     config.output.checkpoint_every = 2;
     config
 }
@@ -194,10 +194,14 @@ fn pictures() -> Dataset {
 
 fn of_pictures(features: Option<&str>) -> TrainConfig {
     let mut config = TrainConfig::standard(&pictures());
-    assert_eq!(config.watch.features.as_deref(), Some("random"));
+    assert_eq!(config.evaluation.features.as_deref(), Some("random"));
     (config.network, config.batch, config.steps) = ("mlp".into(), 4, 2);
-    (config.held_out, config.watch.every, config.watch.images) = (24, 2, 30);
-    config.watch.features = features.map(Into::into);
+    (
+        config.validation_images,
+        config.evaluation.every,
+        config.evaluation.images,
+    ) = (24, 2, 30);
+    config.evaluation.features = features.map(Into::into);
     config
 }
 
@@ -229,7 +233,7 @@ fn a_run_that_was_measured_keeps_its_extractor() {
     train(&mut Trainer::open(longer.clone(), pictures(), folder.path()).unwrap())
         .0
         .unwrap();
-    (longer.steps, longer.watch.features) = (4, Some("random".into()));
+    (longer.steps, longer.evaluation.features) = (4, Some("random".into()));
     let given = Trainer::builder(longer.clone(), pictures()).features(Arc::new(RandomFeatures::for_size(32)));
     match given.open(folder.path()).err() {
         Some(GanError::OtherSettings { differences, .. }) => {
@@ -238,7 +242,7 @@ fn a_run_that_was_measured_keeps_its_extractor() {
         other => panic!("{other:?}"),
     }
     let mut trainer = Trainer::open(longer, pictures(), folder.path()).unwrap();
-    assert_eq!(trainer.config().watch.features, None);
+    assert_eq!(trainer.config().evaluation.features, None);
     let (outcome, warnings) = train(&mut trainer);
     assert_eq!(outcome.unwrap(), TrainingOutcome::Finished);
     assert!(

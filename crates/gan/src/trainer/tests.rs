@@ -69,7 +69,7 @@ fn config(steps: u64) -> TrainConfig {
     config.steps = steps;
     config.output.sample_every = 2;
     config.output.checkpoint_every = 3;
-    config.average_half_life = 20;
+    config.ema_half_life = 20;
     config
 }
 
@@ -92,7 +92,7 @@ fn everything_on(which: usize, steps: u64) -> TrainConfig {
         0 => {
             config.objective = ObjectiveConfig {
                 packing: 2,
-                critic_steps: 2,
+                n_critic: 2,
                 feature_matching: Some(FeatureMatching {
                     layer: "act".into(),
                     weight: 0.1,
@@ -101,9 +101,9 @@ fn everything_on(which: usize, steps: u64) -> TrainConfig {
             };
             config.order = StepOrder::Alternating;
             config.regularize = RegularizeConfig {
-                r1: 0.5,
-                r2: 0.5,
-                every: 2,
+                r1_gamma: 0.5,
+                r2_gamma: 0.5,
+                interval: 2,
                 lecam: 0.3,
                 lecam_start: 3,
                 spectral_norm: SpectralNorm::Both,
@@ -118,7 +118,7 @@ fn everything_on(which: usize, steps: u64) -> TrainConfig {
         }
         1 => {
             config.objective.label_smoothing = 0.1;
-            config.regularize.r1 = 0.1;
+            config.regularize.r1_gamma = 0.1;
             // So fast that real images soon have positive logits, and the probability moves.
             config.discriminator.learning_rate = 0.05;
             config.augment = AugmentConfig {
@@ -133,7 +133,7 @@ fn everything_on(which: usize, steps: u64) -> TrainConfig {
         }
         _ => {
             config.objective = ObjectiveConfig {
-                critic_steps: 3,
+                n_critic: 3,
                 ..Objective::Wasserstein.into()
             };
             config.regularize.gradient_penalty = 10.0;
@@ -228,11 +228,11 @@ fn every_setting_takes_part() {
     type Change = fn(&mut TrainConfig);
     let changes: [(&str, Change); 10] = [
         ("packing", |c| c.objective.packing = 1),
-        ("critic steps", |c| c.objective.critic_steps = 1),
+        ("critic steps", |c| c.objective.n_critic = 1),
         ("feature matching", |c| c.objective.feature_matching = None),
-        ("r1", |c| c.regularize.r1 = 0.0),
-        ("r2", |c| c.regularize.r2 = 0.0),
-        ("every", |c| c.regularize.every = 3),
+        ("r1", |c| c.regularize.r1_gamma = 0.0),
+        ("r2", |c| c.regularize.r2_gamma = 0.0),
+        ("every", |c| c.regularize.interval = 3),
         ("lecam", |c| c.regularize.lecam = 0.0),
         ("spectral norm", |c| {
             c.regularize.spectral_norm = SpectralNorm::Discriminator

@@ -123,12 +123,12 @@ impl Display {
             names if classes > 0 && !names.is_empty() => format!("  classes        {}\n", names.join(", ")),
             _ => String::new(),
         };
-        let measured = match &config.watch {
-            watch if watch.every > 0 => format!(
+        let measured = match &config.evaluation {
+            evaluation if evaluation.every > 0 => format!(
                 "  measured       every {} steps on {} held-out images, by the features {}\n",
-                watch.every,
-                config.held_out,
-                watch
+                evaluation.every,
+                config.validation_images,
+                evaluation
                     .features
                     .as_deref()
                     .unwrap_or(features::default_name(&config.data, IMAGE)),
@@ -285,7 +285,7 @@ impl Display {
             TrainingOutcome::Stopped => format!("stopped and saved after step {step} of {steps}"),
             TrainingOutcome::Plateau => format!(
                 "stopped after step {step} of {steps}: {} measurements brought nothing better",
-                trainer.config().watch.patience
+                trainer.config().evaluation.patience
             ),
         };
         let next = match outcome {

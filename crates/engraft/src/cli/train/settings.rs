@@ -80,13 +80,13 @@ pub(super) fn settings(
         config.classes = data.classes() as u32;
     }
     if let Some(every) = options.eval_every {
-        config.watch.every = every;
+        config.evaluation.every = every;
     }
     if let Some(features) = &options.features {
-        config.watch.features = Some(features.clone());
+        config.evaluation.features = Some(features.clone());
     }
     if let Some(patience) = options.patience {
-        config.watch.patience = patience;
+        config.evaluation.patience = patience;
     }
     if let Some(batch) = options.batch {
         config.batch = batch;
