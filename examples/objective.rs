@@ -1,7 +1,9 @@
-//! A wish of one's own beside the adversarial objective: `cargo run --release --example objective`.
+//! A loss term of your own: `cargo run --release --example objective`.
 //!
-//! Mode seeking: images of two latent vectors are to differ as these do. *Source*: Mao et al., "Mode seeking generative
-//! adversarial networks for diverse image synthesis", 2019.
+//! Adds mode seeking to the generator's loss. It rewards images that differ when their latent vectors differ, which
+//! counteracts mode collapse.
+//!
+//! *Source*: Mao et al., "Mode seeking generative adversarial networks for diverse image synthesis", 2019, equation 4.
 
 use engraft::data::{DataOptions, DataSource};
 use engraft::gan::{
@@ -9,47 +11,60 @@ use engraft::gan::{
 };
 use engraft::layers::{Condition, Sequential};
 use engraft::tensor::Tensor;
+use std::error::Error;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 
-/// `|z₁ - z₂| / |G(z₁) - G(z₂)|`, of one half of a batch and the other.
+/// `|z₁ - z₂| / |G(z₁) - G(z₂)|`, between the two halves of a batch.
 struct ModeSeeking;
 
 impl LossTerm for ModeSeeking {
     fn for_generator(
         &self,
-        _: &Sequential,
+        _generator: &Sequential,
         z: &Tensor,
-        _: &Condition<f32>,
+        _condition: &Condition<f32>,
         images: &Tensor,
     ) -> Option<Tensor> {
         let half = z.shape()[0] / 2;
-        let apart = |x: &Tensor| (x.narrow(0, 0, half) - x.narrow(0, half, half)).abs().mean();
-        Some(apart(z) / (apart(images) + 1e-5))
+        let distance = |x: &Tensor| (x.narrow(0, 0, half) - x.narrow(0, half, half)).abs().mean();
+        // The constant avoids a division by 0 for equal images.
+        Some(distance(z) / (distance(images) + 1e-5))
     }
 }
 
-/// The usual run with that term.
-struct Diverse;
+/// The default training plan with this term.
+struct WithModeSeeking;
 
-impl TrainingPlan for Diverse {
+impl TrainingPlan for WithModeSeeking {
     fn networks(&self, config: &TrainConfig) -> Result<Networks, GanError> {
         untrained_networks(config)
     }
-    fn prepare(&self, _: &TrainConfig, gan: Gan) -> Gan {
+
+    fn prepare(&self, _config: &TrainConfig, gan: Gan) -> Gan {
         gan.term(ModeSeeking)
     }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let data = DataSource::parse("drawn-digits")?
+fn train(steps: u64, directory: &Path) -> Result<(), Box<dyn Error>> {
+    let digits = DataSource::parse("drawn-digits")?
         .open(&DataOptions::new())?
         .train;
-    let mut config = TrainConfig::standard(&data);
-    (config.network, config.steps) = ("mlp".into(), 100);
-    let mut trainer = Trainer::builder(config, data)
-        .plan(Arc::new(Diverse))
-        .open("runs/diverse".as_ref())?;
+    let mut config = TrainConfig::standard(&digits);
+    (config.network, config.steps) = ("mlp".into(), steps);
+    let mut trainer = Trainer::builder(config, digits)
+        .plan(Arc::new(WithModeSeeking))
+        .open(directory)?;
     trainer.train(&mut |_| ControlFlow::Continue(()))?;
     Ok(())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    train(100, "runs/mode-seeking".as_ref())
+}
+
+#[test]
+fn the_example_runs() -> Result<(), Box<dyn Error>> {
+    train(2, &tempfile::tempdir()?.path().join("run"))
 }

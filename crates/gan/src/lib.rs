@@ -56,6 +56,12 @@ pub use saved_run::{CheckpointChoice, SavedRun, read_settings};
 pub use standing_statistics::standing_statistics;
 pub use trainer::{Event, Trainer, TrainerBuilder, TrainingOutcome};
 pub use training_plan::{PhaseProgress, TrainingPlan};
+#[doc(hidden)] // names of earlier versions
+pub use {
+    config::EvaluationConfig as WatchConfig, loss_term::LossTerm as Term,
+    trainer::TrainingOutcome as Outcome, training_plan::PhaseProgress as PhaseSeen,
+    training_plan::TrainingPlan as Plan,
+};
 /// Crates whose types appear in the public signatures of this crate.
 pub use {engraft_layers::rand, engraft_layers::rand_pcg, toml};
 

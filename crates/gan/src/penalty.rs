@@ -85,6 +85,9 @@ pub fn interpolate<T: Real>(real: &Tensor<T>, fake: &Tensor<T>, rng: &mut impl R
     Tensor::from_vec(real.shape(), points)
 }
 
+#[doc(hidden)] // spelling of earlier versions
+pub use {one_centered as one_centred, zero_centered as zero_centred};
+
 /// `‖∇D‖²` for each row of logits, `[rows]`, with its graph. `D` is the mean of a row.
 #[track_caller]
 fn squared_gradient_norms<T: Real>(logits: &Tensor<T>, images: &Tensor<T>) -> Tensor<T> {

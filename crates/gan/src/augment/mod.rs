@@ -3,6 +3,38 @@
 //! Real and generated images pass through the same kinds of random changes, independently for each image. The
 //! generator's gradient passes through them. This keeps the discriminator from overfitting few images, without
 //! teaching the changes to the generator.
+//!
+//! ```
+//! use engraft_gan::augment::{AdaptiveConfig, Augmentation};
+//! use engraft_gan::{AugmentConfig, Gan, RegularizeConfig, dcgan};
+//! use engraft_layers::{Condition, Init};
+//! use engraft_tensor::Tensor;
+//! use rand::SeedableRng;
+//!
+//! // For few images: adaptive augmentation and LeCam.
+//! let init = &mut Init::glorot(1);
+//! let mut gan = Gan::<f32>::new(dcgan::generator(init), dcgan::discriminator(init), dcgan::LATENT)
+//!     .regularize(RegularizeConfig { lecam: 0.3, ..RegularizeConfig::default() })
+//!     .augment(AugmentConfig {
+//!         kinds: vec![Augmentation::Translation, Augmentation::Cutout],
+//!         adaptive: Some(AdaptiveConfig::default()),
+//!         ..AugmentConfig::default()
+//!     });
+//! gan.check()?;
+//!
+//! let rng = &mut rand_pcg::Pcg64::seed_from_u64(1);
+//! let report = gan.step(&Tensor::uniform([4, 28, 28, 1], -1.0, 1.0, rng), Condition::None, rng);
+//! assert_eq!(report.augment_probability, 0.0); // rises while the discriminator overfits
+//! # Ok::<(), engraft_gan::GanError>(())
+//! ```
+//!
+//! In `run.toml`:
+//!
+//! ```toml
+//! [augment]
+//! kinds = ["translation", "cutout"]
+//! [augment.adaptive]
+//! ```
 
 mod adaptive;
 mod rearrange;
