@@ -39,7 +39,7 @@ fn transfer(steps: u64, directory: &Path) -> Result<(), Box<dyn Error>> {
         .open(&DataOptions::new())?
         .train;
     let mut config = TrainConfig::standard(&digits);
-    (config.network, config.steps, config.watch.every) = ("mlp".into(), steps, 0);
+    (config.network, config.steps, config.evaluation.every) = ("mlp".into(), steps, 0);
     let source_run = directory.join("source");
     Trainer::open(config, digits, &source_run)?.train(&mut on_event)?;
     let source = open_source(&source_run, CheckpointChoice::Last)?;

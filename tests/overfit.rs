@@ -1,4 +1,4 @@
-//! The machinery can learn: on four images a GAN soon draws those four.
+//! Training works: a GAN on four images soon generates these four.
 
 use engraft_gan::{Gan, dcgan};
 use engraft_layers::{Adam, Condition, Init, Mode, Module};
@@ -34,15 +34,15 @@ fn four_images_are_learned() {
     let mut gan = Gan::new(dcgan::generator(init), dcgan::discriminator(init), dcgan::LATENT)
         .optimizers(adam(), adam());
     let rng = &mut Pcg64::seed_from_u64(1);
-    // Each image twice, so that batch norm sees a batch.
+    // Each image twice, so that batch norm has a larger batch.
     let batch = engraft_tensor::concat(&[&real; 2], 0);
     for _ in 0..200 {
         assert!(gan.step(&batch, Condition::None, rng).is_finite());
     }
     let z = gan.noise(32, rng);
-    let drawn = no_grad(|| gan.generator.forward(&z, Mode::Train));
+    let generated = no_grad(|| gan.generator.forward(&z, Mode::Train));
     let (mut mean, mut nearest_counts) = (0.0, [0; 4]);
-    for image in drawn.as_slice().chunks_exact(784) {
+    for image in generated.as_slice().chunks_exact(784) {
         let distances: Vec<f32> = real
             .as_slice()
             .chunks_exact(784)
@@ -54,11 +54,11 @@ fn four_images_are_learned() {
         mean += distances[nearest] / 32.0;
         nearest_counts[nearest] += 1;
     }
-    // Before training it is 1.3, and 0.9 once the generator draws grey.
+    // It is 1.3 before training, and 0.9 for uniform gray images.
     assert!(
         mean < 0.45,
         "mean distance to the nearest image {mean}, nearest {nearest_counts:?}"
     );
-    let seen = nearest_counts.iter().filter(|&&n| n > 0).count();
-    assert!(seen >= 3, "nearest {nearest_counts:?}");
+    let reached = nearest_counts.iter().filter(|&&n| n > 0).count();
+    assert!(reached >= 3, "nearest {nearest_counts:?}");
 }

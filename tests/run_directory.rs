@@ -10,7 +10,7 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-/// Images of noise: training need not make sense here, only repeat.
+/// Images of noise: training only has to be reproducible here.
 pub(crate) fn data(count: usize) -> Dataset {
     let pixels = (0..count * 784)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
@@ -92,7 +92,7 @@ fn a_stopped_and_resumed_run_equals_an_uninterrupted_one_byte_for_byte() {
     }
 }
 
-/// So it is with every network, on colour images of another size too.
+/// The same holds for every network, and for color images of another size.
 #[test]
 fn every_network_stops_and_goes_on_to_the_same_bytes() {
     let pixels = (0..8 * 32 * 32 * 3).map(|i: usize| (i.wrapping_mul(2_654_435_761) >> 13) as u8);

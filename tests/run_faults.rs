@@ -23,7 +23,7 @@ fn weights_that_are_not_finite_are_seen_in_the_step_that_made_them() {
     assert!(!dir.path().join("checkpoints/step-000001").exists());
 }
 
-/// Training uses the batch's own statistics, so no loss tells of a bad running one.
+/// Training uses batch statistics, so a bad running statistic does not affect the loss.
 #[test]
 fn a_running_statistic_that_is_not_finite_is_seen_within_a_step() {
     let dir = tempfile::tempdir().unwrap();
@@ -125,7 +125,7 @@ fn samples_that_cannot_be_written_cost_no_checkpoint() {
     assert!(warnings[0].starts_with("step 3: no samples"), "{warnings:?}");
     assert!(dir.path().join("checkpoints/step-000004").is_dir());
     drop(trainer);
-    // A removed folder is made again, and the grid that is missing is drawn.
+    // A removed folder and its missing grid are written again.
     fs::remove_file(&samples).unwrap();
     train(config(4), dir.path(), None);
     assert!(samples.join("step-000004.png").is_file());

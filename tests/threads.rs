@@ -35,7 +35,7 @@ fn training_gives_the_same_bytes_on_1_2_and_5_threads() {
     }
 }
 
-/// The same for penalties of second order, augmentation and spectral normalisation.
+/// The same for second-order penalties, augmentation and spectral normalization.
 #[test]
 fn regularized_training_gives_the_same_bytes_on_1_and_3_threads() {
     let run = |threads: usize| {

@@ -111,12 +111,12 @@ impl<T: Real> AdversarialLoss<T> {
         }
     }
 
-    /// Whether steps depend on the state.
+    /// Whether the state affects training and must be saved.
     pub(crate) fn has_state(&self) -> bool {
         !(self.regularize.is_default() && self.augment.is_default())
     }
 
-    /// Chance of each augmentation in this step.
+    /// Probability of each augmentation in this step.
     fn augment_probability(&self) -> f64 {
         match (&self.augment.adaptive, self.augment.probability) {
             _ if self.augment.kinds.is_empty() => 0.0,
@@ -125,12 +125,12 @@ impl<T: Real> AdversarialLoss<T> {
         }
     }
 
-    /// Whether the loss of the generator compares generated with real images.
+    /// Whether the generator's loss needs the discriminator's output for real images.
     pub(crate) fn generator_needs_real(&self) -> bool {
         self.objective.kind.is_paired() || self.objective.feature_matching.is_some()
     }
 
-    /// Whether the gradient penalties are part of the discriminator's loss, in every step.
+    /// Whether the gradient penalties are part of the discriminator's loss in every step.
     fn penalizes_with_the_loss(&self) -> bool {
         self.regularize.interval == 1 && self.regularize.penalizes_gradients()
     }
@@ -288,7 +288,7 @@ impl<T: Real> AdversarialLoss<T> {
         condition: &Condition<T>,
     ) -> Option<Loss<T>> {
         let is_due = self.penalizes_after_the_step();
-        // Saturating: a file may claim any count.
+        // Saturating, because a damaged file may have any count.
         self.state.discriminator_steps = self.state.discriminator_steps.saturating_add(1);
         if !is_due {
             return None;

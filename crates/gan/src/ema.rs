@@ -129,8 +129,8 @@ mod tests {
         for _ in 0..9 {
             Ema::new(77).update(&mut same, &net(1), 7, 1_000_000);
         }
-        assert_eq!(first(&same), a, "no rounding moves what stands still");
-        // With no image seen before, nothing of the old average stays.
+        assert_eq!(first(&same), a, "equal values do not change");
+        // Without earlier images nothing of the old average remains.
         Ema::new(100).update(&mut average, &live, 100, 0);
         let x = Tensor::ones([1, 2]);
         assert_eq!(

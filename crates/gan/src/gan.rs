@@ -276,9 +276,6 @@ impl<T: Real> Gan<T> {
     ///
     /// *Source*: Goodfellow et al., "Generative adversarial nets", 2014, algorithm 1.
     ///
-    /// With several critic steps the batch is cut into as many parts: the discriminator alone moves on all but the
-    /// last, on which both do.
-    ///
     /// # Panics
     /// If the settings are invalid ([`Gan::check`] reports this as an error), the batch does not split into
     /// equal parts, or `condition` does not match the number of images or the classes.

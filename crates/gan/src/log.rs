@@ -1,4 +1,4 @@
-//! The record of every step: `metrics.jsonl`.
+//! The record with one line for each step: `metrics.jsonl`.
 
 use crate::error::GanError;
 use crate::gan::StepReport;

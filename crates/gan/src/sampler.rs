@@ -141,7 +141,7 @@ mod tests {
         });
         let expected = gan.generate(3, &mut Pcg64::seed_from_u64(3));
         let sampler = gan.into_sampler();
-        let drawn = sampler.generate(3, &mut Pcg64::seed_from_u64(3));
+        let generated = sampler.generate(3, &mut Pcg64::seed_from_u64(3));
         let names: Vec<_> = StateDict::of(&sampler.generator)
             .into_tensors()
             .into_keys()
@@ -167,7 +167,7 @@ mod tests {
         };
         let size = largest(&expected);
         assert!(0.05 < size && size < 0.9999, "the test would see nothing: {size}");
-        largest(&(drawn - expected)) / size
+        largest(&(generated - expected)) / size
     }
 
     #[test]
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sampler_draws_what_the_gan_draws() {
+    fn a_sampler_generates_the_images_of_the_gan() {
         let (single, double) = (distance::<f32>(), distance::<f64>());
         assert!(single < 1e-5 && double < 1e-12, "{single:e}, {double:e}");
     }

@@ -299,7 +299,7 @@ mod tests {
         }
     }
 
-    /// What is refused in training is not refused in reading: such runs were begun before it was.
+    /// Settings that training refuses can still be read: such runs exist from earlier versions.
     #[test]
     fn a_run_that_training_would_refuse_opens_as_of_its_best_checkpoint() {
         let folder = tempfile::tempdir().unwrap();

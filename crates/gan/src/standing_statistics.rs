@@ -121,7 +121,7 @@ mod tests {
 
     /// A run that was killed behind its checkpoint takes the statistics once more.
     #[test]
-    fn taken_twice_they_are_the_same_with_spectral_normalisation_too() {
+    fn repeated_statistics_are_equal_with_spectral_normalization() {
         let rng = &mut Pcg64::seed_from_u64(2);
         let batches: Vec<Tensor<f64>> = (0..3).map(|_| Tensor::randn([16, 3], rng)).collect();
         let mut net = net();

@@ -45,7 +45,7 @@ use std::time::Instant;
 /// let mut trainer = Trainer::open(config, data, "runs/mnist".as_ref())?;
 /// trainer.train(&mut |event| {
 ///     if let Event::Samples { step, path } = event {
-///         println!("step {step}: look at {}", path.display());
+///         println!("step {step}: samples in {}", path.display());
 ///     }
 ///     ControlFlow::Continue(())
 /// })?;
@@ -95,9 +95,6 @@ impl Trainer {
     /// - `directory`: created if it does not exist. It stays locked until the trainer is dropped.
     ///
     /// A resumed run must have the same settings, except for the number of steps, the outputs and the evaluation.
-    ///
-    /// The directory is locked until the trainer is dropped. A run that is resumed must have the same
-    /// settings, except for the number of steps, what is written, and how it is monitored.
     ///
     /// # Errors
     /// - [`GanError::Config`], [`GanError::ImageSize`]: invalid settings, or images that the networks do not
@@ -166,9 +163,6 @@ impl Trainer {
     ///
     /// Failures to write sample grids, plots or reports, and failed evaluations, are [`Event::Warning`]s and do not
     /// stop the run.
-    ///
-    /// Sample grids, plots and reports that cannot be written, and measurements that cannot be taken, are an
-    /// [`Event::Warning`] and stop nothing.
     ///
     /// # Errors
     /// - [`GanError::Diverged`] if a loss, a weight, a running statistic or a saved optimizer moment is not finite,

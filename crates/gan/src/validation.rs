@@ -182,8 +182,8 @@ pub(crate) fn shape_problem<T: Real>(
         "the discriminator does not accept the generator's images {:?}",
         &images.shape()[1..]
     );
-    let judge = || discriminator.forward_with(&pack(&images, z.shape()[0]), condition, Mode::Eval);
-    match run(&what, &judge) {
+    let logits = || discriminator.forward_with(&pack(&images, z.shape()[0]), condition, Mode::Eval);
+    match run(&what, &logits) {
         Ok(logits) if logits.shape().first() == Some(&1) => None,
         Ok(logits) => Some(format!(
             "{what}: for {} of them it returns logits {:?}, expected one row",

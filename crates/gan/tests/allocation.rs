@@ -1,6 +1,6 @@
 //! No claim in a file makes a reader allocate beyond twice the file's size plus 1 MiB.
 //!
-//! A counting allocator sees every request of this process, so all cases run in one test, one after the other.
+//! The counting allocator counts the whole process, so all cases run in one test, one after another.
 
 // The trait of a global allocator is unsafe to implement.
 #![allow(unsafe_code)]
@@ -177,8 +177,8 @@ fn sparse_files() {
     });
 }
 
-/// The promise holds for honest files as well: what is loaded is held once.
-fn honest_files() {
+/// Valid files are held in memory once.
+fn valid_files() {
     let dir = tempfile::tempdir().unwrap();
     let files = BTreeMap::from([
         ("a".to_string(), vec![7; 8 << 20]),
@@ -199,5 +199,5 @@ fn no_claim_is_believed() {
     state_claims();
     manifest_claims();
     sparse_files();
-    honest_files();
+    valid_files();
 }

@@ -50,7 +50,7 @@ fn earlier_names() {
     let data = Dataset::new("dots", Provenance::Memory, pixels, dcgan::IMAGE, vec![0; 8]).unwrap();
     let mut config = TrainConfig::standard(&data);
     (config.network, config.batch, config.steps) = ("mlp".into(), 4, 9);
-    (config.held_out, config.watch) = (
+    (config.validation_images, config.evaluation) = (
         0,
         WatchConfig {
             every: 0,

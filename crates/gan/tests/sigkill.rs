@@ -21,7 +21,7 @@ fn files(step: u64) -> BTreeMap<String, Vec<u8>> {
     ])
 }
 
-/// Not a test of its own: saves checkpoint after checkpoint until it is killed or a save fails.
+/// A helper process, not a test: saves checkpoints until it is killed or a save fails.
 #[test]
 fn writer() {
     let Some(run) = std::env::var_os(RUN) else { return };
@@ -29,7 +29,7 @@ fn writer() {
     let first = store.latest().unwrap().map_or(1, |loaded| loaded.checkpoint.step);
     for step in first.. {
         match store.save(step, "options", &files(step)) {
-            // Beside the run, since the run belongs to the store: the last step that is promised to exist.
+            // The last step that must exist. It is next to the run directory, which belongs to the store.
             Ok(_) => fs::write(Path::new(&run).with_extension("saved"), step.to_string()).unwrap(),
             Err(error) => {
                 eprintln!("REFUSED {error}");

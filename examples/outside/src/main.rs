@@ -1,4 +1,4 @@
-//! A pair of networks of one's own for 64x64 pictures in colour, from training to measuring:
+//! Networks of your own for 64x64 color pictures: training, resume, transfer and evaluation.
 //! `cargo run --release -- PICTURES.zip OTHERS.zip DIRECTORY`.
 
 mod tower;
@@ -16,24 +16,24 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (first, second) = (out.join("source"), out.join("transfer"));
     networks::register(tower::Tower);
 
-    // 20 steps, and the same run resumed to 25.
+    // Train 20 steps, then resume the run to 25.
     let data = load(&argument(1)?)?;
     let mut config = TrainConfig::standard(&data);
     (config.network, config.batch, config.evaluation.every) = ("tower".into(), 16, 0);
-    let mut go_on = |_| ControlFlow::Continue(());
+    let mut on_event = |_| ControlFlow::Continue(());
     for steps in [20, 25] {
         config.steps = steps;
-        Trainer::open(config.clone(), data.clone(), &first)?.train(&mut go_on)?;
+        Trainer::open(config.clone(), data.clone(), &first)?.train(&mut on_event)?;
     }
 
-    // Carried to 90 of the other pictures.
+    // Transfer to 90 of the other pictures.
     let (source, others) = (open_source(&first, CheckpointChoice::Last)?, load(&argument(2)?)?);
     let target = others.subset(&choose(others.len(), 90, 1));
     let experiment = Experiment { source: &source, target: &target, steps: 20, seed: 1 };
     let recipe = TransferMethod::Recipe(Box::new(Recipe::fine_tune(&source)?));
-    let (sampler, steps) = experiment.train(&recipe, &second, &mut go_on)?.ok_or("stopped")?;
+    let (sampler, steps) = experiment.train(&recipe, &second, &mut on_event)?.ok_or("stopped")?;
 
-    // Measured against 300 of them.
+    // Evaluate on 300 of them.
     let network = RandomFeatures::for_size(64);
     let real = features_of(&network, &others.subset(&choose(others.len(), 300, 2)))?;
     let (known, drawn) = (features_of(&network, &target)?, experiment.draw(&network, &sampler, 300)?);

@@ -1,4 +1,4 @@
-//! The family `tower`: blocks that double the size up to the picture, and convolutions that halve it again.
+//! The network family `tower`: blocks that double the size in the generator, convolutions that halve it in the discriminator.
 
 use engraft::gan::networks::{LayerRoles, NetworkFamily, NetworkRoles, NetworkSpec};
 use engraft::layers::{BatchNorm, Conv2d, Dense, Flatten, LeakyReLU, Reshape, Sequential, Tanh};
@@ -8,7 +8,7 @@ use engraft::tensor::Tensor;
 /// Channels of the smallest map, which is 4x4; each block has half as many.
 const WIDE: usize = 128;
 
-/// A module of one's own: what it computes, and what it is made of.
+/// A module of your own: its forward pass, and its children.
 struct Up {
     conv: Conv2d<f32>,
     norm: BatchNorm<f32>,
@@ -30,7 +30,7 @@ impl NetworkFamily for Tower {
 
     fn check(&self, spec: &NetworkSpec) -> Result<(), String> {
         let fits = spec.image[..2] == [64, 64] && spec.classes == 0;
-        fits.then_some(()).ok_or("it makes images of 64x64 without classes".into())
+        fits.then_some(()).ok_or("it supports unconditional images of 64x64".into())
     }
 
     fn latent_dim(&self, spec: &NetworkSpec) -> usize {

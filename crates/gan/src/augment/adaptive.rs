@@ -94,7 +94,7 @@ impl AdaptiveProbability {
             }
         };
         self.signs += real_logits.as_slice().iter().map(sign).sum::<f64>();
-        // Saturating: a file may claim any count.
+        // Saturating, because a damaged file may have any count.
         self.logits = self.logits.saturating_add(real_logits.len() as u64);
         self.images = self.images.saturating_add(images as u64);
         self.steps = self.steps.saturating_add(1);

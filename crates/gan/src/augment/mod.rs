@@ -217,9 +217,6 @@ pub struct AugmentConfig {
     ///
     /// Augmentations that are applied to every image can leak into the generated images, cutout and the color
     /// changes most of all. A probability well below 1 avoids this.
-    ///
-    /// Changes that happen to every image may leak into what the generator draws, cutout and the colours most of
-    /// all; with a probability well below 1 they do not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probability: Option<f64>,
     /// Settings of an adaptive probability.
@@ -236,7 +233,7 @@ impl AugmentConfig {
     /// Applies all kinds in order, each with `probability`, to images `[n, h, w, c]`.
     ///
     /// # Panics
-    /// As for [`Augmentation::apply`].
+    /// Same as [`Augmentation::apply`].
     #[must_use]
     #[track_caller]
     pub fn apply<T: Real>(&self, images: &Tensor<T>, probability: f64, rng: &mut impl Rng) -> Tensor<T> {

@@ -1,4 +1,4 @@
-//! Augmentations by hand, their derivatives, and their draws.
+//! Augmentations by hand, their derivatives, and their random draws.
 
 use super::*;
 use engraft_tensor::{grad, grad_with_graph, gradcheck, gradgradcheck};
@@ -94,7 +94,7 @@ fn each_image_is_drawn_for_by_itself() {
 }
 
 #[test]
-fn colours_by_hand() {
+fn colors_by_hand() {
     let x = images(2);
     let bright = Augmentation::Brightness.apply(&x, 1.0, &mut rng(1));
     let saturated = Augmentation::Saturation.apply(&x, 1.0, &mut rng(1));

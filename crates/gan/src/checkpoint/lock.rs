@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_owner_is_told_from_the_text_or_not_at_all() {
+    fn the_owner_comes_from_a_valid_text_only() {
         assert_eq!(
             describe("pid 12 host elsewhere.example\n").unwrap(),
             " (pid 12 on elsewhere.example)"

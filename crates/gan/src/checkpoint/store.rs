@@ -44,8 +44,8 @@ impl CheckpointStore {
     /// after a killed run. The newest `keep` intact checkpoints are kept.
     ///
     /// # Errors
-    /// [`GanError::Locked`] when another run is writing to it; [`GanError::Io`] when it cannot be created or written to;
-    /// [`GanError::Unsaveable`] when `keep` is 0.
+    /// [`GanError::Locked`] if another run is writing to it. [`GanError::Io`] if it cannot be created or written.
+    /// [`GanError::Unsaveable`] if `keep` is 0.
     pub fn open(run: &Path, keep: usize) -> Result<Self, GanError> {
         if keep == 0 {
             return Err(GanError::Unsaveable {

@@ -1,4 +1,4 @@
-//! Steps of networks that are told the class.
+//! Steps of class-conditional networks.
 
 use crate::networks::{NetworkSpec, mlp};
 use crate::{FeatureMatching, Gan, Objective, ObjectiveConfig, RegularizeConfig};
@@ -69,7 +69,7 @@ fn a_labelled_step_is_the_one_with_labels_spelt_out() {
 }
 
 #[test]
-fn the_class_of_an_image_decides_what_is_drawn() {
+fn the_label_decides_which_image_is_generated() {
     let gan = gan();
     let draw = |labels: [usize; 3]| {
         let z = gan.noise(3, &mut Pcg64::seed_from_u64(5));
@@ -120,14 +120,14 @@ fn packing_and_feature_matching_take_classes() {
 }
 
 #[test]
-fn penalties_and_pairs_are_told_the_class_too() {
-    let penalised = RegularizeConfig {
+fn penalties_and_paired_objectives_use_the_class() {
+    let penalized = RegularizeConfig {
         r1_gamma: 1.0,
-        r2_gamma: 1.0,
-        interval: 2,
+        r2: 1.0,
+        every: 2,
         ..RegularizeConfig::default()
     };
-    let mut gan = gan().objective(Objective::Relativistic).regularize(penalised);
+    let mut gan = gan().objective(Objective::Relativistic).regularize(penalized);
     // The fully connected discriminator has no batch norm.
     gan.check().unwrap();
     for seed in 0..3 {

@@ -195,7 +195,7 @@ fn each_critic_step_has_images_and_noise_of_its_own() {
 }
 
 #[test]
-fn packs_are_judged_together() {
+fn packs_are_evaluated_together() {
     let mut gan = pair(2)
         .objective(ObjectiveConfig {
             packing: 2,
@@ -272,13 +272,13 @@ fn adaptive_augmentation_starts_at_0_and_moves() {
     });
     // A critic that finds all real images real, whatever it learns in a few steps.
     let real = pixels(&[9.0, 8.0, 7.0, 6.0].map(|v: f64| v * weights(&gan.discriminator)[0].signum()));
-    let seen = [0, 1, 2].map(|_| {
+    let found = [0, 1, 2].map(|_| {
         gan.discriminator_step(&real, &Condition::None, &latent(&Z))
             .augment_probability
     });
-    assert_eq!(seen[0], 0.0);
-    near(seen[1], 0.1);
-    near(seen[2], 0.2);
+    assert_eq!(found[0], 0.0);
+    near(found[1], 0.1);
+    near(found[2], 0.2);
 }
 
 /// Least squares is undecided at one half: logits of 0.3 on real images are no overfitting.
@@ -384,7 +384,10 @@ fn a_discriminator_of_another_image_size_is_found() {
         );
     }
     let generator = || Sequential::<f64>::new().add("dense", Dense::new(3, 2, &mut Init::glorot(1)));
-    let judge = Sequential::new().add("head", Dense::new(2, 1, init));
-    let error = Gan::new(generator(), judge, 4).check().unwrap_err().to_string();
+    let discriminator = Sequential::new().add("head", Dense::new(2, 1, init));
+    let error = Gan::new(generator(), discriminator, 4)
+        .check()
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("length 4"), "{error}");
 }

@@ -108,13 +108,13 @@ mod tests {
         assert_eq!(state.best().unwrap().step, 30);
     }
 
-    /// Its unbiased distance is 0 on average, and so is its score whatever it has memorised.
+    /// A generator that copies has an unbiased KID of 0 on average, and so a score of 0 whatever it has memorized.
     #[test]
     fn a_copier_is_passed_over_unless_all_copy() {
         let of = |measures: &[(f64, f64)]| {
             let mut state = state(&measures.iter().map(|m| m.0).collect::<Vec<_>>());
-            for (m, (_, memorised)) in state.measurements.iter_mut().zip(measures) {
-                (m.memorized, m.kid_se) = (*memorised, 0.01);
+            for (m, (_, memorized)) in state.measurements.iter_mut().zip(measures) {
+                (m.memorized, m.kid_se) = (*memorized, 0.01);
             }
             state
         };

@@ -341,14 +341,14 @@ mod tests {
         let rng = &mut Pcg64::seed_from_u64(3);
         let (z, x) = (Tensor::randn([4, 2], rng), Tensor::randn([4, 2, 1, 2], rng));
         let labels = Condition::from([0, 1, 2, 1]);
-        let drawn = |z: &[Tensor<f64>]| g.forward_with(&z[0], &labels, Mode::Eval);
-        let judged = |x: &[Tensor<f64>]| d.forward_with(&x[0], &labels, Mode::Eval);
-        let game = |z: &[Tensor<f64>]| judged(&[drawn(z)]);
-        gradcheck(drawn, from_ref(&z)).unwrap();
-        gradgradcheck(drawn, from_ref(&z)).unwrap();
-        gradcheck(judged, from_ref(&x)).unwrap();
-        gradgradcheck(judged, &[x]).unwrap();
-        gradgradcheck(game, &[z]).unwrap();
+        let generated = |z: &[Tensor<f64>]| g.forward_with(&z[0], &labels, Mode::Eval);
+        let logits = |x: &[Tensor<f64>]| d.forward_with(&x[0], &labels, Mode::Eval);
+        let composed = |z: &[Tensor<f64>]| logits(&[generated(z)]);
+        gradcheck(generated, from_ref(&z)).unwrap();
+        gradgradcheck(generated, from_ref(&z)).unwrap();
+        gradcheck(logits, from_ref(&x)).unwrap();
+        gradgradcheck(logits, &[x]).unwrap();
+        gradgradcheck(composed, &[z]).unwrap();
     }
 
     /// In every parameter, against central differences along one direction.

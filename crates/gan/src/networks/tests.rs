@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::TrainConfig;
 use crate::objective::Objective;
-use engraft_data::{Dataset, Provenance, Split, drawn_digits};
+use engraft_data::{Dataset, Provenance, Split, generated_digits};
 use engraft_layers::{
     Adam, BatchNorm, Condition, Conv2d, ConvTranspose2d, Dense, Embedding, Flatten, Init, LeakyReLU, Mode,
     Module, Optimizer, Reshape, Slot, StateDict, Summary, Tanh, gradients, parameter_count, parameters,
@@ -54,12 +54,12 @@ fn every_pair_fits_together() {
             let ([h, w, c], spec) = (image, NetworkSpec::new(image).packing(2));
             let [g, d] = pair(family.as_ref(), &spec);
             let z = Tensor::randn([4, family.latent_dim(&spec)], &mut Pcg64::seed_from_u64(3));
-            let drawn = no_grad(|| g.forward(&z, Mode::Train));
-            assert_eq!(drawn.shape(), [4, h, w, c], "{}", family.name());
+            let generated = no_grad(|| g.forward(&z, Mode::Train));
+            assert_eq!(generated.shape(), [4, h, w, c], "{}", family.name());
             // The residual generator has no tanh at its end.
             let bounded = family.name() != "residual";
             let within = |v: &f32| if bounded { v.abs() <= 1.0 } else { v.is_finite() };
-            assert!(drawn.as_slice().iter().all(within), "{}", family.name());
+            assert!(generated.as_slice().iter().all(within), "{}", family.name());
             let pairs = Tensor::randn([2, h, w, 2 * c], &mut Pcg64::seed_from_u64(4));
             assert_eq!(d.forward(&pairs, Mode::Eval).shape(), [2, 1], "{}", family.name());
         }
@@ -139,19 +139,19 @@ fn roles_name_layers_that_there_are() {
     }
 }
 
-/// A fresh network draws neither nothing nor black and white, and a fresh logit is no verdict.
+/// An untrained generator makes images that are neither uniform nor saturated; an untrained logit is near 0.
 #[test]
 fn fresh_networks_are_of_ordinary_size() {
     for family in built_in() {
         let spec = NetworkSpec::new(usual(family.as_ref()));
         let [g, d] = pair(family.as_ref(), &spec);
         let z = Tensor::randn([16, family.latent_dim(&spec)], &mut Pcg64::seed_from_u64(3));
-        let (drawn, logits) = no_grad(|| {
-            let drawn = g.forward(&z, Mode::Train);
-            let logits = d.forward(&drawn, Mode::Train);
-            (drawn, logits)
+        let (generated, logits) = no_grad(|| {
+            let generated = g.forward(&z, Mode::Train);
+            let logits = d.forward(&generated, Mode::Train);
+            (generated, logits)
         });
-        let spread = drawn.square().mean().item().sqrt();
+        let spread = generated.square().mean().item().sqrt();
         assert!((0.1..0.8).contains(&spread), "{}: {spread}", family.name());
         let logit = logits.square().mean().item().sqrt();
         assert!(logit < 3.0, "{}: {logit}", family.name());
@@ -247,7 +247,7 @@ fn a_network_is_a_name_or_a_table() {
     assert!(config.changed("network.depth=3").is_err());
 }
 
-/// Weights of the default pair are drawn in just this order, under just these names: runs on disk and reference
+/// Weights of the default pair are generated in just this order, under just these names: runs on disk and reference
 /// values depend on it.
 #[test]
 fn the_reference_pair_is_what_it_was() {
@@ -419,10 +419,10 @@ fn the_residual_pair_has_no_norms_and_begins_as_its_skip_paths() {
     }
 }
 
-/// Ten images of ten classes: asked for a class, the generator soon draws its image.
+/// Ten images of ten classes: the generator soon makes the image of the requested class.
 #[test]
 fn a_conditional_pair_learns_what_belongs_to_a_label() {
-    let digits = drawn_digits(Split::Train, 10, 3);
+    let digits = generated_digits(Split::Train, 10, 3);
     let real = digits.batch_f32(&(0..10).collect::<Vec<_>>());
     let batch = Tensor::from_vec([30, 28, 28, 1], real.repeat(3));
     let own: Vec<usize> = digits.labels().iter().map(|&label| label.into()).collect();
@@ -445,9 +445,9 @@ fn a_conditional_pair_learns_what_belongs_to_a_label() {
     }
     let asked: Vec<usize> = (0..60).map(|_| rng.random_range(0..10)).collect();
     let z = Tensor::randn([60, mlp::LATENT], rng);
-    let drawn = no_grad(|| g.forward_with(&z, &asked.as_slice().into(), Mode::Train));
+    let generated = no_grad(|| g.forward_with(&z, &asked.as_slice().into(), Mode::Train));
     let distance = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
-    let obeyed = drawn
+    let obeyed = generated
         .as_slice()
         .chunks_exact(784)
         .zip(&asked)
@@ -460,7 +460,7 @@ fn a_conditional_pair_learns_what_belongs_to_a_label() {
     assert!(obeyed >= 50, "{obeyed} of 60 are of the class that was asked for");
 }
 
-/// Runs of before there was a choice go on, and their checkpoints are known by the same hash.
+/// Runs from before the setting existed resume, and the hash of their settings is the same.
 /// Otherwise batch norm lets the class crowd out the noise, and each class becomes one image.
 #[test]
 fn before_a_batch_norm_noise_says_far_more_than_the_class() {

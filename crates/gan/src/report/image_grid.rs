@@ -105,7 +105,7 @@ fn encode(pixels: &[u8], width: usize, height: usize, c: usize) -> Vec<u8> {
     let mut writer = encoder.write_header().expect("a header in memory");
     writer
         .write_image_data(pixels)
-        .expect("as many pixels as the header says");
+        .expect("the number of pixels in the header");
     writer.finish().expect("an end in memory");
     bytes
 }

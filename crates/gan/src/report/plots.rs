@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_run_stays_small_and_an_empty_one_draws() {
+    fn a_long_run_stays_small_and_an_empty_one_has_a_plot() {
         let long = loss_curves(&points(100_000));
         assert!(
             long.contains("discriminator") && long.len() < 100_000,
@@ -195,16 +195,13 @@ mod tests {
 
     /// A file may claim any number.
     #[test]
-    fn what_no_run_writes_is_not_drawn() {
+    fn impossible_values_are_not_plotted() {
         let mut points = points(10);
         let sound = loss_curves(&points);
         for claimed in [1.75e308, -1.75e308, 1e39, f64::INFINITY, f64::NAN] {
             points[4].generator = claimed;
-            let drawn = loss_curves(&points);
-            assert!(
-                drawn.len() < sound.len() && drawn.contains("\n1.0\n"),
-                "{claimed}"
-            );
+            let plot = loss_curves(&points);
+            assert!(plot.len() < sound.len() && plot.contains("\n1.0\n"), "{claimed}");
         }
         points[4].generator = f64::from(f32::MAX);
         points[5].generator = f64::from(f32::MIN);
@@ -214,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn bins_average_neighbours() {
+    fn bins_average_neighbors() {
         let bins = binned(&points(800), |p| p.generator);
         assert_eq!((bins.len(), bins[0].0), (400, 2));
         assert!((bins[0].1 - 1.0015).abs() < 1e-12);

@@ -12,7 +12,7 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-/// Images of noise: training need not make sense here, only repeat.
+/// Images of noise: training only has to be reproducible here.
 fn data() -> Dataset {
     let pixels = (0..60 * 784_usize)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
@@ -39,7 +39,7 @@ fn open(config: TrainConfig, directory: &Path) -> Trainer {
     Trainer::open(config, data(), directory).unwrap()
 }
 
-/// Trains, and tells what happened beside steps, grids and checkpoints.
+/// Trains, and returns the events other than steps, grids and checkpoints.
 fn train(trainer: &mut Trainer, stop_after: Option<u64>) -> (Result<TrainingOutcome, GanError>, Vec<Event>) {
     let mut events = Vec::new();
     let outcome = trainer.train(&mut |event| {

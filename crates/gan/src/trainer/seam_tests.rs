@@ -1,4 +1,4 @@
-//! Runs with data, extractors and writers of a caller's own make.
+//! Runs with custom data, feature extractors and sample writers.
 
 use crate::trainer::{Event, Trainer, TrainingOutcome};
 use crate::{GanError, NpySamples, TrainConfig};

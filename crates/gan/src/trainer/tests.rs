@@ -16,7 +16,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Images of noise: training need not make sense here, only repeat.
+/// Images of noise: training only has to be reproducible here.
 fn data() -> Dataset {
     let pixels = (0..26 * 784_usize)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
