@@ -123,8 +123,8 @@ fn packing_and_feature_matching_take_classes() {
 fn penalties_and_paired_objectives_use_the_class() {
     let penalized = RegularizeConfig {
         r1_gamma: 1.0,
-        r2: 1.0,
-        every: 2,
+        r2_gamma: 1.0,
+        interval: 2,
         ..RegularizeConfig::default()
     };
     let mut gan = gan().objective(Objective::Relativistic).regularize(penalized);

@@ -74,7 +74,7 @@ impl Monitor {
     pub(crate) fn new(
         data: Arc<dyn TrainingData>,
         extractor: Arc<dyn FeatureExtractor>,
-        held_out: Vec<usize>,
+        validation: Vec<usize>,
         train: &[usize],
     ) -> Result<Self, GanError> {
         let some = equidistant(MEASURED_TRAINING_IMAGES, train.len());
@@ -82,7 +82,7 @@ impl Monitor {
             fit: InputFit::new(data.shape(), &extractor.input())?,
             data,
             extractor,
-            indices: [held_out, some.into_iter().map(|i| train[i]).collect()],
+            indices: [validation, some.into_iter().map(|i| train[i]).collect()],
             real: None,
         })
     }
@@ -134,7 +134,7 @@ impl Monitor {
         if self.real.is_none() {
             self.real = Some([self.read(&self.indices[0])?, self.read(&self.indices[1])?]);
         }
-        let Some([held_out, train]) = &self.real else {
+        let Some([validation, train]) = &self.real else {
             unreachable!("it was just read")
         };
         let packing = gan.loss.objective.packing as usize;
@@ -172,19 +172,19 @@ impl Monitor {
             }
         }
         let features = Features::stack(features)?;
-        let distance = kernel_distance(&held_out.features, &features)?;
-        let [on_held_out, on_train] = [of_real(held_out)?, of_real(train)?];
+        let distance = kernel_distance(&validation.features, &features)?;
+        let [on_validation, on_train] = [of_real(validation)?, of_real(train)?];
         let gap = on_train - mean(&logits);
         Ok(Measurement {
             step,
             kid: distance.value,
             kid_se: distance.standard_error,
-            coverage: prdc(&held_out.features, &features)?.coverage,
-            spread: features.variance() / held_out.features.variance().max(f64::MIN_POSITIVE),
-            memorized: memorized_share(&train.features, &held_out.features, &features)?,
+            coverage: prdc(&validation.features, &features)?.coverage,
+            spread: features.variance() / validation.features.variance().max(f64::MIN_POSITIVE),
+            memorized: memorized_share(&train.features, &validation.features, &features)?,
             // Without a gap between training and generated images there is no overfitting.
             overfitting: if gap > 0.0 {
-                (on_train - on_held_out) / gap
+                (on_train - on_validation) / gap
             } else {
                 0.0
             },

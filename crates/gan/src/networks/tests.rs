@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::TrainConfig;
 use crate::objective::Objective;
-use engraft_data::{Dataset, Provenance, Split, generated_digits};
+use engraft_data::{Dataset, Provenance, Split, drawn_digits};
 use engraft_layers::{
     Adam, BatchNorm, Condition, Conv2d, ConvTranspose2d, Dense, Embedding, Flatten, Init, LeakyReLU, Mode,
     Module, Optimizer, Reshape, Slot, StateDict, Summary, Tanh, gradients, parameter_count, parameters,
@@ -422,7 +422,7 @@ fn the_residual_pair_has_no_norms_and_begins_as_its_skip_paths() {
 /// Ten images of ten classes: the generator soon makes the image of the requested class.
 #[test]
 fn a_conditional_pair_learns_what_belongs_to_a_label() {
-    let digits = generated_digits(Split::Train, 10, 3);
+    let digits = drawn_digits(Split::Train, 10, 3);
     let real = digits.batch_f32(&(0..10).collect::<Vec<_>>());
     let batch = Tensor::from_vec([30, 28, 28, 1], real.repeat(3));
     let own: Vec<usize> = digits.labels().iter().map(|&label| label.into()).collect();

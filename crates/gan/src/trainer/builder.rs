@@ -102,7 +102,7 @@ impl TrainerBuilder {
         config.check_data(data.as_ref())?;
         let mut config = config.with_labels_of(data.as_ref());
         let locked = LockedDirectory::lock(directory, &config)?;
-        let [held_out, trained_on] = split_indices(&config);
+        let [validation, trained_on] = split_indices(&config);
         let mut warnings = Vec::new();
         let found = locked.latest()?;
         let progress = if let Some(loaded) = &found {
@@ -126,7 +126,7 @@ impl TrainerBuilder {
             0 => None,
             _ => {
                 let extractor = features.map_or_else(|| named_extractor(&config), Ok)?;
-                Some(Monitor::new(data.clone(), extractor, held_out, &trained_on)?)
+                Some(Monitor::new(data.clone(), extractor, validation, &trained_on)?)
             }
         };
         warnings.extend(monitor.as_ref().and_then(Monitor::input_loss_warning));
@@ -158,10 +158,10 @@ impl TrainerBuilder {
 
 /// Indices of the validation images and of the training images.
 fn split_indices(config: &TrainConfig) -> [Vec<usize>; 2] {
-    let held_out = equidistant(config.validation_images as usize, config.images);
-    let rest = (0..config.images).filter(|i| held_out.binary_search(i).is_err());
+    let validation = equidistant(config.validation_images as usize, config.images);
+    let rest = (0..config.images).filter(|i| validation.binary_search(i).is_err());
     let rest = rest.collect();
-    [held_out, rest]
+    [validation, rest]
 }
 
 /// Keeps the feature extractor that the run was evaluated with, because scores of different extractors are not

@@ -228,7 +228,7 @@ fn every_setting_takes_part() {
     type Change = fn(&mut TrainConfig);
     let changes: [(&str, Change); 10] = [
         ("packing", |c| c.objective.packing = 1),
-        ("critic steps", |c| c.objective.n_critic = 1),
+        ("discriminator steps", |c| c.objective.n_critic = 1),
         ("feature matching", |c| c.objective.feature_matching = None),
         ("r1", |c| c.regularize.r1_gamma = 0.0),
         ("r2", |c| c.regularize.r2_gamma = 0.0),
