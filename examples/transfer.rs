@@ -8,7 +8,7 @@ use engraft::gan::{CheckpointChoice, TrainConfig, Trainer, image_png};
 use engraft::metrics::FeatureNetwork;
 use engraft::tensor::Tensor;
 use engraft::transfer::{
-    Experiment, Recipe, TransferMethod, domain_distance, features_of, measure, open_source,
+    Experiment, FeatureSets, Recipe, TransferMethod, dataset_features, domain_distance, evaluate, open_source,
 };
 use std::error::Error;
 use std::fs;
@@ -60,10 +60,10 @@ fn transfer(steps: u64, directory: &Path) -> Result<(), Box<dyn Error>> {
         seed: 1,
     };
     let network = FeatureNetwork::mnist();
-    let real = features_of(&network, &target)?;
-    let untuned = experiment.draw(&network, &source.sampler()?, 200)?;
+    let real = dataset_features(&network, &target)?;
+    let untuned = experiment.generate_features(&network, &source.sampler()?, 200)?;
     let distance = domain_distance(&real, &untuned)?;
-    let recipe = Recipe::choose(&source, target.len(), &distance, steps)?;
+    let recipe = Recipe::recommended(&source, target.len(), &distance, steps)?;
     println!(
         "{distance}\nrecipe {}: {}",
         recipe.name,
@@ -74,9 +74,14 @@ fn transfer(steps: u64, directory: &Path) -> Result<(), Box<dyn Error>> {
     let method = TransferMethod::Recipe(Box::new(recipe));
     let result = experiment.train(&method, &directory.join("transfer"), &mut on_event)?;
     let (sampler, step) = result.ok_or("the run was stopped")?;
-    let tuned = experiment.draw(&network, &sampler, 200)?;
+    let tuned = experiment.generate_features(&network, &sampler, 200)?;
     for (name, step, features) in [("untuned source", 0, &untuned), ("transfer", step, &tuned)] {
-        let result = measure(name, step, [&real, &real, features])?;
+        let features = FeatureSets {
+            real: &real,
+            training: &real,
+            generated: features,
+        };
+        let result = evaluate(name, step, features)?;
         println!("{name}: KID {:.4} ± {:.4}", result.kid, result.kid_se);
     }
     Ok(())

@@ -7,7 +7,7 @@ use engraft_base::choose;
 use engraft_data::{Dataset, Split, drawn_digits};
 use engraft_gan::{CheckpointChoice, Event, Sampler, Trainer, TrainingPlan, read_settings};
 use engraft_metrics::{FeatureExtractor, FeatureNetwork, Features, frechet_distance, kernel_distance};
-use engraft_transfer::{AdapterFile, Transfer, features_of, open_run, open_source};
+use engraft_transfer::{AdapterFile, Transfer, dataset_features, open_run, open_source};
 use flate2::read::GzDecoder;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -78,7 +78,7 @@ fn draws(sampler: &Sampler, [mean, deviation, pixel]: [f64; 3]) {
 fn measures(sampler: &Sampler, [fid, kid]: [f64; 2]) {
     let network = FeatureNetwork::mnist();
     let test = drawn_digits(Split::Test, 10_000, 0);
-    let real = features_of(&network, &test.subset(&choose(10_000, 200, 1))).unwrap();
+    let real = dataset_features(&network, &test.subset(&choose(10_000, 200, 1))).unwrap();
     let images = sampler.generate(200, &mut Pcg64::seed_from_u64(1));
     let drawn: Features = network.read(&images).unwrap().features;
     is_near(frechet_distance(&real, &drawn).unwrap(), fid);

@@ -10,8 +10,8 @@ use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load};
 use engraft_gan::{CheckpointChoice, TrainConfig};
 use engraft_metrics::{FeatureExtractor, Features, SeedSummary, features};
 use engraft_transfer::{
-    Experiment, ExperimentResult, LabeledImages, PretrainedGan, Recipe, TransferMethod, domain_distance,
-    features_of, from_scratch, measure, open_source,
+    Experiment, ExperimentResult, FeatureSets, LabeledImages, PretrainedGan, Recipe, TransferMethod,
+    dataset_features, domain_distance, evaluate, from_scratch_config, open_source,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -284,10 +284,10 @@ fn open_target(name: &str, source: &PretrainedGan) -> anyhow::Result<Target> {
         |split| -> anyhow::Result<Dataset> { Ok(load(known, split, &options)?.resized(height, width)) };
     let network = features::for_images(name, source.config.image);
     let test = read(Split::Test)?;
-    let real = features_of(&*network, &choose(&test, REAL, 0))?;
+    let real = dataset_features(&*network, &choose(&test, REAL, 0))?;
     Ok(Target {
         name: name.into(),
-        test: LabeledImages::of(&test, &(0..test.len()).collect::<Vec<_>>()),
+        test: LabeledImages::from_dataset(&test, &(0..test.len()).collect::<Vec<_>>()),
         classes: (test.class_counts().iter().enumerate())
             .filter(|(_, count)| **count > 0)
             .map(|(class, _)| class)
@@ -320,23 +320,28 @@ fn cell(
         steps: args.steps,
         seed,
     };
-    let trained_on = features_of(&*target.network, &train)?;
+    let trained_on = dataset_features(&*target.network, &train)?;
     let method = match method {
-        "untuned-source" => TransferMethod::SourceAsIs,
+        "untuned-source" => TransferMethod::Untuned,
         "from-scratch" => TransferMethod::FromScratch,
         "auto" => {
-            let drawn = experiment.draw(&*target.network, &source.sampler()?, GENERATED)?;
+            let drawn = experiment.generate_features(&*target.network, &source.sampler()?, GENERATED)?;
             let found = domain_distance(&trained_on, &drawn)?;
-            TransferMethod::Recipe(Box::new(Recipe::choose(source, images, &found, args.steps)?))
+            TransferMethod::Recipe(Box::new(Recipe::recommended(source, images, &found, args.steps)?))
         }
         other => TransferMethod::Recipe(Box::new(methods::fixed(source, other, args.steps)?)),
     };
     let run = match &method {
-        TransferMethod::SourceAsIs => {
+        TransferMethod::Untuned => {
             json!({ "source": source.sha256()?, "seed": seed, "images": train.sha256() })
         }
-        TransferMethod::FromScratch => from_scratch(source, &train, args.steps, seed).to_toml().into(),
-        TransferMethod::Recipe(recipe) => recipe.settings(source, &train, args.steps, seed).to_toml().into(),
+        TransferMethod::FromScratch => from_scratch_config(source, &train, args.steps, seed)
+            .to_toml()
+            .into(),
+        TransferMethod::Recipe(recipe) => recipe
+            .train_config(source, &train, args.steps, seed)
+            .to_toml()
+            .into(),
     };
     let settings = json!({
         "run": run, "generated": GENERATED, "real": REAL, "features": target.network.hash(),
@@ -351,8 +356,13 @@ fn cell(
     }
     let found = experiment.train(&method, directory, &mut |_| ControlFlow::Continue(()))?;
     let (sampler, steps) = found.context("nothing stops it")?;
-    let generated = experiment.draw(&*target.network, &sampler, GENERATED)?;
-    let row = measure(method.name(), steps, [&target.real, &trained_on, &generated])?;
+    let generated = experiment.generate_features(&*target.network, &sampler, GENERATED)?;
+    let features = FeatureSets {
+        real: &target.real,
+        training: &trained_on,
+        generated: &generated,
+    };
+    let row = evaluate(method.name(), steps, features)?;
     let found = Cell {
         settings,
         row,

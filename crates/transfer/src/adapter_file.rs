@@ -48,10 +48,10 @@ impl AdapterFile {
     ///
     /// # Errors
     /// If it has not the names and shapes of the transfer's generator.
-    pub fn of(transfer: &Transfer, generator: &Sequential) -> Result<Self, TransferError> {
+    pub fn from_transfer(transfer: &Transfer, generator: &Sequential) -> Result<Self, TransferError> {
         let Networks {
             generator: mut begin, ..
-        } = transfer.begin()?;
+        } = transfer.initial_networks()?;
         let before = StateDict::of(&begin);
         let after = StateDict::of(generator);
         after.apply(&mut begin)?;
@@ -76,10 +76,10 @@ impl AdapterFile {
     ///
     /// # Errors
     /// Those of [`Transfer::open`] and [`SavedRun::planned_networks`].
-    pub fn of_run(directory: &Path, which: CheckpointChoice) -> Result<Self, TransferError> {
+    pub fn from_run(directory: &Path, which: CheckpointChoice) -> Result<Self, TransferError> {
         let transfer = Transfer::open(directory)?;
         let (_, networks) = SavedRun::planned_networks(directory, &transfer, which)?;
-        Self::of(&transfer, &networks.generator)
+        Self::from_transfer(&transfer, &networks.generator)
     }
 
     /// Reads an adapter file.
@@ -188,7 +188,8 @@ impl AdapterFile {
     /// [`TransferError::OtherSource`] if it was made for another source; a mismatch with every name that the generator
     /// does not have, and every shape that is another.
     pub fn attach(&self, source: &PretrainedGan) -> Result<Sequential, TransferError> {
-        let Networks { mut generator, .. } = Transfer::new(source.clone(), self.start.clone())?.begin()?;
+        let Networks { mut generator, .. } =
+            Transfer::new(source.clone(), self.start.clone())?.initial_networks()?;
         let mut state = StateDict::of(&generator).into_tensors();
         state.extend(self.changed.tensors().clone());
         StateDict::from_tensors(state).apply(&mut generator)?;

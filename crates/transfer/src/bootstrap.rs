@@ -7,7 +7,7 @@ use rand_pcg::Pcg64;
 
 /// Kernel distances of several generators to the same real images, and how they scatter.
 #[derive(Clone, Debug)]
-pub struct Comparison {
+pub struct BootstrapComparison {
     /// For each generator, the distance in each resample.
     resamples: Vec<Vec<f64>>,
 }
@@ -37,7 +37,7 @@ fn within(kernel: &Array2<f64>, weights: &Array1<f64>) -> f64 {
     (all - own) / pairs
 }
 
-impl Comparison {
+impl BootstrapComparison {
     /// Resamples real and generated images with replacement, the real ones alike for all generators, so that what they
     /// have in common leaves the differences.
     ///
@@ -48,7 +48,7 @@ impl Comparison {
     pub fn new(real: &Features, generated: &[&Features], resamples: usize, seed: u64) -> Self {
         assert!(
             !generated.is_empty() && real.len() > 2,
-            "Comparison: needs generators and real images"
+            "BootstrapComparison: needs generators and real images"
         );
         let of_real = kernel(real, real);
         let kernels: Vec<[Array2<f64>; 2]> = generated
@@ -114,13 +114,13 @@ mod tests {
     fn the_interval_holds_the_distance_and_no_winner_is_named_inside_it() {
         let real = points(150, 0.0, 1);
         let (good, also_good, bad) = (points(150, 0.3, 2), points(150, 0.3, 3), points(150, 1.5, 4));
-        let found = Comparison::new(&real, &[&good, &also_good, &bad], 200, 5);
+        let found = BootstrapComparison::new(&real, &[&good, &also_good, &bad], 200, 5);
         let value = kernel_distance(&real, &bad).unwrap().value;
         let [low, high] = found.interval(2);
         assert!(low < value && value < high, "{low} {value} {high}");
         assert_eq!(found.winner(), None, "the two good ones are alike");
         assert!(found.difference(0, 2)[1] < 0.0);
-        let found = Comparison::new(&real, &[&bad, &good], 200, 5);
+        let found = BootstrapComparison::new(&real, &[&bad, &good], 200, 5);
         assert_eq!(found.winner(), Some(1));
     }
 

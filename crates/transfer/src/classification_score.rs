@@ -1,4 +1,4 @@
-//! Labelled images, real or drawn by a generator that is told the class, and what a classifier learns from them.
+//! Labeled images, real or drawn by a generator that is told the class, and what a classifier learns from them.
 
 use crate::error::TransferError;
 use engraft_data::Dataset;
@@ -23,7 +23,7 @@ impl LabeledImages {
     ///
     /// # Panics
     /// If an index is out of range.
-    pub fn of(data: &Dataset, indices: &[usize]) -> Self {
+    pub fn from_dataset(data: &Dataset, indices: &[usize]) -> Self {
         Self {
             images: digits(&dataset_tensor(data, indices)),
             labels: indices.iter().map(|&i| usize::from(data.label(i))).collect(),
@@ -35,7 +35,7 @@ impl LabeledImages {
     ///
     /// # Panics
     /// If `count` is 0.
-    pub fn drawn(sampler: &Sampler, count: usize, classes: &[usize], rng: &mut impl Rng) -> Option<Self> {
+    pub fn generate(sampler: &Sampler, count: usize, classes: &[usize], rng: &mut impl Rng) -> Option<Self> {
         if classes.is_empty() || classes.iter().any(|&class| class >= sampler.class_count()) {
             return None;
         }
@@ -77,7 +77,7 @@ impl LabeledImages {
     /// # Errors
     /// If there are fewer than two images to train on, or none to test with, or a label is none of the classifier's
     /// [`CLASSES`].
-    pub fn score(
+    pub fn classification_accuracy(
         &self,
         test: &Self,
         training: &Training,
@@ -96,7 +96,7 @@ impl LabeledImages {
     }
 }
 
-/// Images `[n, h, w, c]` as the classifier reads them: grey, 28x28.
+/// Images `[n, h, w, c]` as the classifier reads them: gray, 28x28.
 fn digits(images: &Tensor) -> Tensor {
     let &[_, h, w, c] = images.shape() else {
         panic!("expected images [n, h, w, c], got {:?}", images.shape())
@@ -134,19 +134,25 @@ mod tests {
             drawn_digits(Split::Train, 640, 1),
             drawn_digits(Split::Test, 100, 1),
         );
-        let of = |data: &Dataset, n: usize| LabeledImages::of(data, &(0..n).collect::<Vec<_>>());
+        let of = |data: &Dataset, n: usize| LabeledImages::from_dataset(data, &(0..n).collect::<Vec<_>>());
         let (train, test) = (of(&train, 640), of(&test, 100));
         let mut passes = 0;
-        let score = train.score(&test, &training(8), &mut |_, _| passes += 1).unwrap();
+        let score = train
+            .classification_accuracy(&test, &training(8), &mut |_, _| passes += 1)
+            .unwrap();
         assert!(score > 0.5 && passes == 8, "{score}");
         let none = of(&drawn_digits(Split::Test, 10, 1), 0);
-        let error = none.score(&test, &training(1), &mut |_, _| ()).unwrap_err();
+        let error = none
+            .classification_accuracy(&test, &training(1), &mut |_, _| ())
+            .unwrap_err();
         assert!(error.to_string().contains("found 0 and 100"), "{error}");
         let other = LabeledImages {
             labels: vec![10; 100],
             ..test.clone()
         };
-        let error = train.score(&other, &training(1), &mut |_, _| ()).unwrap_err();
+        let error = train
+            .classification_accuracy(&other, &training(1), &mut |_, _| ())
+            .unwrap_err();
         assert!(error.to_string().contains("labels up to 10"), "{error}");
         assert_eq!(train.with(&test).len(), 740);
     }
@@ -160,18 +166,18 @@ mod tests {
         };
         let rng = &mut Pcg64::seed_from_u64(1);
         let all = [0, 1, 2];
-        assert!(LabeledImages::drawn(&Sampler::new(generator(4), 4), 20, &all, rng).is_none());
+        assert!(LabeledImages::generate(&Sampler::new(generator(4), 4), 20, &all, rng).is_none());
         let embedding = Embedding::new(3, 3, &mut Init::glorot(2));
         let conditional = ConditionalGenerator::new(embedding, generator(4 + 3), 4);
         let conditional = Sequential::new().add("conditional", conditional);
         let told = Sampler::new(conditional, 4).classes(3);
-        let drawn = LabeledImages::drawn(&told, 7, &all, rng).unwrap();
+        let drawn = LabeledImages::generate(&told, 7, &all, rng).unwrap();
         assert_eq!(drawn.labels, [0, 1, 2, 0, 1, 2, 0]);
         assert_eq!(drawn.images.shape(), [7, 28, 28, 1]);
         assert_eq!(
-            LabeledImages::drawn(&told, 3, &[1, 2], rng).unwrap().labels,
+            LabeledImages::generate(&told, 3, &[1, 2], rng).unwrap().labels,
             [1, 2, 1]
         );
-        assert!(LabeledImages::drawn(&told, 3, &[2, 3], rng).is_none());
+        assert!(LabeledImages::generate(&told, 3, &[2, 3], rng).is_none());
     }
 }

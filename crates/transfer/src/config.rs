@@ -1,4 +1,4 @@
-//! What a transfer is told: the section `[plan]` of a run's settings.
+//! Settings of a transfer: the section `[plan]` of `run.toml`.
 
 use crate::error::TransferError;
 use crate::miner;
@@ -8,42 +8,71 @@ use engraft_layers::{Adapter, ParamFilter};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
-/// How a source is carried to a target: what trains when, and what keeps the networks close to the source.
+/// Settings of a transfer: which parameters train in which phase, and how the networks stay close to the source.
+///
+/// They form the section `[plan]` of a run's `run.toml`. The names of the fields are valid keys there. Files are written with
+/// the keys of an earlier version (`preserve`, `distil`, `patches`, `rates` and `until_balance`), because the hash of the
+/// settings in every checkpoint covers them.
 ///
 /// ```toml
 /// [plan]
 /// source_sha256 = "…"
-/// [[plan.phases]]            # the discriminator learns the target, the generator waits
+/// [[plan.phases]]            # only the discriminator trains
 /// generator = "nothing"
 /// discriminator = { except = ["block1"] }
 /// steps = 100
-/// until_balance = true
-/// [[plan.phases]]            # then the later part of the generator follows
+/// until_equilibrium = true
+/// [[plan.phases]]            # the last layers of the generator train too
 /// generator = { under = ["block2", "to_image"] }
 /// discriminator = { except = ["block1"] }
+/// ```
+///
+/// The same in code:
+///
+/// ```
+/// use engraft_transfer::{Phase, Trainable, TransferConfig};
+///
+/// let text = r#"
+/// source_sha256 = "00"
+/// [[phases]]
+/// generator = "nothing"
+/// steps = 100
+/// until_equilibrium = true
+/// [[phases]]
+/// "#;
+/// let config = TransferConfig::from_table(&text.parse()?)?;
+/// let warmup = Phase { generator: Trainable::Nothing, steps: 100, until_equilibrium: true, ..Phase::default() };
+/// assert_eq!(config.phases, [warmup, Phase::default()]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TransferConfig {
-    /// SHA-256 of the source's weights.
+    /// SHA-256 of the source's weights, in hexadecimal.
     pub source_sha256: String,
-    /// What keeps the generator close to the source.
-    pub preserve: SourceRegularizer,
-    /// Weight of feature distillation: the discriminator's features of real images stay those of the source's; 0 is
-    /// without.
-    pub distil: f64,
-    /// What is put on the weights of the generator's layers, for [`Trainable::Adapter`] to train.
+    /// Regularizer that keeps the generator close to the source.
+    #[serde(rename = "preserve", alias = "regularizer")]
+    pub regularizer: SourceRegularizer,
+    /// Weight of [feature distillation](crate::regularizers::FeatureDistillation) in the discriminator's loss; 0 disables it.
+    #[serde(rename = "distil", alias = "distillation")]
+    pub distillation: f64,
+    /// Adapter on the weights of the generator's layers. [`Trainable::Adapter`] trains it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adapter: Option<Adapter>,
-    /// Width of the hidden layer of a [`Miner`](crate::Miner) in front of the generator, for [`Trainable::Miner`] to train.
+    /// Width of the hidden layer of a [`Miner`](crate::Miner) in front of the generator. [`Trainable::Miner`] trains it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub miner: Option<usize>,
-    /// Whether the discriminator gets a [`PatchHead`](crate::PatchHead) in the place of its head.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub patches: bool,
-    /// Learning rates of parts, as factors of that of the network; the last that holds a name decides.
-    pub rates: Vec<Rate>,
-    /// The phases, one after the other; none is one in which all of both networks trains.
+    /// Whether a [`PatchHead`](crate::PatchHead) replaces the discriminator's head.
+    #[serde(
+        rename = "patches",
+        alias = "patch_discriminator",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub patch_discriminator: bool,
+    /// Learning rates of parts of the networks. If several entries match a parameter, the last one applies.
+    #[serde(rename = "rates", alias = "learning_rates")]
+    pub learning_rates: Vec<LearningRateFactor>,
+    /// The phases in order. An empty list is one phase in which both networks train completely.
     pub phases: Vec<Phase>,
 }
 
@@ -51,67 +80,68 @@ pub struct TransferConfig {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Phase {
-    /// What of the generator trains.
+    /// Parameters of the generator that train.
     pub generator: Trainable,
-    /// What of the discriminator trains.
+    /// Parameters of the discriminator that train.
     pub discriminator: Trainable,
-    /// Most steps of the phase; 0 goes on to the end of the run.
+    /// Maximum number of steps; 0 means until the end of the run.
     pub steps: u64,
-    /// Whether it is over as soon as the two networks balance, see [`equilibrium`](crate::balance).
-    pub until_balance: bool,
+    /// Whether the phase ends early when both networks are in [equilibrium](fn@crate::equilibrium).
+    #[serde(rename = "until_balance", alias = "until_equilibrium")]
+    pub until_equilibrium: bool,
 }
 
-/// Which parameters train, and which running statistics move.
+/// Which parameters of a network train. The running statistics of frozen layers do not change either.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Trainable {
-    /// All.
+    /// All parameters.
     #[default]
     All,
-    /// None.
+    /// No parameters: the network is frozen.
     Nothing,
-    /// These layers.
+    /// The parameters of these layers.
     Under(Vec<String>),
-    /// All but these layers.
+    /// All parameters except those of these layers.
     Except(Vec<String>),
-    /// Scales and shifts of batch norms, and their running statistics.
+    /// Scales, shifts and running statistics of batch norms.
     BatchNorm,
-    /// The adapter of [`TransferConfig::adapter`]; of the generator only.
+    /// The adapter of [`TransferConfig::adapter`]; only for the generator.
     Adapter,
-    /// The miner of [`TransferConfig::miner`], or the one that the source has already; of the generator only.
+    /// The miner of [`TransferConfig::miner`], or the miner of the source; only for the generator.
     Miner,
 }
 
-/// The learning rate of a part of a network.
+/// The learning rate of some layers, relative to that of their network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Rate {
-    /// Layers, of either network.
+pub struct LearningRateFactor {
+    /// Names of layers of either network.
     pub under: Vec<String>,
-    /// Factor of the network's learning rate.
+    /// Factor that multiplies the network's learning rate.
     pub factor: f64,
 }
 
-/// What is added to the generator's loss to keep it close to the source.
+/// Term of the generator's loss that keeps it close to the source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum SourceRegularizer {
-    /// Nothing.
+    /// No regularizer.
     #[default]
     Nothing,
     /// [`L2Sp`](crate::regularizers::L2Sp) with this weight.
     L2Sp(f64),
-    /// [`ElasticWeights`](crate::regularizers::ElasticWeights) with this weight.
+    /// [`ElasticWeightConsolidation`](crate::regularizers::ElasticWeightConsolidation) with this weight.
     Ewc(f64),
-    /// [`CrossDomain`](crate::regularizers::CrossDomain) with this weight.
+    /// [`CrossDomainCorrespondence`](crate::regularizers::CrossDomainCorrespondence) with this weight.
     Cdc(f64),
 }
 
 impl Trainable {
-    /// The names that train, in a network with these roles and this adapter.
-    pub fn names(&self, adapter: Option<Adapter>, roles: &NetworkRoles) -> ParamFilter {
+    /// The filter of the parameters that train, in a network with this adapter and these layer roles.
+    pub fn param_filter(&self, adapter: Option<Adapter>, roles: &NetworkRoles) -> ParamFilter {
         match self {
             Self::Adapter => adapter.map_or_else(ParamFilter::all, Adapter::names),
             Self::Miner => ParamFilter::under([miner::LAYER]),
@@ -127,7 +157,7 @@ impl Trainable {
 impl FromStr for SourceRegularizer {
     type Err = TransferError;
 
-    /// Reads `nothing`, or `l2-sp`, `ewc` or `cdc` with a weight, as `ewc=10`.
+    /// Parses `nothing`, or `l2-sp`, `ewc` or `cdc` with a weight, such as `ewc=10`.
     ///
     /// # Errors
     /// [`TransferError::Unknown`] for any other text.
@@ -138,19 +168,19 @@ impl FromStr for SourceRegularizer {
             Some(("ewc", Some(weight))) => Ok(Self::Ewc(weight)),
             Some(("cdc", Some(weight))) => Ok(Self::Cdc(weight)),
             _ => Err(TransferError::Unknown {
-                what: "term",
+                what: "regularizer",
                 found: text.into(),
-                expected: "nothing, or l2-sp, ewc or cdc with a weight, as ewc=10".into(),
+                expected: "nothing, or l2-sp, ewc or cdc with a weight, such as ewc=10".into(),
             }),
         }
     }
 }
 
 impl TransferConfig {
-    /// The settings in a run's `[plan]`.
+    /// Reads the section `[plan]` of a run.
     ///
     /// # Errors
-    /// [`TransferError::Config`] for a name that is no setting or a value that it does not take.
+    /// [`TransferError::Config`] for an unknown key or an invalid value.
     pub fn from_table(table: &toml::Table) -> Result<Self, TransferError> {
         table
             .clone()
@@ -160,12 +190,12 @@ impl TransferConfig {
             })
     }
 
-    /// The settings as a run's `[plan]`.
+    /// The section `[plan]` with these settings.
     pub fn to_table(&self) -> toml::Table {
-        toml::Table::try_from(self).expect("strings, numbers and tables always have a TOML form")
+        toml::Table::try_from(self).expect("strings, numbers and tables can be written as TOML")
     }
 
-    /// The phases, at least one.
+    /// The phases, at least one: the default phase if [`TransferConfig::phases`] is empty.
     pub fn phases(&self) -> Vec<Phase> {
         if self.phases.is_empty() {
             vec![Phase::default()]
@@ -174,49 +204,58 @@ impl TransferConfig {
         }
     }
 
-    /// Whether all that trains of the generator is an adapter, a miner, or scales and shifts: few numbers, which go into
-    /// an [`AdapterFile`](crate::AdapterFile).
+    /// Whether only an adapter, a miner or batch norms of the generator train.
+    ///
+    /// This is parameter-efficient fine-tuning: the few trained numbers fit into an [`AdapterFile`](crate::AdapterFile).
     pub fn is_parameter_efficient(&self) -> bool {
-        let little = |trained: &Trainable| {
+        let is_efficient = |trained: &Trainable| {
             matches!(
                 trained,
                 Trainable::BatchNorm | Trainable::Adapter | Trainable::Miner
             )
         };
         let trained: Vec<Trainable> = self.phases().into_iter().map(|phase| phase.generator).collect();
-        trained.iter().any(little) && trained.iter().all(|t| *t == Trainable::Nothing || little(t))
+        trained.iter().any(is_efficient)
+            && trained
+                .iter()
+                .all(|t| *t == Trainable::Nothing || is_efficient(t))
     }
 
-    /// What makes no sense in itself.
+    /// Every setting that is invalid whatever the source is.
     pub(crate) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         let mut weight = |name: &str, value: f64| {
             if !(value.is_finite() && value >= 0.0) {
-                problems.push(format!("plan.{name} must be 0 or above, got {value}"));
+                problems.push(format!(
+                    "plan.{name}: expected a finite number of at least 0, got {value}"
+                ));
             }
         };
-        weight("distil", self.distil);
-        match self.preserve {
+        weight("distillation", self.distillation);
+        match self.regularizer {
             SourceRegularizer::Nothing => {}
-            SourceRegularizer::L2Sp(value) => weight("preserve.l2-sp", value),
-            SourceRegularizer::Ewc(value) => weight("preserve.ewc", value),
-            SourceRegularizer::Cdc(value) => weight("preserve.cdc", value),
+            SourceRegularizer::L2Sp(value) => weight("regularizer.l2-sp", value),
+            SourceRegularizer::Ewc(value) => weight("regularizer.ewc", value),
+            SourceRegularizer::Cdc(value) => weight("regularizer.cdc", value),
         }
         let adapted = |phase: &Phase| phase.generator == Trainable::Adapter;
         let of_generator = |trained: &Trainable| matches!(trained, Trainable::Adapter | Trainable::Miner);
         let misplaced = self.phases.iter().any(|p| of_generator(&p.discriminator));
-        for rate in &self.rates {
-            weight("rates.factor", rate.factor);
+        for rate in &self.learning_rates {
+            weight("learning_rates.factor", rate.factor);
         }
         let phases = &self.phases;
         if misplaced {
-            problems.push("plan.phases: only the generator has an adapter or a miner".into());
+            problems.push(
+                "plan.phases: an adapter or miner can train in the generator only, not in the discriminator"
+                    .into(),
+            );
         }
         if let Some(rank) = self.adapter.and_then(Adapter::rank)
             && !(1..=Adapter::MAX_RANK).contains(&rank)
         {
             problems.push(format!(
-                "plan.adapter: the rank must be from 1 to {}, got {rank}",
+                "plan.adapter: expected a rank from 1 to {}, got {rank}",
                 Adapter::MAX_RANK
             ));
         }
@@ -224,20 +263,20 @@ impl TransferConfig {
             && !(1..=miner::MAX_HIDDEN).contains(&hidden)
         {
             problems.push(format!(
-                "plan.miner: the hidden layer must have from 1 to {} numbers, got {hidden}",
+                "plan.miner: expected a hidden width from 1 to {}, got {hidden}",
                 miner::MAX_HIDDEN
             ));
         }
         if self.adapter.is_none() && phases.iter().any(adapted) {
             problems.push(
-                "plan.phases: a generator whose adapter trains, but there is no adapter: set plan.adapter"
+                "plan.phases: a phase trains the generator's adapter, but there is none; set plan.adapter"
                     .into(),
             );
         }
         for (i, phase) in phases.iter().enumerate() {
             if i + 1 < phases.len() && phase.steps == 0 {
                 problems.push(format!(
-                    "plan.phases: phase {i} needs a number of steps, or those after it never begin"
+                    "plan.phases: phase {i} has no number of steps, so later phases would never start; set its steps"
                 ));
             }
         }
@@ -250,27 +289,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_preserves_is_read_by_name() {
+    fn regularizers_parse_by_name() {
         let read = |text: &str| text.parse::<SourceRegularizer>();
         assert_eq!(read("nothing").unwrap(), SourceRegularizer::Nothing);
         assert_eq!(read("ewc=10").unwrap(), SourceRegularizer::Ewc(10.0));
         assert_eq!(read("l2-sp=0.5").unwrap(), SourceRegularizer::L2Sp(0.5));
         for wrong in ["ewc", "ewc=much", "ewd=1", "nothing=1"] {
-            let error = read(wrong).unwrap_err().to_string();
-            assert!(error.contains("as ewc=10"), "{error}");
+            let error = read(wrong).unwrap_err();
+            assert!(matches!(&error, TransferError::Unknown { found, .. } if found == wrong));
         }
     }
 
     #[test]
-    fn settings_go_to_toml_and_back() {
+    fn settings_round_trip_through_toml() {
         let config = TransferConfig {
             source_sha256: "ab".into(),
-            preserve: SourceRegularizer::Ewc(10.0),
-            distil: 0.5,
+            regularizer: SourceRegularizer::Ewc(10.0),
+            distillation: 0.5,
             adapter: Some(Adapter::LowRank { rank: 4 }),
             miner: Some(64),
-            patches: true,
-            rates: vec![Rate {
+            patch_discriminator: true,
+            learning_rates: vec![LearningRateFactor {
                 under: vec!["stem".into()],
                 factor: 0.1,
             }],
@@ -279,7 +318,7 @@ mod tests {
                     generator: Trainable::Nothing,
                     discriminator: Trainable::Except(vec!["block1".into()]),
                     steps: 100,
-                    until_balance: true,
+                    until_equilibrium: true,
                 },
                 Phase {
                     generator: Trainable::BatchNorm,
@@ -296,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_have_limits_and_what_belongs_to_the_generator_stays_there() {
+    fn sizes_have_limits_and_adapters_belong_to_the_generator() {
         let config = TransferConfig {
             adapter: Some(Adapter::LowRank { rank: 1 << 40 }),
             miner: Some(0),
@@ -308,17 +347,19 @@ mod tests {
         };
         let problems = config.problems().join("; ");
         for part in [
-            "from 1 to 512, got 1099511627776",
-            "from 1 to 4096",
-            "only the generator",
+            "plan.adapter",
+            "1099511627776",
+            "plan.miner",
+            "4096",
+            "plan.phases",
         ] {
             assert!(problems.contains(part), "{problems}");
         }
     }
 
     #[test]
-    fn little_is_what_fits_into_a_small_file() {
-        let of = |trained: &[Trainable]| {
+    fn adapters_miners_and_batch_norms_are_parameter_efficient() {
+        let is_efficient = |trained: &[Trainable]| {
             let phase = |generator: &Trainable| Phase {
                 generator: generator.clone(),
                 ..Phase::default()
@@ -330,19 +371,40 @@ mod tests {
             }
             .is_parameter_efficient()
         };
-        assert!(of(&[Trainable::Nothing, Trainable::Miner]) && of(&[Trainable::BatchNorm]));
-        assert!(of(&[Trainable::Adapter, Trainable::BatchNorm]));
-        assert!(!of(&[]) && !of(&[Trainable::Nothing]) && !of(&[Trainable::Adapter, Trainable::All]));
+        assert!(
+            is_efficient(&[Trainable::Nothing, Trainable::Miner]) && is_efficient(&[Trainable::BatchNorm])
+        );
+        assert!(is_efficient(&[Trainable::Adapter, Trainable::BatchNorm]));
+        assert!(!is_efficient(&[]) && !is_efficient(&[Trainable::Nothing]));
+        assert!(!is_efficient(&[Trainable::Adapter, Trainable::All]));
     }
 
     #[test]
-    fn a_phase_that_never_ends_before_another_is_refused() {
+    fn a_phase_without_end_before_another_is_refused() {
         let config = TransferConfig {
-            distil: -1.0,
+            distillation: -1.0,
             phases: vec![Phase::default(), Phase::default()],
             ..TransferConfig::default()
         };
         let problems = config.problems().join("; ");
-        assert!(problems.contains("phase 0 needs a number of steps") && problems.contains("distil"));
+        assert!(problems.contains("phase 0") && problems.contains("plan.distillation"));
+    }
+    /// Keys of an earlier version are still read, and are written too: the hash of the settings covers them.
+    #[test]
+    fn keys_of_both_versions_are_read_and_those_of_the_earlier_one_written() {
+        let earlier = "distil = 0.5\npatches = true\nsource_sha256 = \"ab\"\n\n[[phases]]\ndiscriminator = \"all\"\n\
+                       generator = \"nothing\"\nsteps = 7\nuntil_balance = true\n\n[preserve]\newc = 10.0\n\n[[rates]]\n\
+                       factor = 0.1\nunder = [\"stem\"]\n";
+        let now = earlier
+            .replace("distil", "distillation")
+            .replace("patches", "patch_discriminator")
+            .replace("until_balance", "until_equilibrium")
+            .replace("preserve", "regularizer")
+            .replace("rates", "learning_rates");
+        let read = |text: &str| TransferConfig::from_table(&toml::from_str(text).unwrap()).unwrap();
+        let config = read(earlier);
+        assert_eq!(config, read(&now));
+        assert!(config.phases[0].until_equilibrium && config.patch_discriminator);
+        assert_eq!(config.to_table(), toml::from_str(earlier).unwrap());
     }
 }

@@ -7,7 +7,7 @@ use engraft_tensor::{Tensor, no_grad};
 use serde::Serialize;
 use std::fmt;
 
-/// Fewest target images of which neighbours are counted.
+/// Fewest target images of which neighbors are counted.
 const FEWEST: usize = 6;
 /// Steps of the classifier behind the proxy distance.
 const STEPS: usize = 200;
@@ -21,7 +21,7 @@ pub struct DomainDistance {
     pub kid: Option<f64>,
     /// Share of the target images among the source's: what predicts best which source serves.
     pub recall: Option<f64>,
-    /// Share of the target images with one of the source's in their neighbourhood.
+    /// Share of the target images with one of the source's in their neighborhood.
     pub coverage: Option<f64>,
     /// Proxy A-distance, `2 (1 - 2 ε)` with the error `ε` of a linear classifier that tells the two apart: 0 where it
     /// cannot, 2 where it always can.
@@ -43,7 +43,7 @@ impl DomainDistance {
 /// # Errors
 /// If there are no images on a side or the numbers of features differ.
 pub fn domain_distance(target: &Features, source: &Features) -> Result<DomainDistance, TransferError> {
-    let neighbours = (target.len() >= FEWEST && source.len() >= FEWEST)
+    let neighbors = (target.len() >= FEWEST && source.len() >= FEWEST)
         .then(|| prdc(target, source))
         .transpose()?;
     let kid = (target.len() >= 3 && source.len() >= 3)
@@ -52,8 +52,8 @@ pub fn domain_distance(target: &Features, source: &Features) -> Result<DomainDis
     Ok(DomainDistance {
         images: target.len(),
         kid: kid.map(|k| k.value),
-        recall: neighbours.map(|n| n.recall),
-        coverage: neighbours.map(|n| n.coverage),
+        recall: neighbors.map(|n| n.recall),
+        coverage: neighbors.map(|n| n.coverage),
         a_distance: a_distance(target, source),
     })
 }

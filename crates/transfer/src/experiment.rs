@@ -1,11 +1,11 @@
 //! One way to a generator of the target, trained and measured: a recipe, or a control beside it.
 
 use crate::adapter_file::AdapterFile;
-use crate::bootstrap::Comparison;
+use crate::bootstrap::BootstrapComparison;
 use crate::error::TransferError;
 use crate::open::open_run;
 use crate::pretrained_gan::{FOLDER, PretrainedGan, SETTINGS};
-use crate::recipe::{Recipe, from_scratch};
+use crate::recipe::{Recipe, from_scratch_config};
 use crate::transfer_plan::Transfer;
 use engraft_base::batches;
 use engraft_data::Dataset;
@@ -29,8 +29,8 @@ const ROUNDING: f64 = 1e-12;
 /// How a generator of the target comes about.
 #[derive(Clone, Debug)]
 pub enum TransferMethod {
-    /// The source's generator as it is, without training.
-    SourceAsIs,
+    /// The source's generator without further training (zero-shot).
+    Untuned,
     /// The source's networks with random weights, trained on the target alone.
     FromScratch,
     /// The source's networks, trained on by a recipe.
@@ -41,7 +41,7 @@ impl TransferMethod {
     /// Its name in tables and directories.
     pub fn name(&self) -> &str {
         match self {
-            Self::SourceAsIs => "source-as-is",
+            Self::Untuned => "source-as-is",
             Self::FromScratch => "from-scratch",
             Self::Recipe(recipe) => &recipe.name,
         }
@@ -72,11 +72,11 @@ pub struct ExperimentResult {
     pub kid_se: f64,
     /// Fréchet distance to them.
     pub fid: f64,
-    /// Share of the real images with a generated one in their neighbourhood.
+    /// Share of the real images with a generated one in their neighborhood.
     pub coverage: f64,
     /// Diversity of the generated images around the training images.
     pub diversity: f64,
-    /// [Share](copies) of generated images closer to a training image than training images are to each other.
+    /// [Share](copied_share) of generated images closer to a training image than training images are to each other.
     pub copies: f64,
     /// Training steps of the checkpoint that was measured.
     pub steps: u64,
@@ -97,17 +97,17 @@ impl Experiment<'_> {
     ) -> Result<Option<(Sampler, u64)>, TransferError> {
         let data = self.target.clone();
         let mut trainer = match method {
-            TransferMethod::SourceAsIs => {
+            TransferMethod::Untuned => {
                 return Ok(Some((self.source.sampler()?, 0)));
             }
             TransferMethod::FromScratch => {
-                let config = from_scratch(self.source, self.target, self.steps, self.seed);
+                let config = from_scratch_config(self.source, self.target, self.steps, self.seed);
                 Trainer::open(config, data, directory)?
             }
             TransferMethod::Recipe(recipe) => {
                 let plan = Transfer::new(self.source.clone(), recipe.plan.clone())?;
-                let config = recipe.settings(self.source, self.target, self.steps, self.seed);
-                self.keep_source(directory)?;
+                let config = recipe.train_config(self.source, self.target, self.steps, self.seed);
+                self.save_source(directory)?;
                 Trainer::builder(config, data)
                     .plan(Arc::new(plan))
                     .open(directory)?
@@ -120,7 +120,7 @@ impl Experiment<'_> {
         if let TransferMethod::Recipe(recipe) = method
             && recipe.plan.is_parameter_efficient()
         {
-            AdapterFile::of_run(directory, CheckpointChoice::Best)?
+            AdapterFile::from_run(directory, CheckpointChoice::Best)?
                 .save(&directory.join(AdapterFile::NAME))?;
         }
         let run = open_run(directory, CheckpointChoice::Best)?;
@@ -129,7 +129,7 @@ impl Experiment<'_> {
 
     /// Puts the source beside a run that has not begun. Nothing is written beside one that has: neither to another source, nor to
     /// one that is damaged, nor to a run that is no transfer and would be taken for one from then on.
-    fn keep_source(&self, directory: &Path) -> Result<(), TransferError> {
+    fn save_source(&self, directory: &Path) -> Result<(), TransferError> {
         let folder = directory.join(FOLDER);
         // A run that was killed as it began has no settings yet.
         let of_a_run = [SETTINGS, "checkpoints", "metrics.jsonl"];
@@ -154,7 +154,7 @@ impl Experiment<'_> {
     ///
     /// # Errors
     /// If they are not finite.
-    pub fn draw(
+    pub fn generate_features(
         &self,
         network: &dyn FeatureExtractor,
         sampler: &Sampler,
@@ -175,7 +175,7 @@ impl Experiment<'_> {
 ///
 /// # Errors
 /// If they are not finite.
-pub fn features_of(network: &dyn FeatureExtractor, data: &Dataset) -> Result<Features, TransferError> {
+pub fn dataset_features(network: &dyn FeatureExtractor, data: &Dataset) -> Result<Features, TransferError> {
     let indices: Vec<usize> = (0..data.len()).collect();
     let parts: Result<Vec<Features>, TransferError> = indices
         .chunks(BATCH)
@@ -187,15 +187,31 @@ pub fn features_of(network: &dyn FeatureExtractor, data: &Dataset) -> Result<Fea
     Ok(Features::stack(parts?)?)
 }
 
+/// Features of the images that [`evaluate`] compares, all from one feature extractor.
+#[derive(Clone, Copy, Debug)]
+pub struct FeatureSets<'a> {
+    /// Real images of the target, best ones that were not trained on.
+    pub real: &'a Features,
+    /// The training images.
+    pub training: &'a Features,
+    /// Generated images.
+    pub generated: &'a Features,
+}
+
 /// Measures generated images against real ones, and against those that were trained on.
 ///
 /// # Errors
 /// If there are too few images for one of the measures.
-pub fn measure(
+pub fn evaluate(
     method: &str,
     steps: u64,
-    [real, trained_on, generated]: [&Features; 3],
+    features: FeatureSets<'_>,
 ) -> Result<ExperimentResult, TransferError> {
+    let FeatureSets {
+        real,
+        training,
+        generated,
+    } = features;
     let distance = kernel_distance(real, generated)?;
     Ok(ExperimentResult {
         method: method.into(),
@@ -203,8 +219,8 @@ pub fn measure(
         kid_se: distance.standard_error,
         fid: frechet_distance(real, generated)?,
         coverage: prdc(real, generated)?.coverage,
-        diversity: intra_cluster_diversity(trained_on, generated)?,
-        copies: copies(trained_on, generated),
+        diversity: intra_cluster_diversity(training, generated)?,
+        copies: copied_share(training, generated),
         steps,
     })
 }
@@ -215,8 +231,8 @@ pub fn measure(
 ///
 /// It is [`memorized_share`](engraft_metrics::memorized_share) with the training images themselves in the place of
 /// held-out ones, of which a few dozen images leave none.
-pub fn copies(trained_on: &Features, generated: &Features) -> f64 {
-    let train = trained_on.view();
+pub fn copied_share(training: &Features, generated: &Features) -> f64 {
+    let train = training.view();
     let nearest = |point: ndarray::ArrayView1<'_, f64>, but: Option<usize>| {
         let distances = train.outer_iter().enumerate().filter(|(i, _)| Some(*i) != but);
         distances
@@ -228,7 +244,7 @@ pub fn copies(trained_on: &Features, generated: &Features) -> f64 {
         .enumerate()
         .map(|(i, point)| nearest(point, Some(i)))
         .collect();
-    let same = ROUNDING * trained_on.variance();
+    let same = ROUNDING * training.variance();
     usual.retain(|&distance| distance > same);
     usual.sort_unstable_by(f64::total_cmp);
     let close = usual.get(usual.len() / 20).copied().unwrap_or(0.0);
@@ -240,10 +256,10 @@ pub fn copies(trained_on: &Features, generated: &Features) -> f64 {
     copied.count() as f64 / generated.len().max(1) as f64
 }
 
-/// Compares the distances of methods, see [`Comparison`].
-pub fn compare(real: &Features, generated: &[&Features], seed: u64) -> Comparison {
+/// Compares the distances of methods, see [`BootstrapComparison`].
+pub fn compare(real: &Features, generated: &[&Features], seed: u64) -> BootstrapComparison {
     const RESAMPLES: usize = 200;
-    Comparison::new(real, generated, RESAMPLES, seed)
+    BootstrapComparison::new(real, generated, RESAMPLES, seed)
 }
 
 #[cfg(test)]
@@ -252,17 +268,23 @@ mod tests {
     use ndarray::array;
 
     #[test]
-    fn copies_by_hand() {
+    fn copied_share_by_hand() {
         let train = Features::new(array![[0.0], [1.0], [3.0], [6.0]]).unwrap();
         // The closest two are 1 apart: what is closer to one of them is a copy.
         let generated = Features::new(array![[0.2], [1.9], [4.5], [6.0]]).unwrap();
-        assert_eq!(copies(&train, &generated), 0.75);
-        assert_eq!(copies(&train, &Features::new(array![[4.5], [8.0]]).unwrap()), 0.0);
+        assert_eq!(copied_share(&train, &generated), 0.75);
+        assert_eq!(
+            copied_share(&train, &Features::new(array![[4.5], [8.0]]).unwrap()),
+            0.0
+        );
         // Two of the training images are the same: the closest others are still 1 apart.
         let twice = Features::new(array![[0.0], [0.0], [1.0], [3.0], [6.0]]).unwrap();
-        assert_eq!(copies(&twice, &generated), 0.75);
-        assert_eq!(copies(&twice, &twice), 1.0);
+        assert_eq!(copied_share(&twice, &generated), 0.75);
+        assert_eq!(copied_share(&twice, &twice), 1.0);
         let one = Features::new(array![[2.0], [2.0]]).unwrap();
-        assert_eq!(copies(&one, &Features::new(array![[2.0], [2.1]]).unwrap()), 0.5);
+        assert_eq!(
+            copied_share(&one, &Features::new(array![[2.0], [2.1]]).unwrap()),
+            0.5
+        );
     }
 }

@@ -50,7 +50,7 @@ pub fn gradual_unfreezing(layers: &[String], every: u64, last: &Phase) -> Result
             generator: Trainable::Under(layers[layers.len() - count..].to_vec()),
             discriminator: last.discriminator.clone(),
             steps: every,
-            until_balance: false,
+            until_equilibrium: false,
         })
         .collect();
     phases.push(Phase {
@@ -74,7 +74,7 @@ mod tests {
             generator: Trainable::Nothing,
             discriminator: Trainable::Except(names(&["hidden1"])),
             steps: 7,
-            until_balance: true,
+            until_equilibrium: true,
         };
         let phases = gradual_unfreezing(&names(&["a", "b", "c", "d"]), 3, &last).unwrap();
         assert_eq!(phases.len(), 4);
@@ -87,9 +87,9 @@ mod tests {
             unreachable!("four phases")
         };
         assert_eq!(before.generator, Trainable::Under(names(&["b", "c", "d"])));
-        assert_eq!((before.steps, before.until_balance), (3, false));
+        assert_eq!((before.steps, before.until_equilibrium), (3, false));
         assert_eq!(
-            (&end.generator, end.steps, end.until_balance),
+            (&end.generator, end.steps, end.until_equilibrium),
             (&Trainable::All, 7, true)
         );
     }

@@ -64,7 +64,7 @@ pub(crate) fn mined(generator: Sequential, latent: usize, hidden: usize) -> Sequ
     generator.add_first(LAYER, Miner::new(latent, hidden))
 }
 
-// Its parameters are slots of its own, and its layers no children: spectral normalisation and adapters, which are for the
+// Its parameters are slots of its own, and its layers no children: spectral normalization and adapters, which are for the
 // generator's weights, pass it by. The singular values of a matrix of zeros are nothing to divide by.
 impl<T: Real> Module<T> for Miner<T> {
     fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {

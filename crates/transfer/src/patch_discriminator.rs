@@ -78,22 +78,22 @@ impl<T: Real> Module<T> for PatchHead<T> {
 }
 
 /// Whether these weights of a discriminator are those of one that judges patches.
-pub(crate) fn judges_patches(state: &StateDict, discriminator: &Sequential, config: &TrainConfig) -> bool {
-    map(discriminator, config).is_some_and(|map| {
+pub(crate) fn has_patch_head(state: &StateDict, discriminator: &Sequential, config: &TrainConfig) -> bool {
+    feature_map(discriminator, config).is_some_and(|map| {
         let weight = state.get(&map.weight());
         weight.is_some_and(|weight| weight.shape() == [map.channels, 1])
     })
 }
 
 /// The map of features that a discriminator's head reads as one vector.
-struct Map {
+struct FeatureMap {
     /// Name of the head.
     head: String,
     positions: usize,
     channels: usize,
 }
 
-impl Map {
+impl FeatureMap {
     /// Name of the head's weight in a state.
     fn weight(&self) -> String {
         format!("{}.weight", self.head)
@@ -101,7 +101,7 @@ impl Map {
 }
 
 /// The map that the head reads, if it reads one and is a layer of the chain itself.
-fn map(discriminator: &Sequential, config: &TrainConfig) -> Option<Map> {
+fn feature_map(discriminator: &Sequential, config: &TrainConfig) -> Option<FeatureMap> {
     let roles = config.layer_roles().ok()?.discriminator;
     let (head, features) = (roles.head, roles.feature_map?);
     if !discriminator.layers().iter().any(|(name, _)| *name == head) {
@@ -111,7 +111,7 @@ fn map(discriminator: &Sequential, config: &TrainConfig) -> Option<Map> {
     let [features, _] =
         no_grad(|| discriminator.forward_through(&image, &Condition::None, Mode::Eval, &features));
     match *features.shape() {
-        [_, h, w, channels] if h * w > 1 => Some(Map {
+        [_, h, w, channels] if h * w > 1 => Some(FeatureMap {
             head,
             positions: h * w,
             channels,
@@ -128,10 +128,10 @@ pub(crate) fn with_patch_head(
     discriminator: Sequential,
     config: &TrainConfig,
 ) -> Result<Sequential, TransferError> {
-    let Some(map) = map(&discriminator, config) else {
+    let Some(map) = feature_map(&discriminator, config) else {
         return Err(TransferError::Config {
             problems: vec![format!(
-                "plan.patches: the discriminator of the network {}{} has no head that reads a map of features; expected \
+                "plan.patch_discriminator: the discriminator of the network {}{} has no head that reads a map of features; expected \
                  dcgan or residual without classes, or another family that names its discriminator's head and feature map",
                 config.network,
                 if config.classes > 0 { " with classes" } else { "" }
@@ -146,17 +146,17 @@ pub(crate) fn with_patch_head(
 ///
 /// # Errors
 /// As [`with_patch_head`].
-pub(crate) fn by_patches(
+pub(crate) fn replace_head_by_patches(
     discriminator: Sequential,
     config: &TrainConfig,
 ) -> Result<Sequential, TransferError> {
-    let Some(map) = map(&discriminator, config) else {
+    let Some(map) = feature_map(&discriminator, config) else {
         return with_patch_head(discriminator, config);
     };
     if config.regularize.spectral_norm != SpectralNorm::None {
         return Err(TransferError::Config {
             problems: vec![
-                "plan.patches: the source's discriminator is spectrally normalised, and the vectors of its head fit no \
+                "plan.patch_discriminator: the source's discriminator is spectrally normalized, and the vectors of its head fit no \
                  other; expected a source without"
                     .into(),
             ],
@@ -228,11 +228,11 @@ mod tests {
             let Networks {
                 mut discriminator, ..
             } = untrained_networks(&config).unwrap();
-            let Map {
+            let FeatureMap {
                 positions, channels, ..
-            } = map(&discriminator, &config).unwrap();
+            } = feature_map(&discriminator, &config).unwrap();
             let mut tensors = StateDict::of(&discriminator).into_tensors();
-            assert!(!judges_patches(
+            assert!(!has_patch_head(
                 &StateDict::of(&discriminator),
                 &discriminator,
                 &config
@@ -250,7 +250,7 @@ mod tests {
             let [h, w, c] = config.image;
             let images = Tensor::uniform([3, h, w, c * packing as usize], -1.0, 1.0, rng);
             let whole = discriminator.forward(&images, Mode::Eval);
-            let patched = by_patches(discriminator, &config).unwrap();
+            let patched = replace_head_by_patches(discriminator, &config).unwrap();
             let patches = patched.forward(&images, Mode::Eval);
             assert_eq!(patches.shape(), [3, positions]);
             for (image, logit) in patches.as_slice().chunks(positions).zip(whole.as_slice()) {
@@ -260,7 +260,7 @@ mod tests {
                     "{mean} {logit}"
                 );
             }
-            assert!(judges_patches(
+            assert!(has_patch_head(
                 &StateDict::of(&patched),
                 &untrained_networks(&config).unwrap().discriminator,
                 &config
@@ -275,7 +275,7 @@ mod tests {
             let mut config = config();
             change(&mut config);
             let Networks { discriminator, .. } = untrained_networks(&config).unwrap();
-            let error = by_patches(discriminator, &config)
+            let error = replace_head_by_patches(discriminator, &config)
                 .err()
                 .expect("an error")
                 .to_string();
@@ -285,7 +285,7 @@ mod tests {
         refused(|c| c.classes = 10, "with classes");
         refused(
             |c| c.regularize.spectral_norm = SpectralNorm::Discriminator,
-            "spectrally normalised",
+            "spectrally normalized",
         );
     }
 }

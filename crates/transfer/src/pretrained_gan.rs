@@ -2,7 +2,7 @@
 
 use crate::error::TransferError;
 use crate::miner::{self, mined};
-use crate::patch_discriminator::{judges_patches, with_patch_head};
+use crate::patch_discriminator::{has_patch_head, with_patch_head};
 use engraft_base::hex;
 use engraft_gan::networks::{LayerRoles, NetworkRoles};
 use engraft_gan::{Networks, Sampler, TrainConfig};
@@ -77,7 +77,7 @@ impl PretrainedGan {
             mut discriminator,
             latent_dim,
         } = engraft_gan::untrained_networks(&self.config)?;
-        if self.judges_patches(&discriminator) {
+        if self.has_patch_head(&discriminator) {
             discriminator = with_patch_head(discriminator, &self.config)?;
         }
         // What decides which weights are used holds buffers of its own.
@@ -97,8 +97,8 @@ impl PretrainedGan {
 
     /// Whether an earlier transfer put a [`PatchHead`](crate::PatchHead) on the discriminator, which otherwise is as the given
     /// one.
-    pub(crate) fn judges_patches(&self, discriminator: &Sequential) -> bool {
-        judges_patches(&self.discriminator, discriminator, &self.config)
+    pub(crate) fn has_patch_head(&self, discriminator: &Sequential) -> bool {
+        has_patch_head(&self.discriminator, discriminator, &self.config)
     }
 
     /// Width of the hidden layer of the miner that the generator has, if it has one for latent vectors of this length.

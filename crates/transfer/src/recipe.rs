@@ -31,7 +31,7 @@ pub struct Recipe {
     /// What the discriminator sees instead of the images.
     pub augment: AugmentConfig,
     /// Factor of the source's learning rates.
-    pub rate: f64,
+    pub learning_rate_factor: f64,
     /// One sentence for each choice.
     pub reasons: Vec<String>,
 }
@@ -49,7 +49,7 @@ impl Recipe {
                 ..TransferConfig::default()
             },
             augment: AugmentConfig::default(),
-            rate: 1.0,
+            learning_rate_factor: 1.0,
             reasons: Vec::new(),
         })
     }
@@ -58,7 +58,7 @@ impl Recipe {
     ///
     /// # Errors
     /// If a weight of the source is not finite.
-    pub fn choose(
+    pub fn recommended(
         source: &PretrainedGan,
         images: usize,
         found: &DomainDistance,
@@ -116,7 +116,7 @@ impl Recipe {
     }
 
     /// Steps of a run of `steps` in which the discriminator learns alone, where it does.
-    pub fn warm_up(steps: u64) -> u64 {
+    pub fn discriminator_warmup(steps: u64) -> u64 {
         (steps / 10).clamp(1, 100)
     }
 
@@ -136,13 +136,16 @@ impl Recipe {
             phases: plain.plan.phases.clone(),
             ..self.plan.clone()
         };
-        Ok(same_phases && rest == plain.plan && self.augment == plain.augment && self.rate == plain.rate)
+        Ok(same_phases
+            && rest == plain.plan
+            && self.augment == plain.augment
+            && self.learning_rate_factor == plain.learning_rate_factor)
     }
 
     /// What so few images need that a generator would soon copy them: in a run of `steps` steps, the discriminator first learns
     /// alone, never sees an image at one place only, and the source's variety is kept, unless the source is class-conditional.
     fn avoid_copies(&mut self, steps: u64, is_told: bool) {
-        let alone = Self::warm_up(steps);
+        let alone = Self::discriminator_warmup(steps);
         let warm_up = Phase {
             generator: Trainable::Nothing,
             steps: alone,
@@ -152,9 +155,9 @@ impl Recipe {
         self.augment = Self::translation();
         let variety = if is_told {
             "what the source's images have in common is not kept, as with so few images it would be otherwise: no recipe with \
-             cross-domain correspondence has been measured for class-conditional sources (plan.preserve takes it)"
+             cross-domain correspondence has been measured for class-conditional sources (plan.regularizer takes it)"
         } else {
-            self.plan.preserve = SourceRegularizer::Cdc(10.0);
+            self.plan.regularizer = SourceRegularizer::Cdc(10.0);
             "with so few images, what the source's images have in common is kept (cross-domain correspondence), against copying"
         };
         self.reasons.extend([
@@ -169,19 +172,25 @@ impl Recipe {
     }
 
     /// Settings of a run of this recipe on the target's images.
-    pub fn settings(&self, source: &PretrainedGan, target: &Dataset, steps: u64, seed: u64) -> TrainConfig {
-        let mut config = from_scratch(source, target, steps, seed);
-        config.generator.learning_rate *= self.rate;
-        config.discriminator.learning_rate *= self.rate;
+    pub fn train_config(
+        &self,
+        source: &PretrainedGan,
+        target: &Dataset,
+        steps: u64,
+        seed: u64,
+    ) -> TrainConfig {
+        let mut config = from_scratch_config(source, target, steps, seed);
+        config.generator.learning_rate *= self.learning_rate_factor;
+        config.discriminator.learning_rate *= self.learning_rate_factor;
         config.augment = self.augment.clone();
         config.plan = self.plan.to_table();
         config
     }
 }
 
-/// Settings of a run from scratch with the source's networks, objective and optimisers on the target's images: what a
+/// Settings of a run from scratch with the source's networks, objective and optimizers on the target's images: what a
 /// transfer is compared with.
-pub fn from_scratch(source: &PretrainedGan, target: &Dataset, steps: u64, seed: u64) -> TrainConfig {
+pub fn from_scratch_config(source: &PretrainedGan, target: &Dataset, steps: u64, seed: u64) -> TrainConfig {
     let of_source = &source.config;
     let n = target.len();
     let held_out = if n >= ENOUGH { (n / HELD_OUT).min(1000) } else { 0 };
@@ -245,7 +254,7 @@ mod tests {
             (200, near, "many-close", &Trainable::All),
             (200, far, "many-far", &Trainable::All),
         ] {
-            let recipe = Recipe::choose(&source, images, &found, 300).unwrap();
+            let recipe = Recipe::recommended(&source, images, &found, 300).unwrap();
             let few = images < 30;
             assert_eq!(recipe.name, name);
             assert_eq!(recipe.plan.phases.len(), 1 + usize::from(few), "{name}");
@@ -263,7 +272,7 @@ mod tests {
                 "{name}"
             );
             assert_eq!(
-                recipe.plan.preserve == SourceRegularizer::Cdc(10.0),
+                recipe.plan.regularizer == SourceRegularizer::Cdc(10.0),
                 few,
                 "{name}"
             );

@@ -4,16 +4,18 @@ use crate::config::{SourceRegularizer, Trainable, TransferConfig};
 use crate::equilibrium::equilibrium;
 use crate::error::TransferError;
 use crate::miner::{self, mined};
-use crate::patch_discriminator::by_patches;
+use crate::patch_discriminator::replace_head_by_patches;
 use crate::pretrained_gan::{FOLDER, PretrainedGan, SETTINGS};
-use crate::regularizers::{CrossDomain, ElasticWeights, FeatureDistillation, ImportanceSamples, L2Sp};
+use crate::regularizers::{
+    CrossDomainCorrespondence, ElasticWeightConsolidation, FeatureDistillation, ImportanceSamples, L2Sp,
+};
 use engraft_gan::networks::{LayerRoles, NetworkRoles};
 use engraft_gan::{AdamConfig, Gan, GanError, Networks, PhaseProgress, TrainConfig, TrainingPlan};
 use engraft_layers::{Adam, Init, ParamFilter, Sequential, adapt, check_names, parameters, train_only};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-/// Images of the source from which [`ElasticWeights`] take the importance of weights.
+/// Images of the source from which [`ElasticWeightConsolidation`] take the importance of weights.
 const IMPORTANCE_IMAGES: usize = 200;
 /// Seed of what is random in an adapter.
 const ADAPTER_SEED: u64 = 1;
@@ -24,7 +26,7 @@ pub struct Transfer {
     roles: LayerRoles,
     config: TransferConfig,
     /// The importances of the source's weights for a seed, once they are known.
-    elastic_weights: Mutex<Option<(u64, ElasticWeights)>>,
+    elastic_weights: Mutex<Option<(u64, ElasticWeightConsolidation)>>,
 }
 
 impl Transfer {
@@ -34,13 +36,13 @@ impl Transfer {
     /// [`TransferError::Config`] with every problem; [`LayersError::NoSuchName`](engraft_layers::LayersError::NoSuchName) for layers that the networks do not
     /// have; [`TransferError::OtherSource`] if the settings were made for another source.
     pub fn new(source: PretrainedGan, config: TransferConfig) -> Result<Self, TransferError> {
-        let transfer = Self::of_run(source, config)?;
+        let transfer = Self::of_existing_run(source, config)?;
         let Networks {
             generator,
             discriminator,
             ..
-        } = transfer.begin()?;
-        let problems = transfer.unfit(&generator, &discriminator);
+        } = transfer.initial_networks()?;
+        let problems = transfer.unsupported(&generator, &discriminator);
         if problems.is_empty() {
             Ok(transfer)
         } else {
@@ -49,7 +51,7 @@ impl Transfer {
     }
 
     /// The plan of a run that there is: what asks for nothing that the networks can give did nothing in it.
-    fn of_run(source: PretrainedGan, config: TransferConfig) -> Result<Self, TransferError> {
+    fn of_existing_run(source: PretrainedGan, config: TransferConfig) -> Result<Self, TransferError> {
         let problems = config.problems();
         if !problems.is_empty() {
             return Err(TransferError::Config { problems });
@@ -71,7 +73,7 @@ impl Transfer {
             generator,
             discriminator,
             ..
-        } = transfer.begin()?;
+        } = transfer.initial_networks()?;
         let adapter = transfer.config.adapter;
         let phases = transfer.config.phases();
         let mines = phases.iter().any(|phase| phase.generator == Trainable::Miner);
@@ -102,14 +104,14 @@ impl Transfer {
                         )],
                     });
                 }
-                check_names(module, &trained.names(adapter, roles))?;
+                check_names(module, &trained.param_filter(adapter, roles))?;
             }
         }
         Ok(transfer)
     }
 
     /// What the settings ask for that these networks cannot give.
-    fn unfit(&self, generator: &Sequential, discriminator: &Sequential) -> Vec<String> {
+    fn unsupported(&self, generator: &Sequential, discriminator: &Sequential) -> Vec<String> {
         let (config, of_source) = (&self.config, &self.source.config);
         let mut problems = Vec::new();
         let unnamed = |what: &str, part: &str| {
@@ -118,21 +120,21 @@ impl Transfer {
                 of_source.network
             )
         };
-        match config.preserve {
+        match config.regularizer {
             SourceRegularizer::Ewc(_) if of_source.objective.packing > 1 => problems.push(format!(
-                "plan.preserve: ewc judges images one by one, and the source's discriminator packs of {}; expected nothing, \
+                "plan.regularizer: ewc judges images one by one, and the source's discriminator packs of {}; expected nothing, \
                  l2-sp or cdc",
                 of_source.objective.packing
             )),
             SourceRegularizer::Cdc(_) if feature_layers(&self.roles.generator).is_empty() => problems.push(unnamed(
-                "plan.preserve: cdc compares what the generator's layers put out",
+                "plan.regularizer: cdc compares what the generator's layers put out",
                 "a stem or blocks",
             )),
             _ => {}
         }
-        if config.distil > 0.0 && self.roles.discriminator.features.is_none() {
+        if config.distillation > 0.0 && self.roles.discriminator.features.is_none() {
             problems.push(unnamed(
-                "plan.distil: distillation compares what the discriminator's head reads",
+                "plan.distillation: distillation compares what the discriminator's head reads",
                 "the features of the discriminator",
             ));
         }
@@ -145,17 +147,17 @@ impl Transfer {
         let trained: Vec<Trainable> = config.phases().into_iter().map(|phase| phase.generator).collect();
         let old = |trained: &Trainable| *trained != Trainable::Nothing && !new(trained);
         if matches!(
-            config.preserve,
+            config.regularizer,
             SourceRegularizer::L2Sp(_) | SourceRegularizer::Ewc(_)
         ) && !trained.iter().any(old)
         {
             problems.push(
-                "plan.preserve: l2-sp and ewc draw the source's weights back to where they began, and none of them trains; \
+                "plan.regularizer: l2-sp and ewc draw the source's weights back to where they began, and none of them trains; \
                  expected nothing or cdc"
                     .into(),
             );
         }
-        for name in config.rates.iter().flat_map(|rate| &rate.under) {
+        for name in config.learning_rates.iter().flat_map(|rate| &rate.under) {
             let known = |network| has(network, name);
             if !known(generator) && !known(discriminator) {
                 problems.push(format!(
@@ -185,7 +187,7 @@ impl Transfer {
     pub fn open(directory: &Path) -> Result<Self, TransferError> {
         let source = PretrainedGan::read(&directory.join(FOLDER))?;
         let config = engraft_gan::read_settings(&directory.join(SETTINGS))?;
-        Self::of_run(source, TransferConfig::from_table(&config.plan)?)
+        Self::of_existing_run(source, TransferConfig::from_table(&config.plan)?)
     }
 
     /// The networks that it begins with: the source's, with the adapter on its generator, the miner before it, and
@@ -195,14 +197,14 @@ impl Transfer {
     ///
     /// # Errors
     /// As [`PretrainedGan::networks`], and if the source has a miner of another width than the plan asks for.
-    pub fn begin(&self) -> Result<Networks, TransferError> {
+    pub fn initial_networks(&self) -> Result<Networks, TransferError> {
         let Networks {
             mut generator,
             mut discriminator,
             latent_dim: latent,
         } = self.source.networks()?;
-        if self.config.patches && !self.source.judges_patches(&discriminator) {
-            discriminator = by_patches(discriminator, &self.source.config)?;
+        if self.config.patch_discriminator && !self.source.has_patch_head(&discriminator) {
+            discriminator = replace_head_by_patches(discriminator, &self.source.config)?;
         }
         if let Some(adapter) = self.config.adapter {
             // Always the same: what is random in an adapter at first has no effect yet.
@@ -229,19 +231,22 @@ impl Transfer {
 
     /// Adam with the learning rates of parts.
     fn adam(&self, config: &AdamConfig, network: &Sequential) -> Adam {
-        self.config.rates.iter().fold(config.build(), |adam, rate| {
-            let here: Vec<String> = rate
-                .under
-                .iter()
-                .filter(|name| has(network, name))
-                .cloned()
-                .collect();
-            if here.is_empty() {
-                adam
-            } else {
-                adam.group(ParamFilter::under(here), config.learning_rate * rate.factor)
-            }
-        })
+        self.config
+            .learning_rates
+            .iter()
+            .fold(config.build(), |adam, rate| {
+                let here: Vec<String> = rate
+                    .under
+                    .iter()
+                    .filter(|name| has(network, name))
+                    .cloned()
+                    .collect();
+                if here.is_empty() {
+                    adam
+                } else {
+                    adam.group(ParamFilter::under(here), config.learning_rate * rate.factor)
+                }
+            })
     }
 }
 
@@ -274,7 +279,7 @@ fn feature_layers(roles: &NetworkRoles) -> Vec<String> {
 
 impl TrainingPlan for Transfer {
     fn networks(&self, _: &TrainConfig) -> Result<Networks, GanError> {
-        self.begin().map_err(|error| match error {
+        self.initial_networks().map_err(|error| match error {
             TransferError::Gan(error) => error,
             other => GanError::Config {
                 problems: vec![other.to_string()],
@@ -298,10 +303,10 @@ impl TrainingPlan for Transfer {
         );
         let gan = gan.optimizers(optimizers.0, optimizers.1);
         // Training is refused then, and a file may ask for terms that would panic.
-        if !self.unfit(&gan.generator, &gan.discriminator).is_empty() {
+        if !self.unsupported(&gan.generator, &gan.discriminator).is_empty() {
             return gan;
         }
-        let gan = match self.config.preserve {
+        let gan = match self.config.regularizer {
             SourceRegularizer::Nothing => gan,
             SourceRegularizer::L2Sp(weight) => gan.term(L2Sp::new(&generator, weight)),
             SourceRegularizer::Ewc(weight) => {
@@ -312,7 +317,7 @@ impl TrainingPlan for Transfer {
                         classes: self.source.config.classes as usize,
                         seed: config.seed,
                     };
-                    ElasticWeights::new(&generator, &discriminator, weight, samples)
+                    ElasticWeightConsolidation::new(&generator, &discriminator, weight, samples)
                 };
                 // A run that goes back is prepared again, and the importances take hundreds of passes.
                 let mut known = self
@@ -327,13 +332,15 @@ impl TrainingPlan for Transfer {
             }
             SourceRegularizer::Cdc(weight) => {
                 let layers = feature_layers(&self.roles.generator);
-                gan.term(CrossDomain::new(generator, layers, weight))
+                gan.term(CrossDomainCorrespondence::new(generator, layers, weight))
             }
         };
         match &self.roles.discriminator.features {
-            Some(layer) if self.config.distil > 0.0 => {
-                gan.term(FeatureDistillation::new(discriminator, layer, self.config.distil))
-            }
+            Some(layer) if self.config.distillation > 0.0 => gan.term(FeatureDistillation::new(
+                discriminator,
+                layer,
+                self.config.distillation,
+            )),
             _ => gan,
         }
     }
@@ -348,18 +355,18 @@ impl TrainingPlan for Transfer {
             let roles = &self.roles;
             set(
                 &mut gan.generator,
-                &phase.generator.names(adapter, &roles.generator),
+                &phase.generator.param_filter(adapter, &roles.generator),
             );
             set(
                 &mut gan.discriminator,
-                &phase.discriminator.names(adapter, &roles.discriminator),
+                &phase.discriminator.param_filter(adapter, &roles.discriminator),
             );
         }
     }
 
     fn phase_end(&self, seen: &PhaseProgress<'_>) -> Option<String> {
         let phase = self.config.phases().get(seen.phase as usize)?.clone();
-        if phase.until_balance
+        if phase.until_equilibrium
             && let Some(found) = equilibrium(seen).filter(|found| found.is_reached())
         {
             return Some(format!("equilibrium: {found}"));
@@ -401,7 +408,7 @@ mod tests {
             generator: Trainable::Adapter,
             ..Phase::default()
         };
-        for (source, preserve, distil, phases) in [
+        for (source, regularizer, distillation, phases) in [
             (source(10, 2), SourceRegularizer::Ewc(1.0), 0.0, vec![]),
             (source(0, 2), SourceRegularizer::Ewc(1.0), 0.0, vec![]),
             (source(0, 1), SourceRegularizer::L2Sp(1.0), 0.0, vec![small]),
@@ -409,14 +416,14 @@ mod tests {
             let plan = TransferConfig {
                 source_sha256: source.sha256().unwrap(),
                 adapter: Some(Adapter::LowRank { rank: 1 }),
-                preserve,
-                distil,
+                regularizer,
+                distillation,
                 phases,
                 ..TransferConfig::default()
             };
             let config = source.config.clone();
             assert!(Transfer::new(source.clone(), plan.clone()).is_err());
-            let transfer = Transfer::of_run(source, plan).unwrap();
+            let transfer = Transfer::of_existing_run(source, plan).unwrap();
             let Networks {
                 generator,
                 discriminator,
@@ -437,7 +444,7 @@ mod tests {
         let source = PretrainedGan::new(config.clone(), &networks.generator, &networks.discriminator);
         let plan = TransferConfig {
             source_sha256: source.sha256().unwrap(),
-            preserve: SourceRegularizer::Ewc(1.0),
+            regularizer: SourceRegularizer::Ewc(1.0),
             ..TransferConfig::default()
         };
         config.plan = plan.to_table();

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 use engraft_data::{Dataset, Provenance, Split, drawn_digits};
-use engraft_transfer::adapt::{AdaptConfig, AdaptationMethod, Adapted, Domains, Validator, adapt};
+use engraft_transfer::adapt::{
+    AdaptationConfig, AdaptationMethod, AdaptationResult, Domains, Validator, adapt,
+};
 
 /// Digits 0 and 1 as they are drawn.
 fn digits(split: Split, count: usize) -> Dataset {
@@ -49,16 +51,16 @@ impl Data {
     }
 }
 
-fn config(method: AdaptationMethod, steps: u64) -> AdaptConfig {
-    AdaptConfig {
+fn config(method: AdaptationMethod, steps: u64) -> AdaptationConfig {
+    AdaptationConfig {
         steps,
         batch: 12,
-        measure_every: steps.div_ceil(2),
-        ..AdaptConfig::new(method)
+        eval_every: steps.div_ceil(2),
+        ..AdaptationConfig::new(method)
     }
 }
 
-fn run(data: &Data, config: &AdaptConfig, threads: usize) -> Adapted {
+fn run(data: &Data, config: &AdaptationConfig, threads: usize) -> AdaptationResult {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()
@@ -71,11 +73,11 @@ fn every_method_gives_the_same_on_any_number_of_threads() {
     let data = Data::new(24);
     for method in AdaptationMethod::ALL {
         let [one, two] = [1, 2].map(|threads| run(&data, &config(method, 3), threads));
-        assert_eq!(one.measured, two.measured, "{method}");
-        assert_eq!(one.measured.len(), 2);
-        assert!(one.measured.iter().all(|m| m.loss.is_finite()));
+        assert_eq!(one.evaluations, two.evaluations, "{method}");
+        assert_eq!(one.evaluations.len(), 2);
+        assert!(one.evaluations.iter().all(|m| m.loss.is_finite()));
         // One method draws pairs, and draws the same ones.
-        let bits = |found: &Adapted| {
+        let bits = |found: &AdaptationResult| {
             let pairs = found.pairs.as_ref()?;
             Some(
                 pairs
@@ -102,7 +104,7 @@ fn methods_learn_a_target_whose_labels_they_do_not_see() {
         let found = run(&data, &config(method, 40), 2);
         let accuracy = found.accuracy().unwrap();
         assert!(accuracy > 0.8, "{method}: {accuracy}");
-        assert!(found.oracle().unwrap() >= accuracy);
+        assert!(found.oracle_accuracy().unwrap() >= accuracy);
     }
     // Wrong labels of the target change nothing but the control that learns from them.
     let mut wrong = Data::new(60);
@@ -121,25 +123,25 @@ fn methods_learn_a_target_whose_labels_they_do_not_see() {
         (AdaptationMethod::TargetSupervised, false),
     ] {
         let [right, wrong] = [&data, &wrong].map(|data| run(data, &config(method, 8), 2));
-        assert_eq!(right.measured == wrong.measured, same, "{method}");
+        assert_eq!(right.evaluations == wrong.evaluations, same, "{method}");
     }
 }
 
 #[test]
 fn the_validator_chooses_and_controls_take_the_last() {
     let data = Data::new(24);
-    let by = |validator| AdaptConfig {
+    let by = |validator| AdaptationConfig {
         validator,
-        measure_every: 1,
+        eval_every: 1,
         ..config(AdaptationMethod::Mcd, 6)
     };
     for validator in Validator::ALL {
         let found = run(&data, &by(validator), 2);
-        let score = |i: usize| found.measured[i].validators.score(validator);
-        assert!((0..6).all(|i| score(i) <= score(found.chosen)));
+        let score = |i: usize| found.evaluations[i].validators.score(validator);
+        assert!((0..6).all(|i| score(i) <= score(found.selected)));
     }
     let control = run(&data, &config(AdaptationMethod::SourceOnly, 4), 2);
-    assert_eq!(control.chosen, 1);
+    assert_eq!(control.selected, 1);
 }
 
 #[test]
@@ -148,18 +150,18 @@ fn pairs_are_those_of_the_chosen_checkpoint() {
     let mut before_the_last = false;
     for validator in Validator::ALL {
         let drawn = |steps| {
-            let config = AdaptConfig {
+            let config = AdaptationConfig {
                 validator,
-                measure_every: 1,
+                eval_every: 1,
                 ..config(AdaptationMethod::Cogan, steps)
             };
             run(&data, &config, 2)
         };
         let all = drawn(5);
-        before_the_last |= all.chosen < 4;
+        before_the_last |= all.selected < 4;
         // A training that ends there chooses the same one.
-        let until = drawn(all.measured[all.chosen].step);
-        assert_eq!(until.chosen, all.chosen);
+        let until = drawn(all.evaluations[all.selected].step);
+        assert_eq!(until.selected, all.selected);
         let [all, until] = [all, until].map(|found| found.pairs.unwrap());
         for (pairs, same) in all.iter().zip(&until) {
             assert_eq!(pairs.shape(), [64, 28, 28, 1]);
@@ -178,17 +180,13 @@ fn what_does_not_fit_is_told_at_once() {
     let mut domains = data.domains();
     let other = domains.target.resized(32, 32);
     domains.target = &other;
-    let config = AdaptConfig {
+    let config = AdaptationConfig {
         steps: 0,
         batch: 1,
         ..config(AdaptationMethod::Mcd, 1)
     };
     let error = adapt(&domains, &config, &mut |_| ()).err().unwrap().to_string();
-    for part in [
-        "steps and measure_every",
-        "batch must be at least 2",
-        "[32, 32, 1]",
-    ] {
+    for part in ["steps and eval_every", "batch must be at least 2", "[32, 32, 1]"] {
         assert!(error.contains(part), "{error}");
     }
 }

@@ -5,8 +5,8 @@
 use engraft_data::{Dataset, Split, drawn_digits};
 use engraft_gan::{CheckpointChoice, Networks, TrainConfig, Trainer, untrained_networks};
 use engraft_transfer::{
-    DomainDistance, Experiment, Phase, PretrainedGan, Rate, Recipe, SourceRegularizer, Trainable, Transfer,
-    TransferConfig, TransferMethod, open_run, open_source,
+    DomainDistance, Experiment, LearningRateFactor, Phase, PretrainedGan, Recipe, SourceRegularizer,
+    Trainable, Transfer, TransferConfig, TransferMethod, open_run, open_source,
 };
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -48,7 +48,7 @@ fn of_a_source_that_is_told_the_class_the_first_layer_is_frozen_and_no_more() {
         a_distance: 1.0,
     };
     let source = source(|config| config.classes = 10);
-    let recipe = Recipe::choose(&source, 10, &near, 300).unwrap();
+    let recipe = Recipe::recommended(&source, 10, &near, 300).unwrap();
     let frozen = Trainable::Except(vec!["projection.features.block1".into()]);
     assert!(
         recipe
@@ -59,7 +59,7 @@ fn of_a_source_that_is_told_the_class_the_first_layer_is_frozen_and_no_more() {
         "{:?}",
         recipe.plan.phases
     );
-    assert_eq!(recipe.plan.preserve, SourceRegularizer::Nothing);
+    assert_eq!(recipe.plan.regularizer, SourceRegularizer::Nothing);
     assert!(
         recipe
             .reasons
@@ -78,21 +78,24 @@ fn what_a_source_cannot_give_is_refused() {
     let told = told();
     for change in [
         (|_| ()) as fn(&mut TransferConfig),
-        |config| config.preserve = SourceRegularizer::L2Sp(1.0),
-        |config| config.preserve = SourceRegularizer::Ewc(1.0),
-        |config| config.preserve = SourceRegularizer::Cdc(1.0),
-        |config| config.distil = 1.0,
+        |config| config.regularizer = SourceRegularizer::L2Sp(1.0),
+        |config| config.regularizer = SourceRegularizer::Ewc(1.0),
+        |config| config.regularizer = SourceRegularizer::Cdc(1.0),
+        |config| config.distillation = 1.0,
     ] {
         assert_eq!(refused(&told, change), "");
     }
     let packed = source(|config| config.objective.packing = 2);
-    assert_eq!(refused(&packed, |c| c.preserve = SourceRegularizer::Cdc(1.0)), "");
-    let error = refused(&packed, |c| c.preserve = SourceRegularizer::Ewc(1.0));
+    assert_eq!(
+        refused(&packed, |c| c.regularizer = SourceRegularizer::Cdc(1.0)),
+        ""
+    );
+    let error = refused(&packed, |c| c.regularizer = SourceRegularizer::Ewc(1.0));
     assert!(error.contains("packs of 2"), "{error}");
     let plain = source(|_| ());
     for preserve in [SourceRegularizer::L2Sp(1.0), SourceRegularizer::Ewc(1.0)] {
         let mut config = Recipe::fine_tune(&plain).unwrap().plan;
-        (config.preserve, config.adapter) = (preserve, Some(engraft_layers::Adapter::OutputScale));
+        (config.regularizer, config.adapter) = (preserve, Some(engraft_layers::Adapter::OutputScale));
         config.phases = vec![Phase {
             generator: Trainable::Adapter,
             ..Phase::default()
@@ -100,15 +103,15 @@ fn what_a_source_cannot_give_is_refused() {
         let error = Transfer::new(plain.clone(), config).err().unwrap().to_string();
         assert!(error.contains("none of them trains"), "{error}");
     }
-    let rate = |under: &str| Rate {
+    let rate = |under: &str| LearningRateFactor {
         under: vec![under.into(), "to_image".into()],
         factor: 0.1,
     };
     let mut config = Recipe::fine_tune(&plain).unwrap().plan;
     // One part of each network.
-    config.rates = vec![rate("block1")];
+    config.learning_rates = vec![rate("block1")];
     Transfer::new(plain.clone(), config.clone()).unwrap();
-    config.rates = vec![rate("blok1")];
+    config.learning_rates = vec![rate("blok1")];
     let error = Transfer::new(plain, config).err().unwrap().to_string();
     assert!(
         error.contains("\"blok1\" names no part") && error.contains("to_image"),
@@ -151,9 +154,9 @@ fn what_preserves_a_class_conditional_source_takes_part() {
     };
     let plain = run(|_| ());
     for change in [
-        (|config| config.preserve = SourceRegularizer::Ewc(100.0)) as fn(&mut TransferConfig),
-        |config| config.preserve = SourceRegularizer::Cdc(100.0),
-        |config| config.distil = 100.0,
+        (|config| config.regularizer = SourceRegularizer::Ewc(100.0)) as fn(&mut TransferConfig),
+        |config| config.regularizer = SourceRegularizer::Cdc(100.0),
+        |config| config.distillation = 100.0,
     ] {
         assert!(run(change) != plain);
     }

@@ -72,10 +72,10 @@ fn every_way_of_a_transfer_takes_light_networks() {
         type Change<'a> = &'a dyn Fn(&mut TransferConfig);
         let ways: [(&str, Change<'_>); 7] = [
             ("plain", &|_| ()),
-            ("ewc", &|plan| plan.preserve = SourceRegularizer::Ewc(1.0)),
-            ("cdc", &|plan| plan.preserve = SourceRegularizer::Cdc(1.0)),
-            ("distilled", &|plan| plan.distil = 1.0),
-            ("patches", &|plan| plan.patches = true),
+            ("ewc", &|plan| plan.regularizer = SourceRegularizer::Ewc(1.0)),
+            ("cdc", &|plan| plan.regularizer = SourceRegularizer::Cdc(1.0)),
+            ("distilled", &|plan| plan.distillation = 1.0),
+            ("patches", &|plan| plan.patch_discriminator = true),
             ("norms", &|plan| plan.phases = phase(Trainable::BatchNorm)),
             ("adapter", &|plan| {
                 plan.adapter = Some(Adapter::LowRank { rank: 1 })

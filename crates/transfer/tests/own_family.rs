@@ -48,7 +48,7 @@ impl NetworkFamily for Own {
     fn check(&self, spec: &NetworkSpec) -> Result<(), String> {
         let fits = spec.image == [28, 28, 1] && spec.classes == 0;
         fits.then_some(())
-            .ok_or_else(|| "it makes grey images of 28x28 pixels".into())
+            .ok_or_else(|| "it makes gray images of 28x28 pixels".into())
     }
 
     fn latent_dim(&self, spec: &NetworkSpec) -> usize {
@@ -145,9 +145,9 @@ fn every_way_of_a_transfer_takes_a_family_with_roles() {
     type Change<'a> = &'a dyn Fn(&mut TransferConfig);
     let ways: [(&str, Change<'_>); 6] = [
         ("plain", &|_| ()),
-        ("ewc", &|plan| plan.preserve = SourceRegularizer::Ewc(1.0)),
-        ("distilled", &|plan| plan.distil = 1.0),
-        ("patches", &|plan| plan.patches = true),
+        ("ewc", &|plan| plan.regularizer = SourceRegularizer::Ewc(1.0)),
+        ("distilled", &|plan| plan.distillation = 1.0),
+        ("patches", &|plan| plan.patch_discriminator = true),
         ("norms", &|plan| plan.phases = phase(Trainable::BatchNorm)),
         ("brush", &|plan| {
             plan.phases = phase(Trainable::Under(vec!["painter.brush".into()]));
@@ -159,7 +159,7 @@ fn every_way_of_a_transfer_takes_a_family_with_roles() {
     }
     // A transfer is a source in its turn.
     let second = open_source(&at("patches"), CheckpointChoice::Last).unwrap();
-    transferred(&second, &at("second"), |plan| plan.distil = 1.0);
+    transferred(&second, &at("second"), |plan| plan.distillation = 1.0);
 }
 
 #[test]
@@ -177,10 +177,12 @@ fn what_needs_a_role_says_which() {
     for (part, change) in [
         (
             "a stem or blocks",
-            (|plan| plan.preserve = SourceRegularizer::Cdc(1.0)) as fn(&mut TransferConfig),
+            (|plan| plan.regularizer = SourceRegularizer::Cdc(1.0)) as fn(&mut TransferConfig),
         ),
-        ("the features of the discriminator", |plan| plan.distil = 1.0),
-        ("head that reads a map", |plan| plan.patches = true),
+        ("the features of the discriminator", |plan| {
+            plan.distillation = 1.0
+        }),
+        ("head that reads a map", |plan| plan.patch_discriminator = true),
         ("names none in its generator", |plan| {
             plan.phases = vec![Phase {
                 generator: Trainable::BatchNorm,

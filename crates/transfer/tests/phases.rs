@@ -9,8 +9,9 @@ use engraft_gan::{
 };
 use engraft_layers::{Adapter, StateDict};
 use engraft_transfer::{
-    Experiment, Phase, PretrainedGan, Rate, Recipe, SourceRegularizer, Trainable, Transfer, TransferConfig,
-    TransferError, TransferMethod, domain_distance, features_of, open_run, open_source,
+    Experiment, FeatureSets, LearningRateFactor, Phase, PretrainedGan, Recipe, SourceRegularizer, Trainable,
+    Transfer, TransferConfig, TransferError, TransferMethod, dataset_features, domain_distance, evaluate,
+    open_run, open_source,
 };
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -35,12 +36,12 @@ fn source() -> PretrainedGan {
 fn plan(source: &PretrainedGan) -> TransferConfig {
     TransferConfig {
         source_sha256: source.sha256().unwrap(),
-        preserve: SourceRegularizer::Ewc(0.1),
-        distil: 0.1,
+        regularizer: SourceRegularizer::Ewc(0.1),
+        distillation: 0.1,
         adapter: None,
         miner: None,
-        patches: false,
-        rates: vec![Rate {
+        patch_discriminator: false,
+        learning_rates: vec![LearningRateFactor {
             under: vec!["head".into()],
             factor: 0.5,
         }],
@@ -49,7 +50,7 @@ fn plan(source: &PretrainedGan) -> TransferConfig {
                 generator: Trainable::Nothing,
                 discriminator: Trainable::Except(vec!["hidden1".into()]),
                 steps: 3,
-                until_balance: false,
+                until_equilibrium: false,
             },
             Phase {
                 generator: Trainable::Under(vec!["to_image".into()]),
@@ -89,7 +90,7 @@ fn same(a: &StateDict, b: &StateDict, name: &str) -> bool {
 /// Trains the plan to step 6, stopping where it is told to.
 fn train(source: &PretrainedGan, directory: &Path, stop_after: Option<u64>) -> (TrainingOutcome, Vec<u64>) {
     let data = target();
-    let mut config = recipe(source).settings(source, &data, 6, 5);
+    let mut config = recipe(source).train_config(source, &data, 6, 5);
     (
         config.batch,
         config.output.checkpoint_every,
@@ -204,14 +205,16 @@ fn controls_and_recipe_share_a_budget() {
         seed: 2,
     };
     let network = engraft_metrics::FeatureNetwork::mnist();
-    let images = features_of(&network, &data).unwrap();
-    let drawn = experiment.draw(&network, &source.sampler().unwrap(), 30).unwrap();
+    let images = dataset_features(&network, &data).unwrap();
+    let drawn = experiment
+        .generate_features(&network, &source.sampler().unwrap(), 30)
+        .unwrap();
     let found = domain_distance(&images, &drawn).unwrap();
-    let chosen = Recipe::choose(&source, data.len(), &found, 4).unwrap();
+    let chosen = Recipe::recommended(&source, data.len(), &found, 4).unwrap();
     assert!(chosen.reasons.len() >= 2, "{chosen:?}");
     let folder = tempfile::tempdir().unwrap();
     let methods = [
-        TransferMethod::SourceAsIs,
+        TransferMethod::Untuned,
         TransferMethod::FromScratch,
         TransferMethod::Recipe(Box::new(chosen)),
     ];
@@ -222,8 +225,13 @@ fn controls_and_recipe_share_a_budget() {
             .unwrap();
         let (sampler, trained) = found.unwrap();
         assert_eq!(trained, steps, "{}", method.name());
-        let features = experiment.draw(&network, &sampler, 30).unwrap();
-        let row = engraft_transfer::measure(method.name(), trained, [&images, &images, &features]).unwrap();
+        let features = experiment.generate_features(&network, &sampler, 30).unwrap();
+        let features = FeatureSets {
+            real: &images,
+            training: &images,
+            generated: &features,
+        };
+        let row = evaluate(method.name(), trained, features).unwrap();
         assert!(
             row.kid.is_finite() && (0.0..=1.0).contains(&row.copies),
             "{row:?}"

@@ -123,7 +123,7 @@ fn singular_values_need_no_vectors_in_the_file() {
     let mut plan = Recipe::fine_tune(&source).unwrap().plan;
     plan.adapter = Some(Adapter::SingularValues);
     let transfer = Transfer::new(source.clone(), plan).unwrap();
-    let Networks { mut generator, .. } = transfer.begin().unwrap();
+    let Networks { mut generator, .. } = transfer.initial_networks().unwrap();
     visit_mut(&mut generator, |path, slot| {
         if let SlotMut::Parameter(p) = slot
             && path.ends_with("adapter.scale")
@@ -133,7 +133,7 @@ fn singular_values_need_no_vectors_in_the_file() {
     });
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(AdapterFile::NAME);
-    AdapterFile::of(&transfer, &generator)
+    AdapterFile::from_transfer(&transfer, &generator)
         .unwrap()
         .save(&path)
         .unwrap();
@@ -278,8 +278,8 @@ fn a_discriminator_of_patches_learns_and_is_carried_on() {
     let at = |name: &str| folder.path().join(name);
     let of = |source: &PretrainedGan| bits(&StateDict::of(&source.networks().unwrap().discriminator));
     train(&source, &at("first"), Trainable::All, |p| {
-        p.patches = true;
-        p.distil = 0.1;
+        p.patch_discriminator = true;
+        p.distillation = 0.1;
         p.phases[0].discriminator = Trainable::Except(vec!["block1".into()]);
     });
     let first = open_source(&at("first"), CheckpointChoice::Last).unwrap();
@@ -289,30 +289,32 @@ fn a_discriminator_of_patches_learns_and_is_carried_on() {
     assert!(before["block2.conv.weight"] != after["block2.conv.weight"]);
     let begun = Transfer::new(source.clone(), {
         let mut plan = Recipe::fine_tune(&source).unwrap().plan;
-        plan.patches = true;
+        plan.patch_discriminator = true;
         plan
     });
-    let begun = bits(&StateDict::of(&begun.unwrap().begin().unwrap().discriminator));
+    let begun = bits(&StateDict::of(
+        &begun.unwrap().initial_networks().unwrap().discriminator,
+    ));
     assert!(begun["head.weight"] != after["head.weight"], "the head learned");
     // Patches stay, whether the next transfer asks for them or not.
     for (name, asks) in [("asked", true), ("unasked", false)] {
         let mut plan = Recipe::fine_tune(&first).unwrap().plan;
-        plan.patches = asks;
+        plan.patch_discriminator = asks;
         let carried = Transfer::new(first.clone(), plan)
             .unwrap()
-            .begin()
+            .initial_networks()
             .unwrap()
             .discriminator;
         assert!(bits(&StateDict::of(&carried)) == after, "{name}");
     }
     let error = Transfer::new(self::source(), {
         let mut plan = Recipe::fine_tune(&self::source()).unwrap().plan;
-        plan.patches = true;
+        plan.patch_discriminator = true;
         plan
     });
     let error = error.err().unwrap().to_string();
     assert!(
-        error.contains("plan.patches") && error.contains("expected dcgan"),
+        error.contains("plan.patch_discriminator") && error.contains("expected dcgan"),
         "{error}"
     );
 }
@@ -325,7 +327,9 @@ fn patches_go_with_a_gradient_penalty() {
         (config.regularize.r1_gamma, config.regularize.r2_gamma) = (1.0, 1.0);
     });
     let folder = tempfile::tempdir().unwrap();
-    train(&source, folder.path(), Trainable::All, |p| p.patches = true);
+    train(&source, folder.path(), Trainable::All, |p| {
+        p.patch_discriminator = true
+    });
     let learned = open_source(folder.path(), CheckpointChoice::Last).unwrap();
     let head = |source: &PretrainedGan| {
         let discriminator = source.networks().unwrap().discriminator;
@@ -407,7 +411,7 @@ fn a_run_keeps_the_source_that_it_was_begun_from() {
 }
 
 #[test]
-fn a_source_with_spectral_normalisation_is_carried_like_any_other() {
+fn a_source_with_spectral_normalization_is_carried_like_any_other() {
     let source = source_with(1, |config| {
         config.regularize = RegularizeConfig {
             spectral_norm: SpectralNorm::Both,
@@ -428,7 +432,7 @@ fn a_generator_thaws_from_its_output_backwards() {
     let mut recipe = Recipe::fine_tune(&source).unwrap();
     recipe.plan.phases = gradual_unfreezing(&layers, 2, &Phase::default()).unwrap();
     let data = target();
-    let mut config = recipe.settings(&source, &data, 6, 4);
+    let mut config = recipe.train_config(&source, &data, 6, 4);
     (config.output.checkpoint_every, config.output.keep_checkpoints) = (1, 9);
     let plan = Transfer::new(source.clone(), recipe.plan).unwrap();
     let folder = tempfile::tempdir().unwrap();

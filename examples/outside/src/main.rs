@@ -7,7 +7,7 @@ use engraft::base::choose;
 use engraft::data::{Channels, DataOptions, DataSource, Dataset};
 use engraft::gan::{CheckpointChoice, TrainConfig, Trainer, networks};
 use engraft::metrics::RandomFeatures;
-use engraft::transfer::{TransferMethod, Recipe, Experiment, features_of, measure, open_source};
+use engraft::transfer::{TransferMethod, Recipe, Experiment, FeatureSets, dataset_features, evaluate, open_source};
 use std::{env, error::Error, ops::ControlFlow, path::PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -35,9 +35,14 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // Evaluate on 300 of them.
     let network = RandomFeatures::for_size(64);
-    let real = features_of(&network, &others.subset(&choose(others.len(), 300, 2)))?;
-    let (known, drawn) = (features_of(&network, &target)?, experiment.draw(&network, &sampler, 300)?);
-    let row = measure("transfer", steps, [&real, &known, &drawn])?;
+    let real = dataset_features(&network, &others.subset(&choose(others.len(), 300, 2)))?;
+    let (known, drawn) = (dataset_features(&network, &target)?, experiment.generate_features(&network, &sampler, 300)?);
+    let features = FeatureSets {
+        real: &real,
+        training: &known,
+        generated: &drawn,
+    };
+    let row = evaluate("transfer", steps, features)?;
     println!("after {steps} steps: KID {:.4}, FID {:.2}, coverage {:.2}", row.kid, row.fid, row.coverage);
     Ok(())
 }

@@ -24,11 +24,15 @@ fn training(target: &Target, passes: usize, seed: u64) -> Training {
 /// classes of the target.
 pub(super) fn by_generated(target: &Target, sampler: &Sampler, seed: u64) -> anyhow::Result<Option<f64>> {
     let rng = &mut Pcg64::seed_from_u64(seed);
-    let Some(drawn) = LabeledImages::drawn(sampler, IMAGES, &target.classes, rng) else {
+    let Some(drawn) = LabeledImages::generate(sampler, IMAGES, &target.classes, rng) else {
         return Ok(None);
     };
     let training = training(target, PASSES, seed);
-    Ok(Some(drawn.score(&target.test, &training, &mut |_, _| ())?))
+    Ok(Some(drawn.classification_accuracy(
+        &target.test,
+        &training,
+        &mut |_, _| (),
+    )?))
 }
 
 /// What a classifier reads that was taught with the target images of a run themselves, in as many steps.
@@ -37,9 +41,10 @@ pub(super) fn by_images(args: &Args, target: &Target, count: usize) -> anyhow::R
     let mut found = Vec::new();
     for seed in args.seeds.iter() {
         let train = choose(&target.train, count, seed);
-        let images = LabeledImages::of(&train, &(0..train.len()).collect::<Vec<_>>());
+        let images = LabeledImages::from_dataset(&train, &(0..train.len()).collect::<Vec<_>>());
         let passes = steps.div_ceil(training(target, 1, seed).steps(train.len()).max(1));
-        let score = images.score(&target.test, &training(target, passes, seed), &mut |_, _| ())?;
+        let score =
+            images.classification_accuracy(&target.test, &training(target, passes, seed), &mut |_, _| ())?;
         found.push(Some(100.0 * score));
     }
     Ok(format!(

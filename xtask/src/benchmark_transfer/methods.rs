@@ -84,19 +84,19 @@ pub(super) fn fixed(source: &PretrainedGan, name: &str, steps: u64) -> anyhow::R
         _ => None,
     };
     match name {
-        "double-rate" => recipe.rate = 2.0,
+        "double-rate" => recipe.learning_rate_factor = 2.0,
         "translation" => recipe.augment = Recipe::translation(),
         _ => {}
     }
     plan.adapter = adapter;
-    plan.patches = name == "patch-discriminator";
+    plan.patch_discriminator = name == "patch-discriminator";
     plan.phases = match name {
         _ if adapter.is_some() => of_generator(Trainable::Adapter),
         "fine-tune" | "double-rate" | "translation" | "patch-discriminator" => of_generator(Trainable::All),
         "discriminator-warmup" => vec![
             Phase {
                 generator: Trainable::Nothing,
-                steps: Recipe::warm_up(steps),
+                steps: Recipe::discriminator_warmup(steps),
                 ..Phase::default()
             },
             Phase::default(),

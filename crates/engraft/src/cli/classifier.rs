@@ -45,20 +45,21 @@ pub(super) fn classifier_accuracy(
     let mut rng = Pcg64::seed_from_u64(seed);
     let images = count.min(train.len());
     let classes: Vec<usize> = (0..run.sampler.class_count()).collect();
-    let drawn = LabeledImages::drawn(&run.sampler, images, &classes, &mut rng).context(
+    let drawn = LabeledImages::generate(&run.sampler, images, &classes, &mut rng).context(
         "--classifier-accuracy needs a generator that is told the class, for its images to have labels: train with \
          --conditional",
     )?;
     let chosen = index::sample(&mut rng, train.len(), images).into_vec();
-    let real = LabeledImages::of(train, &chosen);
-    let test = LabeledImages::of(test, &(0..test.len()).collect::<Vec<_>>());
+    let real = LabeledImages::from_dataset(train, &chosen);
+    let test = LabeledImages::from_dataset(test, &(0..test.len()).collect::<Vec<_>>());
     let training = Training {
         epochs: EPOCHS,
         seed,
         variation: Variation::for_data(&run.config.data),
     };
     let bar = ProgressBar::new(3 * EPOCHS as u64).with_message("classifiers");
-    let score = |images: &LabeledImages| images.score(&test, &training, &mut |_, _| bar.inc(1));
+    let score =
+        |images: &LabeledImages| images.classification_accuracy(&test, &training, &mut |_, _| bar.inc(1));
     let found = ClassifierAccuracy {
         generated: score(&drawn)?,
         real: score(&real)?,

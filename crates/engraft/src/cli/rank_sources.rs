@@ -6,7 +6,7 @@ use super::target::Target;
 use anyhow::Context;
 use engraft_gan::CheckpointChoice;
 use engraft_transfer::{
-    DomainDistance, Experiment, TransferMethod, domain_distance, features_of, open_source,
+    DomainDistance, Experiment, TransferMethod, dataset_features, domain_distance, open_source,
 };
 use serde_json::json;
 use std::ops::ControlFlow;
@@ -40,12 +40,10 @@ pub(super) fn run(options: &Sources) -> anyhow::Result<()> {
             steps: 0,
             seed: options.seed,
         };
-        let as_is = experiment.train(&TransferMethod::SourceAsIs, path, &mut |_| {
-            ControlFlow::Continue(())
-        })?;
+        let as_is = experiment.train(&TransferMethod::Untuned, path, &mut |_| ControlFlow::Continue(()))?;
         let (sampler, _) = as_is.context("nothing to stop")?;
-        let drawn = experiment.draw(&*reader.extractor, &sampler, GENERATED)?;
-        let found = domain_distance(&features_of(&*reader.extractor, &target.train)?, &drawn)?;
+        let drawn = experiment.generate_features(&*reader.extractor, &sampler, GENERATED)?;
+        let found = domain_distance(&dataset_features(&*reader.extractor, &target.train)?, &drawn)?;
         ranked.push((path.display().to_string(), found));
         last = Some(reader);
     }

@@ -13,7 +13,7 @@ pub(crate) const LATENT: usize = 100;
 /// Channels of the generator's two maps, at a quarter and at half of the image's size.
 const CHANNELS: [usize; 2] = [128, 64];
 /// Width of the hidden layer between the shared features and the logit that tells real from made.
-const JUDGE: usize = 500;
+const HIDDEN: usize = 500;
 /// Slope of every leaky ReLU here, that of this project's other DCGANs.
 const SLOPE: f64 = 0.3;
 
@@ -104,7 +104,7 @@ pub(crate) struct Discriminators {
 }
 
 /// What the discriminator of a domain says of images.
-pub(crate) struct Judged {
+pub(crate) struct DiscriminatorOutput {
     /// Above 0 for real: `[n, 1]`.
     pub(crate) logits: Tensor,
     /// The last features that both domains share: `[n, width]`.
@@ -119,25 +119,25 @@ impl Discriminators {
         Self {
             source: model.copy_of_first_block(),
             judge: Sequential::new()
-                .add("dense", Dense::new(model.width(), JUDGE, init))
+                .add("dense", Dense::new(model.feature_dim(), HIDDEN, init))
                 .add("act", LeakyReLU::new(SLOPE))
-                .add("real", Dense::new(JUDGE, 1, init)),
+                .add("real", Dense::new(HIDDEN, 1, init)),
             model,
         }
     }
 
     /// Judges images of the source.
-    pub(crate) fn source(&self, images: &Tensor) -> Judged {
+    pub(crate) fn source(&self, images: &Tensor) -> DiscriminatorOutput {
         self.judge(self.model.features_through(&self.source, images, Mode::Train))
     }
 
     /// Judges images of the target.
-    pub(crate) fn target(&self, images: &Tensor) -> Judged {
+    pub(crate) fn target(&self, images: &Tensor) -> DiscriminatorOutput {
         self.judge(self.model.features(images, Mode::Train))
     }
 
-    fn judge(&self, features: Tensor) -> Judged {
-        Judged {
+    fn judge(&self, features: Tensor) -> DiscriminatorOutput {
+        DiscriminatorOutput {
             logits: self.judge.forward(&features, Mode::Train),
             features,
         }

@@ -33,7 +33,7 @@ impl PixelStats {
     /// # Panics
     /// If there are no images.
     #[track_caller]
-    pub fn of(data: &Dataset) -> Self {
+    pub fn from_dataset(data: &Dataset) -> Self {
         assert!(
             !data.is_empty(),
             "PixelStats: there are no images in {}",
@@ -124,8 +124,8 @@ impl PixelStatsGap {
     #[track_caller]
     pub fn between(source: &Dataset, target: &Dataset) -> Self {
         Self {
-            source: PixelStats::of(source),
-            target: PixelStats::of(target),
+            source: PixelStats::from_dataset(source),
+            target: PixelStats::from_dataset(target),
         }
     }
 

@@ -113,7 +113,7 @@ impl DomainClassifier {
     }
 
     /// Height, width and channels of its images.
-    pub fn image(&self) -> [usize; 3] {
+    pub fn image_size(&self) -> [usize; 3] {
         self.image
     }
 
@@ -123,7 +123,7 @@ impl DomainClassifier {
     }
 
     /// Number of features.
-    pub fn width(&self) -> usize {
+    pub fn feature_dim(&self) -> usize {
         self.width
     }
 

@@ -4,7 +4,7 @@ pub use crate::semi_supervised::conditional_entropy;
 use engraft_gan::Objective;
 use engraft_tensor::{Real, Tensor, grad};
 
-/// What a domain discriminator minimises, from its logits for both domains: `½ E s(-D(f_S)) + ½ E s(D(f_T))` with
+/// What a domain discriminator minimizes, from its logits for both domains: `½ E s(-D(f_S)) + ½ E s(D(f_T))` with
 /// `s(a) = ln(1 + e^a)`; a logit above 0 says source.
 ///
 /// *Source*: Ganin et al., "Domain-adversarial training of neural networks", 2016, equation 9, with as many examples of
@@ -61,10 +61,10 @@ pub(crate) fn entropies<T: Real>(logits: &Tensor<T>) -> Tensor<T> {
 /// If the shapes differ.
 #[must_use]
 #[track_caller]
-pub fn divergence<T: Real>(p_logits: &Tensor<T>, q_logits: &Tensor<T>) -> Tensor<T> {
+pub fn kl_divergence<T: Real>(p_logits: &Tensor<T>, q_logits: &Tensor<T>) -> Tensor<T> {
     assert!(
         p_logits.shape() == q_logits.shape() && p_logits.rank() == 2,
-        "divergence: logits must be [n, classes] both, got {:?} and {:?}",
+        "kl_divergence: logits must be [n, classes] both, got {:?} and {:?}",
         p_logits.shape(),
         q_logits.shape()
     );
@@ -80,23 +80,23 @@ pub struct Perturbation {
     /// Length of the step along a random direction at which the steepest one is looked for.
     ///
     /// 1e-6 is what is often used; over the pixels of an image that is below the resolution of `f32`.
-    pub experiment: f64,
+    pub xi: f64,
     /// Length ε of the perturbation, in the units of the input.
-    pub radius: f64,
+    pub epsilon: f64,
 }
 
 impl Default for Perturbation {
-    /// Trial 1, radius 3.5 (Shu et al., 2018).
+    /// Trial 1, epsilon 3.5 (Shu et al., 2018).
     fn default() -> Self {
         Self {
-            experiment: 1.0,
-            radius: 3.5,
+            xi: 1.0,
+            epsilon: 3.5,
         }
     }
 }
 
 /// Virtual adversarial loss: how far the predictions move when every input takes a step of length
-/// [`radius`](Perturbation::radius) in the direction in which they move most, found by one step of a power iteration from
+/// [`epsilon`](Perturbation::epsilon) in the direction in which they move most, found by one step of a power iteration from
 /// the given random directions.
 ///
 /// With `r = ε g / |g|` and `g` the gradient of `KL(p(x) | p(x + ξ d))` in `d`, it is `KL(p(x) | p(x + r))`, where `p(x)`
@@ -124,10 +124,10 @@ pub fn virtual_adversarial<T: Real>(
     let x = x.detach();
     let clean = logits(&x).detach();
     let direction = unit(&directions.detach()).as_leaf();
-    let moved = &x + &direction * T::from_f64(perturbation.experiment);
-    let [steepest] = grad(&divergence(&clean, &logits(&moved)), [&direction]);
-    let step = unit(&steepest.detach()) * T::from_f64(perturbation.radius);
-    divergence(&clean, &logits(&(&x + step)))
+    let moved = &x + &direction * T::from_f64(perturbation.xi);
+    let [steepest] = grad(&kl_divergence(&clean, &logits(&moved)), [&direction]);
+    let step = unit(&steepest.detach()) * T::from_f64(perturbation.epsilon);
+    kl_divergence(&clean, &logits(&(&x + step)))
 }
 
 /// Each example divided by its length.
@@ -186,7 +186,7 @@ pub fn certainty_weights<T: Real>(logits: &Tensor<T>) -> Tensor<T> {
     (&weights / weights.mean()).detach()
 }
 
-/// What the players of two coupled GANs minimise, `[discriminators, generators]`, from the logits for real and generated
+/// What the players of two coupled GANs minimize, `[discriminators, generators]`, from the logits for real and generated
 /// images, those of the source before those of the target: the means over both domains of
 /// `E s(-D(x)) + E s(D(G(z)))` and, not saturating, of `E s(-D(G(z)))`, with `s(a) = ln(1 + e^a)`.
 ///
@@ -266,8 +266,8 @@ mod tests {
             (entropy + 2.0_f64.ln()) / 2.0,
         );
         let kl = 0.75 * 3.0_f64.ln() - 0.25 * 3.0_f64.ln();
-        close(divergence(&p.ln(), &q.ln()).item(), kl / 2.0);
-        close(divergence(&p.ln(), &(p.ln() + 4.0)).item(), 0.0);
+        close(kl_divergence(&p.ln(), &q.ln()).item(), kl / 2.0);
+        close(kl_divergence(&p.ln(), &(p.ln() + 4.0)).item(), 0.0);
 
         let (a, b) = (random(&[4, 3], 1), random(&[4, 3], 2));
         gradcheck(
@@ -275,7 +275,7 @@ mod tests {
             &[a.clone(), b.clone()],
         )
         .unwrap();
-        gradcheck(|x| divergence(&x[0], &x[1]), &[a, b]).unwrap();
+        gradcheck(|x| kl_divergence(&x[0], &x[1]), &[a, b]).unwrap();
     }
 
     /// For a linear model with two classes the divergence depends on one number, the logit's change along the difference
@@ -287,8 +287,8 @@ mod tests {
         let x = random(&[4, 3], 3);
         let logits = |x: &Tensor<f64>| x.matmul(&w);
         let perturbation = Perturbation {
-            experiment: 1e-3,
-            radius: 0.3,
+            xi: 1e-3,
+            epsilon: 0.3,
         };
         let found = virtual_adversarial(&logits, &x, &random(&[4, 3], 4), perturbation).item();
         let clean = logits(&x);
@@ -297,7 +297,7 @@ mod tests {
             let step = Tensor::from_vec([1, 3], along.map(|v| 0.3 * sign * v).to_vec());
             let moved = logits(&(&x + step));
             (0..4)
-                .map(|i| divergence(&clean.narrow(0, i, 1), &moved.narrow(0, i, 1)).item())
+                .map(|i| kl_divergence(&clean.narrow(0, i, 1), &moved.narrow(0, i, 1)).item())
                 .collect::<Vec<f64>>()
         };
         let (one, other) = (moved(1.0), moved(-1.0));
@@ -318,14 +318,14 @@ mod tests {
         let loss = virtual_adversarial(&logits, &x, &directions, perturbation);
         let [found] = grad(&loss, [&w]);
         let step = no_grad(|| {
-            let d = unit(&directions) * perturbation.experiment;
+            let d = unit(&directions) * perturbation.xi;
             // Of two classes the steepest way is along the difference of the weights, to the side that d lies on.
             let along = Tensor::from_vec([3, 1], along.to_vec());
             let side = d.matmul(&along);
             let side = &side / side.abs();
-            side.matmul(&along.reshape([1, 3])) * perturbation.radius
+            side.matmul(&along.reshape([1, 3])) * perturbation.epsilon
         });
-        let by_hand = divergence(&clean.detach(), &(&x + &step).matmul(&w));
+        let by_hand = kl_divergence(&clean.detach(), &(&x + &step).matmul(&w));
         let [expected] = grad(&by_hand, [&w]);
         let apart = (found - expected).abs().sum().item();
         assert!(apart < 1e-6, "{apart}");

@@ -80,7 +80,7 @@ impl AdaptationMethod {
     }
 
     /// Whether it is a control and adapts nothing by training.
-    pub fn is_control(self) -> bool {
+    pub fn is_baseline(self) -> bool {
         matches!(
             self,
             Self::SourceOnly | Self::TargetStatistics | Self::TargetSupervised
@@ -88,7 +88,7 @@ impl AdaptationMethod {
     }
 
     /// What it is, in a few words.
-    pub fn about(self) -> &'static str {
+    pub fn description(self) -> &'static str {
         match self {
             Self::SourceOnly => "Learned from the source alone",
             Self::TargetStatistics => "The same, with the target's batch norm statistics",

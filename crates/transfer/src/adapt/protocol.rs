@@ -28,7 +28,7 @@ impl AdaptationProtocol {
     pub const ALL: [Self; 2] = [Self::Small, Self::Full];
 
     /// Training images of a data set of this name, at most.
-    pub fn count(self, name: &str) -> usize {
+    pub fn max_images(self, name: &str) -> usize {
         match self {
             Self::Small if name == "usps" => 1800,
             Self::Small => 2000,
@@ -38,17 +38,17 @@ impl AdaptationProtocol {
 
     /// The training images of a domain; the seed chooses.
     #[must_use]
-    pub fn choose(self, train: &Dataset, seed: u64) -> Dataset {
+    pub fn select(self, train: &Dataset, seed: u64) -> Dataset {
         train.subset(&self.indices(train, seed))
     }
 
-    /// The images that [`AdaptationProtocol::choose`] leaves with the same seed, if any: images of the same kind on which nothing was
+    /// The images that [`AdaptationProtocol::select`] leaves with the same seed, if any: images of the same kind on which nothing was
     /// trained.
     ///
     /// They are of interest where the test images are of another kind: USPS's are harder to read than its training images,
     /// and published tables often divide all of them anew.
     #[must_use]
-    pub fn rest(self, train: &Dataset, seed: u64) -> Option<Dataset> {
+    pub fn unselected(self, train: &Dataset, seed: u64) -> Option<Dataset> {
         let mut left = vec![true; train.len()];
         for i in self.indices(train, seed) {
             left[i] = false;
@@ -58,7 +58,7 @@ impl AdaptationProtocol {
     }
 
     fn indices(self, train: &Dataset, seed: u64) -> Vec<usize> {
-        engraft_base::choose(train.len(), self.count(train.name()), seed)
+        engraft_base::choose(train.len(), self.max_images(train.name()), seed)
     }
 }
 
@@ -89,11 +89,11 @@ mod tests {
     #[test]
     fn the_seed_chooses() {
         let digits = drawn_digits(Split::Train, 2100, 1);
-        let [a, b, c] = [1, 1, 2].map(|seed| AdaptationProtocol::Small.choose(&digits, seed));
+        let [a, b, c] = [1, 1, 2].map(|seed| AdaptationProtocol::Small.select(&digits, seed));
         assert!(a.len() == 2000 && a == b && a != c);
-        assert_eq!(AdaptationProtocol::Full.choose(&digits, 1).len(), 2100);
-        assert_eq!(AdaptationProtocol::Small.count("usps"), 1800);
-        let rest = AdaptationProtocol::Small.rest(&digits, 2).unwrap();
+        assert_eq!(AdaptationProtocol::Full.select(&digits, 1).len(), 2100);
+        assert_eq!(AdaptationProtocol::Small.max_images("usps"), 1800);
+        let rest = AdaptationProtocol::Small.unselected(&digits, 2).unwrap();
         assert_eq!(rest.len(), 100);
         let all =
             |data: &Dataset| -> Vec<Vec<u8>> { (0..data.len()).map(|i| data.image(i).to_vec()).collect() };
@@ -102,6 +102,6 @@ mod tests {
         together.sort();
         expected.sort();
         assert_eq!(together, expected);
-        assert!(AdaptationProtocol::Full.rest(&digits, 1).is_none());
+        assert!(AdaptationProtocol::Full.unselected(&digits, 1).is_none());
     }
 }

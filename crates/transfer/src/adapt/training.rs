@@ -1,9 +1,9 @@
 //! The training of an adapted classifier, and the choice among its checkpoints.
 
+use super::algorithms::{Batch, algorithm};
 use super::domain_classifier::DomainClassifier;
-use super::learner::{Batch, learner};
 use super::method::AdaptationMethod;
-use super::validators::{Validator, Validators};
+use super::validators::{Validator, ValidatorScores};
 use crate::error::TransferError;
 use engraft_base::{argmax, seeds};
 use engraft_data::{Batches, Dataset};
@@ -12,9 +12,9 @@ use engraft_layers::{Condition, StateDict, forward_batched};
 use engraft_tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-/// Images that the validators look at, and from which statistics are taken, at most.
-const LOOKED_AT: usize = 2000;
-/// Images of a batch where nothing is trained.
+/// Maximum number of images for the validators and for batch norm statistics.
+const EVALUATION_IMAGES: usize = 2000;
+/// Images per batch in evaluation.
 const BATCH: usize = 200;
 
 /// The images of an adaptation.
@@ -32,7 +32,7 @@ pub struct Domains<'d> {
 
 /// Settings of [`adapt`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct AdaptConfig {
+pub struct AdaptationConfig {
     /// The method.
     pub method: AdaptationMethod,
     /// Training steps.
@@ -40,21 +40,21 @@ pub struct AdaptConfig {
     /// Images of each domain in a step.
     pub batch: usize,
     /// Steps between two looks of the validators; the last step is always looked at.
-    pub measure_every: u64,
+    pub eval_every: u64,
     /// By what the checkpoint is chosen. Controls always take the last.
     pub validator: Validator,
     /// Seed of weights, order and noise.
     pub seed: u64,
 }
 
-impl AdaptConfig {
+impl AdaptationConfig {
     /// A method with the settings of its command: 2000 steps of 64 images, ten looks, information.
     pub fn new(method: AdaptationMethod) -> Self {
         Self {
             method,
             steps: 2000,
             batch: 64,
-            measure_every: 200,
+            eval_every: 200,
             validator: Validator::default(),
             seed: 1,
         }
@@ -62,8 +62,8 @@ impl AdaptConfig {
 
     fn problems(&self, domains: &Domains<'_>) -> Vec<String> {
         let mut problems = Vec::new();
-        if self.steps == 0 || self.measure_every == 0 {
-            problems.push("steps and measure_every must be at least 1".to_string());
+        if self.steps == 0 || self.eval_every == 0 {
+            problems.push("steps and eval_every must be at least 1".to_string());
         }
         if self.batch < 2 {
             problems.push(format!(
@@ -93,36 +93,36 @@ impl AdaptConfig {
 
 /// A look at a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Measured {
+pub struct AdaptationEvaluation {
     /// Steps before it.
     pub step: u64,
     /// Loss of the last step, as the method defines it.
     pub loss: f64,
     /// What the validators say.
-    pub validators: Validators,
+    pub validators: ValidatorScores,
     /// Share of the target's test images that is read rightly; for reporting alone.
     pub accuracy: Option<f64>,
 }
 
 /// An adapted classifier.
-pub struct Adapted {
+pub struct AdaptationResult {
     /// The classifier of the chosen checkpoint; its batch norms have the target's statistics, of [`AdaptationMethod::SourceOnly`] the
     /// source's.
-    pub model: DomainClassifier,
+    pub classifier: DomainClassifier,
     /// Every look, in order.
-    pub measured: Vec<Measured>,
+    pub evaluations: Vec<AdaptationEvaluation>,
     /// Index of the chosen one.
-    pub chosen: usize,
+    pub selected: usize,
     /// Of [`AdaptationMethod::Cogan`] 64 generated images of the source and, in the same order, their partners of the target, both
     /// `[64, h, w, c]` with values from -1 to 1, as its generators drew them at the chosen checkpoint; of other methods
     /// nothing. The noise follows from the seed and is the same at each checkpoint.
     pub pairs: Option<[Tensor; 2]>,
 }
 
-impl Adapted {
+impl AdaptationResult {
     /// Accuracy on the target's test images of the chosen checkpoint.
     pub fn accuracy(&self) -> Option<f64> {
-        self.measured[self.chosen].accuracy
+        self.evaluations[self.selected].accuracy
     }
 
     /// Share of these images that the model of the chosen checkpoint reads rightly, by their labels.
@@ -130,27 +130,27 @@ impl Adapted {
     /// # Panics
     /// If there are no images, or they have another size than those that were learned from.
     pub fn accuracy_on(&self, data: &Dataset) -> f64 {
-        accuracy(&self.model, data, data.len())
+        accuracy(&self.classifier, data, data.len())
     }
 
     /// Accuracy of the last checkpoint.
-    pub fn last(&self) -> Option<f64> {
-        self.measured.last().and_then(|m| m.accuracy)
+    pub fn last_accuracy(&self) -> Option<f64> {
+        self.evaluations.last().and_then(|m| m.accuracy)
     }
 
     /// The highest accuracy of all looks: what a choice by the test labels would have given. No result, but a bound
     /// on what a better validator could gain.
-    pub fn oracle(&self) -> Option<f64> {
-        let all = self.measured.iter().filter_map(|m| m.accuracy);
+    pub fn oracle_accuracy(&self) -> Option<f64> {
+        let all = self.evaluations.iter().filter_map(|m| m.accuracy);
         all.reduce(f64::max)
     }
 }
 
 /// The best checkpoint so far.
 struct Checkpoint {
-    /// Index of the look at it.
-    look: usize,
-    /// The model as it was looked at.
+    /// Index of its evaluation.
+    evaluation: usize,
+    /// Weights and statistics of the evaluated classifier.
     state: StateDict,
     pairs: Option<[Tensor; 2]>,
 }
@@ -165,16 +165,16 @@ struct Checkpoint {
 /// no number any more.
 pub fn adapt(
     domains: &Domains<'_>,
-    config: &AdaptConfig,
-    on_look: &mut dyn FnMut(&Measured),
-) -> Result<Adapted, TransferError> {
+    config: &AdaptationConfig,
+    on_evaluation: &mut dyn FnMut(&AdaptationEvaluation),
+) -> Result<AdaptationResult, TransferError> {
     let problems = config.problems(domains);
     if !problems.is_empty() {
         return Err(TransferError::Config { problems });
     }
     let method = config.method;
     // Learning from the target's labels is learning "the source" on the target.
-    let labelled = if method == AdaptationMethod::TargetSupervised {
+    let labeled = if method == AdaptationMethod::TargetSupervised {
         domains.target
     } else {
         domains.source
@@ -185,14 +185,14 @@ pub fn adapt(
         domains.target
     };
     // Of the source, or for the control of the target: what other labels of the target there are changes nothing.
-    let classes = labelled.class_counts().len().max(2);
+    let classes = labeled.class_counts().len().max(2);
     let fresh = |seed| DomainClassifier::new(domains.source.image_size(), classes, method.heads(), seed);
-    let mut learner = learner(method, fresh(config.seed)?, config.seed);
-    // The model that is looked at: weights of the learner's, statistics of a domain.
-    let mut view = fresh(0)?;
+    let mut algorithm = algorithm(method, fresh(config.seed)?, config.seed);
+    // The evaluated classifier: the weights of training with batch norm statistics of one domain.
+    let mut classifier = fresh(0)?;
     let mut best: Option<Checkpoint> = None;
     let mut orders = Vec::new();
-    for (data, stream) in [(labelled, 1), (domains.target, 2)] {
+    for (data, stream) in [(labeled, 1), (domains.target, 2)] {
         let order = Batches::new(
             data.len(),
             config.batch.min(data.len()),
@@ -202,58 +202,63 @@ pub fn adapt(
             problems: vec![error.to_string()],
         })?);
     }
-    let mut measured: Vec<Measured> = Vec::new();
+    let mut evaluations: Vec<AdaptationEvaluation> = Vec::new();
     for step in 1..=config.steps {
         let indices = orders[0].next_batch();
         let batch = Batch {
-            source: dataset_tensor(labelled, &indices),
-            labels: indices.iter().map(|&i| usize::from(labelled.label(i))).collect(),
+            source: dataset_tensor(labeled, &indices),
+            labels: indices.iter().map(|&i| usize::from(labeled.label(i))).collect(),
             target: dataset_tensor(domains.target, &orders[1].next_batch()),
         };
-        let loss = learner.step(&batch, (step - 1) as f64 / config.steps as f64);
+        let loss = algorithm.step(&batch, (step - 1) as f64 / config.steps as f64);
         if !loss.is_finite() {
             return Err(TransferError::Diverged { step });
         }
-        if step % config.measure_every != 0 && step != config.steps {
+        if step % config.eval_every != 0 && step != config.steps {
             continue;
         }
-        StateDict::of(learner.classifier()).apply(&mut view)?;
-        measure_statistics(&mut view, domains.source);
-        let source = accuracy(&view, domains.source_test, LOOKED_AT);
+        StateDict::of(algorithm.classifier()).apply(&mut classifier)?;
+        set_batch_norm_statistics(&mut classifier, domains.source);
+        let source = accuracy(&classifier, domains.source_test, EVALUATION_IMAGES);
         if !std::ptr::eq(statistics, domains.source) {
-            measure_statistics(&mut view, statistics);
+            set_batch_norm_statistics(&mut classifier, statistics);
         }
-        let look = Measured {
+        let evaluation = AdaptationEvaluation {
             step,
             loss,
-            validators: Validators::of(&logits(&view, domains.target, LOOKED_AT), source),
-            accuracy: domains.target_test.map(|test| accuracy(&view, test, test.len())),
+            validators: ValidatorScores::from_logits(
+                &logits(&classifier, domains.target, EVALUATION_IMAGES),
+                source,
+            ),
+            accuracy: domains
+                .target_test
+                .map(|test| accuracy(&classifier, test, test.len())),
         };
-        on_look(&look);
-        measured.push(look);
-        if learner.is_prelude(step as f64 / config.steps as f64) && step != config.steps {
+        on_evaluation(&evaluation);
+        evaluations.push(evaluation);
+        if algorithm.is_source_pretraining(step as f64 / config.steps as f64) && step != config.steps {
             continue;
         }
-        let score = |i: usize| measured[i].validators.score(config.validator);
-        let now = measured.len() - 1;
-        // Of equal ones the later, which has learned longer.
+        let score = |i: usize| evaluations[i].validators.score(config.validator);
+        let now = evaluations.len() - 1;
+        // Among equal scores the later checkpoint wins, because it has trained longer.
         if best
             .as_ref()
-            .is_none_or(|best| method.is_control() || score(now) >= score(best.look))
+            .is_none_or(|best| method.is_baseline() || score(now) >= score(best.evaluation))
         {
             best = Some(Checkpoint {
-                look: now,
-                state: StateDict::of(&view),
-                pairs: learner.pairs(),
+                evaluation: now,
+                state: StateDict::of(&classifier),
+                pairs: algorithm.pairs(),
             });
         }
     }
-    let best = best.expect("the last step was looked at");
-    best.state.apply(&mut view)?;
-    Ok(Adapted {
-        model: view,
-        measured,
-        chosen: best.look,
+    let best = best.expect("the last step is always evaluated");
+    best.state.apply(&mut classifier)?;
+    Ok(AdaptationResult {
+        classifier,
+        evaluations,
+        selected: best.evaluation,
         pairs: best.pairs,
     })
 }
@@ -266,8 +271,8 @@ fn spread(data: &Dataset, count: usize) -> Vec<usize> {
     (0..data.len()).step_by(step).collect()
 }
 
-fn measure_statistics(model: &mut DomainClassifier, data: &Dataset) {
-    let indices = spread(data, LOOKED_AT);
+fn set_batch_norm_statistics(model: &mut DomainClassifier, data: &Dataset) {
+    let indices = spread(data, EVALUATION_IMAGES);
     let mut all: Vec<&[usize]> = indices.chunks(BATCH).collect();
     // A last batch of a few would count as much as a full one.
     if all.len() > 1 && all.last().is_some_and(|last| last.len() < BATCH) {

@@ -1,4 +1,4 @@
-//! Validators: how good an adapted classifier is, told without labels of the target.
+//! ValidatorScores: how good an adapted classifier is, told without labels of the target.
 
 use super::losses::entropies;
 use crate::TransferError;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Temperature of the [neighbourhood density](neighbourhood_density).
+/// Temperature of the [neighborhood density](neighborhood_density).
 const TEMPERATURE: f64 = 0.05;
 
 /// By what a checkpoint is chosen.
@@ -26,7 +26,7 @@ pub enum Validator {
     /// domain adaptation", 2022.
     #[default]
     Information,
-    /// The highest [neighbourhood density](neighbourhood_density).
+    /// The highest [neighborhood density](neighborhood_density).
     Density,
     /// The highest accuracy on test images of the source.
     Source,
@@ -65,32 +65,32 @@ impl FromStr for Validator {
 
 /// What the validators say of one checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Validators {
+pub struct ValidatorScores {
     /// Mean entropy of the predictions for the target, in nats.
     pub entropy: f64,
     /// Entropy of the mean prediction minus the mean entropy, in nats; at most `ln classes`.
     pub information: f64,
-    /// [Neighbourhood density](neighbourhood_density) of the predictions for the target, in nats.
+    /// [Neighbourhood density](neighborhood_density) of the predictions for the target, in nats.
     pub density: f64,
     /// Share of the source's test images that is read rightly.
     pub source: f64,
 }
 
-impl Validators {
+impl ValidatorScores {
     /// From logits `[n, classes]` of target images and the accuracy on the source.
     ///
     /// ```
     /// use engraft_tensor::Tensor;
-    /// use engraft_transfer::adapt::Validators;
+    /// use engraft_transfer::adapt::ValidatorScores;
     /// // Two sure predictions of two classes carry ln 2 nats.
-    /// let found = Validators::of(&Tensor::from_vec([2, 2], vec![50.0, 0.0, 0.0, 50.0]), 1.0);
+    /// let found = ValidatorScores::from_logits(&Tensor::from_vec([2, 2], vec![50.0, 0.0, 0.0, 50.0]), 1.0);
     /// assert!(found.entropy < 1e-6 && (found.information - 2.0_f64.ln()).abs() < 1e-6);
     /// ```
     ///
     /// # Panics
     /// If the logits are not `[n, classes]`.
     #[track_caller]
-    pub fn of(target_logits: &Tensor, source: f64) -> Self {
+    pub fn from_logits(target_logits: &Tensor, source: f64) -> Self {
         let logits = target_logits.cast::<f64>();
         no_grad(|| {
             let entropy = entropies(&logits).mean().item();
@@ -121,8 +121,8 @@ impl Validators {
     }
 }
 
-/// Soft neighbourhood density: mean entropy of how each prediction spreads over the others by their likeness. Predictions
-/// in tight groups have many equal neighbours, hence a high one.
+/// Soft neighborhood density: mean entropy of how each prediction spreads over the others by their likeness. Predictions
+/// in tight groups have many equal neighbors, hence a high one.
 ///
 /// With `p̂` the predictions divided by their length, row `i` is the softmax of `p̂_i · p̂_j / 0.05` over `j ≠ i`.
 ///
@@ -178,9 +178,9 @@ mod tests {
 
     #[test]
     fn one_class_for_all_is_sure_and_says_nothing() {
-        let sure = Validators::of(&Tensor::from_vec([2, 2], vec![60.0, 0.0, 60.0, 0.0]), 0.5);
+        let sure = ValidatorScores::from_logits(&Tensor::from_vec([2, 2], vec![60.0, 0.0, 60.0, 0.0]), 0.5);
         assert!(sure.entropy < 1e-6 && sure.information.abs() < 1e-6);
-        let unsure = Validators::of(&Tensor::from_vec([2, 2], vec![1.0, 0.0, 0.0, 1.0]), 0.5);
+        let unsure = ValidatorScores::from_logits(&Tensor::from_vec([2, 2], vec![1.0, 0.0, 0.0, 1.0]), 0.5);
         assert!(sure.score(Validator::Entropy) > unsure.score(Validator::Entropy));
         assert!(sure.score(Validator::Information) < unsure.score(Validator::Information));
         // By hand: p = σ(1), H = -p ln p - (1 - p) ln (1 - p), of the mean ln 2.

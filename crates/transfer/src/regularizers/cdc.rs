@@ -19,13 +19,13 @@ const TINY: f64 = 1e-12;
 /// *Source*: Ojha et al., "Few-shot image generation via cross-domain correspondence", 2021, equations 2 to 4. Their
 /// code takes the mean over all entries of `p`, so that its weight of 1000 is 1000/3 for each image of a batch of four;
 /// here the divergence is summed over the entries and averaged over images.
-pub struct CrossDomain<T: Real = f32> {
+pub struct CrossDomainCorrespondence<T: Real = f32> {
     source: Sequential<T>,
     layers: Vec<String>,
     weight: f64,
 }
 
-impl<T: Real> CrossDomain<T> {
+impl<T: Real> CrossDomainCorrespondence<T> {
     /// Compares the features that these layers of the generator put out with the source's.
     pub fn new(source: Sequential<T>, layers: Vec<String>, weight: f64) -> Self {
         Self {
@@ -56,7 +56,7 @@ fn log_similarity<T: Real>(features: &Tensor<T>) -> Tensor<T> {
     shifted - sum
 }
 
-impl<T: Real> LossTerm<T> for CrossDomain<T> {
+impl<T: Real> LossTerm<T> for CrossDomainCorrespondence<T> {
     fn for_generator(
         &self,
         generator: &Sequential<T>,
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn by_hand_and_zero_for_the_source() {
         let z = Tensor::<f64>::randn([3, 2], &mut Pcg64::seed_from_u64(2));
-        let term = CrossDomain::new(net(1), vec!["act".into()], 10.0);
+        let term = CrossDomainCorrespondence::new(net(1), vec!["act".into()], 10.0);
         let same = term.for_generator(&net(1), &z, &Condition::None, &z).unwrap();
         assert!(same.item().abs() < 1e-12);
         let other = net(5);

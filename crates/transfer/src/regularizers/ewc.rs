@@ -15,12 +15,12 @@ use std::collections::BTreeMap;
 /// *Source*: Li et al., "Few-shot image generation with elastic weight consolidation", 2020, equations 2 and 3, but for
 /// the scale.
 #[derive(Clone, Debug)]
-pub struct ElasticWeights<T: Real = f32> {
+pub struct ElasticWeightConsolidation<T: Real = f32> {
     distance: L2Sp<T>,
     importance: BTreeMap<String, Tensor<T>>,
 }
 
-/// The generated images of a source over which [`ElasticWeights`] averages.
+/// The generated images of a source over which [`ElasticWeightConsolidation`] averages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImportanceSamples {
     /// How many.
@@ -39,7 +39,7 @@ thread_local! {
     pub(crate) static COMPUTED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-impl<T: Real> ElasticWeights<T> {
+impl<T: Real> ElasticWeightConsolidation<T> {
     /// Takes the importance from generated images of a source, one at a time. All of the generator must be trainable, as
     /// after it was made.
     pub fn new(
@@ -87,7 +87,7 @@ impl<T: Real> ElasticWeights<T> {
     }
 }
 
-impl<T: Real> LossTerm<T> for ElasticWeights<T> {
+impl<T: Real> LossTerm<T> for ElasticWeightConsolidation<T> {
     fn for_generator(
         &self,
         generator: &Sequential<T>,
@@ -124,7 +124,7 @@ mod tests {
             classes: 0,
             seed: 7,
         };
-        let ewc = ElasticWeights::new(&generator, &discriminator, 2.0, samples);
+        let ewc = ElasticWeightConsolidation::new(&generator, &discriminator, 2.0, samples);
         let [a, b] = [0, 1].map(|i| parameters(&generator)[i].1.tensor().item());
         let w = weight(&discriminator);
         // ∂ ln σ(w b a z) / ∂a = σ(-w b a z) w b z, and the same with a for b.

@@ -8,9 +8,15 @@ mod distillation;
 mod ewc;
 mod l2_sp;
 
-pub use cdc::CrossDomain;
+pub use cdc::CrossDomainCorrespondence;
 pub use distillation::FeatureDistillation;
 #[cfg(test)]
 pub(crate) use ewc::COMPUTED;
-pub use ewc::{ElasticWeights, ImportanceSamples};
+pub use ewc::{ElasticWeightConsolidation, ImportanceSamples};
 pub use l2_sp::L2Sp;
+
+// Names from an earlier version, until the first release.
+#[doc(hidden)]
+pub use cdc::CrossDomainCorrespondence as CrossDomain;
+#[doc(hidden)]
+pub use ewc::ElasticWeightConsolidation as ElasticWeights;

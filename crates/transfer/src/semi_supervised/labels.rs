@@ -1,4 +1,4 @@
-//! Which images are labelled, and how the labelled ones are served.
+//! Which images are labeled, and how the labeled ones are served.
 
 use crate::error::TransferError;
 use engraft_base::seeds;
@@ -9,13 +9,13 @@ pub(super) fn unfit(problems: Vec<String>) -> TransferError {
     TransferError::SemiSupervised { problems }
 }
 
-/// Indices of `count` labelled images, the same number of each class, in ascending order; which ones is a function of the
+/// Indices of `count` labeled images, the same number of each class, in ascending order; which ones is a function of the
 /// seed. The other labels are as if they were not there.
 ///
 /// ```
-/// use engraft_transfer::semi_supervised::choose_labels;
+/// use engraft_transfer::semi_supervised::select_labeled;
 /// let labels = [0, 1, 1, 0, 1, 0];
-/// let chosen = choose_labels(&labels, 4, 7)?;
+/// let chosen = select_labeled(&labels, 4, 7)?;
 /// assert_eq!(chosen.iter().filter(|&&i| labels[i] == 1).count(), 2);
 /// # Ok::<(), engraft_transfer::TransferError>(())
 /// ```
@@ -23,7 +23,7 @@ pub(super) fn unfit(problems: Vec<String>) -> TransferError {
 /// # Errors
 /// [`TransferError::SemiSupervised`] if the images are of fewer than two classes, or the count is 0, no multiple of the number
 /// of classes, or more than there are images of some class.
-pub fn choose_labels(labels: &[u8], count: usize, seed: u64) -> Result<Vec<usize>, TransferError> {
+pub fn select_labeled(labels: &[u8], count: usize, seed: u64) -> Result<Vec<usize>, TransferError> {
     let classes = labels.iter().max().map_or(0, |&most| usize::from(most) + 1);
     if classes < 2 {
         return Err(unfit(vec![format!(
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn each_class_has_as_many_and_the_seed_decides() {
         let labels: Vec<u8> = (0..300).map(|i| [0, 1, 2, 1][i % 4]).collect();
-        let [a, again, b] = [1, 1, 2].map(|seed| choose_labels(&labels, 30, seed).unwrap());
+        let [a, again, b] = [1, 1, 2].map(|seed| select_labeled(&labels, 30, seed).unwrap());
         for class in 0..3 {
             assert_eq!(a.iter().filter(|&&i| labels[i] == class).count(), 10);
         }
@@ -157,12 +157,12 @@ mod tests {
     fn the_choice_is_the_one_of_every_release() {
         let labels: Vec<u8> = (0..100).map(|i| i % 2).collect();
         // Computed by a program apart from this one.
-        assert_eq!(choose_labels(&labels, 6, 3).unwrap(), [1, 10, 39, 50, 91, 94]);
+        assert_eq!(select_labeled(&labels, 6, 3).unwrap(), [1, 10, 39, 50, 91, 94]);
     }
 
     #[test]
     fn what_cannot_be_chosen_is_told_all_at_once() {
-        let text = |labels: &[u8], count| choose_labels(labels, count, 1).unwrap_err().to_string();
+        let text = |labels: &[u8], count| select_labeled(labels, count, 1).unwrap_err().to_string();
         let found = text(&[0, 0, 1, 0, 0], 5);
         assert!(
             found.contains("5 labels: expected a multiple of the 2 classes"),

@@ -39,7 +39,7 @@ pub fn log_sum_exp<T: Real>(logits: &Tensor<T>) -> Tensor<T> {
     first(logits) - first(&logits.log_softmax(1))
 }
 
-/// Loss of labelled images: `E(-l_y + Z)`, the cross entropy among the `K` classes.
+/// Loss of labeled images: `E(-l_y + Z)`, the cross entropy among the `K` classes.
 ///
 /// *Shapes*: logits `[n, K]`, one label below `K` for each row.
 ///
@@ -175,7 +175,7 @@ mod tests {
         let fake = rows(&[[1.0, 1.0], [1.0, 0.0], [1.0, -1.0]]);
         // Means (2, 1) and (1, 0).
         near(&feature_matching(&real, &fake), 2.0);
-        // Squared cosines: 1/2 between neighbours, 0 between the first and the last; each pair twice.
+        // Squared cosines: 1/2 between neighbors, 0 between the first and the last; each pair twice.
         near(&pull_away(&fake), 2.0 * (0.5 + 0.5) / 6.0);
         near(&pull_away(&rows(&[[2.0, 0.0], [0.5, 0.0]])), 1.0);
         near(&pull_away(&rows(&[[0.0, 0.0], [1.0, 0.0]])), 0.0);
@@ -202,8 +202,8 @@ mod tests {
         ];
         type Loss<'a> = &'a dyn Fn(&[Tensor<f64>]) -> Tensor<f64>;
         let losses: [(&str, Loss<'_>); 5] = [
-            ("labelled", &|x| labeled_loss(&x[0], &[2, 0])),
-            ("unlabelled", &|x| unlabeled_loss(&x[0], &x[1])),
+            ("labeled", &|x| labeled_loss(&x[0], &[2, 0])),
+            ("unlabeled", &|x| unlabeled_loss(&x[0], &x[1])),
             ("feature matching", &|x| feature_matching(&x[0], &x[1])),
             ("pull-away", &|x| pull_away(&x[1])),
             ("conditional entropy", &|x| conditional_entropy(&x[0])),

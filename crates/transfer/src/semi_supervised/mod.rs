@@ -3,17 +3,17 @@
 //!
 //! ```
 //! use engraft_data::{Split, drawn_digits};
-//! use engraft_transfer::semi_supervised::{Examples, SemiSupervised, SemiSupervisedConfig, choose_labels};
+//! use engraft_transfer::semi_supervised::{Examples, SemiSupervised, SemiSupervisedConfig, select_labeled};
 //!
 //! let train = drawn_digits(Split::Train, 200, 1);
-//! let chosen = choose_labels(train.labels(), 20, 1)?;
+//! let chosen = select_labeled(train.labels(), 20, 1)?;
 //! let mut settings = SemiSupervisedConfig::new(2, 1);
 //! (settings.batch, settings.hidden) = (20, vec![16]);
-//! let examples = Examples { labelled: vec![(&train, chosen)], unlabelled: Some(&train) };
+//! let examples = Examples { labeled: vec![(&train, chosen)], unlabeled: Some(&train) };
 //! let mut task = SemiSupervised::new(examples, settings)?;
 //! task.train(&mut |_, step, losses| println!("step {step}: {losses:?}"))?;
 //! let test = drawn_digits(Split::Test, 50, 1);
-//! println!("{} of {} are wrong", task.wrong(&test), test.len());
+//! println!("{} of {} are wrong", task.error_count(&test), test.len());
 //! # Ok::<(), engraft_transfer::TransferError>(())
 //! ```
 
@@ -28,7 +28,21 @@ mod trainer;
 
 pub use extra_losses::{ExtraLoss, ExtraLosses};
 pub use generated::pseudo_labeled;
-pub use labels::choose_labels;
+pub use labels::select_labeled;
 pub use loss::{conditional_entropy, feature_matching, labeled_loss, log_sum_exp, pull_away, unlabeled_loss};
-pub use networks::{Classifier, HIDDEN, LATENT, generator};
-pub use trainer::{Examples, Losses, SemiSupervised, SemiSupervisedConfig};
+pub use networks::{HIDDEN, LATENT, SemiSupervisedClassifier, generator};
+pub use trainer::{Examples, SemiSupervised, SemiSupervisedConfig, StepLosses};
+
+// Names from an earlier version, until the first release.
+#[doc(hidden)]
+pub use extra_losses::{ExtraLoss as Term, ExtraLosses as Terms};
+#[doc(hidden)]
+pub use generated::pseudo_labeled as pseudo_labelled;
+#[doc(hidden)]
+pub use labels::select_labeled as choose_labels;
+#[doc(hidden)]
+pub use loss::{labeled_loss as labelled_loss, unlabeled_loss as unlabelled_loss};
+#[doc(hidden)]
+pub use networks::SemiSupervisedClassifier as Classifier;
+#[doc(hidden)]
+pub use trainer::{SemiSupervisedConfig as Settings, StepLosses as Losses};

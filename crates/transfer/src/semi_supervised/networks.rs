@@ -17,7 +17,7 @@ const IMAGE_NOISE: f64 = 0.3;
 /// Standard deviation of the noise before every other layer.
 const FEATURE_NOISE: f64 = 0.5;
 
-/// Noise, then a weight-normalised dense layer.
+/// Noise, then a weight-normalized dense layer.
 #[derive(Clone, Debug)]
 struct Block<T: Real> {
     noise: GaussianNoise,
@@ -39,8 +39,8 @@ impl<T: Real> Module<T> for Block<T> {
     }
 }
 
-/// A classifier of flat images: noise, a weight-normalised dense layer and a ReLU for each hidden size, then noise and a
-/// weight-normalised dense layer for the logits. The noise is there in training only.
+/// A classifier of flat images: noise, a weight-normalized dense layer and a ReLU for each hidden size, then noise and a
+/// weight-normalized dense layer for the logits. The noise is there in training only.
 ///
 /// The scales of hidden layers stay 1: layers that could grow would drown the noise, and it is the noise that keeps a classifier
 /// of few labels from learning them by heart. Nor are they fitted to the data at the start, as the authors do
@@ -51,12 +51,12 @@ impl<T: Real> Module<T> for Block<T> {
 ///
 /// *Source*: Salimans et al., "Improved techniques for training GANs", 2016, section 6.1 and the authors' settings for MNIST.
 #[derive(Clone, Debug)]
-pub struct Classifier<T: Real = f32> {
+pub struct SemiSupervisedClassifier<T: Real = f32> {
     hidden: Vec<(String, Block<T>)>,
     head: Block<T>,
 }
 
-impl<T: Real> Classifier<T> {
+impl<T: Real> SemiSupervisedClassifier<T> {
     /// A classifier with the sizes [`HIDDEN`].
     pub fn new(pixels: usize, classes: usize, init: &mut Init) -> Self {
         Self::with_hidden(pixels, &HIDDEN, classes, init)
@@ -69,7 +69,7 @@ impl<T: Real> Classifier<T> {
     #[track_caller]
     pub fn with_hidden(pixels: usize, hidden: &[usize], classes: usize, init: &mut Init) -> Self {
         let Some(&last) = hidden.last() else {
-            panic!("Classifier: needs at least one hidden layer")
+            panic!("SemiSupervisedClassifier: needs at least one hidden layer")
         };
         let mut inputs = pixels;
         let blocks = hidden.iter().enumerate().map(|(i, &size)| {
@@ -102,7 +102,7 @@ impl<T: Real> Classifier<T> {
     }
 }
 
-impl<T: Real> Module<T> for Classifier<T> {
+impl<T: Real> Module<T> for SemiSupervisedClassifier<T> {
     fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
         let [_, logits] = self.classify(x, mode);
         logits
@@ -125,16 +125,19 @@ impl<T: Real> Module<T> for Classifier<T> {
     }
 
     fn describe(&self) -> String {
-        format!("Classifier with {} hidden layers", self.hidden.len())
+        format!(
+            "SemiSupervisedClassifier with {} hidden layers",
+            self.hidden.len()
+        )
     }
 }
 
-/// The generator: noise of [`LATENT`] uniform numbers, two dense layers with batch norm and softplus, and a weight-normalised
+/// The generator: noise of [`LATENT`] uniform numbers, two dense layers with batch norm and softplus, and a weight-normalized
 /// one with a sigmoid.
 ///
 /// *Shapes*: `[n, 100] -> [n, pixels]`, pixels between 0 and 1.
 ///
-/// *Source*: as of [`Classifier`].
+/// *Source*: as of [`SemiSupervisedClassifier`].
 ///
 /// ```
 /// use engraft_layers::{Init, Mode, Module};
@@ -162,13 +165,13 @@ mod tests {
     use rand::SeedableRng;
     use rand_pcg::Pcg64;
 
-    fn small<T: Real>(seed: u64) -> Classifier<T> {
-        Classifier::with_hidden(6, &[5, 4], 3, &mut Init::normal(seed, 0.1))
+    fn small<T: Real>(seed: u64) -> SemiSupervisedClassifier<T> {
+        SemiSupervisedClassifier::with_hidden(6, &[5, 4], 3, &mut Init::normal(seed, 0.1))
     }
 
     #[test]
     fn sizes_are_the_papers() {
-        let net = Classifier::<f32>::new(784, 10, &mut Init::normal(1, 0.1));
+        let net = SemiSupervisedClassifier::<f32>::new(784, 10, &mut Init::normal(1, 0.1));
         let sizes = [784, 1000, 500, 250, 250, 250, 10];
         // A weight for each pair, a scale and a bias for each output.
         let expected: usize = sizes.windows(2).map(|s| s[0] * s[1] + 2 * s[1]).sum();

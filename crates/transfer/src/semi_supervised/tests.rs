@@ -32,27 +32,27 @@ fn settings(steps: u64, seed: u64) -> SemiSupervisedConfig {
     }
 }
 
-fn few<'a>(data: &'a Dataset, unlabelled: Option<&'a Dataset>) -> Examples<'a> {
+fn few<'a>(data: &'a Dataset, unlabeled: Option<&'a Dataset>) -> Examples<'a> {
     Examples {
-        labelled: vec![(data, choose_labels(data.labels(), 6, 1).unwrap())],
-        unlabelled,
+        labeled: vec![(data, select_labeled(data.labels(), 6, 1).unwrap())],
+        unlabeled,
     }
 }
 
 #[test]
 fn it_learns_with_and_without_a_generator() {
     let (train, test) = (rows(120, 1), rows(60, 2));
-    for unlabelled in [None, Some(&train)] {
-        let mut task = SemiSupervised::new(few(&train, unlabelled), settings(150, 1)).unwrap();
-        let before = task.wrong(&test);
+    for unlabeled in [None, Some(&train)] {
+        let mut task = SemiSupervised::new(few(&train, unlabeled), settings(150, 1)).unwrap();
+        let before = task.error_count(&test);
         let mut steps = Vec::new();
         task.train(&mut |_, step, losses| {
-            assert_eq!(losses.adversarial.is_some(), unlabelled.is_some());
+            assert_eq!(losses.adversarial.is_some(), unlabeled.is_some());
             steps.push(step);
         })
         .unwrap();
         assert_eq!(steps, (1..=150).collect::<Vec<u64>>());
-        let after = task.wrong(&test);
+        let after = task.error_count(&test);
         assert!(after < 12 && after < before, "{before} and {after} of 60");
     }
 }
@@ -62,7 +62,7 @@ fn the_seed_decides_every_number_and_terms_take_part() {
     let train = rows(60, 1);
     let run = |terms: ExtraLosses, seed| {
         let settings = SemiSupervisedConfig {
-            terms,
+            extra_losses: terms,
             ..settings(4, seed)
         };
         let mut task = SemiSupervised::new(few(&train, Some(&train)), settings).unwrap();
@@ -94,9 +94,9 @@ fn an_interrupted_training_goes_on_bit_for_bit() {
     let train = rows(60, 1);
     let looked_at = Tensor::uniform([5, 16], 0.0, 1.0, &mut Pcg64::seed_from_u64(1));
     let folder = tempfile::tempdir().unwrap();
-    for (name, unlabelled) in [("alone", None), ("with a generator", Some(&train))] {
+    for (name, unlabeled) in [("alone", None), ("with a generator", Some(&train))] {
         // The learning rate falls from step 6 on, and the sixth batch of 60 images begins an epoch.
-        let new = || SemiSupervised::new(few(&train, unlabelled), settings(9, 1)).unwrap();
+        let new = || SemiSupervised::new(few(&train, unlabeled), settings(9, 1)).unwrap();
         let finish = |mut task: SemiSupervised<'_>| {
             let mut losses = Vec::new();
             task.train(&mut |_, _, found| losses.push(found)).unwrap();
@@ -109,7 +109,7 @@ fn an_interrupted_training_goes_on_bit_for_bit() {
             for _ in 0..at {
                 task.step().unwrap();
             }
-            store.save(at, "", &task.save().unwrap()).unwrap();
+            store.save(at, "", &task.checkpoint_files().unwrap()).unwrap();
             let saved = store.latest().unwrap().unwrap().checkpoint;
             let task = new().resume(&saved).unwrap();
             assert_eq!(task.steps_done(), at);
@@ -128,12 +128,14 @@ fn a_checkpoint_of_another_training_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = CheckpointStore::open(folder.path(), 1).unwrap();
     let new = |data, steps| SemiSupervised::new(few(data, None), settings(steps, 1)).unwrap();
-    store.save(0, "", &new(&train, 3).save().unwrap()).unwrap();
+    store
+        .save(0, "", &new(&train, 3).checkpoint_files().unwrap())
+        .unwrap();
     let saved = store.latest().unwrap().unwrap().checkpoint;
     assert!(new(&train, 3).resume(&saved).is_ok());
     let other_labels = Examples {
-        labelled: vec![(&train, choose_labels(train.labels(), 6, 2).unwrap())],
-        unlabelled: None,
+        labeled: vec![(&train, select_labeled(train.labels(), 6, 2).unwrap())],
+        unlabeled: None,
     };
     let others = [
         new(&train, 4),
@@ -146,7 +148,9 @@ fn a_checkpoint_of_another_training_is_refused() {
         assert!(message.contains("other images, labels or settings"), "{message}");
     }
     // A step that the files do not hold.
-    store.save(2, "", &new(&train, 3).save().unwrap()).unwrap();
+    store
+        .save(2, "", &new(&train, 3).checkpoint_files().unwrap())
+        .unwrap();
     let wrong = store.latest().unwrap().unwrap().checkpoint;
     let message = new(&train, 3).resume(&wrong).err().unwrap().to_string();
     assert!(
@@ -166,8 +170,8 @@ fn labels_of_unlabelled_images_are_not_read() {
         vec![0; 60],
     )
     .unwrap();
-    let run = |unlabelled| {
-        let mut task = SemiSupervised::new(few(&train, Some(unlabelled)), settings(3, 1)).unwrap();
+    let run = |unlabeled| {
+        let mut task = SemiSupervised::new(few(&train, Some(unlabeled)), settings(3, 1)).unwrap();
         let mut found = Vec::new();
         task.train(&mut |_, _, losses| found.push(losses)).unwrap();
         found
@@ -194,17 +198,17 @@ fn generated_images_get_the_labels_of_a_sure_classifier() {
         sure.len()
     );
     // The labels are the classifier's own, so that it finds none of them wrong.
-    assert_eq!(task.wrong(&all), 0);
-    assert_eq!(task.wrong(&sure), 0);
+    assert_eq!(task.error_count(&all), 0);
+    assert_eq!(task.error_count(&sure), 0);
     let message = |found: Result<Dataset, TransferError>| found.unwrap_err().to_string();
     assert!(message(draw(1.1)).contains("of 40 generated images there is none"));
     let wide = pseudo_labeled(&task, [2, 8, 1], &sampler, 4, 0.5, 5);
     assert!(message(wide).contains("the generator draws images of [4, 4, 1]"));
-    // They train a classifier together with the labelled ones.
+    // They train a classifier together with the labeled ones.
     let mut examples = few(&train, None);
-    examples.labelled.push((&sure, (0..sure.len()).collect()));
+    examples.labeled.push((&sure, (0..sure.len()).collect()));
     let mut both = SemiSupervised::new(examples, settings(2, 1)).unwrap();
-    both.train(&mut |_, _, losses| assert!(losses.labelled.is_finite()))
+    both.train(&mut |_, _, losses| assert!(losses.labeled.is_finite()))
         .unwrap();
 }
 
@@ -224,8 +228,8 @@ fn what_does_not_fit_is_told() {
         "{found}"
     );
     let none = Examples {
-        labelled: vec![],
-        unlabelled: None,
+        labeled: vec![],
+        unlabeled: None,
     };
     assert!(text(none, SemiSupervisedConfig::new(1, 1)).contains("0 class(es)"));
 }

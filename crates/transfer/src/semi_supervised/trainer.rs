@@ -3,7 +3,7 @@
 use super::extra_losses::ExtraLosses;
 use super::labels::{LabeledBatches, pixels, unfit};
 use super::loss::{conditional_entropy, feature_matching, labeled_loss, pull_away, unlabeled_loss};
-use super::networks::{Classifier, HIDDEN, LATENT, generator};
+use super::networks::{HIDDEN, LATENT, SemiSupervisedClassifier, generator};
 use crate::error::TransferError;
 use engraft_base::{argmax, batches, hex, seeds};
 use engraft_data::{BatchState, Dataset};
@@ -48,7 +48,7 @@ pub struct SemiSupervisedConfig {
     /// Learning rate of both networks; it falls to 0 in a straight line over the last third of the steps.
     pub learning_rate: f64,
     /// Terms beside feature matching.
-    pub terms: ExtraLosses,
+    pub extra_losses: ExtraLosses,
     /// Sizes of the classifier's hidden layers.
     pub hidden: Vec<usize>,
     /// Seed of weights, noise and order.
@@ -63,43 +63,64 @@ impl SemiSupervisedConfig {
             steps,
             batch: 100,
             learning_rate: 3e-3,
-            terms: ExtraLosses::default(),
+            extra_losses: ExtraLosses::default(),
             hidden: HIDDEN.to_vec(),
             seed,
         }
+    }
+
+    /// The text that enters a checkpoint's identity. It keeps the names of an earlier version, so that the checkpoints of
+    /// that version still resume.
+    fn identity_text(&self) -> String {
+        let Self {
+            steps,
+            batch,
+            learning_rate,
+            extra_losses,
+            hidden,
+            seed,
+        } = self;
+        let ExtraLosses {
+            pull_away,
+            conditional_entropy,
+        } = extra_losses;
+        format!(
+            "Settings {{ steps: {steps}, batch: {batch}, learning_rate: {learning_rate:?}, terms: Terms {{ pull_away: \
+             {pull_away:?}, conditional_entropy: {conditional_entropy:?} }}, hidden: {hidden:?}, seed: {seed} }}"
+        )
     }
 }
 
 /// What a classifier is trained on.
 #[derive(Clone, Debug)]
 pub struct Examples<'a> {
-    /// Labelled images: of each data set those at the indices. Each set is served in batches of its own, and all count the
+    /// Labeled images: of each data set those at the indices. Each set is served in batches of its own, and all count the
     /// same.
-    pub labelled: Vec<(&'a Dataset, Vec<usize>)>,
+    pub labeled: Vec<(&'a Dataset, Vec<usize>)>,
     /// Images without labels, whose labels are not read; with them a generator takes part.
-    pub unlabelled: Option<&'a Dataset>,
+    pub unlabeled: Option<&'a Dataset>,
 }
 
-/// Losses of a step.
+/// StepLosses of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Losses {
-    /// Of the labelled images.
-    pub labelled: f64,
-    /// Of unlabelled and generated images, and the generator's.
+pub struct StepLosses {
+    /// Of the labeled images.
+    pub labeled: f64,
+    /// Of unlabeled and generated images, and the generator's.
     pub adversarial: Option<[f64; 2]>,
 }
 
 /// What the generator is and draws from.
 struct Adversary<'a> {
-    unlabelled: LabeledBatches<'a>,
+    unlabeled: LabeledBatches<'a>,
     generator: Sequential,
     optimizer: Adam,
     latent: Pcg64,
 }
 
-/// A classifier in training: on labelled images alone, or as the discriminator of a generator too.
+/// A classifier in training: on labeled images alone, or as the discriminator of a generator too.
 ///
-/// With unlabelled images, the discriminator minimises [`labeled_loss`] and [`unlabeled_loss`], the generator
+/// With unlabeled images, the discriminator minimizes [`labeled_loss`] and [`unlabeled_loss`], the generator
 /// [`feature_matching`] over the number of features, both in one simultaneous step. The same examples, settings and seed give the same bits, on any number
 /// of threads.
 ///
@@ -108,9 +129,9 @@ pub struct SemiSupervised<'a> {
     settings: SemiSupervisedConfig,
     /// Tells this training from those with other examples or settings.
     identity: String,
-    labelled: Vec<LabeledBatches<'a>>,
-    classifier: Classifier,
-    average: Classifier,
+    labeled: Vec<LabeledBatches<'a>>,
+    classifier: SemiSupervisedClassifier,
+    average: SemiSupervisedClassifier,
     optimizer: Adam,
     adversary: Option<Adversary<'a>>,
     step: u64,
@@ -123,7 +144,7 @@ enum Purpose {
     Generator,
     Latent,
     Unlabeled,
-    /// The first set of labelled images; the others follow.
+    /// The first set of labeled images; the others follow.
     Labeled,
 }
 
@@ -135,10 +156,10 @@ impl<'a> SemiSupervised<'a> {
     /// A classifier that has learned nothing yet.
     ///
     /// # Errors
-    /// [`TransferError::SemiSupervised`] if there are no labelled images, their labels are of fewer than two classes, sizes
+    /// [`TransferError::SemiSupervised`] if there are no labeled images, their labels are of fewer than two classes, sizes
     /// of images differ, or there are no steps.
     pub fn new(examples: Examples<'a>, settings: SemiSupervisedConfig) -> Result<Self, TransferError> {
-        let sets = &examples.labelled;
+        let sets = &examples.labeled;
         let labels = sets
             .iter()
             .flat_map(|(data, of)| of.iter().map(|&i| data.label(i)));
@@ -146,7 +167,7 @@ impl<'a> SemiSupervised<'a> {
         let mut problems = Vec::new();
         if classes < 2 {
             problems.push(format!(
-                "labelled images of {classes} class(es): expected at least two"
+                "labeled images of {classes} class(es): expected at least two"
             ));
         }
         if settings.batch < 2 || settings.steps == 0 {
@@ -155,7 +176,7 @@ impl<'a> SemiSupervised<'a> {
                 settings.steps, settings.batch
             ));
         }
-        let all = sets.iter().map(|(data, _)| *data).chain(examples.unlabelled);
+        let all = sets.iter().map(|(data, _)| *data).chain(examples.unlabeled);
         let sizes: Vec<[usize; 3]> = all.map(Dataset::image_size).collect();
         if sizes.windows(2).any(|pair| pair[0] != pair[1]) {
             problems.push(format!("images of different sizes: {sizes:?}"));
@@ -166,10 +187,10 @@ impl<'a> SemiSupervised<'a> {
         let identity = identity(&examples, &settings);
         let pixels = sizes[0].iter().product();
         let SemiSupervisedConfig { batch, seed, .. } = settings;
-        let mut labelled = Vec::new();
-        for (i, (data, indices)) in examples.labelled.into_iter().enumerate() {
+        let mut labeled = Vec::new();
+        for (i, (data, indices)) in examples.labeled.into_iter().enumerate() {
             let seed = stream(seed, Purpose::Labeled).wrapping_add(i as u64);
-            labelled.push(LabeledBatches::new(data, indices, batch, seed)?);
+            labeled.push(LabeledBatches::new(data, indices, batch, seed)?);
         }
         let schedule = Schedule::LinearDecay {
             from: settings.steps - settings.steps / 3,
@@ -181,12 +202,12 @@ impl<'a> SemiSupervised<'a> {
                 .eps(EPS)
                 .schedule(schedule.clone())
         };
-        let adversary = match examples.unlabelled {
+        let adversary = match examples.unlabeled {
             None => None,
             Some(data) => {
                 let all = (0..data.len()).collect();
                 Some(Adversary {
-                    unlabelled: LabeledBatches::new(data, all, batch, stream(seed, Purpose::Unlabeled))?,
+                    unlabeled: LabeledBatches::new(data, all, batch, stream(seed, Purpose::Unlabeled))?,
                     generator: generator(pixels, &mut Init::glorot(stream(seed, Purpose::Generator))),
                     optimizer: adam(),
                     latent: Pcg64::seed_from_u64(stream(seed, Purpose::Latent)),
@@ -194,13 +215,14 @@ impl<'a> SemiSupervised<'a> {
             }
         };
         let init = &mut Init::normal(stream(seed, Purpose::Classifier), INITIAL);
-        let classifier = Classifier::<f32>::with_hidden(pixels, &settings.hidden, classes, init);
+        let classifier =
+            SemiSupervisedClassifier::<f32>::with_hidden(pixels, &settings.hidden, classes, init);
         Ok(Self {
             optimizer: adam(),
             average: classifier.clone(),
             settings,
             identity,
-            labelled,
+            labeled,
             classifier,
             adversary,
             step: 0,
@@ -211,18 +233,18 @@ impl<'a> SemiSupervised<'a> {
     ///
     /// # Errors
     /// [`TransferError::Diverged`] if a loss is not a finite number.
-    pub fn step(&mut self) -> Result<Losses, TransferError> {
+    pub fn step(&mut self) -> Result<StepLosses, TransferError> {
         let batch = self.settings.batch;
         let tensor = |pixels: Vec<f32>| Tensor::from_vec([batch, pixels.len() / batch], pixels);
         let mut images = Vec::new();
         let mut labels = Vec::new();
-        for supply in &mut self.labelled {
+        for supply in &mut self.labeled {
             let (pixels, of) = supply.next_batch();
             images.push(tensor(pixels));
             labels.extend(of);
         }
         if let Some(adversary) = &mut self.adversary {
-            images.push(tensor(adversary.unlabelled.next_batch().0));
+            images.push(tensor(adversary.unlabeled.next_batch().0));
         }
         let images = concat(&images.iter().collect::<Vec<_>>(), 0);
         let [features, logits] = self.classifier.classify(&images, Mode::Train);
@@ -230,17 +252,17 @@ impl<'a> SemiSupervised<'a> {
         let losses = match &mut self.adversary {
             None => {
                 let found = gradients(&of_labeled, &self.classifier);
-                let labelled = f64::from(of_labeled.item());
+                let labeled = f64::from(of_labeled.item());
                 // The graph holds the weights; without it they change in place.
                 drop((features, logits, of_labeled));
                 self.optimizer.step(&mut self.classifier, &found);
-                Losses {
-                    labelled,
+                StepLosses {
+                    labeled,
                     adversarial: None,
                 }
             }
             Some(adversary) => {
-                let terms = self.settings.terms;
+                let terms = self.settings.extra_losses;
                 let z = Tensor::uniform([batch, LATENT], 0.0, 1.0, &mut adversary.latent);
                 let fake = adversary.generator.forward(&z, Mode::Train);
                 let [fake_features, fake_logits] = self.classifier.classify(&fake, Mode::Train);
@@ -259,8 +281,8 @@ impl<'a> SemiSupervised<'a> {
                 let of_generator_weights = gradients(&of_generator, &adversary.generator);
                 let found = gradients(&(&of_labeled + &of_unlabeled), &self.classifier);
                 let item = |loss: &Tensor| f64::from(loss.item());
-                let losses = Losses {
-                    labelled: item(&of_labeled),
+                let losses = StepLosses {
+                    labeled: item(&of_labeled),
                     adversarial: Some([item(&of_unlabeled), item(&of_generator)]),
                 };
                 drop((fake, fake_features, fake_logits, real_logits, real_features));
@@ -277,7 +299,7 @@ impl<'a> SemiSupervised<'a> {
         Ema::new(HALF_LIFE).update(&mut self.average, &self.classifier, batch, seen);
         self.step += 1;
         let [d, g] = losses.adversarial.unwrap_or_default();
-        if [losses.labelled, d, g].iter().all(|loss| loss.is_finite()) {
+        if [losses.labeled, d, g].iter().all(|loss| loss.is_finite()) {
             Ok(losses)
         } else {
             Err(TransferError::Diverged { step: self.step })
@@ -288,7 +310,7 @@ impl<'a> SemiSupervised<'a> {
     ///
     /// # Errors
     /// Those of [`SemiSupervised::step`].
-    pub fn train(&mut self, on_step: &mut dyn FnMut(&Self, u64, Losses)) -> Result<(), TransferError> {
+    pub fn train(&mut self, on_step: &mut dyn FnMut(&Self, u64, StepLosses)) -> Result<(), TransferError> {
         while self.step < self.settings.steps {
             let losses = self.step()?;
             on_step(self, self.step, losses);
@@ -311,7 +333,7 @@ impl<'a> SemiSupervised<'a> {
     /// # Panics
     /// If the images have another size than those trained on.
     #[track_caller]
-    pub fn wrong(&self, data: &Dataset) -> usize {
+    pub fn error_count(&self, data: &Dataset) -> usize {
         let wrong = batches(data.len(), AT_A_TIME).map(|part| {
             let part: Vec<usize> = part.collect();
             let pixels = pixels(data, &part);
@@ -326,11 +348,11 @@ impl<'a> SemiSupervised<'a> {
     }
 
     /// Everything that the next step depends on, for [`SemiSupervised::resume`], as the files of a [checkpoint](engraft_gan::checkpoint::CheckpointStore):
-    /// both networks, the averaged weights, the optimisers, random numbers and the order of the images.
+    /// both networks, the averaged weights, the optimizers, random numbers and the order of the images.
     ///
     /// # Errors
     /// If weights are no longer finite numbers.
-    pub fn save(&self) -> Result<BTreeMap<String, Vec<u8>>, TransferError> {
+    pub fn checkpoint_files(&self) -> Result<BTreeMap<String, Vec<u8>>, TransferError> {
         let (classifier, moments) = streams(&self.classifier, &self.optimizer);
         let mut moments = moments.with_prefix("classifier");
         let mut files = BTreeMap::from([
@@ -343,7 +365,7 @@ impl<'a> SemiSupervised<'a> {
             let (generator, its_moments) = streams(&of.generator, &of.optimizer);
             moments = moments.merge(its_moments.with_prefix("generator"))?;
             adversary = Some(AdversaryState {
-                unlabelled: of.unlabelled.state(),
+                unlabeled: of.unlabeled.state(),
                 latent: of.latent.clone(),
                 generator,
             });
@@ -351,7 +373,7 @@ impl<'a> SemiSupervised<'a> {
         let state = State {
             identity: self.identity.clone(),
             step: self.step,
-            labelled: self.labelled.iter().map(|supply| supply.state()).collect(),
+            labeled: self.labeled.iter().map(|supply| supply.state()).collect(),
             classifier,
             adversary,
         };
@@ -365,20 +387,20 @@ impl<'a> SemiSupervised<'a> {
     /// ```
     /// use engraft_data::{Split, drawn_digits};
     /// use engraft_gan::checkpoint::CheckpointStore;
-    /// use engraft_transfer::semi_supervised::{Examples, SemiSupervised, SemiSupervisedConfig, choose_labels};
+    /// use engraft_transfer::semi_supervised::{Examples, SemiSupervised, SemiSupervisedConfig, select_labeled};
     ///
     /// let train = drawn_digits(Split::Train, 40, 1);
     /// let new = || -> Result<_, Box<dyn std::error::Error>> {
-    ///     let labelled = vec![(&train, choose_labels(train.labels(), 20, 1)?)];
+    ///     let labeled = vec![(&train, select_labeled(train.labels(), 20, 1)?)];
     ///     let mut settings = SemiSupervisedConfig::new(3, 1);
     ///     (settings.batch, settings.hidden) = (20, vec![16]);
-    ///     Ok(SemiSupervised::new(Examples { labelled, unlabelled: None }, settings)?)
+    ///     Ok(SemiSupervised::new(Examples { labeled, unlabeled: None }, settings)?)
     /// };
     /// let run = tempfile::tempdir()?;
     /// let mut store = CheckpointStore::open(run.path(), 1)?;
     /// let mut task = new()?;
     /// task.step()?;
-    /// store.save(task.steps_done(), "", &task.save()?)?;
+    /// store.save(task.steps_done(), "", &task.checkpoint_files()?)?;
     ///
     /// let saved = store.latest()?.expect("one was saved").checkpoint;
     /// let mut again = new()?.resume(&saved)?;
@@ -407,7 +429,7 @@ impl<'a> SemiSupervised<'a> {
             found: format!("another one, of step {}", state.step),
             advice: "remove the checkpoint, or restore it from a copy",
         };
-        let whole = state.labelled.len() == self.labelled.len()
+        let whole = state.labeled.len() == self.labeled.len()
             && state.adversary.is_some() == self.adversary.is_some()
             && state.step == checkpoint.step
             && state.classifier.counters.steps == state.step
@@ -415,7 +437,7 @@ impl<'a> SemiSupervised<'a> {
         if !whole {
             return Err(damaged().into());
         }
-        for (supply, at) in self.labelled.iter_mut().zip(state.labelled) {
+        for (supply, at) in self.labeled.iter_mut().zip(state.labeled) {
             supply.resume(at)?;
         }
         dict(CLASSIFIER)?.apply(&mut self.classifier)?;
@@ -429,12 +451,12 @@ impl<'a> SemiSupervised<'a> {
         )?;
         if let (Some(of), Some(saved)) = (&mut self.adversary, state.adversary) {
             let Adversary {
-                unlabelled,
+                unlabeled,
                 generator,
                 optimizer,
                 latent,
             } = of;
-            unlabelled.resume(saved.unlabelled)?;
+            unlabeled.resume(saved.unlabeled)?;
             *latent = saved.latent;
             dict(GENERATOR)?.apply(generator)?;
             let (moments, left) = rest.split_prefix("generator");
@@ -455,7 +477,7 @@ struct State {
     /// SHA-256 of what is trained on and how.
     identity: String,
     step: u64,
-    labelled: Vec<BatchState>,
+    labeled: Vec<BatchState>,
     classifier: Streams,
     adversary: Option<AdversaryState>,
 }
@@ -469,15 +491,15 @@ struct Streams {
 
 #[derive(Serialize, Deserialize)]
 struct AdversaryState {
-    unlabelled: BatchState,
+    unlabeled: BatchState,
     latent: Pcg64,
     generator: Streams,
 }
 
-/// SHA-256 of the settings, the images, which of them are labelled, and their labels.
+/// SHA-256 of the settings, the images, which of them are labeled, and their labels.
 fn identity(examples: &Examples<'_>, settings: &SemiSupervisedConfig) -> String {
     let mut hash = Sha256::new();
-    hash.update(format!("{settings:?}"));
+    hash.update(settings.identity_text());
     let mut data = |data: &Dataset, indices: &[usize]| {
         hash.update(format!(
             "{} {:?} {}",
@@ -490,11 +512,11 @@ fn identity(examples: &Examples<'_>, settings: &SemiSupervisedConfig) -> String 
             hash.update([data.label(i)]);
         }
     };
-    for (labelled, indices) in &examples.labelled {
-        data(labelled, indices);
+    for (labeled, indices) in &examples.labeled {
+        data(labeled, indices);
     }
-    if let Some(unlabelled) = examples.unlabelled {
-        data(unlabelled, &[]);
+    if let Some(unlabeled) = examples.unlabeled {
+        data(unlabeled, &[]);
     }
     hex(&hash.finalize())
 }
@@ -517,4 +539,22 @@ fn set_streams(
     };
     optimizer.load_state(state, network)?;
     Ok(set_rng_states(network, &streams.noise)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The text that the derived `Debug` of an earlier version gave.
+    #[test]
+    fn identity_text_is_that_of_an_earlier_version() {
+        let mut config = SemiSupervisedConfig::new(7, 3);
+        config.extra_losses.pull_away = 0.5;
+        config.hidden = vec![16, 8];
+        assert_eq!(
+            config.identity_text(),
+            "Settings { steps: 7, batch: 100, learning_rate: 0.003, terms: Terms { pull_away: 0.5, conditional_entropy: \
+             0.0 }, hidden: [16, 8], seed: 3 }"
+        );
+    }
 }

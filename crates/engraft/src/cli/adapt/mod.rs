@@ -12,7 +12,8 @@ use engraft_layers::{Mode, Module, StateDict};
 use engraft_metrics::{IMAGE, SeedSummary};
 use engraft_tensor::no_grad;
 use engraft_transfer::adapt::{
-    AdaptConfig, AdaptationMethod, Adapted, Domains, Measured, PixelStatsGap, Severity, adapt,
+    AdaptationConfig, AdaptationEvaluation, AdaptationMethod, AdaptationResult, Domains, PixelStatsGap,
+    Severity, adapt,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
@@ -43,7 +44,7 @@ struct Cell {
     last: Option<f64>,
     oracle: Option<f64>,
     chosen_step: u64,
-    looks: Vec<Measured>,
+    looks: Vec<AdaptationEvaluation>,
 }
 
 /// A method over all seeds.
@@ -223,7 +224,7 @@ fn settings(options: &Adapt, data: &Data, seed: u64) -> serde_json::Value {
 }
 
 fn cell(options: &Adapt, data: &Data, method: AdaptationMethod, seed: u64) -> anyhow::Result<Cell> {
-    let [source, target] = [&data.source, &data.target].map(|all| options.protocol.choose(all, seed));
+    let [source, target] = [&data.source, &data.target].map(|all| options.protocol.select(all, seed));
     let domains = Domains {
         source: &source,
         target: &target,
@@ -241,13 +242,13 @@ fn cell(options: &Adapt, data: &Data, method: AdaptationMethod, seed: u64) -> an
         eprintln!("{method} seed {seed}: kept from {}", at(out, "json").display());
         return Ok(cell);
     }
-    let config = AdaptConfig {
+    let config = AdaptationConfig {
         steps: options.steps,
         batch: options.batch,
-        measure_every: every(options),
+        eval_every: every(options),
         validator: options.validator,
         seed,
-        ..AdaptConfig::new(method)
+        ..AdaptationConfig::new(method)
     };
     let percent =
         |accuracy: Option<f64>| accuracy.map_or(String::new(), |a| format!(", test {:.2} %", 100.0 * a));
@@ -272,12 +273,12 @@ fn cell(options: &Adapt, data: &Data, method: AdaptationMethod, seed: u64) -> an
         unused: data
             .target_test
             .as_ref()
-            .and_then(|_| options.protocol.rest(&data.target, seed))
+            .and_then(|_| options.protocol.unselected(&data.target, seed))
             .map(|rest| found.accuracy_on(&rest)),
-        last: found.last(),
-        oracle: found.oracle(),
-        chosen_step: found.measured[found.chosen].step,
-        looks: found.measured,
+        last: found.last_accuracy(),
+        oracle: found.oracle_accuracy(),
+        chosen_step: found.evaluations[found.selected].step,
+        looks: found.evaluations,
     };
     // Last, so that a cell that was interrupted is made again.
     if let Some(out) = &options.out {
@@ -290,12 +291,12 @@ fn cell(options: &Adapt, data: &Data, method: AdaptationMethod, seed: u64) -> an
 fn save(
     options: &Adapt,
     out: &Path,
-    found: &Adapted,
+    found: &AdaptationResult,
     data: &Data,
     method: AdaptationMethod,
     seed: u64,
 ) -> anyhow::Result<()> {
-    StateDict::of(&found.model)
+    StateDict::of(&found.classifier)
         .with_metadata("method", method.as_str())
         .with_metadata("source", options.source_data.as_str())
         .with_metadata("target", options.target_data.as_str())
@@ -311,7 +312,7 @@ fn save(
     let mut text = String::from("file,class,probability\n");
     for (i, file) in data.files.iter().enumerate() {
         let image = dataset_tensor(&data.target, &[i]);
-        let p = no_grad(|| found.model.forward(&image, Mode::Eval).softmax(1));
+        let p = no_grad(|| found.classifier.forward(&image, Mode::Eval).softmax(1));
         let class = argmax(p.as_slice());
         let p = p.as_slice()[class];
         let name = file.file_name().unwrap_or_default().to_string_lossy();
@@ -345,7 +346,7 @@ fn row(options: &Adapt, method: AdaptationMethod, cells: &[Cell]) -> Row {
 
 fn protocol(options: &Adapt, data: &Data) -> serde_json::Value {
     let size = options.protocol;
-    let images = |d: &Dataset| d.len().min(size.count(d.name()));
+    let images = |d: &Dataset| d.len().min(size.max_images(d.name()));
     serde_json::json!({
         "protocol": size.to_string(),
         "source": data.source.name(),
@@ -390,7 +391,7 @@ fn table(options: &Adapt, rows: &[Row], data: &Data) -> String {
         );
     }
     let size = options.protocol;
-    let images = |d: &Dataset| d.len().min(size.count(d.name()));
+    let images = |d: &Dataset| d.len().min(size.max_images(d.name()));
     let _ = writeln!(
         text,
         "{size} protocol: {} labelled images of {}, {} unlabelled of {}, {}; {} steps of {} of each; mean ± standard \

@@ -77,6 +77,6 @@ pub(crate) struct Adapt {
 fn methods() -> impl TypedValueParser<Value = AdaptationMethod> {
     let adapting = AdaptationMethod::ALL
         .into_iter()
-        .filter(|method| !method.is_control());
-    one_of_described(adapting.map(|method| (method, method.about())).collect())
+        .filter(|method| !method.is_baseline());
+    one_of_described(adapting.map(|method| (method, method.description())).collect())
 }

@@ -19,9 +19,9 @@ const POINTS: u64 = 10;
 /// What a classifier is trained on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// The labelled images; with a generator then also these and generated ones.
+    /// The labeled images; with a generator then also these and generated ones.
     LabelsOnly,
-    /// The labelled images, all others without labels, and a generator in training.
+    /// The labeled images, all others without labels, and a generator in training.
     FeatureMatching,
     /// All images with labels.
     AllLabels,
@@ -64,7 +64,7 @@ pub(super) struct Row {
 pub(super) struct Task<'a> {
     pub(super) train: &'a Dataset,
     pub(super) test: &'a Dataset,
-    /// Indices of the labelled images, for each seed.
+    /// Indices of the labeled images, for each seed.
     pub(super) chosen: &'a [Vec<usize>],
     pub(super) seeds: &'a [u64],
     pub(super) settings: &'a SemiSupervisedConfig,
@@ -176,7 +176,7 @@ impl Task<'_> {
 
     /// The name of feature matching with its terms.
     fn feature_matching(&self) -> String {
-        let terms = self.settings.terms;
+        let terms = self.settings.extra_losses;
         let mut name = FEATURE_MATCHING.to_owned();
         for (weight, term) in [
             (terms.pull_away, "pull-away"),
@@ -192,15 +192,15 @@ impl Task<'_> {
     }
 
     fn train(&self, kind: Kind, seed: usize, unfinished: &Unfinished, bar: &ProgressBar) -> Found {
-        let labelled = || vec![(self.train, self.chosen[seed].clone())];
-        let one = |name, labelled, unlabelled| {
-            let examples = Examples { labelled, unlabelled };
+        let labeled = || vec![(self.train, self.chosen[seed].clone())];
+        let one = |name, labeled, unlabeled| {
+            let examples = Examples { labeled, unlabeled };
             self.one(name, seed, examples, unfinished, bar)
         };
         match kind {
             Kind::FeatureMatching => {
                 let name = self.feature_matching();
-                let (_, outcome) = one(&name, labelled(), Some(self.train))?;
+                let (_, outcome) = one(&name, labeled(), Some(self.train))?;
                 Ok(vec![(name, outcome)])
             }
             Kind::AllLabels => {
@@ -209,16 +209,16 @@ impl Task<'_> {
                 Ok(vec![(ALL_LABELS.into(), outcome)])
             }
             Kind::LabelsOnly => {
-                let (classifier, outcome) = one(LABELS_ONLY, labelled(), None)?;
+                let (classifier, outcome) = one(LABELS_ONLY, labeled(), None)?;
                 let mut found = vec![(LABELS_ONLY.into(), outcome)];
                 if let Some((sampler, count)) = self.generator {
                     let size = self.train.image_size();
                     let drawn = pseudo_labeled(&classifier, size, sampler, count, SURE, self.seeds[seed])?;
-                    let mut both = labelled();
+                    let mut both = labeled();
                     both.push((&drawn, (0..drawn.len()).collect()));
                     let examples = Examples {
-                        labelled: both,
-                        unlabelled: None,
+                        labeled: both,
+                        unlabeled: None,
                     };
                     let (_, mut outcome) = self.one(GENERATED, seed, examples, unfinished, bar)?;
                     outcome.generated = Some(drawn.len());
@@ -251,14 +251,14 @@ impl Task<'_> {
             let step = task.steps_done();
             let point = |step: u64| step * POINTS / steps;
             if point(step) > point(step - 1) {
-                let wrong = task.wrong(self.test);
+                let wrong = task.error_count(self.test);
                 curve.push((step, wrong));
                 let of = match losses.adversarial {
                     Some([d, g]) => format!(
-                        "es {:.3} labelled, {d:.3} unlabelled, {g:.4} generator",
-                        losses.labelled
+                        "es {:.3} labeled, {d:.3} unlabeled, {g:.4} generator",
+                        losses.labeled
                     ),
-                    None => format!(" {:.3}", losses.labelled),
+                    None => format!(" {:.3}", losses.labeled),
                 };
                 let (seed, percent) = (self.seeds[seed], percent(wrong, self.test.len()));
                 tell(&format!(
@@ -292,7 +292,7 @@ pub(super) fn percent(part: usize, whole: usize) -> f64 {
 mod tests {
     use super::*;
     use engraft_data::{Split, drawn_digits};
-    use engraft_transfer::semi_supervised::choose_labels;
+    use engraft_transfer::semi_supervised::select_labeled;
 
     #[test]
     fn an_interrupted_training_ends_as_an_uninterrupted_one() {
@@ -302,7 +302,7 @@ mod tests {
         );
         let mut settings = SemiSupervisedConfig::new(20, 1);
         (settings.batch, settings.hidden) = (20, vec![16]);
-        let chosen = [choose_labels(train.labels(), 20, 1).unwrap()];
+        let chosen = [select_labeled(train.labels(), 20, 1).unwrap()];
         let folder = tempfile::tempdir().unwrap();
         let protocol = json!({ "steps": 20 });
         let task = |out| Task {
@@ -335,8 +335,8 @@ mod tests {
         let on_the_way = cut.join(format!("feature-matching-seed-1-{tag}.unfinished"));
         let unfinished = Unfinished::open(&on_the_way).unwrap();
         let examples = Examples {
-            labelled: vec![(&train, chosen[0].clone())],
-            unlabelled: Some(&train),
+            labeled: vec![(&train, chosen[0].clone())],
+            unlabeled: Some(&train),
         };
         let new = SemiSupervised::new(examples, settings.clone()).unwrap();
         let (mut saves, mut begun, _) = unfinished.training("feature-matching", new, &|_| ()).unwrap();

@@ -14,7 +14,7 @@ use engraft_base::choose;
 use engraft_data::{DataOptions, Dataset};
 use engraft_gan::{CheckpointChoice, Sampler};
 use engraft_transfer::open_source;
-use engraft_transfer::semi_supervised::{SemiSupervisedConfig, choose_labels};
+use engraft_transfer::semi_supervised::{SemiSupervisedConfig, select_labeled};
 use jobs::{Kind, Task};
 use report::Report;
 use serde_json::json;
@@ -49,12 +49,12 @@ pub(super) fn run(options: &SemiSupervised) -> anyhow::Result<()> {
     }
     let chosen: Result<Vec<Vec<usize>>, _> = seeds
         .iter()
-        .map(|&seed| choose_labels(train.labels(), options.labels, seed))
+        .map(|&seed| select_labeled(train.labels(), options.labels, seed))
         .collect();
     let chosen = chosen.with_context(|| format!("--data {} --labels {}", options.data, options.labels))?;
     let mut settings = SemiSupervisedConfig::new(1, 1);
     settings.batch = settings.batch.min(train.len());
-    settings.terms = options.extra_losses.iter().copied().collect();
+    settings.extra_losses = options.extra_losses.iter().copied().collect();
     let pass = |data: &Dataset| (data.len() / settings.batch) as u64;
     settings.steps = match options.epochs {
         Some(epochs) => epochs * pass(&train),
@@ -82,7 +82,7 @@ pub(super) fn run(options: &SemiSupervised) -> anyhow::Result<()> {
         "network": network(&train, &settings),
         "budget": match options.epochs { Some(_) => "given", None => options.budget.name() },
         "epochs": epochs, "steps": settings.steps, "batch": settings.batch,
-        "learning_rate": settings.learning_rate, "terms": settings.terms,
+        "learning_rate": settings.learning_rate, "terms": settings.extra_losses,
         "generator": generator.as_ref().map(|(_, _, about)| about),
         "weights": "averaged, at the end of the budget", "selected_on_test": "nothing",
     });

@@ -145,7 +145,7 @@ impl Saves {
         curve: &Curve,
         tell: &dyn Fn(&str),
     ) -> anyhow::Result<()> {
-        let mut files = task.save()?;
+        let mut files = task.checkpoint_files()?;
         files.insert(CURVE.into(), serde_json::to_vec(curve)?);
         let saved = self.store.save(task.steps_done(), "", &files)?;
         saved.warnings.iter().for_each(|warning| tell(warning));
@@ -158,15 +158,15 @@ impl Saves {
 mod tests {
     use super::*;
     use engraft_data::{Dataset, Split, drawn_digits};
-    use engraft_transfer::semi_supervised::{Examples, SemiSupervisedConfig, choose_labels};
+    use engraft_transfer::semi_supervised::{Examples, SemiSupervisedConfig, select_labeled};
     use std::cell::RefCell;
 
     fn task(train: &Dataset) -> SemiSupervised<'_> {
         let mut settings = SemiSupervisedConfig::new(4, 1);
         (settings.batch, settings.hidden) = (10, vec![8]);
-        let labelled = vec![(train, choose_labels(train.labels(), 10, 1).unwrap())];
-        let unlabelled = Some(train);
-        SemiSupervised::new(Examples { labelled, unlabelled }, settings).unwrap()
+        let labeled = vec![(train, select_labeled(train.labels(), 10, 1).unwrap())];
+        let unlabeled = Some(train);
+        SemiSupervised::new(Examples { labeled, unlabeled }, settings).unwrap()
     }
 
     #[test]

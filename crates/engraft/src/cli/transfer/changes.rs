@@ -63,7 +63,7 @@ pub(super) fn change(
         }
     }
     if let Some(last) = plan.phases.last_mut() {
-        last.until_balance = options.stop_at_equilibrium;
+        last.until_equilibrium = options.stop_at_equilibrium;
     }
     if let Some(every) = options.gradual_unfreezing {
         let last = plan.phases.pop().unwrap_or_default();
@@ -81,11 +81,11 @@ pub(super) fn change(
         );
     }
     if let Some(regularizer) = options.regularize {
-        plan.preserve = regularizer;
+        plan.regularizer = regularizer;
     }
-    plan.patches |= options.patch_discriminator;
+    plan.patch_discriminator |= options.patch_discriminator;
     if let Some(distil) = options.distill {
-        plan.distil = distil;
+        plan.distillation = distil;
     }
     Ok(())
 }
@@ -114,7 +114,7 @@ mod tests {
             a_distance: 2.0,
         };
         let phases = |images, warm_up| {
-            let mut recipe = Recipe::choose(&source, images, &far, 100)?;
+            let mut recipe = Recipe::recommended(&source, images, &far, 100)?;
             let options = PlanOptions {
                 discriminator_warmup: warm_up,
                 freeze_g: vec!["stem".into()],
@@ -129,7 +129,7 @@ mod tests {
                         (
                             phase.generator == Trainable::Nothing,
                             phase.steps,
-                            phase.until_balance,
+                            phase.until_equilibrium,
                         )
                     })
                     .collect::<Vec<_>>(),

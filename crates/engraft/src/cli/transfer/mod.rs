@@ -15,8 +15,9 @@ use engraft_layers::Module;
 use engraft_metrics::Features;
 use engraft_transfer::adapt::{PixelStatsGap, Severity};
 use engraft_transfer::{
-    AdapterFile, DomainDistance, Experiment, ExperimentResult, PretrainedGan, Recipe, TransferMethod,
-    compare, domain_distance, features_of, measure, open_source, train_only, trainable_summary,
+    AdapterFile, DomainDistance, Experiment, ExperimentResult, FeatureSets, PretrainedGan, Recipe,
+    TransferMethod, compare, dataset_features, domain_distance, evaluate, open_source, train_only,
+    trainable_summary,
 };
 use indicatif::ProgressBar;
 use rand::SeedableRng;
@@ -107,12 +108,12 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
     };
     let reader = Reader::choose(options.features.as_deref(), &options.data, source.config.image)?;
     let network = &*reader.extractor;
-    let trained_on = features_of(network, &target.train)?;
-    let as_is = experiment.train(&TransferMethod::SourceAsIs, &options.from, &mut |_| {
+    let trained_on = dataset_features(network, &target.train)?;
+    let as_is = experiment.train(&TransferMethod::Untuned, &options.from, &mut |_| {
         ControlFlow::Continue(())
     })?;
     let (as_is, _) = as_is.context("nothing to stop")?;
-    let of_source = experiment.draw(network, &as_is, GENERATED)?;
+    let of_source = experiment.generate_features(network, &as_is, GENERATED)?;
     let found = domain_distance(&trained_on, &of_source)?;
     let recipe = recipe(options, &source, &target, &found)?;
     explain(options, &source, &target, &found, &recipe)?;
@@ -130,9 +131,9 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
             methods.push(TransferMethod::Recipe(Box::new(Recipe::fine_tune(&source)?)));
         }
         methods.push(TransferMethod::FromScratch);
-        methods.push(TransferMethod::SourceAsIs);
+        methods.push(TransferMethod::Untuned);
     }
-    let reference = features_of(network, &target.reference)?;
+    let reference = dataset_features(network, &target.reference)?;
     let mut drawn = Vec::new();
     for (i, method) in methods.iter().enumerate() {
         let directory = match i {
@@ -143,8 +144,13 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
             eprintln!("stopped and saved; to go on: the same command again");
             return Err(Interrupted.into());
         };
-        let features = experiment.draw(network, &sampler, GENERATED)?;
-        let row = measure(method.name(), steps, [&reference, &trained_on, &features])?;
+        let features = experiment.generate_features(network, &sampler, GENERATED)?;
+        let sets = FeatureSets {
+            real: &reference,
+            training: &trained_on,
+            generated: &features,
+        };
+        let row = evaluate(method.name(), steps, sets)?;
         drawn.push(Drawn {
             row,
             sampler,
@@ -186,7 +192,7 @@ fn recipe(
     found: &DomainDistance,
 ) -> anyhow::Result<Recipe> {
     let mut recipe = match options.recipe {
-        RecipeName::Auto => Recipe::choose(source, target.train.len(), found, options.steps)?,
+        RecipeName::Auto => Recipe::recommended(source, target.train.len(), found, options.steps)?,
         RecipeName::FineTune => Recipe::fine_tune(source)?,
     };
     changes::change(&options.plan, &mut recipe, source, options.steps)?;
@@ -234,7 +240,7 @@ fn explain(
     for reason in &recipe.reasons {
         eprintln!("          - {reason}");
     }
-    let config = recipe.settings(source, &target.train, options.steps, options.seed);
+    let config = recipe.train_config(source, &target.train, options.steps, options.seed);
     config.check_data(&target.train)?;
     let phases = recipe.plan.phases.clone();
     for (i, phase) in phases.iter().enumerate() {
@@ -243,12 +249,15 @@ fn explain(
             mut generator,
             mut discriminator,
             ..
-        } = plan.begin()?;
+        } = plan.initial_networks()?;
         let (roles, adapter) = (source.roles()?, recipe.plan.adapter);
-        train_only(&mut generator, &phase.generator.names(adapter, &roles.generator))?;
+        train_only(
+            &mut generator,
+            &phase.generator.param_filter(adapter, &roles.generator),
+        )?;
         train_only(
             &mut discriminator,
-            &phase.discriminator.names(adapter, &roles.discriminator),
+            &phase.discriminator.param_filter(adapter, &roles.discriminator),
         )?;
         let length = match phase.steps {
             0 => "to the end".into(),

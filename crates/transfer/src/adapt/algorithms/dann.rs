@@ -1,6 +1,6 @@
 //! DANN and CDAN: one step for all, through a reversed gradient.
 
-use super::{Batch, Learner, cross_entropy, descend};
+use super::{Algorithm, Batch, cross_entropy, minimize_step};
 use crate::adapt::domain_classifier::{DomainClassifier, domain_discriminator};
 use crate::adapt::losses::{certainty_weights, domain_loss, multilinear_map, randomized_multilinear_map};
 use engraft_layers::{Adam, Mode, Module, Sequential};
@@ -20,15 +20,15 @@ const WIDEST: usize = 4096;
 const PROJECTED: usize = 1024;
 
 /// What CDAN's discriminator sees of features and predictions.
-pub(super) enum Map {
+pub(super) enum MultilinearMap {
     Exact { width: usize },
     Projected { features: Tensor, predictions: Tensor },
 }
 
-impl Map {
+impl MultilinearMap {
     /// The outer product, or random projections where it is wide.
     pub(super) fn new(model: &DomainClassifier, seed: u64) -> Self {
-        let (d, k) = (model.width(), model.classes());
+        let (d, k) = (model.feature_dim(), model.classes());
         if d * k <= WIDEST {
             return Self::Exact { width: d * k };
         }
@@ -57,20 +57,20 @@ impl Map {
     }
 }
 
-pub(super) struct Reversal {
+pub(super) struct Dann {
     model: DomainClassifier,
     domain: Sequential,
-    map: Option<Map>,
+    map: Option<MultilinearMap>,
     adam: Adam,
-    of_domain: Adam,
+    domain_optimizer: Adam,
 }
 
-impl Reversal {
+impl Dann {
     /// CDAN with a map, DANN without.
-    pub(super) fn new(model: DomainClassifier, map: Option<Map>, seed: u64) -> Self {
+    pub(super) fn new(model: DomainClassifier, map: Option<MultilinearMap>, seed: u64) -> Self {
         let domain = match &map {
             Some(map) => domain_discriminator(map.width(), &CDAN, seed ^ 0xD0),
-            None => domain_discriminator(model.width(), &DANN, seed ^ 0xD0),
+            None => domain_discriminator(model.feature_dim(), &DANN, seed ^ 0xD0),
         };
         let adam = || Adam::new(RATE);
         Self {
@@ -78,12 +78,12 @@ impl Reversal {
             domain,
             map,
             adam: adam(),
-            of_domain: adam(),
+            domain_optimizer: adam(),
         }
     }
 
     /// What the discriminator judges: features, reversed on the way back.
-    fn seen(&self, features: &Tensor, logits: &Tensor, strength: f64) -> Tensor {
+    fn discriminator_input(&self, features: &Tensor, logits: &Tensor, strength: f64) -> Tensor {
         let reversed = features.reverse_gradient(strength);
         match &self.map {
             // Predictions are told, not changed, by the discriminator.
@@ -100,14 +100,14 @@ fn strength(progress: f64) -> f64 {
     2.0 / (1.0 + (-10.0 * progress).exp()) - 1.0
 }
 
-impl Learner for Reversal {
+impl Algorithm for Dann {
     fn step(&mut self, batch: &Batch, progress: f64) -> f64 {
         let strength = strength(progress);
         let [source, target] = [&batch.source, &batch.target].map(|x| self.model.features(x, Mode::Train));
         let logits = [&source, &target].map(|f| self.model.classify(f, Mode::Train).swap_remove(0));
         let seen = [
-            self.seen(&source, &logits[0], strength),
-            self.seen(&target, &logits[1], strength),
+            self.discriminator_input(&source, &logits[0], strength),
+            self.discriminator_input(&target, &logits[1], strength),
         ];
         let [of_source, of_target] = seen.map(|x| self.domain.forward(&x, Mode::Train));
         let domain = if self.map.is_some() {
@@ -117,8 +117,8 @@ impl Learner for Reversal {
             domain_loss(&of_source, &of_target)
         };
         let loss = cross_entropy(&logits[0], &batch.labels) + domain;
-        descend(&mut self.of_domain, &mut self.domain, &loss, DECAY);
-        descend(&mut self.adam, &mut self.model, &loss, DECAY);
+        minimize_step(&mut self.domain_optimizer, &mut self.domain, &loss, DECAY);
+        minimize_step(&mut self.adam, &mut self.model, &loss, DECAY);
         f64::from(loss.item())
     }
 

@@ -1,6 +1,6 @@
 //! Learning from labels alone: the controls.
 
-use super::{Batch, Learner, cross_entropy, descend};
+use super::{Algorithm, Batch, cross_entropy, minimize_step};
 use crate::adapt::domain_classifier::DomainClassifier;
 use engraft_layers::{Adam, Mode, Module};
 
@@ -21,10 +21,10 @@ impl Supervised {
     }
 }
 
-impl Learner for Supervised {
+impl Algorithm for Supervised {
     fn step(&mut self, batch: &Batch, _: f64) -> f64 {
         let loss = cross_entropy(&self.model.forward(&batch.source, Mode::Train), &batch.labels);
-        descend(&mut self.adam, &mut self.model, &loss, DECAY);
+        minimize_step(&mut self.adam, &mut self.model, &loss, DECAY);
         f64::from(loss.item())
     }
 

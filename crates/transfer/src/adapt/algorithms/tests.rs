@@ -1,6 +1,8 @@
-//! One step of each learner: who moves, and which way.
+//! One step of each algorithm: who moves, and which way.
 
-use super::{Batch, Learner, adda::Adda, cogan::Cogan, cross_entropy, decayed, learner, mcd::Mcd};
+use super::{
+    Algorithm, Batch, adda::Adda, algorithm, cogan::Cogan, cross_entropy, mcd::Mcd, with_weight_decay,
+};
 use crate::adapt::cogan_networks::LATENT;
 use crate::adapt::domain_classifier::DomainClassifier;
 use crate::adapt::losses::{coupled_losses, pair_distance};
@@ -43,12 +45,12 @@ fn under(model: &dyn Module, name: &str) -> Vec<u32> {
 #[test]
 fn every_learner_moves_its_classifier() {
     for method in AdaptationMethod::ALL {
-        let mut learner = learner(method, model(method.heads()), 1);
-        let before = under(learner.classifier(), "extractor");
+        let mut algorithm = algorithm(method, model(method.heads()), 1);
+        let before = under(algorithm.classifier(), "extractor");
         for _ in 0..2 {
-            assert!(learner.step(&batch(1), 0.2).is_finite());
+            assert!(algorithm.step(&batch(1), 0.2).is_finite());
         }
-        assert_ne!(before, under(learner.classifier(), "extractor"), "{method}");
+        assert_ne!(before, under(algorithm.classifier(), "extractor"), "{method}");
     }
 }
 
@@ -60,14 +62,14 @@ fn the_parts_of_a_discrepancy_step_move_their_own() {
         under(mcd.classifier(), "extractor"),
         under(mcd.classifier(), "classifier"),
     );
-    mcd.part(&batch);
+    mcd.maximize_discrepancy(&batch);
     assert_eq!(extractor, under(mcd.classifier(), "extractor"));
     assert_ne!(heads, under(mcd.classifier(), "classifier"));
     let (extractor, heads) = (
         under(mcd.classifier(), "extractor"),
         under(mcd.classifier(), "classifier"),
     );
-    mcd.join(&batch);
+    mcd.minimize_discrepancy(&batch);
     assert_ne!(extractor, under(mcd.classifier(), "extractor"));
     assert_eq!(heads, under(mcd.classifier(), "classifier"));
 }
@@ -76,7 +78,7 @@ fn the_parts_of_a_discrepancy_step_move_their_own() {
 fn the_second_part_of_adda_moves_the_targets_answers_towards_the_sources() {
     let mut adda = Adda::new(model(1), 1);
     let batch = batch(3);
-    assert!(adda.is_prelude(0.5) && !adda.is_prelude(0.6));
+    assert!(adda.is_source_pretraining(0.5) && !adda.is_source_pretraining(0.6));
     adda.step(&batch, 0.0);
     adda.step(&batch, 0.5);
     let weights = |adda: &Adda| {
@@ -206,7 +208,7 @@ fn each_coupled_player_moves_its_own_weights_down_its_loss() {
     let [d, g] = [all(&cogan.discriminators), all(&cogan.generators)];
     for _ in 0..4 {
         let loss = losses(&mut cogan);
-        cogan.move_generators(gradients(&loss.generators, &cogan.generators));
+        cogan.step_generators(gradients(&loss.generators, &cogan.generators));
     }
     assert_eq!(d, all(&cogan.discriminators));
     let moved = all(&cogan.generators);
@@ -218,7 +220,7 @@ fn each_coupled_player_moves_its_own_weights_down_its_loss() {
     assert!(between.generators.item() < before.generators.item());
     for _ in 0..4 {
         let loss = losses(&mut cogan);
-        cogan.move_discriminators(gradients(&loss.discriminators, &cogan.discriminators));
+        cogan.step_discriminators(gradients(&loss.discriminators, &cogan.discriminators));
     }
     assert_eq!(moved, all(&cogan.generators));
     let now = all(&cogan.discriminators);
@@ -276,7 +278,7 @@ fn to_look_at_the_pairs_changes_nothing() {
     }
     let [one, other] = [1, 2].map(|seed| Cogan::new(model(1), seed).pairs().unwrap());
     assert!(one[0].as_slice() != other[0].as_slice());
-    assert!(learner(AdaptationMethod::Mcd, model(2), 1).pairs().is_none());
+    assert!(algorithm(AdaptationMethod::Mcd, model(2), 1).pairs().is_none());
 }
 
 #[test]
@@ -284,6 +286,6 @@ fn decay_adds_the_weight_to_its_gradient() {
     let dense = Dense::<f32>::new(2, 1, &mut Init::glorot(1)).no_bias();
     let weight = StateDict::of(&dense).get("weight").unwrap().clone();
     let zero: Gradients = [("weight".to_string(), Tensor::zeros([2, 1]))].into();
-    let found = decayed(zero, &dense, 0.5);
+    let found = with_weight_decay(zero, &dense, 0.5);
     assert_eq!(found["weight"].as_slice(), (weight * 0.5).as_slice());
 }

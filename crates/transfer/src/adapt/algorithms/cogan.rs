@@ -1,8 +1,8 @@
 //! CoGAN: two coupled GANs, whose discriminators read the classes too.
 //!
-//! The discriminators minimise, for noise `z` and its pair `(G_S(z), G_T(z))`, the mean of both domains' GAN losses, ten
+//! The discriminators minimize, for noise `z` and its pair `(G_S(z), G_T(z))`, the mean of both domains' GAN losses, ten
 //! times the cross entropy of the source's classes, and a hundredth of the [distance](pair_distance) of the pair's features.
-//! It is they who draw the features of a pair together, as in the authors' code; the generators minimise the non-saturating
+//! It is they who draw the features of a pair together, as in the authors' code; the generators minimize the non-saturating
 //! loss alone.
 //!
 //! Other than there, one noise and one pass serve both players, who move at the same time; both domains' own layers begin
@@ -12,7 +12,7 @@
 //!
 //! The classifier that is looked at goes the target's way, also where it reads images of the source to be validated.
 
-use super::{Batch, Learner, cross_entropy, decayed};
+use super::{Algorithm, Batch, cross_entropy, with_weight_decay};
 use crate::adapt::cogan_networks::{Discriminators, Generators, LATENT};
 use crate::adapt::domain_classifier::DomainClassifier;
 use crate::adapt::losses::{coupled_losses, pair_distance};
@@ -36,14 +36,14 @@ const STATISTICS: usize = 16;
 pub(super) struct Cogan {
     pub(super) discriminators: Discriminators,
     pub(super) generators: Generators,
-    of_discriminators: Adam,
-    of_generators: Adam,
+    discriminator_optimizer: Adam,
+    generator_optimizer: Adam,
     noise: Pcg64,
     seed: u64,
 }
 
-/// What each player minimises.
-pub(super) struct Losses {
+/// What each player minimizes.
+pub(super) struct CoganLosses {
     pub(super) discriminators: Tensor,
     pub(super) generators: Tensor,
 }
@@ -53,17 +53,17 @@ impl Cogan {
         let seed = seed ^ 0xC06A;
         let adam = || Adam::new(RATE).betas(0.5, 0.999);
         Self {
-            generators: Generators::new(model.image(), seed),
+            generators: Generators::new(model.image_size(), seed),
             discriminators: Discriminators::new(model, seed),
-            of_discriminators: adam(),
-            of_generators: adam(),
+            discriminator_optimizer: adam(),
+            generator_optimizer: adam(),
             noise: Pcg64::seed_from_u64(seed),
             seed,
         }
     }
 
     /// Both losses from one pass over a batch and the pairs of the noise.
-    pub(super) fn losses(&self, batch: &Batch, z: &Tensor) -> Losses {
+    pub(super) fn losses(&self, batch: &Batch, z: &Tensor) -> CoganLosses {
         let [source, target] = self.generators.pair(z, Mode::Train);
         let d = &self.discriminators;
         let real = [d.source(&batch.source), d.target(&batch.target)];
@@ -73,7 +73,7 @@ impl Cogan {
             real.each_ref().map(|judged| &judged.logits),
             fake.each_ref().map(|judged| &judged.logits),
         );
-        Losses {
+        CoganLosses {
             discriminators: game
                 + cross_entropy(&logits, &batch.labels) * CLASSES as f32
                 + pair_distance(&fake[0].features, &fake[1].features) * DISTANCE as f32,
@@ -81,18 +81,19 @@ impl Cogan {
         }
     }
 
-    pub(super) fn move_discriminators(&mut self, found: Gradients) {
-        let found = decayed(found, &self.discriminators, DECAY);
-        self.of_discriminators.step(&mut self.discriminators, &found);
+    pub(super) fn step_discriminators(&mut self, found: Gradients) {
+        let found = with_weight_decay(found, &self.discriminators, DECAY);
+        self.discriminator_optimizer
+            .step(&mut self.discriminators, &found);
     }
 
-    pub(super) fn move_generators(&mut self, found: Gradients) {
-        let found = decayed(found, &self.generators, DECAY);
-        self.of_generators.step(&mut self.generators, &found);
+    pub(super) fn step_generators(&mut self, found: Gradients) {
+        let found = with_weight_decay(found, &self.generators, DECAY);
+        self.generator_optimizer.step(&mut self.generators, &found);
     }
 }
 
-impl Learner for Cogan {
+impl Algorithm for Cogan {
     fn step(&mut self, batch: &Batch, _: f64) -> f64 {
         let z = Tensor::randn([batch.source.shape()[0], LATENT], &mut self.noise);
         let losses = self.losses(batch, &z);
@@ -102,8 +103,8 @@ impl Learner for Cogan {
         let loss = f64::from(losses.discriminators.item());
         // The graph goes before the weights change: a graph that holds them would cost a copy.
         drop(losses);
-        self.move_discriminators(of_discriminators);
-        self.move_generators(of_generators);
+        self.step_discriminators(of_discriminators);
+        self.step_generators(of_generators);
         loss
     }
 

@@ -24,13 +24,13 @@ pub(crate) struct Batch {
     pub(crate) target: Tensor,
 }
 
-/// A method at work: its networks and optimisers.
-pub(crate) trait Learner {
+/// A method at work: its networks and optimizers.
+pub(crate) trait Algorithm {
     /// One training step; returns a loss of it. `progress` runs from 0 to 1 over the training.
     fn step(&mut self, batch: &Batch, progress: f64) -> f64;
 
     /// Whether the method has not begun to adapt at this progress: such checkpoints are not chosen.
-    fn is_prelude(&self, progress: f64) -> bool {
+    fn is_source_pretraining(&self, progress: f64) -> bool {
         let _ = progress;
         false
     }
@@ -45,16 +45,16 @@ pub(crate) trait Learner {
     }
 }
 
-/// The method with fresh optimisers on a model with fresh weights.
-pub(crate) fn learner(method: AdaptationMethod, model: DomainClassifier, seed: u64) -> Box<dyn Learner> {
+/// The method with fresh optimizers on a model with fresh weights.
+pub(crate) fn algorithm(method: AdaptationMethod, model: DomainClassifier, seed: u64) -> Box<dyn Algorithm> {
     match method {
         AdaptationMethod::SourceOnly
         | AdaptationMethod::TargetStatistics
         | AdaptationMethod::TargetSupervised => Box::new(supervised::Supervised::new(model)),
-        AdaptationMethod::Dann => Box::new(dann::Reversal::new(model, None, seed)),
+        AdaptationMethod::Dann => Box::new(dann::Dann::new(model, None, seed)),
         AdaptationMethod::Cdan => {
-            let map = dann::Map::new(&model, seed);
-            Box::new(dann::Reversal::new(model, Some(map), seed))
+            let map = dann::MultilinearMap::new(&model, seed);
+            Box::new(dann::Dann::new(model, Some(map), seed))
         }
         AdaptationMethod::Adda => Box::new(adda::Adda::new(model, seed)),
         AdaptationMethod::Mcd => Box::new(mcd::Mcd::new(model)),
@@ -68,15 +68,15 @@ fn cross_entropy(logits: &Tensor, labels: &[usize]) -> Tensor {
     softmax_cross_entropy(logits, labels, Reduction::Mean)
 }
 
-/// One step of an optimiser down a loss with `½ decay |w|²` added, for every weight that the loss depends on.
-fn descend(adam: &mut Adam, module: &mut dyn Module, loss: &Tensor, decay: f64) {
-    let found = decayed(gradients(loss, module), module, decay);
+/// One step of an optimizer down a loss with `½ decay |w|²` added, for every weight that the loss depends on.
+fn minimize_step(adam: &mut Adam, module: &mut dyn Module, loss: &Tensor, decay: f64) {
+    let found = with_weight_decay(gradients(loss, module), module, decay);
     adam.step(module, &found);
 }
 
 /// Gradients with those of `½ decay |w|²`. It is the decay of the methods' authors: part of the loss, so that Adam scales it,
 /// where [`Adam::weight_decay`] is apart from the gradient.
-fn decayed(mut found: Gradients, module: &dyn Module, decay: f64) -> Gradients {
+fn with_weight_decay(mut found: Gradients, module: &dyn Module, decay: f64) -> Gradients {
     if decay != 0.0 {
         for (name, parameter) in parameters(module) {
             if let Some(gradient) = found.get_mut(&name) {

@@ -1,6 +1,6 @@
 //! Maximum classifier discrepancy: heads that seek examples of the target on which they differ, features that leave none.
 
-use super::{Batch, Learner, cross_entropy, decayed, descend};
+use super::{Algorithm, Batch, cross_entropy, minimize_step, with_weight_decay};
 use crate::adapt::domain_classifier::DomainClassifier;
 use crate::adapt::losses::discrepancy;
 use engraft_layers::{Adam, Mode, Optimizer, gradients};
@@ -15,8 +15,8 @@ const FEATURE_STEPS: usize = 4;
 
 pub(super) struct Mcd {
     model: DomainClassifier,
-    of_features: Adam,
-    of_heads: Adam,
+    feature_optimizer: Adam,
+    head_optimizer: Adam,
 }
 
 impl Mcd {
@@ -24,8 +24,8 @@ impl Mcd {
         let adam = || Adam::new(RATE);
         Self {
             model,
-            of_features: adam(),
-            of_heads: adam(),
+            feature_optimizer: adam(),
+            head_optimizer: adam(),
         }
     }
 
@@ -35,43 +35,43 @@ impl Mcd {
         cross_entropy(&logits[0], labels) + cross_entropy(&logits[1], labels)
     }
 
-    fn difference(&self, features: &Tensor) -> Tensor {
+    fn head_discrepancy(&self, features: &Tensor) -> Tensor {
         let p = self.model.classify(features, Mode::Train);
         discrepancy(&p[0].softmax(1), &p[1].softmax(1))
     }
 
     /// A: all learn the source.
-    fn learn(&mut self, batch: &Batch) -> f64 {
+    fn source_step(&mut self, batch: &Batch) -> f64 {
         let loss = self.supervised(&self.model.features(&batch.source, Mode::Train), &batch.labels);
         let of_features = gradients(&loss, self.model.extractor());
-        let of_features = decayed(of_features, self.model.extractor(), DECAY);
-        let of_heads = decayed(gradients(&loss, &self.model.heads()), &self.model.heads(), DECAY);
-        self.of_features.step(self.model.extractor(), &of_features);
-        self.of_heads.step(&mut self.model.heads(), &of_heads);
+        let of_features = with_weight_decay(of_features, self.model.extractor(), DECAY);
+        let of_heads = with_weight_decay(gradients(&loss, &self.model.heads()), &self.model.heads(), DECAY);
+        self.feature_optimizer.step(self.model.extractor(), &of_features);
+        self.head_optimizer.step(&mut self.model.heads(), &of_heads);
         f64::from(loss.item())
     }
 
     /// B: the heads stay right on the source and part on the target.
-    pub(super) fn part(&mut self, batch: &Batch) {
+    pub(super) fn maximize_discrepancy(&mut self, batch: &Batch) {
         let [source, target] =
             no_grad(|| [&batch.source, &batch.target].map(|x| self.model.features(x, Mode::Train).detach()));
-        let loss = self.supervised(&source, &batch.labels) - self.difference(&target);
-        descend(&mut self.of_heads, &mut self.model.heads(), &loss, DECAY);
+        let loss = self.supervised(&source, &batch.labels) - self.head_discrepancy(&target);
+        minimize_step(&mut self.head_optimizer, &mut self.model.heads(), &loss, DECAY);
     }
 
     /// C: the features bring them together again.
-    pub(super) fn join(&mut self, batch: &Batch) {
-        let loss = self.difference(&self.model.features(&batch.target, Mode::Train));
-        descend(&mut self.of_features, self.model.extractor(), &loss, DECAY);
+    pub(super) fn minimize_discrepancy(&mut self, batch: &Batch) {
+        let loss = self.head_discrepancy(&self.model.features(&batch.target, Mode::Train));
+        minimize_step(&mut self.feature_optimizer, self.model.extractor(), &loss, DECAY);
     }
 }
 
-impl Learner for Mcd {
+impl Algorithm for Mcd {
     fn step(&mut self, batch: &Batch, _: f64) -> f64 {
-        let supervised = self.learn(batch);
-        self.part(batch);
+        let supervised = self.source_step(batch);
+        self.maximize_discrepancy(batch);
         for _ in 0..FEATURE_STEPS {
-            self.join(batch);
+            self.minimize_discrepancy(batch);
         }
         supervised
     }

@@ -1,6 +1,6 @@
 //! Virtual adversarial domain adaptation: alike features, and decisions that keep away from the target's examples.
 
-use super::{Batch, Learner, cross_entropy, descend};
+use super::{Algorithm, Batch, cross_entropy, minimize_step};
 use crate::adapt::domain_classifier::{DomainClassifier, domain_discriminator};
 use crate::adapt::losses::{Perturbation, conditional_entropy, domain_loss, virtual_adversarial};
 use engraft_gan::Ema;
@@ -25,7 +25,7 @@ pub(super) struct Vada {
     average: DomainClassifier,
     domain: Sequential,
     adam: Adam,
-    of_domain: Adam,
+    domain_optimizer: Adam,
     rng: Pcg64,
     seen: u64,
 }
@@ -38,11 +38,11 @@ impl Vada {
             .apply(&mut average)
             .expect("two models of one kind");
         Self {
-            domain: domain_discriminator(model.width(), &HIDDEN, seed ^ 0xADA),
+            domain: domain_discriminator(model.feature_dim(), &HIDDEN, seed ^ 0xADA),
             average,
             model,
             adam: adam(),
-            of_domain: adam(),
+            domain_optimizer: adam(),
             rng: Pcg64::seed_from_u64(seed ^ 0xADA),
             seen: 0,
         }
@@ -65,13 +65,13 @@ impl Vada {
     }
 }
 
-impl Learner for Vada {
+impl Algorithm for Vada {
     fn step(&mut self, batch: &Batch, _: f64) -> f64 {
         // The discriminator first, on features as they are.
         let [source, target] = [&batch.source, &batch.target].map(|x| self.model.features(x, Mode::Train));
         let judged = [&source, &target].map(|f| self.domain.forward(&f.detach(), Mode::Train));
         let domain = domain_loss(&judged[0], &judged[1]);
-        descend(&mut self.of_domain, &mut self.domain, &domain, 0.0);
+        minimize_step(&mut self.domain_optimizer, &mut self.domain, &domain, 0.0);
 
         // Then the classifier, with inverted labels of the domains.
         let [of_source, of_target] = [&source, &target].map(|f| self.domain.forward(f, Mode::Train));
@@ -84,7 +84,7 @@ impl Learner for Vada {
             + inverted * DOMAIN as f32
             + near_source * SOURCE as f32
             + (sure + near_target) * TARGET as f32;
-        descend(&mut self.adam, &mut self.model, &loss, 0.0);
+        minimize_step(&mut self.adam, &mut self.model, &loss, 0.0);
 
         let images = batch.source.shape()[0];
         let half_life = images as f64 * 0.5_f64.ln() / KEEP.ln();

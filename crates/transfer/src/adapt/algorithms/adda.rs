@@ -5,7 +5,7 @@
 //! second convolution instead (768 numbers) the copy drifted away: from MNIST to USPS 74.14 ± 3.04 % with the checkpoint that
 //! was chosen and 53.19 ± 14.75 % with the last one, less than before the copy was trained.
 
-use super::{Batch, Learner, cross_entropy, decayed, descend};
+use super::{Algorithm, Batch, cross_entropy, minimize_step, with_weight_decay};
 use crate::adapt::domain_classifier::{DomainClassifier, domain_discriminator};
 use crate::adapt::losses::domain_loss;
 use engraft_layers::{Adam, Mode, Module, Optimizer, Sequential, StateDict, gradients};
@@ -25,8 +25,8 @@ pub(super) struct Adda {
     fresh: Option<DomainClassifier>,
     domain: Sequential,
     supervised: Adam,
-    of_copy: Adam,
-    of_domain: Adam,
+    target_optimizer: Adam,
+    domain_optimizer: Adam,
 }
 
 impl Adda {
@@ -38,8 +38,8 @@ impl Adda {
             model,
             source: None,
             supervised: Adam::new(SOURCE_RATE),
-            of_copy: adam(),
-            of_domain: adam(),
+            target_optimizer: adam(),
+            domain_optimizer: adam(),
         }
     }
 }
@@ -58,15 +58,15 @@ impl Adda {
     }
 
     pub(super) fn learn_target(&mut self, fooled: &Tensor) {
-        descend(&mut self.of_copy, &mut self.model, fooled, DECAY);
+        minimize_step(&mut self.target_optimizer, &mut self.model, fooled, DECAY);
     }
 }
 
-impl Learner for Adda {
+impl Algorithm for Adda {
     fn step(&mut self, batch: &Batch, progress: f64) -> f64 {
         if progress < FIRST {
             let loss = cross_entropy(&self.model.forward(&batch.source, Mode::Train), &batch.labels);
-            descend(&mut self.supervised, &mut self.model, &loss, DECAY);
+            minimize_step(&mut self.supervised, &mut self.model, &loss, DECAY);
             return f64::from(loss.item());
         }
         if let Some(mut copy) = self.fresh.take() {
@@ -84,13 +84,13 @@ impl Learner for Adda {
         );
         // Both gradients before either moves.
         let fooled = self.fooled(&of_target);
-        let of_domain = decayed(gradients(&loss, &self.domain), &self.domain, DECAY);
+        let of_domain = with_weight_decay(gradients(&loss, &self.domain), &self.domain, DECAY);
         self.learn_target(&fooled);
-        self.of_domain.step(&mut self.domain, &of_domain);
+        self.domain_optimizer.step(&mut self.domain, &of_domain);
         f64::from(loss.item())
     }
 
-    fn is_prelude(&self, progress: f64) -> bool {
+    fn is_source_pretraining(&self, progress: f64) -> bool {
         progress <= FIRST
     }
 
