@@ -1,4 +1,4 @@
-//! `cargo xtask benchmark-digits`: adaptation between sets of digits and learning from few labels, table by table.
+//! `cargo xtask benchmark-digits`: tables of domain adaptation and semi-supervised learning on digits.
 
 use clap::Args as ClapArgs;
 use engraft::cli::Seeds;
@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 /// Measure domain adaptation and semi-supervised learning on digits.
 ///
-/// Every table is a command of the program `engraft`, printed before it runs. Results are kept: the same command again
-/// goes on with the next method and seed where the last one stopped.
+/// Every table is a command of `engraft`, which is printed before it runs. Results are cached: the same command resumes an
+/// interrupted one.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// The small tables: the small protocol with MCD alone, 3 seeds of 300 steps; 100 labels, 2 subsets of 5 epochs
+    /// Small tables: small protocol, only MCD, 3 seeds, 300 steps; 100 labels, 2 seeds, 5 epochs
     #[arg(long, conflicts_with_all = ["seeds", "steps", "full", "budget"])]
     quick: bool,
 
@@ -22,7 +22,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 2000)]
     steps: u64,
 
-    /// Also the protocol with all training images (hours)
+    /// Also run the protocol with all training images (hours)
     #[arg(long)]
     full: bool,
 

@@ -1,5 +1,4 @@
-//! `cargo xtask benchmark-transfer`: methods of transfer beside their controls, over sources, targets, numbers of images and
-//! seeds.
+//! `cargo xtask benchmark-transfer`: transfer methods and baselines over sources, targets, numbers of images and seeds.
 
 mod classifier_score;
 mod methods;
@@ -21,20 +20,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Smallest kernel distance by which others are divided.
+/// Smallest KID that is used as a denominator.
 const TINY: f64 = 1e-3;
-/// Images that each method draws.
+/// Images that each method generates.
 const GENERATED: usize = 1000;
-/// Test images that they are compared with.
+/// Test images of the target for evaluation.
 const REAL: usize = 2000;
 
-/// Compare methods of transfer and their controls on real data.
+/// Compare transfer methods and baselines on real data.
 ///
-/// Every cell (target, images, method, seed) is a run of its own, measured on test images of the target, and kept: the
-/// same command again goes on where the last one stopped.
+/// Every combination of source, target, number of images, method and seed is a run, evaluated on test images of the target.
+/// Results are cached: the same command resumes an interrupted one.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Run directories of the sources, as train-mnist leaves them (--data mnist, fashion-mnist, mnist-0-4, drawn-digits)
+    /// Run directories of the sources
     #[arg(
         long,
         alias = "source",
@@ -43,14 +42,14 @@ pub(crate) struct Args {
         default_value = "runs/mnist"
     )]
     from: Vec<PathBuf>,
-    /// Targets: of usps, fashion-mnist, drawn-digits, mnist, mnist-0-4, mnist-5-9
+    /// Targets: usps, fashion-mnist, drawn-digits, mnist, mnist-0-4, mnist-5-9
     #[arg(
         long,
         value_delimiter = ',',
         default_value = "usps,fashion-mnist,drawn-digits"
     )]
     targets: Vec<String>,
-    /// Numbers of target images
+    /// Numbers of training images of the target
     #[arg(
         long,
         alias = "shots",
@@ -77,13 +76,13 @@ pub(crate) struct Args {
     /// Training steps of every method
     #[arg(long, default_value_t = 1000)]
     steps: u64,
-    /// The small table: usps and fashion-mnist, 10 and 100 images, controls and auto, 300 steps
+    /// Small table: usps and fashion-mnist, 10 and 100 images, baselines and auto, 300 steps
     #[arg(long, conflicts_with_all = ["targets", "train_images", "methods", "steps"])]
     quick: bool,
-    /// Directory of the runs and their results
+    /// Directory of the runs and results
     #[arg(long, value_name = "DIR", default_value = "runs/benchmark-transfer")]
     out: PathBuf,
-    /// Threads; the result does not depend on it [default: one for each core]
+    /// Number of threads; results do not depend on it [default: number of cores]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
 }
@@ -99,7 +98,7 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<()> {
     for source in &args.from {
         ensure!(
             source.is_dir(),
-            "--from {}: there is no such run; cargo xtask train-mnist makes one",
+            "--from {}: this run does not exist; create one with engraft train",
             source.display()
         );
     }
@@ -113,7 +112,7 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A target with what it is measured with.
+/// A target and what its evaluation needs.
 struct Target {
     name: String,
     train: Dataset,
@@ -125,14 +124,14 @@ struct Target {
     classes: Vec<usize>,
 }
 
-/// One method with one seed, as it is kept.
+/// Result of a method with one seed, as it is cached.
 #[derive(Serialize, Deserialize)]
 struct Cell {
-    /// What decided it: kept figures of other settings are no result of these.
+    /// The settings that decided it.
     settings: Value,
     #[serde(flatten)]
     row: ExperimentResult,
-    /// Share of the test images that a classifier reads which saw generated ones only.
+    /// Classification accuracy score: test accuracy of a classifier trained on generated images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     classifier_accuracy: Option<f64>,
 }
@@ -141,7 +140,7 @@ fn table(args: &Args) -> anyhow::Result<()> {
     let start = Instant::now();
     let mut cells: BTreeMap<[usize; 4], Vec<Cell>> = BTreeMap::new();
     let mut sources = Vec::new();
-    let mut taught_by_images = Vec::new();
+    let mut baseline_scores = Vec::new();
     for (s, path) in args.from.iter().enumerate() {
         let source = open_source(path, CheckpointChoice::Last)
             .with_context(|| format!("--from {}", path.display()))?;
@@ -151,8 +150,8 @@ fn table(args: &Args) -> anyhow::Result<()> {
             for (n, &images) in args.train_images.iter().enumerate() {
                 if source.config.classes > 0 {
                     let line = classifier_score::by_images(args, &target, images)?;
-                    if !taught_by_images.contains(&line) {
-                        taught_by_images.push(line);
+                    if !baseline_scores.contains(&line) {
+                        baseline_scores.push(line);
                     }
                 }
                 for (m, method) in args.methods.iter().enumerate() {
@@ -180,7 +179,7 @@ fn table(args: &Args) -> anyhow::Result<()> {
         sources.push((source.config.data.clone(), source.sha256()?));
     }
     println!(
-        "| source | target | images | method | KID | FID | coverage | diversity | copies | taught, % |\n\
+        "| source | target | images | method | KID | FID | coverage | diversity | copies | CAS, % |\n\
          |---|---|---|---|---|---|---|---|---|---|"
     );
     for (&[s, t, n, m], rows) in &cells {
@@ -201,7 +200,7 @@ fn table(args: &Args) -> anyhow::Result<()> {
             spread(rows.iter().map(|cell| Some(100.0 * cell.classifier_accuracy?)), 1)
         );
     }
-    for line in &taught_by_images {
+    for line in &baseline_scores {
         println!("{line}");
     }
     for line in against_auto(args, &sources, &cells) {
@@ -212,21 +211,21 @@ fn table(args: &Args) -> anyhow::Result<()> {
     }
     println!(
         "{} steps; mean ± standard deviation over the seeds {}; {GENERATED} generated images against up to {REAL} \
-         test images of the target; features of the network trained on Fashion-MNIST for that target, on MNIST for the others",
+         test images of the target; features fashion-mnist for that target, mnist for the others",
         args.steps, args.seeds
     );
-    if !taught_by_images.is_empty() {
+    if !baseline_scores.is_empty() {
         println!(
-            "taught: share of all test images of the target that a classifier reads which saw {} generated images {} times, \
-             and no others",
+            "CAS (classification accuracy score): accuracy on all test images of the target of a classifier trained on {} generated \
+             images for {} epochs",
             classifier_score::IMAGES,
-            classifier_score::PASSES
+            classifier_score::EPOCHS
         );
     }
     Ok(())
 }
 
-/// Mean and deviation of the figures, if there are all.
+/// Mean and standard deviation, if there are no missing values.
 fn spread(figures: impl Iterator<Item = Option<f64>>, digits: usize) -> String {
     let figures: Option<Vec<f64>> = figures.collect();
     let spread = figures.and_then(|figures| SeedSummary::of(&figures));
@@ -249,7 +248,7 @@ fn against_auto(
             .map(|(other, own)| times(other.row.kid, own.row.kid))
             .collect();
         lines.push(format!(
-            "{} to {}, {} images: KID of {} is that of auto times {}",
+            "{} to {}, {} images: KID of {} divided by that of auto: {}",
             sources[s].0,
             args.targets[t],
             args.train_images[n],
@@ -260,7 +259,7 @@ fn against_auto(
     lines
 }
 
-/// `a / b` of two kernel distances. They are estimates without bias, so that one near 0 may be negative: no measure then.
+/// `a / b` of two KIDs. Unbiased estimates near 0 may be negative, so a small denominator gives no ratio.
 fn times(a: f64, b: f64) -> String {
     if b > TINY {
         format!("{:.2}", a / b)
@@ -269,7 +268,7 @@ fn times(a: f64, b: f64) -> String {
     }
 }
 
-/// A folder's name for what is made from a source: its data and the beginning of its hash.
+/// Name of the directory of a source's results: its data and the beginning of its hash.
 fn label(source: &PretrainedGan) -> anyhow::Result<String> {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
     let data: String = source.config.data.chars().map(plain).collect();
@@ -298,12 +297,12 @@ fn open_target(name: &str, source: &PretrainedGan) -> anyhow::Result<Target> {
     })
 }
 
-/// `count` images by the seed, in the order of the data.
+/// A random subset of `count` images, in the order of the data.
 fn choose(data: &Dataset, count: usize, seed: u64) -> Dataset {
     data.subset(&engraft_base::choose(data.len(), count, seed))
 }
 
-/// One method with one seed: its row, from the disk if it is there.
+/// Result of one method with one seed, from the cache if it is there.
 fn cell(
     args: &Args,
     source: &PretrainedGan,
@@ -345,7 +344,8 @@ fn cell(
     };
     let settings = json!({
         "run": run, "generated": GENERATED, "real": REAL, "features": target.network.hash(),
-        "taught": [classifier_score::IMAGES, classifier_score::PASSES],
+        // The key of an earlier version, whose results are recognized.
+        "taught": [classifier_score::IMAGES, classifier_score::EPOCHS],
     });
     let kept = directory.join("row.json");
     if let Ok(text) = std::fs::read_to_string(&kept) {
@@ -355,7 +355,7 @@ fn cell(
             .context("the results there are those of other settings; delete the directory, or choose another --out");
     }
     let found = experiment.train(&method, directory, &mut |_| ControlFlow::Continue(()))?;
-    let (sampler, steps) = found.context("nothing stops it")?;
+    let (sampler, steps) = found.context("the training was stopped")?;
     let generated = experiment.generate_features(&*target.network, &sampler, GENERATED)?;
     let features = FeatureSets {
         real: &target.real,
@@ -370,7 +370,7 @@ fn cell(
     };
     std::fs::create_dir_all(directory)?;
     engraft_base::write_atomically(&kept, serde_json::to_string(&found)?.as_bytes())?;
-    // What was trained can be made again; a table of a hundred runs would fill the disk.
+    // Checkpoints can be trained again; those of a hundred runs would fill the disk.
     for folder in ["checkpoints", "source"] {
         let folder = directory.join(folder);
         if folder.is_dir() {
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn distances_near_zero_are_no_measure() {
+    fn distances_near_zero_give_no_ratio() {
         assert_eq!(times(0.3, 0.2), "1.50");
         assert_eq!(times(0.3, -0.001), "-");
         assert_eq!(times(0.3, 0.0), "-");

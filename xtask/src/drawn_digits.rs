@@ -1,7 +1,7 @@
-//! `cargo xtask drawn-digits`: how close drawn digits come to real ones.
+//! `cargo xtask drawn-digits`: how similar drawn (synthetic) digits are to real ones.
 //!
-//! A small classifier learns from drawn digits alone and then reads real ones. The more styles the drawn digits
-//! have in common with people's, the more it reads.
+//! A small classifier is trained on drawn digits only and tested on MNIST. Its accuracy measures how much of the variety of
+//! handwriting the drawn digits cover.
 
 use engraft_base::argmax;
 use std::path::PathBuf;
@@ -15,39 +15,39 @@ use engraft_layers::{
     Sequential, forward_batched, gradients, softmax_cross_entropy,
 };
 
-/// Images of a training step.
+/// Batch size.
 const BATCH: usize = 64;
-/// Learning rate of the first step; it falls in a straight line to 0.
+/// Learning rate of the first step; it decays linearly to 0.
 const RATE: f64 = 1e-3;
-/// Images of MNIST's training part that `--validate` reads.
+/// Number of MNIST training images that `--validate` uses.
 const VALIDATION: usize = 10_000;
 
-/// Most digits to learn from: they lie in memory, 784 bytes each.
+/// Most training images: each takes 784 bytes of memory.
 const MAX_COUNT: usize = 1_000_000;
 
 /// Arguments of `cargo xtask drawn-digits`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Number of drawn digits to learn from
+    /// Number of drawn digits to train on
     #[arg(long, default_value_t = 60_000)]
     count: usize,
     /// Seed of the drawn digits, of the classifier's weights and of the order of the images
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Passes over the drawn digits
+    /// Training epochs
     #[arg(long, default_value_t = 3)]
     epochs: usize,
-    /// Directory that holds MNIST, instead of the usual places
+    /// Directory with MNIST, instead of the default locations
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Never use the network
+    /// Do not download data
     #[arg(long)]
     offline: bool,
-    /// Read the first 10000 training images of MNIST instead of its test images: to look at while changing the
-    /// digits, so that nothing is chosen on the images that the result is told of
+    /// Test on the first 10000 training images of MNIST instead of its test images. Use it while you change the digits, so that
+    /// nothing is tuned on the test images
     #[arg(long)]
     validate: bool,
-    /// Write a sheet of 200 drawn digits as a PNG file and do nothing else
+    /// Only write a grid of 200 drawn digits to a PNG file
     #[arg(long, value_name = "FILE")]
     grid: Option<PathBuf>,
 }
@@ -56,21 +56,21 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(file) = &args.grid {
         let digits = drawn(Split::Train, 200, args.seed)?;
-        let sheet = sample_grid(&dataset_tensor(&digits, &by_class(&digits)), 20);
-        std::fs::write(file, sheet).with_context(|| format!("{} cannot be written", file.display()))?;
-        println!("200 drawn digits are in {}", file.display());
+        let grid = sample_grid(&dataset_tensor(&digits, &by_class(&digits)), 20);
+        std::fs::write(file, grid).with_context(|| format!("cannot write {}", file.display()))?;
+        println!("wrote 200 drawn digits to {}", file.display());
         return Ok(());
     }
     ensure!(args.count >= BATCH, "--count must be at least {BATCH}, one batch");
     ensure!(args.count <= MAX_COUNT, "--count must be at most {MAX_COUNT}");
     ensure!(args.epochs > 0, "--epochs must be at least 1");
-    // Before the training, which would be in vain without it.
+    // Loaded before the training, which needs it afterwards.
     let (real, what) = real_digits(args)?;
 
     let start = Instant::now();
     let train = drawn(Split::Train, args.count, args.seed)?;
     println!(
-        "drew {} digits in {:.2} s",
+        "generated {} drawn digits in {:.2} s",
         train.len(),
         start.elapsed().as_secs_f64()
     );
@@ -78,10 +78,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
     let unseen = drawn(Split::Test, VALIDATION, args.seed)?;
     println!(
-        "drawn digits of the test split: {:.2} % read",
+        "accuracy on drawn digits of the test split: {:.2} %",
         100.0 * accuracy(&net, &unseen)
     );
-    println!("{what}: {:.2} % read", 100.0 * accuracy(&net, &real));
+    println!("accuracy on {what}: {:.2} %", 100.0 * accuracy(&net, &real));
     Ok(())
 }
 
@@ -93,7 +93,7 @@ fn drawn(split: Split, count: usize, seed: u64) -> Result<Dataset, DataError> {
     )
 }
 
-/// The digits of MNIST to read, and their name.
+/// The digits of MNIST to test on, and their description.
 fn real_digits(args: &Args) -> anyhow::Result<(Dataset, &'static str)> {
     let mut options = LoadOptions::new().notify(|line| eprintln!("{line}"));
     if let Some(directory) = &args.data {
@@ -107,7 +107,7 @@ fn real_digits(args: &Args) -> anyhow::Result<(Dataset, &'static str)> {
         false => (Split::Test, "test images of MNIST"),
     };
     let digits = load(DatasetName::Mnist, split, &options)
-        .context("this command compares drawn digits with MNIST's, and MNIST was not found")?;
+        .context("MNIST is not available, which this command tests on")?;
     if args.validate {
         let first: Vec<usize> = (0..digits.len().min(VALIDATION)).collect();
         return Ok((digits.subset(&first), what));
@@ -158,7 +158,7 @@ fn fit(train: &Dataset, args: &Args) -> anyhow::Result<Sequential<f32>> {
     Ok(net)
 }
 
-/// Share of the images whose largest logit is that of their label.
+/// Accuracy from 0 to 1.
 fn accuracy(net: &Sequential<f32>, digits: &Dataset) -> f64 {
     let all: Vec<usize> = (0..digits.len()).collect();
     let logits = forward_batched(net, &dataset_tensor(digits, &all), &Condition::None, 500);
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_short_training_reads_unseen_drawn_digits() {
+    fn a_short_training_classifies_unseen_drawn_digits() {
         let args = Args {
             count: 2000,
             seed: 1,

@@ -1,4 +1,4 @@
-//! The project's commands: `cargo xtask COMMAND`.
+//! Commands for the development of engraft: `cargo xtask COMMAND`.
 
 mod bench_compare;
 mod bench_step;
@@ -12,7 +12,7 @@ mod train_features;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// Commands of the engraft project.
+/// Commands for the development of engraft: tests against references, benchmarks, training of shipped weights.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
 struct Cli {
@@ -22,16 +22,16 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The same as `engraft train`
+    /// The same as `engraft train`; its earlier name
     TrainMnist(Box<engraft::cli::Train>),
-    /// Check every case of a directory of reference values through the public API
+    /// Compare operations, layers, optimizers and losses with reference values of PyTorch
     Conformance(conformance::Args),
     BenchStep(bench_step::Args),
     BenchCompare(bench_compare::Args),
     TrainFeatures(train_features::Args),
     BenchmarkTransfer(benchmark_transfer::Args),
     BenchmarkDigits(benchmark_digits::Args),
-    /// Train a classifier on drawn digits and print how many real MNIST digits it reads
+    /// Train a classifier on drawn (synthetic) digits and print its accuracy on MNIST
     DrawnDigits(drawn_digits::Args),
 }
 

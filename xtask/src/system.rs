@@ -1,11 +1,11 @@
-//! What the system tells about this process and this machine; `None` where it has no `/proc`.
+//! Resource usage of this process and the machine; `None` without `/proc`.
 
 use std::fs::read_to_string;
 
 /// Milliseconds of a clock tick in `/proc`: Linux shows times to programs in hundredths of a second.
 const TICK_MS: u64 = 10;
 
-/// What this process has used since it began, all threads together.
+/// Resources that all threads of this process have used since its start.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Usage {
     /// Page faults that read nothing from a disk: memory touched for the first time.
@@ -14,7 +14,7 @@ pub(crate) struct Usage {
     pub(crate) cpu_ms: u64,
 }
 
-/// What this process has used so far.
+/// Resources used so far.
 pub(crate) fn usage() -> Option<Usage> {
     usage_in(&read_to_string("/proc/self/stat").ok()?)
 }

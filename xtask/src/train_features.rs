@@ -1,4 +1,4 @@
-//! `cargo xtask train-features`: trains the classifiers whose last hidden layer is the feature space of the measures.
+//! `cargo xtask train-features`: trains the classifiers whose last hidden layer is the feature space of the metrics.
 
 use anyhow::{Context, ensure};
 use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load};
@@ -11,24 +11,24 @@ use engraft_tensor::no_grad;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// Train a feature network on the training images of a data set, and print how many test images it reads.
+/// Train a feature network on a data set and print its test accuracy.
 ///
-/// The weights that come with engraft-metrics were made by this command with its default settings.
+/// The weights in engraft-metrics were trained by this command with its default options.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Data set: mnist or fashion-mnist
     #[arg(long, value_parser = ["mnist", "fashion-mnist"])]
     data: String,
-    /// Passes over the training images [default: 10 for mnist, 14 for fashion-mnist]
+    /// Training epochs [default: 10 for mnist, 14 for fashion-mnist]
     #[arg(long)]
     epochs: Option<usize>,
     /// Seed of weights, dropout, order and shifts
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Threads; the result does not depend on it [default: one for each core]
+    /// Number of threads; results do not depend on it [default: number of cores]
     #[arg(long)]
     threads: Option<usize>,
-    /// File to write; those of engraft-metrics are in crates/metrics/weights [default: runs/features-NAME.safetensors]
+    /// Output file; those of engraft-metrics are in crates/metrics/weights [default: runs/features-NAME.safetensors]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let (train, test) = (train?, test?);
     let out = match &args.out {
         Some(path) => path.clone(),
-        // Not in the place of the crate's: with its weights every measure changes.
+        // Not the crate's own file: every metric depends on its weights.
         None => PathBuf::from(format!("runs/features-{name}.safetensors")),
     };
     if let Some(folder) = out.parent() {
@@ -61,12 +61,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         .with_metadata("epochs", epochs.to_string())
         .with_metadata("seed", args.seed.to_string());
     state.save(&out)?;
-    // What is reported is read with what was written.
+    // The accuracy is that of the written file.
     let bytes = std::fs::read(&out).with_context(|| format!("{}", out.display()))?;
     let network = FeatureNetwork::from_bytes(name.as_str(), &bytes)?;
     let right = pool.install(|| right_share(&network, &test))?;
     println!(
-        "{name}: {:.2} % of {} test images read",
+        "{name}: accuracy {:.2} % on {} test images",
         100.0 * right,
         test.len()
     );
@@ -96,7 +96,7 @@ fn fit(train: &Dataset, training: &Training) -> FeatureClassifier {
     )
 }
 
-/// Share of the images whose class the network reads.
+/// Accuracy from 0 to 1.
 fn right_share(network: &FeatureNetwork, data: &Dataset) -> anyhow::Result<f64> {
     let all: Vec<usize> = (0..data.len()).collect();
     let mut right = 0;

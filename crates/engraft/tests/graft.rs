@@ -1,4 +1,4 @@
-//! `engraft transfer` and `engraft generate` as their users see them: a small part trained beside a source.
+//! `engraft transfer` and `engraft generate` as programs, with adapters.
 #![allow(clippy::unwrap_used)]
 #![cfg(feature = "cli")]
 
@@ -16,7 +16,7 @@ fn engraft(arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// Runs the program, which must succeed; what it prints, and what it says beside that.
+/// Runs the program, which must succeed, and returns standard output and standard error.
 fn good(arguments: &[&str]) -> [String; 2] {
     let found = engraft(arguments);
     let [out, errors] = [found.stdout, found.stderr].map(|text| String::from_utf8(text).unwrap());
@@ -24,7 +24,7 @@ fn good(arguments: &[&str]) -> [String; 2] {
     [out, errors]
 }
 
-/// Runs the program, which must fail and name some things in its message.
+/// Runs the program, which must fail with a message that contains all of `named`.
 fn bad(arguments: &[&str], named: &[&str]) {
     let found = engraft(arguments);
     let errors = String::from_utf8_lossy(&found.stderr);
@@ -39,7 +39,7 @@ fn source(directory: &Path, seed: u64) {
     source_of(directory, seed, 0);
 }
 
-/// The same, of networks that are told the class.
+/// The same with class-conditional networks.
 fn source_of(directory: &Path, seed: u64, classes: u32) {
     let data = drawn_digits(Split::Train, 40, 1);
     let mut config = TrainConfig::standard(&data);
@@ -59,9 +59,9 @@ fn pictures(folder: &Path, n: usize) {
     }
 }
 
-/// The shipped source draws light on dark; pictures of ink on paper are told, and can be turned round.
+/// The shipped source generates light digits on dark; a target of the other polarity gets a warning, and can be inverted.
 #[test]
-fn ink_on_paper_is_told() {
+fn another_polarity_gets_a_warning() {
     let folder = tempfile::tempdir().unwrap();
     let paper = folder.path().join("paper");
     pictures(&paper, 12);
@@ -80,24 +80,30 @@ fn ink_on_paper_is_told() {
         paper.to_str().unwrap(),
         "--dry-run",
     ];
-    let [_, told] = good(&plan);
-    assert!(told.contains("polarity") && told.contains("--invert"), "{told}");
-    let [_, turned] = good(&[&plan[..], &["--invert", "--patch-discriminator"]].concat());
-    assert!(!turned.contains("polarity"), "{turned}");
+    let [_, plain] = good(&plan);
+    assert!(
+        plain.contains("polarity") && plain.contains("--invert"),
+        "{plain}"
+    );
+    let [_, inverted] = good(&[&plan[..], &["--invert", "--patch-discriminator"]].concat());
+    assert!(!inverted.contains("polarity"), "{inverted}");
     let head = |text: &str, shape: &str| {
         let lines = text.lines().filter(|line| line.contains("head.weight"));
         lines.clone().count() > 0 && lines.clone().all(|line| line.contains(shape))
     };
-    assert!(head(&told, " 6272x1 ") && head(&turned, " 128x1 "), "{turned}");
+    assert!(
+        head(&plain, " 6272x1 ") && head(&inverted, " 128x1 "),
+        "{inverted}"
+    );
     let distance = |text: &str| -> f64 {
         let line = text.split_once("KID ").unwrap().1;
         line.split_once(',').unwrap().0.parse().unwrap()
     };
-    assert!(distance(&turned) < distance(&told), "{turned}");
+    assert!(distance(&inverted) < distance(&plain), "{inverted}");
 }
 
 #[test]
-fn json_comes_last_and_the_shipped_source_draws() {
+fn json_is_the_last_line_and_the_shipped_source_generates() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
     source(at("source").as_ref(), 1);
@@ -115,19 +121,19 @@ fn json_comes_last_and_the_shipped_source_draws() {
     let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../transfer/sources/mnist");
     let sheet = at("sheet.png");
     let [said, _] = good(&["generate", "--from", shipped, "--count", "8", "--out", &sheet]);
-    assert!(said.contains("8 images of step"), "{said}");
+    assert!(said.contains("8 images"), "{said}");
     bad(
         &["generate", "--from", shipped, "--files", "--out", &sheet],
-        &["--files --out", "expected a folder"],
+        &["--files", "--out"],
     );
 }
 
 #[test]
-fn what_would_fail_after_hours_is_said_before() {
+fn errors_come_before_training() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
     source(at("source").as_ref(), 1);
-    source_of(at("told").as_ref(), 1, 10);
+    source_of(at("plain").as_ref(), 1, 10);
     pictures(at("few").as_ref(), 5);
     pictures(at("pictures").as_ref(), 12);
     let transfer = |from: &str, data: &str, named: &[&str]| {
@@ -139,13 +145,13 @@ fn what_would_fail_after_hours_is_said_before() {
             named,
         );
     };
-    transfer("source", "few", &["at least 6 images", "found 5"]);
-    transfer("told", "pictures", &["class-conditional", "folder of pictures"]);
+    transfer("source", "few", &["few", "found 5", "at least 6"]);
+    transfer("plain", "pictures", &["pictures", "class-conditional"]);
     assert!(!folder.path().join("run").exists());
 }
 
 #[test]
-fn a_small_file_beside_the_source_draws_what_the_run_draws() {
+fn an_adapter_file_and_the_source_generate_what_the_run_generates() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
     source(at("source").as_ref(), 1);
@@ -194,7 +200,7 @@ fn a_small_file_beside_the_source_draws_what_the_run_draws() {
     let other = at("other");
     bad(
         &["generate", "--from", &other, "--adapter", &file, "--out", &run],
-        &["--adapter", "was begun from the source with SHA-256"],
+        &["--adapter", "SHA-256"],
     );
     let picture = at("both.png");
     bad(
@@ -202,7 +208,7 @@ fn a_small_file_beside_the_source_draws_what_the_run_draws() {
         &["both.png"],
     );
 
-    // A transfer is a source too; what cannot be is said before anything is trained.
+    // A transfer can be a source; errors come before training.
     let onwards = [
         &transfer[..],
         &["--from", &out, "--adapter", "miner", "--dry-run"],
@@ -215,15 +221,12 @@ fn a_small_file_beside_the_source_draws_what_the_run_draws() {
     );
     bad(
         &joined(&from_source, &["--patch-discriminator", "--dry-run"]),
-        &["plan.patches", "expected dcgan or residual"],
+        &["dcgan or residual"],
     );
-    bad(
-        &joined(&from_source, &["--out", &from]),
-        &["--out", "run of --from"],
-    );
+    bad(&joined(&from_source, &["--out", &from]), &["--out", "--from"]);
     bad(
         &joined(&from_source, &["--gradual-unfreezing", "2", "--dry-run"]),
-        &["--gradual-unfreezing 2", "only after 4 steps", "--steps is 3"],
+        &["--gradual-unfreezing 2", "4 steps", "--steps is 3"],
     );
     let [_, plan] = good(&joined(&from_source, &["--gradual-unfreezing", "1", "--dry-run"]));
     assert_eq!(plan.matches("\nphase ").count(), 3, "{plan}");

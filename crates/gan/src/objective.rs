@@ -1,14 +1,14 @@
-//! The adversarial objective: what the discriminator and the generator minimise, and the section `[objective]` of a run.
+//! Adversarial losses of discriminator and generator, and the section `[objective]` of a run.
 
 use engraft_tensor::{Real, Tensor};
 use serde::{Deserialize, Serialize};
 
-/// The game that generator and discriminator play, on logits `D(x)` without a sigmoid.
+/// Adversarial loss on logits `D(x)`, without a sigmoid.
 ///
-/// With `s(a) = ln(1 + e^a)`, `ln σ(a) = -s(-a)` and `ln(1 - σ(a)) = -s(a)`, so that no logarithm of a rounded
-/// probability is taken, and `E` the mean over the batch:
+/// `E` is the mean over the batch, and `s(a) = ln(1 + e^a)` the softplus: `ln σ(a) = -s(-a)` and `ln(1 - σ(a)) = -s(a)`
+/// without the logarithm of a rounded probability.
 ///
-/// | objective | the discriminator minimises | the generator minimises |
+/// | objective | discriminator loss | generator loss |
 /// |---|---|---|
 /// | minimax | `E s(-D(x)) + E s(D(G(z)))` | `-E s(D(G(z)))` |
 /// | non-saturating | the same | `E s(-D(G(z)))` |
@@ -28,12 +28,12 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Objective {
-    /// The generator minimises what the discriminator maximises. Its gradient vanishes while the discriminator
-    /// wins.
+    /// Minimax loss. The generator's gradient vanishes while the discriminator is confident.
     ///
     /// *Source*: Goodfellow et al., "Generative adversarial nets", 2014, equation 1.
     Minimax,
-    /// The generator maximises `E ln σ(D(G(z)))`: the same fixed point with a strong gradient from the start.
+    /// Non-saturating loss: the generator maximizes `E ln σ(D(G(z)))`. It has the same fixed point as minimax, with a
+    /// strong gradient from the start.
     ///
     /// *Source*: Goodfellow et al., 2014, section 3.
     #[default]
@@ -42,17 +42,17 @@ pub enum Objective {
     ///
     /// *Source*: Mao et al., "Least squares generative adversarial networks", 2017, equation 9.
     LeastSquares,
-    /// The discriminator stops caring about images that it places beyond a margin of 1.
+    /// Hinge loss: images beyond a margin of 1 have no gradient in the discriminator.
     ///
     /// *Source*: Lim and Ye, "Geometric GAN", 2017; Miyato et al., "Spectral normalization for generative
     /// adversarial networks", 2018, equations 16 and 17.
     Hinge,
-    /// The difference of the means, which is a distance only for a critic of bounded slope: it goes together
-    /// with a gradient penalty or with spectral normalisation.
+    /// Wasserstein loss: the difference of the mean logits. It needs a Lipschitz critic: use a gradient penalty or spectral
+    /// normalization.
     ///
     /// *Source*: Arjovsky, Chintala and Bottou, "Wasserstein GAN", 2017.
     Wasserstein,
-    /// Each real image is compared with one generated image: only the difference of their logits counts.
+    /// Relativistic pairing loss: depends only on the difference of the logits of a real and a generated image.
     ///
     /// *Source*: Jolicoeur-Martineau, "The relativistic discriminator", 2018; Huang et al., "The GAN is dead;
     /// long live the GAN!", 2024, which adds R1 and R2.
@@ -60,10 +60,10 @@ pub enum Objective {
 }
 
 impl Objective {
-    /// Loss of the discriminator from its logits of as many real as generated images.
+    /// Loss of the discriminator from its logits of real and generated images.
     ///
     /// # Panics
-    /// For the relativistic objective, if there are not as many logits of either kind.
+    /// For the relativistic objective, if the numbers of logits differ.
     #[must_use]
     #[track_caller]
     pub fn discriminator<T: Real>(self, real_logits: &Tensor<T>, fake_logits: &Tensor<T>) -> Tensor<T> {
@@ -82,7 +82,7 @@ impl Objective {
     }
 
     /// Loss of the discriminator with one-sided label smoothing: the label of real images is `1 - smoothing`, that
-    /// of generated ones stays 0.
+    /// of generated ones is 0.
     ///
     /// For the logistic objectives the real term becomes `(1 - ε) s(-D(x)) + ε s(D(x)) = s(-D(x)) + ε D(x)`, for
     /// least squares `½ E (D(x) - (1 - ε))²`.
@@ -116,11 +116,11 @@ impl Objective {
         }
     }
 
-    /// Loss of the generator from the discriminator's logits of its images; the relativistic objective also needs
-    /// those of real images, the others ignore them.
+    /// Loss of the generator from the discriminator's logits of generated images. Only the relativistic objective uses those of
+    /// real images.
     ///
     /// # Panics
-    /// For the relativistic objective, if there are no real logits, or not as many as generated ones.
+    /// For the relativistic objective, if the real logits are missing or their number differs.
     #[must_use]
     #[track_caller]
     pub fn generator<T: Real>(self, fake_logits: &Tensor<T>, real_logits: Option<&Tensor<T>>) -> Tensor<T> {
@@ -131,20 +131,20 @@ impl Objective {
             Self::Hinge | Self::Wasserstein => -fake_logits.mean(),
             Self::Relativistic => {
                 let real_logits = real_logits
-                    .expect("the relativistic generator loss compares with real images: give their logits");
+                    .expect("objective: the relativistic generator loss needs logits of real images");
                 check_pairs(real_logits, fake_logits);
                 (real_logits - fake_logits).softplus().mean()
             }
         }
     }
 
-    /// Whether real and generated images are compared in pairs, so that the generator's loss needs the logits of
-    /// real images and a single logit has no meaning of its own.
+    /// Whether the loss compares real and generated images in pairs. Then the generator's loss needs the logits of real
+    /// images, and a single logit has no meaning.
     pub fn is_paired(self) -> bool {
         self == Self::Relativistic
     }
 
-    /// The logit on one side of which an image is taken for real; `None` where only differences of logits count.
+    /// The logit above which an image is classified as real; `None` if only differences of logits have a meaning.
     pub(crate) fn threshold(self) -> Option<f64> {
         match self {
             Self::Minimax | Self::NonSaturating | Self::Hinge => Some(0.0),
@@ -165,7 +165,7 @@ impl Objective {
         }
     }
 
-    /// Whether logits are compared with labels, 1 for real and 0 for generated, that can be smoothed.
+    /// Whether the loss has labels (1 for real, 0 for generated) that can be smoothed.
     pub fn has_labels(self) -> bool {
         matches!(self, Self::Minimax | Self::NonSaturating | Self::LeastSquares)
     }
@@ -175,7 +175,7 @@ impl Objective {
 fn check_pairs<T: Real>(real_logits: &Tensor<T>, fake_logits: &Tensor<T>) {
     assert!(
         real_logits.shape() == fake_logits.shape(),
-        "objective: pairs need as many real as generated logits, got shapes {:?} and {:?}",
+        "objective: the relativistic loss needs the same number of real and generated logits, got shapes {:?} and {:?}",
         real_logits.shape(),
         fake_logits.shape()
     );
@@ -239,7 +239,7 @@ impl Default for ObjectiveConfig {
 }
 
 impl From<Objective> for ObjectiveConfig {
-    /// The objective with nothing beside it.
+    /// The objective with default settings.
     fn from(kind: Objective) -> Self {
         Self {
             kind,
@@ -249,17 +249,17 @@ impl From<Objective> for ObjectiveConfig {
 }
 
 impl ObjectiveConfig {
-    /// What makes no sense in itself, one line for each problem.
+    /// Adds a line for each invalid setting.
     pub(crate) fn problems(&self, problems: &mut Vec<String>) {
         let smoothing = self.label_smoothing;
         if !(0.0..0.5).contains(&smoothing) {
             problems.push(format!(
-                "objective.label_smoothing must be from 0 to below 0.5, where real images would look generated, got {smoothing}"
+                "objective.label_smoothing must be from 0 to below 0.5, got {smoothing}"
             ));
         } else if smoothing > 0.0 && !self.kind.has_labels() {
             problems.push(format!(
-                "objective.label_smoothing is for objectives with labels (minimax, non-saturating, least-squares); \
-                 {} compares its logits with none",
+                "objective.label_smoothing needs an objective with labels (minimax, non-saturating or least-squares), got \
+                 {}; set it to 0",
                 self.kind.name()
             ));
         }
@@ -279,17 +279,17 @@ impl ObjectiveConfig {
     }
 }
 
-/// In which order the two networks move.
+/// Order of the updates of the two networks in a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum StepOrder {
-    /// Both gradients are taken at the old weights, over one batch of fakes that the discriminator sees once:
-    /// the step of TensorFlow's tutorial, and the cheaper one.
+    /// Both gradients use the old weights and the same generated images, which the discriminator evaluates once. This is the
+    /// step of TensorFlow's tutorial, and the faster one.
     #[default]
     Simultaneous,
-    /// The discriminator moves first; the generator then answers the new one, with noise of its own: the
-    /// step of Goodfellow et al., 2014, algorithm 1 with `k = 1`.
+    /// The discriminator is updated first, then the generator with the new discriminator and new noise: Goodfellow et al.,
+    /// 2014, algorithm 1 with `k = 1`.
     Alternating,
 }
 

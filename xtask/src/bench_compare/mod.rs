@@ -1,7 +1,7 @@
-//! `cargo xtask bench-compare`: the training step of engraft beside that of other libraries, pair by pair.
+//! `cargo xtask bench-compare`: times the training step of engraft and of other libraries in pairs.
 //!
-//! Times of one machine move with its clock, its heat and its neighbours. So every run of a peer comes right after a
-//! run of engraft, and what counts is the ratio of the two.
+//! The speed of a machine varies with its clock, temperature and load. So every run of a peer follows a run of engraft
+//! immediately, and the ratio of the two is reported.
 
 mod peer_output;
 mod peers;
@@ -23,39 +23,38 @@ use std::time::Duration;
 use subprocess::Failure;
 use summary::{Pair, mb, ms};
 
-/// Time the training step of the tutorial's DCGAN beside that of other libraries; prints Markdown tables.
+/// Compare the training step of the tutorial's DCGAN with that of other libraries, and print Markdown tables.
 ///
-/// Each run is a process of its own, and each run of a peer comes right after one of engraft: the ratio of the two
-/// is what counts. Peers are pytorch, tensorflow and jax (DIR/NAME/dcgan_step.py) and burn and candle
-/// (DIR/NAME/target/release/dcgan-NAME, built by `cargo build --release` in DIR/NAME). Those that are not
-/// installed are skipped, and the report says why.
+/// Each run is a separate process. Each run of a peer follows one of engraft, and the ratio of the two is reported. Peers
+/// are pytorch, tensorflow and jax (DIR/NAME/dcgan_step.py) and burn and candle
+/// (DIR/NAME/target/release/dcgan-NAME, built by `cargo build --release` in DIR/NAME). Peers that are not
+/// installed are skipped with the reason.
 ///
-/// Exit codes: 0 done, 1 error or nothing to compare with, 2 wrong arguments, 130 interrupted after printing what
-/// there was.
+/// Exit codes: 0 done, 1 error or no peer, 2 invalid arguments, 130 interrupted after printing the results so far.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Directory with the peer programs
     #[arg(long, value_name = "DIR", env = "ENGRAFT_PEERS")]
     peers: PathBuf,
-    /// Images in a step
+    /// Images per step
     #[arg(long, value_name = "N,..", value_delimiter = ',', default_values_t = [64, 128, 256])]
     batches: Vec<usize>,
-    /// Threads
+    /// Numbers of threads
     #[arg(long, value_name = "N,..", value_delimiter = ',', default_values_t = [1, 2])]
     threads: Vec<usize>,
     /// Pairs of runs for each variant of a peer, batch and number of threads
     #[arg(long, value_name = "N", default_value_t = 3)]
     rounds: usize,
-    /// Steps of a run that are timed
+    /// Timed steps per run
     #[arg(long, value_name = "N", default_value_t = 9)]
     steps: usize,
-    /// Steps of a run before the clock starts
+    /// Untimed steps before, per run
     #[arg(long, value_name = "N", default_value_t = 3)]
     warmup: usize,
-    /// Time the generator alone, in evaluation mode, instead of a training step
+    /// Time the generator in evaluation mode instead of a training step
     #[arg(long)]
     infer: bool,
-    /// Only these peers, or variants of them: pytorch,burn or pytorch/eager+heap
+    /// Run only these peers or variants: pytorch,burn or pytorch/eager+heap
     #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
     only: Vec<String>,
     /// Interpreter for pytorch, tensorflow or jax; repeatable [default: DIR/venv/torch/bin/python (tf, jax) or
@@ -65,10 +64,10 @@ pub(crate) struct Args {
     /// Built program of burn or candle; repeatable
     #[arg(long, value_name = "NAME=PATH", value_parser = assignment)]
     binary: Vec<(String, PathBuf)>,
-    /// Longest time of a run, after which it is ended
+    /// Time limit of a run
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     limit: u64,
-    /// Write every line of every program and the summary as one JSON document
+    /// Write the output of all runs and the summary to a JSON file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
@@ -89,7 +88,7 @@ struct Setting {
 }
 
 impl Setting {
-    /// As the programs' JSON names it.
+    /// The name in the programs' JSON.
     fn mode(&self) -> &'static str {
         if self.infer { "infer" } else { "train" }
     }
@@ -107,7 +106,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     for Skipped { what, why } in &skipped {
         eprintln!("skipped: {what}: {why}");
     }
-    ensure!(!runners.is_empty(), "nothing to compare with: no peer can be run");
+    ensure!(
+        !runners.is_empty(),
+        "no peer can be run, so there is nothing to compare with"
+    );
     let json = match &args.json {
         // Before the hours of measuring, which would be in vain without it.
         Some(path) => {

@@ -1,21 +1,21 @@
-//! The line of JSON that every program prints, checked against what was asked for.
+//! The line of JSON that every program prints, and its validation.
 
 use super::Setting;
 use serde_json::Value;
 
-/// What one run of one program found.
+/// Result of one run of one program.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Line {
     /// Median time of a step.
     pub(super) ms: f64,
-    /// Largest resident memory, where the program tells.
+    /// Largest resident memory, if the program reports it.
     pub(super) peak_mb: Option<f64>,
     pub(super) version: String,
     /// The whole line.
     pub(super) raw: Value,
 }
 
-/// Reads the last line of what a program printed that holds a JSON object.
+/// Reads the last line of an output that is a JSON object.
 pub(super) fn read(stdout: &str, setting: &Setting) -> Result<Line, String> {
     let objects = stdout
         .lines()

@@ -1,4 +1,4 @@
-//! The programs of other libraries: what there is to run, and where it is found.
+//! Programs of other libraries: which can be run, and where they are.
 
 use super::subprocess;
 use anyhow::{bail, ensure};
@@ -33,7 +33,7 @@ enum Kind {
 struct Variant {
     name: &'static str,
     mode: Mode,
-    /// Under `tools/memenv.sh`, which keeps freed memory in the heap: what the peer's users would set.
+    /// With `tools/memenv.sh`, which keeps freed memory in the heap, as users of the peer would set it.
     heap: bool,
     arguments: &'static [&'static str],
 }
@@ -53,7 +53,7 @@ const fn variant(name: &'static str, mode: Mode, heap: bool, arguments: &'static
     }
 }
 
-/// What is fastest somewhere; the programs know more variants, which were slower wherever they were tried.
+/// Variants that are fastest in some configuration. The programs have more, which were slower in every test.
 const PEERS: [Peer; 5] = [
     Peer {
         name: "pytorch",
@@ -110,7 +110,7 @@ const PEERS: [Peer; 5] = [
     },
 ];
 
-/// Where to look, and for what.
+/// Which peers are wanted, and where they are.
 pub(super) struct Wanted<'a> {
     /// Directory with the programs.
     pub(super) directory: &'a Path,
@@ -120,7 +120,7 @@ pub(super) struct Wanted<'a> {
     pub(super) python: &'a [(String, PathBuf)],
     /// Built programs, by the name of the peer.
     pub(super) binary: &'a [(String, PathBuf)],
-    /// Whether the generator alone is timed.
+    /// Whether only the generator is timed.
     pub(super) infer: bool,
 }
 
@@ -142,14 +142,14 @@ impl Runner {
     }
 }
 
-/// A peer or a variant that is not in the figures.
+/// A peer or a variant that is not run.
 #[derive(Debug, PartialEq, Serialize)]
 pub(super) struct Skipped {
     pub(super) what: String,
     pub(super) why: String,
 }
 
-/// Everything that is asked for: what can be run, and what cannot and why.
+/// The wanted variants that can be run, and the skipped ones with reasons.
 pub(super) fn find(wanted: &Wanted) -> anyhow::Result<(Vec<Runner>, Vec<Skipped>)> {
     ensure!(
         wanted.directory.is_dir(),
@@ -184,7 +184,7 @@ pub(super) fn find(wanted: &Wanted) -> anyhow::Result<(Vec<Runner>, Vec<Skipped>
     Ok((runners, skipped))
 }
 
-/// Every name on the command line must mean something, and every file must be there.
+/// Checks that all names on the command line are known and all files exist.
 fn check_names(wanted: &Wanted) -> anyhow::Result<()> {
     for name in wanted.only {
         if !PEERS
@@ -312,7 +312,7 @@ fn given<'a>(paths: &'a [(String, PathBuf)], name: &str) -> Option<&'a Path> {
     Some(path)
 }
 
-/// Asks an interpreter whether it knows a module, without the seconds of an import.
+/// Asks an interpreter whether it has a module, without importing it.
 fn has_module(python: &Path, module: &str) -> Result<(), String> {
     let question = format!("import importlib.util as u; print(u.find_spec('{module}') is not None)");
     let mut command = Command::new(python);

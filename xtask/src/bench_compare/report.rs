@@ -1,4 +1,4 @@
-//! What a comparison found and under what circumstances, as Markdown and as JSON.
+//! Results and conditions of a comparison, as Markdown and JSON.
 
 use super::Args;
 use super::peers::Skipped;
@@ -6,7 +6,7 @@ use super::summary::{self, Pair};
 use crate::system;
 use serde_json::{Value, json};
 
-/// Load above which something else was running.
+/// Load above which other programs were probably running.
 const QUIET: f64 = 0.5;
 
 /// A comparison, finished or not.
@@ -26,7 +26,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// An empty report that knows the machine as it is now.
+    /// An empty report with the current state of the machine.
     pub(super) fn new(args: &Args, skipped: Vec<Skipped>) -> Self {
         Self {
             pairs: Vec::new(),
@@ -42,7 +42,7 @@ impl Report {
         }
     }
 
-    /// Reasons not to trust the figures, as far as they are known by now.
+    /// Known reasons not to trust the numbers.
     pub(super) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if self.interrupted {

@@ -1,4 +1,4 @@
-//! Runs another program with a time limit and keeps what it printed.
+//! Runs another program with a time limit and captures its output.
 
 use std::fmt;
 use std::fs::File;
@@ -7,9 +7,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long to sleep between two looks at a running program: long enough to cost it nothing.
+/// Time between two checks of a running program: long enough not to slow it down.
 const PAUSE: Duration = Duration::from_millis(20);
-/// What is read of the end of each stream.
+/// Number of bytes that are read from the end of each stream.
 const KEPT_BYTES: u64 = 1 << 16;
 
 /// Why a program gave no result.
@@ -17,7 +17,7 @@ const KEPT_BYTES: u64 = 1 << 16;
 pub(super) enum Failure {
     /// The user stopped the command.
     Interrupted,
-    /// It ran into the limit.
+    /// It exceeded the time limit.
     TooSlow(Duration),
     /// It could not be started, ended with an error, or printed something else.
     Broken(String),
@@ -33,7 +33,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What a program printed, where it ended well.
+/// Output of a successful program.
 #[derive(Debug)]
 pub(super) struct Output {
     pub(super) stdout: String,
@@ -41,7 +41,7 @@ pub(super) struct Output {
     pub(super) last_words: Option<String>,
 }
 
-/// Runs a program to its end, at most as long as `limit`, and no further once `stop` is set.
+/// Runs a program until it ends, `limit` is over, or `stop` is set.
 ///
 /// The streams go to files: a pipe would stay open, and be waited for, as long as any grandchild lives.
 pub(super) fn output(command: &mut Command, limit: Duration, stop: &AtomicBool) -> Result<Output, Failure> {
@@ -95,7 +95,7 @@ fn wait(child: &mut Child, limit: Duration, stop: &AtomicBool) -> io::Result<Res
     }
 }
 
-/// Ends a child and what it has started; errors mean that it has ended already.
+/// Kills a child and its process group. Errors are ignored: they mean that it has already ended.
 fn kill(child: &mut Child) {
     // The standard library can end a single process only; every shell can end a group.
     #[cfg(unix)]
@@ -107,7 +107,7 @@ fn kill(child: &mut Child) {
     let _ = child.kill();
 }
 
-/// The end of a file, with signs for bytes that are not UTF-8.
+/// The end of a file, with replacement characters for invalid UTF-8.
 fn tail(mut file: File) -> String {
     let mut bytes = Vec::new();
     let read = file

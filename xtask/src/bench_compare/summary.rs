@@ -1,4 +1,4 @@
-//! From pairs of runs to medians, ratios and tables.
+//! Medians, ratios and tables of pairs of runs.
 
 use super::Setting;
 use super::peer_output::Line;
@@ -19,7 +19,7 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    /// Time of the peer over ours: above 1 where engraft is faster.
+    /// Time of the peer divided by engraft's: above 1 if engraft is faster.
     pub(super) fn ratio(&self) -> f64 {
         self.theirs.ms / self.ours.ms
     }
@@ -94,7 +94,7 @@ fn row(pairs: &[&Pair]) -> Row {
 
 /// The row with the smallest ratio of each configuration.
 ///
-/// By the ratio and not by the time: two peers did not run in the same minute, a peer and engraft did.
+/// The ratio is compared, not the time: two peers did not run in the same minute, a peer and engraft did.
 pub(super) fn fastest(rows: &[Row]) -> Vec<&Row> {
     let mut best: Vec<&Row> = Vec::new();
     for row in rows {

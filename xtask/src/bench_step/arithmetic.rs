@@ -1,8 +1,8 @@
-//! What a training step must multiply, by the rules of the chain: which layer needs which gradient.
+//! Number of multiply-adds of a training step, from the gradients that each layer needs.
 
 use engraft_layers::Summary;
 
-/// One layer: its multiply-adds on one image, and what of it is trained.
+/// One layer: its multiply-adds per image, and whether it is trained.
 struct Cost {
     multiply_adds: u64,
     trainable: bool,
@@ -10,8 +10,8 @@ struct Cost {
 
 /// The layers of a network, from its summary and the shape of its input.
 ///
-/// Every number of a weight meets every place of the smaller side once: the output of a convolution, the input of a
-/// transposed one. Biases and the scales of batch norm count with them, at one place each: next to nothing.
+/// Every weight is multiplied once per position of the smaller side: the output of a convolution, the input of a transposed
+/// one. Biases and batch norm scales are counted the same way, at one position each.
 fn costs(summary: &Summary, input: &[usize]) -> Vec<Cost> {
     let places = |shape: &[usize]| match *shape {
         [h, w, _] => h * w,
@@ -38,9 +38,9 @@ fn costs(summary: &Summary, input: &[usize]) -> Vec<Cost> {
 /// Multiply-adds of a simultaneous training step for each image of the batch, if every tap of every kernel is
 /// multiplied: the generator runs once and the discriminator twice, on real and on generated images.
 ///
-/// A gradient with respect to a weight is computed where the weight is trained; one with respect to an input, where
-/// something below is trained. The generator's loss goes through the whole discriminator if there is anything to train
-/// in the generator. Each costs as much as the pass forward.
+/// A gradient with respect to a weight is computed if the weight is trained, and one with respect to an input if
+/// an earlier layer is trained. If the generator is trained, its loss propagates through the whole discriminator. Each costs as
+/// much as the forward pass.
 pub(super) fn multiply_adds(generator: (&Summary, &[usize]), discriminator: (&Summary, &[usize])) -> u64 {
     let generator = costs(generator.0, generator.1);
     let discriminator = costs(discriminator.0, discriminator.1);

@@ -1,4 +1,4 @@
-//! The time of a training step with blocks frozen, beside what the arithmetic expects.
+//! Measured and expected times of a training step with frozen blocks.
 
 use super::{Args, arithmetic, median};
 use engraft_gan::{Gan, dcgan};
@@ -10,7 +10,7 @@ use std::fmt;
 use std::hint::black_box;
 use std::time::Instant;
 
-/// Names of the blocks that learn, from the input on.
+/// Names of the blocks with parameters, from the input on.
 fn blocks(network: &Sequential) -> Vec<String> {
     let layers = network.layers().iter();
     let learned = layers.filter(|(_, layer)| parameter_count(layer.as_ref()) > 0);
@@ -47,13 +47,13 @@ struct Row {
     milliseconds: f64,
 }
 
-/// Step times beside the arithmetic; `Display` makes the table.
+/// Measured and expected step times; `Display` prints the table.
 pub(super) struct Table {
     rows: Vec<Row>,
     about: String,
 }
 
-/// Times all cases. They take turns, step by step, so that what else the machine does falls on all alike.
+/// Times all cases in turns, step by step, so that other load on the machine affects all equally.
 pub(super) fn table(args: &Args) -> Table {
     let pair = || {
         let init = &mut Init::glorot(args.seed);

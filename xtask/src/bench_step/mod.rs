@@ -13,34 +13,34 @@ use rand_pcg::Pcg64;
 use std::hint::black_box;
 use std::time::Instant;
 
-/// Most steps of either kind: the time of every one is kept.
+/// Most steps: the time of each is stored.
 const MAX_STEPS: usize = 1_000_000;
 
-/// Time the training step of the tutorial's DCGAN on random images; prints one line of JSON.
+/// Time the training step of the tutorial's DCGAN on random images, and print one line of JSON.
 ///
-/// Page faults and time on cores (`cpu_ms`) are means of a timed step, and null where the system does not tell.
+/// Page faults and CPU time (`cpu_ms`) are means per step, or null if the system does not report them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Images in a step
+    /// Images per step
     #[arg(long, default_value_t = 64)]
     batch: usize,
-    /// Threads
+    /// Number of threads
     #[arg(long, default_value_t = 2)]
     threads: usize,
-    /// Steps that are timed
+    /// Number of timed steps
     #[arg(long, default_value_t = 15)]
     steps: usize,
-    /// Steps before the clock starts
+    /// Untimed steps before
     #[arg(long, default_value_t = 5)]
     warmup: usize,
-    /// Time the generator alone, in evaluation mode, instead of a training step
+    /// Time the generator in evaluation mode instead of a training step
     #[arg(long)]
     infer: bool,
-    /// What is trained; `multiply_adds` in the output says what the arithmetic expects of it, for each image
+    /// Trained part; `multiply_adds` in the output is its number of multiply-adds per image
     #[arg(long, value_enum, default_value_t = Train::All, conflicts_with = "infer")]
     train: Train,
-    /// Time steps with 0, 1, 2 and all blocks but the last of either network frozen, from its input on, and print a table
-    /// with what the arithmetic expects
+    /// Print a table of steps with 0, 1, 2 and all but the last block of either network frozen from the input on, with the
+    /// expected time
     #[arg(long, conflicts_with_all = ["infer", "train"])]
     frozen: bool,
     /// Networks
@@ -63,7 +63,7 @@ enum Train {
     All,
     /// The discriminator; the generator is frozen
     Discriminator,
-    /// The last layer of the discriminator; all else is frozen
+    /// The last layer of the discriminator; everything else is frozen
     Head,
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     );
     ensure!(
         args.batch > 1 || args.infer && args.batch > 0,
-        "--batch must be at least 2: batch norm needs two images (with --infer one)"
+        "--batch must be at least 2 for batch norm, or at least 1 with --infer"
     );
     let pool = engraft::cli::pool(Some(args.threads))?;
     if args.frozen {
@@ -100,7 +100,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is timed; a training step has a report.
+/// A timed step; a training step returns a report.
 type TimedStep<'a> = Box<dyn FnMut(&mut Pcg64) -> Option<StepReport> + 'a>;
 
 fn measure(args: &Args) -> serde_json::Value {

@@ -43,8 +43,8 @@ struct Params {
 /// Channels beyond this are a damaged index.
 const MAX_CHANNELS: usize = 1024;
 
-/// Bias in front of a batch norm, which subtracts it again: its gradient is zero but for rounding, so that
-/// only its size beside the gradient of the weight next to it means something.
+/// Bias before a batch norm, which subtracts it again: its gradient is zero up to rounding, so only its size relative to
+/// the weight's gradient is checked.
 const CANCELLED: (&str, &str) = ("d.c2.bias", "d.c2.weight");
 
 /// A network, the way its names and layouts map to PyTorch's, and the prefix of its tensors in the file.
@@ -197,7 +197,7 @@ impl<T: Real> Side<T> {
     }
 }
 
-/// What is compared beside losses and weights.
+/// What is compared in addition to losses and weights.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum FirstStep {
     /// Fakes, logits and gradients of the first step, at the tolerance of single operations.

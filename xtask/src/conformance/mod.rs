@@ -1,7 +1,7 @@
-//! `cargo xtask conformance DIR`: every reference case of a directory, through the public API.
+//! `cargo xtask conformance DIR`: compares the public API with reference values of PyTorch.
 //!
-//! The directory holds `index.json` and safetensors files in PyTorch's layouts. Nothing in it is skipped: a
-//! case, a setting or a tensor that is not understood fails.
+//! The directory has `index.json` and safetensors files in PyTorch's layouts. Nothing is skipped: an unknown case, setting or
+//! tensor is a failure.
 
 mod adam;
 mod case;
@@ -26,14 +26,14 @@ const MAX_INDEX_BYTES: u64 = 64 << 20;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Directory with `index.json` and the files it names.
+    /// Directory with index.json and the files that it lists
     dir: PathBuf,
-    /// Only cases whose name contains this text.
+    /// Run only cases whose name contains this text
     #[arg(long, default_value = "")]
     only: String,
 }
 
-/// What the cases of one directory came to.
+/// Results of the cases of a directory.
 #[derive(Default)]
 struct Report {
     passed: usize,
@@ -43,13 +43,13 @@ struct Report {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    // A panic of the library becomes the case's own line; the default message would come twice.
+    // A panic of the library is reported in the line of the case; the default message would repeat it.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| ()));
     let report = check_directory(&args.dir, &args.only);
     std::panic::set_hook(hook);
     let report = report?;
-    println!("\nworst of each group (error, tolerance, case and tensor):");
+    println!("\nlargest error of each group (error, tolerance, case and tensor):");
     for ((op, precision), (case, score)) in &report.groups {
         println!("  {op:<22} {precision}  {score} in {case}");
     }
@@ -71,15 +71,11 @@ fn check_directory(dir: &Path, only: &str) -> anyhow::Result<Report> {
     let path = dir.join("index.json");
     let bytes = read_bounded(&path, MAX_INDEX_BYTES)?;
     let index: Index = serde_json::from_slice(&bytes)
-        .with_context(|| format!("{}: this is no index of cases", path.display()))?;
+        .with_context(|| format!("{}: not an index of cases", path.display()))?;
     println!("reference values of PyTorch {}", index.torch.escape_debug());
     let mut report = Report::default();
     for file in unnamed_files(dir, &index)? {
-        report.fail(
-            &file,
-            "-",
-            &anyhow::anyhow!("no case of the index names this file"),
-        );
+        report.fail(&file, "-", &anyhow::anyhow!("the index does not list this file"));
     }
     let mut ran = 0;
     for entry in index.cases.iter().filter(|c| c.name.contains(only)) {
@@ -97,13 +93,13 @@ fn check_directory(dir: &Path, only: &str) -> anyhow::Result<Report> {
     }
     anyhow::ensure!(
         ran > 0,
-        "{}: there is no case whose name contains {only:?}",
+        "{}: no case has a name that contains {only:?}",
         path.display()
     );
     Ok(report)
 }
 
-/// Files of tensors that the index forgot.
+/// Files of tensors that the index does not list.
 fn unnamed_files(dir: &Path, index: &Index) -> anyhow::Result<Vec<String>> {
     let named: BTreeSet<&str> = index
         .cases

@@ -1,4 +1,4 @@
-//! Classification accuracy score: how well a classifier reads real images that has seen generated ones only.
+//! Classification accuracy score (CAS): test accuracy on real images of a classifier trained on generated images.
 
 use anyhow::{Context, ensure};
 use engraft_data::Dataset;
@@ -12,25 +12,25 @@ use rand_pcg::Pcg64;
 use serde::Serialize;
 use std::fmt;
 
-/// Passes over the images.
+/// Training epochs of the classifiers.
 const EPOCHS: usize = 5;
 
-/// Shares of real test images that classifiers read, by what they were trained on.
+/// Test accuracies of classifiers on real images, by their training images.
 #[derive(Debug, Serialize)]
 pub(super) struct ClassifierAccuracy {
-    /// On generated images alone.
+    /// Trained on generated images.
     generated: f64,
-    /// On as many real training images.
+    /// Trained on the same number of real images.
     real: f64,
-    /// On both together.
+    /// Trained on both.
     both: f64,
-    /// Images of either kind.
+    /// Number of images of each kind.
     images: usize,
     epochs: usize,
     seed: u64,
 }
 
-/// Trains three classifiers, and lets them read the test images.
+/// Trains three classifiers and tests them.
 pub(super) fn classifier_accuracy(
     run: &SavedRun,
     [train, test]: [&Dataset; 2],
@@ -39,16 +39,14 @@ pub(super) fn classifier_accuracy(
 ) -> anyhow::Result<ClassifierAccuracy> {
     ensure!(
         run.config.image == IMAGE,
-        "--classifier-accuracy: the classifier reads grey images of 28x28, and the run makes {:?}",
+        "--classifier-accuracy: the classifier needs gray images of 28x28 pixels, but those of the run have the shape {:?}",
         run.config.image
     );
     let mut rng = Pcg64::seed_from_u64(seed);
     let images = count.min(train.len());
     let classes: Vec<usize> = (0..run.sampler.class_count()).collect();
-    let drawn = LabeledImages::generate(&run.sampler, images, &classes, &mut rng).context(
-        "--classifier-accuracy needs a generator that is told the class, for its images to have labels: train with \
-         --conditional",
-    )?;
+    let drawn = LabeledImages::generate(&run.sampler, images, &classes, &mut rng)
+        .context("--classifier-accuracy needs a class-conditional run; train with --conditional")?;
     let chosen = index::sample(&mut rng, train.len(), images).into_vec();
     let real = LabeledImages::from_dataset(train, &chosen);
     let test = LabeledImages::from_dataset(test, &(0..test.len()).collect::<Vec<_>>());
@@ -76,8 +74,8 @@ impl fmt::Display for ClassifierAccuracy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "real test images read by a classifier that was trained ({} passes) on {} generated images: {:.2} %, on as \
-             many real ones: {:.2} %, on both: {:.2} %",
+            "classification accuracy score ({} epochs, {} images of each kind): trained on generated images {:.2} %, on real \
+             images {:.2} %, on both {:.2} %",
             self.epochs,
             self.images,
             100.0 * self.generated,

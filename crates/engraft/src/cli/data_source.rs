@@ -1,4 +1,4 @@
-//! Images that a user names: opened in one way by every command, with a report of what was found and changed.
+//! Opens the images of `--data` for all commands, and reports what was found and changed.
 
 use anyhow::{Context, ensure};
 use engraft_base::choose;
@@ -6,18 +6,18 @@ use engraft_data::{
     Channels, DataOptions, DataSource, Dataset, ENOUGH_TO_HOLD_OUT, LoadOptions, Loaded, Report, Treatment,
 };
 
-/// Fewest held-out images: memorization is told from the closest twentieth of them.
+/// Fewest held-out images: the memorization threshold is their closest twentieth.
 pub(super) const FEWEST_HELD_OUT: usize = 20;
-/// Files left out, or changed, that a report names; of more it only counts the rest, or all.
+/// Most skipped files, and most changed files, that a report lists.
 const LEFT_OUT_SHOWN: usize = 20;
 const CHANGED_SHOWN: usize = 5;
 
-/// Where known data sets come from; what happens is told on standard error.
+/// Load options of known data sets; progress is printed to standard error.
 pub(super) fn load_options() -> LoadOptions {
     LoadOptions::new().notify(|line| eprintln!("{line}"))
 }
 
-/// Images of a size `[h, w, c]`, some of them held out.
+/// Options for images of shape `[h, w, c]`, with a held-out part.
 pub(super) fn of_shape([height, width, channels]: [usize; 3]) -> DataOptions {
     let mut options = DataOptions::new();
     options.load = load_options();
@@ -31,10 +31,10 @@ pub(super) fn of_shape([height, width, channels]: [usize; 3]) -> DataOptions {
     options
 }
 
-/// Opens what the option `--OPTION NAME` names, and tells what was found.
+/// Opens the images of the option `--OPTION NAME`, and prints what was found.
 ///
 /// # Errors
-/// If there is nothing of that name, or it cannot be used.
+/// If they do not exist or cannot be used.
 pub(super) fn open(option: &str, name: &str, options: &DataOptions) -> anyhow::Result<Loaded> {
     let what = || format!("--{option} {name}");
     let loaded = DataSource::parse(name)
@@ -46,7 +46,7 @@ pub(super) fn open(option: &str, name: &str, options: &DataOptions) -> anyhow::R
     Ok(loaded)
 }
 
-/// The totals, and the files that were changed or left out where they are few: most pictures of a folder may be scaled.
+/// The totals, and the changed or skipped files if they are few.
 pub(super) fn report_lines(report: &Report) -> Vec<String> {
     let (changed, left_out): (Vec<_>, Vec<_>) =
         (report.files.iter()).partition(|file| matches!(file.what, Treatment::Changed(_)));
@@ -57,14 +57,14 @@ pub(super) fn report_lines(report: &Report) -> Vec<String> {
     lines.extend(left_out.iter().take(LEFT_OUT_SHOWN).map(ToString::to_string));
     if left_out.len() > LEFT_OUT_SHOWN {
         lines.push(format!(
-            "and {} more files left out",
+            "and {} more skipped files",
             left_out.len() - LEFT_OUT_SHOWN
         ));
     }
     lines
 }
 
-/// Whether a file was changed to have the size and channels asked for.
+/// Whether a file was resized or converted.
 pub(super) fn changed_files(report: &Report) -> bool {
     let mut files = report.files.iter();
     files.any(|file| matches!(file.what, Treatment::Changed(_)))
@@ -80,15 +80,15 @@ pub(super) fn with_held_out(name: &str, options: &DataOptions) -> anyhow::Result
     let held_out = test.as_ref().map_or(0, Dataset::len);
     let Some(test) = test.filter(|test| test.len() >= FEWEST_HELD_OUT) else {
         anyhow::bail!(
-            "--data {name}: found {found} images to train on and {held_out} to test with, expected at least \
-             {FEWEST_HELD_OUT} held-out images, which memorization is measured against; give at least \
-             {ENOUGH_TO_HOLD_OUT} images, of which every fifth is held out, or a folder with a part named test"
+            "--data {name}: found {found} training images and {held_out} test images, expected at least {FEWEST_HELD_OUT} test \
+             images; use at least {ENOUGH_TO_HOLD_OUT} images, of which every fifth is held out, or a folder with a subfolder \
+             named test"
         );
     };
     Ok((loaded, test))
 }
 
-/// At most `count` images, chosen by the seed where there are more, in the order of the data.
+/// A random subset of `count` images in the order of the data, or all if there are fewer.
 pub(super) fn some(data: Dataset, count: usize, seed: u64) -> Dataset {
     if data.len() <= count {
         return data;
@@ -100,8 +100,8 @@ pub(super) fn some(data: Dataset, count: usize, seed: u64) -> Dataset {
 pub(super) fn ensure_labels(option: &str, name: &str, data: &Dataset, why: &str) -> anyhow::Result<()> {
     ensure!(
         data.classes() > 0,
-        "--{option} {name}: its images have no labels, {why}; expected a known data set, or a folder or ZIP file with a \
-         folder of pictures for each class"
+        "--{option} {name}: the images have no labels, {why}; expected a known data set, or a folder or ZIP file with one folder \
+         of images per class"
     );
     Ok(())
 }

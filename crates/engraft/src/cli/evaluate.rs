@@ -1,4 +1,4 @@
-//! `engraft evaluate`: how good generated images are.
+//! `engraft evaluate`: metrics of generated images.
 
 use super::classifier::classifier_accuracy;
 use super::data_source::{FEWEST_HELD_OUT, changed_files, of_shape, some, with_held_out};
@@ -15,7 +15,7 @@ use engraft_metrics::{
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 
-/// What is measured.
+/// The images to evaluate.
 enum Generated {
     ByRun(Box<SavedRun>),
     Samples(Samples),
@@ -54,25 +54,25 @@ impl Generated {
 /// Runs the command.
 ///
 /// # Errors
-/// If images are missing, damaged or too few, with what to do.
+/// If images are missing, damaged or too few.
 pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
     ensure!(
         options.count >= FEWEST_HELD_OUT,
-        "--count {}: expected at least {FEWEST_HELD_OUT}, as some measures need that many images",
+        "--count {}: expected at least {FEWEST_HELD_OUT}, which some metrics need",
         options.count
     );
     if options.data == DatasetName::StackedMnist.as_str() {
         ensure!(
             options.features.is_none() && !options.classifier_accuracy,
-            "--data stacked-mnist: its modes are counted by the features of mnist; leave out --features and --classifier-accuracy"
+            "--data stacked-mnist: modes are counted with the mnist features; remove --features and --classifier-accuracy"
         );
         let run = options
             .from
             .as_deref()
-            .context("--data stacked-mnist: the modes are counted of a run, given by --from")?;
+            .context("--data stacked-mnist needs a run; use --from")?;
         return stacked::report(run, options.checkpoint, options.count, options.seed, options.json);
     }
-    // What may be wrong comes before what takes long.
+    // Checks come before slow work.
     let generated = Generated::open(options)?;
     let image = generated.image();
     let reader = Reader::choose(options.features.as_deref(), &options.data, image)?;
@@ -90,7 +90,7 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
     let real = some(test, options.count, options.seed);
     let sha256 = real.sha256();
     let real = reader.read_data("real (test)", &real)?.features;
-    let train = reader.read_data("real (all of train)", &loaded.train)?.features;
+    let train = reader.read_data("real (train)", &loaded.train)?.features;
     let images = RealDataInfo {
         data: &options.data,
         split: Split::Test.as_str(),
@@ -131,10 +131,7 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
         let share =
             |(class, &count): (usize, &usize)| format!("{class}: {:.1} %", 100.0 * count as f64 / all as f64);
         let shares: Vec<String> = classes.counts().iter().enumerate().map(share).collect();
-        println!(
-            "classes, as the feature network reads them: {}",
-            shares.join("  ")
-        );
+        println!("classes predicted by the feature network: {}", shares.join("  "));
     }
     if let Some(found) = &classifiers {
         println!("{found}");

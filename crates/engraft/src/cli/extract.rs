@@ -1,4 +1,4 @@
-//! Features of images: which extractor, how images are made to fit it, and the reading with a bar on the terminal.
+//! Features of images: the choice of the extractor, its input format, and extraction with a progress bar.
 
 use super::progress::bar;
 use anyhow::ensure;
@@ -10,21 +10,20 @@ use engraft_tensor::Tensor;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Images that are read at a time.
+/// Images per batch.
 const BATCH: usize = 500;
 
-/// An extractor for images `[h, w, c]` and how it reads them.
+/// A feature extractor for images `[h, w, c]`, and how they are converted to its input.
 pub(super) struct Reader {
     pub(super) extractor: Arc<dyn FeatureExtractor>,
     pub(super) fit: InputFit,
 }
 
 impl Reader {
-    /// The extractor that `--features` names, or the usual one for such images of this data set.
+    /// The extractor of `--features`, or the default one for such images of this data set.
     ///
     /// # Errors
-    /// If it would have to see less of the images than there is, unless it is named: that is a choice of the user, who is
-    /// told.
+    /// If it would shrink the images or drop their color and is not named. A named one does so with a warning.
     pub(super) fn choose(named: Option<&str>, data: &str, image: [usize; 3]) -> anyhow::Result<Self> {
         let [height, width, _] = image;
         let name = named.unwrap_or_else(|| features::default_name(data, image));
@@ -33,15 +32,14 @@ impl Reader {
         if let Some(lost) = fit.lost() {
             ensure!(
                 named.is_some(),
-                "the features {name} do not see all of these images: {lost}; name the features by --features to measure all \
-                 the same"
+                "the feature extractor {name} loses information: {lost}; choose an extractor with --features, for instance {name}"
             );
             eprintln!("warning: {lost}");
         }
         Ok(Self { extractor, fit })
     }
 
-    /// Reads features and classes of `count` images, given in batches from the first number to before the second.
+    /// Features and classes of `count` images; `batch(start, end)` returns the images `start..end`.
     ///
     /// # Errors
     /// If there are none, or a feature is not finite.
@@ -67,7 +65,7 @@ impl Reader {
         })
     }
 
-    /// Reads the images of a data set.
+    /// Features and classes of a data set.
     ///
     /// # Errors
     /// As [`Reader::read`].
@@ -78,13 +76,13 @@ impl Reader {
         })
     }
 
-    /// The first characters of the hash, for people.
+    /// The first characters of the hash.
     pub(super) fn short_hash(&self) -> &str {
         &self.extractor.hash()[..12.min(self.extractor.hash().len())]
     }
 }
 
-/// Opens a run, and shows what is wrong with it.
+/// Opens a run and prints its warnings.
 pub(super) fn open_run(run: &Path, which: CheckpointChoice) -> anyhow::Result<SavedRun> {
     let run = engraft_transfer::open_run(run, which)?;
     for warning in &run.warnings {
@@ -98,14 +96,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_be_lost_must_be_asked_for() {
+    fn an_extractor_that_loses_information_must_be_named() {
         let digits = Reader::choose(None, "mnist", [28, 28, 1]).unwrap();
         assert_eq!(
             (digits.extractor.name(), digits.fit.is_identity()),
             ("mnist", true)
         );
-        let colour = Reader::choose(None, "mnist", [32, 32, 3]).unwrap();
-        assert_eq!(colour.extractor.name(), "random-rgb-32");
+        let color = Reader::choose(None, "mnist", [32, 32, 3]).unwrap();
+        assert_eq!(color.extractor.name(), "random-rgb-32");
         let huge = Reader::choose(None, "mnist", [512, 512, 3])
             .err()
             .unwrap()

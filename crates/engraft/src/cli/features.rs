@@ -1,4 +1,4 @@
-//! `engraft features`: the features behind the measures, for other programs.
+//! `engraft features`: features of images for other programs.
 
 use super::data_source::{self, load_options, some};
 use super::extract::Reader;
@@ -23,9 +23,7 @@ pub(super) fn run(options: &WriteFeatures) -> anyhow::Result<()> {
             let images = match options.split {
                 Split::Train => loaded.train,
                 Split::Test => loaded.test.with_context(|| {
-                    format!(
-                        "--data {name}: none of its images are held out; give --split train, or more images"
-                    )
+                    format!("--data {name}: there are no held-out images; use --split train, or more images")
                 })?,
             };
             let images = some(images, options.count, options.seed);
@@ -45,7 +43,7 @@ pub(super) fn run(options: &WriteFeatures) -> anyhow::Result<()> {
     let values: Vec<f32> = found.features.view().iter().map(|&x| x as f32).collect();
     write_npy(&options.out, &shape, &values)?;
     println!(
-        "{}: {} x {} features {} ({}); images fitted by: {}",
+        "{}: {} x {} features of {} ({}); input: {}",
         options.out.display(),
         shape[0],
         shape[1],

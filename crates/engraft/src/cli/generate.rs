@@ -12,8 +12,8 @@ use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use std::path::{Path, PathBuf};
 
-/// Images on a sheet, at most.
-const MOST_ON_A_SHEET: usize = 1024;
+/// Most images in a grid.
+const MOST_IN_A_GRID: usize = 1024;
 
 /// Runs the command.
 ///
@@ -24,23 +24,23 @@ pub(super) fn run(options: &Generate) -> anyhow::Result<()> {
     let out = out(options);
     let is_array = out.extension().is_some_and(|e| e == "npy");
     ensure!(
-        options.files || is_array || options.count <= MOST_ON_A_SHEET,
-        "--count {}: a sheet shows at most {MOST_ON_A_SHEET} images; take --files, or an NPY file as --out",
+        options.files || is_array || options.count <= MOST_IN_A_GRID,
+        "--count {}: a grid has at most {MOST_IN_A_GRID} images; use --files, or an NPY file as --out",
         options.count
     );
     ensure!(
         !(options.files && (is_array || out.extension().is_some_and(|e| e == "png"))),
-        "--files --out {}: expected a folder, as each image becomes a file of its own",
+        "--files --out {}: expected a folder",
         out.display()
     );
     ensure!(
         !(is_array && options.with_source),
-        "--with-source makes a sheet, and --out {} is an array: draw the source's images by a command of its own",
+        "--with-source --out {}: expected a PNG file; an array of the source needs a separate command",
         out.display()
     );
     let (sampler, of) = open(options)?;
-    let images = draw(options, &sampler);
-    let drawn = images.shape()[0];
+    let images = generate(options, &sampler);
+    let count = images.shape()[0];
     if options.files {
         return write_files(options, &images);
     }
@@ -48,13 +48,13 @@ pub(super) fn run(options: &Generate) -> anyhow::Result<()> {
         write_npy(&out, images.shape(), images.as_slice())?;
     } else {
         let images = if options.with_source {
-            beside_source(options, &images)?
+            with_source(options, &images)?
         } else {
             images
         };
         write(&out, &sample_grid(&images, options.columns as usize))?;
     }
-    println!("{}: {drawn} images of {of}", out.display());
+    println!("{}: {count} images of {of}", out.display());
     Ok(())
 }
 
@@ -63,20 +63,20 @@ fn out(options: &Generate) -> PathBuf {
     options.out.clone().unwrap_or_else(|| usual.into())
 }
 
-/// The generator, and what it is in words.
+/// The generator and its description.
 fn open(options: &Generate) -> anyhow::Result<(Sampler, String)> {
     if let Some(path) = &options.adapter {
         let file = AdapterFile::open(path).with_context(|| format!("--adapter {}", path.display()))?;
         let sampler = file
             .sampler(&source(options)?)
             .with_context(|| format!("--adapter {}", path.display()))?;
-        return Ok((sampler, format!("the source through {}", path.display())));
+        return Ok((sampler, format!("the source with {}", path.display())));
     }
     let run = open_run(&options.from, options.checkpoint)?;
     Ok((run.sampler, format!("step {}", run.step)))
 }
 
-/// The source: with an adapter file the run itself, else the one beside a transfer.
+/// The source: with an adapter file the run itself, otherwise that of the transfer.
 fn source(options: &Generate) -> anyhow::Result<PretrainedGan> {
     if options.adapter.is_some() {
         return open_source(&options.from, options.checkpoint)
@@ -85,13 +85,13 @@ fn source(options: &Generate) -> anyhow::Result<PretrainedGan> {
     let folder = options.from.join("source");
     ensure!(
         folder.is_dir(),
-        "--with-source: {} is no transfer, it has no source beside it",
+        "--with-source: {} is not a transfer and has no source",
         options.from.display()
     );
     Ok(open_source(&folder, engraft_gan::CheckpointChoice::Last)?)
 }
 
-fn draw(options: &Generate, sampler: &Sampler) -> Tensor {
+fn generate(options: &Generate, sampler: &Sampler) -> Tensor {
     let rng = &mut Pcg64::seed_from_u64(options.seed);
     if options.interpolate {
         sampler.interpolate(
@@ -107,9 +107,9 @@ fn draw(options: &Generate, sampler: &Sampler) -> Tensor {
     }
 }
 
-/// Rows of the source's images, each above the same noise through the run's generator.
-fn beside_source(options: &Generate, images: &Tensor) -> anyhow::Result<Tensor> {
-    let of_source = draw(options, &source(options)?.sampler()?);
+/// Rows of the source's images, each above those of the run for the same latent vectors.
+fn with_source(options: &Generate, images: &Tensor) -> anyhow::Result<Tensor> {
+    let of_source = generate(options, &source(options)?.sampler()?);
     Ok(pair_grid::rows([&of_source, images], options.columns as usize))
 }
 

@@ -1,4 +1,4 @@
-//! The commands of the program `engraft`, for other programs that offer them too.
+//! The commands of the program `engraft`, as functions that other programs can call.
 
 mod adapt;
 mod classifier;
@@ -29,7 +29,7 @@ pub use options::{Seeds, Train};
 pub use process::{Interrupted, catch_interrupts, cores, exit, interrupt, pool};
 pub use train::run as train;
 
-/// Runs the command that the arguments of the process ask for.
+/// Runs the command in the arguments of the process.
 pub fn main() -> ExitCode {
     let matches = Cli::command().bin_name(process::program()).get_matches();
     match Cli::from_arg_matches(&matches) {
@@ -38,10 +38,10 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Runs one command, given as the arguments that one would type behind `engraft`.
+/// Runs one command, given by the arguments after `engraft`.
 ///
 /// # Errors
-/// What the command reports, and arguments that it does not take.
+/// Those of the command, and arguments that it does not accept.
 pub fn run(arguments: &[&str]) -> anyhow::Result<()> {
     let all = ["engraft"].into_iter().chain(arguments.iter().copied());
     execute(Cli::try_parse_from(all)?.command)

@@ -1,19 +1,19 @@
-//! Sheets of pairs: a row of images of the source, below it their partners.
+//! Grids of image pairs: rows of source images, each above the row of their counterparts.
 
 use engraft_gan::sample_grid;
 use engraft_tensor::{Tensor, concat};
 
-/// Pairs side by side.
+/// Pairs per row.
 const COLUMNS: usize = 16;
 
-/// A PNG of pairs, rows of the source's images each above the row of their partners.
-pub(super) fn sheet([source, target]: &[Tensor; 2]) -> Vec<u8> {
+/// PNG file of a grid of pairs.
+pub(super) fn grid([source, target]: &[Tensor; 2]) -> Vec<u8> {
     sample_grid(&rows([source, target], COLUMNS), COLUMNS)
 }
 
 /// Rows of `columns` images of the first, each above the row of the second: `[n, h, w, c]` twice to `[2 n, h, w, c]`.
 ///
-/// Where the last row is not full, its second half is not below the first on a sheet.
+/// If the last row is not full, its counterparts are not below it in a grid.
 pub(super) fn rows(both: [&Tensor; 2], columns: usize) -> Tensor {
     let n = both[0].shape()[0];
     let rows: Vec<Tensor> = (0..n)
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn partners_stand_below() {
+    fn counterparts_are_below() {
         let images = |values: &[f32]| Tensor::from_vec([values.len(), 1, 1, 1], values.to_vec());
         let (source, target) = (images(&[1.0, 2.0, 3.0, 4.0]), images(&[10.0, 20.0, 30.0, 40.0]));
         let found = rows([&source, &target], 2);

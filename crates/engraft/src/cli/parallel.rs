@@ -1,4 +1,4 @@
-//! Independent pieces of work, side by side.
+//! Runs independent tasks in parallel.
 
 use super::process::cores;
 use anyhow::{Context, anyhow, ensure};
@@ -6,14 +6,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-/// Does `work` for every item on as many threads as asked for, by default one for each core; results come in the order of
-/// the items, whatever thread did them.
+/// Calls `work` for every item with a number of threads, by default one for each core. Results are in the order of the items.
 ///
-/// Each piece has a share of the threads to itself, most often one: small networks gain more from a core of their own than
-/// from sharing two.
+/// Each task has its own share of the threads, usually one: small networks train faster on one core each than on two shared
+/// ones.
 ///
 /// # Errors
-/// The first failure, after which no new piece begins.
+/// The first error, after which no new task starts.
 pub(super) fn each<I: Sync, R: Send>(
     items: &[I],
     threads: Option<usize>,
@@ -25,7 +24,7 @@ pub(super) fn each<I: Sync, R: Send>(
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
     let results: Vec<Mutex<Option<R>>> = items.iter().map(|_| Mutex::new(None)).collect();
     let worker = |share: usize| -> anyhow::Result<()> {
-        // Also where a piece panics, the others need not begin.
+        // If a task panics, no other starts.
         let mut guard = Failing(&failed, true);
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(share)
@@ -60,16 +59,11 @@ pub(super) fn each<I: Sync, R: Send>(
     done.into_iter().collect::<anyhow::Result<Vec<()>>>()?;
     results
         .into_iter()
-        .map(|slot| {
-            slot.into_inner()
-                .ok()
-                .flatten()
-                .context("a piece of work was left out")
-        })
+        .map(|slot| slot.into_inner().ok().flatten().context("a task was not run"))
         .collect()
 }
 
-/// Tells the others when a worker ends before its time.
+/// Stops the other workers when one ends early.
 struct Failing<'f>(&'f AtomicBool, bool);
 
 impl Drop for Failing<'_> {
@@ -85,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_keep_the_order_and_a_failure_is_told() {
+    fn results_keep_the_order_and_an_error_is_returned() {
         let items: Vec<usize> = (0..20).collect();
         for threads in [1, 3, 50] {
             let squares = each(&items, Some(threads), |&i| Ok(i * i)).unwrap();
@@ -101,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_failure_nothing_begins() {
+    fn after_an_error_nothing_starts() {
         let items: Vec<usize> = (0..20).collect();
         let begun = AtomicUsize::new(0);
         let failed = each(&items, Some(1), |_| -> anyhow::Result<()> {

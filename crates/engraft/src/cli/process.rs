@@ -1,4 +1,4 @@
-//! What surrounds a command: threads, interruption by a signal, and the exit code.
+//! Threads, interruption by a signal, and exit codes of commands.
 
 use anyhow::{Context, ensure};
 use engraft_base::FileError;
@@ -12,10 +12,10 @@ use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Exit code of a command that a signal stopped, after it saved what it had.
+/// Exit code of a command that a signal stopped and that saved its work.
 const INTERRUPTED_CODE: u8 = 130;
 
-/// A thread pool of its own for a command; one thread for each core if no number is given.
+/// A thread pool for a command; one thread for each core if no number is given.
 ///
 /// # Errors
 /// If the number is 0, or the threads cannot be started.
@@ -33,9 +33,9 @@ pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// How the program was called, for hints: `cargo engraft` where cargo ran it, or `engraft`.
+/// How the program was called, for hints: `cargo engraft` or `engraft`.
 pub(super) fn program() -> &'static str {
-    // Cargo tells a program that it runs the name of its package.
+    // Cargo sets this variable to the name of the package that it runs.
     match std::env::var("CARGO_PKG_NAME").as_deref() {
         Ok("engraft" | "xtask") => "cargo engraft",
         _ => "engraft",
@@ -44,8 +44,8 @@ pub(super) fn program() -> &'static str {
 
 static INTERRUPT: AtomicBool = AtomicBool::new(false);
 
-/// From now on the first SIGINT or SIGTERM only sets [`interrupt`] and prints what happens next; a second one ends the
-/// process at once.
+/// Makes the first SIGINT or SIGTERM set [`interrupt`] and print what happens next; a second one ends the process
+/// immediately.
 ///
 /// # Errors
 /// If the system refuses, or the process has another handler.
@@ -57,7 +57,7 @@ pub fn catch_interrupts(next: &'static str) -> anyhow::Result<()> {
         // A closed standard error must not end the process before it has saved.
         let _ = writeln!(
             std::io::stderr(),
-            "\ninterrupted: {next}; once more to stop at once"
+            "\ninterrupted: {next}; interrupt again to stop immediately"
         );
     })
     .context("cannot catch interrupts")
@@ -68,15 +68,15 @@ pub fn interrupt() -> &'static AtomicBool {
     &INTERRUPT
 }
 
-/// What a training is told after each step: to stop where a signal has asked for it.
-pub(super) fn go_on() -> ControlFlow<()> {
+/// The answer to a training after each step: stop if a signal has arrived.
+pub(super) fn stop_or_continue() -> ControlFlow<()> {
     match INTERRUPT.load(Ordering::SeqCst) {
         true => ControlFlow::Break(()),
         false => ControlFlow::Continue(()),
     }
 }
 
-/// The error of a command that was interrupted, has saved its work and said so: nothing is printed for it.
+/// The error of a command that was interrupted and has saved its work. Nothing is printed for it.
 #[derive(Debug)]
 pub struct Interrupted;
 
@@ -90,7 +90,7 @@ impl std::error::Error for Interrupted {}
 
 /// Prints the error of a command, if it has one, and gives the exit code of the process.
 ///
-/// 0 done, 1 error, 2 wrong arguments or settings, 3 no usable data, 4 training diverged, 5 disk full, 130 interrupted.
+/// 0 done, 1 error, 2 invalid arguments or settings, 3 no usable data, 4 training diverged, 5 disk full, 130 interrupted.
 pub fn exit(result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else {
         return ExitCode::SUCCESS;
@@ -102,7 +102,7 @@ pub fn exit(result: anyhow::Result<()>) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// The error and its causes; a cause whose text the one before has told is left out.
+/// The error and its causes, without causes whose text is part of the one before.
 fn message(error: &anyhow::Error) -> String {
     let mut texts: Vec<String> = Vec::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -117,7 +117,7 @@ fn code(error: &anyhow::Error) -> u8 {
     error.chain().find_map(known).unwrap_or(1)
 }
 
-/// The code of one link in a chain of errors, if that has one of its own.
+/// The exit code of one error of a chain, if its type has one.
 fn known(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if error.is::<Interrupted>() {
         return Some(INTERRUPTED_CODE);
@@ -161,7 +161,7 @@ mod tests {
     use anyhow::anyhow;
 
     #[test]
-    fn no_cause_is_told_twice() {
+    fn no_cause_is_printed_twice() {
         let error = anyhow!("no such file")
             .context("a: no such file")
             .context("reading");

@@ -2,7 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A bar on the terminal for `count` pieces of work.
+/// A progress bar with `count` steps.
 pub(super) fn bar(what: &str, count: usize) -> anyhow::Result<ProgressBar> {
     let style = ProgressStyle::with_template("{msg:<30} {bar:30} {pos}/{len}  {elapsed}")?;
     Ok(ProgressBar::new(count as u64)

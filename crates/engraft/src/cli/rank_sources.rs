@@ -1,4 +1,4 @@
-//! `engraft sources`: which of several trained GANs is the best source for a target.
+//! `engraft sources`: ranks trained GANs as sources for a transfer.
 
 use super::extract::Reader;
 use super::options::Sources;
@@ -11,7 +11,7 @@ use engraft_transfer::{
 use serde_json::json;
 use std::ops::ControlFlow;
 
-/// Images that each source draws.
+/// Images that each source generates.
 const GENERATED: usize = 1000;
 
 /// Runs the command.
@@ -19,7 +19,7 @@ const GENERATED: usize = 1000;
 /// # Errors
 /// If a run or the target cannot be used.
 pub(super) fn run(options: &Sources) -> anyhow::Result<()> {
-    // The same features for all, so that they compare.
+    // The same extractor for all, so that the numbers are comparable.
     let mut features = options.features.clone();
     let mut last = None;
     let mut ranked: Vec<(String, DomainDistance)> = Vec::new();
@@ -70,7 +70,7 @@ pub(super) fn run(options: &Sources) -> anyhow::Result<()> {
             println!("{}. {run}: {found}", i + 1);
         }
         println!(
-            "by recall, then by KID; {GENERATED} images of each source, features {} ({}..), seed {}",
+            "ranked by recall, then by KID; {GENERATED} images per source; features {} ({}..); seed {}",
             reader.extractor.name(),
             reader.short_hash(),
             options.seed

@@ -1,4 +1,4 @@
-//! Results in files of their own, taken again where nothing that made them has changed.
+//! Cached results: a file per result, reused if the settings are the same.
 
 use anyhow::ensure;
 use engraft_base::{read_bounded, sha256_hex};
@@ -9,20 +9,20 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// Raised when the same settings give other numbers than before.
+/// Raised when the same settings give different numbers than before.
 const VERSION: u32 = 3;
-/// Bytes of a file, at most.
+/// Largest file, in bytes.
 const MOST: u64 = 1 << 20;
 
 /// SHA-256 of the pixels and of the labels.
 pub(super) fn fingerprint(data: &Dataset) -> anyhow::Result<[String; 2]> {
-    // The labels as images of one pixel, because pixels are what is hashed.
+    // The labels are hashed as images of one pixel.
     let labels = data.labels().to_vec();
     let labels = Dataset::new("labels", Provenance::Memory, labels.clone(), [1, 1, 1], labels)?;
     Ok([data.sha256(), labels.sha256()])
 }
 
-/// The result that was kept with the same settings by the same version; anything else is made anew.
+/// The cached result of the same settings and version, or `None`.
 pub(super) fn read<R: DeserializeOwned>(path: &Path, settings: &Value) -> Option<R> {
     let mut kept: Value = serde_json::from_slice(&read_bounded(path, MOST).ok()?).ok()?;
     if kept["version"] != json!(VERSION) || kept["settings"] != *settings {
@@ -31,26 +31,26 @@ pub(super) fn read<R: DeserializeOwned>(path: &Path, settings: &Value) -> Option
     serde_json::from_value(kept["result"].take()).ok()
 }
 
-/// Checks that a result with these settings may be kept in a file: that it has none, or one with the same.
+/// Checks that a file has no result, or one of these settings.
 ///
 /// # Errors
-/// If it keeps one with other settings or of another version, which may have taken hours.
+/// If it has a result of other settings or of another version, which may have taken hours.
 pub(super) fn ensure_free(path: &Path, settings: &Value) -> anyhow::Result<()> {
     ensure!(
         !path.exists() || read::<Value>(path, settings).is_some(),
-        "{}: keeps a result with other settings, or of another version; name another directory by --out, or move the file away",
+        "{}: contains a result of other settings or of another version; choose another directory with --out, or move the file away",
         path.display()
     );
     Ok(())
 }
 
-/// Keeps a result; a crash leaves the old file or the new one.
+/// Writes a result atomically.
 pub(super) fn write(path: &Path, settings: &Value, result: &impl Serialize) -> anyhow::Result<()> {
     let text = json!({ "version": VERSION, "settings": settings, "result": result }).to_string();
     Ok(write_atomically(path, text.as_bytes())?)
 }
 
-/// A short name for settings and version, for what is kept under them.
+/// A short hash of settings and version, for names of directories.
 pub(super) fn tag(settings: &Value) -> String {
     let hash = sha256_hex(json!([VERSION, settings]).to_string().as_bytes());
     hash[..8].to_string()
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fingerprint_sees_pixels_and_labels() {
+    fn a_fingerprint_depends_on_pixels_and_labels() {
         let of = |pixel, label| {
             let data = Dataset::new("one", Provenance::Memory, vec![pixel], [1, 1, 1], vec![label]).unwrap();
             fingerprint(&data).unwrap()

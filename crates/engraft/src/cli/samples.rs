@@ -1,4 +1,4 @@
-//! Images of any program: an NPY file, or a folder or ZIP file of pictures.
+//! Generated images of other programs (`--samples`): an NPY file, or a folder or ZIP file of images.
 
 use super::data_source::{self, load_options, some};
 use super::extract::Reader;
@@ -9,18 +9,18 @@ use engraft_metrics::FeatureOutput;
 use engraft_tensor::Tensor;
 use std::path::Path;
 
-/// Some images of a file or folder.
+/// A subset of the images.
 pub(super) enum Samples {
-    /// `[n, h, w, c]` from -1 to 1, as exact as the file.
+    /// `[n, h, w, c]` from -1 to 1, with the precision of the file.
     Array(Tensor),
     Pictures(Dataset),
 }
 
 impl Samples {
-    /// At most `count` images, chosen by the seed where there are more.
+    /// A random subset of `count` images, or all if there are fewer.
     ///
     /// # Errors
-    /// If there are none, or pictures have several sizes.
+    /// If there are none, or they have different sizes.
     pub(super) fn open(path: &Path, count: usize, seed: u64) -> anyhow::Result<Self> {
         if path.extension().is_some_and(|e| e == "npy") {
             let array = Npy::open(path)?;
@@ -41,7 +41,7 @@ impl Samples {
         }
     }
 
-    /// Reads their features.
+    /// Their features.
     ///
     /// # Errors
     /// Those of [`Reader::read`].
@@ -55,7 +55,7 @@ impl Samples {
     }
 }
 
-/// At most `count` images, chosen by the seed, from an array `[n, h, w]`, `[n, h, w, c]` or `[n, c, h, w]` of 1 or 3
+/// A random subset of at most `count` images from an array `[n, h, w]`, `[n, h, w, c]` or `[n, c, h, w]` of 1 or 3
 /// channels: bytes from 0 to 255, or floats from -1 to 1. The result is `[count, h, w, c]`.
 fn from_npy(array: &Npy, count: usize, seed: u64) -> anyhow::Result<Tensor> {
     let (n, [height, width, channels], channels_first) = match *array.shape() {
@@ -63,7 +63,7 @@ fn from_npy(array: &Npy, count: usize, seed: u64) -> anyhow::Result<Tensor> {
         [n, h, w, c @ (1 | 3)] => (n, [h, w, c], false),
         [n, c @ (1 | 3), h, w] => (n, [h, w, c], true),
         ref other => bail!(
-            "expected images [n, h, w], [n, h, w, c] or [n, c, h, w] of 1 or 3 channels, found an array of shape {other:?}"
+            "expected an array [n, h, w], [n, h, w, c] or [n, c, h, w] with 1 or 3 channels, found the shape {other:?}"
         ),
     };
     let rows = choose(n, count, seed);
@@ -77,7 +77,7 @@ fn from_npy(array: &Npy, count: usize, seed: u64) -> anyhow::Result<Tensor> {
     };
     if let Some(at) = values.iter().position(|x| !(-1.001..=1.001).contains(x)) {
         bail!(
-            "pixel {} of image {} is {}: floats must be from -1 to 1; scale them, or save bytes from 0 to 255",
+            "pixel {} of image {} is {}; expected floats from -1 to 1, or bytes from 0 to 255",
             at % pixels,
             rows[at / pixels],
             values[at]
@@ -86,7 +86,7 @@ fn from_npy(array: &Npy, count: usize, seed: u64) -> anyhow::Result<Tensor> {
     let floats = !matches!(array.numbers(), Numbers::U8(_));
     if floats && values.iter().all(|&x| x >= 0.0) {
         bail!(
-            "no pixel is below 0: floats must run from -1 (black) to 1 (white); where x runs from 0 to 1, save 2 x - 1"
+            "no pixel is below 0; expected floats from -1 (black) to 1 (white): save 2 x - 1 if x is from 0 to 1"
         );
     }
     if channels_first {
@@ -119,7 +119,7 @@ mod tests {
         let error = read(&[2, 784], &[0.5; 1568]).unwrap_err().to_string();
         assert!(error.contains("[2, 784]"), "{error}");
         let error = read(&[2, 28, 28], &[0.5; 1568]).unwrap_err().to_string();
-        assert!(error.contains("from -1 (black) to 1"), "{error}");
+        assert!(error.contains("-1"), "{error}");
         let mut values = [0.0; 1568];
         values[784 + 3] = 255.0;
         let error = read(&[2, 28, 28], &values).unwrap_err().to_string();

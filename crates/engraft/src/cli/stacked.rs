@@ -1,4 +1,4 @@
-//! Modes of stacked digits: how many of the thousand a generator draws.
+//! Modes of stacked MNIST: how many of the 1000 a generator covers.
 
 use super::data_source::load_options;
 use super::extract::open_run;
@@ -14,11 +14,11 @@ use rand_pcg::Pcg64;
 use serde_json::json;
 use std::path::Path;
 
-/// Images that are read at a time.
+/// Images per batch.
 const BATCH: usize = 500;
 
-/// Prints the modes that the generator of a run draws, and their divergence from equal shares, beside those of as many
-/// real test images.
+/// Prints the number of modes that the generator of a run covers and their divergence from a uniform distribution, with those
+/// of the same number of real test images.
 pub(super) fn report(
     run: &Path,
     which: CheckpointChoice,
@@ -30,7 +30,7 @@ pub(super) fn report(
     let run = open_run(run, which)?;
     ensure!(
         run.config.image == [28, 28, 3],
-        "the run makes images {:?}, and stacked digits are 28x28x3: train it with --data stacked-mnist",
+        "the images of the run have the shape {:?}, expected 28x28x3; train with --data stacked-mnist",
         run.config.image
     );
     let mut rng = Pcg64::seed_from_u64(seed);
@@ -63,9 +63,9 @@ pub(super) fn report(
             floor.modes()
         );
         let [ours, theirs] = [&generated, &floor].map(ClassCounts::divergence_from_uniform);
-        println!("{:<28}{ours:>10.4}{theirs:>22.4}", "divergence from equal shares");
+        println!("{:<28}{ours:>10.4}{theirs:>22.4}", "divergence from uniform");
         println!(
-            "{count} images, step {}, each channel read by the network {} ({}..); seed {seed}",
+            "{count} images, step {}; digits of the channels predicted by the network {} ({}..); seed {seed}",
             run.step,
             network.name(),
             &network.hash()[..12]
@@ -74,7 +74,7 @@ pub(super) fn report(
     Ok(())
 }
 
-/// Reads the three digits of `count` images, given by `images` from how many and after which.
+/// Counts the modes of `count` images; `images(n, start)` returns `n` images from `start` on.
 fn modes(
     network: &FeatureNetwork,
     what: &str,

@@ -1,28 +1,28 @@
-//! The images of a target: what a transfer trains on, and what its results are measured against.
+//! The target of a transfer: training images, and reference images for evaluation.
 
 use super::data_source::{self, of_shape, some};
 use engraft_data::{Dataset, ENOUGH_TO_HOLD_OUT};
 
-/// Test images that are compared with, at most.
+/// Most reference images.
 const REFERENCE: usize = 2000;
 
 /// The target of a transfer.
 pub(super) struct Target {
-    /// Images to train on.
+    /// Training images.
     pub(super) train: Dataset,
-    /// Images to measure with.
+    /// Reference images for evaluation.
     pub(super) reference: Dataset,
-    /// What those are, in words.
+    /// Description of the reference images.
     pub(super) about: String,
-    /// Whether they took no part in training.
+    /// Whether the reference images are not training images.
     pub(super) is_held_out: bool,
 }
 
 impl Target {
-    /// The images that `--data NAME` names, in the source's shape; of those to train on `images` are chosen by the seed.
+    /// The images of `--data NAME` in the source's shape, with a random subset of `images` training images.
     ///
     /// # Errors
-    /// If there are none of that name.
+    /// If they do not exist or cannot be used.
     pub(super) fn load(
         name: &str,
         shape: [usize; 3],
@@ -37,8 +37,8 @@ impl Target {
         let Some(test) = loaded.test else {
             return Ok(Self {
                 about: format!(
-                    "the {} training images themselves, as {ENOUGH_TO_HOLD_OUT} images are needed to keep some for measuring: a \
-                     generator that copies them comes out well, so look at `copies`",
+                    "the {} training images themselves, because there are fewer than {ENOUGH_TO_HOLD_OUT}: a generator that copies \
+                     them gets a good KID, so check the column copies",
                     train.len()
                 ),
                 reference: train.clone(),
@@ -50,10 +50,7 @@ impl Target {
         Ok(Self {
             about: match loaded.has_own_test {
                 true => format!("{} test images of {name}", reference.len()),
-                false => format!(
-                    "{} images of {name}, every fifth, that took no part in training",
-                    reference.len()
-                ),
+                false => format!("{} held-out images of {name} (every fifth)", reference.len()),
             },
             train,
             reference,
@@ -61,12 +58,12 @@ impl Target {
         })
     }
 
-    /// The same images with their shades turned round.
+    /// The same images, inverted.
     pub(super) fn inverted(self) -> Self {
         Self {
             train: self.train.inverted(),
             reference: self.reference.inverted(),
-            about: format!("(with shades turned round) {}", self.about),
+            about: format!("(inverted) {}", self.about),
             ..self
         }
     }

@@ -1,4 +1,4 @@
-//! `engraft adapt` as its users see it.
+//! `engraft adapt` as a program.
 
 use crate::files::{Data, write_idx};
 use engraft::data::{Dataset, Provenance, Split, drawn_digits};
@@ -36,7 +36,7 @@ const SMALL: [&str; 13] = [
 ];
 
 #[test]
-fn it_prints_the_controls_beside_the_method_and_always_the_same() {
+fn it_prints_the_baselines_and_the_method_reproducibly() {
     let data = data(|v| v / 3 * 2);
     let print = |threads: &str, more: &[&str]| {
         let found = data.run(&[&SMALL[..], &["--json", "--threads", threads], more].concat());
@@ -47,12 +47,12 @@ fn it_prints_the_controls_beside_the_method_and_always_the_same() {
     let text = print("1", &[]);
     assert_eq!(text, print("2", &["--out", "kept"]));
     assert_eq!(text, print("1", &["--out", "kept"]));
-    // What is kept is taken as long as nothing that decides it has changed.
+    // Results are reused while the settings are the same.
     let takes = |more: &[&str]| {
         let found = data.run(&[&SMALL[..], &["--out", "kept"], more].concat());
         assert!(found.status.success());
         String::from_utf8_lossy(&found.stderr)
-            .matches("kept from")
+            .matches("reused from")
             .count()
     };
     assert_eq!(takes(&[]), 8);
@@ -61,9 +61,7 @@ fn it_prints_the_controls_beside_the_method_and_always_the_same() {
     let other = data.run(&[&SMALL[..], &["--out", "kept", "--validator", "entropy"]].concat());
     let errors = String::from_utf8_lossy(&other.stderr);
     assert!(
-        !other.status.success()
-            && errors.contains("keeps a result with other settings")
-            && errors.contains("--out"),
+        !other.status.success() && errors.contains(".json") && errors.contains("--out"),
         "{errors}"
     );
     assert!(data.path("kept/mcd-2.safetensors").exists());
@@ -85,14 +83,11 @@ fn it_prints_the_controls_beside_the_method_and_always_the_same() {
 
     let table = data.run(&[&SMALL[..], &["--out", "kept"]].concat());
     let table = String::from_utf8(table.stdout).unwrap();
-    assert!(
-        table.contains("| mcd | ") && table.contains("oracle: the best by the test labels, no result"),
-        "{table}"
-    );
+    assert!(table.contains("| mcd | ") && table.contains("oracle"), "{table}");
 }
 
 #[test]
-fn coupled_gans_leave_a_sheet_of_pairs() {
+fn coupled_gans_write_a_grid_of_pairs() {
     let data = data(|v| v / 3 * 2);
     let run = |more: &[&str]| {
         let arguments = [
@@ -117,30 +112,30 @@ fn coupled_gans_leave_a_sheet_of_pairs() {
         assert!(found.status.success(), "{errors}");
         (said, errors)
     };
-    let sheet = data.path("coupled/pairs-cogan-seed-1.png");
-    let named = "pairs-cogan-seed-1.png: pairs of cogan, source above target";
+    let grid = data.path("coupled/pairs-cogan-seed-1.png");
+    let named = "pairs-cogan-seed-1.png";
     let (said, _) = run(&[]);
     assert!(said.contains("| cogan | ") && said.contains(named), "{said}");
-    assert_eq!(said.matches("pairs of").count(), 1);
-    let drawn = fs::read(&sheet).unwrap();
+    assert_eq!(said.matches(named).count(), 1);
+    let drawn = fs::read(&grid).unwrap();
     // 64 pairs in rows of 16, each row twice.
     let picture = image::load_from_memory(&drawn).unwrap();
     assert_eq!(
         [picture.width(), picture.height()],
         [2 * (16 * 30 + 2), 2 * (8 * 30 + 2)]
     );
-    // What is kept is named too, and a sheet that is gone is drawn again, the same.
+    // The grid is named again when results are reused, and generated again if it is missing.
     let (said, errors) = run(&["--json"]);
-    assert_eq!(errors.matches("kept from").count(), 4);
+    assert_eq!(errors.matches("reused from").count(), 4);
     assert!(errors.contains(named) && serde_json::from_str::<Value>(&said).is_ok());
-    fs::remove_file(&sheet).unwrap();
+    fs::remove_file(&grid).unwrap();
     let (_, errors) = run(&["--threads", "1"]);
-    assert_eq!(errors.matches("kept from").count(), 3);
-    assert!(fs::read(&sheet).unwrap() == drawn);
+    assert_eq!(errors.matches("reused from").count(), 3);
+    assert!(fs::read(&grid).unwrap() == drawn);
 }
 
 #[test]
-fn a_folder_without_labels_is_read_picture_by_picture() {
+fn images_of_a_folder_without_labels_get_predictions() {
     let data = data(|v| v);
     let folder = data.path("pictures");
     fs::create_dir(&folder).unwrap();
@@ -168,17 +163,14 @@ fn a_folder_without_labels_is_read_picture_by_picture() {
     ];
     let found = data.run(&arguments);
     let errors = String::from_utf8_lossy(&found.stderr);
-    assert!(
-        found.status.success() && errors.contains("the target has no labels"),
-        "{errors}"
-    );
+    assert!(found.status.success() && errors.contains("no labels"), "{errors}");
     let read = fs::read_to_string(data.path("read/adda-1.csv")).unwrap();
     assert_eq!(read.lines().count(), 13);
     assert!(read.starts_with("file,class,probability\n\"00.png\","), "{read}");
 }
 
 #[test]
-fn what_cannot_be_is_said() {
+fn errors_name_the_option() {
     let inverted = data(|v| 255 - v);
     let refused = |arguments: &[&str]| {
         let found = inverted.run(arguments);
@@ -187,11 +179,7 @@ fn what_cannot_be_is_said() {
     };
     let error = refused(&SMALL);
     assert!(
-        error.contains("polarity") && error.contains("--allow-domain-mismatch"),
-        "{error}"
-    );
-    assert!(
-        error.contains("--invert turns the target's shades round"),
+        error.contains("--invert") && error.contains("--allow-domain-mismatch"),
         "{error}"
     );
     let turned = inverted.run(&[&SMALL[..], &["--invert", "--json"]].concat());
@@ -201,11 +189,11 @@ fn what_cannot_be_is_said() {
     assert!(meant.status.success());
     let error = refused(&["adapt", "--source-data", "mnist", "--target-data", "nowhere"]);
     assert!(
-        error.contains("--target-data nowhere: ") && error.contains("expected one of mnist"),
+        error.contains("--target-data nowhere") && error.contains("mnist"),
         "{error}"
     );
     let error = refused(&["adapt", "--source-data", "mnist", "--target-data", "mnist"]);
-    assert!(error.contains("it is the source"), "{error}");
+    assert!(error.contains("--target-data mnist"), "{error}");
     let error = refused(&[&SMALL[..], &["--allow-domain-mismatch", "--threads", "0"]].concat());
-    assert!(error.contains("--threads must be at least 1"), "{error}");
+    assert!(error.contains("--threads"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! `engraft semi-supervised` as its users see it.
+//! `engraft semi-supervised` as a program.
 
 use crate::files::{Data, write_idx};
 use engraft::data::{Split, drawn_digits};
@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::fs;
 
 #[test]
-fn it_prints_every_row_and_its_protocol_and_always_the_same() {
+fn it_prints_all_rows_and_the_protocol_reproducibly() {
     let folder = Data::new();
     let data = folder.set("mnist");
     write_idx(&data, "train", &drawn_digits(Split::Train, 40, 1));
@@ -34,7 +34,7 @@ fn it_prints_every_row_and_its_protocol_and_always_the_same() {
     };
     let out = folder.path("runs/semi-supervised-mnist-20-2-epochs");
     let text = print("1");
-    // What an earlier command found is taken again; without it, two threads find the same.
+    // Results are reused; without them, two threads give the same.
     assert_eq!(text, print("1"));
     std::fs::remove_dir_all(&out).unwrap();
     assert_eq!(text, print("2"));
@@ -45,7 +45,6 @@ fn it_prints_every_row_and_its_protocol_and_always_the_same() {
         .filter(|name| name.to_string_lossy().contains("unfinished"))
         .collect();
     assert!(left.is_empty(), "{left:?}");
-    assert!(text.contains("nothing was selected on the test images"), "{text}");
     let json: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     let methods: Vec<&str> = json["rows"]
         .as_array()
@@ -72,7 +71,7 @@ fn it_prints_every_row_and_its_protocol_and_always_the_same() {
         read("labels-seed-2.json")["indices"]
     );
 
-    // Other settings do not take the place of what is kept.
+    // Other settings do not overwrite results.
     let other = folder.run(&[
         "semi-supervised",
         "--data",
@@ -97,7 +96,7 @@ fn it_prints_every_row_and_its_protocol_and_always_the_same() {
 }
 
 #[test]
-fn what_cannot_be_done_is_told_with_what_to_do() {
+fn errors_name_the_option_and_the_number() {
     let folder = Data::new();
     let data = folder.set("mnist");
     write_idx(&data, "train", &drawn_digits(Split::Train, 40, 1));
@@ -119,34 +118,21 @@ fn what_cannot_be_done_is_told_with_what_to_do() {
     };
     refused(
         &["--data", "mnist", "--labels", "15"],
-        &["--labels 15", "multiple of the 10 classes", "10 and 20"],
+        &["--labels 15", "10 and 20"],
     );
-    refused(
-        &["--data", "mnist", "--labels", "100"],
-        &["class 0 has 4 image(s)", "take 10 of each class"],
-    );
+    refused(&["--data", "mnist", "--labels", "100"], &["class 0", "4 image"]);
     refused(&["--data", "mnist"], &["class 9"]);
     refused(
         &["--data", "mnist", "--labels", "10", "--train-images", "3"],
-        &["--train-images 3", "no image", "--seeds"],
+        &["--train-images 3", "--seeds"],
     );
     let pictures = folder.path("pictures");
     fs::create_dir(&pictures).unwrap();
     let one = image::GrayImage::new(28, 28);
     one.save(pictures.join("one.png")).unwrap();
-    refused(
-        &["--data", "pictures"],
-        &[
-            "--data pictures",
-            "no labels",
-            "a folder of pictures for each class",
-        ],
-    );
-    refused(&["--data", "mnits"], &["expected one of mnist"]);
-    refused(
-        &["--data", "mnist", "--extra-losses", "pull"],
-        &["as pull-away=0.5"],
-    );
+    refused(&["--data", "pictures"], &["--data pictures", "no labels"]);
+    refused(&["--data", "mnits"], &["mnits", "mnist"]);
+    refused(&["--data", "mnist", "--extra-losses", "pull"], &["pull-away"]);
     refused(
         &["--data", "mnist", "--labels", "10", "--from", "nowhere"],
         &["--from nowhere"],
@@ -155,7 +141,7 @@ fn what_cannot_be_done_is_told_with_what_to_do() {
 }
 
 #[test]
-fn a_scarce_set_gets_images_of_a_generator_of_another_size() {
+fn few_images_and_a_generator_of_another_size() {
     let folder = Data::new();
     let data = folder.set("usps");
     write_idx(
@@ -190,11 +176,8 @@ fn a_scarce_set_gets_images_of_a_generator_of_another_size() {
     let json: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     assert_eq!(json["protocol"]["unlabelled"], 200);
     assert_eq!(json["protocol"]["shots"]["images"], 200);
-    assert!(
-        text.contains("these 200 images were chosen of all by seed 1"),
-        "{text}"
-    );
-    assert!(!errors.contains("was trained on other images"), "{errors}");
+    assert_eq!(json["protocol"]["shots"]["seed"], 1);
+    assert!(!errors.contains("warning"), "{errors}");
     assert_eq!(json["protocol"]["network"], "784-1000-500-250-250-250-10");
     assert_eq!(json["rows"].as_array().unwrap().len(), 4);
     let out = folder.path("runs/semi-supervised-usps-20-of-200-40-epochs/labels-seed-1.json");

@@ -1,4 +1,4 @@
-//! Settings: their text, their hash, and what is refused.
+//! Settings: their text, hash and errors.
 
 use super::*;
 use crate::augment::{AdaptiveConfig, Augmentation};
@@ -34,7 +34,7 @@ fn a_config_survives_its_text() {
 }
 
 #[test]
-fn a_typing_error_is_named_with_its_line() {
+fn an_unknown_setting_is_an_error_with_its_line() {
     let text = TrainConfig::standard(&data(600))
         .to_toml()
         .replace("batch =", "bacth =");
@@ -219,7 +219,7 @@ fn settings_of_an_earlier_version_are_the_same_run() {
     let names: Vec<String> = run.fixed_differences(&wanted);
     for (line, name) in names
         .iter()
-        .zip(["ema_half_life", "objective", "regularize.r1_gamma"])
+        .zip(["ema_half_life", "objective.n_critic", "regularize.r1_gamma"])
     {
         assert!(line.starts_with(name), "{names:?}");
     }
@@ -310,7 +310,7 @@ fn a_wrong_section_is_named() {
 }
 
 #[test]
-fn combinations_that_make_no_sense_are_refused_all_at_once() {
+fn all_invalid_combinations_are_reported_at_once() {
     let mut config = TrainConfig::standard(&data(600));
     config.objective = ObjectiveConfig {
         kind: Objective::Wasserstein,
@@ -350,8 +350,8 @@ fn every_section_is_fixed_once_a_run_has_begun() {
 }
 
 #[test]
-fn labels_count_where_the_networks_are_told_them() {
-    let labelled = |last: u8| {
+fn labels_of_a_conditional_run_are_part_of_its_hash() {
+    let labeled = |last: u8| {
         let labels = vec![0, 1, 1, last];
         Dataset::new(
             "mnist",
@@ -362,29 +362,29 @@ fn labels_count_where_the_networks_are_told_them() {
         )
         .unwrap()
     };
-    let plain = TrainConfig::standard(&labelled(0));
-    let same = plain.clone().with_labels_of(&labelled(0));
-    assert_eq!(same, plain, "nothing is on record of a run that is not told");
-    plain.check_data(&labelled(1)).unwrap();
+    let plain = TrainConfig::standard(&labeled(0));
+    let same = plain.clone().with_labels_of(&labeled(0));
+    assert_eq!(same, plain, "an unconditional run has no hash of labels");
+    plain.check_data(&labeled(1)).unwrap();
 
-    let mut told = plain.clone();
-    told.classes = 2;
-    let unlabelled = told.clone();
-    let told = told.with_labels_of(&labelled(0));
-    assert_eq!(told.fingerprint, plain.fingerprint);
+    let mut conditional = plain.clone();
+    conditional.classes = 2;
+    let unlabeled = conditional.clone();
+    let conditional = conditional.with_labels_of(&labeled(0));
+    assert_eq!(conditional.fingerprint, plain.fingerprint);
     assert_eq!(
-        TrainConfig::from_toml(&told.to_toml(), Path::new("run.toml")).unwrap(),
-        told
+        TrainConfig::from_toml(&conditional.to_toml(), Path::new("run.toml")).unwrap(),
+        conditional
     );
-    told.check_data(&labelled(0)).unwrap();
-    let error = told.check_data(&labelled(1)).unwrap_err();
+    conditional.check_data(&labeled(0)).unwrap();
+    let error = conditional.check_data(&labeled(1)).unwrap_err();
     assert!(matches!(error, GanError::OtherLabels { .. }), "{error}");
-    let other = unlabelled.with_labels_of(&labelled(1));
-    assert_ne!(told.fixed_hash(), other.fixed_hash());
+    let other = unlabeled.with_labels_of(&labeled(1));
+    assert_ne!(conditional.fixed_hash(), other.fixed_hash());
 }
 
 #[test]
-fn what_is_beyond_all_memory_is_refused() {
+fn sizes_beyond_the_limits_are_refused() {
     let mut config = TrainConfig::standard(&data(600));
     (config.objective.packing, config.classes) = (u32::MAX, u32::MAX);
     let text = config.problems().join("\n");

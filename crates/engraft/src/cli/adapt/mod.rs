@@ -1,4 +1,4 @@
-//! `engraft adapt`: a classifier for a target whose images have no labels.
+//! `engraft adapt`: unsupervised domain adaptation of a classifier.
 
 use super::data_source::{self, ensure_labels, of_shape};
 use super::options::Adapt;
@@ -26,20 +26,20 @@ struct Data {
     source_test: Dataset,
     target: Dataset,
     target_test: Option<Dataset>,
-    /// Names of the target's pictures, of a folder.
+    /// File names of the target's images, for a folder.
     files: Vec<PathBuf>,
-    /// All that decides the results beside the settings.
+    /// SHA-256 of the images and labels, which decide the results together with the settings.
     fingerprints: serde_json::Value,
 }
 
-/// A method with a seed: what is printed of it, and kept.
+/// Result of a method with one seed, as it is cached.
 #[derive(Serialize, Deserialize)]
-struct Cell {
+struct SeedResult {
     method: AdaptationMethod,
     seed: u64,
-    /// Accuracy on the target's test images of the checkpoint chosen without labels.
+    /// Test accuracy on the target, of the selected checkpoint.
     accuracy: Option<f64>,
-    /// The same on the target's training images that were not chosen.
+    /// Accuracy on the target's training images that are not part of the subset.
     unused: Option<f64>,
     last: Option<f64>,
     oracle: Option<f64>,
@@ -47,15 +47,15 @@ struct Cell {
     looks: Vec<AdaptationEvaluation>,
 }
 
-/// A method over all seeds.
+/// Summary of a method over all seeds.
 #[derive(Serialize)]
-struct Row {
+struct MethodSummary {
     method: AdaptationMethod,
     accuracy: Option<SeedSummary>,
     unused: Option<SeedSummary>,
     last: Option<SeedSummary>,
     oracle: Option<SeedSummary>,
-    /// Mean of the validator of the chosen checkpoints.
+    /// Mean of the selection criterion of the selected checkpoints.
     validator: f64,
 }
 
@@ -64,7 +64,8 @@ pub(super) fn run(options: &Adapt) -> anyhow::Result<()> {
     check(options, &data)?;
     ensure!(
         data.files.is_empty() || options.out.is_some(),
-        "--target-data {}: its pictures have no labels to count errors by; name a directory by --out, where the class of each is written",
+        "--target-data {}: the images have no labels, so there is no accuracy; use --out for a directory, where predictions are \
+         written",
         options.target_data
     );
     let mut methods = vec![AdaptationMethod::SourceOnly, AdaptationMethod::TargetStatistics];
@@ -75,25 +76,25 @@ pub(super) fn run(options: &Adapt) -> anyhow::Result<()> {
     }
     match data.target_test {
         Some(_) => methods.push(AdaptationMethod::TargetSupervised),
-        None => eprintln!("the target has no labels: no row target-supervised, and no accuracy"),
+        None => eprintln!("the target has no labels: no accuracy, and no baseline target-supervised"),
     }
     if let Some(out) = &options.out {
-        fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+        fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
     }
-    let pieces: Vec<(AdaptationMethod, u64)> = methods
+    let jobs: Vec<(AdaptationMethod, u64)> = methods
         .iter()
         .flat_map(|&method| options.seeds.iter().map(move |seed| (method, seed)))
         .collect();
     if let Some(out) = &options.out {
-        for &(method, seed) in &pieces {
+        for &(method, seed) in &jobs {
             let path = out.join(format!("{method}-{seed}.json"));
             result_cache::ensure_free(&path, &settings(options, &data, seed))?;
         }
     }
-    let cells = parallel::each(&pieces, options.threads, |&(method, seed)| {
+    let cells = parallel::each(&jobs, options.threads, |&(method, seed)| {
         cell(options, &data, method, seed).with_context(|| format!("{method}, seed {seed}"))
     })?;
-    let rows: Vec<Row> = methods
+    let rows: Vec<MethodSummary> = methods
         .iter()
         .map(|&method| row(options, method, &cells))
         .collect();
@@ -103,13 +104,13 @@ pub(super) fn run(options: &Adapt) -> anyhow::Result<()> {
     } else {
         print!("{}", table(options, &rows, &data));
     }
-    for &(method, seed) in &pieces {
-        if let Some(sheet) = sheet(options, method, seed) {
+    for &(method, seed) in &jobs {
+        if let Some(path) = grid_path(options, method, seed) {
             let line = format!(
-                "{}: pairs of {method}, source above target, same noise",
-                sheet.display()
+                "{}: image pairs of {method}, source above target, same noise",
+                path.display()
             );
-            // The line of JSON stands alone.
+            // Standard output has the line of JSON only.
             if options.json {
                 eprintln!("{line}");
             } else {
@@ -140,7 +141,7 @@ fn both_domains(options: &Adapt) -> anyhow::Result<Data> {
 fn read(options: &Adapt) -> anyhow::Result<Data> {
     ensure!(
         options.target_data != options.source_data,
-        "--target-data {}: it is the source; expected another data set",
+        "--target-data {}: this is the source; expected another data set",
         options.target_data
     );
     let mut from = of_shape(IMAGE);
@@ -149,11 +150,11 @@ fn read(options: &Adapt) -> anyhow::Result<Data> {
         "source-data",
         &options.source_data,
         &source.train,
-        "which a classifier learns from",
+        "which the classifier needs",
     )?;
     let source_test = source.test.with_context(|| {
         format!(
-            "--source-data {}: none of its images are held out; give more images",
+            "--source-data {}: there are no held-out images; expected at least 100 images or a test set",
             options.source_data
         )
     })?;
@@ -162,7 +163,7 @@ fn read(options: &Adapt) -> anyhow::Result<Data> {
         (1.., Some(_)) => target.files = Vec::new(),
         (_, None) => {}
         (0, Some(_)) => {
-            // Nothing can be tested without labels, so every image is there to learn from and to be read.
+            // Without labels nothing can be tested, so all images are used for training and prediction.
             from.held_out = false;
             target = data_source::open("target-data", &options.target_data, &from)?;
         }
@@ -177,7 +178,7 @@ fn read(options: &Adapt) -> anyhow::Result<Data> {
     })
 }
 
-/// Refuses domains that were prepared differently.
+/// Refuses domains that are preprocessed differently.
 fn check(options: &Adapt, data: &Data) -> anyhow::Result<()> {
     let gap = PixelStatsGap::between(&data.source, &data.target);
     eprintln!("source and target: {gap}");
@@ -194,8 +195,7 @@ fn check(options: &Adapt, data: &Data) -> anyhow::Result<()> {
     }
     ensure!(
         refusals.is_empty(),
-        "source and target look differently prepared, and a classifier would learn that: {}; --allow-domain-mismatch goes on \
-         all the same",
+        "source and target seem to be preprocessed differently: {}; use --allow-domain-mismatch to train anyway",
         refusals.join("; ")
     );
     Ok(())
@@ -206,8 +206,8 @@ fn every(options: &Adapt) -> u64 {
     options.steps.div_ceil(10)
 }
 
-/// Where the pairs of a method that draws them are shown.
-fn sheet(options: &Adapt, method: AdaptationMethod, seed: u64) -> Option<PathBuf> {
+/// The file of the image pairs of a method that generates them.
+fn grid_path(options: &Adapt, method: AdaptationMethod, seed: u64) -> Option<PathBuf> {
     let out = options
         .out
         .as_ref()
@@ -215,7 +215,7 @@ fn sheet(options: &Adapt, method: AdaptationMethod, seed: u64) -> Option<PathBuf
     Some(out.join(format!("pairs-{method}-seed-{seed}.png")))
 }
 
-/// What decides the result of a seed.
+/// The settings that decide the result of a seed.
 fn settings(options: &Adapt, data: &Data, seed: u64) -> serde_json::Value {
     let mut settings = protocol(options, data);
     settings["seeds"] = serde_json::json!([seed]);
@@ -223,7 +223,7 @@ fn settings(options: &Adapt, data: &Data, seed: u64) -> serde_json::Value {
     settings
 }
 
-fn cell(options: &Adapt, data: &Data, method: AdaptationMethod, seed: u64) -> anyhow::Result<Cell> {
+fn cell(options: &Adapt, data: &Data, method: AdaptationMethod, seed: u64) -> anyhow::Result<SeedResult> {
     let [source, target] = [&data.source, &data.target].map(|all| options.protocol.select(all, seed));
     let domains = Domains {
         source: &source,
@@ -234,12 +234,12 @@ fn cell(options: &Adapt, data: &Data, method: AdaptationMethod, seed: u64) -> an
     let at = |out: &Path, kind: &str| out.join(format!("{method}-{seed}.{kind}"));
     let settings = settings(options, data, seed);
     if let Some(out) = &options.out
-        && let Some(cell) = result_cache::read::<Cell>(&at(out, "json"), &settings)
+        && let Some(cell) = result_cache::read::<SeedResult>(&at(out, "json"), &settings)
         && at(out, "safetensors").exists()
         && (data.files.is_empty() || at(out, "csv").exists())
-        && sheet(options, method, seed).is_none_or(|sheet| sheet.exists())
+        && grid_path(options, method, seed).is_none_or(|path| path.exists())
     {
-        eprintln!("{method} seed {seed}: kept from {}", at(out, "json").display());
+        eprintln!("{method} seed {seed}: reused from {}", at(out, "json").display());
         return Ok(cell);
     }
     let config = AdaptationConfig {
@@ -266,7 +266,7 @@ fn cell(options: &Adapt, data: &Data, method: AdaptationMethod, seed: u64) -> an
     if let Some(out) = &options.out {
         save(options, out, &found, data, method, seed)?;
     }
-    let cell = Cell {
+    let cell = SeedResult {
         method,
         seed,
         accuracy: found.accuracy(),
@@ -280,14 +280,14 @@ fn cell(options: &Adapt, data: &Data, method: AdaptationMethod, seed: u64) -> an
         chosen_step: found.evaluations[found.selected].step,
         looks: found.evaluations,
     };
-    // Last, so that a cell that was interrupted is made again.
+    // Last, so that an interrupted job is run again.
     if let Some(out) = &options.out {
         result_cache::write(&at(out, "json"), &settings, &cell)?;
     }
     Ok(cell)
 }
 
-/// The classifier, the pairs, and of a folder what it reads.
+/// Saves the classifier, the image pairs, and the predictions for a folder.
 fn save(
     options: &Adapt,
     out: &Path,
@@ -302,9 +302,9 @@ fn save(
         .with_metadata("target", options.target_data.as_str())
         .with_metadata("seed", seed.to_string())
         .save(out.join(format!("{method}-{seed}.safetensors")))?;
-    if let (Some(sheet), Some(drawn)) = (sheet(options, method, seed), &found.pairs) {
-        fs::write(&sheet, pair_grid::sheet(drawn))
-            .with_context(|| format!("cannot write {}", sheet.display()))?;
+    if let (Some(path), Some(pairs)) = (grid_path(options, method, seed), &found.pairs) {
+        fs::write(&path, pair_grid::grid(pairs))
+            .with_context(|| format!("cannot write {}", path.display()))?;
     }
     if data.files.is_empty() {
         return Ok(());
@@ -322,8 +322,8 @@ fn save(
     fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn row(options: &Adapt, method: AdaptationMethod, cells: &[Cell]) -> Row {
-    let of = |value: fn(&Cell) -> Option<f64>| {
+fn row(options: &Adapt, method: AdaptationMethod, cells: &[SeedResult]) -> MethodSummary {
+    let of = |value: fn(&SeedResult) -> Option<f64>| {
         let cells = cells.iter().filter(|cell| cell.method == method);
         SeedSummary::of(&cells.filter_map(value).collect::<Vec<f64>>())
     };
@@ -334,7 +334,7 @@ fn row(options: &Adapt, method: AdaptationMethod, cells: &[Cell]) -> Row {
         .filter_map(|cell| cell.looks.iter().find(|look| look.step == cell.chosen_step))
         .map(|look| look.validators.score(by))
         .collect();
-    Row {
+    MethodSummary {
         method,
         accuracy: of(|cell| cell.accuracy),
         unused: of(|cell| cell.unused),
@@ -366,7 +366,7 @@ fn protocol(options: &Adapt, data: &Data) -> serde_json::Value {
     })
 }
 
-fn table(options: &Adapt, rows: &[Row], data: &Data) -> String {
+fn table(options: &Adapt, rows: &[MethodSummary], data: &Data) -> String {
     let mut text = String::new();
     let by = options.validator;
     let _ = writeln!(
@@ -394,10 +394,10 @@ fn table(options: &Adapt, rows: &[Row], data: &Data) -> String {
     let images = |d: &Dataset| d.len().min(size.max_images(d.name()));
     let _ = writeln!(
         text,
-        "{size} protocol: {} labelled images of {}, {} unlabelled of {}, {}; {} steps of {} of each; mean ± standard \
-         deviation over {} seed(s); of the checkpoints of every {} steps the one with the best {by}, which needs no label of the target; \
-         controls: the last; unused images: the target's training images that were not chosen; oracle: the best by the test \
-         labels, no result",
+        "{size} protocol: {} labeled images of {}, {} unlabeled images of {}, {}; {} steps of {} images of each domain; mean ± \
+         standard deviation over {} seed(s). The checkpoint has the best {by} of those every {} steps, without target labels; \
+         baselines use the last one. Unused images: training images of the target outside the subset. Oracle: best test accuracy \
+         of all checkpoints, for reference only.",
         images(&data.source),
         data.source.name(),
         images(&data.target),
@@ -405,7 +405,7 @@ fn table(options: &Adapt, rows: &[Row], data: &Data) -> String {
         data.target_test
             .as_ref()
             .map_or("no test images".into(), |test| format!(
-                "{} test images that took no part",
+                "{} test images",
                 test.len()
             )),
         options.steps,

@@ -1,15 +1,15 @@
-//! What can be said to `engraft adapt`.
+//! Options of `engraft adapt`.
 
 use super::{Seeds, one_of, one_of_described};
 use clap::builder::TypedValueParser;
 use engraft_transfer::adapt::{AdaptationMethod, AdaptationProtocol, Validator};
 use std::path::PathBuf;
 
-/// Learn a classifier for a target domain without labels, from a source domain with labels.
+/// Train a classifier on a labeled source domain and adapt it to an unlabeled target domain.
 ///
-/// The baselines source-only, target-statistics and, where the target has labels, target-supervised are always there.
-/// Checkpoints are selected without labels of the target; the last one is shown too and, for reference only, as oracle the
-/// best by the test labels.
+/// The table always has the baselines source-only and target-statistics, and target-supervised if the target has labels.
+/// Checkpoints are selected without target labels. The columns `last checkpoint` and `oracle` (best test accuracy) are for
+/// reference only.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Adapt {
     /// Labeled images of the source domain: as --data of train
@@ -20,7 +20,7 @@ pub(crate) struct Adapt {
     #[arg(long, alias = "target", value_name = "NAME|DIR|ZIP")]
     pub(crate) target_data: String,
 
-    /// Methods
+    /// Adaptation methods to compare
     #[arg(
         long,
         value_parser = methods(),
@@ -30,7 +30,7 @@ pub(crate) struct Adapt {
     )]
     pub(crate) method: Vec<AdaptationMethod>,
 
-    /// How many images of each domain: 2000 (of USPS 1800), or all
+    /// Number of training images of each domain: small is 2000 (USPS: 1800), full is all
     #[arg(long, value_parser = one_of(&AdaptationProtocol::ALL), default_value_t = AdaptationProtocol::Small)]
     pub(crate) protocol: AdaptationProtocol,
 
@@ -43,16 +43,16 @@ pub(crate) struct Adapt {
     #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) steps: u64,
 
-    /// Images of each domain in a step
+    /// Images of each domain per step
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub(crate) batch: usize,
 
-    /// How the checkpoint is selected, without labels of the target
+    /// Criterion that selects the checkpoint; none uses target labels
     #[arg(long, value_parser = one_of(&Validator::ALL), default_value_t = Validator::Information)]
     pub(crate) validator: Validator,
 
-    /// Directory for the results and classifiers of every method and seed, the predicted classes of unlabelled pictures, and
-    /// grids of pairs; the same command again reuses what is there
+    /// Directory for results and classifiers, predictions for unlabeled images, and grids of image pairs. The same command
+    /// reuses the results in it
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
 
@@ -64,7 +64,7 @@ pub(crate) struct Adapt {
     #[arg(long, alias = "mismatch-is-meant")]
     pub(crate) allow_domain_mismatch: bool,
 
-    /// Methods and seeds that run at a time; the result does not depend on it [default: one for each core]
+    /// Number of threads; results do not depend on it [default: number of cores]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
 

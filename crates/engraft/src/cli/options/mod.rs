@@ -1,4 +1,4 @@
-//! What can be said to the program, parsed; what is done with it is in the modules of the commands.
+//! The options of the commands, parsed by clap. The commands are in the other modules of `cli`.
 
 mod adapt;
 mod evaluate;
@@ -26,7 +26,7 @@ use clap::{Parser, Subcommand};
 use engraft_gan::CheckpointChoice;
 use std::fmt::Display;
 
-/// Train generative adversarial networks and graft them onto new domains.
+/// Train generative adversarial networks (GANs) on CPUs and transfer them to new domains.
 #[derive(Debug, Parser)]
 #[command(name = "engraft", version)]
 pub(crate) struct Cli {
@@ -46,7 +46,7 @@ pub(crate) enum Command {
     Features(WriteFeatures),
 }
 
-/// Takes one of `all`, by the name that it is printed as.
+/// Accepts one of `all`, by its printed name.
 fn one_of<T>(all: &[T]) -> impl TypedValueParser<Value = T> + use<T>
 where
     T: Clone + Display + Send + Sync + 'static,
@@ -54,7 +54,7 @@ where
     one_of_described(all.iter().map(|value| (value.clone(), "")).collect())
 }
 
-/// The same, with what the help says of each.
+/// The same, with a help text for each value.
 fn one_of_described<T>(all: Vec<(T, &'static str)>) -> impl TypedValueParser<Value = T>
 where
     T: Clone + Display + Send + Sync + 'static,
@@ -69,12 +69,12 @@ where
     })
 }
 
-/// Takes a checkpoint of a run.
+/// Accepts a choice of checkpoint.
 fn checkpoints() -> impl TypedValueParser<Value = CheckpointChoice> {
     let about = |choice| match choice {
-        CheckpointChoice::Last => "The newest",
+        CheckpointChoice::Last => "The newest one",
         CheckpointChoice::Best => {
-            "The one with the lowest KID to the images that the run held out, of those that do not copy if there are any"
+            "The one with the best validation KID; checkpoints that copy training images are avoided"
         }
     };
     one_of_described(
@@ -84,10 +84,10 @@ fn checkpoints() -> impl TypedValueParser<Value = CheckpointChoice> {
     )
 }
 
-/// A number that is not 0.
+/// A number of at least 1.
 fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(0) | Err(_) => Err("expected a number, at least 1".into()),
+        Ok(0) | Err(_) => Err("expected a number of at least 1".into()),
         Ok(count) => Ok(count),
     }
 }

@@ -40,7 +40,7 @@ impl Seeds {
     /// The seeds with those of the hidden option `--first-seed`, which takes the place of 1 where only a number is given.
     ///
     /// # Errors
-    /// If there is a first seed beside a range or a list, or it is too large.
+    /// If a first seed is given with a range or a list, or it is too large.
     pub fn starting_at(&self, first: Option<u64>) -> anyhow::Result<Vec<u64>> {
         let Some(first) = first else {
             return Ok(self.list.clone());

@@ -1,25 +1,25 @@
-//! What can be said to `engraft semi-supervised`.
+//! Options of `engraft semi-supervised`.
 
 use super::{Seeds, at_least_one};
 use engraft_transfer::semi_supervised::ExtraLoss;
 use std::path::PathBuf;
 
-/// Train classifiers on few labels, with and without the unlabelled images, and print their test errors.
+/// Train classifiers on few labels, with and without unlabeled images, and print their test errors.
 ///
-/// Always three rows: the labelled images alone, feature matching with a generator and all images, and all labels; with
-/// --from also the labelled images together with generated ones. All rows have the same network, number of steps and
-/// seeds. The errors are those at the end: nothing is selected on the test images. The same command resumes an interrupted
-/// one; at most a minute of work is lost.
+/// The table has three rows: labeled images only; feature matching, a GAN that also uses the unlabeled images; and all labels.
+/// With --from there is a fourth: labeled and generated images. All rows have the same network, steps and seeds. Errors are
+/// those of the last step; nothing is selected on the test images. After an interruption, the same command resumes and
+/// repeats at most a minute of work.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SemiSupervised {
-    /// Labelled images: a known data set, or a folder or ZIP file with a folder of pictures for each class
+    /// Labeled images: a known data set, or a folder or ZIP file with one folder of images per class
     #[arg(long, value_name = "NAME|DIR|ZIP")]
     pub(crate) data: String,
     /// Use only N training images [default: all]. The subset is the same for every seed: that of
     /// `transfer --train-images N --seed S`, where S is the first of --seeds. The steps of a budget do not change
     #[arg(long, alias = "shots", value_name = "N", value_parser = at_least_one)]
     pub(crate) train_images: Option<usize>,
-    /// Labelled images, equally many of each class; a multiple of the number of classes
+    /// Number of labeled images, the same for each class; a multiple of the number of classes
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) labels: usize,
     /// Seeds of weights, noise, order and choice of labeled images: a number N (seeds 1 to N), a range such as 3-7, or a list
@@ -29,30 +29,30 @@ pub(crate) struct SemiSupervised {
     /// First seed, if --seeds is a number
     #[arg(long, value_name = "SEED", hide = true)]
     pub(crate) first_seed: Option<u64>,
-    /// fast: 6 passes, a quarter of an hour for five seeds on two cores; paper: the authors' 300 passes, hours for each seed
+    /// Training length. fast: 6 epochs, about 15 minutes for five seeds on two cores; paper: 300 epochs, hours per seed
     #[arg(long, value_enum, default_value_t = Budget::Fast)]
     pub(crate) budget: Budget,
-    /// Passes over the unlabelled images, instead of the budget's
+    /// Epochs over the unlabeled images, instead of --budget
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub(crate) epochs: Option<u64>,
-    /// Extra losses: pull-away, conditional-entropy, each with a weight if it is not 1, as pull-away=0.5,conditional-entropy
+    /// Extra losses of feature matching: pull-away or conditional-entropy, optionally with a weight: pull-away=0.5
     #[arg(long, alias = "terms", value_name = "LOSS,..", value_delimiter = ',', value_parser = clap::value_parser!(ExtraLoss))]
     pub(crate) extra_losses: Vec<ExtraLoss>,
-    /// Run directory, of a transfer too: adds a row with its generated images as further training images, labelled by the
-    /// classifier of the labelled images alone. All images are resized to those of the run, for all rows
+    /// Run directory of a training or a transfer, for the fourth row. The classifier of the first row labels the generated
+    /// images. All images are resized to the size of the run, for every row
     #[arg(long, alias = "generator", value_name = "RUN")]
     pub(crate) from: Option<PathBuf>,
-    /// Images to generate; those are kept whose class the classifier is sure of
+    /// Number of images to generate; only those with a confident label are used
     #[arg(long, value_name = "N", default_value_t = 10_000, requires = "from", value_parser = at_least_one)]
     pub(crate) generated: usize,
-    /// Directory for the subsets of labels and the results [default: runs/semi-supervised-DATA-LABELS, with -of-N for --train-images,
+    /// Directory for results and label subsets [default: runs/semi-supervised-DATA-LABELS, with -of-N for --train-images,
     /// -N-epochs for --epochs and -paper for that budget]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Threads [default: all cores]; the numbers do not depend on it
+    /// Number of threads; results do not depend on it [default: number of cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
     pub(crate) threads: Option<u64>,
-    /// End with one line of JSON
+    /// Also print one line of JSON at the end
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -64,7 +64,7 @@ pub(crate) enum Budget {
 }
 
 impl Budget {
-    /// Passes over the images without labels.
+    /// Epochs over the unlabeled images.
     pub(crate) fn epochs(self) -> u64 {
         match self {
             Self::Fast => 6,

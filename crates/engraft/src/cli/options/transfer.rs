@@ -1,4 +1,4 @@
-//! What can be said to `engraft transfer`.
+//! Options of `engraft transfer`.
 
 use engraft_layers::Adapter;
 use engraft_metrics::features::NAMES;
@@ -8,24 +8,24 @@ use std::str::FromStr;
 
 /// Adapt a trained GAN to a new domain with few images.
 ///
-/// Measures how far the source is from the target, chooses a recipe and gives its reasons; then trains and evaluates the
-/// result, with baselines if asked for.
+/// Measures the distance between source and target, chooses a recipe and explains it, then trains and evaluates. The same
+/// command resumes an interrupted run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Transfer {
     /// Run directory of the source, which may itself be a transfer
     #[arg(long, value_name = "RUN")]
     pub(crate) from: PathBuf,
-    /// Target: images as for train, of any size: they are brought to that of the source
+    /// Target images: as --data of train. They are resized to the source's size
     #[arg(long, value_name = "NAME|DIR|ZIP|NPY")]
     pub(crate) data: String,
-    /// Images of the target to train on [default: all]. Of pictures without a part named test, at least 100, every fifth is kept for
-    /// measuring and not among them
+    /// Number of training images [default: all]. Without a test set, every fifth image is held out for evaluation if there are at
+    /// least 100
     #[arg(long, alias = "shots", value_name = "N")]
     pub(crate) train_images: Option<usize>,
-    /// Invert the target's pixel values (255 - v) before training: where the source is light on dark and the target dark on light
+    /// Invert the target's pixel values (255 - v), if the source is light on dark and the target dark on light
     #[arg(long)]
     pub(crate) invert: bool,
-    /// auto: chosen by the number of images and the distance; fine-tune: all of both networks trains
+    /// auto: chosen by the number of images and the distance; fine-tune: train all weights of both networks
     #[arg(long, value_enum, default_value_t = RecipeName::Auto)]
     pub(crate) recipe: RecipeName,
     #[command(flatten)]
@@ -33,22 +33,25 @@ pub(crate) struct Transfer {
     /// Training steps
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) steps: u64,
-    /// Seed of the choice of images, of training and of the generated images
+    /// Seed of the subset of images, of training and of the generated images
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Features to measure by [default: those of a classifier for grey images of 28x28, else random]
+    /// Feature extractor [default: mnist or fashion-mnist for 28x28 gray images, otherwise random]
     #[arg(long, value_name = "NAME", value_parser = NAMES)]
     pub(crate) features: Option<String>,
-    /// Directory of the runs [default: runs/transfer-DATA]
+    /// Run directory [default: runs/transfer-DATA]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// Also train and evaluate the baselines: untuned source, from scratch, plain fine-tuning
     #[arg(long, alias = "controls")]
     pub(crate) baselines: bool,
-    /// Print the plan, and train nothing
+    /// Print the plan only; train and write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// End with one line of JSON
+    /// Start from scratch; an earlier run in the directory is moved aside, not deleted
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// Also print one line of JSON at the end
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -59,47 +62,47 @@ pub(crate) enum RecipeName {
     FineTune,
 }
 
-/// What is changed of a recipe.
+/// Options that change a recipe.
 #[derive(Debug, Default, PartialEq, clap::Args)]
 pub(crate) struct PlanOptions {
-    /// Layers of the generator that are frozen, as stem,block1
+    /// Freeze layers of the generator, such as stem,block1
     #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
     pub(crate) freeze_g: Vec<String>,
-    /// Layers of the discriminator that are frozen
+    /// Freeze layers of the discriminator
     #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
     pub(crate) freeze_d: Vec<String>,
-    /// Train only the scales and shifts of the generator's batch norms
+    /// Train only the scales and shifts of the generator's batch norm layers
     #[arg(long, conflicts_with = "freeze_g")]
     pub(crate) batch_norm_only: bool,
-    /// Train only a small adapter: one on the generator's weights (singular-values, output-scale, or low-rank or
-    /// modulation with a rank, as low-rank=4; 4 and 1 without), or a network that maps its latent space (miner, or miner=WIDTH)
+    /// Train only an adapter of the generator: low-rank=RANK [default rank: 4], modulation=RANK [default rank: 1],
+    /// singular-values, output-scale, or a network that maps the latent vectors: miner or miner=WIDTH
     #[arg(long, value_name = "KIND", conflicts_with_all = ["freeze_g", "batch_norm_only"])]
     pub(crate) adapter: Option<Small>,
-    /// Steps in which only the discriminator trains, at the beginning [default: the recipe's]
+    /// Train only the discriminator for the first N steps [default: the recipe's]
     #[arg(long, alias = "warm-up", value_name = "N")]
     pub(crate) discriminator_warmup: Option<u64>,
-    /// Unfreeze the generator gradually from its output: the last layer trains first, after N steps the last two, and so on
+    /// Unfreeze the generator's layers one by one, from the output: one more layer every N steps
     #[arg(long, alias = "unfreeze-every", value_name = "N", conflicts_with_all = ["freeze_g", "batch_norm_only", "adapter"])]
     pub(crate) gradual_unfreezing: Option<u64>,
-    /// Regularization towards the source: nothing, or l2-sp, ewc or cdc with a weight, as ewc=10
+    /// Regularization towards the source: l2-sp, ewc or cdc with a weight, such as ewc=10; or nothing
     #[arg(long, alias = "preserve", value_name = "TERM=WEIGHT")]
     pub(crate) regularize: Option<SourceRegularizer>,
-    /// Weight of feature distillation in the discriminator
+    /// Weight of feature distillation from the source's discriminator
     #[arg(long, alias = "distil", value_name = "WEIGHT")]
     pub(crate) distill: Option<f64>,
     /// Use a patch discriminator (PatchGAN)
     #[arg(long, alias = "patches")]
     pub(crate) patch_discriminator: bool,
-    /// Stop when generator and discriminator are in balance
+    /// Stop when generator and discriminator reach an equilibrium
     #[arg(long, alias = "until-balance")]
     pub(crate) stop_at_equilibrium: bool,
 }
 
-/// What is small enough to lie beside a source.
+/// A small part that is trained instead of the generator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Small {
     Adapter(Adapter),
-    /// With the width of its hidden layer; without, that of the latent vector.
+    /// A latent mapping network, with the width of its hidden layer; `None` is the length of the latent vector.
     Miner(Option<usize>),
 }
 

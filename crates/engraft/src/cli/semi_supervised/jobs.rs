@@ -1,4 +1,4 @@
-//! The trainings of `engraft semi-supervised`, side by side on the threads that there are.
+//! The trainings of `engraft semi-supervised`, run in parallel.
 
 use super::resume::{self, Unfinished};
 use crate::cli::{parallel, result_cache};
@@ -11,19 +11,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-/// Least probability of its class with which a generated image is trained on.
-pub(super) const SURE: f64 = 0.95;
-/// Times that the test error is looked at on the way, for the record only.
+/// Smallest predicted probability with which a generated image is used for training.
+pub(super) const CONFIDENT: f64 = 0.95;
+/// Number of test errors recorded during training, for reference only.
 const POINTS: u64 = 10;
 
 /// What a classifier is trained on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// The labeled images; with a generator then also these and generated ones.
+    /// The labeled images; with a generator, a second training adds generated ones.
     LabelsOnly,
-    /// The labeled images, all others without labels, and a generator in training.
+    /// The labeled images and all images without labels, with a GAN.
     FeatureMatching,
-    /// All images with labels.
+    /// All images with their labels.
     AllLabels,
 }
 
@@ -37,27 +37,27 @@ impl Kind {
     }
 }
 
-/// How a training ended.
+/// Result of one training.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Outcome {
-    /// Test images that are put into a wrong class, after steps.
+pub(super) struct RunResult {
+    /// Number of misclassified test images, after each of some steps.
     pub(super) curve: Vec<(u64, usize)>,
-    /// Generated images among those trained on.
+    /// Number of generated images in the training set.
     pub(super) generated: Option<usize>,
 }
 
-impl Outcome {
-    /// Wrong test images at the end.
+impl RunResult {
+    /// Number of misclassified test images at the end.
     pub(super) fn wrong(&self) -> usize {
         self.curve.last().map_or(0, |&(_, wrong)| wrong)
     }
 }
 
-/// A method and its outcome for each seed.
+/// Results of a method, one for each seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Row {
+pub(super) struct MethodResults {
     pub(super) method: String,
-    pub(super) outcomes: Vec<Outcome>,
+    pub(super) runs: Vec<RunResult>,
 }
 
 /// What all trainings have in common.
@@ -68,33 +68,33 @@ pub(super) struct Task<'a> {
     pub(super) chosen: &'a [Vec<usize>],
     pub(super) seeds: &'a [u64],
     pub(super) settings: &'a SemiSupervisedConfig,
-    /// Directory of what is kept, and what decides it.
+    /// Directory of the cached results, and the settings that decide them.
     pub(super) out: &'a Path,
     pub(super) protocol: &'a Value,
-    /// Draws further training images, so many.
+    /// Generator of further training images, and their number.
     pub(super) generator: Option<(&'a Sampler, usize)>,
 }
 
-/// Outcomes by method, of one training and what follows it.
-type Found = anyhow::Result<Vec<(String, Outcome)>>;
+/// Results by method, of one training and of the one that follows it.
+type Found = anyhow::Result<Vec<(String, RunResult)>>;
 
 impl Task<'_> {
-    /// Trains every kind with every seed, and sorts the outcomes into rows. The kinds that take longest should come first.
+    /// Trains every kind with every seed and groups the results by method. The slowest kinds should come first.
     pub(super) fn run(
         &self,
         kinds: &[Kind],
         threads: Option<usize>,
         bar: &ProgressBar,
-    ) -> anyhow::Result<Vec<Row>> {
+    ) -> anyhow::Result<Vec<MethodResults>> {
         let jobs = self.jobs(kinds);
-        let found = parallel::each(&jobs, threads, |&(kind, seed)| self.keep(kind, seed, bar))?;
-        let mut rows: Vec<Row> = Vec::new();
-        for (method, outcome) in found.into_iter().flatten() {
+        let found = parallel::each(&jobs, threads, |&(kind, seed)| self.run_or_reuse(kind, seed, bar))?;
+        let mut rows: Vec<MethodResults> = Vec::new();
+        for (method, run) in found.into_iter().flatten() {
             match rows.iter_mut().find(|row| row.method == method) {
-                Some(row) => row.outcomes.push(outcome),
-                None => rows.push(Row {
+                Some(row) => row.runs.push(run),
+                None => rows.push(MethodResults {
                     method,
-                    outcomes: vec![outcome],
+                    runs: vec![run],
                 }),
             }
         }
@@ -108,7 +108,7 @@ impl Task<'_> {
         kinds.iter().flat_map(each).collect()
     }
 
-    /// Checks that no result of other settings is kept where those of these trainings will be, and none on its way there.
+    /// Checks that the directory has no results and no interrupted trainings of other settings.
     ///
     /// # Errors
     /// If there is one.
@@ -117,12 +117,12 @@ impl Task<'_> {
             let (name, settings) = self.about(kind, seed);
             let result = self.result(&name);
             result_cache::ensure_free(&result, &settings)?;
-            let ours = self.on_the_way(&name, &settings);
+            let ours = self.unfinished_path(&name, &settings);
             let other = resume::of(self.out, &name).find(|path| *path != ours && !result.exists());
             if let Some(other) = other {
                 bail!(
-                    "{}: a training with other settings, or of another version, was interrupted here; name another directory by \
-                     --out, or move that one away",
+                    "{}: contains an interrupted training of other settings or of another version; choose another directory with \
+                     --out, or move it away",
                     other.display()
                 );
             }
@@ -130,41 +130,41 @@ impl Task<'_> {
         Ok(())
     }
 
-    /// The name of a training, and the settings that decide its result.
+    /// Name of a training, and the settings that decide its result.
     fn about(&self, kind: Kind, seed: usize) -> (String, Value) {
         let mut settings = self.protocol.clone();
         settings["seeds"] = json!([self.seeds[seed]]);
         (format!("{}-seed-{}", kind.name(), self.seeds[seed]), settings)
     }
 
-    /// The file that keeps its result.
+    /// File of its cached result.
     fn result(&self, name: &str) -> PathBuf {
         self.out.join(format!("{name}.json"))
     }
 
-    /// The directory that it has until it is finished.
-    fn on_the_way(&self, name: &str, settings: &Value) -> PathBuf {
+    /// Directory of its checkpoints until it is finished.
+    fn unfinished_path(&self, name: &str, settings: &Value) -> PathBuf {
         let tag = result_cache::tag(settings);
         self.out.join(format!("{name}-{tag}{}", resume::ENDING))
     }
 
-    /// One training, or what an earlier command with the same settings found.
-    fn keep(&self, kind: Kind, seed: usize, bar: &ProgressBar) -> Found {
+    /// Runs one training, or reuses its cached result.
+    fn run_or_reuse(&self, kind: Kind, seed: usize, bar: &ProgressBar) -> Found {
         let (name, settings) = self.about(kind, seed);
         let path = self.result(&name);
-        let on_the_way = self.on_the_way(&name, &settings);
+        let unfinished_path = self.unfinished_path(&name, &settings);
         let tell = |line: &str| bar.suspend(|| eprintln!("{line}"));
-        let kept = || -> Option<Vec<(String, Outcome)>> {
+        let kept = || -> Option<Vec<(String, RunResult)>> {
             let found = result_cache::read(&path, &settings)?;
-            tell(&format!("kept from {}", path.display()));
-            resume::remove(&on_the_way, &tell);
+            tell(&format!("reused from {}", path.display()));
+            resume::remove(&unfinished_path, &tell);
             Some(found)
         };
         if let Some(found) = kept() {
             return Ok(found);
         }
-        let unfinished = Unfinished::open(&on_the_way)?;
-        // Another command may just have finished it.
+        let unfinished = Unfinished::open(&unfinished_path)?;
+        // Another process may have finished it meanwhile.
         if let Some(found) = kept() {
             return Ok(found);
         }
@@ -174,7 +174,7 @@ impl Task<'_> {
         Ok(found)
     }
 
-    /// The name of feature matching with its terms.
+    /// The name of feature matching with its extra losses.
     fn feature_matching(&self) -> String {
         let terms = self.settings.extra_losses;
         let mut name = FEATURE_MATCHING.to_owned();
@@ -200,36 +200,37 @@ impl Task<'_> {
         match kind {
             Kind::FeatureMatching => {
                 let name = self.feature_matching();
-                let (_, outcome) = one(&name, labeled(), Some(self.train))?;
-                Ok(vec![(name, outcome)])
+                let (_, run) = one(&name, labeled(), Some(self.train))?;
+                Ok(vec![(name, run)])
             }
             Kind::AllLabels => {
                 let all = vec![(self.train, (0..self.train.len()).collect())];
-                let (_, outcome) = one(ALL_LABELS, all, None)?;
-                Ok(vec![(ALL_LABELS.into(), outcome)])
+                let (_, run) = one(ALL_LABELS, all, None)?;
+                Ok(vec![(ALL_LABELS.into(), run)])
             }
             Kind::LabelsOnly => {
-                let (classifier, outcome) = one(LABELS_ONLY, labeled(), None)?;
-                let mut found = vec![(LABELS_ONLY.into(), outcome)];
+                let (classifier, run) = one(LABELS_ONLY, labeled(), None)?;
+                let mut found = vec![(LABELS_ONLY.into(), run)];
                 if let Some((sampler, count)) = self.generator {
                     let size = self.train.image_size();
-                    let drawn = pseudo_labeled(&classifier, size, sampler, count, SURE, self.seeds[seed])?;
+                    let drawn =
+                        pseudo_labeled(&classifier, size, sampler, count, CONFIDENT, self.seeds[seed])?;
                     let mut both = labeled();
                     both.push((&drawn, (0..drawn.len()).collect()));
                     let examples = Examples {
                         labeled: both,
                         unlabeled: None,
                     };
-                    let (_, mut outcome) = self.one(GENERATED, seed, examples, unfinished, bar)?;
-                    outcome.generated = Some(drawn.len());
-                    found.push((GENERATED.into(), outcome));
+                    let (_, mut run) = self.one(GENERATED, seed, examples, unfinished, bar)?;
+                    run.generated = Some(drawn.len());
+                    found.push((GENERATED.into(), run));
                 }
                 Ok(found)
             }
         }
     }
 
-    /// One training, from where it stands.
+    /// Runs one training, resuming it if it was interrupted.
     fn one<'d>(
         &self,
         name: &str,
@@ -237,7 +238,7 @@ impl Task<'_> {
         examples: Examples<'d>,
         unfinished: &Unfinished,
         bar: &ProgressBar,
-    ) -> anyhow::Result<(SemiSupervised<'d>, Outcome)> {
+    ) -> anyhow::Result<(SemiSupervised<'d>, RunResult)> {
         let mut settings = self.settings.clone();
         settings.seed = self.seeds[seed];
         let steps = settings.steps;
@@ -262,17 +263,17 @@ impl Task<'_> {
                 };
                 let (seed, percent) = (self.seeds[seed], percent(wrong, self.test.len()));
                 tell(&format!(
-                    "{name}, seed {seed}, step {step} of {steps}: {percent:.2} % wrong, loss{of}"
+                    "{name}, seed {seed}, step {step} of {steps}: test error {percent:.2} %, loss{of}"
                 ));
             }
             saves.save_when_due(&task, &curve, &tell)?;
         }
         if name == LABELS_ONLY && self.generator.is_some() {
-            // The training that follows needs its classifier again if it is interrupted.
+            // The next training needs this classifier again if it is interrupted.
             saves.save(&task, &curve, &tell)?;
         }
         let generated = None;
-        Ok((task, Outcome { curve, generated }))
+        Ok((task, RunResult { curve, generated }))
     }
 }
 
@@ -280,10 +281,10 @@ const LABELS_ONLY: &str = "supervised only";
 const FEATURE_MATCHING: &str = "feature matching";
 const GENERATED: &str = "generated images as training data";
 const ALL_LABELS: &str = "all labels";
-/// Of the rows.
+/// Order of the rows.
 const ORDER: [&str; 4] = [LABELS_ONLY, FEATURE_MATCHING, GENERATED, ALL_LABELS];
 
-/// Share in per cent.
+/// Share in percent.
 pub(super) fn percent(part: usize, whole: usize) -> f64 {
     100.0 * part as f64 / whole.max(1) as f64
 }
@@ -320,7 +321,7 @@ mod tests {
         std::fs::create_dir_all(&whole).unwrap();
         let kinds = [Kind::FeatureMatching];
         let expected = task(&whole).run(&kinds, Some(1), &bar).unwrap();
-        assert_eq!(expected[0].outcomes[0].curve.len(), 10);
+        assert_eq!(expected[0].runs[0].curve.len(), 10);
         let names = |out: &PathBuf| -> Vec<String> {
             let entries = std::fs::read_dir(out).unwrap();
             entries
@@ -329,11 +330,11 @@ mod tests {
         };
         assert_eq!(names(&whole), ["feature-matching-seed-1.json"]);
 
-        // One step, saved with a curve that no training would find.
+        // One step, saved with a curve that no training would record.
         let cut = folder.path().join("cut");
         let tag = result_cache::tag(&json!({ "steps": 20, "seeds": [1] }));
-        let on_the_way = cut.join(format!("feature-matching-seed-1-{tag}.unfinished"));
-        let unfinished = Unfinished::open(&on_the_way).unwrap();
+        let unfinished_path = cut.join(format!("feature-matching-seed-1-{tag}.unfinished"));
+        let unfinished = Unfinished::open(&unfinished_path).unwrap();
         let examples = Examples {
             labeled: vec![(&train, chosen[0].clone())],
             unlabeled: Some(&train),
@@ -343,7 +344,7 @@ mod tests {
         begun.step().unwrap();
         saves.save(&begun, &vec![(1, 777)], &|_| ()).unwrap();
         drop((saves, unfinished));
-        // Another training in the same place, of other settings, which is not over.
+        // Another unfinished training in the same place, of other settings.
         let other = cut.join("feature-matching-seed-1-00000000.unfinished");
         drop(Unfinished::open(&other).unwrap());
         let refused = task(&cut).ensure_free(&kinds).unwrap_err().to_string();
@@ -353,15 +354,15 @@ mod tests {
         );
 
         let found = task(&cut).run(&kinds, Some(1), &bar).unwrap();
-        let curve = &found[0].outcomes[0].curve;
-        assert_eq!(curve[0], (1, 777), "it goes on from what was saved");
-        assert_eq!(curve[1..], expected[0].outcomes[0].curve);
-        assert!(!on_the_way.exists() && other.exists());
+        let curve = &found[0].runs[0].curve;
+        assert_eq!(curve[0], (1, 777), "it resumes from the checkpoint");
+        assert_eq!(curve[1..], expected[0].runs[0].curve);
+        assert!(!unfinished_path.exists() && other.exists());
 
-        // A kill between keeping the result and removing the directory.
-        drop(Unfinished::open(&on_the_way).unwrap());
+        // The process was killed between writing the result and removing the directory.
+        drop(Unfinished::open(&unfinished_path).unwrap());
         assert_eq!(task(&cut).run(&kinds, Some(1), &bar).unwrap(), found);
-        assert!(!on_the_way.exists() && other.exists());
+        assert!(!unfinished_path.exists() && other.exists());
         task(&cut).ensure_free(&kinds).unwrap();
     }
 }

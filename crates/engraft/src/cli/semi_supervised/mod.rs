@@ -1,4 +1,4 @@
-//! `engraft semi-supervised`: how much images without labels help a classifier that has few labels.
+//! `engraft semi-supervised`: classifiers from few labels, with and without unlabeled images.
 
 mod jobs;
 mod report;
@@ -36,7 +36,8 @@ pub(super) fn run(options: &SemiSupervised) -> anyhow::Result<()> {
         .collect();
     ensure!(
         missing.is_empty(),
-        "--train-images {}: of the classes {missing:?} of {} no image is among those taken; take more, or others by --seeds",
+        "--train-images {}: the subset has no image of the classes {missing:?} of {}; use more images, or another first seed in \
+         --seeds",
         taken.len(),
         options.data
     );
@@ -135,18 +136,18 @@ fn images_of(options: &SemiSupervised) -> anyhow::Result<[Dataset; 2]> {
         "data",
         &options.data,
         &loaded.train,
-        "and the errors are counted by labels",
+        "which are needed to count errors",
     )?;
     let test = loaded.test.with_context(|| {
         format!(
-            "--data {}: no images are held out to count errors on; give more images",
+            "--data {}: there are no test images; expected at least 100 images or a test set",
             options.data
         )
     })?;
     Ok([loaded.train, test])
 }
 
-/// The generator of a run, the size of its images, and what there is to tell of it.
+/// The generator of a run, the size of its images, and its description for the protocol.
 fn open_generator(
     options: &SemiSupervised,
     run: &Path,
@@ -154,44 +155,44 @@ fn open_generator(
 ) -> anyhow::Result<(Sampler, [usize; 3], serde_json::Value)> {
     let named = || format!("--from {}", run.display());
     if !run.join("generator.safetensors").is_file() {
-        // Tells of checkpoints that are left out as damaged.
+        // Reports damaged checkpoints.
         open_run(run, CheckpointChoice::Last).with_context(named)?;
     }
     let source = open_source(run, CheckpointChoice::Last).with_context(named)?;
     let [expected, found] = [train.channels(), source.config.image[2]];
     ensure!(
         expected == found,
-        "--from {}: it draws images of {found} channel(s), but those of {} have {expected}; give a run with as many",
+        "--from {}: its images have {found} channel(s), but those of {} have {expected}; use a run with the same number",
         run.display(),
         options.data
     );
-    // Its images as the run would have them, in either polarity.
+    // The training images at the size of the run, in either polarity.
     let [height, width, _] = source.config.image;
     let images = train.clone().resized(height, width);
     let same = [images.sha256(), images.inverted().sha256()].contains(&source.config.fingerprint);
     if source.config.data == options.data && !same {
         eprintln!(
-            "warning: --from {}: it was trained on other images of {} than those taken here, so its row has more of \
-             them than the others; give transfer and this command the same --train-images, and the first of --seeds as its --seed",
+            "warning: --from {}: the run was trained on other images of {} than those used here, so its row uses more images than \
+             the others; use the same --train-images for transfer and this command, and the first of --seeds as transfer's --seed",
             run.display(),
             options.data
         );
     }
     if source.config.data == options.data && source.config.classes > 0 {
         eprintln!(
-            "warning: --from {}: it was told the classes of all its images, so its row has more labels than the others",
+            "warning: --from {}: the run is class-conditional and used all labels, so its row uses more labels than the others",
             run.display()
         );
     }
     let about = json!({
         "trained_on_the_same_images": same, "told_classes": source.config.classes,
         "run": run.display().to_string(), "data": source.config.data, "sha256": source.sha256()?, "drawn": options.generated,
-        "labels": "by the classifier of the labelled images alone", "least_probability": jobs::SURE,
+        "labels": "by the classifier of the labeled images alone", "least_probability": jobs::CONFIDENT,
     });
     Ok((source.sampler().with_context(named)?, source.config.image, about))
 }
 
-/// Writes which of the whole training set's images are labelled, so that others can take the same.
+/// Writes the indices of the labeled images in the whole training set, so that others can use the same subset.
 fn write_labels(
     options: &SemiSupervised,
     out: &Path,
@@ -199,7 +200,7 @@ fn write_labels(
     seed: u64,
     indices: Vec<usize>,
 ) -> anyhow::Result<()> {
-    std::fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
+    std::fs::create_dir_all(out).with_context(|| format!("creating {}", out.display()))?;
     let labels: Vec<u8> = indices.iter().map(|&i| whole.label(i)).collect();
     let text = json!({
         "data": options.data, "split": "train", "images_sha256": whole.sha256(), "seed": seed, "indices": indices,

@@ -1,27 +1,27 @@
-//! What `engraft semi-supervised` prints: errors with their spread, and the protocol.
+//! Output of `engraft semi-supervised`: test errors and the protocol.
 
-use super::jobs::{Outcome, Row, percent};
+use super::jobs::{MethodResults, RunResult, percent};
 use engraft_metrics::SeedSummary;
 use serde_json::{Value, json};
 use std::fmt;
 use std::path::PathBuf;
 
-/// Rows and what they mean.
+/// Results and the protocol.
 pub(super) struct Report {
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: Vec<MethodResults>,
     pub(super) protocol: Value,
     /// Number of test images.
     pub(super) test: usize,
-    /// Where the subsets are.
+    /// Directory of the label subsets.
     pub(super) out: PathBuf,
 }
 
 impl Report {
-    /// Test errors in per cent, one for each seed.
-    fn errors(&self, row: &Row) -> Vec<f64> {
-        row.outcomes
+    /// Test errors in percent, one for each seed.
+    fn errors(&self, row: &MethodResults) -> Vec<f64> {
+        row.runs
             .iter()
-            .map(|outcome| percent(outcome.wrong(), self.test))
+            .map(|run| percent(run.wrong(), self.test))
             .collect()
     }
 
@@ -32,7 +32,7 @@ impl Report {
             .map(|row| {
                 let errors = self.errors(row);
                 let spread = spread(&errors);
-                let each = |of: &dyn Fn(&Outcome) -> Value| row.outcomes.iter().map(of).collect::<Vec<_>>();
+                let each = |of: &dyn Fn(&RunResult) -> Value| row.runs.iter().map(of).collect::<Vec<_>>();
                 json!({
                     "method": row.method, "errors_percent": errors, "mean": spread.mean, "deviation": spread.deviation,
                     "median": spread.median, "wrong": each(&|o| o.wrong().into()), "wrong_after_step": each(&|o| json!(o.curve)),
@@ -85,7 +85,7 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "{} of {} images of {} have a label, as many of each of {} classes; the subset of each seed is in {}",
+            "{} of {} images of {} are labeled, the same number for each of {} classes; label subsets of the seeds are in {}",
             p("labels"),
             p("unlabelled"),
             p("data"),
@@ -96,13 +96,13 @@ impl fmt::Display for Report {
         if !shots.is_null() {
             writeln!(
                 f,
-                "these {} images were chosen of all by seed {}, the same for every row and seed",
+                "the {} images are a random subset (seed {}), the same for every row and seed",
                 shots["images"], shots["seed"]
             )?;
         }
         writeln!(
             f,
-            "network {}; {} epochs (budget: {}), for every row {} steps of {} images of each kind; Adam, learning rate {}",
+            "network {}; {} epochs (budget: {}), {} steps per row with {} images of each kind; Adam, learning rate {}",
             p("network"),
             p("epochs"),
             p("budget"),
@@ -112,7 +112,7 @@ impl fmt::Display for Report {
         )?;
         for row in &self.rows {
             let kept: Vec<String> = row
-                .outcomes
+                .runs
                 .iter()
                 .filter_map(|o| o.generated)
                 .map(|n| n.to_string())
@@ -121,7 +121,7 @@ impl fmt::Display for Report {
                 let about = &self.protocol["generator"];
                 writeln!(
                     f,
-                    "generated images: of {} drawn by {} (trained on {}), {} were kept",
+                    "generated images: {} by {} (trained on {}), of which {} have a confident label",
                     about["drawn"],
                     about["run"].as_str().unwrap_or_default(),
                     about["data"].as_str().unwrap_or_default(),
@@ -131,7 +131,7 @@ impl fmt::Display for Report {
         }
         write!(
             f,
-            "{} test images, averaged weights at the end of the budget; nothing was selected on the test images",
+            "{} test images; averaged weights of the last step; nothing was selected on the test images",
             p("test")
         )
     }

@@ -1,4 +1,4 @@
-//! Trainings on the way, so that an interrupted command goes on where it stood.
+//! Checkpoints of unfinished trainings, from which an interrupted command resumes.
 
 use anyhow::Context;
 use engraft_gan::checkpoint::{CheckpointStore, RunLock};
@@ -8,17 +8,17 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The test errors so far.
+/// File of the test errors so far.
 const CURVE: &str = "curve.json";
-/// Checkpoints that are kept: the last one, and one before it should that be damaged.
+/// Number of checkpoints to keep: the last one, and the one before in case it is damaged.
 const KEPT: usize = 2;
-/// What may be lost of a training.
+/// Time between two checkpoints.
 const SAVE_AFTER: Duration = Duration::from_secs(60);
 
-/// How the names of their directories end.
+/// Ending of the names of their directories.
 pub(super) const ENDING: &str = ".unfinished";
 
-/// The directories in `out` of trainings with this name, whatever their settings.
+/// The directories in `out` of trainings with this name, for all settings.
 pub(super) fn of(out: &Path, name: &str) -> impl Iterator<Item = PathBuf> {
     let begins = format!("{name}-");
     let entries = fs::read_dir(out).into_iter().flatten().flatten();
@@ -28,20 +28,20 @@ pub(super) fn of(out: &Path, name: &str) -> impl Iterator<Item = PathBuf> {
     })
 }
 
-/// Test images that were wrong, after steps.
+/// Number of misclassified test images, after each of some steps.
 type Curve = Vec<(u64, usize)>;
 
-/// The directory of trainings that lead to one result, which no other process may touch meanwhile.
+/// The locked directory of the trainings of one result.
 pub(super) struct Unfinished {
     path: PathBuf,
     _lock: RunLock,
 }
 
 impl Unfinished {
-    /// Takes a directory, which need not exist. Its name must tell settings apart that give other results.
+    /// Locks a directory, which need not exist. Its name must differ for settings with different results.
     ///
     /// # Errors
-    /// If another process holds it, or it cannot be written to.
+    /// If another process has locked it, or it cannot be written to.
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
         Ok(Self {
             path: path.into(),
@@ -49,10 +49,10 @@ impl Unfinished {
         })
     }
 
-    /// A training that has not begun, moved to where it was interrupted, and its curve so far.
+    /// Restores a training from its last checkpoint, if there is one, with its curve so far.
     ///
     /// # Errors
-    /// If what is saved cannot be gone on with.
+    /// If the checkpoint cannot be restored.
     pub(super) fn training<'d>(
         &self,
         name: &str,
@@ -62,9 +62,7 @@ impl Unfinished {
         let directory = self.path.join(name);
         let stuck = || {
             let shown = directory.display();
-            format!(
-                "{shown}: cannot go on with the training saved here; move the directory away to begin it anew"
-            )
+            format!("{shown}: cannot resume this training; move the directory away to start it again")
         };
         let store = CheckpointStore::open(&directory, KEPT)?;
         let mut curve = Vec::new();
@@ -75,7 +73,7 @@ impl Unfinished {
                 serde_json::from_slice(checkpoint.file(CURVE).with_context(stuck)?).with_context(stuck)?;
             task = task.resume(&checkpoint).with_context(stuck)?;
             tell(&format!(
-                "goes on from step {} in {}",
+                "resuming from step {} in {}",
                 task.steps_done(),
                 directory.display()
             ));
@@ -87,15 +85,15 @@ impl Unfinished {
         Ok((saves, task, curve))
     }
 
-    /// Removes the directory, whose result is safe elsewhere.
+    /// Removes the directory, when its result is saved.
     pub(super) fn remove(self, tell: &dyn Fn(&str)) {
         remove(&self.path, tell);
     }
 }
 
-/// Removes what may be left of trainings whose result is safe elsewhere. A failure is told, for nothing is lost by it.
+/// Removes the directory of trainings whose result is saved. A failure is only reported, because nothing is lost.
 pub(super) fn remove(path: &Path, tell: &dyn Fn(&str)) {
-    // Renamed first: half a directory would look like a damaged training.
+    // Renamed first: half of a directory would look like a damaged training.
     let aside = path.with_extension("done");
     let ignore_missing = |found: std::io::Result<()>| match found {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -106,20 +104,20 @@ pub(super) fn remove(path: &Path, tell: &dyn Fn(&str)) {
         .and_then(|()| ignore_missing(fs::remove_dir_all(&aside)));
     if let Err(error) = removed {
         tell(&format!(
-            "{} is not needed any more, but cannot be removed: {error}",
+            "{} is no longer needed, but cannot be removed: {error}",
             path.display()
         ));
     }
 }
 
-/// Where one training is saved.
+/// Checkpoints of one training.
 pub(super) struct Saves {
     store: CheckpointStore,
     last: Instant,
 }
 
 impl Saves {
-    /// Saves how far a training is, if that was last done a minute ago.
+    /// Saves a checkpoint, if the last one is a minute old.
     ///
     /// # Errors
     /// Those of [`Saves::save`].
@@ -135,7 +133,7 @@ impl Saves {
         self.save(task, curve, tell)
     }
 
-    /// Saves how far a training is.
+    /// Saves a checkpoint.
     ///
     /// # Errors
     /// If the directory cannot be written to.
@@ -170,18 +168,18 @@ mod tests {
     }
 
     #[test]
-    fn a_training_goes_on_and_what_is_done_with_is_removed() {
+    fn a_training_resumes_and_its_directory_is_removed_afterwards() {
         let train = drawn_digits(Split::Train, 30, 1);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("feature-matching.unfinished");
-        let told = RefCell::new(String::new());
-        let tell = |line: &str| *told.borrow_mut() += line;
+        let printed = RefCell::new(String::new());
+        let tell = |line: &str| *printed.borrow_mut() += line;
 
         let unfinished = Unfinished::open(&path).unwrap();
         let busy = Unfinished::open(&path).err().unwrap().to_string();
         assert!(busy.contains("feature-matching.unfinished"), "{busy}");
         let (mut saves, mut begun, curve) = unfinished.training("one", task(&train), &tell).unwrap();
-        assert!((begun.steps_done(), curve.len()) == (0, 0) && told.borrow().is_empty());
+        assert!((begun.steps_done(), curve.len()) == (0, 0) && printed.borrow().is_empty());
         for _ in 0..3 {
             begun.step().unwrap();
             saves.save(&begun, &vec![(1, 5)], &tell).unwrap();
@@ -191,21 +189,21 @@ mod tests {
         drop((saves, unfinished));
 
         let unfinished = Unfinished::open(&path).unwrap();
-        let (saves, mut goes_on, curve) = unfinished.training("one", task(&train), &tell).unwrap();
-        assert_eq!((goes_on.steps_done(), curve), (3, vec![(1, 5)]));
-        assert_eq!(goes_on.step().unwrap(), expected);
-        assert!(told.take().contains("goes on from step 3"));
+        let (saves, mut resumed, curve) = unfinished.training("one", task(&train), &tell).unwrap();
+        assert_eq!((resumed.steps_done(), curve), (3, vec![(1, 5)]));
+        assert_eq!(resumed.step().unwrap(), expected);
+        assert!(printed.take().contains("step 3"));
         drop(saves);
-        // What a kill left of an earlier removal.
+        // The rest of an earlier removal whose process was killed.
         fs::create_dir_all(path.with_extension("done").join("checkpoints")).unwrap();
         unfinished.remove(&tell);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         remove(&path, &tell);
-        assert_eq!(told.take(), "");
+        assert_eq!(printed.take(), "");
     }
 
     #[test]
-    fn damage_is_told_with_what_to_do() {
+    fn damage_is_an_error_with_a_remedy() {
         let train = drawn_digits(Split::Train, 30, 1);
         let folder = tempfile::tempdir().unwrap();
         let unfinished = Unfinished::open(folder.path()).unwrap();
@@ -221,7 +219,7 @@ mod tests {
         fs::write(&weights, bytes).unwrap();
         let message = format!("{:#}", open().err().unwrap());
         assert!(
-            message.contains("move the directory away") && message.contains("classifier"),
+            message.contains("one") && message.contains("classifier"),
             "{message}"
         );
     }

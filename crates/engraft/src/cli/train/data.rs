@@ -1,4 +1,4 @@
-//! Which images a run trains on, and at which size.
+//! The images that a run trains on, and their size.
 
 use super::display::{self, Display};
 use super::settings::chooses_by_size;
@@ -10,18 +10,18 @@ use engraft_gan::networks::{self, NetworkSpec};
 use engraft_gan::{GanError, NetworkConfig, TrainConfig};
 use std::sync::Arc;
 
-/// Heights and widths that are tried for pictures that a network cannot make as they are.
+/// Sizes that are tried for images whose own size a network does not support.
 const SIZES: [usize; 5] = [256, 128, 64, 32, 28];
 
 /// Side of pictures that are at least as large where neither a size nor networks are named: a step of 128 pixels takes
 /// about twice as long.
 const LARGE_SIDE: usize = 64;
 
-/// Finds the images that the options (or the settings of another run) ask for. Without either that is
-/// MNIST, or, said loudly, drawn digits where MNIST is not to be had.
+/// Finds the images of `--data`, or of the settings of another run. Without either it is MNIST, or drawn digits with a warning
+/// if MNIST is not available.
 ///
 /// # Errors
-/// If there are none, or the network makes none of their kind.
+/// If there are none, or the network does not support their size.
 pub(super) fn find(
     options: &Train,
     other: Option<&TrainConfig>,
@@ -36,15 +36,21 @@ pub(super) fn find(
         (Some(name), _) => {
             open(options, name, other, network, from, display).with_context(|| format!("--data {name}"))
         }
-        (None, Some(config)) => open(options, &config.data, other, network, from, display)
-            .with_context(|| format!("the settings are for {:?}; name its place by --data", config.data)),
+        (None, Some(config)) => {
+            open(options, &config.data, other, network, from, display).with_context(|| {
+                format!(
+                    "the settings are for {:?}; add --data with its location",
+                    config.data
+                )
+            })
+        }
         (None, None) => {
             let digits = open(options, "mnist", other, network, from.clone(), display);
             match digits.as_ref().err().and_then(|error| error.downcast_ref()) {
-                // Only where there is none: faulty files of the user are an error.
+                // Only if there is no MNIST; damaged files are an error.
                 Some(why @ DataError::NotFound { .. }) => {
                     display.warn(&format!(
-                        "no MNIST, so this run trains on DRAWN DIGITS, which this program draws itself\n{why}"
+                        "MNIST is not available; training on DRAWN DIGITS, synthetic digits that this program generates\n{why}"
                     ));
                     open(options, "drawn-digits", other, network, from, display)
                 }
@@ -65,13 +71,13 @@ fn open(
     let source = DataSource::parse(name)?;
     let mut how = DataOptions::new();
     how.load = from;
-    // Files in MNIST's format that no name says more of have always counted as MNIST's.
+    // Files in IDX format without a known name count as MNIST, as in an earlier version.
     how.idx_name = match other.map(|config| config.data.parse()) {
         Some(Ok(known)) => Some(known),
         _ if source.name().parse::<DatasetName>().is_ok() => None,
         _ => Some(DatasetName::Mnist),
     };
-    // These have no test part of their own, which `evaluate` takes: so every fifth is not trained on.
+    // These may have no test set, which `evaluate` needs: every fifth image is held out.
     how.held_out = !options.train_on_all
         && matches!(
             source,
@@ -93,7 +99,7 @@ fn open(
                 sizes.iter().flatten().copied().min().unwrap_or(0),
             )?,
         });
-        display.say("  reading pictures");
+        display.say("  reading images");
         let pictures = source.open_lazily(&how)?;
         for line in report_lines(pictures.report()) {
             display.say(&format!("  {line}"));
@@ -114,7 +120,7 @@ fn makes(network: &NetworkConfig, image: [usize; 3]) -> Result<bool, GanError> {
     Ok(networks::find(&network.kind)?.check(&spec).is_ok())
 }
 
-/// The size of images that the network does not make as they are.
+/// The size of images whose own size the network does not support.
 fn default_size(
     options: &Train,
     network: &NetworkConfig,
@@ -126,7 +132,7 @@ fn default_size(
     size_for(network, smallest_side)
 }
 
-/// The largest size that the network makes of those that no image has to be enlarged for, else the smallest.
+/// The largest size that the network supports and that enlarges no image; otherwise the smallest.
 fn size_for(network: &NetworkConfig, smallest_side: usize) -> Result<Option<[usize; 2]>, GanError> {
     let mut found = None;
     for size in SIZES {

@@ -1,4 +1,4 @@
-//! What a run shows: a plan, a progress bar or tick lines, or events as JSON.
+//! Output of a run: the plan, a progress bar or progress lines, or events as JSON.
 
 use engraft_data::TrainingData;
 use engraft_gan::{
@@ -12,9 +12,9 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Time between two tick lines.
+/// Time between two progress lines.
 const TICK: Duration = Duration::from_secs(10);
-/// Steps after which the time of the whole run is estimated.
+/// Steps after which the remaining time is estimated.
 const MEASURED: u64 = 5;
 
 /// How a run is shown.
@@ -22,7 +22,7 @@ const MEASURED: u64 = 5;
 pub(super) enum Style {
     /// A progress bar on a terminal.
     Bar,
-    /// Plain lines, where the output is no terminal.
+    /// Plain lines, if the output is not a terminal.
     Ticks,
     /// Lines of JSON.
     Json,
@@ -47,7 +47,7 @@ impl Style {
 pub(super) struct Display {
     style: Style,
     bar: Option<ProgressBar>,
-    /// Steps done when the run began or was gone on with.
+    /// Steps that were done when the run began or resumed.
     first: u64,
     steps: u64,
     batch: usize,
@@ -125,7 +125,7 @@ impl Display {
         };
         let measured = match &config.evaluation {
             evaluation if evaluation.every > 0 => format!(
-                "  measured       every {} steps on {} held-out images, by the features {}\n",
+                "  evaluation     every {} steps on {} validation images, features {}\n",
                 evaluation.every,
                 config.validation_images,
                 evaluation
@@ -139,21 +139,21 @@ impl Display {
             "  data           {}, {} images {h}x{w}x{c} ({})\n{names}  \
                generator      {} -> {h}x{w}x{c}, {generator} parameters{conditional}\n  \
                discriminator  {h}x{w}x{c} -> 1 logit, {discriminator} parameters\n  \
-               training       {} steps of {} images ({epochs:.1} epochs), Adam {} beta {}/{}, seed {}, threads {threads}\n{measured}  \
+               training       {} steps of {} images ({epochs:.1} epochs), Adam {} beta {}/{}, seed {}, {threads} threads\n{measured}  \
                output         {} (report.html, run.toml, metrics.jsonl, samples, checkpoints)\n  \
-               time           known after {MEASURED} steps",
+               time           estimated after {MEASURED} steps",
             config.data, config.images, data.provenance(), networks.latent_dim, config.steps, config.batch,
             adam.learning_rate, adam.beta1, adam.beta2, config.seed, out.display(),
         ));
         Ok(())
     }
 
-    /// Before the first event of a run that has `step` steps behind it.
+    /// Shows the beginning of a run that has done `step` steps.
     pub(super) fn begin(&mut self, step: u64, config: &TrainConfig) {
         (self.first, self.steps, self.batch) = (step, config.steps, config.batch);
         self.json(&json!({ "event": "begin", "step": step }));
         if step > 0 {
-            self.say(&format!("going on after step {step}"));
+            self.say(&format!("resuming from step {step}"));
         }
         if self.style == Style::Bar && step < config.steps {
             let bar = ProgressBar::new(config.steps).with_position(step);
@@ -166,7 +166,7 @@ impl Display {
             bar.set_style(
                 ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()),
             );
-            // With a step behind it the bar would count the earlier steps as speed.
+            // Otherwise the bar would count the earlier steps as speed.
             bar.reset_eta();
             bar.enable_steady_tick(Duration::from_millis(500));
             self.bar = Some(bar);
@@ -199,7 +199,7 @@ impl Display {
             Event::RolledBack { step, reason, times } => {
                 self.json(&json!({ "event": "rolled_back", "step": step, "reason": reason, "times": times }));
                 self.warn(&format!(
-                    "training diverged ({reason}): back to step {step} with half the learning rates, for the {} time",
+                    "training diverged ({reason}); rolled back to step {step} with half the learning rates ({} rollback)",
                     ordinal(*times)
                 ));
             }
@@ -213,9 +213,9 @@ impl Display {
         value["event"] = "measured".into();
         value["best"] = is_best.into();
         self.json(&value);
-        let best = if is_best { ", the best so far" } else { "" };
+        let best = if is_best { ", best so far" } else { "" };
         self.say(&format!(
-            "step {}: {measurement}{best} (on held-out images)",
+            "step {}: {measurement}{best} (validation)",
             measurement.step
         ));
     }
@@ -236,12 +236,12 @@ impl Display {
             self.estimated = true;
             self.json(&json!({ "event": "estimate", "seconds_per_step": per_step, "seconds_left": left }));
             self.say(&format!(
-                "about {} to go at {per_step:.2} s a step",
+                "about {} left, {per_step:.2} s per step",
                 duration(left)
             ));
         }
         let text = format!(
-            "loss G {:.3} D {:.3}  D right {:.0} %  {rate:.0} images/s",
+            "loss G {:.3} D {:.3}  D accuracy {:.0} %  {rate:.0} images/s",
             report.generator_loss,
             report.discriminator_loss,
             100.0 * report.accuracy
@@ -262,7 +262,7 @@ impl Display {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn clear(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
@@ -277,24 +277,24 @@ impl Display {
         }));
         let headline = match outcome {
             TrainingOutcome::Finished if step == self.first => {
-                format!("nothing to do: {step} steps are done already")
+                format!("nothing to do: all {step} steps are done")
             }
             TrainingOutcome::Finished | TrainingOutcome::Complete => {
-                format!("done: {step} steps, {} of training now", duration(self.spent))
+                format!("done: {step} steps; trained for {}", duration(self.spent))
             }
             TrainingOutcome::Stopped => format!("stopped and saved after step {step} of {steps}"),
             TrainingOutcome::Plateau => format!(
-                "stopped after step {step} of {steps}: {} measurements brought nothing better",
+                "stopped early after step {step} of {steps}: no improvement in {} evaluations",
                 trainer.config().evaluation.patience
             ),
         };
         let next = match outcome {
             TrainingOutcome::Finished | TrainingOutcome::Complete => {
-                format!("to go further: the same command with --steps {}", 2 * steps)
+                format!("to train longer: the same command with --steps {}", 2 * steps)
             }
-            TrainingOutcome::Stopped => "to go on: the same command again".into(),
+            TrainingOutcome::Stopped => "to resume: the same command".into(),
             TrainingOutcome::Plateau => {
-                "to go on all the same: the same command with a larger --patience".into()
+                "to continue anyway: the same command with a larger --patience".into()
             }
         };
         let run = RunLayout::new(out);
@@ -307,12 +307,12 @@ impl Display {
     }
 }
 
-/// A line on standard output. It may be lost: a reader that went away (`| head`) must not end the training.
+/// Prints a line to standard output. Errors are ignored: a closed pipe (`| head`) must not end the training.
 fn out(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// A line on standard error, which may be lost as well.
+/// Prints a line to standard error. Errors are ignored.
 pub(super) fn err(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -1,11 +1,11 @@
-//! `engraft train`: trains a GAN on images, and shows how it goes.
+//! `engraft train`: trains a GAN on images and shows its progress.
 
 mod data;
 mod display;
 mod settings;
 
 use super::options::{Preset, Train};
-use super::process::{Interrupted, catch_interrupts, go_on, pool};
+use super::process::{Interrupted, catch_interrupts, pool, stop_or_continue};
 use display::{Display, Style};
 use engraft_data::DatasetName;
 use engraft_gan::{Event, TrainConfig, Trainer, TrainingOutcome};
@@ -14,20 +14,20 @@ use std::time::Instant;
 /// Trains a run, or resumes it.
 ///
 /// # Errors
-/// What stops a run before its end, and [`Interrupted`] where a signal did.
+/// Those of the run, and [`Interrupted`] after a signal.
 pub fn run(options: &Train) -> anyhow::Result<()> {
     let pool = pool(options.threads)?;
-    catch_interrupts("finishing this step and saving")?;
+    catch_interrupts("finishing this step, then saving")?;
     let mut display = Display::new(Style::choose(options.quiet, options.json));
     let what = match &options.network {
-        _ if options.config.is_some() => "by the settings of another run".to_string(),
-        Some(other) if other != "dcgan" => format!("the network pair {other}"),
-        None if options.preset == Preset::R3gan => "R3GAN's residual pair".into(),
-        None if options.preset == Preset::Light => "the light pair".into(),
+        _ if options.config.is_some() => "with the settings of another run".to_string(),
+        Some(other) if other != "dcgan" => format!("with the networks {other}"),
+        None if options.preset == Preset::R3gan => "R3GAN".into(),
+        None if options.preset == Preset::Light => "with the networks light".into(),
         None if settings::chooses_by_size(options) && is_own_data(options) => {
-            "networks for the size of the images".into()
+            "with networks for the size of the images".into()
         }
-        _ => "the reference DCGAN".into(),
+        _ => "DCGAN".into(),
     };
     display.say(&format!("engraft: training {what}"));
     let result = pool.install(|| train(options, &mut display));
@@ -67,7 +67,7 @@ fn train(options: &Train, display: &mut Display) -> anyhow::Result<()> {
     if options.fresh
         && let Some(old) = Trainer::set_aside(&out)?
     {
-        display.say(&format!("the earlier run is kept in {}", old.display()));
+        display.say(&format!("moved the earlier run to {}", old.display()));
     }
     let mut trainer = Trainer::open(config, data, &out)?;
     let outcome = follow(&mut trainer, display)?;
@@ -78,14 +78,14 @@ fn train(options: &Train, display: &mut Display) -> anyhow::Result<()> {
     }
 }
 
-/// Trains and shows every event.
+/// Trains and shows all events.
 fn follow(trainer: &mut Trainer, display: &mut Display) -> anyhow::Result<TrainingOutcome> {
     let config: TrainConfig = trainer.config().clone();
     display.begin(trainer.step(), &config);
     let start = Instant::now();
     let outcome = trainer.train(&mut |event: Event| {
         display.event(&event, start);
-        go_on()
+        stop_or_continue()
     });
     display.clear();
     Ok(outcome?)

@@ -1,4 +1,4 @@
-//! From options to the settings of a run.
+//! Settings of a run from the options.
 
 use crate::cli::options::{Preset, Train};
 use engraft_data::TrainingData;
@@ -18,10 +18,10 @@ pub(super) fn network(options: &Train, other: Option<&TrainConfig>) -> NetworkCo
     }
 }
 
-/// Largest side of the images that the default networks make.
+/// Largest side of images that the default networks support.
 const DEFAULT_SIDE: usize = 32;
 
-/// Whether nothing that is said decides the networks, so that the size of the images does.
+/// Whether no option decides the networks, so that the size of the images does.
 pub(super) fn chooses_by_size(options: &Train) -> bool {
     options.network.is_none() && options.config.is_none() && options.preset == Preset::Default
 }
@@ -31,18 +31,18 @@ fn is_large(side: usize) -> bool {
     side > DEFAULT_SIDE
 }
 
-/// Why the networks are others than the default ones, if their size chose them.
+/// Why the networks differ from the default ones, if the size of the images chose them.
 pub(super) fn reason(options: &Train, [height, width, _]: [usize; 3]) -> Option<String> {
     let large = chooses_by_size(options) && is_large(height.max(width));
     large.then(|| {
         format!(
-            "  preset         light, because the default network dcgan makes images of at most {DEFAULT_SIDE}x{DEFAULT_SIDE} \
-             pixels and these have {height}x{width}"
+            "  preset         light: the images have {height}x{width} pixels, and the default networks dcgan support at most \
+             {DEFAULT_SIDE}x{DEFAULT_SIDE}"
         )
     })
 }
 
-/// The settings to start from where no preset is named: those of `light` for its networks.
+/// The settings if no preset is given: those of `light` for its networks.
 fn default_settings(options: &Train, data: &dyn TrainingData) -> TrainConfig {
     let light = options.network.as_deref() == Some("light");
     if light || reason(options, data.shape()).is_some() {
@@ -60,7 +60,7 @@ fn usual_network(preset: Preset) -> NetworkConfig {
     }
 }
 
-/// The preset, or the settings of another run, with what the arguments change.
+/// The preset or the settings of another run, changed by the options.
 pub(super) fn settings(
     options: &Train,
     other: Option<TrainConfig>,
@@ -111,14 +111,14 @@ pub(super) fn settings(
     });
     if sets_steps && options.epochs.is_some() {
         return Err(GanError::Config {
-            problems: vec!["--epochs beside --set steps=..: expected one of them".into()],
+            problems: vec!["--epochs and --set steps=.. were both given; expected one of them".into()],
         });
     }
     let mut config = options
         .changes
         .iter()
         .try_fold(config, |config, change| config.changed(change))?;
-    // The tutorial's preset is a number of epochs, whatever the batch.
+    // The preset tutorial fixes the number of epochs, for every batch size.
     let is_tutorial = matches!(options.preset, Preset::Tutorial) && options.config.is_none();
     let usual = is_tutorial.then_some(TUTORIAL_EPOCHS);
     if let Some(epochs) = options.epochs.or(usual)
@@ -131,7 +131,7 @@ pub(super) fn settings(
 }
 
 /// # Errors
-/// If a class has no images: its part of every sheet and measure would be noise.
+/// If a class has no images: the generator could not learn it.
 fn ensure_every_class(data: &dyn TrainingData) -> Result<(), GanError> {
     let mut counts = vec![0_usize; data.classes()];
     for label in (0..data.len()).filter_map(|i| data.label(i)) {
@@ -139,8 +139,7 @@ fn ensure_every_class(data: &dyn TrainingData) -> Result<(), GanError> {
     }
     if counts.is_empty() {
         let problem = format!(
-            "--conditional: {} has no labels; expected a known data set, or a folder or ZIP file with a folder of pictures for each \
-             class",
+            "--conditional: {} has no labels; expected a known data set, or a folder or ZIP file with one folder of images per class",
             data.name()
         );
         return Err(GanError::Config {
@@ -153,7 +152,7 @@ fn ensure_every_class(data: &dyn TrainingData) -> Result<(), GanError> {
         return Ok(());
     }
     let problem = format!(
-        "--conditional: {} has no images of class {}, whose images would be noise; expected images of every class from 0 to {}",
+        "--conditional: {} has no images of class {}; expected images of every class from 0 to {}",
         data.name(),
         empty.join(", "),
         counts.len() - 1
@@ -163,7 +162,7 @@ fn ensure_every_class(data: &dyn TrainingData) -> Result<(), GanError> {
     })
 }
 
-/// Runs on other data, of other networks or with another preset get a directory of their own.
+/// The default run directory: one for each data set, network and preset.
 pub(super) fn default_directory(options: &Train, config: &TrainConfig) -> PathBuf {
     let preset = match options.preset {
         Preset::Default => "",

@@ -1,4 +1,4 @@
-//! Parts of a user's own in the place of a recipe's: what trains, and what keeps it close.
+//! Options that change a recipe.
 
 use crate::cli::options::{PlanOptions, Small};
 use anyhow::ensure;
@@ -7,7 +7,7 @@ use engraft_transfer::{Phase, PretrainedGan, Recipe, Trainable, gradual_unfreezi
 /// Changes a recipe for a run of `steps` steps.
 ///
 /// # Errors
-/// If the generator would not train or cannot thaw in so many steps.
+/// If the generator would never train, or its layers cannot all be unfrozen within the steps.
 pub(super) fn change(
     options: &PlanOptions,
     recipe: &mut Recipe,
@@ -23,7 +23,7 @@ pub(super) fn change(
         }
         Some(Small::Miner(width)) => {
             plan.miner = width.or_else(|| {
-                // A miner that the source has already learns on as it is.
+                // A source that has a miner keeps it.
                 let has_one = source.miner().is_some();
                 (!has_one).then(|| source.config.latent_dim().ok()).flatten()
             });
@@ -49,7 +49,8 @@ pub(super) fn change(
     if let Some(alone) = options.discriminator_warmup {
         ensure!(
             alone < steps,
-            "--discriminator-warmup {alone}: the generator would never train, as --steps is {steps}; take more steps, or a shorter warm-up"
+            "--discriminator-warmup {alone}: the generator would never train, because --steps is {steps}; use more steps or a shorter \
+             warmup"
         );
         plan.phases.retain(|phase| phase.generator != Trainable::Nothing);
         if alone > 0 {
@@ -76,8 +77,8 @@ pub(super) fn change(
             .fold(0, u64::saturating_add);
         ensure!(
             needed < steps,
-            "--gradual-unfreezing {every}: all of the generator trains only after {needed} steps, but --steps is {steps}; \
-             take more steps, or fewer for each phase"
+            "--gradual-unfreezing {every}: unfreezing all layers takes {needed} steps, but --steps is {steps}; use more steps, or a \
+             smaller number"
         );
     }
     if let Some(regularizer) = options.regularize {
@@ -98,7 +99,7 @@ mod tests {
     use engraft_transfer::DomainDistance;
 
     #[test]
-    fn a_warm_up_takes_the_place_of_the_recipes() {
+    fn a_warmup_replaces_that_of_the_recipe() {
         let config = TrainConfig::standard(&drawn_digits(Split::Test, 20, 1));
         let Networks {
             generator,

@@ -1,16 +1,16 @@
-//! `engraft transfer`: a trained GAN carried to another domain.
+//! `engraft transfer`: adapts a trained GAN to a new domain.
 
 mod changes;
 
 use super::extract::Reader;
 use super::options::{PlanOptions, RecipeName, Transfer};
-use super::process::{Interrupted, catch_interrupts, go_on, program};
+use super::process::{Interrupted, catch_interrupts, program, stop_or_continue};
 use super::progress::bar;
 use super::target::Target;
 use anyhow::{Context, ensure};
 use engraft_base::to_bytes;
 use engraft_data::{Dataset, Provenance::Memory};
-use engraft_gan::{CheckpointChoice, Event, Sampler, sample_grid};
+use engraft_gan::{CheckpointChoice, Event, Sampler, Trainer, sample_grid};
 use engraft_layers::Module;
 use engraft_metrics::Features;
 use engraft_transfer::adapt::{PixelStatsGap, Severity};
@@ -26,30 +26,45 @@ use serde_json::json;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-/// Images that are generated for measuring.
+/// Images that are generated for evaluation.
 const GENERATED: usize = 1000;
-/// Fewest images of the target that all measures can be taken of.
+/// Fewest reference images that the metrics need.
 const FEWEST_REAL: usize = 6;
-/// Images of the source whose shades are looked at.
-const LOOKED_AT: usize = 64;
-/// Images on the sheet that shows source and result.
+/// Images of the source whose pixel statistics are compared with the target's.
+const COMPARED: usize = 64;
+/// Images of the grid of source and result.
 const SHOWN: usize = 32;
 const COLUMNS: usize = 8;
 
-/// What a method's generator drew.
-struct Drawn {
-    row: ExperimentResult,
+/// The evaluated generator of a method.
+struct Evaluated {
+    result: ExperimentResult,
     sampler: Sampler,
     features: Features,
 }
 
-/// What to do about a target of the other polarity.
+/// The hint for a target of the other polarity.
 pub(super) fn inversion(is_inverted: bool) -> &'static str {
     if is_inverted {
-        "without --invert the target's shades would be the source's"
+        "--invert makes the polarity of source and target differ; remove it"
     } else {
-        "--invert turns the target's shades round"
+        "--invert inverts the target's pixel values"
     }
+}
+
+/// How a method is called in tables; results and directories have its name.
+fn label(method: &str) -> String {
+    let (name, changed) = match method.strip_suffix("-changed") {
+        Some(name) => (name, " (changed)"),
+        None => (method, ""),
+    };
+    let name = match name {
+        "source-as-is" => "untuned source",
+        "from-scratch" => "from scratch",
+        "fine-tune" => "fine-tuning",
+        other => other,
+    };
+    format!("{name}{changed}")
 }
 
 /// Runs the command.
@@ -67,7 +82,7 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
     });
     ensure!(
         !is_source,
-        "--out {}: that is the run of --from; name another directory",
+        "--out {}: this is the run of --from; choose another directory",
         out.display()
     );
     let source = open_source(&options.from, CheckpointChoice::Last)
@@ -83,20 +98,20 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
     }
     ensure!(
         target.train.len() >= 2,
-        "--data {}: a transfer needs at least 2 images, found {}",
+        "--data {}: found {} training images, expected at least 2",
         options.data,
         target.train.len()
     );
     ensure!(
         target.reference.len() >= FEWEST_REAL,
-        "--data {}: coverage needs at least {FEWEST_REAL} images to measure with, found {}; add pictures, or take more of them by --train-images",
+        "--data {}: found {} reference images, expected at least {FEWEST_REAL}; add images, or raise --train-images",
         options.data,
         target.reference.len()
     );
     ensure!(
         source.config.classes == 0 || target.train.classes() > 0,
-        "--data {}: the source {} is class-conditional, and these images have no labels; name a source without classes, or images \
-         with labels: a known data set, or a folder of pictures for each class",
+        "--data {}: the images have no labels, but the source {} is class-conditional; use an unconditional source, a known data \
+         set, or a folder with one subfolder of images per class",
         options.data,
         options.from.display()
     );
@@ -109,24 +124,29 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
     let reader = Reader::choose(options.features.as_deref(), &options.data, source.config.image)?;
     let network = &*reader.extractor;
     let trained_on = dataset_features(network, &target.train)?;
-    let as_is = experiment.train(&TransferMethod::Untuned, &options.from, &mut |_| {
+    let untuned = experiment.train(&TransferMethod::Untuned, &options.from, &mut |_| {
         ControlFlow::Continue(())
     })?;
-    let (as_is, _) = as_is.context("nothing to stop")?;
-    let of_source = experiment.generate_features(network, &as_is, GENERATED)?;
+    let (untuned, _) = untuned.context("nothing to stop")?;
+    let of_source = experiment.generate_features(network, &untuned, GENERATED)?;
     let found = domain_distance(&trained_on, &of_source)?;
     let recipe = recipe(options, &source, &target, &found)?;
     explain(options, &source, &target, &found, &recipe)?;
-    warn(options, &as_is, &target)?;
+    warn(options, &untuned, &target)?;
     if options.dry_run {
         return Ok(());
     }
-    catch_interrupts("finishing this step and saving")?;
+    if options.fresh
+        && let Some(old) = Trainer::set_aside(&out)?
+    {
+        eprintln!("moved the earlier run to {}", old.display());
+    }
+    catch_interrupts("finishing this step, then saving")?;
     let is_plain = recipe.is_fine_tuning(&source)?;
     let mut methods = vec![TransferMethod::Recipe(Box::new(recipe))];
     if options.baselines {
         if is_plain {
-            eprintln!("controls  without plain fine-tuning, which the recipe is");
+            eprintln!("baselines without plain fine-tuning: the recipe is that");
         } else {
             methods.push(TransferMethod::Recipe(Box::new(Recipe::fine_tune(&source)?)));
         }
@@ -134,14 +154,15 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
         methods.push(TransferMethod::Untuned);
     }
     let reference = dataset_features(network, &target.reference)?;
-    let mut drawn = Vec::new();
+    let mut evaluated = Vec::new();
     for (i, method) in methods.iter().enumerate() {
         let directory = match i {
             0 => out.clone(),
+            // The name of the directory in an earlier version, whose runs are resumed.
             _ => out.join("controls").join(method.name()),
         };
         let Some((sampler, steps)) = train(options, &experiment, method, &directory)? else {
-            eprintln!("stopped and saved; to go on: the same command again");
+            eprintln!("stopped and saved; to resume: the same command");
             return Err(Interrupted.into());
         };
         let features = experiment.generate_features(network, &sampler, GENERATED)?;
@@ -150,32 +171,32 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
             training: &trained_on,
             generated: &features,
         };
-        let row = evaluate(method.name(), steps, sets)?;
-        drawn.push(Drawn {
-            row,
+        let result = evaluate(method.name(), steps, sets)?;
+        evaluated.push(Evaluated {
+            result,
             sampler,
             features,
         });
     }
-    let sheet = out.join("source-and-adapted.png");
-    std::fs::write(&sheet, before_and_after(options, &as_is, &drawn[0].sampler))
-        .with_context(|| format!("writing {}", sheet.display()))?;
-    let json = report(options, &reader, &target, &reference, &found, &drawn);
-    println!("  same noise through source and result  {}", sheet.display());
-    println!("  the run                                {}", out.display());
+    let grid = out.join("source-and-adapted.png");
+    std::fs::write(&grid, before_and_after(options, &untuned, &evaluated[0].sampler))
+        .with_context(|| format!("writing {}", grid.display()))?;
+    let json = report(options, &reader, &target, &reference, &found, &evaluated);
+    println!("  source and result, same noise  {}", grid.display());
+    println!("  run                            {}", out.display());
     println!(
-        "to draw more: {} generate --from {} --checkpoint best",
+        "to generate images: {} generate --from {} --checkpoint best",
         program(),
         out.display()
     );
-    let small = out.join(AdapterFile::NAME);
-    if let Ok(about) = std::fs::metadata(&small) {
+    let adapter = out.join(AdapterFile::NAME);
+    if let Ok(about) = std::fs::metadata(&adapter) {
         println!(
-            "or, with these {} KiB beside the source: {} generate --from {} --adapter {}",
+            "or with the adapter file ({} KiB) and the source: {} generate --from {} --adapter {}",
             about.len().div_ceil(1024),
             program(),
             options.from.display(),
-            small.display()
+            adapter.display()
         );
     }
     if options.json {
@@ -184,7 +205,7 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The recipe, with what the arguments change.
+/// The recipe, changed by the options.
 fn recipe(
     options: &Transfer,
     source: &PretrainedGan,
@@ -197,22 +218,22 @@ fn recipe(
     };
     changes::change(&options.plan, &mut recipe, source, options.steps)?;
     if options.plan != PlanOptions::default() {
-        // So that no control has its name.
+        // Baselines must not have the same name.
         recipe.name += "-changed";
         recipe
             .reasons
-            .push("but with the parts that were given by options in the place of its own".into());
+            .push("changed by the options of the command".into());
     }
     Ok(recipe)
 }
 
-/// Tells of a target that is prepared otherwise than what the source draws: then it learns the preparation first.
-fn warn(options: &Transfer, as_is: &Sampler, target: &Target) -> anyhow::Result<()> {
-    let drawn = as_is.generate(LOOKED_AT, &mut Pcg64::seed_from_u64(options.seed));
-    let pixels = to_bytes(drawn.as_slice());
+/// Warns if the target is preprocessed differently from the source's images: the GAN would learn that first.
+fn warn(options: &Transfer, untuned: &Sampler, target: &Target) -> anyhow::Result<()> {
+    let generated = untuned.generate(COMPARED, &mut Pcg64::seed_from_u64(options.seed));
+    let pixels = to_bytes(generated.as_slice());
     let size = target.train.image_size();
-    let drawn = Dataset::new("drawn", Memory, pixels, size, vec![0; LOOKED_AT])?;
-    let gap = PixelStatsGap::between(&drawn, &target.train);
+    let generated = Dataset::new("generated", Memory, pixels, size, vec![0; COMPARED])?;
+    let gap = PixelStatsGap::between(&generated, &target.train);
     for (severity, problem) in gap.problems() {
         if severity == Severity::Refusal {
             eprintln!("warning: {problem}");
@@ -224,7 +245,7 @@ fn warn(options: &Transfer, as_is: &Sampler, target: &Target) -> anyhow::Result<
     Ok(())
 }
 
-/// Tells what will be done and why.
+/// Prints the plan and its reasons.
 fn explain(
     options: &Transfer,
     source: &PretrainedGan,
@@ -234,9 +255,9 @@ fn explain(
 ) -> anyhow::Result<()> {
     eprintln!("source    {} ({})", options.from.display(), source.config.data);
     eprintln!("target    {} images of {}", target.train.len(), options.data);
-    eprintln!("measured  against {}", target.about);
+    eprintln!("evaluated against {}", target.about);
     eprintln!("distance  {found}");
-    eprintln!("recipe    {}", recipe.name);
+    eprintln!("recipe    {}", label(&recipe.name));
     for reason in &recipe.reasons {
         eprintln!("          - {reason}");
     }
@@ -260,8 +281,8 @@ fn explain(
             &phase.discriminator.param_filter(adapter, &roles.discriminator),
         )?;
         let length = match phase.steps {
-            0 => "to the end".into(),
-            steps => format!("up to {steps} steps"),
+            0 => "until the end".into(),
+            steps => format!("at most {steps} steps"),
         };
         eprintln!("phase {i}   {length}");
         for (name, network, adam) in [
@@ -284,32 +305,34 @@ fn train(
     method: &TransferMethod,
     directory: &Path,
 ) -> anyhow::Result<Option<(Sampler, u64)>> {
-    let bar: ProgressBar = bar(method.name(), options.steps as usize)?;
+    let bar: ProgressBar = bar(&label(method.name()), options.steps as usize)?;
     let found = experiment.train(method, directory, &mut |event| {
         match event {
             Event::Step { step, .. } => bar.set_position(step),
             Event::Measured { measurement, .. } => {
-                bar.suspend(|| eprintln!("step {}: {measurement} (on held-out images)", measurement.step));
+                bar.suspend(|| eprintln!("step {}: {measurement} (validation)", measurement.step));
             }
             Event::Alarm { step, message, .. } => {
                 bar.suspend(|| eprintln!("warning: step {step}: {message}"))
             }
             Event::Phase { step, phase, reason } => {
-                bar.suspend(|| eprintln!("step {step}: phase {phase} begins, {reason}"));
+                bar.suspend(|| eprintln!("step {step}: phase {phase} begins: {reason}"));
             }
             Event::RolledBack { step, reason, .. } => {
-                bar.suspend(|| eprintln!("warning: diverged ({reason}): back to step {step}"));
+                bar.suspend(|| {
+                    eprintln!("warning: training diverged ({reason}); rolled back to step {step}")
+                });
             }
             Event::Warning(text) => bar.suspend(|| eprintln!("warning: {text}")),
             _ => {}
         }
-        go_on()
+        stop_or_continue()
     })?;
     bar.finish();
     Ok(found)
 }
 
-/// The same noise through two generators, in rows one under the other.
+/// Grid of two generators' images for the same noise, in alternating rows.
 fn before_and_after(options: &Transfer, source: &Sampler, adapted: &Sampler) -> Vec<u8> {
     let images = [source, adapted].map(|s| s.generate(SHOWN, &mut Pcg64::seed_from_u64(options.seed)));
     let rows: Vec<_> = (0..SHOWN)
@@ -322,63 +345,68 @@ fn before_and_after(options: &Transfer, source: &Sampler, adapted: &Sampler) -> 
     )
 }
 
-/// Prints the table, and gives it as JSON.
+/// Prints the table and returns it as JSON.
 fn report(
     options: &Transfer,
     reader: &Reader,
     target: &Target,
     reference: &Features,
     found: &DomainDistance,
-    drawn: &[Drawn],
+    evaluated: &[Evaluated],
 ) -> serde_json::Value {
-    let sets: Vec<&Features> = drawn.iter().map(|d| &d.features).collect();
+    let sets: Vec<&Features> = evaluated.iter().map(|d| &d.features).collect();
     let comparison = compare(reference, &sets, options.seed);
-    // One alone has nothing to win against.
-    let winner = comparison.winner().filter(|_| drawn.len() > 1);
-    let winner = winner.map(|i| drawn[i].row.method.clone());
+    // A single method has nothing to compare with.
+    let winner = comparison.winner().filter(|_| evaluated.len() > 1);
+    let winner = winner.map(|i| evaluated[i].result.method.clone());
     println!(
         "{:<20}{:>9}  {:<18}{:>9}{:>10}{:>11}{:>9}{:>7}",
         "method", "KID", "95 % interval", "FID", "coverage", "diversity", "copies", "step"
     );
-    for (i, Drawn { row, .. }) in drawn.iter().enumerate() {
+    for (i, Evaluated { result, .. }) in evaluated.iter().enumerate() {
         let [low, high] = comparison.interval(i);
         println!(
             "{:<20}{:>9.4}  {:<18}{:>9.2}{:>10.3}{:>11.3}{:>9.3}{:>7}",
-            row.method,
-            row.kid,
+            label(&result.method),
+            result.kid,
             format!("{low:.4} to {high:.4}"),
-            row.fid,
-            row.coverage,
-            row.diversity,
-            row.copies,
-            row.steps
+            result.fid,
+            result.coverage,
+            result.diversity,
+            result.copies,
+            result.steps
         );
     }
     println!(
-        "{GENERATED} generated images each, against {}; features {} ({}..); seed {}",
+        "{GENERATED} generated images per method, against {}; features {} ({}..); seed {}",
         target.about,
         reader.extractor.name(),
         reader.short_hash(),
         options.seed
     );
-    if drawn.len() > 1 {
+    if evaluated.len() > 1 {
         match &winner {
-            Some(name) => println!("lowest KID: {name}, certain at 95 % over the choice of images"),
-            None => println!("no method is certainly better: the intervals of the differences hold 0"),
+            Some(name) => println!(
+                "lowest KID: {}, significant at 95 % (bootstrap over images)",
+                label(name)
+            ),
+            None => {
+                println!("no significant difference in KID: the 95 % intervals of the differences contain 0")
+            }
         }
     }
-    let copying = drawn[0].row.copies;
+    let copying = evaluated[0].result.copies;
     if copying > 0.2 {
         println!(
-            "warning: {:.0} of 100 generated images are copies of training images; fewer steps or more images help",
+            "warning: {:.0} % of the generated images are copies of training images; use fewer steps or more images",
             100.0 * copying
         );
     }
-    let rows: Vec<_> = drawn
+    let rows: Vec<_> = evaluated
         .iter()
         .enumerate()
         .map(|(i, d)| {
-            let mut value = serde_json::to_value(&d.row).unwrap_or_default();
+            let mut value = serde_json::to_value(&d.result).unwrap_or_default();
             value["kid_interval"] = json!(comparison.interval(i));
             value
         })
