@@ -1,5 +1,5 @@
-//! The order of the house: which crate may use which, and what every source file looks like. The numbers behind it:
-//! `cargo run -p engraft-tests --example house`.
+//! Rules of the sources: which crate may use which, file headers, file size, cycles. `cargo run -p engraft-tests
+//! --example house` prints the numbers.
 
 #[path = "house/sources.rs"]
 #[allow(dead_code)] // the example prints the rest
@@ -11,43 +11,43 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The floors from the bottom up; a crate may use only what stands before it.
-const FLOORS: [&str; 9] = [
+/// The layers of crates, lowest first; a crate may use only earlier ones.
+const LAYERS: [&str; 9] = [
     "base", "tensor", "layers", "data", "metrics", "gan", "transfer", "engraft", "xtask",
 ];
-/// Pairs that stand side by side and must not use each other.
+/// Pairs of crates that must not use each other.
 const APART: [(&str, &str); 3] = [("data", "layers"), ("data", "tensor"), ("metrics", "data")];
-/// Lines of code, without tests, comments and documentation, above which a file is more than one idea.
+/// Maximum lines of code in a file, without tests, comments and documentation.
 const MOST_CODE: usize = 500;
-/// Circles of files that may be, by what their paths begin with, and why.
+/// Allowed cycles of files, by the start of their paths, with the reason.
 const CIRCLES: [(&[&str], &str); 2] = [
     (
         &["crates/tensor/src/real.rs", "crates/tensor/src/kernels/"],
-        "an element type is what there are kernels for, and kernels are generic over it",
+        "an element type is defined by its kernels, and kernels are generic over it",
     ),
     (
         &["crates/tensor/src/op.rs", "crates/tensor/src/tensor.rs"],
-        "an operation is from tensors to tensors, and a tensor holds the one that it came from",
+        "an operation maps tensors to tensors, and a tensor holds the operation that made it",
     ),
 ];
-/// Folders in which a type may have inherent `impl`s in several files, and why.
+/// Folders in which a type may have inherent `impl`s in several files, with the reason.
 const IMPLS: [(&str, &str); 3] = [
     (
         "crates/tensor/src/ops/",
-        "the methods of a tensor, a family of operations to a file",
+        "the methods of a tensor, one file for each family of operations",
     ),
     (
         "crates/engraft/src/cli/",
-        "a command's options stand apart from what it does",
+        "a command's options are separate from its code",
     ),
-    ("xtask/src/", "a command's options stand apart from what it does"),
+    ("xtask/src/", "a command's options are separate from its code"),
 ];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().into()
 }
 
-/// The crates of the workspace as Cargo knows them: folder, and the folders of those that each uses outside its tests.
+/// The crates of the workspace according to Cargo: folder, and the folders of their dependencies outside tests.
 fn crates() -> Vec<(String, Vec<String>)> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
@@ -71,7 +71,7 @@ fn crates() -> Vec<(String, Vec<String>)> {
 }
 
 #[test]
-fn crates_use_only_the_floors_below() {
+fn crates_use_only_lower_crates() {
     let crates = crates();
     let layers = crates.iter().find(|(name, _)| name == "layers");
     assert!(layers.unwrap().1.contains(&"tensor".into()), "{crates:?}");
@@ -79,21 +79,21 @@ fn crates_use_only_the_floors_below() {
         if ["tests", "benches"].contains(&name.as_str()) {
             continue;
         }
-        let height = FLOORS.iter().position(|floor| floor == name);
+        let height = LAYERS.iter().position(|floor| floor == name);
         let height = height.unwrap_or_else(|| panic!("{name} needs a floor in this test"));
         for used in used {
             assert!(
-                FLOORS[..height].contains(&used.as_str()),
+                LAYERS[..height].contains(&used.as_str()),
                 "{name} must not use {used}"
             );
             let apart = APART.contains(&(name.as_str(), used.as_str()));
-            assert!(!apart, "{name} and {used} stand apart");
+            assert!(!apart, "{name} must not use {used}");
         }
     }
 }
 
 #[test]
-fn every_source_file_says_what_it_is_and_is_one_idea() {
+fn every_source_file_has_a_header_and_a_bounded_size() {
     let sources = Sources::read(&root());
     assert!(
         sources.files.len() > 200,
@@ -113,7 +113,7 @@ fn every_source_file_says_what_it_is_and_is_one_idea() {
 }
 
 #[test]
-fn no_file_uses_one_that_uses_it() {
+fn no_files_form_a_cycle() {
     let sources = Sources::read(&root());
     let mut unused = CIRCLES.to_vec();
     for circle in sources.circles() {
@@ -127,19 +127,16 @@ fn no_file_uses_one_that_uses_it() {
         };
         assert!(
             CIRCLES.iter().any(inside),
-            "a circle of files: {:#?}",
+            "a cycle of files: {:#?}",
             sources.arrows(&circle)
         );
         unused.retain(|allowed| !inside(allowed));
     }
-    assert!(
-        unused.is_empty(),
-        "there are no such circles any more: {unused:?}"
-    );
+    assert!(unused.is_empty(), "these allowed cycles do not exist: {unused:?}");
 }
 
 #[test]
-fn the_methods_of_a_type_stand_in_its_file() {
+fn the_methods_of_a_type_are_in_its_file() {
     for (path, name) in Sources::read(&root()).impls_apart() {
         let allowed = IMPLS.iter().any(|(folder, _)| path.starts_with(folder));
         assert!(

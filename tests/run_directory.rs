@@ -1,4 +1,4 @@
-//! A run directory: exact resume, refusals, and what a damaged one does.
+//! Run directories: exact resume, refusals, damage.
 
 use engraft_data::{Dataset, Provenance};
 use engraft_gan::checkpoint::CheckpointStore;
@@ -39,7 +39,7 @@ pub(crate) fn train(config: TrainConfig, directory: &Path, stop_after: Option<u6
         .unwrap()
 }
 
-/// Every file of a run that must not depend on when it was stopped, with times taken out.
+/// Every file of a run that must not depend on interruptions, without times.
 fn content(directory: &Path, step: u64) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(directory.join(format!("checkpoints/step-{step:06}"))).unwrap() {
@@ -94,7 +94,7 @@ fn a_stopped_and_resumed_run_equals_an_uninterrupted_one_byte_for_byte() {
 
 /// The same holds for every network, and for color images of another size.
 #[test]
-fn every_network_stops_and_goes_on_to_the_same_bytes() {
+fn every_network_resumes_to_the_same_bytes() {
     let pixels = (0..8 * 32 * 32 * 3).map(|i: usize| (i.wrapping_mul(2_654_435_761) >> 13) as u8);
     let data = Dataset::new(
         "noise",
@@ -126,9 +126,9 @@ fn every_network_stops_and_goes_on_to_the_same_bytes() {
     }
 }
 
-/// A kill loses the steps after the last checkpoint, which are then done again.
+/// A kill loses the steps after the last checkpoint; they are repeated.
 #[test]
-fn steps_after_the_last_checkpoint_are_done_again() {
+fn steps_after_the_last_checkpoint_are_repeated() {
     let dir = tempfile::tempdir().unwrap();
     let (whole, killed) = (dir.path().join("whole"), dir.path().join("killed"));
     train(config(5), &whole, None);
@@ -200,7 +200,7 @@ fn setting_aside_keeps_the_old_run() {
     assert!(matches!(Trainer::set_aside(&run), Err(GanError::NotARun { .. })));
 }
 
-/// A checkpoint whose checksums are right and whose content is wrong: what a hostile file looks like.
+/// A checkpoint with correct checksums and wrong content, like a hostile file.
 #[test]
 fn a_consistent_but_wrong_checkpoint_is_an_error_and_no_panic() {
     let dir = tempfile::tempdir().unwrap();
@@ -236,7 +236,7 @@ fn a_consistent_but_wrong_checkpoint_is_an_error_and_no_panic() {
     }
 }
 
-/// A learning rate at which nothing holds: training stops within a step and leaves the last checkpoint alone.
+/// At a huge learning rate training stops within a step and leaves the last checkpoint intact.
 #[test]
 fn divergence_stops_the_run() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! One seed, one result, on any number of threads.
+//! The same seed gives the same result on any number of threads.
 
 use engraft_gan::augment::Augmentation;
 use engraft_gan::{AugmentConfig, Gan, Objective, RegularizeConfig, SpectralNorm, StepOrder, dcgan};

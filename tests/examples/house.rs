@@ -1,4 +1,4 @@
-//! Numbers of a workspace's sources: `cargo run -p engraft-tests --example house [DIR]`.
+//! Statistics of a workspace's sources: `cargo run -p engraft-tests --example house [DIR]`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -39,7 +39,7 @@ fn main() {
     sum(None);
 
     let circles = sources.circles();
-    println!("\n{} circles of files", circles.len());
+    println!("\n{} cycles of files", circles.len());
     for circle in circles {
         println!("  {} files", circle.len());
         for (from, to) in sources.arrows(&circle) {
@@ -47,7 +47,7 @@ fn main() {
         }
     }
     let apart = sources.impls_apart();
-    println!("\n{} inherent impls apart from their type", apart.len());
+    println!("\n{} inherent impls in another file than their type", apart.len());
     for (path, name) in apart {
         println!("  {name:<24} {}", path.display());
     }

@@ -1,7 +1,7 @@
-//! The sources of a workspace, read as text: lines of code, which file uses which, where inherent `impl`s stand.
+//! The sources of a workspace, read as text: lines of code, dependencies between files, places of inherent `impl`s.
 //!
-//! Comments, the insides of strings, and what `#[cfg(test)]` stands before are taken out first. It is no compiler: a path
-//! is followed as far as modules and `use` lead; what a macro makes is not seen.
+//! Comments, the content of strings and items with `#[cfg(test)]` are removed first. Paths are resolved through
+//! modules and `use`; macros are not expanded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,21 +9,21 @@ use std::path::{Path, PathBuf};
 
 /// One file.
 pub(super) struct File {
-    /// From the workspace's root.
+    /// Path from the root of the workspace.
     pub(super) path: PathBuf,
-    /// The crate that it belongs to, as the name of its folder.
+    /// Folder name of its crate.
     pub(super) package: String,
-    /// Names of the modules that lead to it from the crate's root; empty for a root.
+    /// Module path from the crate's root; empty for a root.
     module: Vec<String>,
-    /// Its code alone.
+    /// Its code without comments and tests.
     code: String,
-    /// Whether all of it is a test.
+    /// Whether the whole file is a test.
     pub(super) is_test: bool,
-    /// Lines with code that is no test.
+    /// Lines of code outside tests.
     pub(super) code_lines: usize,
-    /// Lines with code of tests.
+    /// Lines of test code.
     pub(super) test_lines: usize,
-    /// Lines with nothing but comments and documentation.
+    /// Lines with comments or documentation only.
     pub(super) comment_lines: usize,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct File {
 pub(super) struct Sources {
     /// Every file, by path.
     pub(super) files: Vec<File>,
-    /// What each brings into scope: its name there, its path from the crate's root, and whether it is passed on by `pub`.
+    /// The imports of each file: name, path from the crate's root, and whether it is re-exported by `pub`.
     imports: Vec<Vec<Import>>,
 }
 
@@ -93,8 +93,8 @@ impl Sources {
         sources
     }
 
-    /// Groups of files in which each uses each, directly or through others. A file may use those that its folder belongs
-    /// to (`super::`): they are one idea on two floors.
+    /// Groups of files that use each other, directly or indirectly. A file may use those of its parent folder
+    /// (`super::`), which count as the same unit.
     pub(super) fn circles(&self) -> Vec<Vec<&File>> {
         let uses: Vec<BTreeSet<usize>> = (0..self.files.len()).map(|i| self.used_by(i)).collect();
         let reach: Vec<BTreeSet<usize>> = (0..uses.len()).map(|i| reachable(&uses, i)).collect();
@@ -105,7 +105,7 @@ impl Sources {
                 .copied()
                 .filter(|&j| reach[j].contains(&i))
                 .collect();
-            // Told once, by its first file.
+            // Reported once, by its first file.
             if circle.len() > 1 && circle[0] == i {
                 circles.push(circle.iter().map(|&j| &self.files[j]).collect());
             }
@@ -113,7 +113,7 @@ impl Sources {
         circles
     }
 
-    /// Which file of a circle uses which other one of it.
+    /// The uses between the files of a cycle.
     pub(super) fn arrows(&self, circle: &[&File]) -> Vec<(PathBuf, PathBuf)> {
         let inside = |i: &usize| circle.iter().any(|file| file.path == self.files[*i].path);
         let from = (0..self.files.len()).filter(inside);
@@ -125,7 +125,7 @@ impl Sources {
         .collect()
     }
 
-    /// Inherent `impl`s in another file than that of their type.
+    /// Inherent `impl`s in another file than their type.
     pub(super) fn impls_apart(&self) -> Vec<(&Path, String)> {
         let mut found = Vec::new();
         for file in &self.files {
@@ -181,7 +181,7 @@ impl Sources {
         imports
     }
 
-    /// A path from the crate's root, if it leads into the crate.
+    /// A path from the crate's root, if it is within the crate.
     fn absolute(&self, file: &File, path: &str) -> Option<Vec<String>> {
         let mut module = file.module.clone();
         let mut parts = path
@@ -213,7 +213,7 @@ impl Sources {
         Some(module)
     }
 
-    /// The file that a path leads to, through what others pass on.
+    /// The file that a path refers to, through re-exports.
     fn resolve(&self, package: &str, path: &[String], depth: usize) -> Option<usize> {
         let length = (0..=path.len())
             .rev()
@@ -239,7 +239,7 @@ impl Sources {
         let mut used = BTreeSet::new();
         let mut add = |path: &[String]| used.extend(self.resolve(&file.package, path, 0));
         for import in &self.imports[i] {
-            // What is only passed on is not used here.
+            // A re-export is not a use.
             let is_used = || words(&file.code).filter(|w| *w == import.name).count() > 1;
             if !import.is_public || is_used() {
                 add(&import.path);
@@ -255,7 +255,7 @@ impl Sources {
     }
 }
 
-/// The files of a crate that modules lead to, each with its modules' names and whether it is a test.
+/// The files of a crate, with their module paths and whether they are tests.
 fn walk(path: &Path, module: Vec<String>, is_test: bool, found: &mut BTreeMap<PathBuf, (Vec<String>, bool)>) {
     let Ok(text) = fs::read_to_string(path) else {
         return;
@@ -302,7 +302,7 @@ fn all_sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The text without comments, and with the insides of strings and characters as `_`.
+/// The text without comments, with the content of strings and characters replaced by `_`.
 fn without_comments(text: &str) -> String {
     let chars: Vec<char> = text.chars().collect();
     let mut out = String::with_capacity(text.len());
@@ -360,12 +360,12 @@ fn without_comments(text: &str) -> String {
     out
 }
 
-/// Whether what begins with a quote is a character and no lifetime.
+/// Whether a quote starts a character and not a lifetime.
 fn is_character(chars: &[char]) -> bool {
     chars.get(1) == Some(&'\\') || chars.get(2) == Some(&'\'')
 }
 
-/// The code without what `#[cfg(test)]` stands before, and that.
+/// The code without the items with `#[cfg(test)]`, and those items.
 fn without_tests(code: &str) -> (String, Vec<String>) {
     let (mut kept, mut tests) = (String::new(), Vec::new());
     let mut rest = code;
@@ -435,7 +435,7 @@ fn defines(code: &str, name: &str) -> bool {
     })
 }
 
-/// The type of an inherent `impl`, from what stands between `impl` and `{`.
+/// The type of an inherent `impl`, from the text between `impl` and `{`.
 fn inherent(header: &str) -> Option<String> {
     let mut depth = 0_i32;
     let mut last = ' ';

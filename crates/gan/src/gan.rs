@@ -269,16 +269,16 @@ impl<T: Real> Gan<T> {
     ///   example `&labels[..]` or a `Vec<usize>`. The generated images have the same labels.
     /// - `rng`: source of the latent vectors.
     ///
-    /// With `n` discriminator steps (`n_critic`), the batch is split into `n` equal parts. The discriminator
-    /// trains on each part; the generator trains once, with the last part.
+    /// With `k` discriminator steps ([`ObjectiveConfig::n_critic`]), the batch is split into `k` equal parts. The
+    /// discriminator trains on each part; the generator trains once, with the last part.
     ///
     /// The report holds the losses before the update.
     ///
     /// *Source*: Goodfellow et al., "Generative adversarial nets", 2014, algorithm 1.
     ///
     /// # Panics
-    /// If the settings are invalid ([`Gan::check`] reports this as an error), the batch does not split into
-    /// equal parts, or `condition` does not match the number of images or the classes.
+    /// If the settings are invalid, which [`Gan::check`] reports as an error. Also if the batch does not split into
+    /// equal parts, or `condition` does not match the images or the classes.
     #[track_caller]
     pub fn step(
         &mut self,

@@ -268,10 +268,10 @@ mod tests {
     }
 
     #[test]
-    fn what_came_after_the_checkpoint_is_dropped() {
+    fn lines_after_the_checkpoint_are_dropped() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("metrics.jsonl");
-        // A cut line, and what a power loss may leave: lines of zeros.
+        // A line that is cut off, and zeros as after a power loss.
         for tail in ["{\"step\": 6, \"ep", "\0\0\0\n\0\0\n"] {
             let text = written(&path, 5);
             fs::write(&path, text + tail).unwrap();

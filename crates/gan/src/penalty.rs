@@ -200,7 +200,7 @@ mod tests {
             };
             let difference = (at_step(1e-6) - at_step(-1e-6)) / 2e-6;
             at_step(0.0);
-            // The bias of the head moves logits and no slope: it has no gradient at all.
+            // The bias of the head does not affect gradients of D, so its own gradient is 0.
             let rule = found.get(&name).map_or(0.0, |g| (g * &direction).sum().item());
             let allowed = 1e-6 * rule.abs().max(difference.abs()) + 1e-8;
             assert!(
@@ -219,7 +219,7 @@ mod tests {
         }
     }
 
-    /// `D(x) = w · x`: every slope is `w`.
+    /// `D(x) = w · x`: every gradient is `w`.
     #[test]
     fn a_linear_discriminator_by_hand() {
         let w = Tensor::<f64>::from_vec([2, 1], vec![3.0, 4.0]);
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "must require a gradient")]
-    fn images_that_are_not_tracked_are_refused() {
+    fn images_without_a_gradient_are_refused() {
         let x = Tensor::<f32>::zeros([3, 2]);
         let _ = zero_centered(&x.sum_axes(&[1]), &x);
     }

@@ -106,7 +106,7 @@ mod tests {
             assert_eq!(same, !name.contains("running"), "{name}");
         }
         assert!(rng_states(&net) == streams);
-        // From other statistics to the same ones, bit for bit.
+        // Starting from other statistics gives the same ones, bit for bit.
         net.forward(&Tensor::full([4, 3], 9.0), Mode::Train);
         set_rng_states(&mut net, &streams).unwrap();
         standing_statistics(&mut net, &Condition::None, batches);
@@ -119,7 +119,7 @@ mod tests {
         }
     }
 
-    /// A run that was killed behind its checkpoint takes the statistics once more.
+    /// A run killed after its checkpoint computes the statistics once more.
     #[test]
     fn repeated_statistics_are_equal_with_spectral_normalization() {
         let rng = &mut Pcg64::seed_from_u64(2);

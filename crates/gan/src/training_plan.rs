@@ -13,6 +13,34 @@ use crate::networks::Networks;
 ///
 /// A plan must depend on the settings only. A resumed run receives the plan again, and [`TrainConfig::plan`]
 /// records which one it was.
+///
+/// ```
+/// use engraft_gan::{Gan, GanError, Networks, PhaseProgress, TrainConfig, TrainingPlan, untrained_networks};
+/// use engraft_layers::{ParamFilter, freeze, unfreeze};
+///
+/// /// Trains the discriminator alone for 100 steps, then both networks.
+/// struct Warmup;
+///
+/// impl TrainingPlan for Warmup {
+///     fn networks(&self, config: &TrainConfig) -> Result<Networks, GanError> {
+///         untrained_networks(config)
+///     }
+///     fn phases(&self) -> u32 {
+///         2
+///     }
+///     fn begin_phase(&self, phase: u32, gan: &mut Gan) {
+///         let all = ParamFilter::all();
+///         let changed = match phase {
+///             0 => freeze(&mut gan.generator, &all),
+///             _ => unfreeze(&mut gan.generator, &all),
+///         };
+///         changed.expect("a filter of all names");
+///     }
+///     fn phase_end(&self, progress: &PhaseProgress<'_>) -> Option<String> {
+///         (progress.phase == 0 && progress.steps >= 100).then(|| "the warm-up is done".into())
+///     }
+/// }
+/// ```
 pub trait TrainingPlan: Send + Sync {
     /// The networks that the run starts with. Called whenever the networks of the run are built, also to read
     /// a checkpoint.

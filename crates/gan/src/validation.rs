@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn gradient_penalties_and_batch_norm_do_not_go_together() {
+    fn gradient_penalties_and_batch_norm_exclude_each_other() {
         let penalties: [fn(&mut RegularizeConfig); 3] = [
             |c| c.r1_gamma = 1.0,
             |c| c.r2_gamma = 1.0,
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn wasserstein_needs_a_bounded_slope() {
+    fn wasserstein_needs_a_lipschitz_critic() {
         let (none, of) = (AugmentConfig::default, Objective::Wasserstein);
         for unbounded in [
             RegularizeConfig::default(),
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_refusal_has_its_reason() {
+    fn other_invalid_combinations_are_named() {
         let none = AugmentConfig::default;
         let refused = |expected: &str, text: String| assert!(text.contains(expected), "{expected}: {text}");
         for kind in [Objective::Hinge, Objective::Wasserstein, Objective::Relativistic] {

@@ -1,4 +1,4 @@
-//! No claim in a file makes a reader allocate beyond twice the file's size plus 1 MiB.
+//! A reader never allocates more than twice the file's size plus 1 MiB, whatever the file claims.
 //!
 //! The counting allocator counts the whole process, so all cases run in one test, one after another.
 
@@ -44,7 +44,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Runs `work` and checks its peak of live memory, and so its largest request, against the promise.
+/// Runs `work` and checks its peak memory against the limit.
 fn bounded<R>(what: &str, file_bytes: u64, work: impl FnOnce() -> R) -> R {
     let before = LIVE.load(Relaxed);
     PEAK.store(before, Relaxed);
@@ -60,7 +60,7 @@ fn bounded<R>(what: &str, file_bytes: u64, work: impl FnOnce() -> R) -> R {
     result
 }
 
-/// A training state with a right checksum around any payload.
+/// A training state with a correct checksum around any payload.
 fn fenced(payload: &[u8]) -> Vec<u8> {
     let mut bytes = encode(&()).unwrap()[..12].to_vec();
     bytes.extend((payload.len() as u64).to_le_bytes());

@@ -1,6 +1,6 @@
 //! A writer that is killed at random moments, and one whose file size limit is too small.
 //!
-//! The writer is this test binary itself: the parent starts it again with an environment variable that says where.
+//! The writer is this test binary: the parent starts it again with the directory in an environment variable.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
@@ -58,7 +58,7 @@ fn a_killed_writer_always_leaves_its_last_checkpoint() {
         random = random
             .wrapping_mul(6364136223846793005)
             .wrapping_add(1442695040888963407);
-        // The first round lives long enough to save something.
+        // The first round runs long enough to save a checkpoint.
         while round == 0 && promised(&run).is_none() {
             assert!(child.try_wait().unwrap().is_none(), "the writer ended by itself");
             std::thread::sleep(Duration::from_millis(5));
@@ -70,7 +70,7 @@ fn a_killed_writer_always_leaves_its_last_checkpoint() {
         let loaded = CheckpointReader::new(&run).latest().unwrap().unwrap();
         assert_eq!(loaded.checkpoint.files, files(loaded.checkpoint.step));
         assert_eq!(loaded.warnings, Vec::<String>::new());
-        // A kill while the note is written leaves it empty; then there is nothing to compare with.
+        // A kill during the write of the note leaves it empty; there is nothing to compare then.
         if let Some(step) = promised(&run) {
             assert!(
                 loaded.checkpoint.step >= step,

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn it_moves_by_the_images_seen_every_second_step() {
+    fn it_changes_by_the_number_of_images_every_second_step() {
         let mut adaptive = AdaptiveProbability::new();
         adaptive.update(&logits(10), 10, &config());
         assert_eq!(adaptive.probability(), 0.0);
@@ -148,7 +148,7 @@ mod tests {
         adaptive.update(&logits(10), 5, &config());
         adaptive.update(&logits(5), 5, &config());
         assert!((adaptive.probability() - 0.1).abs() < 1e-15);
-        // 16 of 20: just 0.6.
+        // 16 of 20: exactly 0.6.
         adaptive.update(&logits(8), 5, &config());
         adaptive.update(&logits(8), 5, &config());
         assert!((adaptive.probability() - 0.1).abs() < 1e-15);

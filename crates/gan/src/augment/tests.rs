@@ -39,7 +39,7 @@ fn derivatives_match_differences_at_both_orders() {
     }
 }
 
-/// What R1 does: the slope of a discriminator behind the augmentation, differentiated in its weight.
+/// As in R1: the gradient of a discriminator through the augmentation, differentiated in its weight.
 #[test]
 fn a_penalty_differentiates_through_every_kind() {
     let config = AugmentConfig {
@@ -72,12 +72,12 @@ fn probability_0_changes_nothing_and_draws_are_as_many() {
 }
 
 #[test]
-fn each_image_is_drawn_for_by_itself() {
+fn each_image_has_its_own_random_amount() {
     for kind in ALL {
         let x = images(1);
         let first = kind.apply(&x, 0.5, &mut rng(9));
         assert_eq!(first.as_slice(), kind.apply(&x, 0.5, &mut rng(9)).as_slice());
-        // Over several draws, some images of a batch are changed and some are not.
+        // Over several samples, some images of a batch are changed and some are not.
         let (mut changed, mut kept) = (0, 0);
         for seed in 0..8 {
             let y = kind.apply(&x, 0.5, &mut rng(seed));
@@ -138,7 +138,7 @@ fn translations_reach_an_eighth_and_bring_zeros() {
         let horizontal = if lit(8, 0) { 8 - columns } else { 1 + 8 - columns };
         seen[vertical][horizontal] += 1;
     }
-    // Up and down by at most 2 of 16 rows, left and right by at most 1 of 8 columns; each as often as the others.
+    // Shifts of at most 2 of 16 rows and 1 of 8 columns, all equally likely.
     assert!(seen.iter().flatten().all(|n| (8..=60).contains(n)), "{seen:?}");
     let at = |v: &[f64]| Tensor::from_vec([1, 1, 8, 1], v.to_vec());
     let x = at(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
@@ -187,7 +187,7 @@ fn turns_and_flips_by_hand() {
 }
 
 #[test]
-fn a_gradient_reaches_only_what_is_still_seen() {
+fn a_gradient_reaches_only_pixels_that_remain() {
     let x = Tensor::<f64>::ones([2, 4, 4, 1]).as_leaf();
     let cut = Augmentation::Cutout.apply(&x, 1.0, &mut rng(1));
     let [dx] = grad(&cut.sum(), [&x]);

@@ -39,7 +39,7 @@ fn real() -> Tensor<f64> {
 }
 
 #[test]
-fn a_labelled_step_is_the_one_with_labels_spelt_out() {
+fn a_labeled_step_equals_one_with_explicit_labels() {
     let mut found = gan();
     found.step(&real(), LABELS, &mut Pcg64::seed_from_u64(4));
 
@@ -79,7 +79,7 @@ fn the_label_decides_which_image_is_generated() {
     let first = |t: &Tensor<f64>| t.narrow(0, 0, 1).as_slice().to_vec();
     let last = |t: &Tensor<f64>| t.narrow(0, 2, 1).as_slice().to_vec();
     assert!(first(&a) != first(&b) && last(&a) == last(&b));
-    // Without labels each class comes in turn.
+    // The default labels cycle through the classes.
     assert_eq!(gan.cyclic_labels(4).labels(), Some(&[0, 1, 2, 0][..]));
 }
 

@@ -124,7 +124,7 @@ fn a_relativistic_step_with_r1_and_r2_in_either_order() {
 }
 
 #[test]
-fn lazy_penalties_are_a_step_of_their_own_with_the_weight_of_all() {
+fn lazy_penalties_are_a_separate_step_with_the_weight_of_the_interval() {
     for order in [StepOrder::Simultaneous, StepOrder::Alternating] {
         let lazy = |every| {
             let mut gan = pair(1).order(order).regularize(RegularizeConfig {
@@ -173,7 +173,7 @@ fn settings_for_lazy_penalties_are_powers_of_the_decays() {
 }
 
 #[test]
-fn each_critic_step_has_images_and_noise_of_its_own() {
+fn each_discriminator_step_has_its_own_images_and_noise() {
     let objective = ObjectiveConfig {
         n_critic: 3,
         ..Objective::NonSaturating.into()
@@ -247,7 +247,7 @@ fn feature_matching_adds_the_distance_of_mean_features() {
 }
 
 #[test]
-fn lecam_joins_after_its_start() {
+fn lecam_is_added_after_its_start() {
     let mut gan = pair(1).regularize(RegularizeConfig {
         lecam: 0.5,
         lecam_start: 2,
@@ -283,7 +283,7 @@ fn adaptive_augmentation_starts_at_0_and_moves() {
 
 /// Least squares is undecided at one half: logits of 0.3 on real images are no overfitting.
 #[test]
-fn an_adaptive_probability_counts_from_where_the_objective_is_undecided() {
+fn an_adaptive_probability_uses_the_threshold_of_the_objective() {
     let after_two_steps = |objective, logit: f64| {
         let mut gan = pair(1).objective(objective).augment(AugmentConfig {
             kinds: vec![Augmentation::Brightness],
@@ -306,7 +306,7 @@ fn an_adaptive_probability_counts_from_where_the_objective_is_undecided() {
 }
 
 #[test]
-fn augmentations_are_drawn_from_their_own_stream() {
+fn augmentations_use_their_own_random_stream() {
     let run = |seed, probability| {
         let mut gan = pair(1).seed(seed).augment(AugmentConfig {
             kinds: vec![Augmentation::Brightness],

@@ -103,14 +103,14 @@ mod tests {
             None,
             "1.5 ± 0.4 may be as good as 1.0 ± 0.4"
         );
-        // A generator that copies is not the best for it.
+        // A generator that copies is not the best.
         state.measurements[1].memorized = 1.0;
         assert_eq!(state.best().unwrap().step, 30);
     }
 
     /// A generator that copies has an unbiased KID of 0 on average, and so a score of 0 whatever it has memorized.
     #[test]
-    fn a_copier_is_passed_over_unless_all_copy() {
+    fn a_memorizing_generator_is_skipped_unless_all_memorize() {
         let of = |measures: &[(f64, f64)]| {
             let mut state = state(&measures.iter().map(|m| m.0).collect::<Vec<_>>());
             for (m, (_, memorized)) in state.measurements.iter_mut().zip(measures) {

@@ -85,8 +85,8 @@ pub(super) fn roles(spec: &NetworkSpec, roles: LayerRoles) -> LayerRoles {
 /// embedding in place of one-hot labels.
 ///
 /// # Panics
-/// The forward pass panics without a condition, if the number of labels is not `n`, if a label is too large, or if
-/// the latent vectors have another length.
+/// The forward pass panics without a condition, or if the number of labels is not `n`. It also panics if a label is
+/// too large or the latent vectors have another length.
 pub struct ConditionalGenerator<T: Real = f32> {
     embedding: Embedding<T>,
     body: Sequential<T>,
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_matter_and_features_can_be_seen() {
+    fn labels_matter_and_features_are_accessible() {
         let (g, d) = pair();
         let z = Tensor::randn([4, 2], &mut Pcg64::seed_from_u64(2));
         let labels = Condition::from([0, 1, 2, 1]);
@@ -334,7 +334,7 @@ mod tests {
         assert!((packs[1] - own[1]).abs() < 1e-12);
     }
 
-    /// In what they read, at both orders: a gradient penalty goes through the projection.
+    /// With respect to the inputs, at both orders: a gradient penalty differentiates the projection.
     #[test]
     fn gradients_are_right_at_both_orders() {
         let (g, d) = pair();

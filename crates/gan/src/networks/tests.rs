@@ -1,4 +1,4 @@
-//! What every pair must be, and what each one is.
+//! Properties of all network families, and of each one.
 
 use super::*;
 use crate::config::TrainConfig;
@@ -66,7 +66,7 @@ fn every_pair_fits_together() {
     }
 }
 
-/// Widths and the length of the latent vector are the specification's, and a part of the names of no layer.
+/// Widths and latent length come from the specification and do not change the names of layers.
 #[test]
 fn sizes_are_parameters() {
     for (family, widths) in built_in()
@@ -92,9 +92,9 @@ fn sizes_are_parameters() {
     }
 }
 
-/// Every part of a role is a part of the network, and the learned layers hold all of its parameters.
+/// Every role names a layer of the network, and the learned layers contain all its parameters.
 #[test]
-fn roles_name_layers_that_there_are() {
+fn roles_name_existing_layers() {
     for family in built_in() {
         for classes in [0, 3] {
             let spec = NetworkSpec::new(usual(family.as_ref())).classes(classes);
@@ -141,7 +141,7 @@ fn roles_name_layers_that_there_are() {
 
 /// An untrained generator makes images that are neither uniform nor saturated; an untrained logit is near 0.
 #[test]
-fn fresh_networks_are_of_ordinary_size() {
+fn untrained_networks_have_outputs_of_normal_size() {
     for family in built_in() {
         let spec = NetworkSpec::new(usual(family.as_ref()));
         let [g, d] = pair(family.as_ref(), &spec);
@@ -159,7 +159,7 @@ fn fresh_networks_are_of_ordinary_size() {
 }
 
 #[test]
-fn sizes_that_cannot_be_made_are_refused_with_those_that_can() {
+fn unsupported_sizes_are_refused_with_alternatives() {
     // Reason and alternatives, the same with and without classes.
     let refused = |name: &str, image| {
         let [first, second] = [0, 10].map(|classes| {
@@ -247,7 +247,7 @@ fn a_network_is_a_name_or_a_table() {
     assert!(config.changed("network.depth=3").is_err());
 }
 
-/// Weights of the default pair are generated in just this order, under just these names: runs on disk and reference
+/// Weights of the default networks are sampled in exactly this order, under these names: saved runs and reference
 /// values depend on it.
 #[test]
 fn the_reference_pair_is_what_it_was() {
@@ -317,7 +317,7 @@ fn the_reference_pair_is_what_it_was() {
     }
 }
 
-/// With one image packing is nothing; with more only the first weight grows.
+/// Packing of one image changes nothing; more images enlarge only the first weight.
 #[test]
 fn packing_changes_the_first_layer_only() {
     for family in built_in() {
@@ -346,7 +346,7 @@ fn packing_changes_the_first_layer_only() {
     }
 }
 
-/// Multiply-adds on one image, from the table: each number of a weight meets each place of the smaller side once.
+/// Multiply-adds for one image: each weight value is used once for each position of the smaller side.
 fn multiply_adds(table: &Summary) -> usize {
     let places = |shape: &[usize]| match *shape {
         [h, w, _] => h * w,
@@ -361,7 +361,7 @@ fn multiply_adds(table: &Summary) -> usize {
         .sum()
 }
 
-/// The numbers of the documentation, and that a step of the residual pair costs about what the reference costs.
+/// The numbers in the documentation. A step of the residual networks costs about the same as one of the reference.
 #[test]
 fn steps_cost_what_the_documentation_says() {
     let costs = |name: &str| {
@@ -381,9 +381,9 @@ fn steps_cost_what_the_documentation_says() {
     assert_eq!(costs("mlp"), (0.7, 0.5, 6.0, [0.69, 0.52]));
 }
 
-/// No running statistics, branches that begin at zero, and after a step an R1 penalty that reaches every weight.
+/// No running statistics, branches that start at zero, and an R1 penalty that reaches every weight after one step.
 #[test]
-fn the_residual_pair_has_no_norms_and_begins_as_its_skip_paths() {
+fn the_residual_networks_have_no_norms_and_start_as_their_skip_paths() {
     let [g, d] = pair(&residual::ResidualFamily, &NetworkSpec::new([28, 28, 1]));
     let mut zeros = 0;
     for module in [&g, &d] {
@@ -421,7 +421,7 @@ fn the_residual_pair_has_no_norms_and_begins_as_its_skip_paths() {
 
 /// Ten images of ten classes: the generator soon makes the image of the requested class.
 #[test]
-fn a_conditional_pair_learns_what_belongs_to_a_label() {
+fn class_conditional_networks_learn_the_image_of_each_label() {
     let digits = drawn_digits(Split::Train, 10, 3);
     let real = digits.batch_f32(&(0..10).collect::<Vec<_>>());
     let batch = Tensor::from_vec([30, 28, 28, 1], real.repeat(3));
@@ -460,10 +460,9 @@ fn a_conditional_pair_learns_what_belongs_to_a_label() {
     assert!(obeyed >= 50, "{obeyed} of 60 are of the class that was asked for");
 }
 
-/// Runs from before the setting existed resume, and the hash of their settings is the same.
-/// Otherwise batch norm lets the class crowd out the noise, and each class becomes one image.
+/// Otherwise, with batch norm, the class suppresses the noise, and each class becomes one image.
 #[test]
-fn before_a_batch_norm_noise_says_far_more_than_the_class() {
+fn before_a_batch_norm_noise_has_more_weight_than_the_class() {
     type Build = fn(&NetworkSpec, &mut Init) -> Sequential<f64>;
     for (network, build, image, at_most) in [
         ("dcgan", dcgan::build_generator as Build, [28, 28, 1], 0.02),
@@ -479,7 +478,7 @@ fn before_a_batch_norm_noise_says_far_more_than_the_class() {
                 .unwrap()
                 .clone(),
         );
-        // The first layer weighs all of its inputs alike at first.
+        // The first layer weights all its inputs equally at initialization.
         let of_class = stem.of(&(0..10).collect::<Vec<_>>()).square().sum().item() / 10.0;
         let of_noise = 100.0;
         assert!(
@@ -511,13 +510,13 @@ fn settings_without_a_network_are_those_of_the_reference() {
     let differences = ["network: the run has the default, the new settings have \"residual\""];
     assert_eq!(config.fixed_differences(&other), differences);
     assert_ne!(other.fixed_hash(), config.fixed_hash());
-    // What the hash was when the networks could not be chosen.
+    // The hash from before the setting existed.
     assert_eq!(config.fixed_hash(), HASH_WITHOUT_A_NETWORK);
 }
 
 const HASH_WITHOUT_A_NETWORK: &str = "ea20dffc33accfc01b8171cfd002894b7a949d96b9b2a598bfed4ff3a2e553b7";
 
-/// The network that can make the images is named, and takes them.
+/// The error names a family that supports the images.
 #[test]
 fn data_of_another_size_takes_another_network() {
     let small = Dataset::new("usps", Provenance::Memory, vec![0; 512], [16, 16, 1], vec![0; 2]).unwrap();

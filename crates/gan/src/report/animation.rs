@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_grid_at_all() {
+    fn invalid_grids_are_left_out() {
         assert_eq!(animation(&[]), None);
         assert_eq!(animation(&[grid(0.0, 4), b"no picture".to_vec()]), None);
         let cut = grid(0.0, 4);

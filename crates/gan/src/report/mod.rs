@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn grids_beyond_the_step_are_of_a_branch_that_was_left() {
+    fn grids_from_before_a_rollback_are_left_out() {
         let folder = tempfile::tempdir().unwrap();
         for name in [
             "step-1000000.png",

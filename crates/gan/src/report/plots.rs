@@ -193,7 +193,7 @@ mod tests {
         assert!(loss_curves(&points).contains("\n-3.0\n"));
     }
 
-    /// A file may claim any number.
+    /// A damaged file may contain any number.
     #[test]
     fn impossible_values_are_not_plotted() {
         let mut points = points(10);

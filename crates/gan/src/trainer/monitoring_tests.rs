@@ -1,4 +1,4 @@
-//! Runs that are measured, stop early, and go back.
+//! Runs with evaluation, early stopping and rollbacks.
 
 use crate::checkpoint::{CheckpointStore, encode};
 use crate::config::{EvaluationConfig, TrainConfig};
@@ -59,7 +59,7 @@ fn train(trainer: &mut Trainer, stop_after: Option<u64>) -> (Result<TrainingOutc
     (outcome, events)
 }
 
-/// The weights of the last checkpoint, and the record of the measures.
+/// The weights of the last checkpoint, and the record of the measurements.
 fn content(directory: &Path, step: u64) -> [Vec<u8>; 3] {
     let checkpoint = directory.join(format!("checkpoints/step-{step:06}"));
     [
@@ -71,7 +71,7 @@ fn content(directory: &Path, step: u64) -> [Vec<u8>; 3] {
 }
 
 #[test]
-fn measures_resume_byte_for_byte_and_the_best_checkpoint_stays() {
+fn evaluation_resumes_byte_for_byte_and_the_best_checkpoint_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let whole = folder.path().join("whole");
     let mut trainer = open(config(9), &whole);
@@ -100,7 +100,7 @@ fn measures_resume_byte_for_byte_and_the_best_checkpoint_stays() {
         train(&mut open(config(9), &parts), None).0.unwrap();
         assert!(content(&parts, 9) == content(&whole, 9), "stopped after {stop}");
     }
-    // How a run is watched does not change what it learns.
+    // The evaluation does not change training.
     let mut unwatched = config(9);
     unwatched.evaluation = EvaluationConfig::default();
     let alone = folder.path().join("unwatched");
@@ -110,10 +110,10 @@ fn measures_resume_byte_for_byte_and_the_best_checkpoint_stays() {
 }
 
 #[test]
-fn a_run_that_gets_no_better_stops() {
+fn a_run_that_does_not_improve_stops() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(400);
-    // Nothing is learned, so that the first measurement stays the best.
+    // Nothing is learned, so the first measurement stays the best.
     config.generator.learning_rate = 1e-30;
     (config.ema_half_life, config.evaluation.patience) = (0, 2);
     config.network = "mlp".into();
@@ -142,7 +142,7 @@ fn poison(trainer: &mut Trainer) {
 }
 
 #[test]
-fn a_run_that_diverges_goes_back_and_on() {
+fn a_run_that_diverges_rolls_back_and_continues() {
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = open(config(6), folder.path());
     train(&mut trainer, Some(3)).0.unwrap();
@@ -159,7 +159,7 @@ fn a_run_that_diverges_goes_back_and_on() {
     let record = fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
     assert_eq!(record.lines().count(), 6);
     drop(trainer);
-    // It remembers, also after the run was opened again.
+    // The count survives a resume.
     let mut trainer = open(config(7), folder.path());
     assert_eq!(trainer.progress.state.rollbacks, 1);
     poison(&mut trainer);
@@ -169,7 +169,7 @@ fn a_run_that_diverges_goes_back_and_on() {
     assert!(page.contains("Rollbacks after divergence: 2."));
 }
 
-/// As a gradient too large for its square leaves them: the weights stay finite, and only saving finds it.
+/// As after a gradient whose square overflows: the weights stay finite, and only saving detects it.
 fn poison_moments(trainer: &mut Trainer) {
     let gan = &mut trainer.progress.gan;
     let mut state = gan.generator_optimizer.state();
@@ -183,7 +183,7 @@ fn poison_moments(trainer: &mut Trainer) {
 }
 
 #[test]
-fn a_run_that_cannot_be_saved_goes_back_too() {
+fn a_run_that_cannot_be_saved_rolls_back_too() {
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = open(config(6), folder.path());
     train(&mut trainer, Some(3)).0.unwrap();
@@ -200,7 +200,7 @@ fn a_run_that_cannot_be_saved_goes_back_too() {
     let record = fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
     assert_eq!(record.lines().count(), 6);
     drop(trainer);
-    // Also when the caller stops right then: what is left is a checkpoint that can be gone on with.
+    // Also if the caller stops at that moment: a checkpoint to resume from is left.
     let mut trainer = open(config(9), folder.path());
     poison_moments(&mut trainer);
     let (outcome, _) = train(&mut trainer, Some(7));
@@ -214,7 +214,7 @@ fn a_run_that_cannot_be_saved_goes_back_too() {
 }
 
 #[test]
-fn measures_beyond_the_checkpoint_are_refused() {
+fn measurements_beyond_the_checkpoint_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     drop(open(config(6), folder.path()));
     let saved_with = |change: fn(&mut MonitorState)| {
@@ -286,9 +286,9 @@ fn invalid_settings_are_named() {
     assert!(problems(|c| (c.evaluation.every, c.evaluation.patience) = (0, 3)).contains("evaluation.every"));
 }
 
-/// A measurement would show the discriminator no whole pack of one kind of images.
+/// An evaluation would have no complete pack of one kind of images.
 #[test]
-fn packs_larger_than_what_is_measured_are_refused() {
+fn packs_larger_than_the_evaluation_set_are_refused() {
     let problems = |held_out: u32, images: u32, every: u64| {
         let mut config = config(6);
         (config.images, config.batch, config.objective.packing) = (600, 64, 32);

@@ -167,9 +167,9 @@ impl Progress {
         }
     }
 
-    /// Recomputes the running statistics of the EMA generator, always from the same latent vectors, if the settings
-    /// ask for it and it was not done for these weights. The next EMA update overwrites them with those of the live
-    /// generator.
+    /// Recomputes the running statistics of the EMA generator, if the settings ask for it and these weights have
+    /// none yet. The latent vectors are always the same. The next EMA update overwrites the statistics with those
+    /// of the live generator.
     pub(super) fn take_standing_statistics(&mut self, config: &TrainConfig) {
         let batches = config.standing_batches;
         let Some((_, generator)) = self.ema.as_mut().filter(|_| batches > 0) else {

@@ -15,11 +15,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Samples of a recording.
 const LENGTH: usize = 16;
 
-/// Waves that are computed when they are asked for.
+/// Waves that are computed on request.
 struct Waves {
-    /// How often they were asked for.
+    /// Number of requests so far.
     asked: AtomicUsize,
-    /// Which time fails.
+    /// The request that fails.
     fails: usize,
 }
 
@@ -59,7 +59,7 @@ impl TrainingData for Waves {
     }
 }
 
-/// Reads a recording as what it is.
+/// Uses the samples themselves as features.
 struct AsItIs;
 
 impl FeatureExtractor for AsItIs {
@@ -127,7 +127,7 @@ fn files(directory: &Path) -> [Vec<u8>; 3] {
 }
 
 #[test]
-fn a_run_on_other_data_than_images_with_an_extractor_and_a_writer_of_its_own() {
+fn a_run_on_audio_with_custom_features_and_samples() {
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = open(waves(usize::MAX), folder.path());
     let (outcome, warnings) = train(&mut trainer);
@@ -141,7 +141,7 @@ fn a_run_on_other_data_than_images_with_an_extractor_and_a_writer_of_its_own() {
     assert_eq!(samples.shape(), [64, 1, LENGTH, 1]);
     let page = fs::read_to_string(folder.path().join("report.html")).unwrap();
     assert!(page.contains("as-it-is"));
-    // It is opened again with all of it: without the extractor its name is not known.
+    // It resumes with the same extractor; without it the name is unknown.
     drop(open(waves(usize::MAX), folder.path()));
     let saved = crate::SavedRun::open(folder.path()).unwrap().config;
     let error = Trainer::open(saved, waves(usize::MAX), folder.path())
@@ -155,11 +155,11 @@ fn a_run_on_other_data_than_images_with_an_extractor_and_a_writer_of_its_own() {
 }
 
 #[test]
-fn data_that_fail_leave_the_checkpoint_and_the_run_goes_on_to_the_same_bytes() {
+fn a_failure_of_the_data_keeps_the_checkpoint_and_the_run_resumes_to_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let whole = folder.path().join("whole");
     train(&mut open(waves(usize::MAX), &whole)).0.unwrap();
-    // In the fourth step, or in the measurement after the third, which is then only warned of.
+    // A failure in the evaluation after the third step is only a warning; one in a step ends the run.
     let parts = folder.path().join("parts");
     let mut trainer = open(waves(3), &parts);
     let (outcome, warnings) = train(&mut trainer);
@@ -227,7 +227,7 @@ fn a_conversion_that_loses_color_is_a_warning() {
 }
 
 #[test]
-fn a_run_that_was_measured_keeps_its_extractor() {
+fn a_run_with_evaluations_keeps_its_extractor() {
     let folder = tempfile::tempdir().unwrap();
     let mut longer = of_pictures(None);
     train(&mut Trainer::open(longer.clone(), pictures(), folder.path()).unwrap())

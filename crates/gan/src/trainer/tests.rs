@@ -1,4 +1,4 @@
-//! Exact resume of runs that have everything on, with networks small enough for it.
+//! Exact resume of runs with all features on, with small networks.
 
 use super::*;
 use crate::augment::{AdaptiveConfig, AugmentConfig, Augmentation};
@@ -85,7 +85,7 @@ fn all_kinds() -> Vec<Augmentation> {
     ]
 }
 
-/// Three runs that between them have everything on; what one has, another may not.
+/// Three runs that together have all features on, since some exclude each other.
 fn everything_on(which: usize, steps: u64) -> TrainConfig {
     let mut config = config(steps);
     match which {
@@ -119,7 +119,7 @@ fn everything_on(which: usize, steps: u64) -> TrainConfig {
         1 => {
             config.objective.label_smoothing = 0.1;
             config.regularize.r1_gamma = 0.1;
-            // So fast that real images soon have positive logits, and the probability moves.
+            // A high rate, so that real images soon have positive logits and the probability changes.
             config.discriminator.learning_rate = 0.05;
             config.augment = AugmentConfig {
                 kinds: all_kinds(),
@@ -158,7 +158,7 @@ fn train(config: TrainConfig, directory: &Path, stop_after: Option<u64>) -> Trai
         .unwrap()
 }
 
-/// Every file of a run that must not depend on when it was stopped, with times taken out.
+/// Every file of a run that must not depend on interruptions, without times.
 fn content(directory: &Path, step: u64) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(directory.join(format!("checkpoints/step-{step:06}"))).unwrap() {
@@ -212,9 +212,9 @@ fn runs_with_everything_on_resume_byte_for_byte() {
     }
 }
 
-/// What the settings ask for is what changes the run: without any one of them it is another run.
+/// Each setting has an effect: without any one of them the result differs.
 #[test]
-fn every_setting_takes_part() {
+fn every_setting_has_an_effect() {
     let run = |config: TrainConfig| {
         let dir = tempfile::tempdir().unwrap();
         train(config, dir.path(), None);
@@ -273,9 +273,9 @@ fn invalid_settings_are_refused_before_anything_is_written() {
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
-/// A run of the reference networks with the extras that they take.
+/// A run of the reference networks with all features that they support.
 #[test]
-fn the_reference_networks_take_what_suits_batch_norm() {
+fn the_reference_networks_support_features_that_suit_batch_norm() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = config(2);
     config.objective = ObjectiveConfig {
@@ -296,7 +296,7 @@ fn the_reference_networks_take_what_suits_batch_norm() {
     );
 }
 
-/// Other labels under the same pixels are another run.
+/// The same pixels with other labels are another run.
 #[test]
 fn a_class_conditional_run_is_bound_to_its_labels() {
     let dir = tempfile::tempdir().unwrap();

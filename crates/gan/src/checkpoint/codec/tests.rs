@@ -1,4 +1,4 @@
-//! Tests of the fence: damage is found and named, hostile payloads end in an error.
+//! Tests of the codec: damage is detected, hostile payloads are errors.
 
 use super::*;
 use proptest::prelude::*;
@@ -27,7 +27,7 @@ fn read(bytes: &[u8]) -> Result<State, GanError> {
     decode(bytes, Path::new("runs/a/state.bin"))
 }
 
-/// A container with a right checksum around any payload.
+/// A container with a correct checksum around any payload.
 fn fenced(payload: &[u8]) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend(1u32.to_le_bytes());

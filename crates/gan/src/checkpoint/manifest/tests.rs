@@ -1,4 +1,4 @@
-//! Hostile manifests: right checksums, wrong claims.
+//! Hostile manifests: correct checksums, wrong content.
 
 use super::*;
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ fn parse(bytes: &[u8]) -> Result<Manifest, GanError> {
     Manifest::parse(bytes, Path::new("manifest.json"), 7, LIMIT)
 }
 
-/// Puts the right checksum into a manifest that says `SIGNATURE`.
+/// Fills the correct checksum into a manifest that contains `SIGNATURE`.
 fn signed(text: &str) -> Vec<u8> {
     let mut bytes = text.replace("SIGNATURE", UNSIGNED).into_bytes();
     let (at, checksum) = own_checksum(&bytes, UNSIGNED).unwrap();

@@ -1,4 +1,4 @@
-//! Tests of the store: damage, crashes, full disks, and what stays behind.
+//! Tests of the store: damage, crashes, full disks, clean-up.
 
 use super::super::failpoint::{Fault, injected};
 use super::*;
@@ -185,7 +185,7 @@ fn when_all_are_damaged_the_error_has_every_reason() {
 }
 
 #[test]
-fn a_later_format_is_not_passed_over() {
+fn a_newer_format_is_not_skipped() {
     let (dir, store) = run(&[1, 2], 3);
     let path = checkpoint(&dir, 2).join(MANIFEST);
     let text = fs::read_to_string(&path).unwrap();
@@ -203,21 +203,21 @@ fn the_newest_intact_ones_are_kept() {
     let (dir, store) = run(&[1, 2, 3, 4, 5], 2);
     assert_eq!(store.reader().steps().unwrap(), [5, 4]);
     drop(store);
-    // A damaged one does not count: 4 stays though 5 and 6 are newer.
+    // A damaged one does not count: 4 is kept although 5 and 6 are newer.
     fs::write(checkpoint(&dir, 5).join("state.bin"), "xxxxxxxxx").unwrap();
     let mut store = opened(&dir, 2);
     store.save(6, "options", &files(6)).unwrap();
     assert_eq!(store.reader().steps().unwrap(), [6, 5, 4]);
     store.save(7, "options", &files(7)).unwrap();
     assert_eq!(store.reader().steps().unwrap(), [7, 6]);
-    // What was just saved stays even when newer ones fill the quota.
+    // The one just saved is kept even if newer ones fill the quota.
     store.save(3, "options", &files(3)).unwrap();
     assert_eq!(store.reader().steps().unwrap(), [7, 6, 3]);
     assert_eq!(names(&dir), ["step-000003", "step-000006", "step-000007"]);
 }
 
 #[test]
-fn leftovers_go_and_strangers_stay() {
+fn leftovers_are_removed_and_other_files_are_kept() {
     let (dir, store) = run(&[1], 2);
     drop(store);
     let folder = dir.path().join("checkpoints");
@@ -232,7 +232,7 @@ fn leftovers_go_and_strangers_stay() {
     assert_eq!(newest(&store), (1, vec![]));
 }
 
-/// What every crash and every error must leave: an intact newest checkpoint, old or new, before and after recovery.
+/// The state after every crash and error: an intact newest checkpoint, old or new, before and after recovery.
 fn survives(dir: &TempDir, allowed: &[(u64, u8)]) {
     let found = CheckpointReader::new(dir.path()).latest().unwrap().unwrap();
     let holds = |step, seed| found.checkpoint.step == step && found.checkpoint.files == files(seed);
@@ -297,7 +297,7 @@ fn a_crash_while_the_only_checkpoint_is_replaced_leaves_an_intact_one() {
 }
 
 #[test]
-fn a_full_disk_at_any_point_leaves_an_intact_checkpoint_and_no_litter() {
+fn a_full_disk_at_any_point_leaves_an_intact_checkpoint_and_no_leftovers() {
     at_every_point(Fault::Full, &[1], 2, 1);
     at_every_point(Fault::Full, &[2], 2, 1);
 }
@@ -325,7 +325,7 @@ fn links_are_not_followed() {
     let (step, warnings) = newest(&store);
     assert_eq!(step, 1);
     assert!(warnings[0].contains("state.bin") && warnings[0].contains("symbolic link"));
-    // A whole checkpoint as a link, and a directory in the place of a file.
+    // A complete checkpoint as a link, and a directory in place of a file.
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
     symlink(checkpoint(&dir, 1), checkpoint(&dir, 3)).unwrap();
