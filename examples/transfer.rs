@@ -70,7 +70,8 @@ fn transfer(steps: u64, directory: &Path) -> Result<(), Box<dyn Error>> {
         recipe.reasons.join("; ")
     );
 
-    // Fine-tune, then compare KID before and after; lower is better.
+    // Fine-tune, then compare KID before and after; lower is better. To report results, set `real` to pictures that
+    // are not in the training set.
     let method = TransferMethod::Recipe(Box::new(recipe));
     let result = experiment.train(&method, &directory.join("transfer"), &mut on_event)?;
     let (sampler, step) = result.ok_or("the run was stopped")?;
