@@ -28,3 +28,8 @@ pub use engraft_transfer as transfer;
 
 #[cfg(feature = "cli")]
 pub mod cli;
+
+/// The examples of the project's README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

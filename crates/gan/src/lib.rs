@@ -64,8 +64,3 @@ pub use {
 };
 /// Crates whose types appear in the public signatures of this crate.
 pub use {engraft_layers::rand, engraft_layers::rand_pcg, toml};
-
-/// The examples of the project's README, compiled and run.
-#[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct Readme;
