@@ -469,7 +469,7 @@ fn large_pictures_get_the_light_networks() {
         let (code, plan) = plan(more);
         assert!(code == 0 && plan.contains(size), "{plan}");
         assert!(
-            plan.contains("light: the images") && plan.contains("batch"),
+            plan.contains("light: the images") && plan.contains("steps of 10 images"),
             "{plan}"
         );
     }
@@ -480,8 +480,9 @@ fn large_pictures_get_the_light_networks() {
     );
     let (done, preset) = plan(&["--preset", "light", "--size", "16"]);
     assert!(done == 0 && preset.contains("16x16x3"), "{preset}");
-    assert_eq!(plan(&["--size", "36"]).0, 2);
-    assert_eq!(plan(&["--network", "residual", "--size", "64"]).0, 2);
+    assert_eq!(plan(&["--size", "36"]).0, 3);
+    let residual = ["--network", "residual", "--batch", "4", "--size", "64"];
+    assert_eq!(plan(&residual).0, 3);
 }
 
 /// A folder of colour pictures, each in the folder of its class: at its own size, or at one that the networks make.

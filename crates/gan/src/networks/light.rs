@@ -321,7 +321,7 @@ impl NetworkFamily for Light {
         spec.check_channels()?;
         let Some((_, doublings)) = plan_of(spec.image) else {
             return Err(
-                "it makes images of 16 to 256 pixels whose height and width are 4 to 7 times the same power of two, as 16, 28, \
+                "it makes images of 16 to 256 pixels whose height and width are 4 to 7 times the same power of two, such as 16, 28, \
                  32, 48, 64, 96, 128, 192 and 256, with 1 to 4 channels"
                     .into(),
             );
