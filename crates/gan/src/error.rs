@@ -109,7 +109,7 @@ pub enum GanError {
     /// The run in the directory was started with different settings.
     #[error(
         "the run in {} was started with different settings; use the same settings, choose another --out, or \
-         replace the run with --fresh:\n  {}",
+         start a new run with --fresh:\n  {}",
         .path.display(), .differences.join("\n  ")
     )]
     OtherSettings {

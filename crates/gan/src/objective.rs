@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "give their logits")]
+    #[should_panic(expected = "real images")]
     fn pairs_need_real_logits() {
         let _ = Objective::Relativistic.generator(&logits(&[0.0]), None);
     }
