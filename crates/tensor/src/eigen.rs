@@ -1,11 +1,11 @@
 //! Eigenvalues and eigenvectors of a symmetric matrix.
 
-/// Passes over all pairs after which it stops in any case; about eight are needed.
+/// Maximum number of passes over all pairs. About eight are needed.
 const SWEEPS: usize = 50;
-/// Share of the matrix (squares of its numbers) that may be left beside the diagonal.
+/// Stop when the off-diagonal share of the sum of squares falls below this number.
 const LEFT: f64 = 1e-30;
 
-/// Rows `p < q` of an `n`-column matrix, turned in their plane.
+/// Rotates rows `p < q` of an `n`-column matrix in their plane.
 fn turn(rows: &mut [f64], n: usize, [p, q]: [usize; 2], [cos, sin]: [f64; 2]) {
     let (upper, lower) = rows.split_at_mut(q * n);
     for (x, y) in upper[p * n..(p + 1) * n].iter_mut().zip(&mut lower[..n]) {
@@ -18,16 +18,16 @@ fn turn(rows: &mut [f64], n: usize, [p, q]: [usize; 2], [cos, sin]: [f64; 2]) {
 pub struct SymmetricEigen {
     /// The `n` eigenvalues, the largest first.
     pub values: Vec<f64>,
-    /// The eigenvectors, in the order of the eigenvalues, as the columns of a matrix `[n, n]` in row-major order; of
-    /// length 1 and orthogonal.
+    /// The eigenvectors in the order of the eigenvalues: the columns of a matrix `[n, n]` in row-major order. They
+    /// are orthonormal.
     pub vectors: Vec<f64>,
 }
 
 /// Decomposes a symmetric matrix `[n, n]`, given in row-major order.
 ///
-/// The cyclic method of Jacobi: each pair of axes is turned until the number that joins them is zero, over and over.
-/// It costs about `50 n³` multiplications and is accurate to the last bits. The squares of the numbers must be finite;
-/// of others the result means nothing, but is computed.
+/// Uses the cyclic Jacobi method: it rotates pairs of axes until all off-diagonal numbers vanish.
+/// The cost is about `50 n³` multiplications. The result is accurate to the last bits. The squares of the numbers
+/// must be finite, otherwise the result is meaningless.
 ///
 /// *Source*: Golub and Van Loan, "Matrix computations", section 8.5.
 ///
@@ -39,7 +39,7 @@ pub struct SymmetricEigen {
 /// ```
 ///
 /// # Panics
-/// If there are not `n` times `n` numbers.
+/// If `matrix` does not have `n · n` numbers.
 #[track_caller]
 pub fn symmetric_eigen(matrix: &[f64], n: usize) -> SymmetricEigen {
     assert!(
@@ -49,7 +49,7 @@ pub fn symmetric_eigen(matrix: &[f64], n: usize) -> SymmetricEigen {
         matrix.len()
     );
     let mut a = matrix.to_vec();
-    // Its rows become the eigenvectors.
+    // The rows of `vectors` become the eigenvectors.
     let mut rows = vec![0.0; n * n];
     (0..n).for_each(|i| rows[i * n + i] = 1.0);
     let whole: f64 = a.iter().map(|x| x * x).sum();
@@ -109,7 +109,7 @@ mod tests {
         let half = 0.5_f64.sqrt();
         assert!(v.iter().all(|x| (x.abs() - half).abs() < 1e-15), "{v:?}");
         assert!(v[0] * v[2] > 0.0 && v[1] * v[3] < 0.0, "{v:?}");
-        // A diagonal is only brought into order.
+        // A diagonal matrix is only sorted.
         let diagonal = symmetric_eigen(&[1.0, 0.0, 0.0, 5.0], 2);
         assert_eq!(diagonal.vectors, [0.0, 1.0, 1.0, 0.0]);
         assert_eq!(diagonal.values, [5.0, 1.0]);
@@ -117,7 +117,7 @@ mod tests {
         assert!(symmetric_eigen(&[], 0).values.is_empty());
     }
 
-    /// Also where eigenvalues are equal, here 20 zeros beside 10 others.
+    /// Includes repeated eigenvalues: 20 zeros and 10 others.
     #[test]
     fn they_are_orthogonal_and_make_the_matrix_diagonal() {
         let n = 30;

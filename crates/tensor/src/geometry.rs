@@ -1,14 +1,14 @@
-//! Sizes and steps of a two-dimensional convolution, computed once and stored.
+//! Sizes, strides and padding of a two-dimensional convolution.
 
 /// How the border of an image is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Padding {
     /// No padding: the kernel stays inside the image.
     Valid,
-    /// As TensorFlow's `same`: the output has `ceil(input / stride)` rows; a padding that is odd in
-    /// total puts the extra row after the image.
+    /// TensorFlow's `same`: the output has `ceil(input / stride)` rows. If the total padding is odd, the extra row
+    /// comes after the image.
     Same,
-    /// `[rows, columns]` of zeros on both sides, as PyTorch's `padding`.
+    /// `[rows, columns]` of zeros on both sides, PyTorch's `padding`.
     Symmetric([usize; 2]),
     /// `[top, bottom, left, right]` rows and columns of zeros.
     Explicit([usize; 4]),
@@ -16,10 +16,9 @@ pub enum Padding {
 
 /// Geometry of the bilinear maps `conv2d`, `conv2d_input` and `conv2d_weight`.
 ///
-/// Output row `o` and kernel row `k` meet input row `o * stride + k * dilation - pad`; a row outside the
-/// image counts as zero. All sizes are `[rows, columns]`. The geometry is stored with the graph and
-/// shared by the three maps; no rule derives it again from shapes, because with a stride several input
-/// sizes give the same output size.
+/// Output row `o` and kernel row `k` meet input row `o * stride + k * dilation - pad`. Rows outside the
+/// image count as zero. All sizes are `[rows, columns]`. The graph stores the geometry, and the three maps
+/// share it. It cannot be derived from the shapes: with a stride, several input sizes give the same output size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Geometry {
     /// Size of the (larger) image that `conv2d` reads.
@@ -32,7 +31,7 @@ pub struct Geometry {
     pub stride: [usize; 2],
     /// Input rows and columns between neighboring kernel taps.
     pub dilation: [usize; 2],
-    /// Zeros before the first row and column. Zeros after the last are implied by the sizes.
+    /// Zeros before the first row and column. The zeros after the last follow from the sizes.
     pub pad: [usize; 2],
 }
 
@@ -71,7 +70,7 @@ impl Geometry {
                  but the padded input has only {padded} (input {input:?}, padding {padding:?})"
             );
             output[a] = match padding {
-                // Equal to the formula below, but for an image without rows.
+                // Equal to the formula below, except for an image without rows.
                 Padding::Same => input[a].div_ceil(stride[a]),
                 _ => (padded - extent) / stride[a] + 1,
             };
@@ -89,9 +88,9 @@ impl Geometry {
 
     /// Geometry of a transposed convolution that reads the small image `small` and writes the large one.
     ///
-    /// `Padding` crops the full result: `Symmetric(p)` and `output_padding` are PyTorch's, so that the
-    /// result has `(small - 1) * stride - 2 p + dilation * (kernel - 1) + output_padding + 1` rows;
-    /// `Same` is TensorFlow's, with `small * stride` rows (`output_padding` must be 0 there).
+    /// `Padding` crops the full result. `Symmetric(p)` and `output_padding` are PyTorch's: the result has
+    /// `(small - 1) * stride - 2 p + dilation * (kernel - 1) + output_padding + 1` rows.
+    /// `Same` is TensorFlow's: the result has `small * stride` rows, and `output_padding` must be 0.
     ///
     /// # Panics
     /// If a stride, dilation or kernel size is 0, if the crop leaves nothing, or if `output_padding` is
@@ -130,7 +129,7 @@ impl Geometry {
                 .checked_sub(before + after)
                 .filter(|&s| s > 0);
             large[a] = match (padding, size) {
-                // A kernel smaller than the stride leaves rows that no tap reaches: they are zero.
+                // A kernel smaller than the stride leaves rows that no tap reaches. They are zero.
                 (Padding::Same, _) => small[a] * stride[a],
                 (_, Some(size)) => size,
                 (_, None) => panic!(
@@ -150,7 +149,7 @@ impl Geometry {
         }
     }
 
-    /// The input index that output index `o` and kernel tap `k` meet along `axis`, if it lies inside.
+    /// The input index that output index `o` and kernel tap `k` meet along `axis`, or `None` outside the image.
     #[inline]
     pub fn input_index(&self, axis: usize, o: usize, k: usize) -> Option<usize> {
         (o * self.stride[axis] + k * self.dilation[axis])

@@ -1,4 +1,4 @@
-//! Reverse-mode differentiation: one sweep over the graph, newest node first.
+//! Reverse-mode differentiation: one pass over the graph, newest node first.
 
 use crate::grad_mode::{Recording, is_recording};
 use crate::real::Real;
@@ -6,16 +6,16 @@ use crate::tensor::Tensor;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// Gradients of the scalar `y` with respect to each tensor of `wrt`; zeros where no path leads.
+/// Gradients of the scalar `y` with respect to each tensor of `wrt`. Zeros if `y` does not depend on the tensor.
 ///
 /// # Panics
-/// If `y` has not exactly one element.
+/// If `y` does not have exactly one element.
 #[track_caller]
 pub fn grad<T: Real, const N: usize>(y: &Tensor<T>, wrt: [&Tensor<T>; N]) -> [Tensor<T>; N] {
     or_zeros(grad_of(y, &wrt), wrt)
 }
 
-/// As [`grad`], but an input that `y` does not depend on is an error instead of zeros.
+/// [`grad`] that returns an error if `y` does not depend on an input.
 ///
 /// ```
 /// use engraft_tensor::{Tensor, grad_strict};
@@ -27,10 +27,10 @@ pub fn grad<T: Real, const N: usize>(y: &Tensor<T>, wrt: [&Tensor<T>; N]) -> [Te
 /// ```
 ///
 /// # Errors
-/// [`Unreachable`] with the first such input.
+/// [`Unreachable`] with the first input that `y` does not depend on.
 ///
 /// # Panics
-/// If `y` has not exactly one element.
+/// If `y` does not have exactly one element.
 #[track_caller]
 pub fn grad_strict<T: Real, const N: usize>(
     y: &Tensor<T>,
@@ -47,15 +47,15 @@ pub fn grad_strict<T: Real, const N: usize>(
     }
 }
 
-/// No path of recorded operations leads from an input to the tensor whose gradient was asked for.
+/// The tensor `y` does not depend on an input through recorded operations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unreachable {
-    /// Which of the inputs, from 0.
+    /// Index of the input, from 0.
     pub index: usize,
-    /// Its shape.
+    /// Shape of the input.
     pub shape: Vec<usize>,
-    /// Whether it requires a gradient, so that operations on it are recorded.
+    /// Whether the input requires a gradient. Operations on it are recorded only then.
     pub requires_grad: bool,
 }
 
@@ -76,7 +76,7 @@ impl fmt::Display for Unreachable {
 
 impl std::error::Error for Unreachable {}
 
-/// As [`grad`], with the gradients themselves recorded, so that they can be differentiated again.
+/// [`grad`] that records the gradients, so that they can be differentiated again.
 ///
 /// ```
 /// use engraft_tensor::{Tensor, grad, grad_with_graph};
@@ -87,18 +87,18 @@ impl std::error::Error for Unreachable {}
 /// ```
 ///
 /// # Panics
-/// If `y` has not exactly one element.
+/// If `y` does not have exactly one element.
 #[track_caller]
 pub fn grad_with_graph<T: Real, const N: usize>(y: &Tensor<T>, wrt: [&Tensor<T>; N]) -> [Tensor<T>; N] {
     or_zeros(grad_of_with_graph(y, &wrt), wrt)
 }
 
-/// Gradients of the scalar `y` with respect to each tensor of `wrt`; `None` where no path leads.
+/// Gradients of the scalar `y` with respect to each tensor of `wrt`. `None` if `y` does not depend on the tensor.
 ///
-/// Only the part of the graph between `y` and `wrt` is visited, and only the rules on that path run.
+/// Visits only the part of the graph between `y` and `wrt`, and runs only the derivative rules on that path.
 ///
 /// # Panics
-/// If `y` has not exactly one element.
+/// If `y` does not have exactly one element.
 #[track_caller]
 pub fn grad_of<T: Real>(y: &Tensor<T>, wrt: &[&Tensor<T>]) -> Vec<Option<Tensor<T>>> {
     check_scalar(y);
@@ -106,10 +106,10 @@ pub fn grad_of<T: Real>(y: &Tensor<T>, wrt: &[&Tensor<T>]) -> Vec<Option<Tensor<
     sweep(y, wrt)
 }
 
-/// As [`grad_of`], with the gradients themselves recorded, so that they can be differentiated again.
+/// [`grad_of`] that records the gradients, so that they can be differentiated again.
 ///
 /// # Panics
-/// If `y` has not exactly one element.
+/// If `y` does not have exactly one element.
 #[track_caller]
 pub fn grad_of_with_graph<T: Real>(y: &Tensor<T>, wrt: &[&Tensor<T>]) -> Vec<Option<Tensor<T>>> {
     check_scalar(y);
@@ -121,7 +121,7 @@ pub fn grad_of_with_graph<T: Real>(y: &Tensor<T>, wrt: &[&Tensor<T>]) -> Vec<Opt
 fn check_scalar<T: Real>(y: &Tensor<T>) {
     assert!(
         y.len() == 1,
-        "grad: a gradient is taken of one number, but y has shape {:?}; sum or average it first",
+        "grad: y must have exactly one element, but has shape {:?}; sum or average it first",
         y.shape()
     );
 }
@@ -131,7 +131,7 @@ fn or_zeros<T: Real, const N: usize>(found: Vec<Option<Tensor<T>>>, wrt: [&Tenso
     wrt.map(|x| found.next().flatten().unwrap_or_else(|| Tensor::zeros(x.shape())))
 }
 
-/// Ids of the nodes between `y` and `wrt`, both included: the only ones a sweep has to visit.
+/// Ids of the nodes between `y` and `wrt`, both included. The backward pass visits only these.
 fn path<T: Real>(y: &Tensor<T>, wrt: &[&Tensor<T>]) -> BTreeMap<u64, bool> {
     let mut seen: BTreeMap<u64, Tensor<T>> = BTreeMap::new();
     let mut pending = vec![y.clone()];
@@ -143,7 +143,7 @@ fn path<T: Real>(y: &Tensor<T>, wrt: &[&Tensor<T>]) -> BTreeMap<u64, bool> {
     }
     let targets: BTreeSet<u64> = wrt.iter().map(|w| w.id()).collect();
     let mut leads: BTreeMap<u64, bool> = BTreeMap::new();
-    // Inputs have smaller ids than outputs, so ascending order meets every input first.
+    // Inputs have smaller ids than outputs, so ascending order visits every input first.
     for (&id, x) in &seen {
         let through_inputs = x.origin().is_some_and(|o| {
             o.inputs
@@ -163,7 +163,7 @@ fn sweep<T: Real>(y: &Tensor<T>, wrt: &[&Tensor<T>]) -> Vec<Option<Tensor<T>>> {
     for (slot, w) in wrt.iter().enumerate() {
         slots.entry(w.id()).or_default().push(slot);
     }
-    // Node and the gradient gathered for it so far. The largest id has no consumer left.
+    // Nodes with the gradient accumulated so far. The largest id has no consumer left.
     let mut pending: BTreeMap<u64, (Tensor<T>, Tensor<T>)> = BTreeMap::new();
     if on_path(y) {
         pending.insert(y.id(), (y.clone(), Tensor::ones(y.shape())));
@@ -197,15 +197,14 @@ fn sweep<T: Real>(y: &Tensor<T>, wrt: &[&Tensor<T>]) -> Vec<Option<Tensor<T>>> {
     found
 }
 
-/// `a + b`, in place when nothing else holds `a` and nothing is recorded.
+/// `a + b`, in place if `a` has no other owner and nothing is recorded.
 fn add<T: Real>(a: Tensor<T>, b: &Tensor<T>) -> Tensor<T> {
     if is_recording() {
         return &a + b;
     }
     let mut sum = a.into_array();
     crate::kernels::elementwise::add_assign(
-        sum.as_slice_mut()
-            .expect("a tensor is in row-major order by construction"),
+        sum.as_slice_mut().expect("a tensor is always in row-major order"),
         b.as_slice(),
     );
     Tensor::from_array(sum)

@@ -1,4 +1,4 @@
-//! Whether operations are recorded: a flag of the thread.
+//! Gradient mode: a flag of each thread that switches recording on and off.
 
 use std::cell::Cell;
 
@@ -6,12 +6,12 @@ thread_local! {
     static RECORDING: Cell<bool> = const { Cell::new(true) };
 }
 
-/// Whether operations on this thread are recorded at the moment.
+/// Whether operations on this thread are currently recorded.
 pub fn is_recording() -> bool {
     RECORDING.get()
 }
 
-/// Sets the flag for a scope and puts the old value back, also when the scope panics.
+/// Sets the flag for a scope. Restores the old value at its end, also after a panic.
 pub(crate) struct Recording(bool);
 
 impl Recording {
@@ -26,20 +26,20 @@ impl Drop for Recording {
     }
 }
 
-/// Runs the parallel work of a kernel, or of an optimizer.
+/// Runs the parallel work of a kernel or of an optimizer.
 ///
-/// A thread that waits for the pieces of its work may take up another task of the pool meanwhile. That task
-/// must not find recording switched off because this one is inside a sweep or [`no_grad`]: its operations
-/// would silently leave the graph. So the flag has its initial value for as long as a thread may wait.
+/// A thread that waits for parallel work may run another task of the pool. That task must not inherit the
+/// flag of this one. If recording were off there, its operations would be missing from the graph. So the flag
+/// has its initial value while `work` runs.
 pub fn parallel<R>(work: impl FnOnce() -> R) -> R {
     let _recording = Recording::set(true);
     work()
 }
 
-/// Runs `f` without recording: its results are constants and keep no graph alive.
+/// Runs `f` without recording. The results are constants and keep no graph alive.
 ///
-/// This holds for the calling thread. Tasks that `f` hands to other threads record unless they switch it off
-/// themselves.
+/// This applies to the calling thread only. Tasks that `f` starts on other threads still record, unless they call
+/// `no_grad` themselves.
 ///
 /// ```
 /// use engraft_tensor::{Tensor, no_grad};

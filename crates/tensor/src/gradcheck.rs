@@ -1,4 +1,4 @@
-//! Gradient checks in `f64`: the rules against central differences, along random directions.
+//! Gradient checks in `f64`: derivative rules against central differences along random directions.
 
 use crate::grad::grad_of;
 use crate::grad_mode::no_grad;
@@ -11,10 +11,9 @@ use std::fmt;
 const EPS: f64 = 1e-6;
 /// Allowed error relative to the derivative.
 const RELATIVE: f64 = 1e-5;
-/// Allowed error relative to the size of what is differenced, for derivatives near zero.
+/// Allowed error relative to the function values, for derivatives near zero.
 const ABSOLUTE: f64 = 1e-8;
-/// Random directions for each input. A wrong rule passes one only on a set of measure zero, up to the
-/// tolerance.
+/// Random directions per input. A wrong rule passes only on a set of measure zero, up to the tolerance.
 const PROBES: u64 = 3;
 
 /// A derivative that differs from the central difference.
@@ -23,11 +22,11 @@ const PROBES: u64 = 3;
 pub struct GradcheckError {
     /// 1 for [`gradcheck`], 2 for [`gradgradcheck`].
     pub order: usize,
-    /// Which input; for [`gradgradcheck`] the last index is the direction the output was projected on.
+    /// Index of the input. For [`gradgradcheck`] the last index is the direction that the output is projected on.
     pub input: usize,
-    /// Directional derivative by the rules.
+    /// Directional derivative computed by the rules.
     pub by_rule: f64,
-    /// Directional derivative by central difference.
+    /// Directional derivative computed by central differences.
     pub by_difference: f64,
 }
 
@@ -46,9 +45,9 @@ impl std::error::Error for GradcheckError {}
 
 /// Checks the gradients of `f` at a point against central differences.
 ///
-/// `f` maps tensors to a tensor of any shape. Input and output are projected on random directions, so that
-/// the cost is a few evaluations of `f` and not one for each element. The point must lie away from kinks
-/// (0 for a ReLU), and `f` must compute the same thing every time.
+/// `f` maps tensors to a tensor of any shape. Input and output are projected on random directions, so the
+/// cost is a few evaluations of `f` in total, not one per element. The point must be away from kinks
+/// (0 for a ReLU). `f` must be deterministic.
 ///
 /// ```
 /// use engraft_tensor::{Tensor, gradcheck};
@@ -57,7 +56,7 @@ impl std::error::Error for GradcheckError {}
 /// ```
 ///
 /// # Errors
-/// The first derivative that differs.
+/// The first derivative that differs from its central difference.
 pub fn gradcheck(
     f: impl Fn(&[Tensor<f64>]) -> Tensor<f64>,
     at: &[Tensor<f64>],
@@ -65,13 +64,13 @@ pub fn gradcheck(
     check(&f, at, 1)
 }
 
-/// Checks the gradients of the gradients of `f`: what a gradient penalty differentiates.
+/// Checks the second-order gradients of `f`, which a gradient penalty needs.
 ///
-/// Second order is checked through `Σ_i <grad_i <f(x), v>, w_i>` for random `w`, as a function of `x` and
-/// `v`. First order is not checked again; call [`gradcheck`] too.
+/// Differentiates `Σ_i <grad_i <f(x), v>, w_i>` with random `w` as a function of `x` and `v`. Does not check the
+/// first order again, so call [`gradcheck`] too.
 ///
 /// # Errors
-/// The first derivative that differs.
+/// The first derivative that differs from its central difference.
 pub fn gradgradcheck(
     f: impl Fn(&[Tensor<f64>]) -> Tensor<f64>,
     at: &[Tensor<f64>],
@@ -80,8 +79,8 @@ pub fn gradgradcheck(
     let directions: Vec<Tensor<f64>> = at.iter().map(|x| Tensor::randn(x.shape(), rng)).collect();
     let v = Tensor::randn(no_grad(|| f(at)).shape(), rng);
     let projected_gradient = |inputs: &[Tensor<f64>]| {
-        let (v, x) = inputs.split_last().expect("the direction v is always there");
-        // Numbers that are not tracked (inside the difference) still need a graph for the first gradient.
+        let (v, x) = inputs.split_last().expect("the last input is the direction v");
+        // Inside the central difference the inputs are constants, but the first gradient still needs a graph.
         let leaves: Vec<Tensor<f64>> = x
             .iter()
             .map(|x| if x.requires_grad() { x.clone() } else { x.as_leaf() })
@@ -125,7 +124,7 @@ fn check(
             let by_rule = gradient.as_ref().map_or(0.0, |g| dot(g, &u));
             let size = dot(&plus.abs(), &v.abs());
             let allowed = RELATIVE * by_difference.abs().max(by_rule.abs()) + ABSOLUTE * (1.0 + size);
-            // NaN is not within any bound, so that it fails.
+            // A NaN fails every comparison, so it is reported as an error.
             let within = (by_rule - by_difference).abs() <= allowed;
             if !within {
                 return Err(GradcheckError {
@@ -146,7 +145,7 @@ mod tests {
     use crate::op::Op;
     use crate::real::Real;
 
-    /// A square whose rule is wrong in a way the caller picks.
+    /// A square with a wrong rule that the caller picks.
     struct WrongSquare {
         factor: f64,
         detached: bool,
@@ -179,7 +178,7 @@ mod tests {
         assert!(error.to_string().contains("by its rule"), "{error}");
     }
 
-    /// A rule that treats an input as a constant is right at first order and wrong at second.
+    /// A rule that treats an input as a constant is correct at first order and wrong at second.
     #[test]
     fn a_detached_input_is_caught_at_second_order() {
         let at = [Tensor::from_vec([3], vec![0.3, -1.0, 2.0])];

@@ -22,7 +22,7 @@ pub use grad_mode::parallel;
 pub use grad_mode::{is_recording, no_grad};
 pub use gradcheck::{GradcheckError, gradcheck, gradgradcheck};
 pub use kernels::conv::{ConvAlgorithm, with_conv_algorithm};
-#[doc(hidden)] // the name of earlier versions
+#[doc(hidden)] // name in earlier versions
 pub use kernels::simd::vectorized as vectorised;
 pub use kernels::simd::{instruction_set, vectorized};
 pub use op::Op;

@@ -1,4 +1,4 @@
-//! Operations: how a derivative rule is written, and how one adds an operation of one's own.
+//! The trait of operations and their derivative rules.
 
 use crate::real::Real;
 use crate::tensor::Tensor;
@@ -6,12 +6,11 @@ use crate::tensor::Tensor;
 /// An operation of the graph, given by its vector-Jacobian products.
 ///
 /// For `y = f(x_0, .., x_k)` and a gradient `dy` of some scalar with respect to `y`, rule `i` computes
-/// `dy · ∂y/∂x_i`. Rules are written with tensor operations only: evaluated with recording switched off
-/// they give numbers, evaluated with recording on they give a graph, hence derivatives of any order.
-/// State that a rule needs beside its inputs and output is stored in the operation as plain numbers, or as
-/// [detached](Tensor::detach) tensors.
+/// `dy · ∂y/∂x_i`. Rules use tensor operations only. With recording off they compute numbers. With recording on
+/// they build a graph, which gives derivatives of any order. An operation can store further state that its
+/// rules need, as plain numbers or as [detached](Tensor::detach) tensors.
 ///
-/// A new operation is a type with this trait and one call of [`Tensor::from_op`]; check it with
+/// To add an operation, implement this trait for a type and call [`Tensor::from_op`]. Check it with
 /// [`gradcheck`](crate::gradcheck) and [`gradgradcheck`](crate::gradgradcheck):
 ///
 /// ```
@@ -24,7 +23,7 @@ use crate::tensor::Tensor;
 ///     fn name(&self) -> &'static str {
 ///         "sin"
 ///     }
-///     // d sin(x) = cos(x) dx, and cos(x) = sin(x + π/2): the rule is differentiable again.
+///     // d sin(x) = cos(x) dx, and cos(x) = sin(x + π/2). The rule itself is differentiable.
 ///     fn vjp(&self, _i: usize, inputs: &[Tensor<T>], _output: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
 ///         dy * &sin(&(&inputs[0] + T::FRAC_PI_2()))
 ///     }
@@ -42,14 +41,14 @@ pub trait Op<T: Real>: Send + Sync {
     /// Short name for messages.
     fn name(&self) -> &'static str;
 
-    /// Vector-Jacobian product for input `i`: a tensor of the shape of `inputs[i]`.
+    /// Vector-Jacobian product for input `i`: a tensor with the shape of `inputs[i]`.
     ///
-    /// Called only for inputs on the path to a tensor whose gradient was asked for.
+    /// Called only for inputs on a path to a tensor in `wrt`.
     fn vjp(&self, i: usize, inputs: &[Tensor<T>], output: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T>;
 
-    /// The products of every input for which `wanted` is true, in the order of the inputs.
+    /// The products of all inputs for which `wanted` is true, in the order of the inputs.
     ///
-    /// Override this only where the rules share work; the default calls [`Op::vjp`] for each.
+    /// Override this only if the rules share work. The default calls [`Op::vjp`] for each input.
     fn vjps(
         &self,
         wanted: &[bool],
@@ -63,13 +62,13 @@ pub trait Op<T: Real>: Send + Sync {
     }
 }
 
-/// One product of a rule that computes several at once, for [`Op::vjp`] of at most three inputs.
+/// One product of a rule that computes several together, for [`Op::vjp`] with at most three inputs.
 pub(crate) fn only<T: Real>(i: usize, vjps: impl FnOnce(&[bool; 3]) -> Vec<Option<Tensor<T>>>) -> Tensor<T> {
     let mut products = vjps(&[0, 1, 2].map(|j| i == j));
     products.swap_remove(i).expect("the product that was wanted")
 }
 
-/// Where a tensor came from.
+/// The operation and the inputs that a tensor was computed from.
 pub(crate) struct Origin<T: Real> {
     pub(crate) op: Box<dyn Op<T>>,
     pub(crate) inputs: Vec<Tensor<T>>,

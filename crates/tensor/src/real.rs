@@ -1,4 +1,4 @@
-//! The element type: `f32` for work, `f64` for the truth.
+//! The element type: `f32` for training, `f64` for checks.
 
 use crate::kernels::conv::Convolve;
 use crate::kernels::gemm::GemmElement;
@@ -13,20 +13,20 @@ mod sealed {
     impl Sealed for f64 {}
 }
 
-/// Element type of a tensor: `f32` or `f64`, and nothing else.
+/// Element type of a tensor: `f32` or `f64`.
 ///
-/// Training runs in `f32`. `f64` exists for gradient checks and reference values: in `f32` a wrong
-/// gradient hides in rounding noise.
+/// Training runs in `f32`. Gradient checks and reference values use `f64`, because rounding noise can hide a
+/// wrong gradient in `f32`.
 pub trait Real:
     NdFloat + FloatConst + Default + Convolve + GemmElement + Dispatch + Pooled + sealed::Sealed
 {
-    /// Name as in Rust and in NumPy's short form: `"f32"` or `"f64"`.
+    /// Name of the type, as in Rust: `"f32"` or `"f64"`.
     const NAME: &'static str;
 
     /// Nearest value of this type.
     fn from_f64(x: f64) -> Self;
 
-    /// The value as `f64`; exact.
+    /// Exact conversion to `f64`.
     fn into_f64(self) -> f64;
 }
 

@@ -1,4 +1,4 @@
-//! The tensor: an immutable array and, where a gradient may be asked for, how it came about.
+//! The tensor: an immutable array with its place in the autograd graph.
 
 use crate::grad_mode::is_recording;
 use crate::kernels::scratch;
@@ -11,13 +11,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// An immutable n-dimensional array that remembers the operation it came from.
+/// An immutable n-dimensional array that records the operation that computed it.
 ///
-/// Cloning is cheap (one reference count), a tensor is `Send + Sync`, and its values never change.
-/// Elements lie in row-major order without gaps, so [`Tensor::as_slice`] always works.
+/// Cloning is cheap: it increments one reference count. A tensor is `Send + Sync`. Its values never change.
+/// Elements are contiguous in row-major order, so [`Tensor::as_slice`] always works.
 ///
-/// The graph grows as operations run on tensors that [require a gradient](Tensor::requires_grad), and is
-/// freed when the last tensor that refers to it goes.
+/// Operations on tensors that [require a gradient](Tensor::requires_grad) extend the graph. The graph is
+/// freed with the last tensor that refers to it.
 ///
 /// ```
 /// use engraft_tensor::{Tensor, grad};
@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// ```
 pub struct Tensor<T: Real = f32>(Arc<Node<T>>);
 
-/// One node of the graph. Ids grow with time, so every input has a smaller id than its output.
+/// One node of the graph. Ids increase with time, so every input has a smaller id than its output.
 struct Node<T: Real> {
     id: u64,
     value: ArcArray<T, IxDyn>,
@@ -43,8 +43,8 @@ fn next_id() -> u64 {
 }
 
 impl<T: Real> Drop for Node<T> {
-    /// Keeps the memory of the value, and frees the graph behind this node with a stack of its own: a chain of a million operations would
-    /// overflow the thread's stack if each node dropped its inputs by recursion.
+    /// Returns the memory of the value to the pool. Frees the graph behind this node with an explicit stack: with
+    /// recursion, a chain of a million operations would overflow the thread's stack.
     fn drop(&mut self) {
         if let Ok(array) = std::mem::take(&mut self.value).try_into_owned_nocopy() {
             scratch::give(array.into_raw_vec_and_offset().0);
@@ -68,7 +68,7 @@ impl<T: Real> Clone for Tensor<T> {
 }
 
 impl<T: Real> fmt::Debug for Tensor<T> {
-    /// Type, shape, origin, and the values when there are at most 16.
+    /// Prints type, shape and operation, and the values if there are at most 16.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Tensor<{}>{:?}", T::NAME, self.shape())?;
         if let Some(origin) = &self.0.origin {
@@ -95,7 +95,7 @@ impl<T: Real> Tensor<T> {
         }))
     }
 
-    /// A constant from an array; copies it only if it is not in row-major order.
+    /// A constant from an array. Copies the array only if it is not in row-major order.
     pub fn from_array<D: Dimension>(array: Array<T, D>) -> Self {
         let array = array.into_dyn();
         let array = if array.is_standard_layout() {
@@ -106,10 +106,10 @@ impl<T: Real> Tensor<T> {
         Self::new(array.into_shared(), false, None)
     }
 
-    /// A constant of the given shape from its elements in row-major order.
+    /// A constant of the given shape, from its elements in row-major order.
     ///
     /// # Panics
-    /// If the shape does not hold `elements.len()` elements.
+    /// If the shape does not have `elements.len()` elements.
     #[track_caller]
     pub fn from_vec(shape: impl AsRef<[usize]>, elements: Vec<T>) -> Self {
         let shape = shape.as_ref();
@@ -143,15 +143,15 @@ impl<T: Real> Tensor<T> {
 
     /// Independent samples of the standard normal distribution.
     ///
-    /// The samples are drawn in `f64` and rounded, so that both precisions see the same numbers.
+    /// Samples are drawn in `f64` and rounded, so both precisions get the same numbers.
     pub fn randn(shape: impl AsRef<[usize]>, rng: &mut impl Rng) -> Self {
         Self::draw(shape, || StandardNormal.sample(rng))
     }
 
     /// Independent samples of the uniform distribution between `low` and `high`.
     ///
-    /// The samples are drawn in `f64` and rounded, so that both precisions see the same numbers. Rounding may make one
-    /// of them `high` itself: in `f32` between 0 and 1 it does so with probability 2⁻²⁵.
+    /// Samples are drawn in `f64` and rounded, so both precisions get the same numbers. Rounding can produce
+    /// `high` itself: in `f32` between 0 and 1 with probability 2⁻²⁵.
     pub fn uniform(shape: impl AsRef<[usize]>, low: f64, high: f64, rng: &mut impl Rng) -> Self {
         Self::draw(shape, || {
             let unit: f64 = StandardUniform.sample(rng);
@@ -165,11 +165,10 @@ impl<T: Real> Tensor<T> {
         Self::from_vec(shape, (0..count).map(|_| T::from_f64(sample())).collect())
     }
 
-    /// Makes the result of an operation; this is how an operation of one's own enters the graph (see
-    /// [`Op`]).
+    /// Makes the result of an operation. Custom operations enter the graph here, see [`Op`].
     ///
-    /// The operation is recorded if any input requires a gradient and recording is not switched off by
-    /// [`no_grad`](crate::no_grad); otherwise the result is a constant.
+    /// The operation is recorded if an input requires a gradient, unless [`no_grad`](crate::no_grad) switched
+    /// recording off. Otherwise the result is a constant.
     pub fn from_op<D: Dimension>(
         value: Array<T, D>,
         op: impl Op<T> + 'static,
@@ -191,7 +190,7 @@ impl<T: Real> Tensor<T> {
         )
     }
 
-    /// As [`Tensor::from_op`], for a value that shares its elements with an input.
+    /// [`Tensor::from_op`] for a value that shares its elements with an input.
     pub(crate) fn from_view(
         value: ArcArray<T, IxDyn>,
         op: impl Op<T> + 'static,
@@ -205,24 +204,24 @@ impl<T: Real> Tensor<T> {
         Self::new(value, requires_grad, origin)
     }
 
-    /// The same values as a leaf of the graph, for which a gradient can be asked.
+    /// The same values as a new leaf of the graph, which requires a gradient.
     #[must_use]
     pub fn as_leaf(&self) -> Self {
         Self::new(self.0.value.clone(), true, None)
     }
 
-    /// The same values as a constant: no gradient flows through it.
+    /// The same values as a constant. No gradient flows through it.
     #[must_use]
     pub fn detach(&self) -> Self {
         Self::new(self.0.value.clone(), false, None)
     }
 
-    /// Whether a gradient may flow to or through this tensor.
+    /// Whether gradients flow to or through this tensor.
     pub fn requires_grad(&self) -> bool {
         self.0.requires_grad
     }
 
-    /// Sizes of the axes; empty for a scalar.
+    /// Sizes of the axes. Empty for a scalar.
     pub fn shape(&self) -> &[usize] {
         self.0.value.shape()
     }
@@ -237,7 +236,7 @@ impl<T: Real> Tensor<T> {
         self.0.value.len()
     }
 
-    /// Whether there are no elements.
+    /// Whether the tensor has no elements.
     pub fn is_empty(&self) -> bool {
         self.0.value.is_empty()
     }
@@ -247,7 +246,7 @@ impl<T: Real> Tensor<T> {
         self.0
             .value
             .as_slice()
-            .expect("a tensor is in row-major order by construction")
+            .expect("a tensor is always in row-major order")
     }
 
     /// The elements as an ndarray view.
@@ -255,7 +254,7 @@ impl<T: Real> Tensor<T> {
         self.0.value.view()
     }
 
-    /// The elements as an owned array; without a copy if this is the only tensor that holds them.
+    /// The elements as an owned array. Copies only if another tensor shares them.
     pub fn into_array(self) -> ArrayD<T> {
         match Arc::try_unwrap(self.0) {
             Ok(mut node) => std::mem::take(&mut node.value).into_owned(),
@@ -263,10 +262,10 @@ impl<T: Real> Tensor<T> {
         }
     }
 
-    /// The only element of a tensor of one element.
+    /// The element of a tensor with one element.
     ///
     /// # Panics
-    /// If there is not exactly one element.
+    /// If the tensor does not have exactly one element.
     #[track_caller]
     pub fn item(&self) -> T {
         match self.as_slice() {

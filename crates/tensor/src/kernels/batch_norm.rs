@@ -5,8 +5,8 @@ use crate::real::Real;
 
 /// Mean and biased variance of each column.
 ///
-/// Memory is read once: each tile has its mean and its squared distances from that mean, taken in two passes
-/// while it lies in a cache, so that a large mean costs no digits; the tiles are then joined pair by pair.
+/// Memory is read once. Each tile computes its mean and squared deviations in two passes while it is in a cache,
+/// so a large mean loses no precision. The tiles are then merged pairwise.
 ///
 /// *Source*: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample
 /// variances", 1979.

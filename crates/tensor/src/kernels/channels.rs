@@ -1,4 +1,4 @@
-//! Maps that treat every channel (the last axis) by numbers of its own, with a leaky ReLU behind: one pass.
+//! Per-channel (last axis) maps with an optional leaky ReLU, in one pass.
 
 use crate::grad_mode::parallel;
 use crate::kernels::reduce::{CHUNK, RUN, Tile, add_parts, add_row, fold_columns, join_pairs};
@@ -8,11 +8,11 @@ use crate::real::Real;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// `v` where positive, `slope · v` elsewhere; a slope of 1 does nothing, bit for bit.
+/// `v` where positive, `slope · v` elsewhere. A slope of 1 is the identity, bit for bit.
 #[derive(Clone, Copy)]
 pub(crate) struct Leaky<T> {
     slope: T,
-    /// Smaller values are lifted to it first: with a slope of 0, -∞ becomes 0 and not NaN.
+    /// Smaller values are clamped to it first: with a slope of 0, -∞ becomes 0 instead of NaN.
     floor: T,
 }
 
@@ -32,15 +32,15 @@ impl<T: Real> Leaky<T> {
         if v > T::zero() { v } else { self.slope * lifted }
     }
 
-    /// Product of `dy` and the derivative. `y` is the argument, or the result for a slope that is not
-    /// negative: both have the same sign.
+    /// Product of `dy` and the derivative. `y` is the argument, or the result if the slope is not negative: both have
+    /// the same sign.
     #[inline]
     pub(crate) fn mask(self, dy: T, y: T) -> T {
         if y > T::zero() { dy } else { self.slope * dy }
     }
 }
 
-/// A matrix made row by row: `row` is given the places of the row's elements, and the row to fill.
+/// Builds a matrix row by row. `row` receives the index range of the row's elements and the row to fill.
 fn by_rows<T: Real>(len: usize, columns: usize, row: impl Fn(Range<usize>, &mut [T]) + Sync) -> Vec<T> {
     let mut matrix = scratch::take(len);
     if len == 0 {
@@ -63,7 +63,7 @@ fn by_rows<T: Real>(len: usize, columns: usize, row: impl Fn(Range<usize>, &mut 
     matrix
 }
 
-/// `leaky((x - mean) * scale + shift)`, each of the three a row.
+/// `leaky((x - mean) * scale + shift)`. Mean, scale and shift are rows.
 pub(crate) fn affine<T: Real>(x: &[T], mean: &[T], scale: &[T], shift: &[T], leaky: Leaky<T>) -> Vec<T> {
     by_rows(x.len(), mean.len(), |span, y| {
         let values = y.iter_mut().zip(&x[span]).zip(mean).zip(scale).zip(shift);
@@ -73,8 +73,8 @@ pub(crate) fn affine<T: Real>(x: &[T], mean: &[T], scale: &[T], shift: &[T], lea
     })
 }
 
-/// Sums over the rows of `g` and of `g · (x - mean)`, with `g` the product of `dy` and the derivative of the
-/// leaky ReLU whose result is `y`.
+/// Sums over the rows of `g` and of `g · (x - mean)`. `g` is the product of `dy` and the derivative of the
+/// leaky ReLU with result `y`.
 pub(crate) fn backward_sums<T: Real>(dy: &[T], y: &[T], x: &[T], mean: &[T], leaky: Leaky<T>) -> [Vec<T>; 2] {
     let columns = mean.len();
     let fold = |tile: &Tile, [plain, with_x]: &mut [Vec<T>; 2]| {
@@ -87,7 +87,7 @@ pub(crate) fn backward_sums<T: Real>(dy: &[T], y: &[T], x: &[T], mean: &[T], lea
     fold_columns(x.len() / columns.max(1), columns, fold, add_parts)
 }
 
-/// One row of [`backward_sums`]; a function of its own, since only its arguments are known not to overlap.
+/// One row of [`backward_sums`]. A separate function, because only function arguments are known not to overlap.
 fn add_to_sums<T: Real>(plain: &mut [T], with_x: &mut [T], [dy, y, x, mean]: [&[T]; 4], leaky: Leaky<T>) {
     let sums = plain.iter_mut().zip(with_x);
     for (((((p, w), &dy), &y), &x), &m) in sums.zip(dy).zip(y).zip(x).zip(mean) {
@@ -97,7 +97,7 @@ fn add_to_sums<T: Real>(plain: &mut [T], with_x: &mut [T], [dy, y, x, mean]: [&[
     }
 }
 
-/// Rows of numbers, one for each channel, of a derivative that is `a · g + b · (x - mean) + c`.
+/// Rows `a`, `b`, `c` of the derivative `a · g + b · (x - mean) + c`, one number per channel.
 pub(crate) struct Coefficients<'a, T> {
     pub(crate) mean: &'a [T],
     pub(crate) a: Vec<T>,
@@ -138,7 +138,7 @@ pub(crate) fn backward_bias<T: Real>(dy: &[T], y: &[T], columns: usize, leaky: L
     if dx.is_empty() {
         return (dx, vec![T::zero(); columns]);
     }
-    // Of a wide matrix at least eight rows, so that the sums of the pieces are far less than the matrix.
+    // At least eight rows of a wide matrix, so that the partial sums are far smaller than the matrix.
     let step = (CHUNK / columns).clamp(8, RUN) * columns;
     let piece = |((dx, dy), y): ((&mut [T], &[T]), &[T])| {
         let mut sums = vec![T::zero(); columns];
@@ -164,5 +164,5 @@ pub(crate) fn backward_bias<T: Real>(dy: &[T], y: &[T], columns: usize, leaky: L
         })
     };
     let sums = join_pairs(parts, |left, right| add_row(left, right));
-    (dx, sums.expect("a matrix with elements has a piece"))
+    (dx, sums.expect("a nonempty matrix has at least one piece"))
 }

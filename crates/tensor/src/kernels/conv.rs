@@ -1,4 +1,4 @@
-//! The three maps of a convolution, and which algorithm computes them.
+//! The three maps of a convolution, and the choice of the algorithm.
 
 use crate::geometry::Geometry;
 use crate::kernels::im2col;
@@ -6,15 +6,15 @@ use crate::kernels::winograd::Winograd;
 use crate::real::Real;
 use std::cell::Cell;
 
-/// How a convolution is computed.
+/// The algorithm of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConvAlgorithm {
-    /// A matrix product over unrolled windows: any shape, and the smallest rounding error.
+    /// A matrix product over unrolled windows. Works for any shape and has the smallest rounding error.
     Im2col,
-    /// Winograd's algorithms: several times fewer multiplications for square kernels of 2 to 5 taps (3 to 10 at
-    /// stride 2) without dilation; a relative error of up to 2e-5 in `f32`. A value that is not finite spreads over
-    /// its tile of the image.
+    /// Winograd's algorithms. They need several times fewer multiplications. They apply to square kernels of 2 to 5
+    /// taps (3 to 10 at stride 2) without dilation. The relative error is at most 2e-5 in `f32`. A value that is not
+    /// finite spreads over its tile of the image.
     Winograd,
 }
 
@@ -22,8 +22,8 @@ thread_local! {
     static FORCED: Cell<Option<ConvAlgorithm>> = const { Cell::new(None) };
 }
 
-/// Runs `f` with one algorithm for every convolution that this thread computes and that the algorithm can do;
-/// for tests and benchmarks. Without it the shape decides.
+/// Runs `f` with one algorithm for all convolutions of this thread that the algorithm supports. For tests and
+/// benchmarks. By default, the shape decides.
 ///
 /// ```
 /// use engraft_tensor::{ConvAlgorithm, Geometry, Padding, Tensor, conv2d, with_conv_algorithm};
@@ -44,19 +44,19 @@ pub fn with_conv_algorithm<R>(algorithm: ConvAlgorithm, f: impl FnOnce() -> R) -
     f()
 }
 
-/// Tiles below which transforming the weight costs more than the products it saves.
+/// With fewer tiles, transforming the weight costs more than the saved products.
 const FEWEST_TILES: usize = 24;
-/// Channels below which the transforms cost more than the products they save.
+/// With fewer channels, the transforms cost more than the saved products.
 const FEWEST_CHANNELS: usize = 16;
 
-/// The choice: Winograd's algorithm prepared, or `None` for im2col.
+/// Chooses the algorithm: a prepared Winograd, or `None` for im2col.
 fn choose<T: Real>(g: &Geometry, n: usize, c_in: usize, c_out: usize) -> Option<Winograd> {
     match FORCED.get() {
         Some(ConvAlgorithm::Im2col) => return None,
         Some(ConvAlgorithm::Winograd) if n > 0 => return Winograd::new(g, c_in, c_out),
         _ => {}
     }
-    // f64 is there for the truth, not for speed.
+    // f64 serves checks, so its speed does not matter.
     if size_of::<T>() != size_of::<f32>() || c_in.min(c_out) < FEWEST_CHANNELS {
         return None;
     }
@@ -67,11 +67,11 @@ fn choose<T: Real>(g: &Geometry, n: usize, c_in: usize, c_out: usize) -> Option<
 
 /// The three maps for an element type.
 ///
-/// A trait with an implementation for each type, and not generic functions: those would be compiled again in every
-/// crate that uses a tensor.
+/// A trait with one implementation per type instead of generic functions. Generic functions would be compiled again
+/// in every crate that uses a tensor.
 pub trait Convolve: Sized {
-    /// `y = conv2d(x, w)`. Sizes `[n, h, w, c_in]`, `[taps, c_in, c_out]`, `[n, oh, ow, c_out]`, with `n`, `c_in`
-    /// and `c_out` given.
+    /// `y = conv2d(x, w)`. Sizes `[n, h, w, c_in]`, `[taps, c_in, c_out]`, `[n, oh, ow, c_out]`. `sizes` holds `n`,
+    /// `c_in` and `c_out`.
     #[doc(hidden)]
     fn conv_forward(g: &Geometry, sizes: [usize; 3], x: &[Self], w: &[Self], y: &mut [Self]);
     /// `dx = conv2d_input(dy, w)`: the adjoint in `x`.

@@ -6,7 +6,7 @@ use crate::kernels::simd::vectorized;
 use crate::real::Real;
 use rayon::prelude::*;
 
-/// Elements in one piece of parallel work: 64 kB of `f32`, so that a piece stays in the first caches.
+/// Elements per piece of parallel work: 64 kB of `f32`, so that a piece stays in the L1 or L2 cache.
 const CHUNK: usize = 16_384;
 
 /// `f(x_i)` for every element.
@@ -43,7 +43,7 @@ pub(crate) fn zip<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync + Send
     y
 }
 
-/// `f(a_ij, row_j)`: the row is paired with every row of the matrix `a`.
+/// `f(a_ij, row_j)`: pairs every row of the matrix `a` with `row`.
 pub(crate) fn zip_row<T: Real>(a: &[T], row: &[T], f: impl Fn(T, T) -> T + Sync + Send) -> Vec<T> {
     let mut y = scratch::take(a.len());
     if row.is_empty() {

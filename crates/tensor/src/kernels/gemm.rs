@@ -1,4 +1,4 @@
-//! Matrix products: matrixmultiply on one core, cut into fixed blocks over the threads.
+//! Matrix products: matrixmultiply per core, with fixed blocks over the threads.
 #![allow(unsafe_code)]
 
 use crate::grad_mode::parallel;
@@ -7,23 +7,23 @@ use crate::kernels::simd::vectorized;
 use crate::kernels::strided::{Columns, LINE, Layout, Matrix};
 use rayon::prelude::*;
 
-/// Rows of the result that one piece of parallel work computes. Each piece puts the second matrix in the order of a kernel once
-/// more, so that small ones cost time, and large ones leave threads without work.
+/// Rows of the result per piece of parallel work. Every piece packs the second matrix again, so small pieces
+/// cost time. Large pieces leave threads idle.
 const ROWS: usize = 128;
-/// Columns of the result that one piece of parallel work computes, where the result is wider than high.
+/// Columns of the result per piece of parallel work, for results that are wider than high.
 const COLUMNS: usize = 512;
-/// Rows of the first matrix up to which the second is read where it lies.
+/// Maximum rows of the first matrix for which the second is read unpacked.
 const FEW_ROWS: usize = 4;
-/// Multiply-adds below which a product is not worth a second thread.
+/// Multiply-adds below which a second thread does not pay off.
 const SMALL: usize = 1 << 16;
-/// Inner size up to which a matrix is turned at a time, so that it stays in the second cache. It is that of matrixmultiply's
-/// own blocks, so that the sums are the same.
+/// Inner size of the blocks that are transposed at a time, so that a block stays in the L2 cache. matrixmultiply uses
+/// the same block size, so the sums are the same.
 const INNER: usize = 256;
 
-/// What happens to the old content of the result.
+/// What happens to the old contents of the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Accum {
-    /// It is overwritten.
+    /// They are overwritten.
     Replace,
     /// The product is added to it.
     Add,
@@ -35,8 +35,8 @@ pub trait GemmElement: Copy {
     /// stride.
     ///
     /// # Safety
-    /// Every element that the sizes and strides reach must be valid for reads, and in `c` for writes; `c`
-    /// overlaps neither itself nor another matrix.
+    /// All elements within the sizes and strides must be valid for reads, and in `c` for writes. `c` must not overlap
+    /// itself or another matrix.
     #[doc(hidden)]
     unsafe fn gemm_raw(
         size: [usize; 3],
@@ -57,7 +57,7 @@ macro_rules! gemm_element {
                 beta: Self,
                 (c, [rc, cc]): (*mut Self, [isize; 2]),
             ) {
-                // SAFETY: the caller's contract is that of matrixmultiply.
+                // SAFETY: matrixmultiply has the same contract as this function.
                 unsafe { matrixmultiply::$gemm(m, k, n, 1.0, a, ra, ca, b, rb, cb, beta, c, rc, cc) }
             }
         }
@@ -70,8 +70,8 @@ gemm_element!(f64, dgemm);
 /// `c = a · b` or `c += a · b` on the calling thread, with `a` of `m × k`, `b` of `k × n` and `c` of
 /// `m × n`.
 ///
-/// matrixmultiply reads `a` column by column and `b` row by row, each into the order of its kernel. Where one lies the other way,
-/// it takes one element at a time, and to turn the matrix first is faster.
+/// matrixmultiply packs `a` column by column and `b` row by row. If a matrix has the other layout, packing reads
+/// single elements, and transposing the matrix first is faster.
 fn product<T: GemmElement + num_traits::Float + Pooled>(
     [m, k, n]: [usize; 3],
     a: Matrix<'_, T>,
@@ -93,7 +93,7 @@ fn product<T: GemmElement + num_traits::Float + Pooled>(
     let turn_b = b.transposed().lies_by_rows() && n.min(k) >= LINE;
     let step = if turn_a || turn_b { INNER } else { k.max(1) };
     let signed = |strides: [usize; 2]| strides.map(|s| s as isize);
-    // Without inner elements the result still has to be zeros.
+    // With an inner size of 0 the result must still be zeros.
     for l in (0..k.max(1)).step_by(step) {
         let inner = step.min(k - l);
         let (a, b) = (a.from(0, l), b.from(l, 0));
@@ -106,8 +106,8 @@ fn product<T: GemmElement + num_traits::Float + Pooled>(
             _ => T::one(),
         };
         let (to, strides) = c.raw();
-        // SAFETY: the assertion above ties each slice to the sizes and strides, and a turned one holds all its elements; the
-        // columns of `c` are borrowed mutably, so that they overlap nothing.
+        // SAFETY: the assertion above checks each slice against its sizes and strides, and a transposed copy holds all its
+        // elements. The columns of `c` are borrowed mutably, so they overlap nothing.
         unsafe {
             T::gemm_raw(
                 [m, inner, n],
@@ -135,8 +135,8 @@ fn fitting_product<T: GemmElement + num_traits::Float + Pooled>(
     }
 }
 
-/// As [`product`], for so few rows that putting `b` in the order of a kernel costs more than the product: the rows of
-/// `b` are added up where they lie.
+/// [`product`] for so few rows that packing `b` costs more than the product. Adds up the rows of `b` in
+/// place.
 fn few_rows<T: num_traits::Float>(
     [m, k, n]: [usize; 3],
     a: Matrix<'_, T>,
@@ -165,7 +165,7 @@ fn few_rows<T: num_traits::Float>(
 /// `m × n` in row-major order.
 ///
 /// # Panics
-/// If a slice has another length than its matrix.
+/// If the length of a slice differs from its matrix.
 pub(crate) fn gemm<T: GemmElement + num_traits::Float + Pooled>(
     m: usize,
     k: usize,
@@ -181,7 +181,7 @@ pub(crate) fn gemm<T: GemmElement + num_traits::Float + Pooled>(
 }
 
 /// # Panics
-/// If a slice has another length than its matrix.
+/// If the length of a slice differs from its matrix.
 fn assert_fits([m, k, n]: [usize; 3], [a, b, c]: [usize; 3]) {
     let fits = |slice: usize, rows: usize, columns: usize| rows.checked_mul(columns) == Some(slice);
     assert!(
@@ -190,10 +190,10 @@ fn assert_fits([m, k, n]: [usize; 3], [a, b, c]: [usize; 3]) {
     );
 }
 
-/// `c = a · b` over the threads; arguments as of [`gemm`].
+/// `c = a · b` over the threads. Same arguments as [`gemm`].
 ///
 /// # Panics
-/// As [`gemm`].
+/// See [`gemm`].
 pub(crate) fn par_gemm<T: GemmElement + num_traits::Float + Pooled + Sync>(
     m: usize,
     k: usize,
@@ -203,7 +203,7 @@ pub(crate) fn par_gemm<T: GemmElement + num_traits::Float + Pooled + Sync>(
     c: &mut [T],
 ) {
     assert_fits([m, k, n], [a_data.len(), b_data.len(), c.len()]);
-    // Large beyond counting is not small.
+    // A product that overflows is not small.
     if m.saturating_mul(k).saturating_mul(n) <= SMALL || (m <= ROWS && n <= COLUMNS) {
         return gemm(m, k, n, (a_data, a_layout), (b_data, b_layout), c, Accum::Replace);
     }
@@ -218,7 +218,7 @@ pub(crate) fn par_gemm<T: GemmElement + num_traits::Float + Pooled + Sync>(
     }
 }
 
-/// Blocks of rows of the result, which lie in one piece.
+/// Blocks of rows of the result. Each is contiguous.
 fn by_rows<T: GemmElement + num_traits::Float + Pooled + Sync>(
     [_, k, n]: [usize; 3],
     a: Matrix<'_, T>,
@@ -287,7 +287,7 @@ mod tests {
             }
         }
 
-        /// Also where the inner size has several blocks of matrixmultiply's.
+        /// Includes inner sizes of several blocks of matrixmultiply.
         #[test]
         fn bits_do_not_depend_on_how_the_matrices_lie(
             m in 1_usize..150,
@@ -309,7 +309,7 @@ mod tests {
             };
             let plain = product((&a, Layout::Plain), (&b, Layout::Plain));
             prop_assert_eq!(&plain, &product((&turned_a, Layout::Transposed), (&b, Layout::Plain)));
-            // Of a few rows a plain second matrix is read where it lies, with other rounding.
+            // With few rows, a row-major second matrix is read unpacked, with other rounding.
             if m > FEW_ROWS {
                 prop_assert_eq!(&plain, &product((&a, Layout::Plain), (&turned_b, Layout::Transposed)));
             }

@@ -1,7 +1,7 @@
 //! The three maps of a convolution as matrix products over unrolled windows (im2col).
 //!
-//! The windows are unrolled piece by piece into a small buffer of each thread, never for the whole batch.
-//! Pieces are cut by sizes alone and partial sums added in a fixed order, so that the bits do not depend on
+//! Windows are unrolled piece by piece into a small buffer per thread, never for the whole batch.
+//! The pieces depend on the sizes only, and partial sums are added in a fixed order. So the bits do not depend on
 //! the number of threads.
 
 use crate::geometry::Geometry;
@@ -12,11 +12,11 @@ use crate::real::Real;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Output positions in one piece of work: the windows of a 5x5 kernel over 128 channels then take 3 MB.
+/// Output positions per piece of work. The windows of a 5x5 kernel over 128 channels then take 3 MB.
 const POSITIONS: usize = 256;
-/// Pieces that the weight gradient is cut into at least, as far as the batch allows.
+/// Minimum number of pieces of the weight gradient, if the batch allows it.
 const PIECES: usize = 16;
-/// Rows of the weight gradient (taps times channels) in one piece at least, so that products stay fat.
+/// Minimum rows (taps times channels) of the weight gradient per piece, so that the products stay large.
 const WEIGHT_ROWS: usize = 64;
 
 /// `y = conv2d(x, w)`: windows of `x` times `w`. Sizes `[n, h, w, c_in]`, `[taps, c_in, c_out]`,
@@ -97,7 +97,7 @@ pub(crate) fn input<T: Real>(
 
 /// `dw = conv2d_weight(x, dy)`: transposed windows of `x` times `dy`.
 ///
-/// One piece is a range of taps and a range of the batch's lines; pieces of the same taps are added in order.
+/// A piece is a range of taps and a range of the batch's lines. Pieces with the same taps are added in order.
 pub(crate) fn weight<T: Real>(
     g: &Geometry,
     n: usize,
@@ -148,7 +148,7 @@ pub(crate) fn weight<T: Real>(
 }
 
 /// Tap columns `k` of a kernel row that meet the image at output column `ox`, and the first image column.
-/// With dilation 1 the elements they meet lie in one piece.
+/// With dilation 1 their elements are contiguous.
 #[inline]
 fn columns_inside(g: &Geometry, ox: usize, taps: &Range<usize>) -> (Range<usize>, usize) {
     let start = ox * g.stride[1];
@@ -157,8 +157,8 @@ fn columns_inside(g: &Geometry, ox: usize, taps: &Range<usize>) -> (Range<usize>
     (first..last.max(first), (start + first).saturating_sub(g.pad[1]))
 }
 
-/// Calls `f(offset in the windows, offset in the images, length)` for every run of elements that both share,
-/// for the windows of the given output lines and taps; elements on the padding have no run.
+/// Calls `f(offset in the windows, offset in the images, length)` for every contiguous run of elements that windows
+/// and images share, for the given output lines and taps. Padding elements belong to no run.
 #[inline]
 fn runs(
     g: &Geometry,
@@ -178,7 +178,7 @@ fn runs(
                     continue;
                 };
                 let row = (image * g.input[0] + iy) * width;
-                // The part of this kernel row that belongs to the taps.
+                // The part of this kernel row within the range of taps.
                 let part = taps.start.max(ky * kw) - ky * kw..taps.end.min((ky + 1) * kw) - ky * kw;
                 let to = |kx: usize| at + (ky * kw + kx - taps.start) * c_in;
                 if g.dilation[1] == 1 {
@@ -199,7 +199,7 @@ fn runs(
     }
 }
 
-/// Writes the windows of some output lines of a batch as rows: one row for each output position, its taps in
+/// Writes the windows of some output lines of a batch as rows. Each row is one output position: its taps in
 /// order, the channels of a tap together.
 fn unroll<T: Real>(
     g: &Geometry,
@@ -216,7 +216,7 @@ fn unroll<T: Real>(
     });
 }
 
-/// Adds the rows of `windows` back to the images they are windows of: the adjoint of [`unroll`].
+/// Adds the rows of `windows` back to the images. The adjoint of [`unroll`].
 fn roll<T: Real>(g: &Geometry, c_in: usize, windows: &[T], x: &mut [T]) {
     let lines = windows.len() / (g.output[1] * g.taps() * c_in);
     runs(g, c_in, 0..lines, 0..g.taps(), |from, to, length| {

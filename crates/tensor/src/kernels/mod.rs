@@ -1,7 +1,7 @@
-//! Kernels: loops over slices that know no tensor and no graph.
+//! Kernels: loops over slices, without tensors or graphs.
 //!
-//! Destination first, sizes explicit, output bits independent of the number of threads: parallel work
-//! is cut by fixed sizes, never by the thread count, and partial results are folded in order.
+//! Conventions: the destination comes first, and sizes are explicit. The output bits do not depend on the number of
+//! threads: parallel work is cut into fixed sizes, and partial results are merged in order.
 
 pub(crate) mod batch_norm;
 pub(crate) mod channels;

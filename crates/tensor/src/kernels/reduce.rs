@@ -1,6 +1,6 @@
-//! Sums with an order fixed by the shape alone: equal bits on any number of threads.
+//! Sums in an order fixed by the shape: the same bits on any number of threads.
 //!
-//! Partial sums over fixed pieces also keep the rounding error small, as pairwise summation does.
+//! Partial sums over fixed pieces also keep the rounding error small, like pairwise summation.
 
 use crate::grad_mode::parallel;
 use crate::kernels::simd::vectorized;
@@ -10,9 +10,9 @@ use std::ops::Range;
 
 /// Elements summed by one piece of work.
 pub(crate) const CHUNK: usize = 16_384;
-/// Rows added one after the other before a new partial sum begins: short runs keep the error small.
+/// Rows per partial sum. Short runs keep the rounding error small.
 pub(crate) const RUN: usize = 1024;
-/// Columns of one tile, at most: several rows of accumulators fit into the nearest cache.
+/// Maximum columns of a tile. Several rows of accumulators then fit into the L1 cache.
 const WIDTH: usize = 512;
 /// Independent accumulators of a running sum, so that the loop vectorizes.
 const LANES: usize = 16;
@@ -61,18 +61,18 @@ impl Tile {
     }
 }
 
-/// What a tile was folded into: `K` numbers for each of its columns, and how many rows they are of.
+/// The result of a tile: `K` numbers for each of its columns, and the number of its rows.
 pub(crate) struct Part<T, const K: usize> {
     pub(crate) rows: usize,
     pub(crate) numbers: [Vec<T>; K],
 }
 
-/// Folds each column of a matrix into `K` numbers: `fold` those of a tile, starting from zeros, `join` those
-/// of a tile with those of the one below it.
+/// Reduces each column of a matrix to `K` numbers. `fold` reduces a tile, starting from zeros. `join` merges a tile
+/// with the one below it.
 ///
-/// The tiles are cut by the sizes alone and joined in a fixed order, neighbors first, then neighbors of
-/// the results, and so on, so that the path of each term is short. A wide matrix of few rows is cut into
-/// blocks of columns, whose numbers stay in the nearest cache.
+/// The tiles depend on the sizes only. They are merged pairwise in a fixed order, so each term takes part in few
+/// additions. A wide matrix with few rows is cut into blocks of columns, so that the accumulators stay in the L1
+/// cache.
 pub(crate) fn fold_columns<T: Real, const K: usize>(
     rows: usize,
     columns: usize,
@@ -104,7 +104,7 @@ pub(crate) fn fold_columns<T: Real, const K: usize>(
     let mut parts = parts.into_iter();
     while parts.len() > 0 {
         let block: Vec<_> = parts.by_ref().take(height).collect();
-        let joined = join_pairs(block, &join).expect("a block has a tile");
+        let joined = join_pairs(block, &join).expect("a block has at least one tile");
         for (all, some) in found.iter_mut().zip(joined.numbers) {
             all.extend(some);
         }
@@ -112,7 +112,7 @@ pub(crate) fn fold_columns<T: Real, const K: usize>(
     found
 }
 
-/// Joins neighbors, then neighbors of the results, and so on.
+/// Merges neighbors, then neighbors of the results, and so on.
 pub(crate) fn join_pairs<P>(mut parts: Vec<P>, join: impl Fn(&mut P, &P)) -> Option<P> {
     while parts.len() > 1 {
         let mut pairs = parts.into_iter();
@@ -128,7 +128,7 @@ pub(crate) fn join_pairs<P>(mut parts: Vec<P>, join: impl Fn(&mut P, &P)) -> Opt
     parts.pop()
 }
 
-/// Joins sums: adds them.
+/// Merges sums by addition.
 pub(crate) fn add_parts<T: Real, const K: usize>(left: &mut Part<T, K>, right: &Part<T, K>) {
     left.rows += right.rows;
     for (left, right) in left.numbers.iter_mut().zip(&right.numbers) {
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn long_sums_lose_nothing_visible() {
-        // A plain running sum would be off by thousands.
+        // A plain running sum would be wrong by thousands.
         let x = vec![0.1_f32; 3_000_000];
         assert!((f64::from(sum(&x)) - 300_000.0).abs() < 3.0);
         let columns = sum_columns(&x, 3);

@@ -1,4 +1,4 @@
-//! The definition of a convolution, product by product: what every algorithm is tested against.
+//! Convolution by its definition, the reference in tests of the algorithms.
 
 use crate::geometry::Geometry;
 use rand::SeedableRng;
@@ -32,7 +32,7 @@ pub(crate) fn products(
     }
 }
 
-/// The three maps of the definition in `f64`: `[y, dx, dw]`.
+/// The three maps by their definition, in `f64`: `[y, dx, dw]`.
 pub(crate) fn maps(
     g: &Geometry,
     n: usize,

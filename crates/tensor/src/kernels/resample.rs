@@ -1,4 +1,4 @@
-//! Images enlarged by a whole factor, and their blocks summed: each the adjoint of the other.
+//! Upsampling by a whole factor and sum pooling: each is the adjoint of the other.
 
 use crate::grad_mode::parallel;
 use crate::kernels::reduce::CHUNK;
@@ -7,31 +7,31 @@ use crate::kernels::simd::vectorized;
 use crate::real::Real;
 use rayon::prelude::*;
 
-/// Sizes of a line of pixels, small and large.
+/// Sizes of a line of pixels in the small and the large image.
 #[derive(Clone, Copy)]
 pub(crate) struct Lines {
-    /// Numbers of a pixel.
+    /// Numbers per pixel.
     pub(crate) channels: usize,
-    /// Pixels of a line of the small image.
+    /// Pixels per line of the small image.
     pub(crate) width: usize,
-    /// Pixels of the large image for one of the small, along each axis.
+    /// Pixels of the large image per pixel of the small one, along each axis.
     pub(crate) factor: usize,
 }
 
 impl Lines {
-    /// Numbers in a line of the small image, and in the lines of the large one that belong to it.
+    /// Numbers in a line of the small image, and in the corresponding lines of the large one.
     fn lengths(self) -> [usize; 2] {
         let line = self.width * self.channels;
         [line, line * self.factor * self.factor]
     }
 
-    /// Small lines in one piece of parallel work.
+    /// Small lines per piece of parallel work.
     fn step(self) -> usize {
         (CHUNK / self.lengths()[1]).max(1)
     }
 }
 
-/// Every pixel of `small` as a block of `factor · factor` equal pixels.
+/// Repeats every pixel of `small` as a block of `factor · factor` pixels.
 pub(crate) fn repeat<T: Real>(small: &[T], lines: Lines) -> Vec<T> {
     let Lines { channels, factor, .. } = lines;
     let mut large = scratch::take(small.len() * factor * factor);
@@ -69,7 +69,7 @@ pub(crate) fn repeat<T: Real>(small: &[T], lines: Lines) -> Vec<T> {
     large
 }
 
-/// The sum of every block of `factor · factor` pixels of `large`.
+/// Sums every block of `factor · factor` pixels of `large`.
 pub(crate) fn sum_blocks<T: Real>(large: &[T], lines: Lines) -> Vec<T> {
     let Lines { channels, factor, .. } = lines;
     let mut small = scratch::take(large.len() / (factor * factor));

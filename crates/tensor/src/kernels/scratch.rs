@@ -1,19 +1,19 @@
-//! Memory of kernels and tensors, kept for the next of about the same size.
+//! A memory pool of kernels and tensors.
 //!
-//! A fresh allocation of a few megabytes costs a page fault for every 4 kB of it, in which the system fills it
-//! with zeros: for many operations more time than they compute.
+//! A fresh allocation of a few megabytes costs one page fault per 4 kB, and the system fills each page with zeros.
+//! For many operations this takes longer than the computation.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 
-/// Most bytes that lie idle in a list of a pool; beyond, the oldest are freed.
+/// Maximum idle bytes of a list of a pool. Beyond it, the oldest vectors are freed.
 const MOST_IDLE: usize = 256 << 20;
 
 /// Idle memory of one element type.
 pub struct Pool<T> {
-    /// Values of tensors, wanted again at exactly their length.
+    /// Values of tensors, reused at exactly their length.
     vectors: Mutex<Vec<Vec<T>>>,
-    /// Working memory, wanted again at about its length.
+    /// Working memory, reused at about its length.
     buffers: Mutex<Vec<Vec<T>>>,
 }
 
@@ -26,7 +26,7 @@ impl<T> Pool<T> {
     }
 }
 
-/// Takes the vector for whose length `excess` is the smallest, if it is anything.
+/// Takes the vector with the smallest `excess` of its length, if any.
 fn find<T>(idle: &Mutex<Vec<Vec<T>>>, excess: impl Fn(usize) -> Option<usize>) -> Option<Vec<T>> {
     let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
     let fitting = idle
@@ -37,7 +37,7 @@ fn find<T>(idle: &Mutex<Vec<Vec<T>>>, excess: impl Fn(usize) -> Option<usize>) -
     Some(idle.remove(best))
 }
 
-/// Keeps a vector, and frees the oldest if too much lies idle: what a running loop uses comes and goes.
+/// Keeps a vector. Frees the oldest ones above the limit, because a running loop reuses recent ones.
 fn keep<T>(idle: &Mutex<Vec<Vec<T>>>, vector: Vec<T>) {
     let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
     idle.push(vector);
@@ -71,32 +71,32 @@ impl Pooled for f64 {
     const NOTHING: Self = 0.0;
 }
 
-/// Elements below which a vector is not worth keeping.
+/// Vectors with fewer elements are not kept.
 const FEWEST: usize = 1 << 12;
 
-/// A vector of `len` elements with any content: the numbers that were left in it.
+/// A vector of `len` elements with arbitrary contents, left from earlier use.
 pub(crate) fn take<T: Pooled>(len: usize) -> Vec<T> {
     let found = (len >= FEWEST).then(|| find(&T::pool().vectors, |l| (l == len).then_some(0)));
     found.flatten().unwrap_or_else(|| vec![T::NOTHING; len])
 }
 
-/// Keeps the memory of a vector that nobody needs any more.
+/// Returns the memory of an unused vector to the pool.
 pub(crate) fn give<T: Pooled>(vector: Vec<T>) {
     if vector.len() >= FEWEST {
         keep(&T::pool().vectors, vector);
     }
 }
 
-/// A buffer that goes back to its pool when dropped.
+/// A buffer that returns to its pool when dropped.
 pub(crate) struct Scratch<T: Pooled> {
     buffer: Vec<T>,
     len: usize,
 }
 
 impl<T: Pooled> Scratch<T> {
-    /// `len` elements with any content.
+    /// `len` elements with arbitrary contents.
     pub(crate) fn take(len: usize) -> Self {
-        // One that is far too large would be missed by whoever needs it.
+        // A far too large vector is left for other uses.
         let found = find(&T::pool().buffers, |l| {
             l.checked_sub(len).filter(|&excess| excess <= len)
         });
@@ -128,7 +128,7 @@ impl<T: Pooled> DerefMut for Scratch<T> {
 mod tests {
     use super::*;
 
-    /// An element type of its own: the tests beside this one take what lies in the pools of the others.
+    /// An element type of its own. Concurrent tests take from the pools of the other types.
     #[derive(Clone, Copy)]
     struct Alone(#[expect(dead_code, reason = "gives it a size")] f64);
 

@@ -1,8 +1,8 @@
-//! Vectors of the CPU at hand: one source for every instruction set, chosen when the program runs.
+//! Portable SIMD: one source for all instruction sets, chosen at run time.
 //!
-//! A kernel is a [`Task`]. [`dispatch`] compiles it once for each instruction set and runs the best that the CPU
-//! has, so that a plain release build is fast and still starts on an old CPU. Plain loops in a task are
-//! vectorized by the compiler for that instruction set; kernels that need more use [`Vector`].
+//! A kernel is a [`Task`]. [`dispatch`] compiles it once per instruction set and runs the best one that the CPU
+//! supports. So a plain release build is fast and still runs on old CPUs. The compiler vectorizes plain loops in a
+//! task for that instruction set. Kernels that need more control use [`Vector`].
 #![allow(unsafe_code)]
 
 use std::sync::OnceLock;
@@ -10,21 +10,21 @@ use std::sync::OnceLock;
 /// Instruction sets that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
-    /// What every CPU of the target has.
+    /// The baseline of the target.
     Portable,
     /// AVX2 with fused multiply-add, on x86-64.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// AVX-512 with the parts that every CPU with AVX-512 has had since Skylake-X and Zen 4.
+    /// AVX-512 with the parts that every CPU with AVX-512 has supported since Skylake-X and Zen 4.
     #[cfg(target_arch = "x86_64")]
     Avx512,
 }
 
-/// The environment variable that lowers the choice: `portable` runs what a CPU without AVX2 would run, `avx2` what one without
-/// AVX-512 would. matrixmultiply, which computes dense layers and im2col's products, chooses for itself.
+/// Environment variable that lowers the choice. `portable` runs the code of a CPU without AVX2, `avx2` that of a CPU
+/// without AVX-512. matrixmultiply (dense layers, products of im2col) makes its own choice.
 const VARIABLE: &str = "ENGRAFT_SIMD";
 
-/// The level in use, found out once.
+/// The level in use, detected once.
 fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
     *LEVEL.get_or_init(|| {
@@ -41,7 +41,7 @@ fn level() -> Level {
     })
 }
 
-/// The best level that the CPU has, up to one.
+/// The best level that the CPU supports, up to a limit.
 fn best(most: Level) -> Level {
     #[cfg(target_arch = "x86_64")]
     {
@@ -62,7 +62,7 @@ fn best(most: Level) -> Level {
     Level::Portable
 }
 
-/// Every level that the CPU has.
+/// All levels that the CPU supports.
 #[cfg(test)]
 pub(crate) fn levels() -> Vec<Level> {
     let all = [
@@ -77,10 +77,10 @@ pub(crate) fn levels() -> Vec<Level> {
 
 /// Name of the instruction set that the kernels of this crate run on: `"avx512"`, `"avx2"` or `"portable"`.
 ///
-/// Products of matrices are not among them: matrixmultiply chooses for itself.
+/// This does not apply to matrix products: matrixmultiply makes its own choice.
 ///
-/// It is the best that the CPU has; with the environment variable `ENGRAFT_SIMD=avx2` or `ENGRAFT_SIMD=portable` set when the
-/// program starts, it is at most what a CPU without AVX-512, or without AVX2, would run.
+/// By default it is the best one that the CPU supports. Set the environment variable `ENGRAFT_SIMD=avx2` or
+/// `ENGRAFT_SIMD=portable` before the program starts to limit it.
 pub fn instruction_set() -> &'static str {
     match level() {
         Level::Portable => "portable",
@@ -91,21 +91,21 @@ pub fn instruction_set() -> &'static str {
     }
 }
 
-/// Work that is compiled once for each instruction set.
+/// Work that is compiled once per instruction set.
 ///
-/// `run` and everything it calls must be `#[inline(always)]`: only what is inlined into the compiled copy
+/// `run` and everything it calls must be `#[inline(always)]`. Only code that is inlined into the compiled copy
 /// uses its instructions.
 pub trait Task<T> {
     type Output;
     fn run<V: Vector<T>>(self) -> Self::Output;
 }
 
-/// A few numbers that one instruction works on.
+/// Several numbers that one instruction processes.
 ///
-/// Safe code may call these anywhere within a [`Task`]; the vectors of an instruction set exist only there.
+/// Safe code may call these functions anywhere within a [`Task`]. Vectors of an instruction set exist only there.
 pub trait Vector<T>: Copy {
     const LANES: usize;
-    /// Vectors that the CPU holds at a time.
+    /// Number of vector registers of the CPU.
     const REGISTERS: usize;
 
     fn splat(x: T) -> Self;
@@ -118,17 +118,17 @@ pub trait Vector<T>: Copy {
     /// `to` is valid for writes of [`Vector::LANES`] elements.
     unsafe fn write(self, to: *mut T);
 
-    /// Asks for a cache line before it is needed; any address will do.
+    /// Prefetches a cache line. Any address is allowed.
     #[inline(always)]
     fn prefetch(_from: *const T) {}
 
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
     fn mul(self, other: Self) -> Self;
-    /// `self · a + b`, rounded once where the CPU can.
+    /// `self · a + b`, rounded once if the CPU supports it.
     fn mul_add(self, a: Self, b: Self) -> Self;
 
-    /// The first elements of a slice.
+    /// Reads the first elements of a slice.
     #[inline(always)]
     fn load(from: &[T]) -> Self {
         assert!(from.len() >= Self::LANES);
@@ -145,7 +145,7 @@ pub trait Vector<T>: Copy {
     }
 }
 
-/// Lanes of the portable vector: as many as AVX2 has of `f32`, so that both cut their work alike.
+/// Lanes of the portable vector. Same as AVX2's for `f32`, so that both divide their work alike.
 const LANES: usize = 8;
 
 /// A vector of any CPU.
@@ -196,7 +196,7 @@ pub trait Dispatch: Copy {
 
 impl Dispatch for f32 {
     fn dispatch<K: Task<Self>>(task: K) -> K::Output {
-        // SAFETY: `level` has found it on this CPU.
+        // SAFETY: `level` has detected it on this CPU.
         unsafe { run_at(level(), task) }
     }
 }
@@ -204,7 +204,7 @@ impl Dispatch for f32 {
 /// Runs a task on an instruction set.
 ///
 /// # Safety
-/// The CPU has it, as [`best`] finds out.
+/// The CPU must support it, see [`best`].
 #[inline]
 pub(crate) unsafe fn run_at<K: Task<f32>>(level: Level, task: K) -> K::Output {
     match level {
@@ -220,15 +220,15 @@ pub(crate) unsafe fn run_at<K: Task<f32>>(level: Level, task: K) -> K::Output {
 
 impl Dispatch for f64 {
     fn dispatch<K: Task<Self>>(task: K) -> K::Output {
-        // f64 is there for the truth, not for speed.
+        // f64 serves checks, so its speed does not matter.
         task.run::<Portable<f64>>()
     }
 }
 
-/// Runs plain loops on the best instruction set that the CPU has.
+/// Runs plain loops on the best instruction set that the CPU supports.
 ///
-/// The compiler vectorizes what is inlined into `f` for AVX-512 or AVX2 where the CPU has it, and for the target's own
-/// instructions elsewhere. It contracts no product and sum into one, so that the results are the same.
+/// The compiler vectorizes code that is inlined into `f`, for AVX-512 or AVX2 where the CPU supports it. It never
+/// fuses a product and a sum, so the results are the same on all CPUs.
 ///
 /// ```
 /// let (mut y, x) = ([1.0_f32; 100], [2.0; 100]);
@@ -247,7 +247,7 @@ pub fn vectorized<R>(f: impl FnOnce() -> R) -> R {
     dispatch(Plain(f))
 }
 
-/// Runs a task on the best instruction set that the CPU has.
+/// Runs a task on the best instruction set that the CPU supports.
 #[inline]
 pub(crate) fn dispatch<T: Dispatch, K: Task<T>>(task: K) -> K::Output {
     T::dispatch(task)
@@ -259,28 +259,28 @@ mod x86 {
     use std::arch::x86_64::*;
 
     /// # Safety
-    /// The CPU has AVX2 and FMA.
+    /// The CPU must support AVX2 and FMA.
     #[target_feature(enable = "avx2,fma")]
     pub(super) unsafe fn avx2<K: Task<f32>>(task: K) -> K::Output {
         task.run::<F32x8>()
     }
 
     /// # Safety
-    /// The CPU has AVX2, FMA and the named parts of AVX-512.
+    /// The CPU must support AVX2, FMA and the named parts of AVX-512.
     #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
     pub(super) unsafe fn avx512<K: Task<f32>>(task: K) -> K::Output {
         task.run::<F32x16>()
     }
 
-    /// A vector of `f32`, named only by the function of its instruction set, so that its instructions run only where the CPU
-    /// has them.
+    /// A vector of `f32`. Only the function of its instruction set names it, so its instructions run only where the CPU
+    /// supports them.
     macro_rules! vector {
         ($name:ident, $register:ty, $lanes:literal, $registers:literal, $splat:ident, $read:ident, $write:ident,
          $add:ident, $sub:ident, $mul:ident, $mul_add:ident) => {
             #[derive(Clone, Copy)]
             struct $name($register);
 
-            // SAFETY of every block below: the type is used only within a function whose caller has found the features.
+            // SAFETY of all blocks below: only functions whose caller has detected the features use the type.
             impl Vector<f32> for $name {
                 const LANES: usize = $lanes;
                 const REGISTERS: usize = $registers;

@@ -1,13 +1,13 @@
-//! Matrices in slices: how they lie, parts of them, and copies that lie the other way.
+//! Matrices in slices: layouts, sub-matrices and transposed copies.
 #![allow(unsafe_code)]
 
 use crate::kernels::scratch::{Pooled, Scratch};
 use std::marker::PhantomData;
 
-/// Rows that are turned together: a cache line of `f32`.
+/// Rows that are transposed together: a cache line of `f32`.
 pub(super) const LINE: usize = 16;
 
-/// How a matrix lies in its slice.
+/// Layout of a matrix in its slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
     /// Row-major.
@@ -32,7 +32,7 @@ impl<'a, T> Matrix<'a, T> {
         Self { data, strides }
     }
 
-    /// The part that begins at a row and a column.
+    /// The sub-matrix that begins at a row and a column.
     pub(super) fn from(self, row: usize, column: usize) -> Self {
         let start = row * self.strides[0] + column * self.strides[1];
         Self {
@@ -41,7 +41,7 @@ impl<'a, T> Matrix<'a, T> {
         }
     }
 
-    /// Whether every element of as many rows and columns lies in the slice.
+    /// Whether all elements of the given rows and columns are inside the slice.
     pub(super) fn holds(&self, rows: usize, columns: usize) -> bool {
         if rows == 0 || columns == 0 {
             return true;
@@ -53,7 +53,7 @@ impl<'a, T> Matrix<'a, T> {
             .is_some_and(|last| last < self.data.len())
     }
 
-    /// Rows as columns.
+    /// The transposed matrix.
     pub(super) fn transposed(self) -> Self {
         let [row, column] = self.strides;
         Self {
@@ -62,21 +62,21 @@ impl<'a, T> Matrix<'a, T> {
         }
     }
 
-    /// Whether the elements of each row are neighbors, and those of each column are not.
+    /// Whether the elements of each row are contiguous, and those of each column are not.
     pub(super) fn lies_by_rows(&self) -> bool {
         self.strides[1] == 1 && self.strides[0] != 1
     }
 
-    /// A copy that lies by columns, of a matrix that lies by rows.
+    /// A column-major copy of a row-major matrix.
     ///
     /// # Panics
-    /// If it lies otherwise, or an element lies outside its slice.
+    /// If the matrix has another layout, or an element is outside its slice.
     pub(super) fn turned(&self, rows: usize, columns: usize) -> Turned<T>
     where
         T: Pooled,
     {
         assert!(self.lies_by_rows());
-        // An odd number of cache lines apart: a power of two would put all columns into a few places of the cache.
+        // An odd number of cache lines apart. With a power of two, all columns would map to a few cache sets.
         let apart = rows.next_multiple_of(LINE) | LINE;
         let mut data = Scratch::take(columns * apart);
         let row = |i: usize| &self.data[i * self.strides[0]..][..columns];
@@ -96,7 +96,7 @@ impl<'a, T> Matrix<'a, T> {
     }
 }
 
-/// A copy of a matrix that lies by columns.
+/// A column-major copy of a matrix.
 pub(super) struct Turned<T: Pooled> {
     data: Scratch<T>,
     apart: usize,
@@ -111,7 +111,7 @@ impl<T: Pooled> Turned<T> {
     }
 }
 
-/// Columns of a matrix in row-major order that are written to while other threads write to others.
+/// Columns of a row-major matrix that one thread writes while other threads write other columns.
 pub(super) struct Columns<'a, T> {
     first: *mut T,
     stride: usize,
@@ -120,11 +120,11 @@ pub(super) struct Columns<'a, T> {
     _of: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: it stands for a mutable borrow of its columns.
+// SAFETY: the type represents a mutable borrow of its columns.
 unsafe impl<T: Send> Send for Columns<'_, T> {}
 
 impl<'a, T> Columns<'a, T> {
-    /// A matrix of `rows` rows, cut into pieces of `width` columns and what is left.
+    /// Splits a matrix of `rows` rows into pieces of `width` columns. The last piece has the rest.
     ///
     /// # Panics
     /// If the slice is not that many rows of at least one column.
@@ -133,7 +133,7 @@ impl<'a, T> Columns<'a, T> {
         assert!(columns > 0 && rows * columns == data.len());
         let first = data.as_mut_ptr();
         (0..columns).step_by(width).map(move |start| Self {
-            // SAFETY: within the first row.
+            // SAFETY: the offset is within the first row.
             first: unsafe { first.add(start) },
             stride: columns,
             rows,
@@ -162,15 +162,15 @@ impl<'a, T> Columns<'a, T> {
         [self.rows, self.width]
     }
 
-    /// Where the first element lies, and the strides of rows and columns.
+    /// Pointer to the first element, and the strides of rows and columns.
     pub(super) fn raw(&mut self) -> (*mut T, [usize; 2]) {
         (self.first, [self.stride, 1])
     }
 
-    /// The columns' part of a row.
+    /// The part of a row within these columns.
     pub(super) fn row(&mut self, row: usize) -> &mut [T] {
         assert!(row < self.rows);
-        // SAFETY: the row is one of the matrix, whose columns are borrowed by this piece alone.
+        // SAFETY: the row exists, and only this piece borrows these columns of the matrix.
         unsafe { std::slice::from_raw_parts_mut(self.first.add(row * self.stride), self.width) }
     }
 }
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn a_turned_matrix_holds_the_same() {
         for (rows, columns) in [(1, 3), (5, 1), (16, 2), (31, 7), (48, 33)] {
-            // A part of a wider matrix, so that rows are not neighbors.
+            // A part of a wider matrix, so rows are not contiguous with each other.
             let data: Vec<f32> = (0..rows * (columns + 2)).map(|i| i as f32).collect();
             let matrix = Matrix::new(&data, rows, columns + 2, Layout::Plain).from(0, 1);
             let turned = matrix.turned(rows, columns);

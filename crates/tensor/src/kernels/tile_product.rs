@@ -1,13 +1,13 @@
-//! Matrix products on operands that lie ready: no packing, many of the same shape, for the Winograd transforms.
+//! Matrix products of operands that need no packing, many of the same shape, for the Winograd transforms.
 //!
-//! A product of a few rows and one or two panels of columns stays in registers while the inner index runs. Each element is one
-//! chain of multiply-adds over the inner index in rising order, so that its bits depend on nothing else.
+//! The result of a few rows and one or two panels of columns stays in registers during the inner loop. Each element is
+//! one chain of multiply-adds over the ascending inner index, so its bits depend on nothing else.
 #![allow(unsafe_code)]
 
 use crate::kernels::gemm::Accum;
 use crate::kernels::simd::{Dispatch, Task, Vector, dispatch};
 
-/// Columns that are computed together; the right operand lies in panels of as many.
+/// Columns per panel. The right operand is stored in panels.
 pub(crate) const PANEL: usize = 16;
 
 /// The left operand: element `(i, k)` at `start + i · row + k · step`.
@@ -57,11 +57,11 @@ pub(crate) fn multiply<T: Dispatch + num_traits::Float>(
     let [m, k, n] = size;
     assert!(
         n.is_multiple_of(PANEL),
-        "tile product: {n} columns are not whole panels"
+        "tile product: {n} columns are not a whole number of panels"
     );
     assert!(
         a.row == 1 || a.step == 1,
-        "tile product: neither rows nor columns of the left operand are neighbors"
+        "tile product: neither the rows nor the columns of the left operand are contiguous"
     );
     if m == 0 || n == 0 {
         return;
@@ -89,7 +89,7 @@ impl<T: num_traits::Float> Task<T> for Multiply<'_, T> {
 
     #[inline(always)]
     fn run<V: Vector<T>>(self) {
-        // Two copies, as each needs only some of the steps: the addresses of a copy stay in registers.
+        // Two copies, because each needs only some of the strides. The addresses of one copy fit into registers.
         if self.a.step == 1 {
             self.panels::<V, false>();
         } else {
@@ -99,8 +99,8 @@ impl<T: num_traits::Float> Task<T> for Multiply<'_, T> {
 }
 
 impl<T: num_traits::Float> Multiply<'_, T> {
-    /// Panel by panel, so that a panel of the right operand stays in the nearest cache. `TURNED` if the left
-    /// operand lies column by column.
+    /// Panel by panel, so that a panel of the right operand stays in the L1 cache. `TURNED` means that the left operand
+    /// is column-major.
     #[inline(always)]
     fn panels<V: Vector<T>, const TURNED: bool>(self) {
         let Self {
@@ -112,23 +112,23 @@ impl<T: num_traits::Float> Multiply<'_, T> {
         } = self;
         let a_step = if TURNED { a.step } else { a.row };
         let panels = n / PANEL;
-        // As many rows as leave a quarter of the registers to the operands, and all blocks of nearly as many.
+        // The rows leave a quarter of the registers to the operands. All blocks have nearly the same number of rows.
         let most = V::REGISTERS * 3 / 8;
         let rows = m.div_ceil(m.div_ceil(most));
         let mut panel = 0;
         while panel < panels {
-            // Where a vector is a whole panel, two of them are computed together.
+            // If one vector is a whole panel, two panels are computed together.
             let together = (2 * V::LANES / PANEL).min(panels - panel);
             let second = if V::LANES == PANEL { b.panel } else { V::LANES };
             for row in (0..m).step_by(rows) {
-                // SAFETY: whoever made the task has compared the last element of each operand with its slice, as `multiply`
-                // does; every offset below is at most that of the last element. An operand without elements is not read.
+                // SAFETY: the constructor of the task compared the last element of each operand with its slice, see `multiply`.
+                // Every offset below is at most that of the last element. An empty operand is not read.
                 unsafe {
                     let a_at = a.data.as_ptr().wrapping_add(a.start + row * a.row);
                     let b_at = b.data.as_ptr().wrapping_add(b.start + panel * b.panel);
                     let c_at = c.data.as_mut_ptr().add(c.start + row * c.row + panel * PANEL);
                     let steps = (k, a_step, [b.step, second], c.row);
-                    // The first rows of a panel fetch the next one.
+                    // The first rows of a panel prefetch the next panel.
                     let ahead = if row == 0 { together * b.panel } else { 0 };
                     let next = b_at.wrapping_add(ahead);
                     let rows = rows.min(m - row);
@@ -144,13 +144,13 @@ impl<T: num_traits::Float> Multiply<'_, T> {
     }
 }
 
-/// Distances: inner size, step of the left operand, of the right one and its second vector, and row of the result.
+/// Strides: inner size, step of the left operand, of the right one and its second vector, and row of the result.
 type Steps = (usize, usize, [usize; 2], usize);
 
-/// [`tile`] with a number of rows known when compiling.
+/// [`tile`] with a compile-time number of rows.
 ///
 /// # Safety
-/// As of [`tile`].
+/// See [`tile`].
 #[inline(always)]
 unsafe fn rows_of<T: num_traits::Float, V: Vector<T>, const W: usize, const TURNED: bool>(
     rows: usize,
@@ -175,8 +175,8 @@ unsafe fn rows_of<T: num_traits::Float, V: Vector<T>, const W: usize, const TURN
     of!(1 2 3 4 5 6 7 8 9 10 11 12);
 }
 
-/// `R` rows and `W` vectors of columns of the result. `a_step` is the distance of two columns of the left operand if it
-/// is `TURNED` (its rows are neighbors), else that of two rows (its columns are neighbors).
+/// Computes `R` rows and `W` vectors of columns. If `TURNED` (column-major left operand), `a_step` is the distance of
+/// two columns, otherwise that of two rows.
 ///
 /// # Safety
 /// The elements that the sizes and steps reach are valid, those of `c` for writes.
@@ -190,10 +190,10 @@ unsafe fn tile<T: num_traits::Float, V: Vector<T>, const R: usize, const W: usiz
     accum: Accum,
 ) {
     const { assert!(PANEL == 2 * V::LANES || PANEL == V::LANES) };
-    /// Steps of the inner index that are unrolled.
+    /// Unrolled steps of the inner index.
     const UNROLLED: usize = 4;
     let mut sums = [[V::splat(T::zero()); W]; R];
-    // SAFETY: the caller's contract; the pointers are read only up to the last element.
+    // SAFETY: the caller's contract. The pointers are read only up to the last element.
     unsafe {
         if accum == Accum::Add {
             for (i, sums) in sums.iter_mut().enumerate() {
@@ -261,7 +261,7 @@ mod tests {
     use crate::kernels::simd::{Level, levels, run_at};
     use proptest::prelude::*;
 
-    /// Operands and what the definition makes of them.
+    /// Operands and the expected result by the definition.
     #[derive(Debug)]
     struct Case {
         size: [usize; 3],
@@ -304,7 +304,7 @@ mod tests {
         }
     }
 
-    /// With rows and columns on both sides of what is computed together, on every instruction set.
+    /// Row and column counts on both sides of the block sizes, on all instruction sets.
     fn cases() -> impl Strategy<Value = Case> {
         let sizes = (0_usize..30, 0_usize..30, 0_usize..6);
         (sizes, 0_usize..5, 0_usize..3, any::<[bool; 3]>()).prop_map(
@@ -350,7 +350,7 @@ mod tests {
     }
 
     proptest! {
-        /// The safe twin: the definition, with the same strides.
+        /// The safe reference: the definition, with the same strides.
         #[test]
         fn products_equal_their_definition(case in cases()) {
             let mut c = case.old.clone();
@@ -369,7 +369,7 @@ mod tests {
             for level in levels() {
                 let mut c = single(&case.old);
                 if case.size[0] * case.size[2] > 0 {
-                    // SAFETY: `levels` lists what the CPU has, and the operands are as long as their definition needs.
+                    // SAFETY: `levels` lists only levels that the CPU supports, and the operands are long enough by their definition.
                     unsafe { run_at(level, case.task(&a, &b, &mut c)) };
                 }
                 for (found, wanted) in c.iter().zip(&case.wanted) {

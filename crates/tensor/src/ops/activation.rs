@@ -11,7 +11,7 @@ struct LeakyRelu<T> {
     slope: T,
 }
 
-/// `dy` where the saved `x` is positive, `slope · dy` elsewhere: linear in `dy` and its own derivative.
+/// `dy` where the saved `x` is positive, `slope · dy` elsewhere. Linear in `dy`, and its own derivative.
 struct LeakyMask<T: Real> {
     x: Tensor<T>,
     slope: T,
@@ -41,7 +41,7 @@ pub(super) fn leaky_mask<T: Real>(dy: &Tensor<T>, x: &Tensor<T>, slope: T) -> Te
     Tensor::from_op(dy.with_shape(dx), LeakyMask { x: x.clone(), slope }, &[dy])
 }
 
-/// The slope of a fused leaky ReLU, whose derivative is told by the sign of its result.
+/// The slope of a fused leaky ReLU. Its derivative depends on the sign of the result, so the slope must not be negative.
 #[track_caller]
 pub(super) fn checked_slope<T: Real>(name: &str, slope: f64) -> T {
     let rounded = T::from_f64(slope);
@@ -117,7 +117,7 @@ impl<T: Real> Tensor<T> {
         Self::from_op(self.with_shape(y), LeakyRelu { slope }, &[self])
     }
 
-    /// `max(x, 0)`, elementwise: the leaky ReLU of slope 0. At 0 the derivative is 0.
+    /// `max(x, 0)`, elementwise: a leaky ReLU with slope 0. At 0 the derivative is 0.
     #[must_use]
     pub fn relu(&self) -> Self {
         self.leaky_relu(0.0)
@@ -145,7 +145,7 @@ impl<T: Real> Tensor<T> {
 
     /// `ln(1 + e^x)`, elementwise, without overflow and exact for large `|x|`.
     ///
-    /// `softplus(-x) = -ln(sigmoid(x))`: the losses of a GAN are softplus of logits.
+    /// `softplus(-x) = -ln(sigmoid(x))`. The usual GAN losses are softplus of logits.
     #[must_use]
     pub fn softplus(&self) -> Self {
         let f = |v: T| v.max(T::zero()) + (-v.abs()).exp().ln_1p();
@@ -155,7 +155,7 @@ impl<T: Real> Tensor<T> {
     /// `ln(e^x_i / Σ_j e^x_j)` along one axis.
     ///
     /// # Panics
-    /// If there is no such axis.
+    /// If the axis does not exist.
     #[must_use]
     #[track_caller]
     pub fn log_softmax(&self, axis: usize) -> Self {
@@ -166,7 +166,7 @@ impl<T: Real> Tensor<T> {
     /// `e^x_i / Σ_j e^x_j` along one axis.
     ///
     /// # Panics
-    /// If there is no such axis.
+    /// If the axis does not exist.
     #[must_use]
     #[track_caller]
     pub fn softmax(&self, axis: usize) -> Self {
@@ -174,8 +174,8 @@ impl<T: Real> Tensor<T> {
         &e / e.sum_keep(&[axis])
     }
 
-    /// Largest value along an axis as a constant of size 1 there. Softmax does not depend on what it
-    /// subtracts, so that no gradient is lost.
+    /// Largest value along an axis, as a constant with size 1 there. Softmax does not change when a constant is
+    /// subtracted, so the gradient is still exact.
     #[track_caller]
     fn max_along(&self, axis: usize) -> Self {
         assert!(

@@ -1,4 +1,4 @@
-//! Elementwise arithmetic of two tensors, with broadcasting, and of a tensor and a number.
+//! Elementwise arithmetic with broadcasting, for two tensors and for a tensor and a number.
 
 use crate::kernels::elementwise::{map, zip, zip_row};
 use crate::op::Op;
@@ -7,8 +7,8 @@ use crate::tensor::Tensor;
 use ndarray::{ArrayD, IxDyn, Zip};
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-/// The shape both shapes broadcast to under NumPy's rule: axes are matched from the last one, and an
-/// axis of size 1 (or a missing one) is repeated.
+/// The common shape under NumPy's broadcasting rule: axes are matched from the last one, and axes that are
+/// missing or of size 1 are repeated.
 fn broadcast_shape(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
     let rank = a.len().max(b.len());
     let size = |s: &[usize], i: usize| (i + s.len()).checked_sub(rank).map_or(1, |j| s[j]);
@@ -36,7 +36,7 @@ fn combine<T: Real>(
             b.shape()
         )
     };
-    // A suffix of the shape repeats row by row; leading axes of size 1 do not matter.
+    // A suffix of the shape repeats row by row. Leading axes of size 1 do not matter.
     let is_row = |s: &Tensor<T>| {
         let trimmed: Vec<usize> = s.shape().iter().copied().skip_while(|&n| n == 1).collect();
         shape.ends_with(&trimmed)
@@ -58,13 +58,14 @@ fn combine<T: Real>(
         let stretch = |t: &Tensor<T>| {
             t.shared()
                 .broadcast(dim.clone())
-                .expect("both shapes broadcast to the common one")
+                .expect("both shapes broadcast to the common shape")
                 .to_owned()
         };
         let (a, b) = (stretch(a), stretch(b));
         return Zip::from(&a).and(&b).map_collect(|&a, &b| f(a, b));
     };
-    ArrayD::from_shape_vec(IxDyn(&shape), elements).expect("one element for each place of the common shape")
+    ArrayD::from_shape_vec(IxDyn(&shape), elements)
+        .expect("the element count equals that of the common shape")
 }
 
 struct AddOp;
@@ -98,7 +99,7 @@ impl<T: Real> Op<T> for MulOp {
     fn vjp(&self, i: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         (dy * &inputs[1 - i]).sum_to(inputs[i].shape())
     }
-    /// The rules of a square are one and the same.
+    /// For a square, both inputs have the same rule.
     fn vjps(
         &self,
         wanted: &[bool],
@@ -127,7 +128,7 @@ impl<T: Real> Op<T> for DivOp {
     }
 }
 
-/// `scale · x + shift` with two numbers; negation and all arithmetic with a number.
+/// `scale · x + shift` with two numbers: negation and all arithmetic with a number.
 struct Linear<T> {
     scale: T,
 }
@@ -213,8 +214,8 @@ number_operator!(Add, add, x, c, linear(x, T::one(), c));
 number_operator!(Sub, sub, x, c, linear(x, T::one(), -c));
 number_operator!(Mul, mul, x, c, linear(x, c, T::zero()));
 number_operator!(
-    /// Elementwise, as `x · (1 / c)`: the last bit may differ from a division's. Where `c` is subnormal and `1 / c` infinite,
-    /// every element becomes infinite, and 0 not a number.
+    /// Elementwise, computed as `x · (1 / c)`, so the last bit may differ from a division. If `c` is so small that
+    /// `1 / c` overflows, nonzero elements become infinite and zeros become NaN.
     Div, div, x, c, linear(x, T::one() / c, T::zero())
 );
 

@@ -1,4 +1,4 @@
-//! Batch normalization with the statistics of the batch.
+//! Batch normalization with batch statistics.
 
 use crate::grad_mode::is_recording;
 use crate::kernels::batch_norm::moments;
@@ -8,22 +8,22 @@ use crate::ops::activation::{checked_slope, leaky_mask};
 use crate::real::Real;
 use crate::tensor::Tensor;
 
-/// Mean and variance that a batch was normalized with, one number for each channel.
+/// Mean and variance that a batch was normalized with, one number per channel.
 #[derive(Clone, Debug)]
 pub struct BatchMoments<T: Real> {
     /// Mean over all axes but the last. Shape `[c]`.
     pub mean: Tensor<T>,
     /// Biased variance (divided by the count) over all axes but the last. Shape `[c]`.
     pub variance: Tensor<T>,
-    /// Number of values behind each mean.
+    /// Number of values that each mean averages.
     pub count: usize,
 }
 
-/// `gamma · (x - mean) / sqrt(variance + eps) + beta`, and a leaky ReLU behind it if there is a slope.
+/// `gamma · (x - mean) / sqrt(variance + eps) + beta`, followed by a leaky ReLU if there is a slope.
 ///
-/// The first-order rule is fused too. When the gradient itself is recorded, the rule is evaluated with
-/// tensor operations on the inputs instead, where mean and variance are functions of `x`: treating either
-/// as a constant would be right at first order and wrong at second.
+/// The first-order rule is fused too. When the gradient itself is recorded, the rule runs as tensor
+/// operations on the inputs, with mean and variance as functions of `x`. Treating them as constants would be
+/// correct at first order and wrong at second.
 struct BatchNorm<T: Real> {
     mean: Vec<T>,
     inv_std: Vec<T>,
@@ -32,7 +32,7 @@ struct BatchNorm<T: Real> {
 }
 
 impl<T: Real> BatchNorm<T> {
-    /// The three gradients with tensor operations, differentiable to any order.
+    /// The three gradients as tensor operations, differentiable to any order.
     fn composed(&self, inputs: &[Tensor<T>], output: &Tensor<T>, dy: &Tensor<T>) -> [Tensor<T>; 3] {
         let (x, gamma) = (&inputs[0], &inputs[1]);
         let dy = &match self.slope {
@@ -49,7 +49,7 @@ impl<T: Real> BatchNorm<T> {
         [dx, (dy * &normalized).sum_axes(&axes), dy.sum_axes(&axes)]
     }
 
-    /// The same numbers in two passes: the sums over the rows, then the gradient of the input.
+    /// The same values in two passes: sums over the rows, then the gradient of the input.
     fn fused(
         &self,
         wanted: &[bool],
@@ -60,7 +60,7 @@ impl<T: Real> BatchNorm<T> {
         let (x, gamma) = (&inputs[0], inputs[1].as_slice());
         let (dy, columns) = (dy.as_slice(), self.mean.len());
         let leaky = Leaky::new(self.slope.unwrap_or_else(T::one));
-        // The slope 1 looks at no sign: no need to read another array.
+        // With slope 1 the sign does not matter, so no other array is read.
         let y = self.slope.map_or(dy, |_| output.as_slice());
         let [d_beta, mut d_gamma] = channels::backward_sums(dy, y, x.as_slice(), &self.mean, leaky);
         d_gamma.iter_mut().zip(&self.inv_std).for_each(|(d, &s)| *d *= s);
@@ -149,7 +149,7 @@ fn normalize<T: Real>(
 }
 
 /// Batch normalization over all axes but the last, with the statistics of this batch:
-/// `y = gamma · (x - mean) / sqrt(variance + eps) + beta`, the variance biased.
+/// `y = gamma · (x - mean) / sqrt(variance + eps) + beta`, with the biased variance.
 ///
 /// *Shapes*: `x [.., c]`, `gamma [c]`, `beta [c]` -> `y` as `x`, and the moments.
 ///
@@ -167,8 +167,8 @@ pub fn batch_norm<T: Real>(
     normalize("batch_norm", x, gamma, beta, eps, None)
 }
 
-/// [`batch_norm`] and then [`Tensor::leaky_relu`], without an array between them: the same values and
-/// derivatives, with fewer passes over memory. The moments are those of `x`.
+/// [`batch_norm`] followed by [`Tensor::leaky_relu`], fused. Same values and derivatives with fewer passes over
+/// memory. The moments are those of `x`.
 ///
 /// *Shapes*: `x [.., c]`, `gamma [c]`, `beta [c]` -> `y` as `x`, and the moments.
 ///
@@ -225,8 +225,7 @@ mod tests {
         assert_eq!((d_gamma.item(), d_beta.item()), (0.5, 1.5));
     }
 
-    /// The fused rule and the one composed from tensor operations must agree, with and without the leaky
-    /// ReLU, for a tall matrix and for a wide one.
+    /// The fused rule equals the composed one, with and without leaky ReLU, for a tall and a wide matrix.
     #[test]
     fn the_fused_rule_equals_the_composed_one() {
         let rng = &mut Pcg64::seed_from_u64(3);

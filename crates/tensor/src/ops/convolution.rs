@@ -56,7 +56,7 @@ impl<T: Real> Op<T> for ConvWeight {
     }
 }
 
-/// The sizes of an image batch `[n, h, w, c]`, whose rows and columns must be `size`.
+/// The batch size and channels of images `[n, h, w, c]`. Their height and width must be `size`.
 #[track_caller]
 fn images<T: Real>(op: &str, what: &str, x: &Tensor<T>, size: [usize; 2]) -> (usize, usize) {
     match *x.shape() {
@@ -84,11 +84,11 @@ fn channels<T: Real>(op: &str, w: &Tensor<T>, kernel: [usize; 2]) -> (usize, usi
     }
 }
 
-/// Two-dimensional cross-correlation, as every deep-learning library calls it convolution:
+/// Two-dimensional cross-correlation, called convolution in deep learning:
 /// `y[o] = Σ_k x[o · stride + k · dilation - pad] · w[k]`.
 ///
-/// *Shapes*: `x [n, h, w, c_in]`, `w [kh, kw, c_in, c_out]` -> `[n, oh, ow, c_out]`, with the sizes of
-/// `geometry`.
+/// *Shapes*: `x [n, h, w, c_in]`, `w [kh, kw, c_in, c_out]` -> `[n, oh, ow, c_out]`. `geometry` gives the
+/// sizes.
 ///
 /// ```
 /// use engraft_tensor::{Geometry, Padding, Tensor, conv2d};
@@ -120,7 +120,7 @@ pub fn conv2d<T: Real>(x: &Tensor<T>, w: &Tensor<T>, geometry: &Geometry) -> Ten
     Tensor::from_op(value, Conv { geometry: *geometry }, &[x, w])
 }
 
-/// The adjoint of [`conv2d`] in `x`: its gradient with respect to the input, and by itself the transposed
+/// The adjoint of [`conv2d`] in `x`: its gradient with respect to the input, and also the transposed
 /// convolution.
 ///
 /// *Shapes*: `dy [n, oh, ow, c_out]`, `w [kh, kw, c_in, c_out]` -> `[n, h, w, c_in]`.

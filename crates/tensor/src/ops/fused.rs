@@ -1,4 +1,4 @@
-//! A number or two for each channel, and a leaky ReLU behind them, in one pass.
+//! Fused operations: per-channel bias or affine map, followed by a leaky ReLU.
 
 use crate::grad_mode::is_recording;
 use crate::kernels::channels::{self, Leaky};
@@ -89,8 +89,8 @@ impl<T: Real> Op<T> for ChannelAffine<T> {
     }
 }
 
-/// `leaky_relu(x + bias)` with one number of the bias for each channel: the same values and derivatives as
-/// the two operations, with fewer passes over memory.
+/// `leaky_relu(x + bias)` with one bias per channel, fused. Same values and derivatives as the two operations, with
+/// fewer passes over memory.
 ///
 /// *Shapes*: `x [.., c]`, `bias [c]` -> as `x`.
 ///
@@ -117,8 +117,8 @@ pub fn bias_leaky_relu<T: Real>(x: &Tensor<T>, bias: &Tensor<T>, slope: f64) -> 
     Tensor::from_op(x.with_shape(y), Bias { slope }, &[x, bias])
 }
 
-/// `leaky_relu(x · scale + shift)` with two numbers for each channel, in one pass; a slope of 1 leaves the
-/// leaky ReLU out. Batch norm with given statistics is such a map.
+/// `leaky_relu(x · scale + shift)` with a scale and a shift per channel, in one pass. A slope of 1 means no
+/// leaky ReLU. Batch norm with given statistics is such a map.
 ///
 /// *Shapes*: `x [.., c]`, `scale [c]`, `shift [c]` -> as `x`.
 ///

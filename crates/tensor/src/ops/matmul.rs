@@ -45,7 +45,7 @@ fn product<T: Real>(a: &Tensor<T>, b: &Tensor<T>, kind: Product) -> Tensor<T> {
     let name = Op::<T>::name(&kind);
     let (&[a0, a1], &[b0, b1]) = (a.shape(), b.shape()) else {
         panic!(
-            "{name}: needs two matrices, got shapes {:?} and {:?}",
+            "{name}: expected two matrices, got shapes {:?} and {:?}",
             a.shape(),
             b.shape()
         )
@@ -80,7 +80,7 @@ impl<T: Real> Tensor<T> {
     /// *Shapes*: `[m, k] · [k, n] -> [m, n]`.
     ///
     /// # Panics
-    /// If either is not a matrix or the inner sizes differ.
+    /// If an operand is not a matrix or the inner sizes differ.
     #[must_use]
     #[track_caller]
     pub fn matmul(&self, b: &Self) -> Self {
@@ -92,7 +92,7 @@ impl<T: Real> Tensor<T> {
     /// *Shapes*: `[m, k] · [n, k]ᵀ -> [m, n]`.
     ///
     /// # Panics
-    /// If either is not a matrix or the inner sizes differ.
+    /// If an operand is not a matrix or the inner sizes differ.
     #[must_use]
     #[track_caller]
     pub fn matmul_nt(&self, b: &Self) -> Self {
@@ -104,7 +104,7 @@ impl<T: Real> Tensor<T> {
     /// *Shapes*: `[k, m]ᵀ · [k, n] -> [m, n]`.
     ///
     /// # Panics
-    /// If either is not a matrix or the inner sizes differ.
+    /// If an operand is not a matrix or the inner sizes differ.
     #[must_use]
     #[track_caller]
     pub fn matmul_tn(&self, b: &Self) -> Self {

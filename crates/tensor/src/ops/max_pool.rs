@@ -1,4 +1,4 @@
-//! The largest number of every block of pixels.
+//! Max pooling over blocks of pixels.
 
 use crate::op::Op;
 use crate::real::Real;
@@ -6,7 +6,7 @@ use crate::tensor::Tensor;
 use ndarray::{ArrayD, IxDyn};
 use std::sync::Arc;
 
-/// Elements picked from a tensor by their places; its adjoint puts them back and fills up with zeros.
+/// Picks elements by index. The adjoint writes them back and fills the rest with zeros.
 struct Pick {
     places: Arc<[u32]>,
 }
@@ -37,17 +37,18 @@ impl<T: Real> Op<T> for PutBack {
 fn pick<T: Real>(x: &Tensor<T>, places: Arc<[u32]>, shape: &[usize]) -> Tensor<T> {
     let elements = x.as_slice();
     let picked = places.iter().map(|&place| elements[place as usize]).collect();
-    let value = ArrayD::from_shape_vec(IxDyn(shape), picked).expect("one place for each block");
+    let value = ArrayD::from_shape_vec(IxDyn(shape), picked).expect("one index for each block");
     Tensor::from_op(value, Pick { places }, &[x])
 }
 
 fn put_back<T: Real>(y: &Tensor<T>, places: &Arc<[u32]>, shape: &[usize]) -> Tensor<T> {
     let mut elements = vec![T::zero(); shape.iter().product()];
-    // Blocks do not overlap: every place comes once.
+    // Blocks do not overlap, so every index occurs once.
     for (&place, &value) in places.iter().zip(y.as_slice()) {
         elements[place as usize] = value;
     }
-    let value = ArrayD::from_shape_vec(IxDyn(shape), elements).expect("as many elements as the shape has");
+    let value =
+        ArrayD::from_shape_vec(IxDyn(shape), elements).expect("the element count equals that of the shape");
     let op = PutBack {
         places: Arc::clone(places),
     };
@@ -55,8 +56,8 @@ fn put_back<T: Real>(y: &Tensor<T>, places: &Arc<[u32]>, shape: &[usize]) -> Ten
 }
 
 impl<T: Real> Tensor<T> {
-    /// The largest number of every block of `factor · factor` pixels of an image batch, in each channel. Of equal ones
-    /// the first receives the gradient.
+    /// Max pooling: the largest value of every block of `factor · factor` pixels, per channel. Among equal
+    /// values, the first one receives the gradient.
     ///
     /// *Shapes*: `[n, h, w, c] -> [n, h / factor, w / factor, c]`.
     ///
@@ -69,8 +70,8 @@ impl<T: Real> Tensor<T> {
     /// ```
     ///
     /// # Panics
-    /// If there are not four axes, the factor is 0, the image is no whole number of blocks, or there are more than 2³²
-    /// elements.
+    /// If the input does not have four axes, the factor is 0, the image is not a whole number of blocks, or there are
+    /// more than 2³² elements.
     #[must_use]
     #[track_caller]
     pub fn max_pool(&self, factor: usize) -> Self {
@@ -79,7 +80,7 @@ impl<T: Real> Tensor<T> {
         };
         assert!(
             factor > 0 && h.is_multiple_of(factor) && w.is_multiple_of(factor),
-            "max_pool: images of {h}x{w} are no whole number of blocks of {factor}x{factor} (shape {:?})",
+            "max_pool: images of {h}x{w} are not a whole number of blocks of {factor}x{factor} (shape {:?})",
             self.shape()
         );
         assert!(
@@ -97,7 +98,7 @@ impl<T: Real> Tensor<T> {
                     let mut best = corner + channel;
                     for i in 0..factor * factor {
                         let at = corner + channel + (i / factor * w + i % factor) * c;
-                        // A number that is none is passed on, as every other operation does.
+                        // A NaN is propagated, as in every other operation.
                         if elements[at] > elements[best] || elements[at].is_nan() {
                             best = at;
                         }
@@ -124,7 +125,7 @@ mod tests {
         assert_eq!(x.max_pool(1).as_slice(), x.as_slice());
         let x = x.as_leaf();
         let [dx] = crate::grad(&x.max_pool(2).sum(), [&x]);
-        // Of the three twos the first.
+        // The first of the three twos.
         let first: Vec<f64> = dx.as_slice().iter().copied().step_by(2).collect();
         assert_eq!(first, [0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
     }
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "images of 3x4 are no whole number of blocks of 2x2")]
+    #[should_panic(expected = "images of 3x4 are not a whole number of blocks of 2x2")]
     fn odd_images_are_refused() {
         let _ = Tensor::<f32>::zeros([1, 3, 4, 1]).max_pool(2);
     }

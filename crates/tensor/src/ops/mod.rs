@@ -1,4 +1,4 @@
-//! The operations: each computes its value with a kernel and states its derivative with operations.
+//! The operations. Each computes its value with a kernel and its derivative with tensor operations.
 
 mod activation;
 mod arithmetic;

@@ -1,4 +1,4 @@
-//! Sums and means, and the repetition that is their adjoint.
+//! Sums and means, and broadcasting, which is their adjoint.
 
 use crate::kernels::reduce;
 use crate::op::Op;
@@ -30,7 +30,7 @@ impl<T: Real> Op<T> for BroadcastTo {
 }
 
 impl<T: Real> Tensor<T> {
-    /// Sums over the axes that broadcasting from `shape` to this tensor's shape would repeat: the adjoint
+    /// Sums over the axes that broadcasting from `shape` to this tensor's shape would repeat. This is the adjoint
     /// of [`Tensor::broadcast_to`].
     ///
     /// # Panics
@@ -54,7 +54,8 @@ impl<T: Real> Tensor<T> {
             .filter(|&i| kept(i) == 1 && self.shape()[i] != 1)
             .collect();
         let sums = self.sum_over(&summed);
-        let value = ArrayD::from_shape_vec(IxDyn(shape), sums).expect("one sum for each place of the shape");
+        let value =
+            ArrayD::from_shape_vec(IxDyn(shape), sums).expect("the number of sums equals that of the shape");
         Self::from_op(value, SumTo, &[self])
     }
 
@@ -73,7 +74,7 @@ impl<T: Real> Tensor<T> {
         if count == 1 {
             return vec![reduce::sum(x)];
         }
-        // Axes of size 1 may stand anywhere: what counts is whether the summed block is first or last.
+        // Axes of size 1 do not matter. The question is whether the summed block comes first or last.
         let first_kept = kept.iter().copied().find(|&i| shape[i] > 1);
         let last_kept = kept.iter().copied().rfind(|&i| shape[i] > 1);
         if first_kept > axes.last().copied() {
@@ -128,26 +129,26 @@ impl<T: Real> Tensor<T> {
         self.sum_to(&[])
     }
 
-    /// Mean of all elements, as a scalar; NaN if there are none.
+    /// Mean of all elements, as a scalar. NaN if the tensor is empty.
     #[must_use]
     pub fn mean(&self) -> Self {
         self.sum() / T::from_f64(self.len() as f64)
     }
 
-    /// Sum over the given axes, which stay with size 1.
+    /// Sum over the given axes, which are kept with size 1.
     ///
     /// # Panics
-    /// If there is no such axis.
+    /// If an axis does not exist.
     #[must_use]
     #[track_caller]
     pub fn sum_keep(&self, axes: &[usize]) -> Self {
         self.sum_to(&self.shape_keeping(axes))
     }
 
-    /// Mean over the given axes, which stay with size 1.
+    /// Mean over the given axes, which are kept with size 1.
     ///
     /// # Panics
-    /// If there is no such axis.
+    /// If an axis does not exist.
     #[must_use]
     #[track_caller]
     pub fn mean_keep(&self, axes: &[usize]) -> Self {
@@ -156,20 +157,20 @@ impl<T: Real> Tensor<T> {
         sum / T::from_f64(terms)
     }
 
-    /// Sum over the given axes, which go.
+    /// Sum over the given axes, which are removed.
     ///
     /// # Panics
-    /// If there is no such axis.
+    /// If an axis does not exist.
     #[must_use]
     #[track_caller]
     pub fn sum_axes(&self, axes: &[usize]) -> Self {
         self.sum_keep(axes).reshape(self.shape_without(axes))
     }
 
-    /// Mean over the given axes, which go.
+    /// Mean over the given axes, which are removed.
     ///
     /// # Panics
-    /// If there is no such axis.
+    /// If an axis does not exist.
     #[must_use]
     #[track_caller]
     pub fn mean_axes(&self, axes: &[usize]) -> Self {

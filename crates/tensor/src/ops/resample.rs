@@ -1,4 +1,4 @@
-//! Images made larger and smaller by a whole factor: repeated pixels, and sums over blocks.
+//! Nearest-neighbor upsampling and sum pooling by a whole factor.
 
 use crate::kernels::resample::{Lines, repeat, sum_blocks};
 use crate::op::Op;
@@ -6,11 +6,11 @@ use crate::real::Real;
 use crate::tensor::Tensor;
 use ndarray::Array4;
 
-/// Every pixel as a block of equal pixels.
+/// Repeats every pixel as a block.
 struct Upsample {
     factor: usize,
 }
-/// The sum of every block of pixels.
+/// Sums every block of pixels.
 struct SumPool {
     factor: usize,
 }
@@ -44,8 +44,8 @@ fn images<T: Real>(op: &str, x: &Tensor<T>, factor: usize) -> [usize; 4] {
 }
 
 impl<T: Real> Tensor<T> {
-    /// Every pixel of an image batch as a block of `factor · factor` equal pixels: nearest-neighbor
-    /// upsampling, the adjoint of [`Tensor::sum_pool`].
+    /// Nearest-neighbor upsampling: repeats every pixel as a block of `factor · factor` pixels. The adjoint of
+    /// [`Tensor::sum_pool`].
     ///
     /// *Shapes*: `[n, h, w, c] -> [n, h · factor, w · factor, c]`.
     ///
@@ -56,7 +56,7 @@ impl<T: Real> Tensor<T> {
     /// ```
     ///
     /// # Panics
-    /// If there are not four axes or the factor is 0.
+    /// If the input does not have four axes or the factor is 0.
     #[must_use]
     #[track_caller]
     pub fn upsample_nearest(&self, factor: usize) -> Self {
@@ -74,8 +74,8 @@ impl<T: Real> Tensor<T> {
         Self::from_op(value, Upsample { factor }, &[self])
     }
 
-    /// The sum of every block of `factor · factor` pixels of an image batch, the adjoint of
-    /// [`Tensor::upsample_nearest`]; divided by `factor²`, average pooling.
+    /// Sum pooling: sums every block of `factor · factor` pixels. The adjoint of [`Tensor::upsample_nearest`].
+    /// Divide by `factor²` for average pooling.
     ///
     /// *Shapes*: `[n, h, w, c] -> [n, h / factor, w / factor, c]`.
     ///
@@ -86,14 +86,14 @@ impl<T: Real> Tensor<T> {
     /// ```
     ///
     /// # Panics
-    /// If there are not four axes, the factor is 0, or the image is no whole number of blocks.
+    /// If the input does not have four axes, the factor is 0, or the image is not a whole number of blocks.
     #[must_use]
     #[track_caller]
     pub fn sum_pool(&self, factor: usize) -> Self {
         let [n, h, w, channels] = images("sum_pool", self, factor);
         assert!(
             h.is_multiple_of(factor) && w.is_multiple_of(factor),
-            "sum_pool: images of {h}x{w} are no whole number of blocks of {factor}x{factor} (shape {:?})",
+            "sum_pool: images of {h}x{w} are not a whole number of blocks of {factor}x{factor} (shape {:?})",
             self.shape()
         );
         let width = w / factor;

@@ -1,4 +1,4 @@
-//! Gradient reversal: the identity, with a gradient that points the other way.
+//! Gradient reversal: the identity with a negated gradient.
 
 use crate::op::Op;
 use crate::real::Real;
@@ -18,10 +18,10 @@ impl<T: Real> Op<T> for Reverse {
 }
 
 impl<T: Real> Tensor<T> {
-    /// The same numbers, whose gradient is multiplied by `-factor` on its way back.
+    /// Gradient reversal: the identity in the forward pass. The backward pass multiplies the gradient by `-factor`.
     ///
-    /// What stands behind it learns to minimize a loss, what stands before it to maximize the same. It is the
-    /// derivative of no function, so that no comparison with differences holds for it.
+    /// Layers after it minimize a loss, layers before it maximize the same loss. The result is not the derivative of
+    /// any function, so a gradient check against differences fails.
     ///
     /// *Source*: Ganin and Lempitsky, "Unsupervised domain adaptation by backpropagation", 2015, section 3.2.
     ///
@@ -48,7 +48,7 @@ mod tests {
         let x = Tensor::from_vec([1], vec![2.0_f64]).as_leaf();
         let y = x.reverse_gradient(3.0);
         let cube = &y * &y * &y;
-        // d y³ = 3 y² · (-3) dx, and once more: 6 y · (-3) · (-3).
+        // d y³ = 3 y² · (-3) dx; second derivative: 6 y · (-3) · (-3).
         let [first] = grad_with_graph(&cube.sum(), [&x]);
         assert_eq!(first.item(), -36.0);
         assert_eq!(grad(&first.sum(), [&x])[0].item(), 108.0);

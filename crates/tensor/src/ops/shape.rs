@@ -1,4 +1,4 @@
-//! Operations that move elements and compute nothing.
+//! Operations that only move elements.
 
 use crate::op::Op;
 use crate::real::Real;
@@ -81,7 +81,7 @@ impl<T: Real> Op<T> for Concat {
 /// Joins tensors along an existing axis.
 ///
 /// # Panics
-/// If there is no tensor or no such axis, or the other axes differ.
+/// If there is no tensor, the axis does not exist, or the other axes differ.
 #[must_use]
 #[track_caller]
 pub fn concat<T: Real>(tensors: &[&Tensor<T>], axis: usize) -> Tensor<T> {
@@ -90,13 +90,13 @@ pub fn concat<T: Real>(tensors: &[&Tensor<T>], axis: usize) -> Tensor<T> {
         Ok(value) if axis < tensors[0].rank() => Tensor::from_op(value, Concat { axis }, tensors),
         _ => {
             let shapes: Vec<_> = tensors.iter().map(|t| t.shape()).collect();
-            panic!("concat: shapes {shapes:?} do not join along axis {axis}")
+            panic!("concat: shapes {shapes:?} cannot be joined along axis {axis}")
         }
     }
 }
 
 impl<T: Real> Tensor<T> {
-    /// The same elements in row-major order under another shape; nothing is copied.
+    /// The same elements in row-major order with another shape, without a copy.
     ///
     /// # Panics
     /// If the number of elements differs.
@@ -110,13 +110,13 @@ impl<T: Real> Tensor<T> {
         match self.shared().clone().into_shape_with_order(IxDyn(shape)) {
             Ok(value) => Self::from_view(value, Reshape, &[self]),
             Err(_) => panic!(
-                "reshape: shape {:?} has another number of elements than {shape:?}",
+                "reshape: shape {:?} and {shape:?} have different numbers of elements",
                 self.shape()
             ),
         }
     }
 
-    /// Reorders the axes: axis `i` of the result is axis `order[i]` of this tensor.
+    /// Permutes the axes: axis `i` of the result is axis `order[i]` of this tensor.
     ///
     /// # Panics
     /// If `order` is not a permutation of the axes.
@@ -127,7 +127,7 @@ impl<T: Real> Tensor<T> {
         sorted.sort_unstable();
         assert!(
             sorted.iter().copied().eq(0..self.rank()),
-            "permute: {order:?} is not an order of the axes of shape {:?}",
+            "permute: {order:?} is not a permutation of the axes of shape {:?}",
             self.shape()
         );
         let value = self.view().permuted_axes(order).as_standard_layout().into_owned();
@@ -149,16 +149,16 @@ impl<T: Real> Tensor<T> {
     pub fn transpose(&self) -> Self {
         assert!(
             self.rank() == 2,
-            "transpose: a matrix has 2 axes, not shape {:?}",
+            "transpose: expected a matrix with 2 axes, got shape {:?}",
             self.shape()
         );
         self.permute(&[1, 0])
     }
 
-    /// The `length` entries from `start` on along one axis.
+    /// The `length` entries from index `start` along one axis.
     ///
     /// # Panics
-    /// If there is no such axis or the range exceeds it.
+    /// If the axis does not exist or the range exceeds it.
     #[must_use]
     #[track_caller]
     pub fn narrow(&self, axis: usize, start: usize, length: usize) -> Self {
@@ -179,7 +179,7 @@ impl<T: Real> Tensor<T> {
     /// Adds `before` and `after` zeros along one axis.
     ///
     /// # Panics
-    /// If there is no such axis.
+    /// If the axis does not exist.
     #[must_use]
     #[track_caller]
     pub fn pad(&self, axis: usize, before: usize, after: usize) -> Self {
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "concat: shapes [[2], [3, 1]] do not join along axis 0")]
+    #[should_panic(expected = "concat: shapes [[2], [3, 1]] cannot be joined along axis 0")]
     fn what_does_not_join_is_named() {
         let _ = concat(&[&Tensor::<f32>::zeros([2]), &Tensor::zeros([3, 1])], 0);
     }

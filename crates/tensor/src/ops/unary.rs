@@ -67,7 +67,8 @@ impl<T: Real> Op<T> for Powf {
 impl<T: Real> Tensor<T> {
     /// An array of this tensor's shape from elements in row-major order.
     pub(crate) fn with_shape(&self, elements: Vec<T>) -> ArrayD<T> {
-        ArrayD::from_shape_vec(IxDyn(self.shape()), elements).expect("as many elements as the tensor has")
+        ArrayD::from_shape_vec(IxDyn(self.shape()), elements)
+            .expect("the element count equals that of the tensor")
     }
 
     /// `e^x`, elementwise.

@@ -12,8 +12,7 @@ fn normal<const N: usize>(seed: u64, shapes: [&[usize]; N]) -> [Tensor<f64>; N] 
     shapes.map(|s| Tensor::randn(s, rng))
 }
 
-/// Whether `<a, b> = <c, d>` up to rounding: relative to the lengths, since the products themselves may
-/// cancel to nothing.
+/// Whether `<a, b> = <c, d>` up to rounding. Relative to the lengths, because the products may cancel to zero.
 fn agree(a: &Tensor<f64>, b: &Tensor<f64>, c: &Tensor<f64>, d: &Tensor<f64>) -> bool {
     let size = norm(a) * norm(b) + norm(c) * norm(d);
     (dot(a, b) - dot(c, d)).abs() <= 1e-12 * (size + 1e-3)
@@ -63,7 +62,7 @@ proptest! {
         let round = x.permute(&order).permute(&inverse);
         prop_assert_eq!(round.as_slice(), x.as_slice());
 
-        // What was padded is what two blocks of zeros were joined to.
+        // Padding equals joining with two blocks of zeros.
         let block = |rows| {
             let mut shape = sizes;
             shape[axis] = rows;
@@ -95,7 +94,7 @@ proptest! {
         prop_assert!(direct < 1e-12);
     }
 
-    /// The rule of LeakyReLU is a diagonal map, hence its own adjoint.
+    /// The rule of LeakyReLU is a diagonal map, so it is its own adjoint.
     #[test]
     fn the_mask_of_leaky_relu_is_symmetric(count in 1_usize..20, slope in 0.0..1.0, seed: u64) {
         let [x, u, v] = normal(seed, [&[count], &[count], &[count]]);
@@ -105,7 +104,7 @@ proptest! {
         prop_assert!(agree(&mu, &v, &u, &mv));
     }
 
-    /// A transposed geometry is the geometry of the convolution that it transposes.
+    /// A transposed geometry equals the geometry of the convolution that it transposes.
     #[test]
     fn same_padding_means_the_same_in_both_directions(
         small in [1_usize..=9, 1..=9], kernel in [1_usize..=5, 1..=5], stride in [1_usize..=3, 1..=3],

@@ -6,7 +6,7 @@ use engraft_tensor::{Tensor, grad_of, grad_of_with_graph, gradcheck, gradgradche
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-/// Runs a property over every entry of the registry, `share` of the ordinary number of cases each.
+/// Runs a property over every entry of the registry, each with `share` of the usual number of cases.
 fn for_every_operation(share: u32, property: impl Fn(&Sample) -> Result<(), TestCaseError>) {
     for entry in registry() {
         let mut config = Config::with_source_file(file!());
@@ -35,11 +35,11 @@ fn rules_of_rules_match_central_differences() {
     });
 }
 
-/// An input on several paths gathers the gradient of each.
+/// An input on several paths sums up the gradients of all paths.
 #[test]
 fn gradients_of_reused_inputs_add_up() {
     for_every_operation(8, |sample| {
-        // The same tensor behind every input of its shape, and the whole operation on two paths.
+        // The same tensor for every input of its shape, and the whole operation on two paths.
         let f = |x: &[Tensor<f64>]| {
             let y = sample.apply(x);
             y.mean() * y.tanh()
@@ -48,7 +48,7 @@ fn gradients_of_reused_inputs_add_up() {
         gradcheck(f, &inputs).map_err(failed)?;
         gradgradcheck(f, &inputs).map_err(failed)?;
         if inputs.len() > 1 && sample.shapes.iter().all(|s| *s == sample.shapes[0]) {
-            // The last input lies in the domain of every operation's every input.
+            // The last input is in the domain of every input of every operation.
             let last = inputs.last().cloned().into_iter().collect::<Vec<_>>();
             let same = |x: &[Tensor<f64>]| sample.apply(&vec![x[0].clone(); inputs.len()]);
             gradcheck(same, &last).map_err(failed)?;
@@ -58,7 +58,7 @@ fn gradients_of_reused_inputs_add_up() {
     });
 }
 
-/// Values and derivatives of both orders exist, with the right shapes, when there are no elements.
+/// Empty tensors have values and derivatives of both orders, with the right shapes.
 #[test]
 fn axes_of_size_zero_are_no_special_case() {
     for_every_operation(8, |sample| {
@@ -80,7 +80,7 @@ fn axes_of_size_zero_are_no_special_case() {
     });
 }
 
-/// The sample with one axis after the other made empty, as far as the operation then still makes sense.
+/// The sample with one axis after the other made empty, as long as the operation is still defined.
 fn emptied(sample: &Sample) -> Vec<Sample> {
     let with = |call: Call, shapes: Vec<Vec<usize>>| Sample {
         call,
@@ -94,7 +94,7 @@ fn emptied(sample: &Sample) -> Vec<Sample> {
     };
     let first = &sample.shapes[0];
     match &sample.call {
-        // A mean of no rows is not a number: refused.
+        // A mean of zero rows is not a number and is refused.
         Call::BatchNorm(_) | Call::BatchNormLeakyRelu(..) => Vec::new(),
         Call::BiasLeakyRelu(_) | Call::AffineLeakyRelu(_) => (0..first.len())
             .map(|axis| {
@@ -108,7 +108,7 @@ fn emptied(sample: &Sample) -> Vec<Sample> {
             })
             .collect(),
         Call::Conv2d(_) | Call::Conv2dInput(_) | Call::Conv2dWeight(_) => {
-            // Channels in, channels out, batch: the places of each in the two operands.
+            // Channels in, channels out, batch: their positions in the two operands.
             let places: [[Option<usize>; 2]; 3] = match sample.call {
                 Call::Conv2d(_) => [[Some(3), Some(2)], [None, Some(3)], [Some(0), None]],
                 Call::Conv2dInput(_) => [[None, Some(2)], [Some(3), Some(3)], [Some(0), None]],
@@ -174,7 +174,7 @@ fn emptied(sample: &Sample) -> Vec<Sample> {
     }
 }
 
-/// Whole powers at 0, where a rule that multiplies `0` by `0^-1` gives NaN instead of 0.
+/// Whole powers at 0. A rule that multiplies `0` by `0^-1` would give NaN instead of 0.
 #[test]
 fn whole_powers_are_smooth_at_zero() {
     for p in [0.0, 1.0, 2.0, 3.0] {

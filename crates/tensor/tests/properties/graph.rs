@@ -1,4 +1,4 @@
-//! The graph: what it keeps alive, which rules run, and what a tensor promises beside its values.
+//! The graph: its lifetime, which rules run, and the guarantees of a tensor apart from its values.
 
 use engraft_tensor::{
     Op, Tensor, grad, grad_of, grad_of_with_graph, grad_strict, grad_with_graph, is_recording, no_grad,
@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// The product of two tensors, which counts how often the rule of each input ran, and whose token tells
-/// how many such operations are alive.
+/// The product of two tensors. It counts the calls of each input's rule, and its token counts the living
+/// operations.
 #[derive(Clone, Default)]
 struct Counted {
     calls: Arc<[AtomicUsize; 2]>,
@@ -35,7 +35,7 @@ impl Counted {
         [0, 1].map(|i| self.calls[i].load(Ordering::Relaxed))
     }
 
-    /// Nodes alive.
+    /// Living nodes.
     fn alive(&self) -> usize {
         Arc::strong_count(&self.token) - 1
     }
@@ -51,13 +51,13 @@ fn chain(x: &Tensor, length: usize) -> Tensor {
 
 #[test]
 fn dropping_a_million_operations_needs_no_stack() {
-    // A thread of the smallest stack: recursion would end it long before the end of the chain.
+    // A thread with the smallest stack. Recursion would overflow it.
     let small = thread::Builder::new().stack_size(64 * 1024).spawn(|| {
         let x = Tensor::<f32>::scalar(0.0).as_leaf();
         let y = chain(&x, 1_000_000);
         let value = y.item();
         drop(y);
-        // Also from the middle, and through the last tensor that gives its values away.
+        // Also from the middle, and through the last tensor with `into_array`.
         let values = chain(&x, 100_000).into_array();
         (value, values.len())
     });
@@ -87,7 +87,7 @@ fn a_graph_is_freed_with_its_last_tensor() {
     assert_eq!(counted.alive(), 2);
     let [dx] = grad(&y.sum(), [&x]);
     drop(y);
-    // The gradient is numbers: it keeps nothing.
+    // The gradient is plain numbers and keeps no graph alive.
     assert_eq!(counted.alive(), 0);
     assert_eq!(dx.as_slice(), [12.0, 12.0]);
 
@@ -129,14 +129,14 @@ fn only_rules_on_the_path_run() {
     let [dx] = grad(&y, [&x]);
     assert_eq!(dx.as_slice(), [15.0, 15.0]);
     assert_eq!(counted.calls(), [2, 0]);
-    // in w only: neither the first product's rules nor that of its value run
+    // In w only: neither the first product's rules nor that of its value run.
     let [dw] = grad(&y, [&w]);
     assert_eq!(dw.as_slice(), [10.0, 10.0]);
     assert_eq!(counted.calls(), [2, 1]);
-    // A frozen prefix is no node at all.
+    // A frozen prefix adds no node.
     assert!(!counted.product(&frozen, &frozen).requires_grad());
     assert_eq!(counted.alive(), 2);
-    // In a tensor half way, the sweep ends there.
+    // In an intermediate tensor, the pass ends there.
     let half = counted.product(&x, &frozen);
     let before = counted.calls();
     let [d_half] = grad(&counted.product(&half, &w).sum(), [&half]);
@@ -149,7 +149,7 @@ fn a_node_with_many_consumers_is_differentiated_once() {
     let counted = Counted::default();
     let (x, w) = (leaf(1.0), Tensor::full([2], 2.0));
     let shared = counted.product(&x, &w);
-    // 2^20 paths lead through twenty doublings, but one rule call each suffices.
+    // 2^20 paths lead through twenty doublings, but one rule call each is enough.
     let y = (0..20).fold(shared, |y, _| &y + &y);
     let [dx] = grad(&y.sum(), [&x]);
     assert_eq!(dx.as_slice(), [2_097_152.0, 2_097_152.0]);
@@ -173,7 +173,7 @@ fn what_is_out_of_reach_has_no_gradient() {
     // A constant loss, and the loss itself.
     assert!(grad_of(&Tensor::<f32>::scalar(1.0), &[&x])[0].is_none());
     assert_eq!(grad(&y, [&y])[0].item(), 1.0);
-    // A leaf of the same values is another tensor.
+    // A new leaf with the same values is another tensor.
     assert!(
         grad_of(&y, &[&x.as_leaf(), &x.detach()])
             .iter()
@@ -187,7 +187,7 @@ fn recording_is_a_scope() {
     assert!(is_recording());
     no_grad(|| {
         assert!(!is_recording() && !x.square().requires_grad());
-        // A gradient with a graph is recorded wherever it is asked for, and the scope goes on afterwards.
+        // A gradient with a graph is always recorded, and the scope continues afterwards.
         let y = x.as_leaf();
         let _ = grad_of_with_graph(&Tensor::<f32>::scalar(1.0), &[&y]);
         assert!(!is_recording());

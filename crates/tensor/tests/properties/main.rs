@@ -1,9 +1,9 @@
 //! Properties that every operation of the engine must have.
 //!
-//! One registry ([`strategies::registry`]) names every public operation with a strategy of settings and
-//! shapes; the modules check derivatives, precision, determinism and empty inputs over it, and what
-//! a registry cannot say (adjoint pairs, wrong rules that must be caught, graphs) in tests of their own.
-//! `PROPTEST_CASES` scales the number of points tried, 256 being the ordinary amount.
+//! One registry ([`strategies::registry`]) lists every public operation with a strategy of settings and
+//! shapes. The modules use it to check derivatives, precision, determinism and empty inputs. Separate tests cover
+//! adjoint pairs, wrong rules that must be caught, and graphs.
+//! `PROPTEST_CASES` scales the number of points; the default is 256.
 
 mod adjoints;
 mod gradients;

@@ -1,5 +1,5 @@
-//! Deliberately wrong rules, one of each family, that the checks must catch: a check that passes everything
-//! would be worth nothing. The right rule stands beside each as the control.
+//! Deliberately wrong rules, one of each family, that the checks must catch. Each comes with the right rule, which
+//! must pass.
 
 use engraft_tensor::{
     Geometry, Op, Padding, Tensor, conv2d, conv2d_input, conv2d_weight, gradcheck, gradgradcheck,
@@ -12,7 +12,7 @@ type T = Tensor<f64>;
 /// A rule `(i, inputs, output, dy) -> d inputs[i]`.
 type Rule = fn(usize, &[T], &T, &T) -> T;
 
-/// An operation whose rule can be exchanged.
+/// An operation with an exchangeable rule.
 struct Exchanged(Rule);
 
 impl Op<f64> for Exchanged {
@@ -24,7 +24,7 @@ impl Op<f64> for Exchanged {
     }
 }
 
-/// Order at which `value` with `rule` fails at normal points of the given shapes, if it fails.
+/// Order at which `value` with `rule` fails at normal points of the given shapes, or `None`.
 fn fails<const N: usize>(value: fn(&[T]) -> T, rule: Rule, shapes: [&[usize]; N]) -> Option<usize> {
     let rng = &mut Pcg64::seed_from_u64(11);
     let at = shapes.map(|s| T::randn(s, rng));
@@ -46,7 +46,7 @@ fn elementwise() {
     let shapes: [&[usize]; 1] = [&[4, 3]];
     assert_eq!(fails(tanh, |_, _, y, dy| dy * (-(y * y) + 1.0), shapes), None);
     assert_eq!(fails(tanh, |_, _, y, dy| dy * (-y + 1.0), shapes), Some(1));
-    // Right, but a constant to the second derivative.
+    // Right at first order, but constant in the second derivative.
     assert_eq!(
         fails(tanh, |_, _, y, dy| dy * (-(y * y).detach() + 1.0), shapes),
         Some(2)
@@ -59,7 +59,7 @@ fn broadcasting() {
     let shapes: [&[usize]; 2] = [&[3, 3], &[1, 3]];
     let right: Rule = |i, x, _, dy| (dy * &x[1 - i]).sum_to(x[i].shape());
     assert_eq!(fails(product, right, shapes), None);
-    // Sums over the columns where the rows were repeated: of the right shape, since both are 3.
+    // Sums over the columns instead of the repeated rows. The shape is right, because both are 3.
     let other_axis: Rule = |i, x, _, dy| match i {
         0 => dy * &x[1],
         _ => (dy * &x[0]).transpose().sum_to(x[1].shape()),
@@ -79,7 +79,7 @@ fn reduction() {
         fails(mean, |_, x, _, dy| dy.broadcast_to(x[0].shape()), shapes),
         Some(1)
     );
-    // Divided by all elements and not by those of one sum.
+    // Divided by the number of all elements instead of those of one sum.
     assert_eq!(
         fails(mean, |_, x, _, dy| dy.broadcast_to(x[0].shape()) / 10.0, shapes),
         Some(1)
@@ -91,7 +91,7 @@ fn movement_of_elements() {
     let cycle: fn(&[T]) -> T = |x| x[0].permute(&[1, 2, 0]);
     let shapes: [&[usize]; 1] = [&[3, 3, 3]];
     assert_eq!(fails(cycle, |_, _, _, dy| dy.permute(&[2, 0, 1]), shapes), None);
-    // The order itself where its inverse belongs; equal for every exchange of two axes.
+    // The order itself instead of its inverse. They are equal for every exchange of two axes.
     assert_eq!(
         fails(cycle, |_, _, _, dy| dy.permute(&[1, 2, 0]), shapes),
         Some(1)
@@ -138,7 +138,7 @@ fn end() -> Geometry {
     Geometry::forward([6, 6], [3, 3], [2, 2], [1, 1], Padding::Same)
 }
 
-/// The same sizes with the row at the beginning, as a symmetric padding would have it.
+/// The same sizes with the padded row at the beginning, as in symmetric padding.
 fn beginning() -> Geometry {
     Geometry::forward([6, 6], [3, 3], [2, 2], [1, 1], Padding::Explicit([1, 0, 1, 0]))
 }
@@ -157,7 +157,7 @@ fn convolution() {
         _ => conv2d_weight(&x[0], dy, &beginning()),
     };
     assert_eq!(fails(conv, swapped, shapes), Some(1));
-    // Channels in and out exchanged: of the right shape where there are as many of both.
+    // Input and output channels exchanged. The shape is right if their numbers are equal.
     let channels: Rule = |i, x, _, dy| match i {
         0 => conv2d_input(dy, &x[1].permute(&[0, 1, 3, 2]), &end()),
         _ => conv2d_weight(&x[0], dy, &end()),
@@ -165,7 +165,7 @@ fn convolution() {
     assert_eq!(fails(conv, channels, shapes), Some(1));
 }
 
-/// Batch norm without scale and shift, its mean and deviation as the rule sees them.
+/// Batch norm without scale and shift. The rule takes mean and deviation as arguments.
 fn normalize_rule(x: &T, dy: &T, mean: T, inv_std: T) -> T {
     let normalized = (x - mean) * &inv_std;
     let along = (dy * &normalized).mean_keep(&[0]);
@@ -182,14 +182,14 @@ fn batch_norm() {
     let shapes: [&[usize]; 1] = [&[6, 3]];
     let right: Rule = |_, x, _, dy| normalize_rule(&x[0], dy, x[0].mean_keep(&[0]), inv_std(&x[0]));
     assert_eq!(fails(value, right, shapes), None);
-    // The usual shortcuts of first-order code: exact there, wrong as soon as a penalty differentiates them.
+    // The usual shortcuts of first-order code. They are exact there, and wrong once a penalty differentiates them.
     let fixed_mean: Rule =
         |_, x, _, dy| normalize_rule(&x[0], dy, x[0].mean_keep(&[0]).detach(), inv_std(&x[0]));
     assert_eq!(fails(value, fixed_mean, shapes), Some(2));
     let fixed_deviation: Rule =
         |_, x, _, dy| normalize_rule(&x[0], dy, x[0].mean_keep(&[0]), inv_std(&x[0]).detach());
     assert_eq!(fails(value, fixed_deviation, shapes), Some(2));
-    // Statistics taken for constants altogether.
+    // Statistics treated as constants.
     let constants: Rule = |_, x, _, dy| dy * inv_std(&x[0]);
     assert_eq!(fails(value, constants, shapes), Some(1));
 }

@@ -1,4 +1,4 @@
-//! Every public operation as data: which one, with which settings, on inputs of which shapes.
+//! Every public operation as data: the operation, its settings and its input shapes.
 
 use engraft_tensor::{
     Geometry, Real, Tensor, affine_leaky_relu, batch_norm, batch_norm_leaky_relu, bias_leaky_relu, concat,
@@ -7,7 +7,7 @@ use engraft_tensor::{
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 
-/// An operation with its settings. One generic `apply` serves the truth in `f64` and the work in `f32`.
+/// An operation with its settings. One generic `apply` serves both `f64` and `f32`.
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
     Add,
@@ -134,12 +134,12 @@ impl Call {
         match self {
             Self::Div if input == 1 => Domain::Away(0.0, 0.5),
             Self::Ln | Self::Sqrt => Domain::Positive,
-            // Whole powers are smooth for both signs, but steep enough near 0 to stay away from it.
+            // Whole powers are smooth for both signs, but too steep near 0.
             Self::Powf(p) if p.fract() == 0.0 => Domain::Away(0.0, 0.4),
             Self::Powf(_) => Domain::Positive,
             Self::Abs | Self::Relu | Self::LeakyRelu(_) => Domain::Away(0.0, 0.1),
             Self::ClampMin(floor) => Domain::Away(*floor, 0.1),
-            // Their kink lies where all inputs together say; see `away_from_the_kink`.
+            // Their kink depends on all inputs together; see `away_from_the_kink`.
             Self::BiasLeakyRelu(_) if input == 1 => Domain::Away(0.0, 0.1),
             Self::BatchNormLeakyRelu(..) | Self::AffineLeakyRelu(_) if input == 1 => Domain::Away(0.0, 0.3),
             Self::BatchNormLeakyRelu(..) if input == 2 => Domain::Away(0.0, 0.1),
@@ -154,7 +154,7 @@ impl Call {
             Self::BiasLeakyRelu(_) => x[0] = &x[0] + away(&x[0] + &x[1]),
             Self::AffineLeakyRelu(_) => x[0] = &x[0] + away(&x[0] * &x[1] + &x[2]) / &x[1],
             Self::BatchNormLeakyRelu(eps, _) if x[0].len() > x[1].len() => {
-                // A move of a row moves all: the shift goes to the middle of the widest gap of its channel.
+                // Moving a row moves all: the shift goes to the middle of the widest gap of its channel.
                 let y = batch_norm(&x[0], &x[1], &Tensor::zeros(x[2].shape()), *eps).0;
                 let channels = x[2].len();
                 let shift = (0..channels).map(|channel| {
@@ -174,8 +174,8 @@ impl Call {
                 x[2] = Tensor::from_vec([channels], shift.collect());
             }
             Self::MaxPool(_) => {
-                // Each number becomes its rank, in steps that no difference quotient crosses, between -2 and 2: a
-                // function of numbers far from 0 (a tanh) has derivatives below the rounding of its values.
+                // Replaces each number by its rank, scaled to between -2 and 2. The steps are larger than any difference quotient.
+                // Far from 0, derivatives (of a tanh, say) would be lost in the rounding of the values.
                 let values = x[0].as_slice();
                 let step = 4.0 / values.len().max(1) as f64;
                 let mut order: Vec<usize> = (0..values.len()).collect();

@@ -1,4 +1,4 @@
-//! A wrong program panics with the operation and every shape, and points at the caller's line.
+//! A programming error panics with the operation and every shape, and reports the caller's line.
 
 use engraft_tensor::{
     Geometry, Padding, Tensor, affine_leaky_relu, batch_norm, batch_norm_leaky_relu, bias_leaky_relu, concat,
@@ -13,11 +13,11 @@ thread_local! {
     static LAST: RefCell<Option<(String, String)>> = const { RefCell::new(None) };
 }
 
-/// Message and file of the panic that `f` must end in.
+/// Message and file of the panic of `f`.
 fn panic_of(f: impl FnOnce()) -> (String, String) {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
-        // The hook belongs to the whole process: other tests' panics go on to the one before.
+        // The hook is global: panics of other tests are passed to the previous hook.
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             let payload = info.payload();
@@ -31,7 +31,7 @@ fn panic_of(f: impl FnOnce()) -> (String, String) {
     });
     LAST.set(None);
     assert!(panic::catch_unwind(AssertUnwindSafe(f)).is_err(), "no panic");
-    LAST.take().expect("the hook noted the panic")
+    LAST.take().expect("the hook recorded the panic")
 }
 
 fn z(shape: &[usize]) -> Tensor<f32> {
@@ -101,11 +101,11 @@ fn shapes_that_do_not_fit_are_named_at_the_callers_line() {
             Box::new(|| drop(z(&[2, 3]).reshape([5]))),
         ),
         case(
-            "permute: [0, 0] is not an order of the axes of shape [2, 3]",
+            "permute: [0, 0] is not a permutation of the axes of shape [2, 3]",
             Box::new(|| drop(z(&[2, 3]).permute(&[0, 0]))),
         ),
         case(
-            "transpose: a matrix has 2 axes",
+            "transpose: expected a matrix with 2 axes",
             Box::new(|| drop(z(&[2]).transpose())),
         ),
         case(
@@ -125,19 +125,19 @@ fn shapes_that_do_not_fit_are_named_at_the_callers_line() {
             Box::new(|| drop(z(&[2]).pad(1, 0, 1))),
         ),
         case(
-            "concat: shapes [[2], [3, 1]] do not join along axis 0",
+            "concat: shapes [[2], [3, 1]] cannot be joined along axis 0",
             Box::new(|| drop(concat(&[&z(&[2]), &z(&[3, 1])], 0))),
         ),
         case(
-            "concat: shapes [] do not join",
+            "concat: shapes [] cannot be joined",
             Box::new(|| drop(concat::<f32>(&[], 0))),
         ),
         case(
-            "concat: shapes [[2]] do not join along axis 1",
+            "concat: shapes [[2]] cannot be joined along axis 1",
             Box::new(|| drop(concat(&[&z(&[2])], 1))),
         ),
         case(
-            "concat: shapes [[]] do not join along axis 0",
+            "concat: shapes [[]] cannot be joined along axis 0",
             Box::new(|| drop(concat(&[&z(&[])], 0))),
         ),
         case(
@@ -153,7 +153,7 @@ fn shapes_that_do_not_fit_are_named_at_the_callers_line() {
             Box::new(|| drop(z(&[2, 3]).matmul_tn(&z(&[3, 2])))),
         ),
         case(
-            "matmul: needs two matrices",
+            "matmul: expected two matrices",
             Box::new(|| drop(z(&[2, 3]).matmul(&z(&[3])))),
         ),
         case(
@@ -201,11 +201,11 @@ fn shapes_that_do_not_fit_are_named_at_the_callers_line() {
             Box::new(|| drop(z(&[2, 3]).upsample_nearest(2))),
         ),
         case(
-            "sum_pool: images of 4x3 are no whole number of blocks of 2x2 (shape [1, 4, 3, 1])",
+            "sum_pool: images of 4x3 are not a whole number of blocks of 2x2 (shape [1, 4, 3, 1])",
             Box::new(|| drop(z(&[1, 4, 3, 1]).sum_pool(2))),
         ),
         case(
-            "max_pool: images of 4x3 are no whole number of blocks of 2x2 (shape [1, 4, 3, 1])",
+            "max_pool: images of 4x3 are not a whole number of blocks of 2x2 (shape [1, 4, 3, 1])",
             Box::new(|| drop(z(&[1, 4, 3, 1]).max_pool(2))),
         ),
         case(
@@ -250,16 +250,16 @@ fn shapes_that_do_not_fit_are_named_at_the_callers_line() {
             }),
         ),
         case(
-            "y has shape [2]; sum or average it first",
+            "has shape [2]; sum or average it first",
             Box::new(|| drop(grad(&z(&[2]), [&z(&[2])]))),
         ),
         case(
-            "y has shape [2]",
+            "has shape [2]",
             Box::new(|| drop(grad_with_graph(&z(&[2]), [&z(&[2])]))),
         ),
-        case("y has shape [0]", Box::new(|| drop(grad_of(&z(&[0]), &[])))),
+        case("has shape [0]", Box::new(|| drop(grad_of(&z(&[0]), &[])))),
         case(
-            "y has shape [2]",
+            "has shape [2]",
             Box::new(|| drop(grad_of_with_graph(&z(&[2]), &[]))),
         ),
         case(

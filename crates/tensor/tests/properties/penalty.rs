@@ -1,4 +1,4 @@
-//! Gradient penalties: the reason why every rule must be right at second order.
+//! Gradient penalties, the reason why every rule must be right at second order.
 
 use engraft_tensor::{
     Geometry, Padding, Tensor, batch_norm, conv2d, grad, grad_with_graph, gradcheck, gradgradcheck,
@@ -55,7 +55,7 @@ fn r1(x: &[T], normalized: Normalized) -> T {
     slope.square().sum() / 3.0
 }
 
-/// The penalty's gradient in the weights, against differences of the penalty itself.
+/// The penalty's gradient in the weights, against differences of the penalty.
 #[test]
 fn the_gradient_of_r1_matches_differences() {
     for normalized in [Normalized::Not, Normalized::Batch] {
@@ -77,14 +77,14 @@ fn the_critic_is_right_at_second_order() {
     }
 }
 
-/// A smooth critic's penalty also has a gradient in the images, and the whole of it is smooth.
+/// The penalty of a smooth critic also has a gradient in the images.
 #[test]
 fn the_penalty_of_a_smooth_critic_depends_on_its_images() {
     let rng = &mut Pcg64::seed_from_u64(22);
     let at = [T::randn([2, 5, 5, 1], rng), T::randn([3, 3, 1, 2], rng)];
     let g = Geometry::forward([5, 5], [3, 3], [2, 2], [1, 1], Padding::Valid);
     let penalty = |x: &[T]| {
-        // A function of what it is given: the images stay on the graph of the penalty.
+        // The images are given as a function, so they stay in the graph of the penalty.
         let images = if x[0].requires_grad() {
             x[0].clone()
         } else {
@@ -97,7 +97,7 @@ fn the_penalty_of_a_smooth_critic_depends_on_its_images() {
     gradgradcheck(penalty, &at).unwrap();
 }
 
-/// The critic of LeakyReLU is piecewise linear: zeros, not an error.
+/// A critic with LeakyReLU is piecewise linear: the gradient is zeros, not an error.
 #[test]
 fn the_penalty_of_a_piecewise_linear_critic_has_no_gradient_in_its_images() {
     let mut x = point();

@@ -1,4 +1,4 @@
-//! `f32` against `f64`: the kernels must lose no more than rounding.
+//! `f32` against `f64`: the kernels lose no more than rounding.
 
 use crate::norm;
 use crate::operations::{Call, Sample};
@@ -27,7 +27,7 @@ fn check(sample: &Sample) {
     let (single, double) = (run::<f32>(sample, &inputs), run::<f64>(sample, &inputs));
     assert_eq!(single.len(), double.len());
     for (what, (single, double)) in single.iter().zip(&double).enumerate() {
-        // A result that cancels to almost nothing may keep the rounding of what canceled.
+        // A result that almost cancels may keep the rounding errors of the canceled terms.
         let size = norm(double).max(1e-2 * (double.len() as f64).sqrt()).max(1e-9);
         let error = norm(&(single - double)) / size;
         assert!(
@@ -38,7 +38,7 @@ fn check(sample: &Sample) {
     }
 }
 
-/// The same points every time: a bound on rounding is a statement about given numbers.
+/// Always the same points, because a bound on rounding is a statement about given numbers.
 #[test]
 fn single_precision_is_close_for_every_operation() {
     for entry in registry() {
@@ -54,7 +54,7 @@ fn single_precision_is_close_for_every_operation() {
 fn single_precision_is_close_at_the_shapes_of_the_dcgan() {
     let same =
         |size, stride| Geometry::forward([size, size], [5, 5], [stride, stride], [1, 1], Padding::Same);
-    // A transposed convolution is `conv2d_input` of the geometry in which its output is the large image.
+    // A transposed convolution is `conv2d_input` with the geometry whose large image is the output.
     for (g, c_in, c_out) in [
         (same(7, 1), 128, 256),
         (same(14, 2), 64, 128),
@@ -80,7 +80,7 @@ fn single_precision_is_close_at_the_shapes_of_the_dcgan() {
     check(&Sample::new(Call::Matmul, [&[2, 7 * 7 * 128], &[7 * 7 * 128, 1]]));
 }
 
-/// A mean far from zero must not eat the digits of the variance.
+/// A mean far from zero must not reduce the precision of the variance.
 #[test]
 fn batch_norm_of_a_large_mean_keeps_its_digits() {
     let x = Tensor::<f32>::randn([4096, 3], &mut Pcg64::seed_from_u64(5)) + 1000.0;
@@ -94,7 +94,7 @@ fn batch_norm_of_a_large_mean_keeps_its_digits() {
     assert!(error < 1e-3, "{error:e}");
 }
 
-/// Two neighboring numbers: every sample is one of them, about half of them the upper one.
+/// Two neighboring floats: every sample is one of them, the upper one in about half of the cases.
 #[test]
 fn rounding_may_draw_the_upper_bound() {
     let high = 1.0 + f32::EPSILON;

@@ -1,14 +1,14 @@
-//! The registry itself: complete, and every sample of it valid.
+//! The registry is complete, and all its samples are valid.
 
 use crate::strategies::registry;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Public functions whose rule is not the derivative of what they compute; their tests stand beside their code.
+/// Public functions whose rule is not the derivative of their value. Their own modules test them.
 const NO_DERIVATIVES: [&str; 1] = ["reverse_gradient"];
 
-/// A new operation without an entry fails here: its derivatives would be tested by nobody.
+/// A new operation without an entry fails here, because no test would check its derivatives.
 #[test]
 fn every_public_operation_is_registered() {
     let names: BTreeSet<&str> = registry().iter().map(|e| e.name).collect();

@@ -52,7 +52,7 @@ fn with_axes() -> impl Strategy<Value = (Shape, Vec<usize>)> {
     })
 }
 
-/// What broadcasts to `shape`: some axes of size 1, some leading axes missing.
+/// A shape that broadcasts to `shape`: some axes of size 1, some leading axes missing.
 fn shrunk(shape: &[usize], ones: [bool; 4], missing: usize) -> Shape {
     (missing.min(shape.len())..shape.len())
         .map(|i| if ones[i] { 1 } else { shape[i] })
@@ -67,7 +67,7 @@ fn with_shrunk() -> impl Strategy<Value = (Shape, Shape)> {
     })
 }
 
-/// Two shapes that broadcast to a common one, in every position of ones and missing axes.
+/// Two shapes that broadcast to a common one, with ones and missing axes in every position.
 fn broadcasting_pair() -> impl Strategy<Value = Vec<Shape>> {
     let operand = || (any::<[bool; 4]>(), 0_usize..=2);
     (shape(0..=4), operand(), operand())
@@ -143,7 +143,7 @@ fn reductions() -> Vec<Entry> {
 fn movements() -> Vec<Entry> {
     let shuffled = |s: Shape| (Just(s.clone()), Just(s).prop_shuffle());
     let reshapes = shape(0..=4).prop_flat_map(shuffled).prop_map(|(s, mut other)| {
-        // Beside the same sizes in another order: the first two axes joined, and a new axis of size 1.
+        // Either the same sizes in another order, or the first two axes joined and a new axis of size 1.
         if other.len() > 1 && other[0] % 2 == 0 {
             let second = other.remove(1);
             other[0] *= second;
@@ -217,7 +217,7 @@ fn maps() -> Vec<Entry> {
         });
         entry(name, points)
     };
-    // One number or two for each channel; with one axis, all inputs have the same shape.
+    // One or two numbers per channel. With one axis, all inputs have the same shape.
     let channels = |rank, call: fn(f64, f64) -> Call, rows: usize| {
         let settings = (select(vec![1e-3, 0.1]), select(vec![0.0, 0.2, 1.0]));
         (shape(rank), settings).prop_map(move |(s, (eps, slope))| {
@@ -254,7 +254,7 @@ fn maps() -> Vec<Entry> {
     ]
 }
 
-/// Geometries of plain and transposed convolutions; the two axes differ in everything.
+/// Geometries of plain and transposed convolutions. The two axes have different settings.
 pub(crate) fn geometry() -> impl Strategy<Value = Geometry> {
     prop_oneof![forward_geometry(), transposed_geometry()]
 }
@@ -268,7 +268,7 @@ fn padding() -> impl Strategy<Value = Padding> {
     ]
 }
 
-/// Zeros on both sides of an axis; `Same` is handled by its callers.
+/// Zeros on both sides of an axis. The callers handle `Same`.
 fn both_sides(padding: Padding, axis: usize) -> usize {
     match padding {
         Padding::Valid | Padding::Same => 0,
@@ -280,7 +280,7 @@ fn both_sides(padding: Padding, axis: usize) -> usize {
 fn forward_geometry() -> impl Strategy<Value = Geometry> {
     let steps = ([1_usize..=5, 1..=5], [1_usize..=3, 1..=3], [1_usize..=2, 1..=2]);
     (steps, padding(), [0_usize..=6, 0..=6]).prop_map(|((kernel, stride, dilation), padding, more)| {
-        // As much image as the kernel needs, and a little more.
+        // An image that is at least as large as the kernel.
         let input = [0, 1].map(|a| {
             let extent = (kernel[a] - 1) * dilation[a] + 1;
             let needed = match padding {

@@ -104,7 +104,7 @@ fn bits_do_not_depend_on_the_number_of_threads() {
     for sample in large() {
         let expected = one.install(|| bits(&sample));
         for pool in &pools {
-            // Twice: which thread takes which piece differs from run to run.
+            // Twice, because the assignment of pieces to threads varies between runs.
             for _ in 0..2 {
                 assert!(pool.install(|| bits(&sample)) == expected, "{sample:?}");
             }
@@ -112,13 +112,13 @@ fn bits_do_not_depend_on_the_number_of_threads() {
     }
 }
 
-/// Work that waits for its pieces may run another task of the pool meanwhile; that task must find the
-/// recording as it would on a thread of its own.
+/// A thread that waits for parallel work may run another task of the pool. That task must see its own recording
+/// flag.
 #[test]
 fn tasks_that_share_threads_do_not_share_recording() {
     let wrong = AtomicUsize::new(0);
-    // Far more threads than cores, so that pieces are stolen and waited for; a few rounds, since who waits
-    // for whom is chance.
+    // Far more threads than cores, so that pieces are stolen and waited for. Several rounds, because the pairing of
+    // threads is random.
     let pool = pool(16);
     for _ in 0..6 {
         pool.scope(|s| {

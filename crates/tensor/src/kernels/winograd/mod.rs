@@ -1,14 +1,14 @@
-//! Convolution with fewer multiplications: Winograd's algorithms in two dimensions, in all three maps.
+//! Winograd convolution in two dimensions: fewer multiplications, for all three maps.
 //!
-//! An image is cut into tiles. A tile of inputs, a tile of outputs and the kernel are each transformed to the same
-//! points; there, a convolution is one product of matrices for each point, over the channels. The three maps share
+//! An image is cut into tiles. Tiles of inputs, tiles of outputs and the kernel are transformed to the same points.
+//! At each point, the convolution is one matrix product over the channels. The three maps share
 //! the transforms: with `V = Bᵀ x B`, `U = G w Gᵀ` and `Z = A dy Aᵀ`,
 //!
 //! - forward: `y = Aᵀ [V U] A`,
 //! - input gradient: `dx = B [Z Uᵀ] Bᵀ`, tiles added where they overlap,
 //! - weight gradient: `dw = Gᵀ [Vᵀ Z] G`, summed over tiles.
 //!
-//! The bits depend neither on the number of threads nor on how many images share a block: every number is one
+//! The bits depend neither on the number of threads nor on the number of images per block. Every number is one
 //! chain of operations in an order fixed by the shape.
 
 mod tiling;
@@ -28,16 +28,16 @@ use tiling::{Layout, Plan, odd_lines};
 use transform::{Input, InputAdjoint, Output, OutputAdjoint, Side, Weight, WeightAdjoint};
 use transform_1d::{F4x2, F4x3, F4x4, F4x5, F7x2, F7x3, Line};
 
-/// Tiles in a block of the forward map and the input gradient. What lies between their transforms should stay in
-/// the caches; the transformed weight is read anew for each block.
+/// Tiles per block of the forward map and the input gradient. The intermediate results of a block should stay in
+/// the caches. Every block reads the transformed weight again.
 const TILES: usize = 16;
-/// Tiles in a block of the weight gradient. They are the inner index of its products, and the sums are read and
-/// written anew for each block.
+/// Tiles per block of the weight gradient. They are the inner index of its products. Every block reads and
+/// writes the sums again.
 const INNER_TILES: usize = 64;
-/// Numbers in the transformed images and gradients that the weight gradient holds at a time, at least one block.
+/// Maximum numbers in the transformed images and gradients that the weight gradient holds, but at least one block.
 const HELD: usize = 4 << 20;
 
-/// Which one-dimensional algorithm is used along both axes.
+/// The one-dimensional algorithm of both axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     F4x2,
@@ -122,12 +122,12 @@ impl Winograd {
         plans.min_by_key(Self::products)
     }
 
-    /// Multiply-adds of one image for each pair of channels, the transforms apart.
+    /// Multiply-adds per image and pair of channels, without the transforms.
     pub(crate) fn products(&self) -> usize {
         self.plan.tiles() * self.plan.products()
     }
 
-    /// Tiles of one image.
+    /// Tiles per image.
     pub(crate) fn tiles(&self) -> usize {
         self.plan.tiles()
     }
@@ -151,13 +151,13 @@ impl Winograd {
     }
 }
 
-/// Images in a block; the result does not depend on it.
+/// Images per block. The result does not depend on it.
 fn images_of_a_block(plan: &Plan, images: usize, tiles: usize) -> usize {
     let for_every_thread = images.div_ceil(rayon::current_num_threads());
     (tiles / plan.tiles()).clamp(1, for_every_thread.max(1))
 }
 
-/// Numbers of one image on either side.
+/// Numbers per image on either side.
 fn image_sizes(plan: &Plan) -> [usize; 2] {
     [
         plan.input[0] * plan.input[1] * plan.c_in,
@@ -170,7 +170,7 @@ fn weight_stride(plan: &Plan) -> usize {
     odd_lines(plan.depth() * plan.wide_out)
 }
 
-/// The transformed weight `[point][panel][inner][PANEL]`: the products read it from front to back.
+/// The transformed weight `[point][panel][inner][PANEL]`. The products read it sequentially.
 fn transformed_weight<T: Real, L: Line>(plan: &Plan, side: Side, w: &[T]) -> Scratch<T> {
     let (inner, columns) = match side {
         Side::Inner => (plan.depth(), plan.wide_out),
@@ -323,9 +323,9 @@ fn input<T: Real, L: Line>(plan: &Plan, dy: &[T], w: &[T], dx: &mut [T]) {
     });
 }
 
-/// Every `rows × columns` matrix of `w` transposed.
+/// Transposes every `rows × columns` matrix of `w`.
 fn turn<T: Real>(w: &[T], rows: usize, columns: usize) -> Scratch<T> {
-    /// Side of the squares that are turned while they lie in the cache.
+    /// Side of the squares that are transposed while they are in the cache.
     const SQUARE: usize = 16;
     let mut turned = Scratch::take(w.len());
     let size = rows * columns;
@@ -419,7 +419,7 @@ fn weight<T: Real, L: Line>(plan: &Plan, x: &[T], dy: &[T], dw: &mut [T]) {
     });
 }
 
-/// The weight gradient from its points: by input channels, then put in the order of the taps.
+/// The weight gradient from its points, by input channel, reordered by tap.
 fn from_points<T: Real, L: Line>(plan: &Plan, points: &[T], stride: usize, dw: &mut [T]) {
     let taps = plan.kernel[0] * plan.kernel[1];
     let row = taps * plan.c_out;

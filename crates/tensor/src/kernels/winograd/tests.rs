@@ -24,7 +24,7 @@ fn geometry() -> impl Strategy<Value = Geometry> {
     )
 }
 
-/// Relative lengths of the errors of the three maps.
+/// Relative errors (Euclidean length) of the three maps.
 fn errors<T: Real>(g: &Geometry, n: usize, [c_in, c_out]: [usize; 2]) -> [f64; 3] {
     let winograd = Winograd::new(g, c_in, c_out).expect("the geometry fits");
     let round = |v: Vec<f64>| -> (Vec<T>, Vec<f64>) {

@@ -1,16 +1,15 @@
-//! How a convolution is cut into tiles, phases and points.
+//! Division of a convolution into tiles, phases and points.
 //!
-//! With stride 2 an axis falls into two phases: the outputs are the sum of two correlations of stride 1, one over
-//! the even and one over the odd inputs. All phases use the same points, so that their products add up before the
-//! one transform to the outputs. A phase with one tap less than the longest has a product of zero at ∞: it is
-//! left out there.
+//! With stride 2 an axis has two phases: the outputs are the sum of two correlations with stride 1, one over the even
+//! and one over the odd inputs. All phases use the same points, so their products add up before a single transform to
+//! the outputs. If a phase has one tap less than the longest, its product at ∞ is zero and is skipped.
 
 use super::transform_1d::MOST_POINTS;
 use crate::geometry::Geometry;
 use crate::kernels::tile_product::PANEL;
 use std::ops::Range;
 
-/// Where the rows or columns of a tile lie, `None` for those outside the image.
+/// Offsets of the rows or columns of a tile, `None` outside the image.
 pub(super) type Places = [Option<usize>; MOST_POINTS];
 
 fn places(count: usize, scale: usize, index: impl Fn(usize) -> Option<usize>) -> Places {
@@ -31,9 +30,9 @@ pub(super) struct Phase {
     length: usize,
     /// Input index of the phase that meets output 0 and tap 0 of the phase.
     shift: isize,
-    /// First tap; the others follow by the stride.
+    /// First tap. The others follow at distances of the stride.
     tap: usize,
-    /// Whether it has as many taps as the algorithm.
+    /// Whether it has the full number of taps of the algorithm.
     full: bool,
 }
 
@@ -79,7 +78,7 @@ impl Axis {
         }
     }
 
-    /// The image index of input `i` of a tile in a phase, if it lies in the image.
+    /// The image index of input `i` of a tile in a phase, or `None` outside the image.
     #[inline(always)]
     fn input(&self, phase: usize, tile: usize, i: usize) -> Option<usize> {
         let phase = &self.phases[phase];
@@ -87,14 +86,14 @@ impl Axis {
         (j < phase.length).then(|| phase.first + self.stride * j)
     }
 
-    /// The output index of output `i` of a tile, if it lies in the image.
+    /// The output index of output `i` of a tile, or `None` outside the image.
     #[inline(always)]
     fn output(&self, tile: usize, i: usize) -> Option<usize> {
         let o = self.step * tile + i;
         (o < self.outputs).then_some(o)
     }
 
-    /// The tap of the kernel that is tap `t` of a phase, if there is one.
+    /// The kernel tap of tap `t` of a phase, if it exists.
     #[inline(always)]
     fn tap(&self, phase: usize, t: usize) -> Option<usize> {
         let k = self.phases[phase].tap + self.stride * t;
@@ -108,7 +107,7 @@ impl Axis {
     }
 }
 
-/// Tiles, phases, points and channels of a convolution, and the layout of what lies between the transforms.
+/// Tiles, phases, points and channels of a convolution, and the layout of the transformed tiles.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) axes: [Axis; 2],
@@ -120,7 +119,7 @@ pub(super) struct Plan {
     /// Channels rounded up to whole panels.
     pub(super) wide_in: usize,
     pub(super) wide_out: usize,
-    /// Pairs of phases `[rows, columns]`, in an order in which those with a product at a point are neighbors.
+    /// Pairs of phases `[rows, columns]`. In this order, those with a product at a point are neighbors.
     pub(super) phases: Vec<[usize; 2]>,
     /// Outputs, taps and points of a tile along an axis.
     pub(super) step: usize,
@@ -133,7 +132,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// A plan with tiles of `step × step` outputs, for a kernel with at most `taps` taps in a phase.
+    /// A plan with tiles of `step × step` outputs, for a kernel with at most `taps` taps per phase.
     pub(super) fn new(g: &Geometry, c_in: usize, c_out: usize, step: usize, taps: usize) -> Self {
         let axes = [0, 1].map(|a| Axis::new(g, a, step, taps));
         let order = |a: usize| {
@@ -144,7 +143,7 @@ impl Plan {
         };
         let (rows, columns) = (order(0), order(1));
         let mut phases = Vec::new();
-        // Against each other, as on a snake: (short, full), (full, full), (full, short), (short, short).
+        // In a snake-like order: (short, full), (full, full), (full, short), (short, short).
         for (i, &column) in columns.iter().enumerate() {
             let along: Vec<usize> = if i % 2 == 0 {
                 rows.iter().rev().copied().collect()
@@ -196,13 +195,13 @@ impl Plan {
         [0, 1].map(|a| places(self.step, scale[a], |i| self.axes[a].output(tile[a], i)))
     }
 
-    /// Offsets in a weight with `size` numbers for each tap of the rows and columns of taps of a phase.
+    /// Offsets in a weight with `size` numbers per tap, of the rows and columns of taps of a phase.
     pub(super) fn tap_places(&self, phase: [usize; 2], size: usize) -> [Places; 2] {
         let scale = [self.kernel[1] * size, size];
         [0, 1].map(|a| places(self.taps, scale[a], |t| self.axes[a].tap(phase[a], t)))
     }
 
-    /// Whether a phase has as many taps as the algorithm along rows and columns.
+    /// Whether a phase has the full number of taps of the algorithm along rows and columns.
     pub(super) fn full(&self, phase: [usize; 2]) -> [bool; 2] {
         [0, 1].map(|a| self.axes[a].phases[phase[a]].full)
     }
@@ -212,7 +211,7 @@ impl Plan {
         self.axes[0].tiles * self.axes[1].tiles
     }
 
-    /// Values of one tile and point on the input's side: the channels of every phase.
+    /// Values per tile and point on the input side: the channels of all phases.
     pub(super) fn depth(&self) -> usize {
         self.phases.len() * self.wide_in
     }
@@ -222,13 +221,13 @@ impl Plan {
         self.active[point].clone()
     }
 
-    /// Multiply-adds of one tile and of one pair of channels: what one image costs, the tiles apart.
+    /// Multiply-adds per tile and pair of channels: the cost of an image is this times its tiles.
     pub(super) fn products(&self) -> usize {
         self.active.iter().map(ExactSizeIterator::len).sum()
     }
 }
 
-/// Where the numbers of a tile and a point begin, in a buffer of transformed tiles.
+/// Offsets of the numbers of a tile and a point, in a buffer of transformed tiles.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
     /// Distance of two tiles.
@@ -240,7 +239,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// All points of a tile together: a transform touches few pages.
+    /// All points of a tile together, so that a transform touches few pages.
     pub(super) fn by_tiles(points: usize, tiles: usize, values: usize) -> Self {
         let point = odd_lines(values);
         let tile = points * point;
@@ -251,7 +250,7 @@ impl Layout {
         }
     }
 
-    /// All tiles of a point together: a product that sums over tiles touches few pages.
+    /// All tiles of a point together, so that a product that sums over tiles touches few pages.
     pub(super) fn by_points(points: usize, tiles: usize, values: usize) -> Self {
         let tile = odd_lines(values);
         let point = tiles * tile;
@@ -263,8 +262,8 @@ impl Layout {
     }
 }
 
-/// A size rounded up to an odd number of cache lines: at a distance of a power of two, what is read together would
-/// fall into the same few lines of the nearest cache.
+/// Rounds a size up to an odd number of cache lines. At power-of-two distances, values that are read together would
+/// map to the same few lines of the L1 cache.
 pub(super) fn odd_lines(values: usize) -> usize {
     let lines = values.div_ceil(PANEL);
     (lines + 1 - lines % 2) * PANEL

@@ -1,7 +1,7 @@
 //! The two-dimensional transforms: tiles of images, of output gradients and of weights, to points and back.
 //!
-//! Each is a one-dimensional transform along the columns and one along the rows, on as many channels at once as
-//! a vector holds.
+//! Each is a one-dimensional transform along the columns and one along the rows. It processes one vector of
+//! channels at a time.
 
 use super::tiling::{Layout, Places, Plan};
 use super::transform_1d::{self, Line, MOST_POINTS, Transform, Values};
@@ -15,7 +15,7 @@ type Tile<V> = [Values<V>; MOST_POINTS];
 
 /// Applies a transform to each of the first columns of a tile.
 ///
-/// The count is a number of the plan, not of the algorithm: unrolled, the loop would make ten times the code.
+/// The count depends on the plan, not on the algorithm. Unrolling the loop would make the code ten times longer.
 #[inline(always)]
 fn along_columns<T: Real, V: Vector<T>, L: Line, F: Transform<L>>(tile: &mut Tile<V>, count: usize) {
     #[allow(clippy::needless_range_loop)] // j is a column of the tile, i a row
@@ -36,7 +36,7 @@ fn apply<T: Real, V: Vector<T>, L: Line, F: Transform<L>>(values: &Values<V>) ->
     F::apply::<T, V>(values)
 }
 
-/// Channels from `at` on of a pixel whose channels end at `end`; zeros beyond.
+/// Channels from `at` on of a pixel whose channels end at `end`. The rest is zeros.
 #[inline(always)]
 fn load<T: Real, V: Vector<T>>(x: &[T], at: usize, end: usize) -> V {
     if at + V::LANES <= end {
@@ -70,14 +70,14 @@ fn tiles(plan: &Plan) -> impl Iterator<Item = [usize; 2]> + use<> {
     (0..rows).flat_map(move |y| (0..columns).map(move |x| [y, x]))
 }
 
-/// Zeros to gather into. A task makes one and uses it for every tile: a fresh one would cost its kilobytes of
-/// zeros each time.
+/// Zeros to gather into. A task makes one and reuses it for every tile, because filling several kilobytes with zeros
+/// costs time.
 #[inline(always)]
 fn blank<T: Real, V: Vector<T>>() -> Tile<V> {
     [[V::splat(T::zero()); MOST_POINTS]; MOST_POINTS]
 }
 
-/// Reads the first `count` rows and columns of a tile from an image: channels from `c0` on of pixels of `c`
+/// Reads the first `count` rows and columns of a tile from an image: channels from `c0` on of pixels with `c`
 /// channels, zeros outside.
 #[inline(always)]
 fn gather<T: Real, V: Vector<T>>(
@@ -99,9 +99,9 @@ fn gather<T: Real, V: Vector<T>>(
     }
 }
 
-/// Reads a tile of points, each of some channels from `at` on in its part of `points`.
+/// Reads a tile of points. Each point is some channels from `at` on in its part of `points`.
 ///
-/// `full` says for rows and columns whether the phase has a product at ∞, the last point; without, it is zero there.
+/// `full` says, for rows and columns, whether the phase has a product at ∞, the last point. Without it, that value is 0.
 #[inline(always)]
 fn gather_points<T: Real, V: Vector<T>>(
     tile: &mut Tile<V>,
@@ -125,7 +125,7 @@ fn gather_points<T: Real, V: Vector<T>>(
     }
 }
 
-/// The last pass of a transform to points: along each row of a tile, and out.
+/// The last pass of a transform to points: along each row of a tile, then written out.
 #[inline(always)]
 fn rows_to_points<T: Real, V: Vector<T>, L: Line, F: Transform<L>>(
     plan: &Plan,
@@ -185,7 +185,7 @@ impl<T: Real, L: Line> Task<T> for Input<'_, T, L> {
     }
 }
 
-/// The adjoint of [`Input`]: adds `B p Bᵀ` of every tile and phase to the images, which start as zeros.
+/// The adjoint of [`Input`]: adds `B p Bᵀ` of every tile and phase to the images, which must start as zeros.
 ///
 /// `points [point, tile][phase][wide_in]`, to `x [images, h, w, c_in]`.
 pub(super) struct InputAdjoint<'a, T, L> {
@@ -329,7 +329,7 @@ impl<T: Real, L: Line> Task<T> for OutputAdjoint<'_, T, L> {
     }
 }
 
-/// On which side of the products the phases of the weight stand.
+/// On which side of the products the phases of the weight are.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     /// Along the inner index: `w [taps, c_in, c_out]`.
@@ -340,7 +340,7 @@ pub(super) enum Side {
 
 /// `G w Gᵀ` of one panel of columns, for every phase.
 ///
-/// `w [taps, rows, columns]` to `out [point]`, each `[inner][PANEL]`, of the right operand of the products.
+/// `w [taps, rows, columns]` to `out [point]`, each `[inner][PANEL]`: the right operand of the products.
 pub(super) struct Weight<'a, T, L> {
     pub(super) plan: &'a Plan,
     pub(super) side: Side,

@@ -1,39 +1,39 @@
 //! The one-dimensional algorithms `F(m, r)`: `m` outputs of a correlation with `r` taps from `m + r - 1` products.
 //!
-//! With interpolation points `a_j` (one of them ∞), a correlation is `y = Aᵀ [(G w) ⊙ (Bᵀ x)]`: `Aᵀ` evaluates
-//! powers of the points, `G` evaluates the taps as a polynomial and divides by `N_j = Π_{l≠j} (a_j - a_l)`, and row
-//! `j` of `Bᵀ` holds the coefficients of `Π_{l≠j} (x - a_l)`. The gradients of such a correlation use the same
+//! With interpolation points `a_j` (one of them ∞), a correlation is `y = Aᵀ [(G w) ⊙ (Bᵀ x)]`. `Aᵀ` evaluates
+//! powers of the points. `G` evaluates the taps as a polynomial and divides by `N_j = Π_{l≠j} (a_j - a_l)`. Row
+//! `j` of `Bᵀ` holds the coefficients of `Π_{l≠j} (x - a_l)`. The gradients of a correlation use the same
 //! three matrices transposed.
 //!
-//! All finite points but 0 come in pairs `±a`. Then the two rows of a pair share an even and an odd part, which
-//! halves the work. The points of each algorithm were searched for a small rounding error of all three
+//! All finite points except 0 come in pairs `±a`. The two rows of a pair share an even and an odd part, which
+//! halves the work. The points of each algorithm were optimized for a small rounding error of all three
 //! maps; see `docs/performance.md`.
 //!
 //! *Source*: Winograd, "Arithmetic complexity of computations", 1980; Lavin and Gray, "Fast algorithms for
 //! convolutional neural networks", 2016; Barabasz et al., "Error analysis and improving the accuracy of Winograd
 //! convolution for deep neural networks", 2020.
 
-// Indices run over several arrays at once, with steps: iterators would hide which points they are.
+// Indices run over several arrays at once, with steps. Iterators would hide which points they mean.
 #![allow(clippy::needless_range_loop)]
 
 use crate::kernels::simd::Vector;
 use crate::real::Real;
 
-/// Most points that an algorithm has, the one at infinity included.
+/// Maximum number of points of an algorithm, including ∞.
 pub(crate) const MOST_POINTS: usize = 9;
-/// Most pairs of points.
+/// Maximum number of pairs of points.
 const MOST_PAIRS: usize = 4;
 
-/// Values at the points, or the taps, inputs or outputs of a line; only the first few are used.
+/// Values at the points, or the taps, inputs or outputs of a line. Only the first few are used.
 pub(crate) type Values<V> = [V; MOST_POINTS];
 
-/// An algorithm `F(OUTPUTS, TAPS)`: its points are `±a` for `a` in `PAIRS`, ∞, and 0 if one more is needed.
+/// An algorithm `F(OUTPUTS, TAPS)`. Its points are `±a` for `a` in `PAIRS`, ∞, and 0 if one more is needed.
 pub(crate) trait Line {
     const OUTPUTS: usize;
     const TAPS: usize;
     const PAIRS: &'static [f64];
 
-    /// Points, ∞ included: the last one. The others are `[0,] +a, -a, +b, -b, ..`.
+    /// Number of points, including ∞, which is the last one. The others are `[0,] +a, -a, +b, -b, ..`.
     const POINTS: usize = Self::OUTPUTS + Self::TAPS - 1;
     /// 1 if 0 is among the points, else 0.
     const ZERO: usize = 1 - Self::POINTS % 2;
@@ -41,7 +41,7 @@ pub(crate) trait Line {
     const TABLE: Table = Table::new(Self::PAIRS, Self::ZERO, Self::POINTS);
 }
 
-/// The numbers in the matrices, worked out when the program is compiled.
+/// The numbers of the matrices, computed at compile time.
 pub(crate) struct Table {
     /// Coefficients of `Π_{b≠a} (x² - b²)` for each pair, lowest first.
     others: [[f64; MOST_PAIRS]; MOST_PAIRS],
@@ -55,7 +55,7 @@ pub(crate) struct Table {
     powers: [[f64; MOST_POINTS]; MOST_PAIRS],
 }
 
-/// Coefficients of `Π (x² - b²)` over all pairs but `without`.
+/// Coefficients of `Π (x² - b²)` over all pairs except `without`.
 const fn product(pairs: &[f64], without: usize) -> [f64; MOST_PAIRS + 1] {
     let mut p = [0.0; MOST_PAIRS + 1];
     p[0] = 1.0;
@@ -115,7 +115,7 @@ fn constant<T: Real, V: Vector<T>>(x: f64) -> V {
     V::splat(T::from_f64(x))
 }
 
-/// `x · c + y` for a constant, without the product where `c` is 1.
+/// `x · c + y` for a constant, without the product if `c` is 1.
 #[inline(always)]
 fn add_scaled<T: Real, V: Vector<T>>(y: V, x: V, c: f64) -> V {
     if c == 1.0 {
@@ -140,8 +140,8 @@ fn every_second<T: Real, V: Vector<T>>(c: &[f64], x: &Values<V>, first: usize, c
     sum
 }
 
-/// A transform of one line of values. A type and not a function, as a function that is handed on as a value is
-/// not inlined, and only what is inlined uses the instructions of its [`Task`](crate::kernels::simd::Task).
+/// A transform of one line of values. A type instead of a function: a function passed as a value is not inlined, and
+/// only inlined code uses the instructions of its [`Task`](crate::kernels::simd::Task).
 pub(crate) trait Transform<L: Line> {
     /// Values that are read.
     const FROM: usize;
@@ -296,7 +296,7 @@ impl<L: Line> Transform<L> for Taps {
         for i in 0..L::PAIRS.len() {
             let (even, odd) = even_odd::<T, V, L>(w, i, L::TAPS);
             out[L::ZERO + 2 * i] = scaled(even.add(odd), table.scale[i]);
-            // Without 0 among the points, N changes its sign with its point.
+            // Without the point 0, N changes its sign with its point.
             let scale = if L::ZERO == 1 {
                 table.scale[i]
             } else {
