@@ -1,4 +1,4 @@
-//! Evaluation of more examples than fit the memory at once.
+//! Evaluation of many examples in batches.
 
 use crate::condition::Condition;
 use crate::mode::Mode;
@@ -6,9 +6,10 @@ use crate::module::Module;
 use engraft_base::batches;
 use engraft_tensor::{Real, Tensor, concat, no_grad};
 
-/// The module's outputs in evaluation for all examples of `x`, at most `batch` of them at a time, without a graph.
+/// The outputs of a module in evaluation mode for all examples of `x`. Runs batches of at most `batch` examples, without
+/// recording a graph.
 ///
-/// A condition is cut as the examples are.
+/// A condition is split along with the examples.
 ///
 /// ```
 /// use engraft_layers::{Condition, Dense, Init, forward_batched};
@@ -20,7 +21,7 @@ use engraft_tensor::{Real, Tensor, concat, no_grad};
 /// ```
 ///
 /// # Panics
-/// If `batch` is 0, or `x` holds no example.
+/// If `batch` is 0, or `x` has no examples.
 pub fn forward_batched<T: Real>(
     module: &dyn Module<T>,
     x: &Tensor<T>,
@@ -36,7 +37,10 @@ pub fn forward_batched<T: Real>(
             no_grad(|| module.forward_with(&x.narrow(0, part.start, part.len()), &condition, Mode::Eval))
         })
         .collect();
-    assert!(!parts.is_empty(), "forward_batched: there are no examples");
+    assert!(
+        !parts.is_empty(),
+        "forward_batched: expected at least one example, got 0"
+    );
     concat(&parts.iter().collect::<Vec<_>>(), 0)
 }
 
@@ -53,7 +57,7 @@ mod tests {
         for batch in [1, 3, 7, 100] {
             let y = forward_batched(&layer, &x, &Condition::None, batch);
             assert!(!y.requires_grad());
-            // A matrix product of fewer rows may round otherwise.
+            // A matrix product of fewer rows may round differently.
             let differences = y
                 .as_slice()
                 .iter()
@@ -64,9 +68,9 @@ mod tests {
     }
 
     /// Adds the embedding of the class.
-    struct Told(Embedding<f64>);
+    struct Labeled(Embedding<f64>);
 
-    impl Module<f64> for Told {
+    impl Module<f64> for Labeled {
         fn forward(&self, x: &Tensor<f64>, _: Mode) -> Tensor<f64> {
             x.clone()
         }
@@ -76,16 +80,16 @@ mod tests {
         }
 
         fn describe(&self) -> String {
-            "told".into()
+            "layer".into()
         }
     }
 
     #[test]
     fn a_condition_is_cut_with_the_examples() {
-        let told = Told(Embedding::new(3, 2, &mut Init::glorot(1)));
+        let layer = Labeled(Embedding::new(3, 2, &mut Init::glorot(1)));
         let (x, labels) = (Tensor::zeros([5, 2]), Condition::from([2, 0, 1, 1, 2]));
-        let whole = told.forward_with(&x, &labels, Mode::Eval);
-        let cut = forward_batched(&told, &x, &labels, 2);
+        let whole = layer.forward_with(&x, &labels, Mode::Eval);
+        let cut = forward_batched(&layer, &x, &labels, 2);
         assert_eq!(cut.as_slice(), whole.as_slice());
     }
 }

@@ -1,9 +1,9 @@
-//! What a class-conditional network is told beside its input.
+//! The condition of a class-conditional network.
 
 use engraft_tensor::{Real, Tensor};
 use std::sync::Arc;
 
-/// What a class-conditional network is told beside its input; a clone copies no data.
+/// What the output of a class-conditional network is conditioned on. A clone copies no data.
 ///
 /// ```
 /// use engraft_layers::Condition;
@@ -15,17 +15,17 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum Condition<T: Real = f32> {
-    /// Nothing: the network is unconditional.
+    /// No condition: the network is unconditional.
     #[default]
     None,
-    /// The class of each example.
+    /// The class label of each example.
     Labels(Arc<[usize]>),
-    /// A vector for each example, `[n, size]`, in the place of the one that a layer would look up for a class.
+    /// A vector per example, `[n, size]`. It replaces the vector that a layer would look up for a class.
     Embedding(Tensor<T>),
 }
 
 impl<T: Real> Condition<T> {
-    /// Number of examples that it speaks of; 0 for [`Condition::None`], which goes with any number.
+    /// Number of examples of the condition. 0 for [`Condition::None`], which fits any number.
     pub fn len(&self) -> usize {
         match self {
             Self::None => 0,
@@ -34,7 +34,7 @@ impl<T: Real> Condition<T> {
         }
     }
 
-    /// Whether it speaks of no example.
+    /// Whether the condition has no examples.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -44,7 +44,7 @@ impl<T: Real> Condition<T> {
         matches!(self, Self::None)
     }
 
-    /// The labels, if it is labels.
+    /// The labels, or `None` for other conditions.
     pub fn labels(&self) -> Option<&[usize]> {
         match self {
             Self::Labels(labels) => Some(labels),
@@ -52,10 +52,10 @@ impl<T: Real> Condition<T> {
         }
     }
 
-    /// The condition of the examples `start .. start + len` alone.
+    /// The condition of the examples `start .. start + len`. [`Condition::None`] stays `None`.
     ///
     /// # Panics
-    /// If there are not as many examples; [`Condition::None`] goes with any number.
+    /// If the condition has fewer examples.
     #[must_use]
     #[track_caller]
     pub fn narrow(&self, start: usize, len: usize) -> Self {
@@ -65,7 +65,7 @@ impl<T: Real> Condition<T> {
                 let part = labels.get(start..start.saturating_add(len));
                 let Some(part) = part else {
                     panic!(
-                        "condition: there are no {len} labels from {start} on among {}",
+                        "condition: expected {len} labels from index {start} on, but there are {}",
                         labels.len()
                     )
                 };
@@ -109,8 +109,8 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "no 2 labels from 2 on among 3")]
-    fn labels_that_are_not_there_are_told() {
+    #[should_panic(expected = "expected 2 labels from index 2 on, but there are 3")]
+    fn labels_out_of_range_are_named() {
         let _ = Condition::<f32>::from(vec![0, 1, 2]).narrow(2, 2);
     }
 }

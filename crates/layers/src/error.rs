@@ -1,4 +1,4 @@
-//! What can go wrong outside the program: names typed by a user, files, saved states.
+//! Errors of names typed by users, files and saved states.
 
 use engraft_base::FileError;
 use std::path::PathBuf;
@@ -15,32 +15,32 @@ pub enum LayersError {
         listed(.names.iter().map(|name| name.escape_debug().to_string()))
     )]
     NoSuchName {
-        /// What matches nothing.
+        /// The parts of the pattern that match nothing.
         unmatched: Vec<String>,
-        /// Every name there is.
+        /// All known names.
         names: Vec<String>,
     },
-    /// A saved state belongs to another kind of optimizer.
+    /// A saved state is of another kind of optimizer.
     #[error("the saved optimizer state is of kind {found:?}, this optimizer is {expected:?}")]
     OptimizerKind {
         /// Kind of this optimizer.
         expected: &'static str,
-        /// Kind in the state.
+        /// Kind of the saved state.
         found: String,
     },
-    /// A saved state and a module have different names or shapes; all differences at once.
+    /// A saved state and a module have different names or shapes. Lists all differences.
     #[error("{what} does not fit the module{}", differences(.missing, .unexpected, .shapes))]
     Mismatch {
-        /// What was to be loaded.
+        /// The state that was loaded.
         what: String,
-        /// Names of the module that the state lacks.
+        /// Names of the module that the state does not have.
         missing: Vec<String>,
-        /// Names of the state that the module lacks.
+        /// Names of the state that the module does not have.
         unexpected: Vec<String>,
         /// Name, shape in the module, shape in the state.
         shapes: Vec<(String, Vec<usize>, Vec<usize>)>,
     },
-    /// A text names no adapter.
+    /// A text is not the name of an adapter.
     #[error(
         "expected singular-values, output-scale, low-rank=RANK or modulation=RANK with a rank from 1 to {most}, got {found:?}"
     )]
@@ -50,26 +50,26 @@ pub enum LayersError {
         /// The text.
         found: String,
     },
-    /// A file's content is not what its format demands.
+    /// The contents of a file do not follow the format.
     #[error("{}: {reason}", .path.display())]
     Format {
         /// The file.
         path: PathBuf,
-        /// What is wrong, where, and what was expected.
+        /// The problem, its position, and what was expected.
         reason: String,
     },
-    /// A state cannot be written, because it could not be read again.
+    /// A state cannot be saved, because it could not be loaded again.
     #[error("the state cannot be saved: {reason}")]
     Unsavable {
-        /// Which tensor, and what is wrong with it.
+        /// The tensor and its problem.
         reason: String,
     },
     /// A rule of a [`TorchLayout`](crate::TorchLayout) does not fit the state.
     #[error("layout rule {rule}: {reason}")]
     Layout {
-        /// The rule, as it was written.
+        /// The rule, as written.
         rule: String,
-        /// Which tensor, what was expected, what was found.
+        /// The tensor, what was expected and what was found.
         reason: String,
     },
     /// Reading or writing failed.
@@ -77,9 +77,9 @@ pub enum LayersError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What was tried.
+        /// The operation that failed.
         action: &'static str,
-        /// The reason of the system.
+        /// The error of the operating system.
         reason: std::io::Error,
     },
 }
@@ -91,7 +91,7 @@ impl From<FileError> for LayersError {
             FileError::TooLong { path, size, limit } => Self::Format {
                 path,
                 reason: format!(
-                    "the file has {size} bytes or more, the limit is {limit}; if it is what it should be, load it with a \
+                    "the file has {size} bytes or more, the limit is {limit}; if the size is right, load it with a \
                      larger limit"
                 ),
             },
@@ -108,11 +108,11 @@ impl From<FileError> for LayersError {
     }
 }
 
-/// Names shown of each list: a state of another network may differ in thousands.
+/// Names shown per list. A state of another network may have thousands of differences.
 const SHOWN: usize = 20;
 
-/// A comma-separated list of at most [`SHOWN`] items. What comes from a file is escaped: a name is data,
-/// not control characters for the terminal.
+/// A comma-separated list of at most [`SHOWN`] items. Names from files are escaped, because control characters could
+/// manipulate the terminal.
 fn listed(items: impl ExactSizeIterator<Item = String>) -> String {
     let more = items.len().saturating_sub(SHOWN);
     let mut text = items.take(SHOWN).collect::<Vec<_>>().join(", ");
@@ -122,7 +122,7 @@ fn listed(items: impl ExactSizeIterator<Item = String>) -> String {
     text
 }
 
-/// The beginning or ending of a name that is closest to the first of those that match nothing, if one is close.
+/// The prefix or suffix of a known name that is closest to the first unmatched part, if one is close.
 fn did_you_mean(unmatched: &[String], names: &[String]) -> String {
     let Some(missed) = unmatched.first() else {
         return String::new();

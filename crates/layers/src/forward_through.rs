@@ -1,4 +1,4 @@
-//! A forward pass with results of parts of the network, by dotted name.
+//! A forward pass that also returns results of inner layers, by dotted name.
 
 use crate::condition::Condition;
 use crate::mode::Mode;
@@ -9,14 +9,14 @@ use engraft_tensor::{Real, Tensor};
 /// What [`forward_through`] returns.
 #[derive(Clone, Debug)]
 pub struct Outputs<T: Real = f32> {
-    /// What the module puts out.
+    /// The output of the module.
     pub main: Tensor<T>,
-    /// What the parts put out that were asked for, in the order in which they were.
+    /// The results of the requested parts, in the order of the request.
     pub parts: Vec<Tensor<T>>,
 }
 
-/// Runs a module, and returns beside its output what the parts of the given dotted names put out on the way: features of
-/// inner layers, or the results of [auxiliary heads](Module::forward_taps).
+/// Runs a module and returns its output with the results of the parts with the given dotted names. Parts are inner
+/// layers or [auxiliary heads](Module::forward_taps).
 ///
 /// ```
 /// use engraft_layers::{Condition, Dense, Init, LeakyReLU, Mode, Sequential, forward_through};
@@ -36,7 +36,7 @@ pub struct Outputs<T: Real = f32> {
 /// ```
 ///
 /// # Panics
-/// If the forward pass hands out nothing under a name.
+/// If the forward pass hands out nothing with one of the names.
 #[must_use]
 #[track_caller]
 pub fn forward_through<T: Real>(
@@ -61,7 +61,7 @@ pub fn forward_through<T: Real>(
     Outputs { main, parts }
 }
 
-/// The dotted names of everything that a module is made of.
+/// The dotted names of all parts of a module.
 fn parts_of<T: Real>(module: &dyn Module<T>) -> Vec<String> {
     let mut names = Vec::new();
     for (name, child) in module.children() {
@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(last.as_slice(), outputs.main.as_slice());
     }
 
-    /// A discriminator that also tells the class, by a head that costs nothing unless it is asked for.
+    /// A discriminator with an auxiliary classifier, which runs only on request.
     struct WithClassifier {
         body: Sequential<f64>,
         judge: Dense<f64>,

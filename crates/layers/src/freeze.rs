@@ -1,4 +1,4 @@
-//! Freezing by name: which parameters and running statistics stay as they are while the others train.
+//! Freezing parameters and running statistics by name.
 
 use crate::error::LayersError;
 use crate::module::Module;
@@ -7,21 +7,21 @@ use crate::parameter::{Slot, SlotMut};
 use crate::visit::{visit, visit_mut};
 use engraft_tensor::Real;
 
-/// What a call of [`freeze`], [`unfreeze`] or [`train_only`] selected.
+/// Counts of the parameters and buffers that [`freeze`], [`unfreeze`] or [`train_only`] selected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// Parameters that the pattern holds.
+    /// Selected parameters.
     pub parameters: usize,
-    /// Learned numbers in them.
+    /// Scalar values in these parameters.
     pub numbers: usize,
-    /// Buffers, as running statistics, that the pattern holds.
+    /// Selected buffers, for example running statistics.
     pub buffers: usize,
 }
 
-/// Freezes every parameter and buffer whose name the pattern holds, whatever it was before.
+/// Freezes every parameter and buffer whose name matches the filter. All others keep their status.
 ///
-/// A frozen parameter keeps every byte, and no gradient is computed for it or for what lies only before it. A frozen
-/// buffer keeps every byte too, and a batch norm with frozen statistics normalizes with them in either mode.
+/// A frozen parameter does not change, and no gradient is computed for it or for layers that only feed into it. A
+/// frozen buffer does not change either. A batch norm with frozen statistics uses them in both modes.
 ///
 /// ```
 /// use engraft_layers::{BatchNorm, Dense, Init, ParamFilter, Sequential, freeze};
@@ -38,25 +38,25 @@ pub struct Selection {
 /// ```
 ///
 /// # Errors
-/// [`LayersError::NoSuchName`] if a part of the pattern names nothing in the module; nothing is changed then.
+/// [`LayersError::NoSuchName`] if a part of the filter matches nothing in the module. Then nothing is changed.
 pub fn freeze<T: Real>(module: &mut dyn Module<T>, names: &ParamFilter) -> Result<Selection, LayersError> {
     check_names(module, names)?;
     Ok(set(module, true, |name| names.matches(name)))
 }
 
-/// Makes every parameter trainable and lets every buffer move whose name the pattern holds.
+/// Unfreezes every parameter and buffer whose name matches the filter.
 ///
 /// # Errors
-/// As [`freeze`].
+/// See [`freeze`].
 pub fn unfreeze<T: Real>(module: &mut dyn Module<T>, names: &ParamFilter) -> Result<Selection, LayersError> {
     check_names(module, names)?;
     Ok(set(module, false, |name| names.matches(name)))
 }
 
-/// Makes what the pattern holds trainable and freezes all else; the selection is what trains.
+/// Unfreezes everything that matches the filter and freezes the rest. Returns the counts of the trainable part.
 ///
 /// # Errors
-/// As [`freeze`].
+/// See [`freeze`].
 pub fn train_only<T: Real>(
     module: &mut dyn Module<T>,
     names: &ParamFilter,
@@ -66,10 +66,10 @@ pub fn train_only<T: Real>(
     Ok(set(module, false, |name| names.matches(name)))
 }
 
-/// Fails if a part of the pattern names no parameter or buffer of the module.
+/// Checks that every part of the filter matches a parameter or buffer of the module.
 ///
 /// # Errors
-/// [`LayersError::NoSuchName`] with every such part.
+/// [`LayersError::NoSuchName`] with every part that matches nothing.
 pub fn check_names<T: Real>(module: &dyn Module<T>, names: &ParamFilter) -> Result<(), LayersError> {
     let mut all = Vec::new();
     visit(module, |name, slot| {
@@ -88,7 +88,7 @@ pub fn check_names<T: Real>(module: &dyn Module<T>, names: &ParamFilter) -> Resu
     }
 }
 
-/// Freezes or unfreezes what is selected by its name.
+/// Freezes or unfreezes everything that a function selects by name.
 fn set<T: Real>(module: &mut dyn Module<T>, frozen: bool, selected: impl Fn(&str) -> bool) -> Selection {
     let mut selection = Selection::default();
     visit_mut(module, |name, slot| match slot {

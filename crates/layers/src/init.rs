@@ -1,11 +1,11 @@
-//! Initial values of weights, from a seeded generator.
+//! Initial values of weights, from a seeded random stream.
 
 use engraft_tensor::{Real, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_distr::{Distribution, Normal};
 use rand_pcg::Pcg64;
 
-/// How the weights of a layer start.
+/// Distribution of the initial weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Scheme {
     GlorotUniform,
@@ -13,7 +13,7 @@ enum Scheme {
     Normal { std: f64 },
 }
 
-/// A seeded source of initial weights; every layer of a network draws from one, in order.
+/// A seeded source of initial weights. All layers of a network share one, in order.
 ///
 /// ```
 /// use engraft_layers::{Dense, Init, Module, Mode};
@@ -51,7 +51,7 @@ impl Init {
         Self::new(Scheme::HeNormal, seed)
     }
 
-    /// Normal with a fixed standard deviation; the DCGAN paper uses 0.02.
+    /// Normal with a fixed standard deviation. The DCGAN paper uses 0.02.
     ///
     /// # Panics
     /// If the standard deviation is negative or not finite.
@@ -64,8 +64,8 @@ impl Init {
         Self::new(Scheme::Normal { std }, seed)
     }
 
-    /// A weight of the given shape for a layer in which each output sums `fan_in` terms and each input
-    /// enters `fan_out` sums.
+    /// A weight of the given shape. `fan_in` is the number of terms of each output's sum, `fan_out` the number of outputs
+    /// that each input contributes to.
     pub fn weight<T: Real>(&mut self, shape: &[usize], fan_in: usize, fan_out: usize) -> Tensor<T> {
         match self.scheme {
             Scheme::GlorotUniform => {
@@ -78,7 +78,7 @@ impl Init {
     }
 
     fn normal_weight<T: Real>(&mut self, shape: &[usize], std: f64) -> Tensor<T> {
-        let normal = Normal::new(0.0, std).expect("a standard deviation is finite and not negative");
+        let normal = Normal::new(0.0, std).expect("the standard deviation is finite and not negative");
         let count = shape.iter().product();
         Tensor::from_vec(
             shape,
@@ -88,7 +88,7 @@ impl Init {
         )
     }
 
-    /// A generator for a layer that draws while it runs, as dropout.
+    /// A random stream for a layer that draws random numbers as it runs, such as dropout.
     pub fn generator(&mut self) -> Pcg64 {
         Pcg64::seed_from_u64(self.rng.next_u64())
     }

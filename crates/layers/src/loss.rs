@@ -1,16 +1,16 @@
-//! Losses: a prediction and a target make one number.
+//! Loss functions of a prediction and a target.
 
 use crate::layer::one_hot;
 use engraft_tensor::{Op, Real, Tensor};
 use ndarray::Array1;
 
-/// How the losses of single elements become one number.
+/// How the losses of the elements are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reduction {
-    /// Their mean.
+    /// The mean.
     Mean,
-    /// Their sum.
+    /// The sum.
     Sum,
 }
 
@@ -25,7 +25,7 @@ fn reduce<T: Real>(losses: &Tensor<T>, reduction: Reduction) -> Tensor<T> {
 fn same_shape<T: Real>(name: &str, prediction: &Tensor<T>, target: &Tensor<T>) {
     assert!(
         prediction.shape() == target.shape(),
-        "{name}: prediction {:?} and target {:?} must have one shape",
+        "{name}: prediction {:?} and target {:?} must have the same shape",
         prediction.shape(),
         target.shape()
     );
@@ -39,16 +39,16 @@ fn same_shape<T: Real>(name: &str, prediction: &Tensor<T>, target: &Tensor<T>) {
 #[track_caller]
 pub fn bce_with_logits<T: Real>(logits: &Tensor<T>, targets: &Tensor<T>, reduction: Reduction) -> Tensor<T> {
     same_shape("bce_with_logits", logits, targets);
-    // t · softplus(-l) + (1 - t) · softplus(l): both terms are exact where the other way round would cancel.
+    // t · softplus(-l) + (1 - t) · softplus(l). Both terms are exact. The equivalent form with softplus(l) - t · l cancels.
     let losses = targets * (-logits).softplus() + (-targets + T::one()) * logits.softplus();
     reduce(&losses, reduction)
 }
 
 /// Binary cross entropy of probabilities `p` against targets `t`: `-t ln p - (1 - t) ln(1 - p)`.
 ///
-/// Each logarithm is at least -100, as in PyTorch, so that a certain mistake costs 100 and not infinity.
-/// The gradient is not a number wherever a probability is exactly 0 or 1, also where that is right: train with
-/// [`bce_with_logits`].
+/// Each logarithm is clamped to at least -100, as in PyTorch, so a certain mistake costs 100 instead of infinity.
+/// The gradient is NaN where a probability is exactly 0 or 1, even if it is correct. Use [`bce_with_logits`] for
+/// training.
 ///
 /// # Panics
 /// If the shapes differ.
@@ -60,7 +60,7 @@ pub fn bce<T: Real>(probabilities: &Tensor<T>, targets: &Tensor<T>, reduction: R
     -reduce(&losses, reduction)
 }
 
-/// Squared difference of prediction and target.
+/// Squared error of prediction and target.
 ///
 /// # Panics
 /// If the shapes differ.
@@ -70,7 +70,7 @@ pub fn mse<T: Real>(prediction: &Tensor<T>, target: &Tensor<T>, reduction: Reduc
     reduce(&(prediction - target).square(), reduction)
 }
 
-/// The number of each row at its label: `[n, classes] -> [n]`.
+/// The value of each row at its label: `[n, classes] -> [n]`.
 struct Pick {
     labels: Vec<usize>,
 }
@@ -84,10 +84,10 @@ impl<T: Real> Op<T> for Pick {
     }
 }
 
-/// Cross entropy of class logits `[n, classes]` against one label for each row.
+/// Cross entropy of class logits `[n, classes]` and one label per row.
 ///
-/// A class whose logit is `-inf` is masked: it takes no part in its row, and gets a gradient of 0. As the label of the row
-/// it costs infinity.
+/// A class with logit `-inf` is masked: it does not contribute to its row and gets a gradient of 0. If it is the
+/// label of the row, the loss is infinite.
 ///
 /// # Panics
 /// If the logits are not a matrix, the number of labels differs, or a label is not a class.
@@ -111,7 +111,7 @@ pub fn softmax_cross_entropy<T: Real>(
         labels.iter().max()
     );
     let log = logits.log_softmax(1);
-    // Taken, where a sum over the row with zeros for all others would be NaN beside a masked class.
+    // Picked by index. A sum over one-hot rows would be NaN with a masked class.
     let chosen = Array1::from_iter(
         labels
             .iter()
@@ -161,7 +161,7 @@ mod tests {
         }
     }
 
-    /// The definition: a sum over each row in which all classes but one have a factor of 0.
+    /// The definition: a sum over each row with one-hot factors.
     fn summed(logits: &Tensor<f32>, labels: &[usize]) -> Tensor<f32> {
         -(logits.log_softmax(1) * one_hot(labels, logits.shape()[1])).sum_axes(&[1])
     }
@@ -171,7 +171,7 @@ mod tests {
         for classes in [1, 2, 10, 37] {
             let rng = &mut Pcg64::seed_from_u64(classes as u64);
             let labels: Vec<usize> = (0..64).map(|i| i % classes).collect();
-            // Spread so far that probabilities of 1 and of 0 are among them.
+            // A wide range, so that some probabilities are exactly 1 and 0.
             let logits = (Tensor::<f32>::randn([64, classes], rng) * 30.0).as_leaf();
             for (reduction, whole) in [
                 (Reduction::Mean, summed(&logits, &labels).mean()),

@@ -1,10 +1,10 @@
-//! Training or evaluation.
+//! Training or evaluation mode.
 
-/// Whether a forward pass belongs to training or to evaluation.
+/// Mode of a forward pass: training or evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// Batch norm uses the statistics of the batch and updates its running ones; dropout drops.
+    /// Batch norm uses the statistics of the batch and updates its running statistics. Dropout is active.
     Train,
-    /// Batch norm uses its running statistics; dropout passes everything through.
+    /// Batch norm uses its running statistics. Dropout is the identity.
     Eval,
 }

@@ -1,4 +1,4 @@
-//! The module: a forward pass, and what it is made of.
+//! The module: a forward pass with children, parameters and buffers.
 
 use crate::condition::Condition;
 use crate::layer::parametrization::Parametrization;
@@ -7,18 +7,18 @@ use crate::parameter::{Slot, SlotMut};
 use crate::taps::Taps;
 use engraft_tensor::{Real, Tensor};
 
-/// A function of a tensor with state of its own.
+/// A layer or network: a function of a tensor with its own state.
 ///
-/// Implementing it takes [`forward`](Module::forward) and, for a module that is made of others or holds something, what it
-/// is made of: its children by name (the macro [`children!`](crate::children) writes both methods) and its own parameters,
-/// buffers and random streams (the macro [`slots!`](crate::slots)). Counting, saving, loading, freezing, optimizing,
-/// adapters and spectral normalization are functions over these.
+/// Implement [`forward`](Module::forward), and declare what the module contains. The macro
+/// [`children!`](crate::children) declares other modules. The macro [`slots!`](crate::slots) declares the module's own
+/// parameters, buffers and random streams. Counting, saving, loading, freezing, optimizing, adapters and spectral
+/// normalization then work without further code.
 ///
 /// ```
 /// use engraft_layers::{Dense, Init, Mode, Module, Parameter, Sequential, children, parameters, slots};
 /// use engraft_tensor::{Real, Tensor};
 ///
-/// /// `scale · x` with one learned number.
+/// /// `scale · x` with one trainable number.
 /// struct Scale<T: Real> {
 ///     scale: Parameter<T>,
 /// }
@@ -30,7 +30,7 @@ use engraft_tensor::{Real, Tensor};
 ///     slots!(T; Parameter scale);
 /// }
 ///
-/// /// A module made of others.
+/// /// A module with children.
 /// struct Net {
 ///     body: Sequential,
 ///     scale: Scale<f32>,
@@ -52,28 +52,28 @@ use engraft_tensor::{Real, Tensor};
 /// assert_eq!(names, ["body.dense.weight", "body.dense.bias", "scale.scale"]);
 /// ```
 pub trait Module<T: Real = f32>: Send + Sync {
-    /// Computes the output for `x`. In [`Mode::Train`] buffers and random streams move on.
+    /// Computes the output for `x`. In [`Mode::Train`] buffers and random streams are updated.
     fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T>;
 
-    /// As [`forward`](Module::forward), under a condition, as the labels of the examples. A module that has no use for
-    /// it ignores it; one that is made of others hands it on to them, as [`Sequential`](crate::Sequential) does.
+    /// [`forward`](Module::forward) with a condition, for example class labels. The default ignores the condition. A
+    /// module with children passes it on to them, as [`Sequential`](crate::Sequential) does.
     fn forward_with(&self, x: &Tensor<T>, condition: &Condition<T>, mode: Mode) -> Tensor<T> {
         let _ = condition;
         self.forward(x, mode)
     }
 
-    /// As [`forward_with`](Module::forward_with), and hands out what parts of this module put out where `taps` asks for it:
-    /// features of inner layers, or what an auxiliary head says, which is computed only then.
-    /// [`forward_through`](crate::forward_through) asks by dotted names.
+    /// [`forward_with`](Module::forward_with) that also hands out the results of parts that `taps` requests: features of
+    /// inner layers, or the output of an auxiliary head, which is computed only on request.
+    /// [`forward_through`](crate::forward_through) requests parts by dotted name.
     ///
-    /// [`Sequential`](crate::Sequential) hands out the results of its layers, and asks the layers themselves for what lies
-    /// within them. A module that is made of others may do as much:
+    /// [`Sequential`](crate::Sequential) hands out the results of its layers and passes the request on to them. Other
+    /// modules with children can do the same:
     ///
     /// ```
     /// use engraft_layers::{Condition, Dense, Mode, Module, Sequential, Taps, children};
     /// use engraft_tensor::Tensor;
     ///
-    /// /// A discriminator that can also tell the class.
+    /// /// A discriminator with an optional class output.
     /// struct WithClassifier {
     ///     body: Sequential,
     ///     judge: Dense,
@@ -105,74 +105,74 @@ pub trait Module<T: Real = f32>: Send + Sync {
         self.forward_with(x, condition, mode)
     }
 
-    /// The modules that this one is made of, by name, in a fixed order. Names have no dots; the child that a mere wrapper
-    /// is around may have an empty name, so that what it holds is named as the wrapper's own.
+    /// The child modules by name, in a fixed order. Names contain no dots. A wrapper may give its child an empty name.
+    /// The child's parameters then have the same names as without the wrapper.
     fn children(&self) -> Vec<(&str, &dyn Module<T>)> {
         Vec::new()
     }
 
-    /// The same modules under the same names in the same order as [`children`](Module::children), for changing them.
+    /// Mutable access to [`children`](Module::children), with the same names and order.
     fn children_mut(&mut self) -> Vec<(&str, &mut dyn Module<T>)> {
         Vec::new()
     }
 
-    /// The parameters, buffers and random streams that this module holds itself, by name, in a fixed order. In the names
-    /// of a whole network they stand before those of the children.
+    /// The parameters, buffers and random streams of the module itself, by name, in a fixed order. In the list of a whole
+    /// network they come before those of the children.
     fn slots(&self) -> Vec<(&str, Slot<'_, T>)> {
         Vec::new()
     }
 
-    /// The same slots under the same names in the same order as [`slots`](Module::slots), for changing them.
+    /// Mutable access to [`slots`](Module::slots), with the same names and order.
     fn slots_mut(&mut self) -> Vec<(&str, SlotMut<'_, T>)> {
         Vec::new()
     }
 
-    /// One line that says what this is, for tables: `Conv2d 5x5 64 -> 128, stride 2, same`.
+    /// A one-line description for tables: `Conv2d 5x5 64 -> 128, stride 2, same`.
     fn describe(&self) -> String {
         "module".into()
     }
 
-    /// What this module can do together with the layer before or behind it in a chain; `None` for most.
+    /// How the module can be fused with the layer before or after it in a chain. `None` for most modules.
     fn fusion(&self) -> Option<&dyn Fusion<T>> {
         None
     }
 
-    /// As [`fusion`](Module::fusion), for folding.
+    /// Mutable access to [`fusion`](Module::fusion), for folding.
     fn fusion_mut(&mut self) -> Option<&mut dyn Fusion<T>> {
         None
     }
 
-    /// What decides which weight a dense or convolutional layer uses; `None` for any other module.
+    /// The parametrization of the weight of a dense or convolutional layer. `None` for other modules.
     #[doc(hidden)]
     fn parametrization_mut(&mut self) -> Option<&mut Parametrization<T>> {
         None
     }
 
-    /// How the forward pass runs the children, for tables.
+    /// How the forward pass connects the children, for tables.
     #[doc(hidden)]
     fn arrangement(&self) -> Arrangement {
         Arrangement::Opaque
     }
 }
 
-/// How a forward pass runs the children of a module.
+/// How a forward pass connects the children of a module.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrangement {
-    /// In a way of its own: a table shows the module as one.
+    /// Unknown. A table shows the module as one row.
     Opaque,
     /// One after the other.
     Chain,
-    /// Side by side on the module's input, with results of its own result's shape.
+    /// In parallel: each reads the module's input, and its result has the shape of the module's output.
     Parallel,
 }
 
-/// What a module can do together with its neighbors in a chain, in fewer passes over memory than one after the other, and
-/// what of a chain becomes part of a weight where it is only evaluated.
+/// Fusion with neighboring layers in a chain, which saves passes over memory, and folding of layers into weights for
+/// evaluation.
 pub trait Fusion<T: Real = f32>: Module<T> {
-    /// The slope, for a module that is a leaky ReLU and nothing else (0 for a ReLU); `None` for any other.
+    /// The slope if the module is exactly a leaky ReLU (0 for a ReLU). `None` for other modules.
     ///
-    /// A chain then runs it together with the layer before it, by [`Fusion::forward_leaky_relu`]. The slope
+    /// A chain then runs it together with the layer before it by [`Fusion::forward_leaky_relu`]. The slope
     /// must be finite and not negative.
     fn as_leaky_relu(&self) -> Option<f64> {
         None
@@ -189,26 +189,26 @@ pub trait Fusion<T: Real = f32>: Module<T> {
         self.forward_with(x, condition, mode).leaky_relu(slope)
     }
 
-    /// Scale and shift, `[c]` each, of a module that is `x · scale + shift` over the channels (the last axis)
-    /// in evaluation mode; `None` for any other.
+    /// Scale and shift, `[c]` each, if the module computes `x · scale + shift` per channel (last axis) in evaluation mode.
+    /// `None` for other modules.
     fn eval_affine(&self) -> Option<[Tensor<T>; 2]> {
         None
     }
 
-    /// Changes the parameters such that the result is `y · scale + shift` where it was `y`, with scale and
-    /// shift `[c]` over the channels. A module that cannot do so stays as it is and returns `false`.
+    /// Changes the parameters so that the module computes `y · scale + shift` instead of `y`, with scale and shift `[c]`
+    /// per channel. Returns `false` and changes nothing if the module cannot do this.
     fn fold_affine(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) -> bool {
         let _ = (scale, shift);
         false
     }
 
-    /// Makes the module, whose children are folded already, one for evaluation only; see
+    /// Prepares the module for evaluation only, after its children have been folded; see
     /// [`Sequential::folded`](crate::Sequential::folded).
     fn fold(&mut self) {}
 }
 
-/// Writes [`Module::children`] and [`Module::children_mut`] of a struct whose children are fields: `children!(stem, body)`,
-/// or `children!(T; stem, body)` in a module of numbers of type `T` instead of `f32`.
+/// Writes [`Module::children`] and [`Module::children_mut`] of a struct with fields that are modules: `children!(stem, body)`.
+/// Use `children!(T; stem, body)` if the element type is a type parameter `T` instead of `f32`.
 ///
 /// ```
 /// use engraft_layers::{Dense, Mode, Module, Sequential, children};
@@ -239,8 +239,8 @@ macro_rules! children {
     ($($name:ident),+ $(,)?) => { $crate::children!(f32; $($name),+); };
 }
 
-/// Writes [`Module::slots`] and [`Module::slots_mut`] of a struct whose parameters, buffers and random streams are fields:
-/// `slots!(Parameter weight, Buffer mean)`, or `slots!(T; ..)` in a module of numbers of type `T` instead of `f32`.
+/// Writes [`Module::slots`] and [`Module::slots_mut`] of a struct with fields that are parameters, buffers or random streams:
+/// `slots!(Parameter weight, Buffer mean)`. Use `slots!(T; ..)` if the element type is a type parameter `T`.
 #[macro_export]
 macro_rules! slots {
     ($number:ty; $($kind:ident $name:ident),+ $(,)?) => {

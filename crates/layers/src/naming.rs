@@ -1,17 +1,17 @@
-//! Panics inside a network name the layer.
+//! Adds the name of the layer to panics inside a network.
 
 use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 thread_local! {
-    /// How many parts of a network this thread is inside of.
+    /// Current nesting depth of named parts on this thread.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
 }
 
-/// A panic on its way out of a network.
+/// A panic that is propagating out of a network.
 struct Named {
-    /// The dotted name of the part so far.
+    /// The dotted name so far.
     path: String,
     message: String,
 }
@@ -21,9 +21,9 @@ fn message(payload: &(dyn Any + Send)) -> Option<String> {
     text.or_else(|| payload.downcast_ref::<String>().cloned())
 }
 
-/// Runs a part of a network's forward pass, such that a panic inside it, as of a wrong shape, names the part:
-/// `block2.conv: ..`. [`Sequential`](crate::Sequential) runs its layers by it; a module that calls its children otherwise
-/// may do so too.
+/// Runs a part of a network's forward pass. If it panics, for example because of a wrong shape, the name of the part is
+/// put in front of the message: `block2.conv: ..`. [`Sequential`](crate::Sequential) uses it for its layers. Modules that
+/// call their children directly can use it too.
 ///
 /// ```
 /// use engraft_layers::{Dense, Init, Mode, Module, Sequential};
@@ -41,7 +41,7 @@ fn message(payload: &(dyn Any + Send)) -> Option<String> {
 /// If `run` does.
 pub fn named<R>(name: &str, run: impl FnOnce() -> R) -> R {
     DEPTH.set(DEPTH.get() + 1);
-    // What a panic leaves half done is thrown away with it; buffers are replaced as a whole.
+    // Results of an interrupted pass are discarded, and buffers are always replaced as a whole.
     let result = catch_unwind(AssertUnwindSafe(run));
     DEPTH.set(DEPTH.get() - 1);
     let payload = match result {
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_panic_the_next_one_begins_anew() {
+    fn after_a_panic_the_next_name_starts_empty() {
         for _ in 0..2 {
             let payload = catch_unwind(|| named("a", || panic!("no"))).unwrap_err();
             assert_eq!(message(payload.as_ref()).unwrap(), "a: no");

@@ -1,8 +1,8 @@
-//! Sets of parameter names: the labels of optimizer groups and of freezing.
+//! Filters of parameter names, for optimizer groups and freezing.
 
 use std::fmt;
 
-/// A pattern over dotted names. It compares whole components: `block1` does not match `block10.weight`.
+/// A filter of dotted names. It compares whole components: `block1` does not match `block10.weight`.
 ///
 /// ```
 /// use engraft_layers::ParamFilter;
@@ -39,7 +39,7 @@ fn is_ending(name: &str, suffix: &str) -> bool {
 }
 
 impl ParamFilter {
-    /// Every name.
+    /// Matches every name.
     pub fn all() -> Self {
         Self {
             include: Include::All,
@@ -47,7 +47,7 @@ impl ParamFilter {
         }
     }
 
-    /// The given names and everything below them.
+    /// Matches the given names and everything below them.
     pub fn under<S: Into<String>>(prefixes: impl IntoIterator<Item = S>) -> Self {
         Self {
             include: Include::Under(owned(prefixes)),
@@ -55,7 +55,7 @@ impl ParamFilter {
         }
     }
 
-    /// Names whose last components are the given ones, as `bias` or `norm.weight`.
+    /// Matches names that end in the given components, for example `bias` or `norm.weight`.
     pub fn ending<S: Into<String>>(suffixes: impl IntoIterator<Item = S>) -> Self {
         Self {
             include: Include::Ending(owned(suffixes)),
@@ -63,14 +63,14 @@ impl ParamFilter {
         }
     }
 
-    /// Leaves out the given names and everything below them.
+    /// Excludes the given names and everything below them.
     #[must_use]
     pub fn except<S: Into<String>>(mut self, prefixes: impl IntoIterator<Item = S>) -> Self {
         self.except.extend(owned(prefixes));
         self
     }
 
-    /// Whether the pattern holds the name.
+    /// Whether the filter matches the name.
     pub fn matches(&self, name: &str) -> bool {
         let included = match &self.include {
             Include::All => true,
@@ -80,7 +80,7 @@ impl ParamFilter {
         included && !self.except.iter().any(|p| is_under(name, p))
     }
 
-    /// The parts of the pattern that match none of the names: almost always a typing error.
+    /// The parts of the filter that match none of the names, usually typing errors.
     pub fn unmatched<'a>(&'a self, names: &[String]) -> Vec<&'a str> {
         let parts: &[String] = match &self.include {
             Include::All => &[],

@@ -1,18 +1,18 @@
-//! What a module holds: learned parameters, running buffers, states of random generators.
+//! The contents of a module: parameters, buffers and random streams.
 
 use engraft_tensor::{Real, Tensor};
 use rand_pcg::Pcg64;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A learned tensor. A frozen one is a constant of the graph, so that no gradient is computed for it.
+/// A learned tensor. A frozen parameter is a constant of the graph, so no gradient is computed for it.
 #[derive(Clone, Debug)]
 pub struct Parameter<T: Real = f32> {
     tensor: Tensor<T>,
 }
 
 impl<T: Real> Parameter<T> {
-    /// A trainable parameter that starts with the given values.
+    /// A trainable parameter with the given initial values.
     pub fn new(value: Tensor<T>) -> Self {
         Self {
             tensor: value.as_leaf(),
@@ -24,17 +24,17 @@ impl<T: Real> Parameter<T> {
         &self.tensor
     }
 
-    /// Whether optimizers change it.
+    /// Whether optimizers change the parameter.
     pub fn is_trainable(&self) -> bool {
         self.tensor.requires_grad()
     }
 
-    /// Makes it a constant.
+    /// Makes the parameter a constant.
     pub fn freeze(&mut self) {
         self.tensor = self.tensor.detach();
     }
 
-    /// Makes it trainable again.
+    /// Makes the parameter trainable again.
     pub fn unfreeze(&mut self) {
         self.tensor = self.tensor.as_leaf();
     }
@@ -47,7 +47,7 @@ impl<T: Real> Parameter<T> {
     pub fn set(&mut self, value: &Tensor<T>) {
         assert!(
             value.shape() == self.tensor.shape(),
-            "parameter: its shape is {:?}, the new value has {:?}",
+            "parameter: expected shape {:?}, but the new value has {:?}",
             self.tensor.shape(),
             value.shape()
         );
@@ -58,25 +58,29 @@ impl<T: Real> Parameter<T> {
         };
     }
 
-    /// Changes the values, without a copy if no graph or other tensor holds them.
+    /// Changes the values, in place unless a graph or another tensor shares them.
     pub fn update(&mut self, change: impl FnOnce(&mut [T])) {
         let trainable = self.is_trainable();
         let mut array = std::mem::replace(&mut self.tensor, Tensor::zeros([0])).into_array();
-        change(array.as_slice_mut().expect("a tensor is in row-major order"));
+        change(
+            array
+                .as_slice_mut()
+                .expect("a tensor is always in row-major order"),
+        );
         let value = Tensor::from_array(array);
         self.tensor = if trainable { value.as_leaf() } else { value };
     }
 }
 
-/// A tensor that the forward pass updates, as the running statistics of batch norm.
+/// A tensor that the forward pass updates, for example the running statistics of batch norm.
 ///
-/// Forward passes take `&self`, so the tensor stands behind a lock, which is held only to read or replace
-/// it.
+/// A forward pass takes `&self`, so the tensor is behind a lock. The lock is held only while the tensor is read or
+/// replaced.
 #[derive(Debug)]
 pub struct Buffer<T: Real = f32> {
     tensor: Mutex<Tensor<T>>,
     frozen: bool,
-    /// Forward passes that have gone into the plain mean; `None` while the buffer follows a moving average.
+    /// Number of forward passes in the plain mean. `None` while the buffer follows a moving average.
     gathered: Option<AtomicU64>,
 }
 
@@ -91,7 +95,7 @@ impl<T: Real> Clone for Buffer<T> {
 }
 
 impl<T: Real> Buffer<T> {
-    /// A buffer that starts with the given values.
+    /// A buffer with the given initial values.
     pub fn new(value: Tensor<T>) -> Self {
         Self {
             tensor: Mutex::new(value.detach()),
@@ -101,7 +105,7 @@ impl<T: Real> Buffer<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Tensor<T>> {
-        // A panic elsewhere cannot leave half a tensor here: it is replaced as a whole.
+        // A panic elsewhere cannot leave a partial tensor here, because it is replaced as a whole.
         self.tensor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -119,42 +123,42 @@ impl<T: Real> Buffer<T> {
         let mut tensor = self.lock();
         assert!(
             value.shape() == tensor.shape(),
-            "buffer: its shape is {:?}, the new value has {:?}",
+            "buffer: expected shape {:?}, but the new value has {:?}",
             tensor.shape(),
             value.shape()
         );
         *tensor = value.detach();
     }
 
-    /// Whether forward passes must leave it alone.
+    /// Whether forward passes do not update the buffer.
     pub fn is_frozen(&self) -> bool {
         self.frozen
     }
 
-    /// Keeps forward passes from updating it; batch norm then uses it in either mode.
+    /// Stops updates by forward passes. Batch norm then uses the buffer in both modes.
     pub fn freeze(&mut self) {
         self.frozen = true;
     }
 
-    /// Lets forward passes update it again.
+    /// Allows updates by forward passes again.
     pub fn unfreeze(&mut self) {
         self.frozen = false;
     }
 
-    /// Makes a running statistic forget what it is: until [`Buffer::end_mean`] it is the plain mean over the forward
-    /// passes in training that follow, each with the same weight.
+    /// Restarts a running statistic as a plain mean. Until [`Buffer::end_mean`] it is the mean over all following forward
+    /// passes in training mode, with equal weights.
     pub fn begin_mean(&mut self) {
         self.gathered = Some(AtomicU64::new(0));
         let zeros = Tensor::zeros(self.tensor().shape());
         self.set(&zeros);
     }
 
-    /// Lets a running statistic follow its moving average again, from the mean it is now.
+    /// Returns to the moving average, starting from the current mean.
     pub fn end_mean(&mut self) {
         self.gathered = None;
     }
 
-    /// Share of its value that a running statistic keeps in a forward pass: the given momentum, or what makes it a
+    /// The share of its value that a running statistic keeps in a forward pass: the given momentum, or the share that gives a
     /// plain mean.
     pub(crate) fn kept_share(&self, momentum: f64) -> f64 {
         match &self.gathered {
@@ -167,7 +171,7 @@ impl<T: Real> Buffer<T> {
     }
 }
 
-/// A seeded random generator that a module advances; its state belongs to a checkpoint.
+/// The state of a random stream that a module advances. Checkpoints store it.
 #[derive(Debug)]
 pub struct RngState {
     state: Mutex<Pcg64>,
@@ -180,7 +184,7 @@ impl Clone for RngState {
 }
 
 impl RngState {
-    /// A generator in the given state.
+    /// A random stream in the given state.
     pub fn new(state: Pcg64) -> Self {
         Self {
             state: Mutex::new(state),
@@ -192,20 +196,20 @@ impl RngState {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Goes to a saved state.
+    /// Sets a saved state.
     pub fn set(&self, state: Pcg64) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
-    /// Draws from the generator.
+    /// Draws from the random stream.
     pub fn with<R>(&self, draw: impl FnOnce(&mut Pcg64) -> R) -> R {
         draw(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// What a module holds, as seen by [`visit`](crate::visit).
+/// A parameter, buffer or random stream, as passed by [`visit`](crate::visit).
 pub enum Slot<'a, T: Real> {
-    /// Learned by an optimizer.
+    /// Trained by an optimizer.
     Parameter(&'a Parameter<T>),
     /// Updated by the forward pass.
     Buffer(&'a Buffer<T>),
@@ -213,9 +217,9 @@ pub enum Slot<'a, T: Real> {
     Rng(&'a RngState),
 }
 
-/// What a module holds, as seen by [`visit_mut`](crate::visit_mut).
+/// A parameter, buffer or random stream, as passed by [`visit_mut`](crate::visit_mut).
 pub enum SlotMut<'a, T: Real> {
-    /// Learned by an optimizer.
+    /// Trained by an optimizer.
     Parameter(&'a mut Parameter<T>),
     /// Updated by the forward pass.
     Buffer(&'a mut Buffer<T>),

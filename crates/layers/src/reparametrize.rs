@@ -1,4 +1,4 @@
-//! Changes of how the layers of a network come to the weights that they use: adapters and spectral normalization.
+//! Reparametrization of weights: adapters and spectral normalization.
 
 use crate::init::Init;
 use crate::layer::adapter::Adapter;
@@ -6,22 +6,23 @@ use crate::layer::parametrization::Parametrization;
 use crate::module::Module;
 use engraft_tensor::Real;
 
-/// Calls `f` for every dense and convolutional layer of a module, in order, and adds up what it returns.
+/// Calls `f` for every dense and convolutional layer of a module in order, and sums the results.
 fn each<T: Real>(module: &mut dyn Module<T>, f: &mut dyn FnMut(&mut Parametrization<T>) -> usize) -> usize {
     let own = module.parametrization_mut().map_or(0, &mut *f);
     let children = module.children_mut().into_iter();
     own + children.map(|(_, child)| each(child, f)).sum::<usize>()
 }
 
-/// Makes every dense and convolutional layer divide its weight by the weight's largest singular value from now
-/// on; returns how many layers do so. Layers that do already stay as they are.
+/// Enables spectral normalization in every dense and convolutional layer: each layer divides its weight by the weight's
+/// largest singular value. Returns the number of layers with spectral normalization. Layers that already have it are
+/// unchanged.
 ///
-/// So a dense layer changes no distance by more than about a factor of 1. The weight of a convolution counts as a
-/// matrix with one column for each output channel, as in the paper, which bounds what becomes of one patch. A pixel
-/// lies in up to `kh · kw` patches, so that the layer may change distances by up to about `sqrt(kh · kw)`.
+/// A dense layer then increases distances by at most about a factor of 1. The weight of a convolution counts as a
+/// matrix with one column per output channel, as in the paper, which bounds the map of one patch. A pixel is in up to
+/// `kh · kw` patches, so the layer can increase distances by up to about `sqrt(kh · kw)`.
 ///
-/// The singular value is followed by one step of a power iteration for each forward pass in training. Its two
-/// vectors are buffers `u` and `v` beside the weight.
+/// A power iteration tracks the singular value, with one step per forward pass in training mode. Its two vectors are
+/// the buffers `u` and `v` next to the weight.
 ///
 /// *Source*: Miyato et al., "Spectral normalization for generative adversarial networks", 2018.
 ///
@@ -30,7 +31,7 @@ fn each<T: Real>(module: &mut dyn Module<T>, f: &mut dyn FnMut(&mut Parametrizat
 /// use engraft_tensor::Tensor;
 /// let mut layer = Dense::<f64>::new(3, 1, &mut Init::glorot(1)).no_bias();
 /// assert_eq!(spectral_normalize(&mut layer), 1);
-/// // The weight of one output is a vector: it now has length 1.
+/// // The weight of a single output is a vector. Its length is now 1.
 /// let weight = layer.forward(&Tensor::from_vec([3, 3], vec![1., 0., 0., 0., 1., 0., 0., 0., 1.]), Mode::Eval);
 /// assert!((weight.square().sum().item() - 1.0).abs() < 1e-12);
 /// ```
@@ -38,16 +39,15 @@ pub fn spectral_normalize<T: Real>(module: &mut dyn Module<T>) -> usize {
     each(module, &mut |weight| weight.spectral_normalize())
 }
 
-/// Gives every dense and convolutional layer an adapter, which from now on decides how its weight is changed;
-/// returns how many layers have one. Nothing that the module computes changes by that.
+/// Adds an adapter to every dense and convolutional layer. Returns the number of layers with an adapter. The output of
+/// the module does not change.
 ///
-/// The weight itself stays as it is, a parameter named as before, and learns as before: freeze it to train the
-/// adapter alone ([`Adapter::names`] are the names to leave out). Load weights first and adapt then, because
-/// [`Adapter::SingularValues`] holds vectors of the weight. [`Sequential::folded`](crate::Sequential::folded)
-/// makes the changed weight the weight, and drops the adapter. Layers that have the same adapter already stay as
-/// they are.
+/// The weight keeps its name and stays trainable. Freeze it to train the adapter alone
+/// ([`Adapter::names`] are the adapter's parameters). Load weights first and adapt then, because
+/// [`Adapter::SingularValues`] stores singular vectors of the weight. [`Sequential::folded`](crate::Sequential::folded)
+/// merges the adapter into the weight. Layers that already have the same adapter are unchanged.
 ///
-/// In a layer with spectral normalization the changed weight is what is normalized.
+/// In a layer with spectral normalization, the adapted weight is normalized.
 ///
 /// ```
 /// use engraft_layers::{
@@ -82,9 +82,9 @@ pub fn adapt<T: Real>(module: &mut dyn Module<T>, adapter: Adapter, init: &mut I
     each(module, &mut |weight| weight.adapt(adapter, init))
 }
 
-/// Makes the changed weight of every adapted layer its weight and drops the adapters; returns how many there were.
-/// Nothing that the module computes changes by that, to the last bit. Batch norms and spectral normalization stay, so
-/// that the module may be trained on, or [adapted](adapt) anew.
+/// Merges every adapter into its weight and removes it. Returns the number of merged adapters. The output of the module
+/// does not change, not even in the last bit. Batch norms and spectral normalization stay, so the module can be trained
+/// further or [adapted](adapt) again.
 ///
 /// ```
 /// use engraft_layers::{Adapter, Dense, Init, Sequential, adapt, merge_adapters, parameters};

@@ -1,4 +1,4 @@
-//! The table of layers that one looks at before training.
+//! A table of the layers of a network.
 
 use crate::condition::Condition;
 use crate::mode::Mode;
@@ -14,19 +14,19 @@ use std::fmt;
 pub struct SummaryRow {
     /// Dotted name.
     pub name: String,
-    /// What the layer is.
+    /// Description of the layer.
     pub layer: String,
-    /// Shape of what it reads for one example, without the batch axis.
+    /// Input shape of one example, without the batch axis.
     pub input: Vec<usize>,
-    /// Shape of its output for one example, without the batch axis.
+    /// Output shape of one example, without the batch axis.
     pub output: Vec<usize>,
-    /// Learned numbers.
+    /// Number of parameters (scalar values).
     pub parameters: usize,
-    /// Those of them that are not frozen.
+    /// Number of trainable ones.
     pub trainable: usize,
 }
 
-/// Layers of a module with their outputs and parameter counts; `Display` makes the table.
+/// Layers of a module with their outputs and parameter counts. `Display` prints a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// The layers in order.
@@ -34,12 +34,12 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Learned numbers in all.
+    /// Total number of parameters (scalar values).
     pub fn parameters(&self) -> usize {
         self.rows.iter().map(|r| r.parameters).sum()
     }
 
-    /// Learned numbers that are not frozen.
+    /// Total number of trainable parameters.
     pub fn trainable(&self) -> usize {
         self.rows.iter().map(|r| r.trainable).sum()
     }
@@ -61,16 +61,16 @@ impl Summary {
 /// ```
 ///
 /// # Panics
-/// If the module does not take such examples.
+/// If the module does not accept such examples.
 #[track_caller]
 pub fn summary<T: Real>(module: &dyn Module<T>, example: &[usize]) -> Summary {
     summary_with(module, example, &Condition::None)
 }
 
-/// As [`summary`] for a module that is run under a condition, of one example.
+/// [`summary`] of a module that needs a condition. `condition` is that of one example.
 ///
 /// # Panics
-/// If the module does not take such examples under such a condition.
+/// If the module does not accept such examples under this condition.
 #[track_caller]
 pub fn summary_with<T: Real>(module: &dyn Module<T>, example: &[usize], condition: &Condition<T>) -> Summary {
     let shape: Vec<usize> = std::iter::once(1).chain(example.iter().copied()).collect();
@@ -99,7 +99,7 @@ fn walk<T: Real>(
             for (name, branch) in children {
                 results.push(at(path, name, |path| walk(branch, path, x, condition, rows)));
             }
-            // Only shapes are looked at, and those of all branches are the same.
+            // Only shapes matter here, and all branches have the same one.
             return results.swap_remove(0);
         }
         Arrangement::Opaque => (),

@@ -1,21 +1,21 @@
-//! What is asked of a forward pass beside its output: results of parts of the network, by dotted name.
+//! Requests for results of parts of a network, by dotted name.
 
 use engraft_tensor::{Real, Tensor};
 
-/// What is asked for, with the whole name, and what was found.
+/// The requested names with the results found so far.
 pub(crate) type Found<T> = [(String, Option<Tensor<T>>)];
 
-/// Results of parts of a network that a forward pass is asked to hand out, by dotted name; see
+/// A request for results of parts of a network, by dotted name; see
 /// [`Module::forward_taps`](crate::Module::forward_taps).
 pub struct Taps<'a, T: Real = f32> {
-    /// `None` where nothing is asked for.
+    /// `None` if nothing is requested.
     found: Option<&'a mut Found<T>>,
-    /// The name of the module that runs, with a dot behind it.
+    /// The name of the running module, followed by a dot.
     path: String,
 }
 
 impl<'a, T: Real> Taps<'a, T> {
-    /// Nothing is asked for.
+    /// Requests nothing.
     pub const fn none() -> Self {
         Self {
             found: None,
@@ -23,7 +23,7 @@ impl<'a, T: Real> Taps<'a, T> {
         }
     }
 
-    /// Results of the parts of these names are asked for.
+    /// Requests the results of the parts with these names.
     pub(crate) fn of(found: &'a mut Found<T>) -> Self {
         Self {
             found: Some(found),
@@ -31,23 +31,23 @@ impl<'a, T: Real> Taps<'a, T> {
         }
     }
 
-    /// Whether the result of the part of this name is asked for.
+    /// Whether the result of the part with this name is requested.
     pub fn wants(&self, name: &str) -> bool {
         self.rests().any(|rest| rest == name)
     }
 
-    /// Whether the result of something within the part of this name is asked for.
+    /// Whether the result of something inside the part with this name is requested.
     pub fn wants_under(&self, name: &str) -> bool {
         self.rests().any(|rest| below(rest, name).is_some())
     }
 
-    /// What is asked for, as seen from the module that runs.
+    /// The requests, relative to the running module.
     fn rests(&self) -> impl Iterator<Item = &str> {
         let wanted = self.found.iter().flat_map(|found| found.iter());
         wanted.filter_map(|(name, _)| name.strip_prefix(self.path.as_str()))
     }
 
-    /// Hands out the result of the part of this name, if it is asked for.
+    /// Hands out the result of the part with this name, if it is requested.
     pub fn put(&mut self, name: &str, result: &Tensor<T>) {
         for (wanted, found) in self.found.iter_mut().flat_map(|found| found.iter_mut()) {
             if wanted.strip_prefix(self.path.as_str()) == Some(name) {
@@ -56,7 +56,7 @@ impl<'a, T: Real> Taps<'a, T> {
         }
     }
 
-    /// What is asked of the part of this name.
+    /// The requests for the part with this name.
     pub fn under(&mut self, name: &str) -> Taps<'_, T> {
         if self.wants_under(name) {
             Taps {
@@ -69,7 +69,7 @@ impl<'a, T: Real> Taps<'a, T> {
     }
 }
 
-/// What of a dotted name lies below a part.
+/// The rest of a dotted name below a part.
 fn below<'n>(name: &'n str, part: &str) -> Option<&'n str> {
     name.strip_prefix(part)?.strip_prefix('.')
 }

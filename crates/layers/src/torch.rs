@@ -1,4 +1,4 @@
-//! PyTorch's layouts, at the edge: state dicts are converted when they are read or written, and nowhere else.
+//! Conversion of state dicts to and from PyTorch's layouts, on reading and writing only.
 
 use crate::error::LayersError;
 use crate::state::{Extra, MAX_FILE_BYTES, StateDict, decode, encode};
@@ -7,12 +7,12 @@ use engraft_tensor::{Real, Tensor};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Name of the batch counter that PyTorch's batch norm keeps and this crate does not.
+/// Name of the batch counter of PyTorch's batch norm, which this crate does not have.
 const COUNTER: &str = "num_batches_tracked";
 
-/// How a state dict of this crate relates to one of PyTorch.
+/// The mapping between a state dict of this crate and one of PyTorch.
 ///
-/// Without any rule, these differences are taken care of:
+/// These differences are handled without any rule:
 ///
 /// | tensor | here | PyTorch |
 /// |---|---|---|
@@ -21,12 +21,12 @@ const COUNTER: &str = "num_batches_tracked";
 /// | `weight` of a dense layer, and any other matrix | `[inputs, outputs]` | `[outputs, inputs]` |
 /// | batch norm | four tensors | the same four, and `num_batches_tracked` |
 ///
-/// Rules say what the tensors alone cannot: other names, which matrices belong to an embedding (`[classes, size]` on
-/// both sides, so that [`TorchLayout::embedding`] must keep it), and where a vector of features is an image that was
-/// flattened. An image `[h, w, c]` here is `[c, h, w]` there, so the features stand in another order.
+/// Rules cover what the tensors alone do not show: different names, which matrices are embeddings (`[classes, size]` on
+/// both sides, so [`TorchLayout::embedding`] keeps them), and which feature vectors are flattened images. An image is
+/// `[h, w, c]` here and `[c, h, w]` in PyTorch, so its features have another order.
 ///
-/// Prefixes match whole components of names, and name this crate's side. Both conversions fail where a rule
-/// matches nothing, and undo each other exactly.
+/// Prefixes match whole components of names, and refer to this crate's names. Both conversions fail if a rule
+/// matches nothing. They are exact inverses.
 ///
 /// ```
 /// use engraft_layers::{BatchNorm, Dense, Init, Reshape, Sequential, StateDict, TorchLayout};
@@ -49,11 +49,11 @@ const COUNTER: &str = "num_batches_tracked";
 pub struct TorchLayout {
     renames: Vec<(String, String)>,
     images: Vec<ImageRule>,
-    /// Prefixes under which matrices stay as they are.
+    /// Prefixes of matrices that are not transposed.
     embeddings: Vec<String>,
 }
 
-/// Features under a prefix that are an image `[h, w, c]`.
+/// Features under a prefix that form an image `[h, w, c]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ImageRule {
     side: Side,
@@ -63,13 +63,13 @@ struct ImageRule {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
-    /// What dense layers read.
+    /// The input of dense layers.
     Input,
-    /// What dense layers write, and batch norm behind them scales.
+    /// The output of dense layers, which a batch norm after them scales.
     Output,
 }
 
-/// Which way a conversion goes.
+/// Direction of a conversion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Direction {
     ToTorch,
@@ -77,34 +77,34 @@ enum Direction {
 }
 
 impl TorchLayout {
-    /// No rules: names are equal and no layer reads or writes a flattened image.
+    /// No rules: same names, and no layer reads or writes flattened images.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What is under `ours` here is under `theirs` in PyTorch. Of several rules that hold a name the one with
-    /// the longest prefix decides.
+    /// Maps names under `ours` here to names under `theirs` in PyTorch. If several rules match a name, the one with
+    /// the longest prefix applies.
     #[must_use]
     pub fn rename(mut self, ours: &str, theirs: &str) -> Self {
         self.renames.push((ours.into(), theirs.into()));
         self
     }
 
-    /// The matrices under `prefix` are weights of an [`Embedding`](crate::Embedding), which are not transposed.
+    /// Marks the matrices under `prefix` as weights of an [`Embedding`](crate::Embedding), which are not transposed.
     #[must_use]
     pub fn embedding(mut self, prefix: &str) -> Self {
         self.embeddings.push(prefix.into());
         self
     }
 
-    /// The dense layers under `prefix` read flattened images `[h, w, c]`.
+    /// Marks the dense layers under `prefix` as readers of flattened images `[h, w, c]`.
     #[must_use]
     pub fn image_input(self, prefix: &str, image: [usize; 3]) -> Self {
         self.image(Side::Input, prefix, image)
     }
 
-    /// What the layers under `prefix` write is reshaped to images `[h, w, c]`: the outputs of dense layers, and
-    /// every vector of batch norm.
+    /// Marks the outputs of the layers under `prefix` as images `[h, w, c]`: the outputs of dense layers, and all vectors
+    /// of batch norms.
     #[must_use]
     pub fn image_output(self, prefix: &str, image: [usize; 3]) -> Self {
         self.image(Side::Output, prefix, image)
@@ -119,12 +119,12 @@ impl TorchLayout {
         self
     }
 
-    /// The state as PyTorch has it, without `num_batches_tracked`, which is no number of this crate:
-    /// [`TorchLayout::to_torch_bytes`] writes it.
+    /// Converts a state to PyTorch's layout. The result lacks `num_batches_tracked`, which this crate does not have;
+    /// [`TorchLayout::to_torch_bytes`] adds it.
     ///
     /// # Errors
-    /// [`LayersError::NoSuchName`] if a rule matches nothing, [`LayersError::Layout`] if an image does not fit,
-    /// an embedding is no matrix, or two names become one.
+    /// [`LayersError::NoSuchName`] if a rule matches nothing. [`LayersError::Layout`] if an image does not fit,
+    /// an embedding is not a matrix, or two names would become equal.
     pub fn to_torch<T: Real>(&self, state: &StateDict<T>) -> Result<StateDict<T>, LayersError> {
         self.check_prefixes(state)?;
         let tensors = self.reorder(state.tensors().clone(), Direction::ToTorch)?;
@@ -138,10 +138,10 @@ impl TorchLayout {
         Ok(StateDict::from_parts(tensors, state.metadata().clone()))
     }
 
-    /// The state as this crate has it.
+    /// Converts a state from PyTorch's layout.
     ///
     /// # Errors
-    /// As for [`TorchLayout::to_torch`].
+    /// See [`TorchLayout::to_torch`].
     pub fn from_torch<T: Real>(&self, state: &StateDict<T>) -> Result<StateDict<T>, LayersError> {
         let tensors = state
             .tensors()
@@ -174,7 +174,7 @@ impl TorchLayout {
         encode(torch.tensors(), torch.metadata(), &counters)
     }
 
-    /// Reads a safetensors file of PyTorch in memory and converts it; `num_batches_tracked` is dropped.
+    /// Reads a safetensors file of PyTorch from memory and converts it. Drops `num_batches_tracked`.
     ///
     /// # Errors
     /// Those of [`StateDict::from_bytes`] and [`TorchLayout::from_torch`].
@@ -190,7 +190,7 @@ impl TorchLayout {
         self.from_torch(&StateDict::from_parts(tensors, metadata))
     }
 
-    /// Writes a file for PyTorch, as [`StateDict::save`] does.
+    /// Writes a file for PyTorch, like [`StateDict::save`].
     ///
     /// # Errors
     /// Those of [`TorchLayout::to_torch_bytes`], and [`LayersError::Io`].
@@ -198,7 +198,7 @@ impl TorchLayout {
         Ok(write_atomically(path.as_ref(), &self.to_torch_bytes(state)?)?)
     }
 
-    /// Reads a file of PyTorch of at most [`MAX_FILE_BYTES`].
+    /// Reads a file of PyTorch with at most [`MAX_FILE_BYTES`].
     ///
     /// # Errors
     /// Those of [`TorchLayout::from_torch_bytes`], and [`LayersError::Io`].
@@ -225,16 +225,16 @@ impl TorchLayout {
             if !matrices().any(|(name, _)| below(name, prefix).is_some()) {
                 return Err(LayersError::Layout {
                     rule: format!("embedding({prefix:?})"),
-                    reason: "there is no matrix under that name".into(),
+                    reason: "there is no matrix with that name".into(),
                 });
             }
         }
         Ok(())
     }
 
-    /// Kernel axes to the other end, matrices transposed unless they are embeddings, all else as it is; `name` is this
-    /// crate's. The rank tells the layers apart, and both kinds of convolution follow one rule because each keeps its
-    /// own input and output in mirrored places.
+    /// Moves kernel axes to the other end, transposes matrices except embeddings, and keeps the rest. `name` is this
+    /// crate's. The rank tells the layers apart. Both kinds of convolution follow one rule, because their input and output
+    /// axes are mirrored.
     fn permuted<T: Real>(&self, name: &str, tensor: &Tensor<T>, direction: Direction) -> Tensor<T> {
         let is_embedding = || self.embeddings.iter().any(|prefix| below(name, prefix).is_some());
         match (tensor.rank(), direction) {
@@ -245,7 +245,7 @@ impl TorchLayout {
         }
     }
 
-    /// The other side's name. Renaming must not make two names one, so the way back has to lead home.
+    /// The name on the other side. Renaming must be reversible, so that two names never become equal.
     fn renamed(&self, name: &str, direction: Direction) -> Result<String, LayersError> {
         let rename = |name: &str, direction| {
             let rules = self.renames.iter().map(|(ours, theirs)| match direction {
@@ -268,11 +268,11 @@ impl TorchLayout {
         }
         Err(LayersError::Layout {
             rule: format!("rename {name:?} to {other:?}"),
-            reason: format!("{back:?} has that name too; rename it away, or choose another name"),
+            reason: format!("{back:?} would get the same name; rename it too, or choose another name"),
         })
     }
 
-    /// Puts features that are images into the order of the other side. Shapes are this crate's, up to the
+    /// Reorders features that are images for the other side. Shapes are this crate's, up to the
     /// order of the features.
     fn reorder<T: Real>(
         &self,
@@ -290,7 +290,7 @@ impl TorchLayout {
                 }
             }
             if !used {
-                return Err(rule.error("there is no dense layer under that name".into()));
+                return Err(rule.error("there is no dense layer with that name".into()));
             }
         }
         Ok(tensors)
@@ -298,7 +298,7 @@ impl TorchLayout {
 }
 
 impl ImageRule {
-    /// The axis of a tensor under the prefix that holds the image's features, if it has one.
+    /// The axis of a tensor under the prefix with the image's features, if it has one.
     fn axis(&self, name: &str, shape: &[usize]) -> Result<Option<usize>, LayersError> {
         let axis = match (self.side, shape) {
             (Side::Input, [_, _]) => 0,
@@ -307,7 +307,7 @@ impl ImageRule {
             (Side::Output, [_]) => 0,
             (Side::Output, _) => {
                 return Err(self.error(format!(
-                    "tensor {name:?} of shape {shape:?} is not of a dense layer or its norm"
+                    "tensor {name:?} of shape {shape:?} does not belong to a dense layer or its norm"
                 )));
             }
         };
@@ -333,7 +333,7 @@ impl ImageRule {
     }
 }
 
-/// The rest of a name under a prefix: empty, or a dot and more.
+/// The rest of a name after a prefix: empty, or a dot and more.
 fn below<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
     name.strip_prefix(prefix)
         .filter(|rest| rest.is_empty() || rest.starts_with('.'))

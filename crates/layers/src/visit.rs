@@ -1,11 +1,11 @@
-//! Walks over a module: every parameter, buffer and random stream with its dotted name.
+//! Iteration over a module: every parameter, buffer and random stream with its dotted name.
 
 use crate::module::Module;
 use crate::parameter::{Parameter, Slot, SlotMut};
 use engraft_tensor::{Real, Tensor, grad_of};
 use std::collections::BTreeMap;
 
-/// Runs `inside` with the name of a part behind the path, and takes it away again.
+/// Runs `inside` with a name appended to the path, and removes it afterwards.
 pub(crate) fn at<R>(path: &mut String, name: &str, inside: impl FnOnce(&mut String) -> R) -> R {
     let length = path.len();
     if length > 0 && !name.is_empty() {
@@ -17,8 +17,8 @@ pub(crate) fn at<R>(path: &mut String, name: &str, inside: impl FnOnce(&mut Stri
     result
 }
 
-/// Shows every parameter, buffer and random stream of a module with its dotted name, in a fixed order: a module's own
-/// first, then those of its children.
+/// Calls `f` for every parameter, buffer and random stream of a module with its dotted name, in a fixed order. A
+/// module's own come first, then those of its children.
 ///
 /// ```
 /// use engraft_layers::{BatchNorm, Sequential, Slot, visit};
@@ -44,7 +44,7 @@ fn walk<'a, T: Real>(module: &'a dyn Module<T>, path: &mut String, f: &mut dyn F
     }
 }
 
-/// As [`visit`], for changing them.
+/// [`visit`] with mutable access.
 pub fn visit_mut<T: Real>(module: &mut dyn Module<T>, mut f: impl FnMut(&str, SlotMut<'_, T>)) {
     walk_mut(module, &mut String::new(), &mut f);
 }
@@ -69,7 +69,7 @@ pub fn parameters<T: Real>(module: &dyn Module<T>) -> Vec<(String, &Parameter<T>
     found
 }
 
-/// Number of learned numbers, frozen ones included.
+/// Total number of scalar values in the parameters, including frozen ones.
 pub fn parameter_count<T: Real>(module: &dyn Module<T>) -> usize {
     parameters(module).iter().map(|(_, p)| p.tensor().len()).sum()
 }
@@ -78,11 +78,10 @@ pub type Gradients<T = f32> = BTreeMap<String, Tensor<T>>;
 
 /// Gradients of a scalar with respect to every trainable parameter that it depends on.
 ///
-/// Frozen parameters have no entry, and neither their rules nor anything below the lowest trainable
-/// parameter runs.
+/// Frozen parameters have no entry. Derivative rules run only on paths to trainable parameters.
 ///
 /// # Panics
-/// If `loss` has not exactly one element.
+/// If `loss` does not have exactly one element.
 #[track_caller]
 pub fn gradients<T: Real>(loss: &Tensor<T>, module: &dyn Module<T>) -> Gradients<T> {
     let trainable: Vec<_> = parameters(module)

@@ -11,7 +11,7 @@ pub struct LeakyReLU {
 }
 
 impl LeakyReLU {
-    /// Slope for negative inputs; Keras 2 has 0.3, PyTorch 0.01, the DCGAN paper 0.2.
+    /// `slope` applies to negative inputs. Keras 2 uses 0.3, PyTorch 0.01, the DCGAN paper 0.2.
     pub fn new(slope: f64) -> Self {
         Self { slope }
     }

@@ -1,4 +1,4 @@
-//! Adapters: few new numbers that decide how a weight, which itself stays as it is, is changed.
+//! Adapters: a small number of new parameters that modify a fixed weight.
 
 use crate::error::LayersError;
 use crate::init::Init;
@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// How [`adapt`](crate::adapt) lets the weights of a network change.
+/// How [`adapt`](crate::adapt) modifies the weights of a network.
 ///
-/// The weight of a layer counts as a matrix `W` `[others, outputs]`: its axis of outputs last, the other axes (taps of
-/// the kernel, inputs) in their order and flattened. `W'` is what the layer uses instead. At first `W' = W`, to the
+/// The weight of a layer counts as a matrix `W` `[others, outputs]`: the output axis last, the other axes (kernel
+/// taps, inputs) in their order and flattened. The layer uses `W'` instead. Initially `W' = W`, to the
 /// last bit.
 ///
 /// | adapter | `W'` | parameters |
@@ -23,38 +23,38 @@ use std::str::FromStr;
 /// | `SingularValues` | `U diag(m ⊙ s) Vᵀ`, where `W = U diag(s) Vᵀ` | `adapter.scale [min(others, outputs)]`: `m` |
 /// | `OutputScale` | `W diag(g)` | `adapter.scale [outputs]`: `g` |
 ///
-/// `A` starts as the weight of a layer of `others` inputs and `rank` outputs does, and `B` at zero: were both zero, no
-/// gradient would reach either. There is no factor `α / rank` in front of `A Bᵀ`: the learning rate does as much.
+/// `A` is initialized like the weight of a layer with `others` inputs and `rank` outputs, and `B` with zeros. If both were
+/// zero, neither would get a gradient. `A Bᵀ` has no factor `α / rank`; adjust the learning rate instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Adapter {
-    /// Every number of the weight has a factor, and the factors without 1 are a matrix of low rank.
+    /// A factor per number of the weight: 1 plus a low-rank matrix.
     ///
     /// *Source*: Zhao et al., "Few-shot image generation via adaptation-aware kernel modulation", 2022, with rank 1.
     Modulation {
-        /// Columns of both factors.
+        /// Columns of `A` and `B`.
         rank: usize,
     },
-    /// A matrix of low rank is added to the weight.
+    /// Adds a low-rank matrix to the weight (LoRA).
     ///
     /// *Source*: Hu et al., "LoRA: low-rank adaptation of large language models", 2021, section 4.1.
     LowRank {
-        /// Columns of both factors.
+        /// Columns of `A` and `B`.
         rank: usize,
     },
-    /// The singular values of the weight move, its singular vectors stay: `m_i` multiplies the singular value `s_i`,
-    /// the largest first.
+    /// Scales the singular values and keeps the singular vectors: `m_i` multiplies the singular value `s_i`,
+    /// largest first.
     ///
-    /// It is computed as `W + W V diag(m - 1) Vᵀ`, or `W + U diag(m - 1) Uᵀ W` where there are more outputs than
-    /// others, so that nothing is divided by a small `s_i`. The vectors are the buffer `adapter.v` (`V` or `U`, square,
-    /// as columns): found once when the layer is adapted, at a cost of the cube of the shorter side, and state from
-    /// then on.
+    /// It is computed as `W + W V diag(m - 1) Vᵀ`, or as `W + U diag(m - 1) Uᵀ W` if there are more outputs than
+    /// others. So nothing is divided by a small `s_i`. The vectors are the buffer `adapter.v` (`V` or `U`, square,
+    /// as columns). They are computed once when the layer is adapted, at cubic cost in the shorter side, and are part of
+    /// the state from then on.
     ///
     /// *Source*: Robb et al., "Few-shot adaptation of generative adversarial networks", 2020, section 3.
     SingularValues,
-    /// Each output has a factor. Together with the bias, which is a parameter of its own that may train beside it, it
-    /// is a scale and shift of each output channel; the factor does not act on the bias.
+    /// A factor per output. The factor does not act on the bias. If the bias is trained too, the two form a scale and
+    /// shift per output channel.
     ///
     /// *Source*: Noguchi and Harada, "Image generation from small datasets via batch statistics adaptation", 2019,
     /// equation 2.
@@ -62,7 +62,7 @@ pub enum Adapter {
 }
 
 impl Adapter {
-    /// The parameters that learn, wherever they are in a network.
+    /// A filter that matches the adapter's parameters anywhere in a network.
     ///
     /// ```
     /// use engraft_layers::Adapter;
@@ -77,10 +77,10 @@ impl Adapter {
         }
     }
 
-    /// Largest rank that settings and files may ask for: what a program asks for itself has no limit.
+    /// Maximum rank in settings and files. Programs may use any rank.
     pub const MAX_RANK: usize = 512;
 
-    /// The rank, of the two kinds that have one.
+    /// The rank, or `None` for kinds without one.
     pub fn rank(self) -> Option<usize> {
         match self {
             Self::Modulation { rank } | Self::LowRank { rank } => Some(rank),
@@ -88,7 +88,7 @@ impl Adapter {
         }
     }
 
-    /// The text that parses to this adapter: `low-rank=4`, `singular-values`.
+    /// The text form that parses to this adapter: `low-rank=4`, `singular-values`.
     ///
     /// ```
     /// use engraft_layers::Adapter;
@@ -144,20 +144,20 @@ impl fmt::Display for Adapter {
     }
 }
 
-/// What an adapter has learned for one weight.
+/// The parameters of an adapter for one weight.
 #[derive(Clone, Debug)]
 pub(super) struct Adaptation<T: Real> {
     adapter: Adapter,
-    /// The axis of the weight that holds the outputs.
+    /// The output axis of the weight.
     axis: usize,
     parts: Parts<T>,
 }
 
 #[derive(Clone, Debug)]
 enum Parts<T: Real> {
-    /// The factors of a matrix of low rank.
+    /// The factors of a low-rank matrix.
     Factors { a: Parameter<T>, b: Parameter<T> },
-    /// A factor for each output, or for each singular value if there are vectors.
+    /// A factor per output, or per singular value if there are vectors.
     Scale {
         scale: Parameter<T>,
         v: Option<Buffer<T>>,
@@ -165,7 +165,7 @@ enum Parts<T: Real> {
 }
 
 impl<T: Real> Adaptation<T> {
-    /// Changes nothing yet at `weight`, whose outputs lie on `axis`.
+    /// An adapter that does not change `weight` yet. `axis` is its output axis.
     #[track_caller]
     pub(super) fn new(adapter: Adapter, weight: &Tensor<T>, axis: usize, init: &mut Init) -> Self {
         let [others, outputs] = size(weight, axis);
@@ -207,7 +207,7 @@ impl<T: Real> Adaptation<T> {
         self.adapter
     }
 
-    /// The weight that is used instead of `weight`.
+    /// The weight that replaces `weight`.
     pub(super) fn adapted(&self, weight: &Tensor<T>) -> Tensor<T> {
         let in_shape = |m: &Tensor<T>| unmatrix(m, weight.shape(), self.axis);
         match &self.parts {
@@ -221,7 +221,7 @@ impl<T: Real> Adaptation<T> {
             Parts::Scale { scale, v: None } => weight * along(scale.tensor(), weight.rank(), self.axis),
             Parts::Scale { scale, v: Some(v) } => {
                 let (v, w) = (v.tensor(), matrix(weight, self.axis));
-                // Zero as long as every factor is 1, whatever rounding did to the vectors.
+                // Zero as long as all factors are 1, regardless of rounding in the vectors.
                 let change = (&v * (scale.tensor() - T::one())).matmul_nt(&v);
                 let [others, outputs] = size(weight, self.axis);
                 weight

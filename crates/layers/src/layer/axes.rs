@@ -2,19 +2,19 @@
 
 use engraft_tensor::{Real, Tensor};
 
-/// The axes of a weight with that of the outputs moved to the end.
+/// The axes of a weight with the output axis moved to the end.
 fn order(rank: usize, axis: usize) -> Vec<usize> {
     let others = (0..rank).filter(|&other| other != axis);
     others.chain([axis]).collect()
 }
 
-/// Rows and columns of the matrix of a weight whose outputs lie on `axis`.
+/// Rows and columns of the matrix of a weight with output axis `axis`.
 pub(super) fn size<T: Real>(weight: &Tensor<T>, axis: usize) -> [usize; 2] {
     let outputs = weight.shape()[axis];
     [weight.len() / outputs.max(1), outputs]
 }
 
-/// The weight as a matrix `[others, outputs]`: the axis of the outputs last, the others in their order and flattened.
+/// The weight as a matrix `[others, outputs]`: the output axis last, the others in their order and flattened.
 pub(super) fn matrix<T: Real>(weight: &Tensor<T>, axis: usize) -> Tensor<T> {
     let size = size(weight, axis);
     if axis + 1 == weight.rank() {
@@ -24,7 +24,7 @@ pub(super) fn matrix<T: Real>(weight: &Tensor<T>, axis: usize) -> Tensor<T> {
     }
 }
 
-/// A matrix `[others, outputs]` in the shape of a weight: undoes [`matrix`].
+/// A matrix `[others, outputs]` in the shape of a weight. The inverse of [`matrix`].
 pub(super) fn unmatrix<T: Real>(matrix: &Tensor<T>, shape: &[usize], axis: usize) -> Tensor<T> {
     if axis + 1 == shape.len() {
         return matrix.reshape(shape);
@@ -63,7 +63,7 @@ mod tests {
             assert_eq!(back.shape(), weight.shape());
             assert_eq!(back.as_slice(), weight.as_slice(), "axis {axis}");
         }
-        // Element [1, 2, 3] with the outputs on axis 1: row 1 · 4 + 3, column 2.
+        // Element [1, 2, 3] with output axis 1: row 1 · 4 + 3, column 2.
         assert_eq!(matrix(&weight, 1).as_slice()[7 * 3 + 2], 23.0);
     }
 

@@ -1,4 +1,4 @@
-//! Batch normalization, with one scale and shift or with those of each class.
+//! Batch normalization, unconditional and class-conditional.
 
 use crate::condition::Condition;
 use crate::layer::embedding::rows;
@@ -7,7 +7,7 @@ use crate::module::{Fusion, Module};
 use crate::parameter::{Buffer, Parameter, Slot, SlotMut};
 use engraft_tensor::{BatchMoments, Real, Tensor, affine_leaky_relu, batch_norm, batch_norm_leaky_relu};
 
-/// Running mean and variance of each channel, and how they follow those of the batches.
+/// Running mean and variance of each channel, and their update.
 #[derive(Clone, Debug)]
 struct Running<T: Real> {
     mean: Buffer<T>,
@@ -26,7 +26,7 @@ impl<T: Real> Running<T> {
         }
     }
 
-    /// Whether the moments are the running ones.
+    /// Whether the moments are the running statistics.
     fn is_used(&self, mode: Mode) -> bool {
         mode == Mode::Eval || self.mean.is_frozen() || self.var.is_frozen()
     }
@@ -66,11 +66,11 @@ impl<T: Real> Running<T> {
 
 /// Batch normalization over all axes but the last: `y = weight · (x - mean) / sqrt(variance + eps) + bias`.
 ///
-/// In training the moments are the batch's, and the running ones move to them; in evaluation, or when the
-/// running statistics are frozen, the moments are the running ones. The running variance is fed with the
+/// In training mode, the moments are those of the batch, and the running statistics are updated. In evaluation mode, or
+/// if the running statistics are frozen, the moments are the running statistics. The running variance uses the
 /// unbiased variance of the batch, as in PyTorch and in TensorFlow's fused kernel.
 ///
-/// *Shapes*: `[.., channels] -> [.., channels]`; every parameter and buffer `[channels]`.
+/// *Shapes*: `[.., channels] -> [.., channels]`; all parameters and buffers are `[channels]`.
 ///
 /// *Source*: Ioffe and Szegedy, "Batch Normalization", 2015.
 #[derive(Clone, Debug)]
@@ -90,22 +90,21 @@ impl<T: Real> BatchNorm<T> {
         }
     }
 
-    /// Share of the running statistics that stays in each step, as in Keras; PyTorch's `momentum` is
-    /// 1 minus this.
+    /// The share that the running statistics keep in each step, as in Keras. PyTorch's `momentum` is 1 minus this.
     #[must_use]
     pub fn momentum(mut self, momentum: f64) -> Self {
         self.running.momentum = momentum;
         self
     }
 
-    /// What is added to the variance.
+    /// The number added to the variance.
     #[must_use]
     pub fn eps(mut self, eps: f64) -> Self {
         self.running.eps = eps;
         self
     }
 
-    /// Scale and shift of each channel under the running moments.
+    /// Scale and shift of each channel with the running statistics.
     fn affine(&self) -> [Tensor<T>; 2] {
         let scale = self.weight.tensor() * self.running.inv_std();
         let shift = self.bias.tensor() - self.running.mean.tensor() * &scale;
@@ -170,13 +169,12 @@ impl<T: Real> Fusion<T> for BatchNorm<T> {
     }
 }
 
-/// Batch normalization whose scale and shift are those of the example's class:
-/// `y = (1 + scale_k) · (x - mean) / sqrt(variance + eps) + shift_k` for an example of class `k`, with the moments of
-/// [`BatchNorm`], which all classes share.
+/// Class-conditional batch normalization:
+/// `y = (1 + scale_k) · (x - mean) / sqrt(variance + eps) + shift_k` for an example of class `k`. All classes share the
+/// moments, which are those of [`BatchNorm`].
 ///
-/// Scales and shifts begin at 0: the layer begins as a plain batch norm. It reads labels, or vectors `c [n, inputs]` that
-/// take the place of a row for each class, as `1 + c · scale` and `c · shift`: a mixture of classes, or an embedding of any
-/// size.
+/// Scales and shifts are initially 0, so the layer starts as a plain batch norm. It accepts labels or vectors
+/// `c [n, inputs]`. Vectors use `1 + c · scale` and `c · shift`: a mixture of classes, or an embedding of any size.
 ///
 /// *Shapes*: `[n, .., channels] -> [n, .., channels]` under a condition for `n` examples; `scale [inputs, channels]`,
 /// `shift [inputs, channels]`, `running_mean [channels]`, `running_var [channels]`.
@@ -185,7 +183,7 @@ impl<T: Real> Fusion<T> for BatchNorm<T> {
 /// representation for artistic style", 2017, equation 5.
 ///
 /// # Panics
-/// Its forward pass, if there is no condition, or one for another number of examples or with a label that is no class.
+/// The forward pass panics without a condition, with a condition for another number of examples, or with an unknown label.
 ///
 /// ```
 /// use engraft_layers::{Condition, ConditionalBatchNorm, Conv2d, Init, Mode, Module, ReLU, Sequential};
@@ -205,7 +203,7 @@ pub struct ConditionalBatchNorm<T: Real = f32> {
 }
 
 impl<T: Real> ConditionalBatchNorm<T> {
-    /// Scales and shifts of 0 for each of `inputs` classes, or numbers of a vector; else as [`BatchNorm::new`].
+    /// Scales and shifts of 0 for `inputs` classes, or for vectors of `inputs` numbers. The rest is as in [`BatchNorm::new`].
     pub fn new(inputs: usize, channels: usize) -> Self {
         Self {
             scale: Parameter::new(Tensor::zeros([inputs, channels])),
@@ -214,14 +212,14 @@ impl<T: Real> ConditionalBatchNorm<T> {
         }
     }
 
-    /// As [`BatchNorm::momentum`].
+    /// See [`BatchNorm::momentum`].
     #[must_use]
     pub fn momentum(mut self, momentum: f64) -> Self {
         self.running.momentum = momentum;
         self
     }
 
-    /// As [`BatchNorm::eps`].
+    /// See [`BatchNorm::eps`].
     #[must_use]
     pub fn eps(mut self, eps: f64) -> Self {
         self.running.eps = eps;
@@ -249,7 +247,7 @@ impl<T: Real> Module<T> for ConditionalBatchNorm<T> {
 
     fn forward_with(&self, x: &Tensor<T>, condition: &Condition<T>, mode: Mode) -> Tensor<T> {
         let [inputs, channels] = *self.scale.tensor().shape() else {
-            unreachable!("it was made as a matrix")
+            unreachable!("the weight is a matrix")
         };
         let rows = rows("ConditionalBatchNorm", condition, inputs);
         let examples = x.shape().first().copied().unwrap_or(0);
@@ -393,8 +391,8 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "block.norm: ConditionalBatchNorm: it has 3 classes and was not told one")]
-    fn a_condition_that_is_missing_is_told_with_the_name_of_the_layer() {
+    #[should_panic(expected = "block.norm: ConditionalBatchNorm: expected a condition (3 classes), got none")]
+    fn a_missing_condition_panics_with_the_name_of_the_layer() {
         let block = crate::Sequential::new().add("norm", conditional());
         let net = crate::Sequential::new().add("block", block);
         let _ = net.forward(&Tensor::zeros([1, 2]), Mode::Eval);

@@ -22,15 +22,15 @@ use std::marker::PhantomData;
 /// ```
 pub type Conv2d<T = f32> = Convolution<T, Direct>;
 
-/// Two-dimensional transposed convolution: the adjoint of [`Conv2d`] in its input, which enlarges images.
+/// Two-dimensional transposed convolution, the adjoint of [`Conv2d`] in its input. It enlarges images.
 ///
 /// *Shapes*: `[n, h, w, c_in] -> [n, oh, ow, c_out]`; `weight [kh, kw, c_out, c_in]`, `bias [c_out]`. With
-/// `same` padding `oh = h · stride`; otherwise PyTorch's formula holds, see
+/// `same` padding `oh = h · stride`. Otherwise PyTorch's formula applies, see
 /// [`Geometry::transposed`].
 pub type ConvTranspose2d<T = f32> = Convolution<T, Transposed>;
 
-/// What [`Conv2d`] and [`ConvTranspose2d`] share: weight and bias, and the steps of the kernel. They differ in the linear
-/// map `D`.
+/// The common type of [`Conv2d`] and [`ConvTranspose2d`]: weight, bias and geometry. `D` is the linear map, in which they
+/// differ.
 #[derive(Clone, Debug)]
 pub struct Convolution<T: Real, D> {
     weights: Parametrization<T>,
@@ -38,7 +38,7 @@ pub struct Convolution<T: Real, D> {
     stride: [usize; 2],
     dilation: [usize; 2],
     padding: Padding,
-    /// Of a transposed convolution only.
+    /// For transposed convolutions only.
     output_padding: [usize; 2],
     map: PhantomData<D>,
 }
@@ -48,10 +48,10 @@ pub trait KernelMap: Copy + Debug + Send + Sync + 'static {
     /// Name of the layer.
     #[doc(hidden)]
     const NAME: &'static str;
-    /// The axes of the weight that hold inputs and outputs.
+    /// The input and output axes of the weight.
     #[doc(hidden)]
     const AXES: [usize; 2];
-    /// The map without a bias, of images of the given size.
+    /// The map without a bias, for images of the given size.
     #[doc(hidden)]
     fn apply<T: Real>(
         layer: &Convolution<T, Self>,
@@ -103,12 +103,12 @@ impl KernelMap for Transposed {
 }
 
 impl<T: Real, D: KernelMap> Convolution<T, D> {
-    /// A square kernel with stride 1, no padding, and a bias of zeros.
+    /// A square kernel with stride 1, no padding, and a zero bias.
     pub fn new(c_in: usize, c_out: usize, kernel: usize, init: &mut Init) -> Self {
         Self::with_kernel(c_in, c_out, [kernel, kernel], init)
     }
 
-    /// As [`new`](Self::new) for a kernel of `[rows, columns]`.
+    /// [`new`](Self::new) with a kernel of `[rows, columns]`.
     pub fn with_kernel(c_in: usize, c_out: usize, size: [usize; 2], init: &mut Init) -> Self {
         let taps = size[0] * size[1];
         let [inputs, outputs] = D::AXES;
@@ -126,21 +126,21 @@ impl<T: Real, D: KernelMap> Convolution<T, D> {
         }
     }
 
-    /// Steps between neighboring outputs (inputs, if transposed), equal along both axes; 1 at first.
+    /// Stride along both axes, by default 1.
     #[must_use]
     pub fn stride(mut self, stride: usize) -> Self {
         self.stride = [stride, stride];
         self
     }
 
-    /// Steps between neighboring taps of the kernel, equal along both axes; 1 at first.
+    /// Dilation along both axes, by default 1.
     #[must_use]
     pub fn dilation(mut self, dilation: usize) -> Self {
         self.dilation = [dilation, dilation];
         self
     }
 
-    /// Treatment of the border; [`Padding::Valid`] at first.
+    /// Padding, by default [`Padding::Valid`].
     #[must_use]
     pub fn padding(mut self, padding: Padding) -> Self {
         self.padding = padding;
@@ -153,23 +153,23 @@ impl<T: Real, D: KernelMap> Convolution<T, D> {
         self.padding(Padding::Same)
     }
 
-    /// Multiplies the initial weight by `factor`; with 0 the layer begins as zero, which still learns. With
-    /// [spectral normalization](crate::spectral_normalize) it is zero until the first step, and as large as any
-    /// other from then on.
+    /// Multiplies the initial weight by `factor`. A layer with factor 0 starts at zero and still learns. With
+    /// [spectral normalization](crate::spectral_normalize) it is zero until the first step, and has a normalized weight
+    /// from then on.
     #[must_use]
     pub fn scaled(mut self, factor: f64) -> Self {
         self.weights.scale(factor);
         self
     }
 
-    /// Drops the bias, as before a batch norm, which would cancel it.
+    /// Removes the bias, for use before a batch norm, which would cancel it.
     #[must_use]
     pub fn no_bias(mut self) -> Self {
         self.weights.drop_bias();
         self
     }
 
-    /// Divides the weight by its largest singular value; see [`spectral_normalize`](crate::spectral_normalize).
+    /// Enables spectral normalization; see [`spectral_normalize`](crate::spectral_normalize).
     #[must_use]
     pub fn spectral_norm(mut self) -> Self {
         self.weights.spectral_normalize();
@@ -186,7 +186,7 @@ impl<T: Real, D: KernelMap> Convolution<T, D> {
 }
 
 impl<T: Real> ConvTranspose2d<T> {
-    /// Rows and columns added at the end, as PyTorch's `output_padding`; 0 at first.
+    /// Rows and columns added at the end, as PyTorch's `output_padding`. By default 0.
     #[must_use]
     pub fn output_padding(mut self, rows: usize, columns: usize) -> Self {
         self.output_padding = [rows, columns];

@@ -17,30 +17,30 @@ pub struct Dense<T: Real = f32> {
 }
 
 impl<T: Real> Dense<T> {
-    /// A layer with initialized weight and a bias of zeros.
+    /// A layer with an initialized weight and a zero bias.
     pub fn new(inputs: usize, outputs: usize, init: &mut Init) -> Self {
         Self {
             weights: Parametrization::new(init.weight(&[inputs, outputs], inputs, outputs), 1),
         }
     }
 
-    /// Multiplies the initial weight by `factor`; with 0 the layer begins as zero, which still learns. With
-    /// [spectral normalization](crate::spectral_normalize) it is zero until the first step, and as large as any
-    /// other from then on.
+    /// Multiplies the initial weight by `factor`. A layer with factor 0 starts at zero and still learns. With
+    /// [spectral normalization](crate::spectral_normalize) it is zero until the first step, and has a normalized weight
+    /// from then on.
     #[must_use]
     pub fn scaled(mut self, factor: f64) -> Self {
         self.weights.scale(factor);
         self
     }
 
-    /// Drops the bias, as before a batch norm, which would cancel it.
+    /// Removes the bias, for use before a batch norm, which would cancel it.
     #[must_use]
     pub fn no_bias(mut self) -> Self {
         self.weights.drop_bias();
         self
     }
 
-    /// Divides the weight by its largest singular value; see [`crate::spectral_normalize`].
+    /// Enables spectral normalization; see [`crate::spectral_normalize`].
     #[must_use]
     pub fn spectral_norm(mut self) -> Self {
         self.weights.spectral_normalize();

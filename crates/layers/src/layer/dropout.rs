@@ -8,8 +8,8 @@ use crate::slots;
 use engraft_tensor::{Real, Tensor};
 use rand::RngExt;
 
-/// Sets each element to zero with probability `rate` in training, and divides the rest by `1 - rate` so that
-/// the expectation stays.
+/// Sets each element to zero with probability `rate` in training mode, and divides the rest by `1 - rate` to keep the
+/// expectation. The identity in evaluation mode.
 ///
 /// *Source*: Srivastava et al., "Dropout", 2014, in the inverted form.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub struct Dropout {
 }
 
 impl Dropout {
-    /// Dropout with a generator of its own, seeded from `init`.
+    /// Dropout with its own random stream, seeded from `init`.
     ///
     /// # Panics
     /// If the rate is not in `[0, 1)`.

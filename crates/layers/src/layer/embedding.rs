@@ -1,4 +1,4 @@
-//! Labels as vectors.
+//! Embeddings of class labels.
 
 use crate::condition::Condition;
 use crate::init::Init;
@@ -8,7 +8,7 @@ use crate::parameter::Parameter;
 use crate::slots;
 use engraft_tensor::{Real, Tensor};
 
-/// Labels as rows that are 1 at the label and 0 elsewhere.
+/// One-hot rows: 1 at the label and 0 elsewhere.
 ///
 /// *Shapes*: `[n] -> [n, classes]`.
 ///
@@ -26,7 +26,7 @@ pub fn one_hot<T: Real>(labels: &[usize], classes: usize) -> Tensor<T> {
     for (i, &label) in labels.iter().enumerate() {
         assert!(
             label < classes,
-            "one_hot: label {label} at place {i} of {} is not below the {classes} classes",
+            "one_hot: label {label} at index {i} of {} is not below the number of classes, {classes}",
             labels.len()
         );
         rows[i * classes + label] = T::one();
@@ -34,8 +34,8 @@ pub fn one_hot<T: Real>(labels: &[usize], classes: usize) -> Tensor<T> {
     Tensor::from_vec([labels.len(), classes], rows)
 }
 
-/// What a layer multiplies with a weight `[inputs, ..]` to look up rows of it: labels in the form of [`one_hot`], or the
-/// vectors of a condition, `[n, inputs]`.
+/// The matrix that selects rows of a weight `[inputs, ..]`: labels as [`one_hot`] rows, or the vectors of a condition,
+/// `[n, inputs]`.
 #[track_caller]
 pub(super) fn rows<T: Real>(layer: &str, condition: &Condition<T>, inputs: usize) -> Tensor<T> {
     match condition {
@@ -59,15 +59,13 @@ fn check_vectors<T: Real>(layer: &str, vectors: &Tensor<T>, size: usize) {
 
 #[track_caller]
 fn missing(layer: &str, classes: usize) -> ! {
-    panic!(
-        "{layer}: it has {classes} classes and was not told one; run the network under a condition (forward_with)"
-    )
+    panic!("{layer}: expected a condition ({classes} classes), got none; run the network with forward_with")
 }
 
-/// A learned vector for each class.
+/// A learned vector per class.
 ///
-/// As a [`Module`] it reads labels in the form of [`one_hot`]: `y = x · weight`, so that it also embeds
-/// mixtures of classes. [`Embedding::of`] reads labels.
+/// As a [`Module`] it reads [`one_hot`] rows: `y = x · weight`. So it also embeds mixtures of classes.
+/// [`Embedding::of`] reads labels.
 ///
 /// *Shapes*: `[n, classes] -> [n, size]`; `weight [classes, size]`.
 #[derive(Clone, Debug)]
@@ -76,15 +74,15 @@ pub struct Embedding<T: Real = f32> {
 }
 
 impl<T: Real> Embedding<T> {
-    /// Vectors of independent standard normal numbers, as latent vectors are.
+    /// Initializes the vectors with independent standard normal numbers, like latent vectors.
     pub fn new(classes: usize, size: usize, init: &mut Init) -> Self {
         Self::with_weight(Tensor::randn([classes, size], &mut init.generator()))
     }
 
-    /// An embedding that starts with the given vectors, `[classes, size]`.
+    /// An embedding with the given initial vectors, `[classes, size]`.
     ///
     /// # Panics
-    /// If the weight is no matrix.
+    /// If the weight is not a matrix.
     #[track_caller]
     pub fn with_weight(weight: Tensor<T>) -> Self {
         assert!(
@@ -117,10 +115,10 @@ impl<T: Real> Embedding<T> {
         one_hot(labels, self.classes()).matmul(self.weight.tensor())
     }
 
-    /// The vectors of a condition: those of its labels, or the ones that it brings itself, `[n, size]`.
+    /// The vectors of a condition: those of its labels, or its own vectors, `[n, size]`.
     ///
     /// # Panics
-    /// If there is no condition, a label is not below the number of classes, or vectors have another length.
+    /// If there is no condition, a label is not below the number of classes, or the vectors have another length.
     #[must_use]
     #[track_caller]
     pub fn embed(&self, condition: &Condition<T>) -> Tensor<T> {
@@ -165,8 +163,8 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "label 3 at place 1 of 2 is not below the 3 classes")]
-    fn a_label_that_is_no_class_is_named() {
+    #[should_panic(expected = "label 3 at index 1 of 2")]
+    fn an_unknown_label_is_named() {
         let _ = Embedding::<f32>::new(3, 2, &mut Init::glorot(1)).of(&[0, 3]);
     }
 }

@@ -1,4 +1,4 @@
-//! The layers: each a small module of its own.
+//! The layers, one file per kind.
 
 mod activation;
 pub(crate) mod adapter;

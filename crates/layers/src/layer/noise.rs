@@ -7,7 +7,7 @@ use crate::parameter::RngState;
 use crate::slots;
 use engraft_tensor::{Real, Tensor};
 
-/// Adds independent normal noise of a fixed standard deviation to each element in training, and nothing in evaluation.
+/// Adds independent normal noise with a fixed standard deviation in training mode. The identity in evaluation mode.
 ///
 /// *Source*: Bishop, "Training with noise is equivalent to Tikhonov regularization", 1995.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub struct GaussianNoise {
 }
 
 impl GaussianNoise {
-    /// Noise with a generator of its own, seeded from `init`.
+    /// Noise with its own random stream, seeded from `init`.
     ///
     /// # Panics
     /// If the standard deviation is negative or not finite.

@@ -1,4 +1,4 @@
-//! Weight and bias of dense and convolutional layers, and what decides which weight is used.
+//! Weight and bias of dense and convolutional layers, with adapter and spectral normalization.
 
 use crate::init::Init;
 use crate::layer::adapter::{Adaptation, Adapter};
@@ -8,21 +8,21 @@ use crate::mode::Mode;
 use crate::parameter::{Parameter, Slot, SlotMut};
 use engraft_tensor::{Real, Tensor, bias_leaky_relu, no_grad};
 
-/// What dense and convolutional layers learn.
+/// The parameters of dense and convolutional layers.
 ///
-/// The weight that is used is first adapted and then divided by its largest singular value, each if asked for.
+/// The effective weight is first adapted and then divided by its largest singular value. Both are optional.
 #[derive(Clone, Debug)]
 pub struct Parametrization<T: Real> {
     weight: Parameter<T>,
     bias: Option<Parameter<T>>,
-    /// The axis of the weight that holds the outputs.
+    /// The output axis of the weight.
     axis: usize,
     adaptation: Option<Adaptation<T>>,
     spectral: Option<Spectral<T>>,
 }
 
 impl<T: Real> Parametrization<T> {
-    /// A weight whose outputs lie on `axis`, and a bias of zeros.
+    /// A weight with output axis `axis`, and a zero bias.
     pub(super) fn new(weight: Tensor<T>, axis: usize) -> Self {
         let outputs = weight.shape()[axis];
         Self {
@@ -56,7 +56,7 @@ impl<T: Real> Parametrization<T> {
         }
     }
 
-    /// The weight that the layer uses.
+    /// The effective weight.
     pub(super) fn weight(&self, mode: Mode) -> Tensor<T> {
         let weight = self.adapted();
         match &self.spectral {
@@ -79,7 +79,7 @@ impl<T: Real> Parametrization<T> {
         }
     }
 
-    /// Normalizes from now on.
+    /// Enables spectral normalization.
     pub(crate) fn spectral_normalize(&mut self) -> usize {
         if self.spectral.is_none() {
             self.spectral = Some(Spectral::new(&self.adapted().detach(), self.axis));
@@ -87,13 +87,13 @@ impl<T: Real> Parametrization<T> {
         1
     }
 
-    /// Adapts from now on.
+    /// Adds an adapter.
     #[track_caller]
     pub(crate) fn adapt(&mut self, adapter: Adapter, init: &mut Init) -> usize {
         match &self.adaptation {
             Some(there) => assert!(
                 there.adapter() == adapter,
-                "adapt: the layer with weight {:?} has an adapter already: {}, asked for {adapter}",
+                "adapt: the layer with weight {:?} already has the adapter {}, cannot add {adapter}",
                 self.shape(),
                 there.adapter()
             ),
@@ -105,7 +105,7 @@ impl<T: Real> Parametrization<T> {
         1
     }
 
-    /// Makes the adapted weight the weight; how many adapters that were.
+    /// Merges the adapter into the weight. Returns the number of merged adapters.
     pub(crate) fn merge_adapter(&mut self) -> usize {
         if self.adaptation.is_none() {
             return 0;
@@ -116,7 +116,7 @@ impl<T: Real> Parametrization<T> {
         1
     }
 
-    /// Makes the weight that is used in evaluation the weight.
+    /// Replaces the weight by the effective weight of evaluation mode.
     pub(super) fn materialize(&mut self) {
         if self.adaptation.is_some() || self.spectral.is_some() {
             let weight = self.weight(Mode::Eval);
@@ -126,7 +126,7 @@ impl<T: Real> Parametrization<T> {
         }
     }
 
-    /// Makes the layer one whose result is `y · scale + shift` where it was `y`.
+    /// Changes the layer so that it computes `y · scale + shift` instead of `y`.
     pub(super) fn fold_affine(&mut self, scale: &Tensor<T>, shift: &Tensor<T>) {
         self.materialize();
         let weight = self.weight.tensor();
@@ -159,7 +159,7 @@ impl<T: Real> Parametrization<T> {
         slots
     }
 
-    /// What stands behind the sizes in the description of a layer.
+    /// The part of a layer's description after the sizes.
     pub(super) fn describe(&self) -> String {
         let mut text = String::new();
         if self.bias.is_none() {

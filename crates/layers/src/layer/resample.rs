@@ -1,10 +1,10 @@
-//! Layers that change the size of images and learn nothing.
+//! Layers that resize images, without parameters.
 
 use crate::mode::Mode;
 use crate::module::Module;
 use engraft_tensor::{Real, Tensor};
 
-/// Average pooling: the mean of every block of 2x2 pixels.
+/// Average pooling over blocks of 2x2 pixels.
 ///
 /// *Shapes*: `[n, h, w, c] -> [n, h / 2, w / 2, c]`, with even `h` and `w`.
 ///
@@ -26,7 +26,7 @@ impl<T: Real> Module<T> for AvgPool2x {
     }
 }
 
-/// Max pooling: the largest number of every block of 2x2 pixels, in each channel.
+/// Max pooling over blocks of 2x2 pixels, per channel.
 ///
 /// *Shapes*: `[n, h, w, c] -> [n, h / 2, w / 2, c]`, with even `h` and `w`.
 ///
@@ -48,7 +48,7 @@ impl<T: Real> Module<T> for MaxPool2x {
     }
 }
 
-/// Nearest-neighbor upsampling: every pixel becomes a block of 2x2 equal pixels.
+/// Nearest-neighbor upsampling: repeats every pixel as a block of 2x2 pixels.
 ///
 /// *Shapes*: `[n, h, w, c] -> [n, 2 h, 2 w, c]`.
 ///

@@ -1,4 +1,4 @@
-//! Residual connections, and the learned numbers that take the place of normalization in them.
+//! Residual connections, and a learned scale and shift that replaces normalization in them.
 
 use crate::condition::Condition;
 use crate::layer::sequential::Sequential;
@@ -10,9 +10,9 @@ use crate::taps::Taps;
 use crate::{children, slots};
 use engraft_tensor::{Real, Tensor};
 
-/// `skip(x) + branch(x)`, where `skip` is the identity unless it is [given](Residual::skip).
+/// `skip(x) + branch(x)`. `skip` is the identity unless [set](Residual::skip).
 ///
-/// *Shapes*: those of the branch; the skip path must give the same. Names are `branch.…` and `skip.…`.
+/// *Shapes*: those of the branch. The skip path must have the same output shape. Names are `branch.…` and `skip.…`.
 ///
 /// *Source*: He et al., "Deep residual learning for image recognition", 2016, equations 1 and 2.
 ///
@@ -21,7 +21,7 @@ use engraft_tensor::{Real, Tensor};
 /// use engraft_tensor::Tensor;
 ///
 /// let init = &mut Init::glorot(1);
-/// // A branch that begins at zero: the block begins as what its skip path is.
+/// // The branch starts at zero, so the block starts as the identity.
 /// let branch = Sequential::<f32>::new().add("conv", Conv2d::new(3, 3, 3, init).same().scaled(0.0));
 /// let block = Residual::new(branch);
 /// let x = Tensor::ones([1, 4, 4, 3]);
@@ -41,7 +41,7 @@ impl<T: Real> Residual<T> {
         }
     }
 
-    /// Puts layers on the skip path, as a projection where the number of channels or the size changes.
+    /// Adds layers to the skip path, for example a projection if the number of channels or the size changes.
     #[must_use]
     pub fn skip(mut self, skip: Sequential<T>) -> Self {
         self.skip = skip;
@@ -74,7 +74,7 @@ impl<T: Real> Module<T> for Residual<T> {
         });
         assert!(
             branch.shape() == skip.shape(),
-            "Residual: the branch gives {:?}, the skip path {:?} (input {:?})",
+            "Residual: the branch outputs {:?}, but the skip path outputs {:?} (input {:?})",
             branch.shape(),
             skip.shape(),
             x.shape()
@@ -93,8 +93,8 @@ impl<T: Real> Module<T> for Residual<T> {
     }
 }
 
-/// `gain · x + bias` with two learned numbers, 1 and 0 at first: what a residual branch without normalization
-/// ends in.
+/// `gain · x + bias` with two learned numbers, initially 1 and 0. It ends a residual branch without
+/// normalization.
 ///
 /// *Shapes*: any, unchanged; `gain [1]`, `bias [1]`.
 ///
@@ -154,7 +154,7 @@ mod tests {
     fn a_block_by_hand() {
         let branch = || Sequential::new().add("act", ReLU).add("dense", dense(2, 2, 3.0));
         let x = Tensor::from_vec([1, 2], vec![1.0, -2.0]);
-        // 3 · max(1, 0) + 3 · max(-2, 0) = 3 beside the input.
+        // 3 · max(1, 0) + 3 · max(-2, 0) = 3, added to the input.
         let plain = Residual::new(branch());
         assert_eq!(plain.forward(&x, Mode::Eval).as_slice(), [4.0, 1.0]);
         // The projection doubles the sum: -2.
@@ -175,13 +175,15 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "Residual: the branch gives [2, 3], the skip path [2, 1] (input [2, 1])")]
+    #[should_panic(
+        expected = "Residual: the branch outputs [2, 3], but the skip path outputs [2, 1] (input [2, 1])"
+    )]
     fn a_branch_is_not_broadcast() {
         let branch = Sequential::new().add("dense", dense(1, 3, 1.0));
         let _ = Residual::new(branch).forward(&Tensor::zeros([2, 1]), Mode::Eval);
     }
 
-    /// The table shows what is inside, with the sizes that each layer reads and writes.
+    /// The table shows the inner layers with their input and output sizes.
     #[test]
     fn the_table_shows_the_paths() {
         let init = &mut Init::glorot(1);

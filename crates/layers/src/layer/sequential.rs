@@ -1,4 +1,4 @@
-//! Named layers, one after the other.
+//! A chain of named layers.
 
 use crate::condition::Condition;
 use crate::forward_through::{Outputs, forward_through};
@@ -12,8 +12,8 @@ use engraft_tensor::{Real, Tensor, no_grad};
 
 /// Runs named layers one after the other.
 ///
-/// A layer and the leaky ReLU (or ReLU) behind it run together where that saves passes over memory; values
-/// and gradients are those of one after the other, up to rounding.
+/// A layer and a leaky ReLU (or ReLU) after it are fused where this saves passes over memory. Values and gradients are
+/// the same up to rounding.
 ///
 /// ```
 /// use engraft_layers::{Dense, Init, LeakyReLU, Mode, Module, Sequential, parameters};
@@ -34,7 +34,7 @@ pub struct Sequential<T: Real = f32> {
 }
 
 impl<T: Real> Sequential<T> {
-    /// No layers yet: the identity.
+    /// An empty chain: the identity.
     pub fn new() -> Self {
         Self { layers: Vec::new() }
     }
@@ -42,17 +42,17 @@ impl<T: Real> Sequential<T> {
     /// Appends a layer.
     ///
     /// # Panics
-    /// If the name is empty, holds a dot, or is taken.
+    /// If the name is empty, contains a dot, or is in use.
     #[must_use]
     #[track_caller]
-    #[allow(clippy::should_implement_trait)] // it appends a layer, as every deep-learning library calls it
+    #[allow(clippy::should_implement_trait)] // every deep-learning library uses this name for appending a layer
     pub fn add(mut self, name: &str, layer: impl Module<T> + 'static) -> Self {
         self.check_name(name);
         self.layers.push((name.into(), Box::new(layer)));
         self
     }
 
-    /// Puts a layer in front of all others.
+    /// Inserts a layer before all others.
     ///
     /// ```
     /// use engraft_layers::{Dense, Init, LeakyReLU, Module, Sequential};
@@ -63,7 +63,7 @@ impl<T: Real> Sequential<T> {
     /// ```
     ///
     /// # Panics
-    /// As for [`Sequential::add`].
+    /// See [`Sequential::add`].
     #[must_use]
     #[track_caller]
     pub fn add_first(mut self, name: &str, layer: impl Module<T> + 'static) -> Self {
@@ -72,7 +72,7 @@ impl<T: Real> Sequential<T> {
         self
     }
 
-    /// Puts another layer in the place of the one of this name.
+    /// Replaces the layer with this name.
     ///
     /// ```
     /// use engraft_layers::{Dense, Init, LeakyReLU, Module, Sequential};
@@ -83,7 +83,7 @@ impl<T: Real> Sequential<T> {
     /// ```
     ///
     /// # Panics
-    /// If this chain itself, not one nested in it, has no layer of that name.
+    /// If this chain itself (not a nested one) has no layer with that name.
     #[must_use]
     #[track_caller]
     pub fn replace(mut self, name: &str, layer: impl Module<T> + 'static) -> Self {
@@ -110,12 +110,12 @@ impl<T: Real> Sequential<T> {
     fn check_name(&self, name: &str) {
         assert!(
             !name.is_empty() && !name.contains('.') && self.layers.iter().all(|(n, _)| n != name),
-            "sequential: a layer needs a name of its own without dots, got {name:?}"
+            "sequential: a layer needs a unique, nonempty name without dots, got {name:?}"
         );
     }
 
-    /// Computes the output for `x`, and on the way what the layer of a dotted name puts out: `[features, output]`. It is
-    /// a layer of this chain, of a chain nested in it, or of another module that
+    /// Computes the output for `x` and the result of the layer with a dotted name: `[features, output]`. The layer is part
+    /// of this chain, of a nested chain, or of another module that
     /// [hands it out](Module::forward_taps).
     ///
     /// # Panics
@@ -130,18 +130,21 @@ impl<T: Real> Sequential<T> {
         name: &str,
     ) -> [Tensor<T>; 2] {
         let Outputs { main, parts } = forward_through(self, x, condition, mode, &[name]);
-        [parts.into_iter().next().expect("one was asked for"), main]
+        [
+            parts.into_iter().next().expect("exactly one part was requested"),
+            main,
+        ]
     }
 
-    /// The same network for evaluation only: every batch norm right behind a [`Conv2d`](crate::Conv2d), a
-    /// [`ConvTranspose2d`](crate::ConvTranspose2d) or a [`Dense`](crate::Dense) becomes part of that layer's
-    /// weight and bias, in nested chains too, and adapters and spectral normalization become part of the weight.
-    /// Results are those of [`Mode::Eval`], up to rounding.
+    /// The same network for evaluation only. A batch norm directly after a [`Conv2d`](crate::Conv2d), a
+    /// [`ConvTranspose2d`](crate::ConvTranspose2d) or a [`Dense`](crate::Dense) is folded into that layer's
+    /// weight and bias, also in nested chains. Adapters and spectral normalization are merged into the weight.
+    /// Results equal those of [`Mode::Eval`] up to rounding.
     ///
-    /// The other layers keep their names, and the layers that took up a norm have a bias if they had none.
-    /// Everything is frozen, running statistics that are left included.
+    /// The other layers keep their names. A layer with a folded norm has a bias, even if it had none before.
+    /// Everything is frozen, including the remaining running statistics.
     ///
-    /// It pays where many batches go through the same weights: folding itself passes once over all of them.
+    /// Folding costs one pass over all weights. It pays off if many batches use the same weights.
     ///
     /// ```
     /// use engraft_layers::{BatchNorm, Dense, Init, Mode, Module, Sequential, parameters};
@@ -169,7 +172,7 @@ impl<T: Real> Sequential<T> {
     }
 }
 
-/// Folds what a module is made of, then the module itself: batch norms, adapters, spectral normalization.
+/// Folds the children of a module, then the module itself: batch norms, adapters, spectral normalization.
 fn fold<T: Real>(module: &mut dyn Module<T>) {
     for (_, child) in module.children_mut() {
         fold(child);
@@ -188,7 +191,7 @@ impl<T: Real> Module<T> for Sequential<T> {
         self.forward_taps(x, condition, mode, &mut Taps::none())
     }
 
-    /// Runs the layers one after the other, each with the leaky ReLU behind it unless its own result is asked for.
+    /// Runs the layers in order, each fused with a following leaky ReLU unless its own result is requested.
     fn forward_taps(
         &self,
         x: &Tensor<T>,

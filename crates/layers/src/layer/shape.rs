@@ -1,10 +1,10 @@
-//! Layers that change the shape and nothing else.
+//! Layers that only change the shape.
 
 use crate::mode::Mode;
 use crate::module::Module;
 use engraft_tensor::{Real, Tensor};
 
-/// Joins all axes but the first: `[n, h, w, c] -> [n, h · w · c]`.
+/// Flattens all axes but the first: `[n, h, w, c] -> [n, h · w · c]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flatten;
 
@@ -19,7 +19,7 @@ impl<T: Real> Module<T> for Flatten {
     }
 }
 
-/// Gives every example another shape: `[n, ..] -> [n, shape..]`.
+/// Reshapes every example: `[n, ..] -> [n, shape..]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reshape {
     shape: Vec<usize>,

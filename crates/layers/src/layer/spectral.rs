@@ -7,20 +7,20 @@ use engraft_tensor::{Real, Tensor, no_grad};
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 
-/// Steps of the power iteration before the first use; each forward pass in training then takes one.
+/// Steps of the power iteration before the first use. After that, each forward pass in training mode takes one.
 const START: usize = 20;
-/// Length up to which a vector has no direction, and a weight no singular value to divide by.
+/// A vector of at most this length counts as zero: it has no direction, and the weight is not divided by it.
 const TINY: f64 = 1e-12;
 
-/// The two singular vectors that a power iteration follows as the weight moves.
+/// The two singular vectors of a power iteration that follows the changing weight.
 ///
-/// The weight counts as a matrix `W` of `outputs` rows. In training each forward pass takes one step,
+/// The weight counts as a matrix `W` with `outputs` rows. In training mode each forward pass takes one step,
 /// `v ← Wᵀu / ‖Wᵀu‖`, `u ← Wv / ‖Wv‖`, and uses `W / |σ|` with `σ = uᵀWv`. Gradients flow through `W` and `σ`, with `u`
-/// and `v` as constants. They are buffers: state of the module, at rest in evaluation and while frozen.
+/// and `v` as constants. These are buffers: part of the state, constant in evaluation mode and while frozen.
 ///
-/// After a step `σ` is not negative. It can be while the vectors rest, as those of another weight: its sign says then
-/// which way they point, and no more. Where it is 0, for a weight of zeros or one that they know nothing of, the weight is
-/// used as it is.
+/// After a step `σ` is not negative. It can be negative if the vectors are constant and belong to another weight. The sign
+/// then only shows their direction. If `σ` is 0, because the weight is zero or unrelated to the vectors, the weight is
+/// used unchanged.
 ///
 /// *Source*: Miyato et al., "Spectral normalization for generative adversarial networks", 2018, algorithm 1.
 #[derive(Clone, Debug)]
@@ -29,23 +29,23 @@ pub(super) struct Spectral<T: Real> {
     u: Buffer<T>,
     /// The other axes of the weight, in their order and flattened.
     v: Buffer<T>,
-    /// The axis of the weight that holds the outputs: the last one, or the one before it.
+    /// The output axis of the weight: the last one, or the one before it.
     axis: usize,
 }
 
-/// A vector of length 1, if it is long enough to have a direction.
+/// A vector scaled to length 1, or `None` if it is too short to have a direction.
 fn direction<T: Real>(x: &Tensor<T>) -> Option<Tensor<T>> {
     let length = x.square().sum().item().sqrt();
     (length > T::from_f64(TINY)).then(|| x / length)
 }
 
-/// Where the power iteration begins: any `u` will do that is not orthogonal to what is looked for.
+/// Start of the power iteration. Any `u` works that is not orthogonal to the singular vector.
 fn start<T: Real>(outputs: usize) -> Tensor<T> {
     let start = Tensor::randn([outputs], &mut Pcg64::seed_from_u64(0x5bec));
     direction(&start).unwrap_or(start)
 }
 
-/// One step of the power iteration from `u`: the next `u` and `v`, unless the weight maps it to nothing.
+/// One step of the power iteration from `u`: the next `u` and `v`, or `None` if the weight maps it to zero.
 fn step<T: Real>(matrix: &Tensor<T>, u: &Tensor<T>) -> Option<[Tensor<T>; 2]> {
     let v = direction(&matrix.matmul(&u.reshape([u.len(), 1])))?;
     let u = direction(&matrix.matmul_tn(&v))?;
@@ -53,7 +53,7 @@ fn step<T: Real>(matrix: &Tensor<T>, u: &Tensor<T>) -> Option<[Tensor<T>; 2]> {
 }
 
 impl<T: Real> Spectral<T> {
-    /// Follows `weight`, whose outputs lie on `axis`.
+    /// Starts a power iteration for `weight` with output axis `axis`.
     pub(super) fn new(weight: &Tensor<T>, axis: usize) -> Self {
         let [others, outputs] = size(weight, axis);
         let spectral = Self {
@@ -72,8 +72,8 @@ impl<T: Real> Spectral<T> {
 
     /// One step of the power iteration.
     ///
-    /// Vectors of zeros would stay so for ever. So a `u` that the weight maps to nothing gives way to the start, and where
-    /// this too leads nowhere, as with a weight of zeros, both vectors stay as they are.
+    /// Zero vectors would stay zero forever. So if the weight maps `u` to zero, the step restarts from the initial `u`. If
+    /// that fails too, as for a zero weight, both vectors are unchanged.
     fn iterate(&self, weight: &Tensor<T>) {
         no_grad(|| {
             let matrix = self.matrix(weight);
@@ -86,7 +86,7 @@ impl<T: Real> Spectral<T> {
         });
     }
 
-    /// `W / |σ|`; in training after one more step of the power iteration.
+    /// `W / |σ|`, in training mode after one more step of the power iteration.
     pub(super) fn normalized(&self, weight: &Tensor<T>, mode: Mode) -> Tensor<T> {
         if mode == Mode::Train && !self.u.is_frozen() && !self.v.is_frozen() {
             self.iterate(weight);
@@ -95,7 +95,7 @@ impl<T: Real> Spectral<T> {
         let row = v.reshape([1, v.len()]).matmul(&self.matrix(weight));
         let sigma = row.matmul(&u.reshape([u.len(), 1])).reshape([]);
         if sigma.item().abs() <= T::from_f64(TINY) {
-            // Divided by next to nothing, what an optimizer makes of a weight of zeros would explode.
+            // Without this, the first update of a zero weight would be divided by almost zero and explode.
             return weight.clone();
         }
         weight / sigma.abs()
@@ -144,7 +144,7 @@ mod tests {
         assert!((spectral.v.tensor().as_slice()[0].abs() - 1.0).abs() < 1e-6);
     }
 
-    /// Each kind of layer, with outputs on its own axis.
+    /// Each kind of layer with its output axis.
     type Case = (Box<dyn Module<f64>>, Vec<usize>, usize);
 
     fn layers(scale: f64) -> Vec<Case> {
@@ -159,10 +159,10 @@ mod tests {
         ]
     }
 
-    /// The largest singular value of the weight that a layer with outputs on `axis` uses.
+    /// The largest singular value of the effective weight of a layer with output axis `axis`.
     fn used(layer: &mut dyn Module<f64>, axis: usize) -> f64 {
         let outputs = parameters(layer)[1].1.tensor().len();
-        // Folding nothing into the layer leaves the normalized weight as its weight.
+        // Folding the identity into the layer makes the normalized weight its weight.
         let fusion = layer.fusion_mut().expect("a layer with a weight");
         fusion.fold_affine(&Tensor::ones([outputs]), &Tensor::zeros([outputs]));
         largest(&matrix(parameters(layer)[0].1.tensor(), axis).detach())
@@ -191,7 +191,7 @@ mod tests {
             let target = Tensor::randn(y.shape(), &mut Pcg64::seed_from_u64(6));
             let found = gradients(&(y - target).square().mean(), layer.as_ref());
             Sgd::new(1e-3).step(layer.as_mut(), &found);
-            // Before the vectors know the weight it is used as it is, and not 1e12 times as large.
+            // Until the vectors match the weight, it is used unchanged instead of scaled by 1e12.
             let y = layer.forward(&x, Mode::Eval);
             assert!(y.as_slice().iter().all(|v| v.abs() < 0.1), "axis {axis}: {y:?}");
             for _ in 0..100 {
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn vectors_that_know_nothing_of_the_weight_find_it() {
         let weight = Tensor::<f64>::from_vec([2, 2], vec![0.0, 0.0, 0.0, 3.0]);
-        // Orthogonal to it, and zeros as states have them that were saved when they could become so.
+        // Orthogonal vectors, and zero vectors as in states of earlier versions.
         for [u, v] in [[[1.0, 0.0]; 2], [[0.0; 2]; 2]] {
             let spectral = Spectral::new(&weight, 1);
             spectral.u.set(&Tensor::from_vec([2], u.to_vec()));
@@ -231,7 +231,7 @@ mod tests {
         }
     }
 
-    /// The bound that [`spectral_normalize`] names is reached, but for the border.
+    /// The bound in the docs of [`spectral_normalize`] is reached, except for the border.
     #[test]
     fn a_convolution_may_change_distances_by_the_root_of_its_taps() {
         let weight = Tensor::<f64>::ones([3, 3, 1, 1]);
@@ -282,8 +282,8 @@ mod tests {
         }
     }
 
-    /// In evaluation the vectors rest, so that the layer is a function of its weight. They are those of another weight,
-    /// as they always are a step behind.
+    /// In evaluation mode the vectors are constant, so the layer is a function of its weight. The vectors belong to another
+    /// weight, because they are always one step behind.
     #[test]
     fn gradients_flow_through_the_weight_and_its_singular_value() {
         let rng = &mut Pcg64::seed_from_u64(2);

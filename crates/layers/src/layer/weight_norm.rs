@@ -1,4 +1,4 @@
-//! The fully connected layer whose weight is a direction and a length for each output.
+//! A dense layer with weight normalization: a direction and a length per output.
 
 use crate::condition::Condition;
 use crate::init::Init;
@@ -8,17 +8,17 @@ use crate::parameter::Parameter;
 use crate::slots;
 use engraft_tensor::{Real, Tensor, affine_leaky_relu, no_grad};
 
-/// What is added to a squared length, so that a weight of zeros gives zeros and not a division by zero.
+/// Added to squared lengths, so that a zero weight gives zeros instead of a division by zero.
 const TINY: f64 = 1e-12;
-/// What is added to a variance, so that an output that is constant on the data keeps a finite scale.
+/// Added to variances, so that an output that is constant on the data keeps a finite scale.
 const STEADY: f64 = 1e-6;
 
-/// `y_j = scale_j · (x · w_j) / ‖w_j‖ + bias_j` with `w_j` the column of the weight for output `j`: only the direction of
-/// a column counts, and its length is the learned `scale_j`.
+/// `y_j = scale_j · (x · w_j) / ‖w_j‖ + bias_j`, where `w_j` is the weight column of output `j`. Only the direction of
+/// a column matters. Its length is the learned `scale_j`.
 ///
 /// *Shapes*: `[n, inputs] -> [n, outputs]`; `weight [inputs, outputs]`, `scale [outputs]`, `bias [outputs]`.
 ///
-/// It has neither an [adapter](crate::Adapter) nor spectral normalization, which would change what it normalizes.
+/// It supports neither [adapters](crate::Adapter) nor spectral normalization, because both would change the normalization.
 ///
 /// *Source*: Salimans and Kingma, "Weight normalization: a simple reparameterization to accelerate training of deep neural
 /// networks", 2016, equation 2.
@@ -42,7 +42,7 @@ pub struct WeightNormDense<T: Real = f32> {
 }
 
 impl<T: Real> WeightNormDense<T> {
-    /// A layer with initialized directions, scales of 1 and a bias of zeros.
+    /// A layer with initialized directions, scales of 1 and a zero bias.
     pub fn new(inputs: usize, outputs: usize, init: &mut Init) -> Self {
         Self {
             weight: Parameter::new(init.weight(&[inputs, outputs], inputs, outputs)),
@@ -51,15 +51,15 @@ impl<T: Real> WeightNormDense<T> {
         }
     }
 
-    /// Freezes the scales, so that no layer can outgrow noise that is added to its outputs.
+    /// Freezes the scales, so that the layer cannot grow to suppress noise that is added to its outputs.
     #[must_use]
     pub fn fixed_scale(mut self) -> Self {
         self.scale.freeze();
         self
     }
 
-    /// Sets scales and bias such that each output has mean 0 and variance 1 over the rows of `x`, `[n, inputs]`, whether
-    /// they are frozen or not.
+    /// Sets scales and bias so that each output has mean 0 and variance 1 over the rows of `x`, `[n, inputs]`. Frozen
+    /// scales are set too.
     ///
     /// *Source*: Salimans and Kingma, 2016, equations 5 and 6.
     ///
@@ -69,7 +69,7 @@ impl<T: Real> WeightNormDense<T> {
     pub fn fit(&mut self, x: &Tensor<T>) {
         assert!(
             x.rank() == 2 && x.shape()[0] > 1,
-            "weight norm: fitting needs at least two rows [n, inputs], got {:?}",
+            "weight norm: fit needs at least two rows [n, inputs], got {:?}",
             x.shape()
         );
         no_grad(|| {
@@ -116,7 +116,7 @@ impl<T: Real> Module<T> for WeightNormDense<T> {
 }
 
 impl<T: Real> Fusion<T> for WeightNormDense<T> {
-    /// The product is scaled, not the weight: it has fewer rows.
+    /// Scales the product instead of the weight, because it has fewer rows.
     fn forward_leaky_relu(&self, x: &Tensor<T>, _: &Condition<T>, _: Mode, slope: f64) -> Tensor<T> {
         let scale = self.scale.tensor() * self.inverse_length();
         let product = x.matmul(self.weight.tensor());

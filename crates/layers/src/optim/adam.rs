@@ -4,10 +4,10 @@ use super::{Rates, RuleOptimizer, UpdateRule};
 use engraft_tensor::{Real, parallel, vectorized};
 use rayon::prelude::*;
 
-/// Elements updated by one piece of parallel work.
+/// Elements per piece of parallel work.
 const CHUNK: usize = 16_384;
 
-/// Adam: steps of the mean gradient over the root of its mean square, both corrected for their start at 0.
+/// Adam: the mean gradient divided by the root of its mean square, both with bias correction.
 ///
 /// *Source*: Kingma and Ba, "Adam", 2015, algorithm 1.
 ///
@@ -23,7 +23,7 @@ const CHUNK: usize = 16_384;
 /// ```
 pub type Adam<T = f32> = RuleOptimizer<AdamRule, T>;
 
-/// The update of [`Adam`].
+/// The update rule of [`Adam`].
 #[derive(Clone, Copy, Debug)]
 pub struct AdamRule {
     beta1: f64,
@@ -42,14 +42,14 @@ impl<T: Real> Adam<T> {
         Self::with_rule(rule, lr)
     }
 
-    /// Decay of the mean gradient and of its mean square.
+    /// Decay rates of the mean gradient and of its mean square, by default 0.9 and 0.999.
     #[must_use]
     pub fn betas(mut self, beta1: f64, beta2: f64) -> Self {
         (self.rule.beta1, self.rule.beta2) = (beta1, beta2);
         self
     }
 
-    /// What is added to the root of the (corrected) mean square.
+    /// The number added to the root of the (corrected) mean square, by default 1e-8.
     #[must_use]
     pub fn eps(mut self, eps: f64) -> Self {
         self.rule.eps = eps;
@@ -122,7 +122,7 @@ mod tests {
         assert!((moments[0][0] - 0.3).abs() < 1e-12 && (moments[1][0] - 0.009).abs() < 1e-12);
     }
 
-    /// An update that waits for its pieces may run another task of the pool meanwhile, which must find recording on.
+    /// A thread that waits for an update may run another task of the pool. That task must find recording on.
     #[test]
     fn tasks_that_share_threads_do_not_share_recording() {
         let rule = Adam::<f32>::new(0.1).rule;
@@ -132,7 +132,7 @@ mod tests {
             step: 1,
         };
         let off = AtomicUsize::new(0);
-        // Far more threads than cores, so that pieces are stolen and waited for; often, since who waits for whom is chance.
+        // Far more threads than cores, so that pieces are stolen and waited for. Many rounds, because the pairing is random.
         let pool = rayon::ThreadPoolBuilder::new().num_threads(16).build().unwrap();
         pool.scope(|s| {
             for _ in 0..1000 {

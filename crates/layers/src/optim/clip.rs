@@ -1,12 +1,12 @@
-//! Gradient clipping: limits on gradients before an optimizer's step.
+//! Gradient clipping, before the step of an optimizer.
 
 use crate::visit::Gradients;
 use engraft_tensor::{Real, Tensor};
 
-/// Multiplies all gradients by one factor so that their norm, taken over all of them together, is at most `max_norm`.
-/// Returns the norm before.
+/// Scales all gradients by a common factor so that their total norm is at most `max_norm`. Returns the norm before
+/// scaling.
 ///
-/// A norm that is not finite is returned, and the gradients stay as they are.
+/// If the norm is not finite, it is returned and the gradients are unchanged.
 ///
 /// *Source*: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013, algorithm 1.
 ///
@@ -20,7 +20,7 @@ use engraft_tensor::{Real, Tensor};
 /// ```
 ///
 /// # Panics
-/// If `max_norm` is not above 0.
+/// If `max_norm` is not positive.
 pub fn clip_norm<T: Real>(gradients: &mut Gradients<T>, max_norm: f64) -> f64 {
     assert!(
         max_norm > 0.0,
@@ -35,7 +35,7 @@ pub fn clip_norm<T: Real>(gradients: &mut Gradients<T>, max_norm: f64) -> f64 {
     norm
 }
 
-/// Moves every number of the gradients into `-limit ..= limit`.
+/// Clamps every number of the gradients to `-limit ..= limit`.
 ///
 /// ```
 /// use engraft_layers::{Gradients, clip_value};
@@ -47,7 +47,7 @@ pub fn clip_norm<T: Real>(gradients: &mut Gradients<T>, max_norm: f64) -> f64 {
 /// ```
 ///
 /// # Panics
-/// If `limit` is not above 0.
+/// If `limit` is not positive.
 pub fn clip_value<T: Real>(gradients: &mut Gradients<T>, limit: f64) {
     assert!(limit > 0.0, "clip_value: the limit must be above 0, got {limit}");
     let limit = T::from_f64(limit);
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_norm_that_is_not_finite_is_told() {
+    fn a_norm_that_is_not_finite_is_returned() {
         let mut gradients = two(f64::NAN, 8.0);
         assert!(clip_norm(&mut gradients, 1.0).is_nan());
         assert_eq!(gradients["b"].item(), 8.0);

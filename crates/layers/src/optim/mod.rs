@@ -1,4 +1,4 @@
-//! Optimizers: one step over the named parameters of a module.
+//! Optimizers of the named parameters of a module.
 
 mod adam;
 mod clip;
@@ -22,44 +22,42 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A rule that changes parameters by their gradients.
+/// Updates parameters by their gradients.
 ///
-/// State is kept by parameter name. Frozen parameters, and those without a gradient, are left alone, and
-/// so is their state.
+/// State is stored by parameter name. Frozen parameters and parameters without a gradient are unchanged, and so is
+/// their state.
 pub trait Optimizer<T: Real = f32>: Send {
-    /// Changes every trainable parameter of `module` for which `gradients` has an entry.
+    /// Updates every trainable parameter of `module` that has an entry in `gradients`.
     ///
     /// # Panics
-    /// If a gradient has another shape than its parameter, or the parameter another size than in the steps before: an
-    /// optimizer follows one module. What changes sizes, as adapting anew with another rank, needs a new optimizer.
+    /// If the shape of a gradient differs from its parameter, or the size of a parameter differs from the steps before. If
+    /// sizes change, for example by adapting again with another rank, make a new optimizer.
     fn step(&mut self, module: &mut dyn Module<T>, gradients: &Gradients<T>);
 
-    /// Learning rate, before the schedule's factor.
+    /// Learning rate, without the factor of the schedule.
     fn lr(&self) -> f64;
 
-    /// Sets the learning rate. It is a setting, and so no part of [`state`](Self::state); groups with a rate of their own
-    /// keep it.
+    /// Sets the learning rate. It is a setting, not part of [`state`](Self::state). Groups with their own rate keep it.
     fn set_lr(&mut self, lr: f64);
 
-    /// Everything that the next step depends on, beside the settings.
+    /// Everything that the next step depends on, except the settings.
     fn state(&self) -> OptimizerState<T>;
 
-    /// Goes to a saved state of an optimizer for `module`.
+    /// Restores a saved state of an optimizer of `module`.
     ///
     /// # Errors
-    /// [`LayersError::OptimizerKind`] if the state was saved by another kind of optimizer;
-    /// [`LayersError::Mismatch`] if its moments are not those of the module's parameters. Nothing is changed
-    /// then.
+    /// [`LayersError::OptimizerKind`] if the state belongs to another kind of optimizer.
+    /// [`LayersError::Mismatch`] if its moments do not match the module's parameters. In both cases nothing is changed.
     fn load_state(&mut self, state: OptimizerState<T>, module: &dyn Module<T>) -> Result<(), LayersError>;
 }
 
-/// Saved state of an optimizer: numbers in one part, tensors in the other, because they go to different
-/// files of a checkpoint.
+/// Saved state of an optimizer. Counters and tensors are separate, because they go to different files of a
+/// checkpoint.
 #[derive(Clone, Debug)]
 pub struct OptimizerState<T: Real = f32> {
     /// Counters.
     pub counters: OptimizerCounters,
-    /// Moments, by `moment name` and parameter name joined with a dot.
+    /// Moments, by moment name and parameter name joined with a dot.
     pub tensors: BTreeMap<String, Tensor<T>>,
 }
 
@@ -68,19 +66,19 @@ pub struct OptimizerState<T: Real = f32> {
 pub struct OptimizerCounters {
     /// Kind of optimizer.
     pub kind: String,
-    /// Steps of the whole optimizer, which drive the schedule.
+    /// Number of steps of the optimizer, which the schedule depends on.
     pub steps: u64,
-    /// Steps of each parameter, which drive the bias correction: a parameter unfrozen late starts at 0.
+    /// Number of steps of each parameter, which bias correction depends on. It is 0 for a newly unfrozen parameter.
     pub parameter_steps: BTreeMap<String, u64>,
 }
 
-/// How one parameter changes by its gradient; [`RuleOptimizer`] does the rest.
+/// The update rule of one parameter. [`RuleOptimizer`] adds state, groups and schedules.
 ///
 /// ```
 /// use engraft_layers::{Rates, RuleOptimizer, UpdateRule};
 /// use engraft_tensor::Real;
 ///
-/// /// Steps of one size against the gradient's sign.
+/// /// Steps of constant size against the sign of the gradient.
 /// #[derive(Clone, Debug)]
 /// struct Sign;
 ///
@@ -98,16 +96,16 @@ pub struct OptimizerCounters {
 /// let optimizer: RuleOptimizer<Sign> = RuleOptimizer::with_rule(Sign, 1e-3);
 /// ```
 pub trait UpdateRule: Clone + fmt::Debug + Send + 'static {
-    /// Kind of optimizer, as saved with its state.
+    /// Name of the optimizer in saved states.
     const KIND: &'static str;
-    /// Names of the moments; there is one of each for every parameter, of the parameter's size and zero at first.
+    /// Names of the moments. Every parameter has one tensor per name, of its own size and initially zero.
     const MOMENTS: &'static [&'static str];
 
-    /// Changes the values of one parameter, and its moments, which are in the order of [`MOMENTS`](Self::MOMENTS).
+    /// Updates the values of one parameter and its moments, which are in the order of [`MOMENTS`](Self::MOMENTS).
     fn update<T: Real>(&self, values: &mut [T], gradient: &[T], moments: &mut [Vec<T>], rates: &Rates);
 }
 
-/// What an update of one parameter gets beside its values, its gradient and its moments.
+/// Rates and counters for the update of one parameter.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Rates {
@@ -115,11 +113,11 @@ pub struct Rates {
     pub lr: f64,
     /// Decoupled weight decay.
     pub weight_decay: f64,
-    /// Steps of this parameter, this one included.
+    /// Number of steps of this parameter, including this one.
     pub step: u64,
 }
 
-/// An optimizer made of an [`UpdateRule`]: settings, and state by parameter name.
+/// An optimizer with an [`UpdateRule`], settings, and state by parameter name.
 ///
 /// [`Adam`], [`RMSProp`] and [`Sgd`] are of this type.
 #[derive(Clone, Debug)]
@@ -133,7 +131,7 @@ pub struct RuleOptimizer<R, T: Real = f32> {
     moments: BTreeMap<String, Moments<T>>,
 }
 
-/// State that is kept for each parameter: moments of its size, and its steps.
+/// State of one parameter: moments of its size, and its number of steps.
 #[derive(Clone, Debug)]
 struct Moments<T> {
     steps: u64,
@@ -141,7 +139,7 @@ struct Moments<T> {
 }
 
 impl<R: UpdateRule, T: Real> RuleOptimizer<R, T> {
-    /// An optimizer with a learning rate, no weight decay and a constant schedule.
+    /// An optimizer with a learning rate, a constant schedule and no weight decay.
     pub fn with_rule(rule: R, lr: f64) -> Self {
         Self {
             rule,
@@ -154,7 +152,7 @@ impl<R: UpdateRule, T: Real> RuleOptimizer<R, T> {
         }
     }
 
-    /// Decoupled weight decay: every step also takes `lr · weight_decay` of each weight away.
+    /// Decoupled weight decay: every step also subtracts `lr · weight_decay` times each weight.
     ///
     /// *Source*: Loshchilov and Hutter, "Decoupled weight decay regularization", 2019, algorithm 2.
     #[must_use]
@@ -163,25 +161,25 @@ impl<R: UpdateRule, T: Real> RuleOptimizer<R, T> {
         self
     }
 
-    /// How the learning rate changes with the steps; constant by default.
+    /// The learning-rate schedule, by default constant.
     #[must_use]
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.schedule = schedule;
         self
     }
 
-    /// Gives the parameters of a name pattern a learning rate of their own; of several groups that hold
-    /// a name the last one decides.
+    /// Sets another learning rate for the parameters that match a filter. If several groups match a name, the last one
+    /// applies.
     #[must_use]
     pub fn group(mut self, names: ParamFilter, lr: f64) -> Self {
         self.groups.push((names, lr));
         self
     }
 
-    /// Checks that every part of every group's pattern matches a parameter of the module.
+    /// Checks that every part of every group's filter matches a parameter of the module.
     ///
     /// # Errors
-    /// [`LayersError::NoSuchName`] with what matches nothing.
+    /// [`LayersError::NoSuchName`] with the parts that match nothing.
     pub fn check(&self, module: &dyn Module<T>) -> Result<(), LayersError> {
         let names: Vec<String> = parameters(module).into_iter().map(|(name, _)| name).collect();
         let unmatched: Vec<String> = self
@@ -197,7 +195,7 @@ impl<R: UpdateRule, T: Real> RuleOptimizer<R, T> {
         }
     }
 
-    /// Learning rate of a parameter in the step after `steps` steps: the last group that holds its name decides.
+    /// Learning rate of a parameter in the step after `steps` steps. The last matching group applies.
     fn lr_of(&self, name: &str, steps: u64) -> f64 {
         let group = self.groups.iter().rev().find(|(names, _)| names.matches(name));
         group.map_or(self.lr, |g| g.1) * self.schedule.factor(steps)
@@ -217,7 +215,7 @@ impl<R: UpdateRule, T: Real> Optimizer<T> for RuleOptimizer<R, T> {
             };
             assert!(
                 gradient.shape() == parameter.tensor().shape(),
-                "{kind}: the gradient of {name} has shape {:?}, the parameter {:?}",
+                "{kind}: the gradient of {name} has shape {:?}, but the parameter has {:?}",
                 gradient.shape(),
                 parameter.tensor().shape()
             );
@@ -227,7 +225,7 @@ impl<R: UpdateRule, T: Real> Optimizer<T> for RuleOptimizer<R, T> {
                 steps: 0,
                 values: R::MOMENTS.iter().map(|_| vec![T::zero(); size]).collect(),
             });
-            // Begun anew, they would be forgotten without a word; `load_state` refuses them too.
+            // Resetting them would lose them silently; `load_state` refuses this case too.
             if let Some(moment) = entry.values.iter().find(|values| values.len() != size) {
                 panic!(
                     "{kind}: the moments of {name} are of {} numbers, the parameter of shape {:?} has {size}; make a new \
@@ -236,7 +234,7 @@ impl<R: UpdateRule, T: Real> Optimizer<T> for RuleOptimizer<R, T> {
                     gradient.shape()
                 );
             }
-            // Saturating: a file may claim any count.
+            // Saturating, because a file may claim any count.
             entry.steps = entry.steps.saturating_add(1);
             let rates = Rates {
                 lr,
@@ -303,7 +301,7 @@ impl<R: UpdateRule, T: Real> Optimizer<T> for RuleOptimizer<R, T> {
         let (mut missing, mut shapes) = (Vec::new(), Vec::new());
         let mut loaded = BTreeMap::new();
         for (name, count) in parameter_steps {
-            // The moments of a name that is no parameter stay behind, and are unexpected.
+            // Moments of unknown parameter names remain and are reported as unexpected.
             let Some(&size) = sizes.get(&name) else { continue };
             let mut values = Vec::new();
             for moment in R::MOMENTS {
@@ -319,7 +317,7 @@ impl<R: UpdateRule, T: Real> Optimizer<T> for RuleOptimizer<R, T> {
         let unexpected: Vec<String> = state.tensors.into_keys().collect();
         if !(missing.is_empty() && unexpected.is_empty() && shapes.is_empty()) {
             return Err(LayersError::Mismatch {
-                what: "the state of the optimizer".into(),
+                what: "the optimizer state".into(),
                 missing,
                 unexpected,
                 shapes,
@@ -408,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "adam: the gradient of weight has shape [1, 2], the parameter [2, 1]")]
+    #[should_panic(expected = "adam: the gradient of weight has shape [1, 2], but the parameter has [2, 1]")]
     fn a_gradient_of_another_shape_is_refused() {
         let mut layer = Dense::<f64>::new(2, 1, &mut Init::glorot(1));
         let gradients: Gradients<f64> = [("weight".to_string(), Tensor::ones([1, 2]))].into();

@@ -9,7 +9,7 @@ use engraft_tensor::Real;
 /// PyTorch.
 pub type RMSProp<T = f32> = RuleOptimizer<RMSPropRule, T>;
 
-/// The update of [`RMSProp`].
+/// The update rule of [`RMSProp`].
 #[derive(Clone, Copy, Debug)]
 pub struct RMSPropRule {
     alpha: f64,
@@ -26,14 +26,14 @@ impl<T: Real> RMSProp<T> {
         Self::with_rule(rule, lr)
     }
 
-    /// Decay of the mean square.
+    /// Decay rate of the mean square, by default 0.99.
     #[must_use]
     pub fn alpha(mut self, alpha: f64) -> Self {
         self.rule.alpha = alpha;
         self
     }
 
-    /// What is added to the root of the mean square.
+    /// The number added to the root of the mean square, by default 1e-8.
     #[must_use]
     pub fn eps(mut self, eps: f64) -> Self {
         self.rule.eps = eps;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How the learning rate changes with the steps taken so far, as a factor on it.
+/// A factor on the learning rate, as a function of the number of steps so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
@@ -10,45 +10,45 @@ pub enum Schedule {
     /// Always 1.
     #[default]
     Constant,
-    /// Rises from `1 / steps` to 1 over the first `steps` steps, then stays.
+    /// Rises from `1 / steps` to 1 over the first `steps` steps, then stays 1.
     Warmup {
-        /// Length of the rise.
+        /// Number of steps of the rise.
         steps: u64,
     },
     /// Multiplies by `factor` after every `every` steps.
     Step {
-        /// Steps between two drops.
+        /// Number of steps between two drops.
         every: u64,
-        /// Factor of a drop.
+        /// Factor of each drop.
         factor: f64,
     },
-    /// Falls along half a cosine from 1 to `floor` over `steps` steps, then stays.
+    /// Follows half a cosine from 1 to `floor` over `steps` steps, then stays at `floor`.
     Cosine {
-        /// Length of the fall.
+        /// Number of steps of the decay.
         steps: u64,
-        /// Where it ends.
+        /// Final factor.
         floor: f64,
     },
-    /// Stays 1 until `from`, then falls in a straight line to 0 at `to`.
+    /// Stays 1 until `from`, then decays linearly to 0 at `to`.
     LinearDecay {
-        /// Last step at full rate.
+        /// Last step with factor 1.
         from: u64,
-        /// First step at rate 0.
+        /// First step with factor 0.
         to: u64,
     },
-    /// One schedule for some steps, another one, which counts from there, afterwards; made by [`Schedule::then`].
+    /// One schedule for some steps, then another one that counts from there; see [`Schedule::then`].
     Then {
         /// The schedule of the first steps.
         first: Box<Schedule>,
-        /// How many steps it decides.
+        /// Number of steps of the first schedule.
         steps: u64,
-        /// The schedule of the others.
+        /// The schedule of the remaining steps.
         next: Box<Schedule>,
     },
 }
 
 impl Schedule {
-    /// This schedule for `steps` steps from the beginning, then `next`, which counts from there.
+    /// This schedule for the first `steps` steps, then `next`, which counts from there.
     ///
     /// ```
     /// use engraft_layers::Schedule;

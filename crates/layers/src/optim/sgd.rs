@@ -9,19 +9,19 @@ use engraft_tensor::Real;
 /// PyTorch, where the learning rate multiplies the velocity.
 pub type Sgd<T = f32> = RuleOptimizer<SgdRule, T>;
 
-/// The update of [`Sgd`].
+/// The update rule of [`Sgd`].
 #[derive(Clone, Copy, Debug)]
 pub struct SgdRule {
     momentum: f64,
 }
 
 impl<T: Real> Sgd<T> {
-    /// Plain descent without momentum.
+    /// Plain gradient descent without momentum.
     pub fn new(lr: f64) -> Self {
         Self::with_rule(SgdRule { momentum: 0.0 }, lr)
     }
 
-    /// Share of the velocity that stays in each step.
+    /// The share of the velocity that each step keeps, by default 0.
     #[must_use]
     pub fn momentum(mut self, momentum: f64) -> Self {
         self.rule.momentum = momentum;

@@ -1,4 +1,4 @@
-//! State dicts: the tensors of a module by name, taken out, put back, joined and split.
+//! State dicts: the named tensors of a module. They can be read, applied, merged and split.
 
 mod safetensors;
 
@@ -16,14 +16,14 @@ use rand_pcg::Pcg64;
 use std::collections::BTreeMap;
 use std::path::Path as FilePath;
 
-/// Tensors by dotted name, and some text about them.
+/// Named tensors with metadata.
 ///
-/// Parameters and buffers of a module are both in it; generators are numbers of another kind and go through
-/// [`rng_states`] and [`set_rng_states`]. Whether a parameter is frozen belongs to the module, not to its
-/// state: [`StateDict::apply`] leaves it as it is.
+/// Contains the parameters and buffers of a module. Random streams are separate, see
+/// [`rng_states`] and [`set_rng_states`]. Whether a parameter is frozen is a property of the module, not of its
+/// state: [`StateDict::apply`] does not change it.
 ///
 /// The file format is [safetensors](https://huggingface.co/docs/safetensors), in the layouts of this crate;
-/// see [`TorchLayout`](crate::TorchLayout) for PyTorch's. One state always gives the same bytes.
+/// see [`TorchLayout`](crate::TorchLayout) for PyTorch's. Equal states give equal bytes.
 ///
 /// ```
 /// use engraft_layers::{Dense, Init, Mode, Module, StateDict};
@@ -48,15 +48,15 @@ pub struct StateDict<T: Real = f32> {
     metadata: BTreeMap<String, String>,
 }
 
-/// What [`StateDict::apply_matching`] did; every list in alphabetical order.
+/// Result of [`StateDict::apply_matching`]. All lists are in alphabetical order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Applied {
-    /// Names that now have the values of the state.
+    /// Names that received values from the state.
     pub applied: Vec<String>,
-    /// Names of the module that the pattern left out.
+    /// Names of the module outside the filter.
     pub kept: Vec<String>,
-    /// Names of the state that the pattern left out.
+    /// Names of the state outside the filter.
     pub unused: Vec<String>,
 }
 
@@ -67,7 +67,7 @@ impl<T: Real> Default for StateDict<T> {
 }
 
 impl<T: Real> StateDict<T> {
-    /// No tensors and no metadata.
+    /// An empty state without metadata.
     pub fn new() -> Self {
         Self {
             tensors: BTreeMap::new(),
@@ -75,7 +75,7 @@ impl<T: Real> StateDict<T> {
         }
     }
 
-    /// Parameters and buffers of a module; nothing is copied.
+    /// The parameters and buffers of a module, without copying.
     pub fn of(module: &dyn Module<T>) -> Self {
         let mut tensors = BTreeMap::new();
         visit(module, |path, slot| {
@@ -89,7 +89,7 @@ impl<T: Real> StateDict<T> {
         Self::from_tensors(tensors)
     }
 
-    /// A state of the given tensors, as constants: averages of weights, moments of an optimizer, gradients.
+    /// A state of the given tensors, as constants: averaged weights, moments of an optimizer, gradients.
     pub fn from_tensors(tensors: BTreeMap<String, Tensor<T>>) -> Self {
         Self {
             tensors: tensors.into_iter().map(|(name, t)| (name, t.detach())).collect(),
@@ -112,12 +112,12 @@ impl<T: Real> StateDict<T> {
         self.tensors.get(name)
     }
 
-    /// Text that is saved with the tensors.
+    /// Texts that are saved with the tensors.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
     }
 
-    /// Adds or replaces one entry of the metadata.
+    /// Adds or replaces an entry of the metadata.
     #[must_use]
     pub fn with_metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.metadata.insert(key.into(), value.into());
@@ -143,7 +143,7 @@ impl<T: Real> StateDict<T> {
         }
     }
 
-    /// Takes the tensors below `prefix` out and drops it from their names; both parts keep the metadata.
+    /// Splits off the tensors under `prefix` and removes it from their names. Both parts keep the metadata.
     ///
     /// ```
     /// use engraft_layers::StateDict;
@@ -171,10 +171,10 @@ impl<T: Real> StateDict<T> {
         (part(under), part(rest))
     }
 
-    /// All tensors and metadata of both.
+    /// The tensors and metadata of both states.
     ///
     /// # Errors
-    /// If a tensor is in both, or both have an entry of metadata with different values: every such name.
+    /// [`LayersError::Mismatch`] with every tensor that is in both, and every metadata entry with different values.
     pub fn merge(mut self, other: Self) -> Result<Self, LayersError> {
         let twice = other.tensors.keys().filter(|n| self.tensors.contains_key(*n));
         let differs = |(k, v): &(&String, &String)| self.metadata.get(*k).is_some_and(|mine| mine != *v);
@@ -182,7 +182,7 @@ impl<T: Real> StateDict<T> {
         let clashes: Vec<String> = twice.chain(unequal).cloned().collect();
         if !clashes.is_empty() {
             return Err(LayersError::Mismatch {
-                what: "a state that was to be merged".into(),
+                what: "the state to merge".into(),
                 missing: Vec::new(),
                 unexpected: clashes,
                 shapes: Vec::new(),
@@ -193,24 +193,22 @@ impl<T: Real> StateDict<T> {
         Ok(self)
     }
 
-    /// Gives a module these values. The names and shapes of both must be the same; what is frozen stays
-    /// frozen, and gets its values all the same.
+    /// Applies these values to a module. Names and shapes must match exactly. Frozen parameters stay
+    /// frozen, but receive their values.
     ///
     /// # Errors
-    /// [`LayersError::Mismatch`] with every missing, unexpected and wrongly shaped name; nothing is changed
-    /// then.
+    /// [`LayersError::Mismatch`] with every missing, unexpected and wrongly shaped name. Then nothing is changed.
     pub fn apply(&self, module: &mut dyn Module<T>) -> Result<(), LayersError> {
         self.apply_matching(module, &ParamFilter::all()).map(|_| ())
     }
 
-    /// Gives a module those of these values whose names a pattern holds: for a network that shares a part
-    /// with the one that was saved.
+    /// Applies the values whose names match a filter, for a network that shares a part with the saved one.
     ///
-    /// Within the pattern it is as strict as [`StateDict::apply`].
+    /// Inside the filter it is as strict as [`StateDict::apply`].
     ///
     /// # Errors
-    /// [`LayersError::NoSuchName`] if a part of the pattern matches neither a name of the module nor of the
-    /// state, and the errors of [`StateDict::apply`]; nothing is changed then.
+    /// [`LayersError::NoSuchName`] if a part of the filter matches neither a name of the module nor of the
+    /// state, and the errors of [`StateDict::apply`]. In all cases nothing is changed.
     pub fn apply_matching(
         &self,
         module: &mut dyn Module<T>,
@@ -267,14 +265,14 @@ impl<T: Real> StateDict<T> {
     /// The state as a safetensors file in memory.
     ///
     /// # Errors
-    /// [`LayersError::Unsavable`] if a value is not finite, a name is the reserved `__metadata__`, or the
-    /// names and the metadata are too long: what could not be loaded again is not written.
+    /// [`LayersError::Unsavable`] if the state could not be loaded again: a value is not finite, a name is the reserved
+    /// `__metadata__`, or names and metadata are too long.
     pub fn to_bytes(&self) -> Result<Vec<u8>, LayersError> {
         encode(&self.tensors, &self.metadata, &[])
     }
 
-    /// As [`StateDict::to_bytes`], about half as long: tensors of two or more axes are rounded to `F16`. Those of one axis,
-    /// as biases and the statistics of batch norms, keep their type.
+    /// [`StateDict::to_bytes`] at about half the size: tensors with two or more axes are rounded to `F16`. Tensors with one
+    /// axis, such as biases and batch-norm statistics, keep their type.
     ///
     /// ```
     /// use engraft_layers::StateDict;
@@ -287,26 +285,25 @@ impl<T: Real> StateDict<T> {
     /// ```
     ///
     /// # Errors
-    /// Those of [`StateDict::to_bytes`], and [`LayersError::Unsavable`] if a value that is rounded is beyond ±65504.
+    /// Those of [`StateDict::to_bytes`], and [`LayersError::Unsavable`] if a rounded value is beyond ±65504.
     pub fn to_half_bytes(&self) -> Result<Vec<u8>, LayersError> {
         encode_with(&self.tensors, &self.metadata, &[], |tensor| tensor.rank() > 1)
     }
 
-    /// Reads a safetensors file in memory. Tensors of `F16`, `BF16`, `F32` and `F64` are taken and converted to `T`.
+    /// Reads a safetensors file from memory. Accepts `F16`, `BF16`, `F32` and `F64` and converts them to `T`.
     ///
-    /// A hostile file costs no more than its tensors as `T`, and about eight bytes for each byte of its
+    /// Memory use is bounded for hostile files: the size of the tensors as `T`, and about eight bytes per byte of the
     /// header, which is at most 1 MiB long.
     ///
     /// # Errors
-    /// [`LayersError::Format`] with `path`, the tensor and what was expected, if the file is damaged, holds
-    /// another element type, or a value that is not finite as `T`.
+    /// [`LayersError::Format`] with `path`, the tensor and what was expected, if the file is damaged, has
+    /// another element type, or a value is not finite as `T`.
     pub fn from_bytes(bytes: &[u8], path: &FilePath) -> Result<Self, LayersError> {
         let (tensors, metadata) = decode(bytes, path, |_| Extra::Refuse)?;
         Ok(Self { tensors, metadata })
     }
 
-    /// Writes a safetensors file: whole and on the disk when this returns, or not at all. A file that is
-    /// there already is replaced in one step.
+    /// Writes a safetensors file atomically and syncs it to disk. An existing file is replaced in one step.
     ///
     /// # Errors
     /// Those of [`StateDict::to_bytes`], and [`LayersError::Io`].
@@ -322,10 +319,10 @@ impl<T: Real> StateDict<T> {
         Self::load_at_most(path, MAX_FILE_BYTES)
     }
 
-    /// As [`StateDict::load`] with another limit for the size of the file.
+    /// [`StateDict::load`] with another limit for the file size.
     ///
     /// # Errors
-    /// As for [`StateDict::load`].
+    /// See [`StateDict::load`].
     pub fn load_at_most(path: impl AsRef<FilePath>, max_bytes: u64) -> Result<Self, LayersError> {
         let path = path.as_ref();
         Self::from_bytes(&read_bounded(path, max_bytes)?, path)
@@ -339,7 +336,7 @@ impl<T: Real> StateDict<T> {
     }
 }
 
-/// States of the random generators of a module, by dotted name.
+/// States of the random streams of a module, by dotted name.
 pub fn rng_states<T: Real>(module: &dyn Module<T>) -> BTreeMap<String, Pcg64> {
     let mut states = BTreeMap::new();
     visit(module, |path, slot| {
@@ -350,11 +347,10 @@ pub fn rng_states<T: Real>(module: &dyn Module<T>) -> BTreeMap<String, Pcg64> {
     states
 }
 
-/// Puts the random generators of a module into saved states.
+/// Restores saved states of the random streams of a module.
 ///
 /// # Errors
-/// [`LayersError::Mismatch`] with every name that only the module or only `states` has; nothing is changed
-/// then.
+/// [`LayersError::Mismatch`] with every name that only the module or only `states` has. Then nothing is changed.
 pub fn set_rng_states<T: Real>(
     module: &mut dyn Module<T>,
     states: &BTreeMap<String, Pcg64>,
@@ -366,7 +362,7 @@ pub fn set_rng_states<T: Real>(
     let (missing, unexpected) = (only(&own, states), only(states, &own));
     if !(missing.is_empty() && unexpected.is_empty()) {
         return Err(LayersError::Mismatch {
-            what: "the set of generator states".into(),
+            what: "the set of random states".into(),
             missing,
             unexpected,
             shapes: Vec::new(),

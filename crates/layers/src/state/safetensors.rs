@@ -1,7 +1,7 @@
-//! The safetensors format: eight bytes of header length, a JSON header, the elements.
+//! The safetensors format: 8 bytes of header length, a JSON header, the elements.
 //!
-//! Writing goes through the `safetensors` crate. Reading parses the header here, because the crate's errors
-//! name neither tensor nor sizes, and because its parser needs tens of bytes for each byte of a hostile
+//! Writing uses the `safetensors` crate. Reading parses the header here, because the crate's errors
+//! name neither tensors nor sizes. Its parser also needs tens of bytes per byte of a hostile
 //! header.
 
 use crate::error::LayersError;
@@ -16,26 +16,26 @@ use std::path::Path;
 /// Largest file that [`StateDict::load`](crate::StateDict::load) reads: 2 GiB.
 pub const MAX_FILE_BYTES: u64 = 2 << 30;
 
-/// Longest header: about ten thousand tensors.
+/// Maximum header length: about ten thousand tensors.
 const MAX_HEADER_BYTES: u64 = 1 << 20;
 
-/// Most axes of a tensor.
+/// Maximum number of axes of a tensor.
 const MAX_RANK: usize = 8;
 
 const METADATA: &str = "__metadata__";
 
 type Parts<T> = (BTreeMap<String, Tensor<T>>, BTreeMap<String, String>);
 
-/// What to do with a tensor that is not of floating point.
+/// Handling of tensors that are not floating point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extra {
-    /// It is an error.
+    /// They are an error.
     Refuse,
-    /// A counter (`I64` without axes) is dropped; anything else is an error.
+    /// A counter (`I64` without axes) is dropped. Anything else is an error.
     DropCounter,
 }
 
-/// What is written: a tensor, a tensor as halves, or a counter that stands at 0.
+/// An entry to write: a tensor, a tensor as halves, or a zero counter.
 enum Entry<'a, T: Real> {
     Tensor(&'a Tensor<T>),
     Half(&'a Tensor<T>),
@@ -97,7 +97,7 @@ pub(crate) fn encode<T: Real>(
     encode_with(tensors, metadata, counters, |_| false)
 }
 
-/// As [`encode`], with the tensors that `is_half` chooses as `F16`.
+/// [`encode`] that writes the tensors selected by `is_half` as `F16`.
 pub(crate) fn encode_with<T: Real>(
     tensors: &BTreeMap<String, Tensor<T>>,
     metadata: &BTreeMap<String, String>,
@@ -138,8 +138,8 @@ pub(crate) fn encode_with<T: Real>(
     if metadata.is_empty() {
         return Ok(bytes);
     }
-    // The crate takes metadata as a hash map and writes it in that map's random order, so that one state
-    // would give different bytes each time. Offsets count from the end of the header: it may grow.
+    // The crate writes metadata in the random order of a hash map, so equal states would give different bytes.
+    // Offsets count from the end of the header, so the header may grow.
     let entries = &bytes[9..8 + length];
     let text = serde_json::to_string(metadata).map_err(|e| unsavable(e.to_string()))?;
     let comma = if tensors.is_empty() && counters.is_empty() {
@@ -160,7 +160,7 @@ pub(crate) fn encode_with<T: Real>(
 fn header_length(bytes: &[u8]) -> Result<(usize, usize), String> {
     let Some((claim, rest)) = bytes.split_first_chunk::<8>() else {
         return Err(format!(
-            "{} bytes are no safetensors file, which starts with 8 bytes of header length; it is empty or cut off",
+            "expected a safetensors file, which starts with 8 bytes of header length, found {} bytes; the file is empty or cut off",
             bytes.len()
         ));
     };
@@ -182,7 +182,7 @@ fn header_length(bytes: &[u8]) -> Result<(usize, usize), String> {
     }
 }
 
-/// Reads tensors and metadata; `extra` decides what becomes of tensors that are not of floating point.
+/// Reads tensors and metadata. `extra` decides about tensors that are not floating point.
 pub(crate) fn decode<T: Real>(
     bytes: &[u8],
     path: &Path,
@@ -224,7 +224,7 @@ fn parse<T: Real>(bytes: &[u8], extra: impl Fn(&str) -> Extra) -> Result<Parts<T
         };
         let tensor = Tensor::from_vec(&info.shape.0, value);
         if found.insert(name.clone(), tensor).is_some() {
-            return Err(format!("tensor {name:?} is there twice"));
+            return Err(format!("tensor {name:?} occurs twice"));
         }
     }
     if end != elements.len() {
@@ -237,7 +237,7 @@ fn parse<T: Real>(bytes: &[u8], extra: impl Fn(&str) -> Extra) -> Result<Parts<T
     Ok((found, metadata))
 }
 
-/// Elements of `N` bytes as `T`; each must be finite.
+/// Elements of `N` bytes as `T`. Each must be finite.
 fn convert<T: Real, const N: usize>(
     name: &str,
     bytes: &[u8],
@@ -249,7 +249,7 @@ fn convert<T: Real, const N: usize>(
         let converted = T::from_f64(value);
         if !converted.is_finite() {
             return Err(format!(
-                "tensor {name:?} is {value} at index {i}, which is no finite {}; the network that wrote it had diverged",
+                "tensor {name:?} is {value} at index {i}, which is not a finite {}; the network that wrote it had diverged",
                 T::NAME
             ));
         }
@@ -270,7 +270,7 @@ fn half(bits: u16) -> f64 {
     if bits >> 15 == 1 { -size } else { size }
 }
 
-/// The half that is nearest to a value of at most [`MOST_HALF`]; of two that are as near, the even one.
+/// The half nearest to a value of at most [`MOST_HALF`]. Ties go to the even one.
 fn half_bits(value: f64) -> u16 {
     let size = value.abs();
     let exponent = (size.log2().floor() as i32).max(-14);
@@ -280,7 +280,7 @@ fn half_bits(value: f64) -> u16 {
         exponent
     }
     .max(-14);
-    // Up to 2048 at an even rounding up: then the sum below carries into the exponent by itself.
+    // If this rounds up to 2048, the sum below carries into the exponent.
     let units = (size / 2.0_f64.powi(exponent - 10)).round_ties_even() as u16;
     let bits = if units < 1024 {
         units
@@ -313,7 +313,7 @@ struct Info {
 }
 
 impl Info {
-    /// Where the elements lie: right after the tensor before, inside the file, as many as the shape has.
+    /// Byte range of the elements: directly after the tensor before, inside the file, with the size of the shape.
     fn range(&self, name: &str, start: usize, available: usize) -> Result<std::ops::Range<usize>, String> {
         let [from, to] = self.data_offsets;
         let within = |x: u64| usize::try_from(x).ok().filter(|&x| x <= available);
@@ -332,7 +332,7 @@ impl Info {
                 ));
             }
         };
-        // Sizes of 0 are left out at first: `[0, 2^63]` holds nothing, and still is no shape of an array.
+        // Sizes of 0 are skipped first: `[0, 2^63]` has no elements, but is still not a valid array shape.
         let sizes = &self.shape.0;
         let bits = sizes
             .iter()
@@ -343,7 +343,7 @@ impl Info {
         let bits = bits.map(|n| if sizes.contains(&0) { 0 } else { n });
         if bits.is_none() || bits != range.len().checked_mul(8) {
             return Err(format!(
-                "tensor {name:?} has {} bytes, which is not what shape {:?} of {} needs",
+                "tensor {name:?} has {} bytes, which does not match shape {:?} of {}",
                 range.len(),
                 sizes,
                 self.dtype
@@ -427,7 +427,7 @@ mod tests {
             assert_eq!(half(bits), value, "{bits:#x}");
         }
         assert!(half(0x7c01).is_nan());
-        // Every finite half is its own nearest one, and what lies between two goes to the nearer.
+        // Every finite half rounds to itself, and values between two round to the nearer one.
         for bits in (0..0x7c00).chain(0x8000..0xfc00) {
             assert_eq!(half_bits(half(bits)), bits, "{bits:#x}");
             let next = half(bits + 1);

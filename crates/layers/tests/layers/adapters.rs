@@ -1,4 +1,4 @@
-//! Adapters: by hand, at first, while they learn, and folded.
+//! Adapters: by hand, at the start, during training, and folded.
 
 use crate::configurations::{ADAPTERS, Configuration, Kind};
 use crate::fusion::with_leaky_relu;
@@ -12,7 +12,7 @@ use engraft_tensor::{Padding, Real, Tensor};
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 
-/// Each kind of layer, with what it reads.
+/// Each kind of layer with an input.
 fn layers<T: Real>() -> Vec<(Box<dyn Module<T>>, Tensor<T>)> {
     let init = &mut Init::normal(3, 0.5);
     let x = |shape: &[usize]| Tensor::randn(shape, &mut Pcg64::seed_from_u64(4));
@@ -35,14 +35,14 @@ fn set<T: Real>(module: &mut dyn Module<T>, name: &str, value: &Tensor<T>) {
             match slot {
                 SlotMut::Parameter(p) => p.set(value),
                 SlotMut::Buffer(b) => b.set(value),
-                SlotMut::Rng(_) => unreachable!("{name} is no generator"),
+                SlotMut::Rng(_) => unreachable!("{name} is a random stream"),
             }
         }
     });
     assert!(found, "{name}");
 }
 
-/// Moves every parameter of the adapter away from where it starts.
+/// Moves every parameter of the adapter away from its initial value.
 fn move_away<T: Real>(module: &mut dyn Module<T>, adapter: Adapter) {
     let (learned, rng) = (adapter.names(), &mut Pcg64::seed_from_u64(9));
     visit_mut(module, |path, slot| match slot {
@@ -62,7 +62,7 @@ fn identity(n: usize) -> Tensor<f64> {
     )
 }
 
-/// A dense layer with weight `[inputs, outputs]`, adapted; its weight is what it makes of the identity.
+/// An adapted dense layer with weight `[inputs, outputs]`. The output for the identity is the effective weight.
 fn adapted(shape: [usize; 2], weight: &[f64], adapter: Adapter) -> Dense<f64> {
     let init = &mut Init::normal(1, 0.1);
     let mut layer = Dense::new(shape[0], shape[1], init).no_bias();
@@ -107,7 +107,7 @@ fn scales_by_hand() {
     );
 }
 
-/// Singular values 5 and 2, the larger on the second output; with more inputs than outputs and the other way round.
+/// Singular values 5 and 2, the larger on the second output, with more inputs than outputs and vice versa.
 #[test]
 fn singular_values_by_hand() {
     let factors = Tensor::from_vec([2], vec![10.0, 3.0]);
@@ -129,7 +129,7 @@ fn singular_values_by_hand() {
     }
 }
 
-/// `W'ᵀW'` has the vectors of `WᵀW`, and `m²` times its eigenvalues, in every kind of layer's own order of axes.
+/// `W'ᵀW'` has the eigenvectors of `WᵀW` and `m²` times its eigenvalues, for every kind of layer.
 #[test]
 fn only_singular_values_move() {
     let mut layer = adapted(
@@ -153,7 +153,7 @@ fn only_singular_values_move() {
     }
 }
 
-/// The same weight in both directions of convolution, whose kernel of 1 makes them dense layers.
+/// The same weight in both directions of convolution. With a kernel of 1 they are dense layers.
 #[test]
 fn every_layer_counts_its_outputs_on_its_own_axis() {
     for adapter in ADAPTERS {
@@ -256,7 +256,7 @@ fn names_and_shapes() {
     }
 }
 
-/// In the input, the weight, the bias and every number of the adapter.
+/// With respect to the input, the weight, the bias and every number of the adapter.
 #[test]
 fn gradients_are_right_at_both_orders() {
     let (kernel, stride, dilation, padding) = ([2, 3], 2, 1, Padding::Same);
@@ -302,8 +302,8 @@ fn gradients_are_right_at_both_orders() {
     }
 }
 
-/// Layers of each kind, on a path and beside it, with and without a norm behind them, fused and not, the last with
-/// spectral normalization.
+/// Layers of each kind, in a chain and in a skip path, with and without a following norm, fused and not. The last one
+/// has spectral normalization.
 fn network(adapter: Option<Adapter>) -> Sequential<f64> {
     let init = &mut Init::normal(5, 0.5);
     let branch = Sequential::new()
@@ -350,7 +350,7 @@ fn the_changed_weight_is_what_is_normalized() {
     adapt(&mut layer, Adapter::LowRank { rank: 1 }, init);
     move_away(&mut layer, Adapter::LowRank { rank: 1 });
     (0..50).for_each(|_| drop(layer.forward(&identity(3), Mode::Train)));
-    // One output: the weight is a vector, its singular value the length.
+    // One output: the weight is a vector, and the singular value is its length.
     let length = layer.forward(&identity(3), Mode::Eval).square().sum().item();
     assert!((length - 1.0).abs() < 1e-12, "{length}");
 }
@@ -376,7 +376,7 @@ fn a_state_goes_there_and_back() {
     }
 }
 
-/// From where an adapter starts, an optimizer moves it, and what is frozen has no gradient and stays.
+/// An optimizer moves the adapter from its start. Frozen parameters have no gradient and do not change.
 #[test]
 fn the_adapter_learns_and_the_weight_stays() {
     for adapter in ADAPTERS {
@@ -421,7 +421,7 @@ fn a_module_without_weights_has_nothing_to_adapt() {
 }
 
 #[test]
-#[should_panic(expected = "has an adapter already: low rank 1, asked for output scale")]
+#[should_panic(expected = "already has the adapter low rank 1")]
 fn one_adapter_for_each_layer() {
     let init = &mut Init::he(1);
     let mut layer = Dense::<f32>::new(2, 2, init);
@@ -472,7 +472,7 @@ fn a_merged_adapter_is_the_same_to_the_bit_and_leaves_a_layer_that_learns() {
             assert_eq!(found.as_slice(), expected.as_slice(), "{adapter}");
             let learned = gradients(&found.sum(), layer.as_ref());
             assert!(learned.contains_key("weight"), "{adapter}");
-            // It may be adapted anew, with another kind too.
+            // It can be adapted again, also with another kind.
             assert_eq!(adapt(layer.as_mut(), Adapter::OutputScale, init), 1);
         }
     }

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 
-/// One of each kind, and one with more columns than the smallest weights have.
+/// One adapter of each kind, and one with more columns than the smallest weights have.
 pub(crate) const ADAPTERS: [Adapter; 5] = [
     Adapter::Modulation { rank: 1 },
     Adapter::Modulation { rank: 3 },
@@ -19,11 +19,11 @@ pub(crate) const ADAPTERS: [Adapter; 5] = [
     Adapter::OutputScale,
 ];
 
-/// One layer or small network, and what it reads.
+/// One layer or small network with its input shape.
 #[derive(Clone, Debug)]
 pub(crate) struct Configuration {
     pub(crate) kind: Kind,
-    /// Shape of the input, batch axis included.
+    /// Shape of the input, including the batch axis.
     pub(crate) input: Vec<usize>,
     pub(crate) bias: bool,
     pub(crate) mode: Mode,
@@ -58,7 +58,7 @@ pub(crate) enum Kind {
         size: usize,
     },
     Norm,
-    /// Under labels, in a residual block.
+    /// With labels, in a residual block.
     ConditionalNorm,
     ScaleShift,
     AvgPool,
@@ -72,7 +72,7 @@ pub(crate) enum Kind {
     Tanh,
     Sigmoid,
     Softplus,
-    /// A little of everything, smooth.
+    /// A smooth network with several kinds of layers.
     Chain,
 }
 
@@ -133,7 +133,7 @@ impl Configuration {
             Kind::Upsample => Box::new(Upsample2x),
             Kind::Residual => Box::new(residual(channels, self.bias, init)),
             Kind::Norm => Box::new(BatchNorm::new(channels)),
-            Kind::ConditionalNorm => Box::new(Told::new(channels, init)),
+            Kind::ConditionalNorm => Box::new(Labeled::new(channels, init)),
             Kind::Dropout => Box::new(Dropout::new(0.3, init)),
             Kind::Noise => Box::new(GaussianNoise::new(0.4, init)),
             Kind::LeakyReLU => Box::new(LeakyReLU::new(0.2)),
@@ -153,12 +153,12 @@ impl Configuration {
     }
 }
 
-/// A class-conditional network that is always told labels, all three in turn.
-struct Told<T: Real> {
+/// Gives a class-conditional network the labels 0, 1, 2 in turn.
+struct Labeled<T: Real> {
     network: Sequential<T>,
 }
 
-impl<T: Real> Told<T> {
+impl<T: Real> Labeled<T> {
     fn new(channels: usize, init: &mut Init) -> Self {
         let mut norm = ConditionalBatchNorm::new(3, channels);
         visit_mut(&mut norm, |_, slot| {
@@ -173,18 +173,18 @@ impl<T: Real> Told<T> {
     }
 }
 
-impl<T: Real> Module<T> for Told<T> {
+impl<T: Real> Module<T> for Labeled<T> {
     fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
         let labels: Vec<usize> = (0..x.shape()[0]).map(|i| i % 3).collect();
         self.network.forward_with(x, &labels.into(), mode)
     }
     children!(T; network);
     fn describe(&self) -> String {
-        "Told".into()
+        "Labeled".into()
     }
 }
 
-/// A smooth block, as networks without normalization have it, then half the size and the whole again.
+/// A smooth block of networks without normalization, then half the size and the full size again.
 fn residual<T: Real>(channels: usize, projection: bool, init: &mut Init) -> Sequential<T> {
     let outputs = if projection { channels + 1 } else { channels };
     let branch = Sequential::new()
@@ -261,14 +261,14 @@ pub(crate) fn configurations() -> impl Strategy<Value = Configuration> {
                     padding,
                 }
             };
-            // A transposed convolution must be large enough that padding of 2 + 2 leaves something.
+            // The result of a transposed convolution must be larger than a padding of 2 + 2.
             let size = |a: usize, more: usize| if transposed { 5 + more } else { extent(a) + more };
             (kind, vec![n, size(0, h), size(1, w), c], bias)
         },
     );
     let dense = (1_usize..5, 1_usize..7, 1_usize..7, any::<bool>())
         .prop_map(|(n, inputs, outputs, bias)| (Kind::Dense { outputs }, vec![n, inputs], bias));
-    // Of one input only the sign would count: two at least.
+    // At least two inputs, because with one only the sign matters.
     let weight_norm = (1_usize..5, 2_usize..7, 1_usize..7)
         .prop_map(|(n, inputs, outputs)| (Kind::WeightNorm { outputs }, vec![n, inputs], true));
     let embedding = (1_usize..5, 1_usize..7, 1_usize..7)
@@ -296,7 +296,7 @@ pub(crate) fn configurations() -> impl Strategy<Value = Configuration> {
         Just(Kind::Sigmoid),
         Just(Kind::Softplus),
     ];
-    // Four rows at least: the statistics of fewer are too sensitive for a difference quotient.
+    // At least four rows, because the statistics of fewer are too sensitive for a difference quotient.
     let elementwise = (
         anything,
         4_usize..7,

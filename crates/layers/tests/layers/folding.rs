@@ -1,4 +1,4 @@
-//! A folded network computes what the whole one computes in evaluation.
+//! A folded network computes the same as the original in evaluation mode.
 
 use crate::fusion::randomize;
 use engraft_layers::{
@@ -9,8 +9,8 @@ use engraft_tensor::{Real, Tensor};
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 
-/// Norms behind layers of each kind, with and without bias, behind a chain, two in a row; and norms that have
-/// nothing in front of them to go into.
+/// Norms after layers of each kind, with and without bias, after a chain, two in a row, and norms without a layer to
+/// fold into.
 fn network<T: Real>() -> Sequential<T> {
     let init = &mut Init::normal(3, 0.5);
     let inner = Sequential::new()
@@ -76,7 +76,7 @@ fn what_is_left_keeps_its_name_and_is_frozen() {
     ];
     assert_eq!(names, expected);
     assert!(parameters(&folded).iter().all(|(_, p)| !p.is_trainable()));
-    // A norm that stays uses its running statistics in either mode.
+    // A remaining norm uses its running statistics in both modes.
     let x = Tensor::ones([2, 2]);
     let norm = || Sequential::<f32>::new().add("norm", BatchNorm::new(2)).folded();
     assert_eq!(
@@ -108,7 +108,7 @@ fn one_number_by_hand() {
     visit_mut(&mut net, |_, slot| match (slot, values.next().unwrap()) {
         (SlotMut::Parameter(p), v) => p.set(&v.reshape(p.tensor().shape())),
         (SlotMut::Buffer(b), v) => b.set(&v),
-        _ => unreachable!("no generator here"),
+        _ => unreachable!("there are no random streams here"),
     });
     let folded = net.folded();
     let found: Vec<_> = parameters(&folded)

@@ -1,4 +1,4 @@
-//! Layers that run together compute what they compute one after the other.
+//! Fused layers compute the same as separate layers.
 
 use crate::configurations::configurations;
 use engraft_layers::{
@@ -28,7 +28,7 @@ pub(crate) fn randomize<T: Real>(module: &mut dyn Module<T>, seed: u64) {
     });
 }
 
-/// The module and a leaky ReLU behind it, in one where the module knows how.
+/// The module and a following leaky ReLU, fused if the module supports it.
 pub(crate) fn with_leaky_relu<T: Real>(
     module: &dyn Module<T>,
     x: &Tensor<T>,
@@ -83,7 +83,7 @@ fn agree(together: &[Tensor<f64>], apart: &[Tensor<f64>]) -> Result<(), TestCase
 proptest! {
     #![proptest_config(crate::cases(192))]
 
-    /// Every layer with a leaky ReLU behind it, running statistics included.
+    /// Every layer with a following leaky ReLU, including running statistics.
     #[test]
     fn a_leaky_relu_may_join_any_layer(configuration in configurations(), slope in 0_usize..3) {
         let slope = [0.0, 0.3, 1.0][slope];
@@ -101,8 +101,8 @@ proptest! {
     }
 }
 
-/// Every pair that a chain can meet: with and without something to join, two activations in a row, first and
-/// last ones, a slope that cannot be joined.
+/// Every pair in a chain: with and without something to fuse, two activations in a row, first and last ones, and a slope
+/// that cannot be fused.
 fn network() -> Sequential<f64> {
     let init = &mut Init::normal(3, 0.5);
     let block = Sequential::new()
@@ -139,7 +139,7 @@ fn a_chain_computes_what_its_layers_compute() {
     }
 }
 
-/// Says which of its methods ran.
+/// Records which of its methods ran.
 struct Witness;
 
 impl Module<f32> for Witness {

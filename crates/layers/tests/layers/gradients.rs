@@ -1,4 +1,4 @@
-//! Gradients of every layer in its input and its parameters, first and second order, against differences.
+//! Gradients of every layer in its input and parameters, first and second order, against differences.
 
 use crate::configurations::{Configuration, configurations};
 use engraft_layers::{Adapter, Module, gradients, parameters, rng_states, set_rng_states, visit_mut};
@@ -19,7 +19,7 @@ pub(crate) struct Function {
     configuration: Configuration,
     module: Box<dyn Module<f64>>,
     generators: BTreeMap<String, Pcg64>,
-    /// The output is projected on this, its gradient on those.
+    /// Random projections of the output and of its gradients.
     v: Tensor<f64>,
     directions: Point,
 }
@@ -55,10 +55,10 @@ impl Function {
         let mut values = point[1..].iter();
         visit_mut(self.module.as_mut(), |_, slot| {
             if let engraft_layers::SlotMut::Parameter(parameter) = slot {
-                parameter.set(values.next().expect("a value for each parameter"));
+                parameter.set(values.next().expect("one value per parameter"));
             }
         });
-        set_rng_states(self.module.as_mut(), &self.generators).expect("the module's own generators");
+        set_rng_states(self.module.as_mut(), &self.generators).expect("the states come from this module");
         let mut leaves = vec![point[0].as_leaf()];
         leaves.extend(
             parameters(self.module.as_ref())
@@ -93,7 +93,7 @@ impl Function {
             let (plus, minus) = (at(STEP), at(-STEP));
             let difference = (plus - minus) / (2.0 * STEP);
             let rule = gradient.as_ref().map_or(0.0, |g| (g * &u).sum().item());
-            // Rounding of the two values, blown up by the division, is the second term.
+            // The second term bounds the rounding of the two values, amplified by the division.
             let allowed = 1e-5 * rule.abs().max(difference.abs()) + 1e-8 * (1.0 + plus.abs());
             prop_assert!(
                 (rule - difference).abs() <= allowed,
@@ -133,11 +133,11 @@ proptest! {
 
     #[test]
     fn f32_follows_f64(configuration in configurations()) {
-        // Where two singular values are close together, rounding decides which vectors belong to them.
+        // If two singular values are close together, rounding decides which vectors belong to them.
         prop_assume!(configuration.adapter != Some(Adapter::SingularValues));
         let (single, double) = (everything::<f32>(&configuration), everything::<f64>(&configuration));
         prop_assert!(single.keys().eq(double.keys()));
-        // A gradient may cancel to nothing (a bias in front of a batch norm): the largest one is the measure.
+        // A gradient may cancel to zero (a bias before a batch norm), so the largest one is the scale.
         let scale = double.values().flat_map(|t| t.as_slice()).fold(1.0_f64, |m, v| m.max(v.abs()));
         for (name, exact) in &double {
             let distance = (&single[name] - exact).abs();

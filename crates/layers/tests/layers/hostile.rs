@@ -1,4 +1,4 @@
-//! Damaged and hostile safetensors files: an error that names the file, never a panic.
+//! Damaged and hostile safetensors files give an error that names the file, never a panic.
 
 use engraft_layers::{StateDict, TorchLayout};
 use engraft_tensor::Tensor;
@@ -29,7 +29,7 @@ fn small() -> Vec<u8> {
         .expect("ones can be saved")
 }
 
-/// A file with this header and so many zero bytes of data.
+/// A file with this header and the given number of zero bytes of data.
 fn file(header: &str, data: usize) -> Vec<u8> {
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend_from_slice(header.as_bytes());
@@ -206,7 +206,7 @@ proptest! {
     }
 }
 
-/// `[1, -2, 0.25]` in each element type that is read.
+/// `[1, -2, 0.25]` in each supported element type.
 #[test]
 fn halves_are_read_exactly_and_must_be_finite() {
     let of = |dtype: &str, elements: &[u16]| {

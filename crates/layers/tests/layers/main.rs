@@ -1,6 +1,6 @@
 //! Properties of layers, optimizers and state dicts, through the public API.
 //!
-//! `PROPTEST_CASES` scales the number of points tried, 256 being the ordinary amount.
+//! `PROPTEST_CASES` scales the number of points; the default is 256.
 
 mod adapters;
 mod configurations;

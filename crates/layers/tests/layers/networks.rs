@@ -10,7 +10,7 @@ use proptest::prelude::*;
 proptest! {
     #![proptest_config(crate::cases(64))]
 
-    /// Both visitors show the same slots under the same names in the same order, and no name twice.
+    /// Both visitors report the same slots with the same names in the same order, without duplicate names.
     #[test]
     fn both_visitors_agree(configuration in configurations()) {
         let mut module = configuration.build::<f32>();
@@ -32,7 +32,7 @@ proptest! {
         prop_assert_eq!(state + rng_states(module.as_ref()).len(), count);
     }
 
-    /// The table counts what there is, and its last output is the output.
+    /// The counts of the table are those of the module, and its last output is the output.
     #[test]
     fn the_table_is_the_network(configuration in configurations()) {
         let module = configuration.build::<f32>();
@@ -44,7 +44,7 @@ proptest! {
         prop_assert!(table.rows.iter().all(|row| !row.layer.is_empty() && row.layer != "module"));
     }
 
-    /// Evaluation changes nothing; training with every generator put back computes the same again.
+    /// Evaluation changes nothing. Training with restored random streams computes the same again.
     #[test]
     fn modes_keep_their_promises(configuration in configurations()) {
         let mut module = configuration.build::<f32>();
@@ -63,7 +63,7 @@ proptest! {
         prop_assert_eq!(first.as_slice(), second.as_slice());
     }
 
-    /// A frozen network has no gradients and keeps its running statistics, whatever the mode.
+    /// A frozen network has no gradients and keeps its running statistics, in both modes.
     #[test]
     fn frozen_means_frozen(configuration in configurations()) {
         let mut module = configuration.build::<f32>();

@@ -1,4 +1,4 @@
-//! Every optimizer goes down a bowl, and continues exactly from a saved state.
+//! Every optimizer minimizes a quadratic, and continues exactly from a saved state.
 
 use engraft_layers::{
     Adam, Dense, Init, Mode, Module, Optimizer, RMSProp, Reduction, Schedule, Sgd, StateDict, gradients, mse,
@@ -8,10 +8,10 @@ use proptest::prelude::*;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 
-/// Steps down the bowl.
+/// Optimization steps.
 const STEPS: u64 = 1000;
 
-/// With a rate that falls to nothing: steps of a fixed length would hover around the floor.
+/// With a rate that decays to zero, because steps of constant length would oscillate around the minimum.
 fn optimizer(kind: usize, lr: f64, momentum: f64) -> Box<dyn Optimizer<f64>> {
     let falling = Schedule::Cosine {
         steps: STEPS,
@@ -26,7 +26,7 @@ fn optimizer(kind: usize, lr: f64, momentum: f64) -> Box<dyn Optimizer<f64>> {
     }
 }
 
-/// Squared distance to the output of another layer, on inputs of identity: a bowl in the weights.
+/// Squared distance to the output of another layer, for identity inputs: a quadratic in the weights.
 struct Bowl {
     x: Tensor<f64>,
     y: Tensor<f64>,
@@ -64,7 +64,7 @@ proptest! {
         prop_assert!(end < 0.01 * start + 1e-3, "{start} -> {end}");
     }
 
-    /// Steps, save, load into a fresh optimizer, steps: the same bits as without the break.
+    /// Steps, save, load into a new optimizer, steps: the same bits as without the interruption.
     #[test]
     fn a_break_changes_nothing(kind in 0_usize..5, before in 0_usize..6, seed in any::<u64>()) {
         let (bowl, mut straight) = Bowl::new(3, seed);

@@ -42,14 +42,14 @@ proptest! {
         let loaded = StateDict::from_bytes(&bytes, FilePath::new("x")).unwrap();
         prop_assert!(same(&state, &loaded));
         prop_assert_eq!(state.metadata(), loaded.metadata());
-        // The crate that defines the format reads the same.
+        // The crate that defines the format reads the same values.
         let theirs = safetensors::SafeTensors::deserialize(&bytes).unwrap();
         prop_assert_eq!(theirs.len(), state.tensors().len());
-        // Through another precision and back nothing is lost.
+        // A round trip through another precision loses nothing.
         let double = StateDict::<f64>::from_bytes(&bytes, FilePath::new("x")).unwrap();
         let back = StateDict::from_bytes(&double.to_bytes().unwrap(), FilePath::new("x")).unwrap();
         prop_assert!(same(&state, &back));
-        // Into a module with other values.
+        // Apply to a module with other values.
         let mut target = configuration.clone();
         target.seed = other;
         let mut target = target.build::<f32>();

@@ -1,4 +1,4 @@
-//! Conversion to PyTorch's layouts undoes itself, and keeps every value.
+//! Conversion to PyTorch's layouts is reversible and keeps every value.
 
 use engraft_layers::{StateDict, TorchLayout};
 use engraft_tensor::Tensor;
@@ -46,7 +46,7 @@ fn every_weight_lands_where_pytorch_reads_it() {
     );
 }
 
-/// Image of 1 row, 2 columns, 3 channels: feature `2 · c + w` there is `3 · w + c` here.
+/// Image of 1 row, 2 columns, 3 channels: PyTorch's feature `2 · c + w` is `3 · w + c` here.
 #[test]
 fn flattened_images_are_reordered() {
     let ours = state(&[
