@@ -1,4 +1,4 @@
-//! Where data may lie on this machine: a value made from the environment once, so that tests can make another.
+//! Directories of data sets on this machine.
 
 use std::env;
 use std::ffi::OsString;
@@ -7,9 +7,9 @@ use std::path::PathBuf;
 /// Directories that [`load`](crate::load) searches when no directory is given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DataDirs {
-    /// Directory of the user's data sets, each in a directory of its name: `$ENGRAFT_DATA`.
+    /// The user's directory of data sets, with a subdirectory per data set: `$ENGRAFT_DATA`.
     pub data_dir: Option<PathBuf>,
-    /// Directory that downloads are kept in, each in a directory of its name: `engraft` in the user's cache.
+    /// The directory of downloads, with a subdirectory per data set: `engraft` in the user's cache.
     pub cache_dir: Option<PathBuf>,
 }
 
@@ -22,10 +22,10 @@ enum System {
 }
 
 impl DataDirs {
-    /// The places that the environment of this process names.
+    /// The directories that the environment of this process names.
     ///
     /// The cache directory is `$LOCALAPPDATA/engraft` on Windows, `~/Library/Caches/engraft` on macOS, and
-    /// `$XDG_CACHE_HOME/engraft` or `~/.cache/engraft` elsewhere. A variable that is empty counts as not set.
+    /// `$XDG_CACHE_HOME/engraft` or `~/.cache/engraft` elsewhere. An empty variable counts as not set.
     pub fn from_env() -> Self {
         let system = match env::consts::OS {
             "windows" => System::Windows,
@@ -44,7 +44,7 @@ impl DataDirs {
         let cache = match system {
             System::Windows => directory("LOCALAPPDATA"),
             System::Mac => directory("HOME").map(|home| home.join("Library").join("Caches")),
-            // The XDG rule: a relative path is to be ignored.
+            // XDG requires that relative paths are ignored.
             System::Other => directory("XDG_CACHE_HOME")
                 .filter(|path| path.is_absolute())
                 .or_else(|| directory("HOME").map(|home| home.join(".cache"))),

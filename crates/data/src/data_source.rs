@@ -1,4 +1,4 @@
-//! What `--data` may be, and how it becomes images to train on and images to test with: said once, here.
+//! Data as a user names it (`--data`), and its images for training and testing.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -28,20 +28,19 @@ use crate::split::Split;
 #[cfg(test)]
 mod tests;
 
-/// Where images come from, as a user names it.
+/// A source of images, as a user names it.
 ///
-/// | what is named | what it is |
+/// | text | meaning |
 /// |---|---|
-/// | `mnist`, and every other [`DatasetName`] | a known data set, found by [`load`] |
-/// | a directory with IDX files, or above one | a data set of the user in that format, by [`load`] |
-/// | any other directory | a folder of pictures |
+/// | `mnist` or another [`DatasetName`] | a known data set, found by [`load`] |
+/// | a directory with IDX files, or its parent | the user's own data set in that format, read by [`load`] |
+/// | another directory | a folder of pictures |
 /// | a ZIP archive | the same, packed |
-/// | an NPY file | images `[n, h, w]` or `[n, h, w, c]`, bytes or floating-point numbers from -1 or 0 to 1 |
+/// | an NPY file | images `[n, h, w]` or `[n, h, w, c]`: bytes, or floating-point numbers from -1 or 0 to 1 |
 ///
-/// Pictures are the PNG and JPEG files of a folder and of the folders within it. If each lies in a folder, and there are
-/// two folders or more, these are the classes, in the order of their names. If folders called `train` and `test` (or
-/// `training`; `testing`, `val`, `valid`, `validation`) stand at the top, they are the parts. A lone folder around all
-/// is looked through.
+/// Pictures are the PNG and JPEG files of a folder and its subfolders. If every picture is in a subfolder, and there are
+/// at least two, the subfolders are the classes, in alphabetical order. Top-level folders called `train` and `test` (or
+/// `training`; `testing`, `val`, `valid`, `validation`) are the two parts. A single folder around everything is skipped.
 ///
 /// ```
 /// use engraft_data::{DataOptions, DataSource};
@@ -58,9 +57,9 @@ mod tests;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DataSource {
-    /// A data set that is known by its name.
+    /// A known data set.
     Known(DatasetName),
-    /// A directory with IDX files, or with a directory of a known name that has them.
+    /// A directory with IDX files, or with a subdirectory of a known name that has them.
     Idx(PathBuf),
     /// A folder of pictures.
     Folder(PathBuf),
@@ -70,24 +69,24 @@ pub enum DataSource {
     Npy(PathBuf),
 }
 
-/// How data are opened.
+/// Options for opening data.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct DataOptions {
-    /// Height and width of every image. `None` leaves them as they are: then pictures must all have one size.
+    /// Height and width of every image. `None` keeps the size; pictures must then have the same size.
     pub size: Option<[usize; 2]>,
     /// Channels of every image.
     pub channels: Channels,
-    /// How pictures of other proportions are brought to the size.
+    /// How pictures with another aspect ratio are fitted to the size.
     pub fit: Fit,
-    /// What transparent parts of pictures are shown on: [`WHITE`] if nothing else is said.
+    /// Background of transparent pictures, by default [`WHITE`].
     pub background: [u8; 3],
-    /// Whether images are set apart to test with: the part that the data have for that, else every fifth of 100 images or
-    /// more. Without it, everything but a part of its own is to train on.
+    /// Whether to hold out images for testing: the data's own test part, or every fifth of at least 100 images. If `false`,
+    /// all images are for training, except the data's own test part.
     pub held_out: bool,
-    /// Name of the data set in IDX files that lie in a directory without a known name; `None` takes the directory's.
+    /// Name of the data set in IDX files of a directory without a known name. `None` uses the name of the directory.
     pub idx_name: Option<DatasetName>,
-    /// Where known data sets are looked for, whether they may be downloaded, and who is told.
+    /// Options for known data sets: where to search, whether to download, and how to notify.
     pub load: LoadOptions,
 }
 
@@ -98,7 +97,7 @@ impl Default for DataOptions {
 }
 
 impl DataOptions {
-    /// Images as they are, on white, none held out.
+    /// Unchanged images, white background, no test images.
     pub fn new() -> Self {
         Self {
             size: None,
@@ -121,27 +120,27 @@ impl DataOptions {
     }
 }
 
-/// Images to train on and to test with.
+/// Images for training and testing.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Loaded {
-    /// Images to train on, with their classes if there are any.
+    /// Training images, with labels if the data have classes.
     pub train: Dataset,
-    /// Images that are [held out](DataOptions::held_out), of the same size and with the same classes.
+    /// [Held-out](DataOptions::held_out) images, of the same size and with the same classes.
     pub test: Option<Dataset>,
-    /// Whether `test` is a part that the data have for that, and not every fifth image.
+    /// Whether `test` is the data's own test part instead of every fifth image.
     pub has_own_test: bool,
-    /// The files of `train`, in its order, if it is of pictures; within an archive, their paths there.
+    /// The files of `train` in the same order, if it consists of pictures. For an archive, the paths inside it.
     pub files: Vec<PathBuf>,
-    /// What was found and what was done to it.
+    /// What was found, and how it was changed.
     pub report: Report,
 }
 
 impl DataSource {
-    /// What `text` names: a known data set first, then what lies at that path.
+    /// Parses a name or path: first as a known data set, then as a path.
     ///
     /// # Errors
-    /// [`DataError::Unusable`], with everything that it may be, if it is neither.
+    /// [`DataError::Unusable`] with all possibilities, if it is neither.
     pub fn parse(text: &str) -> Result<Self, DataError> {
         if let Ok(known) = text.parse() {
             return Ok(Self::Known(known));
@@ -179,7 +178,7 @@ impl DataSource {
         })
     }
 
-    /// The name of the data: of a known data set, else of the directory or the file.
+    /// Name of the data: that of the known data set, the directory or the file.
     pub fn name(&self) -> String {
         match self {
             Self::Known(name) => name.to_string(),
@@ -196,12 +195,12 @@ impl DataSource {
         }
     }
 
-    /// The heights and widths `[h, w]` of the pictures in a folder or an archive, each once and in ascending order, as their
-    /// headers say: a choice of [`DataOptions::size`] before anything is decoded. Empty for other data, whose images all
-    /// have one size.
+    /// The sizes `[h, w]` of the pictures in a folder or an archive, each once and in ascending order. Reads only their
+    /// headers, so that [`DataOptions::size`] can be chosen before decoding. Empty for other data, whose images all have one
+    /// size.
     ///
     /// # Errors
-    /// When the folder or archive cannot be read.
+    /// If the folder or archive cannot be read.
     pub fn picture_sizes(&self) -> Result<Vec<[usize; 2]>, DataError> {
         let (Self::Folder(path) | Self::Zip(path)) = self else {
             return Ok(Vec::new());
@@ -215,9 +214,9 @@ impl DataSource {
     /// Loads the images as bytes in memory.
     ///
     /// # Errors
-    /// As [`load`] for a known data set and IDX files. For pictures [`DataError::NoPictures`] when none can be used,
-    /// [`DataError::Unusable`] when they have several sizes and [`DataOptions::size`] says none, or when an archive is
-    /// damaged or dangerous, or an array holds no images. Single pictures that are damaged are left out, with a report.
+    /// Those of [`load`] for a known data set and IDX files. For pictures, [`DataError::NoPictures`] if none is usable,
+    /// and [`DataError::Unusable`] if they have several sizes and [`DataOptions::size`] is `None`, an archive is
+    /// damaged or dangerous, or an array does not hold images. Single damaged pictures are skipped and reported.
     pub fn open(&self, options: &DataOptions) -> Result<Loaded, DataError> {
         match self {
             Self::Known(name) => {
@@ -238,11 +237,11 @@ impl DataSource {
         }
     }
 
-    /// Opens pictures that stay where they are and are decoded when they are asked for: the same examples, with the same
-    /// fingerprint, as the [`Loaded::train`] of [`open`](Self::open) with the same options.
+    /// Opens pictures without loading them. They are decoded on demand. Examples and fingerprint equal those of the
+    /// [`Loaded::train`] of [`open`](Self::open) with the same options.
     ///
     /// # Errors
-    /// As [`open`](Self::open); [`DataError::Unusable`] for what is no folder or archive of pictures.
+    /// Those of [`open`](Self::open). [`DataError::Unusable`] if the source is not a folder or archive of pictures.
     pub fn open_lazily(&self, options: &DataOptions) -> Result<LazyPictures, DataError> {
         match self {
             Self::Folder(path) | Self::Zip(path) => {
@@ -318,8 +317,8 @@ impl DataSource {
             .filter(|_| options.held_out)
             .partition(|&file| classes.label(listing.path(file)).is_some());
         reports.extend(unknown.into_iter().map(|file| {
-            let text = "its folder is no class of the pictures to train on";
-            FileReport::left_out(listing.full_path(file), "of no class", text)
+            let text = "its folder is not a class of the training pictures";
+            FileReport::left_out(listing.full_path(file), "of an unknown class", text)
         }));
         let mut test = None;
         if !known.is_empty() {
@@ -361,7 +360,7 @@ impl DataSource {
 }
 
 impl fmt::Display for DataSource {
-    /// What [`parse`](DataSource::parse) understands.
+    /// Examples of what [`parse`](DataSource::parse) accepts.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Known(name) => write!(f, "{name}"),
@@ -375,13 +374,13 @@ impl fmt::Display for DataSource {
 impl FromStr for DataSource {
     type Err = DataError;
 
-    /// As [`DataSource::parse`].
+    /// See [`DataSource::parse`].
     fn from_str(text: &str) -> Result<Self, DataError> {
         Self::parse(text)
     }
 }
 
-/// Images as they are asked for, some of them held out if that is asked for and there are enough.
+/// Applies the options to images, and holds some of them out if requested and if there are enough.
 fn arranged(train: Dataset, test: Option<Dataset>, notes: Vec<String>, options: &DataOptions) -> Loaded {
     let came = train.image_size();
     let fitted = |data: Dataset| {
@@ -403,7 +402,7 @@ fn arranged(train: Dataset, test: Option<Dataset>, notes: Vec<String>, options: 
     )];
     if came != [h, w, c] {
         totals.push(format!(
-            "brought from {}x{}x{} to {w}x{h}x{c}",
+            "resized from {}x{}x{} to {w}x{h}x{c}",
             came[1], came[0], came[2]
         ));
     }
@@ -419,14 +418,14 @@ fn arranged(train: Dataset, test: Option<Dataset>, notes: Vec<String>, options: 
     };
     if options.held_out {
         totals.push(match &test {
-            Some(test) if has_own_test => format!("to test with: {} images, a part of their own", test.len()),
+            Some(test) if has_own_test => format!("for testing: {} images, a part of their own", test.len()),
             Some(test) => format!(
-                "to train on: {}; to test with: {}, every fifth",
+                "for training: {}; for testing: {}, every fifth",
                 train.len(),
                 test.len()
             ),
             None => format!(
-                "none held out: {} are fewer than {ENOUGH_TO_HOLD_OUT}",
+                "no images held out: {} are fewer than {ENOUGH_TO_HOLD_OUT}",
                 train.len()
             ),
         });

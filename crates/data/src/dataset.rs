@@ -1,4 +1,4 @@
-//! Labeled images in memory: one block of bytes, its shape, and where it came from.
+//! Labeled images in memory.
 
 use engraft_base::sha256_hex;
 use std::fmt;
@@ -10,7 +10,7 @@ use crate::fingerprint::Fingerprint;
 use crate::provenance::Provenance;
 use crate::resize;
 
-/// Labeled images of one size: pixels `[n, h, w, c]` and labels `[n]`, both unsigned bytes. A clone shares them.
+/// Labeled images of one size: pixels `[n, h, w, c]` and labels `[n]`, both unsigned bytes. Clones share the memory.
 ///
 /// ```
 /// use engraft_data::{Dataset, Provenance};
@@ -28,7 +28,7 @@ pub struct Dataset {
     image_size: [usize; 3],
     labels: Arc<Vec<u8>>,
     class_names: Arc<[String]>,
-    /// Whether the labels are classes; if not, they are all 0.
+    /// Whether the labels are classes. If not, all labels are 0.
     is_labeled: bool,
 }
 
@@ -36,8 +36,8 @@ impl Dataset {
     /// A data set of `images` `[n, h, w, c]` with `image_size` `[h, w, c]`, and `labels` `[n]`.
     ///
     /// # Errors
-    /// [`DataError::ImageSize`] when a size is 0 or the pixels are not a whole number of images;
-    /// [`DataError::CountMismatch`] when there are more or fewer labels than images.
+    /// [`DataError::ImageSize`] if a size is 0 or the pixels are not a whole number of images.
+    /// [`DataError::CountMismatch`] if the numbers of labels and images differ.
     pub fn new(
         name: impl Into<String>,
         provenance: Provenance,
@@ -61,7 +61,7 @@ impl Dataset {
         Ok(set)
     }
 
-    /// The name that [`unlabeled`](Self::unlabeled) had in earlier versions.
+    /// Name of [`unlabeled`](Self::unlabeled) in earlier versions.
     ///
     /// # Errors
     /// See [`unlabeled`](Self::unlabeled).
@@ -75,10 +75,10 @@ impl Dataset {
         Self::unlabeled(name, provenance, images, image_size)
     }
 
-    /// A data set of `images` `[n, h, w, c]` without classes: every label is 0, [`classes`](Self::classes) too.
+    /// A data set of `images` `[n, h, w, c]` without classes. All labels are 0, and [`classes`](Self::classes) is 0.
     ///
     /// # Errors
-    /// [`DataError::ImageSize`] when a size is 0 or the pixels are not a whole number of images.
+    /// [`DataError::ImageSize`] if a size is 0 or the pixels are not a whole number of images.
     pub fn unlabeled(
         name: impl Into<String>,
         provenance: Provenance,
@@ -109,10 +109,10 @@ impl Dataset {
         })
     }
 
-    /// The same images and labels with names for the classes, one for each label from 0 on.
+    /// Sets the names of the classes, one per label starting at 0.
     ///
     /// # Panics
-    /// When a label has no name.
+    /// If a label has no name.
     #[must_use]
     #[track_caller]
     pub fn with_class_names(self, names: impl IntoIterator<Item = String>) -> Self {
@@ -127,12 +127,12 @@ impl Dataset {
         Self { class_names, ..self }
     }
 
-    /// Name of the data set, as `mnist`.
+    /// Name of the data set, for example `mnist`.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Where the images came from.
+    /// Origin of the images.
     pub fn provenance(&self) -> &Provenance {
         &self.provenance
     }
@@ -142,7 +142,7 @@ impl Dataset {
         self.labels.len()
     }
 
-    /// Whether there is no image.
+    /// Whether the data set is empty.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
@@ -170,7 +170,7 @@ impl Dataset {
     /// Pixels of image `index`, `[h, w, c]`.
     ///
     /// # Panics
-    /// When `index` is not less than [`len`](Self::len).
+    /// If `index` is not less than [`len`](Self::len).
     #[track_caller]
     pub fn image(&self, index: usize) -> &[u8] {
         self.check(index);
@@ -183,11 +183,11 @@ impl Dataset {
         self.image_size.iter().product()
     }
 
-    /// Label of image `index`; 0 for images without labels, unlike
+    /// Label of image `index`. 0 for images without labels, unlike
     /// [`TrainingData::label`](crate::TrainingData::label).
     ///
     /// # Panics
-    /// When `index` is not less than [`len`](Self::len).
+    /// If `index` is not less than [`len`](Self::len).
     #[track_caller]
     pub fn label(&self, index: usize) -> u8 {
         self.check(index);
@@ -204,8 +204,7 @@ impl Dataset {
         &self.labels
     }
 
-    /// How many images bear each label: element `k` counts label `k`, up to the largest label there is; empty for images
-    /// without labels.
+    /// Number of images per label: element `k` counts label `k`, up to the largest label. Empty for images without labels.
     pub fn class_counts(&self) -> Vec<usize> {
         if !self.is_labeled {
             return Vec::new();
@@ -217,7 +216,7 @@ impl Dataset {
         counts
     }
 
-    /// Number of classes: as many as there are names, or up to the largest label there is; 0 for images without labels.
+    /// Number of classes: the number of names, or else the largest label plus 1. 0 for images without labels.
     pub fn classes(&self) -> usize {
         let most = self.labels.iter().max();
         if self.is_labeled {
@@ -228,13 +227,13 @@ impl Dataset {
         }
     }
 
-    /// Names of the classes, the one of label 0 first; empty if they have none.
+    /// Names of the classes, starting with label 0. Empty if they have none.
     pub fn class_names(&self) -> &[String] {
         &self.class_names
     }
 
-    /// SHA-256, in hexadecimal, over height, width and channels, each as eight bytes in little-endian order, and all pixels:
-    /// what a model or a measure sees of the images. Name, source and labels do not count; the order of the images does.
+    /// SHA-256, in hexadecimal, of height, width and channels (eight bytes each, little-endian) and all pixels. Name, source
+    /// and labels do not matter. The order of the images does.
     ///
     /// ```
     /// use engraft_data::{Dataset, Provenance};
@@ -249,15 +248,15 @@ impl Dataset {
         fingerprint.finish()
     }
 
-    /// SHA-256, in hexadecimal, over the labels.
+    /// SHA-256 of the labels, in hexadecimal.
     pub fn labels_sha256(&self) -> String {
         sha256_hex(&self.labels)
     }
 
-    /// The images at `indices`, in that order, as a data set of their own with the same name and source.
+    /// A data set of the images at `indices`, in that order, with the same name and source.
     ///
     /// # Panics
-    /// When an index is not less than [`len`](Self::len).
+    /// If an index is not less than [`len`](Self::len).
     #[track_caller]
     pub fn subset(&self, indices: &[usize]) -> Self {
         let mut images = Vec::with_capacity(indices.len() * self.pixels());
@@ -273,7 +272,7 @@ impl Dataset {
         }
     }
 
-    /// The same images with their shades turned round, `255 - v`: dark on light becomes light on dark.
+    /// The images with inverted pixel values, `255 - v`.
     ///
     /// ```
     /// use engraft_data::{Split, drawn_digits};
@@ -290,14 +289,14 @@ impl Dataset {
         }
     }
 
-    /// The same images under another name.
+    /// The same images with another name.
     pub(crate) fn with_name(mut self, name: &str) -> Self {
         self.name = name.into();
         self
     }
 
-    /// The images scaled to another height and width, by cubic interpolation (Catmull and Rom); the very same ones if they
-    /// have that size. Name, source and labels stay.
+    /// The images resized by cubic interpolation (Catmull-Rom). Images that already have this size are unchanged. Name,
+    /// source and labels stay.
     ///
     /// ```
     /// use engraft_data::{Dataset, Provenance};
@@ -308,7 +307,7 @@ impl Dataset {
     /// ```
     ///
     /// # Panics
-    /// If a size is 0, or the images have other than 1 or 3 channels.
+    /// If a size is 0, or the images do not have 1 or 3 channels.
     #[must_use]
     #[track_caller]
     pub fn resized(&self, height: usize, width: usize) -> Self {
@@ -331,10 +330,10 @@ impl Dataset {
         }
     }
 
-    /// The images with other channels; the very same ones if they have these.
+    /// The images with other channels. Images that already have them are unchanged.
     ///
     /// # Panics
-    /// If the images have other than 1 or 3 channels.
+    /// If the images do not have 1 or 3 channels.
     #[must_use]
     #[track_caller]
     pub fn with_channels(&self, channels: Channels) -> Self {
@@ -358,7 +357,7 @@ impl Dataset {
     /// `[indices.len(), h, w, c]`, flat.
     ///
     /// # Panics
-    /// When an index is not less than [`len`](Self::len).
+    /// If an index is not less than [`len`](Self::len).
     #[track_caller]
     pub fn batch_f32(&self, indices: &[usize]) -> Vec<f32> {
         let mut batch = Vec::with_capacity(indices.len() * self.pixels());
@@ -380,7 +379,7 @@ impl Dataset {
 }
 
 impl fmt::Debug for Dataset {
-    /// The shape, not the millions of pixels.
+    /// Prints the shape instead of the pixels.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dataset")
             .field("name", &self.name)
@@ -416,7 +415,7 @@ mod tests {
             (2, [2, 2, 1], false)
         );
         assert_eq!(set.class_counts(), [1, 0, 2]);
-        assert_eq!(set.provenance().to_string(), "drawn from seed 4");
+        assert_eq!(set.provenance(), &Provenance::Drawn { seed: 4 });
         assert_eq!(
             format!("{set:?}"),
             r#"Dataset { name: "three", provenance: Drawn { seed: 4 }, len: 3, image_size: [2, 2, 1], .. }"#
@@ -507,14 +506,27 @@ mod tests {
     #[test]
     fn pieces_that_do_not_fit_are_refused() {
         let make = |bytes: usize, size, labels: usize| {
-            Dataset::new("x", Provenance::Memory, vec![0; bytes], size, vec![0; labels])
-                .unwrap_err()
-                .to_string()
+            Dataset::new("x", Provenance::Memory, vec![0; bytes], size, vec![0; labels]).unwrap_err()
         };
-        assert!(make(12, [2, 2, 1], 2).contains("3 images but 2 labels"));
-        assert!(make(13, [2, 2, 1], 3).contains("13 bytes of pixels"));
-        assert!(make(0, [0, 2, 1], 3).contains("0x2x1"));
-        assert!(make(4, [usize::MAX, 2, 1], 1).contains("not a whole number"));
+        let error = make(12, [2, 2, 1], 2);
+        assert!(
+            matches!(
+                error,
+                DataError::CountMismatch {
+                    images: 3,
+                    labels: 2,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        for (bytes, size) in [(13, [2, 2, 1]), (0, [0, 2, 1]), (4, [usize::MAX, 2, 1])] {
+            let error = make(bytes, size, 3);
+            assert!(
+                matches!(error, DataError::ImageSize { bytes: n, image_size, .. } if (n, image_size) == (bytes, size)),
+                "{error}"
+            );
+        }
         assert!(
             Dataset::new("none", Provenance::Memory, vec![], [2, 2, 1], vec![])
                 .unwrap()

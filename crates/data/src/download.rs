@@ -1,9 +1,9 @@
-//! Fetching a pinned file from the first mirror that serves it.
+//! Download of a pinned file from the first mirror that has it.
 //!
-//! Plain HTTP, on purpose. Every TLS stack for Rust that is fit for use compiles C or assembler (ring, aws-lc)
-//! or binds to a system library, and this project builds with a Rust compiler alone. Nothing is lost by it
-//! here: the size and the SHA-256 of every file are written in the source, and a file gets its name only after
-//! both were checked. Somebody on the line can see or stop a download; they cannot change what arrives.
+//! Plain HTTP, on purpose. All usable TLS stacks for Rust compile C or assembler (ring, aws-lc) or bind to a system
+//! library. This project needs only a Rust compiler. Plain HTTP is safe here: the source code contains the size and
+//! SHA-256 of every file, and a file gets its name only after both match. An attacker can see or block a download, but
+//! cannot change the data.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -23,10 +23,10 @@ mod tests;
 
 const MOST_REDIRECTS: usize = 5;
 
-/// How long to wait for a mirror.
+/// Timeouts of a mirror.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
-    /// For a name, and again for a connection.
+    /// For name resolution, and again for the connection.
     pub(crate) connect: Duration,
     /// For the next byte.
     pub(crate) stall: Duration,
@@ -45,12 +45,12 @@ impl Default for Patience {
     }
 }
 
-/// Why a file did not come.
+/// Why a download failed.
 #[derive(Debug)]
 pub(crate) enum FetchError {
-    /// No mirror gave it; the reason of each.
+    /// No mirror has the file. Contains the reason of each.
     Mirrors(Vec<Tried>),
-    /// It cannot be kept here: another mirror would not help.
+    /// The file cannot be stored. Another mirror would not help.
     Local(DataError),
 }
 
@@ -59,9 +59,9 @@ enum Failure {
     Local(DataError),
 }
 
-/// Puts `file` into `dir` under its own name, from the first of `mirrors` that has it.
+/// Downloads `file` into `dir` from the first of `mirrors` that has it.
 ///
-/// The bytes are written under a temporary name in `dir` and renamed when size and sum are right. `notify`
+/// The bytes are written to a temporary file in `dir`, which is renamed if size and SHA-256 match. `notify`
 /// is called with a line of text before each attempt.
 pub(crate) fn fetch(
     file: Pinned<'_>,
@@ -86,10 +86,10 @@ pub(crate) fn fetch(
     Err(FetchError::Mirrors(tried))
 }
 
-/// The content of a file that must be `file` to the byte.
+/// The contents of a file that must equal `file`.
 ///
 /// # Errors
-/// [`DataError::File`]; [`DataError::Checksum`] for another content, and for another size without reading it.
+/// [`DataError::File`]. [`DataError::Checksum`] for other contents. A file of another size is not read.
 pub(crate) fn read_pinned(path: &Path, file: Pinned<'_>) -> Result<Vec<u8>, DataError> {
     let (opened, len) = open_regular(path)?;
     let checksum = |found| DataError::Checksum {
@@ -98,7 +98,7 @@ pub(crate) fn read_pinned(path: &Path, file: Pinned<'_>) -> Result<Vec<u8>, Data
         found,
     };
     if len != file.size {
-        return Err(checksum(format!("{len} bytes instead of {}", file.size)));
+        return Err(checksum(format!("{len} bytes, expected {}", file.size)));
     }
     let bytes = read_open(path, opened, len, len)?;
     let found = sha256_hex(&bytes);
@@ -115,13 +115,13 @@ fn agent(patience: Patience) -> Agent {
         .timeout_connect(Some(patience.connect))
         .timeout_per_read(Some(patience.stall))
         .timeout_per_write(Some(patience.stall))
-        // Redirects are followed here, where one to https can be told from one that can be served.
+        // Redirects are followed here, because a redirect to https must be refused.
         .max_redirects(0)
         .max_redirects_will_error(false)
         .http_status_as_error(false)
         .accept_encoding("identity")
         .user_agent(concat!("engraft-data/", env!("CARGO_PKG_VERSION")));
-    // Tests talk to this machine, whatever proxy it is told to use.
+    // Tests connect to this machine, whatever proxy is configured.
     let config = if cfg!(test) { config.proxy(None) } else { config };
     config.build().into()
 }
@@ -149,7 +149,7 @@ fn fetch_one(
     whole.commit().map_err(fault)
 }
 
-/// Copies the body into the file that will be at `path` and checks it against the pin.
+/// Copies the body into the file that will be at `path`, and checks it against the pin.
 fn receive(
     body: &mut impl Read,
     file: Pinned<'_>,
@@ -196,7 +196,7 @@ fn receive(
     }
 }
 
-/// The body of the answer to GET `url`, after at most [`MOST_REDIRECTS`] redirects.
+/// The body of the response to GET `url`, after at most [`MOST_REDIRECTS`] redirects.
 fn request(agent: &Agent, url: &str, deadline: Instant) -> Result<ureq::Body, Failure> {
     let mut url = url.to_owned();
     for _ in 0..=MOST_REDIRECTS {
@@ -213,7 +213,7 @@ fn request(agent: &Agent, url: &str, deadline: Instant) -> Result<ureq::Body, Fa
         } else if status.as_u16() == 200 {
             return Ok(response.into_body());
         } else {
-            return Err(Failure::Remote(format!("the server answers {status}")));
+            return Err(Failure::Remote(format!("the server responds {status}")));
         }
     }
     Err(Failure::Remote(format!(
@@ -221,7 +221,7 @@ fn request(agent: &Agent, url: &str, deadline: Instant) -> Result<ureq::Body, Fa
     )))
 }
 
-/// Where a redirect of `url` to `location` leads.
+/// The target of a redirect from `url` to `location`.
 fn redirect(url: &str, location: Option<&str>) -> Result<String, Failure> {
     let Some(location) = location else {
         return Err(Failure::Remote("a redirect without a target".to_owned()));
@@ -232,7 +232,7 @@ fn redirect(url: &str, location: Option<&str>) -> Result<String, Failure> {
     match scheme.as_deref() {
         Some("http") => Ok(location.to_owned()),
         Some(_) => Err(Failure::Remote(format!(
-            "redirected to {location}, but only plain http is spoken here"
+            "redirected to {location}, but only plain http is supported"
         ))),
         None if location.starts_with('/') && !location.starts_with("//") => {
             let host = url.find("://").map_or(0, |at| at + 3);
@@ -240,7 +240,7 @@ fn redirect(url: &str, location: Option<&str>) -> Result<String, Failure> {
             Ok(format!("{}{location}", &url[..host_end]))
         }
         None => Err(Failure::Remote(format!(
-            "redirected to {location}, which is no address"
+            "redirected to {location}, which is not an address"
         ))),
     }
 }

@@ -1,15 +1,15 @@
-//! Handwritten-like digits that need no file: skeletons, a shaky hand, ink.
+//! Synthetic handwritten digits, without files: skeletons, random distortion, strokes.
 //!
-//! MNIST is not always at hand: no network, a continuous integration machine, a first look at the program. These
-//! digits have its size, its normalization and its class balance, and are close enough to it that a classifier
-//! trained on nothing else reads most of its test images; `cargo xtask drawn-digits` measures how many.
+//! For use without MNIST: without a network, in continuous integration, or for a first try. The digits have the size,
+//! normalization and class balance of MNIST. A classifier trained only on them reads most of MNIST's test images;
+//! `cargo xtask drawn-digits` measures how many.
 //!
-//! One image takes three steps: [`skeletons`] holds how people write each digit, [`distort`] writes one of these
-//! styles with a random hand, [`raster`] draws the lines as gray pixels, scaled and centered as in MNIST.
+//! An image takes three steps. [`skeletons`] holds the styles of each digit, [`distort`] varies a style at random, and
+//! [`raster`] draws the lines as gray pixels, scaled and centered as in MNIST.
 
 mod distort;
 mod raster;
-#[rustfmt::skip] // a table: one style a line
+#[rustfmt::skip] // a table: one style per line
 mod skeletons;
 mod strokes;
 
@@ -24,16 +24,16 @@ use crate::dataset::Dataset;
 use crate::provenance::Provenance;
 use crate::split::Split;
 
-/// Bytes of an image.
+/// Bytes per image.
 const PIXELS: usize = SIDE * SIDE;
-/// Number of classes, and of images in a block that holds every class once.
+/// Number of classes, and images per block with every class once.
 const CLASSES: usize = 10;
 
-/// `count` handwritten-like digits, white on black, `[count, 28, 28, 1]`, with their labels.
+/// `count` synthetic handwritten digits, white on black, `[count, 28, 28, 1]`, with labels.
 ///
-/// Image `i` depends on `seed`, `split` and `i` alone: a smaller `count` gives a prefix of a larger one, the two
-/// splits share no image, and neither the platform nor the number of threads changes a byte. Every ten images in
-/// a row, from a multiple of ten on, hold every digit once, in a random order.
+/// Image `i` depends only on `seed`, `split` and `i`. A smaller `count` gives a prefix of a larger one. The two
+/// splits share no image. The bytes are the same on every platform and number of threads. Every block of ten images
+/// contains every digit once, in random order.
 ///
 /// ```
 /// use engraft_data::{Split, drawn_digits};
@@ -45,7 +45,7 @@ const CLASSES: usize = 10;
 /// ```
 ///
 /// # Panics
-/// When `count` images do not fit into memory.
+/// If `count` images do not fit into memory.
 pub fn drawn_digits(split: Split, count: usize, seed: u64) -> Dataset {
     let mut images = vec![0u8; count * PIXELS];
     let mut labels = vec![0u8; count];
@@ -70,7 +70,7 @@ pub fn drawn_digits(split: Split, count: usize, seed: u64) -> Dataset {
         [SIDE, SIDE, 1],
         labels,
     )
-    .expect("as many labels as images, each of 28x28")
+    .expect("the numbers of labels and images are equal, and images are 28x28")
 }
 
 /// The order of the classes in one block.
@@ -80,7 +80,7 @@ fn shuffled_classes(seed: u64, split: Split, block: usize) -> [u8; CLASSES] {
     classes
 }
 
-/// A style, by weight.
+/// A random style, by weight.
 fn choose<'a>(styles: &'a [Style], rng: &mut Pcg64) -> &'a Style {
     let total: u32 = styles.iter().map(|style| style.weight).sum();
     let mut left = rng.random_range(0..total);
@@ -90,17 +90,17 @@ fn choose<'a>(styles: &'a [Style], rng: &mut Pcg64) -> &'a Style {
         }
         left -= style.weight;
     }
-    unreachable!("the number drawn is less than the sum of the weights")
+    unreachable!("the random number is less than the sum of the weights")
 }
 
-/// What a generator's numbers are for.
+/// Purposes of random streams.
 #[derive(Clone, Copy)]
 enum Purpose {
     Image,
     Order,
 }
 
-/// A generator of its own for every image and every block, so that none depends on how many came before.
+/// A separate random stream per image and block, so that each is independent of `count`.
 fn generator(seed: u64, split: Split, purpose: Purpose, index: usize) -> Pcg64 {
     let index = index as u64;
     let kind = match (split, purpose) {
@@ -109,13 +109,13 @@ fn generator(seed: u64, split: Split, purpose: Purpose, index: usize) -> Pcg64 {
         (Split::Test, Purpose::Image) => 2,
         (Split::Test, Purpose::Order) => 3,
     };
-    // Neighboring states on neighboring streams would start alike: the state is a hash.
+    // Neighboring states on neighboring streams would start alike, so the state is a hash.
     let high = scramble(scramble(scramble(seed) ^ kind) ^ index);
     let low = scramble(high);
     Pcg64::new((u128::from(high) << 64) | u128::from(low), u128::from(index))
 }
 
-/// The finaliser of SplitMix64 (Steele, Lea and Flood 2014): a bijection whose output bits each depend on every
+/// The finalizer of SplitMix64 (Steele, Lea and Flood 2014): a bijection in which each output bit depends on every
 /// input bit.
 fn scramble(word: u64) -> u64 {
     let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -160,8 +160,8 @@ mod tests {
         hash.update(digits.labels());
         hash.update(digits.images());
         let hash = engraft_base::hex(&hash.finalize());
-        // A new generator, style or distortion draws other digits: whoever changes one says so here, for every
-        // figure measured on drawn digits changes with it.
+        // Another generator, style or distortion would change the digits. If you change one on purpose, note it here: all
+        // results on synthetic digits change with it.
         assert_eq!(
             hash,
             "3c7c0358a94cace7a01ed9cd459eae7151f660bddb87e89a5c24ef4d79112e42"

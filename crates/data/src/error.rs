@@ -1,4 +1,4 @@
-//! What can go wrong with files, names and saved states: one error type, whole sentences.
+//! Errors of files, names and saved states.
 
 use std::fmt;
 use std::io;
@@ -12,40 +12,39 @@ use crate::unknown_name::UnknownName;
 
 /// Error of this crate.
 ///
-/// A message says by itself what was expected, what was found and what to do;
-/// [`source`](std::error::Error::source) adds nothing to it. Control characters in names and in answers of
-/// servers are shown escaped, so a message is safe to print on a terminal.
+/// Each message says what was expected, what was found and what to do. [`source`](std::error::Error::source) adds
+/// nothing. Control characters in names and server responses are escaped, so messages are safe to print on a terminal.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
-    /// Reading or writing failed in the operating system, or something else than a file is there.
+    /// Reading or writing failed, or the path is not a regular file.
     #[error("{}", escaped(&.0.to_string()))]
     File(#[from] FileError),
-    /// A file is not what its format demands.
+    /// A file does not follow its format.
     #[error("{}: {offset}: expected {expected}, found {found}; {advice}", shown(.path))]
     Format {
         /// The file.
         path: PathBuf,
-        /// Where the fault was noticed.
+        /// Where the problem was found.
         offset: Offset,
-        /// What the format demands there.
+        /// What the format requires there.
         expected: String,
-        /// What is there.
+        /// What was found there.
         found: String,
         /// What to do.
         advice: &'static str,
     },
-    /// A file is whole but has another content than the pinned one.
+    /// The contents of a file differ from the pinned ones.
     #[error("{}: expected SHA-256 {expected}, found {found}; delete the file and fetch it again", shown(.path))]
     Checksum {
         /// The file.
         path: PathBuf,
-        /// The pinned sum, in hexadecimal.
+        /// The pinned SHA-256, in hexadecimal.
         expected: String,
-        /// The sum of the file, in hexadecimal.
+        /// The SHA-256 of the file, in hexadecimal.
         found: String,
     },
-    /// A file was expected to hold images and holds labels, or the reverse.
+    /// A file holds labels instead of images, or vice versa.
     #[error(
         "{}: expected {expected}, found an array of rank {found}; \
          are the files of images and labels swapped?",
@@ -54,23 +53,23 @@ pub enum DataError {
     Rank {
         /// The file.
         path: PathBuf,
-        /// What was wanted, with its rank.
+        /// What was expected, with its rank.
         expected: &'static str,
         /// Rank of the array in the file.
         found: usize,
     },
-    /// Of the two files of the user only one is there.
+    /// Only one of the user's two files exists.
     #[error(
-        "{}: the other file is not beside it: there is no {missing}; put it there or move this one away",
+        "{}: its counterpart is missing: there is no {missing}; add it to the directory, or move this file away",
         shown(.found)
     )]
     HalfMissing {
-        /// The file that is there.
+        /// The file that exists.
         found: PathBuf,
-        /// Every name that the other may have.
+        /// All possible names of the other file.
         missing: String,
     },
-    /// Images and labels are not of the same number.
+    /// The numbers of images and labels differ.
     #[error(
         "{name}: {images} images but {labels} labels; both files must come from the same release and split"
     )]
@@ -82,7 +81,7 @@ pub enum DataError {
         /// Number of labels.
         labels: usize,
     },
-    /// The pixels do not divide into images of the stated size.
+    /// The pixels are not a whole number of images.
     #[error(
         "{name}: {bytes} bytes of pixels are not a whole number of images of {}x{}x{} \
          (height, width and channels must be at least 1)",
@@ -96,60 +95,60 @@ pub enum DataError {
         /// Height, width, channels.
         image_size: [usize; 3],
     },
-    /// What a user names as data cannot serve as such.
+    /// A path or text cannot be used as data.
     #[error("{}: expected {expected}, found {}; {advice}", shown(.place), escaped(.found))]
     Unusable {
-        /// The file, folder or archive, or the text that names it.
+        /// The file, folder or archive, or the text.
         place: PathBuf,
-        /// What is wanted there.
+        /// What was expected.
         expected: String,
-        /// What is there.
+        /// What was found.
         found: String,
         /// What to do.
         advice: &'static str,
     },
-    /// A folder or an archive has no picture that can be used.
+    /// A folder or archive has no usable picture.
     #[error(
-        "{}: no PNG or JPEG picture that can be used{}",
+        "{}: no usable PNG or JPEG picture{}",
         shown(.place),
         .reasons.iter().map(|reason| format!("\n  {reason}")).collect::<String>()
     )]
     NoPictures {
         /// The folder or the archive.
         place: PathBuf,
-        /// Why the first files were left out.
+        /// Why the first files were skipped.
         reasons: Vec<String>,
     },
-    /// No data set has this name.
+    /// A name is not the name of a data set.
     #[error(transparent)]
     UnknownName(#[from] UnknownName),
-    /// A data set lies in none of the places where it may lie.
+    /// A data set was not found.
     #[error("{name}, {split}: not found{}\nto do: {advice}", listed(.tried))]
     NotFound {
         /// Name of the data set.
         name: &'static str,
-        /// Which half of it.
+        /// Its split.
         split: Split,
-        /// Every place, in the order of the search.
+        /// All places, in search order.
         tried: Vec<Tried>,
         /// What to do.
         advice: String,
     },
-    /// A data set cannot be served in batches of this size.
+    /// The batch size does not fit the data.
     #[error("a batch of {batch_size} cannot be drawn from {len} examples; use a batch size from 1 to {len}")]
     BatchSize {
-        /// The batch size asked for.
+        /// The requested batch size.
         batch_size: usize,
         /// Number of examples.
         len: usize,
     },
-    /// A saved position does not belong to these batches.
+    /// A saved position does not fit the data and batch size.
     #[error(
         "the saved position {position} does not fit {len} examples in batches of {batch_size}; \
          resume with the data set and the batch size of the run that was saved"
     )]
     Position {
-        /// Number of examples already served in the epoch, as saved.
+        /// Number of examples served in the epoch, as saved.
         position: u64,
         /// Number of examples.
         len: usize,
@@ -158,13 +157,13 @@ pub enum DataError {
     },
 }
 
-/// A place in a file, counted from 0.
+/// A position in a file, counted from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Offset {
     /// A byte of the file.
     File(u64),
-    /// A byte of what comes out of the gzip file.
+    /// A byte of the unpacked gzip data.
     Unpacked(u64),
 }
 
@@ -177,12 +176,12 @@ impl fmt::Display for Offset {
     }
 }
 
-/// A place that was searched, and why it did not serve.
+/// A place that was searched, and why it was not used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tried {
     /// A directory, a variable or an address.
     pub place: String,
-    /// Why nothing came of it.
+    /// The reason.
     pub reason: String,
 }
 
@@ -192,7 +191,7 @@ impl fmt::Display for Tried {
     }
 }
 
-/// What the operating system says when `action` fails, as `reading`.
+/// The error of a failed `action`, for example `reading`.
 pub(crate) fn io_error(path: &Path, action: &'static str, reason: io::Error) -> DataError {
     DataError::File(FileError::Io {
         path: path.to_owned(),

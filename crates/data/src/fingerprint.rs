@@ -1,13 +1,13 @@
-//! The hash that a run knows its images by.
+//! The hash that identifies the images of a run.
 
 use engraft_base::hex;
 use sha2::{Digest, Sha256};
 
-/// SHA-256 over height, width and channels, each as eight bytes in little-endian order, and the pixels of all images.
+/// SHA-256 of height, width and channels (eight bytes each, little-endian) and the pixels of all images.
 pub(crate) struct Fingerprint(Sha256);
 
 impl Fingerprint {
-    /// Of no images yet, of this size.
+    /// The hash of zero images of this size.
     pub(crate) fn new(size: [usize; 3]) -> Self {
         let mut hash = Sha256::new();
         for size in size {
@@ -16,12 +16,12 @@ impl Fingerprint {
         Self(hash)
     }
 
-    /// Adds one image or several.
+    /// Adds one or more images.
     pub(crate) fn add(&mut self, pixels: &[u8]) {
         self.0.update(pixels);
     }
 
-    /// In hexadecimal.
+    /// The hash in hexadecimal.
     pub(crate) fn finish(self) -> String {
         hex(&self.0.finalize())
     }

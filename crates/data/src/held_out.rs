@@ -1,13 +1,13 @@
-//! Which pictures are held out where the data themselves have no test part.
+//! Held-out pictures for data without a test part.
 
-/// Fewest pictures of which some are held out; of fewer, every picture is needed to train.
+/// Minimum number of pictures for holding some out. With fewer, all are needed for training.
 pub const ENOUGH_TO_HOLD_OUT: usize = 100;
 
-/// One picture in so many is held out.
+/// One in this many pictures is held out.
 const EVERY: usize = 5;
 
-/// Indices of `n` pictures: those to train on, and every fifth, which is held out. The order of the pictures is that of
-/// their paths, so each class gives its share.
+/// Splits the indices `0..n` of pictures into training and held-out ones. Every fifth is held out. Pictures are sorted by
+/// path, so each class contributes its share.
 ///
 /// ```
 /// let [train, held_out] = engraft_data::every_fifth(11);
@@ -18,7 +18,7 @@ pub fn every_fifth(n: usize) -> [Vec<usize>; 2] {
     [train, held_out]
 }
 
-/// Whether picture `i` is one of these.
+/// Whether picture `i` is held out.
 pub(crate) fn is_held_out(i: usize) -> bool {
     i % EVERY == EVERY - 1
 }

@@ -1,9 +1,9 @@
-//! Reader of IDX files, the format of MNIST, raw or gzip, written for files that lie about themselves.
+//! Reader of IDX files, the format of MNIST, raw or gzip. Safe for hostile files.
 //!
-//! A header is four bytes `00 00 type rank` and `rank` sizes of four bytes each, big-endian; the elements
-//! follow. A claim is compared with the length of the file before anything is reserved for it: a raw file must
-//! have exactly the claimed length, and a gzip file cannot unpack to more than [`MOST_GZIP`] times its own.
-//! Within that, memory for a gzip file grows only as bytes really come out of it.
+//! A header is four bytes `00 00 type rank` and `rank` sizes of four bytes each, big-endian. The elements
+//! follow. All claims are compared with the length of the file before memory is reserved. A raw file must
+//! have exactly the claimed length. A gzip file cannot unpack to more than [`MOST_GZIP`] times its own length,
+//! and memory for it grows only with the bytes that are really unpacked.
 //!
 //! Source of the format: LeCun, Cortes, Burges, "The MNIST database of handwritten digits".
 
@@ -18,17 +18,17 @@ use crate::error::{DataError, Offset, io_error};
 #[cfg(test)]
 mod tests;
 
-/// Most elements that are read: 2 GiB, thirty times the largest file of the MNIST family.
+/// Maximum number of elements: 2 GiB, thirty times the largest file of the MNIST family.
 const MOST_ELEMENTS: u64 = 1 << 31;
-/// Most bytes that one byte of a deflate stream unpacks to (a match of 258 bytes takes two bits).
+/// Maximum number of bytes that one byte of a deflate stream unpacks to (a match of 258 bytes takes two bits).
 const MOST_GZIP: u64 = 1032;
-/// Room for the fixed parts of very small gzip files, and the first reservation.
+/// Allowance for the fixed parts of very small gzip files, and the first reservation.
 const SLACK: u64 = 1 << 16;
 
-const FETCH_AGAIN: &str = "the file is damaged or not complete, fetch it again";
+const FETCH_AGAIN: &str = "the file is damaged or incomplete, fetch it again";
 const NOT_IDX: &str = "is this an idx file of unsigned bytes?";
 
-/// An array of unsigned bytes of rank 1 (labels) or 3 (images), as an IDX file holds it.
+/// An array of unsigned bytes of rank 1 (labels) or 3 (images) from an IDX file.
 ///
 /// ```
 /// use engraft_data::Idx;
@@ -44,22 +44,22 @@ pub struct Idx {
 }
 
 impl Idx {
-    /// Reads the file at `path`; whether it is gzip is seen from its first bytes, not from its name.
+    /// Reads the file at `path`. Its first bytes decide whether it is gzip, not its name.
     ///
     /// # Errors
-    /// [`DataError::File`] when the file cannot be read or is no regular file; [`DataError::Format`] when it is
-    /// not exactly one array of unsigned bytes of rank 1 or 3: another magic number, type or rank, a missing
-    /// or a surplus byte, more than 2 GiB, or a damaged gzip stream.
+    /// [`DataError::File`] if the file cannot be read or is not a regular file. [`DataError::Format`] if it is
+    /// not exactly one array of unsigned bytes of rank 1 or 3: wrong magic number, type or rank, missing
+    /// or extra bytes, more than 2 GiB, or a damaged gzip stream.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, DataError> {
         let path = path.as_ref();
         let (file, len) = open_regular(path)?;
         Self::from_reader(BufReader::new(file), len, path)
     }
 
-    /// Reads the file content `bytes`, raw or gzip; `path` is what errors call it.
+    /// Reads the file contents `bytes`, raw or gzip. `path` only appears in errors.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// See [`open`](Self::open).
     pub fn from_bytes(bytes: &[u8], path: impl AsRef<Path>) -> Result<Self, DataError> {
         Self::from_reader(bytes, bytes.len() as u64, path.as_ref())
     }
@@ -93,7 +93,7 @@ impl Idx {
         &self.shape
     }
 
-    /// The elements, the last index running fastest.
+    /// The elements in row-major order.
     pub fn elements(&self) -> &[u8] {
         &self.elements
     }
@@ -104,24 +104,24 @@ impl Idx {
     }
 }
 
-/// What is said of a file that is sound and larger than the memory left.
+/// The error of a valid file that is larger than the available memory.
 pub(crate) fn no_memory(path: &Path) -> DataError {
     let reason = io::Error::new(ErrorKind::OutOfMemory, "not enough memory");
     io_error(path, "reading", reason)
 }
 
-/// What the file's own length says about the number of bytes to come.
+/// What the length of the file implies for the number of bytes.
 #[derive(Clone, Copy)]
 enum Size {
-    /// A raw file: as many as it has.
+    /// A raw file: exactly this many.
     Exactly(u64),
-    /// A gzip file: no more than this.
+    /// A gzip file: at most this many.
     AtMost(u64),
 }
 
 struct Parser<'a, R> {
     reader: R,
-    /// Bytes taken from `reader`.
+    /// Number of bytes read from `reader`.
     at: u64,
     path: &'a Path,
     size: Size,
@@ -136,7 +136,7 @@ impl<R: Read> Parser<'_, R> {
         for _ in 0..magic[3] {
             let size = u64::from(u32::from_be_bytes(self.four("the four bytes of a size")?));
             shape.push(size);
-            // A later zero would make the product small again: the sizes before it must be sane all the same.
+            // A later zero would make the product small again, but the sizes before it must be valid too.
             count = count
                 .checked_mul(size.max(1))
                 .filter(|&count| count <= MOST_ELEMENTS)
@@ -151,7 +151,7 @@ impl<R: Read> Parser<'_, R> {
         self.check_length(count, &shape)?;
         let elements = self.take(count)?;
         self.expect_end(count)?;
-        // Every size is at most 2^31 here, which every usize of 32 bits holds.
+        // Every size is at most 2^31 here, which fits into a 32-bit usize.
         Ok(Idx {
             shape: shape.into_iter().map(|size| size as usize).collect(),
             elements,
@@ -184,7 +184,7 @@ impl<R: Read> Parser<'_, R> {
         Ok(())
     }
 
-    /// Compares the claim of the header with the length of the file, before anything is reserved.
+    /// Compares the claim of the header with the length of the file, before memory is reserved.
     fn check_length(&self, count: u64, shape: &[u64]) -> Result<(), DataError> {
         let whole = self.at + count;
         match self.size {
@@ -209,7 +209,7 @@ impl<R: Read> Parser<'_, R> {
 
     /// The next `count` bytes.
     ///
-    /// The buffer starts small and doubles up to `count`, except for a raw file, whose length is known.
+    /// The buffer starts small and doubles up to `count`. For a raw file the length is known at the start.
     fn take(&mut self, count: u64) -> Result<Vec<u8>, DataError> {
         let count = count as usize;
         let mut buffer: Vec<u8> = Vec::new();
@@ -233,7 +233,7 @@ impl<R: Read> Parser<'_, R> {
         Ok(buffer)
     }
 
-    /// Makes sure that nothing follows, and with it that the check sum of a gzip file is right.
+    /// Checks that nothing follows, which also verifies the checksum of a gzip file.
     fn expect_end(&mut self, count: u64) -> Result<(), DataError> {
         let end = self.at;
         match self.read(&mut [0])? {
@@ -267,7 +267,7 @@ impl<R: Read> Parser<'_, R> {
         }
     }
 
-    /// The decoder reports a bad stream as an I/O error; only the others come from the system.
+    /// The decoder reports a bad stream as an I/O error. All others come from the system.
     fn read_error(&self, error: io::Error) -> DataError {
         let of_the_stream = matches!(
             error.kind(),
@@ -299,7 +299,7 @@ impl<R: Read> Parser<'_, R> {
             at,
             "the end of the data".into(),
             found,
-            "cut the surplus off or fetch the file again",
+            "remove the extra bytes or fetch the file again",
         )
     }
 

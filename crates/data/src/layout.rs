@@ -1,34 +1,34 @@
-//! What the folders of pictures mean: parts to train on and to test with, and classes.
+//! The meaning of folders of pictures: training and test parts, and classes.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// Most classes: a label is a byte.
+/// Maximum number of classes, because a label is a byte.
 const MOST_CLASSES: usize = 256;
 
 /// Files by their part.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Parts {
-    /// Files to train on, by their number.
+    /// Training files, by index.
     pub(crate) train: Vec<usize>,
-    /// Files to test with, if there is a folder for them.
+    /// Test files, if there is a folder for them.
     pub(crate) test: Option<Vec<usize>>,
-    /// Components of a path before the part that says the class.
+    /// Number of path components before the class folder.
     depth: usize,
-    /// What a user should know.
+    /// Notes for the user.
     pub(crate) notes: Vec<String>,
 }
 
 impl Parts {
-    /// Parts of the files with these paths.
+    /// Splits files into parts by their paths.
     ///
-    /// A folder that holds all others is looked through. If what stands at the top then are folders called `train` or
-    /// `training`, and `test`, `testing`, `val`, `valid` or `validation`, they are the parts; files of other folders
-    /// beside them are left out. Else every file is to train on.
+    /// A single folder that holds everything is skipped. If the top-level folders include `train` or
+    /// `training`, and `test`, `testing`, `val`, `valid` or `validation`, these are the parts, and all other files are
+    /// not used. Otherwise all files are for training.
     pub(crate) fn of(paths: &[&Path]) -> Self {
         let mut depth = 0;
-        // The only folder, with no file beside it, again and again; but not if its name says a part.
+        // Skip single folders without files next to them, repeatedly, unless the name is that of a part.
         while let Some(first) = paths.first().and_then(|path| folder_at(path, depth))
             && part_of(first).is_none()
             && paths.iter().all(|path| folder_at(path, depth) == Some(first))
@@ -49,7 +49,7 @@ impl Parts {
             return Self {
                 train: (0..paths.len()).collect(),
                 test: None,
-                // Of a lone folder `test` the pictures are all there is.
+                // If `test` is the only folder, its pictures are all there is.
                 depth: depth + usize::from(folders.len() == 1 && (has(Part::Test) || has(Part::Validation))),
                 notes: Vec::new(),
             };
@@ -75,7 +75,7 @@ impl Parts {
             Vec::new()
         } else {
             vec![format!(
-                "not used, beside the folders to train on and to test with: {}",
+                "not used, outside the folders for training and testing: {}",
                 unused.join(", ")
             )]
         };
@@ -89,26 +89,25 @@ impl Parts {
         }
     }
 
-    /// The folder that says the class of a file, if it lies in one.
+    /// The class folder of a file, if any.
     fn class_folder<'a>(&self, path: &'a Path) -> Option<&'a OsStr> {
         folder_at(path, self.depth)
     }
 }
 
-/// Classes by the names of folders.
+/// Classes by folder name.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Classes {
-    /// Their names in order; empty if there are no classes.
+    /// Names in order. Empty if there are no classes.
     pub(crate) names: Vec<String>,
     folders: Vec<PathBuf>,
     depth: usize,
-    /// What a user should know.
+    /// Notes for the user.
     pub(crate) notes: Vec<String>,
 }
 
 impl Classes {
-    /// The classes of pictures to train on: the folders that they lie in, if there are two or more and no picture lies
-    /// beside them.
+    /// The classes of training pictures: their folders, if there are at least two and every picture is in one.
     pub(crate) fn of<'a>(parts: &Parts, pictures: impl Iterator<Item = &'a Path>) -> Self {
         let mut counts: BTreeMap<&OsStr, usize> = BTreeMap::new();
         let mut beside = 0;
@@ -125,10 +124,10 @@ impl Classes {
         match counts.len() {
             0 | 1 => Self::default(),
             n if beside > 0 => without(format!(
-                "no classes: {beside} pictures lie beside the {n} folders; sort every picture into a folder to have classes"
+                "no classes: {beside} pictures are outside the {n} folders; move every picture into a folder to get classes"
             )),
             n if n > MOST_CLASSES => without(format!(
-                "no classes: there are {n} folders, and at most {MOST_CLASSES} classes"
+                "no classes: found {n} folders, but at most {MOST_CLASSES} classes are supported"
             )),
             _ => {
                 let few: Vec<String> = (counts.iter().filter(|(_, n)| **n < 10))
@@ -148,7 +147,7 @@ impl Classes {
         }
     }
 
-    /// The class of a picture by its path; 0 if there are no classes, `None` if it is in none of them.
+    /// The class of a picture by its path. 0 if there are no classes, `None` if it is in none of them.
     pub(crate) fn label(&self, path: &Path) -> Option<u8> {
         if self.folders.is_empty() {
             return Some(0);
@@ -177,7 +176,7 @@ fn part_of(folder: &OsStr) -> Option<Part> {
     }
 }
 
-/// The folder at some depth of a path, unless that is the file itself.
+/// The folder at some depth of a path, unless that component is the file itself.
 fn folder_at(path: &Path, depth: usize) -> Option<&OsStr> {
     let mut rest = path.components().skip(depth);
     let folder = rest.next()?;
@@ -242,7 +241,7 @@ mod tests {
         assert_eq!(labels, [Some(0), None, None, Some(0), Some(1)]);
         assert_eq!(
             parts.notes,
-            ["not used, beside the folders to train on and to test with: other: 1 file(s)"]
+            ["not used, outside the folders for training and testing: other: 1 file(s)"]
         );
         let (parts, ..) = read(&["train/a.png", "val/b.png"]);
         assert_eq!((parts.train, parts.test), (vec![0], Some(vec![1])));
@@ -263,7 +262,7 @@ mod tests {
     fn pictures_beside_the_folders_make_no_classes() {
         let (_, classes, labels) = read(&["a.png", "cat/b.png", "dog/c.png"]);
         assert_eq!((classes.names.len(), labels), (0, vec![Some(0); 3]));
-        assert!(classes.notes[0].starts_with("no classes: 1 pictures lie beside the 2 folders"));
+        assert!(classes.names.is_empty() && classes.notes[0].contains("2 folders"));
     }
 
     #[test]

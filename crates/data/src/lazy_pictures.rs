@@ -1,4 +1,4 @@
-//! Pictures that stay in their files and are decoded when a batch asks for them.
+//! Pictures that are decoded on demand.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -21,19 +21,19 @@ use crate::provenance::Provenance;
 use crate::report::Report;
 use crate::training_data::TrainingData;
 
-/// Bytes of decoded pictures that are kept unless something else is asked for.
+/// Default size of the cache of decoded pictures, in bytes.
 const CACHE: usize = 256 << 20;
 
-/// The pictures of a folder or an archive, of which the paths, labels and hashes are in memory, and as many decoded ones
-/// as a cache has room for.
+/// The pictures of a folder or an archive, decoded on demand. Paths, labels and hashes are in memory, together with a
+/// cache of decoded pictures.
 ///
-/// Each picture is decoded once when they are opened, for the fingerprint, which is that of the same pictures in a
-/// [`Dataset`](crate::Dataset). Made by [`DataSource::open_lazily`](crate::DataSource::open_lazily).
+/// Opening decodes each picture once for the fingerprint, which equals that of the same pictures in a
+/// [`Dataset`](crate::Dataset). See [`DataSource::open_lazily`](crate::DataSource::open_lazily).
 pub struct LazyPictures {
     name: String,
     provenance: Provenance,
     listing: Listing,
-    /// Files of `listing`.
+    /// Indices of files in `listing`.
     files: Vec<usize>,
     labels: Vec<u8>,
     class_names: Vec<String>,
@@ -44,7 +44,7 @@ pub struct LazyPictures {
     fingerprint: String,
     report: Report,
     cache: Vec<OnceLock<Box<[u8]>>>,
-    /// Bytes that the cache may still take.
+    /// Remaining capacity of the cache, in bytes.
     room: AtomicUsize,
 }
 
@@ -59,8 +59,8 @@ impl LazyPictures {
     ) -> Result<Self, DataError> {
         let parts = Parts::of(&listing.paths());
         let holds_out = held_out && parts.test.is_none();
-        // Whether the pictures are in color is known at the end, as is whether they are enough to hold some out: until
-        // then each is hashed as both, and as one of all and of those that are left.
+        // Whether there is color, and whether there are enough pictures to hold some out, is known only at the end. Until then
+        // hashes are computed for all cases.
         let (mut hashes, mut grays) = (<[Hashes; 2]>::default(), <[Hashes; 2]>::default());
         let mut count = 0;
         let decoded = pictures::decode(place, &listing, &parts.train, wanted, |size, pixels| {
@@ -94,12 +94,12 @@ impl LazyPictures {
         };
         let labels = pictures::labels(&listing, &files, &classes);
         let mut totals = vec![format!(
-            "{name}: {found} pictures, {w}x{h}x{c}, decoded when they are wanted"
+            "{name}: {found} pictures, {w}x{h}x{c}, decoded on demand"
         )];
         if holds_out {
             let test = found - files.len();
             totals.push(format!(
-                "to train on: {}; to test with: {test}, every fifth",
+                "for training: {}; for testing: {test}, every fifth",
                 files.len()
             ));
         }
@@ -126,7 +126,7 @@ impl LazyPictures {
         })
     }
 
-    /// Keeps at most `bytes` of decoded pictures in memory; 256 MiB when not said. The first that are asked for stay.
+    /// Sets the size of the cache in bytes, by default 256 MiB. The pictures requested first stay in the cache.
     #[must_use]
     pub fn with_cache(mut self, bytes: usize) -> Self {
         self.cache.iter_mut().for_each(|kept| drop(kept.take()));
@@ -134,16 +134,16 @@ impl LazyPictures {
         self
     }
 
-    /// The file of picture `index`; within an archive, its path there.
+    /// The file of picture `index`. For an archive, the path inside it.
     ///
     /// # Panics
-    /// When `index` is not less than [`len`](TrainingData::len).
+    /// If `index` is not less than [`len`](TrainingData::len).
     #[track_caller]
     pub fn file(&self, index: usize) -> PathBuf {
         self.listing.full_path(self.files[index])
     }
 
-    /// What was found and what was done to it.
+    /// What was found, and how it was changed.
     pub fn report(&self) -> &Report {
         &self.report
     }
@@ -163,7 +163,7 @@ impl LazyPictures {
             place: self.listing.full_path(file),
             expected: "the picture that was there when the data were opened".into(),
             found,
-            advice: "put it back, or begin anew with the pictures as they are now",
+            advice: "restore it, or start again with the current pictures",
         };
         let pixels = picture.map_err(|note| changed(note.text))?.pixels;
         if Sha256::digest(&pixels)[..] != self.hashes[index] {
@@ -176,7 +176,7 @@ impl LazyPictures {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
             .is_ok()
         {
-            // Another thread may have kept the same picture: the room is then lost, the picture not.
+            // If another thread has cached the same picture, some capacity is lost, but not the picture.
             let _ = self.cache[index].set(pixels.into());
         }
         Ok(())
@@ -253,7 +253,7 @@ impl fmt::Debug for LazyPictures {
     }
 }
 
-/// Hashes of pictures, each and in all.
+/// Hashes of pictures: each one, and all together.
 #[derive(Default)]
 struct Hashes {
     each: Vec<[u8; 32]>,

@@ -1,4 +1,4 @@
-//! The files of a folder or of a ZIP archive, in the order of their paths, each read when it is wanted.
+//! The files of a folder or ZIP archive, sorted by path and read on demand.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -15,34 +15,34 @@ use zip::{CompressionMethod, ZipArchive};
 use crate::error::{DataError, io_error};
 use crate::report::{FileReport, Note, Treatment};
 
-/// Most files.
+/// Maximum number of files.
 const MOST_FILES: usize = 1_000_000;
-/// Most bytes of one file.
+/// Maximum bytes per file.
 const MOST_BYTES: u64 = 64 << 20;
-/// Bytes that tell what a file is.
+/// Number of bytes that identify the kind of a file.
 const START: u64 = 32;
-/// How many times the size of an archive its files may have in all; pictures are packed already and reach 2.
+/// Maximum unpacked size of an archive as a multiple of its own. Pictures are already compressed and reach 2.
 const MOST_RATIO: u64 = 100;
-/// How deep folders within folders are entered.
+/// Maximum depth of nested folders.
 const MOST_DEPTH: usize = 16;
 
 /// Files that may be pictures.
 #[derive(Debug)]
 pub(crate) struct Listing {
     root: PathBuf,
-    /// Where the files of an archive lie.
+    /// Path of the folder or archive.
     archive: Option<Arc<ZipArchiveMetadata>>,
-    /// Paths within the root; for an archive, with the number of the entry.
+    /// Paths below the root. For an archive, with the number of the entry.
     files: Vec<(PathBuf, usize)>,
-    /// What is left out without being read.
+    /// Files that are skipped without being read.
     pub(crate) left_out: Vec<FileReport>,
 }
 
 impl Listing {
-    /// Every file of a folder and of the folders in it, but for names that begin with a dot.
+    /// All files of a folder and its subfolders, except those whose names begin with a dot.
     ///
     /// # Errors
-    /// [`DataError::File`] when a folder cannot be listed.
+    /// [`DataError::File`] if a folder cannot be listed.
     pub(crate) fn of_folder(root: &Path) -> Result<Self, DataError> {
         Self::of_folder_with_at_most(MOST_FILES, root)
     }
@@ -55,21 +55,20 @@ impl Listing {
             left_out: Vec::new(),
         };
         let mut entered = HashSet::new();
-        // Folders to enter, the last first.
+        // Folders to visit, used as a stack.
         let mut folders = vec![PathBuf::new()];
         while let Some(folder) = folders.pop() {
             let whole = root.join(&folder);
             let fault = |reason| io_error(&whole, "listing", reason);
-            // A link may lead back to a folder above.
+            // A link may point to a parent folder.
             if !entered.insert(fs::canonicalize(&whole).map_err(fault)?) {
                 continue;
             }
             let mut names = Vec::new();
             for entry in fs::read_dir(&whole).map_err(fault)? {
                 if listing.files.len() + names.len() == most {
-                    let text = format!(
-                        "all but {most} of its files, whichever the system lists first; split the folder"
-                    );
+                    let text =
+                        format!("all but {most} of its files, in the order of the system; split the folder");
                     listing
                         .left_out
                         .push(FileReport::left_out(root, "too many files", text));
@@ -95,12 +94,12 @@ impl Listing {
         Ok(listing.of_pictures())
     }
 
-    /// Every file of a ZIP archive, but for names that begin with a dot and what macOS adds. Nothing is unpacked to the
-    /// disk, and an entry whose path leads out of the archive is left out.
+    /// All files of a ZIP archive, except those whose names begin with a dot and those that macOS adds. Nothing is unpacked
+    /// to disk. An entry whose path leads out of the archive is skipped.
     ///
     /// # Errors
-    /// [`DataError::File`] when it cannot be read, [`DataError::Unusable`] when it is no sound archive, has more than a
-    /// million entries, or says that they unpack to more than 100 times its size.
+    /// [`DataError::File`] if it cannot be read. [`DataError::Unusable`] if it is not a valid archive, has more than a
+    /// million entries, or claims to unpack to more than 100 times its size.
     pub(crate) fn of_archive(root: &Path) -> Result<Self, DataError> {
         let (mut file, size) = open_regular(root)?;
         let unusable = |expected: &str, found: String, advice| DataError::Unusable {
@@ -112,9 +111,9 @@ impl Listing {
         let archive = ZipArchive::new(&mut file).map_err(|error| match error {
             ZipError::Io(reason) if reason.raw_os_error().is_some() => io_error(root, "reading", reason),
             other => unusable(
-                "a sound ZIP archive",
+                "a valid ZIP archive",
                 other.to_string(),
-                "make or fetch the archive again",
+                "create or download the archive again",
             ),
         })?;
         if archive.len() > MOST_FILES {
@@ -157,7 +156,7 @@ impl Listing {
             let reason = if entry.encrypted() {
                 Some((
                     "encrypted",
-                    "encrypted; make the archive without a password".into(),
+                    "encrypted; create the archive without a password".into(),
                 ))
             } else if entry.is_symlink() {
                 Some(("links", "a link".into()))
@@ -166,7 +165,7 @@ impl Listing {
                 CompressionMethod::Stored | CompressionMethod::DEFLATE
             ) {
                 let text = format!("compressed by {}, expected deflate or none", entry.compression());
-                Some(("of unknown compression", text))
+                Some(("of unsupported compression", text))
             } else {
                 None
             };
@@ -181,7 +180,7 @@ impl Listing {
             return Err(unusable(
                 &expected,
                 found,
-                "an archive of pictures is not packed so tightly: unpack it elsewhere",
+                "archives of pictures do not compress this much; unpack the archive elsewhere",
             ));
         }
         listing.files.sort_unstable();
@@ -189,7 +188,7 @@ impl Listing {
         Ok(listing.of_pictures())
     }
 
-    /// Leaves out what does not begin as a picture does, whatever its name says.
+    /// Skips files that do not begin like a picture, whatever their names are.
     fn of_pictures(mut self) -> Self {
         let starts: Vec<_> = (0..self.len())
             .into_par_iter()
@@ -202,10 +201,9 @@ impl Listing {
                     self.files.push(file);
                     continue;
                 }
-                Ok(bytes) if bytes.starts_with(b"PK\x03\x04") => Note::new(
-                    "archives within",
-                    "a ZIP archive; name the archive itself as data",
-                ),
+                Ok(bytes) if bytes.starts_with(b"PK\x03\x04") => {
+                    Note::new("archives within", "a ZIP archive; use the archive itself as data")
+                }
                 Ok(_) => Note::new("neither PNG nor JPEG", "neither PNG nor JPEG"),
                 Err(note) => note,
             };
@@ -223,17 +221,17 @@ impl Listing {
         self.files.len()
     }
 
-    /// Paths of the files within the folder or archive.
+    /// Paths of the files inside the folder or archive.
     pub(crate) fn paths(&self) -> Vec<&Path> {
         self.files.iter().map(|(path, _)| &**path).collect()
     }
 
-    /// Path of a file within the folder or archive.
+    /// Path of a file inside the folder or archive.
     pub(crate) fn path(&self, file: usize) -> &Path {
         &self.files[file].0
     }
 
-    /// The path by which a user finds a file: with the folder before it; within an archive, the path there.
+    /// The path for messages: including the folder; for an archive, the path inside it.
     pub(crate) fn full_path(&self, file: usize) -> PathBuf {
         self.shown_path(self.path(file))
     }
@@ -245,7 +243,7 @@ impl Listing {
         }
     }
 
-    /// The content of a file, or why it cannot be read.
+    /// The contents of a file, or why it cannot be read.
     pub(crate) fn read(&self, file: usize) -> Result<Vec<u8>, Note> {
         let bytes = self.read_at_most(file, MOST_BYTES + 1)?;
         if bytes.len() as u64 > MOST_BYTES {
@@ -270,7 +268,7 @@ impl Listing {
             .entry(*index)
             .and_then(|entry| entry.with_reader(&mut opened, ZipReadOptions::new()));
         let reader = reader.map_err(|e| damaged(e.to_string()))?;
-        // The check sum is compared where the content ends.
+        // The checksum is verified at the end of the contents.
         let read = reader.take(most).read_to_end(&mut bytes);
         read.map(|_| bytes).map_err(|e| damaged(e.to_string()))
     }

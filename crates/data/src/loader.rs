@@ -1,4 +1,4 @@
-//! Finding a data set by its name: in a given directory, or in the user's, in the cache, on a mirror.
+//! Loading a data set by name: from a given directory, the user's directory, the cache, or a mirror.
 
 use std::path::{Path, PathBuf};
 
@@ -17,10 +17,10 @@ use crate::stacked::stacked_digits;
 #[cfg(test)]
 mod tests;
 
-/// Which digits are put together in [`DatasetName::StackedMnist`].
+/// Seed that combines the digits of [`DatasetName::StackedMnist`].
 const STACKED_SEED: u64 = 1;
 
-/// Where [`load`] may look, and what it may do.
+/// Options of [`load`].
 ///
 /// ```no_run
 /// use engraft_data::{DatasetName, LoadOptions, Split, load};
@@ -48,7 +48,7 @@ impl Default for LoadOptions {
 }
 
 impl LoadOptions {
-    /// The places of this process's environment, and downloading allowed.
+    /// Searches the directories of the environment, and allows downloads.
     pub fn new() -> Self {
         Self {
             directory: None,
@@ -62,9 +62,9 @@ impl LoadOptions {
         }
     }
 
-    /// Look in `directory` and nowhere else: it holds the files, or a directory of the data set's name does.
+    /// Searches only `directory`. It contains the files, or a subdirectory with the name of the data set does.
     ///
-    /// Such files need not be the published ones, as long as they are sound.
+    /// The files may differ from the published ones, but must be valid.
     #[must_use]
     pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.directory = Some(directory.into());
@@ -78,44 +78,44 @@ impl LoadOptions {
         self
     }
 
-    /// The name that [`data_dirs`](Self::data_dirs) had in earlier versions.
+    /// Name of [`data_dirs`](Self::data_dirs) in earlier versions.
     #[doc(hidden)]
     #[must_use]
     pub fn places(self, places: DataDirs) -> Self {
         self.data_dirs(places)
     }
 
-    /// Never use the network.
+    /// Disables downloads.
     #[must_use]
     pub fn offline(mut self) -> Self {
         self.offline = true;
         self
     }
 
-    /// Asks the mirror at `url` before the published ones; a file's name is appended to `url`.
+    /// Tries the mirror at `url` before the published ones. The name of a file is appended to `url`.
     ///
-    /// It must speak plain HTTP. What it serves must match the pinned SHA-256 as from any mirror.
+    /// The mirror must support plain HTTP. Files must match the pinned SHA-256, as from any mirror.
     #[must_use]
     pub fn mirror(mut self, url: impl Into<String>) -> Self {
         self.mirrors.push(url.into());
         self
     }
 
-    /// Calls `notify` with a line of text before anything that may take long or that the user should know of.
+    /// Calls `notify` with a line of text before slow steps and for important notes.
     #[must_use]
     pub fn notify(mut self, notify: fn(&str)) -> Self {
         self.notify = Some(notify);
         self
     }
 
-    /// How many images [`DatasetName::DrawnDigits`] draws; as many as MNIST has when not said.
+    /// Number of images of [`DatasetName::DrawnDigits`], by default that of MNIST.
     #[must_use]
     pub fn drawn_count(mut self, count: usize) -> Self {
         self.drawn_count = Some(count);
         self
     }
 
-    /// Seed of [`DatasetName::DrawnDigits`]; 0 when not said.
+    /// Seed of [`DatasetName::DrawnDigits`], by default 0.
     #[must_use]
     pub fn drawn_seed(mut self, seed: u64) -> Self {
         self.drawn_seed = seed;
@@ -131,16 +131,17 @@ impl LoadOptions {
 
 /// Loads one split of a data set.
 ///
-/// With an explicit [`directory`](LoadOptions::directory) only that is searched. Otherwise the search goes
-/// through `$ENGRAFT_DATA/<name>`, then the cache directory, and ends with a download into the cache. The
-/// user's own files may be any sound IDX files, raw or gzip, named `train-images-idx3-ubyte` or
-/// `train-images.idx3-ubyte` with or without `.gz`; files in the cache and from mirrors must be the published
-/// ones, by SHA-256. Half of MNIST's digits is loaded as MNIST, from its files.
+/// With an explicit [`directory`](LoadOptions::directory), only that is searched. Otherwise the search goes
+/// through `$ENGRAFT_DATA/<name>` and the cache directory, and ends with a download into the cache. The
+/// user's own files may be any valid IDX files, raw or gzip, named `train-images-idx3-ubyte` or
+/// `train-images.idx3-ubyte` with or without `.gz`. Files in the cache and from mirrors must be the published
+/// ones, by SHA-256. The halves of MNIST's digits are loaded from MNIST's files.
 ///
 /// # Errors
-/// [`DataError::NotFound`] lists every place and why it did not serve. A file of the user that is there but
-/// faulty, or there without the other one, is an error at once ([`DataError::Format`], [`DataError::Rank`],
-/// [`DataError::CountMismatch`], [`DataError::File`], [`DataError::HalfMissing`]): training quietly on other data than the user put there would be worse.
+/// [`DataError::NotFound`] lists every place and why it was not used. If a file of the user is invalid, or one of the
+/// two is missing, this is an error at once ([`DataError::Format`], [`DataError::Rank`],
+/// [`DataError::CountMismatch`], [`DataError::File`], [`DataError::HalfMissing`]), because training silently on other
+/// data would be worse.
 pub fn load(name: DatasetName, split: Split, options: &LoadOptions) -> Result<Dataset, DataError> {
     if let Some((whole, labels)) = name.part() {
         let whole = load(whole, split, options)?;
@@ -191,7 +192,7 @@ impl Search<'_> {
                     return Ok(found);
                 }
             }
-            return Err(self.not_found("name a directory that holds the two files, or one above it"));
+            return Err(self.not_found("name the directory of the two files, or its parent"));
         }
         match &self.options.data_dirs.data_dir {
             Some(directory) => {
@@ -208,11 +209,8 @@ impl Search<'_> {
             .as_ref()
             .map(|cache| cache.join(self.name))
         else {
-            self.failed(
-                "cache directory",
-                "the environment names none, so nothing can be kept",
-            );
-            return Err(self.not_found("set HOME, or ENGRAFT_DATA to a directory of data sets"));
+            self.failed("cache directory", "the environment names no cache directory");
+            return Err(self.not_found("set HOME, or set ENGRAFT_DATA to a directory of data sets"));
         };
         match self.cached(&cache) {
             Ok(found) => return Ok(found),
@@ -226,7 +224,7 @@ impl Search<'_> {
         }
         let pair = self.release.pair(self.split);
         let advice = format!(
-            "put {} and {} into {}, or into a directory {} below that of ENGRAFT_DATA; drawn-digits needs no file",
+            "put {} and {} into {}, or into a subdirectory {} of ENGRAFT_DATA; drawn-digits needs no file",
             pair.images.name,
             pair.labels.name,
             shown(&cache),
@@ -235,7 +233,7 @@ impl Search<'_> {
         Err(self.not_found(&advice))
     }
 
-    /// The user's own files in `directory`, or `None` when neither is there.
+    /// The user's own files in `directory`, or `None` if both are missing.
     fn users_files(&mut self, directory: &Path) -> Result<Option<Dataset>, DataError> {
         let Pair { images, labels } = self.release.pair(self.split);
         let found = [images, labels].map(|file| find(directory, file));
@@ -266,7 +264,7 @@ impl Search<'_> {
         Ok(None)
     }
 
-    /// The published files in the cache, or why they are not.
+    /// The published files in the cache, or why they cannot be used.
     fn cached(&self, cache: &Path) -> Result<Dataset, Vec<Tried>> {
         let Pair { images, labels } = self.release.pair(self.split);
         let read = |file: Pinned<'_>| {
@@ -286,7 +284,7 @@ impl Search<'_> {
         }
     }
 
-    /// Completes the cache from the mirrors; `false` when that is not possible, with the reasons noted.
+    /// Completes the cache from the mirrors. `false` if that is impossible; the reasons are recorded.
     fn downloaded(&mut self, cache: &Path) -> Result<bool, DataError> {
         let mirrors: Vec<String> = self
             .options
@@ -383,7 +381,7 @@ impl Search<'_> {
     }
 }
 
-/// Whether a directory has a file under one of the names that IDX files have here.
+/// Whether a directory has a file with one of the known names of IDX files.
 pub(crate) fn has_idx_files(directory: &Path) -> bool {
     let Some(release) = DatasetName::Mnist.release() else {
         return false;
@@ -393,8 +391,8 @@ pub(crate) fn has_idx_files(directory: &Path) -> bool {
     files.any(|file| find(directory, file).is_some())
 }
 
-/// The first accepted name of `file` that exists in `directory`, whatever it is: a link to nowhere is the
-/// user's mistake to hear about, not a file that is not there.
+/// The first accepted name of `file` that exists in `directory`. A dangling link counts as existing, so that the user
+/// gets an error.
 fn find(directory: &Path, file: Pinned<'_>) -> Option<PathBuf> {
     file.accepted_names()
         .iter()

@@ -1,8 +1,8 @@
-//! Reader and writer of NPY files, numpy's format for one array, written for files that lie about themselves.
+//! Reader and writer of NPY files, numpy's format for one array. Safe for hostile files.
 //!
-//! A header tells type, order and shape; the numbers follow. What the header claims is compared with the length of the
-//! file before anything is reserved for it, and the numbers are converted as they are read, so that no copy of the file
-//! stands beside them.
+//! A header contains type, order and shape. The numbers follow. All claims are compared with the length of the file
+//! before memory is reserved. Numbers are converted as they are read, so there is no second copy of the
+//! file in memory.
 //!
 //! Source of the format: numpy, `numpy/lib/format.py`, versions 1.0 to 3.0.
 
@@ -16,18 +16,18 @@ use std::path::Path;
 mod tests;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
-/// Most bytes of a header: numpy's own for an array of numbers are below 200.
+/// Maximum bytes of a header. numpy's own headers for arrays of numbers are below 200 bytes.
 const MOST_HEADER: usize = 1 << 16;
-/// Most numbers that are read: 1 GiB of double precision, over 170 000 images of 28x28.
+/// Maximum number of elements: 1 GiB of double precision, over 170 000 images of 28x28.
 const MOST_NUMBERS: u64 = 1 << 27;
-/// Most axes that are read.
+/// Maximum number of axes.
 const MOST_AXES: usize = 8;
-/// Bytes that are read and converted at a time, a multiple of the size of every number.
+/// Bytes that are read and converted at a time, a multiple of the size of all types.
 const PIECE: usize = 1 << 16;
 
 const ADVICE: &str = "save a C-ordered array of float32, float64 or uint8 with numpy.save";
 
-/// An array of numbers as an NPY file holds it, in row-major order.
+/// An array of numbers from an NPY file, in row-major order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Npy {
     shape: Vec<usize>,
@@ -50,7 +50,7 @@ impl Npy {
     /// Reads the file at `path`.
     ///
     /// # Errors
-    /// [`DataError::File`] when the file cannot be read or is no regular file; [`DataError::Format`] when it is not
+    /// [`DataError::File`] if the file cannot be read or is not a regular file. [`DataError::Format`] if it is not
     /// exactly one C-ordered array of little-endian float32, float64 or uint8 numbers, or has more than 2²⁷ of them.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, DataError> {
         let path = path.as_ref();
@@ -58,10 +58,10 @@ impl Npy {
         Self::from_reader(BufReader::new(file), len, path)
     }
 
-    /// Reads the file content `bytes`; `path` is what errors call it.
+    /// Reads the file contents `bytes`. `path` only appears in errors.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// See [`open`](Self::open).
     pub fn from_bytes(bytes: &[u8], path: impl AsRef<Path>) -> Result<Self, DataError> {
         Self::from_reader(bytes, bytes.len() as u64, path.as_ref())
     }
@@ -137,13 +137,13 @@ impl Npy {
     }
 }
 
-/// Writes an array of single precision as an NPY file of version 1.0; `path` is replaced in one step.
+/// Writes a single-precision array as an NPY file of version 1.0. An existing file is replaced atomically.
 ///
 /// # Errors
-/// [`DataError::File`] when it cannot be written.
+/// [`DataError::File`] if it cannot be written.
 ///
 /// # Panics
-/// If the shape does not hold the numbers.
+/// If the shape does not match the number of elements.
 pub fn write_npy(path: impl AsRef<Path>, shape: &[usize], numbers: &[f32]) -> Result<(), DataError> {
     let path = path.as_ref();
     assert_eq!(
@@ -183,7 +183,7 @@ impl Kind {
     }
 }
 
-/// Type and shape from a header like `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`.
+/// Type and shape from a header such as `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`.
 fn parse_header(header: &str) -> Option<(Kind, Vec<usize>)> {
     let value = |key: &str| {
         let (_, rest) = header.split_once(&format!("'{key}'"))?;
@@ -199,7 +199,7 @@ fn parse_header(header: &str) -> Option<(Kind, Vec<usize>)> {
     let shape = value("shape")?.strip_prefix('(')?.split(')').next()?;
     let sizes = shape.split(',').map(str::trim).filter(|size| !size.is_empty());
     let shape: Vec<usize> = sizes.map(|size| size.parse().ok()).collect::<Option<_>>()?;
-    // The order says nothing about an array of at most one axis.
+    // For an array of at most one axis the order does not matter.
     let in_order = value("fortran_order")?.starts_with("False") || shape.len() < 2;
     (in_order && shape.len() <= MOST_AXES).then_some((kind, shape))
 }
@@ -211,14 +211,14 @@ struct Parser<'a, R> {
 }
 
 impl<R: Read> Parser<'_, R> {
-    /// Exactly `count` bytes, few enough to have room for them before they are there.
+    /// Exactly `count` bytes. Only for small `count`, because memory is reserved first.
     fn bytes(&mut self, count: usize, what: &str) -> Result<Vec<u8>, DataError> {
         let mut bytes = vec![0; count];
         self.fill(&mut bytes, what)?;
         Ok(bytes)
     }
 
-    /// `count` numbers of `N` bytes, as many as the file is known to have, converted piece by piece.
+    /// `count` numbers of `N` bytes, converted piece by piece. The file is known to be long enough.
     fn numbers<T, const N: usize>(
         &mut self,
         count: usize,
@@ -237,7 +237,7 @@ impl<R: Read> Parser<'_, R> {
         Ok(numbers)
     }
 
-    /// Fills `bytes`, or tells how many of them there are.
+    /// Fills `bytes`, or returns how many bytes there are.
     fn fill(&mut self, bytes: &mut [u8], what: &str) -> Result<(), DataError> {
         let mut filled = 0;
         while filled < bytes.len() {

@@ -7,13 +7,13 @@ use crate::error::DataError;
 use crate::npy::{Npy, Numbers};
 use crate::provenance::Provenance;
 
-/// Images `[n, h, w]` or `[n, h, w, c]` with 1 or 3 channels, as bytes, and how the numbers were read, in words.
+/// Images `[n, h, w]` or `[n, h, w, c]` with 1 or 3 channels, as bytes, and a description of the conversion.
 ///
-/// Bytes are taken as they are. Floating-point numbers are those from -1 to 1 if one of them is negative, else those from
-/// 0 to 1, and become bytes by rounding.
+/// Bytes are unchanged. Floating-point numbers are taken as the range from -1 to 1 if one of them is negative, otherwise
+/// as the range from 0 to 1. They are rounded to bytes.
 ///
 /// # Errors
-/// As [`Npy::open`]; [`DataError::Unusable`] for another shape, for other numbers, and for no image.
+/// Those of [`Npy::open`]. [`DataError::Unusable`] for another shape, other numbers, or no images.
 pub(crate) fn images(path: &Path) -> Result<(Dataset, String), DataError> {
     let npy = Npy::open(path)?;
     let unusable = |expected: &str, found: String, advice| DataError::Unusable {
@@ -27,12 +27,12 @@ pub(crate) fn images(path: &Path) -> Result<(Dataset, String), DataError> {
         [n, h, w, c @ (1 | 3)] if n > 0 => [h, w, c],
         ref other => {
             let expected = "images of shape [n, h, w], [n, h, w, 1] or [n, h, w, 3]";
-            let advice = "save them with their channels last";
+            let advice = "save them with the channels last";
             return Err(unusable(expected, format!("{other:?}"), advice));
         }
     };
     let read = match npy.into_numbers() {
-        Numbers::U8(bytes) => Ok((bytes, "bytes as they are")),
+        Numbers::U8(bytes) => Ok((bytes, "unchanged bytes")),
         Numbers::F32(numbers) => floats(&numbers),
         Numbers::F64(numbers) => floats(&numbers),
     };
@@ -47,7 +47,7 @@ pub(crate) fn images(path: &Path) -> Result<(Dataset, String), DataError> {
     Ok((data, how.into()))
 }
 
-/// Bytes for numbers, and from which range they came; or the range that cannot be read.
+/// The numbers as bytes and their range, or a description of the unsupported range.
 fn floats<T: Copy + Into<f64>>(numbers: &[T]) -> Result<(Vec<u8>, &'static str), String> {
     let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
     for &number in numbers {
@@ -57,7 +57,7 @@ fn floats<T: Copy + Into<f64>>(numbers: &[T]) -> Result<(Vec<u8>, &'static str),
         }
         (low, high) = (low.min(number), high.max(number));
     }
-    // A little more is what rounding leaves.
+    // Allow for rounding errors.
     if low < -1.001 || high > 1.001 {
         return Err(format!("numbers from {low} to {high}"));
     }
@@ -119,11 +119,19 @@ mod tests {
 
     #[test]
     fn npy_of_other_numbers_or_shapes_is_refused() {
-        let text = |shape: &[usize], numbers: &[f32]| written(shape, numbers).unwrap_err().to_string();
-        assert!(text(&[1, 1, 2], &[0.0, 200.0]).contains("found numbers from 0 to 200; scale them"));
-        assert!(text(&[1, 1, 1], &[f32::NAN]).contains("found NaN"));
-        assert!(text(&[4], &[0.0; 4]).contains("found [4]; save them"));
-        assert!(text(&[1, 1, 1, 2], &[0.0; 2]).contains("found [1, 1, 1, 2]"));
-        assert!(text(&[0, 2, 2], &[]).contains("found [0, 2, 2]"));
+        let cases: [(&[usize], &[f32], &str); 5] = [
+            (&[1, 1, 2], &[0.0, 200.0], "0 to 200"),
+            (&[1, 1, 1], &[f32::NAN], "NaN"),
+            (&[4], &[0.0; 4], "[4]"),
+            (&[1, 1, 1, 2], &[0.0; 2], "[1, 1, 1, 2]"),
+            (&[0, 2, 2], &[], "[0, 2, 2]"),
+        ];
+        for (shape, numbers, datum) in cases {
+            let error = written(shape, numbers).unwrap_err();
+            assert!(
+                matches!(&error, DataError::Unusable { found, .. } if found.contains(datum)),
+                "{error}"
+            );
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! One picture: decoded within limits, turned upright, and brought to the wanted size and channels.
+//! Decoding of one picture, with its orientation, size and channels.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -15,32 +15,32 @@ use crate::channels::Channels;
 use crate::report::Note;
 use crate::unknown_name::parsed;
 
-/// What transparent parts of a picture are shown on unless something else is asked for.
+/// Default background of transparent pictures.
 pub const WHITE: [u8; 3] = [255; 3];
 
-/// Most pixels along a side of a picture.
+/// Maximum side of a picture, in pixels.
 const MOST_SIDE: u32 = 4096;
-/// Most bytes that decoding one picture may take.
+/// Maximum memory for decoding one picture, in bytes.
 const MOST_MEMORY: u64 = 64 << 20;
 
-/// How a picture of other proportions is brought to the wanted ones.
+/// How a picture with another aspect ratio is fitted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fit {
-    /// Cut to its middle, then scaled.
+    /// Crops to the center, then scales.
     #[default]
     Crop,
-    /// Scaled as a whole, with background beside it.
+    /// Scales the whole picture, and pads it with the background.
     Pad,
-    /// Scaled to the wanted height and width, each by its own factor.
+    /// Scales height and width independently.
     Stretch,
 }
 
 impl Fit {
-    /// Every way there is.
+    /// All choices.
     pub const ALL: [Self; 3] = [Self::Crop, Self::Pad, Self::Stretch];
 
-    /// The name as users type it: `crop`.
+    /// The name in options, for example `crop`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Crop => "crop",
@@ -58,22 +58,22 @@ impl fmt::Display for Fit {
 
 parsed!(Fit, "way to fit a picture");
 
-/// What a picture is brought to.
+/// The requested format of a picture.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted {
-    /// Height and width; as it is, if none.
+    /// Height and width, or `None` to keep them.
     pub(crate) size: Option<[usize; 2]>,
     pub(crate) channels: Channels,
     pub(crate) fit: Fit,
     pub(crate) background: [u8; 3],
 }
 
-/// A picture as it was wanted.
+/// A picture in the requested format.
 #[derive(Debug)]
 pub(crate) struct Picture {
     /// Height and width.
     pub(crate) size: [usize; 2],
-    /// `[h, w, 1]` if gray is wanted, else `[h, w, 3]`.
+    /// `[h, w, 1]` if gray is requested, else `[h, w, 3]`.
     pub(crate) pixels: Vec<u8>,
     /// Whether a pixel of `pixels` is not gray.
     pub(crate) is_in_color: bool,
@@ -81,7 +81,7 @@ pub(crate) struct Picture {
 }
 
 impl Picture {
-    /// Decodes the content of a file by what it holds, not by its name; or says why that cannot be done.
+    /// Decodes the contents of a file by its format, not by its name. Returns the reason if that fails.
     pub(crate) fn read(bytes: &[u8], wanted: &Wanted) -> Result<Self, Note> {
         let decoded = quietly(|| upright(bytes)).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -96,7 +96,7 @@ impl Picture {
     }
 }
 
-/// Height and width that the header of a file tells, before EXIF data turn the picture; `None` if it is none.
+/// Height and width in the header of a file, before EXIF rotation. `None` if it is not a picture.
 pub(crate) fn size_in_header(bytes: &[u8]) -> Option<[usize; 2]> {
     let read = || {
         ImageReader::new(Cursor::new(bytes))
@@ -119,7 +119,7 @@ fn damaged(text: &str) -> Note {
     )
 }
 
-/// Runs a decoder on bytes that may be hostile: a panic becomes an error and writes nothing.
+/// Runs a decoder on possibly hostile bytes. A panic becomes an error and prints nothing.
 fn quietly<R>(decode: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
     static HOOK: Once = Once::new();
     thread_local!(static DECODES: Cell<bool> = const { Cell::new(false) });
@@ -137,7 +137,7 @@ fn quietly<R>(decode: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
     result
 }
 
-/// Decodes a picture as it is to be seen: how the camera was held stands in its EXIF data, not in its pixels.
+/// Decodes a picture upright: the orientation of the camera is in its EXIF data, not in its pixels.
 fn upright(bytes: &[u8]) -> Result<(DynamicImage, Option<Note>), Note> {
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
     let reader = reader.map_err(|e| damaged(&e.to_string()))?;
@@ -160,14 +160,9 @@ fn upright(bytes: &[u8]) -> Result<(DynamicImage, Option<Note>), Note> {
         Orientation::NoTransforms => None,
         Orientation::Rotate90 | Orientation::Rotate180 | Orientation::Rotate270 => Some("turned"),
         Orientation::FlipHorizontal | Orientation::FlipVertical => Some("mirrored"),
-        Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => Some("turned and mirrored"),
+        Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => Some("rotated and mirrored"),
     };
-    let note = |done| {
-        Note::new(
-            "turned as their EXIF data say",
-            format!("{done} as its EXIF data say"),
-        )
-    };
+    let note = |done| Note::new("oriented by their EXIF data", format!("{done} by its EXIF data"));
     Ok((picture, done.map(note)))
 }
 
@@ -178,15 +173,15 @@ fn decode(mut reader: ImageReader<impl BufRead + Seek>) -> ImageResult<(DynamicI
     limits.max_alloc = Some(MOST_MEMORY);
     reader.limits(limits.clone());
     let mut decoder = reader.into_decoder()?;
-    // The picture is within the limit too, which only `ImageReader::decode` sees to by itself.
+    // The limit must also hold for the picture; only `ImageReader::decode` checks that by itself.
     limits.reserve(decoder.total_bytes())?;
     decoder.set_limits(limits)?;
-    // Broken EXIF data say nothing, and the pixels may be sound all the same.
+    // Invalid EXIF data are ignored, because the pixels may be valid.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     Ok((DynamicImage::from_decoder(decoder)?, orientation))
 }
 
-/// Brings a picture to what is wanted, and adds what was done to `changes`.
+/// Converts a picture to the requested format, and appends what was done to `changes`.
 fn fit(mut picture: DynamicImage, mut changes: Vec<Note>, wanted: &Wanted) -> Picture {
     let (w, h) = (picture.width(), picture.height());
     let [height, width] = wanted.size.map_or([h, w], |size| size.map(|n| n as u32));
@@ -238,7 +233,7 @@ fn fit(mut picture: DynamicImage, mut changes: Vec<Note>, wanted: &Wanted) -> Pi
     }
 }
 
-/// The largest part in the middle with the proportions `width`:`height`.
+/// The largest centered part with the aspect ratio `width`:`height`.
 fn cut(picture: DynamicImage, [width, height]: [u32; 2], changes: &mut Vec<Note>) -> DynamicImage {
     let [w, h, width, height] = [picture.width(), picture.height(), width, height].map(u64::from);
     let (cut_w, cut_h) = ((h * width / height).clamp(1, w), (w * height / width).clamp(1, h));
@@ -246,14 +241,14 @@ fn cut(picture: DynamicImage, [width, height]: [u32; 2], changes: &mut Vec<Note>
         return picture;
     }
     changes.push(Note::new(
-        "cut to the middle",
-        format!("cut from {w}x{h} to {cut_w}x{cut_h}"),
+        "cropped",
+        format!("cropped from {w}x{h} to {cut_w}x{cut_h}"),
     ));
     let [x, y, cut_w, cut_h] = [(w - cut_w) / 2, (h - cut_h) / 2, cut_w, cut_h].map(|n| n as u32);
     picture.crop_imm(x, y, cut_w, cut_h)
 }
 
-/// The largest size with the proportions of the first that lies inside the second.
+/// The largest size with the aspect ratio of the first that fits into the second.
 fn inside([w, h]: [u32; 2], [width, height]: [u32; 2]) -> [u32; 2] {
     let [w, h, width, height] = [w, h, width, height].map(u64::from);
     // Rounded to the nearest.
@@ -267,7 +262,7 @@ fn inside([w, h]: [u32; 2], [width, height]: [u32; 2]) -> [u32; 2] {
     size.map(|n| n as u32)
 }
 
-/// A picture mixed with a background by its opacity.
+/// A picture blended with a background by its opacity.
 fn shown_on(background: [u8; 3], picture: &DynamicImage, changes: &mut Vec<Note>) -> DynamicImage {
     let mut flat = picture.to_rgba8();
     if flat.pixels().any(|pixel| pixel.0[3] < 255) {

@@ -1,4 +1,4 @@
-//! Pictures of a folder or an archive, decoded in parallel and handed on in their order.
+//! Pictures of a folder or an archive, decoded in parallel and returned in order.
 
 use std::path::Path;
 
@@ -11,27 +11,27 @@ use crate::listing::Listing;
 use crate::picture::{Picture, Wanted};
 use crate::report::{FileReport, Treatment};
 
-/// Bytes of pictures that are decoded before they are handed on.
+/// Bytes of pictures that are decoded in one parallel block.
 const AT_A_TIME: usize = 64 << 20;
-/// Most bytes of all pictures.
+/// Maximum bytes of all pictures.
 const MOST_BYTES: usize = 8 << 30;
 
-/// What is known of a set of pictures beside their pixels.
+/// Information about a set of decoded pictures, without the pixels.
 #[derive(Debug)]
 pub(crate) struct Decoded {
     /// Files that could be decoded, in order.
     pub(crate) files: Vec<usize>,
-    /// Height, width, and 3 channels if one picture is in color or that was asked for.
+    /// Height, width, and 3 channels if a picture is in color or color was requested.
     pub(crate) size: [usize; 3],
     pub(crate) reports: Vec<FileReport>,
 }
 
-/// Decodes these files of a listing, and calls `take` with the size and the pixels of each: 1 channel if gray is
-/// wanted, else 3.
+/// Decodes these files of a listing. Calls `take` with the size and the pixels of each: 1 channel if gray is
+/// requested, else 3.
 ///
 /// # Errors
-/// [`DataError::NoPictures`]; [`DataError::Unusable`] when the pictures have several sizes and none is wanted, or are too
-/// large in all.
+/// [`DataError::NoPictures`]. [`DataError::Unusable`] if the pictures have several sizes and no size is requested, or
+/// are too large in total.
 pub(crate) fn decode(
     place: &Path,
     listing: &Listing,
@@ -53,7 +53,7 @@ pub(crate) fn decode(
     let mut is_in_color = false;
     let mut rest = files;
     while !rest.is_empty() {
-        // The first one tells how large they are.
+        // The first picture determines the size of the blocks.
         let each = decoded.size[0] * decoded.size[1] * 3;
         let count = AT_A_TIME.checked_div(each).unwrap_or(1).clamp(1, 512);
         let (now, later) = rest.split_at(count.min(rest.len()));
@@ -80,7 +80,7 @@ pub(crate) fn decode(
                         return Err(unusable(
                             format!("at most {} GiB of pixels", MOST_BYTES >> 30),
                             format!("{} pictures of {w}x{h}", files.len()),
-                            "ask for a smaller size (`--size N`)",
+                            "choose a smaller size (`--size N`)",
                         ));
                     }
                 }
@@ -92,7 +92,7 @@ pub(crate) fn decode(
                             listing.path(first).display()
                         ),
                         format!("{} of {w}x{h}", listing.path(file).display()),
-                        "say the size that all shall have (`--size N`)",
+                        "set a common size (`--size N`)",
                     ));
                 }
                 Some(_) => {}
@@ -119,12 +119,12 @@ pub(crate) fn decode(
     Ok(decoded)
 }
 
-/// One byte of each pixel: gray pictures that were decoded as if in color.
+/// One byte per pixel of gray pictures that were decoded as color.
 pub(crate) fn gray(pixels: &[u8]) -> impl Iterator<Item = u8> + '_ {
     pixels.iter().step_by(3).copied()
 }
 
-/// Labels of decoded files, all of which are in a class or none.
+/// Labels of decoded files. Either all or none of them have a class.
 pub(crate) fn labels(listing: &Listing, files: &[usize], classes: &Classes) -> Vec<u8> {
     let label = |&file: &usize| classes.label(listing.path(file)).unwrap_or(0);
     files.iter().map(label).collect()

@@ -1,4 +1,4 @@
-//! The data sets that are known by name: their files, pinned by size and SHA-256, and their mirrors.
+//! The registry of known data sets: files with their size and SHA-256, and mirrors.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use crate::split::Split;
 use crate::unknown_name::parsed;
 
-/// A data set that [`load`](crate::load) knows by name.
+/// A data set with a known name, for [`load`](crate::load).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DatasetName {
@@ -14,21 +14,21 @@ pub enum DatasetName {
     Mnist,
     /// Pieces of clothing, 28x28, 60000 and 10000 (Xiao, Rasul, Vollgraf 2017; MIT).
     FashionMnist,
-    /// Digits of zip codes, 16x16, 7291 and 2007 (LeCun et al. 1989; no licence stated, no mirror).
+    /// Digits of zip codes, 16x16, 7291 and 2007 (LeCun et al. 1989; no license stated, no mirror).
     Usps,
-    /// Digits that this crate draws itself: no file and no network needed.
+    /// Synthetic digits of this crate; needs no file and no network.
     DrawnDigits,
-    /// The digits 0 to 4 of [`DatasetName::Mnist`], with their labels: a source, or a target, that knows half of them.
+    /// The digits 0 to 4 of [`DatasetName::Mnist`] with their labels: a source or target domain with half of the classes.
     Mnist0To4,
     /// The digits 5 to 9 of [`DatasetName::Mnist`], with their labels.
     Mnist5To9,
-    /// Three digits of [`DatasetName::Mnist`] as the colors of one image, 60000 and 10000: a thousand modes, see
+    /// Three digits of [`DatasetName::Mnist`] as the color channels of one image, 60000 and 10000: a thousand modes, see
     /// [`stacked_digits`](crate::stacked_digits).
     StackedMnist,
 }
 
 impl DatasetName {
-    /// Every data set there is.
+    /// All data sets.
     pub const ALL: [Self; 7] = [
         Self::Mnist,
         Self::FashionMnist,
@@ -39,7 +39,7 @@ impl DatasetName {
         Self::StackedMnist,
     ];
 
-    /// The name as users type it and as directories bear it: `fashion-mnist`.
+    /// The name in options and of directories, for example `fashion-mnist`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Mnist => "mnist",
@@ -52,12 +52,12 @@ impl DatasetName {
         }
     }
 
-    /// Whether it has files of its own, and is not made of those of another or drawn.
+    /// Whether it has its own files, instead of being derived from another set or generated.
     pub(crate) fn has_files(self) -> bool {
         self.release().is_some()
     }
 
-    /// The published files, or `None` for a data set without files of its own.
+    /// The published files, or `None` for a data set without its own files.
     pub(crate) fn release(self) -> Option<&'static Release<'static>> {
         match self {
             Self::Mnist => Some(&MNIST),
@@ -67,7 +67,7 @@ impl DatasetName {
         }
     }
 
-    /// The data set that this one is a part of, and the labels of that part.
+    /// The data set that this one is a part of, and the labels of the part.
     pub(crate) fn part(self) -> Option<(Self, RangeInclusive<u8>)> {
         match self {
             Self::Mnist0To4 => Some((Self::Mnist, 0..=4)),
@@ -89,7 +89,7 @@ parsed!(DatasetName, "data set");
 pub(crate) struct Release<'a> {
     pub(crate) train: Pair<'a>,
     pub(crate) test: Pair<'a>,
-    /// Addresses that a file name is appended to.
+    /// Addresses, to which a file name is appended.
     pub(crate) mirrors: &'a [&'a str],
 }
 
@@ -100,12 +100,12 @@ pub(crate) struct Pair<'a> {
     pub(crate) labels: Pinned<'a>,
 }
 
-/// A file that is known to the byte.
+/// A file with known contents.
 #[derive(Clone, Copy)]
 pub(crate) struct Pinned<'a> {
     pub(crate) name: &'a str,
     pub(crate) size: u64,
-    /// In hexadecimal, lower case.
+    /// In lowercase hexadecimal.
     pub(crate) sha256: &'a str,
 }
 
@@ -119,7 +119,7 @@ impl<'a> Release<'a> {
 }
 
 impl Pinned<'_> {
-    /// The names under which this file is accepted: as published or with a dot, packed or not.
+    /// The accepted names of this file: as published or with a dot, packed or not.
     pub(crate) fn accepted_names(&self) -> [String; 4] {
         let raw = self.name.trim_end_matches(".gz");
         let dotted = raw.replacen("-idx", ".idx", 1);

@@ -1,4 +1,4 @@
-//! What was done to the files of a user: totals first, then one line for each file that was changed or left out.
+//! A report of what was done to the user's files: totals, then one line per changed or skipped file.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,28 +9,28 @@ use crate::shown::shown;
 /// What was done to one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileReport {
-    /// The file; of an archive, its path inside.
+    /// The file. For an archive, its path inside.
     pub path: PathBuf,
-    /// What was done, or why it was left out.
+    /// The changes, or why the file was skipped.
     pub what: Treatment,
 }
 
-/// How a file differed from what was wanted.
+/// How a file was treated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Treatment {
-    /// Taken, after these changes.
+    /// Used, after these changes.
     Changed(Vec<Note>),
-    /// Left out, for this reason.
+    /// Skipped, for this reason.
     LeftOut(Note),
 }
 
-/// A change of one file, or the reason to leave it out.
+/// A change of one file, or the reason for skipping it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
-    /// The same words for every file that it happened to, for totals: `scaled`.
+    /// Key for the totals, the same for all files: `scaled`.
     pub kind: &'static str,
-    /// What happened to this file: `scaled from 72x72 to 64x64`.
+    /// Details for this file: `scaled from 72x72 to 64x64`.
     pub text: String,
 }
 
@@ -65,9 +65,9 @@ impl fmt::Display for FileReport {
 /// What was found, and what was done to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// What there is in all, how it is split, and how many files were changed or left out in which way.
+    /// The total number of images, the split, and the numbers of changed and skipped files.
     pub totals: Vec<String>,
-    /// Each file that was changed or left out.
+    /// Each changed or skipped file.
     pub files: Vec<FileReport>,
 }
 

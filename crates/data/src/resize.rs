@@ -1,10 +1,10 @@
-//! Images at another size, or with other channels.
+//! Resizing of images, and conversion of channels.
 
 use image::imageops::{FilterType, resize};
 use image::{ImageBuffer, Luma, Pixel, Rgb};
 use rayon::prelude::*;
 
-/// Images `[n, h, w, c]` with 1 or 3 channels, each scaled to `[height, width]` by cubic interpolation (Catmull and Rom).
+/// Resizes images `[n, h, w, c]` with 1 or 3 channels to `[height, width]` by cubic interpolation (Catmull-Rom).
 pub(crate) fn scaled(images: &[u8], [h, w, c]: [usize; 3], [height, width]: [usize; 2]) -> Vec<u8> {
     let (size, to) = ([w as u32, h as u32], [width as u32, height as u32]);
     let mut scaled = vec![0; images.len() / (h * w * c) * height * width * c];
@@ -20,7 +20,7 @@ pub(crate) fn scaled(images: &[u8], [h, w, c]: [usize; 3], [height, width]: [usi
     scaled
 }
 
-/// Images `[n, h, w, 3]` as `[n, h, w, 1]`, by their luminance (ITU-R BT.709).
+/// Converts images `[n, h, w, 3]` to `[n, h, w, 1]` by luminance (ITU-R BT.709).
 pub(crate) fn gray(images: &[u8]) -> Vec<u8> {
     images
         .as_chunks()
@@ -35,7 +35,7 @@ fn one<P: Pixel<Subpixel = u8> + 'static>(
     [w, h]: [u32; 2],
     [width, height]: [u32; 2],
 ) -> Vec<u8> {
-    let image = ImageBuffer::<P, _>::from_raw(w, h, image.to_vec()).expect("an image of this size");
+    let image = ImageBuffer::<P, _>::from_raw(w, h, image.to_vec()).expect("the buffer has this size");
     resize(&image, width, height, FilterType::CatmullRom).into_raw()
 }
 

@@ -1,13 +1,13 @@
-//! Names and paths as a terminal may show them.
+//! Names and paths that are safe to print on a terminal.
 
 use std::path::Path;
 
-/// A path for people: control characters escaped, bytes that are no UTF-8 replaced.
+/// A path for messages: control characters are escaped, bytes that are not UTF-8 are replaced.
 pub(crate) fn shown(path: &Path) -> String {
     escaped(&path.to_string_lossy())
 }
 
-/// `text` without anything that moves a terminal's cursor or turns the direction of writing.
+/// Escapes everything in `text` that moves a terminal's cursor or changes the direction of writing.
 pub(crate) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,10 +1,10 @@
-//! The two halves of a data set.
+//! The training and test splits of a data set.
 
 use std::fmt;
 
 use crate::unknown_name::parsed;
 
-/// Which half of a data set: to learn from, or to judge by.
+/// A split of a data set: training or test.
 ///
 /// ```
 /// use engraft_data::Split;
@@ -15,15 +15,15 @@ use crate::unknown_name::parsed;
 pub enum Split {
     /// The training images.
     Train,
-    /// The test images, never trained on.
+    /// The test images, never used for training.
     Test,
 }
 
 impl Split {
-    /// Both halves.
+    /// Both splits.
     pub const ALL: [Self; 2] = [Self::Train, Self::Test];
 
-    /// The name as users type it: `train` or `test`.
+    /// The name in options: `train` or `test`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Train => "train",

@@ -1,14 +1,14 @@
-//! Stacked digits: three images as the colors of one, a data set with a thousand modes.
+//! Stacked digits: three images as the color channels of one, a data set with a thousand modes.
 
 use crate::dataset::Dataset;
 use crate::error::DataError;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
-/// `count` images `[h, w, 3]`, each of three images `[h, w, 1]` of `digits` chosen by the seed, as red, green and blue;
-/// the label is the digit in red.
+/// `count` images `[h, w, 3]`. The seed selects three images `[h, w, 1]` of `digits` for red, green and blue. The label is
+/// the digit in red.
 ///
-/// With ten classes there are 1000 modes: a generator that forgets some of them shows it here.
+/// With ten classes there are 1000 modes, which shows the mode collapse of a generator.
 ///
 /// *Source*: Metz et al., "Unrolled generative adversarial networks", 2017, section 3.3.1.
 ///
@@ -20,7 +20,7 @@ use rand_pcg::Pcg64;
 /// ```
 ///
 /// # Errors
-/// [`DataError::ImageSize`] when `digits` is empty or has more than one channel.
+/// [`DataError::ImageSize`] if `digits` is empty or has more than one channel.
 pub fn stacked_digits(digits: &Dataset, count: usize, seed: u64) -> Result<Dataset, DataError> {
     let [height, width, channels] = digits.image_size();
     if digits.is_empty() || channels != 1 {

@@ -1,10 +1,10 @@
-//! A web server of a few lines on the loopback address, for tests: it answers what it is told to.
+//! A minimal web server on the loopback address, for tests.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
-/// Starts a server that hands each connection, with the path asked for, to `answer`; returns its address.
+/// Starts a server and returns its address. It passes each connection, with the requested path, to `answer`.
 ///
 /// The thread ends with the test process.
 pub(crate) fn serve(answer: impl Fn(&str, &mut TcpStream) + Send + Sync + 'static) -> String {
@@ -26,7 +26,7 @@ pub(crate) fn serve(answer: impl Fn(&str, &mut TcpStream) + Send + Sync + 'stati
     address
 }
 
-/// Sends a whole answer; a client that has hung up is no concern.
+/// Sends a whole response. A closed connection is ignored.
 pub(crate) fn send(stream: &mut TcpStream, head: &str, body: &[u8]) {
     let _ = write!(stream, "HTTP/1.1 {head}\r\nConnection: close\r\n\r\n");
     let _ = stream.write_all(body);

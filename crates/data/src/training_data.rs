@@ -1,23 +1,23 @@
-//! What a network can be trained on: examples and labels by index.
+//! The trait of training data: examples and labels by index.
 
 use crate::dataset::Dataset;
 use crate::error::DataError;
 use crate::provenance::Provenance;
 use std::sync::Arc;
 
-/// Examples of one shape, taken by index, with labels if there are any.
+/// Examples of one shape, accessed by index, with optional labels.
 ///
-/// Training asks for a batch at a time, so the examples need not be in memory: [`Dataset`] keeps bytes,
-/// a folder can be decoded as it is asked for.
+/// Training requests one batch at a time, so the examples need not be in memory. [`Dataset`] holds bytes in memory,
+/// [`LazyPictures`](crate::LazyPictures) decodes pictures on demand.
 ///
-/// Other data than pictures come in by an implementation of their own: a recording of `n` samples is an example of
-/// shape `[1, n, 1]` with values from -1 to 1 (or `[frames, bins, 1]` as a spectrogram), and a network whose output has
-/// that shape learns to make such recordings. What is written and measured of them is chosen apart.
+/// Implement the trait for other data than pictures. For example, a recording of `n` samples is an example of
+/// shape `[1, n, 1]` with values from -1 to 1, a spectrogram is `[frames, bins, 1]`. A network with this output shape
+/// learns to generate them. How samples are written and evaluated is chosen separately.
 ///
 /// ```
 /// use engraft_data::{DataError, TrainingData};
 ///
-/// /// Waves of a length, each with a period of its own.
+/// /// Waves of one length, each with its own period.
 /// struct Waves(usize);
 ///
 /// impl TrainingData for Waves {
@@ -45,13 +45,13 @@ use std::sync::Arc;
 /// # Ok::<(), DataError>(())
 /// ```
 pub trait TrainingData: Send + Sync {
-    /// Name of the data, as `mnist`.
+    /// Name of the data, for example `mnist`.
     fn name(&self) -> &str;
 
     /// Number of examples.
     fn len(&self) -> usize;
 
-    /// Whether there is no example.
+    /// Whether there are no examples.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -65,40 +65,40 @@ pub trait TrainingData: Send + Sync {
     /// `[indices.len(), h, w, c]`, flat.
     ///
     /// # Errors
-    /// When an example can no longer be read, or is another one than before.
+    /// If an example can no longer be read or has changed.
     ///
     /// # Panics
-    /// When an index is not less than [`len`](Self::len).
+    /// If an index is not less than [`len`](Self::len).
     fn batch(&self, indices: &[usize]) -> Result<Vec<f32>, DataError>;
 
-    /// Label of example `index`, less than [`classes`](Self::classes); `None` if the examples have no labels.
+    /// Label of example `index`, less than [`classes`](Self::classes). `None` if the examples have no labels.
     ///
     /// # Panics
-    /// When `index` is not less than [`len`](Self::len).
+    /// If `index` is not less than [`len`](Self::len).
     fn label(&self, index: usize) -> Option<usize> {
         let _ = index;
         None
     }
 
-    /// Number of classes; 0 if the examples have no labels.
+    /// Number of classes. 0 if the examples have no labels.
     fn classes(&self) -> usize {
         0
     }
 
-    /// Names of the classes, one for each; empty if they have none.
+    /// Names of the classes, one per class. Empty if they have none.
     fn class_names(&self) -> &[String] {
         &[]
     }
 
-    /// What identifies the examples in their order, usually a SHA-256 in hexadecimal. A run is bound to it.
+    /// A string that identifies the examples and their order, usually a SHA-256 in hexadecimal. A run stores it.
     fn fingerprint(&self) -> String;
 
-    /// What identifies the labels in their order, usually a SHA-256 in hexadecimal; empty if there are none.
+    /// A string that identifies the labels and their order, usually a SHA-256 in hexadecimal. Empty if there are none.
     fn labels_fingerprint(&self) -> String {
         String::new()
     }
 
-    /// Where the examples came from.
+    /// Origin of the examples.
     fn provenance(&self) -> &Provenance {
         static MEMORY: Provenance = Provenance::Memory;
         &MEMORY

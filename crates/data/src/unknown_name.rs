@@ -1,4 +1,4 @@
-//! The error of an unknown name, with the names that are known.
+//! The error of an unknown name, with the known names.
 
 use crate::shown::escaped;
 
@@ -7,15 +7,15 @@ use crate::shown::escaped;
 #[error("there is no {what} {:?}; the names are {}", escaped(.name), .known.join(", "))]
 #[non_exhaustive]
 pub struct UnknownName {
-    /// What was asked for, as "data set".
+    /// The kind of name, for example "data set".
     pub what: &'static str,
-    /// The name asked for.
+    /// The unknown name.
     pub name: String,
-    /// Every name there is.
+    /// All known names.
     pub known: Vec<&'static str>,
 }
 
-/// The one of `all` whose name is `name`.
+/// The element of `all` with the name `name`.
 pub(crate) fn find<K: Copy>(
     what: &'static str,
     name: &str,
@@ -30,7 +30,7 @@ pub(crate) fn find<K: Copy>(
     })
 }
 
-/// Parses an enum that has `ALL` and `as_str`; the text says what a value of it is.
+/// Implements `FromStr` for an enum with `ALL` and `as_str`. The text is the kind of name.
 macro_rules! parsed {
     ($kind:ty, $what:literal) => {
         impl std::str::FromStr for $kind {

@@ -1,6 +1,6 @@
-//! How much memory a hostile file can make the reader take, counted by the allocator itself.
+//! Peak memory of the readers for hostile files, counted by the allocator.
 
-// The only way to count is to be the global allocator, and that trait is unsafe to implement.
+// Counting requires a global allocator, and its trait is unsafe to implement.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -11,17 +11,17 @@ use engraft_data::{Idx, Npy};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-/// The system's allocator, with a count of the bytes held and of the most ever held.
+/// The system's allocator, with the current and the peak number of bytes.
 struct Counting;
 
 static HELD: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: every call goes to `System` unchanged; the counters around it do not allocate.
+// SAFETY: every call goes to `System` unchanged. The counters do not allocate.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         PEAK.fetch_max(HELD.fetch_add(layout.size(), SeqCst) + layout.size(), SeqCst);
-        // SAFETY: the caller keeps the contract of `alloc`, which is that of `System`.
+        // SAFETY: the caller's contract is that of `System`.
         unsafe { System.alloc(layout) }
     }
 
@@ -35,7 +35,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Most bytes held at once by `read`, beyond those held before.
+/// Peak bytes of `read`, beyond those held before.
 fn peak(read: impl FnOnce()) -> usize {
     let before = HELD.load(SeqCst);
     PEAK.store(before, SeqCst);
@@ -43,7 +43,7 @@ fn peak(read: impl FnOnce()) -> usize {
     PEAK.load(SeqCst) - before
 }
 
-/// Bytes that no packer makes smaller: the top of a 64-bit linear congruential generator.
+/// Incompressible bytes: the high byte of a 64-bit linear congruential generator.
 fn noise(len: usize) -> Vec<u8> {
     let mut state = 1_u64;
     let next = || {
@@ -64,8 +64,8 @@ fn idx(sizes: &[u32], elements: &[u8]) -> Vec<u8> {
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(bytes).expect("a vector takes everything");
-    encoder.finish().expect("a vector takes everything")
+    encoder.write_all(bytes).expect("writing to a vector cannot fail");
+    encoder.finish().expect("writing to a vector cannot fail")
 }
 
 fn npy(kind: &str, shape: &str, data: &[u8]) -> Vec<u8> {
@@ -76,9 +76,9 @@ fn npy(kind: &str, shape: &str, data: &[u8]) -> Vec<u8> {
 
 const MIB: usize = 1 << 20;
 
-/// What both ways of reading hold at most, compared with what a file of this length may take.
+/// Compares the peaks of both ways of reading with the limit for a file of this length.
 fn check(what: &str, file: &[u8], unpacked: usize, from_memory: usize, from_disk: usize) {
-    // A buffer that doubles is there twice for a moment: half of the new one, and the new one.
+    // While a buffer doubles, both the old and the new one exist.
     let limit = (2 * file.len()).max(3 * unpacked) + MIB;
     println!(
         "{what}: {} bytes of file, {from_memory} and {from_disk} bytes of memory",
@@ -90,11 +90,11 @@ fn check(what: &str, file: &[u8], unpacked: usize, from_memory: usize, from_disk
     );
 }
 
-// One test, because the counters belong to the whole process.
+// One test, because the counters are global.
 #[test]
 fn memory_follows_the_bytes_that_are_there() {
     let half = |file: Vec<u8>| file[..file.len() / 2].to_vec();
-    // What is claimed, the file, and how many bytes really unpack from it (0 for a raw file).
+    // The claim, the file, and the number of bytes that really unpack from it (0 for a raw file).
     let table = [
         ("raw, overflowing sizes", idx(&[u32::MAX; 3], &[3; 100]), 0),
         ("raw, 2 GiB claimed", idx(&[1 << 31], &[3; 100]), 0),
@@ -149,7 +149,7 @@ fn memory_follows_the_bytes_that_are_there() {
         check(what, &file, unpacked, from_memory, from_disk);
     }
 
-    // Just over 4 MiB, where a buffer that doubles has most to spare.
+    // Slightly above 4 MiB, where a doubling buffer has the most excess.
     let data = noise(4 * MIB + 8);
     let long_header = [b"\x93NUMPY\x02\x00\x00\x00\x01\x00", &vec![1; 1 << 16][..]].concat();
     let table = [

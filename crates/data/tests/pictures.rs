@@ -1,11 +1,11 @@
-//! Archives of real pictures, where this machine has them.
+//! Archives of real pictures, if this machine has them.
 
 use std::path::PathBuf;
 use std::time::Instant;
 
 use engraft_data::{Channels, DataDirs, DataOptions, DataSource, TrainingData};
 
-/// A file below the directory of `ENGRAFT_DATA`, or `None`, said, if it is not there.
+/// A file in the directory of `ENGRAFT_DATA`, or `None` with a message if it does not exist.
 fn below_data(file: &str) -> Option<PathBuf> {
     let found = DataDirs::from_env()
         .data_dir

@@ -1,4 +1,4 @@
-//! The published data sets, where this machine has them: their counts, sizes and class histograms.
+//! The published data sets, if this machine has them: counts, sizes and class histograms.
 
 use engraft_data::{DataDirs, DatasetName, LoadOptions, Split, load};
 
@@ -70,7 +70,7 @@ fn the_published_sets_are_what_they_are_known_to_be() {
     }
 }
 
-/// The pins of the catalogue are those of the published files, wherever these are found.
+/// The pins of the registry match the published files.
 #[test]
 fn the_published_files_pass_as_a_cache() {
     let Some(data) = DataDirs::from_env().data_dir else {

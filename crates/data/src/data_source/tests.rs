@@ -1,4 +1,4 @@
-//! Every kind of data that a user may name; pictures that are good, broken and hostile.
+//! All kinds of data sources, with valid, damaged and hostile pictures.
 
 use super::*;
 use crate::report::Treatment;
@@ -9,7 +9,7 @@ use std::io::{Cursor, Write};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-/// What is done with a folder or a file as `[h, w, c]`.
+/// The treatment of a folder or file with the size `[h, w, c]`.
 fn open(path: &Path, [h, w, c]: [usize; 3]) -> Result<Loaded, DataError> {
     let mut options = DataOptions::new();
     options.size = Some([h, w]);
@@ -42,14 +42,14 @@ fn pictures_of_every_kind() {
     RgbImage::from_pixel(8, 8, Rgb([255, 255, 255]))
         .save(at("b.png"))
         .unwrap();
-    // The middle of a wide picture is white, its ends black.
+    // The center of a wide picture is white, its ends are black.
     RgbImage::from_fn(12, 4, |x, _| Rgb([if (4..8).contains(&x) { 255 } else { 0 }; 3]))
         .save(at("c.png"))
         .unwrap();
     RgbaImage::from_pixel(4, 4, Rgba([0, 0, 0, 51]))
         .save(at("d.png"))
         .unwrap();
-    // A JPEG whose name says PNG.
+    // A JPEG named PNG.
     GrayImage::from_pixel(16, 16, image::Luma([200]))
         .save_with_format(at("e.png"), ImageFormat::Jpeg)
         .unwrap();
@@ -70,7 +70,7 @@ fn pictures_of_every_kind() {
     assert_eq!(found.train.image(2), [255; 16]);
     assert_eq!(
         report(&found, "c.png").unwrap(),
-        "cut from 12x4 to 4x4, color to gray"
+        "cropped from 12x4 to 4x4, color to gray"
     );
     assert_eq!(found.train.image(3), [255 - 51; 16]);
     assert_eq!(
@@ -92,7 +92,7 @@ fn pictures_of_every_kind() {
         found.report.totals[1..],
         [
             "color to gray: 3 files",
-            "cut to the middle: 1 file",
+            "cropped: 1 file",
             "scaled: 2 files",
             "transparency shown on white: 1 file",
             "left out, damaged: 1 file",
@@ -105,12 +105,12 @@ fn pictures_of_every_kind() {
     assert_eq!(report(&color, "a.png").unwrap(), "gray to color");
 }
 
-/// One ground for all pictures, which can be chosen.
+/// A common background of all pictures, which can be chosen.
 #[test]
 fn transparency_is_shown_on_one_ground() {
     let folder = tempfile::tempdir().unwrap();
     let save = |name: &str, ink: u8| {
-        // Ink in the left half, and beside it nothing, half opaque ink at the border.
+        // Ink in the left half, transparent in the right one, half opaque at the border.
         let picture = RgbaImage::from_fn(4, 4, |x, _| match x {
             0..2 => Rgba([ink, ink, ink, 255]),
             2 => Rgba([ink, ink, ink, 127]),
@@ -140,7 +140,7 @@ fn transparency_is_shown_on_one_ground() {
     );
 }
 
-/// The eight orientations of EXIF, on a picture whose four pixels differ.
+/// The eight orientations of EXIF, on a picture with four different pixels.
 #[test]
 fn pictures_are_turned_as_their_exif_data_say() {
     let cases = [
@@ -148,9 +148,9 @@ fn pictures_are_turned_as_their_exif_data_say() {
         (2, [2, 1, 4, 3], Some("mirrored")),
         (3, [4, 3, 2, 1], Some("turned")),
         (4, [3, 4, 1, 2], Some("mirrored")),
-        (5, [1, 3, 2, 4], Some("turned and mirrored")),
+        (5, [1, 3, 2, 4], Some("rotated and mirrored")),
         (6, [3, 1, 4, 2], Some("turned")),
-        (7, [4, 2, 3, 1], Some("turned and mirrored")),
+        (7, [4, 2, 3, 1], Some("rotated and mirrored")),
         (8, [2, 4, 1, 3], Some("turned")),
     ];
     let folder = tempfile::tempdir().unwrap();
@@ -165,12 +165,12 @@ fn pictures_are_turned_as_their_exif_data_say() {
     let found = open(folder.path(), [2, 2, 1]).unwrap();
     for (i, (orientation, pixels, done)) in cases.into_iter().enumerate() {
         assert_eq!(found.train.image(i), pixels, "{orientation}");
-        let done = done.map(|done| format!("{done} as its EXIF data say"));
+        let done = done.map(|done| format!("{done} by its EXIF data"));
         assert_eq!(report(&found, &format!("{orientation}.png")), done);
     }
 }
 
-/// A photo taken upright: the camera stores it lying on its side.
+/// A photo taken upright, which the camera stores on its side.
 #[test]
 fn a_photo_is_turned_before_it_is_cut() {
     let folder = tempfile::tempdir().unwrap();
@@ -244,7 +244,7 @@ fn broken_and_huge_files_are_left_out() {
         .write_to(&mut std::io::Cursor::new(&mut png), ImageFormat::Png)
         .unwrap();
     fs::write(at("cut.png"), &png[..png.len() / 2]).unwrap();
-    // A header's checksum is made to fit what it claims.
+    // The header's checksum matches its claim.
     let claim = |side: u32, depth_and_colors: [u8; 2]| {
         let mut file = png.clone();
         file[16..20].copy_from_slice(&side.to_be_bytes());
@@ -255,13 +255,14 @@ fn broken_and_huge_files_are_left_out() {
         file
     };
     fs::write(at("huge.png"), claim(60000, [8, 0])).unwrap();
-    // Not too many pixels, but eight bytes for each.
+    // Not too many pixels, but eight bytes per pixel.
     fs::write(at("deep.png"), claim(4096, [16, 6])).unwrap();
 
-    let error = open(folder.path(), [28, 28, 1]).unwrap_err().to_string();
-    assert!(error.contains("no PNG or JPEG picture"), "{error}");
+    let error = open(folder.path(), [28, 28, 1]).unwrap_err();
+    assert!(matches!(error, DataError::NoPictures { .. }), "{error}");
+    let error = error.to_string();
     assert!(
-        error.contains("cut.png: left out") && error.matches("larger than 4096").count() == 2,
+        error.contains("cut.png") && error.matches("4096").count() == 2,
         "{error}"
     );
 
@@ -274,11 +275,9 @@ fn broken_and_huge_files_are_left_out() {
 fn nothing_there() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("none");
-    let error = DataSource::parse(missing.to_str().unwrap())
-        .unwrap_err()
-        .to_string();
+    let error = DataSource::parse(missing.to_str().unwrap()).unwrap_err();
     assert!(
-        error.contains("none: expected one of mnist, ") && error.contains("; check the spelling"),
+        matches!(&error, DataError::Unusable { place, expected, .. } if *place == missing && expected.contains("mnist")),
         "{error}"
     );
     assert!(matches!(
@@ -294,13 +293,16 @@ fn nothing_there() {
     );
     let error = open(folder.path(), [4, 4, 1]).unwrap_err().to_string();
     assert!(
-        error.contains("train.zip: left out: a ZIP archive; name"),
+        error.contains("train.zip") && error.contains("ZIP archive"),
         "{error}"
     );
     let text = folder.path().join("a.txt");
     fs::write(&text, "words").unwrap();
-    let error = DataSource::parse(text.to_str().unwrap()).unwrap_err().to_string();
-    assert!(error.contains("found a file of another kind"), "{error}");
+    let error = DataSource::parse(text.to_str().unwrap()).unwrap_err();
+    assert!(
+        matches!(&error, DataError::Unusable { place, .. } if *place == text),
+        "{error}"
+    );
 }
 
 #[test]
@@ -334,7 +336,7 @@ fn color_is_kept_if_any_picture_has_it() {
     GrayImage::from_pixel(4, 4, image::Luma([9]))
         .save(folder.path().join("b.png"))
         .unwrap();
-    // In the format of colors, but gray.
+    // In a color format, but gray.
     let found = source.open(&DataOptions::new()).unwrap();
     assert_eq!(
         (
@@ -399,11 +401,15 @@ fn pictures_of_several_sizes_need_one() {
     }
     let source = DataSource::Folder(folder.path().into());
     let mut options = DataOptions::new();
-    let error = source.open(&options).unwrap_err().to_string();
+    let error = source.open(&options).unwrap_err();
+    let DataError::Unusable { expected, found, .. } = error else {
+        panic!("{error}")
+    };
     assert!(
-        error.contains("pictures of one size, 8x4 as a.png, found c.png of 4x4; say the size"),
-        "{error}"
+        expected.contains("8x4") && expected.contains("a.png"),
+        "{expected}"
     );
+    assert!(found.contains("4x4") && found.contains("c.png"), "{found}");
     options.size = Some([4, 4]);
     let mut row = |fit| {
         options.fit = fit;
@@ -429,7 +435,7 @@ fn pictures_of_several_sizes_need_one() {
     assert_eq!(row(Fit::Stretch), (vec![9; 4], "scaled from 8x4 to 4x4".into()));
 }
 
-/// Gray pictures of 4x4 whose shade is their number, in an archive.
+/// Gray pictures of 4x4, whose values are their numbers, in an archive.
 fn archive(path: &Path, names: &[&str], method: CompressionMethod) {
     let mut zip = ZipWriter::new(fs::File::create(path).unwrap());
     let options = SimpleFileOptions::default().compression_method(method);
@@ -502,7 +508,7 @@ fn lazy_pictures_are_those_in_memory() {
     );
     let source = DataSource::parse(path.to_str().unwrap()).unwrap();
     let whole = source.open(&DataOptions::new()).unwrap().train;
-    // With room for everything, for one picture, and for none; each twice, from the file and from the cache.
+    // With a cache for everything, for one picture, and for none; each twice, from the file and from the cache.
     for room in [1 << 20, 16, 0] {
         let lazy = source.open_lazily(&DataOptions::new()).unwrap().with_cache(room);
         for _ in 0..2 {
@@ -529,10 +535,10 @@ fn a_picture_that_changed_is_an_error() {
         .unwrap();
     fs::copy(folder.path().join("a.png"), folder.path().join("b.png")).unwrap();
     assert!(lazy.batch(&[0]).is_ok());
-    let error = lazy.batch(&[0, 1]).unwrap_err().to_string();
+    let error = lazy.batch(&[0, 1]).unwrap_err();
     assert!(
-        error.contains("b.png: expected the picture that was there")
-            && error.contains("found another picture")
+        matches!(&error, DataError::Unusable { place, .. } if place.ends_with("b.png")),
+        "{error}"
     );
     fs::remove_file(folder.path().join("b.png")).unwrap();
     assert!(matches!(lazy.batch(&[1]), Err(DataError::Unusable { .. })));
@@ -564,7 +570,7 @@ fn a_part_of_their_own_is_held_out() {
     );
     assert_eq!(
         report(&loaded, "u.png").unwrap(),
-        "left out: its folder is no class of the pictures to train on"
+        "left out: its folder is not a class of the training pictures"
     );
 }
 
@@ -590,12 +596,15 @@ fn every_fifth_picture_is_held_out_if_there_are_enough() {
     );
     assert_eq!(
         loaded.report.totals[1],
-        "to train on: 80; to test with: 20, every fifth"
+        "for training: 80; for testing: 20, every fifth"
     );
     fs::remove_file(folder.path().join("007.png")).unwrap();
     let loaded = source.open(&options).unwrap();
     assert!(loaded.test.is_none() && loaded.train.len() == 99);
-    assert_eq!(loaded.report.totals[1], "none held out: 99 are fewer than 100");
+    assert_eq!(
+        loaded.report.totals[1],
+        "no images held out: 99 are fewer than 100"
+    );
 }
 
 #[test]
@@ -668,7 +677,7 @@ fn entries_that_cannot_be_trusted_are_left_out() {
     zip.start_file("dataset.json", stored).unwrap();
     zip.write_all(b"{}").unwrap();
     zip.finish().unwrap();
-    // A bit of the last picture's pixels, so that the check sum of the archive is wrong.
+    // Flip a bit of the last picture's pixels, so that the checksum of the archive is wrong.
     let mut bytes = fs::read(&path).unwrap();
     let at = bytes.windows(11).position(|name| name == b"damaged.png").unwrap() + 11 + picture.len() - 20;
     bytes[at] ^= 1;
@@ -698,8 +707,11 @@ fn archives_that_are_none_or_unpack_to_too_much_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.zip");
     fs::write(&path, b"PK\x03\x04 and no more").unwrap();
-    let error = open(&path, [4, 4, 1]).unwrap_err().to_string();
-    assert!(error.contains("expected a sound ZIP archive, found"), "{error}");
+    let error = open(&path, [4, 4, 1]).unwrap_err();
+    assert!(
+        matches!(&error, DataError::Unusable { place, .. } if *place == path),
+        "{error}"
+    );
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     zip.start_file(
         "a.png",
@@ -710,8 +722,11 @@ fn archives_that_are_none_or_unpack_to_too_much_are_refused() {
         zip.write_all(&vec![0; 1 << 20]).unwrap();
     }
     fs::write(&path, zip.finish().unwrap().into_inner()).unwrap();
-    let error = open(&path, [4, 4, 1]).unwrap_err().to_string();
-    assert!(error.contains("found 68157440 bytes"), "{error}");
+    let error = open(&path, [4, 4, 1]).unwrap_err();
+    assert!(
+        matches!(&error, DataError::Unusable { found, .. } if found.contains("68157440")),
+        "{error}"
+    );
     archive(&path, &[], CompressionMethod::Stored);
     assert!(matches!(
         open(&path, [4, 4, 1]),
@@ -719,7 +734,7 @@ fn archives_that_are_none_or_unpack_to_too_much_are_refused() {
     ));
 }
 
-/// One bit of each byte, so that every header lies once.
+/// One bit of each byte, so that every header field is wrong once.
 #[test]
 fn no_archive_makes_it_panic() {
     let folder = tempfile::tempdir().unwrap();
@@ -755,7 +770,7 @@ fn links_between_folders_end() {
     );
 }
 
-/// A PNG file whose palette is not of whole colors, on which a decoder panics.
+/// A PNG file whose palette has an invalid length, on which a decoder panics.
 fn png_with_broken_palette() -> Vec<u8> {
     let chunk = |kind: &[u8; 4], data: &[u8]| {
         let chunk = [kind, data].concat();
@@ -780,24 +795,24 @@ fn encoded(picture: &GrayImage, format: ImageFormat) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// EXIF data that hold an orientation and nothing else.
+/// EXIF data that contain only an orientation.
 fn exif(orientation: u8) -> Vec<u8> {
-    // Most significant bytes first; at byte 8 a directory of one entry.
+    // Big-endian. A directory with one entry at byte 8.
     let mut bytes = b"MM\0\x2a\0\0\0\x08\0\x01".to_vec();
-    // Tag 0x112, one 16-bit number; no other directory.
+    // Tag 0x112, one 16-bit number, no other directory.
     bytes.extend([1, 0x12, 0, 3, 0, 0, 0, 1, 0, orientation, 0, 0]);
     bytes.extend([0; 4]);
     bytes
 }
 
-/// Puts EXIF data behind the header of a PNG file.
+/// Inserts EXIF data after the header of a PNG file.
 fn png_with_exif(png: &[u8], exif: &[u8]) -> Vec<u8> {
     let chunk = [b"eXIf", exif].concat();
     let (length, crc) = ((exif.len() as u32).to_be_bytes(), crc32(&chunk).to_be_bytes());
     [&png[..33], &length, &chunk, &crc, &png[33..]].concat()
 }
 
-/// Puts EXIF data behind the first marker of a JPEG file.
+/// Inserts EXIF data after the first marker of a JPEG file.
 fn jpeg_with_exif(jpeg: &[u8], exif: &[u8]) -> Vec<u8> {
     let length = (2 + 6 + exif.len() as u16).to_be_bytes();
     [&jpeg[..2], &[0xff, 0xe1], &length, b"Exif\0\0", exif, &jpeg[2..]].concat()

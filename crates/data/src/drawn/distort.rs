@@ -1,7 +1,7 @@
-//! From a style to one person's writing of it: jitter, curves, elastic bending, slant.
+//! Random variation of a style: jitter, curves, elastic distortion, slant.
 //!
-//! Only additions, multiplications, divisions and square roots are used. IEEE 754 rounds these in one way, so
-//! the same seed draws the same bytes on every platform; sines and logarithms would depend on the system's
+//! Uses only additions, multiplications, divisions and square roots. IEEE 754 defines their rounding, so
+//! the same seed gives the same bytes on every platform. Sines and logarithms would depend on the system's
 //! mathematical library.
 
 use rand::RngExt;
@@ -9,8 +9,8 @@ use rand_pcg::Pcg64;
 
 use super::strokes::{Point, Style};
 
-/// A sum of four uniform numbers: mean 0, variance 1, never beyond 3.5. Its short tails spare the images the
-/// one knot in a thousand that a true normal would throw across the paper.
+/// A sum of four uniform numbers: mean 0, variance 1, at most 3.5 in absolute value. A true normal distribution would move
+/// one knot in a thousand across the image.
 pub(super) fn bell(rng: &mut Pcg64) -> f32 {
     let sum: f32 = (0..4).map(|_| rng.random::<f32>()).sum();
     (sum - 2.0) * 1.732_050_8
@@ -21,17 +21,17 @@ pub(super) fn between(rng: &mut Pcg64, low: f32, high: f32) -> f32 {
     low + (high - low) * rng.random::<f32>()
 }
 
-/// Straight pieces between two knots.
+/// Straight segments between two knots.
 const PIECES: usize = 8;
 
-/// Draws one writing of `style`: polylines, one a stroke.
+/// Generates one variant of `style`: one polyline per stroke.
 pub(super) fn write(style: &Style, rng: &mut Pcg64) -> Vec<Vec<Point>> {
     let care = between(rng, 0.4, 1.4);
     let mut strokes: Vec<Vec<Point>> = Vec::with_capacity(style.strokes.len());
     for knots in &style.strokes {
         let offset = Point::new(1.5 * care * bell(rng), 1.5 * care * bell(rng));
-        // The hand drifts: each knot keeps part of the deviation of the one before, which bends a curve
-        // rather than denting it.
+        // The pen drifts: each knot keeps part of the deviation of the one before, which bends curves instead of denting
+        // them.
         let mut drift = Point::new(bell(rng), bell(rng));
         let jittered: Vec<(Point, bool)> = knots
             .iter()
@@ -59,14 +59,14 @@ pub(super) fn write(style: &Style, rng: &mut Pcg64) -> Vec<Vec<Point>> {
     strokes
 }
 
-/// A centripetal Catmull-Rom spline through the knots: unlike the uniform one it does not form loops of its
-/// own where two knots lie close together.
+/// A centripetal Catmull-Rom spline through the knots. Unlike the uniform one, it does not form loops where two knots
+/// are close together.
 fn curve(knots: &[(Point, bool)]) -> Vec<Point> {
     let mut line = Vec::with_capacity(PIECES * knots.len());
     for i in 0..knots.len() - 1 {
         let (from, to) = (knots[i], knots[i + 1]);
         let (p1, p2) = (from.0, to.0);
-        // A kink forgets what came before it: the missing neighbor is mirrored.
+        // At a corner the previous knot is ignored; the missing neighbor is mirrored.
         let p0 = if i == 0 || from.1 {
             mirror(p2, p1)
         } else {
@@ -122,7 +122,7 @@ fn hermite(p: Point, out: Point, q: Point, into: Point, t: f32) -> Point {
     )
 }
 
-/// Lifts the pen a little early at either end.
+/// Shortens both ends a little.
 fn trim(line: &mut Vec<Point>, rng: &mut Pcg64) {
     let most = line.len() as f32 * 0.06;
     let tail = between(rng, 0.0, most) as usize;
@@ -131,14 +131,14 @@ fn trim(line: &mut Vec<Point>, rng: &mut Pcg64) {
     line.drain(..head);
 }
 
-/// Moves the waist up or down and makes the upper or the lower half wider.
+/// Moves the waist up or down and widens the upper or the lower half.
 struct Waist {
     shift: f32,
     taper: f32,
 }
 
 impl Waist {
-    /// About the middle of every skeleton.
+    /// Near the middle of all skeletons.
     const AXIS: f32 = 30.0;
 
     fn draw(rng: &mut Pcg64) -> Self {
@@ -150,7 +150,7 @@ impl Waist {
 
     fn apply(&self, p: Point) -> Point {
         let y = p.y / 100.0;
-        // The parabola keeps top and bottom in place.
+        // The parabola keeps top and bottom fixed.
         let shifted = y + 4.0 * self.shift * y * (1.0 - y);
         Point::new(
             Self::AXIS + (p.x - Self::AXIS) * (1.0 + self.taper * (2.0 * y - 1.0)),
@@ -189,7 +189,7 @@ impl Elastic {
         Point::new(p.x + d.x, p.y + d.y)
     }
 
-    /// The cell that holds a coordinate, and the smoothed position inside it.
+    /// The cell of a coordinate, and the smoothed position inside it.
     fn cell(coordinate: f32) -> (usize, f32) {
         let position = ((coordinate + 20.0) / Self::CELL).clamp(0.0, Self::NODES as f32 - 1.001);
         let cell = position as usize;
@@ -211,7 +211,7 @@ impl Affine {
         let width = (1.0 + 0.25 * bell(rng)).clamp(0.5, 1.8);
         // Most people slant to the right.
         let slant = 0.18 + 0.3 * bell(rng);
-        // Half the tangent of the angle parametrises a rotation without sine and cosine.
+        // Half the tangent of the angle parametrizes a rotation without sine and cosine.
         let half = 0.05 * bell(rng);
         let (cos, sin) = (
             (1.0 - half * half) / (1.0 + half * half),

@@ -1,7 +1,7 @@
-//! Ink: anti-aliased strokes, scaled and centered as MNIST's makers did.
+//! Rasterization: anti-aliased strokes, scaled and centered as in MNIST.
 //!
-//! LeCun and others scaled every digit, its aspect kept, into a box of 20x20 and moved its center of mass to the
-//! middle of 28x28; the gray at the edges comes from that scaling.
+//! LeCun and others scaled every digit, with its aspect ratio, into a box of 20x20 and moved its center of mass to the
+//! middle of 28x28. The gray edges come from that scaling.
 
 use rand_pcg::Pcg64;
 
@@ -12,17 +12,17 @@ use super::strokes::Point;
 pub(super) const SIDE: usize = 28;
 /// Side of the box that a digit fills.
 const BOX: f32 = 20.0;
-/// Room around the box while the center of mass is not known yet.
+/// Margin around the box while the center of mass is unknown.
 const MARGIN: usize = (SIDE - BOX as usize) / 2;
 
-/// How thick the pen draws at one point of the paper.
+/// Thickness of the pen at a point of the image.
 struct Pen {
     radius: f32,
     /// Width of the gray edge.
     softness: f32,
     /// Pressure at the four corners of the box, as a factor of the radius.
     pressure: [f32; 4],
-    /// A ragged edge, from the scanner and the paper: what the radius gains or loses at each pixel.
+    /// A ragged edge, as from paper and scanner: change of the radius at each pixel.
     rough: [f32; SIDE * SIDE],
 }
 
@@ -57,7 +57,7 @@ impl Pen {
 /// Draws the strokes as a white digit on black.
 pub(super) fn ink(strokes: &[Vec<Point>], rng: &mut Pcg64) -> [u8; SIDE * SIDE] {
     let mut pen = Pen::draw(rng);
-    // A pen that suits a bar would fill the loops of an 8: the longer the line, the thinner it must be.
+    // A pen for a bar would fill the loops of an 8, so longer lines are thinner.
     let length = strokes.iter().map(|line| length(line)).sum::<f32>() * BOX / 100.0;
     pen.radius = pen.radius.min(1.1 + 40.0 / length.max(1.0));
     let fitted = fit(strokes, pen.radius);
@@ -78,7 +78,7 @@ fn length(line: &[Point]) -> f32 {
     line.windows(2).map(distance).sum()
 }
 
-/// Scales the strokes so that their ink fills the box, and moves it to the box's middle.
+/// Scales the strokes so that they fill the box, and moves them to its middle.
 fn fit(strokes: &[Vec<Point>], radius: f32) -> Vec<Vec<Point>> {
     let (mut low, mut high) = (Point::new(f32::MAX, f32::MAX), Point::new(f32::MIN, f32::MIN));
     for p in strokes.iter().flatten() {
@@ -100,8 +100,8 @@ fn fit(strokes: &[Vec<Point>], radius: f32) -> Vec<Vec<Point>> {
         .collect()
 }
 
-/// Darkens the paper along one straight piece: coverage falls off linearly over the soft edge, and overlapping
-/// pieces take the larger coverage, so that a join shows no seam.
+/// Draws one straight segment. Coverage falls off linearly over the soft edge. Overlapping segments use the larger
+/// coverage, so that joins have no seam.
 fn segment(paper: &mut [f32; SIDE * SIDE], from: Point, to: Point, pen: &Pen) {
     let (r0, r1) = (pen.radius_at(from), pen.radius_at(to));
     let reach = r0.max(r1) + pen.softness;
@@ -123,13 +123,13 @@ fn segment(paper: &mut [f32; SIDE * SIDE], from: Point, to: Point, pen: &Pen) {
     }
 }
 
-/// The rows or columns of the paper between two coordinates of the box.
+/// The rows or columns of the image between two coordinates of the box.
 fn pixels(low: f32, high: f32) -> std::ops::Range<usize> {
     let place = |coordinate: f32| (coordinate + MARGIN as f32).clamp(0.0, SIDE as f32) as usize;
     place(low)..(place(high) + 1).min(SIDE)
 }
 
-/// Shifts by whole pixels so that the center of mass lies in the middle.
+/// Shifts by whole pixels so that the center of mass is in the middle.
 fn center(paper: &[f32; SIDE * SIDE]) -> [u8; SIDE * SIDE] {
     let (mut mass, mut mx, mut my) = (0.0f32, 0.0f32, 0.0f32);
     for (i, value) in paper.iter().enumerate() {

@@ -1,11 +1,11 @@
 //! The table of skeletons.
 //!
-//! A style is a weight (how often people write it, beside the other styles of its digit) and a list of pen
-//! strokes; a stroke is a list of knots `x,y` in hundredths of the digit's height, `y` downwards. The curve passes
-//! through every knot; at a knot marked `^` the pen turns sharply. Where a loop closes, the stroke's end lies near
-//! its start without being joined to it, so that jittered knots leave the small gaps and overshoots of real
-//! writing. Sizes are rough: [`super::distort`] stretches, slants and bends them, and a style only has to differ
-//! from its siblings in what a smooth distortion cannot change.
+//! A style is a weight (its frequency relative to the other styles of its digit) and a list of pen
+//! strokes. A stroke is a list of knots `x,y` in hundredths of the digit's height, with `y` downwards. The curve passes
+//! through every knot, and has a corner at a knot marked `^`. Where a loop closes, the end of the stroke is near
+//! its start without touching it. So jittered knots leave the small gaps and overshoots of real
+//! handwriting. Sizes are approximate, because [`super::distort`] stretches, slants and bends them. Styles of a digit
+//! must differ in ways that a smooth distortion cannot produce.
 
 /// Weight and strokes of a style, as text.
 pub(super) type Row = (u32, &'static [&'static str]);

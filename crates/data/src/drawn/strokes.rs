@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use super::skeletons::{Row, TABLE};
 
-/// A place on the paper, in hundredths of the digit's height.
+/// A point of the image, in hundredths of the digit's height.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Point {
     pub(super) x: f32,
@@ -17,18 +17,18 @@ impl Point {
     }
 }
 
-/// A point that the pen passes through.
+/// A point on the curve.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Knot {
     pub(super) at: Point,
-    /// The curve has a corner here instead of a continuous tangent.
+    /// Whether the curve has a corner here instead of a continuous tangent.
     pub(super) kink: bool,
 }
 
 /// One way to write a digit.
 #[derive(Debug)]
 pub(super) struct Style {
-    /// How often people write it, relative to the other styles of the same digit.
+    /// Frequency relative to the other styles of the same digit.
     pub(super) weight: u32,
     pub(super) strokes: Vec<Vec<Knot>>,
 }
@@ -53,7 +53,7 @@ fn knot(text: &str) -> Knot {
         .split_once(',')
         .and_then(|(x, y)| Some(Point::new(x.parse().ok()?, y.parse().ok()?)));
     Knot {
-        at: at.expect("a knot reads x,y"),
+        at: at.expect("a knot has the form x,y"),
         kink,
     }
 }
@@ -73,7 +73,7 @@ mod tests {
                     "{digit}: a stroke of two knots"
                 );
                 let knots = || style.strokes.iter().flatten();
-                // The elastic grid and the waist expect a digit about 100 high.
+                // The elastic grid and the waist expect a height of about 100.
                 assert!(
                     knots().all(|knot| (-16.0..=104.0).contains(&knot.at.y)),
                     "{digit}: too high"
