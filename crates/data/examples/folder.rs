@@ -21,7 +21,7 @@ fn write_pictures(folder: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 /// Runs the example.
-pub fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     write_pictures(folder.path())?;
 

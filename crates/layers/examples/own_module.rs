@@ -41,7 +41,7 @@ impl Module for Gated {
 }
 
 /// Runs the example.
-pub fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut net = Gated::new(2, 16, &mut Init::glorot(1));
     for (name, parameter) in parameters(&net) {
         println!("{name}: {:?}", parameter.tensor().shape());

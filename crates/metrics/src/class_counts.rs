@@ -1,6 +1,6 @@
-//! Measures over the classes that a classifier reads from images: histogram, modes, divergence.
+//! Measures of predicted classes: histogram, modes, divergence.
 
-/// How many images fell into each class.
+/// Number of images per class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClassCounts(Vec<usize>);
 
@@ -19,7 +19,7 @@ impl ClassCounts {
         Self(counts)
     }
 
-    /// Counts the modes of stacked digits: three digits of an image make one of 1000 modes.
+    /// Counts the modes of stacked digits. The three digits of an image give one of 1000 modes.
     ///
     /// # Panics
     /// If the channels differ in length or a digit is not below 10.
@@ -53,8 +53,8 @@ impl ClassCounts {
         self.0.iter().filter(|&&count| count > 0).count()
     }
 
-    /// Kullback-Leibler divergence of the classes' shares from equal shares, in nats: `Σ p ln(p K)`; 0 where all are
-    /// equal, `ln K` where there is only one.
+    /// Kullback-Leibler divergence of the class distribution from the uniform one, in nats: `Σ p ln(p K)`. 0 if all classes
+    /// are equally frequent, `ln K` if there is only one.
     pub fn divergence_from_uniform(&self) -> f64 {
         let all: usize = self.0.iter().sum();
         let number = self.0.len() as f64;
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "the digit 12 is not below 10")]
-    fn a_digit_above_nine_is_no_other_mode() {
+    fn a_digit_above_nine_is_refused() {
         ClassCounts::stacked([&[1], &[12], &[3]]);
     }
 }

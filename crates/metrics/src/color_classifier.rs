@@ -8,7 +8,7 @@ use engraft_tensor::Tensor;
 
 /// Height and width of the images that it is trained on.
 pub(crate) const TRAINED_SIZE: usize = 32;
-/// Features of an image.
+/// Number of features per image.
 pub(crate) const COLOR_FEATURES: usize = 256;
 const SLOPE: f64 = 0.1;
 
@@ -16,7 +16,7 @@ const SLOPE: f64 = 0.1;
 /// multiples of 8.
 ///
 /// Four stages of 3x3 convolutions with 32, 64, 128 and 256 channels; all but the first halve the size, and the second and
-/// the last have a residual block of two more. The mean over all places gives the 256 features, from which a dense
+/// the last have a residual block of two more. The mean over all positions gives the 256 features, from which a dense
 /// layer computes the logits. For images of 32x32 that is 1.6 million weights and 95 million multiply-adds.
 ///
 /// *Source*: the arrangement is that of Page, "How to train your ResNet", 2018 (ResNet-9), at half its widths and with mean

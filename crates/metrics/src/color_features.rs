@@ -10,13 +10,13 @@ use engraft_tensor::Tensor;
 use ndarray::Array2;
 use std::path::Path;
 
-/// Pixels that go through the network at a time.
+/// Pixels per batch.
 const BATCH_PIXELS: usize = 64 * TRAINED_SIZE * TRAINED_SIZE;
 
 /// A frozen [`ColorClassifier`] as a feature extractor: 256 features of a color image.
 ///
 /// It reads images of 32x32, on which it was trained. With another size in [`from_bytes`](Self::from_bytes) the same
-/// convolutions run over more places, and the features are their mean.
+/// convolutions run over more positions, and the features are their mean.
 pub struct ColorFeatures {
     name: String,
     hash: String,
@@ -33,7 +33,7 @@ impl ColorFeatures {
     /// If the bytes are damaged, or names or shapes differ from a classifier's; the error lists them.
     ///
     /// # Panics
-    /// If the size is no multiple of 8, or 0.
+    /// If the size is 0 or not a multiple of 8.
     #[track_caller]
     pub fn from_bytes(name: &str, bytes: &[u8], size: usize) -> Result<Self, MetricsError> {
         assert!(
@@ -59,7 +59,7 @@ impl FeatureExtractor for ColorFeatures {
         &self.name
     }
 
-    /// SHA-256 of its weights' file.
+    /// SHA-256 of the weights file.
     fn hash(&self) -> &str {
         &self.hash
     }
@@ -98,7 +98,7 @@ impl FeatureExtractor for ColorFeatures {
                     .map(argmax),
             );
         });
-        let features = Array2::from_shape_vec((n, COLOR_FEATURES), features).expect("a row for each image");
+        let features = Array2::from_shape_vec((n, COLOR_FEATURES), features).expect("one row per image");
         Ok(FeatureOutput {
             features: Features::new(features)?,
             classes: Some(classes),

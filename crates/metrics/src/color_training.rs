@@ -9,14 +9,14 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
-/// Images of a training step.
+/// Batch size.
 const BATCH: usize = 128;
 /// Highest learning rate. It rises to this in the first fifth of the steps and then falls to 0.
 const RATE: f64 = 0.1;
 const MOMENTUM: f64 = 0.9;
 /// Decoupled from the gradient; with this momentum it is ten times an L2 penalty of 5e-4.
 const WEIGHT_DECAY: f64 = 5e-3;
-/// Most pixels by which an image moves along each axis.
+/// Maximum shift of an image along each axis, in pixels.
 const SHIFT: i32 = 4;
 /// Side of the square that is cut out of each image.
 const CUTOUT: usize = 8;
@@ -88,7 +88,7 @@ fn varied(image: &[f32], rng: &mut Pcg64) -> Vec<f32> {
     let [down, right] = [(); 2].map(|()| rng.random_range(-SHIFT..=SHIFT) as isize);
     let mirrored = rng.random::<bool>();
     let [top, left] = [(); 2].map(|()| rng.random_range(0..=size - CUTOUT));
-    // What comes in from outside is reflected at the border.
+    // Pixels from outside are reflected at the border.
     let from = |at: usize, by: isize| {
         let at = (at as isize - by).unsigned_abs();
         if at < size { at } else { 2 * (size - 1) - at }

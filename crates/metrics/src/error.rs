@@ -1,4 +1,4 @@
-//! What can be wrong with features and weights that come from outside.
+//! Errors of features and weights from outside.
 
 use engraft_layers::LayersError;
 
@@ -7,7 +7,7 @@ use engraft_layers::LayersError;
 #[non_exhaustive]
 pub enum MetricsError {
     /// A feature is infinite or not a number.
-    #[error("feature {column} of image {row} is {value}: features must be finite")]
+    #[error("feature {column} of image {row} is {value}; features must be finite")]
     NotFinite {
         /// Index of the image.
         row: usize,
@@ -16,12 +16,12 @@ pub enum MetricsError {
         /// The feature.
         value: f64,
     },
-    /// Features without columns.
-    #[error("there are no features: an array [n, d] with d of at least 1 is needed")]
+    /// Features have no columns.
+    #[error("there are no features; expected an array [n, d] with d of at least 1")]
     NoColumns,
-    /// Two sets of features of different length.
+    /// Two sets of features have different dimensions.
     #[error(
-        "real images have {real} features and generated ones {fake}: both must come from the same network"
+        "real images have {real} features and generated ones {fake}; both must come from the same extractor"
     )]
     Dimensions {
         /// Features of a real image.
@@ -30,37 +30,37 @@ pub enum MetricsError {
         fake: usize,
     },
     /// Too few images for a measure.
-    #[error("{found} {what} images are too few: this measure needs at least {least}")]
+    #[error("{found} {what} images are too few; this measure needs at least {least}")]
     TooFew {
         /// Which images.
         what: &'static str,
-        /// How many are needed.
+        /// Number of images needed.
         least: usize,
-        /// How many there are.
+        /// Number of images found.
         found: usize,
     },
-    /// A number that a measure goes through is infinite or not a number, though the features are finite.
+    /// An intermediate result is not finite, although the features are.
     #[error(
-        "{what} are not finite in double precision: the features are too large for this measure; divide both sets by \
+        "{what} are not finite in double precision; the features are too large for this measure; divide both sets by \
          the same number, so that they lie below 1e30 or so"
     )]
     Overflow {
-        /// Which numbers.
+        /// The quantity.
         what: &'static str,
     },
-    /// Images of another size than the feature network takes.
-    #[error("images have size {found:?}, the feature network {network} takes {expected:?}")]
+    /// Images do not have the size that the feature network reads.
+    #[error("images have size {found:?}, but the feature network {network} reads {expected:?}")]
     ImageSize {
         /// Name of the network.
         network: String,
-        /// Height, width and channels that it takes.
+        /// Height, width and channels that it reads.
         expected: [usize; 3],
         /// Those of the images.
         found: Vec<usize>,
     },
-    /// Images that cannot be made what a feature extractor reads.
+    /// Images cannot be converted to the input of a feature extractor.
     #[error(
-        "images of {image:?} (height, width, channels) cannot be made fit for a feature extractor that reads {input:?}; \
+        "images of {image:?} (height, width, channels) cannot be converted for a feature extractor that reads {input:?}; \
          expected images of at least one pixel with 1 (gray), 2 (gray and alpha), 3 (RGB) or 4 channels (RGB and alpha)"
     )]
     CannotFit {
@@ -69,23 +69,23 @@ pub enum MetricsError {
         /// Those that the extractor reads.
         input: [usize; 3],
     },
-    /// A name of no feature extractor.
+    /// A name is not the name of a feature extractor.
     #[error("there is no feature extractor {name}; expected one of {}", known.join(", "))]
     UnknownExtractor {
         /// The name.
         name: String,
-        /// The names that there are.
+        /// The known names.
         known: &'static [&'static str],
     },
-    /// A weights file that is not that of the network that it is meant for.
+    /// A weights file does not belong to its network.
     #[error("{}: {problem}", path.display())]
     PretrainedWeights {
         /// The file.
         path: std::path::PathBuf,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
-    /// Weights that are not those of a feature network.
+    /// Weights do not belong to a feature network.
     #[error(transparent)]
     Weights(#[from] LayersError),
 }

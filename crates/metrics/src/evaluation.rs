@@ -1,4 +1,4 @@
-//! All measures of one set of generated images at once, with the floor and the protocol beside them.
+//! All measures of a set of generated images, with the floor of real images and the protocol.
 
 use crate::error::MetricsError;
 use crate::extractor::FeatureExtractor;
@@ -10,10 +10,10 @@ use crate::prdc::prdc;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Most training images around which diversity is measured.
+/// Maximum number of training images around which diversity is measured.
 const CLUSTERS: usize = 100;
 
-/// The measures of one set of images against the real ones.
+/// The measures of one set of images against the real images.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// [Fréchet distance](frechet_distance) to the real images.
@@ -37,7 +37,7 @@ pub struct Scores {
     pub memorized: f64,
 }
 
-/// What a number was taken with; numbers with different protocols do not compare.
+/// The settings of an evaluation. Results with different protocols are not comparable.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EvaluationProtocol {
@@ -47,40 +47,40 @@ pub struct EvaluationProtocol {
     pub features_sha256: String,
     /// Name of the data set.
     pub data: String,
-    /// Part of it that generated images are compared with.
+    /// Split with which the generated images are compared.
     pub split: String,
-    /// SHA-256 over the real images of that part which they are compared with, in hexadecimal.
+    /// SHA-256 of the real images in the comparison, in hexadecimal.
     pub data_sha256: String,
-    /// How images of another size or color were made what the feature network takes; "none" where all were so already.
+    /// How images were resized or converted for the feature network. "none" if that was not needed.
     pub resize: String,
-    /// Real images.
+    /// Number of real images.
     pub real: usize,
-    /// Generated images.
+    /// Number of generated images.
     pub generated: usize,
-    /// Training images against which memorization and diversity are measured.
+    /// Number of training images against which memorization and diversity are measured.
     pub train: usize,
-    /// Real training images that stand in for generated ones in the floor: as many as these, or half of the training
-    /// images where there are fewer.
+    /// Number of real training images that replace the generated ones in the floor: the number of generated images, or half of
+    /// the training images if that is less.
     pub floor: usize,
-    /// Seed of the generated images, and of the choice of images, real ones and those of a file or folder, where there
-    /// were more than asked for.
+    /// Seed of the generated images, and of the selection of real images and of images from a file or folder, if there were
+    /// more than requested.
     pub seed: u64,
 }
 
-/// The real images of a [`EvaluationProtocol`]; see its fields of the same names.
+/// The real images of an [`EvaluationProtocol`]; see its fields of the same names.
 #[derive(Clone, Copy, Debug)]
 pub struct RealDataInfo<'a> {
     /// Name of the data set.
     pub data: &'a str,
-    /// Part of it.
+    /// Its split.
     pub split: &'a str,
-    /// SHA-256 over the images; the caller computes it.
+    /// SHA-256 of the images, computed by the caller.
     pub sha256: &'a str,
 }
 
 impl EvaluationProtocol {
-    /// The protocol of a comparison with real images, where those that needed it were made fit by the rule `resize`;
-    /// [`evaluate`] fills in the numbers of images.
+    /// The protocol of a comparison with real images. `resize` describes how images were converted.
+    /// [`evaluate`] sets the numbers of images.
     pub fn new(extractor: &dyn FeatureExtractor, real: RealDataInfo<'_>, resize: &str, seed: u64) -> Self {
         Self {
             features: extractor.name().into(),
@@ -98,23 +98,22 @@ impl EvaluationProtocol {
     }
 }
 
-/// Measures of generated images, the same of real ones as the floor, and how they were taken.
+/// Measures of generated images, the same measures of real images (the floor), and the protocol.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// Of the generated images.
+    /// Measures of the generated images.
     #[serde(flatten)]
     pub scores: Scores,
-    /// Of as many real training images, in place of the generated ones: what a perfect generator would get, up to
-    /// chance.
+    /// Measures of real training images in place of the generated ones: the result of a perfect generator, up to chance.
     pub floor: Scores,
-    /// How they were taken.
+    /// Settings of the evaluation.
     pub protocol: EvaluationProtocol,
 }
 
 /// The features that an evaluation compares.
 #[derive(Clone, Copy, Debug)]
 pub struct EvaluationInput<'a> {
-    /// Real images that took no part in training.
+    /// Real images that were not used for training.
     pub real: &'a Features,
     /// The training images.
     pub train: &'a Features,
@@ -122,14 +121,14 @@ pub struct EvaluationInput<'a> {
     pub generated: &'a Features,
 }
 
-/// Measures generated images against real ones, and real ones against each other as the floor.
+/// Measures generated images against real ones, and real training images against real ones (the floor).
 ///
-/// The floor takes as many training images as there are generated ones, or half of them where there are fewer
-/// ([`EvaluationProtocol::floor`]), at equal distances; they leave the set against which its memorization is measured, as any image
-/// would be its own copy.
+/// The floor uses the same number of training images as there are generated ones, or half of the training images if that
+/// is less ([`EvaluationProtocol::floor`]). They are equidistant in the training set. The floor's memorization is measured
+/// against the remaining training images, because any image would be a copy of itself.
 ///
 /// # Errors
-/// If there are too few images for one of the measures, or the numbers of features differ.
+/// If there are too few images for a measure, or the feature dimensions differ.
 pub fn evaluate(
     compared: EvaluationInput<'_>,
     protocol: EvaluationProtocol,
@@ -142,8 +141,8 @@ pub fn evaluate(
     let n = generated.len();
     enough(train, "training", 2)?;
     let apart = n.min(train.len() / 2);
-    // At equal distances: data that lies in the order of its classes would show only the first of them. `equidistant` takes
-    // others, and would change published figures.
+    // Equidistant, because data sorted by class would otherwise show only the first classes. `engraft_base::equidistant`
+    // selects other images and would change published results.
     let chosen: Vec<usize> = (0..apart).map(|i| i * train.len() / apart).collect();
     let stand_in = train.select(&chosen);
     let others = (0..train.len()).filter(|i| chosen.binary_search(i).is_err());
@@ -180,7 +179,7 @@ fn scores(real: &Features, train: &Features, generated: &Features) -> Result<Sco
 }
 
 impl fmt::Display for Evaluation {
-    /// A table of the measures beside their floor, and the protocol.
+    /// A table of the measures with their floor, and the protocol.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (s, floor, p) = (&self.scores, &self.floor, &self.protocol);
         let with_error = |s: &Scores| format!("{:.5} ± {:.5}", s.kid, s.kid_se);

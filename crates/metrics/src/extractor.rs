@@ -1,4 +1,4 @@
-//! What a feature extractor is: it says which images it reads, and turns them into points of a feature space.
+//! The trait of feature extractors: functions from images to points of a feature space.
 
 use crate::error::MetricsError;
 use crate::feature_set::Features;
@@ -11,7 +11,7 @@ pub struct InputSpec {
     pub size: [usize; 2],
     /// Channels, the last axis of an image: 1 for gray, 3 for RGB.
     pub channels: usize,
-    /// The values of black and white, `[-1, 1]` for the extractors of this crate.
+    /// The values of black and white. `[-1, 1]` for the extractors of this crate.
     pub range: [f32; 2],
 }
 
@@ -22,23 +22,22 @@ impl InputSpec {
     }
 }
 
-/// What a feature extractor computes from some images.
+/// Result of a feature extractor.
 #[derive(Clone, Debug)]
 pub struct FeatureOutput {
-    /// A point for each image.
+    /// One point per image.
     pub features: Features,
-    /// The predicted class of each image, that of the largest logit; `None` if the extractor is no classifier.
+    /// The predicted class of each image (largest logit). `None` if the extractor is not a classifier.
     pub classes: Option<Vec<usize>>,
 }
 
-/// A fixed function from images to points of a feature space, in which the measures of this crate compare sets of
-/// images.
+/// A fixed function from images to points of a feature space. The measures of this crate compare sets of these points.
 ///
-/// A measure is worth nothing without the extractor that it was taken with, so print its [`name`](Self::name) and
-/// [`hash`](Self::hash) next to it. Numbers of different extractors do not compare.
+/// A measure depends on its extractor, so report the [`name`](Self::name) and [`hash`](Self::hash) with it. Results with
+/// different extractors are not comparable.
 ///
 /// This crate has [`FeatureNetwork`](crate::FeatureNetwork), a trained classifier of gray 28x28 images, and
-/// [`RandomFeatures`](crate::RandomFeatures), an untrained network for color images. A program can add its own:
+/// [`RandomFeatures`](crate::RandomFeatures), an untrained network for color images. You can add your own:
 ///
 /// ```
 /// use engraft_metrics::{FeatureExtractor, FeatureOutput, Features, InputFit, InputSpec, MetricsError};
@@ -69,7 +68,7 @@ pub struct FeatureOutput {
 ///     }
 /// }
 ///
-/// // Gray images of another size are fitted to what it reads, and the fit says how.
+/// // Gray images of another size are converted to the input, and the fit describes how.
 /// let images = Tensor::full([5, 16, 16, 1], 0.5);
 /// let fit = InputFit::new([16, 16, 1], &MeanColor.input())?;
 /// assert_eq!(fit.to_string(), "gray to RGB, Catmull-Rom to 8x8");
@@ -78,29 +77,28 @@ pub struct FeatureOutput {
 /// # Ok::<(), MetricsError>(())
 /// ```
 pub trait FeatureExtractor: Send + Sync {
-    /// Its name, as in [`features::find`](crate::features::find) for those of this crate.
+    /// Name of the extractor. For those of this crate, the name in [`features::find`](crate::features::find).
     fn name(&self) -> &str;
 
-    /// SHA-256 in hexadecimal of all that defines it: two extractors with the same hash compute the same features up to
-    /// rounding.
+    /// SHA-256 in hexadecimal of everything that defines the extractor. Equal hashes mean equal features up to rounding.
     fn hash(&self) -> &str;
 
-    /// The images that it reads; [`InputFit`](crate::InputFit) makes others fit.
+    /// The images that it reads. [`InputFit`](crate::InputFit) converts others.
     fn input(&self) -> InputSpec;
 
-    /// Number of features of an image.
+    /// Number of features per image.
     fn dimension(&self) -> usize;
 
-    /// Number of classes that it tells apart; `None` if it is no classifier.
+    /// Number of classes. `None` if it is not a classifier.
     fn class_count(&self) -> Option<usize> {
         None
     }
 
-    /// Features, and classes if it is a classifier, of images `[n, h, w, c]` as [`input`](Self::input) says. What it
-    /// computes of an image does not depend on the other images.
+    /// Computes features, and predicted classes if it is a classifier, of images `[n, h, w, c]` as in
+    /// [`input`](Self::input). The result for an image does not depend on the other images.
     ///
     /// # Errors
-    /// If the images have another size, or a value that is not finite reaches the features.
+    /// If the images have another size, or a feature is not finite.
     fn read(&self, images: &Tensor) -> Result<FeatureOutput, MetricsError>;
 }
 
@@ -117,8 +115,8 @@ pub(crate) fn check_shape(extractor: &dyn FeatureExtractor, images: &Tensor) -> 
     }
 }
 
-/// Runs `f` without a graph on `most` images at a time, the last ones filled up with zeros to `least`: with fewer, layers
-/// may choose other algorithms, whose last bits differ. `f` also gets the number of images that count.
+/// Runs `f` without recording on at most `most` images at a time. The last batch is padded with zeros to `least` images,
+/// because layers may use other algorithms, with other last bits, for fewer. `f` also gets the number of real images.
 pub(crate) fn in_batches(images: &Tensor, [least, most]: [usize; 2], mut f: impl FnMut(&Tensor, usize)) {
     let n = images.shape()[0];
     no_grad(|| {

@@ -1,4 +1,4 @@
-//! The feature networks: small convolutional classifiers, trained by this project and frozen.
+//! Feature networks: small convolutional classifiers, trained by this project and frozen.
 
 use crate::error::MetricsError;
 use crate::extractor::{FeatureExtractor, FeatureOutput, InputSpec, check_shape, in_batches};
@@ -12,27 +12,27 @@ use engraft_tensor::Tensor;
 use ndarray::Array2;
 use std::path::Path;
 
-/// Height, width and channels of the images that a feature network takes.
+/// Height, width and channels of the input of a feature network.
 pub const IMAGE: [usize; 3] = [28, 28, 1];
-/// Features of an image.
+/// Number of features per image.
 pub const FEATURES: usize = 128;
-/// Classes that a feature network tells apart.
+/// Number of classes of a feature network.
 pub const CLASSES: usize = 10;
-/// Fewest and most images that go through the network at a time.
+/// Minimum and maximum number of images per batch.
 const BATCH: [usize; 2] = [32, 250];
 const SLOPE: f64 = 0.1;
 
-/// The classifier behind the features: `[n, 28, 28, 1]`, values in `[-1, 1]`, to logits `[n, 10]`.
+/// The classifier of a feature network: `[n, 28, 28, 1]`, values in `[-1, 1]`, to logits `[n, 10]`.
 ///
-/// The body is five 3x3 convolutions with batch norm and a dense layer to the 128 features; the head reads the classes
-/// from these, in training with half of them dropped.
+/// The body is five 3x3 convolutions with batch norm and a dense layer to the 128 features. The head computes the logits
+/// from them, with dropout of 0.5 in training.
 pub struct FeatureClassifier {
     body: Sequential,
     head: Sequential,
 }
 
 impl FeatureClassifier {
-    /// A classifier with fresh weights.
+    /// A classifier with initial weights.
     ///
     /// ```
     /// use engraft_layers::{Init, parameter_count};
@@ -76,10 +76,10 @@ impl Module for FeatureClassifier {
     }
 }
 
-/// A frozen classifier whose last hidden layer is the feature space of this crate's measures.
+/// A frozen classifier. Its last hidden layer is the feature space of this crate's measures.
 ///
-/// Its batch norms are folded into the weights: there is no training mode that could be left on. A measure is worth
-/// nothing without the network that it was taken with, so print [`name`](Self::name) and [`hash`](Self::hash) beside it.
+/// Its batch norms are folded into the weights, so it has no training mode. A measure depends on its network, so report
+/// the [`name`](Self::name) and [`hash`](Self::hash) with it.
 ///
 /// ```
 /// use engraft_metrics::{FeatureExtractor, FeatureNetwork};
@@ -100,19 +100,19 @@ impl FeatureNetwork {
     /// The network trained on MNIST's training images.
     pub fn mnist() -> Self {
         let bytes = include_bytes!("../weights/mnist.safetensors");
-        Self::from_bytes("mnist", bytes).expect("the weights that come with the crate")
+        Self::from_bytes("mnist", bytes).expect("the built-in weights are valid")
     }
 
     /// The network trained on Fashion-MNIST's training images.
     pub fn fashion_mnist() -> Self {
         let bytes = include_bytes!("../weights/fashion-mnist.safetensors");
-        Self::from_bytes("fashion-mnist", bytes).expect("the weights that come with the crate")
+        Self::from_bytes("fashion-mnist", bytes).expect("the built-in weights are valid")
     }
 
     /// A network from the bytes of a safetensors file with the state of a [`FeatureClassifier`].
     ///
     /// # Errors
-    /// If the bytes are damaged or names or shapes differ from a classifier's, all of them listed.
+    /// If the bytes are damaged, or names or shapes differ from a classifier's. The error lists all differences.
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self, MetricsError> {
         let state = StateDict::from_bytes(bytes, Path::new(name))?;
         let mut classifier = FeatureClassifier::new(&mut Init::he(0));
@@ -127,12 +127,12 @@ impl FeatureNetwork {
 }
 
 impl FeatureExtractor for FeatureNetwork {
-    /// The data set that it was trained on.
+    /// Name of the training data.
     fn name(&self) -> &str {
         &self.name
     }
 
-    /// SHA-256 of its weights' file.
+    /// SHA-256 of the weights file.
     fn hash(&self) -> &str {
         &self.hash
     }
@@ -154,8 +154,7 @@ impl FeatureExtractor for FeatureNetwork {
         Some(CLASSES)
     }
 
-    /// What it computes of an image does not depend on how many others there are or on its place among them, to the
-    /// last bit.
+    /// The result for an image does not depend on the number or order of the images, to the last bit.
     fn read(&self, images: &Tensor) -> Result<FeatureOutput, MetricsError> {
         check_shape(self, images)?;
         let n = images.shape()[0];
@@ -168,7 +167,7 @@ impl FeatureExtractor for FeatureNetwork {
             features.extend(rows.flatten().map(|&x| f64::from(x)));
             classes.extend(logits.as_slice().chunks_exact(CLASSES).take(count).map(argmax));
         });
-        let features = Array2::from_shape_vec((n, FEATURES), features).expect("a row for each image");
+        let features = Array2::from_shape_vec((n, FEATURES), features).expect("one row per image");
         Ok(FeatureOutput {
             features: Features::new(features)?,
             classes: Some(classes),

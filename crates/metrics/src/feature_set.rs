@@ -1,9 +1,9 @@
-//! Points in a feature space: what every measure of this crate compares.
+//! Points in a feature space, the input of all measures.
 
 use crate::error::MetricsError;
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
 
-/// `n` points of `d` numbers, one for each image; kept in `f64`, finite.
+/// `n` points with `d` coordinates, one point per image. Finite and in `f64`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Features(Array2<f64>);
 
@@ -11,7 +11,7 @@ impl Features {
     /// Points from an array `[n, d]`.
     ///
     /// # Errors
-    /// If a number is not finite, with its place, or there are no columns.
+    /// If a number is not finite (the error gives its position), or there are no columns.
     pub fn new(points: Array2<f64>) -> Result<Self, MetricsError> {
         if points.ncols() == 0 {
             return Err(MetricsError::NoColumns);
@@ -22,10 +22,10 @@ impl Features {
         Ok(Self(points))
     }
 
-    /// The points of several sets, one set after the other.
+    /// Concatenates several sets.
     ///
     /// # Errors
-    /// If there is no set, or they differ in their numbers of features.
+    /// If there is no set, or the dimensions differ.
     pub fn stack(sets: impl IntoIterator<Item = Self>) -> Result<Self, MetricsError> {
         let sets: Vec<Self> = sets.into_iter().collect();
         let first = sets.first().ok_or(MetricsError::NoColumns)?.dimension();
@@ -37,7 +37,7 @@ impl Features {
         }
         let views: Vec<_> = sets.iter().map(Self::view).collect();
         Ok(Self(
-            concatenate(Axis(0), &views).expect("as many columns in each"),
+            concatenate(Axis(0), &views).expect("all sets have the same dimension"),
         ))
     }
 
@@ -46,12 +46,12 @@ impl Features {
         self.0.nrows()
     }
 
-    /// Whether there are none.
+    /// Whether there are no points.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Numbers of a point.
+    /// Number of coordinates of a point.
     pub fn dimension(&self) -> usize {
         self.0.ncols()
     }
@@ -61,7 +61,7 @@ impl Features {
         self.0.view()
     }
 
-    /// The points at some indices, in their order.
+    /// The points at `indices`, in that order.
     ///
     /// # Panics
     /// If an index is not below [`len`](Self::len).
@@ -71,7 +71,7 @@ impl Features {
         Self(self.0.select(Axis(0), indices))
     }
 
-    /// Their variance: the mean squared distance to the mean point; 0 if there are no points.
+    /// Variance: the mean squared distance to the mean point. 0 if there are no points.
     pub fn variance(&self) -> f64 {
         self.0.var_axis(Axis(0), 0.0).sum()
     }
@@ -90,7 +90,7 @@ impl Features {
     }
 }
 
-/// Checks that two sets can be compared: equal dimension, and at least `least` points each.
+/// Checks that two sets can be compared: equal dimensions, and at least `least` points each.
 pub(crate) fn comparable(real: &Features, fake: &Features, least: usize) -> Result<(), MetricsError> {
     if real.dimension() != fake.dimension() {
         return Err(MetricsError::Dimensions {
@@ -122,9 +122,9 @@ mod tests {
     #[test]
     fn what_is_not_finite_is_named() {
         let error = Features::new(array![[1.0, 2.0], [3.0, f64::NAN]]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "feature 1 of image 1 is NaN: features must be finite"
+        assert!(
+            matches!(error, MetricsError::NotFinite { row: 1, column: 1, value } if value.is_nan()),
+            "{error}"
         );
         assert!(Features::new(Array2::zeros((3, 0))).is_err());
     }
@@ -135,9 +135,17 @@ mod tests {
         let b = Features::new(Array2::zeros((3, 2))).unwrap();
         let c = Features::new(Array2::zeros((4, 3))).unwrap();
         assert!(comparable(&a, &b, 3).is_ok());
-        assert_eq!(
-            comparable(&a, &b, 4).unwrap_err().to_string(),
-            "3 generated images are too few: this measure needs at least 4"
+        let error = comparable(&a, &b, 4).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                MetricsError::TooFew {
+                    what: "generated",
+                    least: 4,
+                    found: 3
+                }
+            ),
+            "{error}"
         );
         assert!(comparable(&a, &c, 1).is_err());
     }

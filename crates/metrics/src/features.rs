@@ -1,4 +1,4 @@
-//! The feature extractors of this crate by their names.
+//! The feature extractors of this crate by name.
 
 use crate::error::MetricsError;
 use crate::extractor::FeatureExtractor;
@@ -6,7 +6,7 @@ use crate::feature_network::{FeatureNetwork, IMAGE};
 use crate::random_features::RandomFeatures;
 use std::sync::Arc;
 
-/// The names that [`find`] knows. `random` is the one of the `random-rgb` extractors that fits the images.
+/// The names that [`find`] accepts. `random` selects the `random-rgb` extractor that fits the image size.
 pub const NAMES: [&str; 7] = [
     "mnist",
     "fashion-mnist",
@@ -17,9 +17,10 @@ pub const NAMES: [&str; 7] = [
     "random-rgb-256",
 ];
 
-/// The extractor of a name, for images of a height and width.
+/// Finds an extractor by name, for images of a height and width.
 ///
-/// The size decides only what `random` is: the smallest `random-rgb` extractor that shrinks nothing, or the largest.
+/// The size matters only for `random`: the smallest `random-rgb` extractor that does not shrink the images, or the
+/// largest one.
 ///
 /// ```
 /// use engraft_metrics::features;
@@ -31,7 +32,7 @@ pub const NAMES: [&str; 7] = [
 /// ```
 ///
 /// # Errors
-/// If there is no extractor of this name; the message lists the names.
+/// If no extractor has this name. The message lists the names.
 pub fn find(name: &str, image_size: [usize; 2]) -> Result<Arc<dyn FeatureExtractor>, MetricsError> {
     let random = |size| -> Arc<dyn FeatureExtractor> { Arc::new(RandomFeatures::for_size(size)) };
     Ok(match name {
@@ -51,10 +52,10 @@ pub fn find(name: &str, image_size: [usize; 2]) -> Result<Arc<dyn FeatureExtract
     })
 }
 
-/// The name of the extractor that a new run uses for images `[h, w, c]` of the data set `data`.
+/// Name of the default extractor for images `[h, w, c]` of the data set `data`.
 ///
-/// Gray images of 28x28 are read by a trained classifier: that of Fashion-MNIST for this data set, that of MNIST for
-/// all others. All other images are read by `random`.
+/// Gray images of 28x28 use a trained classifier: that of Fashion-MNIST for this data set, that of MNIST for
+/// all others. All other images use `random`.
 ///
 /// ```
 /// use engraft_metrics::features;
@@ -69,10 +70,10 @@ pub fn default_name(data: &str, image: [usize; 3]) -> &'static str {
     }
 }
 
-/// The extractor that a new run uses for images `[h, w, c]` of the data set `data`: that of [`default_name`].
+/// The default extractor for images `[h, w, c]` of the data set `data`, see [`default_name`].
 pub fn for_images(data: &str, image: [usize; 3]) -> Arc<dyn FeatureExtractor> {
     let [h, w, _] = image;
-    find(default_name(data, image), [h, w]).expect("a name of this crate")
+    find(default_name(data, image), [h, w]).expect("the name is known")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Fréchet distance of two sets of features: FID.
+//! Fréchet distance of two sets of features (FID).
 
 use crate::error::MetricsError;
 use crate::feature_set::{Features, comparable};
@@ -12,7 +12,7 @@ struct Gaussian {
 }
 
 impl Gaussian {
-    /// Fits to points, with the unbiased covariance (divided by `n - 1`).
+    /// Fits a Gaussian to points, with the unbiased covariance (divided by `n - 1`).
     fn fit(points: &Features) -> Self {
         let mean = points.mean();
         let centered = &points.view() - &mean;
@@ -21,12 +21,12 @@ impl Gaussian {
     }
 }
 
-/// The Fréchet distance between Gaussians that are fitted to two sets of features, called FID where these come from
-/// an Inception network:
+/// The Fréchet distance between Gaussians fitted to two sets of features. With features of an Inception network it is
+/// called FID:
 /// `|μ_X - μ_Y|² + Tr S_X + Tr S_Y - 2 Tr (S_X^½ S_Y S_X^½)^½`.
 ///
-/// The last trace is taken over the eigenvalues of a symmetric matrix, those below zero by rounding counted as zero.
-/// It is biased: fewer images give larger values, so compare only numbers from equally many.
+/// The last trace uses the eigenvalues of a symmetric matrix. Eigenvalues that rounding makes negative count as zero.
+/// The distance is biased: fewer images give larger values. Compare only results with the same numbers of images.
 ///
 /// *Source*: Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash equilibrium", 2017,
 /// equation 6.
@@ -43,7 +43,7 @@ impl Gaussian {
 /// ```
 ///
 /// # Errors
-/// If there are fewer than two images on a side, the numbers of features differ, or features are so large that
+/// If a set has fewer than two images, the dimensions differ, or features are so large that
 /// covariances or eigenvalues are not finite.
 pub fn frechet_distance(real: &Features, fake: &Features) -> Result<f64, MetricsError> {
     comparable(real, fake, 2)?;
@@ -63,7 +63,7 @@ fn finite(value: f64, what: &'static str) -> Result<f64, MetricsError> {
         .ok_or(MetricsError::Overflow { what })
 }
 
-/// Decomposes a matrix that is symmetric up to rounding. It is divided by its largest number meanwhile, so that no square
+/// Decomposes a matrix that is symmetric up to rounding. It is scaled by its largest number, so that no square
 /// overflows.
 fn decomposed(matrix: &Array2<f64>) -> Result<SymmetricEigen, MetricsError> {
     let n = matrix.nrows();
@@ -79,7 +79,7 @@ fn decomposed(matrix: &Array2<f64>) -> Result<SymmetricEigen, MetricsError> {
     Ok(found)
 }
 
-/// Roots of eigenvalues: those below zero are so by rounding.
+/// Roots of eigenvalues. Negative ones, caused by rounding, count as zero.
 fn roots(eigenvalues: &[f64]) -> Result<Array1<f64>, MetricsError> {
     let root = |&value: &f64| Ok(finite(value, "eigenvalues")?.max(0.0).sqrt());
     eigenvalues.iter().map(root).collect()
@@ -89,7 +89,7 @@ fn roots(eigenvalues: &[f64]) -> Result<Array1<f64>, MetricsError> {
 fn square_root(matrix: &Array2<f64>) -> Result<Array2<f64>, MetricsError> {
     let n = matrix.nrows();
     let SymmetricEigen { values, vectors } = decomposed(matrix)?;
-    let vectors = Array2::from_shape_vec((n, n), vectors).expect("a square matrix");
+    let vectors = Array2::from_shape_vec((n, n), vectors).expect("the matrix is square");
     Ok((&vectors * &roots(&values)?).dot(&vectors.t()))
 }
 
@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(found.to_vec(), [2.0, 0.0]);
     }
 
-    /// With fewer images than features the covariances have eigenvalues of zero.
+    /// With fewer images than features, the covariances have zero eigenvalues.
     #[test]
     fn fewer_images_than_features() {
         let (x, y) = (points(5, 20, 1), points(6, 20, 2));

@@ -1,4 +1,4 @@
-//! Images of any size and color as a feature extractor reads them, and what had to be done for that.
+//! Conversion of images of any size and color to the input of a feature extractor.
 
 use crate::error::MetricsError;
 use crate::extractor::{FeatureExtractor, FeatureOutput, InputSpec};
@@ -12,24 +12,24 @@ use std::fmt;
 /// The values of black and white in the images of this project.
 const RANGE: [f32; 2] = [-1.0, 1.0];
 
-/// One change that makes images fit, see [`InputFit`].
+/// One step of a conversion, see [`InputFit`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum FitStep {
-    /// The alpha channel is left out: colors count as if they were opaque.
+    /// Drops the alpha channel: colors count as opaque.
     AlphaDropped,
-    /// Colors become gray with the weights of ITU-R BT.709.
+    /// Converts colors to gray with the weights of ITU-R BT.709.
     Grayed,
-    /// The gray channel is repeated as red, green and blue.
+    /// Repeats the gray channel as red, green and blue.
     ReplicatedChannels,
-    /// Height and width change, by cubic interpolation (Catmull and Rom).
+    /// Resizes by cubic interpolation (Catmull-Rom).
     Resized {
         /// Height and width before.
         from: [usize; 2],
         /// Height and width after.
         to: [usize; 2],
     },
-    /// Values from -1 to 1 are mapped to another range, in a straight line.
+    /// Maps values from -1 to 1 linearly to another range.
     Rescaled {
         /// The values of black and white.
         to: [f32; 2],
@@ -48,13 +48,13 @@ impl fmt::Display for FitStep {
     }
 }
 
-/// What has to be done to images of one shape before a feature extractor can read them.
+/// A conversion of images of one shape to the input of a feature extractor.
 ///
-/// Images that an extractor reads as they are pass unchanged. Of all others the pixels are first rounded to bytes, as a
-/// file would hold them, so that generated images are treated as real ones were.
+/// Images that already have the right shape are unchanged. For all others, pixels are first rounded to bytes, as in a
+/// file, so that generated and real images are treated alike.
 ///
-/// Nothing of this happens silently: the [steps](Self::steps) and their text say what is done, and
-/// [`lost`](Self::lost) says what the measures then cannot see. A program that measures should print it.
+/// The conversion is never silent: the [steps](Self::steps) and their text describe it, and
+/// [`lost`](Self::lost) describes what the measures cannot detect afterwards. Programs should print it.
 ///
 /// ```
 /// use engraft_metrics::{FeatureExtractor, FeatureNetwork, InputFit};
@@ -80,12 +80,11 @@ pub struct InputFit {
 }
 
 impl InputFit {
-    /// What images `[h, w, c]` need to be read by an extractor with this input: the order of the steps is that in which
-    /// they are done.
+    /// The conversion of images `[h, w, c]` for an extractor with this input.
     ///
     /// # Errors
-    /// If the images have no pixels or more than 4 channels, or the extractor reads neither their number of channels, 1
-    /// nor 3.
+    /// If the images have no pixels or more than 4 channels, or the extractor's number of channels is neither theirs nor 1
+    /// or 3.
     pub fn new(image: [usize; 3], input: &InputSpec) -> Result<Self, MetricsError> {
         let [h, w, c] = image;
         let mut steps = Vec::new();
@@ -124,18 +123,18 @@ impl InputFit {
         }
     }
 
-    /// What is done, in this order; empty for images that are read as they are.
+    /// The steps in order. Empty for images that need no conversion.
     pub fn steps(&self) -> &[FitStep] {
         &self.steps
     }
 
-    /// Whether images are read as they are.
+    /// Whether the images need no conversion.
     pub fn is_identity(&self) -> bool {
         self.steps.is_empty()
     }
 
-    /// What the extractor cannot see of the images, as a sentence for the user; `None` if it sees all of them.
-    /// Enlarged images and repeated channels lose nothing.
+    /// A sentence about what the extractor cannot detect after the conversion. `None` if nothing is lost. Enlarging and
+    /// repeated channels lose nothing.
     pub fn lost(&self) -> Option<String> {
         let [h, w, c] = self.image;
         let mut lost = Vec::new();
@@ -152,17 +151,17 @@ impl InputFit {
         (!lost.is_empty()).then(|| {
             let [height, width, channels] = self.input.shape();
             format!(
-                "images of {h}x{w}x{c} are reduced to {height}x{width}x{channels} before they are measured; the measures do \
+                "images of {h}x{w}x{c} are reduced to {height}x{width}x{channels} for evaluation; the measures do \
                  not see {}",
                 lost.join(" and ")
             )
         })
     }
 
-    /// Images `[n, h, w, c]` with values in `[-1, 1]`, as the extractor reads them.
+    /// Converts images `[n, h, w, c]` with values in `[-1, 1]`.
     ///
     /// # Panics
-    /// If the images have another shape than this was made for.
+    /// If the images have another shape than in [`new`](Self::new).
     #[must_use]
     #[track_caller]
     pub fn apply(&self, images: &Tensor) -> Tensor {
@@ -186,7 +185,7 @@ impl InputFit {
         }
     }
 
-    /// The images as bytes, their channels changed, then resized.
+    /// Rounds the images to bytes, converts the channels, then resizes.
     fn redrawn(&self, images: &Tensor) -> Tensor {
         let [h, w, c] = self.image;
         let [height, width, channels] = self.input.shape();
@@ -215,7 +214,7 @@ impl InputFit {
 }
 
 impl fmt::Display for InputFit {
-    /// The steps with commas between, or "none".
+    /// The steps separated by commas, or "none".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_identity() {
             return write!(f, "none");
@@ -225,8 +224,8 @@ impl fmt::Display for InputFit {
     }
 }
 
-/// What an extractor computes of images `[n, h, w, c]` of any size with values in `[-1, 1]`, and how they were made fit
-/// for it.
+/// Converts images `[n, h, w, c]` of any size, with values in `[-1, 1]`, and runs an extractor. Also returns the
+/// conversion.
 ///
 /// ```
 /// use engraft_metrics::{RandomFeatures, read_fitted};
@@ -239,10 +238,10 @@ impl fmt::Display for InputFit {
 /// ```
 ///
 /// # Errors
-/// If the images cannot be made fit, see [`InputFit::new`], or their features are not finite.
+/// If the images cannot be converted, see [`InputFit::new`], or their features are not finite.
 ///
 /// # Panics
-/// If the images have another number of axes.
+/// If the images do not have four axes.
 #[track_caller]
 pub fn read_fitted(
     extractor: &dyn FeatureExtractor,
@@ -258,21 +257,21 @@ pub fn read_fitted(
     Ok((extractor.read(&fit.apply(images))?, fit))
 }
 
-/// The brightness of a pixel without its alpha channel.
+/// The brightness of a pixel, without its alpha channel.
 fn luminance(pixel: &[f32]) -> f32 {
     match *pixel {
         [r, g, b, ..] => 0.2126 * r + 0.7152 * g + 0.0722 * b,
         [value, ..] => value,
-        [] => unreachable!("a pixel has channels"),
+        [] => unreachable!("a pixel has at least one channel"),
     }
 }
 
-/// The color of a pixel without its alpha channel.
+/// The color of a pixel, without its alpha channel.
 fn red_green_blue(pixel: &[f32]) -> [f32; 3] {
     match *pixel {
         [r, g, b, ..] => [r, g, b],
         [value, ..] => [value; 3],
-        [] => unreachable!("a pixel has channels"),
+        [] => unreachable!("a pixel has at least one channel"),
     }
 }
 
@@ -284,7 +283,7 @@ fn resized<P: Pixel<Subpixel = u8> + 'static>(
     if [h, w] == [height, width] {
         return pixels;
     }
-    let image = ImageBuffer::<P, _>::from_raw(w as u32, h as u32, pixels).expect("an image of this size");
+    let image = ImageBuffer::<P, _>::from_raw(w as u32, h as u32, pixels).expect("the buffer has this size");
     resize(&image, width as u32, height as u32, FilterType::CatmullRom).into_raw()
 }
 
@@ -315,7 +314,7 @@ mod tests {
         let white = fitted(&Tensor::full([1, 32, 32, 3], 1.0), &GRAY);
         assert_eq!(white.shape(), [1, 28, 28, 1]);
         assert!(white.as_slice().iter().all(|&x| x == 1.0));
-        // Of gray with alpha, alpha does not count.
+        // The alpha channel of a gray image is ignored.
         let values = (0..2 * 28 * 28).map(|i| if i % 2 == 0 { -1.0 } else { 1.0 });
         let black = fitted(&Tensor::from_vec([1, 28, 28, 2], values.collect()), &GRAY);
         assert!(black.as_slice().iter().all(|&x| x == -1.0));
@@ -325,7 +324,7 @@ mod tests {
         );
     }
 
-    /// Numbers that were published for data sets of other sizes were taken with the resizing of `engraft-data`.
+    /// Published results on data sets of other sizes use the resizing of `engraft-data`, so both must agree.
     #[test]
     fn images_are_resized_as_data_sets_are() {
         let mut rng = Pcg64::seed_from_u64(1);
@@ -351,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn every_step_is_told() {
+    fn every_step_is_described() {
         let color = InputSpec {
             size: [32, 32],
             channels: 3,
@@ -368,7 +367,7 @@ mod tests {
         assert_eq!(lost([28, 28, 1], &color), None);
         assert_eq!(
             lost([64, 64, 3], &GRAY).unwrap(),
-            "images of 64x64x3 are reduced to 28x28x1 before they are measured; the measures do not see colors and small \
+            "images of 64x64x3 are reduced to 28x28x1 for evaluation; the measures do not see colors and small \
              details"
         );
         assert!(InputFit::new([8, 8, 5], &GRAY).is_err());

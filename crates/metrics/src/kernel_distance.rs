@@ -1,4 +1,4 @@
-//! Kernel distance of two sets of features: KID.
+//! Kernel distance of two sets of features (KID).
 
 use crate::error::MetricsError;
 use crate::feature_set::{Features, comparable};
@@ -6,22 +6,22 @@ use crate::pairwise::{map_blocks, map_products};
 use ndarray::{Array1, Axis};
 use serde::{Deserialize, Serialize};
 
-/// A kernel distance and how far it may be off.
+/// A kernel distance with its standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KernelDistance {
-    /// The squared distance; it may be below zero, as it is unbiased.
+    /// The squared distance. The estimate is unbiased, so it may be negative.
     pub value: f64,
-    /// Its standard error over the choice of both sets of images.
+    /// Standard error over the choice of both sets of images.
     pub standard_error: f64,
 }
 
-/// The unbiased squared maximum mean discrepancy with the kernel `k(x, y) = (x·y / d + 1)³`, called KID where the
-/// features come from an Inception network:
+/// The unbiased squared maximum mean discrepancy with the kernel `k(x, y) = (x·y / d + 1)³`. With features of an Inception
+/// network it is called KID:
 /// `Σ_{i≠j} k(x_i, x_j) / n(n-1) + Σ_{i≠j} k(y_i, y_j) / m(m-1) - 2 Σ_{ij} k(x_i, y_j) / nm`.
 ///
-/// All pairs are taken, no random subsets: their mean has this value as its expectation. The standard error is the
-/// jackknife's, which leaves out each image once. It does not know how the images were trained: for that, train again
-/// with other seeds.
+/// It uses all pairs instead of random subsets. The mean over subsets has this value as its expectation. The standard
+/// error is a jackknife estimate, which leaves out each image once. It does not include the variance over training runs;
+/// train with several seeds for that.
 ///
 /// *Source*: Bińkowski et al., "Demystifying MMD GANs", 2018, section 3; Efron and Stein, "The jackknife estimate of
 /// variance", 1981.
@@ -38,7 +38,7 @@ pub struct KernelDistance {
 /// ```
 ///
 /// # Errors
-/// If there are fewer than three images on a side or the numbers of features differ.
+/// If a set has fewer than three images, or the dimensions differ.
 pub fn kernel_distance(real: &Features, fake: &Features) -> Result<KernelDistance, MetricsError> {
     comparable(real, fake, 3)?;
     let within = [Within::of(real), Within::of(fake)];
@@ -67,7 +67,7 @@ pub fn kernel_distance(real: &Features, fake: &Features) -> Result<KernelDistanc
 
 /// Kernel values between the points of one set.
 struct Within {
-    /// For each point, the sum over all others.
+    /// For each point, the sum over all other points.
     sums: Vec<f64>,
     all: f64,
 }
@@ -87,20 +87,20 @@ impl Within {
         self.all / (n * (n - 1.0))
     }
 
-    /// The mean over the pairs without one point.
+    /// The mean over all pairs without one of the points.
     fn mean_without(&self, i: usize) -> f64 {
         let n = self.sums.len() as f64;
         (self.all - 2.0 * self.sums[i]) / ((n - 1.0) * (n - 2.0))
     }
 }
 
-/// The kernel's value from the product of two points of some dimension.
+/// The kernel value of a product of two points with some dimension.
 fn kernel(dimension: usize) -> impl Fn(f64) -> f64 {
     let scale = 1.0 / dimension as f64;
     move |product| (product * scale + 1.0).powi(3)
 }
 
-/// The sums of the kernel over `y` for each point of `x`, and over `x` for each of `y`, from one pass over the pairs.
+/// The sums of the kernel over `y` for each point of `x`, and over `x` for each of `y`, in one pass over the pairs.
 fn across(x: &Features, y: &Features) -> [Vec<f64>; 2] {
     let kernel = kernel(x.dimension());
     let blocks = map_blocks(x.view(), y.view(), |_, mut products| {
@@ -108,7 +108,7 @@ fn across(x: &Features, y: &Features) -> [Vec<f64>; 2] {
         let rows: Vec<f64> = products.rows().into_iter().map(|row| row.iter().sum()).collect();
         (rows, products.sum_axis(Axis(0)))
     });
-    // Folded in the order of the blocks: the same bits for any number of threads.
+    // Merged in the order of the blocks: the same bits for any number of threads.
     let (mut rows, mut columns) = (Vec::with_capacity(x.len()), Array1::zeros(y.len()));
     for (of_rows, of_columns) in blocks {
         rows.extend(of_rows);
@@ -162,7 +162,7 @@ mod tests {
         assert!((found.standard_error / variance.sqrt() - 1.0).abs() < 1e-9);
     }
 
-    /// More rows than a block has, so that sums of columns are put together from several.
+    /// More rows than a block has, so that column sums are merged from several blocks.
     #[test]
     fn sums_over_rows_and_columns_are_of_one_pass() {
         let (x, y) = (points(300, 4, 1), points(170, 4, 2));
@@ -184,9 +184,9 @@ mod tests {
         }
     }
 
-    /// The error says how far values from other images of the same kind lie: within a factor of two here.
+    /// The standard error predicts the spread of values from other images, within a factor of two.
     #[test]
-    fn the_error_is_the_spread_of_repetitions() {
+    fn the_error_is_the_standard_deviation_of_repetitions() {
         let values: Vec<KernelDistance> = (0..40)
             .map(|i| kernel_distance(&points(60, 3, 2 * i), &points(60, 3, 2 * i + 1)).unwrap())
             .collect();

@@ -29,7 +29,7 @@ pub use color_classifier::ColorClassifier;
 pub use color_features::ColorFeatures;
 pub use color_training::train_color_classifier;
 pub use error::MetricsError;
-#[doc(hidden)] // the name of earlier versions
+#[doc(hidden)] // name in earlier versions
 pub use evaluation::EvaluationProtocol as Protocol;
 pub use evaluation::{Evaluation, EvaluationInput, EvaluationProtocol, RealDataInfo, Scores, evaluate};
 pub use extractor::{FeatureExtractor, FeatureOutput, InputSpec};

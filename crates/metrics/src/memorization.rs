@@ -1,33 +1,33 @@
-//! Whether a generator repeats its training images: memorization, and the diversity around each of them.
+//! Memorization of training images, and diversity around each of them.
 
 use crate::error::MetricsError;
 use crate::feature_set::{Features, comparable, enough};
 use crate::pairwise::{map_distances, nearest};
 
-/// One of so many held-out images is close by definition: 5 %.
+/// One in this many held-out images counts as close by definition: 5 %.
 const CLOSE: usize = 20;
-/// Squared distances up to this share of the training images' variance are zero up to rounding.
+/// Squared distances up to this share of the training images' variance count as zero.
 const ROUNDING: f64 = 1e-12;
-/// Most members of a cluster whose distances are taken.
+/// Maximum number of members of a cluster in the mean distance.
 const MEMBERS: usize = 50;
 
-/// Share of generated images that lie as close to a training image as the closest 5 % of held-out real images do.
+/// Share of generated images that are at least as close to a training image as the closest 5 % of held-out real images.
 ///
-/// Of `n` held-out images these are `⌈n / 20⌉`, and the threshold is the distance of the farthest of them. A generator
-/// that draws from the true distribution has `⌈n / 20⌉ / (n + 1)` in the mean, 0.05 but for less than `1 / n`; one that
-/// copies its training images has 1. The distance is that of features, so a copy with other noise or at another place
-/// counts as far as the feature network ignores these.
+/// The closest 5 % of `n` held-out images are `⌈n / 20⌉` images. The threshold is the largest of their distances. For a
+/// generator that samples the true distribution, the expected share is `⌈n / 20⌉ / (n + 1)`, which is 0.05 up to `1 / n`.
+/// For a generator that copies its training images it is 1. Distances are in feature space. So a noisy or shifted copy
+/// counts to the extent that the features ignore noise and shifts.
 ///
-/// An image exactly at the threshold counts. This matters where 5 % of the held-out images or more are themselves exact
-/// copies of training images: the threshold is then 0, and exact copies count. A copying generator still has 1; one
-/// that draws from the true distribution has not 0.05 but the share of copies among real images, which the floor of
-/// [`evaluate`](crate::evaluate) shows. Distances that are zero up to rounding are taken for zero.
+/// An image exactly at the threshold counts. This matters if at least 5 % of the held-out images are exact copies of
+/// training images: the threshold is then 0, and exact copies count. A generator that copies still has a share of 1. A
+/// generator that samples the true distribution then has the share of copies among real images instead of 0.05; the floor
+/// of [`evaluate`](crate::evaluate) shows it. Distances that are zero up to rounding count as zero.
 ///
 /// *Source*: the nearest-neighbor test of Meehan et al., "A non-parametric test to detect data-copying in generative
 /// models", 2020, with a share in place of their z-score.
 ///
 /// # Errors
-/// If there are fewer than 20 held-out images, no others, or the numbers of features differ.
+/// If there are fewer than 20 held-out images, no other images, or the dimensions differ.
 pub fn memorized_share(train: &Features, held_out: &Features, fake: &Features) -> Result<f64, MetricsError> {
     comparable(train, fake, 1)?;
     comparable(train, held_out, 1)?;
@@ -40,16 +40,16 @@ pub fn memorized_share(train: &Features, held_out: &Features, fake: &Features) -
     Ok(copies as f64 / fake.len() as f64)
 }
 
-/// Diversity of generated images around the few training images: each goes to the cluster of its nearest training
-/// image; the mean distance of two members, over the clusters with at least two.
+/// Diversity of generated images around a small number of training images. Each generated image is assigned to its nearest
+/// training image. The result is the mean distance of two members of a cluster, over the clusters with at least two.
 ///
-/// Of a cluster, the first 50 members count. Zero for exact copies. It is the formula of intra-cluster LPIPS on this
-/// crate's features, and no number to compare with that.
+/// The first 50 members of a cluster count. Exact copies give zero. This is the formula of intra-cluster LPIPS with this
+/// crate's features, so the values are not comparable with published LPIPS values.
 ///
 /// *Source*: Ojha et al., "Few-shot image generation via cross-domain correspondence", 2021, section 4.
 ///
 /// # Errors
-/// If there is no image on a side or the numbers of features differ.
+/// If a set is empty or the dimensions differ.
 pub fn intra_cluster_diversity(train: &Features, fake: &Features) -> Result<f64, MetricsError> {
     comparable(train, fake, 1)?;
     let mut clusters = vec![Vec::new(); train.len()];
@@ -64,7 +64,7 @@ pub fn intra_cluster_diversity(train: &Features, fake: &Features) -> Result<f64,
         .filter(|members| members.len() > 1)
         .map(|members| {
             let points = fake.select(members);
-            // The distance to itself is zero up to rounding, whose root would not be.
+            // The distance to itself is zero only up to rounding, and its root would not be negligible.
             let sums = map_distances(&points, &points, |i, row| {
                 let others = row.iter().enumerate().filter(|(j, _)| *j != i);
                 others.map(|(_, d)| d.sqrt()).sum::<f64>()
@@ -88,7 +88,7 @@ mod tests {
         let fresh = memorized_share(&train, &held_out, &points(400, 4, 3)).unwrap();
         assert!((fresh - 0.05).abs() < 0.03, "{fresh}");
         assert_eq!(memorized_share(&train, &held_out, &train).unwrap(), 1.0);
-        // Every second one copied.
+        // Every second one is copied.
         let half = Features::new(ndarray::concatenate![
             ndarray::Axis(0),
             train.view(),
@@ -106,7 +106,7 @@ mod tests {
             |n: i32| Features::new(Array2::from_shape_fn((n as usize, 1), |(i, _)| 1.0 + i as f64)).unwrap();
         let train = Features::new(array![[0.0]]).unwrap();
         let fake = Features::new(array![[0.5], [1.0], [1.5], [2.0], [2.5]]).unwrap();
-        // Of 20 distances one is 5 %, of 21 only two are, of 40 two and of 41 three.
+        // 5 % of 20 distances is one, of 21 already two, of 40 two and of 41 three.
         for (n, share) in [(20, 0.4), (21, 0.8), (40, 0.8), (41, 1.0)] {
             assert_eq!(memorized_share(&train, &line(n), &fake).unwrap(), share, "{n}");
         }
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn diversity_by_hand() {
         let train = Features::new(array![[0.0], [10.0], [20.0]]).unwrap();
-        // Around 0: 0, 1, 3 with distances 1, 3, 2; around 10: 9, 12; around 20 one alone.
+        // Around 0: 0, 1, 3 with distances 1, 3, 2. Around 10: 9, 12. Around 20: one alone.
         let fake = Features::new(array![[0.0], [9.0], [1.0], [12.0], [3.0], [21.0]]).unwrap();
         let found = intra_cluster_diversity(&train, &fake).unwrap();
         assert!((found - (2.0 + 3.0) / 2.0).abs() < 1e-9, "{found}");
@@ -143,10 +143,17 @@ mod tests {
     #[test]
     fn too_few_held_out_images() {
         let x = points(30, 2, 1);
-        let error = memorized_share(&x, &x.first(19), &x).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "19 held-out images are too few: this measure needs at least 20"
+        let error = memorized_share(&x, &x.first(19), &x).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                crate::MetricsError::TooFew {
+                    what: "held-out",
+                    least: 20,
+                    found: 19
+                }
+            ),
+            "{error}"
         );
     }
 }

@@ -1,15 +1,15 @@
-//! Products and distances of all pairs of points, a block of rows at a time: `n × m` numbers are never held at once.
+//! Products and distances of all pairs of points in blocks of rows, so that `n × m` numbers are never in memory at once.
 
 use crate::feature_set::Features;
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use rayon::prelude::*;
 
-/// Rows of a block: its products with 10 000 points take 10 MB.
+/// Rows per block. Its products with 10 000 points take 10 MB.
 const ROWS: usize = 128;
 
-/// Applies `each` to every block of rows of `x yᵀ`, with the index of its first row; results in the order of the rows.
-/// Where blocks begin depends on nothing but their size.
+/// Applies `each` to every block of rows of `x yᵀ`, with the index of its first row. Results are in the order of the rows.
+/// The blocks have a fixed size.
 pub(crate) fn map_blocks<R: Send>(
     x: ArrayView2<'_, f64>,
     y: ArrayView2<'_, f64>,
@@ -27,7 +27,7 @@ pub(crate) fn map_blocks<R: Send>(
         .collect()
 }
 
-/// Applies `each` to every row of `x yᵀ`, with the row's index; results in the order of the rows.
+/// Applies `each` to every row of `x yᵀ`, with the row's index. Results are in the order of the rows.
 pub(crate) fn map_products<R: Send>(
     x: ArrayView2<'_, f64>,
     y: ArrayView2<'_, f64>,
@@ -36,7 +36,7 @@ pub(crate) fn map_products<R: Send>(
     let results: Vec<Vec<R>> = map_blocks(x, y, |start, mut products| {
         let rows = products.axis_iter_mut(Axis(0)).enumerate();
         rows.map(|(i, mut row)| {
-            let row = row.as_slice_mut().expect("zeros are in row-major order");
+            let row = row.as_slice_mut().expect("the array is in row-major order");
             each(start + i, row)
         })
         .collect()
@@ -44,11 +44,11 @@ pub(crate) fn map_products<R: Send>(
     results.into_iter().flatten().collect()
 }
 
-/// Applies `each` to the squared distances of every point of `x` to all of `y`, with the point's index; results in
+/// Applies `each` to the squared distances of every point of `x` to all of `y`, with the point's index. Results are in
 /// the order of the points.
 ///
-/// Distances come from lengths and products, after the mean of `y` is taken from both: their absolute error is then
-/// some 1e-16 of the squared spread.
+/// Distances are computed from lengths and products, after the mean of `y` is subtracted from both. So their absolute
+/// error is about 1e-16 of the variance.
 pub(crate) fn map_distances<R: Send>(
     x: &Features,
     y: &Features,
@@ -66,7 +66,7 @@ pub(crate) fn map_distances<R: Send>(
     })
 }
 
-/// The smallest of some squared distances and its index, the first of equals.
+/// The smallest squared distance and its index, the first one of several equal ones.
 pub(crate) fn nearest(row: &[f64]) -> (usize, f64) {
     let start = (0, f64::INFINITY);
     let smaller = |best: (usize, f64), (i, &d): (usize, &f64)| if d < best.1 { (i, d) } else { best };

@@ -1,31 +1,31 @@
-//! Measures over nearest neighbors: precision, recall, density, coverage.
+//! Nearest-neighbor measures: precision, recall, density, coverage.
 
 use crate::error::MetricsError;
 use crate::feature_set::{Features, comparable};
 use crate::pairwise::{map_distances, nearest};
 use serde::{Deserialize, Serialize};
 
-/// Neighbors that span the balls of precision and recall.
+/// `k` of precision and recall.
 const OF_PRECISION: usize = 3;
-/// Neighbors that span the balls of density and coverage.
+/// `k` of density and coverage.
 const OF_COVERAGE: usize = 5;
 
-/// How two sets of images overlap. Around each image lies a ball that just reaches its `k`-th neighbor in the same set.
+/// How two sets of images overlap. Each image has a ball whose radius is the distance to its `k`-th neighbor in the same set.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prdc {
-    /// Share of generated images inside some real image's ball (`k = 3`): how many are realistic.
+    /// Share of generated images inside the ball of a real image (`k = 3`): fidelity.
     pub precision: f64,
-    /// Share of real images inside some generated image's ball (`k = 3`): how much of the data is made.
+    /// Share of real images inside the ball of a generated image (`k = 3`): diversity.
     pub recall: f64,
-    /// Mean number of real balls (`k = 5`) around a generated image, divided by `k`; above 1 where generated images
-    /// gather where the real ones are dense.
+    /// Mean number of real balls (`k = 5`) that contain a generated image, divided by `k`. Above 1 if generated images
+    /// are concentrated where real ones are dense.
     pub density: f64,
-    /// Share of real images with a generated image in their ball (`k = 5`). An outlier among the generated images does
-    /// not raise it.
+    /// Share of real images whose ball (`k = 5`) contains a generated image. Outliers among the generated images do not
+    /// increase it.
     pub coverage: f64,
 }
 
-/// Precision and recall with `k = 3`, balls closed; density and coverage with `k = 5`, balls open.
+/// Precision and recall with `k = 3` and closed balls, density and coverage with `k = 5` and open balls.
 ///
 /// *Source*: Kynkäänniemi et al., "Improved precision and recall metric for assessing generative models", 2019,
 /// equation 1; Naeem et al., "Reliable fidelity and diversity metrics for generative models", 2020, equations 3 and 4.
@@ -36,13 +36,13 @@ pub struct Prdc {
 /// let real = Features::new(Array2::from_shape_fn((8, 1), |(i, _)| i as f64))?;
 /// let fake = Features::new(Array2::from_shape_fn((8, 1), |(i, _)| 0.1 * i as f64))?;
 /// let found = prdc(&real, &fake)?;
-/// assert_eq!(found.precision, 1.0); // all lie among the real ones,
+/// assert_eq!(found.precision, 1.0); // all are among the real ones,
 /// assert!(found.coverage < 1.0); //    but only at the left end
 /// # Ok::<(), engraft_metrics::MetricsError>(())
 /// ```
 ///
 /// # Errors
-/// If there are fewer than six images on a side or the numbers of features differ.
+/// If a set has fewer than six images, or the dimensions differ.
 pub fn prdc(real: &Features, fake: &Features) -> Result<Prdc, MetricsError> {
     comparable(real, fake, OF_COVERAGE + 1)?;
     let of_real = radii(real);
@@ -67,7 +67,7 @@ pub fn prdc(real: &Features, fake: &Features) -> Result<Prdc, MetricsError> {
     })
 }
 
-/// Squared distances of every point to its neighbors number 3 and 5 in the same set.
+/// Squared distances of every point to its third and fifth neighbor in the same set.
 fn radii(points: &Features) -> Vec<[f64; 2]> {
     map_distances(points, points, |i, row| {
         let mut others = [&row[..i], &row[i + 1..]].concat();
@@ -115,7 +115,7 @@ mod tests {
         );
     }
 
-    /// Copies of a single image are precise and cover one image's surroundings.
+    /// Copies of a single image have high precision and cover one image's surroundings.
     #[test]
     fn a_collapsed_generator() {
         let x = points(200, 4, 1);

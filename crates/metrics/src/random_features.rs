@@ -1,4 +1,4 @@
-//! Features of color images from a convolutional network that was never trained.
+//! Features of color images from an untrained convolutional network.
 
 use crate::error::MetricsError;
 use crate::extractor::{FeatureExtractor, FeatureOutput, InputSpec, check_shape, in_batches};
@@ -11,49 +11,49 @@ use rand_pcg::Pcg64;
 
 /// Channels of the last four stages, on 32x32, 16x16, 8x8 and 4x4 pixels.
 const WIDTHS: [usize; 4] = [40, 64, 96, 128];
-/// Channels of the stages before them, which larger images have.
+/// Channels of the additional first stages of larger images.
 const FIRST: usize = 24;
-/// The parts of a color whose energy is taken: red, green, blue, red against green, yellow against blue.
+/// Components of a color with energies: red, green, blue, red minus green, yellow minus blue.
 const COLORS: [[f32; 5]; 3] = [
     [1.0, 0.0, 0.0, 1.0, 0.5],
     [0.0, 1.0, 0.0, -1.0, 0.5],
     [0.0, 0.0, 1.0, 0.0, -1.0],
 ];
-/// Energies and means that a stage gives at most.
+/// Maximum number of energies and means per stage.
 const OF_A_STAGE: usize = 20;
-/// Projections of the last map with its places.
+/// Number of projections of the last feature map, including positions.
 const LAYOUT: usize = 64;
 const SLOPE: f64 = 0.2;
-/// Squared length over the channels below which a pixel counts as flat.
+/// A pixel whose squared norm over the channels is below this counts as flat.
 const FLAT: f32 = 0.01;
-/// Energy below which differences do not count, about that of rounding to bytes.
+/// Energies below this do not matter. It is about the energy of rounding to bytes.
 const QUIET: f32 = 1e-4;
 const SEED: u64 = 1;
-/// Rows of pixels of the images that go through the network at a time, always as many: the bits of an image's features
-/// then do not depend on the other images.
+/// Rows of pixels per batch. The batch size is fixed, so the bits of an image's features do not depend on the other
+/// images.
 const BATCH_ROWS: usize = 1024;
-/// Changes with everything that changes features and is not a weight.
+/// Version of the formula. It must change with everything except the weights that changes the features.
 const RECIPE: &str = "random-rgb 1";
 
-/// Features of RGB images from a convolutional network with fixed random weights, which nobody trained.
+/// Features of RGB images from an untrained convolutional network with fixed random weights.
 ///
-/// Random weights know nothing of objects: what the features hold is color, contrast, texture at every scale and coarse
-/// layout. This is enough to see blur, noise, wrong colors, artifacts and missing variety, to choose between checkpoints
-/// of a run, and to find copies of training images, for images of any content and without a download. It is not enough
-/// to say whether a face looks right, and its numbers do not compare with a published FID. Use a trained
-/// [`FeatureNetwork`](crate::FeatureNetwork) where there is one for the data.
+/// The features describe color, contrast, texture at all scales and coarse layout, but not objects. They detect blur,
+/// noise, wrong colors, artifacts, low diversity and copies of training images, and serve to choose between checkpoints of
+/// a run. They work for any content and need no download. They do not detect whether a face looks right, and results are
+/// not comparable with a published FID. Use a trained [`FeatureNetwork`](crate::FeatureNetwork) if there is one for the
+/// data.
 ///
-/// *Network*: a 3x3 convolution with orthogonal weights, leaky ReLU and division by the root mean square over the
-/// channels make a stage; 2x2 average pooling stands between stages. The last four stages see 32x32, 16x16, 8x8 and 4x4
-/// pixels; each doubling of the size puts one before them. Half of the filters of a stage have the mean 0 in every
-/// channel, so that they see texture and no brightness.
+/// *Network*: a stage is a 3x3 convolution with orthogonal weights, a leaky ReLU and a division by the root mean square
+/// over the channels. Between stages is 2x2 average pooling. The last four stages have 32x32, 16x16, 8x8 and 4x4 pixels.
+/// Each doubling of the image size adds a stage before them. Half of the filters of a stage have mean 0 in every channel, so
+/// they respond to texture but not to brightness.
 ///
-/// *Features*: the mean color; the energy (logarithm of the variance over the pixels) of the colors and of the filters
-/// without mean, before the leaky ReLU; the mean of the other filters' channels after it; and 64 projections of the last
-/// map with its places. There are 232 for images of 32x32 and 24 more for each doubling of the size.
+/// *Features*: the mean color; the energy (logarithm of the variance over the pixels) of the colors and of the zero-mean
+/// filters, before the leaky ReLU; the mean of the other filters' channels after it; and 64 projections of the last
+/// feature map including positions. There are 232 for images of 32x32 and 24 more for each doubling of the size.
 ///
-/// *Check*, 1000 CIFAR-10 test pictures a side, from `cargo test -p engraft-metrics --test random_features -- --nocapture`
-/// (which also takes drawings of 64x64):
+/// *Check*, 1000 CIFAR-10 test pictures per set, from `cargo test -p engraft-metrics --test random_features -- --nocapture`
+/// (which also uses drawings of 64x64):
 ///
 /// | generated images | KID | coverage | memorized |
 /// |---|--:|--:|--:|
@@ -62,15 +62,15 @@ const RECIPE: &str = "random-rgb 1";
 /// | with noise of deviation 0.05 | 0.009 ± 0.003 | 0.97 | 0.06 |
 /// | with noise of deviation 0.2 | 0.323 ± 0.012 | 0.63 | 0.01 |
 /// | under a checkerboard of ± 0.1 | 0.069 ± 0.004 | 0.92 | 0.04 |
-/// | made gray | 0.611 ± 0.014 | 0.23 | 0.04 |
+/// | converted to gray | 0.611 ± 0.014 | 0.23 | 0.04 |
 /// | with their colors rotated | 0.145 ± 0.013 | 0.68 | 0.03 |
 /// | cut into 2x2 parts and shuffled | 0.040 ± 0.006 | 0.75 | 0.04 |
 /// | of one color | 33.2 ± 0.1 | 0.00 | 0.00 |
 /// | 50 real ones, each 20 times | 0.029 ± 0.005 | 0.21 | 0.14 |
 /// | copies of training images, with noise of 0.02 | 0.004 ± 0.006 | 0.97 | 1.00 |
 ///
-/// The weights come from additions, multiplications, divisions and square roots alone, in a fixed order, so that they
-/// are the same on every machine.
+/// The weights are computed by additions, multiplications, divisions and square roots only, in a fixed order, so they are
+/// the same on every machine.
 ///
 /// *Source*: Naeem et al., "Reliable fidelity and diversity metrics for generative models", 2020, section 3.2 (networks with
 /// random weights as embeddings for images that differ from those of ImageNet).
@@ -94,13 +94,13 @@ pub struct RandomFeatures {
 }
 
 impl RandomFeatures {
-    /// The sizes that [`for_size`](Self::for_size) makes an extractor for.
+    /// The sizes that [`for_size`](Self::for_size) supports.
     pub const SIZES: [usize; 4] = [32, 64, 128, 256];
 
-    /// The extractor that reads images of `size` times `size` pixels.
+    /// The extractor for images of `size` times `size` pixels.
     ///
     /// # Panics
-    /// If the size is none of [`SIZES`](Self::SIZES).
+    /// If the size is not one of [`SIZES`](Self::SIZES).
     #[track_caller]
     pub fn for_size(size: usize) -> Self {
         assert!(
@@ -136,8 +136,7 @@ impl RandomFeatures {
         }
     }
 
-    /// The smallest of the [`SIZES`](Self::SIZES) to which images of this height and width are not shrunk; the largest
-    /// of them if there is none.
+    /// The smallest of the [`SIZES`](Self::SIZES) that does not shrink images of this height and width, or the largest one.
     pub fn fitting_size([height, width]: [usize; 2]) -> usize {
         let fits = |size: &&usize| **size >= height.max(width);
         let [.., largest] = Self::SIZES;
@@ -163,7 +162,7 @@ impl RandomFeatures {
             let some = half.min(OF_A_STAGE);
             found.push(energies(&y.narrow(3, 0, some)));
             let y = y.leaky_relu(SLOPE);
-            // Every pixel gets about the same length over its channels, so that no stage is louder than another.
+            // Every pixel gets about the same norm over its channels, so that all stages have the same scale.
             x = &y / &(y.square().mean_keep(&[3]) + FLAT).sqrt();
             found.push(x.mean_axes(&[1, 2]).narrow(1, half, some));
         }
@@ -210,7 +209,7 @@ impl FeatureExtractor for RandomFeatures {
             let found = self.forward(batch);
             features.extend(found.as_slice()[..count * d].iter().map(|&x| f64::from(x)));
         });
-        let features = Array2::from_shape_vec((n, d), features).expect("a row for each image");
+        let features = Array2::from_shape_vec((n, d), features).expect("one row per image");
         Ok(FeatureOutput {
             features: Features::new(features)?,
             classes: None,
@@ -218,8 +217,8 @@ impl FeatureExtractor for RandomFeatures {
     }
 }
 
-/// A matrix `[inputs, outputs]` with orthogonal columns of length 1, in groups of at most as many as can be orthogonal.
-/// With `zero_mean` the inputs are 9 taps of some channels, and the taps of each channel have the mean 0.
+/// A matrix `[inputs, outputs]` with columns of length 1. They are orthogonal in groups, as far as the dimension allows.
+/// With `zero_mean` the inputs are 9 taps of each channel, and the taps of a channel have mean 0.
 fn orthogonal([inputs, outputs]: [usize; 2], rng: &mut Pcg64, zero_mean: bool) -> Tensor {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let channels = inputs / 9;
@@ -264,7 +263,7 @@ mod tests {
         }
     }
 
-    /// Numbers of runs on different machines compare only if this holds on all of them.
+    /// Results on different machines are comparable only if the hashes are the same.
     #[test]
     fn hashes_stay() {
         let hashes = ["26f043b51ce5", "e0ec1eaa46e8", "a052ccddd973"];

@@ -1,9 +1,9 @@
-//! What the same experiment gives with several seeds.
+//! Statistics of an experiment over several seeds.
 
 use serde::Serialize;
 use std::fmt;
 
-/// Mean, standard deviation and median of figures of several seeds.
+/// Mean, standard deviation and median over several seeds.
 ///
 /// ```
 /// use engraft_metrics::SeedSummary;
@@ -13,18 +13,18 @@ use std::fmt;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct SeedSummary {
-    /// Number of figures.
+    /// Number of values.
     pub count: usize,
-    /// Their mean.
+    /// Mean of the values.
     pub mean: f64,
-    /// Their standard deviation, divided by `count - 1`; 0 for a single figure.
+    /// Standard deviation, divided by `count - 1`. 0 for a single value.
     pub deviation: f64,
-    /// Their median; of an even number the mean of the two in the middle.
+    /// Median. For an even count, the mean of the two middle values.
     pub median: f64,
 }
 
 impl SeedSummary {
-    /// Of these figures; `None` of none.
+    /// The summary of these values, or `None` if there are none.
     pub fn of(figures: &[f64]) -> Option<Self> {
         let count = figures.len();
         let mean = figures.iter().sum::<f64>() / count as f64;
@@ -41,7 +41,7 @@ impl SeedSummary {
         })
     }
 
-    /// The same figures in another unit.
+    /// The same values in another unit.
     #[must_use]
     pub fn scaled(self, factor: f64) -> Self {
         Self {
@@ -54,7 +54,7 @@ impl SeedSummary {
 }
 
 impl fmt::Display for SeedSummary {
-    /// `94.12 ± 0.45`, with the precision of the format or two digits.
+    /// `94.12 ± 0.45`, with the precision of the format, by default two digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = f.precision().unwrap_or(2);
         write!(f, "{:.digits$} ± {:.digits$}", self.mean, self.deviation)

@@ -1,4 +1,4 @@
-//! Training of a classifier: of the feature networks, and of the one that judges labeled generated images.
+//! Training of a classifier, for feature networks and for the classification accuracy score.
 
 use crate::feature_network::{FeatureClassifier, IMAGE};
 use engraft_base::argmax;
@@ -11,26 +11,26 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
-/// Images of a training step.
+/// Batch size.
 const BATCH: usize = 128;
-/// Learning rate of the first step; it falls in a straight line to 0.
+/// Initial learning rate. It decays linearly to 0.
 const RATE: f64 = 2e-3;
-/// Most pixels by which an image is moved along each axis.
+/// Maximum shift of an image along each axis, in pixels.
 const SHIFT: i32 = 2;
 
-/// Changes to the training images that keep their class, drawn anew each time.
+/// Random changes of training images that keep their class, different in each pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Variation {
-    /// Moved by up to two pixels.
+    /// Shifts by up to two pixels.
     Shift,
-    /// Moved by up to two pixels, and every second one mirrored from left to right: a shoe may look either way, a digit
-    /// not.
+    /// Shifts by up to two pixels, and a horizontal flip with probability 0.5. It keeps the class of a shoe, but not of a
+    /// digit.
     ShiftAndMirror,
 }
 
 impl Variation {
-    /// What keeps the classes of a data set: only Fashion-MNIST's may be mirrored.
+    /// The variation that keeps the classes of a data set. Only Fashion-MNIST allows flips.
     pub fn for_data(name: &str) -> Self {
         match name {
             "fashion-mnist" => Self::ShiftAndMirror,
@@ -42,23 +42,23 @@ impl Variation {
 /// Settings of [`train_classifier`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Training {
-    /// Passes over the images.
+    /// Number of passes over the images.
     pub epochs: usize,
-    /// Seed of weights, dropout, order and variation.
+    /// Seed of initial weights, dropout, order and variation.
     pub seed: u64,
-    /// What is done to the images.
+    /// Variation of the images.
     pub variation: Variation,
 }
 
 impl Training {
-    /// Steps that it takes over so many images, of which it leaves out what fills no batch.
+    /// Number of steps for `images` images. Images that do not fill a batch are skipped.
     pub fn steps(&self, images: usize) -> usize {
         self.epochs * (images / BATCH.min(images.max(1)))
     }
 }
 
-/// Trains a [`FeatureClassifier`] with Adam on images `[n, 28, 28, 1]` with values in `[-1, 1]` and their classes; tells every
-/// pass and its mean loss.
+/// Trains a [`FeatureClassifier`] with Adam on images `[n, 28, 28, 1]` with values in `[-1, 1]` and their classes. Calls
+/// `on_epoch` with the number of each pass and its mean loss.
 ///
 /// ```
 /// use engraft_metrics::{Training, Variation, accuracy, train_classifier};
@@ -72,7 +72,7 @@ impl Training {
 /// ```
 ///
 /// # Panics
-/// If the images have another shape, there are not as many classes, or fewer than two images.
+/// If the images have another shape, the number of classes differs, or there are fewer than two images.
 #[track_caller]
 pub fn train_classifier(
     images: &Tensor,
@@ -122,18 +122,18 @@ pub fn train_classifier(
     classifier
 }
 
-/// Share of images `[n, 28, 28, 1]` whose class the classifier reads; of a classifier trained on labeled generated images
-/// alone, on real ones, it is the classification accuracy score.
+/// Accuracy of a classifier on images `[n, 28, 28, 1]`. For a classifier that was trained only on labeled generated images,
+/// the accuracy on real images is the classification accuracy score (CAS).
 ///
 /// *Source*: Ravuri and Vinyals, "Classification accuracy score for conditional generative models", 2019.
 ///
 /// # Panics
-/// If there are not as many classes as images, or none.
+/// If the numbers of classes and images differ, or there are none.
 #[track_caller]
 pub fn accuracy(classifier: &FeatureClassifier, images: &Tensor, classes: &[usize]) -> f64 {
     assert!(
         images.shape()[0] == classes.len() && !classes.is_empty(),
-        "accuracy: {} classes for images {:?}",
+        "accuracy: expected one class per image and at least one image, got {} classes for images {:?}",
         classes.len(),
         images.shape()
     );
@@ -150,7 +150,7 @@ fn vary(image: &mut [f32], variation: Variation, rng: &mut Pcg64) {
     for y in 0..height {
         for x in 0..width {
             let from = |at: usize, by: isize, size: usize| at.checked_add_signed(-by).filter(|&i| i < size);
-            // What comes in from outside is black.
+            // Pixels shifted in from outside are black.
             image[y * width + x] = match (from(y, down, height), from(x, right, width)) {
                 (Some(y), Some(x)) => old[y * width + x],
                 _ => -1.0,
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn it_learns_and_the_seed_decides() {
-        // Bars: upright ones and lying ones, at places that the test images have too.
+        // Bars: vertical and horizontal ones, at positions that the test images have too.
         let bar = |i: usize| {
             (0..784).map(move |p| {
                 if [p % 28, p / 28][i % 2] / 3 == 3 + i % 3 {

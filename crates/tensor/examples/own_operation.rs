@@ -36,7 +36,7 @@ fn swish<T: Real>(x: &Tensor<T>, beta: f64) -> Tensor<T> {
 }
 
 /// Runs the example.
-pub fn main() -> Result<(), GradcheckError> {
+pub(crate) fn main() -> Result<(), GradcheckError> {
     // The checks compare the rule with central differences in f64.
     let point = Tensor::from_vec([4], vec![-2.0, -0.3, 0.4, 1.5]);
     gradcheck(|x| swish(&x[0], 1.5), &[point.clone()])?;

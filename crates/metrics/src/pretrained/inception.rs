@@ -11,7 +11,7 @@ use std::path::Path;
 
 const SIZE: usize = 299;
 const FEATURES: usize = 2048;
-/// Images that go through the network at a time.
+/// Images per batch.
 const BATCH: usize = 8;
 const EPSILON: f32 = 1e-3;
 
@@ -36,7 +36,7 @@ enum Pool {
 struct Branch {
     pool: Pool,
     convolutions: Vec<(Convolution, usize)>,
-    /// Two convolutions side by side at the end of the branch, if it splits there.
+    /// Two convolutions in parallel at the end of the branch, if it splits there.
     split: Vec<Convolution>,
 }
 
@@ -246,7 +246,7 @@ impl Builder {
 /// The features of published FIDs: 2048 pooled numbers of the Inception network of 2015, in the form of pytorch-fid.
 ///
 /// Its pooling differs from torchvision's `inception_v3`: means leave out the border's zeros, and the last block has a
-/// maximum in place of a mean. Images of any size are resized to 299x299 by linear interpolation without antialiasing, as
+/// maximum instead of a mean. Images of any size are resized to 299x299 by linear interpolation without antialiasing, as
 /// pytorch-fid does. clean-fid and the TensorFlow original resize differently, and their FIDs differ from these.
 ///
 /// The weights are read from a safetensors file that the user supplies. This line of Python makes it from the file that
@@ -336,7 +336,7 @@ impl FeatureExtractor for Inception {
         "inception"
     }
 
-    /// SHA-256 of the weights' file.
+    /// SHA-256 of the weights file.
     fn hash(&self) -> &str {
         &self.hash
     }
@@ -361,7 +361,7 @@ impl FeatureExtractor for Inception {
             let found = self.forward(batch);
             features.extend(found.as_slice()[..count * FEATURES].iter().map(|&x| f64::from(x)));
         });
-        let features = Array2::from_shape_vec((n, FEATURES), features).expect("a row for each image");
+        let features = Array2::from_shape_vec((n, FEATURES), features).expect("one row per image");
         Ok(FeatureOutput {
             features: Features::new(features)?,
             classes: None,

@@ -11,7 +11,7 @@ use std::path::Path;
 
 const SIZE: usize = 224;
 const FEATURES: usize = 1280;
-/// Images that go through the network at a time.
+/// Images per batch.
 const BATCH: usize = 16;
 const EPSILON: f32 = 1e-5;
 /// Mean and standard deviation of ImageNet's red, green and blue, on a scale from 0 to 1.
@@ -46,7 +46,7 @@ impl Block {
     }
 }
 
-/// The features of MobileNetV2: the mean over all places of its last convolution, 1280 numbers for an image of 224x224.
+/// The features of MobileNetV2: the mean over all positions of its last convolution, 1280 numbers for an image of 224x224.
 ///
 /// The weights are those of torchvision's `mobilenet_v2`, under its names, in a safetensors file that the user supplies.
 /// This line of Python writes one:
@@ -131,7 +131,7 @@ impl FeatureExtractor for MobileNetV2 {
         "mobilenet-v2"
     }
 
-    /// SHA-256 of the weights' file.
+    /// SHA-256 of the weights file.
     fn hash(&self) -> &str {
         &self.hash
     }
@@ -156,7 +156,7 @@ impl FeatureExtractor for MobileNetV2 {
             let found = self.forward(batch);
             features.extend(found.as_slice()[..count * FEATURES].iter().map(|&x| f64::from(x)));
         });
-        let features = Array2::from_shape_vec((n, FEATURES), features).expect("a row for each image");
+        let features = Array2::from_shape_vec((n, FEATURES), features).expect("one row per image");
         Ok(FeatureOutput {
             features: Features::new(features)?,
             classes: None,
