@@ -62,19 +62,19 @@ fn empty_arrays_and_joined_gzip_members_are_legal() {
 
 #[test]
 fn each_fault_has_its_own_message() {
-    use Offset::{Byte, Unpacked};
+    use Offset::{File, Unpacked};
     let table: Vec<(Vec<u8>, Offset, &str)> = vec![
-        (vec![], Byte(0), "the end"),
-        (b"<!DOCTYPE html>".to_vec(), Byte(0), "3c 21 44 4f"),
-        (vec![0, 0, 0x0d, 1, 0, 0, 0, 0], Byte(2), "0d (32-bit float)"),
-        (vec![0, 0, 0x77, 1, 0, 0, 0, 0], Byte(2), "77"),
-        (idx(&[1, 1], &[1]), Byte(3), "rank 2"),
-        (idx(&[], &[1]), Byte(3), "rank 0"),
-        (vec![0, 0, 8, 3, 0, 0, 0, 1, 9], Byte(9), "the end"),
-        (idx(&[u32::MAX; 3], &[]), Byte(4), "[4294967295]"),
-        (idx(&[1 << 16, 1 << 16, 0], &[]), Byte(8), "[65536, 65536]"),
-        (idx(&[2, 3, 4], &[0; 20]), Byte(36), "36"),
-        (idx(&[2], &[1, 2, 3]), Byte(10), "1 more"),
+        (vec![], File(0), "the end"),
+        (b"<!DOCTYPE html>".to_vec(), File(0), "3c 21 44 4f"),
+        (vec![0, 0, 0x0d, 1, 0, 0, 0, 0], File(2), "0d (32-bit float)"),
+        (vec![0, 0, 0x77, 1, 0, 0, 0, 0], File(2), "77"),
+        (idx(&[1, 1], &[1]), File(3), "rank 2"),
+        (idx(&[], &[1]), File(3), "rank 0"),
+        (vec![0, 0, 8, 3, 0, 0, 0, 1, 9], File(9), "the end"),
+        (idx(&[u32::MAX; 3], &[]), File(4), "[4294967295]"),
+        (idx(&[1 << 16, 1 << 16, 0], &[]), File(8), "[65536, 65536]"),
+        (idx(&[2, 3, 4], &[0; 20]), File(36), "36"),
+        (idx(&[2], &[1, 2, 3]), File(10), "1 more"),
         (gzip(&idx(&[1 << 30], &[0; 100])), Unpacked(4), "1073741824"),
         (gzip(&idx(&[2, 3, 4], &[0; 20])), Unpacked(36), "the end"),
         (gzip(&idx(&[2], &[1, 2, 3])), Unpacked(10), "2 elements"),
