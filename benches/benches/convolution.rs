@@ -1,10 +1,10 @@
 //! The three maps of every convolution of the DCGAN, and of some larger ones, by each algorithm: value, gradient of the
 //! input, gradient of the weight. `cargo bench -p engraft-benches -- winograd` runs one algorithm.
 //!
-//! The rate that Criterion prints is multiply-adds per second, counted over the whole kernel as a product of
-//! unrolled windows would count them, so that an algorithm that needs fewer shows as a higher rate.
+//! Criterion prints multiply-adds per second. They are counted for a product of unrolled windows, so an algorithm that
+//! needs fewer multiplications shows a higher rate.
 //!
-//! `cargo bench -p engraft-benches --bench convolution -- --quick` takes a minute or two; with
+//! `cargo bench -p engraft-benches --bench convolution -- --quick` takes one or two minutes. With
 //! `-- 'transposed 256'` it runs one layer.
 
 use criterion::measurement::WallTime;
@@ -116,7 +116,7 @@ fn discriminator(criterion: &mut Criterion) {
     plain(criterion, 64, 128, 14, 2);
 }
 
-/// How the cost grows with channels and with the size of the image, from the discriminator's second layer.
+/// Growth of the cost with channels and image size, starting at the discriminator's second layer.
 fn growth(criterion: &mut Criterion) {
     plain(criterion, 32, 64, 14, 2);
     plain(criterion, 128, 256, 14, 2);

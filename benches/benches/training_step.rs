@@ -1,7 +1,7 @@
-//! One training step of the DCGAN: both passes, both gradients, both optimizers. The rate is images a second.
+//! One training step of the DCGAN: both passes, both gradients, both optimizers. The rate is in images per second.
 //!
-//! The networks go on training while they are measured, as they would in a run; the noise of every step is
-//! drawn within the measured time, as there.
+//! The networks keep training during the measurement, as in a run. The measured time includes drawing the noise of
+//! every step.
 //!
 //! `cargo bench -p engraft-benches --bench training_step -- --quick`
 

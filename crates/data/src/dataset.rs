@@ -277,9 +277,9 @@ impl Dataset {
     /// ```
     /// use engraft_data::{Split, drawn_digits};
     /// let digits = drawn_digits(Split::Train, 3, 1);
-    /// let turned = digits.inverted();
-    /// assert_eq!(turned.image(2)[0], 255 - digits.image(2)[0]);
-    /// assert_eq!(turned.inverted(), digits);
+    /// let inverted = digits.inverted();
+    /// assert_eq!(inverted.image(2)[0], 255 - digits.image(2)[0]);
+    /// assert_eq!(inverted.inverted(), digits);
     /// ```
     #[must_use]
     pub fn inverted(&self) -> Self {
@@ -504,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_that_do_not_fit_are_refused() {
+    fn mismatched_pieces_are_refused() {
         let make = |bytes: usize, size, labels: usize| {
             Dataset::new("x", Provenance::Memory, vec![0; bytes], size, vec![0; labels]).unwrap_err()
         };

@@ -21,7 +21,7 @@ use crate::registry::Pinned;
 #[cfg(test)]
 mod tests;
 
-const MOST_REDIRECTS: usize = 5;
+const MAX_REDIRECTS: usize = 5;
 
 /// Timeouts of a mirror.
 #[derive(Debug, Clone, Copy)]
@@ -196,10 +196,10 @@ fn receive(
     }
 }
 
-/// The body of the response to GET `url`, after at most [`MOST_REDIRECTS`] redirects.
+/// The body of the response to GET `url`, after at most [`MAX_REDIRECTS`] redirects.
 fn request(agent: &Agent, url: &str, deadline: Instant) -> Result<ureq::Body, Failure> {
     let mut url = url.to_owned();
-    for _ in 0..=MOST_REDIRECTS {
+    for _ in 0..=MAX_REDIRECTS {
         let left = deadline.saturating_duration_since(Instant::now());
         let response = agent.get(&url).config().timeout_global(Some(left)).build().call();
         let response = response.map_err(|error| Failure::Remote(error.to_string()))?;
@@ -217,7 +217,7 @@ fn request(agent: &Agent, url: &str, deadline: Instant) -> Result<ureq::Body, Fa
         }
     }
     Err(Failure::Remote(format!(
-        "more than {MOST_REDIRECTS} redirects, the last one to {url}"
+        "more than {MAX_REDIRECTS} redirects, the last one to {url}"
     )))
 }
 

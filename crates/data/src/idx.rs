@@ -2,7 +2,7 @@
 //!
 //! A header is four bytes `00 00 type rank` and `rank` sizes of four bytes each, big-endian. The elements
 //! follow. All claims are compared with the length of the file before memory is reserved. A raw file must
-//! have exactly the claimed length. A gzip file cannot unpack to more than [`MOST_GZIP`] times its own length,
+//! have exactly the claimed length. A gzip file cannot unpack to more than [`MAX_GZIP`] times its own length,
 //! and memory for it grows only with the bytes that are really unpacked.
 //!
 //! Source of the format: LeCun, Cortes, Burges, "The MNIST database of handwritten digits".
@@ -19,9 +19,9 @@ use crate::error::{DataError, Offset, io_error};
 mod tests;
 
 /// Maximum number of elements: 2 GiB, thirty times the largest file of the MNIST family.
-const MOST_ELEMENTS: u64 = 1 << 31;
+const MAX_ELEMENTS: u64 = 1 << 31;
 /// Maximum number of bytes that one byte of a deflate stream unpacks to (a match of 258 bytes takes two bits).
-const MOST_GZIP: u64 = 1032;
+const MAX_GZIP: u64 = 1032;
 /// Allowance for the fixed parts of very small gzip files, and the first reservation.
 const SLACK: u64 = 1 << 16;
 
@@ -69,7 +69,7 @@ impl Idx {
             .fill_buf()
             .map_err(|reason| io_error(path, "reading", reason))?;
         if first.starts_with(&[0x1f, 0x8b]) {
-            let limit = len.saturating_mul(MOST_GZIP).saturating_add(SLACK);
+            let limit = len.saturating_mul(MAX_GZIP).saturating_add(SLACK);
             Parser {
                 reader: MultiGzDecoder::new(reader),
                 at: 0,
@@ -139,9 +139,9 @@ impl<R: Read> Parser<'_, R> {
             // A later zero would make the product small again, but the sizes before it must be valid too.
             count = count
                 .checked_mul(size.max(1))
-                .filter(|&count| count <= MOST_ELEMENTS)
+                .filter(|&count| count <= MAX_ELEMENTS)
                 .ok_or_else(|| {
-                    let expected = format!("at most {MOST_ELEMENTS} elements in all");
+                    let expected = format!("at most {MAX_ELEMENTS} elements in all");
                     self.fault(self.at - 4, expected, format!("the sizes {shape:?}"), NOT_IDX)
                 })?;
         }

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// Maximum number of classes, because a label is a byte.
-const MOST_CLASSES: usize = 256;
+const MAX_CLASSES: usize = 256;
 
 /// Files by their part.
 #[derive(Debug, PartialEq, Eq)]
@@ -110,11 +110,11 @@ impl Classes {
     /// The classes of training pictures: their folders, if there are at least two and every picture is in one.
     pub(crate) fn of<'a>(parts: &Parts, pictures: impl Iterator<Item = &'a Path>) -> Self {
         let mut counts: BTreeMap<&OsStr, usize> = BTreeMap::new();
-        let mut beside = 0;
+        let mut outside = 0;
         for path in pictures {
             match parts.class_folder(path) {
                 Some(folder) => *counts.entry(folder).or_default() += 1,
-                None => beside += 1,
+                None => outside += 1,
             }
         }
         let without = |note: String| Self {
@@ -123,11 +123,11 @@ impl Classes {
         };
         match counts.len() {
             0 | 1 => Self::default(),
-            n if beside > 0 => without(format!(
-                "no classes: {beside} pictures are outside the {n} folders; move every picture into a folder to get classes"
+            n if outside > 0 => without(format!(
+                "no classes: {outside} pictures are outside the {n} folders; move every picture into a folder to get classes"
             )),
-            n if n > MOST_CLASSES => without(format!(
-                "no classes: found {n} folders, but at most {MOST_CLASSES} classes are supported"
+            n if n > MAX_CLASSES => without(format!(
+                "no classes: found {n} folders, but at most {MAX_CLASSES} classes are supported"
             )),
             _ => {
                 let few: Vec<String> = (counts.iter().filter(|(_, n)| **n < 10))
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_told_by_their_names() {
+    fn parts_are_found_by_their_names() {
         let (parts, classes, labels) = read(&[
             "x/Test/cat/a.png",
             "x/Test/eel/b.png",
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_beside_the_folders_make_no_classes() {
+    fn pictures_outside_the_folders_give_no_classes() {
         let (_, classes, labels) = read(&["a.png", "cat/b.png", "dog/c.png"]);
         assert_eq!((classes.names.len(), labels), (0, vec![Some(0); 3]));
         assert!(classes.names.is_empty() && classes.notes[0].contains("2 folders"));

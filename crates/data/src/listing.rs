@@ -16,15 +16,15 @@ use crate::error::{DataError, io_error};
 use crate::report::{FileReport, Note, Treatment};
 
 /// Maximum number of files.
-const MOST_FILES: usize = 1_000_000;
+const MAX_FILES: usize = 1_000_000;
 /// Maximum bytes per file.
-const MOST_BYTES: u64 = 64 << 20;
+const MAX_BYTES: u64 = 64 << 20;
 /// Number of bytes that identify the kind of a file.
 const START: u64 = 32;
 /// Maximum unpacked size of an archive as a multiple of its own. Pictures are already compressed and reach 2.
-const MOST_RATIO: u64 = 100;
+const MAX_RATIO: u64 = 100;
 /// Maximum depth of nested folders.
-const MOST_DEPTH: usize = 16;
+const MAX_DEPTH: usize = 16;
 
 /// Files that may be pictures.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Listing {
     /// # Errors
     /// [`DataError::File`] if a folder cannot be listed.
     pub(crate) fn of_folder(root: &Path) -> Result<Self, DataError> {
-        Self::of_folder_with_at_most(MOST_FILES, root)
+        Self::of_folder_with_at_most(MAX_FILES, root)
     }
 
     fn of_folder_with_at_most(most: usize, root: &Path) -> Result<Self, DataError> {
@@ -85,7 +85,7 @@ impl Listing {
                 }
                 if !root.join(&path).is_dir() {
                     listing.files.push((path, 0));
-                } else if path.components().count() <= MOST_DEPTH {
+                } else if path.components().count() <= MAX_DEPTH {
                     folders.push(path);
                 }
             }
@@ -116,8 +116,8 @@ impl Listing {
                 "create or download the archive again",
             ),
         })?;
-        if archive.len() > MOST_FILES {
-            let expected = format!("at most {MOST_FILES} files");
+        if archive.len() > MAX_FILES {
+            let expected = format!("at most {MAX_FILES} files");
             return Err(unusable(
                 &expected,
                 archive.len().to_string(),
@@ -174,8 +174,8 @@ impl Listing {
                 None => listing.files.push((path, index)),
             }
         }
-        if unpacked > MOST_RATIO.saturating_mul(size).max(MOST_BYTES) {
-            let expected = format!("files of at most {MOST_RATIO} times the {size} bytes of the archive");
+        if unpacked > MAX_RATIO.saturating_mul(size).max(MAX_BYTES) {
+            let expected = format!("files of at most {MAX_RATIO} times the {size} bytes of the archive");
             let found = format!("{unpacked} bytes");
             return Err(unusable(
                 &expected,
@@ -245,8 +245,8 @@ impl Listing {
 
     /// The contents of a file, or why it cannot be read.
     pub(crate) fn read(&self, file: usize) -> Result<Vec<u8>, Note> {
-        let bytes = self.read_at_most(file, MOST_BYTES + 1)?;
-        if bytes.len() as u64 > MOST_BYTES {
+        let bytes = self.read_at_most(file, MAX_BYTES + 1)?;
+        if bytes.len() as u64 > MAX_BYTES {
             return Err(Note::new("too large", "a file of more than 64 MiB"));
         }
         Ok(bytes)

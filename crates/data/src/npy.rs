@@ -17,11 +17,11 @@ mod tests;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 /// Maximum bytes of a header. numpy's own headers for arrays of numbers are below 200 bytes.
-const MOST_HEADER: usize = 1 << 16;
+const MAX_HEADER: usize = 1 << 16;
 /// Maximum number of elements: 1 GiB of double precision, over 170 000 images of 28x28.
-const MOST_NUMBERS: u64 = 1 << 27;
+const MAX_NUMBERS: u64 = 1 << 27;
 /// Maximum number of axes.
-const MOST_AXES: usize = 8;
+const MAX_AXES: usize = 8;
 /// Bytes that are read and converted at a time, a multiple of the size of all types.
 const PIECE: usize = 1 << 16;
 
@@ -86,8 +86,8 @@ impl Npy {
             .iter()
             .rev()
             .fold(0, |sum, &byte| sum << 8 | usize::from(byte));
-        if length > MOST_HEADER {
-            let expected = format!("a header of at most {MOST_HEADER} bytes");
+        if length > MAX_HEADER {
+            let expected = format!("a header of at most {MAX_HEADER} bytes");
             return Err(parser.fault(&expected, &format!("{length}")));
         }
         let header = parser.bytes(length, "the header")?;
@@ -107,8 +107,8 @@ impl Npy {
             let expected = format!("the numbers of an array of shape {shape:?}");
             return Err(parser.fault(&expected, &format!("{left} bytes")));
         };
-        if count > MOST_NUMBERS {
-            let expected = format!("at most {MOST_NUMBERS} numbers");
+        if count > MAX_NUMBERS {
+            let expected = format!("at most {MAX_NUMBERS} numbers");
             let found = format!("{count}, of shape {shape:?}");
             return Err(parser.fault_with(&expected, &found, "save fewer rows in the file"));
         }
@@ -201,7 +201,7 @@ fn parse_header(header: &str) -> Option<(Kind, Vec<usize>)> {
     let shape: Vec<usize> = sizes.map(|size| size.parse().ok()).collect::<Option<_>>()?;
     // For an array of at most one axis the order does not matter.
     let in_order = value("fortran_order")?.starts_with("False") || shape.len() < 2;
-    (in_order && shape.len() <= MOST_AXES).then_some((kind, shape))
+    (in_order && shape.len() <= MAX_AXES).then_some((kind, shape))
 }
 
 struct Parser<'a, R> {

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn npy_bytes_stay_as_they_are() {
+    fn npy_bytes_are_unchanged() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.npy");
         let header = "{'descr': '|u1', 'fortran_order': False, 'shape': (1, 2, 2), }\n";

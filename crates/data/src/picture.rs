@@ -19,9 +19,9 @@ use crate::unknown_name::parsed;
 pub const WHITE: [u8; 3] = [255; 3];
 
 /// Maximum side of a picture, in pixels.
-const MOST_SIDE: u32 = 4096;
+const MAX_SIDE: u32 = 4096;
 /// Maximum memory for decoding one picture, in bytes.
-const MOST_MEMORY: u64 = 64 << 20;
+const MAX_MEMORY: u64 = 64 << 20;
 
 /// How a picture with another aspect ratio is fitted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -146,7 +146,7 @@ fn upright(bytes: &[u8]) -> Result<(DynamicImage, Option<Note>), Note> {
     }
     let (mut picture, orientation) = decode(reader).map_err(|e| match e {
         image::ImageError::Limits(_) => {
-            let text = format!("larger than {MOST_SIDE} pixels on a side or 64 MiB");
+            let text = format!("larger than {MAX_SIDE} pixels on a side or 64 MiB");
             Note::new("too large", text)
         }
         image::ImageError::Unsupported(_) => Note::new(
@@ -158,7 +158,7 @@ fn upright(bytes: &[u8]) -> Result<(DynamicImage, Option<Note>), Note> {
     picture.apply_orientation(orientation);
     let done = match orientation {
         Orientation::NoTransforms => None,
-        Orientation::Rotate90 | Orientation::Rotate180 | Orientation::Rotate270 => Some("turned"),
+        Orientation::Rotate90 | Orientation::Rotate180 | Orientation::Rotate270 => Some("rotated"),
         Orientation::FlipHorizontal | Orientation::FlipVertical => Some("mirrored"),
         Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => Some("rotated and mirrored"),
     };
@@ -168,9 +168,9 @@ fn upright(bytes: &[u8]) -> Result<(DynamicImage, Option<Note>), Note> {
 
 fn decode(mut reader: ImageReader<impl BufRead + Seek>) -> ImageResult<(DynamicImage, Orientation)> {
     let mut limits = Limits::default();
-    limits.max_image_width = Some(MOST_SIDE);
-    limits.max_image_height = Some(MOST_SIDE);
-    limits.max_alloc = Some(MOST_MEMORY);
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits.max_alloc = Some(MAX_MEMORY);
     reader.limits(limits.clone());
     let mut decoder = reader.into_decoder()?;
     // The limit must also hold for the picture; only `ImageReader::decode` checks that by itself.

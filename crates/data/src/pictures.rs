@@ -14,7 +14,7 @@ use crate::report::{FileReport, Treatment};
 /// Bytes of pictures that are decoded in one parallel block.
 const AT_A_TIME: usize = 64 << 20;
 /// Maximum bytes of all pictures.
-const MOST_BYTES: usize = 8 << 30;
+const MAX_BYTES: usize = 8 << 30;
 
 /// Information about a set of decoded pictures, without the pixels.
 #[derive(Debug)]
@@ -76,9 +76,9 @@ pub(crate) fn decode(
                     let channels = if wanted.channels == Channels::Gray { 1 } else { 3 };
                     decoded.size = [h, w, channels];
                     let bytes = files.len().saturating_mul(h * w * channels);
-                    if bytes > MOST_BYTES {
+                    if bytes > MAX_BYTES {
                         return Err(unusable(
-                            format!("at most {} GiB of pixels", MOST_BYTES >> 30),
+                            format!("at most {} GiB of pixels", MAX_BYTES >> 30),
                             format!("{} pictures of {w}x{h}", files.len()),
                             "choose a smaller size (`--size N`)",
                         ));

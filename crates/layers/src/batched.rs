@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_is_cut_with_the_examples() {
+    fn a_condition_is_split_with_the_examples() {
         let layer = Labeled(Embedding::new(3, 2, &mut Init::glorot(1)));
         let (x, labels) = (Tensor::zeros([5, 2]), Condition::from([2, 0, 1, 1, 2]));
         let whole = layer.forward_with(&x, &labels, Mode::Eval);

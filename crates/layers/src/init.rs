@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn spreads_are_the_papers() {
+    fn standard_deviations_are_those_of_the_papers() {
         let shape = [200, 300];
         let uniform = Init::glorot(1).weight::<f64>(&shape, 200, 300);
         let limit = (6.0 / 500.0_f64).sqrt();
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spread_that_is_none_is_refused_at_once() {
+    fn an_invalid_standard_deviation_panics_at_once() {
         for (std, text) in [(f64::NAN, "NaN"), (f64::INFINITY, "inf"), (-0.5, "-0.5")] {
             let panic = std::panic::catch_unwind(|| Init::normal(1, std)).unwrap_err();
             let message = panic.downcast_ref::<String>().unwrap();

@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "need 2 labels below 3, got 2 with maximum Some(3)")]
-    fn a_label_that_is_no_class_is_named() {
+    fn an_unknown_label_is_named() {
         softmax_cross_entropy(&Tensor::<f32>::zeros([2, 3]), &[0, 3], Reduction::Mean);
     }
 }

@@ -120,7 +120,7 @@ mod tests {
     use ndarray::array;
 
     #[test]
-    fn what_is_not_finite_is_named() {
+    fn numbers_that_are_not_finite_are_named() {
         let error = Features::new(array![[1.0, 2.0], [3.0, f64::NAN]]).unwrap_err();
         assert!(
             matches!(error, MetricsError::NotFinite { row: 1, column: 1, value } if value.is_nan()),

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finite_is_an_error() {
+    fn numbers_that_are_not_finite_are_an_error() {
         let (x, y) = (points(9, 2, 1), points(9, 2, 2));
         let scaled = |set: &Features, by: f64| Features::new(&set.view() * by).unwrap();
         for by in [1e60, 1e100, 1e200] {

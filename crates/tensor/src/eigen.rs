@@ -55,8 +55,8 @@ pub fn symmetric_eigen(matrix: &[f64], n: usize) -> SymmetricEigen {
     let whole: f64 = a.iter().map(|x| x * x).sum();
     for _ in 0..SWEEPS {
         let upper = |p: usize| a[p * n + p + 1..(p + 1) * n].iter();
-        let beside: f64 = (0..n).flat_map(upper).map(|x| x * x).sum();
-        if 2.0 * beside <= LEFT * whole {
+        let off_diagonal: f64 = (0..n).flat_map(upper).map(|x| x * x).sum();
+        if 2.0 * off_diagonal <= LEFT * whole {
             break;
         }
         for p in 0..n {

@@ -142,16 +142,16 @@ fn transparency_is_shown_on_one_ground() {
 
 /// The eight orientations of EXIF, on a picture with four different pixels.
 #[test]
-fn pictures_are_turned_as_their_exif_data_say() {
+fn pictures_are_rotated_by_their_exif_data() {
     let cases = [
         (1, [1, 2, 3, 4], None),
         (2, [2, 1, 4, 3], Some("mirrored")),
-        (3, [4, 3, 2, 1], Some("turned")),
+        (3, [4, 3, 2, 1], Some("rotated")),
         (4, [3, 4, 1, 2], Some("mirrored")),
         (5, [1, 3, 2, 4], Some("rotated and mirrored")),
-        (6, [3, 1, 4, 2], Some("turned")),
+        (6, [3, 1, 4, 2], Some("rotated")),
         (7, [4, 2, 3, 1], Some("rotated and mirrored")),
-        (8, [2, 4, 1, 3], Some("turned")),
+        (8, [2, 4, 1, 3], Some("rotated")),
     ];
     let folder = tempfile::tempdir().unwrap();
     let png = encoded(
@@ -172,24 +172,21 @@ fn pictures_are_turned_as_their_exif_data_say() {
 
 /// A photo taken upright, which the camera stores on its side.
 #[test]
-fn a_photo_is_turned_before_it_is_cut() {
+fn a_photo_is_rotated_before_it_is_cropped() {
     let folder = tempfile::tempdir().unwrap();
     let picture = GrayImage::from_fn(32, 16, |x, _| image::Luma([if x < 16 { 255 } else { 0 }]));
     let photo = jpeg_with_exif(&encoded(&picture, ImageFormat::Jpeg), &exif(6));
     fs::write(folder.path().join("photo.jpg"), photo).unwrap();
 
     let found = open(folder.path(), [32, 16, 1]).unwrap();
-    assert_eq!(
-        report(&found, "photo.jpg").unwrap(),
-        "turned as its EXIF data say"
-    );
+    assert_eq!(report(&found, "photo.jpg").unwrap(), "rotated by its EXIF data");
     let (top, bottom) = found.train.image(0).split_at(16 * 16);
     assert!(top.iter().all(|&p| p > 250) && bottom.iter().all(|&p| p < 5));
 
     let found = open(folder.path(), [8, 8, 1]).unwrap();
     assert_eq!(
         report(&found, "photo.jpg").unwrap(),
-        "turned as its EXIF data say, cut from 16x32 to 16x16, scaled from 16x16 to 8x8"
+        "rotated by its EXIF data, cropped from 16x32 to 16x16, scaled from 16x16 to 8x8"
     );
 }
 
@@ -365,7 +362,7 @@ fn color_is_kept_if_any_picture_has_it() {
 }
 
 #[test]
-fn pictures_decoded_as_they_are_wanted_hold_out_the_same_ones() {
+fn lazy_pictures_hold_out_the_same_ones() {
     let folder = tempfile::tempdir().unwrap();
     let source = DataSource::parse(folder.path().to_str().unwrap()).unwrap();
     let mut options = DataOptions::new();
@@ -424,7 +421,7 @@ fn pictures_of_several_sizes_need_one() {
             report(&found, "a.png").unwrap(),
         )
     };
-    assert_eq!(row(Fit::Crop), (vec![9; 4], "cut from 8x4 to 4x4".into()));
+    assert_eq!(row(Fit::Crop), (vec![9; 4], "cropped from 8x4 to 4x4".into()));
     assert_eq!(
         row(Fit::Pad),
         (
@@ -703,7 +700,7 @@ fn entries_that_cannot_be_trusted_are_left_out() {
 }
 
 #[test]
-fn archives_that_are_none_or_unpack_to_too_much_are_refused() {
+fn invalid_archives_and_archive_bombs_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.zip");
     fs::write(&path, b"PK\x03\x04 and no more").unwrap();

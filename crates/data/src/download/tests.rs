@@ -153,7 +153,7 @@ fn redirects_are_followed_but_not_in_circles_and_not_to_https() {
 }
 
 #[test]
-fn what_is_no_web_server_is_a_reason_not_a_hang() {
+fn other_servers_give_a_reason_and_do_not_hang() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()

@@ -143,7 +143,7 @@ fn a_bomb_stops_at_the_size_it_claims() {
 }
 
 #[test]
-fn what_is_no_regular_file_is_not_opened() {
+fn only_regular_files_are_opened() {
     let dir = tempfile::tempdir().unwrap();
     let message = Idx::open(dir.path()).unwrap_err().to_string();
     assert!(

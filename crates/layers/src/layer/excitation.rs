@@ -1,4 +1,4 @@
-//! Skip-layer excitation: a small map decides how strong each channel of a large one is.
+//! Skip-layer excitation: a small feature map scales the channels of a large one.
 
 use crate::children;
 use crate::init::Init;
@@ -13,9 +13,9 @@ const SLOPE: f64 = 0.2;
 /// Gates for the channels of a large map, computed from a small one:
 /// `sigmoid(excite(leaky_relu(squeeze(average(low)))))`.
 ///
-/// The low map is averaged over blocks, such that it has `grid` pixels. `squeeze` is a convolution with a kernel of that
-/// size, and `excite` one of a single pixel. [`SkipExcitation::apply`] multiplies the large map by the gates. So the gradient
-/// has a short path from the image to the small maps, at next to no cost.
+/// The low map is averaged over blocks to `grid` pixels. `squeeze` is a convolution with a kernel of that size, and `excite`
+/// is a 1x1 convolution. [`SkipExcitation::apply`] multiplies the large map by the gates. This gives gradients a short path
+/// from the image to the small maps, at almost no cost.
 ///
 /// *Shapes*: low map `[n, grid · blocks.., c_low]` to gates `[n, 1, 1, c_high]` in `(0, 1)`.
 ///
@@ -32,7 +32,7 @@ const SLOPE: f64 = 0.2;
 /// ```
 ///
 /// # Panics
-/// Its forward pass, if the low map has another size.
+/// The forward pass panics if the low map has another size.
 #[derive(Clone, Debug)]
 pub struct SkipExcitation<T: Real = f32> {
     squeeze: Conv2d<T>,

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_spread_is_the_one_asked_for_and_its_state_can_be_put_back() {
+    fn the_standard_deviation_is_right_and_the_state_can_be_restored() {
         let noise = GaussianNoise::new(0.5, &mut Init::glorot(3));
         let x = Tensor::<f64>::full([20_000], 2.0);
         let state = noise.generator.state();
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "must be finite and not negative, got -1")]
-    fn a_negative_spread_is_refused() {
+    fn a_negative_standard_deviation_panics() {
         GaussianNoise::new(-1.0, &mut Init::glorot(1));
     }
 }

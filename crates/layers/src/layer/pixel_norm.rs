@@ -7,8 +7,8 @@ use engraft_tensor::{Real, Tensor};
 /// Added to the mean of squares.
 const EPSILON: f64 = 1e-8;
 
-/// Pixel norm: divides the numbers along the last axis by the root of their mean square. It learns nothing, and an
-/// example's result depends on no other example.
+/// Pixel norm: divides the numbers along the last axis by the root of their mean square. It has no parameters. The result
+/// for an example does not depend on other examples.
 ///
 /// `y = x / sqrt(mean(x²) + 1e-8)`, the mean over the channels of a pixel, or over the numbers of a vector.
 ///

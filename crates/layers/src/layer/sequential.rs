@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "no layer \"middle\"; the layers are [\"first\"]")]
-    fn a_layer_that_is_not_there_is_named() {
+    fn a_missing_layer_is_named() {
         let net = Sequential::<f32>::new().add("first", LeakyReLU::new(0.2));
         let _ = net.forward_through(&Tensor::zeros([1, 1]), &Condition::None, Mode::Eval, "middle");
     }

@@ -8,19 +8,19 @@ use crate::module::{Fusion, Module};
 use crate::parameter::{Slot, SlotMut};
 use engraft_tensor::{Geometry, Padding, Real, Tensor, conv2d_input};
 
-/// Side of the kernel that is learned.
+/// Side of the learned kernel.
 const KERNEL: usize = 3;
 
 /// Side of the kernel of the transposed convolution.
 const FOLDED: usize = KERNEL + 1;
 
-/// Nearest-neighbor upsampling by 2, then a 3x3 convolution with `same` padding: the same map as
+/// Nearest-neighbor upsampling by 2, then a 3x3 convolution with `same` padding. Equals
 /// [`Upsample2x`](crate::Upsample2x) and [`Conv2d`](crate::Conv2d) with the same weight, up to rounding.
 ///
-/// It is computed as a 4x4 transposed convolution of stride 2 with padding 1. Its kernel is the full convolution of the
+/// It is computed as a 4x4 transposed convolution with stride 2 and padding 1. Its kernel is the full convolution of the
 /// 3x3 weight with a 2x2 block of ones, along each axis `[w2, w1 + w2, w0 + w1, w0]`. That takes 16 instead of 36
-/// multiply-adds for each input pixel and pair of channels. Every output pixel sums each number of the weight exactly once,
-/// so the layer makes no checkerboard pattern. The kernel is linear in the weight, so gradients of every order follow.
+/// multiply-adds per input pixel and pair of channels. Every output pixel sums each number of the weight exactly once,
+/// so the layer makes no checkerboard pattern. The kernel is linear in the weight, so gradients of every order are exact.
 ///
 /// *Shapes*: `[n, h, w, c_in] -> [n, 2 h, 2 w, c_out]`; `weight [3, 3, c_in, c_out]`, `bias [c_out]`.
 ///
@@ -36,14 +36,14 @@ const FOLDED: usize = KERNEL + 1;
 /// ```
 ///
 /// # Panics
-/// Its forward pass, if the input is not `[n, h, w, c_in]`.
+/// The forward pass panics if the input is not `[n, h, w, c_in]`.
 #[derive(Clone, Debug)]
 pub struct UpsampleConv2d<T: Real = f32> {
     weights: Parametrization<T>,
 }
 
 impl<T: Real> UpsampleConv2d<T> {
-    /// A layer with an initialized weight and a bias of zeros.
+    /// A layer with an initialized weight and a zero bias.
     pub fn new(c_in: usize, c_out: usize, init: &mut Init) -> Self {
         let taps = KERNEL * KERNEL;
         let weight = init.weight(&[KERNEL, KERNEL, c_in, c_out], taps * c_in, taps * c_out);
@@ -59,14 +59,14 @@ impl<T: Real> UpsampleConv2d<T> {
         self
     }
 
-    /// Drops the bias, as before a batch norm, which would cancel it.
+    /// Removes the bias, for use before a batch norm, which would cancel it.
     #[must_use]
     pub fn no_bias(mut self) -> Self {
         self.weights.drop_bias();
         self
     }
 
-    /// Divides the weight by its largest singular value; see [`spectral_normalize`](crate::spectral_normalize).
+    /// Enables spectral normalization; see [`spectral_normalize`](crate::spectral_normalize).
     #[must_use]
     pub fn spectral_norm(mut self) -> Self {
         self.weights.spectral_normalize();
@@ -178,7 +178,7 @@ mod tests {
     use rand_pcg::Pcg64;
     use rayon::ThreadPoolBuilder;
 
-    /// The folded layer, and the two layers that it stands for with the same weight.
+    /// The folded layer, and the two equivalent layers with the same weight.
     fn both(c_in: usize, c_out: usize) -> (Sequential<f64>, Sequential<f64>) {
         let (a, b) = (&mut Init::glorot(3), &mut Init::glorot(3));
         let folded = Sequential::new().add("conv", UpsampleConv2d::new(c_in, c_out, a));
@@ -244,7 +244,7 @@ mod tests {
         assert!(inner.as_slice().iter().all(|v| (v - first).abs() < 1e-12));
     }
 
-    /// Names and shapes are those of a convolution: its state is read as it is.
+    /// Names and shapes are those of a convolution, so its state can be loaded unchanged.
     #[test]
     fn a_convolution_s_state_is_read_and_norms_and_adapters_work() {
         let init = &mut Init::glorot(4);

@@ -86,7 +86,7 @@ impl<T: Real> View for Entry<'_, T> {
 }
 
 /// Largest finite half.
-const MOST_HALF: f64 = 65504.0;
+const MAX_HALF: f64 = 65504.0;
 
 /// Writes tensors, metadata and counters.
 pub(crate) fn encode<T: Real>(
@@ -120,9 +120,9 @@ pub(crate) fn encode_with<T: Real>(
                 "tensor {name:?} is {x} at index {i}; training has diverged"
             )));
         }
-        if is_half(tensor) && tensor.as_slice().iter().any(|x| x.into_f64().abs() > MOST_HALF) {
+        if is_half(tensor) && tensor.as_slice().iter().any(|x| x.into_f64().abs() > MAX_HALF) {
             return Err(unsavable(format!(
-                "tensor {name:?} has values above {MOST_HALF}, the largest F16"
+                "tensor {name:?} has values above {MAX_HALF}, the largest F16"
             )));
         }
     }
@@ -270,7 +270,7 @@ fn half(bits: u16) -> f64 {
     if bits >> 15 == 1 { -size } else { size }
 }
 
-/// The half nearest to a value of at most [`MOST_HALF`]. Ties go to the even one.
+/// The half nearest to a value of at most [`MAX_HALF`]. Ties go to the even one.
 fn half_bits(value: f64) -> u16 {
     let size = value.abs();
     let exponent = (size.log2().floor() as i32).max(-14);

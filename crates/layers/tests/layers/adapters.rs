@@ -344,7 +344,7 @@ fn folding_puts_the_adapter_into_the_weight() {
 }
 
 #[test]
-fn the_changed_weight_is_what_is_normalized() {
+fn the_adapted_weight_is_normalized() {
     let init = &mut Init::normal(2, 0.5);
     let mut layer = Dense::<f64>::new(3, 1, init).no_bias().spectral_norm();
     adapt(&mut layer, Adapter::LowRank { rank: 1 }, init);

@@ -50,7 +50,7 @@ proptest! {
         let mut module = configuration.build::<f32>();
         let x = configuration.input::<f32>();
         let before = StateDict::of(module.as_ref());
-        let drawn = rng_states(module.as_ref());
+        let states = rng_states(module.as_ref());
         let y = module.forward(&x, Mode::Eval);
         let again = module.forward(&x, Mode::Eval);
         prop_assert_eq!(y.as_slice(), again.as_slice());
@@ -58,7 +58,7 @@ proptest! {
             prop_assert_eq!(tensor.as_slice(), before.get(name).unwrap().as_slice());
         }
         let first = module.forward(&x, Mode::Train);
-        set_rng_states(module.as_mut(), &drawn).unwrap();
+        set_rng_states(module.as_mut(), &states).unwrap();
         let second = module.forward(&x, Mode::Train);
         prop_assert_eq!(first.as_slice(), second.as_slice());
     }

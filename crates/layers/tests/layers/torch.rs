@@ -75,7 +75,7 @@ fn flattened_images_are_reordered() {
 }
 
 #[test]
-fn embeddings_are_kept_as_they_are() {
+fn embeddings_are_unchanged() {
     let ours = state(&[("label.weight", &[3, 2]), ("dense.weight", &[3, 2])]);
     let layout = TorchLayout::new().embedding("label").rename("label", "embed");
     let torch = layout.to_torch(&ours).unwrap();

@@ -7,7 +7,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 
 /// Maximum idle bytes of a list of a pool. Beyond it, the oldest vectors are freed.
-const MOST_IDLE: usize = 256 << 20;
+const MAX_IDLE: usize = 256 << 20;
 
 /// Idle memory of one element type.
 pub struct Pool<T> {
@@ -42,7 +42,7 @@ fn keep<T>(idle: &Mutex<Vec<Vec<T>>>, vector: Vec<T>) {
     let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
     idle.push(vector);
     let mut bytes: usize = idle.iter().map(|v| size_of::<T>() * v.capacity()).sum();
-    while bytes > MOST_IDLE {
+    while bytes > MAX_IDLE {
         bytes -= size_of::<T>() * idle.remove(0).capacity();
     }
 }

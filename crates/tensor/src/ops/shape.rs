@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "concat: shapes [[2], [3, 1]] cannot be joined along axis 0")]
-    fn what_does_not_join_is_named() {
+    fn shapes_that_cannot_be_joined_are_named() {
         let _ = concat(&[&Tensor::<f32>::zeros([2]), &Tensor::zeros([3, 1])], 0);
     }
 }

@@ -4,13 +4,13 @@
 //! and one over the odd inputs. All phases use the same points, so their products add up before a single transform to
 //! the outputs. If a phase has one tap less than the longest, its product at ∞ is zero and is skipped.
 
-use super::transform_1d::MOST_POINTS;
+use super::transform_1d::MAX_POINTS;
 use crate::geometry::Geometry;
 use crate::kernels::tile_product::PANEL;
 use std::ops::Range;
 
 /// Offsets of the rows or columns of a tile, `None` outside the image.
-pub(super) type Places = [Option<usize>; MOST_POINTS];
+pub(super) type Places = [Option<usize>; MAX_POINTS];
 
 fn places(count: usize, scale: usize, index: impl Fn(usize) -> Option<usize>) -> Places {
     std::array::from_fn(|i| {

@@ -4,14 +4,14 @@
 //! channels at a time.
 
 use super::tiling::{Layout, Places, Plan};
-use super::transform_1d::{self, Line, MOST_POINTS, Transform, Values};
+use super::transform_1d::{self, Line, MAX_POINTS, Transform, Values};
 use crate::kernels::simd::{Task, Vector};
 use crate::kernels::tile_product::PANEL;
 use crate::real::Real;
 use std::marker::PhantomData;
 
 /// A tile between the two passes: rows of vectors of channels.
-type Tile<V> = [Values<V>; MOST_POINTS];
+type Tile<V> = [Values<V>; MAX_POINTS];
 
 /// Applies a transform to each of the first columns of a tile.
 ///
@@ -19,8 +19,8 @@ type Tile<V> = [Values<V>; MOST_POINTS];
 #[inline(always)]
 fn along_columns<T: Real, V: Vector<T>, L: Line, F: Transform<L>>(tile: &mut Tile<V>, count: usize) {
     #[allow(clippy::needless_range_loop)] // j is a column of the tile, i a row
-    for j in 0..count.min(MOST_POINTS) {
-        let mut values = [V::splat(T::zero()); MOST_POINTS];
+    for j in 0..count.min(MAX_POINTS) {
+        let mut values = [V::splat(T::zero()); MAX_POINTS];
         for i in 0..F::FROM {
             values[i] = tile[i][j];
         }
@@ -74,7 +74,7 @@ fn tiles(plan: &Plan) -> impl Iterator<Item = [usize; 2]> + use<> {
 /// costs time.
 #[inline(always)]
 fn blank<T: Real, V: Vector<T>>() -> Tile<V> {
-    [[V::splat(T::zero()); MOST_POINTS]; MOST_POINTS]
+    [[V::splat(T::zero()); MAX_POINTS]; MAX_POINTS]
 }
 
 /// Reads the first `count` rows and columns of a tile from an image: channels from `c0` on of pixels with `c`
@@ -88,7 +88,7 @@ fn gather<T: Real, V: Vector<T>>(
     c0: usize,
     c: usize,
 ) {
-    let count = count.min(MOST_POINTS);
+    let count = count.min(MAX_POINTS);
     for (tile, row) in tile[..count].iter_mut().zip(rows) {
         for (value, column) in tile[..count].iter_mut().zip(columns) {
             *value = match (row, column) {
@@ -111,7 +111,7 @@ fn gather_points<T: Real, V: Vector<T>>(
     stride: usize,
     at: usize,
 ) {
-    let n = plan.line.min(MOST_POINTS);
+    let n = plan.line.min(MAX_POINTS);
     let [rows, columns] = full.map(|full| if full { n } else { n - 1 });
     let zero = V::splat(T::zero());
     for (tile, points) in tile[..rows].iter_mut().zip(points.chunks(n * stride)) {
@@ -134,7 +134,7 @@ fn rows_to_points<T: Real, V: Vector<T>, L: Line, F: Transform<L>>(
     stride: usize,
     at: usize,
 ) {
-    for (tile, out) in tile[..plan.line.min(MOST_POINTS)]
+    for (tile, out) in tile[..plan.line.min(MAX_POINTS)]
         .iter()
         .zip(out.chunks_mut(L::POINTS * stride))
     {
@@ -390,7 +390,7 @@ impl<T: Real, L: Line> Task<T> for Weight<'_, T, L> {
                     gather(&mut patch, plan.taps, w, &places, at.min(end), end);
                     along_columns::<T, V, L, transform_1d::Taps>(&mut patch, plan.taps);
                     let at = (slot * wide + r) * PANEL + c0;
-                    let rows = patch[..plan.line.min(MOST_POINTS)].iter();
+                    let rows = patch[..plan.line.min(MAX_POINTS)].iter();
                     for (tile, out) in rows.zip(out.chunks_exact_mut(L::POINTS)) {
                         let values = apply::<T, V, L, transform_1d::Taps>(tile);
                         for (value, out) in values.iter().zip(out) {

@@ -20,12 +20,12 @@ use crate::kernels::simd::Vector;
 use crate::real::Real;
 
 /// Maximum number of points of an algorithm, including ∞.
-pub(crate) const MOST_POINTS: usize = 9;
+pub(crate) const MAX_POINTS: usize = 9;
 /// Maximum number of pairs of points.
-const MOST_PAIRS: usize = 4;
+const MAX_PAIRS: usize = 4;
 
 /// Values at the points, or the taps, inputs or outputs of a line. Only the first few are used.
-pub(crate) type Values<V> = [V; MOST_POINTS];
+pub(crate) type Values<V> = [V; MAX_POINTS];
 
 /// An algorithm `F(OUTPUTS, TAPS)`. Its points are `±a` for `a` in `PAIRS`, ∞, and 0 if one more is needed.
 pub(crate) trait Line {
@@ -44,20 +44,20 @@ pub(crate) trait Line {
 /// The numbers of the matrices, computed at compile time.
 pub(crate) struct Table {
     /// Coefficients of `Π_{b≠a} (x² - b²)` for each pair, lowest first.
-    others: [[f64; MOST_PAIRS]; MOST_PAIRS],
+    others: [[f64; MAX_PAIRS]; MAX_PAIRS],
     /// Coefficients of `Π_b (x² - b²)`, lowest first.
-    all: [f64; MOST_PAIRS + 1],
+    all: [f64; MAX_PAIRS + 1],
     /// `1 / N` of the positive point of each pair.
-    scale: [f64; MOST_PAIRS],
+    scale: [f64; MAX_PAIRS],
     /// `1 / N` of the point 0.
     scale_zero: f64,
     /// Powers of the positive point of each pair.
-    powers: [[f64; MOST_POINTS]; MOST_PAIRS],
+    powers: [[f64; MAX_POINTS]; MAX_PAIRS],
 }
 
 /// Coefficients of `Π (x² - b²)` over all pairs except `without`.
-const fn product(pairs: &[f64], without: usize) -> [f64; MOST_PAIRS + 1] {
-    let mut p = [0.0; MOST_PAIRS + 1];
+const fn product(pairs: &[f64], without: usize) -> [f64; MAX_PAIRS + 1] {
+    let mut p = [0.0; MAX_PAIRS + 1];
     p[0] = 1.0;
     let (mut degree, mut i) = (0, 0);
     while i < pairs.len() {
@@ -78,20 +78,20 @@ const fn product(pairs: &[f64], without: usize) -> [f64; MOST_PAIRS + 1] {
 
 impl Table {
     const fn new(pairs: &[f64], zero: usize, points: usize) -> Self {
-        assert!(points <= MOST_POINTS && 2 * pairs.len() + zero + 1 == points);
+        assert!(points <= MAX_POINTS && 2 * pairs.len() + zero + 1 == points);
         let all = product(pairs, usize::MAX);
         let mut table = Self {
-            others: [[0.0; MOST_PAIRS]; MOST_PAIRS],
+            others: [[0.0; MAX_PAIRS]; MAX_PAIRS],
             all,
-            scale: [0.0; MOST_PAIRS],
+            scale: [0.0; MAX_PAIRS],
             scale_zero: 1.0 / all[0],
-            powers: [[0.0; MOST_POINTS]; MOST_PAIRS],
+            powers: [[0.0; MAX_POINTS]; MAX_PAIRS],
         };
         let mut i = 0;
         while i < pairs.len() {
             let (a, others) = (pairs[i], product(pairs, i));
             let (mut value, mut power, mut k) = (0.0, 1.0, 0);
-            while k < MOST_PAIRS {
+            while k < MAX_PAIRS {
                 table.others[i][k] = others[k];
                 value += others[k] * power;
                 power *= a * a;
@@ -100,7 +100,7 @@ impl Table {
             table.scale[i] = 1.0 / (2.0 * a * value * if zero == 1 { a } else { 1.0 });
             table.powers[i][0] = 1.0;
             let mut k = 1;
-            while k < MOST_POINTS {
+            while k < MAX_POINTS {
                 table.powers[i][k] = table.powers[i][k - 1] * a;
                 k += 1;
             }
@@ -161,7 +161,7 @@ impl<L: Line> Transform<L> for Input {
     #[inline(always)]
     fn apply<T: Real, V: Vector<T>>(x: &Values<V>) -> Values<V> {
         let (table, pairs) = (&L::TABLE, L::PAIRS.len());
-        let mut out = [V::splat(T::zero()); MOST_POINTS];
+        let mut out = [V::splat(T::zero()); MAX_POINTS];
         if L::ZERO == 1 {
             out[0] = every_second(&table.all, x, 0, pairs + 1);
         }
@@ -187,7 +187,7 @@ impl<L: Line> Transform<L> for InputAdjoint {
     #[inline(always)]
     fn apply<T: Real, V: Vector<T>>(x: &Values<V>) -> Values<V> {
         let (table, pairs) = (&L::TABLE, L::PAIRS.len());
-        let mut out = [V::splat(T::zero()); MOST_POINTS];
+        let mut out = [V::splat(T::zero()); MAX_POINTS];
         for i in 0..=pairs {
             out[L::ZERO + 2 * i] = scaled(x[L::POINTS - 1], table.all[i]);
         }
@@ -220,7 +220,7 @@ impl<L: Line> Transform<L> for Output {
     #[inline(always)]
     fn apply<T: Real, V: Vector<T>>(x: &Values<V>) -> Values<V> {
         let (table, pairs) = (&L::TABLE, L::PAIRS.len());
-        let mut out = [V::splat(T::zero()); MOST_POINTS];
+        let mut out = [V::splat(T::zero()); MAX_POINTS];
         for i in 0..pairs {
             let (plus, minus) = (x[L::ZERO + 2 * i], x[L::ZERO + 2 * i + 1]);
             let (even, odd) = (plus.add(minus), plus.sub(minus));
@@ -269,7 +269,7 @@ impl<L: Line> Transform<L> for OutputAdjoint {
 
     #[inline(always)]
     fn apply<T: Real, V: Vector<T>>(y: &Values<V>) -> Values<V> {
-        let mut out = [V::splat(T::zero()); MOST_POINTS];
+        let mut out = [V::splat(T::zero()); MAX_POINTS];
         out[0] = y[0];
         for i in 0..L::PAIRS.len() {
             let (even, odd) = even_odd::<T, V, L>(y, i, L::OUTPUTS);
@@ -291,7 +291,7 @@ impl<L: Line> Transform<L> for Taps {
     #[inline(always)]
     fn apply<T: Real, V: Vector<T>>(w: &Values<V>) -> Values<V> {
         let table = &L::TABLE;
-        let mut out = [V::splat(T::zero()); MOST_POINTS];
+        let mut out = [V::splat(T::zero()); MAX_POINTS];
         out[0] = scaled(w[0], table.scale_zero);
         for i in 0..L::PAIRS.len() {
             let (even, odd) = even_odd::<T, V, L>(w, i, L::TAPS);
@@ -319,7 +319,7 @@ impl<L: Line> Transform<L> for TapsAdjoint {
     #[inline(always)]
     fn apply<T: Real, V: Vector<T>>(x: &Values<V>) -> Values<V> {
         let table = &L::TABLE;
-        let mut out = [V::splat(T::zero()); MOST_POINTS];
+        let mut out = [V::splat(T::zero()); MAX_POINTS];
         for i in 0..L::PAIRS.len() {
             let plus = scaled(x[L::ZERO + 2 * i], table.scale[i]);
             let scale = if L::ZERO == 1 {
