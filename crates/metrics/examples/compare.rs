@@ -10,7 +10,7 @@ use engraft_metrics::{
 use engraft_tensor::Tensor;
 use rand::SeedableRng;
 
-const COUNT: usize = 60;
+const COUNT: usize = 40;
 
 /// The images of a data set, `[n, 28, 28, 1]` with values from -1 to 1.
 fn tensor(data: &Dataset) -> Tensor {

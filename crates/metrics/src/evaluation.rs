@@ -273,7 +273,7 @@ mod tests {
             "density",
             "coverage",
             "diversity",
-            "memorized",
+            "memorised",
         ] {
             assert!(json[key].is_f64() && json["floor"][key].is_f64(), "{key}");
         }

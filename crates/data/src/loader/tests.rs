@@ -157,10 +157,9 @@ fn an_explicit_directory_without_the_files_is_an_error_that_lists_them() {
     put(&machine.path("own"), ["another", "other"], &pair(1));
     let message = machine.message(&options);
     assert!(message.starts_with("mnist, train: not found\n"), "{message}");
-    assert!(message.contains(
-        "train-labels-idx1-ubyte.gz or train-labels-idx1-ubyte or train-labels.idx1-ubyte.gz \
-         or train-labels.idx1-ubyte\nto do: name a directory"
-    ));
+    for name in ["train-labels-idx1-ubyte.gz", "train-labels.idx1-ubyte"] {
+        assert!(message.contains(name), "{message}");
+    }
 }
 
 #[test]

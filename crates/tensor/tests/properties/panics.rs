@@ -97,7 +97,7 @@ fn shapes_that_do_not_fit_are_named_at_the_callers_line() {
             Box::new(|| drop(z(&[2]).broadcast_to(&[3]))),
         ),
         case(
-            "reshape: shape [2, 3] has another",
+            "reshape: shape [2, 3] and [5]",
             Box::new(|| drop(z(&[2, 3]).reshape([5]))),
         ),
         case(
