@@ -1,4 +1,4 @@
-//! Adapter files: what a transfer changed of a generator, as a small file beside one shared source.
+//! Adapter files: the changes of a transfer to a generator, as a small file that belongs to a shared source.
 
 use crate::config::TransferConfig;
 use crate::error::TransferError;
@@ -8,21 +8,20 @@ use engraft_gan::{CheckpointChoice, Networks, Sampler, SavedRun};
 use engraft_layers::{Adapter, Sequential, StateDict};
 use std::path::Path;
 
-/// Entries of the file's metadata.
+/// Keys of the file's metadata.
 const FORMAT: &str = "format";
 const SOURCE: &str = "source_sha256";
 const ADAPTER: &str = "adapter";
 const MINER: &str = "miner";
-/// What they say.
+/// Values of the metadata.
 const VERSION: &str = "engraft-adapter-1";
 const NONE: &str = "none";
 
-/// The difference between a transferred generator and the one that its transfer began with.
+/// The difference between a transferred generator and the generator at the start of the transfer.
 ///
-/// The file is a safetensors file of those parameters and buffers that differ by a bit, under their names in the
-/// generator; what does not differ follows from the source, whose SHA-256 stands in the metadata together with the kind of
-/// the adapter and the width of the miner. With the same source it gives the same generator, bit for bit, so that many
-/// transfers share one source checkpoint.
+/// The file is a safetensors file. It holds every parameter and buffer that changed by at least one bit, under its name in
+/// the generator. The rest comes from the source. The metadata holds the source's SHA-256, the adapter and the width of the
+/// miner. File and source together give the same generator bit for bit, so many transfers can share one source checkpoint.
 ///
 /// ```no_run
 /// use engraft_gan::CheckpointChoice;
@@ -44,17 +43,19 @@ impl AdapterFile {
     /// Name of the file in the directory of a transfer.
     pub const NAME: &str = "adapter.safetensors";
 
-    /// What a generator of this transfer has other than at the transfer's beginning.
+    /// The parameters and buffers in which `generator` differs from the transfer's
+    /// [initial generator](Transfer::initial_networks).
     ///
     /// # Errors
-    /// If it has not the names and shapes of the transfer's generator.
+    /// If names or shapes of `generator` are not those of the transfer's generator.
     pub fn from_transfer(transfer: &Transfer, generator: &Sequential) -> Result<Self, TransferError> {
         let Networks {
-            generator: mut begin, ..
+            generator: mut initial,
+            ..
         } = transfer.initial_networks()?;
-        let before = StateDict::of(&begin);
+        let before = StateDict::of(&initial);
         let after = StateDict::of(generator);
-        after.apply(&mut begin)?;
+        after.apply(&mut initial)?;
         let changed = after.into_tensors().into_iter().filter(|(name, tensor)| {
             let bits = |x: &f32| x.to_bits();
             let old = before.get(name).map(|old| old.as_slice());
@@ -72,7 +73,7 @@ impl AdapterFile {
         })
     }
 
-    /// The adapter of a checkpoint of a transferred run.
+    /// The adapter file of a checkpoint in the directory of a transfer.
     ///
     /// # Errors
     /// Those of [`Transfer::open`] and [`SavedRun::planned_networks`].
@@ -85,7 +86,7 @@ impl AdapterFile {
     /// Reads an adapter file.
     ///
     /// # Errors
-    /// If it is no sound safetensors file, or its metadata is not that of an adapter file: every problem at once.
+    /// If the file is not a valid safetensors file. [`TransferError::AdapterFile`] lists every problem of its metadata.
     pub fn open(path: &Path) -> Result<Self, TransferError> {
         let file: StateDict = StateDict::load(path)?;
         let mut problems = Vec::new();
@@ -93,7 +94,7 @@ impl AdapterFile {
         if entry(FORMAT) != Some(VERSION) {
             problems.push(format!(
                 "expected the metadata {FORMAT} = {VERSION:?}, found {:?}",
-                entry(FORMAT).unwrap_or("none of that name")
+                entry(FORMAT).unwrap_or("no such entry")
             ));
         }
         let source_sha256 = entry(SOURCE).unwrap_or_default().to_string();
@@ -143,7 +144,7 @@ impl AdapterFile {
         Ok(Self { start, changed })
     }
 
-    /// Writes the file: whole, or not at all.
+    /// Writes the file atomically.
     ///
     /// # Errors
     /// If a value is not finite, or the file cannot be written.
@@ -162,22 +163,22 @@ impl AdapterFile {
         Ok(file.save(path)?)
     }
 
-    /// SHA-256 of the weights of the source that it belongs to.
+    /// SHA-256 of the weights of its source, in hexadecimal.
     pub fn source_sha256(&self) -> &str {
         &self.start.source_sha256
     }
 
-    /// The adapter on the generator's weights, if there is one.
+    /// The adapter on the generator's weights; `None` without one.
     pub fn adapter(&self) -> Option<Adapter> {
         self.start.adapter
     }
 
-    /// Width of the hidden layer of the [`Miner`](crate::Miner) before the generator, if the transfer put one there.
+    /// Width of the hidden layer of the [`Miner`](crate::Miner) that the transfer added; `None` without one.
     pub fn miner(&self) -> Option<usize> {
         self.start.miner
     }
 
-    /// The parameters and buffers that differ from the source's.
+    /// The parameters and buffers that differ from those of the source.
     pub fn changed(&self) -> &StateDict {
         &self.changed
     }
@@ -185,8 +186,8 @@ impl AdapterFile {
     /// The transferred generator.
     ///
     /// # Errors
-    /// [`TransferError::OtherSource`] if it was made for another source; a mismatch with every name that the generator
-    /// does not have, and every shape that is another.
+    /// [`TransferError::OtherSource`] for another source than that of the file. A mismatch error lists every unknown name and
+    /// every wrong shape.
     pub fn attach(&self, source: &PretrainedGan) -> Result<Sequential, TransferError> {
         let Networks { mut generator, .. } =
             Transfer::new(source.clone(), self.start.clone())?.initial_networks()?;
@@ -196,7 +197,7 @@ impl AdapterFile {
         Ok(generator)
     }
 
-    /// The transferred generator, for drawing.
+    /// A sampler that generates images with the transferred generator.
     ///
     /// # Errors
     /// As [`AdapterFile::attach`].

@@ -1,18 +1,18 @@
-//! Which of several generators is better, and whether that is certain.
+//! Bootstrap comparison of generators by kernel distance (KID).
 
 use engraft_metrics::Features;
 use ndarray::{Array1, Array2};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
-/// Kernel distances of several generators to the same real images, and how they scatter.
+/// Kernel distances (KID) of several generators to the same real images, for many bootstrap resamples.
 #[derive(Clone, Debug)]
 pub struct BootstrapComparison {
-    /// For each generator, the distance in each resample.
+    /// Distances of each generator, one for each resample.
     resamples: Vec<Vec<f64>>,
 }
 
-/// The kernel `(x·y / d + 1)³` of all pairs.
+/// The polynomial kernel `(x·y / d + 1)³` of all pairs.
 fn kernel(x: &Features, y: &Features) -> Array2<f64> {
     let scale = 1.0 / x.dimension() as f64;
     let mut products = x.view().dot(&y.view().t());
@@ -20,7 +20,7 @@ fn kernel(x: &Features, y: &Features) -> Array2<f64> {
     products
 }
 
-/// How often each of `n` images comes in a resample of as many.
+/// Multiplicity of each of `n` images in a bootstrap resample of size `n`.
 fn counts(n: usize, rng: &mut Pcg64) -> Array1<f64> {
     let mut counts = Array1::zeros(n);
     for _ in 0..n {
@@ -29,7 +29,7 @@ fn counts(n: usize, rng: &mut Pcg64) -> Array1<f64> {
     counts
 }
 
-/// `Σ w_i w_j k_ij` over pairs of different images, over the sum of their weights.
+/// Mean of the kernel over pairs of different images: `Σ w_i w_j k_ij / Σ w_i w_j` for `i ≠ j`.
 fn within(kernel: &Array2<f64>, weights: &Array1<f64>) -> f64 {
     let all = weights.dot(&kernel.dot(weights));
     let own: f64 = weights.iter().zip(kernel.diag()).map(|(w, k)| w * w * k).sum();
@@ -38,17 +38,18 @@ fn within(kernel: &Array2<f64>, weights: &Array1<f64>) -> f64 {
 }
 
 impl BootstrapComparison {
-    /// Resamples real and generated images with replacement, the real ones alike for all generators, so that what they
-    /// have in common leaves the differences.
+    /// Resamples real and generated images with replacement and computes every generator's distance for each resample.
+    ///
+    /// All generators share the resampled real images. This removes the common noise from their differences.
     ///
     /// *Source*: Efron, "Bootstrap methods: another look at the jackknife", 1979.
     ///
     /// # Panics
-    /// If there is no generator, fewer than three images of one, or their numbers of features differ.
+    /// If there are no generators, fewer than three real images, or the feature dimensions differ.
     pub fn new(real: &Features, generated: &[&Features], resamples: usize, seed: u64) -> Self {
         assert!(
             !generated.is_empty() && real.len() > 2,
-            "BootstrapComparison: needs generators and real images"
+            "BootstrapComparison: expected at least one generator and three real images"
         );
         let of_real = kernel(real, real);
         let kernels: Vec<[Array2<f64>; 2]> = generated
@@ -70,18 +71,19 @@ impl BootstrapComparison {
         Self { resamples: found }
     }
 
-    /// The interval that holds 95 of 100 resampled distances of a generator.
+    /// 95 % bootstrap interval of a generator's distance.
     pub fn interval(&self, generator: usize) -> [f64; 2] {
         interval(self.resamples[generator].clone())
     }
 
-    /// The same of the difference of two generators' distances: below 0 where the first is better.
+    /// 95 % bootstrap interval of the difference of two generators' distances. Negative values favor the first one.
     pub fn difference(&self, first: usize, second: usize) -> [f64; 2] {
         let pairs = self.resamples[first].iter().zip(&self.resamples[second]);
         interval(pairs.map(|(a, b)| a - b).collect())
     }
 
-    /// The generator with the lowest distance, if its difference to each other one is certain; `None` otherwise.
+    /// Index of the generator whose distance is significantly lower than that of every other one. `None` if an interval of a
+    /// difference includes 0.
     pub fn winner(&self) -> Option<usize> {
         (0..self.resamples.len()).find(|&candidate| {
             let others = (0..self.resamples.len()).filter(|&other| other != candidate);
@@ -111,21 +113,21 @@ mod tests {
     }
 
     #[test]
-    fn the_interval_holds_the_distance_and_no_winner_is_named_inside_it() {
+    fn bootstrap_intervals_contain_the_distance_and_overlapping_ones_have_no_winner() {
         let real = points(150, 0.0, 1);
         let (good, also_good, bad) = (points(150, 0.3, 2), points(150, 0.3, 3), points(150, 1.5, 4));
         let found = BootstrapComparison::new(&real, &[&good, &also_good, &bad], 200, 5);
         let value = kernel_distance(&real, &bad).unwrap().value;
         let [low, high] = found.interval(2);
         assert!(low < value && value < high, "{low} {value} {high}");
-        assert_eq!(found.winner(), None, "the two good ones are alike");
+        assert_eq!(found.winner(), None, "the first two are equally good");
         assert!(found.difference(0, 2)[1] < 0.0);
         let found = BootstrapComparison::new(&real, &[&bad, &good], 200, 5);
         assert_eq!(found.winner(), Some(1));
     }
 
     #[test]
-    fn every_image_once_is_the_distance_itself() {
+    fn unit_weights_give_the_kernel_distance() {
         let (real, fake) = (points(20, 0.0, 1), points(30, 0.5, 2));
         let ones = |n: usize| Array1::ones(n);
         let across = kernel(&real, &fake).sum() / 600.0;

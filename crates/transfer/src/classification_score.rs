@@ -1,4 +1,5 @@
-//! Labeled images, real or drawn by a generator that is told the class, and what a classifier learns from them.
+//! The classification accuracy score (CAS): a classifier trains on labeled images, real or generated, and is tested on real
+//! ones.
 
 use crate::error::TransferError;
 use engraft_data::Dataset;
@@ -7,10 +8,19 @@ use engraft_metrics::{CLASSES, IMAGE, InputFit, InputSpec, Training, accuracy, t
 use engraft_tensor::{Tensor, concat, no_grad};
 use rand::Rng;
 
-/// Images that are generated at once.
+/// Number of images generated per batch.
 const BATCH: usize = 500;
 
-/// Images with their classes, as a classifier is trained on them or asked about them.
+/// Images with class labels, to train or to test a classifier.
+///
+/// ```
+/// use engraft_data::{Split, drawn_digits};
+/// use engraft_transfer::LabeledImages;
+///
+/// let digits = drawn_digits(Split::Train, 30, 1);
+/// let [train, more] = [0..20, 20..30].map(|part| LabeledImages::from_dataset(&digits, &part.collect::<Vec<_>>()));
+/// assert_eq!(train.with(&more).len(), 30);
+/// ```
 #[derive(Clone, Debug)]
 pub struct LabeledImages {
     /// `[n, 28, 28, 1]`, from -1 to 1.
@@ -19,19 +29,19 @@ pub struct LabeledImages {
 }
 
 impl LabeledImages {
-    /// The images of a data set at the indices.
+    /// The images of a data set at these indices, resized to 28x28 pixels in gray.
     ///
     /// # Panics
     /// If an index is out of range.
     pub fn from_dataset(data: &Dataset, indices: &[usize]) -> Self {
         Self {
-            images: digits(&dataset_tensor(data, indices)),
+            images: classifier_input(&dataset_tensor(data, indices)),
             labels: indices.iter().map(|&i| usize::from(data.label(i))).collect(),
         }
     }
 
-    /// `count` images that a generator draws, as many of each of these classes; `None` if it is not told the class, or not
-    /// each of these.
+    /// Generates `count` images whose labels cycle through `classes`. `None` if the generator is not conditioned on every one
+    /// of these classes, or if there are no classes.
     ///
     /// # Panics
     /// If `count` is 0.
@@ -40,12 +50,12 @@ impl LabeledImages {
             return None;
         }
         let labels: Vec<usize> = classes.iter().copied().cycle().take(count).collect();
-        let drawn: Vec<Tensor> = labels
+        let generated: Vec<Tensor> = labels
             .chunks(BATCH)
-            .map(|labels| no_grad(|| digits(&sampler.generate_with(labels, rng))))
+            .map(|labels| no_grad(|| classifier_input(&sampler.generate_with(labels, rng))))
             .collect();
         Some(Self {
-            images: concat(&drawn.iter().collect::<Vec<_>>(), 0),
+            images: concat(&generated.iter().collect::<Vec<_>>(), 0),
             labels,
         })
     }
@@ -60,7 +70,7 @@ impl LabeledImages {
         self.labels.is_empty()
     }
 
-    /// These images and then the others.
+    /// These images followed by the others.
     #[must_use]
     pub fn with(&self, others: &Self) -> Self {
         Self {
@@ -69,26 +79,27 @@ impl LabeledImages {
         }
     }
 
-    /// Trains a classifier on these images and gives the share of the test images that it reads: of generated images their
-    /// *classification accuracy score*. Every pass and its mean loss is told.
+    /// Trains a classifier on these images and returns its accuracy on the test images, from 0 to 1.
+    ///
+    /// For generated images this is the *classification accuracy score* (CAS). `on_epoch` receives the number and the mean
+    /// loss of every epoch.
     ///
     /// *Source*: Ravuri and Vinyals, "Classification accuracy score for conditional generative models", 2019.
     ///
     /// # Errors
-    /// If there are fewer than two images to train on, or none to test with, or a label is none of the classifier's
-    /// [`CLASSES`].
+    /// [`TransferError::Classifier`] for fewer than two training images, no test images, or a label of at least [`CLASSES`].
     pub fn classification_accuracy(
         &self,
         test: &Self,
         training: &Training,
         on_epoch: &mut dyn FnMut(usize, f64),
     ) -> Result<f64, TransferError> {
-        let last = self.labels.iter().chain(&test.labels).copied().max();
-        if self.len() < 2 || test.is_empty() || last >= Some(CLASSES) {
+        let largest = self.labels.iter().chain(&test.labels).copied().max();
+        if self.len() < 2 || test.is_empty() || largest >= Some(CLASSES) {
             return Err(TransferError::Classifier {
-                learned: self.len(),
-                tested: test.len(),
-                last: last.unwrap_or(0),
+                training_images: self.len(),
+                test_images: test.len(),
+                largest_label: largest.unwrap_or(0),
             });
         }
         let classifier = train_classifier(&self.images, &self.labels, training, on_epoch);
@@ -96,8 +107,8 @@ impl LabeledImages {
     }
 }
 
-/// Images `[n, h, w, c]` as the classifier reads them: gray, 28x28.
-fn digits(images: &Tensor) -> Tensor {
+/// Converts images `[n, h, w, c]` to the classifier's input `[n, 28, 28, 1]` in gray.
+fn classifier_input(images: &Tensor) -> Tensor {
     let &[_, h, w, c] = images.shape() else {
         panic!("expected images [n, h, w, c], got {:?}", images.shape())
     };
@@ -129,23 +140,30 @@ mod tests {
     }
 
     #[test]
-    fn a_classifier_reads_what_it_was_taught_and_too_few_images_are_refused() {
+    fn classification_accuracy_of_real_images_and_errors_for_unusable_ones() {
         let (train, test) = (
             drawn_digits(Split::Train, 640, 1),
             drawn_digits(Split::Test, 100, 1),
         );
-        let of = |data: &Dataset, n: usize| LabeledImages::from_dataset(data, &(0..n).collect::<Vec<_>>());
-        let (train, test) = (of(&train, 640), of(&test, 100));
-        let mut passes = 0;
+        let first = |data: &Dataset, n: usize| LabeledImages::from_dataset(data, &(0..n).collect::<Vec<_>>());
+        let (train, test) = (first(&train, 640), first(&test, 100));
+        let mut epochs = 0;
         let score = train
-            .classification_accuracy(&test, &training(8), &mut |_, _| passes += 1)
+            .classification_accuracy(&test, &training(8), &mut |_, _| epochs += 1)
             .unwrap();
-        assert!(score > 0.5 && passes == 8, "{score}");
-        let none = of(&drawn_digits(Split::Test, 10, 1), 0);
+        assert!(score > 0.5 && epochs == 8, "{score}");
+        let none = first(&drawn_digits(Split::Test, 10, 1), 0);
         let error = none
             .classification_accuracy(&test, &training(1), &mut |_, _| ())
             .unwrap_err();
-        assert!(error.to_string().contains("found 0 and 100"), "{error}");
+        assert!(matches!(
+            error,
+            TransferError::Classifier {
+                training_images: 0,
+                test_images: 100,
+                ..
+            }
+        ));
         let other = LabeledImages {
             labels: vec![10; 100],
             ..test.clone()
@@ -153,12 +171,18 @@ mod tests {
         let error = train
             .classification_accuracy(&other, &training(1), &mut |_, _| ())
             .unwrap_err();
-        assert!(error.to_string().contains("labels up to 10"), "{error}");
+        assert!(matches!(
+            error,
+            TransferError::Classifier {
+                largest_label: 10,
+                ..
+            }
+        ));
         assert_eq!(train.with(&test).len(), 740);
     }
 
     #[test]
-    fn a_generator_without_classes_draws_none_and_one_with_them_draws_each_in_turn() {
+    fn labeled_images_need_a_conditional_generator_and_cycle_through_the_classes() {
         let generator = |inputs| {
             Sequential::new()
                 .add("pixels", Dense::new(inputs, 784, &mut Init::glorot(1)))
@@ -170,14 +194,14 @@ mod tests {
         let embedding = Embedding::new(3, 3, &mut Init::glorot(2));
         let conditional = ConditionalGenerator::new(embedding, generator(4 + 3), 4);
         let conditional = Sequential::new().add("conditional", conditional);
-        let told = Sampler::new(conditional, 4).classes(3);
-        let drawn = LabeledImages::generate(&told, 7, &all, rng).unwrap();
-        assert_eq!(drawn.labels, [0, 1, 2, 0, 1, 2, 0]);
-        assert_eq!(drawn.images.shape(), [7, 28, 28, 1]);
+        let sampler = Sampler::new(conditional, 4).classes(3);
+        let generated = LabeledImages::generate(&sampler, 7, &all, rng).unwrap();
+        assert_eq!(generated.labels, [0, 1, 2, 0, 1, 2, 0]);
+        assert_eq!(generated.images.shape(), [7, 28, 28, 1]);
         assert_eq!(
-            LabeledImages::generate(&told, 3, &[1, 2], rng).unwrap().labels,
+            LabeledImages::generate(&sampler, 3, &[1, 2], rng).unwrap().labels,
             [1, 2, 1]
         );
-        assert!(LabeledImages::generate(&told, 3, &[2, 3], rng).is_none());
+        assert!(LabeledImages::generate(&sampler, 3, &[2, 3], rng).is_none());
     }
 }

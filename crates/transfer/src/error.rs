@@ -1,50 +1,50 @@
-//! What can be wrong with a request to transfer.
+//! Errors of transfer, adaptation and semi-supervised learning.
 
-/// Why a transfer cannot be set up.
+/// Error of a transfer, an adaptation or a semi-supervised training.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransferError {
-    /// Settings that make no sense, all of them at once.
-    #[error("the settings of the transfer make no sense: {}", .problems.join("; "))]
+    /// Invalid settings, with all problems at once.
+    #[error("invalid settings: {}", .problems.join("; "))]
     Config {
-        /// What is wrong, one entry for each setting.
+        /// The problems, one entry for each setting.
         problems: Vec<String>,
     },
-    /// The settings were made for another source.
+    /// The settings belong to another source.
     #[error(
-        "the transfer was begun from the source with SHA-256 {expected}, but this one has {found}; name the run, and the \
-         checkpoint, that it was begun from"
+        "the transfer started from the source with SHA-256 {expected}, but the given source has {found}; give the run and \
+         the checkpoint that it started from"
     )]
     OtherSource {
-        /// Of the source in the settings.
+        /// SHA-256 of the source in the settings.
         expected: String,
-        /// Of the source given.
+        /// SHA-256 of the given source.
         found: String,
     },
-    /// A directory for a transfer holds a run that is none.
-    #[error("{}: holds a run that is no transfer, which stays as it is; name another directory", .path.display())]
+    /// The output directory contains a run that is not a transfer.
+    #[error("{}: contains a run that is not a transfer; it was left unchanged; give another directory", .path.display())]
     NoTransfer {
         /// The directory.
         path: std::path::PathBuf,
     },
-    /// A file is no adapter file.
-    #[error("{}: no adapter file: {}", .path.display(), .problems.join("; "))]
+    /// A file is not a valid adapter file.
+    #[error("{}: not a valid adapter file: {}", .path.display(), .problems.join("; "))]
     AdapterFile {
         /// The file.
         path: std::path::PathBuf,
-        /// What is wrong, one entry for each part.
+        /// The problems, one entry for each part.
         problems: Vec<String>,
     },
-    /// A semi-supervised task that cannot be set up, with everything that is wrong.
-    #[error("semi-supervised learning is not possible like this: {}", .problems.join("; "))]
+    /// Data or settings that do not allow semi-supervised learning, with all problems at once.
+    #[error("cannot set up semi-supervised learning: {}", .problems.join("; "))]
     SemiSupervised {
-        /// What is wrong, what was expected, and what to do.
+        /// The problems: what was found, what was expected, and what to do.
         problems: Vec<String>,
     },
-    /// A checkpoint of another training with few labels.
+    /// A checkpoint of a semi-supervised training with other images, labels or settings.
     #[error(
-        "{}: a checkpoint of a training with other images, labels or settings than these; give the same ones, or begin anew elsewhere \
-         (images that a generator drew can differ from one CPU or version to another)",
+        "{}: the checkpoint belongs to a training with other images, labels or settings; give the same ones, or start again in \
+         another directory (generated images can differ between CPUs and versions)",
         .path.display()
     )]
     OtherTraining {
@@ -53,24 +53,24 @@ pub enum TransferError {
     },
     /// Too few images for a classifier, or too many classes.
     #[error(
-        "a classifier needs at least 2 images to learn from and 1 to be tested with, with labels below {}; found {learned} and \
-         {tested} with labels up to {last}",
+        "a classifier needs at least 2 training images and 1 test image with labels below {}; found {training_images} training \
+         images and {test_images} test images with labels up to {largest_label}",
         engraft_metrics::CLASSES
     )]
     Classifier {
-        /// Images to learn from.
-        learned: usize,
-        /// Images to be tested with.
-        tested: usize,
-        /// Largest label.
-        last: usize,
+        /// Number of training images.
+        training_images: usize,
+        /// Number of test images.
+        test_images: usize,
+        /// Largest label of both.
+        largest_label: usize,
     },
     /// A loss is no longer a finite number.
     #[error(
-        "training has diverged: a loss of step {step} is not a finite number; a lower learning rate or smaller weights of the terms help"
+        "training has diverged: a loss of step {step} is not finite; try a lower learning rate or smaller loss weights"
     )]
     Diverged {
-        /// The step.
+        /// The training step.
         step: u64,
     },
     /// Reading or writing failed.
@@ -78,26 +78,26 @@ pub enum TransferError {
     Io {
         /// The file or directory.
         path: std::path::PathBuf,
-        /// The reason of the system.
+        /// The reason that the operating system gives.
         reason: std::io::Error,
     },
-    /// Runs, their checkpoints and settings.
+    /// An error of a run, its checkpoints or its settings.
     #[error(transparent)]
     Gan(#[from] engraft_gan::GanError),
-    /// Weights and their names.
+    /// An error of weights or their names.
     #[error(transparent)]
     Layers(#[from] engraft_layers::LayersError),
-    /// Features of images, and measures of them.
+    /// An error of features or metrics.
     #[error(transparent)]
     Metrics(#[from] engraft_metrics::MetricsError),
-    /// A text is none of the names or values that it may be.
-    #[error("there is no {what} {found:?}; expected {expected}")]
+    /// A text that does not name a valid value.
+    #[error("unknown {what} {found:?}; expected {expected}")]
     Unknown {
-        /// What was asked for, as `method`.
+        /// Kind of value, such as `validator`.
         what: &'static str,
         /// The text.
         found: String,
-        /// What it may be.
+        /// The valid values.
         expected: String,
     },
 }

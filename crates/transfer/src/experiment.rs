@@ -1,4 +1,4 @@
-//! One way to a generator of the target, trained and measured: a recipe, or a control beside it.
+//! Transfer experiments: train a generator for the target by one method, and evaluate its images.
 
 use crate::adapter_file::AdapterFile;
 use crate::bootstrap::BootstrapComparison;
@@ -21,24 +21,24 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Images that are generated at once.
+/// Number of images per batch.
 const BATCH: usize = 250;
-/// Squared distances up to this share of the training images' variance are zero up to rounding.
+/// Squared distances up to this fraction of the training images' variance count as zero.
 const ROUNDING: f64 = 1e-12;
 
-/// How a generator of the target comes about.
+/// How a generator for the target is obtained.
 #[derive(Clone, Debug)]
 pub enum TransferMethod {
     /// The source's generator without further training (zero-shot).
     Untuned,
-    /// The source's networks with random weights, trained on the target alone.
+    /// The source's networks with random initial weights, trained on the target only.
     FromScratch,
-    /// The source's networks, trained on by a recipe.
+    /// The source's networks, fine-tuned by a recipe.
     Recipe(Box<Recipe>),
 }
 
 impl TransferMethod {
-    /// Its name in tables and directories.
+    /// The name in tables, result files and directories; of a recipe [`Recipe::name`].
     pub fn name(&self) -> &str {
         match self {
             Self::Untuned => "source-as-is",
@@ -48,47 +48,66 @@ impl TransferMethod {
     }
 }
 
-/// What all methods of a comparison have in common.
+/// Settings that all methods of a comparison share.
+///
+/// ```no_run
+/// use engraft_data::{Split, drawn_digits};
+/// use engraft_gan::CheckpointChoice;
+/// use engraft_transfer::{Experiment, Recipe, TransferMethod, open_source};
+/// use std::ops::ControlFlow;
+///
+/// let source = open_source("runs/mnist".as_ref(), CheckpointChoice::Best)?;
+/// let target = drawn_digits(Split::Train, 100, 1);
+/// let experiment = Experiment { source: &source, target: &target, steps: 500, seed: 1 };
+/// let method = TransferMethod::Recipe(Box::new(Recipe::fine_tune(&source)?));
+/// let found = experiment.train(&method, "runs/mine".as_ref(), &mut |_| ControlFlow::Continue(()))?;
+/// if let Some((_sampler, step)) = found {
+///     println!("the generator of step {step}");
+/// }
+/// # Ok::<(), engraft_transfer::TransferError>(())
+/// ```
 pub struct Experiment<'a> {
-    /// The source.
+    /// The pretrained GAN.
     pub source: &'a PretrainedGan,
-    /// Images of the target to train on.
+    /// Training images of the target.
     pub target: &'a Dataset,
-    /// Training steps.
+    /// Number of training steps.
     pub steps: u64,
     /// Seed of training and of the generated images.
     pub seed: u64,
 }
 
-/// Measures of the images that a method's generator draws.
+/// Metrics of the images that a method's generator produces.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ExperimentResult {
-    /// The method.
+    /// Name of the method.
     pub method: String,
-    /// Kernel distance to the real images.
+    /// Kernel distance (KID) to the real images; lower is better.
     pub kid: f64,
-    /// Its standard error.
+    /// Standard error of [`ExperimentResult::kid`].
     pub kid_se: f64,
-    /// Fréchet distance to them.
+    /// Fréchet distance (FID) to the real images; lower is better.
     pub fid: f64,
-    /// Share of the real images with a generated one in their neighborhood.
+    /// Coverage: share of the real images with a generated image in their neighborhood, from 0 to 1.
     pub coverage: f64,
-    /// Diversity of the generated images around the training images.
+    /// [Intra-cluster diversity](intra_cluster_diversity) of the generated images around the training images.
     pub diversity: f64,
-    /// [Share](copied_share) of generated images closer to a training image than training images are to each other.
+    /// [Share](copied_share) of generated images that are near-copies of training images, from 0 to 1.
     pub copies: f64,
-    /// Training steps of the checkpoint that was measured.
+    /// Training step of the evaluated checkpoint.
     pub steps: u64,
 }
 
 impl Experiment<'_> {
-    /// Trains by a method in `directory`, or goes on where that stopped, and gives the generator: of the best checkpoint
-    /// if the run could hold out images to choose it with, else of the last one. Where [little](crate::TransferConfig::trains_little)
-    /// of the generator trained, what it learned is also in an [`AdapterFile`] in the directory.
+    /// Trains with a method in `directory`, or resumes the run there.
+    ///
+    /// Returns a sampler and the step of its checkpoint. It is the best checkpoint if the run has validation images, otherwise
+    /// the last one. If only [few parameters](crate::TransferConfig::is_parameter_efficient) of the generator trained, the
+    /// directory also gets an [`AdapterFile`]. `None` if `on_event` stopped the run.
     ///
     /// # Errors
-    /// What stops a run, see [`Trainer::train`]; `None` if the caller stopped it.
+    /// Those of [`Trainer::train`]. [`TransferError::NoTransfer`] if the directory contains a run that is not a transfer.
     pub fn train(
         &self,
         method: &TransferMethod,
@@ -127,33 +146,35 @@ impl Experiment<'_> {
         Ok(Some((run.sampler, run.step)))
     }
 
-    /// Puts the source beside a run that has not begun. Nothing is written beside one that has: neither to another source, nor to
-    /// one that is damaged, nor to a run that is no transfer and would be taken for one from then on.
+    /// Saves the source in the directory of a new run.
+    ///
+    /// Nothing is written if a run has already started there: neither over another source, nor over a damaged one. A run that is
+    /// not a transfer must not get a source either, because it would be read as a transfer from then on.
     fn save_source(&self, directory: &Path) -> Result<(), TransferError> {
         let folder = directory.join(FOLDER);
-        // A run that was killed as it began has no settings yet.
-        let of_a_run = [SETTINGS, "checkpoints", "metrics.jsonl"];
-        let has_begun = of_a_run.iter().any(|name| directory.join(name).exists());
-        if has_begun && !folder.exists() {
+        // A run that was killed at its start has no settings yet.
+        let run_files = [SETTINGS, "checkpoints", "metrics.jsonl"];
+        let has_started = run_files.iter().any(|name| directory.join(name).exists());
+        if has_started && !folder.exists() {
             return Err(TransferError::NoTransfer {
                 path: directory.into(),
             });
         }
         match PretrainedGan::read(&folder) {
-            Ok(there) if there.sha256()? != self.source.sha256()? => Err(TransferError::OtherSource {
-                expected: there.sha256()?,
+            Ok(existing) if existing.sha256()? != self.source.sha256()? => Err(TransferError::OtherSource {
+                expected: existing.sha256()?,
                 found: self.source.sha256()?,
             }),
             Ok(_) => Ok(()),
-            Err(damage) if has_begun => Err(damage),
+            Err(damage) if has_started => Err(damage),
             Err(_) => self.source.save(&folder),
         }
     }
 
-    /// Features of `count` images that a generator draws.
+    /// Generates `count` images with the experiment's seed and returns their features.
     ///
     /// # Errors
-    /// If they are not finite.
+    /// If a feature is not finite.
     pub fn generate_features(
         &self,
         network: &dyn FeatureExtractor,
@@ -171,10 +192,10 @@ impl Experiment<'_> {
     }
 }
 
-/// Features of a data set's images.
+/// Features of all images of a data set.
 ///
 /// # Errors
-/// If they are not finite.
+/// If a feature is not finite.
 pub fn dataset_features(network: &dyn FeatureExtractor, data: &Dataset) -> Result<Features, TransferError> {
     let indices: Vec<usize> = (0..data.len()).collect();
     let parts: Result<Vec<Features>, TransferError> = indices
@@ -187,10 +208,10 @@ pub fn dataset_features(network: &dyn FeatureExtractor, data: &Dataset) -> Resul
     Ok(Features::stack(parts?)?)
 }
 
-/// Features of the images that [`evaluate`] compares, all from one feature extractor.
+/// Features of the three sets of images that [`evaluate`] needs, all from the same feature extractor.
 #[derive(Clone, Copy, Debug)]
 pub struct FeatureSets<'a> {
-    /// Real images of the target, best ones that were not trained on.
+    /// Real images of the target, if possible images that were not trained on.
     pub real: &'a Features,
     /// The training images.
     pub training: &'a Features,
@@ -198,10 +219,10 @@ pub struct FeatureSets<'a> {
     pub generated: &'a Features,
 }
 
-/// Measures generated images against real ones, and against those that were trained on.
+/// Computes all metrics of generated images against real images and training images.
 ///
 /// # Errors
-/// If there are too few images for one of the measures.
+/// If there are too few images for one of the metrics.
 pub fn evaluate(
     method: &str,
     steps: u64,
@@ -225,29 +246,31 @@ pub fn evaluate(
     })
 }
 
-/// Share of generated images that lie closer to a training image than one in twenty training images lies to its nearest
-/// other one: 0.05 or less where the generator does not copy. The distances of training images that are the same are left out,
-/// for nothing is closer than they are; what is the same as a training image is a copy whatever the distances are.
+/// Share of generated images that are near-copies of a training image, from 0 to 1.
 ///
-/// It is [`memorized_share`](engraft_metrics::memorized_share) with the training images themselves in the place of
-/// held-out ones, of which a few dozen images leave none.
+/// The threshold is the 5 % quantile of the distances between training images and their nearest other training image. So a
+/// generator that does not copy has a share of at most about 0.05. Identical training images are ignored for the threshold. A
+/// generated image that equals a training image always counts as a copy.
+///
+/// The measure is [`memorized_share`](engraft_metrics::memorized_share) with training images in place of validation images,
+/// because a few dozen images leave none for validation.
 pub fn copied_share(training: &Features, generated: &Features) -> f64 {
     let train = training.view();
-    let nearest = |point: ndarray::ArrayView1<'_, f64>, but: Option<usize>| {
-        let distances = train.outer_iter().enumerate().filter(|(i, _)| Some(*i) != but);
+    let nearest = |point: ndarray::ArrayView1<'_, f64>, except: Option<usize>| {
+        let distances = train.outer_iter().enumerate().filter(|(i, _)| Some(*i) != except);
         distances
             .map(|(_, other)| (&point - &other).mapv(|x| x * x).sum())
             .fold(f64::INFINITY, f64::min)
     };
-    let mut usual: Vec<f64> = train
+    let mut typical: Vec<f64> = train
         .outer_iter()
         .enumerate()
         .map(|(i, point)| nearest(point, Some(i)))
         .collect();
     let same = ROUNDING * training.variance();
-    usual.retain(|&distance| distance > same);
-    usual.sort_unstable_by(f64::total_cmp);
-    let close = usual.get(usual.len() / 20).copied().unwrap_or(0.0);
+    typical.retain(|&distance| distance > same);
+    typical.sort_unstable_by(f64::total_cmp);
+    let close = typical.get(typical.len() / 20).copied().unwrap_or(0.0);
     let points = generated.view();
     let copied = points.outer_iter().filter(|point| {
         let distance = nearest(*point, None);
@@ -256,7 +279,7 @@ pub fn copied_share(training: &Features, generated: &Features) -> f64 {
     copied.count() as f64 / generated.len().max(1) as f64
 }
 
-/// Compares the distances of methods, see [`BootstrapComparison`].
+/// Compares generators by KID with 200 bootstrap resamples, see [`BootstrapComparison::new`].
 pub fn compare(real: &Features, generated: &[&Features], seed: u64) -> BootstrapComparison {
     const RESAMPLES: usize = 200;
     BootstrapComparison::new(real, generated, RESAMPLES, seed)
@@ -270,14 +293,14 @@ mod tests {
     #[test]
     fn copied_share_by_hand() {
         let train = Features::new(array![[0.0], [1.0], [3.0], [6.0]]).unwrap();
-        // The closest two are 1 apart: what is closer to one of them is a copy.
+        // The closest two training images are 1 apart: every closer image is a copy.
         let generated = Features::new(array![[0.2], [1.9], [4.5], [6.0]]).unwrap();
         assert_eq!(copied_share(&train, &generated), 0.75);
         assert_eq!(
             copied_share(&train, &Features::new(array![[4.5], [8.0]]).unwrap()),
             0.0
         );
-        // Two of the training images are the same: the closest others are still 1 apart.
+        // Two training images are identical: the closest different ones are still 1 apart.
         let twice = Features::new(array![[0.0], [0.0], [1.0], [3.0], [6.0]]).unwrap();
         assert_eq!(copied_share(&twice, &generated), 0.75);
         assert_eq!(copied_share(&twice, &twice), 1.0);

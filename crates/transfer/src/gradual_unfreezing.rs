@@ -1,16 +1,16 @@
-//! Gradual unfreezing: a generator thaws from its output backwards.
+//! Gradual unfreezing of a generator, from its output layer backwards.
 
 use crate::config::{Phase, Trainable};
 use crate::error::TransferError;
 
-/// Phases of `every` steps each, in which the last layer trains alone, then the last two, and so on; in the last phase,
-/// which is `last` in all but its generator, everything trains.
+/// Phases of gradual unfreezing: the last layer trains for `every` steps, then the last two layers, and so on.
 ///
-/// `layers` are the generator's layers from the noise to the image
-/// ([`PretrainedGan::generator_layers`](crate::PretrainedGan::generator_layers)). The discriminator trains as in `last` all the while.
+/// In the last phase the whole generator trains. Everything else of that phase comes from `last`. The discriminator trains
+/// as in `last` in all phases. `layers` are the generator's layers from noise to image, see
+/// [`PretrainedGan::generator_layers`](crate::PretrainedGan::generator_layers).
 ///
-/// *Source*: Howard and Ruder, "Universal language model fine-tuning for text classification", 2018, section 3.3, there for
-/// a classifier; that the layers next to the image come first keeps what the early ones know of shapes.
+/// *Source*: Howard and Ruder, "Universal language model fine-tuning for text classification", 2018, section 3.3, for a
+/// classifier. Here the layers next to the image come first, so that the shapes in the early layers are kept.
 ///
 /// ```
 /// use engraft_transfer::{Phase, Trainable, gradual_unfreezing};
@@ -26,21 +26,21 @@ use crate::error::TransferError;
 /// ```
 ///
 /// # Errors
-/// [`TransferError::Config`] with every problem: fewer than two layers, one named twice, phases without steps.
+/// [`TransferError::Config`] for fewer than two layers, duplicate layers, or phases without steps.
 pub fn gradual_unfreezing(layers: &[String], every: u64, last: &Phase) -> Result<Vec<Phase>, TransferError> {
     let mut problems = Vec::new();
     if layers.len() < 2 {
         problems.push(format!(
-            "gradual unfreezing takes layers one after the other, so it needs at least 2, found {layers:?}"
+            "gradual unfreezing: expected at least 2 layers, found {layers:?}"
         ));
     }
     let twice = layers
         .iter()
         .enumerate()
         .filter(|(i, name)| layers[..*i].contains(name));
-    problems.extend(twice.map(|(_, name)| format!("gradual unfreezing: the layer {name:?} is named twice")));
+    problems.extend(twice.map(|(_, name)| format!("gradual unfreezing: the layer {name:?} appears twice")));
     if every == 0 {
-        problems.push("gradual unfreezing: a phase must have at least 1 step, found 0".into());
+        problems.push("gradual unfreezing: expected at least 1 step per phase, found 0".into());
     }
     if !problems.is_empty() {
         return Err(TransferError::Config { problems });
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_phase_is_the_one_that_was_given() {
+    fn the_last_phase_comes_from_the_argument() {
         let last = Phase {
             generator: Trainable::Nothing,
             discriminator: Trainable::Except(names(&["hidden1"])),
@@ -95,17 +95,15 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_schedule_is_refused_all_at_once() {
-        let problems = |layers: &[&str], every| {
-            gradual_unfreezing(&names(layers), every, &Phase::default())
-                .unwrap_err()
-                .to_string()
-        };
-        let text = problems(&["a"], 0);
-        assert!(
-            text.contains("at least 2, found [\"a\"]") && text.contains("at least 1 step"),
-            "{text}"
-        );
-        assert!(problems(&["a", "b", "a"], 5).contains("\"a\" is named twice"));
+    fn invalid_schedules_report_all_problems() {
+        let problems =
+            |layers: &[&str], every| match gradual_unfreezing(&names(layers), every, &Phase::default()) {
+                Err(TransferError::Config { problems }) => problems,
+                found => panic!("{found:?}"),
+            };
+        let found = problems(&["a"], 0);
+        assert!(found.len() == 2 && found[0].contains("[\"a\"]"), "{found:?}");
+        let found = problems(&["a", "b", "a"], 5);
+        assert!(found.len() == 1 && found[0].contains("\"a\""), "{found:?}");
     }
 }

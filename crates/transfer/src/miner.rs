@@ -1,27 +1,27 @@
-//! The latent miner: a small network in front of a generator that finds where in its latent space a target lies.
+//! The miner of MineGAN: a small network that maps latent vectors to the region of the target.
 
 use engraft_layers::{Condition, Dense, Fusion, Init, Mode, Module, Sequential, Slot, SlotMut};
 use engraft_tensor::{Real, Tensor};
 
 /// Name of the layer in a generator.
 pub(crate) const LAYER: &str = "miner";
-/// Widest hidden layer that settings and files may ask for.
+/// Maximum width of the hidden layer in settings and files.
 pub(crate) const MAX_HIDDEN: usize = 4096;
 /// Names of its parameters.
 const NAMES: [&str; 4] = ["hidden.weight", "hidden.bias", "out.weight", "out.bias"];
-/// Seed of the hidden layer's weight: always the same, because at first it has no effect.
+/// Seed of the hidden layer's weight. It is constant, because the weight has no effect before training.
 const SEED: u64 = 2;
 
-/// `M(z) = z + relu(z W + b) V + c`, put in front of a generator `G`, so that it draws `G(M(z))`.
+/// A miner `M(z) = z + relu(z W + b) V + c` in front of a generator `G`, which then generates `G(M(z))`.
 ///
-/// `V` and `c` begin at zero: the mined generator begins as the generator. Trained alone, it moves latent vectors to where
-/// the generator, which stays as it is, draws what comes closest to the target; it can draw nothing new.
+/// `V` and `c` start at zero, so `G(M(z)) = G(z)` before training. Trained alone, the miner moves latent vectors to the region
+/// whose images are closest to the target. The frozen generator cannot produce anything new.
 ///
 /// *Shapes*: `[n, latent] -> [n, latent]`. `hidden.weight [latent, hidden]`, `hidden.bias [hidden]`,
 /// `out.weight [hidden, latent]`, `out.bias [latent]`.
 ///
 /// *Source*: Wang et al., "MineGAN: effective knowledge transfer from GANs to target domains with few images", 2020,
-/// section 3.1, for the network; the residual form, which makes a start from the source, is this project's.
+/// section 3.1. The residual form, which starts exactly at the source, is this project's own.
 ///
 /// ```
 /// use engraft_layers::{Mode, Module, parameter_count};
@@ -40,7 +40,7 @@ pub struct Miner<T: Real = f32> {
 }
 
 impl<T: Real> Miner<T> {
-    /// A miner of latent vectors of this length that changes nothing yet.
+    /// A miner that is the identity, for latent vectors of length `latent` and a hidden layer of width `hidden`.
     ///
     /// # Panics
     /// If a size is 0.
@@ -48,7 +48,7 @@ impl<T: Real> Miner<T> {
     pub fn new(latent: usize, hidden: usize) -> Self {
         assert!(
             latent > 0 && hidden > 0,
-            "Miner: latent vectors of {latent} numbers and a hidden layer of {hidden} cannot be"
+            "Miner: expected sizes above 0, got latent length {latent} and hidden width {hidden}"
         );
         let init = &mut Init::glorot(SEED);
         Self {
@@ -59,13 +59,13 @@ impl<T: Real> Miner<T> {
     }
 }
 
-/// A generator with a miner in front of it.
-pub(crate) fn mined(generator: Sequential, latent: usize, hidden: usize) -> Sequential {
+/// Adds a miner in front of a generator.
+pub(crate) fn with_miner(generator: Sequential, latent: usize, hidden: usize) -> Sequential {
     generator.add_first(LAYER, Miner::new(latent, hidden))
 }
 
-// Its parameters are slots of its own, and its layers no children: spectral normalization and adapters, which are for the
-// generator's weights, pass it by. The singular values of a matrix of zeros are nothing to divide by.
+// The parameters are the miner's own slots and its layers are not children. So spectral normalization and adapters, which are
+// for the generator's weights, skip it. Spectral normalization would divide by the singular values of a zero matrix.
 impl<T: Real> Module<T> for Miner<T> {
     fn forward(&self, x: &Tensor<T>, mode: Mode) -> Tensor<T> {
         assert!(
@@ -89,7 +89,11 @@ impl<T: Real> Module<T> for Miner<T> {
     }
 
     fn describe(&self) -> String {
-        format!("Miner of {} numbers: {}", self.latent, self.hidden.describe())
+        format!(
+            "Miner with latent length {}: {}",
+            self.latent,
+            self.hidden.describe()
+        )
     }
 }
 
@@ -100,7 +104,7 @@ mod tests {
     use engraft_tensor::gradcheck;
     use std::slice::from_ref;
 
-    /// Two numbers, two hidden units, and weights for which everything can be seen.
+    /// Latent length 2 and two hidden units, with weights that are easy to compute with.
     fn miner() -> Miner<f64> {
         let mut miner = Miner::new(2, 2);
         let tensor = |shape: &[usize], values: &[f64]| Tensor::from_vec(shape, values.to_vec());
@@ -119,20 +123,20 @@ mod tests {
 
     #[test]
     fn by_hand() {
-        // Hidden: (1 + 2·3 + 0.5, -3) = (7.5, 0 behind the relu); moved: (7.5, -15 + 10).
+        // Hidden: (1 + 2·3 + 0.5, -3) = (7.5, 0 after the relu); added: (7.5, -15 + 10).
         let x = Tensor::from_vec([1, 2], vec![1.0, 3.0]);
         let found = miner().forward(&x, Mode::Eval);
         assert_eq!(found.as_slice(), [8.5, -2.0]);
     }
 
     #[test]
-    fn gradients_reach_the_latent_vector_and_all_that_learns() {
+    fn gradients_reach_the_latent_vector_and_all_parameters() {
         let miner = miner();
         let x = Tensor::from_vec([2, 2], vec![1.0, 3.0, -2.0, 0.3]);
         gradcheck(|x| miner.forward(&x[0], Mode::Train), from_ref(&x)).unwrap();
         let learned = gradients(&miner.forward(&x, Mode::Train).square().sum(), &miner);
         assert_eq!(learned.len(), 4);
-        // At first only the last layer has a gradient, which is enough to leave the start.
+        // Before training only the output layer has a gradient, which is enough to leave the identity.
         let fresh = Miner::<f64>::new(2, 3);
         let learned = gradients(&fresh.forward(&x, Mode::Train).square().sum(), &fresh);
         let size = |name: &str| learned[name].abs().sum().item();
@@ -141,7 +145,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "Miner: the input must be [n, 2], got [3, 1]")]
-    fn a_vector_that_is_too_short_is_named() {
+    fn a_latent_vector_of_wrong_length_panics() {
         let _ = miner().forward(&Tensor::zeros([3, 1]), Mode::Eval);
     }
 }

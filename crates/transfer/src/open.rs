@@ -1,4 +1,4 @@
-//! Opening what lies in a directory: a run, a transfer, or a source that was saved.
+//! Opens runs, transfers and saved sources from their directories.
 
 use crate::error::TransferError;
 use crate::pretrained_gan::{FOLDER, PretrainedGan};
@@ -7,13 +7,13 @@ use engraft_gan::{CheckpointChoice, SavedRun};
 use engraft_layers::merge_adapters;
 use std::path::Path;
 
-/// The source in a run directory, or in one that [`PretrainedGan::save`] wrote.
+/// Opens a pretrained GAN from a run directory or from a directory that [`PretrainedGan::save`] wrote.
 ///
-/// The run may itself be a transfer: its adapters become part of the weights then, and its [`Miner`](crate::Miner)
-/// stays in front of the generator.
+/// The run can be a transfer itself. Its adapters are then merged into the weights, and its [`Miner`](crate::Miner) stays in
+/// front of the generator.
 ///
 /// # Errors
-/// If there is no intact checkpoint, its files do not belong together, or the run's network family is not
+/// If there is no intact checkpoint, its files do not belong together, or the network family is not
 /// [registered](engraft_gan::networks::register).
 pub fn open_source(directory: &Path, which: CheckpointChoice) -> Result<PretrainedGan, TransferError> {
     if PretrainedGan::is_saved(directory) {
@@ -34,11 +34,12 @@ pub fn open_source(directory: &Path, which: CheckpointChoice) -> Result<Pretrain
     ))
 }
 
-/// A run as [`SavedRun::open_at`] opens it, also where it was a transfer, or is a source that was [saved](Source::save): that
-/// one has no other checkpoint than its end.
+/// Opens a run as [`SavedRun::open_at`] does, and also transfers and [saved](PretrainedGan::save) sources.
+///
+/// A saved source has only one checkpoint, so `which` is ignored there.
 ///
 /// # Errors
-/// Those of [`SavedRun::open_at`], and if the source in a transfer's directory is missing or another one.
+/// Those of [`SavedRun::open_at`]. [`TransferError::OtherSource`] if the source in a transfer's directory was replaced.
 pub fn open_run(directory: &Path, which: CheckpointChoice) -> Result<SavedRun, TransferError> {
     if PretrainedGan::is_saved(directory) {
         let source = PretrainedGan::read(directory)?;

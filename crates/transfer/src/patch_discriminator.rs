@@ -1,25 +1,24 @@
-//! A discriminator that judges an image patch by patch.
+//! PatchGAN: a discriminator with one logit per patch of an image.
 
 use crate::error::TransferError;
 use engraft_gan::{SpectralNorm, TrainConfig};
 use engraft_layers::{Condition, Dense, Init, Mode, Module, Sequential, StateDict};
 use engraft_tensor::{Real, Tensor, no_grad};
 
-/// `D(x)_p = <w, f(x)_p> + b`: a logit for each position `p` of a map of features, in the place of one for all of it.
+/// A patch head `D(x)_p = <w, f(x)_p> + b`: one logit for each position `p` of a feature map.
 ///
-/// Each logit sees as much of the image as one position of the map does, and the objective takes the mean over all of
-/// them. So the discriminator asks whether strokes and textures are those of the target and not whether the whole is one of
-/// its images: of few images there are many patches, and they are harder to know by heart.
+/// Each logit covers the receptive field of one position, and the objective averages over all of them. So the discriminator
+/// compares local strokes and textures instead of whole images. A few images have many patches, which are harder to memorize.
 ///
-/// *Shapes*: `[n, positions · channels] -> [n, positions]`, the channels of a position side by side. `weight [channels, 1]`,
+/// *Shapes*: `[n, positions · channels] -> [n, positions]`, with the channels of a position next to each other. `weight [channels, 1]`,
 /// `bias [1]`.
 ///
 /// *Source*: Isola et al., "Image-to-image translation with conditional adversarial networks", 2017, section 3.2.2; for
 /// transfer to few images Ojha et al., "Few-shot image generation via cross-domain correspondence", 2021, section 3.2,
-/// where it judges beside a discriminator of whole images.
+/// which combine it with a discriminator of whole images.
 ///
 /// # Panics
-/// Its `forward`, if the input is not `[n, a multiple of the channels]`.
+/// `forward` panics if the input is not `[n, k · channels]`.
 ///
 /// ```
 /// use engraft_layers::{Mode, Module, parameter_count};
@@ -32,20 +31,20 @@ use engraft_tensor::{Real, Tensor, no_grad};
 /// ```
 pub struct PatchHead<T: Real = f32> {
     channels: usize,
-    judge: Dense<T>,
+    dense: Dense<T>,
 }
 
 impl<T: Real> PatchHead<T> {
-    /// A head for maps of so many channels, all of whose logits are 0.
+    /// A head for feature maps with this number of channels. Its weights are 0.
     ///
     /// # Panics
-    /// If there are no channels.
+    /// If `channels` is 0.
     #[track_caller]
     pub fn new(channels: usize) -> Self {
-        assert!(channels > 0, "PatchHead: a map without channels cannot be judged");
+        assert!(channels > 0, "PatchHead: expected at least 1 channel, got 0");
         Self {
             channels,
-            judge: Dense::new(channels, 1, &mut Init::glorot(0)).scaled(0.0),
+            dense: Dense::new(channels, 1, &mut Init::glorot(0)).scaled(0.0),
         }
     }
 }
@@ -60,16 +59,16 @@ impl<T: Real> Module<T> for PatchHead<T> {
         );
         let [n, positions] = [x.shape()[0], x.shape()[1] / self.channels];
         let each = x.reshape([n * positions, self.channels]);
-        self.judge.forward(&each, mode).reshape([n, positions])
+        self.dense.forward(&each, mode).reshape([n, positions])
     }
 
-    // Its parameters are named as the layer's whose place it takes.
+    // The parameters have the names of the layer that it replaces.
     fn children(&self) -> Vec<(&str, &dyn Module<T>)> {
-        vec![("", &self.judge)]
+        vec![("", &self.dense)]
     }
 
     fn children_mut(&mut self) -> Vec<(&str, &mut dyn Module<T>)> {
-        vec![("", &mut self.judge)]
+        vec![("", &mut self.dense)]
     }
 
     fn describe(&self) -> String {
@@ -77,7 +76,7 @@ impl<T: Real> Module<T> for PatchHead<T> {
     }
 }
 
-/// Whether these weights of a discriminator are those of one that judges patches.
+/// Whether these weights of a discriminator have a patch head.
 pub(crate) fn has_patch_head(state: &StateDict, discriminator: &Sequential, config: &TrainConfig) -> bool {
     feature_map(discriminator, config).is_some_and(|map| {
         let weight = state.get(&map.weight());
@@ -85,7 +84,7 @@ pub(crate) fn has_patch_head(state: &StateDict, discriminator: &Sequential, conf
     })
 }
 
-/// The map of features that a discriminator's head reads as one vector.
+/// The feature map that a discriminator's head reads as one vector.
 struct FeatureMap {
     /// Name of the head.
     head: String,
@@ -100,7 +99,7 @@ impl FeatureMap {
     }
 }
 
-/// The map that the head reads, if it reads one and is a layer of the chain itself.
+/// The feature map before the head. `None` without one, or if the head is not a direct layer of the chain.
 fn feature_map(discriminator: &Sequential, config: &TrainConfig) -> Option<FeatureMap> {
     let roles = config.layer_roles().ok()?.discriminator;
     let (head, features) = (roles.head, roles.feature_map?);
@@ -120,10 +119,10 @@ fn feature_map(discriminator: &Sequential, config: &TrainConfig) -> Option<Featu
     }
 }
 
-/// The discriminator with a head for patches, all else as it is; the head's weights are still to come.
+/// Replaces the head by a patch head with zero weights, for weights that are loaded later.
 ///
 /// # Errors
-/// [`TransferError::Config`] if its head does not read a map.
+/// [`TransferError::Config`] if the head does not read a feature map.
 pub(crate) fn with_patch_head(
     discriminator: Sequential,
     config: &TrainConfig,
@@ -131,8 +130,8 @@ pub(crate) fn with_patch_head(
     let Some(map) = feature_map(&discriminator, config) else {
         return Err(TransferError::Config {
             problems: vec![format!(
-                "plan.patch_discriminator: the discriminator of the network {}{} has no head that reads a map of features; expected \
-                 dcgan or residual without classes, or another family that names its discriminator's head and feature map",
+                "plan.patch_discriminator: the discriminator of the network {}{} has no head on a feature map; expected dcgan or \
+                 residual without classes, or a family that names the discriminator's head and feature map",
                 config.network,
                 if config.classes > 0 { " with classes" } else { "" }
             )],
@@ -141,8 +140,9 @@ pub(crate) fn with_patch_head(
     Ok(discriminator.replace(&map.head, PatchHead::new(map.channels)))
 }
 
-/// The discriminator with a head for patches in the place of its own, and that one's opinion as far as it is the same
-/// everywhere: the mean over all patches begins as what the head would say if each of its positions had the mean weight.
+/// Replaces the head by a patch head whose weight is the spatial mean of the old head's weight.
+///
+/// The mean over all patch logits then equals the old logit for spatially constant weights.
 ///
 /// # Errors
 /// As [`with_patch_head`].
@@ -156,15 +156,15 @@ pub(crate) fn replace_head_by_patches(
     if config.regularize.spectral_norm != SpectralNorm::None {
         return Err(TransferError::Config {
             problems: vec![
-                "plan.patch_discriminator: the source's discriminator is spectrally normalized, and the vectors of its head fit no \
-                 other; expected a source without"
+                "plan.patch_discriminator: the source's discriminator is spectrally normalized, which does not fit a patch head; \
+                 expected a source without spectral normalization"
                     .into(),
             ],
         });
     }
     let mut tensors = StateDict::of(&discriminator).into_tensors();
     if let Some(weight) = tensors.get_mut(&map.weight()) {
-        // The mean over positions, times their number, because the logits are averaged.
+        // The sum over positions: their mean times their number, because the logits are averaged.
         *weight = weight
             .reshape([map.positions, map.channels])
             .sum_keep(&[0])
@@ -214,13 +214,13 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "PatchHead: the input must be [n, positions · 4], got [2, 6]")]
-    fn a_vector_that_is_no_map_is_named() {
+    fn an_input_that_is_not_a_feature_map_panics() {
         let _ = PatchHead::<f32>::new(4).forward(&Tensor::zeros([2, 6]), Mode::Eval);
     }
 
-    /// With the same weight everywhere the mean over patches is the head's logit, for both kinds of networks and for packs.
+    /// For spatially constant weights the mean over patches is the head's logit, in both kinds of networks and with packing.
     #[test]
-    fn it_begins_as_the_head_it_replaces() {
+    fn a_patch_head_starts_as_the_head_that_it_replaces() {
         for (network, packing) in [("dcgan", 1), ("dcgan", 2), ("residual", 1)] {
             let mut config = config();
             config.network = network.into();
@@ -239,10 +239,10 @@ mod tests {
             ));
             let rng = &mut Pcg64::seed_from_u64(3);
             let one = Tensor::randn([1, channels], rng);
-            let everywhere = one
+            let constant = one
                 .broadcast_to(&[positions, channels])
                 .reshape([positions * channels, 1]);
-            tensors.insert("head.weight".into(), everywhere);
+            tensors.insert("head.weight".into(), constant);
             tensors.insert("head.bias".into(), Tensor::from_vec([1], vec![0.25]));
             StateDict::from_tensors(tensors)
                 .apply(&mut discriminator)
@@ -270,22 +270,19 @@ mod tests {
     }
 
     #[test]
-    fn a_discriminator_without_a_map_is_refused() {
-        let refused = |change: fn(&mut TrainConfig), told: &str| {
+    fn a_discriminator_without_a_feature_map_is_an_error() {
+        let problem = |change: fn(&mut TrainConfig)| {
             let mut config = config();
             change(&mut config);
             let Networks { discriminator, .. } = untrained_networks(&config).unwrap();
-            let error = replace_head_by_patches(discriminator, &config)
-                .err()
-                .expect("an error")
-                .to_string();
-            assert!(error.contains(told), "{error}");
+            match replace_head_by_patches(discriminator, &config).err() {
+                Some(TransferError::Config { problems }) => problems.join("; "),
+                found => panic!("{found:?}"),
+            }
         };
-        refused(|c| c.network = "mlp".into(), "expected dcgan or residual");
-        refused(|c| c.classes = 10, "with classes");
-        refused(
-            |c| c.regularize.spectral_norm = SpectralNorm::Discriminator,
-            "spectrally normalized",
-        );
+        assert!(problem(|c| c.network = "mlp".into()).contains("dcgan or residual"));
+        assert!(problem(|c| c.classes = 10).contains("with classes"));
+        let spectral = problem(|c| c.regularize.spectral_norm = SpectralNorm::Discriminator);
+        assert!(spectral.contains("plan.patch_discriminator") && !spectral.contains("dcgan"));
     }
 }

@@ -1,7 +1,7 @@
-//! The source of a transfer: a trained pair, and where it came from.
+//! The source of a transfer: a pretrained generator and discriminator with their settings.
 
 use crate::error::TransferError;
-use crate::miner::{self, mined};
+use crate::miner::{self, with_miner};
 use crate::patch_discriminator::{has_patch_head, with_patch_head};
 use engraft_base::hex;
 use engraft_gan::networks::{LayerRoles, NetworkRoles};
@@ -10,15 +10,29 @@ use engraft_layers::{Sequential, StateDict};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
-/// Folder of a transferred run that holds its source.
+/// Folder of the source in the directory of a transfer.
 pub(crate) const FOLDER: &str = "source";
 pub(crate) const SETTINGS: &str = "run.toml";
 const GENERATOR: &str = "generator.safetensors";
 const DISCRIMINATOR: &str = "discriminator.safetensors";
 
-/// A trained generator and its discriminator, to be carried to another domain.
+/// A pretrained generator with its discriminator, as the source of a transfer.
 ///
-/// A transferred run keeps its source beside it, in its folder `source`, so that it depends on no other directory.
+/// The directory of a transfer contains a copy of its source in the folder `source`, so it depends on no other directory.
+/// [`open_source`](crate::open_source) reads a pretrained GAN from a run.
+///
+/// ```
+/// use engraft_data::{Split, drawn_digits};
+/// use engraft_gan::{TrainConfig, untrained_networks};
+/// use engraft_transfer::PretrainedGan;
+///
+/// let config = TrainConfig::standard(&drawn_digits(Split::Train, 20, 1));
+/// let networks = untrained_networks(&config)?;
+/// let source = PretrainedGan::new(config, &networks.generator, &networks.discriminator);
+/// assert_eq!(source.sha256()?.len(), 64);
+/// println!("{:?}", source.discriminator_layers()?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct PretrainedGan {
     /// Settings of the run that trained it.
@@ -28,7 +42,7 @@ pub struct PretrainedGan {
 }
 
 impl PretrainedGan {
-    /// The source with these networks, trained by these settings.
+    /// A source with these networks, which were trained with `config`.
     pub fn new(config: TrainConfig, generator: &Sequential, discriminator: &Sequential) -> Self {
         Self {
             config,
@@ -52,10 +66,10 @@ impl PretrainedGan {
         Ok(source)
     }
 
-    /// Writes it to a directory.
+    /// Writes weights and settings to a directory, which [`open_source`](crate::open_source) reads.
     ///
     /// # Errors
-    /// If that cannot be written.
+    /// [`TransferError::Io`] if the directory cannot be written.
     pub fn save(&self, directory: &Path) -> Result<(), TransferError> {
         std::fs::create_dir_all(directory).map_err(|reason| TransferError::Io {
             path: directory.into(),
@@ -67,10 +81,10 @@ impl PretrainedGan {
         std::fs::write(&path, self.config.to_toml()).map_err(|reason| TransferError::Io { path, reason })
     }
 
-    /// The networks, with all of both trainable.
+    /// The networks with all parameters trainable.
     ///
     /// # Errors
-    /// If the weights are not those of the networks that the settings name.
+    /// If the weights do not fit the networks of the settings.
     pub fn networks(&self) -> Result<Networks, TransferError> {
         let Networks {
             mut generator,
@@ -80,11 +94,11 @@ impl PretrainedGan {
         if self.has_patch_head(&discriminator) {
             discriminator = with_patch_head(discriminator, &self.config)?;
         }
-        // What decides which weights are used holds buffers of its own.
+        // Spectral normalization has buffers, so it comes before the weights are loaded.
         let spectral_norm = self.config.regularize.spectral_norm;
         spectral_norm.apply(&mut generator, &mut discriminator);
         if let Some(hidden) = self.miner_width(latent_dim) {
-            generator = mined(generator, latent_dim, hidden);
+            generator = with_miner(generator, latent_dim, hidden);
         }
         self.generator.apply(&mut generator)?;
         self.discriminator.apply(&mut discriminator)?;
@@ -95,64 +109,65 @@ impl PretrainedGan {
         })
     }
 
-    /// Whether an earlier transfer put a [`PatchHead`](crate::PatchHead) on the discriminator, which otherwise is as the given
-    /// one.
+    /// Whether an earlier transfer replaced the head of this discriminator by a [`PatchHead`](crate::PatchHead).
     pub(crate) fn has_patch_head(&self, discriminator: &Sequential) -> bool {
         has_patch_head(&self.discriminator, discriminator, &self.config)
     }
 
-    /// Width of the hidden layer of the miner that the generator has, if it has one for latent vectors of this length.
+    /// Width of the hidden layer of the generator's miner, if there is one for latent vectors of this length.
     pub(crate) fn miner_width(&self, latent: usize) -> Option<usize> {
         let weight = self.generator.get(&format!("{}.hidden.weight", miner::LAYER))?;
         match *weight.shape() {
             [inputs, hidden] if inputs == latent && (1..=miner::MAX_HIDDEN).contains(&hidden) => Some(hidden),
-            // Without a miner, such weights are refused by name.
+            // Other weights of this name are an error when they are loaded.
             _ => None,
         }
     }
 
-    /// Width of the hidden layer of the [`Miner`](crate::Miner) in front of the generator, if an earlier transfer put one
-    /// there.
+    /// Width of the hidden layer of the [`Miner`](crate::Miner) that an earlier transfer added; `None` without one.
     pub fn miner(&self) -> Option<usize> {
         self.miner_width(self.config.latent_dim().ok()?)
     }
 
-    /// Which layers of the networks play which part, as their family says.
+    /// Roles of the layers of both networks, as their family defines them.
     ///
     /// # Errors
-    /// If the settings name no family that there is.
+    /// If the network family of the settings is unknown.
     pub fn roles(&self) -> Result<LayerRoles, TransferError> {
         Ok(self.config.layer_roles()?)
     }
 
-    /// Names of the generator's layers that learn, from the noise to the image; the vectors of the classes come first.
+    /// Names of the generator's layers with parameters, from noise to image. The class embedding comes first.
     ///
     /// # Errors
-    /// [`TransferError::Config`] if the network's family does not name them.
+    /// [`TransferError::Config`] if the network family does not name its layers.
     pub fn generator_layers(&self) -> Result<Vec<String>, TransferError> {
         let roles = self.roles()?.generator;
-        let mut layers = self.learned("generator", &roles)?;
+        let mut layers = self.layers_with_parameters("generator", &roles)?;
         layers.splice(0..0, roles.embedding);
         Ok(layers)
     }
 
-    /// Names of the discriminator's layers that learn, from the image to the logits; the vectors of the classes come last.
+    /// Names of the discriminator's layers with parameters, from image to logit. The class embedding comes last.
     ///
     /// # Errors
-    /// [`TransferError::Config`] if the network's family does not name them.
+    /// [`TransferError::Config`] if the network family does not name its layers.
     pub fn discriminator_layers(&self) -> Result<Vec<String>, TransferError> {
         let roles = self.roles()?.discriminator;
-        let mut layers = self.learned("discriminator", &roles)?;
+        let mut layers = self.layers_with_parameters("discriminator", &roles)?;
         layers.extend(roles.embedding);
         Ok(layers)
     }
 
-    fn learned(&self, network: &str, roles: &NetworkRoles) -> Result<Vec<String>, TransferError> {
+    fn layers_with_parameters(
+        &self,
+        network: &str,
+        roles: &NetworkRoles,
+    ) -> Result<Vec<String>, TransferError> {
         if roles.head.is_empty() {
             return Err(TransferError::Config {
                 problems: vec![format!(
-                    "network {}: its family does not say which layers of the {network} learn; expected at least the \
-                     head in NetworkFamily::roles",
+                    "network {}: NetworkFamily::roles names no layers of the {network}; expected at least its head",
                     self.config.network
                 )],
             });
@@ -160,7 +175,7 @@ impl PretrainedGan {
         Ok(roles.learned().into_iter().map(String::from).collect())
     }
 
-    /// The generator, for drawing.
+    /// A sampler that generates images with the source's generator.
     ///
     /// # Errors
     /// As [`PretrainedGan::networks`].
@@ -173,7 +188,7 @@ impl PretrainedGan {
         Ok(Sampler::new(generator, latent).classes(self.config.classes as usize))
     }
 
-    /// SHA-256 of the weights, in hexadecimal.
+    /// SHA-256 of the weights of both networks, in hexadecimal.
     ///
     /// # Errors
     /// If a weight is not finite.

@@ -1,4 +1,4 @@
-//! A recipe for a transfer, from the number of images and their distance to the source.
+//! Recipes for a transfer, chosen by the number of training images and the distance to the source.
 
 use crate::config::{Phase, SourceRegularizer, Trainable, TransferConfig};
 use crate::domain_distance::DomainDistance;
@@ -8,36 +8,51 @@ use engraft_data::Dataset;
 use engraft_gan::augment::Augmentation;
 use engraft_gan::{AugmentConfig, OutputConfig, TrainConfig};
 
-/// Below so many images a generator copies them when all of it trains.
+/// Below this number of images a generator copies them if all of it trains.
 const FEW: usize = 30;
-/// From so many on all of both networks trains, of a close source too.
+/// From this number of images on, both networks train completely, also for a close source.
 const MANY: usize = 200;
 /// Largest batch.
 const BATCH: usize = 64;
-/// Images after which an image's influence on the averaged generator halves: runs are short.
+/// Half-life of the generator's EMA, in images. It is small because transfers are short.
 const HALF_LIFE: u64 = 1000;
 /// Share of the images that is held out, where there are enough.
 const HELD_OUT: usize = 5;
 /// Fewest images of which some are held out: then there are 20.
 const ENOUGH: usize = 100;
 
-/// How a transfer is to go, and why.
+/// Settings of a transfer, with the reason for each choice.
+///
+/// ```
+/// use engraft_data::{Split, drawn_digits};
+/// use engraft_gan::{TrainConfig, untrained_networks};
+/// use engraft_transfer::{DomainDistance, PretrainedGan, Recipe};
+///
+/// let config = TrainConfig::standard(&drawn_digits(Split::Train, 20, 1));
+/// let networks = untrained_networks(&config)?;
+/// let source = PretrainedGan::new(config, &networks.generator, &networks.discriminator);
+/// let distance = DomainDistance { images: 50, kid: None, recall: Some(0.8), coverage: None, a_distance: 1.0 };
+/// let recipe = Recipe::recommended(&source, 50, &distance, 500)?;
+/// assert_eq!(recipe.name, "some-close");
+/// println!("{}", recipe.reasons.join("; "));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Recipe {
-    /// Its name: `few`, `some` or `many`, with `close` or `far`.
+    /// Name: `few`, `some` or `many` with `close` or `far`, or `fine-tune`.
     pub name: String,
-    /// The plan.
+    /// Phases, regularizers and adapters.
     pub plan: TransferConfig,
-    /// What the discriminator sees instead of the images.
+    /// Augmentation of the discriminator's images.
     pub augment: AugmentConfig,
-    /// Factor of the source's learning rates.
+    /// Factor that multiplies the source's learning rates.
     pub learning_rate_factor: f64,
-    /// One sentence for each choice.
+    /// One reason for each choice, ready to print.
     pub reasons: Vec<String>,
 }
 
 impl Recipe {
-    /// Plain fine-tuning: all of both networks trains from the source's weights on.
+    /// Plain fine-tuning: both networks train completely, from the source's weights.
     ///
     /// # Errors
     /// If a weight of the source is not finite.
@@ -54,7 +69,10 @@ impl Recipe {
         })
     }
 
-    /// The recipe for so many training images at such a distance, for a run of `steps` steps.
+    /// The recommended recipe for this number of training images, this distance and a run of `steps` steps.
+    ///
+    /// Below 30 images: FreezeD, discriminator warm-up, translation (DiffAugment) and cross-domain correspondence. Below 200
+    /// images of a close target: FreezeD. Otherwise: plain fine-tuning.
     ///
     /// # Errors
     /// If a weight of the source is not finite.
@@ -73,38 +91,38 @@ impl Recipe {
         };
         recipe.name = format!("{size}-{}", if close { "close" } else { "far" });
         let few = images < FEW;
-        let learned = if few || (close && images < MANY) {
+        let trainable = if few || (close && images < MANY) {
             let frozen: Vec<String> = source.discriminator_layers()?.into_iter().take(1).collect();
             let why = match few {
-                true => format!("{images} images do not teach what an edge is"),
-                false => "the source's images are made of what these are made of".into(),
+                true => format!("{images} images are too few to learn edges and textures from"),
+                false => "source and target share low-level features".into(),
             };
             recipe.reasons.push(format!(
-                "{why}: the discriminator's first layer ({}) stays the source's (FreezeD)",
+                "{why}: the discriminator's first layer ({}) is frozen (FreezeD)",
                 frozen.join(", ")
             ));
             Trainable::Except(frozen)
         } else {
             recipe.reasons.push(match close {
-                true => format!("{images} images are enough to train all of both networks: plain fine-tuning"),
+                true => format!("{images} images are enough to train both networks completely: plain fine-tuning"),
                 false => format!(
-                    "the source draws other things than these, and {images} images are not so few that they would be copied at \
-                     once: all of both networks trains (plain fine-tuning)"
+                    "the target is far from the source, and {images} images are enough to avoid immediate copying: both \
+                     networks train completely (plain fine-tuning)"
                 ),
             });
             Trainable::All
         };
         recipe.plan.phases = vec![Phase {
-            discriminator: learned,
+            discriminator: trainable,
             ..Phase::default()
         }];
         if few {
-            recipe.avoid_copies(steps, source.config.classes > 0);
+            recipe.prevent_copying(steps, source.config.classes > 0);
         }
         Ok(recipe)
     }
 
-    /// Images at other places, at most steps (DiffAugment's translation).
+    /// DiffAugment's random translation, with a probability of 0.8.
     ///
     /// *Source*: Zhao et al., "Differentiable augmentation for data-efficient GAN training", 2020.
     pub fn translation() -> AugmentConfig {
@@ -115,63 +133,61 @@ impl Recipe {
         }
     }
 
-    /// Steps of a run of `steps` in which the discriminator learns alone, where it does.
+    /// Number of steps in which only the discriminator trains, in a run of `steps` steps: 10 %, from 1 to 100.
     pub fn discriminator_warmup(steps: u64) -> u64 {
         (steps / 10).clamp(1, 100)
     }
 
-    /// Whether a run of it would be one of [plain fine-tuning](Self::fine_tune).
+    /// Whether the recipe is equivalent to [plain fine-tuning](Self::fine_tune).
     ///
     /// # Errors
     /// If a weight of the source is not finite.
     pub fn is_fine_tuning(&self, source: &PretrainedGan) -> Result<bool, TransferError> {
         let plain = Self::fine_tune(source)?;
-        // The usual phase may be left out.
+        // An empty list means the default phase.
         let phases = |plan: &TransferConfig| match plan.phases.as_slice() {
             [] => vec![Phase::default()],
             phases => phases.to_vec(),
         };
         let same_phases = phases(&self.plan) == phases(&plain.plan);
-        let rest = TransferConfig {
+        let with_plain_phases = TransferConfig {
             phases: plain.plan.phases.clone(),
             ..self.plan.clone()
         };
         Ok(same_phases
-            && rest == plain.plan
+            && with_plain_phases == plain.plan
             && self.augment == plain.augment
             && self.learning_rate_factor == plain.learning_rate_factor)
     }
 
-    /// What so few images need that a generator would soon copy them: in a run of `steps` steps, the discriminator first learns
-    /// alone, never sees an image at one place only, and the source's variety is kept, unless the source is class-conditional.
-    fn avoid_copies(&mut self, steps: u64, is_told: bool) {
-        let alone = Self::discriminator_warmup(steps);
-        let warm_up = Phase {
+    /// Adds measures against copying few training images: discriminator warm-up, translation, and cross-domain correspondence
+    /// unless the source is class-conditional.
+    fn prevent_copying(&mut self, steps: u64, is_conditional: bool) {
+        let warmup_steps = Self::discriminator_warmup(steps);
+        let warmup = Phase {
             generator: Trainable::Nothing,
-            steps: alone,
+            steps: warmup_steps,
             ..self.plan.phases[0].clone()
         };
-        self.plan.phases.insert(0, warm_up);
+        self.plan.phases.insert(0, warmup);
         self.augment = Self::translation();
-        let variety = if is_told {
-            "what the source's images have in common is not kept, as with so few images it would be otherwise: no recipe with \
-             cross-domain correspondence has been measured for class-conditional sources (plan.regularizer takes it)"
+        let diversity = if is_conditional {
+            "no cross-domain correspondence: it has not been evaluated for class-conditional sources (plan.regularizer \
+             accepts it)"
         } else {
             self.plan.regularizer = SourceRegularizer::Cdc(10.0);
-            "with so few images, what the source's images have in common is kept (cross-domain correspondence), against copying"
+            "cross-domain correspondence keeps the diversity of the source, against copying"
         };
         self.reasons.extend([
             format!(
-                "for up to {alone} steps the discriminator learns the target alone, so that it does not judge by the source"
+                "only the discriminator trains in the first {warmup_steps} steps, so that it adapts to the target first"
             ),
-            "few images are shown at other places (DiffAugment translation), so that the discriminator does not learn them by \
-             heart"
-                .into(),
-            variety.into(),
+            "DiffAugment translation keeps the discriminator from memorizing the few images".into(),
+            diversity.into(),
         ]);
     }
 
-    /// Settings of a run of this recipe on the target's images.
+    /// Settings of a run with this recipe on the target's images.
     pub fn train_config(
         &self,
         source: &PretrainedGan,
@@ -188,22 +204,23 @@ impl Recipe {
     }
 }
 
-/// Settings of a run from scratch with the source's networks, objective and optimizers on the target's images: what a
-/// transfer is compared with.
+/// Settings of the baseline from scratch: the source's networks, objective and optimizers on the target's images.
+///
+/// From 100 images on, every fifth image (at most 1000) is a validation image.
 pub fn from_scratch_config(source: &PretrainedGan, target: &Dataset, steps: u64, seed: u64) -> TrainConfig {
-    let of_source = &source.config;
+    let reference = &source.config;
     let n = target.len();
     let held_out = if n >= ENOUGH { (n / HELD_OUT).min(1000) } else { 0 };
-    let pack = (of_source.objective.packing as usize).max(1);
+    let pack = (reference.objective.packing as usize).max(1);
     let batch = BATCH.min(n - held_out) / pack * pack;
     let mut config = TrainConfig::standard(target);
-    config.network = of_source.network.clone();
-    config.classes = of_source.classes;
-    config.objective = of_source.objective.clone();
-    config.order = of_source.order;
-    config.generator = of_source.generator;
-    config.discriminator = of_source.discriminator;
-    config.regularize = of_source.regularize;
+    config.network = reference.network.clone();
+    config.classes = reference.classes;
+    config.objective = reference.objective.clone();
+    config.order = reference.order;
+    config.generator = reference.generator;
+    config.discriminator = reference.discriminator;
+    config.regularize = reference.regularize;
     (config.seed, config.steps, config.batch) = (seed, steps, batch);
     config.validation_images = held_out as u32;
     config.ema_half_life = HALF_LIFE;
@@ -223,7 +240,7 @@ mod tests {
     use engraft_gan::{Networks, untrained_networks};
 
     #[test]
-    fn number_and_distance_decide() {
+    fn the_recommended_recipe_depends_on_image_count_and_distance() {
         let config = TrainConfig::standard(&drawn_digits(Split::Test, 20, 1));
         let Networks {
             generator,
@@ -245,7 +262,7 @@ mod tests {
         };
         let first = source.discriminator_layers().unwrap()[0].clone();
         let freeze_d = Trainable::Except(vec![first]);
-        for (images, found, name, learned) in [
+        for (images, found, name, trainable) in [
             (10, near, "few-close", &freeze_d),
             (29, far, "few-far", &freeze_d),
             (30, near, "some-close", &freeze_d),
@@ -263,7 +280,7 @@ mod tests {
                     .plan
                     .phases
                     .iter()
-                    .all(|phase| phase.discriminator == *learned),
+                    .all(|phase| phase.discriminator == *trainable),
                 "{name}"
             );
             assert_eq!(
@@ -279,7 +296,7 @@ mod tests {
             assert_eq!(recipe.augment.probability.is_some(), few, "{name}");
             assert_eq!(recipe.reasons.len(), if few { 4 } else { 1 }, "{name}");
             let plain = recipe.is_fine_tuning(&source).unwrap();
-            assert_eq!(plain, !few && *learned == Trainable::All, "{name}");
+            assert_eq!(plain, !few && *trainable == Trainable::All, "{name}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The table that one reads before a transfer: what trains, and how fast.
+//! Summary of the trainable parameters of a network and their learning rates.
 
 use engraft_layers::{Module, parameters};
 use engraft_tensor::Real;
@@ -7,23 +7,23 @@ use std::fmt;
 /// One parameter of a [`TrainableSummary`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainableRow {
-    /// Dotted name.
+    /// Dotted name of the parameter.
     pub name: String,
     /// Shape.
     pub shape: Vec<usize>,
-    /// Learning rate, or `None` if it is frozen.
+    /// Learning rate; `None` for a frozen parameter.
     pub learning_rate: Option<f64>,
 }
 
-/// Every parameter of a network with its learning rate; `Display` makes the table.
+/// Every parameter of a network with its learning rate. `Display` formats it as a table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainableSummary {
-    /// The parameters in the order of the network.
+    /// The parameters in network order.
     pub rows: Vec<TrainableRow>,
 }
 
 impl TrainableSummary {
-    /// Learned numbers that train, and all of them.
+    /// Number of trainable values and total number of values.
     pub fn counts(&self) -> [usize; 2] {
         let size = |row: &TrainableRow| row.shape.iter().product::<usize>();
         let trained = self.rows.iter().filter(|row| row.learning_rate.is_some());
@@ -31,7 +31,7 @@ impl TrainableSummary {
     }
 }
 
-/// The table of a network, with the learning rate that `rate` gives for each name.
+/// The summary of a network. `rate` gives the learning rate of each parameter name.
 ///
 /// ```
 /// use engraft_layers::{Dense, Init, ParamFilter, Sequential, freeze};
@@ -80,6 +80,6 @@ impl fmt::Display for TrainableSummary {
         }
         let [trained, all] = self.counts();
         let share = 100.0 * trained as f64 / (all as f64).max(1.0);
-        write!(f, "{trained} of {all} learned numbers train ({share:.1} %)")
+        write!(f, "{trained} of {all} parameters are trainable ({share:.1} %)")
     }
 }

@@ -1,9 +1,9 @@
-//! The plan of a transferred run.
+//! The training plan of a transfer.
 
 use crate::config::{SourceRegularizer, Trainable, TransferConfig};
 use crate::equilibrium::equilibrium;
 use crate::error::TransferError;
-use crate::miner::{self, mined};
+use crate::miner::{self, with_miner};
 use crate::patch_discriminator::replace_head_by_patches;
 use crate::pretrained_gan::{FOLDER, PretrainedGan, SETTINGS};
 use crate::regularizers::{
@@ -15,26 +15,29 @@ use engraft_layers::{Adam, Init, ParamFilter, Sequential, adapt, check_names, pa
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-/// Images of the source from which [`ElasticWeightConsolidation`] take the importance of weights.
+/// Number of generated images for the importances of [`ElasticWeightConsolidation`].
 const IMPORTANCE_IMAGES: usize = 200;
-/// Seed of what is random in an adapter.
+/// Seed of the random part of an adapter.
 const ADAPTER_SEED: u64 = 1;
 
-/// A source carried to a target: begins with the source's networks, and lets parts of them train, phase by phase.
+/// The training plan of a transfer: starts from the source's networks and trains parts of them in phases.
+///
+/// [`Experiment`](crate::Experiment) makes one from a [`Recipe`](crate::Recipe). A [`Trainer`](engraft_gan::Trainer) takes it as
+/// its plan.
 pub struct Transfer {
     source: PretrainedGan,
     roles: LayerRoles,
     config: TransferConfig,
-    /// The importances of the source's weights for a seed, once they are known.
+    /// Seed and importances of the source's weights, once they are computed.
     elastic_weights: Mutex<Option<(u64, ElasticWeightConsolidation)>>,
 }
 
 impl Transfer {
-    /// The plan of these settings.
+    /// The plan for this source and these settings.
     ///
     /// # Errors
-    /// [`TransferError::Config`] with every problem; [`LayersError::NoSuchName`](engraft_layers::LayersError::NoSuchName) for layers that the networks do not
-    /// have; [`TransferError::OtherSource`] if the settings were made for another source.
+    /// [`TransferError::Config`] with all problems. [`LayersError::NoSuchName`](engraft_layers::LayersError::NoSuchName) for
+    /// layers that the networks do not have. [`TransferError::OtherSource`] if the settings belong to another source.
     pub fn new(source: PretrainedGan, config: TransferConfig) -> Result<Self, TransferError> {
         let transfer = Self::of_existing_run(source, config)?;
         let Networks {
@@ -50,7 +53,8 @@ impl Transfer {
         }
     }
 
-    /// The plan of a run that there is: what asks for nothing that the networks can give did nothing in it.
+    /// The plan of an existing run. Settings that the networks do not support are accepted, because they had no effect when the
+    /// run was trained.
     fn of_existing_run(source: PretrainedGan, config: TransferConfig) -> Result<Self, TransferError> {
         let problems = config.problems();
         if !problems.is_empty() {
@@ -76,11 +80,11 @@ impl Transfer {
         } = transfer.initial_networks()?;
         let adapter = transfer.config.adapter;
         let phases = transfer.config.phases();
-        let mines = phases.iter().any(|phase| phase.generator == Trainable::Miner);
-        if mines && !has_miner(&generator) {
+        let trains_miner = phases.iter().any(|phase| phase.generator == Trainable::Miner);
+        if trains_miner && !has_miner(&generator) {
             return Err(TransferError::Config {
                 problems: vec![
-                    "plan.phases: a generator whose miner trains, but there is no miner: set plan.miner"
+                    "plan.phases: a phase trains the generator's miner, but there is none; set plan.miner"
                         .into(),
                 ],
             });
@@ -99,7 +103,7 @@ impl Transfer {
                 if *trained == Trainable::BatchNorm && roles.norms.is_empty() {
                     return Err(TransferError::Config {
                         problems: vec![format!(
-                            "plan.phases: batch norms that train, and the network {} names none in its {network}",
+                            "plan.phases: a phase trains batch norms, but the network {} names none in its {network}",
                             transfer.source.config.network
                         )],
                     });
@@ -110,50 +114,50 @@ impl Transfer {
         Ok(transfer)
     }
 
-    /// What the settings ask for that these networks cannot give.
+    /// The settings that these networks do not support.
     fn unsupported(&self, generator: &Sequential, discriminator: &Sequential) -> Vec<String> {
-        let (config, of_source) = (&self.config, &self.source.config);
+        let (config, source_config) = (&self.config, &self.source.config);
         let mut problems = Vec::new();
         let unnamed = |what: &str, part: &str| {
             format!(
-                "{what}, and the family of the network {} does not name {part} in NetworkFamily::roles",
-                of_source.network
+                "{what}, but NetworkFamily::roles of the network {} does not name {part}",
+                source_config.network
             )
         };
         match config.regularizer {
-            SourceRegularizer::Ewc(_) if of_source.objective.packing > 1 => problems.push(format!(
-                "plan.regularizer: ewc judges images one by one, and the source's discriminator packs of {}; expected nothing, \
-                 l2-sp or cdc",
-                of_source.objective.packing
+            SourceRegularizer::Ewc(_) if source_config.objective.packing > 1 => problems.push(format!(
+                "plan.regularizer: ewc evaluates single images, but the source's discriminator takes packs of {}; expected \
+                 nothing, l2-sp or cdc",
+                source_config.objective.packing
             )),
             SourceRegularizer::Cdc(_) if feature_layers(&self.roles.generator).is_empty() => problems.push(unnamed(
-                "plan.regularizer: cdc compares what the generator's layers put out",
+                "plan.regularizer: cdc compares features of the generator",
                 "a stem or blocks",
             )),
             _ => {}
         }
         if config.distillation > 0.0 && self.roles.discriminator.features.is_none() {
             problems.push(unnamed(
-                "plan.distillation: distillation compares what the discriminator's head reads",
+                "plan.distillation: it compares features of the discriminator",
                 "the features of the discriminator",
             ));
         }
         let has_miner = self.source.miner().is_some();
-        let new = |trained: &Trainable| match trained {
+        let is_added = |trained: &Trainable| match trained {
             Trainable::Adapter => true,
             Trainable::Miner => !has_miner,
             _ => false,
         };
         let trained: Vec<Trainable> = config.phases().into_iter().map(|phase| phase.generator).collect();
-        let old = |trained: &Trainable| *trained != Trainable::Nothing && !new(trained);
+        let is_from_source = |trained: &Trainable| *trained != Trainable::Nothing && !is_added(trained);
         if matches!(
             config.regularizer,
             SourceRegularizer::L2Sp(_) | SourceRegularizer::Ewc(_)
-        ) && !trained.iter().any(old)
+        ) && !trained.iter().any(is_from_source)
         {
             problems.push(
-                "plan.regularizer: l2-sp and ewc draw the source's weights back to where they began, and none of them trains; \
-                 expected nothing or cdc"
+                "plan.regularizer: l2-sp and ewc regularize the source's weights, but none of them trains; expected nothing or \
+                 cdc"
                     .into(),
             );
         }
@@ -161,9 +165,9 @@ impl Transfer {
             let known = |network| has(network, name);
             if !known(generator) && !known(discriminator) {
                 problems.push(format!(
-                    "plan.rates: {name:?} names no part of either network; the generator has {}, the discriminator {}",
-                    parts(generator).join(", "),
-                    parts(discriminator).join(", ")
+                    "plan.learning_rates: no layer {name:?} in either network; the generator has {}, the discriminator {}",
+                    layer_names(generator).join(", "),
+                    layer_names(discriminator).join(", ")
                 ));
             }
         }
@@ -180,23 +184,22 @@ impl Transfer {
         &self.source
     }
 
-    /// The plan of a transferred run, with the source that lies beside it.
+    /// Opens the plan of a transfer from its directory, which contains the source.
     ///
     /// # Errors
-    /// If the directory is no such run, its source is missing or another one, or its settings make no sense.
+    /// If the directory is not that of a transfer, its source is missing or was replaced, or its settings are invalid.
     pub fn open(directory: &Path) -> Result<Self, TransferError> {
         let source = PretrainedGan::read(&directory.join(FOLDER))?;
         let config = engraft_gan::read_settings(&directory.join(SETTINGS))?;
         Self::of_existing_run(source, TransferConfig::from_table(&config.plan)?)
     }
 
-    /// The networks that it begins with: the source's, with the adapter on its generator, the miner before it, and
-    /// the head for patches on its discriminator.
+    /// The networks at the start of the transfer: those of the source with adapter, miner and patch head added.
     ///
-    /// A miner that the source has already stays, and learns on where the plan asks for one.
+    /// A miner of the source stays. If the plan has a miner too, it continues from there.
     ///
     /// # Errors
-    /// As [`PretrainedGan::networks`], and if the source has a miner of another width than the plan asks for.
+    /// Those of [`PretrainedGan::networks`]. [`TransferError::Config`] if the source has a miner of another width than the plan.
     pub fn initial_networks(&self) -> Result<Networks, TransferError> {
         let Networks {
             mut generator,
@@ -207,16 +210,16 @@ impl Transfer {
             discriminator = replace_head_by_patches(discriminator, &self.source.config)?;
         }
         if let Some(adapter) = self.config.adapter {
-            // Always the same: what is random in an adapter at first has no effect yet.
+            // The seed is constant, because the random part of a new adapter has no effect.
             adapt(&mut generator, adapter, &mut Init::glorot(ADAPTER_SEED));
         }
         match (self.config.miner, self.source.miner_width(latent)) {
-            (Some(hidden), None) => generator = mined(generator, latent, hidden),
-            (Some(hidden), Some(there)) if hidden != there => {
+            (Some(hidden), None) => generator = with_miner(generator, latent, hidden),
+            (Some(hidden), Some(existing)) if hidden != existing => {
                 return Err(TransferError::Config {
                     problems: vec![format!(
-                        "plan.miner: the source has a miner with a hidden layer of {there} already, which would learn \
-                         on; expected that width or none, got {hidden}"
+                        "plan.miner: the source already has a miner of hidden width {existing}; expected that width or none, \
+                         got {hidden}"
                     )],
                 });
             }
@@ -229,28 +232,28 @@ impl Transfer {
         })
     }
 
-    /// Adam with the learning rates of parts.
+    /// Adam with the learning rates of [`TransferConfig::learning_rates`].
     fn adam(&self, config: &AdamConfig, network: &Sequential) -> Adam {
         self.config
             .learning_rates
             .iter()
             .fold(config.build(), |adam, rate| {
-                let here: Vec<String> = rate
+                let layers: Vec<String> = rate
                     .under
                     .iter()
                     .filter(|name| has(network, name))
                     .cloned()
                     .collect();
-                if here.is_empty() {
+                if layers.is_empty() {
                     adam
                 } else {
-                    adam.group(ParamFilter::under(here), config.learning_rate * rate.factor)
+                    adam.group(ParamFilter::under(layers), config.learning_rate * rate.factor)
                 }
             })
     }
 }
 
-/// Whether a network has a part of this name.
+/// Whether a network has a layer of this name.
 fn has(network: &Sequential, name: &str) -> bool {
     check_names(network, &ParamFilter::under([name])).is_ok()
 }
@@ -259,20 +262,19 @@ fn has_miner(generator: &Sequential) -> bool {
     generator.layers().iter().any(|(name, _)| name == miner::LAYER)
 }
 
-/// Names of the parts of a network that have parameters: the layers of the chain, and of a layer that is one again.
-fn parts(network: &Sequential) -> Vec<String> {
+/// Names of the layers with parameters, including nested ones.
+fn layer_names(network: &Sequential) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for (name, _) in parameters(network) {
-        let part = name.rsplit_once('.').map_or(name.as_str(), |(part, _)| part);
-        if found.last().map(String::as_str) != Some(part) {
-            found.push(part.into());
+        let layer = name.rsplit_once('.').map_or(name.as_str(), |(layer, _)| layer);
+        if found.last().map(String::as_str) != Some(layer) {
+            found.push(layer.into());
         }
     }
     found
 }
 
-/// The layers of a generator whose features say what an image shows: all learned ones but the last, which makes the
-/// image.
+/// The layers of a generator whose features are compared: all layers with parameters except the last, which makes the image.
 fn feature_layers(roles: &NetworkRoles) -> Vec<String> {
     roles.stem.iter().chain(&roles.blocks).cloned().collect()
 }
@@ -294,7 +296,7 @@ impl TrainingPlan for Transfer {
             latent_dim,
         }) = self.source.networks()
         else {
-            unreachable!("the networks of this game came from the same source")
+            unreachable!("the networks of this run came from the same source")
         };
         let lazy = config.discriminator.with_lazy_penalty(config.regularize.interval);
         let optimizers = (
@@ -302,7 +304,7 @@ impl TrainingPlan for Transfer {
             self.adam(&lazy, &gan.discriminator),
         );
         let gan = gan.optimizers(optimizers.0, optimizers.1);
-        // Training is refused then, and a file may ask for terms that would panic.
+        // Training is an error in this case, and a file could ask for regularizers that panic.
         if !self.unsupported(&gan.generator, &gan.discriminator).is_empty() {
             return gan;
         }
@@ -319,7 +321,7 @@ impl TrainingPlan for Transfer {
                     };
                     ElasticWeightConsolidation::new(&generator, &discriminator, weight, samples)
                 };
-                // A run that goes back is prepared again, and the importances take hundreds of passes.
+                // A run that rolls back is prepared again, and the importances need hundreds of passes.
                 let mut known = self
                     .elastic_weights
                     .lock()
@@ -353,30 +355,31 @@ impl TrainingPlan for Transfer {
         if let Some(phase) = self.config.phases().get(phase as usize) {
             let adapter = self.config.adapter;
             let roles = &self.roles;
-            set(
+            train_only_these(
                 &mut gan.generator,
                 &phase.generator.param_filter(adapter, &roles.generator),
             );
-            set(
+            train_only_these(
                 &mut gan.discriminator,
                 &phase.discriminator.param_filter(adapter, &roles.discriminator),
             );
         }
     }
 
-    fn phase_end(&self, seen: &PhaseProgress<'_>) -> Option<String> {
-        let phase = self.config.phases().get(seen.phase as usize)?.clone();
+    fn phase_end(&self, progress: &PhaseProgress<'_>) -> Option<String> {
+        let phase = self.config.phases().get(progress.phase as usize)?.clone();
         if phase.until_equilibrium
-            && let Some(found) = equilibrium(seen).filter(|found| found.is_reached())
+            && let Some(found) = equilibrium(progress).filter(|found| found.is_reached())
         {
             return Some(format!("equilibrium: {found}"));
         }
-        (phase.steps > 0 && seen.steps >= phase.steps).then(|| format!("its {} steps are done", phase.steps))
+        (phase.steps > 0 && progress.steps >= phase.steps)
+            .then(|| format!("its {} steps are done", phase.steps))
     }
 }
 
-fn set(network: &mut Sequential, trained: &ParamFilter) {
-    train_only(network, trained).expect("the names were found when the plan was made");
+fn train_only_these(network: &mut Sequential, trained: &ParamFilter) {
+    train_only(network, trained).expect("the names were checked when the plan was made");
 }
 
 #[cfg(test)]
@@ -390,9 +393,9 @@ mod tests {
     use std::ops::ControlFlow;
     use std::sync::Arc;
 
-    /// What is refused now did nothing in the runs that were trained with it, or is in a file that no training wrote.
+    /// Settings that are an error now had no effect in earlier runs, which stay readable.
     #[test]
-    fn what_is_refused_in_training_is_not_refused_in_reading() {
+    fn settings_that_training_rejects_are_accepted_in_existing_runs() {
         let source = |classes, packing| {
             let mut config = TrainConfig::standard(&drawn_digits(Split::Train, 40, 1));
             (config.network, config.classes) = ("mlp".into(), classes);
@@ -404,14 +407,19 @@ mod tests {
             } = untrained_networks(&config).unwrap();
             PretrainedGan::new(config, &generator, &discriminator)
         };
-        let small = Phase {
+        let adapter_phase = Phase {
             generator: Trainable::Adapter,
             ..Phase::default()
         };
         for (source, regularizer, distillation, phases) in [
             (source(10, 2), SourceRegularizer::Ewc(1.0), 0.0, vec![]),
             (source(0, 2), SourceRegularizer::Ewc(1.0), 0.0, vec![]),
-            (source(0, 1), SourceRegularizer::L2Sp(1.0), 0.0, vec![small]),
+            (
+                source(0, 1),
+                SourceRegularizer::L2Sp(1.0),
+                0.0,
+                vec![adapter_phase],
+            ),
         ] {
             let plan = TransferConfig {
                 source_sha256: source.sha256().unwrap(),
@@ -434,9 +442,9 @@ mod tests {
         }
     }
 
-    /// Importances take hundreds of passes: a run computes them once, and who reads it computes none.
+    /// Importances need hundreds of passes: a run computes them once, and reading a run computes none.
     #[test]
-    fn importances_are_computed_once_a_run() {
+    fn importances_are_computed_once_per_run() {
         let data = drawn_digits(Split::Train, 40, 1);
         let mut config = TrainConfig::standard(&data);
         (config.network, config.batch, config.steps) = ("mlp".into(), 4, 1);
@@ -472,6 +480,10 @@ mod tests {
             let gan = Gan::new(networks.generator, networks.discriminator, networks.latent_dim);
             transfer.prepare(&config, gan);
         }
-        assert_eq!(since(before), 1, "a run that goes back is prepared again");
+        assert_eq!(
+            since(before),
+            1,
+            "preparing a run twice, as after a rollback, computes them once"
+        );
     }
 }

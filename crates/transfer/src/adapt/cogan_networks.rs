@@ -1,5 +1,5 @@
-//! The networks of CoGAN: two generators that share all but their last layer, two discriminators that share all but
-//! their first block.
+//! The networks of CoGAN: two generators that share all layers except the last, and two discriminators that share all
+//! layers except the first block.
 
 use super::domain_classifier::DomainClassifier;
 use engraft_layers::{
@@ -8,29 +8,31 @@ use engraft_layers::{
 };
 use engraft_tensor::{Tensor, concat};
 
-/// Numbers of a latent vector.
+/// Length of a latent vector.
 pub(crate) const LATENT: usize = 100;
-/// Channels of the generator's two maps, at a quarter and at half of the image's size.
+/// Channels of the generator's feature maps at a quarter and at half of the image size.
 const CHANNELS: [usize; 2] = [128, 64];
-/// Width of the hidden layer between the shared features and the logit that tells real from made.
+/// Width of the hidden layer between the shared features and the real/fake logit.
 const HIDDEN: usize = 500;
-/// Slope of every leaky ReLU here, that of this project's other DCGANs.
+/// Slope of every leaky ReLU, as in this project's other DCGANs.
 const SLOPE: f64 = 0.3;
 
-/// A generator for each domain: `dense, norm, act, transposed conv 5x5, norm, act`, which they share, and
-/// `transposed conv 5x5, tanh` of each one's own. One latent vector gives a pair.
+/// A generator for each domain. One latent vector gives a pair of images.
+///
+/// They share `dense, norm, act, transposed conv 5x5, norm, act`. Each one has its own `transposed conv 5x5, tanh`.
 pub(crate) struct Generators {
     shared: Sequential,
     own: [Sequential; 2],
 }
 
-/// Names of what each domain has for itself, the source's first.
+/// Names of the domain-specific layers, the source's first.
 const OWN: [&str; 2] = ["source", "target"];
 
 impl Generators {
-    /// Fresh weights for images `[height, width, channels]` with sides of a multiple of 4, which the images of every
-    /// [`DomainClassifier`] have. Both last layers begin as the same: the images of a pair are equal at first, and each domain's
-    /// discriminator moves its own away from there.
+    /// New networks for images `[height, width, channels]`. Height and width must be multiples of 4, as for every
+    /// [`DomainClassifier`].
+    ///
+    /// Both last layers start with the same weights, so both images of a pair are equal before training.
     pub(crate) fn new([height, width, channels]: [usize; 3], seed: u64) -> Self {
         let init = &mut Init::glorot(seed);
         let (h, w) = (height / 4, width / 4);
@@ -57,7 +59,7 @@ impl Generators {
         }
     }
 
-    /// Images of the source and their partners of the target: `[n, 100] -> [n, h, w, c]` twice, values from -1 to 1.
+    /// Pairs of a source and a target image: `[n, 100] -> [n, h, w, c]` twice, values from -1 to 1.
     pub(crate) fn pair(&self, z: &Tensor, mode: Mode) -> [Tensor; 2] {
         let shared = self.shared.forward(z, mode);
         self.own.each_ref().map(|own| own.forward(&shared, mode))
@@ -70,7 +72,7 @@ fn up(from: usize, to: usize, init: &mut Init) -> ConvTranspose2d {
 }
 
 impl Module for Generators {
-    /// The pairs one behind the other, all of the source first: `[n, 100] -> [2 n, h, w, c]`.
+    /// All source images followed by all target images: `[n, 100] -> [2 n, h, w, c]`.
     fn forward(&self, z: &Tensor, mode: Mode) -> Tensor {
         let [source, target] = self.pair(z, mode);
         concat(&[&source, &target], 0)
@@ -91,34 +93,35 @@ impl Module for Generators {
     }
 }
 
-/// A discriminator for each domain, and the classifier of both: a [`DomainClassifier`], whose way is the target's, a first block of
-/// the source's own in place of the model's, and `dense 500, act, dense` that tells real from made by the features.
+/// A discriminator for each domain, with the classifier of both.
 ///
-/// The authors' discriminator has a hidden layer before the logit too, though one that its classes share; here the heads
-/// have their own. Without it little obeys the game alone: the classes, with ten times the weight, decide where the
-/// convolutions go, and the generators fool a linear logit with noise.
+/// The target's discriminator uses the layers of a [`DomainClassifier`]. The source's has its own first block. A head
+/// `dense 500, act, dense` computes the real/fake logit from the features.
+///
+/// In the authors' code the classes share the hidden layer before the logit. Here every head has its own. Without a hidden
+/// layer the class loss, with ten times the weight, determines the convolutions, and noise fools a linear logit.
 pub(crate) struct Discriminators {
     model: DomainClassifier,
     source: Sequential,
-    judge: Sequential,
+    head: Sequential,
 }
 
-/// What the discriminator of a domain says of images.
+/// Output of the discriminator of a domain.
 pub(crate) struct DiscriminatorOutput {
-    /// Above 0 for real: `[n, 1]`.
+    /// Real/fake logits, above 0 for real: `[n, 1]`.
     pub(crate) logits: Tensor,
-    /// The last features that both domains share: `[n, width]`.
+    /// The last features, which both domains share: `[n, features]`.
     pub(crate) features: Tensor,
 }
 
 impl Discriminators {
-    /// Around a model. The source's first block begins as the target's: their channels mean the same from the start, where
-    /// those of two random blocks would have to be brought into one order first.
+    /// Discriminators around a classifier. The source's first block starts as a copy of the target's, so that their channels
+    /// correspond from the start.
     pub(crate) fn new(model: DomainClassifier, seed: u64) -> Self {
         let init = &mut Init::he(seed);
         Self {
             source: model.copy_of_first_block(),
-            judge: Sequential::new()
+            head: Sequential::new()
                 .add("dense", Dense::new(model.feature_dim(), HIDDEN, init))
                 .add("act", LeakyReLU::new(SLOPE))
                 .add("real", Dense::new(HIDDEN, 1, init)),
@@ -126,24 +129,24 @@ impl Discriminators {
         }
     }
 
-    /// Judges images of the source.
+    /// Evaluates images of the source.
     pub(crate) fn source(&self, images: &Tensor) -> DiscriminatorOutput {
-        self.judge(self.model.features_through(&self.source, images, Mode::Train))
+        self.output(self.model.features_through(&self.source, images, Mode::Train))
     }
 
-    /// Judges images of the target.
+    /// Evaluates images of the target.
     pub(crate) fn target(&self, images: &Tensor) -> DiscriminatorOutput {
-        self.judge(self.model.features(images, Mode::Train))
+        self.output(self.model.features(images, Mode::Train))
     }
 
-    fn judge(&self, features: Tensor) -> DiscriminatorOutput {
+    fn output(&self, features: Tensor) -> DiscriminatorOutput {
         DiscriminatorOutput {
-            logits: self.judge.forward(&features, Mode::Train),
+            logits: self.head.forward(&features, Mode::Train),
             features,
         }
     }
 
-    /// The classifier, by the target's way.
+    /// The classifier with the target's first block.
     pub(crate) fn model(&self) -> &DomainClassifier {
         &self.model
     }
@@ -152,10 +155,10 @@ impl Discriminators {
 impl Module for Discriminators {
     /// The logits of images of the target.
     fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
-        self.judge.forward(&self.model.features(x, mode), mode)
+        self.head.forward(&self.model.features(x, mode), mode)
     }
 
-    children!(model, source, judge);
+    children!(model, source, head);
 
     fn describe(&self) -> String {
         "coupled discriminators".into()

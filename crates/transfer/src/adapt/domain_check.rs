@@ -1,25 +1,25 @@
-//! A look at both domains before adapting: images of another range, polarity or contrast are a mistake in their
-//! preparation more often than a domain gap.
+//! Checks both domains before adaptation. A different range, polarity or contrast is usually a mistake in preprocessing and
+//! not a domain gap.
 
 use engraft_data::Dataset;
 use serde::Serialize;
 use std::fmt;
 
-/// Images that are looked at.
-const IMAGES: usize = 500;
-/// Shades between dark and bright: a background below the first is dark, above the second bright.
+/// Maximum number of images for the statistics.
+const MAX_IMAGES: usize = 500;
+/// A background below the first pixel value is dark, above the second one bright.
 const BACKGROUND: [f64; 2] = [85.0, 170.0];
-/// From this factor on, ranges differ by much.
+/// Minimum factor between two ranges that counts as an error.
 const RANGE: f64 = 2.0;
-/// From this factor on, means or deviations differ by much.
-const SPREAD: f64 = 3.0;
+/// Minimum factor between two means or standard deviations that gives a warning.
+const MOMENTS: f64 = 3.0;
 
-/// What the images of a domain look like, in shades of 0 to 255.
+/// Pixel statistics of a domain, in values from 0 to 255.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct PixelStats {
-    /// Darkest and brightest shade.
+    /// Smallest and largest pixel value.
     pub range: [u8; 2],
-    /// Mean of the pixels at the border.
+    /// Mean of the border pixels.
     pub background: f64,
     /// Mean of all pixels.
     pub mean: f64,
@@ -28,7 +28,7 @@ pub struct PixelStats {
 }
 
 impl PixelStats {
-    /// The look of up to 500 images, spread over the data.
+    /// Statistics of up to 500 evenly spaced images of a data set.
     ///
     /// # Panics
     /// If there are no images.
@@ -36,11 +36,11 @@ impl PixelStats {
     pub fn from_dataset(data: &Dataset) -> Self {
         assert!(
             !data.is_empty(),
-            "PixelStats: there are no images in {}",
+            "PixelStats: expected at least one image in {}",
             data.name()
         );
         let [height, width, channels] = data.image_size();
-        let step = data.len().div_ceil(IMAGES);
+        let step = data.len().div_ceil(MAX_IMAGES);
         let (mut range, mut edge, mut all) = ([255, 0], Sums::default(), Sums::default());
         for index in (0..data.len()).step_by(step) {
             for (i, &v) in data.image(index).iter().enumerate() {
@@ -89,18 +89,18 @@ impl Sums {
     }
 }
 
-/// How bad a difference is.
+/// Severity of a difference between domains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Severity {
-    /// Worth a look.
+    /// The difference can be a domain gap.
     Warning,
-    /// Adapting would learn the mistake.
+    /// The difference is a mistake in preprocessing, which the classifier would learn.
     Refusal,
 }
 
-/// Both domains, compared.
+/// Pixel statistics of both domains.
 ///
 /// ```
 /// use engraft_data::{Dataset, Provenance, Split, drawn_digits};
@@ -110,17 +110,17 @@ pub enum Severity {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct PixelStatsGap {
-    /// The source.
+    /// Statistics of the source.
     pub source: PixelStats,
-    /// The target.
+    /// Statistics of the target.
     pub target: PixelStats,
 }
 
 impl PixelStatsGap {
-    /// Looks at both.
+    /// Computes the statistics of both domains.
     ///
     /// # Panics
-    /// If one has no images.
+    /// If a domain has no images.
     #[track_caller]
     pub fn between(source: &Dataset, target: &Dataset) -> Self {
         Self {
@@ -129,15 +129,15 @@ impl PixelStatsGap {
         }
     }
 
-    /// Whether one domain is light on dark and the other dark on light.
+    /// Whether one domain has a dark background and the other a bright one.
     pub fn is_inverted(&self) -> bool {
-        let dark = |look: PixelStats| look.background < BACKGROUND[0];
-        let bright = |look: PixelStats| look.background > BACKGROUND[1];
+        let dark = |stats: PixelStats| stats.background < BACKGROUND[0];
+        let bright = |stats: PixelStats| stats.background > BACKGROUND[1];
         let [s, t] = [self.source, self.target];
         (dark(s) && bright(t)) || (bright(s) && dark(t))
     }
 
-    /// What differs by much, with what to do about it.
+    /// Large differences, each with its severity and what to do.
     pub fn problems(&self) -> Vec<(Severity, String)> {
         let [s, t] = [self.source, self.target];
         let mut problems = Vec::new();
@@ -145,8 +145,8 @@ impl PixelStatsGap {
             problems.push((
                 Severity::Refusal,
                 format!(
-                    "polarity: the border of the source's images has a mean shade of {:.0}, that of the target's {:.0} \
-                     (of 255): invert one of them",
+                    "polarity: the border pixels have a mean of {:.0} in the source and {:.0} in the target (of 255); invert \
+                     one of them",
                     s.background, t.background
                 ),
             ));
@@ -156,21 +156,20 @@ impl PixelStatsGap {
             problems.push((
                 Severity::Refusal,
                 format!(
-                    "range: the source's shades go from {} to {}, the target's from {} to {}: bring both to 0 to 255",
+                    "range: pixel values are {} to {} in the source and {} to {} in the target; scale both to 0 to 255",
                     s.range[0], s.range[1], t.range[0], t.range[1]
                 ),
             ));
         }
         for (what, a, b) in [
-            ("brightness: the mean shade", s.mean, t.mean),
+            ("brightness: the mean pixel value", s.mean, t.mean),
             ("contrast: the standard deviation", s.deviation, t.deviation),
         ] {
-            if factor(a.max(1.0), b.max(1.0)) >= SPREAD {
+            if factor(a.max(1.0), b.max(1.0)) >= MOMENTS {
                 problems.push((
                     Severity::Warning,
                     format!(
-                        "{what} of the source's images is {a:.0}, of the target's {b:.0}: check that both were prepared \
-                         alike"
+                        "{what} is {a:.0} in the source and {b:.0} in the target; check that both had the same preprocessing"
                     ),
                 ));
             }
@@ -184,7 +183,7 @@ impl fmt::Display for PixelStatsGap {
         let [s, t] = [self.source, self.target];
         write!(
             f,
-            "shades {}-{} and {}-{}, background {:.0} and {:.0}, mean {:.0} and {:.0}, deviation {:.0} and {:.0}",
+            "pixel values {}-{} and {}-{}, background {:.0} and {:.0}, mean {:.0} and {:.0}, standard deviation {:.0} and {:.0}",
             s.range[0],
             s.range[1],
             t.range[0],
@@ -218,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_of_preparation_are_found() {
+    fn preprocessing_mistakes_are_found() {
         let digits = changed(|v| v);
         assert!(PixelStatsGap::between(&digits, &changed(|v| 255 - v)).is_inverted());
         assert!(!PixelStatsGap::between(&digits, &changed(|v| v / 2)).is_inverted());
@@ -237,7 +236,7 @@ mod tests {
         let unscaled = found(changed(|v| v / 255));
         assert_eq!(unscaled[0], (Severity::Refusal, "range".into()));
         assert!(unscaled[1..].iter().all(|(s, _)| *s == Severity::Warning));
-        // A little brighter is a domain of its own, not a mistake.
+        // Slightly brighter images are a domain gap, not a mistake.
         assert!(found(changed(|v| v.saturating_add(30))).is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! The networks of adaptation: a feature extractor with one or two classifiers, and the domain discriminator.
+//! Networks for domain adaptation: a feature extractor with one or two classifier heads, and the domain discriminator.
 
 use crate::error::TransferError;
 use engraft_layers::{
@@ -10,14 +10,16 @@ use engraft_tensor::Tensor;
 const CHANNELS: [usize; 2] = [32, 48];
 /// Width of the classifier's two hidden layers.
 const HIDDEN: usize = 100;
-/// Share of the classifier's inputs that is dropped in training.
+/// Dropout probability in the heads.
 const DROPPED: f64 = 0.5;
 
-/// A classifier in two parts: features of an image, and one or two heads that read classes from them.
+/// A LeNet classifier for domain adaptation: a feature extractor with one or two classifier heads.
 ///
-/// The features are those of a LeNet: `conv 5x5 32, norm, ReLU, max pool, conv 5x5 48, norm, ReLU, max pool`, flat; a head
-/// is `dense 100, norm, ReLU, dropout, dense 100, norm, ReLU, dropout, dense`. They are the networks with which Saito et
-/// al. (2018) adapt between MNIST and USPS, and every method here uses them, so that methods compare.
+/// The extractor is `conv 5x5 32, norm, ReLU, max pool, conv 5x5 48, norm, ReLU, max pool, flatten`. A head is `dense 100,
+/// norm, ReLU, dropout, dense 100, norm, ReLU, dropout, dense`. Every method uses these networks, so their results are
+/// comparable.
+///
+/// *Source*: the networks of Saito et al., 2018, for MNIST and USPS.
 ///
 /// ```
 /// use engraft_layers::{Mode, Module};
@@ -43,11 +45,11 @@ const FIRST_BLOCK: &str = "block1";
 const HEADS: [&str; 2] = ["classifier1", "classifier2"];
 
 impl DomainClassifier {
-    /// Networks with fresh weights for images `[height, width, channels]`.
+    /// Networks with random weights for images `[height, width, channels]`.
     ///
     /// # Errors
-    /// [`TransferError::Config`] if the images do not fit the two convolutions and poolings (28x28 and 32x32 do), there
-    /// are fewer than two classes, or not one or two heads.
+    /// [`TransferError::Config`] for image sizes that do not fit the convolutions and poolings (28x28 and 32x32 do), fewer than
+    /// two classes, or a number of heads other than 1 or 2.
     pub fn new(image: [usize; 3], classes: usize, heads: usize, seed: u64) -> Result<Self, TransferError> {
         let [height, width, channels] = image;
         let reduced = |size: usize| {
@@ -61,16 +63,16 @@ impl DomainClassifier {
         let sizes = (reduced(height), reduced(width));
         if sizes.0.is_none() || sizes.1.is_none() {
             problems.push(format!(
-                "images of {height}x{width}: two convolutions of 5x5, each halved, need sizes such as 28 or 32"
+                "images of {height}x{width} pixels do not fit two 5x5 convolutions with 2x2 pooling; expected sizes such as 28 or 32"
             ));
         }
         if channels == 0 || classes < 2 {
             problems.push(format!(
-                "{channels} channels and {classes} classes: at least 1 and 2"
+                "expected at least 1 channel and 2 classes, got {channels} and {classes}"
             ));
         }
         if !(1..=2).contains(&heads) {
-            problems.push(format!("{heads} classifiers: 1 or 2"));
+            problems.push(format!("expected 1 or 2 heads, got {heads}"));
         }
         let (Some(rows), Some(columns), true) = (sizes.0, sizes.1, problems.is_empty()) else {
             return Err(TransferError::Config { problems });
@@ -89,17 +91,18 @@ impl DomainClassifier {
         })
     }
 
-    /// A model of the same kind, with weights of its own.
-    pub(crate) fn like(&self) -> Self {
-        Self::new(self.image, self.classes, self.heads.len(), 0).expect("a model of this kind exists")
+    /// A classifier of the same architecture with its own random weights.
+    pub(crate) fn new_like(&self) -> Self {
+        Self::new(self.image, self.classes, self.heads.len(), 0)
+            .expect("a classifier of this architecture exists")
     }
 
-    /// A first block of the extractor's kind, with the same weights and running statistics but apart from it.
+    /// A copy of the extractor's first block, with its weights and running statistics.
     pub(crate) fn copy_of_first_block(&self) -> Sequential {
         let mut copy = block(self.image[2], CHANNELS[0], &mut Init::he(0));
         StateDict::of(self.first_block())
             .apply(&mut copy)
-            .expect("two blocks of one kind");
+            .expect("both blocks have the same architecture");
         copy
     }
 
@@ -109,10 +112,10 @@ impl DomainClassifier {
             .layers()
             .iter()
             .find(|(name, _)| name == FIRST_BLOCK);
-        first.expect("the extractor was built with it").1.as_ref()
+        first.expect("the extractor has a first block").1.as_ref()
     }
 
-    /// Height, width and channels of its images.
+    /// Image size `[height, width, channels]`.
     pub fn image_size(&self) -> [usize; 3] {
         self.image
     }
@@ -127,24 +130,24 @@ impl DomainClassifier {
         self.width
     }
 
-    /// Features of images: `[n, h, w, c] -> [n, width]`.
+    /// Features of images: `[n, h, w, c] -> [n, features]`.
     pub fn features(&self, images: &Tensor, mode: Mode) -> Tensor {
         self.extractor.forward(images, mode)
     }
 
-    /// Features by way of another first block than the extractor's: `[n, h, w, c] -> [n, width]`.
+    /// Features with another first block than the extractor's: `[n, h, w, c] -> [n, features]`.
     pub(crate) fn features_through(&self, first: &dyn Module, images: &Tensor, mode: Mode) -> Tensor {
-        let rest = self
+        let later_blocks = self
             .extractor
             .layers()
             .iter()
             .filter(|(name, _)| name != FIRST_BLOCK);
-        rest.fold(first.forward(images, mode), |x, (_, layer)| {
+        later_blocks.fold(first.forward(images, mode), |x, (_, layer)| {
             layer.forward(&x, mode)
         })
     }
 
-    /// Logits of every head: `[n, width] -> [n, classes]` each.
+    /// Logits of every head: `[n, features] -> [n, classes]` each.
     pub fn classify(&self, features: &Tensor, mode: Mode) -> Vec<Tensor> {
         self.heads
             .iter()
@@ -152,12 +155,12 @@ impl DomainClassifier {
             .collect()
     }
 
-    /// The feature extractor alone.
+    /// The feature extractor.
     pub(crate) fn extractor(&mut self) -> &mut Sequential {
         &mut self.extractor
     }
 
-    /// The classifiers, as one module.
+    /// The heads as one module.
     pub(crate) fn heads(&mut self) -> Heads<'_> {
         Heads(&mut self.heads)
     }
@@ -194,7 +197,7 @@ impl Module for DomainClassifier {
         let sum = all
             .into_iter()
             .reduce(|a, b| a + b)
-            .expect("a model has at least one head");
+            .expect("a classifier has at least one head");
         sum / count
     }
 
@@ -213,11 +216,11 @@ impl Module for DomainClassifier {
     }
 
     fn describe(&self) -> String {
-        format!("LeNet 32-48, {} classifier(s)", self.heads.len())
+        format!("LeNet 32-48, {} head(s)", self.heads.len())
     }
 }
 
-/// The heads of a [`DomainClassifier`], for gradients and steps of theirs alone.
+/// The heads of a [`DomainClassifier`], for optimizer steps that change only the heads.
 pub(crate) struct Heads<'m>(&'m mut Vec<Sequential>);
 
 impl Module for Heads<'_> {
@@ -238,7 +241,7 @@ impl Module for Heads<'_> {
     }
 }
 
-/// A domain discriminator: features (or what is made of them) to one logit, through hidden layers of these widths.
+/// A domain discriminator with hidden layers of these widths: `[n, inputs] -> [n, 1]`, a logit above 0 for the source.
 pub(crate) fn domain_discriminator(inputs: usize, hidden: &[usize], seed: u64) -> Sequential {
     let init = &mut Init::he(seed);
     let mut network = Sequential::new();
@@ -261,12 +264,16 @@ mod tests {
     use rand_pcg::Pcg64;
 
     #[test]
-    fn sizes_that_do_not_fit_are_told_together() {
-        let error = DomainClassifier::new([27, 28, 1], 1, 3, 1)
-            .err()
-            .map(|e| e.to_string());
-        let error = error.expect("an error");
-        assert!(error.contains("27x28") && error.contains("1 classes") && error.contains("3 classifiers"));
+    fn unsupported_sizes_report_all_problems() {
+        match DomainClassifier::new([27, 28, 1], 1, 3, 1).err() {
+            Some(TransferError::Config { problems }) => {
+                assert!(
+                    problems.len() == 3 && problems[0].contains("27x28"),
+                    "{problems:?}"
+                );
+            }
+            found => panic!("{found:?}"),
+        }
         for size in [12, 28, 32] {
             assert_eq!(
                 DomainClassifier::new([size, size, 3], 10, 1, 1).is_ok(),
@@ -277,14 +284,14 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_share_the_whole() {
+    fn extractor_and_heads_have_all_parameters() {
         let mut model = DomainClassifier::new([28, 28, 1], 10, 2, 1).unwrap();
         let all = parameter_count(&model);
         assert_eq!(
             parameter_count(model.extractor()) + parameter_count(&model.heads()),
             all
         );
-        // Another first block takes the place of the extractor's, and only that: with the same weights nothing changes.
+        // Another first block replaces the extractor's. With the same weights the features are the same.
         let images = Tensor::uniform([2, 28, 28, 1], -1.0, 1.0, &mut Pcg64::seed_from_u64(1));
         let other = model.copy_of_first_block();
         let by = |first: &dyn Module| model.features_through(first, &images, Mode::Eval);
@@ -292,7 +299,7 @@ mod tests {
         assert_eq!(by(&other).as_slice(), own.as_slice());
         let fresh = block(1, CHANNELS[0], &mut Init::he(7));
         assert_ne!(by(&fresh).as_slice(), own.as_slice());
-        // The two heads begin differently.
+        // The two heads start with different weights.
         let features = Tensor::ones([2, 768]);
         let logits = model.classify(&features, Mode::Eval);
         assert_ne!(logits[0].as_slice(), logits[1].as_slice());

@@ -1,4 +1,4 @@
-//! The methods of adaptation, and the controls beside them.
+//! Methods of domain adaptation and their baselines.
 
 use crate::TransferError;
 use crate::parse::by_name;
@@ -6,52 +6,50 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// How a classifier for the target is learned.
+/// A method of domain adaptation, or a baseline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum AdaptationMethod {
-    /// Control: learned from the source alone.
+    /// Baseline: trained on the source only.
     SourceOnly,
-    /// Control: learned from the source alone, and the statistics of batch norm taken from the target's images.
+    /// Baseline: trained on the source only, with batch norm statistics of the target (AdaBN).
     ///
     /// *Source*: Li et al., "Revisiting batch normalization for practical domain adaptation", 2016.
     TargetStatistics,
-    /// Domain-adversarial training: the gradient of a domain discriminator, reversed, makes the features of both domains
-    /// alike.
+    /// Domain-adversarial training: the reversed gradient of a domain discriminator aligns the features of both domains.
     ///
     /// *Source*: Ganin et al., "Domain-adversarial training of neural networks", 2016.
     Dann,
-    /// Conditional: as [`AdaptationMethod::Dann`], but the discriminator sees features and predictions together, sure examples with
+    /// Conditional [`AdaptationMethod::Dann`]: the discriminator takes features and predictions, and certain predictions have
     /// more weight.
     ///
     /// *Source*: Long et al., "Conditional adversarial domain adaptation", 2018 (CDAN+E).
     Cdan,
-    /// After learning the source, a copy of its classifier learns to answer for the target so that a discriminator takes
-    /// the logits for the source's.
+    /// After training on the source, a copy of the classifier trains until a discriminator cannot separate its logits on the
+    /// target from the logits on the source.
     ///
     /// *Source*: Tzeng et al., "Adversarial discriminative domain adaptation", 2017.
     Adda,
-    /// Two classifiers are driven apart on the target, and the features made such that they agree.
+    /// Two heads maximize their discrepancy on the target, and the feature extractor minimizes it.
     ///
     /// *Source*: Saito et al., "Maximum classifier discrepancy for unsupervised domain adaptation", 2018.
     Mcd,
-    /// Domain-adversarial training with predictions that are sure and do not change nearby.
+    /// Domain-adversarial training with low-entropy predictions that are robust to small perturbations.
     ///
     /// *Source*: Shu et al., "A DIRT-T approach to unsupervised domain adaptation", 2018.
     Vada,
-    /// Two coupled GANs draw pairs, an image of either domain for the same noise. Generators share all but their last layer,
-    /// discriminators all but their first block, and the shared part also reads the classes of the source's images: so the
-    /// classifier profits from telling real from made in both domains.
+    /// Two coupled GANs generate pairs: an image of each domain from the same latent vector. The generators share all layers
+    /// except the last, the discriminators all except the first block. The shared layers also classify the source's images.
     ///
     /// *Source*: Liu and Tuzel, "Coupled generative adversarial networks", 2016.
     Cogan,
-    /// Control, the other end: learned from the target's own labels.
+    /// Baseline and upper bound: trained on the target's labels.
     TargetSupervised,
 }
 
 impl AdaptationMethod {
-    /// All of them, controls included.
+    /// All methods, including the baselines.
     pub const ALL: [Self; 9] = [
         Self::SourceOnly,
         Self::TargetStatistics,
@@ -64,7 +62,7 @@ impl AdaptationMethod {
         Self::TargetSupervised,
     ];
 
-    /// The name as users type it.
+    /// The name in options and results.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SourceOnly => "source-only",
@@ -79,7 +77,7 @@ impl AdaptationMethod {
         }
     }
 
-    /// Whether it is a control and adapts nothing by training.
+    /// Whether the method is a baseline, which does not adapt by training.
     pub fn is_baseline(self) -> bool {
         matches!(
             self,
@@ -87,22 +85,24 @@ impl AdaptationMethod {
         )
     }
 
-    /// What it is, in a few words.
+    /// A short description for help texts.
     pub fn description(self) -> &'static str {
         match self {
-            Self::SourceOnly => "Learned from the source alone",
-            Self::TargetStatistics => "The same, with the target's batch norm statistics",
+            Self::SourceOnly => "Trained on the source only",
+            Self::TargetStatistics => "Trained on the source only, with batch norm statistics of the target",
             Self::Dann => "Domain-adversarial training with a reversed gradient",
-            Self::Cdan => "The same, conditional on the predictions",
+            Self::Cdan => "Domain-adversarial training conditioned on the predictions",
             Self::Adda => "A copy of the source's classifier, trained against a discriminator",
             Self::Mcd => "Maximum classifier discrepancy",
             Self::Vada => "Virtual adversarial domain adaptation",
-            Self::Cogan => "Coupled GANs, which also draw pairs: with --out, a grid of them for each seed",
-            Self::TargetSupervised => "Learned from the target's labels",
+            Self::Cogan => {
+                "Coupled GANs, which also generate image pairs: with --out, a grid of pairs for each seed"
+            }
+            Self::TargetSupervised => "Trained on the target's labels",
         }
     }
 
-    /// Classifiers on the features.
+    /// Number of classifier heads.
     pub(crate) fn heads(self) -> usize {
         if self == Self::Mcd { 2 } else { 1 }
     }
@@ -118,8 +118,8 @@ impl FromStr for AdaptationMethod {
     type Err = TransferError;
 
     /// # Errors
-    /// [`TransferError::Unknown`], with every name there is.
+    /// [`TransferError::Unknown`], which lists every valid name.
     fn from_str(name: &str) -> Result<Self, TransferError> {
-        by_name(&Self::ALL, "method of adaptation", name)
+        by_name(&Self::ALL, "adaptation method", name)
     }
 }

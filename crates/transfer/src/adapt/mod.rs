@@ -1,9 +1,20 @@
-//! Unsupervised domain adaptation: a classifier for a target domain whose images have no labels, learned from a source
-//! domain whose images have.
+//! Unsupervised domain adaptation: a classifier for an unlabeled target domain, trained with a labeled source domain.
 //!
-//! [`adapt`] trains one by a [`AdaptationMethod`] and chooses among the checkpoints it saw on the way by a [`Validator`], which
-//! looks at no label of the target. Labels of the target's test images, where there are any, are used for the numbers in
-//! [`AdaptationResult`] alone.
+//! [`adapt`] trains a classifier with an [`AdaptationMethod`]. A [`Validator`] selects the checkpoint without labels of the
+//! target. Labels of the target's test images are only used to report accuracies in [`AdaptationResult`].
+//!
+//! ```
+//! use engraft_data::{Split, drawn_digits};
+//! use engraft_transfer::adapt::{AdaptationConfig, AdaptationMethod, Domains, adapt};
+//!
+//! let (source, source_test) = (drawn_digits(Split::Train, 40, 1), drawn_digits(Split::Test, 20, 1));
+//! let (target, target_test) = (source.inverted(), source_test.inverted());
+//! let domains = Domains { source: &source, target: &target, source_test: &source_test, target_test: Some(&target_test) };
+//! let config = AdaptationConfig { steps: 2, batch: 20, ..AdaptationConfig::new(AdaptationMethod::Dann) };
+//! let result = adapt(&domains, &config, &mut |evaluation| println!("step {}", evaluation.step))?;
+//! assert!(result.accuracy().is_some_and(|accuracy| (0.0..=1.0).contains(&accuracy)));
+//! # Ok::<(), engraft_transfer::TransferError>(())
+//! ```
 
 mod algorithms;
 mod cogan_networks;

@@ -1,4 +1,4 @@
-//! The protocols of the published tables of digits: how many images of each domain.
+//! Protocols of the published digit benchmarks: the number of training images of each domain.
 
 use crate::TransferError;
 use crate::parse::by_name;
@@ -7,13 +7,12 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// How many training images of a domain are used. Figures of different protocols do not compare.
+/// Number of training images of a domain. Results of different protocols are not comparable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum AdaptationProtocol {
-    /// 1800 images of USPS, 2000 of any other data set, chosen by the seed. The test images are all of the target's test
-    /// split, none of which is trained on.
+    /// 1800 random images of USPS, 2000 of any other data set. The test images are the target's whole test split.
     ///
     /// *Source*: Long et al., "Transfer feature learning with joint distribution adaptation", 2013, as used by Tzeng et
     /// al., 2017, and Saito et al., 2018.
@@ -24,10 +23,10 @@ pub enum AdaptationProtocol {
 }
 
 impl AdaptationProtocol {
-    /// All of them.
+    /// All protocols.
     pub const ALL: [Self; 2] = [Self::Small, Self::Full];
 
-    /// Training images of a data set of this name, at most.
+    /// Maximum number of training images of the data set with this name.
     pub fn max_images(self, name: &str) -> usize {
         match self {
             Self::Small if name == "usps" => 1800,
@@ -36,24 +35,23 @@ impl AdaptationProtocol {
         }
     }
 
-    /// The training images of a domain; the seed chooses.
+    /// Randomly selects the training images of a domain.
     #[must_use]
     pub fn select(self, train: &Dataset, seed: u64) -> Dataset {
         train.subset(&self.indices(train, seed))
     }
 
-    /// The images that [`AdaptationProtocol::select`] leaves with the same seed, if any: images of the same kind on which nothing was
-    /// trained.
+    /// The images that [`AdaptationProtocol::select`] does not select with the same seed; `None` if there are none.
     ///
-    /// They are of interest where the test images are of another kind: USPS's are harder to read than its training images,
-    /// and published tables often divide all of them anew.
+    /// They are useful where the test split has another distribution. USPS's test images are harder to classify than its
+    /// training images, and published tables often use a new split of all images.
     #[must_use]
     pub fn unselected(self, train: &Dataset, seed: u64) -> Option<Dataset> {
-        let mut left = vec![true; train.len()];
+        let mut is_unselected = vec![true; train.len()];
         for i in self.indices(train, seed) {
-            left[i] = false;
+            is_unselected[i] = false;
         }
-        let indices: Vec<usize> = (0..train.len()).filter(|&i| left[i]).collect();
+        let indices: Vec<usize> = (0..train.len()).filter(|&i| is_unselected[i]).collect();
         (!indices.is_empty()).then(|| train.subset(&indices))
     }
 
@@ -75,7 +73,7 @@ impl FromStr for AdaptationProtocol {
     type Err = TransferError;
 
     /// # Errors
-    /// [`TransferError::Unknown`], with every name there is.
+    /// [`TransferError::Unknown`], which lists every valid name.
     fn from_str(name: &str) -> Result<Self, TransferError> {
         by_name(&Self::ALL, "protocol", name)
     }
@@ -87,17 +85,17 @@ mod tests {
     use engraft_data::{Split, drawn_digits};
 
     #[test]
-    fn the_seed_chooses() {
+    fn selection_depends_on_the_seed() {
         let digits = drawn_digits(Split::Train, 2100, 1);
         let [a, b, c] = [1, 1, 2].map(|seed| AdaptationProtocol::Small.select(&digits, seed));
         assert!(a.len() == 2000 && a == b && a != c);
         assert_eq!(AdaptationProtocol::Full.select(&digits, 1).len(), 2100);
         assert_eq!(AdaptationProtocol::Small.max_images("usps"), 1800);
-        let rest = AdaptationProtocol::Small.unselected(&digits, 2).unwrap();
-        assert_eq!(rest.len(), 100);
+        let unselected = AdaptationProtocol::Small.unselected(&digits, 2).unwrap();
+        assert_eq!(unselected.len(), 100);
         let all =
             |data: &Dataset| -> Vec<Vec<u8>> { (0..data.len()).map(|i| data.image(i).to_vec()).collect() };
-        let mut together = [all(&c), all(&rest)].concat();
+        let mut together = [all(&c), all(&unselected)].concat();
         let mut expected = all(&digits);
         together.sort();
         expected.sort();

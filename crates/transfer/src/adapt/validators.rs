@@ -1,4 +1,4 @@
-//! ValidatorScores: how good an adapted classifier is, told without labels of the target.
+//! Validators: scores that select a checkpoint without labels of the target.
 
 use super::losses::entropies;
 use crate::TransferError;
@@ -9,34 +9,34 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Temperature of the [neighborhood density](neighborhood_density).
+/// Temperature of the [soft neighborhood density](neighborhood_density).
 const TEMPERATURE: f64 = 0.05;
 
-/// By what a checkpoint is chosen.
+/// Criterion that selects a checkpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Validator {
-    /// The lowest mean entropy of the predictions for the target.
+    /// Lowest mean entropy of the predictions for the target.
     Entropy,
-    /// The highest information that the predictions carry: entropy of their mean minus their mean entropy. Unlike entropy
-    /// alone it does not reward one class for all.
+    /// Highest mutual information: the entropy of the mean prediction minus the mean entropy. Unlike entropy alone, it does not
+    /// favor a classifier that predicts one class for all images.
     ///
     /// *Source*: Musgrave, Belongie and Lim, "Three new validators and a large-scale benchmark ranking for unsupervised
     /// domain adaptation", 2022.
     #[default]
     Information,
-    /// The highest [neighborhood density](neighborhood_density).
+    /// Highest [soft neighborhood density](neighborhood_density).
     Density,
-    /// The highest accuracy on test images of the source.
+    /// Highest accuracy on test images of the source.
     Source,
 }
 
 impl Validator {
-    /// All of them.
+    /// All validators.
     pub const ALL: [Self; 4] = [Self::Information, Self::Entropy, Self::Density, Self::Source];
 
-    /// The name as users type it.
+    /// The name in options and results.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Entropy => "entropy",
@@ -57,13 +57,13 @@ impl FromStr for Validator {
     type Err = TransferError;
 
     /// # Errors
-    /// [`TransferError::Unknown`], with every name there is.
+    /// [`TransferError::Unknown`], which lists every valid name.
     fn from_str(name: &str) -> Result<Self, TransferError> {
         by_name(&Self::ALL, "validator", name)
     }
 }
 
-/// What the validators say of one checkpoint.
+/// Scores of one checkpoint by all validators.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ValidatorScores {
     /// Mean entropy of the predictions for the target, in nats.
@@ -72,17 +72,17 @@ pub struct ValidatorScores {
     pub information: f64,
     /// [Neighbourhood density](neighborhood_density) of the predictions for the target, in nats.
     pub density: f64,
-    /// Share of the source's test images that is read rightly.
+    /// Accuracy on the source's test images, from 0 to 1.
     pub source: f64,
 }
 
 impl ValidatorScores {
-    /// From logits `[n, classes]` of target images and the accuracy on the source.
+    /// Computes the scores from logits `[n, classes]` of target images and the accuracy on the source.
     ///
     /// ```
     /// use engraft_tensor::Tensor;
     /// use engraft_transfer::adapt::ValidatorScores;
-    /// // Two sure predictions of two classes carry ln 2 nats.
+    /// // Two certain predictions of different classes have an information of ln 2 nats.
     /// let found = ValidatorScores::from_logits(&Tensor::from_vec([2, 2], vec![50.0, 0.0, 0.0, 50.0]), 1.0);
     /// assert!(found.entropy < 1e-6 && (found.information - 2.0_f64.ln()).abs() < 1e-6);
     /// ```
@@ -110,7 +110,7 @@ impl ValidatorScores {
         })
     }
 
-    /// What a validator gives for it; higher is better.
+    /// The score of a validator; higher is better.
     pub fn score(&self, by: Validator) -> f64 {
         match by {
             Validator::Entropy => -self.entropy,
@@ -121,12 +121,12 @@ impl ValidatorScores {
     }
 }
 
-/// Soft neighborhood density: mean entropy of how each prediction spreads over the others by their likeness. Predictions
-/// in tight groups have many equal neighbors, hence a high one.
+/// Soft neighborhood density: the mean entropy of the softmax similarities between predictions, in nats.
 ///
-/// With `p̂` the predictions divided by their length, row `i` is the softmax of `p̂_i · p̂_j / 0.05` over `j ≠ i`.
+/// With `p̂` the predictions divided by their length, row `i` is the softmax of `p̂_i · p̂_j / 0.05` over `j ≠ i`. Predictions
+/// in tight clusters have many similar neighbors, so their density is high.
 ///
-/// *Shapes*: logits `[n, classes]`, n at least 3; fewer give 0.
+/// *Shapes*: logits `[n, classes]` with n at least 3; fewer rows give 0.
 ///
 /// *Source*: Saito et al., "Tune it the right way: unsupervised validation of domain adaptation via soft neighborhood
 /// density", 2021, section 3.2.
@@ -144,9 +144,9 @@ pub fn neighborhood_density(logits: &Tensor<f64>) -> f64 {
     let entropy = |i: usize| {
         let (mut total, mut weighted) = (0.0, 0.0);
         for j in (0..n).filter(|&j| j != i) {
-            let likeness: f64 = rows[i].iter().zip(rows[j]).map(|(a, b)| a * b).sum();
-            // The largest likeness is 1: nothing overflows.
-            let exponent = (likeness - 1.0) / TEMPERATURE;
+            let similarity: f64 = rows[i].iter().zip(rows[j]).map(|(a, b)| a * b).sum();
+            // The largest similarity is 1, so nothing overflows.
+            let exponent = (similarity - 1.0) / TEMPERATURE;
             let weight = exponent.exp();
             total += weight;
             weighted += weight * exponent;
@@ -154,7 +154,7 @@ pub fn neighborhood_density(logits: &Tensor<f64>) -> f64 {
         // -Σ q ln q with q = w / total.
         total.ln() - weighted / total
     };
-    // Each row by itself, added in order: the same bits on any number of threads.
+    // Rows are summed in order, so the result has the same bits for any number of threads.
     let all: Vec<f64> = (0..n).into_par_iter().map(entropy).collect();
     all.iter().sum::<f64>() / n as f64
 }
@@ -165,29 +165,31 @@ mod tests {
 
     #[test]
     fn density_by_hand() {
-        // Three predictions, two alike and one at a right angle: likeness 1, 0, 0.
+        // Three predictions, two equal and one orthogonal: similarities 1, 0, 0.
         let logits = Tensor::from_vec([3, 2], vec![400.0, 0.0, 400.0, 0.0, 0.0, 400.0]);
         let far = (-1.0_f64 / TEMPERATURE).exp();
         let (q, r) = (1.0 / (1.0 + far), far / (1.0 + far));
         let expected = (2.0 * -(q * q.ln() + r * r.ln()) + 2.0_f64.ln()) / 3.0;
         assert!((neighborhood_density(&logits) - expected).abs() < 1e-12);
-        // All alike: uniform over the others.
-        let alike = Tensor::zeros([5, 2]);
-        assert!((neighborhood_density(&alike) - 4.0_f64.ln()).abs() < 1e-12);
+        // All equal: uniform over the others.
+        let equal = Tensor::zeros([5, 2]);
+        assert!((neighborhood_density(&equal) - 4.0_f64.ln()).abs() < 1e-12);
     }
 
     #[test]
-    fn one_class_for_all_is_sure_and_says_nothing() {
-        let sure = ValidatorScores::from_logits(&Tensor::from_vec([2, 2], vec![60.0, 0.0, 60.0, 0.0]), 0.5);
-        assert!(sure.entropy < 1e-6 && sure.information.abs() < 1e-6);
-        let unsure = ValidatorScores::from_logits(&Tensor::from_vec([2, 2], vec![1.0, 0.0, 0.0, 1.0]), 0.5);
-        assert!(sure.score(Validator::Entropy) > unsure.score(Validator::Entropy));
-        assert!(sure.score(Validator::Information) < unsure.score(Validator::Information));
+    fn predicting_one_class_has_low_entropy_and_no_information() {
+        let certain =
+            ValidatorScores::from_logits(&Tensor::from_vec([2, 2], vec![60.0, 0.0, 60.0, 0.0]), 0.5);
+        assert!(certain.entropy < 1e-6 && certain.information.abs() < 1e-6);
+        let uncertain =
+            ValidatorScores::from_logits(&Tensor::from_vec([2, 2], vec![1.0, 0.0, 0.0, 1.0]), 0.5);
+        assert!(certain.score(Validator::Entropy) > uncertain.score(Validator::Entropy));
+        assert!(certain.score(Validator::Information) < uncertain.score(Validator::Information));
         // By hand: p = σ(1), H = -p ln p - (1 - p) ln (1 - p), of the mean ln 2.
         let p = 1.0 / (1.0 + (-1.0_f64).exp());
         let entropy = -(p * p.ln() + (1.0 - p) * (1.0 - p).ln());
-        assert!((unsure.entropy - entropy).abs() < 1e-6);
-        assert!((unsure.information - (2.0_f64.ln() - entropy)).abs() < 1e-6);
-        assert_eq!(unsure.score(Validator::Source), 0.5);
+        assert!((uncertain.entropy - entropy).abs() < 1e-6);
+        assert!((uncertain.information - (2.0_f64.ln() - entropy)).abs() < 1e-6);
+        assert_eq!(uncertain.score(Validator::Source), 0.5);
     }
 }

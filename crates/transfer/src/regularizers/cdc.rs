@@ -1,24 +1,24 @@
-//! Cross-domain correspondence: images that were alike stay alike.
+//! Cross-domain correspondence (CDC): similarities between images stay those of the source.
 
 use engraft_gan::LossTerm;
 use engraft_layers::{Condition, Mode, Sequential};
 use engraft_tensor::{Real, Tensor, no_grad};
 
-/// Images of a batch whose similarities are compared, at most.
-const IMAGES: usize = 8;
-/// Keeps the length of a vector of zeros away from 0.
+/// Maximum number of images of a batch whose similarities are compared.
+const MAX_IMAGES: usize = 8;
+/// Added to squared lengths, so that the length of a zero vector is not 0.
 const TINY: f64 = 1e-12;
 
-/// `weight · KL(p_S ‖ p_T)`, the mean over images `i` of a batch and layers of the generator, where `p(i)` is the softmax
-/// of the cosine similarities of image `i`'s features to those of the others, in the source generator and in the one
-/// that trains, for the same noise.
+/// Cross-domain correspondence `weight · KL(p_S ‖ p_T)`, a term of the generator's loss.
 ///
-/// What was alike stays alike, so that the diversity of the source is carried over. The first eight images of each
+/// `p(i)` is the softmax of the cosine similarities between the features of image `i` and those of the other images. `p_S` is
+/// that of the source generator, `p_T` that of the trained generator, for the same latent vectors. The divergence is averaged
+/// over images and over layers of the generator. It transfers the diversity of the source. Only the first eight images of each
 /// batch are compared.
 ///
-/// *Source*: Ojha et al., "Few-shot image generation via cross-domain correspondence", 2021, equations 2 to 4. Their
-/// code takes the mean over all entries of `p`, so that its weight of 1000 is 1000/3 for each image of a batch of four;
-/// here the divergence is summed over the entries and averaged over images.
+/// *Source*: Ojha et al., "Few-shot image generation via cross-domain correspondence", 2021, equations 2 to 4. Their code
+/// averages over all entries of `p`, so its weight of 1000 is 1000/3 per image for a batch of four. Here the divergence is
+/// summed over the entries and averaged over images.
 pub struct CrossDomainCorrespondence<T: Real = f32> {
     source: Sequential<T>,
     layers: Vec<String>,
@@ -26,7 +26,7 @@ pub struct CrossDomainCorrespondence<T: Real = f32> {
 }
 
 impl<T: Real> CrossDomainCorrespondence<T> {
-    /// Compares the features that these layers of the generator put out with the source's.
+    /// Compares the output features of these layers with those of the source generator.
     pub fn new(source: Sequential<T>, layers: Vec<String>, weight: f64) -> Self {
         Self {
             source,
@@ -36,13 +36,13 @@ impl<T: Real> CrossDomainCorrespondence<T> {
     }
 }
 
-/// Log-softmax over the cosine similarities of each row to the other rows, `[n, n]`; the diagonal is set far below.
+/// Log-softmax over the cosine similarities of each row to the other rows, `[n, n]`. The diagonal gets a very low logit.
 fn log_similarity<T: Real>(features: &Tensor<T>) -> Tensor<T> {
     let n = features.shape()[0];
     let flat = features.reshape([n, features.len() / n]);
     let lengths = (flat.square().sum_keep(&[1]) + T::from_f64(TINY)).sqrt();
     let unit = flat / lengths;
-    // A cosine is at most 1: a row's own entry at -1e4 has no share in the softmax.
+    // A cosine is at most 1, so a logit of -1e4 has no weight in the softmax.
     let own = (0..n * n).map(|i| {
         if i / n == i % n {
             T::from_f64(-1e4)
@@ -64,17 +64,21 @@ impl<T: Real> LossTerm<T> for CrossDomainCorrespondence<T> {
         condition: &Condition<T>,
         _: &Tensor<T>,
     ) -> Option<Tensor<T>> {
-        let n = z.shape()[0].min(IMAGES);
+        let n = z.shape()[0].min(MAX_IMAGES);
         if n < 3 {
-            // With one other image there is nothing to be more or less alike to.
+            // With one other image the softmax is constant.
             return None;
         }
         let (z, condition) = (z.narrow(0, 0, n), condition.narrow(0, n));
         let divergences = self.layers.iter().map(|layer| {
-            // In evaluation, where the features of an image do not depend on the batch, and no statistics move.
+            // In evaluation mode features do not depend on the batch, and running statistics do not change.
             let [features, _] = generator.forward_through(&z, &condition, Mode::Eval, layer);
-            let [of_source, _] = no_grad(|| self.source.forward_through(&z, &condition, Mode::Eval, layer));
-            let (ours, theirs) = (log_similarity(&features), log_similarity(&of_source).detach());
+            let [source_features, _] =
+                no_grad(|| self.source.forward_through(&z, &condition, Mode::Eval, layer));
+            let (ours, theirs) = (
+                log_similarity(&features),
+                log_similarity(&source_features).detach(),
+            );
             (theirs.exp() * (&theirs - ours)).sum() * T::from_f64(1.0 / n as f64)
         });
         let sum = divergences.reduce(|a, b| a + b)?;
@@ -99,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn by_hand_and_zero_for_the_source() {
+    fn cdc_by_hand_and_zero_for_the_source() {
         let z = Tensor::<f64>::randn([3, 2], &mut Pcg64::seed_from_u64(2));
         let term = CrossDomainCorrespondence::new(net(1), vec!["act".into()], 10.0);
         let same = term.for_generator(&net(1), &z, &Condition::None, &z).unwrap();
@@ -141,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn slopes() {
+    fn log_similarity_gradients() {
         let x = Tensor::<f64>::randn([4, 3], &mut Pcg64::seed_from_u64(3));
         gradcheck(|x| log_similarity(&x[0]), std::slice::from_ref(&x)).unwrap();
     }

@@ -1,14 +1,16 @@
-//! Feature distillation: the discriminator goes on to see what it saw in the source.
+//! Feature distillation: the discriminator keeps the features of the source.
 
 use engraft_gan::LossTerm;
 use engraft_layers::{Condition, Mode, Sequential};
 use engraft_tensor::{Real, Tensor, no_grad};
 
-/// `weight · mean (f(x) - f_S(x))²` over the features that a layer of the discriminator puts out for the real images of a
-/// step, against those of the source's discriminator.
+/// Feature distillation `weight · mean (f(x) - f_S(x))²`, a term of the discriminator's loss.
 ///
-/// *Source*: Mo, Cho and Shin, "Freeze the discriminator: a simple baseline for fine-tuning GANs", 2020, section 4, the
-/// feature distillation that they compare with.
+/// `f(x)` are the features of a layer of the discriminator for the real images of a step. `f_S(x)` are those of the source's
+/// discriminator.
+///
+/// *Source*: Mo, Cho and Shin, "Freeze the discriminator: a simple baseline for fine-tuning GANs", 2020, section 4, where it
+/// is a baseline.
 pub struct FeatureDistillation<T: Real = f32> {
     source: Sequential<T>,
     layer: String,
@@ -16,7 +18,7 @@ pub struct FeatureDistillation<T: Real = f32> {
 }
 
 impl<T: Real> FeatureDistillation<T> {
-    /// Keeps the features of a layer.
+    /// Distills the output features of `layer` of the `source` discriminator.
     pub fn new(source: Sequential<T>, layer: impl Into<String>, weight: f64) -> Self {
         Self {
             source,
@@ -33,7 +35,7 @@ impl<T: Real> LossTerm<T> for FeatureDistillation<T> {
         real: &Tensor<T>,
         condition: &Condition<T>,
     ) -> Option<Tensor<T>> {
-        // In evaluation, so that no statistics move twice in a step.
+        // In evaluation mode, so that running statistics do not change twice in a step.
         let [ours, _] = discriminator.forward_through(real, condition, Mode::Eval, &self.layer);
         let [theirs, _] = no_grad(|| {
             self.source
@@ -49,7 +51,7 @@ mod tests {
     use engraft_layers::{Dense, Init, Module, gradients};
 
     #[test]
-    fn by_hand() {
+    fn distillation_by_hand() {
         let net = |seed| {
             let init = &mut Init::normal(seed, 0.5);
             Sequential::<f64>::new()

@@ -1,4 +1,4 @@
-//! Elastic weight consolidation: weights that mattered to the source are drawn back harder.
+//! Elastic weight consolidation (EWC): a penalty on changes, larger for weights that are important for the source.
 
 use super::L2Sp;
 use engraft_gan::LossTerm;
@@ -8,26 +8,28 @@ use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use std::collections::BTreeMap;
 
-/// `weight · Σ F (θ - θ_S)²` over the generator's trainable parameters, with the importance `F` of each in the source:
-/// the mean over generated images of `(∂ ln σ(D_S(G_S(z))) / ∂θ)²`, squared for each image and then averaged, and scaled
-/// to mean 1 over the network, so that a weight carries over from one source to another.
+/// Elastic weight consolidation `weight · Σ F (θ - θ_S)²` over the generator's trainable parameters.
 ///
-/// *Source*: Li et al., "Few-shot image generation with elastic weight consolidation", 2020, equations 2 and 3, but for
-/// the scale.
+/// The importance `F` of a parameter is the mean of `(∂ ln σ(D_S(G_S(z))) / ∂θ)²` over generated images of the source. The
+/// gradient is squared per image and then averaged. Importances are scaled to mean 1 over the network, so that the same weight
+/// fits different sources.
+///
+/// *Source*: Li et al., "Few-shot image generation with elastic weight consolidation", 2020, equations 2 and 3. The scale is
+/// this project's own.
 #[derive(Clone, Debug)]
 pub struct ElasticWeightConsolidation<T: Real = f32> {
     distance: L2Sp<T>,
     importance: BTreeMap<String, Tensor<T>>,
 }
 
-/// The generated images of a source over which [`ElasticWeightConsolidation`] averages.
+/// The generated images of a source over which [`ElasticWeightConsolidation`] averages the importances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImportanceSamples {
-    /// How many.
+    /// Number of images.
     pub images: usize,
     /// Length of the generator's latent vectors.
     pub latent_dim: usize,
-    /// Classes of the networks, each taken in turn; 0 for an unconditional pair.
+    /// Number of classes, which the images cycle through; 0 for unconditional networks.
     pub classes: usize,
     /// Seed of the latent vectors.
     pub seed: u64,
@@ -35,13 +37,13 @@ pub struct ImportanceSamples {
 
 #[cfg(test)]
 thread_local! {
-    /// How many times this thread has computed importances.
+    /// Number of times that this thread has computed importances.
     pub(crate) static COMPUTED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 impl<T: Real> ElasticWeightConsolidation<T> {
-    /// Takes the importance from generated images of a source, one at a time. All of the generator must be trainable, as
-    /// after it was made.
+    /// Computes the importances from generated images of the source, one at a time. All parameters of the generator must be
+    /// trainable, as in a new network.
     pub fn new(
         generator: &Sequential<T>,
         discriminator: &Sequential<T>,
@@ -58,12 +60,12 @@ impl<T: Real> ElasticWeightConsolidation<T> {
                 0 => Condition::None,
                 classes => Condition::from(vec![i % classes]),
             };
-            // In evaluation: batch norm knows no batch of one image.
+            // In evaluation mode, because batch norm cannot normalize a batch of one image.
             let image = generator.forward_with(&z, &condition, Mode::Eval);
             let logit = discriminator.forward_with(&image, &condition, Mode::Eval);
             let log_likelihood = -((-logit).softplus().sum());
-            for (name, slope) in gradients(&log_likelihood, generator) {
-                let square = slope.square();
+            for (name, gradient) in gradients(&log_likelihood, generator) {
+                let square = gradient.square();
                 let sum = squares.remove(&name).map_or(square.clone(), |sum| sum + &square);
                 squares.insert(name, sum);
             }
@@ -81,7 +83,7 @@ impl<T: Real> ElasticWeightConsolidation<T> {
         }
     }
 
-    /// The importance of each parameter, by its name; mean 1 over all numbers.
+    /// The importance of each parameter by name, with the parameter's shape and a mean of 1 over all values.
     pub fn importance(&self) -> &BTreeMap<String, Tensor<T>> {
         &self.importance
     }
@@ -97,7 +99,7 @@ impl<T: Real> LossTerm<T> for ElasticWeightConsolidation<T> {
     ) -> Option<Tensor<T>> {
         debug_assert!(!parameters(generator).is_empty());
         self.distance
-            .of(generator, |name| self.importance.get(name).cloned())
+            .loss(generator, |name| self.importance.get(name).cloned())
     }
 }
 
@@ -111,9 +113,9 @@ mod tests {
     }
 
     #[test]
-    fn by_hand_with_one_weight_in_each_network() {
+    fn importances_by_hand() {
         let init = &mut Init::normal(5, 0.8);
-        // Two generator weights in a row: x = b a z, D = w x.
+        // Two generator weights in sequence: x = b a z, D = w x.
         let mut generator = Sequential::<f64>::new()
             .add("a", Dense::new(1, 1, init).no_bias())
             .add("b", Dense::new(1, 1, init).no_bias());
@@ -153,7 +155,7 @@ mod tests {
             .item();
         assert!(
             (loss - 2.0 * 2.0).abs() < 1e-9,
-            "weight 2 times importances of sum 2: {loss}"
+            "weight 2 times importances with sum 2: {loss}"
         );
     }
 }

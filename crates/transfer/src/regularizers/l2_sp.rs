@@ -1,12 +1,13 @@
-//! L2-SP: weights are drawn back to where they began.
+//! L2-SP: an L2 penalty towards the source's weights.
 
 use engraft_gan::LossTerm;
 use engraft_layers::{Condition, Module, Sequential, StateDict, parameters};
 use engraft_tensor::{Real, Tensor};
 use std::collections::BTreeMap;
 
-/// `weight · Σ ‖θ - θ_S‖²` over the generator's trainable parameters `θ` with their values `θ_S` in the source: the sum
-/// over all numbers, so that a weight counts the same in a small and in a large layer.
+/// L2-SP `weight · Σ ‖θ - θ_S‖²` over the generator's trainable parameters `θ`, with their values `θ_S` in the source.
+///
+/// It is the sum over all values, so that a value counts the same in small and large layers.
 ///
 /// *Source*: Li, Grandvalet and Davoine, "Explicit inductive bias for transfer learning with convolutional networks",
 /// 2018, equation 2 (their α is twice this weight).
@@ -17,7 +18,7 @@ pub struct L2Sp<T: Real = f32> {
 }
 
 impl<T: Real> L2Sp<T> {
-    /// Draws a network of the same names back to this one.
+    /// Penalizes the distance from the parameters of `source`. The trained network must have the same parameter names.
     pub fn new(source: &dyn Module<T>, weight: f64) -> Self {
         Self {
             start: StateDict::of(source).into_tensors(),
@@ -25,8 +26,8 @@ impl<T: Real> L2Sp<T> {
         }
     }
 
-    /// The term for a network; `None` if nothing of it trains.
-    pub(super) fn of(
+    /// The penalty for a network; `None` if none of its parameters train.
+    pub(super) fn loss(
         &self,
         network: &Sequential<T>,
         importance: impl Fn(&str) -> Option<Tensor<T>>,
@@ -35,11 +36,11 @@ impl<T: Real> L2Sp<T> {
             .into_iter()
             .filter(|(_, parameter)| parameter.is_trainable())
             .filter_map(|(name, parameter)| {
-                // What the source does not have, such as an adapter, begins at nothing to go back to.
-                let apart = (parameter.tensor() - self.start.get(&name)?).square();
+                // Parameters that the source does not have, such as an adapter, have no penalty.
+                let squares = (parameter.tensor() - self.start.get(&name)?).square();
                 Some(match importance(&name) {
-                    Some(importance) => (apart * importance).sum(),
-                    None => apart.sum(),
+                    Some(importance) => (squares * importance).sum(),
+                    None => squares.sum(),
                 })
             });
         let sum = distances.reduce(|a, b| a + b)?;
@@ -55,7 +56,7 @@ impl<T: Real> LossTerm<T> for L2Sp<T> {
         _: &Condition<T>,
         _: &Tensor<T>,
     ) -> Option<Tensor<T>> {
-        self.of(generator, |_| None)
+        self.loss(generator, |_| None)
     }
 }
 
@@ -66,7 +67,7 @@ mod tests {
     use engraft_layers::{Dense, Init, ParamFilter, SlotMut, gradients, visit_mut};
 
     #[test]
-    fn by_hand() {
+    fn l2_sp_by_hand() {
         let init = &mut Init::glorot(1);
         let mut net = Sequential::<f64>::new()
             .add("a", Dense::new(1, 2, init).no_bias())
@@ -84,19 +85,19 @@ mod tests {
                 p.set(&(p.tensor() + 3.0));
             }
         });
-        // Five numbers, each 3 away, times one half.
+        // Five values at a distance of 3 each, times one half.
         let loss = term.for_generator(&net, &none, &Condition::None, &none).unwrap();
         assert!((loss.item() - 0.5 * 5.0 * 9.0).abs() < 1e-12);
-        let slopes = gradients(&loss, &net);
+        let found = gradients(&loss, &net);
         assert!(
-            (slopes["a.weight"].as_slice()[0] - 3.0).abs() < 1e-12,
+            (found["a.weight"].as_slice()[0] - 3.0).abs() < 1e-12,
             "2 · 0.5 · 3"
         );
         freeze(&mut net, &ParamFilter::under(["b"])).unwrap();
         let loss = term.for_generator(&net, &none, &Condition::None, &none).unwrap();
         assert!(
             (loss.item() - 0.5 * 2.0 * 9.0).abs() < 1e-12,
-            "what is frozen does not count"
+            "frozen parameters have no penalty"
         );
         freeze(&mut net, &ParamFilter::all()).unwrap();
         assert!(term.for_generator(&net, &none, &Condition::None, &none).is_none());

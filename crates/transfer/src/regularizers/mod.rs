@@ -1,7 +1,19 @@
-//! Terms that keep networks close to their source while they learn the target.
+//! Loss terms that keep networks close to their source while they train on the target.
 //!
-//! Which of them helps depends on how far the target is: for far ones none is better than plain fine-tuning (Zhao et
-//! al., "Few-shot image generation via adaptation-aware kernel modulation", 2022, section 5).
+//! The best choice depends on the distance of the target. For distant targets none of them is better than plain fine-tuning
+//! (Zhao et al., "Few-shot image generation via adaptation-aware kernel modulation", 2022, section 5).
+//!
+//! ```
+//! use engraft_gan::{Gan, dcgan};
+//! use engraft_layers::Init;
+//! use engraft_transfer::regularizers::L2Sp;
+//!
+//! let init = &mut Init::glorot(1);
+//! let generator = dcgan::generator(init);
+//! let regularizer = L2Sp::new(&generator, 0.1);
+//! let gan = Gan::<f32>::new(generator, dcgan::discriminator(init), dcgan::LATENT).term(regularizer);
+//! # let _ = gan;
+//! ```
 
 mod cdc;
 mod distillation;

@@ -34,7 +34,7 @@ impl Adda {
         let adam = || Adam::new(RATE).betas(0.5, 0.999);
         Self {
             domain: domain_discriminator(model.classes(), &HIDDEN, seed ^ 0xADDA),
-            fresh: Some(model.like()),
+            fresh: Some(model.new_like()),
             model,
             source: None,
             supervised: Adam::new(SOURCE_RATE),
@@ -72,7 +72,7 @@ impl Algorithm for Adda {
         if let Some(mut copy) = self.fresh.take() {
             StateDict::of(&self.model)
                 .apply(&mut copy)
-                .expect("two models of one kind");
+                .expect("both classifiers have the same architecture");
             self.source = Some(copy);
         }
         let of_source = self.source_logits(&batch.source);

@@ -113,7 +113,7 @@ fn blocks(of: &Gradients) -> BTreeSet<&str> {
         "model.extractor.block2",
         "model.classifier1",
         "source",
-        "judge",
+        "head",
     ];
     let parts = parts.into_iter();
     parts
@@ -129,11 +129,11 @@ fn coupled_discriminators_share_all_but_their_first_blocks() {
     let [by_source, by_target] = [&source, &target].map(|judged| gradients(&judged.logits.mean(), d));
     assert_eq!(
         blocks(&by_source),
-        ["judge", "model.extractor.block2", "source"].into()
+        ["head", "model.extractor.block2", "source"].into()
     );
     assert_eq!(
         blocks(&by_target),
-        ["judge", "model.extractor.block1", "model.extractor.block2"].into()
+        ["head", "model.extractor.block1", "model.extractor.block2"].into()
     );
     // A shared weight is one weight: both domains' gradients add up in it.
     let both = gradients(&(source.logits.mean() + target.logits.mean()), d);

@@ -33,10 +33,10 @@ pub(super) struct Vada {
 impl Vada {
     pub(super) fn new(model: DomainClassifier, seed: u64) -> Self {
         let adam = || Adam::new(RATE).betas(0.5, 0.999);
-        let mut average = model.like();
+        let mut average = model.new_like();
         StateDict::of(&model)
             .apply(&mut average)
-            .expect("two models of one kind");
+            .expect("both classifiers have the same architecture");
         Self {
             domain: domain_discriminator(model.feature_dim(), &HIDDEN, seed ^ 0xADA),
             average,
