@@ -1,20 +1,21 @@
-//! Adaptation from end to end on small data: every method runs, learns, and repeats.
+//! Domain adaptation on small data: every method runs, learns and is reproducible.
 #![allow(clippy::unwrap_used)]
 
 use engraft_data::{Dataset, Provenance, Split, drawn_digits};
+use engraft_transfer::TransferError;
 use engraft_transfer::adapt::{
     AdaptationConfig, AdaptationMethod, AdaptationResult, Domains, Validator, adapt,
 };
 
-/// Digits 0 and 1 as they are drawn.
+/// Synthetic digits 0 and 1.
 fn digits(split: Split, count: usize) -> Dataset {
     let all = drawn_digits(split, count * 6, 1);
     let chosen: Vec<usize> = (0..all.len()).filter(|&i| all.label(i) < 2).take(count).collect();
     all.subset(&chosen)
 }
 
-/// The same, moved by a pixel and darker.
-fn moved(data: &Dataset) -> Dataset {
+/// The same digits, shifted by one pixel and darker.
+fn shifted(data: &Dataset) -> Dataset {
     let [height, width, _] = data.image_size();
     let mut images = Vec::with_capacity(data.images().len());
     for image in data.images().chunks_exact(height * width) {
@@ -29,7 +30,7 @@ fn moved(data: &Dataset) -> Dataset {
         }
     }
     let labels = data.labels().to_vec();
-    Dataset::new("moved", Provenance::Memory, images, data.image_size(), labels).unwrap()
+    Dataset::new("shifted", Provenance::Memory, images, data.image_size(), labels).unwrap()
 }
 
 struct Data([Dataset; 4]);
@@ -37,7 +38,7 @@ struct Data([Dataset; 4]);
 impl Data {
     fn new(count: usize) -> Self {
         let (train, test) = (digits(Split::Train, count), digits(Split::Test, count));
-        Self([moved(&train), moved(&test), train, test])
+        Self([shifted(&train), shifted(&test), train, test])
     }
 
     fn domains(&self) -> Domains<'_> {
@@ -69,14 +70,14 @@ fn run(data: &Data, config: &AdaptationConfig, threads: usize) -> AdaptationResu
 }
 
 #[test]
-fn every_method_gives_the_same_on_any_number_of_threads() {
+fn every_method_gives_the_same_bits_with_any_number_of_threads() {
     let data = Data::new(24);
     for method in AdaptationMethod::ALL {
         let [one, two] = [1, 2].map(|threads| run(&data, &config(method, 3), threads));
         assert_eq!(one.evaluations, two.evaluations, "{method}");
         assert_eq!(one.evaluations.len(), 2);
         assert!(one.evaluations.iter().all(|m| m.loss.is_finite()));
-        // One method draws pairs, and draws the same ones.
+        // Only CoGAN generates pairs, and they are the same too.
         let bits = |found: &AdaptationResult| {
             let pairs = found.pairs.as_ref()?;
             Some(
@@ -91,7 +92,7 @@ fn every_method_gives_the_same_on_any_number_of_threads() {
 }
 
 #[test]
-fn methods_learn_a_target_whose_labels_they_do_not_see() {
+fn methods_learn_an_unlabeled_target() {
     let data = Data::new(60);
     for method in [
         AdaptationMethod::TargetStatistics,
@@ -106,12 +107,12 @@ fn methods_learn_a_target_whose_labels_they_do_not_see() {
         assert!(accuracy > 0.8, "{method}: {accuracy}");
         assert!(found.oracle_accuracy().unwrap() >= accuracy);
     }
-    // Wrong labels of the target change nothing but the control that learns from them.
+    // Wrong labels of the target only change the supervised baseline.
     let mut wrong = Data::new(60);
     let target = &wrong.0[0];
     let labels = target.labels().iter().map(|l| 1 - l).collect();
     wrong.0[0] = Dataset::new(
-        "moved",
+        "shifted",
         Provenance::Memory,
         target.images().to_vec(),
         target.image_size(),
@@ -128,7 +129,7 @@ fn methods_learn_a_target_whose_labels_they_do_not_see() {
 }
 
 #[test]
-fn the_validator_chooses_and_controls_take_the_last() {
+fn the_validator_selects_and_baselines_use_the_last_checkpoint() {
     let data = Data::new(24);
     let by = |validator| AdaptationConfig {
         validator,
@@ -140,16 +141,16 @@ fn the_validator_chooses_and_controls_take_the_last() {
         let score = |i: usize| found.evaluations[i].validators.score(validator);
         assert!((0..6).all(|i| score(i) <= score(found.selected)));
     }
-    let control = run(&data, &config(AdaptationMethod::SourceOnly, 4), 2);
-    assert_eq!(control.selected, 1);
+    let baseline = run(&data, &config(AdaptationMethod::SourceOnly, 4), 2);
+    assert_eq!(baseline.selected, 1);
 }
 
 #[test]
-fn pairs_are_those_of_the_chosen_checkpoint() {
+fn pairs_are_those_of_the_selected_checkpoint() {
     let data = Data::new(24);
     let mut before_the_last = false;
     for validator in Validator::ALL {
-        let drawn = |steps| {
+        let train = |steps| {
             let config = AdaptationConfig {
                 validator,
                 eval_every: 1,
@@ -157,10 +158,10 @@ fn pairs_are_those_of_the_chosen_checkpoint() {
             };
             run(&data, &config, 2)
         };
-        let all = drawn(5);
+        let all = train(5);
         before_the_last |= all.selected < 4;
-        // A training that ends there chooses the same one.
-        let until = drawn(all.evaluations[all.selected].step);
+        // A training that ends at this step selects the same checkpoint.
+        let until = train(all.evaluations[all.selected].step);
         assert_eq!(until.selected, all.selected);
         let [all, until] = [all, until].map(|found| found.pairs.unwrap());
         for (pairs, same) in all.iter().zip(&until) {
@@ -170,12 +171,12 @@ fn pairs_are_those_of_the_chosen_checkpoint() {
     }
     assert!(
         before_the_last,
-        "every validator chose the last: this test tells nothing"
+        "every validator selected the last checkpoint, so this test checks nothing"
     );
 }
 
 #[test]
-fn what_does_not_fit_is_told_at_once() {
+fn invalid_settings_and_data_report_all_problems() {
     let data = Data::new(24);
     let mut domains = data.domains();
     let other = domains.target.resized(32, 32);
@@ -185,8 +186,13 @@ fn what_does_not_fit_is_told_at_once() {
         batch: 1,
         ..config(AdaptationMethod::Mcd, 1)
     };
-    let error = adapt(&domains, &config, &mut |_| ()).err().unwrap().to_string();
-    for part in ["steps and eval_every", "batch must be at least 2", "[32, 32, 1]"] {
-        assert!(error.contains(part), "{error}");
+    match adapt(&domains, &config, &mut |_| ()).err() {
+        Some(TransferError::Config { problems }) => {
+            let text = problems.join("; ");
+            for part in ["eval_every", "batch", "[32, 32, 1]"] {
+                assert!(text.contains(part), "{text}");
+            }
+        }
+        found => panic!("{found:?}"),
     }
 }

@@ -1,4 +1,4 @@
-//! Transfers of sources that are told the class or judge several images at once, and directories that are not theirs.
+//! Transfers of class-conditional sources and of sources with packing, and directories of other runs.
 
 #![allow(clippy::unwrap_used)] // a test fails by it
 
@@ -6,7 +6,7 @@ use engraft_data::{Dataset, Split, drawn_digits};
 use engraft_gan::{CheckpointChoice, Networks, TrainConfig, Trainer, untrained_networks};
 use engraft_transfer::{
     DomainDistance, Experiment, LearningRateFactor, Phase, PretrainedGan, Recipe, SourceRegularizer,
-    Trainable, Transfer, TransferConfig, TransferMethod, open_run, open_source,
+    Trainable, Transfer, TransferConfig, TransferError, TransferMethod, open_run, open_source,
 };
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -27,19 +27,23 @@ fn source(change: fn(&mut TrainConfig)) -> PretrainedGan {
     PretrainedGan::new(config, &generator, &discriminator)
 }
 
-fn told() -> PretrainedGan {
+fn conditional() -> PretrainedGan {
     source(|config| (config.network, config.classes) = ("mlp".into(), 10))
 }
 
-fn refused(source: &PretrainedGan, change: fn(&mut TransferConfig)) -> String {
+/// The problems of settings; empty for valid ones.
+fn problems(source: &PretrainedGan, change: impl Fn(&mut TransferConfig)) -> String {
     let mut config = Recipe::fine_tune(source).unwrap().plan;
     change(&mut config);
-    let found = Transfer::new(source.clone(), config);
-    found.err().map_or_else(String::new, |error| error.to_string())
+    match Transfer::new(source.clone(), config).err() {
+        None => String::new(),
+        Some(TransferError::Config { problems }) => problems.join("; "),
+        found => panic!("{found:?}"),
+    }
 }
 
 #[test]
-fn of_a_source_that_is_told_the_class_the_first_layer_is_frozen_and_no_more() {
+fn the_recipe_of_a_conditional_source_is_freeze_d_without_regularizer() {
     let near = DomainDistance {
         images: 10,
         kid: Some(0.1),
@@ -74,8 +78,8 @@ fn of_a_source_that_is_told_the_class_the_first_layer_is_frozen_and_no_more() {
 }
 
 #[test]
-fn what_a_source_cannot_give_is_refused() {
-    let told = told();
+fn settings_that_a_source_does_not_support_are_errors() {
+    let conditional = conditional();
     for change in [
         (|_| ()) as fn(&mut TransferConfig),
         |config| config.regularizer = SourceRegularizer::L2Sp(1.0),
@@ -83,43 +87,46 @@ fn what_a_source_cannot_give_is_refused() {
         |config| config.regularizer = SourceRegularizer::Cdc(1.0),
         |config| config.distillation = 1.0,
     ] {
-        assert_eq!(refused(&told, change), "");
+        assert_eq!(problems(&conditional, change), "");
     }
     let packed = source(|config| config.objective.packing = 2);
     assert_eq!(
-        refused(&packed, |c| c.regularizer = SourceRegularizer::Cdc(1.0)),
+        problems(&packed, |c| c.regularizer = SourceRegularizer::Cdc(1.0)),
         ""
     );
-    let error = refused(&packed, |c| c.regularizer = SourceRegularizer::Ewc(1.0));
-    assert!(error.contains("packs of 2"), "{error}");
+    let found = problems(&packed, |c| c.regularizer = SourceRegularizer::Ewc(1.0));
+    assert!(
+        found.contains("plan.regularizer") && found.contains('2'),
+        "{found}"
+    );
     let plain = source(|_| ());
-    for preserve in [SourceRegularizer::L2Sp(1.0), SourceRegularizer::Ewc(1.0)] {
-        let mut config = Recipe::fine_tune(&plain).unwrap().plan;
-        (config.regularizer, config.adapter) = (preserve, Some(engraft_layers::Adapter::OutputScale));
-        config.phases = vec![Phase {
-            generator: Trainable::Adapter,
-            ..Phase::default()
-        }];
-        let error = Transfer::new(plain.clone(), config).err().unwrap().to_string();
-        assert!(error.contains("none of them trains"), "{error}");
+    for regularizer in [SourceRegularizer::L2Sp(1.0), SourceRegularizer::Ewc(1.0)] {
+        let found = problems(&plain, |config| {
+            (config.regularizer, config.adapter) = (regularizer, Some(engraft_layers::Adapter::OutputScale));
+            config.phases = vec![Phase {
+                generator: Trainable::Adapter,
+                ..Phase::default()
+            }];
+        });
+        assert!(found.contains("plan.regularizer"), "{found}");
     }
-    let rate = |under: &str| LearningRateFactor {
-        under: vec![under.into(), "to_image".into()],
+    let factor = |layer: &str| LearningRateFactor {
+        under: vec![layer.into(), "to_image".into()],
         factor: 0.1,
     };
-    let mut config = Recipe::fine_tune(&plain).unwrap().plan;
-    // One part of each network.
-    config.learning_rates = vec![rate("block1")];
-    Transfer::new(plain.clone(), config.clone()).unwrap();
-    config.learning_rates = vec![rate("blok1")];
-    let error = Transfer::new(plain, config).err().unwrap().to_string();
+    // One layer of each network.
+    assert_eq!(
+        problems(&plain, |config| config.learning_rates = vec![factor("block1")]),
+        ""
+    );
+    let found = problems(&plain, |config| config.learning_rates = vec![factor("blok1")]);
     assert!(
-        error.contains("\"blok1\" names no part") && error.contains("to_image"),
-        "{error}"
+        found.contains("\"blok1\"") && found.contains("to_image"),
+        "{found}"
     );
 }
 
-fn fine_tune(source: &PretrainedGan, directory: &Path) -> Result<(), String> {
+fn fine_tune(source: &PretrainedGan, directory: &Path) -> Result<(), TransferError> {
     let experiment = Experiment {
         source,
         target: &target(),
@@ -128,13 +135,13 @@ fn fine_tune(source: &PretrainedGan, directory: &Path) -> Result<(), String> {
     };
     let method = TransferMethod::Recipe(Box::new(Recipe::fine_tune(source).unwrap()));
     let found = experiment.train(&method, directory, &mut |_| ControlFlow::Continue(()));
-    found.map(|_| ()).map_err(|error| error.to_string())
+    found.map(|_| ())
 }
 
-/// Every term takes part: what keeps the networks close to a class-conditional source changes the run.
+/// Every regularizer of a class-conditional source changes the run.
 #[test]
-fn what_preserves_a_class_conditional_source_takes_part() {
-    let source = told();
+fn regularizers_of_a_conditional_source_have_an_effect() {
+    let source = conditional();
     let run = |change: fn(&mut TransferConfig)| {
         let folder = tempfile::tempdir().unwrap();
         let mut recipe = Recipe::fine_tune(&source).unwrap();
@@ -163,7 +170,7 @@ fn what_preserves_a_class_conditional_source_takes_part() {
 }
 
 #[test]
-fn a_run_that_is_no_transfer_stays_readable() {
+fn a_run_that_is_not_a_transfer_stays_readable() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = TrainConfig::standard(&target());
     (config.network, config.batch, config.steps) = ("mlp".into(), 8, 2);
@@ -171,13 +178,13 @@ fn a_run_that_is_no_transfer_stays_readable() {
     trainer.train(&mut |_| ControlFlow::Continue(())).unwrap();
     drop(trainer);
     let error = fine_tune(&source(|config| config.network = "mlp".into()), folder.path()).unwrap_err();
-    assert!(error.contains("no transfer"), "{error}");
+    assert!(matches!(error, TransferError::NoTransfer { .. }), "{error}");
     assert!(!folder.path().join("source").exists());
     open_run(folder.path(), CheckpointChoice::Last).unwrap();
 }
 
 #[test]
-fn a_damaged_source_beside_a_transfer_is_not_written_over() {
+fn a_damaged_source_of_a_transfer_is_not_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     let source = source(|config| config.network = "mlp".into());
     fine_tune(&source, folder.path()).unwrap();
@@ -190,7 +197,7 @@ fn a_damaged_source_beside_a_transfer_is_not_written_over() {
 #[test]
 fn a_saved_source_opens_as_a_run() {
     let folder = tempfile::tempdir().unwrap();
-    let source = told();
+    let source = conditional();
     source.save(folder.path()).unwrap();
     let run = open_run(folder.path(), CheckpointChoice::Best).unwrap();
     assert_eq!(run.step, source.config.steps);

@@ -1,4 +1,4 @@
-//! Every way of a transfer takes the networks `light`, class-conditional ones too.
+//! Every kind of transfer supports the networks `light`, also class-conditional ones.
 
 #![allow(clippy::unwrap_used)] // a test fails by it
 
@@ -56,7 +56,7 @@ fn changed(source: &PretrainedGan, at: &Path, change: impl Fn(&mut TransferConfi
 }
 
 #[test]
-fn every_way_of_a_transfer_takes_light_networks() {
+fn every_kind_of_transfer_supports_light_networks() {
     let folder = tempfile::tempdir().unwrap();
     for classes in [0, 2] {
         let at = |name: &str| folder.path().join(format!("{name}-{classes}"));
@@ -70,7 +70,7 @@ fn every_way_of_a_transfer_takes_light_networks() {
             }]
         };
         type Change<'a> = &'a dyn Fn(&mut TransferConfig);
-        let ways: [(&str, Change<'_>); 7] = [
+        let kinds: [(&str, Change<'_>); 7] = [
             ("plain", &|_| ()),
             ("ewc", &|plan| plan.regularizer = SourceRegularizer::Ewc(1.0)),
             ("cdc", &|plan| plan.regularizer = SourceRegularizer::Cdc(1.0)),
@@ -81,8 +81,8 @@ fn every_way_of_a_transfer_takes_light_networks() {
                 plan.adapter = Some(Adapter::LowRank { rank: 1 })
             }),
         ];
-        for (name, change) in ways {
-            // A conditional discriminator has no head for patches.
+        for (name, change) in kinds {
+            // A conditional discriminator does not support a patch head.
             if classes > 0 && name == "patches" {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! A network family of one's own, with modules and names of its own, is carried to another domain like any other.
+//! Transfer of a custom network family with its own modules and layer names.
 
 #![allow(clippy::unwrap_used)] // a test fails by it
 
@@ -17,7 +17,7 @@ use engraft_transfer::{
 use std::ops::ControlFlow;
 use std::path::Path;
 
-/// A generator that is no chain.
+/// A generator that is not a chain of layers.
 struct Painter {
     ground: Dense,
     settle: BatchNorm,
@@ -34,7 +34,7 @@ impl Module for Painter {
     children!(ground, settle, brush);
 }
 
-/// Pairs with or without roles.
+/// A network family with or without layer roles.
 struct Own {
     name: &'static str,
     has_roles: bool,
@@ -48,7 +48,7 @@ impl NetworkFamily for Own {
     fn check(&self, spec: &NetworkSpec) -> Result<(), String> {
         let fits = spec.image == [28, 28, 1] && spec.classes == 0;
         fits.then_some(())
-            .ok_or_else(|| "it makes gray images of 28x28 pixels".into())
+            .ok_or_else(|| "it needs gray images of 28x28 pixels".into())
     }
 
     fn latent_dim(&self, spec: &NetworkSpec) -> usize {
@@ -98,7 +98,7 @@ fn data(seed: u64) -> Dataset {
     drawn_digits(Split::Train, 24, seed)
 }
 
-/// A source of such a pair, trained for two steps.
+/// A source of this family, trained for two steps.
 fn source(name: &'static str, has_roles: bool, directory: &Path) -> PretrainedGan {
     networks::register(Own { name, has_roles });
     let mut config = TrainConfig::standard(&data(1));
@@ -125,7 +125,7 @@ fn transferred(source: &PretrainedGan, directory: &Path, change: impl Fn(&mut Tr
 }
 
 #[test]
-fn every_way_of_a_transfer_takes_a_family_with_roles() {
+fn every_kind_of_transfer_supports_a_family_with_roles() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let source = source("own", true, &at("source"));
@@ -157,18 +157,18 @@ fn every_way_of_a_transfer_takes_a_family_with_roles() {
         transferred(&source, &at(name), change);
         open_run(&at(name), CheckpointChoice::Last).unwrap();
     }
-    // A transfer is a source in its turn.
+    // A transfer can be the source of another one.
     let second = open_source(&at("patches"), CheckpointChoice::Last).unwrap();
     transferred(&second, &at("second"), |plan| plan.distillation = 1.0);
 }
 
 #[test]
-fn what_needs_a_role_says_which() {
+fn errors_name_the_missing_role() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let source = source("own-plain", false, &at("source"));
     transferred(&source, &at("plain"), |_| ());
-    let refused = |change: fn(&mut TransferConfig)| {
+    let problem = |change: fn(&mut TransferConfig)| {
         let mut plan = Recipe::fine_tune(&source).unwrap().plan;
         change(&mut plan);
         let found = Transfer::new(source.clone(), plan);
@@ -190,7 +190,7 @@ fn what_needs_a_role_says_which() {
             }];
         }),
     ] {
-        let text = refused(change);
+        let text = problem(change);
         assert!(text.contains(part), "{text}");
     }
     let text = source.discriminator_layers().unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! A whole transfer on drawn digits, with networks small enough for it: phases, frozen bytes, exact resume.
+//! A whole transfer on synthetic digits with small networks: phases, frozen parameters and exact resume.
 
 #![allow(clippy::unwrap_used)] // a test fails by it
 
@@ -21,7 +21,7 @@ fn target() -> Dataset {
     drawn_digits(Split::Test, 24, 3)
 }
 
-/// A source that has hardly learned anything: here it is its weights that count.
+/// A source that is hardly trained: only its weights matter here.
 fn source() -> PretrainedGan {
     let data = drawn_digits(Split::Train, 40, 1);
     let mut config = TrainConfig::standard(&data);
@@ -67,7 +67,7 @@ fn recipe(source: &PretrainedGan) -> Recipe {
     recipe
 }
 
-/// The bits of everything in a checkpoint's networks.
+/// The weights of both networks in a checkpoint.
 fn networks(run: &Path, step: u64) -> [StateDict; 2] {
     ["generator", "discriminator"].map(|name| {
         let path = run.join(format!("checkpoints/step-{step:06}/{name}.safetensors"));
@@ -87,7 +87,7 @@ fn same(a: &StateDict, b: &StateDict, name: &str) -> bool {
     bits(a) == bits(b)
 }
 
-/// Trains the plan to step 6, stopping where it is told to.
+/// Trains the plan to step 6, or stops after the given step.
 fn train(source: &PretrainedGan, directory: &Path, stop_after: Option<u64>) -> (TrainingOutcome, Vec<u64>) {
     let data = target();
     let mut config = recipe(source).train_config(source, &data, 6, 5);
@@ -105,8 +105,8 @@ fn train(source: &PretrainedGan, directory: &Path, stop_after: Option<u64>) -> (
     let mut phases = Vec::new();
     let outcome = trainer
         .train(&mut |event| match event {
-            Event::Phase { step, phase, reason } => {
-                assert_eq!((phase, reason.as_str()), (1, "its 3 steps are done"));
+            Event::Phase { step, phase, .. } => {
+                assert_eq!(phase, 1);
                 phases.push(step);
                 ControlFlow::Continue(())
             }
@@ -129,7 +129,7 @@ fn each_phase_trains_its_own_part_and_resumes_to_the_byte() {
     for name in names(&begin[0]) {
         assert!(
             same(&begin[0], &middle[0], &name),
-            "{name} of the generator waits in phase 0"
+            "{name} of the generator is frozen in phase 0"
         );
         let trains = name.starts_with("to_image");
         assert_eq!(!same(&middle[0], &end[0], &name), trains, "{name} in phase 1");
@@ -159,13 +159,21 @@ fn each_phase_trains_its_own_part_and_resumes_to_the_byte() {
             );
         }
     }
-    // The run is opened with its plan, and its images are those of its own generator.
+    // The run opens with its plan.
     assert_eq!(open_run(&whole, CheckpointChoice::Last).unwrap().step, 6);
 }
 
 #[test]
-fn what_does_not_fit_is_refused() {
+fn unsupported_settings_are_errors() {
     let source = source();
+    let mismatch = TransferConfig {
+        source_sha256: "0".into(),
+        ..plan(&source)
+    };
+    assert!(matches!(
+        Transfer::new(source.clone(), mismatch).err(),
+        Some(TransferError::OtherSource { expected, .. }) if expected == "0"
+    ));
     let error = |change: fn(&mut TransferConfig)| {
         let mut config = plan(&source);
         change(&mut config);
@@ -176,16 +184,15 @@ fn what_does_not_fit_is_refused() {
     };
     assert_eq!(error(|_| ()), "");
     let text = error(|c| c.phases[1].generator = Trainable::Under(vec!["to_imgae".into()]));
-    assert!(text.contains("did you mean \"to_image\"?"), "{text}");
-    assert!(error(|c| c.source_sha256 = "0".into()).contains("was begun from the source with SHA-256 0,"));
+    assert!(text.contains("\"to_image\""), "{text}");
     assert!(matches!(
         Transfer::new(source.clone(), TransferConfig::default())
             .err()
             .unwrap(),
         TransferError::OtherSource { .. }
     ));
-    assert!(error(|c| c.phases[0].steps = 0).contains("phase 0 needs a number of steps"));
-    // The networks of the plan are the source's.
+    assert!(error(|c| c.phases[0].steps = 0).contains("phase 0"));
+    // The networks of the plan are those of the source.
     let transfer = Transfer::new(source.clone(), plan(&source)).unwrap();
     let Networks { generator, .. } = transfer.networks(&source.config).unwrap();
     let Networks {
@@ -196,7 +203,7 @@ fn what_does_not_fit_is_refused() {
 }
 
 #[test]
-fn controls_and_recipe_share_a_budget() {
+fn baselines_and_recipe_have_the_same_step_budget() {
     let (source, data) = (source(), target());
     let experiment = Experiment {
         source: &source,
@@ -206,17 +213,17 @@ fn controls_and_recipe_share_a_budget() {
     };
     let network = engraft_metrics::FeatureNetwork::mnist();
     let images = dataset_features(&network, &data).unwrap();
-    let drawn = experiment
+    let generated = experiment
         .generate_features(&network, &source.sampler().unwrap(), 30)
         .unwrap();
-    let found = domain_distance(&images, &drawn).unwrap();
-    let chosen = Recipe::recommended(&source, data.len(), &found, 4).unwrap();
-    assert!(chosen.reasons.len() >= 2, "{chosen:?}");
+    let found = domain_distance(&images, &generated).unwrap();
+    let recommended = Recipe::recommended(&source, data.len(), &found, 4).unwrap();
+    assert!(recommended.reasons.len() >= 2, "{recommended:?}");
     let folder = tempfile::tempdir().unwrap();
     let methods = [
         TransferMethod::Untuned,
         TransferMethod::FromScratch,
-        TransferMethod::Recipe(Box::new(chosen)),
+        TransferMethod::Recipe(Box::new(recommended)),
     ];
     for (method, steps) in methods.iter().zip([0, 4, 4]) {
         let directory = folder.path().join(method.name());
@@ -240,7 +247,7 @@ fn controls_and_recipe_share_a_budget() {
 }
 
 #[test]
-fn an_adapter_alone_learns_the_target() {
+fn an_adapter_alone_can_train() {
     let (source, data) = (source(), target());
     let adapter = Adapter::LowRank { rank: 2 };
     let mut recipe = Recipe::fine_tune(&source).unwrap();
@@ -261,7 +268,7 @@ fn an_adapter_alone_learns_the_target() {
         .train(&method, folder.path(), &mut |_| ControlFlow::Continue(()))
         .unwrap();
     assert_eq!(trained.unwrap().1, 3);
-    // Of so short a run the last two steps are kept.
+    // The run keeps checkpoints of its last two steps.
     let [begin, end] = [2, 3].map(|step| networks(folder.path(), step)[0].clone());
     let mut moved = 0;
     for name in begin.tensors().keys() {
@@ -269,12 +276,12 @@ fn an_adapter_alone_learns_the_target() {
         assert!(is_adapter || same(&begin, &end, name), "{name}");
         moved += usize::from(!same(&begin, &end, name));
     }
-    assert!(moved >= 3, "one factor of each layer at least");
+    assert!(moved >= 3, "at least one factor of each layer changes");
     let mut without = Recipe::fine_tune(&source).unwrap().plan;
     without.phases = vec![Phase {
         generator: Trainable::Adapter,
         ..Phase::default()
     }];
     let error = Transfer::new(source.clone(), without).err().unwrap().to_string();
-    assert!(error.contains("no adapter"), "{error}");
+    assert!(error.contains("plan.adapter"), "{error}");
 }

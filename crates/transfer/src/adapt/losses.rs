@@ -1,14 +1,17 @@
-//! The losses of domain adaptation, each a function of tensors.
+//! Loss functions of domain adaptation.
 
 pub use crate::semi_supervised::conditional_entropy;
 use engraft_gan::Objective;
 use engraft_tensor::{Real, Tensor, grad};
 
-/// What a domain discriminator minimizes, from its logits for both domains: `½ E s(-D(f_S)) + ½ E s(D(f_T))` with
-/// `s(a) = ln(1 + e^a)`; a logit above 0 says source.
+/// Loss of a domain discriminator: `½ E s(-D(f_S)) + ½ E s(D(f_T))` with `s(a) = ln(1 + e^a)`.
 ///
-/// *Source*: Ganin et al., "Domain-adversarial training of neural networks", 2016, equation 9, with as many examples of
-/// either domain.
+/// A logit above 0 stands for the source.
+///
+/// *Shapes*: logits `[n, 1]` and `[m, 1]` to a scalar.
+///
+/// *Source*: Ganin et al., "Domain-adversarial training of neural networks", 2016, equation 9, for the same number of examples
+/// of both domains.
 ///
 /// ```
 /// use engraft_tensor::Tensor;
@@ -21,7 +24,7 @@ pub fn domain_loss<T: Real>(source_logits: &Tensor<T>, target_logits: &Tensor<T>
     ((-source_logits).softplus().mean() + target_logits.softplus().mean()) * T::from_f64(0.5)
 }
 
-/// How much two classifiers disagree: the mean of `|p_1 - p_2|` over examples and classes.
+/// Discrepancy of two classifiers: the mean of `|p_1 - p_2|` over examples and classes.
 ///
 /// *Shapes*: both `[n, classes]`, probabilities.
 ///
@@ -34,7 +37,7 @@ pub fn domain_loss<T: Real>(source_logits: &Tensor<T>, target_logits: &Tensor<T>
 pub fn discrepancy<T: Real>(first: &Tensor<T>, second: &Tensor<T>) -> Tensor<T> {
     assert!(
         first.shape() == second.shape(),
-        "discrepancy: {:?} and {:?} must have one shape",
+        "discrepancy: {:?} and {:?} must have the same shape",
         first.shape(),
         second.shape()
     );
@@ -53,7 +56,7 @@ pub(crate) fn entropies<T: Real>(logits: &Tensor<T>) -> Tensor<T> {
     -(log_p.exp() * &log_p).sum_keep(&[1])
 }
 
-/// Mean Kullback-Leibler divergence `E Σ_k p_k (ln p_k - ln q_k)` of the predictions `q` from the predictions `p`.
+/// Mean Kullback-Leibler divergence `KL(p ‖ q) = E Σ_k p_k (ln p_k - ln q_k)` of predictions, in nats.
 ///
 /// *Shapes*: both logits `[n, classes]`.
 ///
@@ -64,7 +67,7 @@ pub(crate) fn entropies<T: Real>(logits: &Tensor<T>) -> Tensor<T> {
 pub fn kl_divergence<T: Real>(p_logits: &Tensor<T>, q_logits: &Tensor<T>) -> Tensor<T> {
     assert!(
         p_logits.shape() == q_logits.shape() && p_logits.rank() == 2,
-        "kl_divergence: logits must be [n, classes] both, got {:?} and {:?}",
+        "kl_divergence: both logits must be [n, classes], got {:?} and {:?}",
         p_logits.shape(),
         q_logits.shape()
     );
@@ -74,19 +77,19 @@ pub fn kl_divergence<T: Real>(p_logits: &Tensor<T>, q_logits: &Tensor<T>) -> Ten
         .mean()
 }
 
-/// Size of the trial step of [`virtual_adversarial`], and of the step itself.
+/// Step sizes of [`virtual_adversarial`], in the units of the input.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Perturbation {
-    /// Length of the step along a random direction at which the steepest one is looked for.
+    /// Length ξ of the finite-difference step of the power iteration.
     ///
-    /// 1e-6 is what is often used; over the pixels of an image that is below the resolution of `f32`.
+    /// Implementations often use 1e-6. For the pixels of an image this is below the resolution of `f32`.
     pub xi: f64,
-    /// Length ε of the perturbation, in the units of the input.
+    /// Length ε of the adversarial perturbation.
     pub epsilon: f64,
 }
 
 impl Default for Perturbation {
-    /// Trial 1, epsilon 3.5 (Shu et al., 2018).
+    /// ξ = 1 and ε = 3.5 (Shu et al., 2018).
     fn default() -> Self {
         Self {
             xi: 1.0,
@@ -95,12 +98,12 @@ impl Default for Perturbation {
     }
 }
 
-/// Virtual adversarial loss: how far the predictions move when every input takes a step of length
-/// [`epsilon`](Perturbation::epsilon) in the direction in which they move most, found by one step of a power iteration from
-/// the given random directions.
+/// Virtual adversarial loss: the change of the predictions under the worst perturbation of length
+/// [`epsilon`](Perturbation::epsilon).
 ///
-/// With `r = ε g / |g|` and `g` the gradient of `KL(p(x) | p(x + ξ d))` in `d`, it is `KL(p(x) | p(x + r))`, where `p(x)`
-/// and `r` are held constant. `logits` must be the same function at each call: with dropout, of one mask.
+/// One step of power iteration from the given random directions `d` finds the perturbation. Let `g` be the gradient of
+/// `KL(p(x) ‖ p(x + ξ d))` with respect to `d`, and `r = ε g / |g|`. The loss is `KL(p(x) ‖ p(x + r))`, where `p(x)` and `r` are
+/// constants. `logits` must be the same function in every call, so dropout must use the same mask.
 ///
 /// *Shapes*: `x` and `directions` `[n, ..]`; `logits` maps `[n, ..]` to `[n, classes]`.
 ///
@@ -117,36 +120,36 @@ pub fn virtual_adversarial<T: Real>(
 ) -> Tensor<T> {
     assert!(
         x.shape() == directions.shape(),
-        "virtual_adversarial: inputs {:?} and directions {:?} must have one shape",
+        "virtual_adversarial: inputs {:?} and directions {:?} must have the same shape",
         x.shape(),
         directions.shape()
     );
     let x = x.detach();
     let clean = logits(&x).detach();
     let direction = unit(&directions.detach()).as_leaf();
-    let moved = &x + &direction * T::from_f64(perturbation.xi);
-    let [steepest] = grad(&kl_divergence(&clean, &logits(&moved)), [&direction]);
-    let step = unit(&steepest.detach()) * T::from_f64(perturbation.epsilon);
+    let perturbed = &x + &direction * T::from_f64(perturbation.xi);
+    let [gradient] = grad(&kl_divergence(&clean, &logits(&perturbed)), [&direction]);
+    let step = unit(&gradient.detach()) * T::from_f64(perturbation.epsilon);
     kl_divergence(&clean, &logits(&(&x + step)))
 }
 
 /// Each example divided by its length.
 fn unit<T: Real>(x: &Tensor<T>) -> Tensor<T> {
     let axes: Vec<usize> = (1..x.rank()).collect();
-    // A prediction that nothing moves has no direction: the step is then 0.
+    // A constant prediction has a gradient of 0; the step is then 0.
     let length = (x.square().sum_keep(&axes) + T::from_f64(1e-30)).sqrt();
     x / length
 }
 
-/// What [CDAN](super::Method::Cdan)'s domain discriminator sees: the outer product `f ⊗ p` of features and predictions,
-/// flat.
+/// Input of [CDAN](super::AdaptationMethod::Cdan)'s domain discriminator: the flattened outer product `f ⊗ p` of features and
+/// predictions.
 ///
 /// *Shapes*: `[n, d]` and `[n, k]` to `[n, d · k]`.
 ///
 /// *Source*: Long et al., "Conditional adversarial domain adaptation", 2018, equation 4.
 ///
 /// # Panics
-/// If there are not as many of both.
+/// If the inputs are not matrices with the same number of rows.
 #[must_use]
 #[track_caller]
 pub fn multilinear_map<T: Real>(features: &Tensor<T>, predictions: &Tensor<T>) -> Tensor<T> {
@@ -157,14 +160,19 @@ pub fn multilinear_map<T: Real>(features: &Tensor<T>, predictions: &Tensor<T>) -
             predictions.shape()
         )
     };
-    assert!(n == m, "multilinear_map: {n} features, {m} predictions");
+    assert!(
+        n == m,
+        "multilinear_map: {n} rows of features, but {m} of predictions"
+    );
     (features.reshape([n, d, 1]) * predictions.reshape([n, 1, k])).reshape([n, d * k])
 }
 
-/// The same by random projections, for wide features: `(f R_f) ⊙ (p R_p) / √width`, whose scalar products are those of
-/// [`multilinear_map`] in expectation, if the entries of both matrices have mean 0 and variance 1.
+/// Randomized multilinear map for wide features: `(f R_f) ⊙ (p R_p) / √width`.
 ///
-/// *Shapes*: `[n, d]`, `[n, k]`, matrices `[d, width]` and `[k, width]`, to `[n, width]`.
+/// Its inner products equal those of [`multilinear_map`] in expectation if the entries of both matrices have mean 0 and
+/// variance 1.
+///
+/// *Shapes*: inputs `[n, d]` and `[n, k]`, matrices `[d, width]` and `[k, width]`, to `[n, width]`.
 ///
 /// *Source*: Long et al., 2018, equation 6.
 #[must_use]
@@ -177,7 +185,9 @@ pub fn randomized_multilinear_map<T: Real>(
     features.matmul(of_features) * predictions.matmul(of_predictions) * T::from_f64(1.0 / width.sqrt())
 }
 
-/// Weights of examples by how sure their predictions are, `1 + e^{-H}`, with mean 1 and held constant: `[n, 1]`.
+/// Entropy-based example weights `1 + e^{-H}`, scaled to mean 1 and detached. Certain predictions have larger weights.
+///
+/// *Shapes*: logits `[n, classes]` to `[n, 1]`.
 ///
 /// *Source*: Long et al., 2018, section 3.3 (CDAN+E).
 #[must_use]
@@ -186,12 +196,15 @@ pub fn certainty_weights<T: Real>(logits: &Tensor<T>) -> Tensor<T> {
     (&weights / weights.mean()).detach()
 }
 
-/// What the players of two coupled GANs minimize, `[discriminators, generators]`, from the logits for real and generated
-/// images, those of the source before those of the target: the means over both domains of
-/// `E s(-D(x)) + E s(D(G(z)))` and, not saturating, of `E s(-D(G(z)))`, with `s(a) = ln(1 + e^a)`.
+/// Losses `[discriminators, generators]` of two coupled GANs, from the logits of real and generated images.
 ///
-/// *Source*: Liu and Tuzel, "Coupled generative adversarial networks", 2016, equation 3, there the sum over the domains.
-/// The mean is what the authors' code takes, to which the weights of their other terms belong.
+/// With `s(a) = ln(1 + e^a)` they are `E s(-D(x)) + E s(D(G(z)))` and the non-saturating `E s(-D(G(z)))`, averaged over both
+/// domains. Arguments have the source first and the target second.
+///
+/// *Shapes*: logits `[n, 1]` to scalars.
+///
+/// *Source*: Liu and Tuzel, "Coupled generative adversarial networks", 2016, equation 3, which sums over the domains. The
+/// authors' code averages, and the weights of their other terms fit the average.
 ///
 /// ```
 /// use engraft_tensor::Tensor;
@@ -203,18 +216,19 @@ pub fn certainty_weights<T: Real>(logits: &Tensor<T>) -> Tensor<T> {
 /// ```
 #[must_use]
 pub fn coupled_losses<T: Real>(real: [&Tensor<T>; 2], fake: [&Tensor<T>; 2]) -> [Tensor<T>; 2] {
-    let game = Objective::NonSaturating;
+    let objective = Objective::NonSaturating;
     let half = T::from_f64(0.5);
-    let of_discriminators = game.discriminator(real[0], fake[0]) + game.discriminator(real[1], fake[1]);
-    let of_generators = game.generator(fake[0], None) + game.generator(fake[1], None);
+    let of_discriminators =
+        objective.discriminator(real[0], fake[0]) + objective.discriminator(real[1], fake[1]);
+    let of_generators = objective.generator(fake[0], None) + objective.generator(fake[1], None);
     [of_discriminators * half, of_generators * half]
 }
 
-/// How far apart the features of paired images are: the mean over pairs of `|f_S - f_T|²`, summed over the features.
+/// Squared distance between the features of paired images: `|f_S - f_T|²`, averaged over pairs.
 ///
 /// *Shapes*: both `[n, d]`.
 ///
-/// *Source*: the code of Liu and Tuzel, 2016, for adaptation between sets of digits; it is not in the paper.
+/// *Source*: the code of Liu and Tuzel, 2016, for adaptation between digit data sets. It is not in the paper.
 ///
 /// # Panics
 /// If the shapes differ.
@@ -223,7 +237,7 @@ pub fn coupled_losses<T: Real>(real: [&Tensor<T>; 2], fake: [&Tensor<T>; 2]) -> 
 pub fn pair_distance<T: Real>(source: &Tensor<T>, target: &Tensor<T>) -> Tensor<T> {
     assert!(
         source.shape() == target.shape() && source.rank() == 2,
-        "pair_distance: features must be [n, d] both, got {:?} and {:?}",
+        "pair_distance: both features must be [n, d] with the same shape, got {:?} and {:?}",
         source.shape(),
         target.shape()
     );
@@ -278,8 +292,8 @@ mod tests {
         gradcheck(|x| kl_divergence(&x[0], &x[1]), &[a, b]).unwrap();
     }
 
-    /// For a linear model with two classes the divergence depends on one number, the logit's change along the difference
-    /// of the two weights; the worst step of a given length is along it.
+    /// For a linear model with two classes the divergence depends only on the change along the difference of both weights. The
+    /// worst step of a given length is along this difference.
     #[test]
     fn the_adversarial_step_of_a_linear_model_by_hand() {
         let w = Tensor::from_vec([3, 2], vec![1.0, -1.0, 2.0, 0.0, -0.5, 0.5]);
@@ -292,7 +306,7 @@ mod tests {
         };
         let found = virtual_adversarial(&logits, &x, &random(&[4, 3], 4), perturbation).item();
         let clean = logits(&x);
-        // The power iteration starts at a random side: each example may have taken the step to either one.
+        // The power iteration starts in a random direction, so each example can step to either side.
         let moved = |sign: f64| {
             let step = Tensor::from_vec([1, 3], along.map(|v| 0.3 * sign * v).to_vec());
             let moved = logits(&(&x + step));
@@ -311,7 +325,7 @@ mod tests {
             possible.iter().any(|p| (p - found).abs() < 1e-9),
             "{found} is none of {possible:?}"
         );
-        // The gradient in the weights is that of the divergence at the step, with clean prediction and step held constant.
+        // The gradient with respect to the weights treats the clean prediction and the step as constants.
         let w = w.as_leaf();
         let logits = |x: &Tensor<f64>| x.matmul(&w);
         let directions = random(&[4, 3], 4);
@@ -319,7 +333,7 @@ mod tests {
         let [found] = grad(&loss, [&w]);
         let step = no_grad(|| {
             let d = unit(&directions) * perturbation.xi;
-            // Of two classes the steepest way is along the difference of the weights, to the side that d lies on.
+            // The step is along the difference of the weights, to the side of d.
             let along = Tensor::from_vec([3, 1], along.to_vec());
             let side = d.matmul(&along);
             let side = &side / side.abs();
@@ -332,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_that_nothing_moves_has_no_adversarial_loss() {
+    fn a_constant_model_has_no_adversarial_loss() {
         let constant = |x: &Tensor<f64>| x.matmul(&Tensor::zeros([3, 2]));
         let x = random(&[2, 3], 6);
         let loss = virtual_adversarial(&constant, &x, &random(&[2, 3], 7), Perturbation::default());
@@ -370,7 +384,7 @@ mod tests {
     #[test]
     fn the_losses_of_coupled_players_by_hand() {
         let column = |v: &[f64]| Tensor::from_vec([v.len(), 1], v.to_vec());
-        // Unequal numbers of images: each domain counts as much as the other.
+        // Different numbers of images: both domains have the same weight.
         let real = [column(&[1.0, -2.0]), column(&[0.5])];
         let fake = [column(&[-1.5]), column(&[0.25, 3.0])];
         let s = |a: f64| (1.0 + a.exp()).ln();
@@ -403,8 +417,8 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "pair_distance: features must be [n, d] both, got [2, 3] and [3, 3]")]
-    fn features_of_other_pairs_have_no_distance() {
+    #[should_panic(expected = "got [2, 3] and [3, 3]")]
+    fn pair_distance_panics_for_different_shapes() {
         let _ = pair_distance(&random(&[2, 3], 1), &random(&[3, 3], 2));
     }
 }

@@ -1,4 +1,4 @@
-//! The training of an adapted classifier, and the choice among its checkpoints.
+//! Training of an adapted classifier and selection of its checkpoint.
 
 use super::algorithms::{Batch, algorithm};
 use super::domain_classifier::DomainClassifier;
@@ -17,16 +17,16 @@ const EVALUATION_IMAGES: usize = 2000;
 /// Images per batch in evaluation.
 const BATCH: usize = 200;
 
-/// The images of an adaptation.
+/// Data sets of an adaptation. All have the same image size.
 #[derive(Clone, Copy)]
 pub struct Domains<'d> {
-    /// Training images of the source, with their labels.
+    /// Labeled training images of the source.
     pub source: &'d Dataset,
-    /// Training images of the target; their labels are read by [`AdaptationMethod::TargetSupervised`] only.
+    /// Training images of the target. Only [`AdaptationMethod::TargetSupervised`] uses their labels.
     pub target: &'d Dataset,
-    /// Images of the source that are not trained on, for [`Validator::Source`].
+    /// Test images of the source, for [`Validator::Source`].
     pub source_test: &'d Dataset,
-    /// Images of the target to report on, if they have labels.
+    /// Labeled test images of the target, only for reported accuracies; `None` without labels.
     pub target_test: Option<&'d Dataset>,
 }
 
@@ -35,20 +35,20 @@ pub struct Domains<'d> {
 pub struct AdaptationConfig {
     /// The method.
     pub method: AdaptationMethod,
-    /// Training steps.
+    /// Number of training steps.
     pub steps: u64,
-    /// Images of each domain in a step.
+    /// Batch size of each domain.
     pub batch: usize,
-    /// Steps between two looks of the validators; the last step is always looked at.
+    /// Number of steps between two evaluations. The last step is always evaluated.
     pub eval_every: u64,
-    /// By what the checkpoint is chosen. Controls always take the last.
+    /// Criterion that selects the checkpoint. Baselines always use the last one.
     pub validator: Validator,
-    /// Seed of weights, order and noise.
+    /// Seed of weights, batch order and noise.
     pub seed: u64,
 }
 
 impl AdaptationConfig {
-    /// A method with the settings of its command: 2000 steps of 64 images, ten looks, information.
+    /// Default settings: 2000 steps with batches of 64, ten evaluations, validator information, seed 1.
     pub fn new(method: AdaptationMethod) -> Self {
         Self {
             method,
@@ -63,11 +63,11 @@ impl AdaptationConfig {
     fn problems(&self, domains: &Domains<'_>) -> Vec<String> {
         let mut problems = Vec::new();
         if self.steps == 0 || self.eval_every == 0 {
-            problems.push("steps and eval_every must be at least 1".to_string());
+            problems.push("steps and eval_every: expected at least 1".to_string());
         }
         if self.batch < 2 {
             problems.push(format!(
-                "batch must be at least 2 for batch norm, got {}",
+                "batch: batch norm needs at least 2 images, got {}",
                 self.batch
             ));
         }
@@ -76,7 +76,7 @@ impl AdaptationConfig {
         for data in all {
             if data.image_size() != domains.source.image_size() {
                 problems.push(format!(
-                    "images of {} are {:?}, those of the source {} {:?}",
+                    "images of {} have size {:?}, but those of the source {} have {:?}",
                     data.name(),
                     data.image_size(),
                     domains.source.name(),
@@ -84,62 +84,68 @@ impl AdaptationConfig {
                 ));
             }
             if data.len() < 2 {
-                problems.push(format!("{} has {} images: at least 2", data.name(), data.len()));
+                problems.push(format!(
+                    "{} has {} image(s); expected at least 2",
+                    data.name(),
+                    data.len()
+                ));
             }
         }
         problems
     }
 }
 
-/// A look at a checkpoint.
+/// Evaluation of a checkpoint in training.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AdaptationEvaluation {
-    /// Steps before it.
+    /// Training step of the checkpoint.
     pub step: u64,
-    /// Loss of the last step, as the method defines it.
+    /// A loss of the last step; which one depends on the method.
     pub loss: f64,
-    /// What the validators say.
+    /// Scores of all validators.
     pub validators: ValidatorScores,
-    /// Share of the target's test images that is read rightly; for reporting alone.
+    /// Test accuracy on the target, from 0 to 1, only for reporting; `None` without labeled test images.
     pub accuracy: Option<f64>,
 }
 
-/// An adapted classifier.
+/// Result of [`adapt`]: the selected classifier and all evaluations.
 pub struct AdaptationResult {
-    /// The classifier of the chosen checkpoint; its batch norms have the target's statistics, of [`AdaptationMethod::SourceOnly`] the
-    /// source's.
+    /// The classifier of the selected checkpoint. Its batch norm statistics are those of the target, for
+    /// [`AdaptationMethod::SourceOnly`] those of the source.
     pub classifier: DomainClassifier,
-    /// Every look, in order.
+    /// Every evaluation in order.
     pub evaluations: Vec<AdaptationEvaluation>,
-    /// Index of the chosen one.
+    /// Index of the evaluation of the selected checkpoint.
     pub selected: usize,
-    /// Of [`AdaptationMethod::Cogan`] 64 generated images of the source and, in the same order, their partners of the target, both
-    /// `[64, h, w, c]` with values from -1 to 1, as its generators drew them at the chosen checkpoint; of other methods
-    /// nothing. The noise follows from the seed and is the same at each checkpoint.
+    /// For [`AdaptationMethod::Cogan`] 64 pairs of generated images of the selected checkpoint; `None` for other methods.
+    ///
+    /// The first tensor has the source images, the second the target images, both `[64, h, w, c]` with values from -1 to 1. The
+    /// latent vectors depend only on the seed.
     pub pairs: Option<[Tensor; 2]>,
 }
 
 impl AdaptationResult {
-    /// Accuracy on the target's test images of the chosen checkpoint.
+    /// Test accuracy of the selected checkpoint on the target, from 0 to 1; `None` without labeled test images.
     pub fn accuracy(&self) -> Option<f64> {
         self.evaluations[self.selected].accuracy
     }
 
-    /// Share of these images that the model of the chosen checkpoint reads rightly, by their labels.
+    /// Accuracy of the selected checkpoint on other labeled images, from 0 to 1.
     ///
     /// # Panics
-    /// If there are no images, or they have another size than those that were learned from.
+    /// If there are no images, or their size is not that of the training images.
     pub fn accuracy_on(&self, data: &Dataset) -> f64 {
         accuracy(&self.classifier, data, data.len())
     }
 
-    /// Accuracy of the last checkpoint.
+    /// Test accuracy of the last checkpoint on the target, from 0 to 1.
     pub fn last_accuracy(&self) -> Option<f64> {
         self.evaluations.last().and_then(|m| m.accuracy)
     }
 
-    /// The highest accuracy of all looks: what a choice by the test labels would have given. No result, but a bound
-    /// on what a better validator could gain.
+    /// Best test accuracy of all evaluations, from 0 to 1.
+    ///
+    /// It uses test labels, so it is not a result. It is the upper bound for any validator.
     pub fn oracle_accuracy(&self) -> Option<f64> {
         let all = self.evaluations.iter().filter_map(|m| m.accuracy);
         all.reduce(f64::max)
@@ -155,14 +161,13 @@ struct Checkpoint {
     pairs: Option<[Tensor; 2]>,
 }
 
-/// Trains a classifier for the target; tells every look at it.
+/// Trains a classifier for the target. `on_evaluation` receives every evaluation.
 ///
-/// Everything follows from the seed, on any number of threads. Before each look the statistics of batch norm are taken
-/// from images of the domain it is meant for: the target's, but for [`AdaptationMethod::SourceOnly`] the source's.
+/// The same seed gives the same bits with any number of threads. Before each evaluation the batch norm statistics are computed
+/// from images of the target, for [`AdaptationMethod::SourceOnly`] of the source.
 ///
 /// # Errors
-/// [`TransferError::Config`] with every setting or data set that does not fit; [`TransferError::Diverged`] when a loss is
-/// no number any more.
+/// [`TransferError::Config`] with all invalid settings and data sets. [`TransferError::Diverged`] if a loss is not finite.
 pub fn adapt(
     domains: &Domains<'_>,
     config: &AdaptationConfig,
@@ -173,7 +178,7 @@ pub fn adapt(
         return Err(TransferError::Config { problems });
     }
     let method = config.method;
-    // Learning from the target's labels is learning "the source" on the target.
+    // The supervised baseline uses the target as its labeled domain.
     let labeled = if method == AdaptationMethod::TargetSupervised {
         domains.target
     } else {
@@ -184,12 +189,13 @@ pub fn adapt(
     } else {
         domains.target
     };
-    // Of the source, or for the control of the target: what other labels of the target there are changes nothing.
+    // Classes of the labeled training images. Labels of the target count only for the supervised baseline.
     let classes = labeled.class_counts().len().max(2);
-    let fresh = |seed| DomainClassifier::new(domains.source.image_size(), classes, method.heads(), seed);
-    let mut algorithm = algorithm(method, fresh(config.seed)?, config.seed);
+    let new_classifier =
+        |seed| DomainClassifier::new(domains.source.image_size(), classes, method.heads(), seed);
+    let mut algorithm = algorithm(method, new_classifier(config.seed)?, config.seed);
     // The evaluated classifier: the weights of training with batch norm statistics of one domain.
-    let mut classifier = fresh(0)?;
+    let mut classifier = new_classifier(0)?;
     let mut best: Option<Checkpoint> = None;
     let mut orders = Vec::new();
     for (data, stream) in [(labeled, 1), (domains.target, 2)] {
@@ -263,18 +269,18 @@ pub fn adapt(
     })
 }
 
-/// Indices of at most `count` images, spread over the data.
+/// Indices of at most `count` evenly spaced images.
 ///
-/// Other ones than those of [`engraft_base::equidistant`]: the figures of docs/adaptation-benchmark.md were taken with them.
-fn spread(data: &Dataset, count: usize) -> Vec<usize> {
+/// [`engraft_base::equidistant`] selects other images and would change the figures of docs/adaptation-benchmark.md.
+fn evenly_spaced(data: &Dataset, count: usize) -> Vec<usize> {
     let step = data.len().div_ceil(count.max(1));
     (0..data.len()).step_by(step).collect()
 }
 
 fn set_batch_norm_statistics(model: &mut DomainClassifier, data: &Dataset) {
-    let indices = spread(data, EVALUATION_IMAGES);
+    let indices = evenly_spaced(data, EVALUATION_IMAGES);
     let mut all: Vec<&[usize]> = indices.chunks(BATCH).collect();
-    // A last batch of a few would count as much as a full one.
+    // A small last batch would have the same weight as a full one.
     if all.len() > 1 && all.last().is_some_and(|last| last.len() < BATCH) {
         all.pop();
     }
@@ -287,16 +293,16 @@ fn set_batch_norm_statistics(model: &mut DomainClassifier, data: &Dataset) {
 
 /// Logits of at most `count` images.
 fn logits(model: &DomainClassifier, data: &Dataset, count: usize) -> Tensor {
-    let images = dataset_tensor(data, &spread(data, count));
+    let images = dataset_tensor(data, &evenly_spaced(data, count));
     forward_batched(model, &images, &Condition::None, BATCH)
 }
 
-/// Share of at most `count` images that the model reads rightly.
+/// Accuracy on at most `count` images, from 0 to 1.
 fn accuracy(model: &DomainClassifier, data: &Dataset, count: usize) -> f64 {
     let logits = logits(model, data, count);
     let rows = logits.as_slice().chunks_exact(logits.shape()[1]);
-    let right = rows
-        .zip(spread(data, count))
+    let correct = rows
+        .zip(evenly_spaced(data, count))
         .filter(|(row, i)| argmax(row) == usize::from(data.label(*i)));
-    right.count() as f64 / logits.shape()[0] as f64
+    correct.count() as f64 / logits.shape()[0] as f64
 }

@@ -1,20 +1,20 @@
-//! Terms of the loss that stand beside feature matching.
+//! Optional loss terms in addition to feature matching.
 
 use crate::TransferError;
 use crate::parse::with_number;
 use serde::Serialize;
 use std::str::FromStr;
 
-/// Weights of terms beside feature matching; 0 leaves a term out.
+/// Weights of the optional loss terms; 0 disables a term.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct ExtraLosses {
-    /// Of [`pull_away`](super::pull_away) in the generator's loss.
+    /// Weight of [`pull_away`](super::pull_away) in the generator's loss.
     pub pull_away: f64,
-    /// Of [`conditional_entropy`](super::conditional_entropy) in the discriminator's loss.
+    /// Weight of [`conditional_entropy`](super::conditional_entropy) in the discriminator's loss.
     pub conditional_entropy: f64,
 }
 
-/// One of the [terms](Terms) with its weight.
+/// One of the [`ExtraLosses`] with its weight.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ExtraLoss {
@@ -27,7 +27,8 @@ pub enum ExtraLoss {
 impl FromStr for ExtraLoss {
     type Err = TransferError;
 
-    /// Reads `pull-away` or `conditional-entropy`, with a weight above 0 if it is not 1, as `pull-away=0.5`.
+    /// Parses `pull-away` or `conditional-entropy`, with an optional weight above 0 such as `pull-away=0.5`. The default weight
+    /// is 1.
     ///
     /// # Errors
     /// [`TransferError::Unknown`] for any other text.
@@ -37,10 +38,10 @@ impl FromStr for ExtraLoss {
             Some(("pull-away", weight)) => Ok(Self::PullAway(weight)),
             Some(("conditional-entropy", weight)) => Ok(Self::ConditionalEntropy(weight)),
             _ => Err(TransferError::Unknown {
-                what: "term",
+                what: "extra loss",
                 found: text.into(),
                 expected:
-                    "pull-away or conditional-entropy, with a weight above 0 if it is not 1, as pull-away=0.5"
+                    "pull-away or conditional-entropy, with an optional weight above 0 such as pull-away=0.5"
                         .into(),
             }),
         }
@@ -48,7 +49,7 @@ impl FromStr for ExtraLoss {
 }
 
 impl FromIterator<ExtraLoss> for ExtraLosses {
-    /// The weights of these terms, of equal ones the last.
+    /// Collects the weights. The last of several equal terms applies.
     fn from_iter<I: IntoIterator<Item = ExtraLoss>>(all: I) -> Self {
         let mut terms = Self::default();
         for term in all {
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn terms_are_read_by_name() {
+    fn extra_losses_parse_by_name() {
         let term = |text: &str| text.parse::<ExtraLoss>();
         assert_eq!(term("pull-away").unwrap(), ExtraLoss::PullAway(1.0));
         assert_eq!(
@@ -80,8 +81,8 @@ mod tests {
             "pull-away=nan",
             "conditional-entropy=inf",
         ] {
-            let error = term(wrong).unwrap_err().to_string();
-            assert!(error.contains("as pull-away=0.5"), "{error}");
+            let error = term(wrong).unwrap_err();
+            assert!(matches!(&error, TransferError::Unknown { found, .. } if found == wrong));
         }
         let terms: ExtraLosses = [ExtraLoss::PullAway(1.0), ExtraLoss::PullAway(2.0)]
             .into_iter()

@@ -1,34 +1,34 @@
-//! Which images are labeled, and how the labeled ones are served.
+//! Selection of the labeled images, and batches of labeled images.
 
 use crate::error::TransferError;
 use engraft_base::seeds;
 use engraft_data::{BatchState, Batches, Dataset};
 
-/// A task that cannot be set up.
-pub(super) fn unfit(problems: Vec<String>) -> TransferError {
+/// The error for data or settings that do not allow the training.
+pub(super) fn setup_error(problems: Vec<String>) -> TransferError {
     TransferError::SemiSupervised { problems }
 }
 
-/// Indices of `count` labeled images, the same number of each class, in ascending order; which ones is a function of the
-/// seed. The other labels are as if they were not there.
+/// Randomly selects `count` labeled images with the same number of images per class. Returns their indices in ascending order.
+///
+/// The selection depends only on labels, count and seed, and is the same in every release.
 ///
 /// ```
 /// use engraft_transfer::semi_supervised::select_labeled;
 /// let labels = [0, 1, 1, 0, 1, 0];
-/// let chosen = select_labeled(&labels, 4, 7)?;
-/// assert_eq!(chosen.iter().filter(|&&i| labels[i] == 1).count(), 2);
+/// let selected = select_labeled(&labels, 4, 7)?;
+/// assert_eq!(selected.iter().filter(|&&i| labels[i] == 1).count(), 2);
 /// # Ok::<(), engraft_transfer::TransferError>(())
 /// ```
 ///
 /// # Errors
-/// [`TransferError::SemiSupervised`] if the images are of fewer than two classes, or the count is 0, no multiple of the number
-/// of classes, or more than there are images of some class.
+/// [`TransferError::SemiSupervised`] for fewer than two classes, a count that is 0 or not a multiple of the number of classes,
+/// or a class with too few images.
 pub fn select_labeled(labels: &[u8], count: usize, seed: u64) -> Result<Vec<usize>, TransferError> {
-    let classes = labels.iter().max().map_or(0, |&most| usize::from(most) + 1);
+    let classes = labels.iter().max().map_or(0, |&largest| usize::from(largest) + 1);
     if classes < 2 {
-        return Err(unfit(vec![format!(
-            "{} images of {classes} class(es): expected labels of at least two classes, as a folder of pictures has none; give \
-             a data set with labels",
+        return Err(setup_error(vec![format!(
+            "{} images of {classes} class(es); expected at least two classes; give a data set with labels (a plain folder has none)",
             labels.len()
         )]));
     }
@@ -39,42 +39,46 @@ pub fn select_labeled(labels: &[u8], count: usize, seed: u64) -> Result<Vec<usiz
     let mut problems = Vec::new();
     if count == 0 || !count.is_multiple_of(classes) {
         problems.push(format!(
-            "{count} labels: expected a multiple of the {classes} classes, so that each has as many; the closest are {} and {}",
+            "{count} labels: expected a multiple of the {classes} classes, such as {} or {}",
             (count / classes).max(1) * classes,
             (count / classes + 1).saturating_mul(classes)
         ));
     }
-    let each = count / classes;
-    for (class, members) in members.iter().enumerate().filter(|(_, m)| m.len() < each.max(1)) {
+    let per_class = count / classes;
+    for (class, members) in members
+        .iter()
+        .enumerate()
+        .filter(|(_, m)| m.len() < per_class.max(1))
+    {
         problems.push(format!(
-            "class {class} has {} image(s), but {} labels take {} of each class",
+            "class {class} has {} image(s), but {} labels need {} per class",
             members.len(),
             count,
-            each.max(1)
+            per_class.max(1)
         ));
     }
     if !problems.is_empty() {
-        return Err(unfit(problems));
+        return Err(setup_error(problems));
     }
-    let mut chosen = Vec::with_capacity(count);
+    let mut selected = Vec::with_capacity(count);
     for (class, members) in members.iter().enumerate() {
-        // One shuffle for each class, in the order that is the same in every release.
+        // One shuffle per class, with an order that is the same in every release.
         let seed = seeds::numbered(seed, classes as u64, class as u64);
-        let batch = Batches::new(members.len(), each, seed).map(|mut batches| batches.next_batch());
-        let batch = batch.map_err(|error| unfit(vec![error.to_string()]))?;
-        chosen.extend(batch.into_iter().map(|i| members[i]));
+        let batch = Batches::new(members.len(), per_class, seed).map(|mut batches| batches.next_batch());
+        let batch = batch.map_err(|error| setup_error(vec![error.to_string()]))?;
+        selected.extend(batch.into_iter().map(|i| members[i]));
     }
-    chosen.sort_unstable();
-    Ok(chosen)
+    selected.sort_unstable();
+    Ok(selected)
 }
 
-/// Images of a data set in shuffled batches without end, each as often as the others; fewer images than a batch are served
-/// several times in it.
+/// Infinite shuffled batches of a data set. Every image occurs equally often. If there are fewer images than a batch, they
+/// repeat within it.
 #[derive(Clone)]
 pub(super) struct LabeledBatches<'a> {
     data: &'a Dataset,
     indices: Vec<usize>,
-    /// Of the order, in which few images stand several times.
+    /// Length of an epoch, which includes repeated images.
     len: usize,
     batches: Batches,
 }
@@ -90,27 +94,27 @@ impl<'a> LabeledBatches<'a> {
         let batches = Batches::new(indices.len() * times, batch, seed);
         Ok(Self {
             data,
-            batches: batches.map_err(|error| unfit(vec![error.to_string()]))?,
+            batches: batches.map_err(|error| setup_error(vec![error.to_string()]))?,
             len: indices.len() * times,
             indices,
         })
     }
 
-    /// Where it stands.
+    /// The position in the order.
     pub(super) fn state(&self) -> BatchState {
         self.batches.state()
     }
 
-    /// Goes on from where another one of the same images and seed stood.
+    /// Continues from a position of batches with the same images and seed.
     pub(super) fn resume(&mut self, state: BatchState) -> Result<(), TransferError> {
         if state.seed != self.batches.state().seed {
-            return Err(unfit(vec![format!(
-                "the order of the images has the seed {}, not its own",
+            return Err(setup_error(vec![format!(
+                "the checkpoint's batch order has another seed: {}",
                 state.seed
             )]));
         }
         let batches = Batches::resume(self.len, self.batches.batch_size(), state);
-        self.batches = batches.map_err(|error| unfit(vec![error.to_string()]))?;
+        self.batches = batches.map_err(|error| setup_error(vec![error.to_string()]))?;
         Ok(())
     }
 
@@ -142,7 +146,7 @@ mod tests {
     use engraft_data::Provenance;
 
     #[test]
-    fn each_class_has_as_many_and_the_seed_decides() {
+    fn selection_is_balanced_and_depends_on_the_seed() {
         let labels: Vec<u8> = (0..300).map(|i| [0, 1, 2, 1][i % 4]).collect();
         let [a, again, b] = [1, 1, 2].map(|seed| select_labeled(&labels, 30, seed).unwrap());
         for class in 0..3 {
@@ -152,35 +156,39 @@ mod tests {
         assert!(a.windows(2).all(|pair| pair[0] < pair[1]));
     }
 
-    /// A label list that others can name must not change with a release.
+    /// Published label lists must not change with a release.
     #[test]
-    fn the_choice_is_the_one_of_every_release() {
+    fn the_selection_is_the_same_in_every_release() {
         let labels: Vec<u8> = (0..100).map(|i| i % 2).collect();
-        // Computed by a program apart from this one.
+        // Computed by an independent program.
         assert_eq!(select_labeled(&labels, 6, 3).unwrap(), [1, 10, 39, 50, 91, 94]);
     }
 
     #[test]
-    fn what_cannot_be_chosen_is_told_all_at_once() {
-        let text = |labels: &[u8], count| select_labeled(labels, count, 1).unwrap_err().to_string();
-        let found = text(&[0, 0, 1, 0, 0], 5);
+    fn invalid_selections_report_all_problems() {
+        let problems = |labels: &[u8], count| match select_labeled(labels, count, 1) {
+            Err(TransferError::SemiSupervised { problems }) => problems,
+            found => panic!("{found:?}"),
+        };
+        let found = problems(&[0, 0, 1, 0, 0], 5);
+        assert!(found.len() == 2 && found[0].contains("4 or 6"), "{found:?}");
+        assert!(found[1].contains("class 1 "), "{found:?}");
+        let counts = [(&[0; 9][..], 3), (&[], 3), (&[0, 1], 0)]
+            .map(|(labels, count)| problems(labels, count)[0].clone());
         assert!(
-            found.contains("5 labels: expected a multiple of the 2 classes"),
-            "{found}"
+            counts[0].contains("9 images")
+                && counts[1].contains("0 images")
+                && counts[2].contains("0 labels")
         );
-        assert!(found.contains("the closest are 4 and 6"), "{found}");
         assert!(
-            found.contains("class 1 has 1 image(s), but 5 labels take 2 of each class"),
-            "{found}"
+            problems(&[0, 2], 3)
+                .iter()
+                .any(|problem| problem.contains("class 1 "))
         );
-        assert!(text(&[0; 9], 3).contains("give a data set with labels"));
-        assert!(text(&[], 3).contains("0 images"));
-        assert!(text(&[0, 1], 0).contains("0 labels"));
-        assert!(text(&[0, 2], 3).contains("class 1 has 0 image(s)"));
     }
 
     #[test]
-    fn few_images_are_served_several_times_in_a_batch() {
+    fn few_images_repeat_within_a_batch() {
         let data = Dataset::new(
             "x",
             Provenance::Memory,
@@ -189,8 +197,8 @@ mod tests {
             vec![0, 1, 2],
         )
         .unwrap();
-        let mut supply = LabeledBatches::new(&data, vec![2, 1], 4, 1).unwrap();
-        let (pixels, mut labels) = supply.next_batch();
+        let mut batches = LabeledBatches::new(&data, vec![2, 1], 4, 1).unwrap();
+        let (pixels, mut labels) = batches.next_batch();
         for (pixel, label) in pixels.iter().zip(&labels) {
             assert!((pixel - [0.0, 0.2, 1.0][*label]).abs() < 1e-6);
         }

@@ -1,15 +1,15 @@
-//! The losses of semi-supervised learning with a generator, on logits and features.
+//! Loss functions of semi-supervised GANs, on logits and features.
 //!
-//! The discriminator is a classifier of `K` classes with logits `l`. The class "generated" is a further one whose logit is
-//! fixed at 0, which takes nothing away: of `K + 1` logits only differences count. With `Z = ln Σ_k e^{l_k}`, an image is real
-//! with probability `D = e^Z / (e^Z + 1)`.
+//! The discriminator is a classifier of `K` classes with logits `l`. The additional class "generated" has a constant logit of 0.
+//! This is no restriction, because only differences of the `K + 1` logits matter. With `Z = ln Σ_k e^{l_k}`, an image is real with
+//! probability `D = e^Z / (e^Z + 1)`.
 //!
-//! *Source* of this form: Salimans et al., "Improved techniques for training GANs", 2016, section 5.
+//! *Source*: Salimans et al., "Improved techniques for training GANs", 2016, section 5.
 
 use engraft_layers::{Reduction, softmax_cross_entropy};
 use engraft_tensor::{Real, Tensor};
 
-/// What is added to a squared length, for features that are all 0.
+/// Added to squared lengths, so that features that are all 0 have no length of 0.
 const TINY: f64 = 1e-12;
 
 /// Number of rows and columns.
@@ -17,14 +17,11 @@ const TINY: f64 = 1e-12;
 fn matrix<T: Real>(name: &str, x: &Tensor<T>) -> [usize; 2] {
     match *x.shape() {
         [n, columns] if n > 0 && columns > 0 => [n, columns],
-        _ => panic!(
-            "{name}: needs a matrix with rows and columns, got {:?}",
-            x.shape()
-        ),
+        _ => panic!("{name}: expected a non-empty matrix, got {:?}", x.shape()),
     }
 }
 
-/// `Z = ln Σ_k e^{l_k}` of each row, without overflow.
+/// Log-sum-exp `Z = ln Σ_k e^{l_k}` of each row, without overflow.
 ///
 /// *Shapes*: `[n, K] -> [n, 1]`.
 ///
@@ -39,24 +36,25 @@ pub fn log_sum_exp<T: Real>(logits: &Tensor<T>) -> Tensor<T> {
     first(logits) - first(&logits.log_softmax(1))
 }
 
-/// Loss of labeled images: `E(-l_y + Z)`, the cross entropy among the `K` classes.
+/// Loss of labeled images: the cross entropy `E(-l_y + Z)` over the `K` classes.
 ///
-/// *Shapes*: logits `[n, K]`, one label below `K` for each row.
+/// *Shapes*: logits `[n, K]` and `n` labels below `K`, to a scalar.
 ///
 /// # Panics
-/// If the logits are not a matrix, the number of labels differs, or a label is not a class.
+/// If the logits are not a matrix, the number of labels is not `n`, or a label is not below `K`.
 #[must_use]
 #[track_caller]
 pub fn labeled_loss<T: Real>(logits: &Tensor<T>, labels: &[usize]) -> Tensor<T> {
     softmax_cross_entropy(logits, labels, Reduction::Mean)
 }
 
-/// Loss of images without labels and of generated ones: `½ E(-ln D(x)) + ½ E(-ln(1 - D(G(z))))`, which is
-/// `½ E(-Z(x) + s(Z(x))) + ½ E s(Z(G(z)))` with `s(a) = ln(1 + e^a)`.
+/// Loss of unlabeled and generated images: `½ E(-ln D(x)) + ½ E(-ln(1 - D(G(z))))`.
 ///
-/// *Shapes*: logits `[n, K]` and `[m, K]`.
+/// With `s(a) = ln(1 + e^a)` this is `½ E(-Z(x) + s(Z(x))) + ½ E s(Z(G(z)))`.
 ///
-/// *Source*: Salimans et al., 2016, section 5; each half with the weight ½, as the authors trained.
+/// *Shapes*: logits `[n, K]` and `[m, K]`, to a scalar.
+///
+/// *Source*: Salimans et al., 2016, section 5, with the authors' weight of ½ for both halves.
 ///
 /// # Panics
 /// If the logits are not matrices with rows and columns.
@@ -64,25 +62,25 @@ pub fn labeled_loss<T: Real>(logits: &Tensor<T>, labels: &[usize]) -> Tensor<T> 
 #[track_caller]
 pub fn unlabeled_loss<T: Real>(real_logits: &Tensor<T>, fake_logits: &Tensor<T>) -> Tensor<T> {
     let (real, fake) = (log_sum_exp(real_logits), log_sum_exp(fake_logits));
-    // -Z + s(Z) = s(-Z), which does not cancel.
+    // -Z + s(Z) = s(-Z), without cancellation.
     ((-real).softplus().mean() + fake.softplus().mean()) * T::from_f64(0.5)
 }
 
-/// Loss of the generator: `‖E f(x) - E f(G(z))‖²` over the batch's mean features.
+/// Feature matching, the generator's loss: `‖E f(x) - E f(G(z))‖²` with the mean features of a batch.
 ///
-/// *Shapes*: features `[n, d]` and `[m, d]`. Detach the real ones where only the generator learns.
+/// *Shapes*: features `[n, d]` and `[m, d]`, to a scalar. Detach the real features if only the generator trains.
 ///
 /// *Source*: Salimans et al., 2016, section 3.1.
 ///
 /// # Panics
-/// If the features are not matrices, or of different dimensions.
+/// If the features are not non-empty matrices with the same number of columns.
 #[must_use]
 #[track_caller]
 pub fn feature_matching<T: Real>(real_features: &Tensor<T>, fake_features: &Tensor<T>) -> Tensor<T> {
     let dimensions = [real_features, fake_features].map(|f| matrix("feature_matching", f)[1]);
     assert!(
         dimensions[0] == dimensions[1],
-        "feature_matching: features {:?} and {:?} must have one dimension",
+        "feature_matching: features {:?} and {:?} must have the same dimension",
         real_features.shape(),
         fake_features.shape()
     );
@@ -90,10 +88,11 @@ pub fn feature_matching<T: Real>(real_features: &Tensor<T>, fake_features: &Tens
     (mean(real_features) - mean(fake_features)).square().sum()
 }
 
-/// The pull-away term `Σ_{i≠j} cos²(f_i, f_j) / (n (n - 1))`: small where generated images have features of different
-/// directions, which stands in for a high entropy of the generator.
+/// Pull-away term `Σ_{i≠j} cos²(f_i, f_j) / (n (n - 1))`.
 ///
-/// *Shapes*: features `[n, d]`.
+/// It is small if the features of generated images have different directions. It is a proxy for a high entropy of the generator.
+///
+/// *Shapes*: features `[n, d]` to a scalar.
 ///
 /// *Source*: Zhao, Mathieu and LeCun, "Energy-based generative adversarial network", 2017, equation 4; as a term of the
 /// generator's loss for semi-supervised learning: Dai et al., "Good semi-supervised learning that requires a bad GAN", 2017.
@@ -106,7 +105,7 @@ pub fn pull_away<T: Real>(features: &Tensor<T>) -> Tensor<T> {
     let [n, _] = matrix("pull_away", features);
     assert!(
         n > 1,
-        "pull_away: needs at least two rows, got {:?}",
+        "pull_away: expected at least two rows, got {:?}",
         features.shape()
     );
     let squares = features.square().sum_keep(&[1]) + T::from_f64(TINY);
@@ -117,10 +116,9 @@ pub fn pull_away<T: Real>(features: &Tensor<T>) -> Tensor<T> {
     cosines.square().sum() * T::from_f64(1.0 / (n * (n - 1)) as f64)
 }
 
-/// Conditional entropy `-E Σ_k p_k ln p_k` of the classes `p = softmax(l)` of images without labels: small where the
-/// classifier is sure.
+/// Conditional entropy `-E Σ_k p_k ln p_k` of the predictions `p = softmax(l)`, in nats. It is small for certain predictions.
 ///
-/// *Shapes*: logits `[n, K]`.
+/// *Shapes*: logits `[n, K]` to a scalar.
 ///
 /// *Source*: Springenberg, "Unsupervised and semi-supervised learning with categorical generative adversarial networks", 2016;
 /// as a term of the discriminator's loss: Dai et al., 2017.
@@ -195,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn gradients_match_differences_at_both_orders() {
+    fn gradients_match_finite_differences_in_both_orders() {
         let at = [
             rows(&[[0.3, -1.2, 0.8], [1.5, 0.1, -0.4]]),
             rows(&[[-0.7, 0.9, 0.2], [0.6, -0.3, 1.1], [0.2, 0.5, -1.4]]),
@@ -215,14 +213,14 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "feature_matching: features [2, 3] and [2, 2] must have one dimension")]
-    fn features_of_other_networks_are_refused() {
+    #[should_panic(expected = "feature_matching: features [2, 3] and [2, 2]")]
+    fn feature_matching_panics_for_different_dimensions() {
         let _ = feature_matching(&Tensor::<f32>::ones([2, 3]), &Tensor::ones([2, 2]));
     }
 
     #[test]
-    #[should_panic(expected = "pull_away: needs at least two rows, got [1, 3]")]
-    fn one_row_has_no_other() {
+    #[should_panic(expected = "got [1, 3]")]
+    fn pull_away_panics_for_one_row() {
         let _ = pull_away(&Tensor::<f32>::ones([1, 3]));
     }
 }

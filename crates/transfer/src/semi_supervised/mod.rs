@@ -1,19 +1,18 @@
-//! Classifiers from few labels and many images without: feature matching in the form of Improved GAN, and generated images as
-//! training data.
+//! Semi-supervised classification with few labels: feature matching as in Improved GAN, and generated images as training data.
 //!
 //! ```
 //! use engraft_data::{Split, drawn_digits};
 //! use engraft_transfer::semi_supervised::{Examples, SemiSupervised, SemiSupervisedConfig, select_labeled};
 //!
 //! let train = drawn_digits(Split::Train, 200, 1);
-//! let chosen = select_labeled(train.labels(), 20, 1)?;
+//! let indices = select_labeled(train.labels(), 20, 1)?;
 //! let mut settings = SemiSupervisedConfig::new(2, 1);
 //! (settings.batch, settings.hidden) = (20, vec![16]);
-//! let examples = Examples { labeled: vec![(&train, chosen)], unlabeled: Some(&train) };
+//! let examples = Examples { labeled: vec![(&train, indices)], unlabeled: Some(&train) };
 //! let mut task = SemiSupervised::new(examples, settings)?;
 //! task.train(&mut |_, step, losses| println!("step {step}: {losses:?}"))?;
 //! let test = drawn_digits(Split::Test, 50, 1);
-//! println!("{} of {} are wrong", task.error_count(&test), test.len());
+//! println!("{} errors in {} images", task.error_count(&test), test.len());
 //! # Ok::<(), engraft_transfer::TransferError>(())
 //! ```
 

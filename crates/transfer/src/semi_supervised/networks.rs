@@ -1,4 +1,4 @@
-//! The two networks: a fully connected classifier with noise in every layer, and a fully connected generator.
+//! Networks: a fully connected classifier with noise before every layer, and a fully connected generator.
 
 use engraft_layers::{
     BatchNorm, Condition, Dense, Fusion, GaussianNoise, Init, Mode, Module, Sequential, Sigmoid, Softplus,
@@ -6,18 +6,18 @@ use engraft_layers::{
 };
 use engraft_tensor::{Real, Tensor};
 
-/// Sizes of the classifier's hidden layers.
+/// Widths of the classifier's hidden layers.
 pub const HIDDEN: [usize; 5] = [1000, 500, 250, 250, 250];
-/// Size of the generator's noise.
+/// Length of the generator's latent vector.
 pub const LATENT: usize = 100;
-/// Sizes of the generator's hidden layers.
+/// Width of the generator's hidden layers.
 const GENERATOR: usize = 500;
-/// Standard deviation of the noise on images, whose pixels lie between 0 and 1.
+/// Standard deviation of the noise on images with pixels between 0 and 1.
 const IMAGE_NOISE: f64 = 0.3;
 /// Standard deviation of the noise before every other layer.
 const FEATURE_NOISE: f64 = 0.5;
 
-/// Noise, then a weight-normalized dense layer.
+/// Gaussian noise, then a weight-normalized dense layer.
 #[derive(Clone, Debug)]
 struct Block<T: Real> {
     noise: GaussianNoise,
@@ -29,7 +29,7 @@ impl<T: Real> Module<T> for Block<T> {
         self.dense.forward(&self.noise.forward(x, mode), mode)
     }
 
-    // The parameters of the layer are named as the block's own.
+    // The parameters of the layer have the names of the block.
     fn children(&self) -> Vec<(&str, &dyn Module<T>)> {
         vec![("noise", &self.noise), ("", &self.dense)]
     }
@@ -39,17 +39,19 @@ impl<T: Real> Module<T> for Block<T> {
     }
 }
 
-/// A classifier of flat images: noise, a weight-normalized dense layer and a ReLU for each hidden size, then noise and a
-/// weight-normalized dense layer for the logits. The noise is there in training only.
+/// The classifier and discriminator of Improved GAN for flattened images.
 ///
-/// The scales of hidden layers stay 1: layers that could grow would drown the noise, and it is the noise that keeps a classifier
-/// of few labels from learning them by heart. Nor are they fitted to the data at the start, as the authors do
-/// ([`WeightNormDense::fit`]): in the one training compared, that learned more slowly, and after 60 passes over MNIST still had 1.4
-/// times the errors.
+/// Every hidden layer is Gaussian noise, a weight-normalized dense layer and a ReLU. The output layer is noise and a
+/// weight-normalized dense layer. The noise is only active in training.
+///
+/// The scales of the hidden layers stay 1. Otherwise activations could grow until the noise has no effect, and the noise keeps
+/// the classifier from memorizing few labels. Unlike the authors' code, the layers are not fitted to the data before training
+/// ([`WeightNormDense::fit`]). In the one training compared, fitting was slower and still had 1.4 times the errors after 60
+/// epochs on MNIST.
 ///
 /// *Shapes*: `[n, pixels] -> [n, classes]`, pixels between 0 and 1.
 ///
-/// *Source*: Salimans et al., "Improved techniques for training GANs", 2016, section 6.1 and the authors' settings for MNIST.
+/// *Source*: Salimans et al., "Improved techniques for training GANs", 2016, section 6.1, and the authors' settings for MNIST.
 #[derive(Clone, Debug)]
 pub struct SemiSupervisedClassifier<T: Real = f32> {
     hidden: Vec<(String, Block<T>)>,
@@ -57,19 +59,19 @@ pub struct SemiSupervisedClassifier<T: Real = f32> {
 }
 
 impl<T: Real> SemiSupervisedClassifier<T> {
-    /// A classifier with the sizes [`HIDDEN`].
+    /// A classifier with the hidden widths [`HIDDEN`].
     pub fn new(pixels: usize, classes: usize, init: &mut Init) -> Self {
         Self::with_hidden(pixels, &HIDDEN, classes, init)
     }
 
-    /// A classifier with other hidden sizes.
+    /// A classifier with these hidden widths.
     ///
     /// # Panics
-    /// If there is no hidden layer, whose output the features are.
+    /// If `hidden` is empty, because the last hidden layer gives the features.
     #[track_caller]
     pub fn with_hidden(pixels: usize, hidden: &[usize], classes: usize, init: &mut Init) -> Self {
         let Some(&last) = hidden.last() else {
-            panic!("SemiSupervisedClassifier: needs at least one hidden layer")
+            panic!("SemiSupervisedSemiSupervisedClassifier: expected at least one hidden layer")
         };
         let mut inputs = pixels;
         let blocks = hidden.iter().enumerate().map(|(i, &size)| {
@@ -90,7 +92,7 @@ impl<T: Real> SemiSupervisedClassifier<T> {
         }
     }
 
-    /// Features and logits: `[n, last hidden size]`, behind its ReLU, and `[n, classes]`.
+    /// Features and logits: `[n, last hidden width]` after the ReLU, and `[n, classes]`.
     #[must_use]
     pub fn classify(&self, images: &Tensor<T>, mode: Mode) -> [Tensor<T>; 2] {
         let mut x = images.clone();
@@ -132,12 +134,13 @@ impl<T: Real> Module<T> for SemiSupervisedClassifier<T> {
     }
 }
 
-/// The generator: noise of [`LATENT`] uniform numbers, two dense layers with batch norm and softplus, and a weight-normalized
-/// one with a sigmoid.
+/// The generator: two dense layers with batch norm and softplus, and a weight-normalized output layer with a sigmoid.
+///
+/// The latent vector has [`LATENT`] uniform values between 0 and 1.
 ///
 /// *Shapes*: `[n, 100] -> [n, pixels]`, pixels between 0 and 1.
 ///
-/// *Source*: as of [`SemiSupervisedClassifier`].
+/// *Source*: that of [`SemiSupervisedClassifier`].
 ///
 /// ```
 /// use engraft_layers::{Init, Mode, Module};
@@ -170,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_the_papers() {
+    fn widths_are_those_of_the_paper() {
         let net = SemiSupervisedClassifier::<f32>::new(784, 10, &mut Init::normal(1, 0.1));
         let sizes = [784, 1000, 500, 250, 250, 250, 10];
         // A weight for each pair, a scale and a bias for each output.
@@ -186,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn features_and_logits_are_those_of_the_layers() {
+    fn features_and_logits_by_hand() {
         let net = small::<f64>(1);
         let x = Tensor::randn([7, 6], &mut Pcg64::seed_from_u64(2));
         let [features, logits] = net.classify(&x, Mode::Eval);
@@ -205,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_head_has_a_scale_that_learns() {
+    fn only_the_head_has_a_trainable_scale() {
         let net = small::<f64>(1);
         let x = Tensor::uniform([4, 6], 0.0, 1.0, &mut Pcg64::seed_from_u64(2));
         let learned: Vec<String> = gradients(&net.forward(&x, Mode::Train).sum(), &net)
@@ -215,10 +218,10 @@ mod tests {
     }
 
     #[test]
-    fn a_generator_draws_pixels() {
+    fn generated_pixels_are_between_0_and_1() {
         let net = generator::<f32>(9, &mut Init::glorot(1));
         let z = Tensor::uniform([5, LATENT], 0.0, 1.0, &mut Pcg64::seed_from_u64(2));
-        let drawn = net.forward(&z, Mode::Train);
-        assert!(drawn.as_slice().iter().all(|p| (0.0..=1.0).contains(p)));
+        let images = net.forward(&z, Mode::Train);
+        assert!(images.as_slice().iter().all(|p| (0.0..=1.0).contains(p)));
     }
 }

@@ -1,4 +1,4 @@
-//! Training as a whole, on images small enough for tests.
+//! Whole trainings on small images.
 
 use super::*;
 use crate::error::TransferError;
@@ -10,7 +10,7 @@ use engraft_tensor::Tensor;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
-/// Images of 4 x 4 of three classes: a bright row among noise, at one of two places in each class.
+/// Images of 4x4 pixels in three classes: a bright row on noise, whose position is the class.
 fn rows(n: usize, seed: u64) -> Dataset {
     let rng = &mut Pcg64::seed_from_u64(seed);
     let labels: Vec<u8> = (0..n).map(|i| (i % 3) as u8).collect();
@@ -32,7 +32,7 @@ fn settings(steps: u64, seed: u64) -> SemiSupervisedConfig {
     }
 }
 
-fn few<'a>(data: &'a Dataset, unlabeled: Option<&'a Dataset>) -> Examples<'a> {
+fn few_labels<'a>(data: &'a Dataset, unlabeled: Option<&'a Dataset>) -> Examples<'a> {
     Examples {
         labeled: vec![(data, select_labeled(data.labels(), 6, 1).unwrap())],
         unlabeled,
@@ -40,10 +40,10 @@ fn few<'a>(data: &'a Dataset, unlabeled: Option<&'a Dataset>) -> Examples<'a> {
 }
 
 #[test]
-fn it_learns_with_and_without_a_generator() {
+fn training_reduces_errors_with_and_without_a_generator() {
     let (train, test) = (rows(120, 1), rows(60, 2));
     for unlabeled in [None, Some(&train)] {
-        let mut task = SemiSupervised::new(few(&train, unlabeled), settings(150, 1)).unwrap();
+        let mut task = SemiSupervised::new(few_labels(&train, unlabeled), settings(150, 1)).unwrap();
         let before = task.error_count(&test);
         let mut steps = Vec::new();
         task.train(&mut |_, step, losses| {
@@ -58,14 +58,14 @@ fn it_learns_with_and_without_a_generator() {
 }
 
 #[test]
-fn the_seed_decides_every_number_and_terms_take_part() {
+fn results_depend_on_seed_and_extra_losses() {
     let train = rows(60, 1);
     let run = |terms: ExtraLosses, seed| {
         let settings = SemiSupervisedConfig {
             extra_losses: terms,
             ..settings(4, seed)
         };
-        let mut task = SemiSupervised::new(few(&train, Some(&train)), settings).unwrap();
+        let mut task = SemiSupervised::new(few_labels(&train, Some(&train)), settings).unwrap();
         let mut found = Vec::new();
         task.train(&mut |_, _, losses| found.push(losses)).unwrap();
         found
@@ -81,7 +81,7 @@ fn the_seed_decides_every_number_and_terms_take_part() {
         };
         run(terms, 1)[0].adversarial.unwrap()
     };
-    // Of the first step, whose weights are the same.
+    // Losses of the first step, which has the same weights.
     let once = with(1.0, 0.0);
     assert!(once[0] == d && once[1] > g);
     assert!((with(3.0, 0.0)[1] - g - 3.0 * (once[1] - g)).abs() < 1e-4);
@@ -90,17 +90,17 @@ fn the_seed_decides_every_number_and_terms_take_part() {
 }
 
 #[test]
-fn an_interrupted_training_goes_on_bit_for_bit() {
+fn an_interrupted_training_resumes_bit_for_bit() {
     let train = rows(60, 1);
-    let looked_at = Tensor::uniform([5, 16], 0.0, 1.0, &mut Pcg64::seed_from_u64(1));
+    let images = Tensor::uniform([5, 16], 0.0, 1.0, &mut Pcg64::seed_from_u64(1));
     let folder = tempfile::tempdir().unwrap();
     for (name, unlabeled) in [("alone", None), ("with a generator", Some(&train))] {
-        // The learning rate falls from step 6 on, and the sixth batch of 60 images begins an epoch.
-        let new = || SemiSupervised::new(few(&train, unlabeled), settings(9, 1)).unwrap();
+        // The learning rate decays from step 6 on, and the sixth batch of 60 images starts an epoch.
+        let new = || SemiSupervised::new(few_labels(&train, unlabeled), settings(9, 1)).unwrap();
         let finish = |mut task: SemiSupervised<'_>| {
             let mut losses = Vec::new();
             task.train(&mut |_, _, found| losses.push(found)).unwrap();
-            (losses, task.probabilities(&looked_at).as_slice().to_vec())
+            (losses, task.probabilities(&images).as_slice().to_vec())
         };
         let (losses, whole) = finish(new());
         for at in [0, 4, 7, 9] {
@@ -123,11 +123,11 @@ fn an_interrupted_training_goes_on_bit_for_bit() {
 }
 
 #[test]
-fn a_checkpoint_of_another_training_is_refused() {
+fn a_checkpoint_of_another_training_is_an_error() {
     let (train, other_images) = (rows(60, 1), rows(60, 2));
     let folder = tempfile::tempdir().unwrap();
     let mut store = CheckpointStore::open(folder.path(), 1).unwrap();
-    let new = |data, steps| SemiSupervised::new(few(data, None), settings(steps, 1)).unwrap();
+    let new = |data, steps| SemiSupervised::new(few_labels(data, None), settings(steps, 1)).unwrap();
     store
         .save(0, "", &new(&train, 3).checkpoint_files().unwrap())
         .unwrap();
@@ -141,13 +141,16 @@ fn a_checkpoint_of_another_training_is_refused() {
         new(&train, 4),
         new(&other_images, 3),
         SemiSupervised::new(other_labels, settings(3, 1)).unwrap(),
-        SemiSupervised::new(few(&train, Some(&train)), settings(3, 1)).unwrap(),
+        SemiSupervised::new(few_labels(&train, Some(&train)), settings(3, 1)).unwrap(),
     ];
     for other in others {
-        let message = other.resume(&saved).err().unwrap().to_string();
-        assert!(message.contains("other images, labels or settings"), "{message}");
+        let error = other.resume(&saved).err();
+        assert!(
+            matches!(error, Some(TransferError::OtherTraining { .. })),
+            "{error:?}"
+        );
     }
-    // A step that the files do not hold.
+    // The step of the checkpoint is not that of its state.
     store
         .save(2, "", &new(&train, 3).checkpoint_files().unwrap())
         .unwrap();
@@ -171,7 +174,7 @@ fn labels_of_unlabelled_images_are_not_read() {
     )
     .unwrap();
     let run = |unlabeled| {
-        let mut task = SemiSupervised::new(few(&train, Some(unlabeled)), settings(3, 1)).unwrap();
+        let mut task = SemiSupervised::new(few_labels(&train, Some(unlabeled)), settings(3, 1)).unwrap();
         let mut found = Vec::new();
         task.train(&mut |_, _, losses| found.push(losses)).unwrap();
         found
@@ -180,9 +183,9 @@ fn labels_of_unlabelled_images_are_not_read() {
 }
 
 #[test]
-fn generated_images_get_the_labels_of_a_sure_classifier() {
+fn generated_images_get_labels_of_certain_predictions() {
     let train = rows(120, 1);
-    let mut task = SemiSupervised::new(few(&train, None), settings(100, 1)).unwrap();
+    let mut task = SemiSupervised::new(few_labels(&train, None), settings(100, 1)).unwrap();
     task.train(&mut |_, _, _| ()).unwrap();
     let generator = || {
         Sequential::new()
@@ -190,30 +193,33 @@ fn generated_images_get_the_labels_of_a_sure_classifier() {
             .add("grid", Reshape::new([4, 4, 1]))
     };
     let sampler = Sampler::new(generator(), 3);
-    let draw = |sure| pseudo_labeled(&task, [4, 4, 1], &sampler, 40, sure, 5);
-    let (all, sure) = (draw(0.0).unwrap(), draw(0.9).unwrap());
+    let generate = |min_probability| pseudo_labeled(&task, [4, 4, 1], &sampler, 40, min_probability, 5);
+    let (all, certain) = (generate(0.0).unwrap(), generate(0.9).unwrap());
     assert!(
-        all.len() == 40 && sure.len() < 40 && !sure.is_empty(),
+        all.len() == 40 && certain.len() < 40 && !certain.is_empty(),
         "{}",
-        sure.len()
+        certain.len()
     );
-    // The labels are the classifier's own, so that it finds none of them wrong.
+    // The labels are predictions of the classifier, so it makes no errors on them.
     assert_eq!(task.error_count(&all), 0);
-    assert_eq!(task.error_count(&sure), 0);
-    let message = |found: Result<Dataset, TransferError>| found.unwrap_err().to_string();
-    assert!(message(draw(1.1)).contains("of 40 generated images there is none"));
+    assert_eq!(task.error_count(&certain), 0);
+    let problem = |found: Result<Dataset, TransferError>| match found {
+        Err(TransferError::SemiSupervised { problems }) => problems.join("; "),
+        found => panic!("{found:?}"),
+    };
+    assert!(problem(generate(1.1)).contains("1.1"));
     let wide = pseudo_labeled(&task, [2, 8, 1], &sampler, 4, 0.5, 5);
-    assert!(message(wide).contains("the generator draws images of [4, 4, 1]"));
-    // They train a classifier together with the labeled ones.
-    let mut examples = few(&train, None);
-    examples.labeled.push((&sure, (0..sure.len()).collect()));
+    assert!(problem(wide).contains("[4, 4, 1]"));
+    // Generated and labeled images train a classifier together.
+    let mut examples = few_labels(&train, None);
+    examples.labeled.push((&certain, (0..certain.len()).collect()));
     let mut both = SemiSupervised::new(examples, settings(2, 1)).unwrap();
     both.train(&mut |_, _, losses| assert!(losses.labeled.is_finite()))
         .unwrap();
 }
 
 #[test]
-fn what_does_not_fit_is_told() {
+fn invalid_data_and_settings_report_all_problems() {
     let (train, wide) = (
         rows(60, 1),
         Dataset::new("wide", Provenance::Memory, vec![0; 160], [2, 4, 1], vec![0; 20]).unwrap(),
@@ -222,14 +228,17 @@ fn what_does_not_fit_is_told() {
         let found = SemiSupervised::new(examples, settings);
         found.err().unwrap().to_string()
     };
-    let found = text(few(&train, Some(&wide)), SemiSupervisedConfig::new(0, 1));
+    let found = text(few_labels(&train, Some(&wide)), SemiSupervisedConfig::new(0, 1));
     assert!(
-        found.contains("0 steps of 100 images") && found.contains("different sizes"),
+        found.contains("0 steps") && found.contains("[2, 4, 1]"),
         "{found}"
     );
     let none = Examples {
         labeled: vec![],
         unlabeled: None,
     };
-    assert!(text(none, SemiSupervisedConfig::new(1, 1)).contains("0 class(es)"));
+    assert!(matches!(
+        SemiSupervised::new(none, SemiSupervisedConfig::new(1, 1)).err(),
+        Some(TransferError::SemiSupervised { .. })
+    ));
 }

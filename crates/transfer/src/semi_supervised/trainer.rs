@@ -1,7 +1,7 @@
-//! The training of a classifier on few labels, with or without a generator, and its checkpoints.
+//! Training of a classifier with few labels, with or without a generator, and its checkpoints.
 
 use super::extra_losses::ExtraLosses;
-use super::labels::{LabeledBatches, pixels, unfit};
+use super::labels::{LabeledBatches, pixels, setup_error};
 use super::loss::{conditional_entropy, feature_matching, labeled_loss, pull_away, unlabeled_loss};
 use super::networks::{HIDDEN, LATENT, SemiSupervisedClassifier, generator};
 use crate::error::TransferError;
@@ -20,44 +20,43 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-/// Images after which an image's influence on the averaged weights has halved: the rate of 1e-4 a step of the authors.
+/// Half-life of the weights' EMA in images. It corresponds to the authors' rate of 1e-4 per step.
 const HALF_LIFE: u64 = 693_147;
-/// Standard deviation of the classifier's initial weights, of which only the direction counts.
+/// Standard deviation of the classifier's initial weights. Weight normalization uses only their direction.
 const INITIAL: f64 = 0.1;
-/// What Adam adds to the root of the mean square of a gradient. The authors add 1e-8 under the root, which is this much for
-/// gradients near 0: it decides how far weights move whose gradients have become small, and so it matters that the loss of
-/// the generator is taken as the mean over the features.
+/// Adam's epsilon. The authors add 1e-8 under the root, which equals 1e-4 for gradients near 0. It limits the steps of weights
+/// with small gradients, so it matters that the generator's loss is a mean over features.
 const EPS: f64 = 1e-4;
-/// Images that are classified at a time.
-const AT_A_TIME: usize = 500;
+/// Number of images per batch in evaluation.
+const BATCH: usize = 500;
 
 /// The files of a checkpoint.
 const CLASSIFIER: &str = "classifier.safetensors";
-const AVERAGE: &str = "average.safetensors";
+const EMA: &str = "average.safetensors";
 const GENERATOR: &str = "generator.safetensors";
 const OPTIMIZERS: &str = "optimizers.safetensors";
 const STATE: &str = "state.bin";
 
-/// How a classifier is trained.
+/// Settings of [`SemiSupervised`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct SemiSupervisedConfig {
-    /// Training steps.
+    /// Number of training steps.
     pub steps: u64,
-    /// Images of each kind in a step.
+    /// Batch size of each kind of images: of every labeled set, unlabeled and generated.
     pub batch: usize,
-    /// Learning rate of both networks; it falls to 0 in a straight line over the last third of the steps.
+    /// Learning rate of both networks. It decays linearly to 0 over the last third of the steps.
     pub learning_rate: f64,
-    /// Terms beside feature matching.
+    /// Optional loss terms in addition to feature matching.
     pub extra_losses: ExtraLosses,
-    /// Sizes of the classifier's hidden layers.
+    /// Widths of the classifier's hidden layers.
     pub hidden: Vec<usize>,
-    /// Seed of weights, noise and order.
+    /// Seed of weights, noise and batch order.
     pub seed: u64,
 }
 
 impl SemiSupervisedConfig {
-    /// The authors' settings for MNIST: batches of 100, Adam with 0.003, a first decay of 0.5 and an eps of 1e-4, and the networks of
-    /// [`HIDDEN`]. The fall of the learning rate is that of Dai et al., 2017.
+    /// The settings of Salimans et al., 2016, for MNIST: batch size 100, hidden widths [`HIDDEN`], and Adam with learning rate
+    /// 0.003, beta1 0.5 and epsilon 1e-4. The learning rate decay is that of Dai et al., 2017.
     pub fn new(steps: u64, seed: u64) -> Self {
         Self {
             steps,
@@ -91,26 +90,25 @@ impl SemiSupervisedConfig {
     }
 }
 
-/// What a classifier is trained on.
+/// Training images of [`SemiSupervised`].
 #[derive(Clone, Debug)]
 pub struct Examples<'a> {
-    /// Labeled images: of each data set those at the indices. Each set is served in batches of its own, and all count the
-    /// same.
+    /// Labeled data sets with the indices of the images to use. Every set has its own batches and the same weight.
     pub labeled: Vec<(&'a Dataset, Vec<usize>)>,
-    /// Images without labels, whose labels are not read; with them a generator takes part.
+    /// Unlabeled images, whose labels are never used. `None` trains without a generator.
     pub unlabeled: Option<&'a Dataset>,
 }
 
-/// StepLosses of a step.
+/// Losses of one training step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepLosses {
-    /// Of the labeled images.
+    /// [`labeled_loss`] of the labeled images.
     pub labeled: f64,
-    /// Of unlabeled and generated images, and the generator's.
+    /// Loss of unlabeled and generated images, and loss of the generator; `None` without a generator.
     pub adversarial: Option<[f64; 2]>,
 }
 
-/// What the generator is and draws from.
+/// The generator with its optimizer and random numbers, and the unlabeled images.
 struct Adversary<'a> {
     unlabeled: LabeledBatches<'a>,
     generator: Sequential,
@@ -118,33 +116,33 @@ struct Adversary<'a> {
     latent: Pcg64,
 }
 
-/// A classifier in training: on labeled images alone, or as the discriminator of a generator too.
+/// Training of a classifier on labeled images only, or also as the discriminator of a GAN.
 ///
-/// With unlabeled images, the discriminator minimizes [`labeled_loss`] and [`unlabeled_loss`], the generator
-/// [`feature_matching`] over the number of features, both in one simultaneous step. The same examples, settings and seed give the same bits, on any number
-/// of threads.
+/// With unlabeled images the discriminator minimizes [`labeled_loss`] plus [`unlabeled_loss`]. The generator minimizes
+/// [`feature_matching`] divided by the number of features. Both step simultaneously. The same data, settings and seed give the
+/// same bits with any number of threads. The [module](crate::semi_supervised) has an example.
 ///
 /// *Source*: Salimans et al., "Improved techniques for training GANs", 2016.
 pub struct SemiSupervised<'a> {
     settings: SemiSupervisedConfig,
-    /// Tells this training from those with other examples or settings.
+    /// SHA-256 of data and settings.
     identity: String,
     labeled: Vec<LabeledBatches<'a>>,
     classifier: SemiSupervisedClassifier,
-    average: SemiSupervisedClassifier,
+    ema: SemiSupervisedClassifier,
     optimizer: Adam,
     adversary: Option<Adversary<'a>>,
     step: u64,
 }
 
-/// What random numbers are drawn for.
+/// Purpose of a random stream.
 #[derive(Clone, Copy)]
 enum Purpose {
     Classifier = 1,
     Generator,
     Latent,
     Unlabeled,
-    /// The first set of labeled images; the others follow.
+    /// Batch order of the first labeled set; other sets have the following seeds.
     Labeled,
 }
 
@@ -153,36 +151,38 @@ fn stream(seed: u64, purpose: Purpose) -> u64 {
 }
 
 impl<'a> SemiSupervised<'a> {
-    /// A classifier that has learned nothing yet.
+    /// A new training at step 0.
     ///
     /// # Errors
-    /// [`TransferError::SemiSupervised`] if there are no labeled images, their labels are of fewer than two classes, sizes
-    /// of images differ, or there are no steps.
+    /// [`TransferError::SemiSupervised`] for fewer than two classes of labeled images, different image sizes, no steps, or a batch
+    /// size below 2.
     pub fn new(examples: Examples<'a>, settings: SemiSupervisedConfig) -> Result<Self, TransferError> {
         let sets = &examples.labeled;
         let labels = sets
             .iter()
-            .flat_map(|(data, of)| of.iter().map(|&i| data.label(i)));
-        let classes = labels.max().map_or(0, |most| usize::from(most) + 1);
+            .flat_map(|(data, indices)| indices.iter().map(|&i| data.label(i)));
+        let classes = labels.max().map_or(0, |largest| usize::from(largest) + 1);
         let mut problems = Vec::new();
         if classes < 2 {
             problems.push(format!(
-                "labeled images of {classes} class(es): expected at least two"
+                "the labeled images have {classes} class(es); expected at least two"
             ));
         }
         if settings.batch < 2 || settings.steps == 0 {
             problems.push(format!(
-                "{} steps of {} images: expected at least one step of two images",
+                "{} steps with batches of {}; expected at least 1 step and batches of at least 2",
                 settings.steps, settings.batch
             ));
         }
         let all = sets.iter().map(|(data, _)| *data).chain(examples.unlabeled);
         let sizes: Vec<[usize; 3]> = all.map(Dataset::image_size).collect();
         if sizes.windows(2).any(|pair| pair[0] != pair[1]) {
-            problems.push(format!("images of different sizes: {sizes:?}"));
+            problems.push(format!(
+                "the images have different sizes: {sizes:?}; expected one size"
+            ));
         }
         if !problems.is_empty() {
-            return Err(unfit(problems));
+            return Err(setup_error(problems));
         }
         let identity = identity(&examples, &settings);
         let pixels = sizes[0].iter().product();
@@ -219,7 +219,7 @@ impl<'a> SemiSupervised<'a> {
             SemiSupervisedClassifier::<f32>::with_hidden(pixels, &settings.hidden, classes, init);
         Ok(Self {
             optimizer: adam(),
-            average: classifier.clone(),
+            ema: classifier.clone(),
             settings,
             identity,
             labeled,
@@ -229,7 +229,7 @@ impl<'a> SemiSupervised<'a> {
         })
     }
 
-    /// One step of both networks.
+    /// Runs one training step of both networks.
     ///
     /// # Errors
     /// [`TransferError::Diverged`] if a loss is not a finite number.
@@ -253,7 +253,7 @@ impl<'a> SemiSupervised<'a> {
             None => {
                 let found = gradients(&of_labeled, &self.classifier);
                 let labeled = f64::from(of_labeled.item());
-                // The graph holds the weights; without it they change in place.
+                // Drop the graph, so that the weights change in place.
                 drop((features, logits, of_labeled));
                 self.optimizer.step(&mut self.classifier, &found);
                 StepLosses {
@@ -296,7 +296,7 @@ impl<'a> SemiSupervised<'a> {
             }
         };
         let seen = self.step * batch as u64;
-        Ema::new(HALF_LIFE).update(&mut self.average, &self.classifier, batch, seen);
+        Ema::new(HALF_LIFE).update(&mut self.ema, &self.classifier, batch, seen);
         self.step += 1;
         let [d, g] = losses.adversarial.unwrap_or_default();
         if [losses.labeled, d, g].iter().all(|loss| loss.is_finite()) {
@@ -306,7 +306,7 @@ impl<'a> SemiSupervised<'a> {
         }
     }
 
-    /// All steps that are left; tells each with its number.
+    /// Runs all remaining steps. `on_step` receives the training, the number of the step and its losses.
     ///
     /// # Errors
     /// Those of [`SemiSupervised::step`].
@@ -318,23 +318,23 @@ impl<'a> SemiSupervised<'a> {
         Ok(())
     }
 
-    /// Steps that are done.
+    /// Number of completed steps.
     pub fn steps_done(&self) -> u64 {
         self.step
     }
 
-    /// Probabilities of the classes, `[n, classes]`, of images `[n, pixels]` between 0 and 1, by the averaged weights.
+    /// Class probabilities `[n, classes]` of images `[n, pixels]` with values between 0 and 1, by the EMA weights.
     pub fn probabilities(&self, images: &Tensor) -> Tensor {
-        no_grad(|| self.average.forward(images, Mode::Eval).softmax(1))
+        no_grad(|| self.ema.forward(images, Mode::Eval).softmax(1))
     }
 
-    /// How many images of a data set the averaged weights put into another class than their label's.
+    /// Number of images of a data set that the EMA weights misclassify.
     ///
     /// # Panics
-    /// If the images have another size than those trained on.
+    /// If the image size is not that of the training images.
     #[track_caller]
     pub fn error_count(&self, data: &Dataset) -> usize {
-        let wrong = batches(data.len(), AT_A_TIME).map(|part| {
+        let errors = batches(data.len(), BATCH).map(|part| {
             let part: Vec<usize> = part.collect();
             let pixels = pixels(data, &part);
             let images = Tensor::from_vec([part.len(), pixels.len() / part.len()], pixels);
@@ -344,20 +344,21 @@ impl<'a> SemiSupervised<'a> {
             rows.filter(|(row, i)| argmax(row) != usize::from(data.label(**i)))
                 .count()
         });
-        wrong.sum()
+        errors.sum()
     }
 
-    /// Everything that the next step depends on, for [`SemiSupervised::resume`], as the files of a [checkpoint](engraft_gan::checkpoint::CheckpointStore):
-    /// both networks, the averaged weights, the optimizers, random numbers and the order of the images.
+    /// The files of a [checkpoint](engraft_gan::checkpoint::CheckpointStore), for [`SemiSupervised::resume`].
+    ///
+    /// They hold both networks, the EMA weights, the optimizers, the random states and the batch order.
     ///
     /// # Errors
-    /// If weights are no longer finite numbers.
+    /// If a weight is not finite.
     pub fn checkpoint_files(&self) -> Result<BTreeMap<String, Vec<u8>>, TransferError> {
         let (classifier, moments) = streams(&self.classifier, &self.optimizer);
         let mut moments = moments.with_prefix("classifier");
         let mut files = BTreeMap::from([
             (CLASSIFIER.into(), StateDict::of(&self.classifier).to_bytes()?),
-            (AVERAGE.into(), StateDict::of(&self.average).to_bytes()?),
+            (EMA.into(), StateDict::of(&self.ema).to_bytes()?),
         ]);
         let mut adversary = None;
         if let Some(of) = &self.adversary {
@@ -382,7 +383,8 @@ impl<'a> SemiSupervised<'a> {
         Ok(files)
     }
 
-    /// Goes on from a checkpoint of the same training: on the same CPU bit for bit as if it had not been interrupted.
+    /// Resumes from a checkpoint of the same training. On the same CPU the result is the same bit for bit as without an
+    /// interruption.
     ///
     /// ```
     /// use engraft_data::{Split, drawn_digits};
@@ -409,7 +411,7 @@ impl<'a> SemiSupervised<'a> {
     /// ```
     ///
     /// # Errors
-    /// If files are missing or damaged, or the checkpoint is that of a training with other images, labels or settings.
+    /// If files are missing or damaged. [`TransferError::OtherTraining`] if images, labels or settings differ.
     pub fn resume(mut self, checkpoint: &Checkpoint) -> Result<Self, TransferError> {
         let dict = |name: &str| -> Result<StateDict, TransferError> {
             let path = checkpoint.file_path(name);
@@ -426,23 +428,23 @@ impl<'a> SemiSupervised<'a> {
             path: path.clone(),
             offset: None,
             expected: format!("the state of this training at step {}", checkpoint.step),
-            found: format!("another one, of step {}", state.step),
-            advice: "remove the checkpoint, or restore it from a copy",
+            found: format!("a state of step {}", state.step),
+            advice: "remove the checkpoint or restore it from a copy",
         };
-        let whole = state.labeled.len() == self.labeled.len()
+        let is_consistent = state.labeled.len() == self.labeled.len()
             && state.adversary.is_some() == self.adversary.is_some()
             && state.step == checkpoint.step
             && state.classifier.counters.steps == state.step
             && (state.adversary.as_ref()).is_none_or(|of| of.generator.counters.steps == state.step);
-        if !whole {
+        if !is_consistent {
             return Err(damaged().into());
         }
         for (supply, at) in self.labeled.iter_mut().zip(state.labeled) {
             supply.resume(at)?;
         }
         dict(CLASSIFIER)?.apply(&mut self.classifier)?;
-        dict(AVERAGE)?.apply(&mut self.average)?;
-        let (moments, mut rest) = dict(OPTIMIZERS)?.split_prefix("classifier");
+        dict(EMA)?.apply(&mut self.ema)?;
+        let (moments, mut remaining) = dict(OPTIMIZERS)?.split_prefix("classifier");
         set_streams(
             &mut self.classifier,
             &mut self.optimizer,
@@ -459,11 +461,11 @@ impl<'a> SemiSupervised<'a> {
             unlabeled.resume(saved.unlabeled)?;
             *latent = saved.latent;
             dict(GENERATOR)?.apply(generator)?;
-            let (moments, left) = rest.split_prefix("generator");
-            rest = left;
+            let (moments, others) = remaining.split_prefix("generator");
+            remaining = others;
             set_streams(generator, optimizer, saved.generator, moments)?;
         }
-        if !rest.tensors().is_empty() {
+        if !remaining.tensors().is_empty() {
             return Err(damaged().into());
         }
         self.step = state.step;
@@ -471,10 +473,10 @@ impl<'a> SemiSupervised<'a> {
     }
 }
 
-/// Everything beside tensors that the next step depends on.
+/// Everything except tensors that the next step depends on.
 #[derive(Serialize, Deserialize)]
 struct State {
-    /// SHA-256 of what is trained on and how.
+    /// SHA-256 of data and settings.
     identity: String,
     step: u64,
     labeled: Vec<BatchState>,
@@ -482,7 +484,7 @@ struct State {
     adversary: Option<AdversaryState>,
 }
 
-/// What a network's training depends on beside tensors.
+/// Optimizer counters and random states of a network.
 #[derive(Serialize, Deserialize)]
 struct Streams {
     counters: OptimizerCounters,
@@ -496,7 +498,7 @@ struct AdversaryState {
     generator: Streams,
 }
 
-/// SHA-256 of the settings, the images, which of them are labeled, and their labels.
+/// SHA-256 of the settings, the images, the labeled indices and their labels.
 fn identity(examples: &Examples<'_>, settings: &SemiSupervisedConfig) -> String {
     let mut hash = Sha256::new();
     hash.update(settings.identity_text());

@@ -1,16 +1,16 @@
-//! CoGAN: two coupled GANs, whose discriminators read the classes too.
+//! CoGAN: two coupled GANs whose discriminators also classify.
 //!
-//! The discriminators minimize, for noise `z` and its pair `(G_S(z), G_T(z))`, the mean of both domains' GAN losses, ten
-//! times the cross entropy of the source's classes, and a hundredth of the [distance](pair_distance) of the pair's features.
-//! It is they who draw the features of a pair together, as in the authors' code; the generators minimize the non-saturating
-//! loss alone.
+//! The discriminators minimize the sum of three terms for a latent vector `z` and its pair `(G_S(z), G_T(z))`. They are the mean
+//! GAN loss of both domains, 10 times the cross entropy on the source, and 0.01 times the [distance](pair_distance) between the
+//! features of the pair. As in the authors' code, only the discriminators minimize this distance. The generators minimize the
+//! non-saturating loss.
 //!
-//! Other than there, one noise and one pass serve both players, who move at the same time; both domains' own layers begin
-//! with the same weights; the generators are smaller; and the networks of the discriminators are those of every method here,
-//! so the features of a pair are compared where classes and logit part. Each domain's real and each domain's made images
-//! are a batch of their own to batch norm.
+//! Differences from the authors' code: generators and discriminators step simultaneously with the same latent vectors and one
+//! forward pass. The domain-specific layers of both domains start with the same weights. The generators are smaller. The
+//! discriminators have the networks of all methods here, so pair features are compared before the heads. Batch norm treats
+//! real and generated images of each domain as separate batches.
 //!
-//! The classifier that is looked at goes the target's way, also where it reads images of the source to be validated.
+//! The evaluated classifier uses the target's first block, also for validation images of the source.
 
 use super::{Algorithm, Batch, cross_entropy, with_weight_decay};
 use crate::adapt::cogan_networks::{Discriminators, Generators, LATENT};
@@ -24,13 +24,13 @@ use rand_pcg::Pcg64;
 
 const RATE: f64 = 2e-4;
 const DECAY: f64 = 5e-4;
-/// Weight of the classes.
+/// Weight of the classification loss.
 const CLASSES: f64 = 10.0;
 /// Weight of the distance between the features of a pair.
 const DISTANCE: f64 = 0.01;
-/// Pairs that are drawn to be looked at.
+/// Number of pairs that [`Algorithm::pairs`] generates.
 const PAIRS: usize = 64;
-/// Batches of as many latent vectors from which the generators' statistics are taken before.
+/// Number of batches of `PAIRS` latent vectors for the standing statistics of the generators.
 const STATISTICS: usize = 16;
 
 pub(super) struct Cogan {
@@ -42,7 +42,7 @@ pub(super) struct Cogan {
     seed: u64,
 }
 
-/// What each player minimizes.
+/// Losses of both players.
 pub(super) struct CoganLosses {
     pub(super) discriminators: Tensor,
     pub(super) generators: Tensor,
@@ -62,19 +62,19 @@ impl Cogan {
         }
     }
 
-    /// Both losses from one pass over a batch and the pairs of the noise.
+    /// Both losses from one forward pass on a batch and the pairs of the latent vectors `z`.
     pub(super) fn losses(&self, batch: &Batch, z: &Tensor) -> CoganLosses {
         let [source, target] = self.generators.pair(z, Mode::Train);
         let d = &self.discriminators;
         let real = [d.source(&batch.source), d.target(&batch.target)];
         let fake = [d.source(&source), d.target(&target)];
         let logits = d.model().classify(&real[0].features, Mode::Train).swap_remove(0);
-        let [game, generators] = coupled_losses(
-            real.each_ref().map(|judged| &judged.logits),
-            fake.each_ref().map(|judged| &judged.logits),
+        let [adversarial, generators] = coupled_losses(
+            real.each_ref().map(|output| &output.logits),
+            fake.each_ref().map(|output| &output.logits),
         );
         CoganLosses {
-            discriminators: game
+            discriminators: adversarial
                 + cross_entropy(&logits, &batch.labels) * CLASSES as f32
                 + pair_distance(&fake[0].features, &fake[1].features) * DISTANCE as f32,
             generators,
@@ -97,11 +97,11 @@ impl Algorithm for Cogan {
     fn step(&mut self, batch: &Batch, _: f64) -> f64 {
         let z = Tensor::randn([batch.source.shape()[0], LATENT], &mut self.noise);
         let losses = self.losses(batch, &z);
-        // Both gradients before either moves.
+        // Both gradients are computed before either network changes.
         let of_discriminators = gradients(&losses.discriminators, &self.discriminators);
         let of_generators = gradients(&losses.generators, &self.generators);
         let loss = f64::from(losses.discriminators.item());
-        // The graph goes before the weights change: a graph that holds them would cost a copy.
+        // Drop the graph before the weights change; otherwise they would be copied.
         drop(losses);
         self.step_discriminators(of_discriminators);
         self.step_generators(of_generators);
@@ -112,7 +112,7 @@ impl Algorithm for Cogan {
         self.discriminators.model()
     }
 
-    /// The generators are looked at with statistics of their present weights; in training they use the batch's.
+    /// Uses standing statistics of the current weights. In training the generators use batch statistics.
     fn pairs(&mut self) -> Option<[Tensor; 2]> {
         let rng = &mut Pcg64::seed_from_u64(!self.seed);
         let z = Tensor::randn([PAIRS, LATENT], rng);

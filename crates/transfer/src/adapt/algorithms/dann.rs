@@ -1,4 +1,4 @@
-//! DANN and CDAN: one step for all, through a reversed gradient.
+//! DANN and CDAN: all networks train in one step with a reversed gradient.
 
 use super::{Algorithm, Batch, cross_entropy, minimize_step};
 use crate::adapt::domain_classifier::{DomainClassifier, domain_discriminator};
@@ -14,19 +14,19 @@ const DECAY: f64 = 5e-4;
 const DANN: [usize; 1] = [100];
 /// Hidden layers of CDAN's.
 const CDAN: [usize; 2] = [500, 500];
-/// Widest outer product that is taken as it is.
+/// Maximum width of the exact outer product.
 const WIDEST: usize = 4096;
-/// Width of the random projections of a wider one.
+/// Width of the random projection of a wider outer product.
 const PROJECTED: usize = 1024;
 
-/// What CDAN's discriminator sees of features and predictions.
+/// The map of features and predictions to the input of CDAN's discriminator.
 pub(super) enum MultilinearMap {
     Exact { width: usize },
     Projected { features: Tensor, predictions: Tensor },
 }
 
 impl MultilinearMap {
-    /// The outer product, or random projections where it is wide.
+    /// The exact outer product, or a random projection if it is wide.
     pub(super) fn new(model: &DomainClassifier, seed: u64) -> Self {
         let (d, k) = (model.feature_dim(), model.classes());
         if d * k <= WIDEST {
@@ -82,11 +82,11 @@ impl Dann {
         }
     }
 
-    /// What the discriminator judges: features, reversed on the way back.
+    /// Input of the domain discriminator: features with a reversed gradient, for CDAN combined with predictions.
     fn discriminator_input(&self, features: &Tensor, logits: &Tensor, strength: f64) -> Tensor {
         let reversed = features.reverse_gradient(strength);
         match &self.map {
-            // Predictions are told, not changed, by the discriminator.
+            // The discriminator is conditioned on the predictions but does not train them.
             Some(map) => map.apply(&reversed, &logits.detach().softmax(1)),
             None => reversed,
         }
@@ -105,11 +105,11 @@ impl Algorithm for Dann {
         let strength = strength(progress);
         let [source, target] = [&batch.source, &batch.target].map(|x| self.model.features(x, Mode::Train));
         let logits = [&source, &target].map(|f| self.model.classify(f, Mode::Train).swap_remove(0));
-        let seen = [
+        let inputs = [
             self.discriminator_input(&source, &logits[0], strength),
             self.discriminator_input(&target, &logits[1], strength),
         ];
-        let [of_source, of_target] = seen.map(|x| self.domain.forward(&x, Mode::Train));
+        let [of_source, of_target] = inputs.map(|x| self.domain.forward(&x, Mode::Train));
         let domain = if self.map.is_some() {
             let weigh = |losses: Tensor, logits: &Tensor| (losses * certainty_weights(logits)).mean();
             (weigh((-&of_source).softplus(), &logits[0]) + weigh(of_target.softplus(), &logits[1])) * 0.5

@@ -1,4 +1,4 @@
-//! What a method does with each batch.
+//! Training steps of the adaptation methods.
 
 mod adda;
 mod cogan;
@@ -18,34 +18,35 @@ use engraft_tensor::{Tensor, no_grad};
 pub(crate) struct Batch {
     /// Images of the source.
     pub(crate) source: Tensor,
-    /// Their classes.
+    /// Labels of the source images.
     pub(crate) labels: Vec<usize>,
     /// Images of the target.
     pub(crate) target: Tensor,
 }
 
-/// A method at work: its networks and optimizers.
+/// An adaptation method in training, with its networks and optimizers.
 pub(crate) trait Algorithm {
-    /// One training step; returns a loss of it. `progress` runs from 0 to 1 over the training.
+    /// Runs one training step and returns one of its losses. `progress` grows from 0 to 1 over the training.
     fn step(&mut self, batch: &Batch, progress: f64) -> f64;
 
-    /// Whether the method has not begun to adapt at this progress: such checkpoints are not chosen.
+    /// Whether the method still trains on the source only at this progress. Such checkpoints are not selected.
     fn is_source_pretraining(&self, progress: f64) -> bool {
         let _ = progress;
         false
     }
 
-    /// The classifier as it stands.
+    /// The current classifier.
     fn classifier(&self) -> &DomainClassifier;
 
-    /// Images of the source and their partners of the target as the method draws them now, if it draws any: two of
-    /// `[n, h, w, c]`, from the same noise at each call. The training goes on as if there had been no call.
+    /// Pairs of generated source and target images, two tensors `[n, h, w, c]`; `None` if the method generates none.
+    ///
+    /// Every call uses the same latent vectors and does not affect the training.
     fn pairs(&mut self) -> Option<[Tensor; 2]> {
         None
     }
 }
 
-/// The method with fresh optimizers on a model with fresh weights.
+/// The method at the start of its training.
 pub(crate) fn algorithm(method: AdaptationMethod, model: DomainClassifier, seed: u64) -> Box<dyn Algorithm> {
     match method {
         AdaptationMethod::SourceOnly
@@ -68,14 +69,14 @@ fn cross_entropy(logits: &Tensor, labels: &[usize]) -> Tensor {
     softmax_cross_entropy(logits, labels, Reduction::Mean)
 }
 
-/// One step of an optimizer down a loss with `½ decay |w|²` added, for every weight that the loss depends on.
+/// One optimizer step on a loss plus `½ decay |w|²`, for every parameter that the loss depends on.
 fn minimize_step(adam: &mut Adam, module: &mut dyn Module, loss: &Tensor, decay: f64) {
     let found = with_weight_decay(gradients(loss, module), module, decay);
     adam.step(module, &found);
 }
 
-/// Gradients with those of `½ decay |w|²`. It is the decay of the methods' authors: part of the loss, so that Adam scales it,
-/// where [`Adam::weight_decay`] is apart from the gradient.
+/// Adds the gradients of `½ decay |w|²`. This is L2 regularization as in the authors' code, which Adam scales.
+/// [`Adam::weight_decay`] is decoupled from the gradient instead.
 fn with_weight_decay(mut found: Gradients, module: &dyn Module, decay: f64) -> Gradients {
     if decay != 0.0 {
         for (name, parameter) in parameters(module) {

@@ -1,4 +1,4 @@
-//! Learning from labels alone: the controls.
+//! Supervised training on labels only: the baselines.
 
 use super::{Algorithm, Batch, cross_entropy, minimize_step};
 use crate::adapt::domain_classifier::DomainClassifier;

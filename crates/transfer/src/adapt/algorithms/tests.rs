@@ -1,4 +1,4 @@
-//! One step of each algorithm: who moves, and which way.
+//! One training step of each algorithm: which networks change, and in which direction.
 
 use super::{
     Algorithm, Batch, adda::Adda, algorithm, cogan::Cogan, cross_entropy, mcd::Mcd, with_weight_decay,
@@ -43,7 +43,7 @@ fn under(model: &dyn Module, name: &str) -> Vec<u32> {
 }
 
 #[test]
-fn every_learner_moves_its_classifier() {
+fn every_algorithm_trains_its_classifier() {
     for method in AdaptationMethod::ALL {
         let mut algorithm = algorithm(method, model(method.heads()), 1);
         let before = under(algorithm.classifier(), "extractor");
@@ -55,7 +55,7 @@ fn every_learner_moves_its_classifier() {
 }
 
 #[test]
-fn the_parts_of_a_discrepancy_step_move_their_own() {
+fn mcd_steps_train_heads_and_extractor_separately() {
     let mut mcd = Mcd::new(model(2));
     let batch = batch(2);
     let (extractor, heads) = (
@@ -75,7 +75,7 @@ fn the_parts_of_a_discrepancy_step_move_their_own() {
 }
 
 #[test]
-fn the_second_part_of_adda_moves_the_targets_answers_towards_the_sources() {
+fn adda_moves_the_target_logits_towards_the_source_logits() {
     let mut adda = Adda::new(model(1), 1);
     let batch = batch(3);
     assert!(adda.is_source_pretraining(0.5) && !adda.is_source_pretraining(0.6));
@@ -86,15 +86,16 @@ fn the_second_part_of_adda_moves_the_targets_answers_towards_the_sources() {
         ["extractor", "classifier"].map(|part| [under(source, part), under(adda.classifier(), part)])
     };
     let before = weights(&adda);
-    // Without its random parts, or two looks would differ by more than what was learned.
-    let fooled = |adda: &Adda| adda.fooled(&adda.classifier().forward(&batch.target, Mode::Eval));
-    let apart = fooled(&adda);
-    // The discriminator stands still meanwhile.
+    // In evaluation mode, because dropout noise is larger than the change by training.
+    let adversarial_loss =
+        |adda: &Adda| adda.adversarial_loss(&adda.classifier().forward(&batch.target, Mode::Eval));
+    let before_training = adversarial_loss(&adda);
+    // The discriminator does not change.
     for _ in 0..8 {
-        let loss = adda.fooled(&adda.classifier().forward(&batch.target, Mode::Train));
-        adda.learn_target(&loss);
+        let loss = adda.adversarial_loss(&adda.classifier().forward(&batch.target, Mode::Train));
+        adda.step_target(&loss);
     }
-    assert!(fooled(&adda).item() < apart.item());
+    assert!(adversarial_loss(&adda).item() < before_training.item());
     adda.step(&batch, 0.9);
     for ([source, copy], [source_then, copy_then]) in weights(&adda).into_iter().zip(before) {
         assert_eq!(source, source_then);
@@ -106,7 +107,7 @@ fn noise(seed: u64) -> Tensor {
     Tensor::randn([6, LATENT], &mut Pcg64::seed_from_u64(seed))
 }
 
-/// Parameters on which something depends, without what follows the name of the block.
+/// Names of the blocks with a gradient.
 fn blocks(of: &Gradients) -> BTreeSet<&str> {
     let parts = [
         "model.extractor.block1",
@@ -122,7 +123,7 @@ fn blocks(of: &Gradients) -> BTreeSet<&str> {
 }
 
 #[test]
-fn coupled_discriminators_share_all_but_their_first_blocks() {
+fn cogan_discriminators_share_all_but_their_first_blocks() {
     let cogan = Cogan::new(model(1), 1);
     let (d, batch) = (&cogan.discriminators, batch(4));
     let [source, target] = [d.source(&batch.source), d.target(&batch.target)];
@@ -135,7 +136,7 @@ fn coupled_discriminators_share_all_but_their_first_blocks() {
         blocks(&by_target),
         ["head", "model.extractor.block1", "model.extractor.block2"].into()
     );
-    // A shared weight is one weight: both domains' gradients add up in it.
+    // The gradients of both domains add up in a shared weight.
     let both = gradients(&(source.logits.mean() + target.logits.mean()), d);
     let name = "model.extractor.block2.conv.weight";
     let sum = &by_source[name] + &by_target[name];
@@ -146,19 +147,19 @@ fn coupled_discriminators_share_all_but_their_first_blocks() {
             .iter()
             .all(|g| g[name].square().sum().item() > 0.0)
     );
-    // The classes come from the source by its own way, so the target's first block has no part in them.
+    // The class loss uses the source's first block, so the target's first block has no gradient.
     let logits = d.model().classify(&source.features, Mode::Train).swap_remove(0);
     let of_classes = gradients(&cross_entropy(&logits, &batch.labels), d);
     assert_eq!(
         blocks(&of_classes),
         ["model.classifier1", "model.extractor.block2", "source"].into()
     );
-    // Both begin alike, and the same images have the same features.
+    // Both first blocks start with the same weights, so the same images have the same features.
     let twice = d.target(&batch.source);
     assert_eq!(source.features.as_slice(), twice.features.as_slice());
 }
 
-/// Gives the generators another parameter.
+/// Changes one parameter of the generators.
 fn change(cogan: &mut Cogan, name: &str, to: impl Fn(&Tensor) -> Tensor) {
     let mut state = StateDict::of(&cogan.generators).into_tensors();
     let changed = to(&state[name]);
@@ -169,7 +170,7 @@ fn change(cogan: &mut Cogan, name: &str, to: impl Fn(&Tensor) -> Tensor) {
 }
 
 #[test]
-fn coupled_generators_share_all_but_their_last_layers() {
+fn cogan_generators_share_all_but_their_last_layers() {
     let mut cogan = Cogan::new(model(1), 1);
     let z = noise(5);
     let [source, target] = cogan.generators.pair(&z, Mode::Train);
@@ -181,7 +182,7 @@ fn coupled_generators_share_all_but_their_last_layers() {
         let any = |name: &str| found.keys().any(|n| n.starts_with(name));
         assert!(any("shared.") && any(own) && !any(other));
     }
-    // The target's last layer changes its own images alone.
+    // The target's last layer changes the target images only.
     change(&mut cogan, "target.conv.bias", |bias| bias + 0.5);
     let [same, moved] = cogan.generators.pair(&z, Mode::Train);
     assert_eq!(source.as_slice(), same.as_slice());
@@ -189,7 +190,7 @@ fn coupled_generators_share_all_but_their_last_layers() {
 }
 
 #[test]
-fn each_coupled_player_moves_its_own_weights_down_its_loss() {
+fn cogan_players_minimize_their_own_losses() {
     let mut cogan = Cogan::new(model(1), 1);
     let (batch, z) = (batch(6), noise(6));
     let all = |module: &dyn Module| -> Vec<(String, Vec<f32>)> {
@@ -198,7 +199,7 @@ fn each_coupled_player_moves_its_own_weights_down_its_loss() {
             .map(|(name, p)| (name, p.tensor().as_slice().to_vec()))
             .collect()
     };
-    // The same units are dropped each time.
+    // The same dropout mask every time.
     let streams = rng_states(&cogan.discriminators);
     let losses = |cogan: &mut Cogan| {
         set_rng_states(&mut cogan.discriminators, &streams).unwrap();
@@ -214,7 +215,7 @@ fn each_coupled_player_moves_its_own_weights_down_its_loss() {
     let moved = all(&cogan.generators);
     assert!(
         g.iter().zip(&moved).all(|(a, b)| a.1 != b.1),
-        "every weight of the generators moves"
+        "every parameter of the generators changes"
     );
     let between = losses(&mut cogan);
     assert!(between.generators.item() < before.generators.item());
@@ -226,18 +227,18 @@ fn each_coupled_player_moves_its_own_weights_down_its_loss() {
     let now = all(&cogan.discriminators);
     assert!(
         d.iter().zip(&now).all(|(a, b)| a.1 != b.1),
-        "every weight of the discriminators moves"
+        "every parameter of the discriminators changes"
     );
     assert!(losses(&mut cogan).discriminators.item() < between.discriminators.item());
-    // The two first blocks have parted.
+    // Both first blocks differ now.
     let [own, source] = ["model.extractor.block1", "source"].map(|name| under(&cogan.discriminators, name));
     assert_ne!(own, source);
 }
 
 #[test]
-fn the_losses_of_the_coupled_players_are_made_of_their_terms() {
+fn cogan_losses_are_the_weighted_sums_of_their_terms() {
     let mut cogan = Cogan::new(model(1), 2);
-    // Partners that are each other's negative, so that their distance is seen beside the other terms.
+    // Pairs of negated images, so that their distance is large enough to be tested.
     change(&mut cogan, "target.conv.weight", |weight| weight * -1.0);
     let (batch, z) = (batch(8), noise(8));
     let streams = rng_states(&cogan.discriminators);
@@ -247,14 +248,14 @@ fn the_losses_of_the_coupled_players_are_made_of_their_terms() {
     let fake = cogan.generators.pair(&z, Mode::Train);
     let real = [d.source(&batch.source), d.target(&batch.target)];
     let fake = [d.source(&fake[0]), d.target(&fake[1])];
-    let [game, generators] = coupled_losses(
+    let [adversarial, generators] = coupled_losses(
         [&real[0].logits, &real[1].logits],
         [&fake[0].logits, &fake[1].logits],
     );
     let logits = d.model().classify(&real[0].features, Mode::Train).swap_remove(0);
     let classes = cross_entropy(&logits, &batch.labels).item();
     let distance = pair_distance(&fake[0].features, &fake[1].features).item();
-    let expected = game.item() + 10.0 * classes + 0.01 * distance;
+    let expected = adversarial.item() + 10.0 * classes + 0.01 * distance;
     let (apart, rounding) = ((found.discriminators.item() - expected).abs(), 1e-5 * expected);
     assert!(
         apart < rounding && 0.01 * distance > 100.0 * rounding,
@@ -264,17 +265,17 @@ fn the_losses_of_the_coupled_players_are_made_of_their_terms() {
 }
 
 #[test]
-fn to_look_at_the_pairs_changes_nothing() {
-    let [mut seen, mut unseen] = [1, 1].map(|seed| Cogan::new(model(1), seed));
+fn generating_pairs_does_not_affect_training() {
+    let [mut with_pairs, mut without] = [1, 1].map(|seed| Cogan::new(model(1), seed));
     for i in 0..3 {
-        let loss = seen.step(&batch(i), 0.0);
-        let pairs = seen.pairs().unwrap();
+        let loss = with_pairs.step(&batch(i), 0.0);
+        let pairs = with_pairs.pairs().unwrap();
         assert_eq!(pairs[0].shape(), [64, 16, 16, 1]);
-        // Alike discriminators move alike images alike: they part with the second step.
+        // Equal discriminators change equal images equally, so pairs differ only after the second step.
         assert_eq!(pairs[0].as_slice() == pairs[1].as_slice(), i == 0);
-        let again = seen.pairs().unwrap();
+        let again = with_pairs.pairs().unwrap();
         assert!((0..2).all(|i| pairs[i].as_slice() == again[i].as_slice()));
-        assert_eq!(loss, unseen.step(&batch(i), 0.0));
+        assert_eq!(loss, without.step(&batch(i), 0.0));
     }
     let [one, other] = [1, 2].map(|seed| Cogan::new(model(1), seed).pairs().unwrap());
     assert!(one[0].as_slice() != other[0].as_slice());
@@ -282,7 +283,7 @@ fn to_look_at_the_pairs_changes_nothing() {
 }
 
 #[test]
-fn decay_adds_the_weight_to_its_gradient() {
+fn weight_decay_adds_to_the_gradient() {
     let dense = Dense::<f32>::new(2, 1, &mut Init::glorot(1)).no_bias();
     let weight = StateDict::of(&dense).get("weight").unwrap().clone();
     let zero: Gradients = [("weight".to_string(), Tensor::zeros([2, 1]))].into();
