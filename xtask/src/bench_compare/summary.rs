@@ -40,7 +40,7 @@ impl Pair {
 
 /// All pairs of one variant in one configuration.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct Row {
+pub(super) struct SummaryRow {
     pub(super) threads: usize,
     pub(super) batch: usize,
     pub(super) peer: &'static str,
@@ -56,7 +56,7 @@ pub(super) struct Row {
 }
 
 /// One row for each variant and configuration, in the order in which they first ran.
-pub(super) fn rows(pairs: &[Pair]) -> Vec<Row> {
+pub(super) fn rows(pairs: &[Pair]) -> Vec<SummaryRow> {
     let key = |pair: &Pair| (pair.setting.threads, pair.setting.batch, pair.peer, pair.variant);
     let mut keys = Vec::new();
     for pair in pairs {
@@ -70,13 +70,13 @@ pub(super) fn rows(pairs: &[Pair]) -> Vec<Row> {
 }
 
 /// The row of pairs of one variant and configuration, of which there must be one.
-fn row(pairs: &[&Pair]) -> Row {
+fn row(pairs: &[&Pair]) -> SummaryRow {
     let of = |value: fn(&Pair) -> f64| pairs.iter().map(|pair| value(pair)).collect::<Vec<f64>>();
     let largest =
         |value: fn(&Pair) -> Option<f64>| pairs.iter().filter_map(|pair| value(pair)).reduce(f64::max);
     let mut ratios = of(Pair::ratio);
     let ratio = median(&mut ratios);
-    Row {
+    SummaryRow {
         threads: pairs[0].setting.threads,
         batch: pairs[0].setting.batch,
         peer: pairs[0].peer,
@@ -95,8 +95,8 @@ fn row(pairs: &[&Pair]) -> Row {
 /// The row with the smallest ratio of each configuration.
 ///
 /// The ratio is compared, not the time: two peers did not run in the same minute, a peer and engraft did.
-pub(super) fn fastest(rows: &[Row]) -> Vec<&Row> {
-    let mut best: Vec<&Row> = Vec::new();
+pub(super) fn fastest(rows: &[SummaryRow]) -> Vec<&SummaryRow> {
+    let mut best: Vec<&SummaryRow> = Vec::new();
     for row in rows {
         match best
             .iter_mut()
@@ -111,7 +111,7 @@ pub(super) fn fastest(rows: &[Row]) -> Vec<&Row> {
 }
 
 /// All rows as a Markdown table.
-pub(super) fn table(rows: &[Row]) -> String {
+pub(super) fn table(rows: &[SummaryRow]) -> String {
     let mut text = String::from(
         "| threads | batch | peer | variant | engraft, ms | peer, ms | ratio | least .. greatest | engraft, MB | peer, MB | rounds |\n\
          |--:|--:|---|---|--:|--:|--:|--:|--:|--:|--:|\n",
@@ -138,7 +138,7 @@ pub(super) fn table(rows: &[Row]) -> String {
 }
 
 /// The fastest peers as a Markdown table.
-pub(super) fn fastest_table(rows: &[Row]) -> String {
+pub(super) fn fastest_table(rows: &[SummaryRow]) -> String {
     let mut text = String::from(
         "| threads | batch | engraft, ms | fastest peer | its ms | ratio | peak memory, MB |\n\
          |--:|--:|--:|---|--:|--:|---|\n",

@@ -40,7 +40,7 @@ fn cases(generator: usize, discriminator: usize) -> Vec<[usize; 2]> {
 }
 
 /// One line of the table.
-struct Row {
+struct FrozenRow {
     frozen: [usize; 2],
     /// Multiply-adds for each image.
     multiply_adds: u64,
@@ -49,7 +49,7 @@ struct Row {
 
 /// Measured and expected step times; `Display` prints the table.
 pub(super) struct Table {
-    rows: Vec<Row>,
+    rows: Vec<FrozenRow>,
     about: String,
 }
 
@@ -61,7 +61,7 @@ pub(super) fn table(args: &Args) -> Table {
     };
     let whole = pair();
     let all = cases(blocks(&whole.generator).len(), blocks(&whole.discriminator).len());
-    let mut games: Vec<(Row, Gan, Vec<f64>)> = all
+    let mut games: Vec<(FrozenRow, Gan, Vec<f64>)> = all
         .into_iter()
         .map(|frozen| {
             let mut gan = pair();
@@ -71,7 +71,7 @@ pub(super) fn table(args: &Args) -> Table {
             let discriminator = summary(&gan.discriminator, &dcgan::IMAGE);
             let multiply_adds =
                 arithmetic::multiply_adds((&generator, &[dcgan::LATENT]), (&discriminator, &dcgan::IMAGE));
-            let row = Row {
+            let row = FrozenRow {
                 frozen,
                 multiply_adds,
                 milliseconds: 0.0,
@@ -93,7 +93,7 @@ pub(super) fn table(args: &Args) -> Table {
     }
     let rows = games
         .into_iter()
-        .map(|(row, _, mut times)| Row {
+        .map(|(row, _, mut times)| FrozenRow {
             milliseconds: median(&mut times),
             ..row
         })
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_table_divides_by_the_first_row() {
-        let row = |frozen, multiply_adds, milliseconds| Row {
+        let row = |frozen, multiply_adds, milliseconds| FrozenRow {
             frozen,
             multiply_adds,
             milliseconds,
