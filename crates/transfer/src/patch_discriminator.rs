@@ -13,9 +13,9 @@ use engraft_tensor::{Real, Tensor, no_grad};
 /// *Shapes*: `[n, positions · channels] -> [n, positions]`, with the channels of a position next to each other. `weight [channels, 1]`,
 /// `bias [1]`.
 ///
-/// *Source*: Isola et al., "Image-to-image translation with conditional adversarial networks", 2017, section 3.2.2; for
-/// transfer to few images Ojha et al., "Few-shot image generation via cross-domain correspondence", 2021, section 3.2,
-/// which combine it with a discriminator of whole images.
+/// *Source*: Isola et al., "Image-to-image translation with conditional adversarial networks", 2017, section 3.2.2. For
+/// transfer to few images: Ojha et al., "Few-shot image generation via cross-domain correspondence", 2021, section 3.2. They
+/// combine it with a discriminator of whole images.
 ///
 /// # Panics
 /// `forward` panics if the input is not `[n, k · channels]`.

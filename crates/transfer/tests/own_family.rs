@@ -12,7 +12,7 @@ use engraft_layers::{
 use engraft_tensor::Tensor;
 use engraft_transfer::{
     Experiment, Phase, PretrainedGan, Recipe, SourceRegularizer, Trainable, Transfer, TransferConfig,
-    TransferMethod, open_run, open_source,
+    TransferError, TransferMethod, open_run, open_source,
 };
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -171,19 +171,19 @@ fn errors_name_the_missing_role() {
     let problem = |change: fn(&mut TransferConfig)| {
         let mut plan = Recipe::fine_tune(&source).unwrap().plan;
         change(&mut plan);
-        let found = Transfer::new(source.clone(), plan);
-        found.err().expect("a role is missing").to_string()
+        match Transfer::new(source.clone(), plan).err() {
+            Some(TransferError::Config { problems }) => problems.join("; "),
+            found => panic!("{found:?}"),
+        }
     };
     for (part, change) in [
         (
-            "a stem or blocks",
+            "plan.regularizer",
             (|plan| plan.regularizer = SourceRegularizer::Cdc(1.0)) as fn(&mut TransferConfig),
         ),
-        ("the features of the discriminator", |plan| {
-            plan.distillation = 1.0
-        }),
-        ("head that reads a map", |plan| plan.patch_discriminator = true),
-        ("names none in its generator", |plan| {
+        ("plan.distillation", |plan| plan.distillation = 1.0),
+        ("plan.patch_discriminator", |plan| plan.patch_discriminator = true),
+        ("plan.phases", |plan| {
             plan.phases = vec![Phase {
                 generator: Trainable::BatchNorm,
                 ..Phase::default()
