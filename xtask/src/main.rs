@@ -6,6 +6,7 @@ mod benchmark_digits;
 mod benchmark_transfer;
 mod conformance;
 mod drawn_digits;
+mod run_toml;
 mod system;
 mod train_features;
 
@@ -33,6 +34,7 @@ enum Command {
     BenchmarkDigits(benchmark_digits::Args),
     /// Train a classifier on drawn (synthetic) digits and print its accuracy on MNIST
     DrawnDigits(drawn_digits::Args),
+    Docs(run_toml::Args),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Command::BenchmarkTransfer(args) => benchmark_transfer::run(args),
         Command::BenchmarkDigits(args) => benchmark_digits::run(&args),
         Command::DrawnDigits(args) => drawn_digits::run(&args),
+        Command::Docs(args) => run_toml::run(&args),
     })
 }
 

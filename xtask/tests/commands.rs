@@ -27,6 +27,17 @@ fn counts_beyond_memory_are_refused() {
     }
 }
 
+/// If it fails: `cargo xtask docs`.
+#[test]
+fn the_reference_of_run_toml_is_that_of_the_doc_comments() {
+    let found = xtask(&["docs", "--check"]);
+    assert!(
+        found.status.success(),
+        "{}",
+        String::from_utf8_lossy(&found.stderr)
+    );
+}
+
 #[test]
 fn train_mnist_is_the_program_s_train() {
     let plan = xtask(&[

@@ -108,7 +108,7 @@ pub struct TrainConfig {
     pub output: OutputConfig,
 }
 
-/// Settings of one Adam optimiser.
+/// Settings of an Adam optimizer.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdamConfig {

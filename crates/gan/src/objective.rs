@@ -213,8 +213,8 @@ pub struct ObjectiveConfig {
     pub feature_matching: Option<FeatureMatching>,
 }
 
-/// Feature matching: `weight · ‖E f(x) - E f(G(z))‖²` is added to the generator's loss, with the features `f` that a
-/// layer of the discriminator puts out.
+/// Feature matching: `weight · ‖E f(x) - E f(G(z))‖²` is added to the generator's loss, where `f` is the
+/// output of a layer of the discriminator.
 ///
 /// *Source*: Salimans et al., "Improved techniques for training GANs", 2016, section 3.1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

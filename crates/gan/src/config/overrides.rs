@@ -57,7 +57,10 @@ fn explained(reason: &str) -> String {
         .min()
         .filter(|(distance, _)| cause.starts_with("unknown") && *distance <= unknown.len().div_ceil(3));
     match closest {
-        Some((_, name)) => format!("{cause}; did you mean {name}?"),
+        Some((_, name)) => {
+            let (problem, _) = cause.split_once(',').unwrap_or((cause, ""));
+            format!("{problem}; did you mean {name}?")
+        }
         None => cause.into(),
     }
 }

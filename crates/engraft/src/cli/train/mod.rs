@@ -20,16 +20,16 @@ pub fn run(options: &Train) -> anyhow::Result<()> {
     catch_interrupts("finishing this step, then saving")?;
     let mut display = Display::new(Style::choose(options.quiet, options.json));
     let what = match &options.network {
-        _ if options.config.is_some() => "with the settings of another run".to_string(),
-        Some(other) if other != "dcgan" => format!("with the networks {other}"),
-        None if options.preset == Preset::R3gan => "R3GAN".into(),
-        None if options.preset == Preset::Light => "with the networks light".into(),
+        _ if options.config.is_some() => "the settings of another run".to_string(),
+        Some(other) if other != "dcgan" => format!("the networks {other}"),
+        None if options.preset == Preset::R3gan => "the networks residual (R3GAN)".into(),
+        None if options.preset == Preset::Light => "the networks light".into(),
         None if settings::chooses_by_size(options) && is_own_data(options) => {
-            "with networks for the size of the images".into()
+            "networks for the size of the images".into()
         }
-        _ => "DCGAN".into(),
+        _ => "the networks dcgan".into(),
     };
-    display.say(&format!("engraft: training {what}"));
+    display.say(&format!("engraft: training a GAN with {what}"));
     let result = pool.install(|| train(options, &mut display));
     display.clear();
     result

@@ -146,7 +146,7 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
     let mut methods = vec![TransferMethod::Recipe(Box::new(recipe))];
     if options.baselines {
         if is_plain {
-            eprintln!("baselines without plain fine-tuning: the recipe is that");
+            eprintln!("baseline  fine-tuning is left out: the recipe is the same");
         } else {
             methods.push(TransferMethod::Recipe(Box::new(Recipe::fine_tune(&source)?)));
         }
@@ -255,7 +255,7 @@ fn explain(
 ) -> anyhow::Result<()> {
     eprintln!("source    {} ({})", options.from.display(), source.config.data);
     eprintln!("target    {} images of {}", target.train.len(), options.data);
-    eprintln!("evaluated against {}", target.about);
+    eprintln!("reference {}", target.about);
     eprintln!("distance  {found}");
     eprintln!("recipe    {}", label(&recipe.name));
     for reason in &recipe.reasons {
