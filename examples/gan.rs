@@ -1,6 +1,6 @@
 //! A GAN in 40 lines, with networks of your own: `cargo run --release --example gan`.
 //!
-//! Trains on synthetic 28x28 digits and writes a grid of samples to `gan.png`.
+//! Trains on synthetic 28x28 digits and writes a grid of samples to `runs/gan.png`.
 
 use engraft::data::{Batches, DataOptions, DataSource};
 use engraft::gan::{Gan, Objective, dataset_tensor, sample_grid};
@@ -64,7 +64,8 @@ fn train(steps: usize, grid: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    train(1000, "gan.png".as_ref())
+    std::fs::create_dir_all("runs")?;
+    train(1000, "runs/gan.png".as_ref())
 }
 
 #[test]
