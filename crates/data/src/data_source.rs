@@ -214,8 +214,8 @@ impl DataSource {
     /// Loads the images as bytes in memory.
     ///
     /// # Errors
-    /// Those of [`load`] for a known data set and IDX files. For pictures, [`DataError::NoPictures`] if none is usable,
-    /// and [`DataError::Unusable`] if they have several sizes and [`DataOptions::size`] is `None`, an archive is
+    /// Those of [`load`] for a known data set and IDX files. [`DataError::NoPictures`] if no picture is usable.
+    /// [`DataError::Unusable`] if pictures have several sizes and [`DataOptions::size`] is `None`. Also if an archive is
     /// damaged or dangerous, or an array does not hold images. Single damaged pictures are skipped and reported.
     pub fn open(&self, options: &DataOptions) -> Result<Loaded, DataError> {
         match self {

@@ -48,8 +48,8 @@ impl Idx {
     ///
     /// # Errors
     /// [`DataError::File`] if the file cannot be read or is not a regular file. [`DataError::Format`] if it is
-    /// not exactly one array of unsigned bytes of rank 1 or 3: wrong magic number, type or rank, missing
-    /// or extra bytes, more than 2 GiB, or a damaged gzip stream.
+    /// not exactly one array of unsigned bytes of rank 1 or 3. Examples are a wrong magic number, type or rank, missing
+    /// or extra bytes, more than 2 GiB, and a damaged gzip stream.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, DataError> {
         let path = path.as_ref();
         let (file, len) = open_regular(path)?;

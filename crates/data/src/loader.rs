@@ -138,10 +138,10 @@ impl LoadOptions {
 /// ones, by SHA-256. The halves of MNIST's digits are loaded from MNIST's files.
 ///
 /// # Errors
-/// [`DataError::NotFound`] lists every place and why it was not used. If a file of the user is invalid, or one of the
-/// two is missing, this is an error at once ([`DataError::Format`], [`DataError::Rank`],
-/// [`DataError::CountMismatch`], [`DataError::File`], [`DataError::HalfMissing`]), because training silently on other
-/// data would be worse.
+/// [`DataError::NotFound`] lists every place and why it was not used. An invalid file of the
+/// user is an error at once ([`DataError::Format`], [`DataError::Rank`], [`DataError::CountMismatch`],
+/// [`DataError::File`]), and so is a missing one of the two ([`DataError::HalfMissing`]). The search does not continue,
+/// because training would silently use other data.
 pub fn load(name: DatasetName, split: Split, options: &LoadOptions) -> Result<Dataset, DataError> {
     if let Some((whole, labels)) = name.part() {
         let whole = load(whole, split, options)?;

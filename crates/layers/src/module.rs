@@ -62,8 +62,8 @@ pub trait Module<T: Real = f32>: Send + Sync {
         self.forward(x, mode)
     }
 
-    /// [`forward_with`](Module::forward_with) that also hands out the results of parts that `taps` requests: features of
-    /// inner layers, or the output of an auxiliary head, which is computed only on request.
+    /// [`forward_with`](Module::forward_with) that also hands out the results of the parts in `taps`. These are features of
+    /// inner layers, or the outputs of auxiliary heads, which are computed only on request.
     /// [`forward_through`](crate::forward_through) requests parts by dotted name.
     ///
     /// [`Sequential`](crate::Sequential) hands out the results of its layers and passes the request on to them. Other

@@ -15,8 +15,8 @@ const SLOPE: f64 = 0.1;
 /// Residual classifier of RGB images `[n, h, w, 3]` with values in `[-1, 1]`, to logits `[n, classes]`; `h` and `w` are
 /// multiples of 8.
 ///
-/// Four stages of 3x3 convolutions with 32, 64, 128 and 256 channels; all but the first halve the size, and the second and
-/// the last have a residual block of two more. The mean over all positions gives the 256 features, from which a dense
+/// Four stages of 3x3 convolutions have 32, 64, 128 and 256 channels. All but the first halve the size. The second and
+/// the last have a residual block of two more convolutions. The mean over all positions gives the 256 features, from which a dense
 /// layer computes the logits. For images of 32x32 that is 1.6 million weights and 95 million multiply-adds.
 ///
 /// *Source*: the arrangement is that of Page, "How to train your ResNet", 2018 (ResNet-9), at half its widths and with mean

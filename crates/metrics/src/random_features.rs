@@ -48,9 +48,9 @@ const RECIPE: &str = "random-rgb 1";
 /// Each doubling of the image size adds a stage before them. Half of the filters of a stage have mean 0 in every channel, so
 /// they respond to texture but not to brightness.
 ///
-/// *Features*: the mean color; the energy (logarithm of the variance over the pixels) of the colors and of the zero-mean
-/// filters, before the leaky ReLU; the mean of the other filters' channels after it; and 64 projections of the last
-/// feature map including positions. There are 232 for images of 32x32 and 24 more for each doubling of the size.
+/// *Features*: The first ones are the mean color. Then come the energies of the colors and of the zero-mean filters before
+/// the leaky ReLU. An energy is the logarithm of the variance over the pixels. Then come the means of the other filters'
+/// channels after the leaky ReLU, and 64 projections of the last feature map including positions. There are 232 for images of 32x32 and 24 more for each doubling of the size.
 ///
 /// *Check*, 1000 CIFAR-10 test pictures per set, from `cargo test -p engraft-metrics --test random_features -- --nocapture`
 /// (which also uses drawings of 64x64):

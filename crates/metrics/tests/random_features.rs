@@ -1,7 +1,7 @@
-//! Whether random features order pictures rightly: what is done to them, and how far that moves them from real ones.
+//! Random features detect known changes of pictures: each change increases the distance to real pictures.
 //!
-//! The pictures are those of `cifar10/test.zip` and `emoji/google.zip` in the directory that `ENGRAFT_DATA` names; where
-//! they are missing, nothing is tested. The numbers in the documentation of `RandomFeatures` come from
+//! The pictures come from `cifar10/test.zip` and `emoji/google.zip` in the directory of `ENGRAFT_DATA`. If they are
+//! missing, nothing is tested. The numbers in the documentation of `RandomFeatures` come from
 //! `cargo test --release -p engraft-metrics --test random_features -- --nocapture`.
 
 use engraft_base::choose;
@@ -17,7 +17,7 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Instant;
 
-/// A picture, its rows of pixels, which a change turns into another one.
+/// A picture as rows of pixels, modified in place.
 struct Picture<'a> {
     size: usize,
     values: &'a mut [f32],
@@ -52,7 +52,7 @@ impl Picture<'_> {
         }
     }
 
-    /// Cut into parts, which are put together in another order.
+    /// Shuffles square parts of the picture.
     fn shuffle(&mut self, parts: usize, rng: &mut Pcg64) {
         let (old, side) = (self.values.to_vec(), self.size / parts);
         let mut order: Vec<usize> = (0..parts * parts).collect();
@@ -76,7 +76,7 @@ fn changed(images: &Tensor, mut change: impl FnMut(&mut Picture<'_>, &mut Pcg64)
     Tensor::from_vec(images.shape(), values)
 }
 
-/// Pictures `[n, size, size, 3]` in three parts of one size; `None` if they are not there.
+/// Pictures `[n, size, size, 3]` in three parts of equal size. `None` if the archive is missing.
 fn parts(archive: &str, size: usize) -> Result<Option<[Tensor; 3]>, DataError> {
     let path = std::env::var_os("ENGRAFT_DATA").map(|directory| Path::new(&directory).join(archive));
     let Some(path) = path.filter(|path| path.exists()) else {

@@ -1,4 +1,4 @@
-//! The measures against other people's implementations, on the same points (`reference/generate.py`).
+//! The measures against reference implementations, on the same points (`reference/generate.py`).
 
 use engraft_metrics::{Features, frechet_distance, kernel_distance, prdc};
 use ndarray::Array2;

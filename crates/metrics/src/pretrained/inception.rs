@@ -263,7 +263,7 @@ impl Builder {
 pub struct Inception {
     hash: String,
     image: [usize; 2],
-    /// Convolutions with their strides and paddings, a pooling after each that `true` names.
+    /// Convolutions with their strides and paddings. `true` means that a pooling follows.
     stem: Vec<(Convolution, usize, usize, bool)>,
     blocks: Vec<Vec<Branch>>,
 }

@@ -21,7 +21,7 @@ impl Convolution {
         bias_leaky_relu(&self.without_bias(x, stride, padding), &self.bias, 0.0)
     }
 
-    /// The convolution and a ReLU that ends at 6.
+    /// The convolution and a ReLU that is clipped at 6.
     pub(super) fn relu6(&self, x: &Tensor, stride: usize, padding: [usize; 2]) -> Tensor {
         let positive = self.relu(x, stride, padding);
         let shape = positive.shape().to_vec();
@@ -45,7 +45,7 @@ impl Convolution {
     }
 }
 
-/// A depthwise 3x3 convolution with one row and column of zeros around the image, and a ReLU that ends at 6.
+/// A depthwise 3x3 convolution with one row and column of zeros around the image, and a ReLU that is clipped at 6.
 pub(super) struct Depthwise {
     /// `[9, channels]`.
     pub(super) weight: Vec<f32>,
@@ -67,7 +67,7 @@ impl Depthwise {
     }
 }
 
-/// The largest of each 3x3 window; `padding` rows and columns around the image take no part.
+/// Maximum of each 3x3 window. `padding` rows and columns around the image are ignored.
 pub(super) fn max_pool(x: &Tensor, stride: usize, padding: usize) -> Tensor {
     over_windows(x, stride, padding, |out, windows| {
         out.fill(f32::NEG_INFINITY);
@@ -79,7 +79,7 @@ pub(super) fn max_pool(x: &Tensor, stride: usize, padding: usize) -> Tensor {
     })
 }
 
-/// The mean of each 3x3 window around a pixel, over the part that lies in the image.
+/// Mean of each 3x3 window around a pixel, over the part inside the image.
 pub(super) fn mean_pool(x: &Tensor) -> Tensor {
     over_windows(x, 1, 1, |out, windows| {
         out.fill(0.0);
@@ -94,7 +94,8 @@ pub(super) fn mean_pool(x: &Tensor) -> Tensor {
     })
 }
 
-/// Computes each output pixel from the pixels of its 3x3 window that lie in the image, given with their place in it.
+/// Computes each output pixel from the pixels of its 3x3 window inside the image. They come with their position in the
+/// window.
 fn over_windows(
     x: &Tensor,
     stride: usize,
@@ -124,7 +125,7 @@ fn over_windows(
     Tensor::from_vec([n, rows, columns, c], out)
 }
 
-/// Images at another size, by linear interpolation between the four nearest pixels, also where they shrink: PyTorch's
+/// Resizes images by linear interpolation between the four nearest pixels, also for smaller sizes. Equals PyTorch's
 /// `interpolate(mode="bilinear", align_corners=False)` without antialiasing.
 pub(super) fn bilinear(x: &Tensor, to: [usize; 2]) -> Tensor {
     let [n, h, w, c] = [x.shape()[0], x.shape()[1], x.shape()[2], x.shape()[3]];

@@ -83,7 +83,7 @@ impl MobileNetV2 {
                 let stride = if i == 0 { first_stride } else { 1 };
                 let name = |part: &str| format!("features.{}.conv.{part}", blocks.len() + 1);
                 let inner = from * expansion;
-                // Without an expansion the parts have the numbers of one place before.
+                // Without an expansion, the numbers of the parts are lower by one.
                 let (expand, [depthwise, depthwise_norm, project, project_norm]) = if expansion == 1 {
                     (None, ["0.0", "0.1", "1", "2"].map(name))
                 } else {

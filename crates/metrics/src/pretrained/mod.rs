@@ -1,4 +1,4 @@
-//! Feature extractors whose weights the user supplies, as a safetensors file under PyTorch's names.
+//! Feature extractors with user-supplied weights: safetensors files with PyTorch's names.
 
 mod inception;
 mod layers;

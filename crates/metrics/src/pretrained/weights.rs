@@ -6,10 +6,10 @@ use engraft_layers::StateDict;
 use engraft_tensor::Tensor;
 use std::path::{Path, PathBuf};
 
-/// Larger files are not read.
+/// Maximum size of a weights file, in bytes.
 const MAX_BYTES: u64 = 512 << 20;
 
-/// The tensors of a file, and what is wrong with them so far.
+/// The tensors of a file, and the problems found so far.
 pub(super) struct Weights {
     path: PathBuf,
     state: StateDict,
@@ -40,7 +40,7 @@ impl Weights {
         }
     }
 
-    /// The first problem that was found, as an error.
+    /// Returns the first problem as an error.
     pub(super) fn finish(self) -> Result<(), MetricsError> {
         let Some(first) = self.problems.first() else {
             return Ok(());
@@ -55,7 +55,7 @@ impl Weights {
         })
     }
 
-    /// The numbers of a tensor of this shape; zeros where there is none.
+    /// The numbers of a tensor with this shape, or zeros if it is missing.
     fn take(&mut self, name: &str, shape: &[usize]) -> Vec<f32> {
         match self.state.get(name) {
             Some(tensor) if tensor.shape() == shape && tensor.is_finite() => tensor.as_slice().to_vec(),
