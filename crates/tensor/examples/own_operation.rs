@@ -38,9 +38,9 @@ fn swish<T: Real>(x: &Tensor<T>, beta: f64) -> Tensor<T> {
 /// Runs the example.
 pub(crate) fn main() -> Result<(), GradcheckError> {
     // The checks compare the rule with central differences in f64.
-    let point = Tensor::from_vec([4], vec![-2.0, -0.3, 0.4, 1.5]);
-    gradcheck(|x| swish(&x[0], 1.5), &[point.clone()])?;
-    gradgradcheck(|x| swish(&x[0], 1.5), &[point])?;
+    let point = [Tensor::from_vec([4], vec![-2.0, -0.3, 0.4, 1.5])];
+    gradcheck(|x| swish(&x[0], 1.5), &point)?;
+    gradgradcheck(|x| swish(&x[0], 1.5), &point)?;
 
     // From now on it is an operation like any other, also in f32.
     let x = Tensor::from_vec([3], vec![-1.0_f32, 0.0, 1.0]).as_leaf();
