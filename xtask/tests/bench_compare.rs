@@ -235,9 +235,9 @@ fn bench_step_has_the_fields_of_the_peers() {
         for field in ["loss_g", "loss_d"] {
             assert_eq!(line[field].is_null(), infer, "{field} in {line}");
         }
-        let told = Path::new("/proc/self/stat").exists();
+        let is_known = Path::new("/proc/self/stat").exists();
         for field in ["page_faults", "cpu_ms", "peak_rss_mb"] {
-            assert_eq!(line[field].is_number(), told, "{field} in {line}");
+            assert_eq!(line[field].is_number(), is_known, "{field} in {line}");
         }
     }
 }

@@ -119,11 +119,11 @@ fn json_is_the_last_line_and_the_shipped_source_generates() {
     assert!(json["winner"].is_null(), "there was one method: {said}");
     assert!(said.contains("--checkpoint best"), "{said}");
     let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../transfer/sources/mnist");
-    let sheet = at("sheet.png");
-    let [said, _] = good(&["generate", "--from", shipped, "--count", "8", "--out", &sheet]);
+    let grid = at("grid.png");
+    let [said, _] = good(&["generate", "--from", shipped, "--count", "8", "--out", &grid]);
     assert!(said.contains("8 images"), "{said}");
     bad(
-        &["generate", "--from", shipped, "--files", "--out", &sheet],
+        &["generate", "--from", shipped, "--files", "--out", &grid],
         &["--files", "--out"],
     );
 }
@@ -179,14 +179,14 @@ fn an_adapter_file_and_the_source_generate_what_the_run_generates() {
     );
 
     // The run, and the source through the file.
-    let (run, beside) = (at("run.npy"), at("beside.npy"));
+    let (run, adapted) = (at("run.npy"), at("adapted.npy"));
     let draw = |from: &str, more: &[&str], to: &str| {
         good(&[&["generate", "--count", "6", "--from", from, "--out", to], more].concat());
         std::fs::read(to).unwrap()
     };
     let adapter = ["--adapter", &file];
-    assert!(draw(&out, &[], &run) == draw(&from, &adapter, &beside));
-    assert!(draw(&from, &[], &run) != draw(&from, &adapter, &beside));
+    assert!(draw(&out, &[], &run) == draw(&from, &adapter, &adapted));
+    assert!(draw(&from, &[], &run) != draw(&from, &adapter, &adapted));
     good(&[
         "generate",
         "--from",

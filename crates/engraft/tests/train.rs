@@ -1,4 +1,4 @@
-//! `engraft train` as its user meets it: as a process that prints, is interrupted, is killed, and goes on.
+//! `engraft train` as a process: output, interruption, kills and resuming.
 
 #![allow(clippy::unwrap_used)]
 
@@ -305,7 +305,7 @@ fn wait_for(path: &Path) {
 fn an_interrupted_run_is_saved_and_goes_on_exactly() {
     let world = World::new();
     for name in ["INT", "TERM"] {
-        // So many that no machine is through before the signal arrives.
+        // Enough steps that no machine finishes before the signal arrives.
         let child = world
             .command(name, &["--steps", "100000"])
             .stdout(Stdio::piped())

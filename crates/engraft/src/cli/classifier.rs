@@ -45,7 +45,7 @@ pub(super) fn classifier_accuracy(
     let mut rng = Pcg64::seed_from_u64(seed);
     let images = count.min(train.len());
     let classes: Vec<usize> = (0..run.sampler.class_count()).collect();
-    let drawn = LabeledImages::generate(&run.sampler, images, &classes, &mut rng)
+    let generated_images = LabeledImages::generate(&run.sampler, images, &classes, &mut rng)
         .context("--classifier-accuracy needs a class-conditional run; train with --conditional")?;
     let chosen = index::sample(&mut rng, train.len(), images).into_vec();
     let real = LabeledImages::from_dataset(train, &chosen);
@@ -59,9 +59,9 @@ pub(super) fn classifier_accuracy(
     let score =
         |images: &LabeledImages| images.classification_accuracy(&test, &training, &mut |_, _| bar.inc(1));
     let found = ClassifierAccuracy {
-        generated: score(&drawn)?,
+        generated: score(&generated_images)?,
         real: score(&real)?,
-        both: score(&drawn.with(&real))?,
+        both: score(&generated_images.with(&real))?,
         images,
         epochs: EPOCHS,
         seed,

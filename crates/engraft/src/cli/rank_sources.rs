@@ -42,8 +42,11 @@ pub(super) fn run(options: &Sources) -> anyhow::Result<()> {
         };
         let as_is = experiment.train(&TransferMethod::Untuned, path, &mut |_| ControlFlow::Continue(()))?;
         let (sampler, _) = as_is.context("nothing to stop")?;
-        let drawn = experiment.generate_features(&*reader.extractor, &sampler, GENERATED)?;
-        let found = domain_distance(&dataset_features(&*reader.extractor, &target.train)?, &drawn)?;
+        let features_of_source = experiment.generate_features(&*reader.extractor, &sampler, GENERATED)?;
+        let found = domain_distance(
+            &dataset_features(&*reader.extractor, &target.train)?,
+            &features_of_source,
+        )?;
         ranked.push((path.display().to_string(), found));
         last = Some(reader);
     }

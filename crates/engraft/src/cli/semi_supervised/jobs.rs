@@ -213,16 +213,16 @@ impl Task<'_> {
                 let mut found = vec![(LABELS_ONLY.into(), run)];
                 if let Some((sampler, count)) = self.generator {
                     let size = self.train.image_size();
-                    let drawn =
+                    let generated =
                         pseudo_labeled(&classifier, size, sampler, count, CONFIDENT, self.seeds[seed])?;
                     let mut both = labeled();
-                    both.push((&drawn, (0..drawn.len()).collect()));
+                    both.push((&generated, (0..generated.len()).collect()));
                     let examples = Examples {
                         labeled: both,
                         unlabeled: None,
                     };
                     let (_, mut run) = self.one(GENERATED, seed, examples, unfinished, bar)?;
-                    run.generated = Some(drawn.len());
+                    run.generated = Some(generated.len());
                     found.push((GENERATED.into(), run));
                 }
                 Ok(found)

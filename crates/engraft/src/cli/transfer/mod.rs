@@ -55,14 +55,14 @@ pub(super) fn inversion(is_inverted: bool) -> &'static str {
 /// How a method is called in tables; results and directories have its name.
 fn label(method: &str) -> String {
     let (name, changed) = match method.strip_suffix("-changed") {
-        Some(name) => (name, " (changed)"),
+        Some(name) => (name, ", changed"),
         None => (method, ""),
     };
     let name = match name {
-        "source-as-is" => "untuned source",
-        "from-scratch" => "from scratch",
-        "fine-tune" => "fine-tuning",
-        other => other,
+        "source-as-is" => "untuned source".into(),
+        "from-scratch" => "from scratch".into(),
+        "fine-tune" => "fine-tuning".into(),
+        recipe => format!("auto: {recipe}"),
     };
     format!("{name}{changed}")
 }
@@ -360,13 +360,13 @@ fn report(
     let winner = comparison.winner().filter(|_| evaluated.len() > 1);
     let winner = winner.map(|i| evaluated[i].result.method.clone());
     println!(
-        "{:<20}{:>9}  {:<18}{:>9}{:>10}{:>11}{:>9}{:>7}",
+        "{:<26}{:>9}  {:<18}{:>9}{:>10}{:>11}{:>9}{:>7}",
         "method", "KID", "95 % interval", "FID", "coverage", "diversity", "copies", "step"
     );
     for (i, Evaluated { result, .. }) in evaluated.iter().enumerate() {
         let [low, high] = comparison.interval(i);
         println!(
-            "{:<20}{:>9.4}  {:<18}{:>9.2}{:>10.3}{:>11.3}{:>9.3}{:>7}",
+            "{:<26}{:>9.4}  {:<18}{:>9.2}{:>10.3}{:>11.3}{:>9.3}{:>7}",
             label(&result.method),
             result.kid,
             format!("{low:.4} to {high:.4}"),
