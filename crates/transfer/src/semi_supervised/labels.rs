@@ -39,7 +39,7 @@ pub fn select_labeled(labels: &[u8], count: usize, seed: u64) -> Result<Vec<usiz
     let mut problems = Vec::new();
     if count == 0 || !count.is_multiple_of(classes) {
         problems.push(format!(
-            "{count} labels: expected a multiple of the {classes} classes, such as {} or {}",
+            "{count} labels: expected a multiple of the {classes} classes; the closest are {} and {}",
             (count / classes).max(1) * classes,
             (count / classes + 1).saturating_mul(classes)
         ));
@@ -171,7 +171,7 @@ mod tests {
             found => panic!("{found:?}"),
         };
         let found = problems(&[0, 0, 1, 0, 0], 5);
-        assert!(found.len() == 2 && found[0].contains("4 or 6"), "{found:?}");
+        assert!(found.len() == 2 && found[0].contains("4 and 6"), "{found:?}");
         assert!(found[1].contains("class 1 "), "{found:?}");
         let counts = [(&[0; 9][..], 3), (&[], 3), (&[0, 1], 0)]
             .map(|(labels, count)| problems(labels, count)[0].clone());
