@@ -401,7 +401,7 @@ mod tests {
         let config = TrainConfig::standard(&data);
         let text = config.to_toml();
         let earlier = text
-            .replace("ema_half_life", "ema_half_life")
+            .replace("ema_half_life", "average_half_life")
             .replace("[evaluation]", "[watch]");
         assert_ne!(earlier, text);
         let settings = |run: &str| json!({ "run": run, "real": REAL });

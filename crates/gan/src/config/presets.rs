@@ -130,8 +130,8 @@ fn augmentations(images: usize, channels: usize) -> AugmentConfig {
         kinds.insert(1, Augmentation::Saturation);
     }
     let probability = match images {
-        ..=1000 => None,
-        ..=20_000 => Some(0.5),
+        0..=1000 => None,
+        1001..=20_000 => Some(0.5),
         _ => return AugmentConfig::default(),
     };
     if images <= 300 {
