@@ -33,3 +33,23 @@ pub mod cli;
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// The examples of this page of the guide, compiled, and run where they are short.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/train.md")]
+struct GuideTrain;
+
+/// The examples of this page of the guide, compiled, and run where they are short.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/transfer.md")]
+struct GuideTransfer;
+
+/// The examples of this page of the guide, compiled, and run where they are short.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/evaluate.md")]
+struct GuideEvaluate;
+
+/// The examples of this page of the guide, compiled, and run where they are short.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/own-networks.md")]
+struct GuideOwnNetworks;
