@@ -188,12 +188,14 @@ impl TrainConfig {
         presets::r3gan(data)
     }
 
-    /// The preset `light`: pictures of 16 to 256 pixels, few or many, by the [light](crate::networks::light) networks.
+    /// The preset `light`: the [light](crate::networks::light) networks, for images of 16 to 256 pixels and any number of
+    /// training images.
     ///
-    /// The non-saturating loss, Adam at 2e-4 with `β = (0.5, 0.99)`, batches of 32, and an averaged generator with a half-life
-    /// of 10 000 images. R1 on every 16th step has `γ = 1` at 64x64 pixels and grows with the number of pixels. The
-    /// discriminator reads augmented images: always up to 1000 training images (with cutout up to 300), with probability 0.5
-    /// up to 20 000, never above.
+    /// The non-saturating loss, Adam at 2e-4 with `β = (0.5, 0.99)`, batches of 32, and an EMA of the generator with a half-life
+    /// of 10 000 images. R1 on every 16th step has `γ = 1` at 64x64 pixels and grows with the number of pixels.
+    ///
+    /// DiffAugment depends on the number of training images. Up to 1000, every image is augmented, and up to 300 also with
+    /// cutout. Up to 20 000 the probability is 0.5. Above 20 000 there is no augmentation.
     ///
     /// *Source*: Mescheder, Geiger and Nowozin, "Which training methods for GANs do actually converge?", 2018, for R1; Karras
     /// et al., "Analyzing and improving the image quality of StyleGAN", 2020, for every 16th step; Zhao et al.,
@@ -212,8 +214,8 @@ impl TrainConfig {
         presets::light(data)
     }
 
-    /// Checks that these are the images of the settings, and the labels of a class-conditional run, and that the networks can
-    /// generate such images.
+    /// Checks that `data` has the images of these settings, and for a class-conditional run their labels. Also checks that the
+    /// networks support the image size.
     ///
     /// # Errors
     /// [`GanError::OtherData`], [`GanError::OtherLabels`], [`GanError::ImageSize`], and [`GanError::Config`] for
@@ -232,7 +234,7 @@ impl TrainConfig {
         Self { labels, ..self }
     }
 
-    /// These settings with one of them changed, given as in a `run.toml` on one line: `objective.packing=2`,
+    /// A copy of these settings with one change, written like a line of `run.toml` with a dotted key: `objective.packing=2`,
     /// `regularize.r1_gamma=0.5`, `objective=hinge`. Names of an earlier version are accepted.
     ///
     /// ```

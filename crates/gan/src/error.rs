@@ -73,7 +73,7 @@ pub enum GanError {
         reasons: Vec<String>,
     },
     /// The run directory has no checkpoint of the requested step.
-    #[error("{}: no checkpoint of step {step}; available steps: {available:?}", .dir.display())]
+    #[error("{}: no checkpoint of step {step}; choose one of the steps {available:?}", .dir.display())]
     NoSuchCheckpoint {
         /// The run directory.
         dir: PathBuf,
@@ -83,7 +83,7 @@ pub enum GanError {
         available: Vec<u64>,
     },
     /// An intact checkpoint lacks a required file.
-    #[error("{}: the checkpoint lacks the file {name:?}; it has {available:?}", .path.display())]
+    #[error("{}: the checkpoint lacks the file {name:?} and has {available:?}; copy the whole checkpoint again", .path.display())]
     MissingFile {
         /// The checkpoint.
         path: PathBuf,
@@ -166,7 +166,7 @@ pub enum GanError {
         found: [usize; 3],
     },
     /// A directory that should contain a run has no checkpoint.
-    #[error("{} has no checkpoint; expected the directory of a training run", .path.display())]
+    #[error("{} has no checkpoint; give the directory of a training run that has saved one", .path.display())]
     NoCheckpoint {
         /// The directory.
         path: PathBuf,

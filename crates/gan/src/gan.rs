@@ -33,7 +33,8 @@ pub struct StepReport {
     pub fake_output: f64,
     /// Discriminator accuracy, from 0 to 1.
     ///
-    /// An image counts as correct if its logit lies on its own side of the threshold. The Wasserstein and the
+    /// A real image counts as correct if its logit is above the threshold, a generated one if it is below. The threshold
+    /// is 0, for least squares ½. The Wasserstein and the
     /// relativistic objective have no threshold; there a pair counts as correct if the real image has the
     /// higher logit.
     pub accuracy: f64,
@@ -277,7 +278,7 @@ impl<T: Real> Gan<T> {
     /// *Source*: Goodfellow et al., "Generative adversarial nets", 2014, algorithm 1.
     ///
     /// # Panics
-    /// If the settings are invalid, which [`Gan::check`] reports as an error. Also if the batch does not split into
+    /// If the settings are invalid ([`Gan::check`] returns the same problems as an error), the batch does not split into
     /// equal parts, or `condition` does not match the images or the classes.
     #[track_caller]
     pub fn step(

@@ -74,7 +74,7 @@ pub enum TransferError {
         step: u64,
     },
     /// Reading or writing failed.
-    #[error("{}: {reason}", .path.display())]
+    #[error("{}: reading or writing failed: {reason}", .path.display())]
     Io {
         /// The file or directory.
         path: std::path::PathBuf,

@@ -8,17 +8,17 @@ use engraft_data::Dataset;
 use engraft_gan::augment::Augmentation;
 use engraft_gan::{AugmentConfig, OutputConfig, TrainConfig};
 
-/// Below this number of images a generator copies them if all of it trains.
+/// Below this number of images, a generator that trains completely copies them.
 const FEW: usize = 30;
 /// From this number of images on, both networks train completely, also for a close source.
 const MANY: usize = 200;
-/// Largest batch.
+/// Maximum batch size.
 const BATCH: usize = 64;
 /// Half-life of the generator's EMA, in images. It is small because transfers are short.
 const HALF_LIFE: u64 = 1000;
-/// Share of the images that is held out, where there are enough.
+/// One of this number of images is a validation image.
 const HELD_OUT: usize = 5;
-/// Fewest images of which some are held out: then there are 20.
+/// Minimum number of images for a validation set, which then has 20.
 const ENOUGH: usize = 100;
 
 /// Settings of a transfer, with the reason for each choice.
@@ -70,6 +70,7 @@ impl Recipe {
     }
 
     /// The recommended recipe for this number of training images, this distance and a run of `steps` steps.
+    /// [`DomainDistance::is_close`] decides whether the target is close.
     ///
     /// Below 30 images: FreezeD, discriminator warm-up, translation (DiffAugment) and cross-domain correspondence. Below 200
     /// images of a close target: FreezeD. Otherwise: plain fine-tuning.
@@ -172,11 +173,12 @@ impl Recipe {
         self.plan.phases.insert(0, warmup);
         self.augment = Self::translation();
         let diversity = if is_conditional {
-            "no cross-domain correspondence: it has not been evaluated for class-conditional sources (plan.regularizer \
-             accepts it)"
+            "cross-domain correspondence is off: it has not been evaluated for class-conditional sources (set \
+             plan.regularizer to use it)"
         } else {
             self.plan.regularizer = SourceRegularizer::Cdc(10.0);
-            "cross-domain correspondence keeps the diversity of the source, against copying"
+            "cross-domain correspondence keeps the differences between images as in the source, so that the generator does \
+             not copy training images"
         };
         self.reasons.extend([
             format!(

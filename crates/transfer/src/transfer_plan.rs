@@ -22,7 +22,7 @@ const ADAPTER_SEED: u64 = 1;
 
 /// The training plan of a transfer: starts from the source's networks and trains parts of them in phases.
 ///
-/// [`Experiment`](crate::Experiment) makes one from a [`Recipe`](crate::Recipe). A [`Trainer`](engraft_gan::Trainer) takes it as
+/// [`Experiment`](crate::Experiment) builds one from a [`Recipe`](crate::Recipe). A [`Trainer`](engraft_gan::Trainer) takes it as
 /// its plan.
 pub struct Transfer {
     source: PretrainedGan,
@@ -196,7 +196,7 @@ impl Transfer {
 
     /// The networks at the start of the transfer: those of the source with adapter, miner and patch head added.
     ///
-    /// A miner of the source stays. If the plan has a miner too, it continues from there.
+    /// A miner of the source is kept. If the plan also has a miner, its training continues from the source's.
     ///
     /// # Errors
     /// Those of [`PretrainedGan::networks`]. [`TransferError::Config`] if the source has a miner of another width than the plan.
@@ -304,7 +304,7 @@ impl TrainingPlan for Transfer {
             self.adam(&lazy, &gan.discriminator),
         );
         let gan = gan.optimizers(optimizers.0, optimizers.1);
-        // Training is an error in this case, and a file could ask for regularizers that panic.
+        // `Transfer::new` rejects such settings. A run of an earlier version may have them, and its regularizer would panic.
         if !self.unsupported(&gan.generator, &gan.discriminator).is_empty() {
             return gan;
         }
@@ -374,7 +374,7 @@ impl TrainingPlan for Transfer {
             return Some(format!("equilibrium: {found}"));
         }
         (phase.steps > 0 && progress.steps >= phase.steps)
-            .then(|| format!("its {} steps are done", phase.steps))
+            .then(|| format!("the phase has done its {} steps", phase.steps))
     }
 }
 

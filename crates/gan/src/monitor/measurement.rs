@@ -139,7 +139,7 @@ impl Measurement {
             ),
             Alarm::Overfitting => (
                 format!(
-                    "validation images score {:.2} of the way to generated ones",
+                    "the logits of validation images are {:.2} of the way from training to generated images",
                     self.overfitting
                 ),
                 format!("above {OVERFITTED}"),

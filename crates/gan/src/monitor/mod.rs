@@ -47,7 +47,7 @@ pub(crate) fn extractor_name(config: &TrainConfig) -> &str {
     }
 }
 
-/// RealImages images and their features.
+/// Real images: indices, labels and features.
 struct RealImages {
     indices: Vec<usize>,
     labels: Vec<usize>,

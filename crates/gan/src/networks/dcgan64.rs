@@ -1,8 +1,9 @@
-//! DCGAN for pictures of 64x64, with the layers of PyTorch's tutorial: a known pair to compare with.
+//! DCGAN for images of 64x64 pixels, with the layers of PyTorch's tutorial: a reference for comparisons.
 //!
-//! 105 million multiply-adds in the generator and 104 million in the discriminator for one color picture; 3.58 M and 2.77 M
-//! parameters, as there (the head has a bias here). Weights begin with a standard deviation of 0.02, scales of batch norm at 1
-//! (the tutorial: normal around 1). The discriminator has batch norm, so gradient penalties are refused with it.
+//! For one RGB image the generator needs 105 million multiply-adds and the discriminator 104 million. They have 3.58 M and
+//! 2.77 M parameters, as in the tutorial, but the head has a bias here. Initial weights have a standard deviation of 0.02,
+//! and batch norm scales start at 1 (in the tutorial: normal around 1). The discriminator has batch norm, so gradient
+//! penalties are invalid settings with this family.
 //!
 //! *Source*: PyTorch's tutorial "DCGAN tutorial"; Radford, Metz and Chintala, "Unsupervised representation learning with
 //! deep convolutional generative adversarial networks", 2016.
@@ -18,7 +19,7 @@ use engraft_tensor::Real;
 /// Length of the latent vector.
 pub const LATENT: usize = 100;
 
-/// Side of the pictures.
+/// Side of the images.
 const SIDE: usize = 64;
 
 /// Side of the smallest map.
@@ -27,16 +28,16 @@ const START: usize = 4;
 /// Side of every kernel.
 const KERNEL: usize = 4;
 
-/// Channels of the generator's maps of 4, 8, 16 and 32 pixels; the discriminator has them the other way round.
+/// Channels of the generator's maps of 4, 8, 16 and 32 pixels; the discriminator has the same in reverse order.
 const WIDTHS: [usize; 4] = [512, 256, 128, 64];
 
 /// Slope of every leaky ReLU.
 const SLOPE: f64 = 0.2;
 
-/// Standard deviation of a weight at the start.
+/// Initial standard deviation of the weights.
 const SPREAD: f64 = 0.02;
 
-/// What a weight of Glorot's spread is multiplied by.
+/// Factor from Glorot's standard deviation to [`SPREAD`].
 fn factor(fan_in: usize, fan_out: usize) -> f64 {
     SPREAD / (2.0 / (fan_in + fan_out) as f64).sqrt()
 }
@@ -67,7 +68,7 @@ fn block<T: Real>(
         .add("act", act)
 }
 
-/// The generator of a specification: latent vectors to pictures with values in `[-1, 1]`.
+/// The generator of a specification: latent vectors to images with values in `[-1, 1]`.
 pub fn build_generator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequential<T> {
     let widths = spec.widths_or(WIDTHS);
     let [.., channels] = spec.image;
@@ -90,10 +91,10 @@ pub fn build_generator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequenti
     })
 }
 
-/// The discriminator of a specification: pictures to logits.
+/// The discriminator of a specification: [packed images](NetworkSpec::packed_shape) to logits `[n / packing, 1]`.
 pub fn build_discriminator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequential<T> {
     let widths = spec.widths_or(WIDTHS);
-    let [.., channels] = spec.stack();
+    let [.., channels] = spec.packed_shape();
     let first = Sequential::new()
         .add("conv", down(channels, widths[3], init))
         .add("act", LeakyReLU::new(SLOPE));
@@ -108,7 +109,7 @@ pub fn build_discriminator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequ
 }
 
 /// The family `dcgan64`. Its widths are the channels of the generator's four maps, `[512, 256, 128, 64]` by default; the
-/// discriminator has them the other way round.
+/// discriminator has the same in reverse order.
 ///
 /// ```
 /// use engraft_gan::networks::{NetworkFamily, NetworkSpec, dcgan64::Dcgan64};
@@ -128,7 +129,7 @@ impl NetworkFamily for Dcgan64 {
         spec.check_channels_and_widths(WIDTHS.len())?;
         match spec.image {
             [SIDE, SIDE, _] => Ok(()),
-            _ => Err("it makes images of 64x64 pixels with 1 to 4 channels".into()),
+            _ => Err("it supports images of 64x64 pixels with 1 to 4 channels".into()),
         }
     }
 

@@ -1,16 +1,17 @@
-//! A light pair for pictures of 16 to 256 pixels, made for few images and few processors.
+//! Small networks for images of 16 to 256 pixels, for few training images and training on CPUs.
 //!
-//! *Generator*: a dense layer makes a map of 4 to 7 pixels. Each block doubles it by an [`UpsampleConv2d`], with batch norm
-//! and a leaky ReLU. From 64 pixels on, a map of a sixteenth of the size decides how strong the channels of a block are
-//! ([`SkipExcitation`]); smaller pictures have one such gate, from the first map to the last.
+//! *Generator*: a dense layer outputs a feature map of 4 to 7 pixels a side. Each block doubles its size with an
+//! [`UpsampleConv2d`], batch norm and a leaky ReLU. Skip-layer excitation ([`SkipExcitation`]) rescales the channels of a
+//! block by gates, which it computes from the feature map of a sixteenth of the size. Generators for images below 64 pixels
+//! have one such gate, from the first map to the last.
 //!
-//! *Discriminator*: a convolution, then residual blocks that halve the size, each a 4x4 convolution of stride 2 beside an
-//! average with a convolution of single pixels. It has no batch norm, so gradient penalties such as R1 are those of each
-//! image.
+//! *Discriminator*: a convolution, then residual blocks that halve the size. The main branch of a block is a 4x4 convolution
+//! with stride 2, the skip branch is average pooling and a 1x1 convolution. There is no batch norm, so the images of a batch
+//! do not affect each other's gradients and gradient penalties such as R1 are well defined.
 //!
-//! Default widths, from the smallest map to the picture in the generator and from the picture to the smallest map in the
-//! discriminator. The costs are millions of multiply-adds for one color picture, a training step takes three times the
-//! generator's and seven times the discriminator's:
+//! Default widths: the generator's from the smallest map to the image, the discriminator's from the image to the smallest
+//! map. Costs are millions of multiply-adds of one forward pass for one RGB image. A training step costs about three times
+//! the generator's and seven times the discriminator's:
 //!
 //! | size | generator | discriminator | generator cost | discriminator cost | parameters |
 //! |---|---|---|---|---|---|
@@ -20,10 +21,10 @@
 //! | 128 to 224 | 256, 256, 192, 96, 48, 24 | 16, 32, 64, 128, 256, 256 | 305.0 | 177.7 | 2.07 M + 2.45 M |
 //! | 256 | 256, 256, 192, 96, 64, 32, 16 | 8, 16, 32, 64, 128, 256, 256 | 541.0 | 221.2 | 2.25 M + 2.45 M |
 //!
-//! (The costs and parameters of a row are those of its first size.)
+//! The costs and parameters of a row are those of its first size.
 //!
 //! *Source*: Liu et al., "Towards faster and stabilized GAN training for high-fidelity few-shot image synthesis", 2021, for
-//! the two networks, made smaller here; He et al., "Deep residual learning for image recognition", 2016. The widths are this
+//! both networks, which are smaller here; He et al., "Deep residual learning for image recognition", 2016. The widths are this
 //! project's.
 
 use super::conditional;
@@ -46,7 +47,7 @@ const STARTS: std::ops::RangeInclusive<usize> = 4..=7;
 /// How often a network may double or halve its maps.
 const DOUBLINGS: std::ops::RangeInclusive<u32> = 2..=6;
 
-/// Largest side of a picture.
+/// Largest side of an image.
 const LARGEST: usize = 256;
 
 /// Blocks between a map and the one whose channels it gates: a sixteenth of the size.
@@ -55,7 +56,7 @@ const GATE_DISTANCE: usize = 4;
 /// Most convolutions at each size.
 const MOST_CONVOLUTIONS: usize = 2;
 
-/// The smallest map and the doublings that make a picture of this size of it.
+/// Size of the smallest feature map and number of doublings from it to this image size; `None` for unsupported sizes.
 fn plan_of(image: [usize; 3]) -> Option<([usize; 2], u32)> {
     let [height, width, _] = image;
     DOUBLINGS.rev().find_map(|doublings| {
@@ -67,7 +68,7 @@ fn plan_of(image: [usize; 3]) -> Option<([usize; 2], u32)> {
     })
 }
 
-/// The widths of both networks, the generator's from the smallest map on, the discriminator's from the picture on.
+/// The widths of both networks, the generator's from the smallest map on, the discriminator's from the image on.
 fn widths_of(spec: &NetworkSpec, doublings: u32) -> [Vec<usize>; 2] {
     let maps = doublings as usize + 1;
     if spec.widths.len() == 2 * maps {
@@ -86,12 +87,12 @@ fn widths_of(spec: &NetworkSpec, doublings: u32) -> [Vec<usize>; 2] {
     [generator.to_vec(), discriminator.to_vec()]
 }
 
-/// What a weight of Glorot's spread is multiplied by to have He's for this slope.
+/// Factor from Glorot's to He's standard deviation for leaky ReLUs of this slope.
 fn he(fan_in: usize, fan_out: usize) -> f64 {
     ((fan_in + fan_out) as f64 / (fan_in as f64 * (1.0 + SLOPE * SLOPE))).sqrt()
 }
 
-/// A 3x3 convolution of stride 1 with He's spread.
+/// A 3x3 convolution of stride 1 with He initialization.
 fn conv<T: Real>(from: usize, to: usize, init: &mut Init) -> Conv2d<T> {
     Conv2d::new(from, to, 3, init).same().scaled(he(from, to))
 }
@@ -135,7 +136,7 @@ impl<T: Real> Pyramid<T> {
     }
 }
 
-/// The map that gates block `i` of `last`; map 0 is what the first block reads.
+/// The map that gates block `i` of `last`; map 0 is the input of the first block.
 fn low_map(i: usize, last: usize) -> Option<usize> {
     let distance = GATE_DISTANCE.min(last);
     i.checked_sub(distance)
@@ -221,13 +222,13 @@ impl<T: Real> Module<T> for Pyramid<T> {
     }
 }
 
-/// The plan of a specification that the family takes.
+/// [`plan_of`] for a specification that the family supports; panics for others.
 #[track_caller]
 fn checked(spec: &NetworkSpec) -> ([usize; 2], u32) {
     plan_of(spec.image).unwrap_or_else(|| panic!("light: there is no network for images {:?}", spec.image))
 }
 
-/// The generator of a specification: latent vectors to pictures with values in `[-1, 1]`.
+/// The generator of a specification: latent vectors to images with values in `[-1, 1]`.
 ///
 /// # Panics
 /// If [`Light`] refuses the specification.
@@ -272,14 +273,14 @@ fn down<T: Real>(from: usize, to: usize, convolutions: usize, init: &mut Init) -
     Residual::new(branch).skip(skip)
 }
 
-/// The discriminator of a specification: pictures to logits.
+/// The discriminator of a specification: [packed images](NetworkSpec::packed_shape) to logits `[n / packing, 1]`.
 ///
 /// # Panics
 /// If [`Light`] refuses the specification.
 pub fn build_discriminator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequential<T> {
     let ([h, w], doublings) = checked(spec);
     let [_, widths] = widths_of(spec, doublings);
-    let [.., channels] = spec.stack();
+    let [.., channels] = spec.packed_shape();
     let layer = |conv: Conv2d<T>| {
         Sequential::new()
             .add("conv", conv)
@@ -297,11 +298,11 @@ pub fn build_discriminator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequ
     conditional::discriminator(spec, trunk, h * w * last, init)
 }
 
-/// The family `light`, for pictures with sides of 4 to 7 times a power of two, from 16 to 256 pixels.
+/// The family `light`, for images with sides of 4 to 7 times a power of two, from 16 to 256 pixels.
 ///
-/// Its widths are the channels of the generator's maps, from the smallest on; the discriminator has them the other way
-/// round, or further widths of its own, from the picture on. `convolutions = 2` puts a second convolution into each block of
-/// both networks.
+/// Its widths are the channels of the generator's maps, from the smallest on; the discriminator has the same in
+/// reverse order, or its own widths, from the image to the smallest map. `convolutions = 2` puts a second convolution into
+/// each block of both networks.
 ///
 /// ```
 /// use engraft_gan::networks::{NetworkFamily, NetworkSpec, light::Light};
@@ -321,7 +322,7 @@ impl NetworkFamily for Light {
         spec.check_channels()?;
         let Some((_, doublings)) = plan_of(spec.image) else {
             return Err(
-                "it makes images of 16 to 256 pixels whose height and width are 4 to 7 times the same power of two, such as 16, 28, \
+                "it supports images of 16 to 256 pixels whose height and width are 4 to 7 times the same power of two, such as 16, 28, \
                  32, 48, 64, 96, 128, 192 and 256, with 1 to 4 channels"
                     .into(),
             );
@@ -593,7 +594,7 @@ mod tests {
         assert!([2, 5].into_iter().all(|threads| step(threads) == one));
     }
 
-    /// In evaluation batch norms can be folded away, also beside a gate.
+    /// In evaluation batch norms can be folded away, also in blocks with a gate.
     #[test]
     fn folding_keeps_the_pictures() {
         let spec = narrow(0);

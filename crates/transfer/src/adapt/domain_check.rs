@@ -100,7 +100,7 @@ pub enum Severity {
     Refusal,
 }
 
-/// Pixel statistics of both domains.
+/// Pixel statistics of both domains, and the differences between them.
 ///
 /// ```
 /// use engraft_data::{Dataset, Provenance, Split, drawn_digits};

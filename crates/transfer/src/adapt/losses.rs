@@ -175,6 +175,9 @@ pub fn multilinear_map<T: Real>(features: &Tensor<T>, predictions: &Tensor<T>) -
 /// *Shapes*: inputs `[n, d]` and `[n, k]`, matrices `[d, width]` and `[k, width]`, to `[n, width]`.
 ///
 /// *Source*: Long et al., 2018, equation 6.
+///
+/// # Panics
+/// If the shapes do not match.
 #[must_use]
 #[track_caller]
 pub fn randomized_multilinear_map<T: Real>(

@@ -63,11 +63,14 @@ impl AdaptationConfig {
     fn problems(&self, domains: &Domains<'_>) -> Vec<String> {
         let mut problems = Vec::new();
         if self.steps == 0 || self.eval_every == 0 {
-            problems.push("steps and eval_every: expected at least 1".to_string());
+            problems.push(format!(
+                "steps and eval_every must be at least 1, got {} and {}",
+                self.steps, self.eval_every
+            ));
         }
         if self.batch < 2 {
             problems.push(format!(
-                "batch: batch norm needs at least 2 images, got {}",
+                "batch must be at least 2 (for batch norm), got {}",
                 self.batch
             ));
         }
@@ -95,7 +98,7 @@ impl AdaptationConfig {
     }
 }
 
-/// Evaluation of a checkpoint in training.
+/// Evaluation of a checkpoint during training.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AdaptationEvaluation {
     /// Training step of the checkpoint.

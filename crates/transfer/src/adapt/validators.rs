@@ -70,7 +70,7 @@ pub struct ValidatorScores {
     pub entropy: f64,
     /// Entropy of the mean prediction minus the mean entropy, in nats; at most `ln classes`.
     pub information: f64,
-    /// [Neighbourhood density](neighborhood_density) of the predictions for the target, in nats.
+    /// [Soft neighborhood density](neighborhood_density) of the predictions for the target, in nats.
     pub density: f64,
     /// Accuracy on the source's test images, from 0 to 1.
     pub source: f64,

@@ -71,7 +71,7 @@ impl<T: Real> SemiSupervisedClassifier<T> {
     #[track_caller]
     pub fn with_hidden(pixels: usize, hidden: &[usize], classes: usize, init: &mut Init) -> Self {
         let Some(&last) = hidden.last() else {
-            panic!("SemiSupervisedSemiSupervisedClassifier: expected at least one hidden layer")
+            panic!("SemiSupervisedClassifier: expected at least one hidden layer")
         };
         let mut inputs = pixels;
         let blocks = hidden.iter().enumerate().map(|(i, &size)| {
