@@ -150,8 +150,8 @@ pub enum GanError {
     },
     /// The network family cannot build networks for these images.
     #[error(
-        "the network {network} does not support the {data} images of {}: {reason}; networks that do: {}",
-        size(.found), .fitting.join(", ")
+        "the network {network} does not support the {data} images of {}: {reason}; {}",
+        size(.found), other_networks(.fitting)
     )]
     ImageSize {
         /// Name of the data set, or `given`.
@@ -166,7 +166,7 @@ pub enum GanError {
         found: [usize; 3],
     },
     /// A directory that should contain a run has no checkpoint.
-    #[error("{} has no checkpoint; give the directory of a training run that has saved one", .path.display())]
+    #[error("{} has no checkpoint; expected the run directory of a training or a transfer, such as runs/mnist", .path.display())]
     NoCheckpoint {
         /// The directory.
         path: PathBuf,
@@ -249,6 +249,15 @@ impl From<FileError> for GanError {
             found,
             advice,
         }
+    }
+}
+
+/// What to do about a network that does not support the images.
+fn other_networks(fitting: &[String]) -> String {
+    if fitting.is_empty() {
+        "no other network supports this size either, choose another --size".into()
+    } else {
+        format!("networks that do: {}", fitting.join(", "))
     }
 }
 

@@ -47,7 +47,9 @@ pub(crate) struct Adapt {
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub(crate) batch: usize,
 
-    /// Criterion that selects the checkpoint; none uses target labels
+    /// Criterion that selects the checkpoint; none uses target labels. information: highest mutual information of the predictions
+    /// for the target; entropy: their lowest entropy; density: highest soft neighborhood density; source: highest accuracy on the
+    /// source
     #[arg(long, value_parser = one_of(&Validator::ALL), default_value_t = Validator::Information)]
     pub(crate) validator: Validator,
 

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 /// so the numbers are comparable with each other but not with published FIDs.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Evaluate {
-    /// Run directory of the generator
+    /// Run directory of the generator; --samples takes its place
     #[arg(long, value_name = "RUN", required_unless_present = "samples")]
     pub(crate) from: Option<PathBuf>,
     /// Checkpoint of the run

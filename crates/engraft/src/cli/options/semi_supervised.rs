@@ -35,7 +35,8 @@ pub(crate) struct SemiSupervised {
     /// Epochs over the unlabeled images, instead of --budget
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub(crate) epochs: Option<u64>,
-    /// Extra losses of feature matching: pull-away or conditional-entropy, optionally with a weight: pull-away=0.5
+    /// Extra losses of feature matching: pull-away or conditional-entropy, optionally with a weight:
+    /// pull-away=0.5 [default weight: 1]
     #[arg(long, alias = "terms", value_name = "LOSS,..", value_delimiter = ',', value_parser = clap::value_parser!(ExtraLoss))]
     pub(crate) extra_losses: Vec<ExtraLoss>,
     /// Run directory of a training or a transfer, for the fourth row. The classifier of the first row labels the generated

@@ -32,7 +32,8 @@ pub struct Train {
     /// Settings to start from
     #[arg(long, value_enum, default_value_t = Preset::Default, help_heading = "Model")]
     pub(crate) preset: Preset,
-    /// Generator and discriminator [default: the preset's; light for images above 32x32]
+    /// Family of the two networks. dcgan, residual and mlp: small images; light: 16 to 256 pixels; dcgan64: PyTorch's DCGAN
+    /// tutorial, 64x64 [default: the preset's; light for images above 32x32]
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::from(engraft_gan::networks::names()), help_heading = "Model")]
     pub(crate) network: Option<String>,
     /// Train a class-conditional GAN; the images need labels
@@ -41,19 +42,20 @@ pub struct Train {
     /// Use the settings in the run.toml of another run, instead of a preset
     #[arg(long, value_name = "FILE", conflicts_with_all = ["preset", "network", "conditional", "batch", "seed", "epochs"], help_heading = "Model")]
     pub(crate) config: Option<PathBuf>,
-    /// Change a setting of run.toml, such as objective.packing=2; repeatable
+    /// Change a setting of run.toml, such as objective.packing=2; repeatable. docs/guide/run-toml.md lists the settings
     #[arg(long = "set", value_name = "NAME=VALUE", help_heading = "Model")]
     pub(crate) changes: Vec<String>,
-    /// Training steps in total, including those of earlier runs in the same directory
+    /// Training steps in total, including those of earlier runs in the same directory [default: the preset's; 4000 for default,
+    /// 10000 for light]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Training")]
     pub(crate) steps: Option<u64>,
     /// Epochs in total, instead of --steps
     #[arg(long, value_name = "N", conflicts_with = "steps", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Training")]
     pub(crate) epochs: Option<u64>,
-    /// Training images per step
+    /// Training images per step [default: the preset's; 64 for default, 32 for light]
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub(crate) batch: Option<usize>,
-    /// Seed of weights, noise and data order
+    /// Seed of weights, noise and data order [default: 1]
     #[arg(long, help_heading = "Training")]
     pub(crate) seed: Option<u64>,
     /// Stop early after N evaluations without improvement [default: never]
@@ -65,16 +67,16 @@ pub struct Train {
     /// Run directory [default: runs/DATA, with the preset's name]
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub(crate) out: Option<PathBuf>,
-    /// Steps between two sample grids
+    /// Steps between two sample grids [default: 100]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Output")]
     pub(crate) sample_every: Option<u64>,
-    /// Steps between two evaluations on validation images; 0 means none
+    /// Steps between two evaluations on validation images; 0 means none [default: 500]
     #[arg(long, alias = "measure-every", value_name = "N", help_heading = "Output")]
     pub(crate) eval_every: Option<u64>,
     /// Feature extractor of the evaluations [default: mnist or fashion-mnist for 28x28 gray images, otherwise random]
     #[arg(long, value_name = "NAME", value_parser = NAMES, help_heading = "Output")]
     pub(crate) features: Option<String>,
-    /// Steps between two checkpoints
+    /// Steps between two checkpoints [default: 250]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Output")]
     pub(crate) checkpoint_every: Option<u64>,
     /// Print the plan only; train and write nothing

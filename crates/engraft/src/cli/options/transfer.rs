@@ -15,7 +15,7 @@ pub(crate) struct Transfer {
     /// Run directory of the source, which may itself be a transfer
     #[arg(long, value_name = "RUN")]
     pub(crate) from: PathBuf,
-    /// Target images: as --data of train. They are resized to the source's size
+    /// Target images: as --data of train. They are converted to the source's size and color
     #[arg(long, value_name = "NAME|DIR|ZIP|NPY")]
     pub(crate) data: String,
     /// Number of training images [default: all]. Without a test set, every fifth image is held out for evaluation if there are at
@@ -65,10 +65,10 @@ pub(crate) enum RecipeName {
 /// Options that change a recipe.
 #[derive(Debug, Default, PartialEq, clap::Args)]
 pub(crate) struct PlanOptions {
-    /// Freeze layers of the generator, such as stem,block1
+    /// Freeze layers of the generator, such as stem,block1. --dry-run lists the layers
     #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
     pub(crate) freeze_g: Vec<String>,
-    /// Freeze layers of the discriminator
+    /// Freeze layers of the discriminator, such as block1. --dry-run lists the layers
     #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
     pub(crate) freeze_d: Vec<String>,
     /// Train only the scales and shifts of the generator's batch norm layers
@@ -84,7 +84,8 @@ pub(crate) struct PlanOptions {
     /// Unfreeze the generator's layers one by one, from the output: one more layer every N steps
     #[arg(long, alias = "unfreeze-every", value_name = "N", conflicts_with_all = ["freeze_g", "batch_norm_only", "adapter"])]
     pub(crate) gradual_unfreezing: Option<u64>,
-    /// Regularization towards the source: l2-sp, ewc or cdc with a weight, such as ewc=10; or nothing
+    /// Regularization towards the source, such as ewc=10. l2-sp: distance of the weights; ewc: the same, weighted by Fisher
+    /// information; cdc: cross-domain correspondence; nothing: none [default: the recipe's]
     #[arg(long, alias = "preserve", value_name = "TERM=WEIGHT")]
     pub(crate) regularize: Option<SourceRegularizer>,
     /// Weight of feature distillation from the source's discriminator
