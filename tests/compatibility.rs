@@ -1,4 +1,4 @@
-//! Runs of an earlier version, in `fixtures/`, still open, go on, draw and measure as they did; see `fixtures/README.md`.
+//! Runs of an earlier version, in `fixtures/`, still open, resume, generate and evaluate with the same results; see `fixtures/README.md`.
 //!
 //! The numbers are those of that version on another machine, so they are compared within a tolerance; `compatibility/compare.sh`
 //! compares bytes on one machine.
@@ -169,6 +169,6 @@ fn kept_results_of_the_earlier_version_are_taken() {
     let command = "semi-supervised --data drawn-digits --shots 200 --labels 10 --seeds 1 --epochs 1 --out";
     let arguments: Vec<&str> = command.split(' ').chain([out.as_ref()]).collect();
     engraft::cli::run(&arguments).unwrap();
-    assert_eq!(written(), before, "made anew");
+    assert_eq!(written(), before, "written again");
     assert_eq!(read("result.json"), result);
 }

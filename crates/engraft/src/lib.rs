@@ -1,4 +1,6 @@
-//! Generative adversarial networks on CPUs, and their way to new domains: every crate of the project under one name.
+//! Trains generative adversarial networks on CPUs and transfers them to new domains.
+//!
+//! This crate re-exports all crates of the project.
 //!
 //! ```
 //! use engraft::data::{DatasetName, LoadOptions, Split, load};

@@ -48,7 +48,7 @@ pub struct TrainConfig {
     pub fingerprint: String,
     /// Seed of weights, noise and data order.
     pub seed: u64,
-    /// Images that are kept out of training for validation, at equal distances in the order of the data.
+    /// Images that are kept out of training for validation, evenly spaced in the order of the data.
     #[serde(default, alias = "held_out", skip_serializing_if = "is_zero")]
     pub validation_images: u32,
     /// Training steps in total, including those before the run was resumed.
@@ -118,7 +118,7 @@ pub struct AdamConfig {
     pub beta1: f64,
     /// Decay of the mean of the squared gradients, `β2`.
     pub beta2: f64,
-    /// Added to the root of the mean square, `ε`.
+    /// Added to the square root of the second moment, `ε`.
     pub epsilon: f64,
 }
 

@@ -202,7 +202,7 @@ pub struct ObjectiveConfig {
     /// One-sided label smoothing: real images have the label `1 - label_smoothing`. See
     /// [`Objective::smoothed_discriminator`].
     pub label_smoothing: f64,
-    /// Images that the discriminator judges together (PacGAN): stacked along the channels, all real or all generated. See
+    /// Number of images that the discriminator evaluates together (PacGAN): stacked along the channels, all real or all generated. See
     /// [`pack`](crate::pack).
     pub packing: u32,
     /// Discriminator steps per generator step, each with new real images and new noise.
