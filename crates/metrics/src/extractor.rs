@@ -3,6 +3,7 @@
 use crate::error::MetricsError;
 use crate::feature_set::Features;
 use engraft_tensor::{Tensor, no_grad};
+use ndarray::Array2;
 
 /// The images that a [`FeatureExtractor`] reads.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -126,4 +127,26 @@ pub(crate) fn in_batches(images: &Tensor, [least, most]: [usize; 2], mut f: impl
             f(&part.pad(0, 0, least.saturating_sub(count)), count);
         }
     });
+}
+
+/// The features of images, without classes, by a network that maps `[batch, h, w, c]` to `[batch, dimension]`. Each batch has
+/// exactly `batch` images, see [`in_batches`].
+pub(crate) fn read_features(
+    extractor: &dyn FeatureExtractor,
+    images: &Tensor,
+    batch: usize,
+    forward: impl Fn(&Tensor) -> Tensor,
+) -> Result<FeatureOutput, MetricsError> {
+    check_shape(extractor, images)?;
+    let (n, d) = (images.shape()[0], extractor.dimension());
+    let mut features = Vec::with_capacity(n * d);
+    in_batches(images, [batch, batch], |part, count| {
+        let found = forward(part);
+        features.extend(found.as_slice()[..count * d].iter().map(|&x| f64::from(x)));
+    });
+    let features = Array2::from_shape_vec((n, d), features).expect("one row per image");
+    Ok(FeatureOutput {
+        features: Features::new(features)?,
+        classes: None,
+    })
 }

@@ -1,11 +1,9 @@
 //! Features of color images from an untrained convolutional network.
 
 use crate::error::MetricsError;
-use crate::extractor::{FeatureExtractor, FeatureOutput, InputSpec, check_shape, in_batches};
-use crate::feature_set::Features;
+use crate::extractor::{FeatureExtractor, FeatureOutput, InputSpec, read_features};
 use engraft_base::sha256_hex;
 use engraft_tensor::{Geometry, Padding, Tensor, concat, conv2d};
-use ndarray::Array2;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
@@ -200,20 +198,7 @@ impl FeatureExtractor for RandomFeatures {
     }
 
     fn read(&self, images: &Tensor) -> Result<FeatureOutput, MetricsError> {
-        check_shape(self, images)?;
-        let n = images.shape()[0];
-        let d = self.dimension();
-        let mut features = Vec::with_capacity(n * d);
-        let batch = BATCH_ROWS / self.size;
-        in_batches(images, [batch, batch], |batch, count| {
-            let found = self.forward(batch);
-            features.extend(found.as_slice()[..count * d].iter().map(|&x| f64::from(x)));
-        });
-        let features = Array2::from_shape_vec((n, d), features).expect("one row per image");
-        Ok(FeatureOutput {
-            features: Features::new(features)?,
-            classes: None,
-        })
+        read_features(self, images, BATCH_ROWS / self.size, |part| self.forward(part))
     }
 }
 

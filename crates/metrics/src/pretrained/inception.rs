@@ -3,10 +3,8 @@
 use super::layers::{Convolution, bilinear, max_pool, mean_pool};
 use super::weights::Weights;
 use crate::error::MetricsError;
-use crate::extractor::{FeatureExtractor, FeatureOutput, InputSpec, check_shape, in_batches};
-use crate::feature_set::Features;
+use crate::extractor::{FeatureExtractor, FeatureOutput, InputSpec, read_features};
 use engraft_tensor::{Tensor, concat};
-use ndarray::Array2;
 use std::path::Path;
 
 const SIZE: usize = 299;
@@ -354,17 +352,6 @@ impl FeatureExtractor for Inception {
     }
 
     fn read(&self, images: &Tensor) -> Result<FeatureOutput, MetricsError> {
-        check_shape(self, images)?;
-        let n = images.shape()[0];
-        let mut features = Vec::with_capacity(n * FEATURES);
-        in_batches(images, [BATCH, BATCH], |batch, count| {
-            let found = self.forward(batch);
-            features.extend(found.as_slice()[..count * FEATURES].iter().map(|&x| f64::from(x)));
-        });
-        let features = Array2::from_shape_vec((n, FEATURES), features).expect("one row per image");
-        Ok(FeatureOutput {
-            features: Features::new(features)?,
-            classes: None,
-        })
+        read_features(self, images, BATCH, |part| self.forward(part))
     }
 }
