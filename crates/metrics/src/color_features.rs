@@ -1,5 +1,6 @@
 //! The features of a [`ColorClassifier`] that this project trained.
 
+use crate::area::area_average;
 use crate::color_classifier::{COLOR_FEATURES, ColorClassifier, TRAINED_SIZE};
 use crate::error::MetricsError;
 use crate::extractor::{FeatureExtractor, FeatureOutput, InputSpec, check_shape, in_batches};
@@ -12,22 +13,27 @@ use std::path::Path;
 
 /// Pixels per batch.
 const BATCH_PIXELS: usize = 64 * TRAINED_SIZE * TRAINED_SIZE;
+/// The convolutions halve the size this often, as a factor.
+const STRIDE: usize = 8;
 
-/// A frozen [`ColorClassifier`] as a feature extractor: 256 features of a color image.
+/// A frozen [`ColorClassifier`] as a feature extractor of color images.
 ///
-/// It reads images of 32x32, on which it was trained. With another size in [`from_bytes`](Self::from_bytes) the same
-/// convolutions run over more positions, and the features are their mean.
+/// The classifier reads one or more copies of an image, and the mean of its last convolution over all positions gives 256
+/// features of each copy. [`for_images`](Self::for_images) chooses the copies by the size of the images.
 pub struct ColorFeatures {
     name: String,
     hash: String,
-    size: usize,
+    /// Height and width of the images.
+    image: [usize; 2],
+    /// Heights and widths of the copies that the classifier reads, smallest first.
+    copies: Vec<[usize; 2]>,
     classes: usize,
     classifier: ColorClassifier,
 }
 
 impl ColorFeatures {
     /// An extractor from the bytes of a safetensors file with the state of a [`ColorClassifier`], for images of
-    /// `size` times `size` pixels.
+    /// `size` times `size` pixels. The classifier reads them in this size only.
     ///
     /// # Errors
     /// If the bytes are damaged, or names or shapes differ from a classifier's; the error lists them.
@@ -36,9 +42,42 @@ impl ColorFeatures {
     /// If the size is 0 or not a multiple of 8.
     #[track_caller]
     pub fn from_bytes(name: &str, bytes: &[u8], size: usize) -> Result<Self, MetricsError> {
+        Self::with_copies(name, bytes, [size; 2], vec![[size; 2]])
+    }
+
+    /// The same for images of any height and width.
+    ///
+    /// Images of up to 32x32 are enlarged to it, if necessary. Of larger images the classifier reads a copy of 32x32 made by area averaging.
+    ///
+    /// # Errors
+    /// As [`from_bytes`](Self::from_bytes).
+    pub fn for_images(name: &str, bytes: &[u8], [height, width]: [usize; 2]) -> Result<Self, MetricsError> {
+        let image = [height, width].map(|side| side.max(TRAINED_SIZE));
+        Self::with_copies(name, bytes, image, vec![[TRAINED_SIZE; 2]])
+    }
+
+    /// The same for images of a height and width, of which the classifier reads copies of these sizes. They are made by area
+    /// averaging. The classes are those of the first copy.
+    ///
+    /// # Errors
+    /// As [`from_bytes`](Self::from_bytes).
+    ///
+    /// # Panics
+    /// If there are no copies, one is larger than the images, or a side is 0 or not a multiple of 8.
+    #[track_caller]
+    pub fn with_copies(
+        name: &str,
+        bytes: &[u8],
+        image: [usize; 2],
+        copies: Vec<[usize; 2]>,
+    ) -> Result<Self, MetricsError> {
+        let fits = |[h, w]: &[usize; 2]| {
+            let whole = |side: usize| side > 0 && side.is_multiple_of(STRIDE);
+            whole(*h) && whole(*w) && *h <= image[0] && *w <= image[1]
+        };
         assert!(
-            size > 0 && size.is_multiple_of(8),
-            "ColorFeatures: the size must be a multiple of 8, got {size}"
+            !copies.is_empty() && copies.iter().all(fits),
+            "ColorFeatures: the sides of copies must be multiples of {STRIDE} up to {image:?}, got {copies:?}"
         );
         let state = StateDict::from_bytes(bytes, Path::new(name))?;
         let classes = state.get("head.dense.bias").map_or(0, Tensor::len);
@@ -47,10 +86,17 @@ impl ColorFeatures {
         Ok(Self {
             name: name.into(),
             hash: sha256_hex(bytes),
-            size,
+            image,
+            copies,
             classes,
             classifier: classifier.folded(),
         })
+    }
+
+    /// Images per batch, so that a batch has about the same number of pixels.
+    fn batch(&self) -> usize {
+        let [h, w] = self.image;
+        (BATCH_PIXELS / (h * w)).max(1)
     }
 }
 
@@ -66,14 +112,30 @@ impl FeatureExtractor for ColorFeatures {
 
     fn input(&self) -> InputSpec {
         InputSpec {
-            size: [self.size; 2],
+            size: self.image,
             channels: 3,
             range: [-1.0, 1.0],
         }
     }
 
     fn dimension(&self) -> usize {
-        COLOR_FEATURES
+        COLOR_FEATURES * self.copies.len()
+    }
+
+    fn about(&self) -> String {
+        let copies = self.copies.iter().map(|copy| {
+            let [h, w] = *copy;
+            match *copy == self.image {
+                true => format!("the image of {h}x{w}"),
+                false => format!("a copy of {h}x{w} (area averaging)"),
+            }
+        });
+        let copies: Vec<String> = copies.collect();
+        format!(
+            "{} features of a classifier trained on CIFAR-10, which reads {}",
+            self.dimension(),
+            copies.join(" and ")
+        )
     }
 
     fn class_count(&self) -> Option<usize> {
@@ -82,23 +144,32 @@ impl FeatureExtractor for ColorFeatures {
 
     fn read(&self, images: &Tensor) -> Result<FeatureOutput, MetricsError> {
         check_shape(self, images)?;
-        let n = images.shape()[0];
-        let mut features = Vec::with_capacity(n * COLOR_FEATURES);
+        let (n, d) = (images.shape()[0], self.dimension());
+        let mut features = Array2::zeros((n, d));
         let mut classes = Vec::with_capacity(n);
-        let batch = (BATCH_PIXELS / (self.size * self.size)).max(1);
+        let (batch, mut row) = (self.batch(), 0);
         in_batches(images, [batch, batch], |batch, count| {
-            let [found, logits] = self.classifier.features_and_logits(batch, Mode::Eval);
-            let rows = found.as_slice().chunks_exact(COLOR_FEATURES).take(count);
-            features.extend(rows.flatten().map(|&x| f64::from(x)));
-            classes.extend(
-                logits
+            for (i, &copy) in self.copies.iter().enumerate() {
+                let [found, logits] = self
+                    .classifier
+                    .features_and_logits(&area_average(batch, copy), Mode::Eval);
+                for (k, values) in found
                     .as_slice()
-                    .chunks_exact(self.classes)
+                    .chunks_exact(COLOR_FEATURES)
                     .take(count)
-                    .map(argmax),
-            );
+                    .enumerate()
+                {
+                    let columns = i * COLOR_FEATURES..(i + 1) * COLOR_FEATURES;
+                    let mut to = features.slice_mut(ndarray::s![row + k, columns]);
+                    to.iter_mut().zip(values).for_each(|(to, &x)| *to = f64::from(x));
+                }
+                if i == 0 {
+                    let logits = logits.as_slice().chunks_exact(self.classes).take(count);
+                    classes.extend(logits.map(argmax));
+                }
+            }
+            row += count;
         });
-        let features = Array2::from_shape_vec((n, COLOR_FEATURES), features).expect("one row per image");
         Ok(FeatureOutput {
             features: Features::new(features)?,
             classes: Some(classes),

@@ -77,6 +77,20 @@ pub enum MetricsError {
         /// The known names.
         known: &'static [&'static str],
     },
+    /// An extractor needs a weights file, and there is none.
+    #[error("the feature extractor {name} needs a weights file; give one with --weights FILE.safetensors")]
+    NoWeights {
+        /// Name of the extractor.
+        name: String,
+    },
+    /// A weights file was given for an extractor that has built-in weights or none.
+    #[error("the feature extractor {name} reads no weights file; remove --weights, or use one of {}", readers.join(", "))]
+    UnusedWeights {
+        /// Name of the extractor.
+        name: String,
+        /// The extractors that read a weights file.
+        readers: &'static [&'static str],
+    },
     /// A weights file does not belong to its network.
     #[error("{}: {problem}", path.display())]
     PretrainedWeights {

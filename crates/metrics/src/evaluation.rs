@@ -7,6 +7,7 @@ use crate::frechet::frechet_distance;
 use crate::kernel_distance::kernel_distance;
 use crate::memorization::{intra_cluster_diversity, memorized_share};
 use crate::prdc::prdc;
+use crate::sliced_wasserstein::sliced_wasserstein;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -22,6 +23,9 @@ pub struct Scores {
     pub kid: f64,
     /// Its standard error.
     pub kid_se: f64,
+    /// [Sliced Wasserstein distance](sliced_wasserstein) to the real images. `None` in results of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sliced_wasserstein: Option<f64>,
     /// See [`Prdc`](crate::Prdc).
     pub precision: f64,
     /// See [`Prdc`](crate::Prdc).
@@ -45,6 +49,9 @@ pub struct EvaluationProtocol {
     pub features: String,
     /// SHA-256 of its weights.
     pub features_sha256: String,
+    /// What the features are and how images reach their size, see [`FeatureExtractor::about`].
+    #[serde(default)]
+    pub features_about: String,
     /// Name of the data set.
     pub data: String,
     /// Split with which the generated images are compared.
@@ -85,6 +92,7 @@ impl EvaluationProtocol {
         Self {
             features: extractor.name().into(),
             features_sha256: extractor.hash().into(),
+            features_about: extractor.about(),
             data: real.data.into(),
             split: real.split.into(),
             data_sha256: real.sha256.into(),
@@ -169,6 +177,7 @@ fn scores(real: &Features, train: &Features, generated: &Features) -> Result<Sco
         fid: frechet_distance(real, generated)?,
         kid: distance.value,
         kid_se: distance.standard_error,
+        sliced_wasserstein: Some(sliced_wasserstein(real, generated)?),
         precision: overlap.precision,
         recall: overlap.recall,
         density: overlap.density,
@@ -188,6 +197,11 @@ impl fmt::Display for Evaluation {
         for (name, of_generated, of_floor) in [
             ("FID", number(s.fid), number(floor.fid)),
             ("KID", with_error(s), with_error(floor)),
+            (
+                "sliced W2",
+                s.sliced_wasserstein.map_or_else(String::new, number),
+                floor.sliced_wasserstein.map_or_else(String::new, number),
+            ),
             ("precision", number(s.precision), number(floor.precision)),
             ("recall", number(s.recall), number(floor.recall)),
             ("density", number(s.density), number(floor.density)),
@@ -201,7 +215,7 @@ impl fmt::Display for Evaluation {
         write!(
             f,
             "{} generated images (floor: {} real ones) against {} of {} ({}, {}..); {} training images; features {} \
-             ({}..); resize {}; seed {}",
+             ({}..; {}); resize {}; seed {}",
             p.generated,
             p.floor,
             p.real,
@@ -211,6 +225,7 @@ impl fmt::Display for Evaluation {
             p.train,
             p.features,
             short(&p.features_sha256),
+            p.features_about,
             p.resize,
             p.seed
         )
@@ -226,6 +241,7 @@ mod tests {
         EvaluationProtocol {
             features: "normal points".into(),
             features_sha256: "0123456789abcdef".into(),
+            features_about: "4 features".into(),
             data: "points".into(),
             split: "test".into(),
             data_sha256: "fedcba9876543210".into(),
@@ -259,7 +275,8 @@ mod tests {
         );
         let text = found.to_string();
         assert!(
-            text.contains("KID") && text.contains("features normal points (0123456789ab..); resize none;"),
+            text.contains("KID")
+                && text.contains("features normal points (0123456789ab..; 4 features); resize none;"),
             "{text}"
         );
         assert!(text.contains("300 of points (test, fedcba987654..);"), "{text}");
@@ -268,6 +285,7 @@ mod tests {
             "fid",
             "kid",
             "kid_se",
+            "sliced_wasserstein",
             "precision",
             "recall",
             "density",

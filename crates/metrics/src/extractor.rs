@@ -90,6 +90,13 @@ pub trait FeatureExtractor: Send + Sync {
     /// Number of features per image.
     fn dimension(&self) -> usize;
 
+    /// What the features are, how the images reach their size, and the origin of the weights, in a line without the name
+    /// and the hash. Programs print it with the results. By default, the number of features and the size of the input.
+    fn about(&self) -> String {
+        let [height, width, channels] = self.input().shape();
+        format!("{} features of {height}x{width}x{channels}", self.dimension())
+    }
+
     /// Number of classes. `None` if it is not a classifier.
     fn class_count(&self) -> Option<usize> {
         None

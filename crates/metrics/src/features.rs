@@ -1,43 +1,83 @@
 //! The feature extractors of this crate by name.
 
+use crate::color_features::ColorFeatures;
 use crate::error::MetricsError;
 use crate::extractor::FeatureExtractor;
 use crate::feature_network::{FeatureNetwork, IMAGE};
+use crate::pretrained::{Inception, MobileNetV2};
 use crate::random_features::RandomFeatures;
+use std::path::Path;
 use std::sync::Arc;
 
-/// The names that [`find`] accepts. `random` selects the `random-rgb` extractor that fits the image size.
-pub const NAMES: [&str; 7] = [
+/// The names that [`open`] accepts. `random` selects the `random-rgb` extractor that fits the image size.
+pub const NAMES: [&str; 10] = [
     "mnist",
     "fashion-mnist",
+    "cifar10",
     "random",
     "random-rgb-32",
     "random-rgb-64",
     "random-rgb-128",
     "random-rgb-256",
+    "mobilenet-v2",
+    "inception",
 ];
 
-/// Finds an extractor by name, for images of a height and width.
-///
-/// The size matters only for `random`: the smallest `random-rgb` extractor that does not shrink the images, or the
-/// largest one.
+/// The names of extractors that read a weights file.
+pub const WITH_WEIGHTS: [&str; 3] = ["cifar10", "mobilenet-v2", "inception"];
+
+/// Maximum size of a file with color features, in bytes.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// Finds an extractor without a weights file by name; see [`open`].
 ///
 /// ```
 /// use engraft_metrics::features;
 /// assert_eq!(features::find("random", [64, 48])?.name(), "random-rgb-64");
 /// assert_eq!(features::find("mnist", [64, 48])?.dimension(), 128);
-/// let error = features::find("inception", [64, 48]).err().expect("it is not there");
+/// let error = features::find("fid", [64, 48]).err().expect("it is not there");
 /// assert!(error.to_string().contains("fashion-mnist"));
 /// # Ok::<(), engraft_metrics::MetricsError>(())
 /// ```
 ///
 /// # Errors
-/// If no extractor has this name. The message lists the names.
+/// Those of [`open`].
 pub fn find(name: &str, image_size: [usize; 2]) -> Result<Arc<dyn FeatureExtractor>, MetricsError> {
+    open(name, None, image_size)
+}
+
+/// Opens an extractor by name, for images of a height and width.
+///
+/// - `mnist`, `fashion-mnist`: classifiers of gray 28x28 images ([`FeatureNetwork`]).
+/// - `cifar10`: a classifier of color images ([`ColorFeatures`]).
+/// - `random`: an untrained network for color images ([`RandomFeatures`]), the smallest `random-rgb` network that does
+///   not shrink the images, or the largest one.
+/// - `mobilenet-v2`, `inception`: the networks of [`pretrained`](crate::pretrained). They need a weights file.
+///
+/// [`about`](FeatureExtractor::about) has what an opened extractor computes, and how the images reach its size.
+///
+/// # Errors
+/// If no extractor has this name (the message lists the names), a weights file is missing or not needed, or it cannot be
+/// used.
+pub fn open(
+    name: &str,
+    weights: Option<&Path>,
+    image_size: [usize; 2],
+) -> Result<Arc<dyn FeatureExtractor>, MetricsError> {
+    if weights.is_some() && NAMES.contains(&name) && !WITH_WEIGHTS.contains(&name) {
+        return Err(MetricsError::UnusedWeights {
+            name: name.into(),
+            readers: &WITH_WEIGHTS,
+        });
+    }
+    let needed = || weights.ok_or_else(|| MetricsError::NoWeights { name: name.into() });
     let random = |size| -> Arc<dyn FeatureExtractor> { Arc::new(RandomFeatures::for_size(size)) };
     Ok(match name {
         "mnist" => Arc::new(FeatureNetwork::mnist()),
         "fashion-mnist" => Arc::new(FeatureNetwork::fashion_mnist()),
+        "cifar10" => Arc::new(color_features(needed()?, image_size)?),
+        "mobilenet-v2" => Arc::new(MobileNetV2::open(needed()?)?),
+        "inception" => Arc::new(Inception::open(needed()?, image_size)?),
         "random" => random(RandomFeatures::fitting_size(image_size)),
         _ => {
             let size = name
@@ -50,6 +90,16 @@ pub fn find(name: &str, image_size: [usize; 2]) -> Result<Arc<dyn FeatureExtract
             })?)
         }
     })
+}
+
+/// Color features with weights from a file.
+fn color_features(path: &Path, image_size: [usize; 2]) -> Result<ColorFeatures, MetricsError> {
+    let bytes =
+        engraft_base::read_bounded(path, MAX_BYTES).map_err(|error| MetricsError::PretrainedWeights {
+            path: path.into(),
+            problem: error.to_string(),
+        })?;
+    ColorFeatures::for_images("cifar10", &bytes, image_size)
 }
 
 /// Name of the default extractor for images `[h, w, c]` of the data set `data`.
@@ -83,6 +133,18 @@ mod tests {
     #[test]
     fn every_name_is_found() {
         for name in NAMES {
+            if WITH_WEIGHTS.contains(&name) {
+                let error = find(name, [28, 28]).err().unwrap();
+                assert!(matches!(error, MetricsError::NoWeights { .. }), "{error}");
+                let error = open(name, Some("missing.safetensors".as_ref()), [28, 28]);
+                let error = error.err().unwrap();
+                assert!(error.to_string().contains("missing.safetensors"), "{error}");
+                continue;
+            }
+            let error = open(name, Some("a.safetensors".as_ref()), [28, 28])
+                .err()
+                .unwrap();
+            assert!(matches!(error, MetricsError::UnusedWeights { .. }), "{error}");
             let found = find(name, [100, 30]).unwrap();
             match name {
                 "random" => assert_eq!(found.name(), "random-rgb-128"),

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod area;
 mod class_counts;
 mod color_classifier;
 mod color_features;

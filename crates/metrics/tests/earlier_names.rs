@@ -19,6 +19,7 @@ fn scores_keep_the_spelling_of_their_field() {
         fid: 1.0,
         kid: 2.0,
         kid_se: 3.0,
+        sliced_wasserstein: Some(3.5),
         precision: 4.0,
         recall: 5.0,
         density: 6.0,

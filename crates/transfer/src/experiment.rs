@@ -11,7 +11,8 @@ use engraft_base::batches;
 use engraft_data::Dataset;
 use engraft_gan::{CheckpointChoice, Event, Sampler, Trainer, TrainingOutcome, dataset_tensor};
 use engraft_metrics::{
-    FeatureExtractor, Features, frechet_distance, intra_cluster_diversity, kernel_distance, prdc, read_fitted,
+    FeatureExtractor, Features, frechet_distance, intra_cluster_diversity, kernel_distance, prdc,
+    read_fitted, sliced_wasserstein,
 };
 use engraft_tensor::no_grad;
 use rand::SeedableRng;
@@ -89,6 +90,9 @@ pub struct ExperimentResult {
     pub kid_se: f64,
     /// Fréchet distance (FID) to the real images; lower is better.
     pub fid: f64,
+    /// Sliced Wasserstein distance to the real images; lower is better. `None` in results of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sliced_wasserstein: Option<f64>,
     /// Coverage: share of the real images with a generated image in their neighborhood, from 0 to 1.
     pub coverage: f64,
     /// [Intra-cluster diversity](intra_cluster_diversity) of the generated images around the training images.
@@ -239,6 +243,7 @@ pub fn evaluate(
         kid: distance.value,
         kid_se: distance.standard_error,
         fid: frechet_distance(real, generated)?,
+        sliced_wasserstein: Some(sliced_wasserstein(real, generated)?),
         coverage: prdc(real, generated)?.coverage,
         diversity: intra_cluster_diversity(training, generated)?,
         copies: copied_share(training, generated),

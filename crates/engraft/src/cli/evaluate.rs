@@ -63,7 +63,7 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
     );
     if options.data == DatasetName::StackedMnist.as_str() {
         ensure!(
-            options.features.is_none() && !options.classifier_accuracy,
+            options.features.features.is_none() && !options.classifier_accuracy,
             "--data stacked-mnist: modes are counted with the mnist features; remove --features and --classifier-accuracy"
         );
         let run = options
@@ -75,7 +75,7 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
     // Checks come before slow work.
     let generated = Generated::open(options)?;
     let image = generated.image();
-    let reader = Reader::choose(options.features.as_deref(), &options.data, image)?;
+    let reader = Reader::choose(&options.features, &options.data, image)?;
     let (loaded, test) = with_held_out(&options.data, &of_shape(image))?;
     let output = generated.read(&reader, options)?;
     let classifiers = match &generated {

@@ -1,5 +1,6 @@
 //! Features of images: the choice of the extractor, its input format, and extraction with a progress bar.
 
+use super::options::FeatureOptions;
 use super::progress::bar;
 use anyhow::ensure;
 use engraft_base::batches;
@@ -24,10 +25,11 @@ impl Reader {
     ///
     /// # Errors
     /// If it would shrink the images or drop their color and is not named. A named one does so with a warning.
-    pub(super) fn choose(named: Option<&str>, data: &str, image: [usize; 3]) -> anyhow::Result<Self> {
+    pub(super) fn choose(chosen: &FeatureOptions, data: &str, image: [usize; 3]) -> anyhow::Result<Self> {
         let [height, width, _] = image;
+        let named = chosen.features.as_deref();
         let name = named.unwrap_or_else(|| features::default_name(data, image));
-        let extractor = features::find(name, [height, width])?;
+        let extractor = features::open(name, chosen.weights.as_deref(), [height, width])?;
         let fit = InputFit::new(image, &extractor.input())?;
         if let Some(lost) = fit.lost() {
             ensure!(
@@ -97,14 +99,18 @@ mod tests {
 
     #[test]
     fn an_extractor_that_loses_information_must_be_named() {
-        let digits = Reader::choose(None, "mnist", [28, 28, 1]).unwrap();
+        let named = |name: Option<&str>| FeatureOptions {
+            features: name.map(Into::into),
+            weights: None,
+        };
+        let digits = Reader::choose(&named(None), "mnist", [28, 28, 1]).unwrap();
         assert_eq!(
             (digits.extractor.name(), digits.fit.is_identity()),
             ("mnist", true)
         );
-        let color = Reader::choose(None, "mnist", [32, 32, 3]).unwrap();
+        let color = Reader::choose(&named(None), "mnist", [32, 32, 3]).unwrap();
         assert_eq!(color.extractor.name(), "random-rgb-32");
-        let huge = Reader::choose(None, "mnist", [512, 512, 3])
+        let huge = Reader::choose(&named(None), "mnist", [512, 512, 3])
             .err()
             .unwrap()
             .to_string();
@@ -112,7 +118,7 @@ mod tests {
             huge.contains("--features") && huge.contains("512x512x3"),
             "{huge}"
         );
-        let named = Reader::choose(Some("mnist"), "mnist", [32, 32, 3]).unwrap();
-        assert!(named.fit.to_string().contains("28x28"));
+        let reduced = Reader::choose(&named(Some("mnist")), "mnist", [32, 32, 3]).unwrap();
+        assert!(reduced.fit.to_string().contains("28x28"));
     }
 }

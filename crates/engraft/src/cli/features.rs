@@ -12,7 +12,7 @@ use engraft_data::{DataOptions, Split, write_npy};
 /// # Errors
 /// If images are missing or damaged, or the file cannot be written.
 pub(super) fn run(options: &WriteFeatures) -> anyhow::Result<()> {
-    let named = options.features.as_deref();
+    let named = &options.features;
     let (reader, found) = match (&options.data, &options.samples) {
         (Some(name), _) => {
             let mut from = DataOptions::new();

@@ -32,8 +32,8 @@ pub(super) fn run(options: &Sources) -> anyhow::Result<()> {
             Some(options.train_images),
             options.seed,
         )?;
-        let reader = Reader::choose(features.as_deref(), &options.data, source.config.image)?;
-        features = Some(reader.extractor.name().into());
+        let reader = Reader::choose(&features, &options.data, source.config.image)?;
+        features.features = Some(reader.extractor.name().into());
         let experiment = Experiment {
             source: &source,
             target: &target.train,
@@ -73,9 +73,10 @@ pub(super) fn run(options: &Sources) -> anyhow::Result<()> {
             println!("{}. {run}: {found}", i + 1);
         }
         println!(
-            "ranked by recall, then by KID; {GENERATED} images per source; features {} ({}..); seed {}",
+            "ranked by recall, then by KID; {GENERATED} images per source; features {} ({}..; {}); seed {}",
             reader.extractor.name(),
             reader.short_hash(),
+            reader.extractor.about(),
             options.seed
         );
     }

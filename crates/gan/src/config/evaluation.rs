@@ -1,6 +1,7 @@
 //! The section `[evaluation]` of a run: validation, early stopping and rollbacks.
 
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// Validation during training, early stopping, and rollbacks after divergence.
 ///
@@ -32,6 +33,9 @@ pub struct EvaluationConfig {
     /// evaluation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub features: Option<String>,
+    /// Weights file (safetensors) of the feature extractors `mobilenet-v2` and `inception`, which have no built-in weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
 }
 
 impl Default for EvaluationConfig {
@@ -42,6 +46,7 @@ impl Default for EvaluationConfig {
             patience: 0,
             rollbacks: 0,
             features: None,
+            weights: None,
         }
     }
 }
@@ -69,6 +74,12 @@ impl EvaluationConfig {
         if held_out as usize >= images {
             problems.push(format!(
                 "validation_images must be below the {images} images of the data, got {held_out}"
+            ));
+        }
+        if let (None, Some(weights)) = (&self.features, &self.weights) {
+            problems.push(format!(
+                "evaluation.weights is {}, but evaluation.features names no extractor that reads it",
+                weights.display()
             ));
         }
         if self.every == 0 {

@@ -31,10 +31,11 @@ const SMALLEST_BATCH: usize = 16;
 /// The feature extractor that the settings name.
 ///
 /// # Errors
-/// If the name is unknown.
+/// If the name is unknown, or the weights file cannot be used.
 pub(crate) fn named_extractor(config: &TrainConfig) -> Result<Arc<dyn FeatureExtractor>, GanError> {
     let [h, w, _] = config.image;
-    Ok(features::find(extractor_name(config), [h, w])?)
+    let weights = config.evaluation.weights.as_deref();
+    Ok(features::open(extractor_name(config), weights, [h, w])?)
 }
 
 /// Name of the feature extractor in the settings. Runs from an earlier version have none, and used MNIST features
@@ -87,10 +88,15 @@ impl Monitor {
         })
     }
 
-    /// Name and short hash of the extractor.
+    /// Name, short hash and description of the extractor.
     pub(crate) fn extractor(&self) -> String {
         let hash = self.extractor.hash();
-        format!("{} ({})", self.extractor.name(), hash.get(..8).unwrap_or(hash))
+        format!(
+            "{} ({}; {})",
+            self.extractor.name(),
+            hash.get(..8).unwrap_or(hash),
+            self.extractor.about()
+        )
     }
 
     /// A warning if the conversion to the extractor's input loses information, such as color or size.

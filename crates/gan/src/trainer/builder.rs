@@ -191,5 +191,6 @@ fn keep_recorded_extractor(
         "the run keeps its features {old} for the evaluation: scores with {new} are not comparable with the earlier ones"
     );
     config.evaluation.features = saved.evaluation.features;
+    config.evaluation.weights = saved.evaluation.weights;
     Ok(Some(warning))
 }

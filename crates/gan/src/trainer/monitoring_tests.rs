@@ -30,6 +30,7 @@ fn config(steps: u64) -> TrainConfig {
         patience: 0,
         rollbacks: 2,
         features: None,
+        weights: None,
     };
     (config.output.checkpoint_every, config.output.keep_checkpoints) = (100, 1);
     config

@@ -1,7 +1,7 @@
 //! The Inception network of published FIDs, in the form of pytorch-fid.
 
 use super::layers::{Convolution, bilinear, max_pool, mean_pool};
-use super::weights::Weights;
+use super::weights::{Official, Weights};
 use crate::error::MetricsError;
 use crate::extractor::{FeatureExtractor, FeatureOutput, InputSpec, read_features};
 use engraft_tensor::{Tensor, concat};
@@ -16,6 +16,13 @@ const EPSILON: f32 = 1e-3;
 /// The SHA-256 of the weights of published FIDs begins with this, in the file of the PyTorch port:
 /// `pt_inception-2015-12-05-6726825d.pth`.
 pub const INCEPTION_WEIGHTS: &str = "6726825d";
+
+/// The weights of published FIDs.
+const OFFICIAL: Official = Official {
+    name: "pt_inception-2015-12-05 of pytorch-fid",
+    file: INCEPTION_WEIGHTS,
+    tensors: None,
+};
 
 /// A convolution of a branch: its name within the block, output channels, kernel and stride. The padding keeps the size
 /// with stride 1 and is 0 with stride 2.
@@ -247,12 +254,8 @@ impl Builder {
 /// maximum instead of a mean. Images of any size are resized to 299x299 by linear interpolation without antialiasing, as
 /// pytorch-fid does. clean-fid and the TensorFlow original resize differently, and their FIDs differ from these.
 ///
-/// The weights are read from a safetensors file that the user supplies. This line of Python makes it from the file that
-/// pytorch-fid downloads; its SHA-256 begins with 6726825d:
-///
-/// ```text
-/// python -c "import torch, safetensors.torch as s; s.save_file({k: v for k, v in torch.load('pt_inception-2015-12-05-6726825d.pth').items() if 'num_batches' not in k}, 'inception.safetensors')"
-/// ```
+/// The weights are read from a safetensors file that the user supplies. [`CONVERT`](super::CONVERT) writes one from
+/// `pt_inception-2015-12-05-6726825d.pth`, which pytorch-fid downloads.
 ///
 /// An image takes 5.7 billion multiply-adds.
 ///
@@ -260,6 +263,7 @@ impl Builder {
 /// by a two time-scale update rule converge to a local Nash equilibrium", 2017.
 pub struct Inception {
     hash: String,
+    origin: String,
     image: [usize; 2],
     /// Convolutions with their strides and paddings. `true` means that a pooling follows.
     stem: Vec<(Convolution, usize, usize, bool)>,
@@ -303,9 +307,11 @@ impl Inception {
             builder.block_e("Mixed_7b", Pool::Mean),
             builder.block_e("Mixed_7c", Pool::Max),
         ];
+        let origin = builder.weights.origin(&OFFICIAL);
         builder.weights.finish()?;
         Ok(Self {
             hash,
+            origin,
             image,
             stem,
             blocks,
@@ -349,6 +355,13 @@ impl FeatureExtractor for Inception {
 
     fn dimension(&self) -> usize {
         FEATURES
+    }
+
+    fn about(&self) -> String {
+        format!(
+            "{FEATURES} features of Inception as in pytorch-fid, bilinear to {SIZE}x{SIZE} without antialiasing; {}",
+            self.origin
+        )
     }
 
     fn read(&self, images: &Tensor) -> Result<FeatureOutput, MetricsError> {

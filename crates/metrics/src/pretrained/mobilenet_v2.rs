@@ -1,7 +1,7 @@
 //! MobileNetV2 as in torchvision, up to its 1280 pooled features.
 
 use super::layers::{Convolution, Depthwise};
-use super::weights::Weights;
+use super::weights::{Official, Weights};
 use crate::error::MetricsError;
 use crate::extractor::{FeatureExtractor, FeatureOutput, InputSpec, read_features};
 use engraft_tensor::Tensor;
@@ -15,6 +15,16 @@ const EPSILON: f32 = 1e-5;
 /// Mean and standard deviation of ImageNet's red, green and blue, on a scale from 0 to 1.
 const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
+/// The weights of torchvision, `mobilenet_v2-b0353104.pth`.
+const OFFICIAL: Official = Official {
+    name: "torchvision IMAGENET1K_V1",
+    file: MOBILENET_V2_WEIGHTS,
+    tensors: Some("976030261e7a8039c7a4b56b8c1353f8d8a86455633b65780c43ba02b2c4e160"),
+};
+
+/// The SHA-256 of torchvision's weights `IMAGENET1K_V1`, in the file `mobilenet_v2-b0353104.pth`.
+pub const MOBILENET_V2_WEIGHTS: &str = "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889";
+
 /// Expansion, channels, blocks, and stride of the first block, of each stage: table 2 of the paper.
 const STAGES: [[usize; 4]; 7] = [
     [1, 16, 1, 1],
@@ -47,17 +57,14 @@ impl Block {
 /// The features of MobileNetV2: the mean over all positions of its last convolution, 1280 numbers for an image of 224x224.
 ///
 /// The weights are those of torchvision's `mobilenet_v2`, under its names, in a safetensors file that the user supplies.
-/// This line of Python writes one:
-///
-/// ```text
-/// python -c "import torchvision as t, safetensors.torch as s; s.save_file(t.models.mobilenet_v2(weights='IMAGENET1K_V1').state_dict(), 'mobilenet_v2.safetensors')"
-/// ```
+/// [`CONVERT`](super::CONVERT) writes one from torchvision's file `mobilenet_v2-b0353104.pth`.
 ///
 /// Images of other sizes are resized to 224x224 by Catmull and Rom's cubic interpolation ([`InputFit`](crate::InputFit)).
 ///
 /// *Source*: Sandler et al., "MobileNetV2: Inverted residuals and linear bottlenecks", 2018.
 pub struct MobileNetV2 {
     hash: String,
+    origin: String,
     stem: Convolution,
     blocks: Vec<Block>,
     last: Convolution,
@@ -100,9 +107,11 @@ impl MobileNetV2 {
             }
         }
         let last = weights.convolution(["features.18.0", "features.18.1"], [from, FEATURES], [1, 1]);
+        let origin = weights.origin(&OFFICIAL);
         weights.finish()?;
         Ok(Self {
             hash,
+            origin,
             stem,
             blocks,
             last,
@@ -144,6 +153,13 @@ impl FeatureExtractor for MobileNetV2 {
 
     fn dimension(&self) -> usize {
         FEATURES
+    }
+
+    fn about(&self) -> String {
+        format!(
+            "{FEATURES} features of MobileNetV2, Catmull-Rom to {SIZE}x{SIZE}; {}",
+            self.origin
+        )
     }
 
     fn read(&self, images: &Tensor) -> Result<FeatureOutput, MetricsError> {

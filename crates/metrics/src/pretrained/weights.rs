@@ -9,6 +9,19 @@ use std::path::{Path, PathBuf};
 /// Maximum size of a weights file, in bytes.
 const MAX_BYTES: u64 = 512 << 20;
 
+/// The key of a safetensors file's metadata that has the SHA-256 of PyTorch's file, from which it was converted.
+const ORIGIN: &str = "source_sha256";
+
+/// The published weights of a network.
+pub(super) struct Official {
+    /// Their name.
+    pub(super) name: &'static str,
+    /// The beginning of the SHA-256 of PyTorch's file.
+    pub(super) file: &'static str,
+    /// [`Weights::fingerprint`] of the tensors, if it is known.
+    pub(super) tensors: Option<&'static str>,
+}
+
 /// The tensors of a file, and the problems found so far.
 pub(super) struct Weights {
     path: PathBuf,
@@ -37,6 +50,32 @@ impl Weights {
             state,
             epsilon,
             problems: Vec::new(),
+        }
+    }
+
+    /// SHA-256 of the names and values of all tensors, in the order of the names. It does not depend on the layout of the
+    /// file.
+    fn fingerprint(&self) -> String {
+        let mut bytes = Vec::new();
+        for (name, tensor) in self.state.tensors() {
+            bytes.extend_from_slice(name.as_bytes());
+            bytes.push(0);
+            bytes.extend(tensor.as_slice().iter().flat_map(|value| value.to_le_bytes()));
+        }
+        engraft_base::sha256_hex(&bytes)
+    }
+
+    /// The origin of the weights in words.
+    pub(super) fn origin(&self, official: &Official) -> String {
+        let &Official { name, file, tensors } = official;
+        if tensors.is_some_and(|pinned| self.fingerprint() == pinned) {
+            return format!("weights {name}");
+        }
+        match self.state.metadata().get(ORIGIN) {
+            Some(origin) if origin.starts_with(file) => {
+                format!("weights {name}, SHA-256 {file}.. according to the file")
+            }
+            _ => format!("weights other than {name}, or of unknown origin"),
         }
     }
 

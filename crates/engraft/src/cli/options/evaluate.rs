@@ -1,8 +1,7 @@
 //! Options of `engraft evaluate`.
 
-use super::checkpoints;
+use super::{FeatureOptions, checkpoints};
 use engraft_gan::CheckpointChoice;
-use engraft_metrics::features::NAMES;
 use std::path::PathBuf;
 
 /// Evaluate generated images: FID, KID, precision, recall, density, coverage, diversity, memorization.
@@ -33,10 +32,8 @@ pub(crate) struct Evaluate {
     /// Number of generated images, and largest number of real ones
     #[arg(long, default_value_t = 10_000)]
     pub(crate) count: usize,
-    /// Feature extractor [default: mnist or fashion-mnist for 28x28 gray images, otherwise random]. If an extractor has to shrink
-    /// the images or drop their color, it must be named
-    #[arg(long, value_name = "NAME", value_parser = NAMES)]
-    pub(crate) features: Option<String>,
+    #[command(flatten)]
+    pub(crate) features: FeatureOptions,
     /// Seed of the generated images, and of the subset if there are more images than --count
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,

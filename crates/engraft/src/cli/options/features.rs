@@ -1,8 +1,7 @@
 //! Options of `engraft features`.
 
-use super::{at_least_one, one_of};
+use super::{FeatureOptions, at_least_one, one_of};
 use engraft_data::Split;
-use engraft_metrics::features::NAMES;
 use std::path::PathBuf;
 
 /// Write the features of images to an NPY file, one row per image.
@@ -24,9 +23,8 @@ pub(crate) struct WriteFeatures {
     /// Seed of the subset if there are more images than --count
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Feature extractor [default: mnist or fashion-mnist for 28x28 gray images, otherwise random]
-    #[arg(long, value_name = "NAME", value_parser = NAMES)]
-    pub(crate) features: Option<String>,
+    #[command(flatten)]
+    pub(crate) features: FeatureOptions,
     /// Resize the images of --data to N x N pixels [default: unchanged]
     #[arg(long, value_name = "N", value_parser = at_least_one, conflicts_with = "samples")]
     pub(crate) size: Option<usize>,

@@ -2,6 +2,7 @@
 
 mod adapt;
 mod evaluate;
+mod feature_options;
 mod features;
 mod generate;
 mod seeds;
@@ -12,6 +13,7 @@ mod transfer;
 
 pub(crate) use adapt::Adapt;
 pub(crate) use evaluate::Evaluate;
+pub(crate) use feature_options::FeatureOptions;
 pub(crate) use features::WriteFeatures;
 pub(crate) use generate::Generate;
 pub use seeds::Seeds;

@@ -1,6 +1,6 @@
 //! Options of `engraft sources`.
 
-use engraft_metrics::features::NAMES;
+use super::FeatureOptions;
 use std::path::PathBuf;
 
 /// Rank trained GANs as sources for a transfer, by recall of the target and then by KID.
@@ -15,9 +15,8 @@ pub(crate) struct Sources {
     /// Use at most N training images of the target
     #[arg(long, alias = "shots", value_name = "N", default_value_t = 1000)]
     pub(crate) train_images: usize,
-    /// Feature extractor [default: mnist or fashion-mnist for 28x28 gray images, otherwise random]
-    #[arg(long, value_name = "NAME", value_parser = NAMES)]
-    pub(crate) features: Option<String>,
+    #[command(flatten)]
+    pub(crate) features: FeatureOptions,
     /// Seed of the subset of images and of the generated images
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,

@@ -1,8 +1,7 @@
 //! Options of `engraft train`.
 
-use super::at_least_one;
+use super::{FeatureOptions, at_least_one};
 use clap::builder::PossibleValuesParser;
-use engraft_metrics::features::NAMES;
 use std::path::PathBuf;
 
 /// Train a GAN on images.
@@ -73,9 +72,8 @@ pub struct Train {
     /// Steps between two evaluations on validation images; 0 means none [default: 500]
     #[arg(long, alias = "measure-every", value_name = "N", help_heading = "Output")]
     pub(crate) eval_every: Option<u64>,
-    /// Feature extractor of the evaluations [default: mnist or fashion-mnist for 28x28 gray images, otherwise random]
-    #[arg(long, value_name = "NAME", value_parser = NAMES, help_heading = "Output")]
-    pub(crate) features: Option<String>,
+    #[command(flatten, next_help_heading = "Output")]
+    pub(crate) features: FeatureOptions,
     /// Steps between two checkpoints [default: 250]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Output")]
     pub(crate) checkpoint_every: Option<u64>,

@@ -1,7 +1,7 @@
 //! Options of `engraft transfer`.
 
+use super::FeatureOptions;
 use engraft_layers::Adapter;
-use engraft_metrics::features::NAMES;
 use engraft_transfer::SourceRegularizer;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -36,9 +36,8 @@ pub(crate) struct Transfer {
     /// Seed of the subset of images, of training and of the generated images
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Feature extractor [default: mnist or fashion-mnist for 28x28 gray images, otherwise random]
-    #[arg(long, value_name = "NAME", value_parser = NAMES)]
-    pub(crate) features: Option<String>,
+    #[command(flatten)]
+    pub(crate) features: FeatureOptions,
     /// Run directory [default: runs/transfer-DATA]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,

@@ -82,8 +82,9 @@ pub(super) fn settings(
     if let Some(every) = options.eval_every {
         config.evaluation.every = every;
     }
-    if let Some(features) = &options.features {
+    if let Some(features) = &options.features.features {
         config.evaluation.features = Some(features.clone());
+        config.evaluation.weights = options.features.weights.clone();
     }
     if let Some(patience) = options.patience {
         config.evaluation.patience = patience;

@@ -121,7 +121,7 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
         steps: options.steps,
         seed: options.seed,
     };
-    let reader = Reader::choose(options.features.as_deref(), &options.data, source.config.image)?;
+    let reader = Reader::choose(&options.features, &options.data, source.config.image)?;
     let network = &*reader.extractor;
     let trained_on = dataset_features(network, &target.train)?;
     let untuned = experiment.train(&TransferMethod::Untuned, &options.from, &mut |_| {
@@ -378,10 +378,11 @@ fn report(
         );
     }
     println!(
-        "{GENERATED} generated images per method, against {}; features {} ({}..); seed {}",
+        "{GENERATED} generated images per method, against {}; features {} ({}..; {}); seed {}",
         target.about,
         reader.extractor.name(),
         reader.short_hash(),
+        reader.extractor.about(),
         options.seed
     );
     if evaluated.len() > 1 {
@@ -414,7 +415,7 @@ fn report(
     json!({
         "rows": rows, "winner": winner, "proximity": found,
         "protocol": {
-            "features": reader.extractor.name(), "features_sha256": reader.extractor.hash(), "fit": reader.fit.to_string(), "data": options.data,
+            "features": reader.extractor.name(), "features_sha256": reader.extractor.hash(), "features_about": reader.extractor.about(), "fit": reader.fit.to_string(), "data": options.data,
             "images": target.train.len(), "real": target.reference.len(),
             "real_is_held_out": target.is_held_out, "generated": GENERATED, "steps": options.steps,
             "seed": options.seed, "inverted": options.invert,
