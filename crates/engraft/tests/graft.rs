@@ -150,6 +150,129 @@ fn errors_come_before_training() {
     assert!(!folder.path().join("run").exists());
 }
 
+/// The files of the newest checkpoint of a run, and its steps without their times.
+fn content(run: &str) -> Vec<(String, Vec<u8>)> {
+    let checkpoints = std::fs::read_dir(format!("{run}/checkpoints")).unwrap();
+    let newest = checkpoints.map(|entry| entry.unwrap().path()).max().unwrap();
+    let mut files: Vec<_> = std::fs::read_dir(newest)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| {
+            (
+                path.file_name().unwrap().to_str().unwrap().into(),
+                std::fs::read(&path).unwrap(),
+            )
+        })
+        .collect();
+    files.sort();
+    let metrics = std::fs::read_to_string(format!("{run}/metrics.jsonl")).unwrap();
+    let steps: Vec<_> = metrics
+        .lines()
+        .map(|line| line.split(",\"ms\"").next().unwrap())
+        .collect();
+    files.push(("metrics".into(), steps.join("\n").into_bytes()));
+    files
+}
+
+/// Table and checkpoint of a resumed transfer are those of one that was never interrupted.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_transfer_is_saved_and_resumes_exactly() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    source(at("source").as_ref(), 1);
+    pictures(at("pictures").as_ref(), 12);
+    let (from, data) = (at("source"), at("pictures"));
+    let transfer = |out: &str, steps: &str| -> Vec<String> {
+        let words = [
+            "transfer",
+            "--from",
+            &from,
+            "--data",
+            &data,
+            "--out",
+            out,
+            "--recipe",
+            "fine-tune",
+            "--steps",
+            steps,
+            "--batch",
+            "4",
+            "--learning-rate",
+            "1e-3",
+            "--learning-rate-d",
+            "5e-4",
+            "--threads",
+            "1",
+            "--checkpoint-every",
+            "1000",
+        ];
+        words.map(String::from).to_vec()
+    };
+    for name in ["INT", "TERM"] {
+        let out = at(name);
+        // Enough steps that no machine finishes before the signal arrives.
+        let child = Command::new(env!("CARGO_BIN_EXE_engraft"))
+            .args(transfer(&out, "1000000"))
+            .env_remove("ENGRAFT_DATA")
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let metrics = folder.path().join(name).join("metrics.jsonl");
+        let start = std::time::Instant::now();
+        while std::fs::metadata(&metrics).map_or(0, |m| m.len()) == 0 {
+            assert!(
+                start.elapsed().as_secs() < 60,
+                "{} does not appear",
+                metrics.display()
+            );
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let signal = [format!("-{name}"), child.id().to_string()];
+        assert!(Command::new("kill").args(&signal).status().unwrap().success());
+        let found = child.wait_with_output().unwrap();
+        let errors = String::from_utf8(found.stderr).unwrap();
+        assert_eq!(found.status.code(), Some(130), "{errors}");
+        assert!(errors.contains("fine-tuning: step 1/1000000 "), "{errors}");
+        let (_, rest) = errors
+            .split_once("stopped at step ")
+            .unwrap_or_else(|| panic!("{errors}"));
+        let stopped: u64 = rest.split(',').next().unwrap().parse().unwrap();
+        let checkpoint = format!("{out}/checkpoints/step-{stopped:06}");
+        assert!(
+            Path::new(&checkpoint).is_dir() && errors.contains(&out),
+            "{errors}"
+        );
+
+        let (steps, whole) = ((stopped + 2).to_string(), at(&format!("whole-{name}")));
+        let run = |out: &str| {
+            let words = transfer(out, &steps);
+            good(&words.iter().map(String::as_str).collect::<Vec<_>>())
+        };
+        let ([resumed, errors], [complete, _]) = (run(&out), run(&whole));
+        assert!(
+            errors.contains(&format!("resuming from step {stopped}")),
+            "{errors}"
+        );
+        assert_eq!(resumed.replace(&out, &whole), complete);
+        assert!(content(&out) == content(&whole), "{name}");
+        let settings = std::fs::read_to_string(format!("{out}/run.toml")).unwrap();
+        for setting in [
+            "batch = 4",
+            "learning_rate = 0.001",
+            "learning_rate = 0.0005",
+            "checkpoint_every = 1000",
+        ] {
+            assert!(settings.contains(setting), "{settings}");
+        }
+    }
+    let mut fresh = transfer(&at("INT"), "2");
+    fresh.push("--fresh".into());
+    good(&fresh.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(folder.path().join("INT.old-1").is_dir());
+}
+
 #[test]
 fn an_adapter_file_and_the_source_generate_what_the_run_generates() {
     let folder = tempfile::tempdir().unwrap();

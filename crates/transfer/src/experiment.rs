@@ -9,7 +9,7 @@ use crate::recipe::{Recipe, from_scratch_config};
 use crate::transfer_plan::Transfer;
 use engraft_base::batches;
 use engraft_data::Dataset;
-use engraft_gan::{CheckpointChoice, Event, Sampler, Trainer, TrainingOutcome, dataset_tensor};
+use engraft_gan::{CheckpointChoice, Event, Sampler, TrainConfig, Trainer, TrainingOutcome, dataset_tensor};
 use engraft_metrics::{
     FeatureExtractor, Features, frechet_distance, intra_cluster_diversity, kernel_distance, prdc,
     read_fitted, sliced_wasserstein,
@@ -118,18 +118,37 @@ impl Experiment<'_> {
         directory: &Path,
         on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
     ) -> Result<Option<(Sampler, u64)>, TransferError> {
+        self.train_adjusted(method, directory, &|_| (), on_event)
+    }
+
+    /// As [`Experiment::train`], with training settings that `adjust` changes, such as the batch size or the learning rates.
+    ///
+    /// `adjust` receives the settings of the recipe or of the training from scratch. All methods of a comparison should get the
+    /// same changes. The settings in `plan` must stay the same.
+    ///
+    /// # Errors
+    /// Those of [`Experiment::train`], also for invalid settings.
+    pub fn train_adjusted(
+        &self,
+        method: &TransferMethod,
+        directory: &Path,
+        adjust: &dyn Fn(&mut TrainConfig),
+        on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<Option<(Sampler, u64)>, TransferError> {
         let data = self.target.clone();
         let mut trainer = match method {
             TransferMethod::Untuned => {
                 return Ok(Some((self.source.sampler()?, 0)));
             }
             TransferMethod::FromScratch => {
-                let config = from_scratch_config(self.source, self.target, self.steps, self.seed);
+                let mut config = from_scratch_config(self.source, self.target, self.steps, self.seed);
+                adjust(&mut config);
                 Trainer::open(config, data, directory)?
             }
             TransferMethod::Recipe(recipe) => {
                 let plan = Transfer::new(self.source.clone(), recipe.plan.clone())?;
-                let config = recipe.train_config(self.source, self.target, self.steps, self.seed);
+                let mut config = recipe.train_config(self.source, self.target, self.steps, self.seed);
+                adjust(&mut config);
                 self.save_source(directory)?;
                 Trainer::builder(config, data)
                     .plan(Arc::new(plan))

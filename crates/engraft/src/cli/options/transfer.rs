@@ -1,6 +1,7 @@
 //! Options of `engraft transfer`.
 
-use super::FeatureOptions;
+use super::{FeatureOptions, at_least_one};
+use engraft_gan::TrainConfig;
 use engraft_layers::Adapter;
 use engraft_transfer::SourceRegularizer;
 use std::path::PathBuf;
@@ -10,6 +11,9 @@ use std::str::FromStr;
 ///
 /// Measures the distance between source and target, chooses a recipe and explains it, then trains and evaluates. The same
 /// command resumes an interrupted run.
+///
+/// Exit codes are those of train: 0 done, 1 error, 2 invalid arguments or settings, 3 no usable data, 4 diverged, 5 disk full,
+/// 130 interrupted and saved.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Transfer {
     /// Run directory of the source, which may itself be a transfer
@@ -33,6 +37,8 @@ pub(crate) struct Transfer {
     /// Training steps
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) steps: u64,
+    #[command(flatten)]
+    pub(crate) training: TrainingOptions,
     /// Seed of the subset of images, of training and of the generated images
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
@@ -53,6 +59,55 @@ pub(crate) struct Transfer {
     /// Also print one line of JSON at the end
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Options of the training itself, the same for the recipe and for all baselines.
+#[derive(Clone, Debug, Default, PartialEq, clap::Args)]
+pub(crate) struct TrainingOptions {
+    /// Training images per step [default: 64, or the number of training images if it is smaller]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) batch: Option<usize>,
+    /// Learning rate of both networks [default: the source's]
+    #[arg(long, value_name = "RATE", value_parser = learning_rate)]
+    pub(crate) learning_rate: Option<f64>,
+    /// Learning rate of the generator, instead of --learning-rate
+    #[arg(long, value_name = "RATE", value_parser = learning_rate)]
+    pub(crate) learning_rate_g: Option<f64>,
+    /// Learning rate of the discriminator, instead of --learning-rate
+    #[arg(long, value_name = "RATE", value_parser = learning_rate)]
+    pub(crate) learning_rate_d: Option<f64>,
+    /// Number of threads; results do not depend on it [default: number of cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Steps between two checkpoints [default: a quarter of --steps]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) checkpoint_every: Option<u64>,
+}
+
+impl TrainingOptions {
+    /// Changes the settings of a run.
+    pub(crate) fn apply(&self, config: &mut TrainConfig) {
+        if let Some(batch) = self.batch {
+            config.batch = batch;
+        }
+        if let Some(rate) = self.learning_rate_g.or(self.learning_rate) {
+            config.generator.learning_rate = rate;
+        }
+        if let Some(rate) = self.learning_rate_d.or(self.learning_rate) {
+            config.discriminator.learning_rate = rate;
+        }
+        if let Some(every) = self.checkpoint_every {
+            config.output.checkpoint_every = every;
+        }
+    }
+}
+
+/// A learning rate: a finite number above 0.
+fn learning_rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if f64::is_finite(rate) && rate > 0.0 => Ok(rate),
+        _ => Err("expected a number above 0, such as 2e-4".into()),
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -130,6 +185,31 @@ impl FromStr for Small {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rate_of_one_network_takes_precedence() {
+        let digits = engraft_data::drawn_digits(engraft_data::Split::Train, 20, 1);
+        let before = TrainConfig::standard(&digits);
+        let mut config = before.clone();
+        TrainingOptions::default().apply(&mut config);
+        assert_eq!(config, before);
+        let options = TrainingOptions {
+            batch: Some(4),
+            learning_rate: Some(0.5),
+            learning_rate_d: Some(0.25),
+            checkpoint_every: Some(7),
+            ..TrainingOptions::default()
+        };
+        options.apply(&mut config);
+        let rates = [config.generator.learning_rate, config.discriminator.learning_rate];
+        assert_eq!(
+            (rates, config.batch, config.output.checkpoint_every),
+            ([0.5, 0.25], 4, 7)
+        );
+        for wrong in ["0", "-1", "nan", "inf", "a"] {
+            assert!(learning_rate(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn small_parts_by_name() {

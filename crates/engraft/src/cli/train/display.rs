@@ -1,5 +1,6 @@
 //! Output of a run: the plan, a progress bar or progress lines, or events as JSON.
 
+use crate::cli::progress::{duration, has_terminal};
 use engraft_data::TrainingData;
 use engraft_gan::{
     Event, GanError, Measurement, RunLayout, StepReport, TrainConfig, Trainer, TrainingOutcome,
@@ -8,7 +9,7 @@ use engraft_layers::parameter_count;
 use engraft_metrics::{IMAGE, features};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -36,7 +37,7 @@ impl Style {
             Self::Quiet
         } else if json {
             Self::Json
-        } else if std::io::stderr().is_terminal() && std::env::var_os("TERM").is_some_and(|t| t != "dumb") {
+        } else if has_terminal() {
             Self::Bar
         } else {
             Self::Ticks
@@ -329,24 +330,12 @@ fn ordinal(n: u32) -> String {
     format!("{n}{ending}")
 }
 
-/// `3725` seconds as `1h 2m`.
-fn duration(seconds: f64) -> String {
-    let s = seconds.round().max(0.0) as u64;
-    match s {
-        0..60 => format!("{s}s"),
-        60..3600 => format!("{}m {:02}s", s / 60, s % 60),
-        _ => format!("{}h {:02}m", s / 3600, s % 3600 / 60),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_short() {
-        let text: Vec<_> = [0.4, 59.0, 61.0, 3725.0].into_iter().map(duration).collect();
-        assert_eq!(text, ["0s", "59s", "1m 01s", "1h 02m"]);
+    fn ordinal_numbers() {
         let text: Vec<_> = [1, 2, 3, 4, 11, 21].into_iter().map(ordinal).collect();
         assert_eq!(text, ["1st", "2nd", "3rd", "4th", "11th", "21st"]);
     }

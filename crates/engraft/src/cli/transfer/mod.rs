@@ -4,8 +4,8 @@ mod changes;
 
 use super::extract::Reader;
 use super::options::{PlanOptions, RecipeName, Transfer};
-use super::process::{Interrupted, catch_interrupts, program, stop_or_continue};
-use super::progress::bar;
+use super::process::{Interrupted, catch_interrupts, pool, program, stop_or_continue};
+use super::progress::TrainingProgress;
 use super::target::Target;
 use anyhow::{Context, ensure};
 use engraft_base::to_bytes;
@@ -19,7 +19,6 @@ use engraft_transfer::{
     TransferMethod, compare, dataset_features, domain_distance, evaluate, open_source, train_only,
     trainable_summary,
 };
-use indicatif::ProgressBar;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use serde_json::json;
@@ -70,8 +69,12 @@ fn label(method: &str) -> String {
 /// Runs the command.
 ///
 /// # Errors
-/// If source or target cannot be used, or training fails.
+/// If source or target cannot be used, or training fails. [`Interrupted`] after a signal.
 pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
+    pool(options.training.threads)?.install(|| transfer(options))
+}
+
+fn transfer(options: &Transfer) -> anyhow::Result<()> {
     let out = options.out.clone().unwrap_or_else(|| {
         let name = Path::new(&options.data).file_name().unwrap_or_default();
         Path::new("runs").join(format!("transfer-{}", name.to_string_lossy()))
@@ -161,8 +164,7 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
             // The name of the directory in an earlier version, whose runs are resumed.
             _ => out.join("controls").join(method.name()),
         };
-        let Some((sampler, steps)) = train(options, &experiment, method, &directory)? else {
-            eprintln!("stopped and saved; to resume: the same command");
+        let Some((sampler, steps)) = train(options, &experiment, method, &directory, &out)? else {
             return Err(Interrupted.into());
         };
         let features = experiment.generate_features(network, &sampler, GENERATED)?;
@@ -261,7 +263,21 @@ fn explain(
     for reason in &recipe.reasons {
         eprintln!("          - {reason}");
     }
-    let config = recipe.train_config(source, &target.train, options.steps, options.seed);
+    let mut config = recipe.train_config(source, &target.train, options.steps, options.seed);
+    options.training.apply(&mut config);
+    ensure!(
+        (2..=config.trained_on()).contains(&config.batch),
+        "--batch {}: expected from 2 to {}, the number of training images",
+        config.batch,
+        config.trained_on()
+    );
+    eprintln!(
+        "training  {} steps of {} images each, from {} training images and {} validation images",
+        config.steps,
+        config.batch,
+        config.trained_on(),
+        config.validation_images
+    );
     config.check_data(&target.train)?;
     let phases = recipe.plan.phases.clone();
     for (i, phase) in phases.iter().enumerate() {
@@ -299,36 +315,54 @@ fn explain(
     Ok(())
 }
 
+/// Trains with a method, or resumes; `None` after a signal, when the work is saved.
 fn train(
     options: &Transfer,
     experiment: &Experiment<'_>,
     method: &TransferMethod,
     directory: &Path,
+    out: &Path,
 ) -> anyhow::Result<Option<(Sampler, u64)>> {
-    let bar: ProgressBar = bar(&label(method.name()), options.steps as usize)?;
-    let found = experiment.train(method, directory, &mut |event| {
-        match event {
-            Event::Step { step, .. } => bar.set_position(step),
-            Event::Measured { measurement, .. } => {
-                bar.suspend(|| eprintln!("step {}: {measurement} (validation)", measurement.step));
+    let mut progress = TrainingProgress::new(&label(method.name()), options.steps)?;
+    let found = experiment.train_adjusted(
+        method,
+        directory,
+        &|config| options.training.apply(config),
+        &mut |event| {
+            match event {
+                Event::Step { step, .. } => progress.set(step),
+                Event::Measured { measurement, .. } => {
+                    progress.say(&format!("step {}: {measurement} (validation)", measurement.step));
+                }
+                Event::Alarm { step, message, .. } => {
+                    progress.say(&format!("warning: step {step}: {message}"))
+                }
+                Event::Phase { step, phase, reason } => {
+                    progress.say(&format!("step {step}: phase {phase} begins: {reason}"));
+                }
+                Event::RolledBack { step, reason, .. } => progress.say(&format!(
+                    "warning: training diverged ({reason}); rolled back to step {step}"
+                )),
+                Event::Warning(text) => progress.say(&format!("warning: {text}")),
+                _ => {}
             }
-            Event::Alarm { step, message, .. } => {
-                bar.suspend(|| eprintln!("warning: step {step}: {message}"))
-            }
-            Event::Phase { step, phase, reason } => {
-                bar.suspend(|| eprintln!("step {step}: phase {phase} begins: {reason}"));
-            }
-            Event::RolledBack { step, reason, .. } => {
-                bar.suspend(|| {
-                    eprintln!("warning: training diverged ({reason}); rolled back to step {step}")
-                });
-            }
-            Event::Warning(text) => bar.suspend(|| eprintln!("warning: {text}")),
-            _ => {}
-        }
-        stop_or_continue()
-    })?;
-    bar.finish();
+            stop_or_continue()
+        },
+    )?;
+    progress.finish();
+    // A signal in the last step, or after it.
+    let is_stopped = stop_or_continue().is_break();
+    if found.is_none() || is_stopped {
+        progress.say(&match progress.step() {
+            0 => format!("stopped, saved in {}; the same command resumes", out.display()),
+            step => format!(
+                "{}: stopped at step {step}, saved in {}; the same command resumes",
+                label(method.name()),
+                directory.display()
+            ),
+        });
+        return Ok(None);
+    }
     Ok(found)
 }
 
