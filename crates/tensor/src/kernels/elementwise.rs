@@ -68,6 +68,56 @@ pub(crate) fn zip_row<T: Real>(a: &[T], row: &[T], f: impl Fn(T, T) -> T + Sync 
     y
 }
 
+/// Sizes of a block of a tensor, whose rows are all paired with one row of another tensor.
+#[derive(Clone, Copy)]
+pub(crate) struct Blocks {
+    /// Rows of a block.
+    pub(crate) rows: usize,
+    /// Numbers of a row.
+    pub(crate) row: usize,
+}
+
+/// `f(a_kij, b_kj)`: pairs every row of block `k` of `a` with row `k` of `b`.
+pub(crate) fn zip_blocks<T: Real>(
+    a: &[T],
+    b: &[T],
+    blocks: Blocks,
+    f: impl Fn(T, T) -> T + Sync + Send,
+) -> Vec<T> {
+    let mut y = scratch::take(a.len());
+    if a.is_empty() {
+        return y;
+    }
+    let Blocks { rows, row } = blocks;
+    let block = rows * row;
+    let piece = |((y, a), b): ((&mut [T], &[T]), &[T])| {
+        vectorized(|| {
+            let blocks = y.chunks_exact_mut(block).zip(a.chunks_exact(block));
+            for ((y, a), b) in blocks.zip(b.chunks_exact(row)) {
+                if let [b] = *b {
+                    y.iter_mut().zip(a).for_each(|(y, &a)| *y = f(a, b));
+                    continue;
+                }
+                for (y, a) in y.chunks_exact_mut(row).zip(a.chunks_exact(row)) {
+                    y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = f(a, b));
+                }
+            }
+        });
+    };
+    if a.len() <= 2 * CHUNK {
+        piece(((&mut y, a), b));
+    } else {
+        let step = (CHUNK / block).max(1);
+        parallel(|| {
+            y.par_chunks_mut(step * block)
+                .zip(a.par_chunks(step * block))
+                .zip(b.par_chunks(step * row))
+                .for_each(piece);
+        });
+    }
+    y
+}
+
 /// `a_i += b_i` for every element of two slices of equal length.
 pub(crate) fn add_assign<T: Real>(a: &mut [T], b: &[T]) {
     debug_assert_eq!(a.len(), b.len());

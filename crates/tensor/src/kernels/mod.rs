@@ -4,6 +4,7 @@
 //! threads: parallel work is cut into fixed sizes, and partial results are merged in order.
 
 pub(crate) mod batch_norm;
+pub(crate) mod blur;
 pub(crate) mod channels;
 pub(crate) mod conv;
 pub(crate) mod elementwise;
@@ -17,4 +18,5 @@ pub(crate) mod scratch;
 pub(crate) mod simd;
 pub(crate) mod strided;
 pub(crate) mod tile_product;
+pub(crate) mod transpose;
 pub(crate) mod winograd;

@@ -1,6 +1,6 @@
 //! Elementwise arithmetic with broadcasting, for two tensors and for a tensor and a number.
 
-use crate::kernels::elementwise::{map, zip, zip_row};
+use crate::kernels::elementwise::{Blocks, map, zip, zip_blocks, zip_row};
 use crate::op::Op;
 use crate::real::Real;
 use crate::tensor::Tensor;
@@ -19,6 +19,32 @@ fn broadcast_shape(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
             _ => None,
         })
         .collect()
+}
+
+/// How `b` repeats in `a`, if `a` has the common shape and the axes along which `b` repeats are neighbors: a value per image
+/// and channel, `[n, 1, 1, c]`, or per image, `[n, 1, 1, 1]`.
+fn repeated_blocks<T: Real>(a: &Tensor<T>, b: &Tensor<T>, shape: &[usize]) -> Option<Blocks> {
+    if a.shape() != shape || b.rank() != shape.len() {
+        return None;
+    }
+    let equal = |(a, b): (&usize, &usize)| a == b;
+    let before = shape
+        .iter()
+        .zip(b.shape())
+        .take_while(|&pair| equal(pair))
+        .count();
+    let after = shape[before..]
+        .iter()
+        .zip(&b.shape()[before..])
+        .rev()
+        .take_while(|&pair| equal(pair))
+        .count();
+    let last = shape.len() - after;
+    let repeats = b.shape()[before..last].iter().all(|&n| n == 1);
+    repeats.then(|| Blocks {
+        rows: shape[before..last].iter().product(),
+        row: shape[last..].iter().product(),
+    })
 }
 
 /// Applies `f` to every pair of elements, after broadcasting.
@@ -53,6 +79,10 @@ fn combine<T: Real>(
         zip_row(a.as_slice(), b.as_slice(), f)
     } else if b.shape() == shape && is_row(a) {
         zip_row(b.as_slice(), a.as_slice(), |b, a| f(a, b))
+    } else if let Some(blocks) = repeated_blocks(a, b, &shape) {
+        zip_blocks(a.as_slice(), b.as_slice(), blocks, f)
+    } else if let Some(blocks) = repeated_blocks(b, a, &shape) {
+        zip_blocks(b.as_slice(), a.as_slice(), blocks, |b, a| f(a, b))
     } else {
         let dim = IxDyn(&shape);
         let stretch = |t: &Tensor<T>| {
@@ -253,6 +283,15 @@ mod tests {
         assert_eq!(
             (&m * t(&[2, 1], &[10.0, 100.0])).as_slice(),
             [10.0, 20.0, 300.0, 400.0]
+        );
+        let maps = t(&[2, 2, 2], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
+        assert_eq!(
+            (&maps * t(&[2, 1, 2], &[1.0, 10.0, 100.0, 1000.0])).as_slice(),
+            [1.0, 20.0, 3.0, 40.0, 500.0, 6000.0, 700.0, 8000.0]
+        );
+        assert_eq!(
+            (t(&[2, 1, 1], &[1.0, 10.0]) - &maps).as_slice(),
+            [0.0, -1.0, -2.0, -3.0, 5.0, 4.0, 3.0, 2.0]
         );
         assert_eq!(
             (t(&[2, 1], &[1.0, 2.0]) / t(&[2], &[1.0, 2.0])).as_slice(),

@@ -1,5 +1,6 @@
 //! Operations that only move elements.
 
+use crate::kernels::transpose::transpose;
 use crate::op::Op;
 use crate::real::Real;
 use crate::tensor::Tensor;
@@ -95,6 +96,27 @@ pub fn concat<T: Real>(tensors: &[&Tensor<T>], axis: usize) -> Tensor<T> {
     }
 }
 
+/// Rows and columns of the matrices that a permutation transposes: its leading axes stay, then it swaps two groups of
+/// neighboring axes. `None` for other permutations.
+fn swapped_blocks(shape: &[usize], order: &[usize]) -> Option<[usize; 2]> {
+    let fixed = order
+        .iter()
+        .enumerate()
+        .take_while(|&(i, &axis)| i == axis)
+        .count();
+    let moved = &order[fixed..];
+    let second = moved.first()? - fixed;
+    let swapped = moved
+        .iter()
+        .enumerate()
+        .all(|(i, &axis)| axis - fixed == (i + second) % moved.len());
+    let size = |axes: &[usize]| axes.iter().product();
+    swapped.then(|| {
+        let sizes = &shape[fixed..];
+        [size(&sizes[..second]), size(&sizes[second..])]
+    })
+}
+
 impl<T: Real> Tensor<T> {
     /// The same elements in row-major order with another shape, without a copy.
     ///
@@ -130,7 +152,14 @@ impl<T: Real> Tensor<T> {
             "permute: {order:?} is not a permutation of the axes of shape {:?}",
             self.shape()
         );
-        let value = self.view().permuted_axes(order).as_standard_layout().into_owned();
+        let value = match swapped_blocks(self.shape(), order) {
+            Some(matrix) => {
+                let shape: Vec<usize> = order.iter().map(|&axis| self.shape()[axis]).collect();
+                ArrayD::from_shape_vec(IxDyn(&shape), transpose(self.as_slice(), matrix))
+                    .expect("a permutation keeps the number of elements")
+            }
+            None => self.view().permuted_axes(order).as_standard_layout().into_owned(),
+        };
         Self::from_op(
             value,
             Permute {
@@ -217,6 +246,24 @@ mod tests {
             [0.0, 1.0, 2.0, 0.0, 3.0, 4.0, 5.0, 3.0]
         );
         assert_eq!(x.permute(&[1, 0]).permute(&[1, 0]).as_slice(), x.as_slice());
+    }
+
+    /// Fast and general permutations against the definition, on sizes around the tiles and pieces.
+    #[test]
+    fn permutations_move_every_element() {
+        let orders: [&[usize]; 5] = [&[0, 2, 1], &[1, 2, 0], &[2, 0, 1], &[2, 1, 0], &[0, 1, 2]];
+        for shape in [[3, 17, 5], [2, 40, 33], [1, 300, 257], [70, 16, 48]] {
+            let x = Tensor::from_vec(shape, (0..shape.iter().product()).map(|i| i as f64).collect());
+            for order in orders {
+                let y = x.permute(order);
+                let (from, to) = (x.view(), y.view());
+                for (at, &found) in to.indexed_iter() {
+                    let mut source = [0; 3];
+                    (0..3).for_each(|i| source[order[i]] = at[i]);
+                    assert_eq!(found, from[IxDyn(&source)], "{shape:?} {order:?} {at:?}");
+                }
+            }
+        }
     }
 
     #[test]
