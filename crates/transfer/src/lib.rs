@@ -20,6 +20,7 @@ mod parse;
 mod patch_discriminator;
 mod pretrained_gan;
 mod recipe;
+mod shipped;
 mod trainable_summary;
 mod transfer_plan;
 
@@ -43,6 +44,7 @@ pub use open::{open_run, open_source};
 pub use patch_discriminator::PatchHead;
 pub use pretrained_gan::PretrainedGan;
 pub use recipe::{Recipe, from_scratch_config};
+pub use shipped::ShippedSource;
 pub use trainable_summary::{TrainableRow, TrainableSummary, trainable_summary};
 pub use transfer_plan::Transfer;
 

@@ -2,12 +2,14 @@
 
 use crate::error::TransferError;
 use crate::pretrained_gan::{FOLDER, PretrainedGan};
+use crate::shipped::ShippedSource;
 use crate::transfer_plan::Transfer;
 use engraft_gan::{CheckpointChoice, SavedRun};
 use engraft_layers::merge_adapters;
 use std::path::Path;
 
-/// Opens a pretrained GAN from a run directory or from a directory that [`PretrainedGan::save`] wrote.
+/// Opens a pretrained GAN from a run directory, from a directory that [`PretrainedGan::save`] wrote, or by the name of a
+/// [`ShippedSource`].
 ///
 /// The run can be a transfer itself. Its adapters are then merged into the weights, and its [`Miner`](crate::Miner) stays in
 /// front of the generator.
@@ -16,6 +18,9 @@ use std::path::Path;
 /// If there is no intact checkpoint, its files do not belong together, or the network family is not
 /// [registered](engraft_gan::networks::register).
 pub fn open_source(directory: &Path, which: CheckpointChoice) -> Result<PretrainedGan, TransferError> {
+    if let Some(shipped) = ShippedSource::at(directory) {
+        return shipped.open();
+    }
     if PretrainedGan::is_saved(directory) {
         return PretrainedGan::read(directory);
     }
@@ -41,8 +46,9 @@ pub fn open_source(directory: &Path, which: CheckpointChoice) -> Result<Pretrain
 /// # Errors
 /// Those of [`SavedRun::open_at`]. [`TransferError::OtherSource`] if the source in a transfer's directory was replaced.
 pub fn open_run(directory: &Path, which: CheckpointChoice) -> Result<SavedRun, TransferError> {
-    if PretrainedGan::is_saved(directory) {
-        let source = PretrainedGan::read(directory)?;
+    let shipped = ShippedSource::at(directory);
+    if shipped.is_some() || PretrainedGan::is_saved(directory) {
+        let source = shipped.map_or_else(|| PretrainedGan::read(directory), ShippedSource::open)?;
         return Ok(SavedRun {
             step: source.config.steps,
             sampler: source.sampler()?,

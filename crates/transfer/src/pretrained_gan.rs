@@ -6,7 +6,7 @@ use crate::patch_discriminator::{has_patch_head, with_patch_head};
 use engraft_base::hex;
 use engraft_gan::networks::{LayerRoles, NetworkRoles};
 use engraft_gan::{Networks, Sampler, TrainConfig};
-use engraft_layers::{Sequential, StateDict};
+use engraft_layers::{LayersError, Sequential, StateDict};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
@@ -66,19 +66,59 @@ impl PretrainedGan {
         Ok(source)
     }
 
+    /// The source with the contents of the files that [`PretrainedGan::save`] writes. Errors name files in `directory`.
+    pub(crate) fn from_contents(
+        directory: &Path,
+        settings: &str,
+        generator: &[u8],
+        discriminator: &[u8],
+    ) -> Result<Self, TransferError> {
+        let source = Self {
+            config: TrainConfig::from_toml(settings, &directory.join(SETTINGS))?,
+            generator: StateDict::from_bytes(generator, &directory.join(GENERATOR))?,
+            discriminator: StateDict::from_bytes(discriminator, &directory.join(DISCRIMINATOR))?,
+        };
+        source.networks()?;
+        Ok(source)
+    }
+
     /// Writes weights and settings to a directory, which [`open_source`](crate::open_source) reads.
     ///
     /// # Errors
     /// [`TransferError::Io`] if the directory cannot be written.
     pub fn save(&self, directory: &Path) -> Result<(), TransferError> {
+        let weights = [self.generator.to_bytes()?, self.discriminator.to_bytes()?];
+        self.write(directory, weights)
+    }
+
+    /// [`PretrainedGan::save`] at about half the size: weight matrices and kernels are rounded to 16-bit floating point
+    /// ([`StateDict::to_half_bytes`]).
+    ///
+    /// # Errors
+    /// As [`PretrainedGan::save`], and if a rounded weight is beyond ±65504.
+    pub fn save_half(&self, directory: &Path) -> Result<(), TransferError> {
+        let weights = [
+            self.generator.to_half_bytes()?,
+            self.discriminator.to_half_bytes()?,
+        ];
+        self.write(directory, weights)
+    }
+
+    fn write(&self, directory: &Path, [generator, discriminator]: [Vec<u8>; 2]) -> Result<(), TransferError> {
         std::fs::create_dir_all(directory).map_err(|reason| TransferError::Io {
             path: directory.into(),
             reason,
         })?;
-        self.generator.save(directory.join(GENERATOR))?;
-        self.discriminator.save(directory.join(DISCRIMINATOR))?;
-        let path = directory.join(SETTINGS);
-        std::fs::write(&path, self.config.to_toml()).map_err(|reason| TransferError::Io { path, reason })
+        let settings = self.config.to_toml().into_bytes();
+        for (name, bytes) in [
+            (GENERATOR, generator),
+            (DISCRIMINATOR, discriminator),
+            (SETTINGS, settings),
+        ] {
+            let path = directory.join(name);
+            engraft_base::write_atomically(&path, &bytes).map_err(LayersError::from)?;
+        }
+        Ok(())
     }
 
     /// The networks with all parameters trainable.

@@ -1,7 +1,7 @@
 //! Small networks for images of 16 to 256 pixels, for few training images and training on CPUs.
 //!
-//! *Generator*: a dense layer outputs a feature map of 4 to 7 pixels a side. Each block doubles its size with an
-//! [`UpsampleConv2d`], batch norm and a leaky ReLU. Skip-layer excitation ([`SkipExcitation`]) rescales the channels of a
+//! *Generator*: a dense layer outputs a feature map of 4 to 7 pixels a side. Each block doubles its size with a
+//! [bilinear](UpsampleConv2d::bilinear) [`UpsampleConv2d`], batch norm and a leaky ReLU. Skip-layer excitation ([`SkipExcitation`]) rescales the channels of a
 //! block by gates, which it computes from the feature map of a sixteenth of the size. Generators for images below 64 pixels
 //! have one such gate, from the first map to the last.
 //!
@@ -115,7 +115,7 @@ impl<T: Real> Pyramid<T> {
         let last = widths.len() - 1;
         let blocks = (1..=last).map(|i| {
             let (from, to) = (widths[i - 1], widths[i]);
-            let up = UpsampleConv2d::new(from, to, init).no_bias();
+            let up = UpsampleConv2d::new(from, to, init).bilinear().no_bias();
             let mut layers = Sequential::new()
                 .add("conv", up.scaled(he(from, to)))
                 .add("norm", BatchNorm::new(to))

@@ -1,4 +1,4 @@
-//! Nearest-neighbor upsampling and a 3x3 convolution, computed as one transposed convolution.
+//! Upsampling and a 3x3 convolution, computed as one transposed convolution.
 
 use crate::condition::Condition;
 use crate::init::Init;
@@ -22,11 +22,15 @@ const FOLDED: usize = KERNEL + 1;
 /// multiply-adds per input pixel and pair of channels. Every output pixel sums each number of the weight exactly once,
 /// so the layer makes no checkerboard pattern. The kernel is linear in the weight, so gradients of every order are exact.
 ///
+/// Nearest-neighbor upsampling treats even and odd rows differently, and a generator must learn to undo that. A layer that is
+/// [`bilinear`](Self::bilinear) does not: it smooths the output by the binomial 3x3 filter, which makes the upsampling bilinear
+/// except at the border.
+///
 /// *Shapes*: `[n, h, w, c_in] -> [n, 2 h, 2 w, c_out]`; `weight [3, 3, c_in, c_out]`, `bias [c_out]`.
 ///
 /// *Source*: Odena, Dumoulin and Olah, "Deconvolution and checkerboard artifacts", 2016, for upsampling before a
 /// convolution; Karras et al., "A style-based generator architecture for generative adversarial networks", 2019, whose code
-/// folds the two likewise.
+/// folds the two likewise and who smooth after upsampling.
 ///
 /// ```
 /// use engraft_layers::{Init, Mode, Module, UpsampleConv2d};
@@ -40,6 +44,7 @@ const FOLDED: usize = KERNEL + 1;
 #[derive(Clone, Debug)]
 pub struct UpsampleConv2d<T: Real = f32> {
     weights: Parametrization<T>,
+    bilinear: bool,
 }
 
 impl<T: Real> UpsampleConv2d<T> {
@@ -49,7 +54,15 @@ impl<T: Real> UpsampleConv2d<T> {
         let weight = init.weight(&[KERNEL, KERNEL, c_in, c_out], taps * c_in, taps * c_out);
         Self {
             weights: Parametrization::new(weight, 3),
+            bilinear: false,
         }
+    }
+
+    /// Makes the upsampling bilinear, except at the border, where pixels outside the image count as 0.
+    #[must_use]
+    pub fn bilinear(mut self) -> Self {
+        self.bilinear = true;
+        self
     }
 
     /// Multiplies the initial weight by `factor`.
@@ -90,7 +103,9 @@ impl<T: Real> UpsampleConv2d<T> {
             Padding::Same,
             [0, 0],
         );
-        conv2d_input(x, &folded_kernel(&weight), &geometry)
+        let y = conv2d_input(x, &folded_kernel(&weight), &geometry);
+        // Both are linear, and away from the border the order does not matter.
+        if self.bilinear { y.blur() } else { y }
     }
 }
 
@@ -150,7 +165,11 @@ impl<T: Real> Module<T> for UpsampleConv2d<T> {
     fn describe(&self) -> String {
         let shape = self.weights.shape();
         let (c_in, c_out) = (shape[2], shape[3]);
-        format!("UpsampleConv2d 3x3 {c_in} -> {c_out}{}", self.weights.describe())
+        let kind = if self.bilinear { ", bilinear" } else { "" };
+        format!(
+            "UpsampleConv2d 3x3 {c_in} -> {c_out}{kind}{}",
+            self.weights.describe()
+        )
     }
 }
 
@@ -242,6 +261,36 @@ mod tests {
         let inner = y.narrow(1, 1, 6).narrow(2, 1, 6).narrow(3, 0, 1);
         let first = inner.as_slice()[0];
         assert!(inner.as_slice().iter().all(|v| (v - first).abs() < 1e-12));
+    }
+
+    /// Away from the border, the output is that of bilinear interpolation and a convolution.
+    #[test]
+    fn a_bilinear_layer_interpolates_between_pixels() {
+        let layer = UpsampleConv2d::<f64>::new(2, 3, &mut Init::glorot(6)).bilinear();
+        let (h, w) = (5, 6);
+        let x = Tensor::randn([1, h, w, 2], &mut Pcg64::seed_from_u64(7));
+        // The center of output pixel i is at (i - 1/2) / 2 in the input.
+        let at = |i: usize, size: usize| {
+            let place = ((i as f64 - 0.5) / 2.0).clamp(0.0, size as f64 - 1.0);
+            let low = (place.floor() as usize).min(size - 2);
+            [(low, 1.0 - (place - low as f64)), (low + 1, place - low as f64)]
+        };
+        let mut large = Vec::new();
+        for (i, j, c) in (0..2 * h).flat_map(|i| (0..2 * w).flat_map(move |j| (0..2).map(move |c| (i, j, c))))
+        {
+            let corners = at(i, h).into_iter().flat_map(|y| at(j, w).map(|x| (y, x)));
+            large.push(
+                corners
+                    .map(|((y, a), (x_, b))| a * b * x.view()[[0, y, x_, c]])
+                    .sum(),
+            );
+        }
+        let conv = Conv2d::new(2, 3, 3, &mut Init::glorot(6)).same();
+        let expected = conv.forward(&Tensor::from_vec([1, 2 * h, 2 * w, 2], large), Mode::Eval);
+        let inner = |y: &Tensor<f64>| y.narrow(1, 2, 2 * h - 4).narrow(2, 2, 2 * w - 4);
+        let found = layer.forward(&x, Mode::Eval);
+        assert!(distance(&inner(&found), &inner(&expected)) < 1e-12);
+        assert_eq!(layer.describe(), "UpsampleConv2d 3x3 2 -> 3, bilinear");
     }
 
     /// Names and shapes are those of a convolution, so its state can be loaded unchanged.

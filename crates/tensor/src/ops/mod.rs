@@ -3,6 +3,7 @@
 mod activation;
 mod arithmetic;
 mod batch_norm;
+mod blur;
 mod convolution;
 mod fused;
 mod matmul;

@@ -60,6 +60,7 @@ pub(crate) enum Call {
     UpsampleNearest(usize),
     SumPool(usize),
     MaxPool(usize),
+    Blur,
 }
 
 /// Where an operation is smooth enough for a central difference.
@@ -127,6 +128,7 @@ impl Call {
             Self::UpsampleNearest(factor) => x[0].upsample_nearest(*factor),
             Self::SumPool(factor) => x[0].sum_pool(*factor),
             Self::MaxPool(factor) => x[0].max_pool(*factor),
+            Self::Blur => x[0].blur(),
         }
     }
 

@@ -251,6 +251,7 @@ fn maps() -> Vec<Entry> {
         entry("upsample_nearest", blocks(Call::UpsampleNearest, false)),
         entry("sum_pool", blocks(Call::SumPool, true)),
         entry("max_pool", blocks(Call::MaxPool, true)),
+        entry("blur", shape(4..=4).prop_map(|s| (Call::Blur, vec![s]))),
     ]
 }
 
