@@ -1,29 +1,29 @@
 //! Data as a user names it (`--data`), and its images for training and testing.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use rayon::prelude::*;
-
 use crate::channels::Channels;
+use crate::damaged::Damaged;
 use crate::dataset::Dataset;
 use crate::error::DataError;
 use crate::held_out::{ENOUGH_TO_HOLD_OUT, every_fifth};
 use crate::layout::{Classes, Parts};
 use crate::lazy_pictures::LazyPictures;
+use crate::levels::{Levels, WHOLE};
 use crate::listing::Listing;
 use crate::loader::{LoadOptions, has_idx_files, load};
 use crate::npy_images;
-use crate::picture::{Fit, WHITE, Wanted, size_in_header};
+use crate::picture::{Fit, WHITE, Wanted};
 use crate::pictures;
 use crate::provenance::Provenance;
 use crate::registry::DatasetName;
 use crate::report::{FileReport, Report};
 use crate::split::Split;
+use crate::survey::Survey;
 
 #[cfg(test)]
 mod tests;
@@ -38,7 +38,8 @@ mod tests;
 /// | a ZIP archive | the same, packed |
 /// | an NPY file | images `[n, h, w]` or `[n, h, w, c]`: bytes, or floating-point numbers from -1 or 0 to 1 |
 ///
-/// Pictures are the PNG and JPEG files of a folder and its subfolders. If every picture is in a subfolder, and there are
+/// Pictures are the PNG, JPEG, WebP, BMP, TIFF and GIF files of a folder and its subfolders, whatever their names are. Of
+/// several frames or pages the first is used. If every picture is in a subfolder, and there are
 /// at least two, the subfolders are the classes, in alphabetical order. Top-level folders called `train` and `test` (or
 /// `training`; `testing`, `val`, `valid`, `validation`) are the two parts. A single folder around everything is skipped.
 ///
@@ -81,6 +82,10 @@ pub struct DataOptions {
     pub fit: Fit,
     /// Background of transparent pictures, by default [`WHITE`].
     pub background: [u8; 3],
+    /// How values of more than 8 bits are scaled.
+    pub levels: Levels,
+    /// What is done with damaged pictures.
+    pub damaged: Damaged,
     /// Whether to hold out images for testing: the data's own test part, or every fifth of at least 100 images. If `false`,
     /// all images are for training, except the data's own test part.
     pub held_out: bool,
@@ -104,6 +109,8 @@ impl DataOptions {
             channels: Channels::Keep,
             fit: Fit::Crop,
             background: WHITE,
+            levels: Levels::Auto,
+            damaged: Damaged::Skip,
             held_out: false,
             idx_name: None,
             load: LoadOptions::new(),
@@ -116,6 +123,17 @@ impl DataOptions {
             channels: self.channels,
             fit: self.fit,
             background: self.background,
+            white: WHOLE,
+            damaged: self.damaged,
+        }
+    }
+
+    /// The same for the pictures of a listing, with their white.
+    pub(crate) fn wanted_of(&self, listing: &Listing, survey: &Survey) -> Wanted {
+        let wanted = self.wanted();
+        Wanted {
+            white: survey.white(listing, self.levels, wanted.is_strict()),
+            ..wanted
         }
     }
 }
@@ -206,9 +224,7 @@ impl DataSource {
             return Ok(Vec::new());
         };
         let listing = self.listing(path)?;
-        let size = |file: usize| size_in_header(&listing.read(file).ok()?);
-        let sizes: BTreeSet<_> = (0..listing.len()).into_par_iter().filter_map(size).collect();
-        Ok(sizes.into_iter().collect())
+        Ok(Survey::of(&listing).sizes())
     }
 
     /// Loads the images as bytes in memory.
@@ -246,12 +262,14 @@ impl DataSource {
         match self {
             Self::Folder(path) | Self::Zip(path) => {
                 let listing = self.listing(path)?;
+                let survey = Survey::of(&listing);
                 LazyPictures::new(
                     self.name(),
                     self.provenance(path),
                     path,
+                    &options.wanted_of(&listing, &survey),
                     listing,
-                    &options.wanted(),
+                    &survey,
                     options.held_out,
                 )
             }
@@ -293,7 +311,8 @@ impl DataSource {
     fn open_pictures(&self, path: &Path, options: &DataOptions) -> Result<Loaded, DataError> {
         let listing = self.listing(path)?;
         let parts = Parts::of(&listing.paths());
-        let wanted = options.wanted();
+        let survey = Survey::of(&listing);
+        let wanted = options.wanted_of(&listing, &survey);
         let mut pixels = Vec::new();
         let train = pictures::decode(path, &listing, &parts.train, &wanted, |_, image| {
             pixels.extend_from_slice(image)
@@ -333,7 +352,7 @@ impl DataSource {
             reports.extend(decoded.reports);
             test = Some(set(pixels, &decoded.files)?);
         }
-        let notes = [parts.notes, classes.notes].concat();
+        let notes = [survey.lines(&train.files, &wanted), parts.notes, classes.notes].concat();
         let mut loaded = arranged(all, test, notes, options);
         loaded.files = train.files.iter().map(|&file| listing.full_path(file)).collect();
         if loaded.test.is_some() && !loaded.has_own_test {

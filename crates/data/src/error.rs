@@ -109,7 +109,7 @@ pub enum DataError {
     },
     /// A folder or archive has no usable picture.
     #[error(
-        "{}: no usable PNG or JPEG picture{}",
+        "{}: no usable picture{}",
         shown(.place),
         .reasons.iter().map(|reason| format!("\n  {reason}")).collect::<String>()
     )]

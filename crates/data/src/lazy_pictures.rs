@@ -19,6 +19,7 @@ use crate::picture::{Picture, Wanted};
 use crate::pictures;
 use crate::provenance::Provenance;
 use crate::report::Report;
+use crate::survey::Survey;
 use crate::training_data::TrainingData;
 
 /// Default size of the cache of decoded pictures, in bytes.
@@ -53,8 +54,9 @@ impl LazyPictures {
         name: String,
         provenance: Provenance,
         place: &Path,
-        listing: Listing,
         wanted: &Wanted,
+        listing: Listing,
+        survey: &Survey,
         held_out: bool,
     ) -> Result<Self, DataError> {
         let parts = Parts::of(&listing.paths());
@@ -87,6 +89,7 @@ impl LazyPictures {
         let holds_out = holds_out && found >= ENOUGH_TO_HOLD_OUT;
         let [all, left] = hashes;
         let hashes = if holds_out { left } else { all };
+        let used = decoded.files.clone();
         let classes = Classes::of(&parts, decoded.files.iter().map(|&file| listing.path(file)));
         let files = match holds_out {
             true => every_fifth(found)[0].iter().map(|&i| decoded.files[i]).collect(),
@@ -103,7 +106,7 @@ impl LazyPictures {
                 files.len()
             ));
         }
-        let totals = [totals, parts.notes, classes.notes].concat();
+        let totals = [totals, survey.lines(&used, wanted), parts.notes, classes.notes].concat();
         let report = Report::new(totals, [listing.left_out.clone(), decoded.reports].concat());
         Ok(Self {
             name,

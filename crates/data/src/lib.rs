@@ -2,19 +2,24 @@
 
 mod batches;
 mod channels;
+mod damaged;
 mod data_dirs;
 mod data_source;
 mod dataset;
+mod decoder;
 mod download;
 mod drawn;
 mod error;
 mod fingerprint;
 mod held_out;
 mod idx;
+mod jpeg_integrity;
 mod layout;
 mod lazy_pictures;
+mod levels;
 mod listing;
 mod loader;
+mod memory_gate;
 mod npy;
 mod npy_images;
 mod picture;
@@ -26,6 +31,7 @@ mod resize;
 mod shown;
 mod split;
 mod stacked;
+mod survey;
 #[cfg(test)]
 mod test_server;
 mod training_data;
@@ -33,6 +39,7 @@ mod unknown_name;
 
 pub use batches::{BatchState, Batches};
 pub use channels::Channels;
+pub use damaged::Damaged;
 pub use data_dirs::DataDirs;
 #[doc(hidden)] // the name of earlier versions
 pub use data_dirs::DataDirs as Places;
@@ -43,6 +50,7 @@ pub use error::{DataError, Offset, Tried};
 pub use held_out::{ENOUGH_TO_HOLD_OUT, every_fifth};
 pub use idx::Idx;
 pub use lazy_pictures::LazyPictures;
+pub use levels::Levels;
 pub use loader::{LoadOptions, load};
 pub use npy::{Npy, Numbers, write_npy};
 pub use picture::{Fit, WHITE};

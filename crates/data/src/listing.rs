@@ -12,13 +12,18 @@ use zip::read::{ZipArchiveMetadata, ZipReadOptions};
 use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
 
+use crate::decoder::{Header, format_of, other_kind};
 use crate::error::{DataError, io_error};
 use crate::report::{FileReport, Note, Treatment};
 
 /// Maximum number of files.
 const MAX_FILES: usize = 1_000_000;
 /// Maximum bytes per file.
-const MAX_BYTES: u64 = 64 << 20;
+const MAX_BYTES: u64 = 256 << 20;
+/// Unpacked size of an archive that is always allowed, in bytes.
+const ALWAYS_ALLOWED: u64 = 64 << 20;
+/// Number of bytes in which most pictures have their header.
+const HEADER: u64 = 64 << 10;
 /// Number of bytes that identify the kind of a file.
 const START: u64 = 32;
 /// Maximum unpacked size of an archive as a multiple of its own. Pictures are already compressed and reach 2.
@@ -174,7 +179,7 @@ impl Listing {
                 None => listing.files.push((path, index)),
             }
         }
-        if unpacked > MAX_RATIO.saturating_mul(size).max(MAX_BYTES) {
+        if unpacked > MAX_RATIO.saturating_mul(size).max(ALWAYS_ALLOWED) {
             let expected = format!("files of at most {MAX_RATIO} times the {size} bytes of the archive");
             let found = format!("{unpacked} bytes");
             return Err(unusable(
@@ -197,14 +202,11 @@ impl Listing {
         let all = std::mem::take(&mut self.files);
         for (file, start) in all.into_iter().zip(starts) {
             let what = match start {
-                Ok(bytes) if image::guess_format(&bytes).is_ok() => {
+                Ok(bytes) if format_of(&bytes).is_some() => {
                     self.files.push(file);
                     continue;
                 }
-                Ok(bytes) if bytes.starts_with(b"PK\x03\x04") => {
-                    Note::new("archives within", "a ZIP archive; use the archive itself as data")
-                }
-                Ok(_) => Note::new("neither PNG nor JPEG", "neither PNG nor JPEG"),
+                Ok(bytes) => other_kind(&bytes),
                 Err(note) => note,
             };
             let path = self.shown_path(&file.0);
@@ -247,9 +249,23 @@ impl Listing {
     pub(crate) fn read(&self, file: usize) -> Result<Vec<u8>, Note> {
         let bytes = self.read_at_most(file, MAX_BYTES + 1)?;
         if bytes.len() as u64 > MAX_BYTES {
-            return Err(Note::new("too large", "a file of more than 64 MiB"));
+            return Err(Note::new(
+                "too large",
+                format!("a file of more than {} MiB", MAX_BYTES >> 20),
+            ));
         }
         Ok(bytes)
+    }
+
+    /// The header of a picture, or `None` if it is damaged.
+    pub(crate) fn header(&self, file: usize) -> Option<Header> {
+        let start = self.read_at_most(file, HEADER).ok()?;
+        let is_whole = (start.len() as u64) < HEADER;
+        match Header::read(&start) {
+            // A preview or a color profile may precede the header.
+            None if !is_whole => Header::read(&self.read(file).ok()?),
+            header => header,
+        }
     }
 
     /// The first `most` bytes of a file.

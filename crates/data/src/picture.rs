@@ -1,27 +1,19 @@
 //! Decoding of one picture, with its orientation, size and channels.
 
-use std::any::Any;
-use std::cell::Cell;
 use std::fmt;
-use std::io::{BufRead, Cursor, Seek};
-use std::panic::{self, AssertUnwindSafe};
-use std::sync::Once;
 
 use image::imageops::{FilterType, overlay};
-use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageReader, ImageResult, Limits, Rgb, RgbImage};
+use image::{DynamicImage, Rgb, RgbImage};
 
 use crate::channels::Channels;
+use crate::damaged::Damaged;
+use crate::decoder::{self, Upright};
+use crate::levels;
 use crate::report::Note;
 use crate::unknown_name::parsed;
 
 /// Default background of transparent pictures.
 pub const WHITE: [u8; 3] = [255; 3];
-
-/// Maximum side of a picture, in pixels.
-const MAX_SIDE: u32 = 4096;
-/// Maximum memory for decoding one picture, in bytes.
-const MAX_MEMORY: u64 = 64 << 20;
 
 /// How a picture with another aspect ratio is fitted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -66,6 +58,25 @@ pub(crate) struct Wanted {
     pub(crate) channels: Channels,
     pub(crate) fit: Fit,
     pub(crate) background: [u8; 3],
+    /// The value that becomes white in pictures of 16 bits.
+    pub(crate) white: u16,
+    pub(crate) damaged: Damaged,
+}
+
+impl Wanted {
+    /// Whether the decoder refuses incomplete pictures.
+    pub(crate) fn is_strict(&self) -> bool {
+        self.damaged != Damaged::Keep
+    }
+
+    /// The background for messages: `white`, or its color.
+    pub(crate) fn background_name(&self) -> String {
+        match self.background {
+            WHITE => "white".into(),
+            [0, 0, 0] => "black".into(),
+            [r, g, b] => format!("#{r:02x}{g:02x}{b:02x}"),
+        }
+    }
 }
 
 /// A picture in the requested format.
@@ -83,102 +94,16 @@ pub(crate) struct Picture {
 impl Picture {
     /// Decodes the contents of a file by its format, not by its name. Returns the reason if that fails.
     pub(crate) fn read(bytes: &[u8], wanted: &Wanted) -> Result<Self, Note> {
-        let decoded = quietly(|| upright(bytes)).unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or(panic.downcast_ref::<&str>().copied());
-            Err(damaged(&format!(
-                "damaged, its decoder failed: {}",
-                text.unwrap_or("no reason")
-            )))
-        });
-        let (picture, turned) = decoded?;
-        Ok(fit(picture, Vec::from_iter(turned), wanted))
+        let Upright {
+            mut picture,
+            notes,
+            share,
+        } = decoder::decode(bytes, wanted.is_strict())?;
+        levels::stretch(&mut picture, wanted.white);
+        let fitted = fit(picture, notes, wanted);
+        drop(share);
+        Ok(fitted)
     }
-}
-
-/// Height and width in the header of a file, before EXIF rotation. `None` if it is not a picture.
-pub(crate) fn size_in_header(bytes: &[u8]) -> Option<[usize; 2]> {
-    let read = || {
-        ImageReader::new(Cursor::new(bytes))
-            .with_guessed_format()
-            .ok()?
-            .into_dimensions()
-            .ok()
-    };
-    let (width, height) = quietly(read).ok().flatten()?;
-    Some([height as usize, width as usize])
-}
-
-fn damaged(text: &str) -> Note {
-    Note::new(
-        "damaged",
-        text.chars()
-            .flat_map(char::escape_default)
-            .take(200)
-            .collect::<String>(),
-    )
-}
-
-/// Runs a decoder on possibly hostile bytes. A panic becomes an error and prints nothing.
-fn quietly<R>(decode: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
-    static HOOK: Once = Once::new();
-    thread_local!(static DECODES: Cell<bool> = const { Cell::new(false) });
-    HOOK.call_once(|| {
-        let hook = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            if !DECODES.get() {
-                hook(info);
-            }
-        }));
-    });
-    DECODES.set(true);
-    let result = panic::catch_unwind(AssertUnwindSafe(decode));
-    DECODES.set(false);
-    result
-}
-
-/// Decodes a picture upright: the orientation of the camera is in its EXIF data, not in its pixels.
-fn upright(bytes: &[u8]) -> Result<(DynamicImage, Option<Note>), Note> {
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
-    let reader = reader.map_err(|e| damaged(&e.to_string()))?;
-    if reader.format().is_none() {
-        return Err(Note::new("neither PNG nor JPEG", "neither PNG nor JPEG"));
-    }
-    let (mut picture, orientation) = decode(reader).map_err(|e| match e {
-        image::ImageError::Limits(_) => {
-            let text = format!("larger than {MAX_SIDE} pixels on a side or 64 MiB");
-            Note::new("too large", text)
-        }
-        image::ImageError::Unsupported(_) => Note::new(
-            "neither PNG nor JPEG",
-            "neither PNG nor JPEG, or of an unusual kind",
-        ),
-        other => damaged(&other.to_string()),
-    })?;
-    picture.apply_orientation(orientation);
-    let done = match orientation {
-        Orientation::NoTransforms => None,
-        Orientation::Rotate90 | Orientation::Rotate180 | Orientation::Rotate270 => Some("rotated"),
-        Orientation::FlipHorizontal | Orientation::FlipVertical => Some("mirrored"),
-        Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => Some("rotated and mirrored"),
-    };
-    let note = |done| Note::new("oriented by their EXIF data", format!("{done} by its EXIF data"));
-    Ok((picture, done.map(note)))
-}
-
-fn decode(mut reader: ImageReader<impl BufRead + Seek>) -> ImageResult<(DynamicImage, Orientation)> {
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
-    limits.max_alloc = Some(MAX_MEMORY);
-    reader.limits(limits.clone());
-    let mut decoder = reader.into_decoder()?;
-    // The limit must also hold for the picture; only `ImageReader::decode` checks that by itself.
-    limits.reserve(decoder.total_bytes())?;
-    decoder.set_limits(limits)?;
-    // Invalid EXIF data are ignored, because the pixels may be valid.
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    Ok((DynamicImage::from_decoder(decoder)?, orientation))
 }
 
 /// Converts a picture to the requested format, and appends what was done to `changes`.
@@ -268,6 +193,7 @@ fn shown_on(background: [u8; 3], picture: &DynamicImage, changes: &mut Vec<Note>
     if flat.pixels().any(|pixel| pixel.0[3] < 255) {
         changes.push(match background {
             WHITE => Note::new("transparency shown on white", "transparency shown on white"),
+            [0, 0, 0] => Note::new("transparency shown on black", "transparency shown on black"),
             [r, g, b] => {
                 let text = format!("transparency shown on #{r:02x}{g:02x}{b:02x}");
                 Note::new("transparency shown on the background", text)

@@ -5,6 +5,8 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use crate::channels::Channels;
+use crate::damaged::Damaged;
+use crate::decoder::DAMAGED;
 use crate::error::DataError;
 use crate::layout::Classes;
 use crate::listing::Listing;
@@ -106,6 +108,15 @@ pub(crate) fn decode(
             }
         }
     }
+    if wanted.damaged == Damaged::Refuse {
+        refuse_damaged(&decoded.reports).map_err(|found| {
+            unusable(
+                "undamaged pictures".into(),
+                found,
+                "repair or delete them, or leave them out (`--damaged skip`)",
+            )
+        })?;
+    }
     if decoded.files.is_empty() {
         let reports = listing.left_out.iter().chain(&decoded.reports);
         return Err(DataError::NoPictures {
@@ -117,6 +128,21 @@ pub(crate) fn decode(
         decoded.size[2] = 1;
     }
     Ok(decoded)
+}
+
+/// The number and the first names of damaged files, if there are any.
+fn refuse_damaged(reports: &[FileReport]) -> Result<(), String> {
+    let is_damaged =
+        |file: &&FileReport| matches!(&file.what, Treatment::LeftOut(note) if note.kind == DAMAGED);
+    let damaged: Vec<String> = reports
+        .iter()
+        .filter(is_damaged)
+        .map(FileReport::to_string)
+        .collect();
+    match damaged.len() {
+        0 => Ok(()),
+        n => Err(format!("{n} damaged: {}", damaged[..n.min(3)].join("; "))),
+    }
 }
 
 /// One byte per pixel of gray pictures that were decoded as color.

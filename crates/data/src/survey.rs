@@ -1,0 +1,115 @@
+//! What the headers of all pictures say, before any is decoded.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rayon::prelude::*;
+
+use crate::decoder::{self, Header, format_name};
+use crate::levels::{self, Levels, WHOLE};
+use crate::listing::Listing;
+use crate::picture::{Fit, Wanted};
+
+/// Most formats and sizes that the summary lists.
+const LISTED: usize = 6;
+
+/// The headers of the pictures of a listing.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    /// One for each file; `None` where the header cannot be read.
+    headers: Vec<Option<Header>>,
+}
+
+impl Survey {
+    pub(crate) fn of(listing: &Listing) -> Self {
+        let headers = (0..listing.len()).into_par_iter();
+        Self {
+            headers: headers.map(|file| listing.header(file)).collect(),
+        }
+    }
+
+    /// The sizes `[h, w]`, each once and in ascending order.
+    pub(crate) fn sizes(&self) -> Vec<[usize; 2]> {
+        let sizes: BTreeSet<_> = self.headers.iter().flatten().map(|header| header.size).collect();
+        sizes.into_iter().collect()
+    }
+
+    /// The value that becomes white in pictures of 16 bits: one for all.
+    ///
+    /// With [`Levels::Auto`], decodes the pictures of 16 bits.
+    pub(crate) fn white(&self, listing: &Listing, choice: Levels, strict: bool) -> u16 {
+        let deep: Vec<usize> = (0..self.headers.len())
+            .filter(|&file| self.headers[file].is_some_and(|header| header.is_deep))
+            .collect();
+        if choice == Levels::Full || deep.is_empty() {
+            return WHOLE;
+        }
+        let largest = |file: usize| {
+            let decoded = decoder::decode(&listing.read(file).ok()?, strict).ok()?;
+            levels::largest(&decoded.picture)
+        };
+        let largest = deep.into_par_iter().filter_map(largest).max();
+        largest.map_or(WHOLE, levels::white)
+    }
+
+    /// Lines of the summary about the pictures with these indices.
+    pub(crate) fn lines(&self, used: &[usize], wanted: &Wanted) -> Vec<String> {
+        let headers: Vec<Header> = used.iter().filter_map(|&file| self.headers[file]).collect();
+        let (Some(first), Some(last)) = (
+            headers.iter().map(|header| header.size).min(),
+            headers.iter().map(|header| header.size).max(),
+        ) else {
+            return Vec::new();
+        };
+        let mut formats: BTreeMap<&str, usize> = BTreeMap::new();
+        for header in &headers {
+            *formats.entry(format_name(header.format)).or_default() += 1;
+        }
+        let formats: Vec<String> = formats
+            .into_iter()
+            .map(|(name, n)| format!("{n} {name}"))
+            .collect();
+        let sides = |axis: usize| headers.iter().map(move |header| header.size[axis]);
+        let sizes = if first == last {
+            format!("{}x{} pixels", first[1], first[0])
+        } else {
+            let range = |axis| match (sides(axis).min().unwrap_or(0), sides(axis).max().unwrap_or(0)) {
+                (least, most) if least == most => format!("{least}"),
+                (least, most) => format!("{least} to {most}"),
+            };
+            format!("{} pixels wide, {} high", range(1), range(0))
+        };
+        let deep = headers.iter().filter(|header| header.is_deep).count();
+        let depth = match (deep, wanted.white) {
+            (0, _) => "8 bits".to_string(),
+            (_, WHOLE) => format!("16 bits in {deep}, reduced to 8"),
+            (_, white) => format!(
+                "16 bits in {deep}, of which all pictures together use {}: {white} becomes white (`--levels full` keeps the \
+                 whole range)",
+                u16::BITS - white.leading_zeros()
+            ),
+        };
+        let mut lines = vec![format!(
+            "files: {}; {sizes}; {depth}",
+            formats[..formats.len().min(LISTED)].join(", ")
+        )];
+        if let Some([h, w]) = wanted.size
+            && headers.iter().any(|header| header.size != [h, w])
+        {
+            let how = match wanted.fit {
+                Fit::Crop => "cropped to the center (`--fit pad` keeps the edges)".into(),
+                Fit::Pad => format!("padded with {}", wanted.background_name()),
+                Fit::Stretch => "stretched".to_string(),
+            };
+            let has_other_ratio = headers
+                .iter()
+                .any(|header| header.size[0] * w != header.size[1] * h);
+            let how = if has_other_ratio {
+                format!(", {how}")
+            } else {
+                String::new()
+            };
+            lines.push(format!("size: {w}x{h}{how}"));
+        }
+        lines
+    }
+}
