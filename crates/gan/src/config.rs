@@ -257,6 +257,8 @@ impl TrainConfig {
             latent_dim: self.network.latent,
             widths: self.network.widths.clone(),
             convolutions: self.network.convolutions,
+            norm: self.network.norm,
+            patch_logits: self.network.patch_logits,
             ..NetworkSpec::new(self.image)
                 .classes(self.classes as usize)
                 .packing(self.objective.packing as usize)

@@ -31,7 +31,7 @@ pub use config::{LearningRateFactor, Phase, SourceRegularizer, Trainable, Transf
 pub use domain_distance::{DomainDistance, domain_distance};
 /// Crates whose types appear in the public signatures of this crate.
 pub use engraft_gan::{rand, toml};
-pub use engraft_layers::{Selection, freeze, train_only, unfreeze};
+pub use engraft_layers::{PatchHead, Selection, freeze, train_only, unfreeze};
 pub use equilibrium::{Equilibrium, equilibrium};
 pub use error::TransferError;
 pub use experiment::{
@@ -41,7 +41,6 @@ pub use experiment::{
 pub use gradual_unfreezing::gradual_unfreezing;
 pub use miner::Miner;
 pub use open::{open_run, open_source};
-pub use patch_discriminator::PatchHead;
 pub use pretrained_gan::PretrainedGan;
 pub use recipe::{Recipe, from_scratch_config};
 pub use shipped::ShippedSource;

@@ -1,6 +1,7 @@
 //! The setting `network` of a run: the family of networks and its sizes.
 
 use super::short_form::ShortForm;
+use crate::networks::GeneratorNorm;
 use serde::de::Error;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -39,6 +40,14 @@ pub struct NetworkConfig {
     /// Convolutions at each size, for a family that has this setting (`light`: 1 or 2); its own number if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub convolutions: Option<usize>,
+    /// Normalization in the generator, for a family that has this setting (`light`: `batch` or `pixel`); the family's own if not
+    /// given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub norm: Option<GeneratorNorm>,
+    /// Whether the discriminator computes one logit per patch of an image instead of one per image, for a family that has this
+    /// setting (`light`).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub patch_logits: bool,
 }
 
 impl Default for NetworkConfig {
@@ -55,6 +64,8 @@ impl From<&str> for NetworkConfig {
             widths: Vec::new(),
             latent: None,
             convolutions: None,
+            norm: None,
+            patch_logits: false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Network families and the specification that they build from.
 
 use engraft_layers::{Init, Sequential};
+use serde::{Deserialize, Serialize};
 
 /// Maximum number of image channels: gray or RGB, each with an optional alpha channel.
 pub(super) const MAX_CHANNELS: usize = 4;
@@ -32,6 +33,21 @@ pub struct NetworkSpec {
     pub widths: Vec<usize>,
     /// Number of convolutions at each size, for families with this setting; `None` for the family's default.
     pub convolutions: Option<usize>,
+    /// Normalization in the generator, for families with this setting; `None` for the family's default.
+    pub norm: Option<GeneratorNorm>,
+    /// Whether the discriminator computes one logit per patch of an image, for families with this setting.
+    pub patch_logits: bool,
+}
+
+/// Normalization after the convolutions of a generator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GeneratorNorm {
+    /// [Batch norm](engraft_layers::BatchNorm).
+    #[default]
+    Batch,
+    /// [Pixel norm](engraft_layers::PixelNorm): images of a batch do not depend on each other.
+    Pixel,
 }
 
 impl NetworkSpec {
@@ -45,6 +61,8 @@ impl NetworkSpec {
             latent_dim: None,
             widths: Vec::new(),
             convolutions: None,
+            norm: None,
+            patch_logits: false,
         }
     }
 
@@ -119,6 +137,9 @@ impl NetworkSpec {
             return Err(format!(
                 "its number of convolutions at each size is fixed, so network.convolutions must not be set, got {convolutions}"
             ));
+        }
+        if self.norm.is_some() || self.patch_logits {
+            return Err("it has neither network.norm nor network.patch_logits; light has them".into());
         }
         Ok(())
     }

@@ -28,10 +28,10 @@
 //! project's.
 
 use super::conditional;
-use super::family::{LayerRoles, NetworkFamily, NetworkRoles, NetworkSpec};
+use super::family::{GeneratorNorm, LayerRoles, NetworkFamily, NetworkRoles, NetworkSpec};
 use engraft_layers::{
-    AvgPool2x, BatchNorm, Condition, Conv2d, Dense, Flatten, Init, LeakyReLU, Mode, Module, Reshape,
-    Residual, Sequential, SkipExcitation, Tanh, Taps, UpsampleConv2d, named,
+    AvgPool2x, BatchNorm, Condition, Conv2d, Dense, Flatten, Init, LeakyReLU, Mode, Module, PatchHead,
+    PixelNorm, Reshape, Residual, Sequential, SkipExcitation, Tanh, Taps, UpsampleConv2d, named,
 };
 use engraft_tensor::{Real, Tensor};
 
@@ -111,19 +111,24 @@ struct Pyramid<T: Real> {
 }
 
 impl<T: Real> Pyramid<T> {
-    fn new(widths: &[usize], start: [usize; 2], convolutions: usize, init: &mut Init) -> Self {
-        let last = widths.len() - 1;
+    fn new(widths: &[usize], start: [usize; 2], spec: &NetworkSpec, init: &mut Init) -> Self {
+        let (last, norm) = (widths.len() - 1, spec.norm.unwrap_or_default());
         let blocks = (1..=last).map(|i| {
             let (from, to) = (widths[i - 1], widths[i]);
-            let up = UpsampleConv2d::new(from, to, init).bilinear().no_bias();
-            let mut layers = Sequential::new()
-                .add("conv", up.scaled(he(from, to)))
-                .add("norm", BatchNorm::new(to))
-                .add("act", LeakyReLU::new(SLOPE));
-            if convolutions > 1 {
-                layers = layers
-                    .add("conv2", conv(to, to, init).no_bias())
-                    .add("norm2", BatchNorm::new(to))
+            let mut up = UpsampleConv2d::new(from, to, init)
+                .bilinear()
+                .scaled(he(from, to));
+            if norm == GeneratorNorm::Batch {
+                up = up.no_bias();
+            }
+            let layers = Sequential::new().add("conv", up);
+            let mut layers = normalized(layers, "norm", norm, to).add("act", LeakyReLU::new(SLOPE));
+            if spec.convolutions.unwrap_or(1) > 1 {
+                let mut second = conv(to, to, init);
+                if norm == GeneratorNorm::Batch {
+                    second = second.no_bias();
+                }
+                layers = normalized(layers.add("conv2", second), "norm2", norm, to)
                     .add("act2", LeakyReLU::new(SLOPE));
             }
             let low = low_map(i, last);
@@ -133,6 +138,19 @@ impl<T: Real> Pyramid<T> {
         Self {
             blocks: blocks.collect(),
         }
+    }
+}
+
+/// Adds the normalization of a map with `channels` channels.
+fn normalized<T: Real>(
+    layers: Sequential<T>,
+    name: &str,
+    norm: GeneratorNorm,
+    channels: usize,
+) -> Sequential<T> {
+    match norm {
+        GeneratorNorm::Batch => layers.add(name, BatchNorm::new(channels)),
+        GeneratorNorm::Pixel => layers.add(name, PixelNorm),
     }
 }
 
@@ -241,13 +259,16 @@ pub fn build_generator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequenti
     let (latent, spread) = (Light.latent_dim(spec), conditional::EMBEDDING_STD);
     conditional::generator(spec, latent, spread, init, |inputs, init| {
         let outputs = h * w * first;
-        let dense = Dense::new(inputs, outputs, init).no_bias();
+        let norm = spec.norm.unwrap_or_default();
+        let mut dense = Dense::new(inputs, outputs, init).scaled(he(inputs, outputs));
+        if norm == GeneratorNorm::Batch {
+            dense = dense.no_bias();
+        }
         let stem = Sequential::new()
-            .add("dense", dense.scaled(he(inputs, outputs)))
-            .add("grid", Reshape::new([h, w, first]))
-            .add("norm", BatchNorm::new(first))
-            .add("act", LeakyReLU::new(SLOPE));
-        let pyramid = Pyramid::new(&widths, start, spec.convolutions.unwrap_or(1), init);
+            .add("dense", dense)
+            .add("grid", Reshape::new([h, w, first]));
+        let stem = normalized(stem, "norm", norm, first).add("act", LeakyReLU::new(SLOPE));
+        let pyramid = Pyramid::new(&widths, start, spec, init);
         Sequential::new()
             .add("stem", stem)
             .add("pyramid", pyramid)
@@ -273,7 +294,8 @@ fn down<T: Real>(from: usize, to: usize, convolutions: usize, init: &mut Init) -
     Residual::new(branch).skip(skip)
 }
 
-/// The discriminator of a specification: [packed images](NetworkSpec::packed_shape) to logits `[n / packing, 1]`.
+/// The discriminator of a specification: [packed images](NetworkSpec::packed_shape) to logits `[n / packing, 1]`, or with
+/// patch logits to one for each position of the smallest map.
 ///
 /// # Panics
 /// If [`Light`] refuses the specification.
@@ -295,6 +317,9 @@ pub fn build_discriminator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequ
     let trunk = trunk
         .add("last", layer(conv(last, last, init)))
         .add("flat", Flatten);
+    if spec.patch_logits {
+        return trunk.add("head", PatchHead::with_init(last, init));
+    }
     conditional::discriminator(spec, trunk, h * w * last, init)
 }
 
@@ -302,7 +327,8 @@ pub fn build_discriminator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequ
 ///
 /// Its widths are the channels of the generator's maps, from the smallest on; the discriminator has the same in
 /// reverse order, or its own widths, from the image to the smallest map. `convolutions = 2` puts a second convolution into
-/// each block of both networks.
+/// each block of both networks. `norm = "pixel"` replaces batch norm, and `patch_logits` gives the discriminator one logit for
+/// each position of its smallest map. Each reads a window around its position that is wider than the image by a quarter.
 ///
 /// ```
 /// use engraft_gan::networks::{NetworkFamily, NetworkSpec, light::Light};
@@ -337,6 +363,9 @@ impl NetworkFamily for Light {
                 spec.widths
             ));
         }
+        if spec.patch_logits && spec.classes > 0 {
+            return Err("network.patch_logits and classes exclude each other".into());
+        }
         match spec.convolutions {
             None | Some(1..=MOST_CONVOLUTIONS) => Ok(()),
             Some(other) => Err(format!(
@@ -366,6 +395,10 @@ impl NetworkFamily for Light {
             if spec.convolutions.unwrap_or(1) > 1 {
                 norms.push(format!("{block}.norm2"));
             }
+        }
+        if spec.norm == Some(GeneratorNorm::Pixel) {
+            // They have no parameters.
+            norms.clear();
         }
         let downs = (1..=doublings).map(|i| format!("down{i}"));
         let roles = LayerRoles {
@@ -592,6 +625,30 @@ mod tests {
         };
         let one = step(1);
         assert!([2, 5].into_iter().all(|threads| step(threads) == one));
+    }
+
+    /// Pixel norm has no parameters and patch logits have one value per position; an unconditional pair takes a step with both.
+    #[test]
+    fn pixel_norm_and_patch_logits() {
+        let mut spec = narrow(0);
+        (spec.norm, spec.patch_logits) = (Some(GeneratorNorm::Pixel), true);
+        assert_eq!(Light.check(&spec), Ok(()));
+        let g = build_generator::<f64>(&spec, &mut Init::glorot(1));
+        let d = build_discriminator::<f64>(&spec, &mut Init::glorot(2));
+        assert!(Light.roles(&spec).generator.norms.is_empty());
+        assert!(!parameters(&g).iter().any(|(name, _)| name.contains("norm")));
+        let z = Tensor::randn([2, 3], &mut Pcg64::seed_from_u64(3));
+        let images = g.forward(&z, Mode::Train);
+        let alone = g.forward(&z.narrow(0, 1, 1), Mode::Train);
+        let difference = (images.narrow(0, 1, 1) - alone).abs().sum().item();
+        assert!(
+            difference < 1e-12,
+            "images of a batch depend on each other: {difference}"
+        );
+        assert_eq!(d.forward(&images, Mode::Train).shape(), [2, 16]);
+        let game = |z: &[Tensor<f64>]| d.forward(&g.forward(&z[0], Mode::Train), Mode::Train);
+        gradcheck(game, std::slice::from_ref(&z)).unwrap();
+        assert!(Light.check(&NetworkSpec { classes: 2, ..spec }).is_err());
     }
 
     /// In evaluation batch norms can be folded away, also in blocks with a gate.

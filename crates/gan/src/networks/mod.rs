@@ -43,7 +43,7 @@ pub mod mlp;
 pub mod residual;
 
 pub use conditional::{ConditionalGenerator, ProjectionDiscriminator};
-pub use family::{LayerRoles, NetworkFamily, NetworkRoles, NetworkSpec};
+pub use family::{GeneratorNorm, LayerRoles, NetworkFamily, NetworkRoles, NetworkSpec};
 
 use crate::error::GanError;
 use engraft_layers::Sequential;
