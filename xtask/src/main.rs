@@ -7,6 +7,7 @@ mod benchmark_transfer;
 mod conformance;
 mod drawn_digits;
 mod run_toml;
+mod save_source;
 mod system;
 mod train_features;
 
@@ -34,6 +35,7 @@ enum Command {
     BenchmarkDigits(benchmark_digits::Args),
     /// Train a classifier on drawn (synthetic) digits and print its accuracy on MNIST
     DrawnDigits(drawn_digits::Args),
+    SaveSource(save_source::Args),
     Docs(run_toml::Args),
 }
 
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Command::BenchmarkTransfer(args) => benchmark_transfer::run(args),
         Command::BenchmarkDigits(args) => benchmark_digits::run(&args),
         Command::DrawnDigits(args) => drawn_digits::run(&args),
+        Command::SaveSource(args) => save_source::run(&args),
         Command::Docs(args) => run_toml::run(&args),
     })
 }
