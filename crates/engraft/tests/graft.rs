@@ -304,7 +304,22 @@ fn an_adapter_file_and_the_source_generate_what_the_run_generates() {
     // The run, and the source through the file.
     let (run, adapted) = (at("run.npy"), at("adapted.npy"));
     let draw = |from: &str, more: &[&str], to: &str| {
-        good(&[&["generate", "--count", "6", "--from", from, "--out", to], more].concat());
+        good(
+            &[
+                &[
+                    "generate",
+                    "--overwrite",
+                    "--count",
+                    "6",
+                    "--from",
+                    from,
+                    "--out",
+                    to,
+                ],
+                more,
+            ]
+            .concat(),
+        );
         std::fs::read(to).unwrap()
     };
     let adapter = ["--adapter", &file];

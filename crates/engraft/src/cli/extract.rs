@@ -1,5 +1,6 @@
 //! Features of images: the choice of the extractor, its input format, and extraction with a progress bar.
 
+use super::advice::ensure_run;
 use super::options::FeatureOptions;
 use super::progress::bar;
 use anyhow::ensure;
@@ -86,6 +87,7 @@ impl Reader {
 
 /// Opens a run and prints its warnings.
 pub(super) fn open_run(run: &Path, which: CheckpointChoice) -> anyhow::Result<SavedRun> {
+    ensure_run("from", run)?;
     let run = engraft_transfer::open_run(run, which)?;
     for warning in &run.warnings {
         eprintln!("warning: {warning}");

@@ -1,5 +1,6 @@
 //! `engraft sources`: ranks trained GANs as sources for a transfer.
 
+use super::advice;
 use super::extract::Reader;
 use super::options::Sources;
 use super::target::Target;
@@ -24,8 +25,15 @@ pub(super) fn run(options: &Sources) -> anyhow::Result<()> {
     let mut last = None;
     let mut ranked: Vec<(String, DomainDistance)> = Vec::new();
     for path in &options.runs {
-        let source =
-            open_source(path, CheckpointChoice::Last).with_context(|| format!("{}", path.display()))?;
+        let source = open_source(path, CheckpointChoice::Last)
+            .with_context(|| format!("{}", path.display()))
+            .map_err(|error| match path.is_dir() {
+                true => error,
+                false => advice::with(
+                    error,
+                    "give run directories of train or transfer, or crates/transfer/sources/mnist",
+                ),
+            })?;
         let target = Target::load(
             &options.data,
             source.config.image,

@@ -7,6 +7,7 @@ use crate::build::DefaultPlan;
 use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::monitor::{Monitor, extractor_name, named_extractor};
+use crate::run_data;
 use crate::sample_writer::{SampleWriter, default_writer};
 use crate::saved_run::read_config;
 use crate::training_plan::TrainingPlan;
@@ -152,6 +153,7 @@ impl TrainerBuilder {
             trainer.save()?;
             write_settings(trainer.files.layout(), &trainer.config)?;
         }
+        run_data::write(trainer.files.layout(), &trainer.config, trainer.data.as_ref())?;
         Ok(trainer)
     }
 }

@@ -15,7 +15,7 @@ pub(crate) use adapt::Adapt;
 pub(crate) use evaluate::Evaluate;
 pub(crate) use feature_options::FeatureOptions;
 pub(crate) use features::WriteFeatures;
-pub(crate) use generate::Generate;
+pub(crate) use generate::{Generate, Interpolation};
 pub use seeds::Seeds;
 pub(crate) use semi_supervised::{Budget, SemiSupervised};
 pub(crate) use sources::Sources;

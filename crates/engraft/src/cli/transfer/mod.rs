@@ -2,6 +2,7 @@
 
 mod changes;
 
+use super::advice;
 use super::extract::Reader;
 use super::options::{PlanOptions, RecipeName, Transfer};
 use super::process::{Interrupted, catch_interrupts, pool, program, stop_or_continue};
@@ -16,8 +17,7 @@ use engraft_metrics::Features;
 use engraft_transfer::adapt::{PixelStatsGap, Severity};
 use engraft_transfer::{
     AdapterFile, DomainDistance, Experiment, ExperimentResult, FeatureSets, PretrainedGan, Recipe,
-    TransferMethod, compare, dataset_features, domain_distance, evaluate, open_source, train_only,
-    trainable_summary,
+    TransferMethod, compare, dataset_features, domain_distance, evaluate, train_only, trainable_summary,
 };
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -71,7 +71,8 @@ fn label(method: &str) -> String {
 /// # Errors
 /// If source or target cannot be used, or training fails. [`Interrupted`] after a signal.
 pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
-    pool(options.training.threads)?.install(|| transfer(options))
+    let done = pool(options.training.threads)?.install(|| transfer(options));
+    done.map_err(advice::on_run)
 }
 
 fn transfer(options: &Transfer) -> anyhow::Result<()> {
@@ -88,8 +89,7 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
         "--out {}: this is the run of --from; choose another directory",
         out.display()
     );
-    let source = open_source(&options.from, CheckpointChoice::Last)
-        .with_context(|| format!("--from {}", options.from.display()))?;
+    let source = advice::source_at("from", &options.from, CheckpointChoice::Last)?;
     let mut target = Target::load(
         &options.data,
         source.config.image,
