@@ -153,7 +153,12 @@ impl TrainerBuilder {
             trainer.save()?;
             write_settings(trainer.files.layout(), &trainer.config)?;
         }
-        run_data::write(trainer.files.layout(), &trainer.config, trainer.data.as_ref())?;
+        // Training does not need these files.
+        if let Err(error) = run_data::write(trainer.files.layout(), &trainer.config, trainer.data.as_ref()) {
+            trainer
+                .warnings
+                .push(format!("the record of the images was not written: {error}"));
+        }
         Ok(trainer)
     }
 }

@@ -133,7 +133,7 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
     let (untuned, _) = untuned.context("nothing to stop")?;
     let of_source = experiment.generate_features(network, &untuned, GENERATED)?;
     let found = domain_distance(&trained_on, &of_source)?;
-    let recipe = recipe(options, &source, &target, &found)?;
+    let recipe = recipe(options, &source, &target, &found, &out)?;
     explain(options, &source, &target, &found, &recipe)?;
     warn(options, &untuned, &target)?;
     if options.dry_run {
@@ -213,11 +213,15 @@ fn recipe(
     source: &PretrainedGan,
     target: &Target,
     found: &DomainDistance,
+    out: &Path,
 ) -> anyhow::Result<Recipe> {
     let mut recipe = match options.recipe {
         RecipeName::Auto => Recipe::recommended(source, target.train.len(), found, options.steps)?,
         RecipeName::FineTune => Recipe::fine_tune(source)?,
     };
+    if !options.fresh {
+        changes::keep_warmup(&mut recipe, out);
+    }
     changes::change(&options.plan, &mut recipe, source, options.steps)?;
     if options.plan != PlanOptions::default() {
         // Baselines must not have the same name.
