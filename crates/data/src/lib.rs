@@ -2,6 +2,7 @@
 
 mod batches;
 mod channels;
+mod cifar10;
 mod damaged;
 mod data_dirs;
 mod data_source;

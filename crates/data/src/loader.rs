@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::cifar10::load_cifar10;
 use crate::data_dirs::DataDirs;
 use crate::dataset::Dataset;
 use crate::download::{FetchError, Patience, fetch, read_pinned};
@@ -122,6 +123,19 @@ impl LoadOptions {
         self
     }
 
+    /// The directories that may contain a data set without mirrors: the given one and its subdirectory with this name,
+    /// or the subdirectories of the user's directory and of the cache.
+    pub(crate) fn directories(&self, name: &str) -> Vec<PathBuf> {
+        match &self.directory {
+            Some(directory) => vec![directory.join(name), directory.clone()],
+            None => [&self.data_dirs.data_dir, &self.data_dirs.cache_dir]
+                .into_iter()
+                .flatten()
+                .map(|directory| directory.join(name))
+                .collect(),
+        }
+    }
+
     fn tell(&self, line: &str) {
         if let Some(notify) = self.notify {
             notify(line);
@@ -152,6 +166,9 @@ pub fn load(name: DatasetName, split: Split, options: &LoadOptions) -> Result<Da
     if name == DatasetName::StackedMnist {
         let digits = load(DatasetName::Mnist, split, options)?;
         return stacked_digits(&digits, as_many_as_mnist(split), STACKED_SEED);
+    }
+    if name == DatasetName::Cifar10 {
+        return load_cifar10(split, options);
     }
     match name.release() {
         Some(release) => Search {

@@ -82,7 +82,7 @@ pub(crate) fn decode(
                         return Err(unusable(
                             format!("at most {} GiB of pixels", MAX_BYTES >> 30),
                             format!("{} pictures of {w}x{h}", files.len()),
-                            "choose a smaller size",
+                            "choose a smaller size (`--size N`)",
                         ));
                     }
                 }
@@ -94,7 +94,7 @@ pub(crate) fn decode(
                             listing.path(first).display()
                         ),
                         format!("{} of {w}x{h}", listing.path(file).display()),
-                        "choose a common size",
+                        "set a common size (`--size N`)",
                     ));
                 }
                 Some(_) => {}

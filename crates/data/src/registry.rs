@@ -25,11 +25,14 @@ pub enum DatasetName {
     /// Three digits of [`DatasetName::Mnist`] as the color channels of one image, 60000 and 10000: a thousand modes, see
     /// [`stacked_digits`](crate::stacked_digits).
     StackedMnist,
+    /// Color pictures of ten classes of animals and vehicles, 32x32, 50000 and 10000 (Krizhevsky 2009; free for research, no
+    /// mirror).
+    Cifar10,
 }
 
 impl DatasetName {
     /// All data sets.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Mnist,
         Self::FashionMnist,
         Self::Usps,
@@ -37,6 +40,7 @@ impl DatasetName {
         Self::Mnist0To4,
         Self::Mnist5To9,
         Self::StackedMnist,
+        Self::Cifar10,
     ];
 
     /// The name in options and of directories, for example `fashion-mnist`.
@@ -49,32 +53,7 @@ impl DatasetName {
             Self::Mnist0To4 => "mnist-0-4",
             Self::Mnist5To9 => "mnist-5-9",
             Self::StackedMnist => "stacked-mnist",
-        }
-    }
-
-    /// Names of the classes, by label. Empty for [`StackedMnist`](Self::StackedMnist), which has no labels. For digits they are
-    /// the digits.
-    ///
-    /// *Source*: the README of Fashion-MNIST, <https://github.com/zalandoresearch/fashion-mnist>.
-    pub fn class_names(self) -> &'static [&'static str] {
-        match self {
-            Self::FashionMnist => &[
-                "T-shirt/top",
-                "Trouser",
-                "Pullover",
-                "Dress",
-                "Coat",
-                "Sandal",
-                "Shirt",
-                "Sneaker",
-                "Bag",
-                "Ankle boot",
-            ],
-            Self::Mnist0To4 => &["0", "1", "2", "3", "4"],
-            Self::Mnist | Self::Mnist5To9 | Self::Usps | Self::DrawnDigits => {
-                &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
-            }
-            Self::StackedMnist => &[],
+            Self::Cifar10 => "cifar10",
         }
     }
 
@@ -89,7 +68,9 @@ impl DatasetName {
             Self::Mnist => Some(&MNIST),
             Self::FashionMnist => Some(&FASHION_MNIST),
             Self::Usps => Some(&USPS),
-            Self::DrawnDigits | Self::Mnist0To4 | Self::Mnist5To9 | Self::StackedMnist => None,
+            Self::DrawnDigits | Self::Mnist0To4 | Self::Mnist5To9 | Self::StackedMnist | Self::Cifar10 => {
+                None
+            }
         }
     }
 
@@ -277,8 +258,8 @@ mod tests {
         }
         assert_eq!(
             "mnits".parse::<DatasetName>().unwrap_err().to_string(),
-            "there is no data set \"mnits\"; did you mean mnist? the names are mnist, fashion-mnist, usps, drawn-digits, \
-             mnist-0-4, mnist-5-9, stacked-mnist"
+            "there is no data set \"mnits\"; the names are mnist, fashion-mnist, usps, drawn-digits, \
+             mnist-0-4, mnist-5-9, stacked-mnist, cifar10"
         );
     }
 

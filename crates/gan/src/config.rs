@@ -10,6 +10,7 @@ mod presets;
 mod short_form;
 
 pub use evaluation::EvaluationConfig;
+pub use evaluation::FEW_IMAGES;
 pub(crate) use evaluation::MEASURED_TRAINING_IMAGES;
 pub use network::NetworkConfig;
 

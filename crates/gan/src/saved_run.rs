@@ -325,6 +325,7 @@ mod tests {
             spread: 1.0,
             memorized: 0.0,
             overfitting: 0.0,
+            second_kid: None,
         };
         let state = MonitorState {
             measurements: vec![measured(2, 0.1), measured(3, 0.2)],

@@ -133,6 +133,19 @@ impl Trainer {
         &self.config
     }
 
+    /// A sentence if the second features of the evaluation prefer another checkpoint than the best one
+    /// ([`Measurement::second_kid`](crate::Measurement::second_kid)).
+    pub fn second_opinion(&self) -> Option<String> {
+        let state = &self.progress.state;
+        let name = self.monitor.as_ref()?.second()?;
+        let (best, other) = (state.best()?, state.disagreement()?);
+        Some(format!(
+            "the features disagree about the best checkpoint: step {} has the lowest KID, but with {name} the KID of step {} is \
+             lower ({:.4} instead of {:.4}); compare the sample grids of both steps",
+            best.step, other.step, other.second_kid?, best.second_kid?
+        ))
+    }
+
     /// Steps done so far.
     pub fn step(&self) -> u64 {
         self.progress.step

@@ -5,14 +5,18 @@ use crate::extractor::FeatureExtractor;
 use crate::feature_set::{Features, enough};
 use crate::frechet::frechet_distance;
 use crate::kernel_distance::kernel_distance;
-use crate::memorization::{intra_cluster_diversity, memorized_share};
-use crate::prdc::prdc;
+use crate::memorization::{copied_share, intra_cluster_diversity, memorized_share};
+use crate::prdc::{balanced_coverage, prdc};
+use crate::reference_points::ReferencePoints;
 use crate::sliced_wasserstein::sliced_wasserstein;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Maximum number of training images around which diversity is measured.
 const CLUSTERS: usize = 100;
+
+/// Fewest real images of [`evaluate_few`].
+const FEWEST: usize = 20;
 
 /// The measures of one set of images against the real images.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,6 +73,9 @@ pub struct EvaluationProtocol {
     /// Number of real training images that replace the generated ones in the floor: the number of generated images, or half of
     /// the training images if that is less.
     pub floor: usize,
+    /// Whether the real images were kept out of training. `false` in [`evaluate_few`].
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+    pub real_is_held_out: bool,
     /// Seed of the generated images, and of the selection of real images and of images from a file or folder, if there were
     /// more than requested.
     pub seed: u64,
@@ -101,9 +108,14 @@ impl EvaluationProtocol {
             generated: 0,
             train: 0,
             floor: 0,
+            real_is_held_out: true,
             seed,
         }
     }
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Measures of generated images, the same measures of real images (the floor), and the protocol.
@@ -114,8 +126,20 @@ pub struct Evaluation {
     pub scores: Scores,
     /// Measures of real training images in place of the generated ones: the result of a perfect generator, up to chance.
     pub floor: Scores,
+    /// What noise, blobs and real images reach. `None` if it was not computed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<ReferencePoints>,
     /// Settings of the evaluation.
     pub protocol: EvaluationProtocol,
+}
+
+impl Evaluation {
+    /// The same result with what noise, blobs and real images reach.
+    #[must_use]
+    pub fn with_reference(mut self, points: ReferencePoints) -> Self {
+        self.reference = Some(points);
+        self
+    }
 }
 
 /// The features that an evaluation compares.
@@ -158,6 +182,7 @@ pub fn evaluate(
     Ok(Evaluation {
         scores: scores(real, train, generated)?,
         floor: scores(real, &rest, &stand_in)?,
+        reference: None,
         protocol: EvaluationProtocol {
             real: real.len(),
             generated: n,
@@ -168,7 +193,56 @@ pub fn evaluate(
     })
 }
 
+/// [`evaluate`] for few images, none of which was kept out of training: the real images are the training images.
+///
+/// A generator that copies its training images then has a perfect FID, KID and coverage, so the memorized share decides. It
+/// is the [share of near-copies](copied_share): its threshold comes from the distances between the training images. The
+/// floor compares one half of the images with the other. It is worse than the value of a perfect generator, because a half
+/// has fewer images.
+///
+/// # Errors
+/// If there are fewer than 20 real images, or the feature dimensions differ.
+pub fn evaluate_few(
+    real: &Features,
+    generated: &Features,
+    protocol: EvaluationProtocol,
+) -> Result<Evaluation, MetricsError> {
+    enough(real, "real", FEWEST)?;
+    let n = real.len();
+    let [first, second] = [0, 1].map(|half| real.select(&(half..n).step_by(2).collect::<Vec<_>>()));
+    let of = |real: &Features, images: &Features| -> Result<Scores, MetricsError> {
+        Ok(Scores {
+            memorized: copied_share(real, images),
+            ..scores_without_memorization(real, real, images)?
+        })
+    };
+    Ok(Evaluation {
+        scores: of(real, generated)?,
+        floor: of(&first, &second)?,
+        reference: None,
+        protocol: EvaluationProtocol {
+            real: n,
+            generated: generated.len(),
+            train: n,
+            floor: second.len(),
+            real_is_held_out: false,
+            ..protocol
+        },
+    })
+}
+
 fn scores(real: &Features, train: &Features, generated: &Features) -> Result<Scores, MetricsError> {
+    Ok(Scores {
+        memorized: memorized_share(train, real, generated)?,
+        ..scores_without_memorization(real, train, generated)?
+    })
+}
+
+fn scores_without_memorization(
+    real: &Features,
+    train: &Features,
+    generated: &Features,
+) -> Result<Scores, MetricsError> {
     let distance = kernel_distance(real, generated)?;
     let overlap = prdc(real, generated)?;
     let step = train.len().div_ceil(CLUSTERS).max(1);
@@ -181,9 +255,9 @@ fn scores(real: &Features, train: &Features, generated: &Features) -> Result<Sco
         precision: overlap.precision,
         recall: overlap.recall,
         density: overlap.density,
-        coverage: overlap.coverage,
+        coverage: balanced_coverage(real, generated)?,
         diversity: intra_cluster_diversity(&anchors, generated)?,
-        memorized: memorized_share(train, real, generated)?,
+        memorized: 0.0,
     })
 }
 
@@ -210,6 +284,23 @@ impl fmt::Display for Evaluation {
             ("memorized", number(s.memorized), number(floor.memorized)),
         ] {
             writeln!(f, "{name:<12}{of_generated:>20}{of_floor:>22}")?;
+        }
+        if let Some(reference) = &self.reference {
+            writeln!(f, "with these features: {reference}")?;
+            if reference.is_blind() {
+                writeln!(
+                    f,
+                    "warning: noise or blobs cover many real images, so these features do not show whether the generated images \
+                     are good; choose other features"
+                )?;
+            }
+        }
+        if !p.real_is_held_out {
+            writeln!(
+                f,
+                "the real images are the training images themselves, because there are too few: a generator that copies them has \
+                 a perfect FID, KID and coverage, so check memorized (share of near-copies)"
+            )?;
         }
         let short = |hash: &str| hash.chars().take(12).collect::<String>();
         write!(
@@ -250,6 +341,7 @@ mod tests {
             generated: 0,
             train: 0,
             floor: 0,
+            real_is_held_out: true,
             seed: 1,
         }
     }
@@ -299,5 +391,18 @@ mod tests {
         assert_eq!(protocol["real"], 300);
         assert_eq!(protocol["resize"], "none");
         assert_eq!(protocol["data_sha256"], "fedcba9876543210");
+    }
+
+    #[test]
+    fn few_images_are_compared_with_themselves_and_copies_are_found() {
+        let (real, fresh) = (points(40, 4, 1), points(200, 4, 2));
+        let copies = real.select(&(0..200).map(|i| i % 40).collect::<Vec<_>>());
+        let of = |generated: &Features| evaluate_few(&real, generated, protocol()).unwrap();
+        let (honest, copier) = (of(&fresh), of(&copies));
+        assert!(honest.scores.memorized < 0.15 && copier.scores.memorized == 1.0);
+        assert!(honest.scores.coverage > 0.7, "{honest}");
+        let json = serde_json::to_value(&copier).unwrap();
+        assert_eq!(json["protocol"]["real_is_held_out"], false);
+        assert!(evaluate_few(&real.first(19), &fresh, protocol()).is_err());
     }
 }

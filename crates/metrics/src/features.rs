@@ -1,6 +1,6 @@
 //! The feature extractors of this crate by name.
 
-use crate::color_features::ColorFeatures;
+use crate::color_features::{BUILT_IN, ColorFeatures};
 use crate::error::MetricsError;
 use crate::extractor::FeatureExtractor;
 use crate::feature_network::{FeatureNetwork, IMAGE};
@@ -75,7 +75,10 @@ pub fn open(
     Ok(match name {
         "mnist" => Arc::new(FeatureNetwork::mnist()),
         "fashion-mnist" => Arc::new(FeatureNetwork::fashion_mnist()),
-        "cifar10" => Arc::new(color_features(needed()?, image_size)?),
+        "cifar10" => Arc::new(match (weights, BUILT_IN) {
+            (None, Some(bytes)) => ColorFeatures::for_images(name, bytes, image_size)?,
+            _ => color_features(needed()?, image_size)?,
+        }),
         "mobilenet-v2" => Arc::new(MobileNetV2::open(needed()?)?),
         "inception" => Arc::new(Inception::open(needed()?, image_size)?),
         "random" => random(RandomFeatures::fitting_size(image_size)),
@@ -105,19 +108,39 @@ fn color_features(path: &Path, image_size: [usize; 2]) -> Result<ColorFeatures, 
 /// Name of the default extractor for images `[h, w, c]` of the data set `data`.
 ///
 /// Gray images of 28x28 use a trained classifier: that of Fashion-MNIST for this data set, that of MNIST for
-/// all others. All other images use `random`.
+/// all others. All other images use [`for_colors`].
 ///
 /// ```
 /// use engraft_metrics::features;
 /// assert_eq!(features::default_name("fashion-mnist", [28, 28, 1]), "fashion-mnist");
-/// assert_eq!(features::default_name("mnist", [32, 32, 3]), "random");
+/// assert_eq!(features::default_name("mnist", [32, 32, 3]), features::for_colors());
 /// ```
 pub fn default_name(data: &str, image: [usize; 3]) -> &'static str {
     match (image, data) {
         (IMAGE, "fashion-mnist") => "fashion-mnist",
         (IMAGE, _) => "mnist",
-        _ => "random",
+        _ => for_colors(),
     }
+}
+
+/// Name of the default extractor for color images, and for any images for which the classifiers of digits and clothing are
+/// blind: `cifar10` if its weights are built in, otherwise `random`.
+pub fn for_colors() -> &'static str {
+    if BUILT_IN.is_some() { "cifar10" } else { "random" }
+}
+
+/// Name of the extractor that confirms the results of another one: `random` for a trained one, and a trained one for
+/// `random`. `None` if there is no trained one, or the first is not one of [`NAMES`].
+pub fn second(first: &str) -> Option<&'static str> {
+    if !NAMES.contains(&first) {
+        return None;
+    }
+    let confirms = if first.starts_with("random") {
+        for_colors()
+    } else {
+        "random"
+    };
+    (!first.starts_with(confirms)).then_some(confirms)
 }
 
 /// The default extractor for images `[h, w, c]` of the data set `data`, see [`default_name`].
@@ -133,6 +156,10 @@ mod tests {
     #[test]
     fn every_name_is_found() {
         for name in NAMES {
+            if name == "cifar10" && BUILT_IN.is_some() {
+                assert_eq!(find(name, [100, 30]).unwrap().name(), name);
+                continue;
+            }
             if WITH_WEIGHTS.contains(&name) {
                 let error = find(name, [28, 28]).err().unwrap();
                 assert!(matches!(error, MetricsError::NoWeights { .. }), "{error}");
@@ -159,7 +186,19 @@ mod tests {
     #[test]
     fn a_new_run_measures_what_its_images_show() {
         assert_eq!(for_images("digits", [28, 28, 1]).name(), "mnist");
-        assert_eq!(for_images("cats", [32, 32, 1]).name(), "random-rgb-32");
-        assert_eq!(for_images("cats", [500, 300, 3]).name(), "random-rgb-256");
+        let [small, large] =
+            [[32, 32, 1], [500, 300, 3]].map(|shape| for_images("cats", shape).name().to_string());
+        match for_colors() {
+            "random" => assert_eq!([small, large], ["random-rgb-32", "random-rgb-256"]),
+            name => assert_eq!([small, large], [name; 2]),
+        }
+    }
+
+    #[test]
+    fn results_are_confirmed_on_other_features() {
+        assert_eq!(second("mnist"), Some("random"));
+        assert_eq!(second("inception"), Some("random"));
+        assert_ne!(second("random-rgb-32"), Some("random"));
+        assert_eq!(second("my-features"), None);
     }
 }

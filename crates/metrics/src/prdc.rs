@@ -67,6 +67,36 @@ pub fn prdc(real: &Features, fake: &Features) -> Result<Prdc, MetricsError> {
     })
 }
 
+/// Fewest real images with which [`balanced_coverage`] uses all generated images.
+const MANY: usize = 100;
+/// Most subsets of the generated images.
+const SUBSETS: usize = 10;
+
+/// Coverage ([`Prdc::coverage`]), for few real images with the same number of generated ones.
+///
+/// The radius of a ball depends on the number of real images: among few, it is large. Thousands of poor images then reach most
+/// balls by chance. So with fewer than 100 real images, this is the mean over up to ten disjoint subsets of the generated
+/// images, each with as many images as there are real ones.
+///
+/// # Errors
+/// As [`prdc`].
+pub fn balanced_coverage(real: &Features, fake: &Features) -> Result<f64, MetricsError> {
+    let n = real.len();
+    if n >= MANY || fake.len() <= n {
+        return Ok(prdc(real, fake)?.coverage);
+    }
+    let subsets = (fake.len() / n).min(SUBSETS);
+    let mut sum = 0.0;
+    for subset in 0..subsets {
+        // Every subset has images from the whole set, in case it is sorted.
+        let members: Vec<usize> = (0..n)
+            .map(|i| (i * subsets + subset) * fake.len() / (n * subsets))
+            .collect();
+        sum += prdc(real, &fake.select(&members))?.coverage;
+    }
+    Ok(sum / subsets as f64)
+}
+
 /// Squared distances of every point to its third and fifth neighbor in the same set.
 fn radii(points: &Features) -> Vec<[f64; 2]> {
     map_distances(points, points, |i, row| {
@@ -112,6 +142,23 @@ mod tests {
         assert_eq!(
             [apart.precision, apart.recall, apart.density, apart.coverage],
             [0.0; 4]
+        );
+    }
+
+    /// With 30 real images, 3000 points of a far wider cloud reach most balls, the same number of points few.
+    #[test]
+    fn few_real_images_are_not_covered_by_many_poor_ones() {
+        let real = points(30, 4, 1);
+        let wide = Features::new(&points(3000, 4, 2).view() * 3.0).unwrap();
+        let all = prdc(&real, &wide).unwrap().coverage;
+        let balanced = balanced_coverage(&real, &wide).unwrap();
+        assert!(all > 0.9 && balanced < 0.6, "{all} {balanced}");
+        let good = balanced_coverage(&real, &points(3000, 4, 3)).unwrap();
+        assert!(good > 0.8, "{good}");
+        let many = points(100, 4, 4);
+        assert_eq!(
+            balanced_coverage(&many, &wide).unwrap(),
+            prdc(&many, &wide).unwrap().coverage
         );
     }
 

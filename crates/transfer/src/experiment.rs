@@ -11,8 +11,8 @@ use engraft_base::batches;
 use engraft_data::Dataset;
 use engraft_gan::{CheckpointChoice, Event, Sampler, TrainConfig, Trainer, TrainingOutcome, dataset_tensor};
 use engraft_metrics::{
-    FeatureExtractor, Features, frechet_distance, intra_cluster_diversity, kernel_distance, prdc,
-    read_fitted, sliced_wasserstein,
+    FeatureExtractor, Features, balanced_coverage, copied_share, frechet_distance, intra_cluster_diversity,
+    kernel_distance, read_fitted, sliced_wasserstein,
 };
 use engraft_tensor::no_grad;
 use rand::SeedableRng;
@@ -24,9 +24,6 @@ use std::sync::Arc;
 
 /// Number of images per batch.
 const BATCH: usize = 250;
-/// Squared distances up to this fraction of the training images' variance count as zero.
-const ROUNDING: f64 = 1e-12;
-
 /// How a generator for the target is obtained.
 #[derive(Clone, Debug)]
 pub enum TransferMethod {
@@ -97,7 +94,7 @@ pub struct ExperimentResult {
     pub coverage: f64,
     /// [Intra-cluster diversity](intra_cluster_diversity) of the generated images around the training images.
     pub diversity: f64,
-    /// [Share](copied_share) of generated images that are near-copies of training images, from 0 to 1.
+    /// [Share](engraft_metrics::copied_share) of generated images that are near-copies of training images, from 0 to 1.
     pub copies: f64,
     /// Training step of the evaluated checkpoint.
     pub steps: u64,
@@ -263,75 +260,15 @@ pub fn evaluate(
         kid_se: distance.standard_error,
         fid: frechet_distance(real, generated)?,
         sliced_wasserstein: Some(sliced_wasserstein(real, generated)?),
-        coverage: prdc(real, generated)?.coverage,
+        coverage: balanced_coverage(real, generated)?,
         diversity: intra_cluster_diversity(training, generated)?,
         copies: copied_share(training, generated),
         steps,
     })
 }
 
-/// Share of generated images that are near-copies of a training image, from 0 to 1.
-///
-/// The threshold is the 5 % quantile of the distances between training images and their nearest other training image. So a
-/// generator that does not copy has a share of at most about 0.05. Identical training images are ignored for the threshold. A
-/// generated image that equals a training image always counts as a copy.
-///
-/// The measure is [`memorized_share`](engraft_metrics::memorized_share) with training images in place of validation images,
-/// because a few dozen images leave none for validation.
-pub fn copied_share(training: &Features, generated: &Features) -> f64 {
-    let train = training.view();
-    let nearest = |point: ndarray::ArrayView1<'_, f64>, except: Option<usize>| {
-        let distances = train.outer_iter().enumerate().filter(|(i, _)| Some(*i) != except);
-        distances
-            .map(|(_, other)| (&point - &other).mapv(|x| x * x).sum())
-            .fold(f64::INFINITY, f64::min)
-    };
-    let mut typical: Vec<f64> = train
-        .outer_iter()
-        .enumerate()
-        .map(|(i, point)| nearest(point, Some(i)))
-        .collect();
-    let same = ROUNDING * training.variance();
-    typical.retain(|&distance| distance > same);
-    typical.sort_unstable_by(f64::total_cmp);
-    let close = typical.get(typical.len() / 20).copied().unwrap_or(0.0);
-    let points = generated.view();
-    let copied = points.outer_iter().filter(|point| {
-        let distance = nearest(*point, None);
-        distance < close || distance <= same
-    });
-    copied.count() as f64 / generated.len().max(1) as f64
-}
-
 /// Compares generators by KID with 200 bootstrap resamples, see [`BootstrapComparison::new`].
 pub fn compare(real: &Features, generated: &[&Features], seed: u64) -> BootstrapComparison {
     const RESAMPLES: usize = 200;
     BootstrapComparison::new(real, generated, RESAMPLES, seed)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use ndarray::array;
-
-    #[test]
-    fn copied_share_by_hand() {
-        let train = Features::new(array![[0.0], [1.0], [3.0], [6.0]]).unwrap();
-        // The closest two training images are 1 apart: every closer image is a copy.
-        let generated = Features::new(array![[0.2], [1.9], [4.5], [6.0]]).unwrap();
-        assert_eq!(copied_share(&train, &generated), 0.75);
-        assert_eq!(
-            copied_share(&train, &Features::new(array![[4.5], [8.0]]).unwrap()),
-            0.0
-        );
-        // Two training images are identical: the closest different ones are still 1 apart.
-        let twice = Features::new(array![[0.0], [0.0], [1.0], [3.0], [6.0]]).unwrap();
-        assert_eq!(copied_share(&twice, &generated), 0.75);
-        assert_eq!(copied_share(&twice, &twice), 1.0);
-        let one = Features::new(array![[2.0], [2.0]]).unwrap();
-        assert_eq!(
-            copied_share(&one, &Features::new(array![[2.0], [2.1]]).unwrap()),
-            0.5
-        );
-    }
 }

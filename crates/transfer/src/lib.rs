@@ -32,11 +32,11 @@ pub use domain_distance::{DomainDistance, domain_distance};
 /// Crates whose types appear in the public signatures of this crate.
 pub use engraft_gan::{rand, toml};
 pub use engraft_layers::{PatchHead, Selection, freeze, train_only, unfreeze};
+pub use engraft_metrics::copied_share;
 pub use equilibrium::{Equilibrium, equilibrium};
 pub use error::TransferError;
 pub use experiment::{
-    Experiment, ExperimentResult, FeatureSets, TransferMethod, compare, copied_share, dataset_features,
-    evaluate,
+    Experiment, ExperimentResult, FeatureSets, TransferMethod, compare, dataset_features, evaluate,
 };
 pub use gradual_unfreezing::gradual_unfreezing;
 pub use miner::Miner;
@@ -59,11 +59,12 @@ pub use domain_distance::{DomainDistance as Proximity, domain_distance as proxim
 #[doc(hidden)]
 pub use earlier_names::measure;
 #[doc(hidden)]
+pub use engraft_metrics::copied_share as copies;
+#[doc(hidden)]
 pub use equilibrium::{Equilibrium as Balance, equilibrium as balance};
 #[doc(hidden)]
 pub use experiment::{
-    Experiment as Trial, ExperimentResult as Row, TransferMethod as Method, copied_share as copies,
-    dataset_features as features_of,
+    Experiment as Trial, ExperimentResult as Row, TransferMethod as Method, dataset_features as features_of,
 };
 #[doc(hidden)]
 pub use gradual_unfreezing::gradual_unfreezing as gradual;

@@ -2,9 +2,7 @@
 
 use anyhow::{Context, ensure};
 use engraft_base::choose;
-use engraft_data::{
-    Channels, DataOptions, DataSource, Dataset, ENOUGH_TO_HOLD_OUT, LoadOptions, Loaded, Report, Treatment,
-};
+use engraft_data::{Channels, DataOptions, DataSource, Dataset, LoadOptions, Loaded, Report, Treatment};
 
 /// Fewest held-out images: the memorization threshold is their closest twentieth.
 pub(super) const FEWEST_HELD_OUT: usize = 20;
@@ -70,21 +68,21 @@ pub(super) fn changed_files(report: &Report) -> bool {
     files.any(|file| matches!(file.what, Treatment::Changed(_)))
 }
 
-/// Training and held-out images of `--data NAME`.
+/// Training and held-out images of `--data NAME`, or training images only if there are too few to hold some out.
 ///
 /// # Errors
-/// If fewer than [`FEWEST_HELD_OUT`] are held out.
-pub(super) fn with_held_out(name: &str, options: &DataOptions) -> anyhow::Result<(Loaded, Dataset)> {
+/// If there are fewer than [`FEWEST_HELD_OUT`] training images.
+pub(super) fn with_held_out_or_few(
+    name: &str,
+    options: &DataOptions,
+) -> anyhow::Result<(Loaded, Option<Dataset>)> {
     let mut loaded = open("data", name, options)?;
-    let (found, test) = (loaded.train.len(), loaded.test.take());
-    let held_out = test.as_ref().map_or(0, Dataset::len);
-    let Some(test) = test.filter(|test| test.len() >= FEWEST_HELD_OUT) else {
-        anyhow::bail!(
-            "--data {name}: found {found} training images and {held_out} test images, expected at least {FEWEST_HELD_OUT} test \
-             images; use at least {ENOUGH_TO_HOLD_OUT} images, of which every fifth is held out, or a folder with a subfolder \
-             named test"
-        );
-    };
+    let found = loaded.train.len();
+    let test = loaded.test.take().filter(|test| test.len() >= FEWEST_HELD_OUT);
+    ensure!(
+        test.is_some() || found >= FEWEST_HELD_OUT,
+        "--data {name}: found {found} images, expected at least {FEWEST_HELD_OUT}: with fewer, no metric says anything"
+    );
     Ok((loaded, test))
 }
 

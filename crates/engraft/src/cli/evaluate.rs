@@ -1,20 +1,19 @@
 //! `engraft evaluate`: metrics of generated images.
 
 use super::classifier::classifier_accuracy;
-use super::data_source::{FEWEST_HELD_OUT, changed_files, of_shape, some, with_held_out};
+use super::data_source::{FEWEST_HELD_OUT, changed_files, of_shape, some, with_held_out_or_few};
 use super::extract::{Reader, open_run};
 use super::options::Evaluate;
 use super::samples::Samples;
 use super::stacked;
 use anyhow::{Context, ensure};
-use engraft_data::{Dataset, DatasetName, Split, TrainingData};
-use engraft_gan::{SavedRun, training_image_hashes};
+use engraft_data::{DatasetName, Split};
+use engraft_gan::SavedRun;
 use engraft_metrics::{
-    ClassCounts, EvaluationInput, EvaluationProtocol, FeatureOutput, RealDataInfo, evaluate,
+    ClassCounts, EvaluationInput, EvaluationProtocol, FeatureOutput, RealDataInfo, evaluate, evaluate_few,
 };
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
-use std::path::Path;
 
 /// The images to evaluate.
 enum Generated {
@@ -52,15 +51,6 @@ impl Generated {
     }
 }
 
-/// How many of the images a run used for training or validation, if it has a record of them.
-fn trained_on(run: &Path, images: &Dataset) -> anyhow::Result<Option<usize>> {
-    let recorded = training_image_hashes(run)?;
-    Ok(recorded.map(|recorded| {
-        let hashes = images.image_hashes();
-        hashes.iter().filter(|hash| recorded.contains(*hash)).count()
-    }))
-}
-
 /// Runs the command.
 ///
 /// # Errors
@@ -85,37 +75,29 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
     // Checks come before slow work.
     let generated = Generated::open(options)?;
     let image = generated.image();
-    let reader = Reader::choose(&options.features, &options.data, image)?;
-    let (loaded, test) = with_held_out(&options.data, &of_shape(image))?;
+    // Refuses names and files that cannot be used before images are read.
+    Reader::choose(&options.features, &options.data, image)?;
+    let (loaded, test) = with_held_out_or_few(&options.data, &of_shape(image))?;
+    let reader = Reader::choose_for(&options.features, &options.data, &loaded.train)?;
     let output = generated.read(&reader, options)?;
     let classifiers = match &generated {
         Generated::ByRun(run) if options.classifier_accuracy => Some(classifier_accuracy(
             run,
-            [&loaded.train, &test],
+            [&loaded.train, test.as_ref().unwrap_or(&loaded.train)],
             options.count,
             options.seed,
         )?),
         _ => None,
     };
-    let real = some(test, options.count, options.seed);
-    let seen = match &options.from {
-        Some(run) => trained_on(run, &real)?,
-        None => None,
-    };
-    if let (Some(seen @ 1..), Some(run)) = (seen, &options.from) {
-        eprintln!(
-            "warning: {seen} of {} test images were used in the training of {}, so the metrics favor a generator that copies them; \
-             give --data other images",
-            real.len(),
-            run.display()
-        );
-    }
-    let sha256 = real.sha256();
-    let real = reader.read_data("real (test)", &real)?.features;
     let train = reader.read_data("real (train)", &loaded.train)?.features;
+    let test = test.map(|test| some(test, options.count, options.seed));
+    let (split, sha256) = match &test {
+        Some(test) => (Split::Test, test.sha256()),
+        None => (Split::Train, loaded.train.sha256()),
+    };
     let images = RealDataInfo {
         data: &options.data,
-        split: Split::Test.as_str(),
+        split: split.as_str(),
         sha256: &sha256,
     };
     let [height, width, channels] = image;
@@ -127,12 +109,20 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
         false => reader.fit.to_string(),
     };
     let protocol = EvaluationProtocol::new(&*reader.extractor, images, &fit, options.seed);
-    let compared = EvaluationInput {
-        real: &real,
-        train: &train,
-        generated: &output.features,
+    let mut found = match &test {
+        Some(test) => {
+            let compared = EvaluationInput {
+                real: &reader.read_data("real (test)", test)?.features,
+                train: &train,
+                generated: &output.features,
+            };
+            evaluate(compared, protocol)?
+        }
+        None => evaluate_few(&train, &output.features, protocol)?,
     };
-    let found = evaluate(compared, protocol)?;
+    if let Some(points) = reader.reference_points(&loaded.train, options.seed)? {
+        found = found.with_reference(points);
+    }
     let classes = output.classes.as_ref().zip(reader.extractor.class_count());
     let classes = classes.map(|(read, count)| ClassCounts::new(read, count));
     if options.json {
@@ -140,9 +130,6 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
         if let Some(classes) = &classes {
             json["classes"] = classes.counts().into();
             json["class_divergence"] = classes.divergence_from_uniform().into();
-        }
-        if let Some(seen) = seen {
-            json["test_images_trained_on"] = seen.into();
         }
         if let Some(found) = &classifiers {
             json["classifier_accuracy"] = serde_json::to_value(found)?;

@@ -1,18 +1,16 @@
 //! The commands of the program `engraft`, as functions that other programs can call.
 
 mod adapt;
-mod advice;
 mod classifier;
 mod data_source;
 mod evaluate;
 mod extract;
+mod feature_cache;
 mod features;
 mod generate;
-mod latents;
 mod options;
 mod pair_grid;
 mod parallel;
-mod picture_file;
 mod process;
 mod progress;
 mod rank_sources;

@@ -1,6 +1,5 @@
 //! `engraft sources`: ranks trained GANs as sources for a transfer.
 
-use super::advice;
 use super::extract::Reader;
 use super::options::Sources;
 use super::target::Target;
@@ -25,22 +24,15 @@ pub(super) fn run(options: &Sources) -> anyhow::Result<()> {
     let mut last = None;
     let mut ranked: Vec<(String, DomainDistance)> = Vec::new();
     for path in &options.runs {
-        let source = open_source(path, CheckpointChoice::Last)
-            .with_context(|| format!("{}", path.display()))
-            .map_err(|error| match path.is_dir() {
-                true => error,
-                false => advice::with(
-                    error,
-                    "give run directories of train or transfer, or crates/transfer/sources/mnist",
-                ),
-            })?;
+        let source =
+            open_source(path, CheckpointChoice::Last).with_context(|| format!("{}", path.display()))?;
         let target = Target::load(
             &options.data,
             source.config.image,
             Some(options.train_images),
             options.seed,
         )?;
-        let reader = Reader::choose(&features, &options.data, source.config.image)?;
+        let reader = Reader::choose_for(&features, &options.data, &target.train)?;
         features.features = Some(reader.extractor.name().into());
         let experiment = Experiment {
             source: &source,

@@ -1,7 +1,8 @@
 //! The target of a transfer: training images, and reference images for evaluation.
 
-use super::data_source::{self, of_shape, some};
-use engraft_data::{Dataset, ENOUGH_TO_HOLD_OUT};
+use super::data_source::{self, FEWEST_HELD_OUT, of_shape, some};
+use engraft_base::choose;
+use engraft_data::{DataError, Dataset, ENOUGH_TO_HOLD_OUT};
 
 /// Most reference images.
 const REFERENCE: usize = 2000;
@@ -30,28 +31,32 @@ impl Target {
         seed: u64,
     ) -> anyhow::Result<Self> {
         let loaded = data_source::open("data", name, &of_shape(shape))?;
-        let train = match images {
-            Some(count) => some(loaded.train, count, seed),
-            None => loaded.train,
+        let (train, rest) = match images {
+            Some(count) => split(loaded.train, count, seed),
+            None => (loaded.train, None),
         };
-        let Some(test) = loaded.test else {
-            return Ok(Self {
-                about: format!(
-                    "the {} training images themselves, because there are fewer than {ENOUGH_TO_HOLD_OUT}: a generator that copies \
-                     them gets a good KID, so check the column copies",
-                    train.len()
-                ),
-                reference: train.clone(),
-                train,
-                is_held_out: false,
-            });
+        let rest = rest.filter(|rest| rest.len() >= FEWEST_HELD_OUT);
+        let (unused, about) = match (loaded.test, rest) {
+            (Some(test), _) if loaded.has_own_test => (test, "test images"),
+            (Some(test), None) => (test, "held-out images (every fifth)"),
+            (Some(test), Some(rest)) => (joined(&test, &rest)?, "images that are not trained on"),
+            (None, Some(rest)) => (rest, "images that are not trained on"),
+            (None, None) => {
+                return Ok(Self {
+                    about: format!(
+                        "the {} training images themselves, because there are fewer than {ENOUGH_TO_HOLD_OUT}: a generator that copies \
+                         them gets a good KID, so check the column copies",
+                        train.len()
+                    ),
+                    reference: train.clone(),
+                    train,
+                    is_held_out: false,
+                });
+            }
         };
-        let reference = some(test, REFERENCE, seed);
+        let reference = some(unused, REFERENCE, seed);
         Ok(Self {
-            about: match loaded.has_own_test {
-                true => format!("{} test images of {name}", reference.len()),
-                false => format!("{} held-out images of {name} (every fifth)", reference.len()),
-            },
+            about: format!("{} {about} of {name}", reference.len()),
             train,
             reference,
             is_held_out: true,
@@ -66,5 +71,57 @@ impl Target {
             about: format!("(inverted) {}", self.about),
             ..self
         }
+    }
+}
+
+/// A random subset of `count` images as [`some`] chooses it, and the others if there are any.
+fn split(data: Dataset, count: usize, seed: u64) -> (Dataset, Option<Dataset>) {
+    if data.len() <= count {
+        return (data, None);
+    }
+    let chosen = choose(data.len(), count, seed);
+    let others: Vec<usize> = (0..data.len())
+        .filter(|i| chosen.binary_search(i).is_err())
+        .collect();
+    (data.subset(&chosen), Some(data.subset(&others)))
+}
+
+/// The images of both sets, which have the same size.
+fn joined(first: &Dataset, second: &Dataset) -> Result<Dataset, DataError> {
+    Dataset::new(
+        first.name(),
+        first.provenance().clone(),
+        [first.images(), second.images()].concat(),
+        first.image_size(),
+        [first.labels(), second.labels()].concat(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// 130 pictures, of which 26 are held out and 10 trained on: the other 120 measure.
+    #[test]
+    fn pictures_that_are_not_trained_on_measure() {
+        let folder = tempfile::tempdir().unwrap();
+        for i in 0..130_u8 {
+            let picture = image::GrayImage::from_pixel(4, 4, image::Luma([i]));
+            picture.save(folder.path().join(format!("{i:03}.png"))).unwrap();
+        }
+        let name = folder.path().to_str().unwrap();
+        let load = |images| Target::load(name, [4, 4, 1], images, 1).unwrap();
+        let colors = |data: &Dataset| {
+            (0..data.len())
+                .map(|i| data.image(i)[0])
+                .collect::<BTreeSet<u8>>()
+        };
+        let few = load(Some(10));
+        assert_eq!((few.train.len(), few.reference.len()), (10, 120));
+        assert!(colors(&few.train).is_disjoint(&colors(&few.reference)));
+        assert!(few.is_held_out && few.about.contains("120"));
+        let all = load(None);
+        assert_eq!((all.train.len(), all.reference.len()), (104, 26));
     }
 }

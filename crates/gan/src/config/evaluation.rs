@@ -6,7 +6,9 @@ use std::path::PathBuf;
 /// Validation during training, early stopping, and rollbacks after divergence.
 ///
 /// Validation uses images that are kept out of training
-/// ([`TrainConfig::validation_images`](super::TrainConfig::validation_images)). Everything is off by default, and does not
+/// ([`TrainConfig::validation_images`](super::TrainConfig::validation_images)). With fewer than 200 images there may be none:
+/// the training images themselves then take their place, and near-copies are counted by the distances between training
+/// images ([`copied_share`](engraft_metrics::copied_share)). Everything is off by default, and does not
 /// change what a run learns unless it diverges.
 ///
 /// ```toml
@@ -55,6 +57,8 @@ impl Default for EvaluationConfig {
 pub(crate) const MEASURED_TRAINING_IMAGES: usize = 1000;
 /// Fewest images, real or generated, that the metrics need.
 pub(crate) const FEWEST: u32 = 20;
+/// With fewer images, none need to be kept out of training. The evaluation then uses the training images themselves.
+pub const FEW_IMAGES: usize = 200;
 /// Most images that are generated for one evaluation.
 const MOST: u32 = 50_000;
 
@@ -91,7 +95,12 @@ impl EvaluationConfig {
             }
             return;
         }
-        if held_out == 0 {
+        if held_out == 0 && images < FEWEST as usize {
+            problems.push(format!(
+                "evaluation.every must be 0 for fewer than {FEWEST} images, about which no metric says anything, got {images} \
+                 images"
+            ));
+        } else if held_out == 0 && images >= FEW_IMAGES {
             problems.push(
                 "evaluation.every needs validation images: set validation_images. Against its training images, a generator \
                  that copies them would score best"
@@ -108,7 +117,12 @@ impl EvaluationConfig {
 
     /// The problem of a packing that is larger than the sets of images that the discriminator is evaluated on.
     pub(super) fn pack_problem(&self, packing: u32, held_out: u32, trained_on: usize) -> Option<String> {
-        let fewest = held_out.min(self.images) as usize;
+        let real = if held_out == 0 {
+            trained_on
+        } else {
+            held_out as usize
+        };
+        let fewest = real.min(self.images as usize);
         let fewest = fewest.min(trained_on).min(MEASURED_TRAINING_IMAGES);
         (self.every > 0 && fewest > 0 && packing as usize > fewest).then(|| {
             format!(

@@ -1,6 +1,6 @@
 //! The presets: settings to start from.
 
-use super::{AdamConfig, EvaluationConfig, NetworkConfig, OutputConfig, TrainConfig};
+use super::{AdamConfig, EvaluationConfig, FEW_IMAGES, NetworkConfig, OutputConfig, TrainConfig};
 use crate::augment::{AugmentConfig, Augmentation};
 use crate::networks::dcgan;
 use crate::objective::{Objective, StepOrder};
@@ -152,7 +152,7 @@ fn features_name(data: &dyn TrainingData) -> Option<String> {
 
 /// Number of validation images of the presets: a tenth of `images`, at most 1000; none if there are fewer than 200.
 fn validation_images(images: usize) -> u32 {
-    if images < 200 {
+    if images < FEW_IMAGES {
         0
     } else {
         (images / 10).min(1000) as u32

@@ -30,6 +30,10 @@ pub struct Measurement {
     ///
     /// *Source*: Karras et al., "Training generative adversarial networks with limited data", 2020, equation 1.
     pub overfitting: f64,
+    /// The kernel distance with [second features](engraft_metrics::features::second), which confirm the choice of the best
+    /// checkpoint. `None` for gray images, for features of your own, and in runs of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_kid: Option<f64>,
 }
 
 /// A problem that an evaluation found.
@@ -180,6 +184,7 @@ mod tests {
             spread: 0.9,
             memorized: 0.05,
             overfitting: 0.1,
+            second_kid: None,
         };
         assert!(healthy.alarms().is_empty());
         let of = |change: fn(&mut Measurement)| {

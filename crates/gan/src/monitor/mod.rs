@@ -16,7 +16,8 @@ use engraft_base::{batches, equidistant};
 use engraft_data::TrainingData;
 use engraft_layers::{Condition, Mode, Module, Sequential};
 use engraft_metrics::{
-    FeatureExtractor, Features, InputFit, features, kernel_distance, memorized_share, prdc,
+    FeatureExtractor, Features, InputFit, balanced_coverage, copied_share, features, kernel_distance,
+    memorized_share,
 };
 use engraft_tensor::{Tensor, concat, no_grad};
 use std::sync::Arc;
@@ -55,6 +56,33 @@ struct RealImages {
     features: Features,
 }
 
+/// Features that confirm the choice of the best checkpoint.
+struct SecondFeatures {
+    extractor: Arc<dyn FeatureExtractor>,
+    fit: InputFit,
+    /// Those of the validation images, computed at the first evaluation.
+    real: Option<Features>,
+}
+
+impl SecondFeatures {
+    /// The ones that confirm an extractor of this project, for color images.
+    fn of(extractor: &dyn FeatureExtractor, image: [usize; 3]) -> Option<Self> {
+        let [h, w, channels] = image;
+        let name = features::second(extractor.name()).filter(|_| channels == 3)?;
+        let extractor = features::find(name, [h, w]).ok()?;
+        let fit = InputFit::new(image, &extractor.input()).ok()?;
+        Some(Self {
+            extractor,
+            fit,
+            real: None,
+        })
+    }
+
+    fn read(&self, images: &Tensor) -> Result<Features, GanError> {
+        Ok(self.extractor.read(&self.fit.apply(images))?.features)
+    }
+}
+
 /// Evaluates a run with a feature extractor, on validation images and a part of the training images.
 pub(crate) struct Monitor {
     data: Arc<dyn TrainingData>,
@@ -63,6 +91,9 @@ pub(crate) struct Monitor {
     fit: InputFit,
     /// Indices of the validation images and of the compared training images.
     indices: [Vec<usize>; 2],
+    /// Whether the validation images are kept out of training. Otherwise they are training images.
+    is_held_out: bool,
+    second: Option<SecondFeatures>,
     /// Features of these images, computed at the first evaluation.
     real: Option<[RealImages; 2]>,
 }
@@ -79,13 +110,22 @@ impl Monitor {
         train: &[usize],
     ) -> Result<Self, GanError> {
         let some = equidistant(MEASURED_TRAINING_IMAGES, train.len());
+        let some: Vec<usize> = some.into_iter().map(|i| train[i]).collect();
+        let is_held_out = !validation.is_empty();
         Ok(Self {
             fit: InputFit::new(data.shape(), &extractor.input())?,
+            second: SecondFeatures::of(&*extractor, data.shape()),
             data,
             extractor,
-            indices: [validation, some.into_iter().map(|i| train[i]).collect()],
+            is_held_out,
+            indices: [if is_held_out { validation } else { some.clone() }, some],
             real: None,
         })
+    }
+
+    /// Name of the features that confirm the choice of the best checkpoint.
+    pub(crate) fn second(&self) -> Option<&str> {
+        self.second.as_ref().map(|second| second.extractor.name())
     }
 
     /// Name, short hash and description of the extractor.
@@ -139,6 +179,13 @@ impl Monitor {
     ) -> Result<Measurement, GanError> {
         if self.real.is_none() {
             self.real = Some([self.read(&self.indices[0])?, self.read(&self.indices[1])?]);
+            if let Some(second) = &mut self.second {
+                let parts = batches(self.indices[0].len(), batch_size(self.data.shape(), 1));
+                let read =
+                    parts.map(|part| second.read(&batch_tensor(self.data.as_ref(), &self.indices[0][part])?));
+                let real = Features::stack(read.collect::<Result<Vec<_>, GanError>>()?)?;
+                second.real = Some(real);
+            }
         }
         let Some([validation, train]) = &self.real else {
             unreachable!("it was just read")
@@ -163,12 +210,15 @@ impl Monitor {
         };
         let n = noise.shape()[0];
         let condition = gan.cyclic_labels(n);
-        let (mut features, mut logits) = (Vec::new(), Vec::new());
+        let (mut features, mut second_features, mut logits) = (Vec::new(), Vec::new(), Vec::new());
         for part in batches(n, size) {
             let z = noise.narrow(0, part.start, part.len());
             let condition = condition.narrow(part.start, part.len());
             let images = no_grad(|| as_image(&generator.forward_with(&z, &condition, Mode::Eval)));
             features.push(self.features(&images)?);
+            if let Some(second) = &self.second {
+                second_features.push(second.read(&images)?);
+            }
             let full = part.len() / packing * packing;
             if full > 0 {
                 logits.push(discriminate(
@@ -179,21 +229,30 @@ impl Monitor {
         }
         let features = Features::stack(features)?;
         let distance = kernel_distance(&validation.features, &features)?;
+        let second_kid = match self.second.as_ref().and_then(|second| second.real.as_ref()) {
+            Some(real) => Some(kernel_distance(real, &Features::stack(second_features)?)?.value),
+            None => None,
+        };
         let [on_validation, on_train] = [of_real(validation)?, of_real(train)?];
         let gap = on_train - mean(&logits);
         Ok(Measurement {
             step,
             kid: distance.value,
             kid_se: distance.standard_error,
-            coverage: prdc(&validation.features, &features)?.coverage,
+            coverage: balanced_coverage(&validation.features, &features)?,
             spread: features.variance() / validation.features.variance().max(f64::MIN_POSITIVE),
-            memorized: memorized_share(&train.features, &validation.features, &features)?,
+            memorized: if self.is_held_out {
+                memorized_share(&train.features, &validation.features, &features)?
+            } else {
+                copied_share(&train.features, &features)
+            },
             // Without a gap between training and generated images there is no overfitting.
             overfitting: if gap > 0.0 {
                 (on_train - on_validation) / gap
             } else {
                 0.0
             },
+            second_kid,
         })
     }
 }

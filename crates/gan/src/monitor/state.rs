@@ -3,6 +3,9 @@
 use super::measurement::{Alarm, Measurement};
 use serde::{Deserialize, Serialize};
 
+/// Share by which KIDs of second features must differ to count.
+const TENTH: f64 = 0.1;
+
 /// Evaluation results, rollbacks and phase of a run; part of its checkpoints.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct MonitorState {
@@ -31,6 +34,18 @@ impl MonitorState {
         let (best, last) = (self.best()?, self.measurements.last()?);
         let is_worse = last.score() - best.score() > best.kid_se.hypot(last.kid_se);
         (is_worse || last.is_memorized() && !best.is_memorized()).then_some(best)
+    }
+
+    /// The measurement that second features prefer to the [best](Self::best) one: its KID with them is lower by more than a
+    /// tenth. `None` if both agree, or not all measurements have second features.
+    pub(crate) fn disagreement(&self) -> Option<&Measurement> {
+        let second = |m: &Measurement| m.second_kid;
+        let best = self.best()?;
+        let all: Option<Vec<f64>> = self.measurements.iter().map(second).collect();
+        let lowest = all?.into_iter().reduce(f64::min)?;
+        let is_worse = best.second_kid? - lowest > TENTH * lowest.abs();
+        let other = self.measurements.iter().find(|m| m.second_kid == Some(lowest));
+        other.filter(|_| is_worse)
     }
 
     /// Whether the last `patience` measurements did not improve on the best one.
@@ -81,6 +96,7 @@ mod tests {
             spread: 1.0,
             memorized: 0.0,
             overfitting: 0.0,
+            second_kid: None,
         };
         MonitorState {
             measurements: distances.iter().enumerate().map(measurement).collect(),
@@ -106,6 +122,21 @@ mod tests {
         // A generator that copies is not the best.
         state.measurements[1].memorized = 1.0;
         assert_eq!(state.best().unwrap().step, 30);
+    }
+
+    #[test]
+    fn second_features_may_prefer_another_checkpoint() {
+        let with_second = |second: &[Option<f64>]| {
+            let mut state = state(&[3.0, 1.0, 2.0]);
+            for (m, &second) in state.measurements.iter_mut().zip(second) {
+                m.second_kid = second;
+            }
+            state.disagreement().map(|m| m.step)
+        };
+        assert_eq!(with_second(&[Some(0.5), Some(0.2), Some(0.1)]), Some(30));
+        assert_eq!(with_second(&[Some(0.5), Some(0.105), Some(0.1)]), None);
+        assert_eq!(with_second(&[Some(0.5), Some(0.1), Some(0.2)]), None);
+        assert_eq!(with_second(&[Some(0.5), Some(0.2), None]), None);
     }
 
     /// A generator that copies has an unbiased KID of 0 on average, and so a score of 0 whatever it has memorized.

@@ -110,6 +110,9 @@ fn measurement_table(config: &TrainConfig, state: &MonitorState, extractor: Opti
         rows: vec![
             row("step", |m| m.step.to_string()),
             row("KID", |m| format!("{:.4} ± {:.4}", m.kid, m.kid_se)),
+            row("KID, second features", |m| {
+                m.second_kid.map_or("-".into(), |kid| format!("{kid:.4}"))
+            }),
             row("coverage", |m| format!("{:.3}", m.coverage)),
             row("memorized share", |m| format!("{:.3}", m.memorized)),
             row("feature variance, relative to real", |m| {
@@ -118,11 +121,21 @@ fn measurement_table(config: &TrainConfig, state: &MonitorState, extractor: Opti
             row("discriminator overfitting", |m| format!("{:.2}", m.overfitting)),
         ],
         caption: format!(
-            "{} generated images, {} validation images, features of {}. These scores choose between the checkpoints of \
-             this run. To report results, use engraft evaluate, which uses a test set.",
+            "{} generated images, {}, features of {}. These scores choose between the checkpoints of this run. To report \
+             results, use engraft evaluate, which uses a test set.{}",
             config.evaluation.images,
-            config.validation_images,
-            extractor.unwrap_or_else(|| extractor_name(config))
+            match config.validation_images {
+                0 => "the training images themselves, because there are few".into(),
+                count => format!("{count} validation images"),
+            },
+            extractor.unwrap_or_else(|| extractor_name(config)),
+            match state.disagreement() {
+                Some(other) => format!(
+                    " Warning: second features prefer step {}; compare the grids of both steps.",
+                    other.step
+                ),
+                None => String::new(),
+            }
         ),
     })
 }

@@ -254,6 +254,7 @@ fn measurements_beyond_the_checkpoint_are_refused() {
             spread: 1.0,
             memorized: 0.0,
             overfitting: 0.0,
+            second_kid: None,
         }];
     });
     let found = found.unwrap();
@@ -272,6 +273,29 @@ fn a_run_that_diverges_always_gives_up() {
     assert_eq!(back.count(), 2);
 }
 
+/// Few images measure themselves, and copies of them are found by their distances to each other.
+#[test]
+fn a_run_with_few_images_is_evaluated_on_its_training_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(4);
+    config.validation_images = 0;
+    let mut trainer = open(config, folder.path());
+    let mut found = Vec::new();
+    trainer
+        .train(&mut |event| {
+            if let Event::Measured { measurement, .. } = event {
+                found.push(measurement);
+            }
+            std::ops::ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert_eq!(found.iter().map(|m| m.step).collect::<Vec<_>>(), [2, 4]);
+    assert!(
+        found.iter().all(|m| m.kid.is_finite() && m.overfitting == 0.0),
+        "{found:?}"
+    );
+}
+
 #[test]
 fn invalid_settings_are_named() {
     let problems = |change: fn(&mut TrainConfig)| {
@@ -280,7 +304,17 @@ fn invalid_settings_are_named() {
         config.check().err().map(|e| e.to_string()).unwrap_or_default()
     };
     assert_eq!(problems(|_| ()), "");
-    assert!(problems(|c| c.validation_images = 0).contains("validation_images"));
+    let without = |c: &mut TrainConfig, images| (c.validation_images, c.images) = (0, images);
+    assert_eq!(
+        problems(|c| c.validation_images = 0),
+        "",
+        "60 images measure themselves"
+    );
+    let mut many = config(6);
+    without(&mut many, 200);
+    assert!(many.problems().join("\n").contains("validation_images"));
+    without(&mut many, 19);
+    assert!(many.problems().join("\n").contains("19 images"));
     assert!(problems(|c| c.validation_images = 5).contains("at least 20"));
     assert!(problems(|c| c.validation_images = 60).contains("60 images"));
     assert!(problems(|c| c.evaluation.images = 3).contains("from 20 to"));

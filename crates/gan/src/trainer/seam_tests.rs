@@ -3,7 +3,9 @@
 use crate::trainer::{Event, Trainer, TrainingOutcome};
 use crate::{GanError, NpySamples, TrainConfig};
 use engraft_data::{DataError, Dataset, Npy, Provenance, TrainingData};
-use engraft_metrics::{FeatureExtractor, FeatureOutput, Features, InputSpec, MetricsError, RandomFeatures};
+use engraft_metrics::{
+    FeatureExtractor, FeatureOutput, Features, InputSpec, MetricsError, RandomFeatures, features,
+};
 use engraft_tensor::Tensor;
 use ndarray::Array2;
 use std::fs;
@@ -194,7 +196,10 @@ fn pictures() -> Dataset {
 
 fn of_pictures(features: Option<&str>) -> TrainConfig {
     let mut config = TrainConfig::standard(&pictures());
-    assert_eq!(config.evaluation.features.as_deref(), Some("random"));
+    assert_eq!(
+        config.evaluation.features.as_deref(),
+        Some(features::for_colors())
+    );
     (config.network, config.batch, config.steps) = ("mlp".into(), 4, 2);
     (
         config.validation_images,

@@ -1,9 +1,10 @@
 //! The Inception network of published FIDs, in the form of pytorch-fid.
 
-use super::layers::{Convolution, bilinear, max_pool, mean_pool};
+use super::layers::{Convolution, max_pool, mean_pool};
 use super::weights::{Official, Weights};
 use crate::error::MetricsError;
 use crate::extractor::{FeatureExtractor, FeatureOutput, InputSpec, read_features};
+use crate::resize::bilinear;
 use engraft_tensor::{Tensor, concat};
 use std::path::Path;
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// The choice of a feature extractor.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct FeatureOptions {
-    /// Feature extractor [default: mnist or fashion-mnist for 28x28 gray images, otherwise random]. mobilenet-v2 and
+    /// Feature extractor [default: mnist or fashion-mnist for 28x28 gray images, otherwise cifar10]. mobilenet-v2 and
     /// inception need --weights
     #[arg(long, value_name = "NAME", value_parser = NAMES)]
     pub(crate) features: Option<String>,

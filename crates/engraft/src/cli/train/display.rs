@@ -1,5 +1,6 @@
 //! Output of a run: the plan, a progress bar or progress lines, or events as JSON.
 
+use crate::cli::data_source::FEWEST_HELD_OUT as FEWEST;
 use crate::cli::progress::{duration, has_terminal};
 use engraft_data::TrainingData;
 use engraft_gan::{
@@ -52,6 +53,8 @@ pub(super) struct Display {
     first: u64,
     steps: u64,
     batch: usize,
+    /// Whether the evaluation uses validation images.
+    is_held_out: bool,
     last_tick: Option<Instant>,
     spent: f64,
     estimated: bool,
@@ -65,6 +68,7 @@ impl Display {
             first: 0,
             steps: 0,
             batch: 0,
+            is_held_out: true,
             last_tick: None,
             spent: 0.0,
             estimated: false,
@@ -126,13 +130,22 @@ impl Display {
         };
         let measured = match &config.evaluation {
             evaluation if evaluation.every > 0 => format!(
-                "  evaluation     every {} steps on {} validation images, features {}\n",
+                "  evaluation     every {} steps on {}, features {}\n",
                 evaluation.every,
-                config.validation_images,
+                match config.validation_images {
+                    0 => format!(
+                        "the {} training images themselves, too few to hold some out (coverage and KID also praise copies)",
+                        config.images
+                    ),
+                    count => format!("{count} validation images"),
+                },
                 evaluation
                     .features
                     .as_deref()
                     .unwrap_or(features::default_name(&config.data, IMAGE)),
+            ),
+            _ if config.images < FEWEST => format!(
+                "  evaluation     none: fewer than {FEWEST} images, about which no metric says anything\n"
             ),
             _ => String::new(),
         };
@@ -152,6 +165,7 @@ impl Display {
     /// Shows the beginning of a run that has done `step` steps.
     pub(super) fn begin(&mut self, step: u64, config: &TrainConfig) {
         (self.first, self.steps, self.batch) = (step, config.steps, config.batch);
+        self.is_held_out = config.validation_images > 0;
         self.json(&json!({ "event": "begin", "step": step }));
         if step > 0 {
             self.say(&format!("resuming from step {step}"));
@@ -216,8 +230,13 @@ impl Display {
         self.json(&value);
         let best = if is_best { ", best so far" } else { "" };
         self.say(&format!(
-            "step {}: {measurement}{best} (validation)",
-            measurement.step
+            "step {}: {measurement}{best} ({})",
+            measurement.step,
+            if self.is_held_out {
+                "validation"
+            } else {
+                "against the training images"
+            }
         ));
     }
 
@@ -289,6 +308,9 @@ impl Display {
                 trainer.config().evaluation.patience
             ),
         };
+        if let Some(text) = trainer.second_opinion() {
+            self.warn(&text);
+        }
         let next = match outcome {
             TrainingOutcome::Finished | TrainingOutcome::Complete => {
                 format!("to train longer: the same command with --steps {}", 2 * steps)

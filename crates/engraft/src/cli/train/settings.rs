@@ -1,5 +1,6 @@
 //! Settings of a run from the options.
 
+use crate::cli::data_source::FEWEST_HELD_OUT as FEWEST;
 use crate::cli::options::{Preset, Train};
 use engraft_data::TrainingData;
 use engraft_gan::{GanError, NetworkConfig, TrainConfig};
@@ -7,6 +8,9 @@ use std::path::{Path, PathBuf};
 
 /// Epochs of the preset `tutorial`.
 const TUTORIAL_EPOCHS: u64 = 50;
+
+/// Steps between two evaluations of a run with few images, on the training images themselves.
+const EVERY: u64 = 500;
 
 /// The networks that will be trained.
 pub(super) fn network(options: &Train, other: Option<&TrainConfig>) -> NetworkConfig {
@@ -79,6 +83,9 @@ pub(super) fn settings(
         ensure_every_class(data)?;
         config.classes = data.classes() as u32;
     }
+    if options.config.is_none() && config.validation_images == 0 && config.images >= FEWEST {
+        config.evaluation.every = EVERY;
+    }
     if let Some(every) = options.eval_every {
         config.evaluation.every = every;
     }
@@ -92,7 +99,6 @@ pub(super) fn settings(
     if let Some(batch) = options.batch {
         config.batch = batch;
     }
-    options.learning_rates.apply(&mut config);
     if let Some(seed) = options.seed {
         config.seed = seed;
     }

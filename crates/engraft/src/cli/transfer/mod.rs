@@ -1,8 +1,8 @@
 //! `engraft transfer`: adapts a trained GAN to a new domain.
 
 mod changes;
+mod second;
 
-use super::advice;
 use super::extract::Reader;
 use super::options::{PlanOptions, RecipeName, Transfer};
 use super::process::{Interrupted, catch_interrupts, pool, program, stop_or_continue};
@@ -13,14 +13,16 @@ use engraft_base::to_bytes;
 use engraft_data::{Dataset, Provenance::Memory};
 use engraft_gan::{CheckpointChoice, Event, Sampler, Trainer, sample_grid};
 use engraft_layers::Module;
-use engraft_metrics::Features;
+use engraft_metrics::{Features, ReferencePoints};
 use engraft_transfer::adapt::{PixelStatsGap, Severity};
 use engraft_transfer::{
     AdapterFile, DomainDistance, Experiment, ExperimentResult, FeatureSets, PretrainedGan, Recipe,
-    TransferMethod, compare, dataset_features, domain_distance, evaluate, train_only, trainable_summary,
+    TransferMethod, compare, dataset_features, domain_distance, evaluate, open_source, train_only,
+    trainable_summary,
 };
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
+use second::Second;
 use serde_json::json;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -71,8 +73,7 @@ fn label(method: &str) -> String {
 /// # Errors
 /// If source or target cannot be used, or training fails. [`Interrupted`] after a signal.
 pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
-    let done = pool(options.training.threads)?.install(|| transfer(options));
-    done.map_err(advice::on_run)
+    pool(options.training.threads)?.install(|| transfer(options))
 }
 
 fn transfer(options: &Transfer) -> anyhow::Result<()> {
@@ -89,7 +90,8 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
         "--out {}: this is the run of --from; choose another directory",
         out.display()
     );
-    let source = advice::source_at("from", &options.from, CheckpointChoice::Last)?;
+    let source = open_source(&options.from, CheckpointChoice::Last)
+        .with_context(|| format!("--from {}", options.from.display()))?;
     let mut target = Target::load(
         &options.data,
         source.config.image,
@@ -124,7 +126,7 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
         steps: options.steps,
         seed: options.seed,
     };
-    let reader = Reader::choose(&options.features, &options.data, source.config.image)?;
+    let reader = Reader::choose_for(&options.features, &options.data, &target.train)?;
     let network = &*reader.extractor;
     let trained_on = dataset_features(network, &target.train)?;
     let untuned = experiment.train(&TransferMethod::Untuned, &options.from, &mut |_| {
@@ -133,7 +135,7 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
     let (untuned, _) = untuned.context("nothing to stop")?;
     let of_source = experiment.generate_features(network, &untuned, GENERATED)?;
     let found = domain_distance(&trained_on, &of_source)?;
-    let recipe = recipe(options, &source, &target, &found, &out)?;
+    let recipe = recipe(options, &source, &target, &found)?;
     explain(options, &source, &target, &found, &recipe)?;
     warn(options, &untuned, &target)?;
     if options.dry_run {
@@ -156,7 +158,8 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
         methods.push(TransferMethod::FromScratch);
         methods.push(TransferMethod::Untuned);
     }
-    let reference = dataset_features(network, &target.reference)?;
+    let reference = reader.read_data("real images", &target.reference)?.features;
+    let points = reader.reference_points(&target.reference, options.seed)?;
     let mut evaluated = Vec::new();
     for (i, method) in methods.iter().enumerate() {
         let directory = match i {
@@ -183,7 +186,20 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
     let grid = out.join("source-and-adapted.png");
     std::fs::write(&grid, before_and_after(options, &untuned, &evaluated[0].sampler))
         .with_context(|| format!("writing {}", grid.display()))?;
-    let json = report(options, &reader, &target, &reference, &found, &evaluated);
+    let mut json = report(
+        options,
+        &reader,
+        &target,
+        (&reference, points.as_ref()),
+        &found,
+        &evaluated,
+    );
+    if let Some(second) = Second::measure(&reader, &experiment, &target, &evaluated)? {
+        for line in second.lines(&evaluated) {
+            println!("{line}");
+        }
+        json["second"] = second.json(&evaluated);
+    }
     println!("  source and result, same noise  {}", grid.display());
     println!("  run                            {}", out.display());
     println!(
@@ -213,15 +229,11 @@ fn recipe(
     source: &PretrainedGan,
     target: &Target,
     found: &DomainDistance,
-    out: &Path,
 ) -> anyhow::Result<Recipe> {
     let mut recipe = match options.recipe {
         RecipeName::Auto => Recipe::recommended(source, target.train.len(), found, options.steps)?,
         RecipeName::FineTune => Recipe::fine_tune(source)?,
     };
-    if !options.fresh {
-        changes::keep_warmup(&mut recipe, out);
-    }
     changes::change(&options.plan, &mut recipe, source, options.steps)?;
     if options.plan != PlanOptions::default() {
         // Baselines must not have the same name.
@@ -388,7 +400,7 @@ fn report(
     options: &Transfer,
     reader: &Reader,
     target: &Target,
-    reference: &Features,
+    (reference, points): (&Features, Option<&ReferencePoints>),
     found: &DomainDistance,
     evaluated: &[Evaluated],
 ) -> serde_json::Value {
@@ -398,18 +410,25 @@ fn report(
     let winner = comparison.winner().filter(|_| evaluated.len() > 1);
     let winner = winner.map(|i| evaluated[i].result.method.clone());
     println!(
-        "{:<26}{:>9}  {:<18}{:>9}{:>10}{:>11}{:>9}{:>7}",
-        "method", "KID", "95 % interval", "FID", "coverage", "diversity", "copies", "step"
+        "{:<26}{:>9}  {:<18}{:>9}{:>11}{:>10}{:>11}{:>9}{:>7}",
+        "method", "KID", "95 % interval", "FID", "sliced W2", "coverage", "diversity", "copies", "step"
     );
     for (i, Evaluated { result, .. }) in evaluated.iter().enumerate() {
         let [low, high] = comparison.interval(i);
         println!(
-            "{:<26}{:>9.4}  {:<18}{:>9.2}{:>10.3}{:>11.3}{:>9.3}{:>7}",
+            "{:<26}{:>9.4}  {:<18}{:>9.2}{:>11}{:>10}{:>11.3}{:>9.3}{:>7}",
             label(&result.method),
             result.kid,
             format!("{low:.4} to {high:.4}"),
             result.fid,
-            result.coverage,
+            result
+                .sliced_wasserstein
+                .map_or("-".into(), |distance| format!("{distance:.3}")),
+            // A coverage that noise reaches too must not look like praise.
+            match points {
+                Some(points) if !points.is_blind() => format!("{:.3}", result.coverage),
+                _ => "-".into(),
+            },
             result.diversity,
             result.copies,
             result.steps
@@ -423,6 +442,21 @@ fn report(
         reader.extractor.about(),
         options.seed
     );
+    match points {
+        Some(points) => {
+            println!("with these features: {points}");
+            if points.is_blind() {
+                println!(
+                    "warning: noise or blobs cover many real images, so the table does not show whether images are good; choose \
+                     other features with --features"
+                );
+            }
+        }
+        None => println!(
+            "warning: {} real images are too few for a measure: KID and coverage say nothing; look at the grids",
+            reference.len()
+        ),
+    }
     if evaluated.len() > 1 {
         match &winner {
             Some(name) => println!(
@@ -451,7 +485,7 @@ fn report(
         })
         .collect();
     json!({
-        "rows": rows, "winner": winner, "proximity": found,
+        "rows": rows, "winner": winner, "reference": points, "proximity": found,
         "protocol": {
             "features": reader.extractor.name(), "features_sha256": reader.extractor.hash(), "features_about": reader.extractor.about(), "fit": reader.fit.to_string(), "data": options.data,
             "images": target.train.len(), "real": target.reference.len(),
