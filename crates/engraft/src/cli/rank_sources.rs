@@ -1,65 +1,139 @@
 //! `engraft sources`: ranks trained GANs as sources for a transfer.
 
+use super::data_source;
 use super::extract::Reader;
-use super::options::Sources;
-use super::target::Target;
+use super::options::{FeatureOptions, Sources};
 use anyhow::Context;
+use engraft_data::Channels;
 use engraft_gan::CheckpointChoice;
 use engraft_transfer::{
-    DomainDistance, Experiment, TransferMethod, dataset_features, domain_distance, open_source,
+    DomainDistance, Experiment, ShippedSource, dataset_features, domain_distance, open_source,
 };
 use serde_json::json;
-use std::ops::ControlFlow;
+use std::path::PathBuf;
 
 /// Images that each source generates.
 const GENERATED: usize = 1000;
+
+/// A source and its distance from the target.
+pub(super) struct Candidate {
+    /// Run directory, or name of a shipped source.
+    pub(super) source: PathBuf,
+    pub(super) distance: DomainDistance,
+    /// What the source cannot generate of the target.
+    pub(super) lost: Option<&'static str>,
+}
+
+/// What sources are compared on.
+pub(super) struct Comparison<'a> {
+    /// Target images, as `--data`.
+    pub(super) data: &'a str,
+    /// Most training images of the target that are read.
+    pub(super) train_images: usize,
+    pub(super) features: &'a FeatureOptions,
+    pub(super) seed: u64,
+}
+
+impl Comparison<'_> {
+    /// The sources, best first, and the feature extractor that compared them.
+    ///
+    /// The target is read in the size of the smallest source, and with its own colors: a gray source is compared with the
+    /// colors that it lacks.
+    ///
+    /// # Errors
+    /// If there is no source, or a source or the target cannot be used.
+    pub(super) fn rank(&self, sources: &[PathBuf]) -> anyhow::Result<(Vec<Candidate>, Reader)> {
+        let mut opened = Vec::new();
+        for path in sources {
+            let source =
+                open_source(path, CheckpointChoice::Last).with_context(|| format!("{}", path.display()))?;
+            opened.push((path, source));
+        }
+        let smallest = opened.iter().map(|(_, source)| source.config.image);
+        let [height, width, _] = smallest.min().context("there are no sources to rank")?;
+        let mut options = data_source::of_shape([height, width, 1]);
+        options.channels = Channels::Keep;
+        let loaded = data_source::open("data", self.data, &options)?;
+        let target = data_source::some(loaded.train, self.train_images, self.seed);
+        let reader = Reader::choose_for(self.features, self.data, &target)?;
+        let of_target = dataset_features(&*reader.extractor, &target)?;
+        let mut ranked = Vec::new();
+        for (path, source) in opened {
+            let experiment = Experiment {
+                source: &source,
+                target: &target,
+                steps: 0,
+                seed: self.seed,
+            };
+            let sampler = source.sampler()?;
+            let of_source = experiment.generate_features(&*reader.extractor, &sampler, GENERATED)?;
+            let is_gray = source.config.image[2] == 1 && target.image_size()[2] > 1;
+            ranked.push(Candidate {
+                source: path.clone(),
+                distance: domain_distance(&of_target, &of_source)?,
+                lost: is_gray.then_some("it generates gray images; the color of the target is lost"),
+            });
+        }
+        let key = |candidate: &Candidate| {
+            let distance = candidate.distance;
+            let (recall, kid) = (
+                distance.recall.unwrap_or(0.0),
+                distance.kid.unwrap_or(f64::INFINITY),
+            );
+            (candidate.lost.is_none(), recall, -kid)
+        };
+        ranked.sort_by(|a, b| {
+            let (a, b) = (key(a), key(b));
+            (b.0.cmp(&a.0))
+                .then(b.1.total_cmp(&a.1))
+                .then(b.2.total_cmp(&a.2))
+        });
+        Ok((ranked, reader))
+    }
+}
+
+/// Names of the shipped sources.
+pub(super) fn shipped() -> Vec<PathBuf> {
+    ShippedSource::ALL
+        .iter()
+        .map(|source| source.name.into())
+        .collect()
+}
+
+/// The ranking, one line for each source.
+pub(super) fn lines(ranked: &[Candidate]) -> Vec<String> {
+    let line = |(i, candidate): (usize, &Candidate)| {
+        let lost = candidate.lost.map_or(String::new(), |lost| format!("; {lost}"));
+        format!(
+            "{}. {}: {}{lost}",
+            i + 1,
+            candidate.source.display(),
+            candidate.distance
+        )
+    };
+    ranked.iter().enumerate().map(line).collect()
+}
 
 /// Runs the command.
 ///
 /// # Errors
 /// If a run or the target cannot be used.
 pub(super) fn run(options: &Sources) -> anyhow::Result<()> {
-    // The same extractor for all, so that the numbers are comparable.
-    let mut features = options.features.clone();
-    let mut last = None;
-    let mut ranked: Vec<(String, DomainDistance)> = Vec::new();
-    for path in &options.runs {
-        let source =
-            open_source(path, CheckpointChoice::Last).with_context(|| format!("{}", path.display()))?;
-        let target = Target::load(
-            &options.data,
-            source.config.image,
-            Some(options.train_images),
-            options.seed,
-        )?;
-        let reader = Reader::choose_for(&features, &options.data, &target.train)?;
-        features.features = Some(reader.extractor.name().into());
-        let experiment = Experiment {
-            source: &source,
-            target: &target.train,
-            steps: 0,
-            seed: options.seed,
-        };
-        let as_is = experiment.train(&TransferMethod::Untuned, path, &mut |_| ControlFlow::Continue(()))?;
-        let (sampler, _) = as_is.context("nothing to stop")?;
-        let features_of_source = experiment.generate_features(&*reader.extractor, &sampler, GENERATED)?;
-        let found = domain_distance(
-            &dataset_features(&*reader.extractor, &target.train)?,
-            &features_of_source,
-        )?;
-        ranked.push((path.display().to_string(), found));
-        last = Some(reader);
-    }
-    let reader = last.context("clap requires a run")?;
-    let key = |p: &DomainDistance| (p.recall.unwrap_or(0.0), -p.kid.unwrap_or(f64::INFINITY));
-    ranked.sort_by(|(_, a), (_, b)| {
-        let (a, b) = (key(a), key(b));
-        b.0.total_cmp(&a.0).then(b.1.total_cmp(&a.1))
-    });
+    let comparison = Comparison {
+        data: &options.data,
+        train_images: options.train_images,
+        features: &options.features,
+        seed: options.seed,
+    };
+    let sources = match options.runs.as_slice() {
+        [] => shipped(),
+        runs => runs.to_vec(),
+    };
+    let (ranked, reader) = comparison.rank(&sources)?;
     if options.json {
         let rows: Vec<_> = ranked
             .iter()
-            .map(|(run, found)| json!({ "run": run, "proximity": found }))
+            .map(|found| json!({ "run": found.source, "proximity": found.distance, "lost": found.lost }))
             .collect();
         println!(
             "{}",
@@ -68,17 +142,17 @@ pub(super) fn run(options: &Sources) -> anyhow::Result<()> {
                 "generated": GENERATED, "seed": options.seed,
             } })
         );
-    } else {
-        for (i, (run, found)) in ranked.iter().enumerate() {
-            println!("{}. {run}: {found}", i + 1);
-        }
-        println!(
-            "ranked by recall, then by KID; {GENERATED} images per source; features {} ({}..; {}); seed {}",
-            reader.extractor.name(),
-            reader.short_hash(),
-            reader.extractor.about(),
-            options.seed
-        );
+        return Ok(());
     }
+    for line in lines(&ranked) {
+        println!("{line}");
+    }
+    println!(
+        "ranked by recall, then by KID; {GENERATED} images per source; features {} ({}..; {}); seed {}",
+        reader.extractor.name(),
+        reader.short_hash(),
+        reader.extractor.about(),
+        options.seed
+    );
     Ok(())
 }

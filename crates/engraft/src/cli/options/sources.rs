@@ -6,8 +6,8 @@ use std::path::PathBuf;
 /// Rank trained GANs as sources for a transfer, by recall of the target and then by KID.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Sources {
-    /// Run directories of the candidates
-    #[arg(value_name = "RUN", required = true)]
+    /// Run directories of the candidates, or names of shipped sources [default: all shipped sources]
+    #[arg(value_name = "RUN")]
     pub(crate) runs: Vec<PathBuf>,
     /// Target images: as --data of train
     #[arg(long, value_name = "NAME|DIR|ZIP|NPY")]

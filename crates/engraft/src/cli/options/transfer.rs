@@ -16,9 +16,10 @@ use std::str::FromStr;
 /// 130 interrupted and saved.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Transfer {
-    /// Run directory of the source, which may itself be a transfer
+    /// Run directory of the source, which may itself be a transfer, or the name of a shipped source [default: the shipped source
+    /// that engraft sources ranks first]
     #[arg(long, value_name = "RUN")]
-    pub(crate) from: PathBuf,
+    pub(crate) from: Option<PathBuf>,
     /// Target images: as --data of train. They are converted to the source's size and color
     #[arg(long, value_name = "NAME|DIR|ZIP|NPY")]
     pub(crate) data: String,

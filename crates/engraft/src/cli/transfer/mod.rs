@@ -7,6 +7,7 @@ use super::extract::Reader;
 use super::options::{PlanOptions, RecipeName, Transfer};
 use super::process::{Interrupted, catch_interrupts, pool, program, stop_or_continue};
 use super::progress::TrainingProgress;
+use super::rank_sources::{self, Comparison};
 use super::target::Target;
 use anyhow::{Context, ensure};
 use engraft_base::to_bytes;
@@ -25,7 +26,7 @@ use rand_pcg::Pcg64;
 use second::Second;
 use serde_json::json;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Images that are generated for evaluation.
 const GENERATED: usize = 1000;
@@ -33,6 +34,8 @@ const GENERATED: usize = 1000;
 const FEWEST_REAL: usize = 6;
 /// Images of the source whose pixel statistics are compared with the target's.
 const COMPARED: usize = 64;
+/// Most target images that rank the shipped sources.
+const RANKED: usize = 1000;
 /// Images of the grid of source and result.
 const SHOWN: usize = 32;
 const COLUMNS: usize = 8;
@@ -76,22 +79,47 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
     pool(options.training.threads)?.install(|| transfer(options))
 }
 
+/// The shipped source that is closest to the target; prints the ranking.
+fn best_source(options: &Transfer) -> anyhow::Result<PathBuf> {
+    let comparison = Comparison {
+        data: &options.data,
+        train_images: options.train_images.unwrap_or(RANKED),
+        features: &options.features,
+        seed: options.seed,
+    };
+    let (ranked, reader) = comparison.rank(&rank_sources::shipped())?;
+    for line in rank_sources::lines(&ranked) {
+        eprintln!("{line}");
+    }
+    let best = ranked.into_iter().next().context("no source is shipped")?;
+    eprintln!(
+        "source    {} is the closest by recall and KID on the features {}; another one: --from RUN",
+        best.source.display(),
+        reader.extractor.name()
+    );
+    Ok(best.source)
+}
+
 fn transfer(options: &Transfer) -> anyhow::Result<()> {
     let out = options.out.clone().unwrap_or_else(|| {
         let name = Path::new(&options.data).file_name().unwrap_or_default();
         Path::new("runs").join(format!("transfer-{}", name.to_string_lossy()))
     });
     let is_source = std::fs::canonicalize(&out).is_ok_and(|out| {
-        let from = std::fs::canonicalize(&options.from);
-        from.is_ok_and(|from| from == out)
+        let from = options.from.as_ref().map(std::fs::canonicalize);
+        matches!(from, Some(Ok(from)) if from == out)
     });
     ensure!(
         !is_source,
         "--out {}: this is the run of --from; choose another directory",
         out.display()
     );
-    let source = open_source(&options.from, CheckpointChoice::Last)
-        .with_context(|| format!("--from {}", options.from.display()))?;
+    let from = &match &options.from {
+        Some(from) => from.clone(),
+        None => best_source(options)?,
+    };
+    let source =
+        open_source(from, CheckpointChoice::Last).with_context(|| format!("--from {}", from.display()))?;
     let mut target = Target::load(
         &options.data,
         source.config.image,
@@ -118,7 +146,7 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
         "--data {}: the images have no labels, but the source {} is class-conditional; use an unconditional source, a known data \
          set, or a folder with one subfolder of images per class",
         options.data,
-        options.from.display()
+        from.display()
     );
     let experiment = Experiment {
         source: &source,
@@ -129,14 +157,12 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
     let reader = Reader::choose_for(&options.features, &options.data, &target.train)?;
     let network = &*reader.extractor;
     let trained_on = dataset_features(network, &target.train)?;
-    let untuned = experiment.train(&TransferMethod::Untuned, &options.from, &mut |_| {
-        ControlFlow::Continue(())
-    })?;
+    let untuned = experiment.train(&TransferMethod::Untuned, from, &mut |_| ControlFlow::Continue(()))?;
     let (untuned, _) = untuned.context("nothing to stop")?;
     let of_source = experiment.generate_features(network, &untuned, GENERATED)?;
     let found = domain_distance(&trained_on, &of_source)?;
     let recipe = recipe(options, &source, &target, &found)?;
-    explain(options, &source, &target, &found, &recipe)?;
+    explain(options, (from, &source), &target, &found, &recipe)?;
     warn(options, &untuned, &target)?;
     if options.dry_run {
         return Ok(());
@@ -213,7 +239,7 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
             "or with the adapter file ({} KiB) and the source: {} generate --from {} --adapter {}",
             about.len().div_ceil(1024),
             program(),
-            options.from.display(),
+            from.display(),
             adapter.display()
         );
     }
@@ -266,12 +292,12 @@ fn warn(options: &Transfer, untuned: &Sampler, target: &Target) -> anyhow::Resul
 /// Prints the plan and its reasons.
 fn explain(
     options: &Transfer,
-    source: &PretrainedGan,
+    (from, source): (&Path, &PretrainedGan),
     target: &Target,
     found: &DomainDistance,
     recipe: &Recipe,
 ) -> anyhow::Result<()> {
-    eprintln!("source    {} ({})", options.from.display(), source.config.data);
+    eprintln!("source    {} ({})", from.display(), source.config.data);
     eprintln!("target    {} images of {}", target.train.len(), options.data);
     eprintln!("reference {}", target.about);
     eprintln!("distance  {found}");
