@@ -5,9 +5,9 @@ mod methods;
 
 use anyhow::{Context, ensure};
 use engraft::cli::Seeds;
-use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load};
+use engraft_data::{Channels, DataOptions, DataSource, Dataset, DatasetName, LoadOptions, Split, load};
 use engraft_gan::{CheckpointChoice, TrainConfig};
-use engraft_metrics::{FeatureExtractor, Features, SeedSummary, features};
+use engraft_metrics::{FeatureExtractor, Features, SeedSummary, features, kernel_distance};
 use engraft_transfer::{
     Experiment, ExperimentResult, FeatureSets, LabeledImages, PretrainedGan, Recipe, TransferMethod,
     dataset_features, domain_distance, evaluate, from_scratch_config, open_source,
@@ -42,7 +42,7 @@ pub(crate) struct Args {
         default_value = "runs/mnist"
     )]
     from: Vec<PathBuf>,
-    /// Targets: usps, fashion-mnist, drawn-digits, mnist, mnist-0-4, mnist-5-9
+    /// Targets: names of data sets such as usps, or folders and ZIP files of pictures
     #[arg(
         long,
         value_delimiter = ',',
@@ -73,6 +73,12 @@ pub(crate) struct Args {
     /// First seed, if --seeds is a number
     #[arg(long, value_name = "SEED", hide = true)]
     first_seed: Option<u64>,
+    /// Feature extractor [default: that of engraft transfer for each target]
+    #[arg(long, value_name = "NAME", value_parser = features::NAMES)]
+    features: Option<String>,
+    /// Weights file of the feature extractor
+    #[arg(long, value_name = "FILE.safetensors", requires = "features")]
+    weights: Option<PathBuf>,
     /// Training steps of every method
     #[arg(long, default_value_t = 1000)]
     steps: u64,
@@ -118,6 +124,8 @@ struct Target {
     train: Dataset,
     network: Arc<dyn FeatureExtractor>,
     real: Features,
+    /// Other features that confirm the comparison, for color images, and those of the real images.
+    second: Option<(Arc<dyn FeatureExtractor>, Features)>,
     /// All test images.
     test: LabeledImages,
     /// Classes of its images.
@@ -131,6 +139,9 @@ struct Cell {
     settings: Value,
     #[serde(flatten)]
     row: ExperimentResult,
+    /// KID with second features, for color images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    second_kid: Option<f64>,
     /// Classification accuracy score: test accuracy of a classifier trained on generated images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     classifier_accuracy: Option<f64>,
@@ -141,12 +152,23 @@ fn table(args: &Args) -> anyhow::Result<()> {
     let mut cells: BTreeMap<[usize; 4], Vec<Cell>> = BTreeMap::new();
     let mut sources = Vec::new();
     let mut baseline_scores = Vec::new();
+    let mut measured = Vec::new();
     for (s, path) in args.from.iter().enumerate() {
         let source = open_source(path, CheckpointChoice::Last)
             .with_context(|| format!("--from {}", path.display()))?;
         let label = label(&source)?;
         for (t, name) in args.targets.iter().enumerate() {
-            let target = open_target(name, &source)?;
+            let target = open_target(args, name, &source)?;
+            let about = |network: &dyn FeatureExtractor| format!("{} ({})", network.name(), network.about());
+            let second = target
+                .second
+                .as_ref()
+                .map(|(second, _)| format!(", second features {}", about(&**second)));
+            measured.push(format!(
+                "{name}: features {}{}",
+                about(&*target.network),
+                second.unwrap_or_default()
+            ));
             for (n, &images) in args.train_images.iter().enumerate() {
                 if source.config.classes > 0 {
                     let line = classifier_score::by_images(args, &target, images)?;
@@ -156,7 +178,7 @@ fn table(args: &Args) -> anyhow::Result<()> {
                 }
                 for (m, method) in args.methods.iter().enumerate() {
                     for seed in args.seeds.iter() {
-                        let directory = args.out.join(&label).join(name).join(format!(
+                        let directory = args.out.join(&label).join(&target.name).join(format!(
                             "{images}-{}-{}-{seed}",
                             methods::stored_name(method),
                             args.steps
@@ -179,20 +201,21 @@ fn table(args: &Args) -> anyhow::Result<()> {
         sources.push((source.config.data.clone(), source.sha256()?));
     }
     println!(
-        "| source | target | images | method | KID | FID | coverage | diversity | copies | CAS, % |\n\
-         |---|---|---|---|---|---|---|---|---|---|"
+        "| source | target | images | method | KID | KID, second features | FID | coverage | diversity | copies | CAS, % |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|"
     );
     for (&[s, t, n, m], rows) in &cells {
         let of = |value: fn(&ExperimentResult) -> f64, digits: usize| {
             spread(rows.iter().map(|cell| Some(value(&cell.row))), digits)
         };
         println!(
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             sources[s].0,
             args.targets[t],
             args.train_images[n],
             args.methods[m],
             of(|r| r.kid, 3),
+            spread(rows.iter().map(|cell| cell.second_kid), 3),
             of(|r| r.fid, 1),
             of(|r| r.coverage, 3),
             of(|r| r.diversity, 2),
@@ -211,9 +234,13 @@ fn table(args: &Args) -> anyhow::Result<()> {
     }
     println!(
         "{} steps; mean ± standard deviation over the seeds {}; {GENERATED} generated images against up to {REAL} \
-         test images of the target; features fashion-mnist for that target, mnist for the others",
+         test images of the target",
         args.steps, args.seeds
     );
+    measured.dedup();
+    for line in &measured {
+        println!("{line}");
+    }
     if !baseline_scores.is_empty() {
         println!(
             "CAS (classification accuracy score): accuracy on all test images of the target of a classifier trained on {} generated \
@@ -275,23 +302,53 @@ fn label(source: &PretrainedGan) -> anyhow::Result<String> {
     Ok(format!("{data}-{}", &source.sha256()?[..8]))
 }
 
-fn open_target(name: &str, source: &PretrainedGan) -> anyhow::Result<Target> {
-    let known: DatasetName = name.parse()?;
-    let options = LoadOptions::new().notify(|line| eprintln!("{line}"));
-    let [height, width, _] = source.config.image;
-    let read =
-        |split| -> anyhow::Result<Dataset> { Ok(load(known, split, &options)?.resized(height, width)) };
-    let network = features::for_images(name, source.config.image);
-    let test = read(Split::Test)?;
-    let real = dataset_features(&*network, &choose(&test, REAL, 0))?;
+fn open_target(args: &Args, name: &str, source: &PretrainedGan) -> anyhow::Result<Target> {
+    let load_options = LoadOptions::new().notify(|line| eprintln!("{line}"));
+    let image @ [height, width, channels] = source.config.image;
+    let [train, test] = match name.parse::<DatasetName>() {
+        Ok(known) => {
+            let read = |split| -> anyhow::Result<Dataset> {
+                Ok(load(known, split, &load_options)?.resized(height, width))
+            };
+            [read(Split::Train)?, read(Split::Test)?]
+        }
+        Err(_) => {
+            let mut options = DataOptions::new();
+            (options.size, options.held_out, options.load) = (Some([height, width]), true, load_options);
+            options.channels = if channels == 1 {
+                Channels::Gray
+            } else {
+                Channels::Rgb
+            };
+            let loaded = DataSource::parse(name)?.open(&options)?;
+            let test = loaded
+                .test
+                .with_context(|| format!("{name}: there are no held-out pictures"))?;
+            [loaded.train, test]
+        }
+    };
+    let plain_name = train.name().to_string();
+    let network = match &args.features {
+        Some(features) => features::open(features, args.weights.as_deref(), [height, width])?,
+        None => features::for_images(name, image),
+    };
+    let some_real = choose(&test, REAL, 0);
+    let second = features::second(network.name()).filter(|_| channels == 3);
+    let second = second.map(|second| -> anyhow::Result<_> {
+        let second = features::find(second, [height, width])?;
+        let real = dataset_features(&*second, &some_real)?;
+        Ok((second, real))
+    });
+    let real = dataset_features(&*network, &some_real)?;
     Ok(Target {
-        name: name.into(),
+        second: second.transpose()?,
+        name: plain_name,
         test: LabeledImages::from_dataset(&test, &(0..test.len()).collect::<Vec<_>>()),
         classes: (test.class_counts().iter().enumerate())
             .filter(|(_, count)| **count > 0)
             .map(|(class, _)| class)
             .collect(),
-        train: read(Split::Train)?,
+        train,
         network,
         real,
     })
@@ -363,9 +420,17 @@ fn cell(
         generated: &generated,
     };
     let row = evaluate(method.name(), steps, features)?;
+    let second_kid = match &target.second {
+        Some((second, real)) => {
+            let generated = experiment.generate_features(&**second, &sampler, GENERATED)?;
+            Some(kernel_distance(real, &generated)?.value)
+        }
+        None => None,
+    };
     let found = Cell {
         settings,
         row,
+        second_kid,
         classifier_accuracy: classifier_score::by_generated(target, &sampler, seed)?,
     };
     std::fs::create_dir_all(directory)?;
