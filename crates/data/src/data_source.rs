@@ -24,6 +24,7 @@ use crate::registry::DatasetName;
 use crate::report::{FileReport, Report};
 use crate::split::Split;
 use crate::survey::Survey;
+use crate::unknown_name;
 
 #[cfg(test)]
 mod tests;
@@ -183,7 +184,10 @@ impl DataSource {
             Ok(_) if start.starts_with(b"PK") => return Ok(Self::Zip(path.into())),
             Ok(_) if start.starts_with(b"\x93NUMPY") => return Ok(Self::Npy(path.into())),
             Ok(_) => "a file of another kind".into(),
-            Err(error) => error.to_string(),
+            Err(error) => match unknown_name::closest(text, DatasetName::ALL.map(DatasetName::as_str)) {
+                Some(name) => format!("{error}; did you mean {name}?"),
+                None => error.to_string(),
+            },
         };
         Err(DataError::Unusable {
             place: path.into(),

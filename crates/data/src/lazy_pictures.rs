@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use engraft_base::sha256_hex;
+use engraft_base::{hex, sha256_hex};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -230,6 +230,10 @@ impl TrainingData for LazyPictures {
 
     fn fingerprint(&self) -> String {
         self.fingerprint.clone()
+    }
+
+    fn image_hashes(&self) -> Vec<String> {
+        self.hashes.iter().map(|hash| hex(hash)).collect()
     }
 
     fn labels_fingerprint(&self) -> String {

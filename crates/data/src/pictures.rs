@@ -82,7 +82,7 @@ pub(crate) fn decode(
                         return Err(unusable(
                             format!("at most {} GiB of pixels", MAX_BYTES >> 30),
                             format!("{} pictures of {w}x{h}", files.len()),
-                            "choose a smaller size (`--size N`)",
+                            "choose a smaller size",
                         ));
                     }
                 }
@@ -94,7 +94,7 @@ pub(crate) fn decode(
                             listing.path(first).display()
                         ),
                         format!("{} of {w}x{h}", listing.path(file).display()),
-                        "set a common size (`--size N`)",
+                        "choose a common size",
                     ));
                 }
                 Some(_) => {}

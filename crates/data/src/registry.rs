@@ -57,6 +57,44 @@ impl DatasetName {
         }
     }
 
+    /// Names of the classes, by label. Empty for [`StackedMnist`](Self::StackedMnist), which has no labels. For digits they are
+    /// the digits.
+    ///
+    /// *Source*: the README of Fashion-MNIST, <https://github.com/zalandoresearch/fashion-mnist>.
+    pub fn class_names(self) -> &'static [&'static str] {
+        match self {
+            Self::FashionMnist => &[
+                "T-shirt/top",
+                "Trouser",
+                "Pullover",
+                "Dress",
+                "Coat",
+                "Sandal",
+                "Shirt",
+                "Sneaker",
+                "Bag",
+                "Ankle boot",
+            ],
+            Self::Mnist0To4 => &["0", "1", "2", "3", "4"],
+            Self::Mnist | Self::Mnist5To9 | Self::Usps | Self::DrawnDigits => {
+                &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
+            }
+            Self::Cifar10 => &[
+                "airplane",
+                "automobile",
+                "bird",
+                "cat",
+                "deer",
+                "dog",
+                "frog",
+                "horse",
+                "ship",
+                "truck",
+            ],
+            Self::StackedMnist => &[],
+        }
+    }
+
     /// Whether it has its own files, instead of being derived from another set or generated.
     pub(crate) fn has_files(self) -> bool {
         self.release().is_some()
@@ -258,7 +296,7 @@ mod tests {
         }
         assert_eq!(
             "mnits".parse::<DatasetName>().unwrap_err().to_string(),
-            "there is no data set \"mnits\"; the names are mnist, fashion-mnist, usps, drawn-digits, \
+            "there is no data set \"mnits\"; did you mean mnist? the names are mnist, fashion-mnist, usps, drawn-digits, \
              mnist-0-4, mnist-5-9, stacked-mnist, cifar10"
         );
     }

@@ -3,6 +3,8 @@
 use crate::dataset::Dataset;
 use crate::error::DataError;
 use crate::provenance::Provenance;
+use engraft_base::sha256_hex;
+use rayon::prelude::*;
 use std::sync::Arc;
 
 /// Examples of one shape, accessed by index, with optional labels.
@@ -93,6 +95,12 @@ pub trait TrainingData: Send + Sync {
     /// A string that identifies the examples and their order, usually a SHA-256 in hexadecimal. A run stores it.
     fn fingerprint(&self) -> String;
 
+    /// The SHA-256 of the pixels of every example, in hexadecimal; equal examples have equal hashes. A run stores them, so that
+    /// an evaluation can tell whether its test images were trained on. Empty (the default) if there are none.
+    fn image_hashes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// A string that identifies the labels and their order, usually a SHA-256 in hexadecimal. Empty if there are none.
     fn labels_fingerprint(&self) -> String {
         String::new()
@@ -139,6 +147,12 @@ impl TrainingData for Dataset {
         self.sha256()
     }
 
+    fn image_hashes(&self) -> Vec<String> {
+        let pixels = self.image_size().iter().product();
+        let images = self.images().par_chunks_exact(pixels);
+        images.map(sha256_hex).collect()
+    }
+
     fn labels_fingerprint(&self) -> String {
         if self.classes() > 0 {
             self.labels_sha256()
@@ -172,6 +186,10 @@ mod tests {
         assert_eq!((data.label(1), data.classes()), (Some(3), 4));
         assert_eq!(data.fingerprint(), set.sha256());
         assert_eq!(data.labels_fingerprint(), set.labels_sha256());
+        assert_eq!(
+            data.image_hashes(),
+            [sha256_hex(&bytes[..2]), sha256_hex(&bytes[2..])]
+        );
 
         let bare = Dataset::unlabeled("two", Provenance::Memory, bytes, [1, 2, 1]).unwrap();
         let data: &dyn TrainingData = &bare;

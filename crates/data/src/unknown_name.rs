@@ -4,7 +4,7 @@ use crate::shown::escaped;
 
 /// An unknown name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no {what} {:?}; the names are {}", escaped(.name), .known.join(", "))]
+#[error("there is no {what} {:?}; {}the names are {}", escaped(.name), did_you_mean(.name, .known), .known.join(", "))]
 #[non_exhaustive]
 pub struct UnknownName {
     /// The kind of name, for example "data set".
@@ -13,6 +13,19 @@ pub struct UnknownName {
     pub name: String,
     /// All known names.
     pub known: Vec<&'static str>,
+}
+
+/// The name that was probably meant by `text`, if one is similar.
+pub(crate) fn closest<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let distance = |name: &str| strsim::damerau_levenshtein(&name.to_lowercase(), &text.to_lowercase());
+    let known = known.into_iter().map(|name| (distance(name), name));
+    let (distance, name) = known.min()?;
+    (distance <= text.chars().count().div_ceil(3)).then_some(name)
+}
+
+fn did_you_mean(name: &str, known: &[&'static str]) -> String {
+    let closest = closest(name, known.iter().copied());
+    closest.map_or(String::new(), |name| format!("did you mean {name}? "))
 }
 
 /// The element of `all` with the name `name`.
@@ -42,3 +55,28 @@ macro_rules! parsed {
     };
 }
 pub(crate) use parsed;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closest_name() {
+        let names = ["mnist", "fashion-mnist", "usps"];
+        for (typed, meant) in [
+            ("mnits", Some("mnist")),
+            ("MNIST", Some("mnist")),
+            ("fashion_mnist", Some("fashion-mnist")),
+            ("my-pictures", None),
+            ("", None),
+        ] {
+            assert_eq!(closest(typed, names), meant, "{typed}");
+        }
+        let error = UnknownName {
+            what: "data set",
+            name: "upsp".into(),
+            known: names.to_vec(),
+        };
+        assert!(error.to_string().contains("did you mean usps?"), "{error}");
+    }
+}

@@ -128,6 +128,26 @@ fn json_is_the_last_line_and_the_shipped_source_generates() {
     );
 }
 
+/// The length of the warm-up depends on the number of steps, but a longer total continues the run.
+#[test]
+fn a_longer_total_continues_a_transfer_with_warmup() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    source(at("source").as_ref(), 1);
+    pictures(at("pictures").as_ref(), 12);
+    let (from, data, out) = (at("source"), at("pictures"), at("run"));
+    let transfer = |steps: &str| {
+        good(&[
+            "transfer", "--from", &from, "--data", &data, "--out", &out, "--steps", steps,
+        ])
+    };
+    transfer("10");
+    let [_, errors] = transfer("30");
+    assert!(errors.contains("resuming from step 10"), "{errors}");
+    let metrics = std::fs::read_to_string(at("run/metrics.jsonl")).unwrap();
+    assert_eq!(metrics.lines().count(), 30);
+}
+
 #[test]
 fn errors_come_before_training() {
     let folder = tempfile::tempdir().unwrap();
@@ -304,7 +324,22 @@ fn an_adapter_file_and_the_source_generate_what_the_run_generates() {
     // The run, and the source through the file.
     let (run, adapted) = (at("run.npy"), at("adapted.npy"));
     let draw = |from: &str, more: &[&str], to: &str| {
-        good(&[&["generate", "--count", "6", "--from", from, "--out", to], more].concat());
+        good(
+            &[
+                &[
+                    "generate",
+                    "--overwrite",
+                    "--count",
+                    "6",
+                    "--from",
+                    from,
+                    "--out",
+                    to,
+                ],
+                more,
+            ]
+            .concat(),
+        );
         std::fs::read(to).unwrap()
     };
     let adapter = ["--adapter", &file];
@@ -322,7 +357,16 @@ fn an_adapter_file_and_the_source_generate_what_the_run_generates() {
     ]);
     let other = at("other");
     bad(
-        &["generate", "--from", &other, "--adapter", &file, "--out", &run],
+        &[
+            "generate",
+            "--overwrite",
+            "--from",
+            &other,
+            "--adapter",
+            &file,
+            "--out",
+            &run,
+        ],
         &["--adapter", "SHA-256"],
     );
     let picture = at("both.png");

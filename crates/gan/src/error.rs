@@ -48,7 +48,7 @@ pub enum GanError {
         reason: io::Error,
     },
     /// Another process is writing to the run directory.
-    #[error("another run{owner} is writing to {}; stop it or choose another --out", .dir.display())]
+    #[error("another run{owner} is writing to {}; stop it or choose another directory", .dir.display())]
     Locked {
         /// The run directory.
         dir: PathBuf,
@@ -63,7 +63,7 @@ pub enum GanError {
     },
     /// Every checkpoint of the run is damaged.
     #[error(
-        "{}: every checkpoint is damaged; restore one from a backup or start again with another --out:\n  {}",
+        "{}: every checkpoint is damaged; restore one from a backup or start again in another directory:\n  {}",
         .dir.display(), .reasons.join("\n  ")
     )]
     NoIntactCheckpoint {
@@ -108,8 +108,7 @@ pub enum GanError {
     },
     /// The run in the directory was started with different settings.
     #[error(
-        "the run in {} was started with different settings; use the same settings, choose another --out, or \
-         start a new run with --fresh:\n  {}",
+        "the run in {} was started with different settings; use the same settings or another directory:\n  {}",
         .path.display(), .differences.join("\n  ")
     )]
     OtherSettings {
@@ -172,15 +171,14 @@ pub enum GanError {
         path: PathBuf,
     },
     /// A directory that should be moved aside is not a run directory.
-    #[error("{} is not a run directory: it has neither run.toml nor run.lock; choose another --out", .path.display())]
+    #[error("{} is not a run directory: it has neither run.toml nor run.lock; choose another directory", .path.display())]
     NotARun {
         /// The directory.
         path: PathBuf,
     },
     /// A directory without checkpoints contains a file that a new run would overwrite.
     #[error(
-        "{} contains {found} but no checkpoint to resume from; choose another --out, or use --fresh, which moves the \
-         earlier run aside",
+        "{} contains {found} but no checkpoint to resume from; choose another directory, or move the earlier run aside",
         .path.display()
     )]
     Occupied {
@@ -255,7 +253,7 @@ impl From<FileError> for GanError {
 /// What to do about a network that does not support the images.
 fn other_networks(fitting: &[String]) -> String {
     if fitting.is_empty() {
-        "no other network supports this size either, choose another --size".into()
+        "no other network supports this size either, choose another size".into()
     } else {
         format!("networks that do: {}", fitting.join(", "))
     }
@@ -273,17 +271,17 @@ fn at(offset: Option<u64>) -> String {
 fn remedy(source: &io::Error) -> &'static str {
     match source.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "; free some space or choose another --out; checkpoints saved before are untouched"
+            "; free some space or choose another directory; checkpoints saved before are untouched"
         }
         ErrorKind::FileTooLarge => {
-            "; raise the file size limit (ulimit -f) or choose another --out; \
+            "; raise the file size limit (ulimit -f) or choose another directory; \
              checkpoints saved before are untouched"
         }
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             "; change the permissions or choose another directory"
         }
         ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
-            "; a file is in the place of a directory: move it or choose another --out"
+            "; a file is in the place of a directory: move it or choose another directory"
         }
         ErrorKind::Unsupported => {
             "; the file system does not support this operation: choose a directory on a local disk"
@@ -307,7 +305,7 @@ mod tests {
             "writing 12 bytes",
             io::Error::from(ErrorKind::StorageFull),
         );
-        named(&full, &["runs/a/x", "12 bytes", "no storage space", "--out"]);
+        named(&full, &["runs/a/x", "12 bytes", "no storage space", "directory"]);
         let read_only = GanError::io(
             Path::new("a"),
             "creating",
@@ -332,6 +330,6 @@ mod tests {
             dir: "runs/a".into(),
             owner: " (pid 7)".into(),
         };
-        named(&locked, &["runs/a", "(pid 7)", "--out"]);
+        named(&locked, &["runs/a", "(pid 7)", "directory"]);
     }
 }

@@ -58,6 +58,16 @@ impl RunLayout {
         self.directory.join("report.html")
     }
 
+    /// Hashes of the images that the run trains on: `training-images.txt`.
+    pub fn training_images(&self) -> PathBuf {
+        self.directory.join("training-images.txt")
+    }
+
+    /// Names of the classes of a class-conditional run: `classes.json`.
+    pub fn class_names(&self) -> PathBuf {
+        self.directory.join("classes.json")
+    }
+
     /// The lock file: `run.lock`.
     pub fn lock(&self) -> PathBuf {
         self.directory.join(LOCK_FILE)

@@ -47,6 +47,38 @@ impl<T: Real> Sampler<T> {
         self.classes
     }
 
+    /// Length of the latent vectors.
+    pub fn latent_dim(&self) -> usize {
+        self.latent
+    }
+
+    /// Images `[n, h, w, c]` of latent vectors `z` `[n, latent]`, clipped to `[-1, 1]`; [`Condition::None`] if the generator is
+    /// unconditional.
+    ///
+    /// ```
+    /// use engraft_gan::{Sampler, dcgan};
+    /// use engraft_layers::{Condition, Init, rand::SeedableRng, rand_pcg::Pcg64};
+    /// use engraft_tensor::Tensor;
+    ///
+    /// let sampler = Sampler::new(dcgan::generator::<f32>(&mut Init::glorot(1)), dcgan::LATENT);
+    /// // The truncation trick on the latent vector: smaller vectors give more typical and less diverse images.
+    /// let z = Tensor::randn([2, sampler.latent_dim()], &mut Pcg64::seed_from_u64(1)) * 0.7;
+    /// assert_eq!(sampler.generate_from(&z, &Condition::None).shape(), [2, 28, 28, 1]);
+    /// ```
+    ///
+    /// # Panics
+    /// If `z` has another shape, or the number of labels differs from `n`, or a label is not below the number of classes.
+    #[track_caller]
+    pub fn generate_from(&self, z: &Tensor<T>, condition: &Condition<T>) -> Tensor<T> {
+        assert!(
+            z.shape().len() == 2 && z.shape()[1] == self.latent,
+            "generate_from: expected latent vectors [n, {}], got {:?}",
+            self.latent,
+            z.shape()
+        );
+        self.images(z, condition)
+    }
+
     /// `n` images `[n, h, w, c]` from standard normal latent vectors, with labels `0, 1, .., classes - 1, 0, ..` if
     /// the generator is class-conditional. Equal to [`Gan::generate`](crate::Gan::generate) up to rounding.
     pub fn generate(&self, n: usize, rng: &mut impl Rng) -> Tensor<T> {
@@ -86,14 +118,7 @@ impl<T: Real> Sampler<T> {
         let walks: Vec<Tensor<T>> = (0..rows)
             .flat_map(|row| {
                 let [a, b] = [&ends, &others].map(|v| v.narrow(0, row, 1));
-                let norm = |v: &Tensor<T>| v.square().sum().item().into_f64().sqrt();
-                let cosine = (&a * &b).sum().item().into_f64() / (norm(&a) * norm(&b));
-                let angle = cosine.clamp(-1.0, 1.0).acos();
-                (0..steps).map(move |i| {
-                    let t = i as f64 / (steps.max(2) - 1) as f64;
-                    let share = |x: f64| T::from_f64((x * angle).sin() / angle.sin());
-                    &a * share(1.0 - t) + &b * share(t)
-                })
+                (0..steps).map(move |i| slerp(&a, &b, i as f64 / (steps.max(2) - 1) as f64))
             })
             .collect();
         let condition = match self.classes {
@@ -110,6 +135,33 @@ impl<T: Real> Sampler<T> {
     fn images(&self, z: &Tensor<T>, condition: &Condition<T>) -> Tensor<T> {
         no_grad(|| as_image(&self.generator.forward_with(z, condition, Mode::Eval)))
     }
+}
+
+/// Spherical linear interpolation (slerp) between two vectors of the same shape: `a` at `t = 0`, `b` at `t = 1`.
+///
+/// Unlike linear interpolation, it keeps the norm of latent vectors near that of the training. Parallel vectors are interpolated
+/// linearly.
+///
+/// *Source*: White, "Sampling generative networks", 2016, section 2.1.
+///
+/// ```
+/// use engraft_gan::slerp;
+/// use engraft_tensor::Tensor;
+/// let [a, b] = [[1.0_f64, 0.0], [0.0, 1.0]].map(|v| Tensor::from_vec([1, 2], v.to_vec()));
+/// let half = slerp(&a, &b, 0.5);
+/// assert!((half.square().sum().item() - 1.0).abs() < 1e-12);
+/// ```
+pub fn slerp<T: Real>(a: &Tensor<T>, b: &Tensor<T>, t: f64) -> Tensor<T> {
+    const PARALLEL: f64 = 1e-6;
+    let norm = |v: &Tensor<T>| v.square().sum().item().into_f64().sqrt();
+    let cosine = (a * b).sum().item().into_f64() / (norm(a) * norm(b));
+    let angle = cosine.clamp(-1.0, 1.0).acos();
+    // NaN, of a vector of zeros, is parallel too.
+    if !(angle.sin() > PARALLEL) {
+        return a * T::from_f64(1.0 - t) + b * T::from_f64(t);
+    }
+    let share = |x: f64| T::from_f64((x * angle).sin() / angle.sin());
+    a * share(1.0 - t) + b * share(t)
 }
 
 #[cfg(test)]
@@ -182,6 +234,15 @@ mod tests {
             let apart = (walk.narrow(0, at, 1) - end).abs().sum().item();
             assert!(apart < 1e-6, "{apart}");
         }
+    }
+
+    #[test]
+    fn interpolation_between_equal_vectors_is_finite() {
+        let a = Tensor::from_vec([1, 2], vec![3.0_f32, 4.0]);
+        let halfway = slerp(&a, &a, 0.5);
+        assert!((halfway - &a).abs().sum().item() < 1e-5);
+        let zero = Tensor::<f32>::zeros([1, 2]);
+        assert_eq!(slerp(&zero, &a, 1.0).as_slice(), a.as_slice());
     }
 
     #[test]

@@ -381,6 +381,7 @@ fn lazy_pictures_hold_out_the_same_ones() {
         let expected = [99, 80, 81][usize::from(i) - 98];
         assert_eq!((lazy.len(), found.train.len()), (expected, expected));
         assert_eq!(lazy.fingerprint(), found.train.sha256());
+        assert_eq!(lazy.image_hashes(), found.train.image_hashes());
         assert_eq!(
             lazy.batch(&[expected - 1]).unwrap(),
             found.train.batch_f32(&[expected - 1])

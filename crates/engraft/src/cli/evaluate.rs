@@ -7,13 +7,14 @@ use super::options::Evaluate;
 use super::samples::Samples;
 use super::stacked;
 use anyhow::{Context, ensure};
-use engraft_data::{DatasetName, Split};
-use engraft_gan::SavedRun;
+use engraft_data::{Dataset, DatasetName, Split, TrainingData};
+use engraft_gan::{SavedRun, training_image_hashes};
 use engraft_metrics::{
     ClassCounts, EvaluationInput, EvaluationProtocol, FeatureOutput, RealDataInfo, evaluate, evaluate_few,
 };
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
+use std::path::Path;
 
 /// The images to evaluate.
 enum Generated {
@@ -49,6 +50,15 @@ impl Generated {
             Self::Samples(samples) => samples.read(reader),
         }
     }
+}
+
+/// How many of the images a run used for training or validation, if it has a record of them.
+fn trained_on(run: &Path, images: &Dataset) -> anyhow::Result<Option<usize>> {
+    let recorded = training_image_hashes(run)?;
+    Ok(recorded.map(|recorded| {
+        let hashes = images.image_hashes();
+        hashes.iter().filter(|hash| recorded.contains(*hash)).count()
+    }))
 }
 
 /// Runs the command.
@@ -91,6 +101,18 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
     };
     let train = reader.read_data("real (train)", &loaded.train)?.features;
     let test = test.map(|test| some(test, options.count, options.seed));
+    let seen = match (&options.from, &test) {
+        (Some(run), Some(test)) => trained_on(run, test)?,
+        _ => None,
+    };
+    if let (Some(seen @ 1..), Some(run), Some(test)) = (seen, &options.from, &test) {
+        eprintln!(
+            "warning: {seen} of {} test images were used in the training of {}, so the metrics favor a generator that copies them; \
+             give --data other images",
+            test.len(),
+            run.display()
+        );
+    }
     let (split, sha256) = match &test {
         Some(test) => (Split::Test, test.sha256()),
         None => (Split::Train, loaded.train.sha256()),
@@ -130,6 +152,9 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
         if let Some(classes) = &classes {
             json["classes"] = classes.counts().into();
             json["class_divergence"] = classes.divergence_from_uniform().into();
+        }
+        if let Some(seen) = seen {
+            json["test_images_trained_on"] = seen.into();
         }
         if let Some(found) = &classifiers {
             json["classifier_accuracy"] = serde_json::to_value(found)?;

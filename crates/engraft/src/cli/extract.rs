@@ -1,5 +1,6 @@
 //! Features of images: the choice of the extractor, its input format, and extraction with a progress bar.
 
+use super::advice::ensure_run;
 use super::data_source::FEWEST_HELD_OUT;
 use super::feature_cache::CachedFeatures;
 use super::options::FeatureOptions;
@@ -157,6 +158,7 @@ impl Reader {
 
 /// Opens a run and prints its warnings.
 pub(super) fn open_run(run: &Path, which: CheckpointChoice) -> anyhow::Result<SavedRun> {
+    ensure_run("from", run)?;
     let run = engraft_transfer::open_run(run, which)?;
     for warning in &run.warnings {
         eprintln!("warning: {warning}");

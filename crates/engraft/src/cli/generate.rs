@@ -1,61 +1,134 @@
 //! `engraft generate`: images from a run.
 
+use super::advice::source_at;
 use super::extract::open_run;
-use super::options::Generate;
+use super::latents::{Latents, class};
+use super::options::{Generate, Interpolation};
 use super::pair_grid;
+use super::picture_file::{OutputFormat, encode, encode_animation, ensure_new, make_folder_of, write};
 use anyhow::{Context, ensure};
 use engraft_data::write_npy;
-use engraft_gan::{Sampler, sample_grid};
+use engraft_gan::{Sampler, image_png, sample_grid};
 use engraft_tensor::{Tensor, concat};
 use engraft_transfer::{AdapterFile, PretrainedGan, open_source};
-use rand::SeedableRng;
-use rand_pcg::Pcg64;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Most images in a grid.
 const MOST_IN_A_GRID: usize = 1024;
+/// Most frames of an animation.
+const MOST_FRAMES: usize = 2000;
 
 /// Runs the command.
 ///
 /// # Errors
-/// If the run cannot be read or the images not written.
+/// If the run cannot be read, the images do not fit the output, or they cannot be written.
 pub(super) fn run(options: &Generate) -> anyhow::Result<()> {
-    ensure!(options.count > 0, "--count must be at least 1");
-    let out = out(options);
-    let is_array = out.extension().is_some_and(|e| e == "npy");
-    ensure!(
-        options.files || is_array || options.count <= MOST_IN_A_GRID,
-        "--count {}: a grid has at most {MOST_IN_A_GRID} images; use --files, or an NPY file as --out",
-        options.count
-    );
-    ensure!(
-        !(options.files && (is_array || out.extension().is_some_and(|e| e == "png"))),
-        "--files --out {}: expected a folder",
-        out.display()
-    );
-    ensure!(
-        !(is_array && options.with_source),
-        "--with-source --out {}: expected a PNG file; an array of the source needs a separate command",
-        out.display()
-    );
+    let (out, format) = check(options)?;
     let (sampler, of) = open(options)?;
-    let images = generate(options, &sampler);
-    let count = images.shape()[0];
-    if options.files {
-        return write_files(options, &images);
+    let class = class(options, sampler.class_count())?;
+    let latents = Latents::choose(options, &sampler, class);
+    let count = latents.len();
+    ensure!(
+        options.files || format == OutputFormat::Npy || format.is_animation() || count <= MOST_IN_A_GRID,
+        "{count} images: a grid has at most {MOST_IN_A_GRID}; use --files, or an NPY file as --out"
+    );
+    ensure!(
+        !format.is_animation() || count <= MOST_FRAMES,
+        "{count} images: an animation has at most {MOST_FRAMES} frames; use a smaller --interpolate or fewer seeds"
+    );
+    let names = if options.files {
+        latents.file_names(options)
+    } else {
+        Vec::new()
+    };
+    for name in &names {
+        ensure_new(&out.join(name), options.overwrite)?;
     }
-    if is_array {
+    let images = latents.images(&sampler);
+    let channels = images.shape()[3];
+    ensure!(
+        format == OutputFormat::Npy || channels <= 4,
+        "--out {}: the images have {channels} channels, but a picture has at most 4; expected an .npy file",
+        out.display()
+    );
+    if options.files {
+        for (i, name) in names.iter().enumerate() {
+            write(&out.join(name), &image_png(&images.narrow(0, i, 1)))?;
+        }
+        println!("{}: {count} files", out.display());
+        return Ok(());
+    }
+    if format == OutputFormat::Npy {
+        make_folder_of(&out)?;
         write_npy(&out, images.shape(), images.as_slice())?;
     } else {
-        let images = if options.with_source {
-            with_source(options, &images)?
-        } else {
-            images
+        let of_source = match options.with_source {
+            true => Some(latents.images(&source(options)?.sampler()?)),
+            false => None,
         };
-        write(&out, &sample_grid(&images, options.columns as usize))?;
+        let bytes = if format.is_animation() {
+            encode_animation(&frames(&images, of_source.as_ref()), format)?
+        } else {
+            let columns = match options.interpolate {
+                // A row from each seed to the next.
+                Some(Interpolation::Steps(steps)) if count == steps + 1 => count.min(64),
+                Some(Interpolation::Steps(steps)) => steps.min(64),
+                _ => options.columns as usize,
+            };
+            let rows = match &of_source {
+                Some(of_source) => pair_grid::rows([of_source, &images], columns),
+                None => images,
+            };
+            encode(sample_grid(&rows, columns), format)?
+        };
+        write(&out, &bytes)?;
     }
     println!("{}: {count} images of {of}", out.display());
     Ok(())
+}
+
+/// The output and its format, after the checks that need no run.
+fn check(options: &Generate) -> anyhow::Result<(PathBuf, OutputFormat)> {
+    ensure!(options.count > 0, "--count must be at least 1");
+    let out = out(options);
+    let is_path = matches!(options.interpolate, Some(Interpolation::Steps(_)));
+    if is_path {
+        ensure!(
+            options.seeds.as_ref().is_some_and(|seeds| seeds.0.len() >= 2),
+            "--interpolate N: expected at least two seeds to interpolate between, such as --seeds 1,5"
+        );
+    }
+    if options.interpolate == Some(Interpolation::Rows) {
+        ensure!(
+            options.seeds.is_none(),
+            "--interpolate with --seeds: expected the number of images between two seeds, such as --interpolate 24"
+        );
+        ensure!(
+            !options.files,
+            "--interpolate with --files: expected --seeds and the number of images between two seeds, such as --interpolate 24"
+        );
+    }
+    if options.files {
+        ensure!(
+            OutputFormat::of(&out).is_err(),
+            "--files --out {}: expected a folder",
+            out.display()
+        );
+        return Ok((out, OutputFormat::Png));
+    }
+    let format = OutputFormat::of(&out)?;
+    ensure!(
+        !format.is_animation() || is_path,
+        "--out {}: an animation needs --seeds and --interpolate N, such as --seeds 1,5,9 --interpolate 24",
+        out.display()
+    );
+    ensure!(
+        !(format == OutputFormat::Npy && options.with_source),
+        "--with-source --out {}: expected a picture; an array of the source needs a separate command",
+        out.display()
+    );
+    ensure_new(&out, options.overwrite)?;
+    Ok((out, format))
 }
 
 fn out(options: &Generate) -> PathBuf {
@@ -79,8 +152,7 @@ fn open(options: &Generate) -> anyhow::Result<(Sampler, String)> {
 /// The source: with an adapter file the run itself, otherwise that of the transfer.
 fn source(options: &Generate) -> anyhow::Result<PretrainedGan> {
     if options.adapter.is_some() {
-        return open_source(&options.from, options.checkpoint)
-            .with_context(|| format!("--from {}", options.from.display()));
+        return source_at("from", &options.from, options.checkpoint);
     }
     let folder = options.from.join("source");
     ensure!(
@@ -91,40 +163,15 @@ fn source(options: &Generate) -> anyhow::Result<PretrainedGan> {
     Ok(open_source(&folder, engraft_gan::CheckpointChoice::Last)?)
 }
 
-fn generate(options: &Generate, sampler: &Sampler) -> Tensor {
-    let rng = &mut Pcg64::seed_from_u64(options.seed);
-    if options.interpolate {
-        sampler.interpolate(
-            options.count.div_ceil(options.columns as usize),
-            options.columns as usize,
-            rng,
-        )
-    } else {
-        let parts: Vec<Tensor> = engraft_base::batches(options.count, 500)
-            .map(|part| sampler.generate(part.len(), rng))
-            .collect();
-        concat(&parts.iter().collect::<Vec<_>>(), 0)
-    }
-}
-
-/// Rows of the source's images, each above those of the run for the same latent vectors.
-fn with_source(options: &Generate, images: &Tensor) -> anyhow::Result<Tensor> {
-    let of_source = generate(options, &source(options)?.sampler()?);
-    Ok(pair_grid::rows([&of_source, images], options.columns as usize))
-}
-
-fn write_files(options: &Generate, images: &Tensor) -> anyhow::Result<()> {
-    let out = out(options);
-    std::fs::create_dir_all(&out).with_context(|| format!("creating {}", out.display()))?;
-    let n = images.shape()[0];
-    for i in 0..n {
-        let path = out.join(format!("{i:06}.png"));
-        write(&path, &engraft_gan::image_png(&images.narrow(0, i, 1)))?;
-    }
-    println!("{}: {n} files", out.display());
-    Ok(())
-}
-
-fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    std::fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
+/// Frames as PNG files: each image, below the source's image for the same latent vector if there is one.
+fn frames(images: &Tensor, of_source: Option<&Tensor>) -> Vec<Vec<u8>> {
+    (0..images.shape()[0])
+        .map(|i| match of_source {
+            Some(of_source) => {
+                let both = [of_source, images].map(|all| all.narrow(0, i, 1));
+                sample_grid(&concat(&[&both[0], &both[1]], 0), 1)
+            }
+            None => image_png(&images.narrow(0, i, 1)),
+        })
+        .collect()
 }

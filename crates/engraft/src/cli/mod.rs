@@ -1,6 +1,7 @@
 //! The commands of the program `engraft`, as functions that other programs can call.
 
 mod adapt;
+mod advice;
 mod classifier;
 mod data_source;
 mod evaluate;
@@ -8,9 +9,11 @@ mod extract;
 mod feature_cache;
 mod features;
 mod generate;
+mod latents;
 mod options;
 mod pair_grid;
 mod parallel;
+mod picture_file;
 mod process;
 mod progress;
 mod rank_sources;

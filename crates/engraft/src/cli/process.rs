@@ -1,5 +1,6 @@
 //! Threads, interruption by a signal, and exit codes of commands.
 
+use super::advice::Advice;
 use anyhow::{Context, ensure};
 use engraft_base::FileError;
 use engraft_data::DataError;
@@ -104,13 +105,20 @@ pub fn exit(result: anyhow::Result<()>) -> ExitCode {
 
 /// The error and its causes, without causes whose text is part of the one before.
 fn message(error: &anyhow::Error) -> String {
+    let advice = error.downcast_ref::<Advice>().map(ToString::to_string);
     let mut texts: Vec<String> = Vec::new();
-    for cause in error.chain().map(ToString::to_string) {
+    // Advice is the outermost context, and printed last.
+    for cause in error
+        .chain()
+        .skip(usize::from(advice.is_some()))
+        .map(ToString::to_string)
+    {
         if texts.last().is_none_or(|last| !last.contains(&cause)) {
             texts.push(cause);
         }
     }
-    texts.join(": ")
+    let advice = advice.map_or(String::new(), |advice| format!("\n  to do: {advice}"));
+    texts.join(": ") + &advice
 }
 
 fn code(error: &anyhow::Error) -> u8 {
@@ -166,6 +174,13 @@ mod tests {
             .context("a: no such file")
             .context("reading");
         assert_eq!(message(&error), "reading: a: no such file");
+        let advised = super::super::advice::with(error, "this");
+        let lines = message(&advised);
+        let (first, last) = lines.split_once('\n').unwrap();
+        assert_eq!(
+            (first, last.ends_with("this")),
+            ("reading: a: no such file", true)
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `engraft sources`: ranks trained GANs as sources for a transfer.
 
+use super::advice;
 use super::data_source;
 use super::extract::Reader;
 use super::options::{FeatureOptions, Sources};
@@ -45,8 +46,15 @@ impl Comparison<'_> {
     pub(super) fn rank(&self, sources: &[PathBuf]) -> anyhow::Result<(Vec<Candidate>, Reader)> {
         let mut opened = Vec::new();
         for path in sources {
-            let source =
-                open_source(path, CheckpointChoice::Last).with_context(|| format!("{}", path.display()))?;
+            let source = open_source(path, CheckpointChoice::Last)
+                .with_context(|| format!("{}", path.display()))
+                .map_err(|error| match path.is_dir() {
+                    true => error,
+                    false => advice::with(
+                        error,
+                        "give run directories of train or transfer, or names of shipped sources",
+                    ),
+                })?;
             opened.push((path, source));
         }
         let smallest = opened.iter().map(|(_, source)| source.config.image);

@@ -5,8 +5,85 @@ use super::earlier_names::name_of_today;
 use crate::error::GanError;
 use std::path::Path;
 
+/// Sections in which a name without a section is searched.
+const SECTIONS: [&str; 8] = [
+    "generator",
+    "discriminator",
+    "objective",
+    "regularize",
+    "augment",
+    "evaluation",
+    "output",
+    "network",
+];
+
+/// Names that other programs use, with those of this one.
+const USUAL: [(&str, &str); 8] = [
+    ("lr", "learning_rate"),
+    ("batch_size", "batch"),
+    ("max_steps", "steps"),
+    ("iterations", "steps"),
+    ("ema", "ema_half_life"),
+    ("ema_decay", "ema_half_life"),
+    ("gamma", "r1_gamma"),
+    ("loss", "kind"),
+];
+
 /// See [`TrainConfig::changed`].
 pub(super) fn changed(config: &TrainConfig, change: &str) -> Result<TrainConfig, GanError> {
+    let tried = try_change(config, change);
+    let (Err(GanError::Config { problems }), Some((name, value))) = (&tried, change.split_once('=')) else {
+        return tried;
+    };
+    let is_unknown =
+        problems.iter().any(|p| p.contains("unknown field")) && !problems[0].contains("did you mean");
+    let meant = if is_unknown {
+        other_places(config, name.trim(), value)
+    } else {
+        Vec::new()
+    };
+    if meant.is_empty() {
+        return tried;
+    }
+    Err(GanError::Config {
+        problems: vec![format!(
+            "{change}: there is no setting {}; did you mean {}?",
+            name.trim(),
+            meant.join(" or ")
+        )],
+    })
+}
+
+/// The settings that may have been meant by an unknown name: the same name in a section, or the usual name of other programs.
+fn other_places(config: &TrainConfig, name: &str, value: &str) -> Vec<String> {
+    let (section, last) = name.rsplit_once('.').unwrap_or(("", name));
+    let usual = USUAL
+        .iter()
+        .filter(|(usual, _)| *usual == last)
+        .map(|(_, ours)| *ours);
+    let names: Vec<&str> = usual.chain([last]).collect();
+    let mut places: Vec<String> = Vec::new();
+    if section.is_empty() {
+        places.extend(names.iter().map(|name| (*name).into()));
+        places.extend(
+            SECTIONS
+                .iter()
+                .flat_map(|section| names.iter().map(move |name| format!("{section}.{name}"))),
+        );
+    } else {
+        places.extend(names.iter().map(|name| format!("{section}.{name}")));
+    }
+    let exists = |place: &String| match try_change(config, &format!("{place}={value}")) {
+        Ok(_) => true,
+        Err(error) => !error.to_string().contains("unknown field"),
+    };
+    places
+        .into_iter()
+        .filter(|place| place != name && exists(place))
+        .collect()
+}
+
+fn try_change(config: &TrainConfig, change: &str) -> Result<TrainConfig, GanError> {
     let wrong = |reason: String| GanError::Config {
         problems: vec![format!("{change}: {reason}")],
     };
@@ -93,6 +170,14 @@ mod tests {
         for (change, said) in [
             ("steps", "expected NAME=VALUE"),
             ("stesp=3", "did you mean steps?"),
+            (
+                "lr=1",
+                "did you mean generator.learning_rate or discriminator.learning_rate?",
+            ),
+            ("generator.lr=1", "did you mean generator.learning_rate?"),
+            ("batch_size=8", "did you mean batch?"),
+            ("r1_gamma=2", "did you mean regularize.r1_gamma?"),
+            ("nonsense=2", "unknown field"),
             ("objective=hing", "did you mean hinge?"),
             ("steps=many", "invalid type"),
             ("seed.x=1", "seed is not a section"),

@@ -1,4 +1,4 @@
-//! The sample grids of a run as an animated PNG.
+//! Animated PNGs: the sample grids of a run, and other frames.
 
 use std::io::Cursor;
 
@@ -22,10 +22,27 @@ pub(crate) fn frames(sizes: &[u64]) -> Vec<usize> {
     (1..=shown).map(|i| i * count / shown - 1).collect()
 }
 
-/// An animated PNG of grids, which are PNG files. Grids with another size or color type than the last are left out.
-///
-/// `None` if there is no grid or the last one cannot be decoded.
+/// An animated PNG of the sample grids of a run, see [`animated_png`].
 pub(crate) fn animation(grids: &[Vec<u8>]) -> Option<Vec<u8>> {
+    animated_png(grids, [DELAY, LAST_DELAY])
+}
+
+/// An animated PNG (APNG) of frames that are PNG files; it repeats without end.
+///
+/// - `frames`: frames with another size or color type than the last are left out.
+/// - `delays`: duration of a frame and of the last frame, in hundredths of a second.
+///
+/// ```
+/// use engraft_gan::{animated_png, image_png};
+/// use engraft_tensor::Tensor;
+///
+/// let frames = [-1.0, 1.0].map(|value| image_png(&Tensor::full([1, 28, 28, 1], value)));
+/// assert!(animated_png(&frames, [8, 8]).is_some_and(|file| file.starts_with(b"\x89PNG")));
+/// ```
+///
+/// `None` if there is no frame or the last one cannot be decoded.
+pub fn animated_png(frames: &[Vec<u8>], [delay, last_delay]: [u16; 2]) -> Option<Vec<u8>> {
+    let grids = frames;
     let last = decode(grids.last()?)?;
     let frames: Vec<Grid> = grids
         .iter()
@@ -40,7 +57,7 @@ pub(crate) fn animation(grids: &[Vec<u8>]) -> Option<Vec<u8>> {
     encoder.set_animated(u32::try_from(frames.len()).ok()?, 0).ok()?;
     let mut writer = encoder.write_header().ok()?;
     for (i, frame) in frames.iter().enumerate() {
-        let delay = if i + 1 == frames.len() { LAST_DELAY } else { DELAY };
+        let delay = if i + 1 == frames.len() { last_delay } else { delay };
         writer.set_frame_delay(delay, 100).ok()?;
         writer.write_image_data(&frame.pixels).ok()?;
     }

@@ -7,6 +7,7 @@ use crate::build::DefaultPlan;
 use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::monitor::{Monitor, extractor_name, named_extractor};
+use crate::run_data;
 use crate::sample_writer::{SampleWriter, default_writer};
 use crate::saved_run::read_config;
 use crate::training_plan::TrainingPlan;
@@ -151,6 +152,12 @@ impl TrainerBuilder {
             // settings without a checkpoint mean that checkpoints were lost.
             trainer.save()?;
             write_settings(trainer.files.layout(), &trainer.config)?;
+        }
+        // Training does not need these files.
+        if let Err(error) = run_data::write(trainer.files.layout(), &trainer.config, trainer.data.as_ref()) {
+            trainer
+                .warnings
+                .push(format!("the record of the images was not written: {error}"));
         }
         Ok(trainer)
     }

@@ -95,9 +95,7 @@ impl AdaptationMethod {
             Self::Adda => "A copy of the source's classifier, trained against a discriminator",
             Self::Mcd => "Maximum classifier discrepancy",
             Self::Vada => "Virtual adversarial domain adaptation",
-            Self::Cogan => {
-                "Coupled GANs, which also generate image pairs: with --out, a grid of pairs for each seed"
-            }
+            Self::Cogan => "Coupled GANs, which also generate image pairs",
             Self::TargetSupervised => "Trained on the target's labels",
         }
     }

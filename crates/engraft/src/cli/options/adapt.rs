@@ -80,5 +80,9 @@ fn methods() -> impl TypedValueParser<Value = AdaptationMethod> {
     let adapting = AdaptationMethod::ALL
         .into_iter()
         .filter(|method| !method.is_baseline());
-    one_of_described(adapting.map(|method| (method, method.description())).collect())
+    let about = |method: AdaptationMethod| match method {
+        AdaptationMethod::Cogan => "Coupled GANs; with --out also a grid of image pairs for each seed",
+        other => other.description(),
+    };
+    one_of_described(adapting.map(|method| (method, about(method))).collect())
 }

@@ -1,6 +1,6 @@
 //! Options of `engraft train`.
 
-use super::{FeatureOptions, at_least_one};
+use super::{FeatureOptions, LearningRates, at_least_one};
 use clap::builder::PossibleValuesParser;
 use std::path::PathBuf;
 
@@ -54,6 +54,8 @@ pub struct Train {
     /// Training images per step [default: the preset's; 64 for default, 32 for light]
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub(crate) batch: Option<usize>,
+    #[command(flatten)]
+    pub(crate) learning_rates: LearningRates,
     /// Seed of weights, noise and data order [default: 1]
     #[arg(long, help_heading = "Training")]
     pub(crate) seed: Option<u64>,

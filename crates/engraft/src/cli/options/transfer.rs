@@ -1,6 +1,6 @@
 //! Options of `engraft transfer`.
 
-use super::{FeatureOptions, at_least_one};
+use super::{FeatureOptions, LearningRates, at_least_one};
 use engraft_gan::TrainConfig;
 use engraft_layers::Adapter;
 use engraft_transfer::SourceRegularizer;
@@ -68,15 +68,8 @@ pub(crate) struct TrainingOptions {
     /// Training images per step [default: 64, or the number of training images if it is smaller]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) batch: Option<usize>,
-    /// Learning rate of both networks [default: the source's]
-    #[arg(long, value_name = "RATE", value_parser = learning_rate)]
-    pub(crate) learning_rate: Option<f64>,
-    /// Learning rate of the generator, instead of --learning-rate
-    #[arg(long, value_name = "RATE", value_parser = learning_rate)]
-    pub(crate) learning_rate_g: Option<f64>,
-    /// Learning rate of the discriminator, instead of --learning-rate
-    #[arg(long, value_name = "RATE", value_parser = learning_rate)]
-    pub(crate) learning_rate_d: Option<f64>,
+    #[command(flatten)]
+    pub(crate) learning_rates: LearningRates,
     /// Number of threads; results do not depend on it [default: number of cores]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
@@ -91,23 +84,10 @@ impl TrainingOptions {
         if let Some(batch) = self.batch {
             config.batch = batch;
         }
-        if let Some(rate) = self.learning_rate_g.or(self.learning_rate) {
-            config.generator.learning_rate = rate;
-        }
-        if let Some(rate) = self.learning_rate_d.or(self.learning_rate) {
-            config.discriminator.learning_rate = rate;
-        }
+        self.learning_rates.apply(config);
         if let Some(every) = self.checkpoint_every {
             config.output.checkpoint_every = every;
         }
-    }
-}
-
-/// A learning rate: a finite number above 0.
-fn learning_rate(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(rate) if f64::is_finite(rate) && rate > 0.0 => Ok(rate),
-        _ => Err("expected a number above 0, such as 2e-4".into()),
     }
 }
 
@@ -188,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_of_one_network_takes_precedence() {
+    fn options_of_the_training_change_the_settings() {
         let digits = engraft_data::drawn_digits(engraft_data::Split::Train, 20, 1);
         let before = TrainConfig::standard(&digits);
         let mut config = before.clone();
@@ -196,20 +176,11 @@ mod tests {
         assert_eq!(config, before);
         let options = TrainingOptions {
             batch: Some(4),
-            learning_rate: Some(0.5),
-            learning_rate_d: Some(0.25),
             checkpoint_every: Some(7),
             ..TrainingOptions::default()
         };
         options.apply(&mut config);
-        let rates = [config.generator.learning_rate, config.discriminator.learning_rate];
-        assert_eq!(
-            (rates, config.batch, config.output.checkpoint_every),
-            ([0.5, 0.25], 4, 7)
-        );
-        for wrong in ["0", "-1", "nan", "inf", "a"] {
-            assert!(learning_rate(wrong).is_err(), "{wrong}");
-        }
+        assert_eq!((config.batch, config.output.checkpoint_every), (4, 7));
     }
 
     #[test]

@@ -4,11 +4,12 @@ mod data;
 mod display;
 mod settings;
 
+use super::advice;
 use super::options::{Preset, Train};
 use super::process::{Interrupted, catch_interrupts, pool, stop_or_continue};
 use display::{Display, Style};
 use engraft_data::DatasetName;
-use engraft_gan::{Event, TrainConfig, Trainer, TrainingOutcome};
+use engraft_gan::{Event, GanError, TrainConfig, Trainer, TrainingOutcome};
 use std::time::Instant;
 
 /// Trains a run, or resumes it.
@@ -32,7 +33,13 @@ pub fn run(options: &Train) -> anyhow::Result<()> {
     display.say(&format!("engraft: training a GAN with {what}"));
     let result = pool.install(|| train(options, &mut display));
     display.clear();
-    result
+    result.map_err(|error| match advice::gan_error(&error) {
+        Some(GanError::ImageSize { .. }) => advice::with(
+            error,
+            "--size N resizes the images, --network NAME chooses the networks",
+        ),
+        _ => advice::on_run(error),
+    })
 }
 
 /// Whether the images are the user's, of any size.

@@ -99,6 +99,7 @@ pub(super) fn settings(
     if let Some(batch) = options.batch {
         config.batch = batch;
     }
+    options.learning_rates.apply(&mut config);
     if let Some(seed) = options.seed {
         config.seed = seed;
     }

@@ -2,7 +2,9 @@
 
 use crate::cli::options::{PlanOptions, Small};
 use anyhow::ensure;
-use engraft_transfer::{Phase, PretrainedGan, Recipe, Trainable, gradual_unfreezing};
+use engraft_gan::{RunLayout, read_settings};
+use engraft_transfer::{Phase, PretrainedGan, Recipe, Trainable, TransferConfig, gradual_unfreezing};
+use std::path::Path;
 
 /// Changes a recipe for a run of `steps` steps.
 ///
@@ -89,6 +91,31 @@ pub(super) fn change(
         plan.distillation = distil;
     }
     Ok(())
+}
+
+/// Keeps the warm-up of the run in `directory`, if both have one. The recommended length depends on the total number of steps, so
+/// a longer total would otherwise be another run.
+pub(super) fn keep_warmup(recipe: &mut Recipe, directory: &Path) {
+    let Ok(saved) = read_settings(&RunLayout::new(directory).settings()) else {
+        return;
+    };
+    let Ok(saved) = TransferConfig::from_table(&saved.plan) else {
+        return;
+    };
+    let phases = (saved.phases.first(), recipe.plan.phases.first_mut());
+    if let (Some(saved), Some(ours)) = phases
+        && [&*ours, saved]
+            .iter()
+            .all(|phase| phase.generator == Trainable::Nothing)
+        && ours.steps != saved.steps
+    {
+        ours.steps = saved.steps;
+        let why = format!(
+            "the discriminator warm-up of {} steps is that of the earlier run in this directory",
+            saved.steps
+        );
+        recipe.reasons.push(why);
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod changes;
 mod second;
 
+use super::advice;
 use super::extract::Reader;
 use super::options::{PlanOptions, RecipeName, Transfer};
 use super::process::{Interrupted, catch_interrupts, pool, program, stop_or_continue};
@@ -18,8 +19,7 @@ use engraft_metrics::{Features, ReferencePoints};
 use engraft_transfer::adapt::{PixelStatsGap, Severity};
 use engraft_transfer::{
     AdapterFile, DomainDistance, Experiment, ExperimentResult, FeatureSets, PretrainedGan, Recipe,
-    TransferMethod, compare, dataset_features, domain_distance, evaluate, open_source, train_only,
-    trainable_summary,
+    TransferMethod, compare, dataset_features, domain_distance, evaluate, train_only, trainable_summary,
 };
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -76,7 +76,8 @@ fn label(method: &str) -> String {
 /// # Errors
 /// If source or target cannot be used, or training fails. [`Interrupted`] after a signal.
 pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
-    pool(options.training.threads)?.install(|| transfer(options))
+    let done = pool(options.training.threads)?.install(|| transfer(options));
+    done.map_err(advice::on_run)
 }
 
 /// The shipped source that is closest to the target; prints the ranking.
@@ -118,8 +119,7 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
         Some(from) => from.clone(),
         None => best_source(options)?,
     };
-    let source =
-        open_source(from, CheckpointChoice::Last).with_context(|| format!("--from {}", from.display()))?;
+    let source = advice::source_at("from", from, CheckpointChoice::Last)?;
     let mut target = Target::load(
         &options.data,
         source.config.image,
@@ -161,7 +161,7 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
     let (untuned, _) = untuned.context("nothing to stop")?;
     let of_source = experiment.generate_features(network, &untuned, GENERATED)?;
     let found = domain_distance(&trained_on, &of_source)?;
-    let recipe = recipe(options, &source, &target, &found)?;
+    let recipe = recipe(options, &source, &target, &found, &out)?;
     explain(options, (from, &source), &target, &found, &recipe)?;
     warn(options, &untuned, &target)?;
     if options.dry_run {
@@ -255,11 +255,15 @@ fn recipe(
     source: &PretrainedGan,
     target: &Target,
     found: &DomainDistance,
+    out: &Path,
 ) -> anyhow::Result<Recipe> {
     let mut recipe = match options.recipe {
         RecipeName::Auto => Recipe::recommended(source, target.train.len(), found, options.steps)?,
         RecipeName::FineTune => Recipe::fine_tune(source)?,
     };
+    if !options.fresh {
+        changes::keep_warmup(&mut recipe, out);
+    }
     changes::change(&options.plan, &mut recipe, source, options.steps)?;
     if options.plan != PlanOptions::default() {
         // Baselines must not have the same name.

@@ -308,7 +308,7 @@ fn a_full_disk_is_an_error_with_file_size_and_remedy() {
     let (result, _) = injected(2, Fault::Full, || store.save(2, "options", &files(2)));
     let message = result.unwrap().unwrap_err().to_string();
     assert!(
-        message.contains("g.safetensors") && message.contains("20 bytes") && message.contains("--out"),
+        message.contains("g.safetensors") && message.contains("20 bytes") && message.contains("directory"),
         "{message}"
     );
 }
