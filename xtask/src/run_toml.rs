@@ -5,7 +5,7 @@ mod parser;
 use anyhow::{Context, ensure};
 use engraft_data::{DataError, TrainingData};
 use engraft_gan::toml::{Table, Value};
-use engraft_gan::{EvaluationConfig, ObjectiveConfig, RegularizeConfig, TrainConfig};
+use engraft_gan::{EvaluationConfig, ObjectiveConfig, PictureConfig, RegularizeConfig, TrainConfig};
 use engraft_transfer::{Phase, TransferConfig};
 use parser::{Field, Item, enum_variants, struct_fields};
 use std::collections::BTreeMap;
@@ -65,7 +65,7 @@ const fn section(
 }
 
 const GAN: &str = "crates/gan/src/";
-const SECTIONS: [Section; 14] = [
+const SECTIONS: [Section; 15] = [
     section(
         "Settings outside of sections",
         "",
@@ -126,6 +126,12 @@ const SECTIONS: [Section; 14] = [
         "crates/gan/src/config/evaluation.rs",
         "EvaluationConfig",
     ),
+    section(
+        "`[pictures]`",
+        "pictures",
+        "crates/gan/src/config/pictures.rs",
+        "PictureConfig",
+    ),
     section("`[output]`", "output", "crates/gan/src/config.rs", "OutputConfig"),
     section(
         "`[plan]`: a transfer",
@@ -148,11 +154,14 @@ const SECTIONS: [Section; 14] = [
 ];
 
 /// Enums of settings: source and name.
-const ENUMS: [(&str, &str); 7] = [
+const ENUMS: [(&str, &str); 10] = [
     ("crates/gan/src/objective.rs", "Objective"),
     ("crates/gan/src/objective.rs", "StepOrder"),
     ("crates/gan/src/regularization.rs", "SpectralNorm"),
     ("crates/gan/src/augment/mod.rs", "Augmentation"),
+    ("crates/data/src/picture.rs", "Fit"),
+    ("crates/data/src/levels.rs", "Levels"),
+    ("crates/data/src/damaged.rs", "Damaged"),
     ("crates/layers/src/layer/adapter.rs", "Adapter"),
     ("crates/transfer/src/config.rs", "Trainable"),
     ("crates/transfer/src/config.rs", "SourceRegularizer"),
@@ -342,6 +351,7 @@ fn complete(config: &TrainConfig) -> anyhow::Result<BTreeMap<String, String>> {
         ("regularize", Table::try_from(RegularizeConfig::default())?),
         ("augment", Table::try_from(engraft_gan::AugmentConfig::default())?),
         ("evaluation", Table::try_from(EvaluationConfig::default())?),
+        ("pictures", Table::try_from(PictureConfig::default())?),
     ];
     for (name, mut defaults) in sections {
         if let Some(Value::Table(set)) = settings.remove(name) {
@@ -401,7 +411,7 @@ fn kind(rust: &str) -> String {
         };
     }
     match rust {
-        "String" => "string".into(),
+        "String" | "Background" => "string".into(),
         "bool" => "`true` or `false`".into(),
         "f64" => "number".into(),
         "u32" | "u64" | "usize" => "integer".into(),
@@ -505,6 +515,13 @@ images = 100
 patience = 3
 rollbacks = 1
 features = "random"
+weights = "w.safetensors"
+[pictures]
+fit = "pad"
+background = "black"
+levels = "full"
+damaged = "keep"
+mirror = true
 [output]
 sample_every = 1
 checkpoint_every = 1

@@ -1,5 +1,6 @@
 //! Data as a user names it (`--data`), and its images for training and testing.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
@@ -19,9 +20,10 @@ use crate::loader::{LoadOptions, has_idx_files, load};
 use crate::npy_images;
 use crate::picture::{Fit, WHITE, Wanted};
 use crate::pictures;
+use crate::plain_name::plain_name;
 use crate::provenance::Provenance;
 use crate::registry::DatasetName;
-use crate::report::{FileReport, Report};
+use crate::report::{FileReport, Report, left_out};
 use crate::split::Split;
 use crate::survey::Survey;
 use crate::unknown_name;
@@ -200,21 +202,18 @@ impl DataSource {
         })
     }
 
-    /// Name of the data: that of the known data set, the directory or the file.
+    /// Name of the data: that of the known data set, or the [plain name](plain_name) of the directory or the file.
     pub fn name(&self) -> String {
-        match self {
-            Self::Known(name) => name.to_string(),
+        let file = match self {
+            Self::Known(name) => return name.to_string(),
             Self::Idx(path) | Self::Folder(path) => {
                 // `.` and `..` have a name too.
                 let whole = std::fs::canonicalize(path).unwrap_or(path.clone());
-                whole
-                    .file_name()
-                    .map_or("pictures".into(), |name| name.to_string_lossy().into_owned())
+                whole.file_name().map(OsStr::to_os_string)
             }
-            Self::Zip(path) | Self::Npy(path) => path
-                .file_stem()
-                .map_or("pictures".into(), |name| name.to_string_lossy().into_owned()),
-        }
+            Self::Zip(path) | Self::Npy(path) => path.file_stem().map(OsStr::to_os_string),
+        };
+        plain_name(&file.unwrap_or_default().to_string_lossy())
     }
 
     /// The sizes `[h, w]` of the pictures in a folder or an archive, each once and in ascending order. Reads only their
@@ -321,7 +320,11 @@ impl DataSource {
         let train = pictures::decode(path, &listing, &parts.train, &wanted, |_, image| {
             pixels.extend_from_slice(image)
         })?;
-        let classes = Classes::of(&parts, train.files.iter().map(|&file| listing.path(file)));
+        let classes = Classes::new(
+            &parts,
+            train.files.iter().map(|&file| listing.path(file)),
+            listing.labels.as_ref(),
+        );
         let mut reports = [listing.left_out.clone(), train.reports].concat();
         let set = |pixels: Vec<u8>, files: &[usize]| -> Result<Dataset, DataError> {
             let (name, from) = (self.name(), self.provenance(path));
@@ -356,7 +359,12 @@ impl DataSource {
             reports.extend(decoded.reports);
             test = Some(set(pixels, &decoded.files)?);
         }
-        let notes = [survey.lines(&train.files, &wanted), parts.notes, classes.notes].concat();
+        let notes = [
+            survey.lines(&train.files, left_out(&reports), &wanted),
+            parts.notes,
+            classes.notes,
+        ]
+        .concat();
         let mut loaded = arranged(all, test, notes, options);
         loaded.files = train.files.iter().map(|&file| listing.full_path(file)).collect();
         if loaded.test.is_some() && !loaded.has_own_test {

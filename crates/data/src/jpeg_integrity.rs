@@ -453,7 +453,8 @@ impl<'a> Bits<'a> {
                     byte
                 }
             };
-            self.zero_bytes = if byte == 0 { self.zero_bytes + 1 } else { 0 };
+            let is_gap = byte == 0 && self.padding == 0;
+            self.zero_bytes = if is_gap { self.zero_bytes + 1 } else { 0 };
             self.bits = self.bits << 8 | u64::from(byte);
             self.count += 8;
         }

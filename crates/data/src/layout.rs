@@ -1,11 +1,16 @@
 //! The meaning of folders of pictures: training and test parts, and classes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use crate::given_labels::GivenLabels;
+use crate::shown::escaped;
+
 /// Maximum number of classes, because a label is a byte.
 const MAX_CLASSES: usize = 256;
+/// A class with fewer pictures gets a warning.
+const FEW: usize = 10;
 
 /// Files by their part.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,7 +71,7 @@ impl Parts {
                 Some(part) if part == test => tests.extend(files),
                 _ => unused.push(format!(
                     "{}: {} file(s)",
-                    folder.map_or("no folder".into(), OsStr::to_string_lossy),
+                    escaped(&folder.map_or("no folder".into(), OsStr::to_string_lossy)),
                     files.len()
                 )),
             }
@@ -102,13 +107,60 @@ pub(crate) struct Classes {
     pub(crate) names: Vec<String>,
     folders: Vec<PathBuf>,
     depth: usize,
+    /// Labels by path instead of by folder.
+    given: HashMap<PathBuf, u8>,
     /// Notes for the user.
     pub(crate) notes: Vec<String>,
 }
 
 impl Classes {
-    /// The classes of training pictures: their folders, if there are at least two and every picture is in one.
-    pub(crate) fn of<'a>(parts: &Parts, pictures: impl Iterator<Item = &'a Path>) -> Self {
+    /// The classes of training pictures: the labels of a file, or their folders.
+    ///
+    /// Folders are classes if there are at least two and every picture is in one. If there is a file with labels, folders have
+    /// no meaning.
+    pub(crate) fn new<'a>(
+        parts: &Parts,
+        pictures: impl Iterator<Item = &'a Path>,
+        given: Option<&GivenLabels>,
+    ) -> Self {
+        match given {
+            Some(given) => Self::given(pictures, given),
+            None => Self::of(parts, pictures),
+        }
+    }
+
+    fn given<'a>(pictures: impl Iterator<Item = &'a Path>, given: &GivenLabels) -> Self {
+        let without = |notes: Vec<String>| Self {
+            notes,
+            ..Self::default()
+        };
+        if given.classes == 0 {
+            return without(given.problem.clone().into_iter().collect());
+        }
+        let (mut total, mut missing, mut counts) = (0, 0, vec![0_usize; given.classes]);
+        for path in pictures {
+            total += 1;
+            match given.of(path) {
+                Some(label) => counts[usize::from(label)] += 1,
+                None => missing += 1,
+            }
+        }
+        if missing > 0 {
+            return without(vec![format!(
+                "no classes: {} has no label for {missing} of {total} pictures",
+                GivenLabels::FILE
+            )]);
+        }
+        let names: Vec<String> = (0..given.classes).map(|label| label.to_string()).collect();
+        Self {
+            notes: few_pictures(names.iter().map(String::as_str).zip(counts)),
+            names,
+            given: given.labels.clone(),
+            ..Self::default()
+        }
+    }
+
+    fn of<'a>(parts: &Parts, pictures: impl Iterator<Item = &'a Path>) -> Self {
         let mut counts: BTreeMap<&OsStr, usize> = BTreeMap::new();
         let mut outside = 0;
         for path in pictures {
@@ -130,18 +182,16 @@ impl Classes {
                 "no classes: found {n} folders, but at most {MAX_CLASSES} classes are supported"
             )),
             _ => {
-                let few: Vec<String> = (counts.iter().filter(|(_, n)| **n < 10))
-                    .map(|(folder, n)| format!("{} {n}", folder.to_string_lossy()))
+                let names: Vec<String> = counts
+                    .keys()
+                    .map(|folder| folder.to_string_lossy().into_owned())
                     .collect();
-                let note = format!("classes with fewer than 10 pictures: {}", few.join(", "));
                 Self {
-                    names: counts
-                        .keys()
-                        .map(|folder| folder.to_string_lossy().into_owned())
-                        .collect(),
+                    notes: few_pictures(names.iter().map(String::as_str).zip(counts.values().copied())),
+                    names,
+                    given: HashMap::new(),
                     folders: counts.keys().map(PathBuf::from).collect(),
                     depth: parts.depth,
-                    notes: if few.is_empty() { Vec::new() } else { vec![note] },
                 }
             }
         }
@@ -149,6 +199,9 @@ impl Classes {
 
     /// The class of a picture by its path. 0 if there are no classes, `None` if it is in none of them.
     pub(crate) fn label(&self, path: &Path) -> Option<u8> {
+        if !self.given.is_empty() {
+            return self.given.get(path).copied();
+        }
         if self.folders.is_empty() {
             return Some(0);
         }
@@ -157,6 +210,21 @@ impl Classes {
             .folders
             .binary_search_by(|known| known.as_os_str().cmp(folder.as_os_str()));
         found.ok().map(|class| class as u8)
+    }
+}
+
+/// A warning that names the classes with few pictures, if there are any.
+fn few_pictures<'a>(counts: impl Iterator<Item = (&'a str, usize)>) -> Vec<String> {
+    let few: Vec<String> = counts
+        .filter(|(_, n)| *n < FEW)
+        .map(|(name, n)| format!("{} {n}", escaped(name)))
+        .collect();
+    match few.len() {
+        0 => Vec::new(),
+        _ => vec![format!(
+            "warning: classes with fewer than {FEW} pictures: {}",
+            few.join(", ")
+        )],
     }
 }
 
@@ -212,7 +280,7 @@ mod tests {
         assert_eq!(labels, [Some(0), Some(0), Some(1)]);
         assert_eq!(
             classes.notes,
-            ["classes with fewer than 10 pictures: cat 2, dog 1"]
+            ["warning: classes with fewer than 10 pictures: cat 2, dog 1"]
         );
     }
 

@@ -18,7 +18,7 @@ use crate::listing::Listing;
 use crate::picture::{Picture, Wanted};
 use crate::pictures;
 use crate::provenance::Provenance;
-use crate::report::Report;
+use crate::report::{Report, left_out};
 use crate::survey::Survey;
 use crate::training_data::TrainingData;
 
@@ -44,6 +44,8 @@ pub struct LazyPictures {
     hashes: Vec<[u8; 32]>,
     fingerprint: String,
     report: Report,
+    /// Number of pictures for testing.
+    held_out: usize,
     cache: Vec<OnceLock<Box<[u8]>>>,
     /// Remaining capacity of the cache, in bytes.
     room: AtomicUsize,
@@ -90,7 +92,16 @@ impl LazyPictures {
         let [all, left] = hashes;
         let hashes = if holds_out { left } else { all };
         let used = decoded.files.clone();
-        let classes = Classes::of(&parts, decoded.files.iter().map(|&file| listing.path(file)));
+        let classes = Classes::new(
+            &parts,
+            decoded.files.iter().map(|&file| listing.path(file)),
+            listing.labels.as_ref(),
+        );
+        let held_out = match &parts.test {
+            Some(test) => test.len(),
+            None if holds_out => every_fifth(found)[1].len(),
+            None => 0,
+        };
         let files = match holds_out {
             true => every_fifth(found)[0].iter().map(|&i| decoded.files[i]).collect(),
             false => decoded.files,
@@ -106,8 +117,15 @@ impl LazyPictures {
                 files.len()
             ));
         }
-        let totals = [totals, survey.lines(&used, wanted), parts.notes, classes.notes].concat();
-        let report = Report::new(totals, [listing.left_out.clone(), decoded.reports].concat());
+        let reports = [listing.left_out.clone(), decoded.reports].concat();
+        let totals = [
+            totals,
+            survey.lines(&used, left_out(&reports), wanted),
+            parts.notes,
+            classes.notes,
+        ]
+        .concat();
+        let report = Report::new(totals, reports);
         Ok(Self {
             name,
             provenance,
@@ -123,6 +141,7 @@ impl LazyPictures {
             fingerprint: hashes.all.map_or(String::new(), Fingerprint::finish),
             hashes: hashes.each,
             report,
+            held_out,
             cache: files.iter().map(|_| OnceLock::new()).collect(),
             files,
             room: AtomicUsize::new(CACHE),
@@ -144,6 +163,11 @@ impl LazyPictures {
     #[track_caller]
     pub fn file(&self, index: usize) -> PathBuf {
         self.listing.full_path(self.files[index])
+    }
+
+    /// Number of pictures for testing that are not among these: the data's own test part, or every fifth picture.
+    pub fn held_out(&self) -> usize {
+        self.held_out
     }
 
     /// What was found, and how it was changed.

@@ -3,11 +3,13 @@
 use std::fmt;
 
 use image::DynamicImage;
+use serde::{Deserialize, Serialize};
 
 use crate::unknown_name::parsed;
 
 /// How values of more than 8 bits are scaled to bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Levels {
     /// By the number of bits that all pictures use together: the largest value of 12 bits becomes white if no picture has a

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod background;
 mod batches;
 mod channels;
 mod cifar10;
@@ -12,6 +13,7 @@ mod download;
 mod drawn;
 mod error;
 mod fingerprint;
+mod given_labels;
 mod held_out;
 mod idx;
 mod jpeg_integrity;
@@ -25,6 +27,7 @@ mod npy;
 mod npy_images;
 mod picture;
 mod pictures;
+mod plain_name;
 mod provenance;
 mod registry;
 mod report;
@@ -38,6 +41,7 @@ mod test_server;
 mod training_data;
 mod unknown_name;
 
+pub use background::Background;
 pub use batches::{BatchState, Batches};
 pub use channels::Channels;
 pub use damaged::Damaged;
@@ -55,6 +59,7 @@ pub use levels::Levels;
 pub use loader::{LoadOptions, load};
 pub use npy::{Npy, Numbers, write_npy};
 pub use picture::{Fit, WHITE};
+pub use plain_name::plain_name;
 pub use provenance::Provenance;
 pub use registry::DatasetName;
 pub use report::{FileReport, Note, Report, Treatment};

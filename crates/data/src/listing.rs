@@ -14,6 +14,7 @@ use zip::{CompressionMethod, ZipArchive};
 
 use crate::decoder::{Header, format_of, other_kind};
 use crate::error::{DataError, io_error};
+use crate::given_labels::GivenLabels;
 use crate::report::{FileReport, Note, Treatment};
 
 /// Maximum number of files.
@@ -29,7 +30,7 @@ const START: u64 = 32;
 /// Maximum unpacked size of an archive as a multiple of its own. Pictures are already compressed and reach 2.
 const MAX_RATIO: u64 = 100;
 /// Maximum depth of nested folders.
-const MAX_DEPTH: usize = 16;
+const MAX_DEPTH: usize = 64;
 
 /// Files that may be pictures.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub(crate) struct Listing {
     archive: Option<Arc<ZipArchiveMetadata>>,
     /// Paths below the root. For an archive, with the number of the entry.
     files: Vec<(PathBuf, usize)>,
+    /// Labels in a file `dataset.json`, if there is one.
+    pub(crate) labels: Option<GivenLabels>,
     /// Files that are skipped without being read.
     pub(crate) left_out: Vec<FileReport>,
 }
@@ -57,6 +60,7 @@ impl Listing {
             root: root.into(),
             archive: None,
             files: Vec::new(),
+            labels: None,
             left_out: Vec::new(),
         };
         let mut entered = HashSet::new();
@@ -92,6 +96,12 @@ impl Listing {
                     listing.files.push((path, 0));
                 } else if path.components().count() <= MAX_DEPTH {
                     folders.push(path);
+                } else {
+                    let text = format!("a folder in more than {MAX_DEPTH} others");
+                    let whole = root.join(path);
+                    listing
+                        .left_out
+                        .push(FileReport::left_out(whole, "nested too deeply", text));
                 }
             }
         }
@@ -133,6 +143,7 @@ impl Listing {
         let mut listing = Self {
             root: root.into(),
             files: Vec::new(),
+            labels: None,
             left_out: Vec::new(),
             archive: None,
         };
@@ -206,6 +217,7 @@ impl Listing {
                     self.files.push(file);
                     continue;
                 }
+                Ok(_) if self.labels.is_none() && self.take_labels(&file) => continue,
                 Ok(bytes) => other_kind(&bytes),
                 Err(note) => note,
             };
@@ -216,6 +228,16 @@ impl Listing {
             });
         }
         self
+    }
+
+    /// Reads a file with labels. `false` if it is none.
+    fn take_labels(&mut self, file: &(PathBuf, usize)) -> bool {
+        if file.0.file_name().is_none_or(|name| name != GivenLabels::FILE) {
+            return false;
+        }
+        let bytes = self.read_entry(file, MAX_BYTES).unwrap_or_default();
+        self.labels = GivenLabels::parse(&bytes, file.0.parent().unwrap_or(Path::new("")));
+        self.labels.is_some()
     }
 
     /// Number of files.
@@ -270,9 +292,12 @@ impl Listing {
 
     /// The first `most` bytes of a file.
     fn read_at_most(&self, file: usize, most: u64) -> Result<Vec<u8>, Note> {
+        self.read_entry(&self.files[file], most)
+    }
+
+    fn read_entry(&self, (path, index): &(PathBuf, usize), most: u64) -> Result<Vec<u8>, Note> {
         let unreadable = |text: String| Note::new("unreadable", text);
         let damaged = |text: String| Note::new("damaged", format!("damaged in the archive: {text}"));
-        let (path, index) = &self.files[file];
         let mut bytes = Vec::new();
         let Some(archive) = &self.archive else {
             let (opened, _) = open_regular(&self.root.join(path)).map_err(|e| unreadable(e.to_string()))?;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use image::imageops::{FilterType, overlay};
 use image::{DynamicImage, Rgb, RgbImage};
+use serde::{Deserialize, Serialize};
 
 use crate::channels::Channels;
 use crate::damaged::Damaged;
@@ -16,7 +17,8 @@ use crate::unknown_name::parsed;
 pub const WHITE: [u8; 3] = [255; 3];
 
 /// How a picture with another aspect ratio is fitted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Fit {
     /// Crops to the center, then scales.
@@ -67,15 +69,6 @@ impl Wanted {
     /// Whether the decoder refuses incomplete pictures.
     pub(crate) fn is_strict(&self) -> bool {
         self.damaged != Damaged::Keep
-    }
-
-    /// The background for messages: `white`, or its color.
-    pub(crate) fn background_name(&self) -> String {
-        match self.background {
-            WHITE => "white".into(),
-            [0, 0, 0] => "black".into(),
-            [r, g, b] => format!("#{r:02x}{g:02x}{b:02x}"),
-        }
     }
 }
 

@@ -71,7 +71,22 @@ pub struct Report {
     pub files: Vec<FileReport>,
 }
 
+/// The number of files that are left out.
+pub(crate) fn left_out(files: &[FileReport]) -> usize {
+    let is_left_out = |file: &&FileReport| matches!(file.what, Treatment::LeftOut(_));
+    files.iter().filter(is_left_out).count()
+}
+
 impl Report {
+    /// The number of files with a change of this kind, such as `color to gray`.
+    pub fn changed(&self, kind: &str) -> usize {
+        let is_changed = |file: &&FileReport| match &file.what {
+            Treatment::Changed(notes) => notes.iter().any(|note| note.kind == kind),
+            Treatment::LeftOut(_) => false,
+        };
+        self.files.iter().filter(is_changed).count()
+    }
+
     /// The totals of `found`, then those of `files`.
     pub(crate) fn new(found: Vec<String>, files: Vec<FileReport>) -> Self {
         let (mut changed, mut left_out) = (BTreeMap::new(), BTreeMap::new());
@@ -92,6 +107,22 @@ impl Report {
         };
         let totals = [found, counted("", changed), counted("left out, ", left_out)].concat();
         Self { totals, files }
+    }
+}
+
+impl fmt::Display for Report {
+    /// All totals, then one line for each changed or skipped file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.totals {
+            writeln!(f, "{line}")?;
+        }
+        if !self.files.is_empty() {
+            writeln!(f)?;
+        }
+        for file in &self.files {
+            writeln!(f, "{file}")?;
+        }
+        Ok(())
     }
 }
 

@@ -4,13 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
+use crate::background::Background;
 use crate::decoder::{self, Header, format_name};
 use crate::levels::{self, Levels, WHOLE};
 use crate::listing::Listing;
 use crate::picture::{Fit, Wanted};
-
-/// Most formats and sizes that the summary lists.
-const LISTED: usize = 6;
 
 /// The headers of the pictures of a listing.
 #[derive(Debug)]
@@ -51,8 +49,8 @@ impl Survey {
         largest.map_or(WHOLE, levels::white)
     }
 
-    /// Lines of the summary about the pictures with these indices.
-    pub(crate) fn lines(&self, used: &[usize], wanted: &Wanted) -> Vec<String> {
+    /// Lines of the summary about the pictures with these indices. `left_out` files are not used.
+    pub(crate) fn lines(&self, used: &[usize], left_out: usize, wanted: &Wanted) -> Vec<String> {
         let headers: Vec<Header> = used.iter().filter_map(|&file| self.headers[file]).collect();
         let (Some(first), Some(last)) = (
             headers.iter().map(|header| header.size).min(),
@@ -88,16 +86,20 @@ impl Survey {
                 u16::BITS - white.leading_zeros()
             ),
         };
+        let left_out = match left_out {
+            0 => String::new(),
+            n => format!(" ({n} left out)"),
+        };
         let mut lines = vec![format!(
-            "files: {}; {sizes}; {depth}",
-            formats[..formats.len().min(LISTED)].join(", ")
+            "files: {}{left_out}; {sizes}; {depth}",
+            formats.join(", ")
         )];
         if let Some([h, w]) = wanted.size
             && headers.iter().any(|header| header.size != [h, w])
         {
             let how = match wanted.fit {
                 Fit::Crop => "cropped to the center (`--fit pad` keeps the edges)".into(),
-                Fit::Pad => format!("padded with {}", wanted.background_name()),
+                Fit::Pad => format!("padded with {}", Background(wanted.background)),
                 Fit::Stretch => "stretched".to_string(),
             };
             let has_other_ratio = headers

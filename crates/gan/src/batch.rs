@@ -1,7 +1,10 @@
 //! Batches of a data set as tensors.
 
+use crate::rng::{self, Purpose};
 use engraft_data::{DataError, Dataset, TrainingData};
 use engraft_tensor::Tensor;
+use rand::{Rng, SeedableRng};
+use rand_pcg::Pcg64;
 
 /// A batch `[indices.len(), h, w, c]` of the examples at these indices, with values in `[-1, 1]`.
 ///
@@ -24,7 +27,56 @@ pub fn dataset_tensor(data: &Dataset, indices: &[usize]) -> Tensor {
     Tensor::from_vec([indices.len(), h, w, c], data.batch_f32(indices))
 }
 
+/// Mirrors each image of a batch with probability 1/2. The choice depends only on the seed of the run and the step, so that
+/// a resumed run makes the same one.
+pub(crate) fn mirror_some(batch: &Tensor, seed: u64, step: u64) -> Tensor {
+    let &[_, _, w, c] = batch.shape() else {
+        unreachable!("a batch has four axes")
+    };
+    let mut pixels = batch.as_slice().to_vec();
+    let mut rng = Pcg64::seed_from_u64(rng::seed(seed, Purpose::Mirror).wrapping_add(step));
+    let image = pixels.len() / batch.shape()[0].max(1);
+    for image in pixels.chunks_exact_mut(image.max(1)) {
+        if rng.next_u64() >> 63 == 0 {
+            continue;
+        }
+        for row in image.chunks_exact_mut(w * c) {
+            for x in 0..w / 2 {
+                let (left, right) = row.split_at_mut((w - 1 - x) * c);
+                left[x * c..][..c].swap_with_slice(&mut right[..c]);
+            }
+        }
+    }
+    Tensor::from_vec(batch.shape().to_vec(), pixels)
+}
+
 /// The labels at these indices; 0 for data without labels.
 pub(crate) fn labels_of(data: &dyn TrainingData, indices: &[usize]) -> Vec<usize> {
     indices.iter().map(|&i| data.label(i).unwrap_or(0)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn about_half_of_the_images_are_mirrored() {
+        let pixels: Vec<f32> = (0..200 * 12).map(|i| i as f32).collect();
+        let batch = Tensor::from_vec([200, 2, 3, 2], pixels.clone());
+        let mirrored = mirror_some(&batch, 1, 5);
+        assert_eq!(mirrored.as_slice(), mirror_some(&batch, 1, 5).as_slice());
+        let mut changed = 0;
+        for (before, after) in pixels.chunks(12).zip(mirrored.as_slice().chunks(12)) {
+            if before != after {
+                let rows = [[4, 5, 2, 3, 0, 1], [10, 11, 8, 9, 6, 7]].concat();
+                assert_eq!(after, rows.into_iter().map(|i| before[i]).collect::<Vec<_>>());
+                changed += 1;
+            }
+        }
+        // 100 expected, standard deviation 7.
+        assert!((70..130).contains(&changed), "{changed}");
+        for (seed, step) in [(1, 6), (2, 5)] {
+            assert_ne!(mirror_some(&batch, seed, step).as_slice(), mirrored.as_slice());
+        }
+    }
 }

@@ -6,6 +6,7 @@ mod evaluation;
 mod limits;
 mod network;
 mod overrides;
+mod pictures;
 mod presets;
 mod short_form;
 
@@ -13,6 +14,7 @@ pub use evaluation::EvaluationConfig;
 pub use evaluation::FEW_IMAGES;
 pub(crate) use evaluation::MEASURED_TRAINING_IMAGES;
 pub use network::NetworkConfig;
+pub use pictures::PictureConfig;
 
 use crate::augment::AugmentConfig;
 use crate::dcgan;
@@ -47,6 +49,9 @@ pub struct TrainConfig {
     pub image: [usize; 3],
     /// SHA-256 of the images' size and pixels.
     pub fingerprint: String,
+    /// How picture files are read, and whether training images are mirrored.
+    #[serde(default, skip_serializing_if = "PictureConfig::is_default")]
+    pub pictures: PictureConfig,
     /// Seed of weights, noise and data order.
     pub seed: u64,
     /// Images that are kept out of training for validation, evenly spaced in the order of the data.

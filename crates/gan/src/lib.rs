@@ -38,7 +38,9 @@ mod validation;
 pub use augment::AugmentConfig;
 pub use batch::{batch_tensor, dataset_tensor};
 pub use build::untrained_networks;
-pub use config::{AdamConfig, EvaluationConfig, FEW_IMAGES, NetworkConfig, OutputConfig, TrainConfig};
+pub use config::{
+    AdamConfig, EvaluationConfig, FEW_IMAGES, NetworkConfig, OutputConfig, PictureConfig, TrainConfig,
+};
 pub use ema::Ema;
 pub use error::GanError;
 pub use gan::{Gan, StepReport};

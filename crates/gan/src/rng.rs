@@ -15,6 +15,7 @@ pub(crate) enum Purpose {
     Order = 5,
     LatentAgain = 6,
     Evaluation = 7,
+    Mirror = 8,
     Augment = 16,
     Penalty = 17,
     Standing = 18,

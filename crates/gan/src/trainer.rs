@@ -8,7 +8,7 @@ mod run_files;
 pub use builder::TrainerBuilder;
 pub use event::{Event, TrainingOutcome};
 
-use crate::batch::{batch_tensor, labels_of};
+use crate::batch::{batch_tensor, labels_of, mirror_some};
 use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::gan::Gan;
@@ -295,7 +295,10 @@ impl Trainer {
         let start = Instant::now();
         let batches = self.progress.next_batches(self.config.objective.n_critic);
         let indices: Vec<usize> = batches.iter().map(|&i| self.trained_on[i]).collect();
-        let real = batch_tensor(self.data.as_ref(), &indices)?;
+        let mut real = batch_tensor(self.data.as_ref(), &indices)?;
+        if self.config.pictures.mirror {
+            real = mirror_some(&real, self.config.seed, self.step());
+        }
         let condition = match self.config.classes {
             0 => Condition::None,
             _ => labels_of(self.data.as_ref(), &indices).into(),

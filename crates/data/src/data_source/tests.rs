@@ -475,7 +475,7 @@ fn an_archive_is_read_as_the_folder_it_holds() {
     );
     let shades: Vec<u8> = (0..4).map(|i| files.train.image(i)[0]).collect();
     assert_eq!(shades, [1, 2, 0, 3]);
-    let few = "classes with fewer than 10 pictures: cat 2, dog 1";
+    let few = "warning: classes with fewer than 10 pictures: cat 2, dog 1";
     assert!(files.report.totals[2].starts_with(few));
     for (name, method) in [
         ("two.zip", CompressionMethod::Stored),

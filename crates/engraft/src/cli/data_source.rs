@@ -3,12 +3,17 @@
 use anyhow::{Context, ensure};
 use engraft_base::choose;
 use engraft_data::{Channels, DataOptions, DataSource, Dataset, LoadOptions, Loaded, Report, Treatment};
+use std::path::Path;
 
 /// Fewest held-out images: the memorization threshold is their closest twentieth.
 pub(super) const FEWEST_HELD_OUT: usize = 20;
-/// Most skipped files, and most changed files, that a report lists.
-const LEFT_OUT_SHOWN: usize = 20;
-const CHANGED_SHOWN: usize = 5;
+/// Most skipped files, and most changed files, that a report lists on the terminal.
+const LEFT_OUT_SHOWN: usize = 5;
+const CHANGED_SHOWN: usize = 2;
+/// File of a run with the whole report.
+const REPORT_FILE: &str = "data-report.txt";
+/// Difference between the darkest and the brightest pixel below which a picture shows nothing.
+const NO_CONTRAST: u8 = 10;
 
 /// Load options of known data sets; progress is printed to standard error.
 pub(super) fn load_options() -> LoadOptions {
@@ -41,6 +46,9 @@ pub(super) fn open(option: &str, name: &str, options: &DataOptions) -> anyhow::R
     for line in report_lines(&loaded.report) {
         eprintln!("{line}");
     }
+    if let Some(warning) = lost_colors(&loaded) {
+        eprintln!("warning: --{option} {name}: {warning}");
+    }
     Ok(loaded)
 }
 
@@ -55,11 +63,45 @@ pub(super) fn report_lines(report: &Report) -> Vec<String> {
     lines.extend(left_out.iter().take(LEFT_OUT_SHOWN).map(ToString::to_string));
     if left_out.len() > LEFT_OUT_SHOWN {
         lines.push(format!(
-            "and {} more skipped files",
+            "and {} more skipped files; a run lists all of them in {REPORT_FILE}",
             left_out.len() - LEFT_OUT_SHOWN
         ));
     }
     lines
+}
+
+/// A warning if pictures in color become gray.
+fn lost_colors(loaded: &Loaded) -> Option<String> {
+    let lost = loaded.report.changed("color to gray");
+    if lost == 0 {
+        return None;
+    }
+    let pictures = loaded
+        .train
+        .images()
+        .chunks(loaded.train.height() * loaded.train.width());
+    let is_flat = |pixels: &[u8]| {
+        let range = pixels.iter().max().zip(pixels.iter().min());
+        range.is_some_and(|(most, least)| most - least < NO_CONTRAST)
+    };
+    let flat = pictures.filter(|pixels| is_flat(pixels)).count();
+    let nothing = match flat {
+        0 => String::new(),
+        n => format!(" {n} of them show nothing in gray, because their parts differ only in hue."),
+    };
+    Some(format!(
+        "{lost} pictures in color become GRAY, because the networks generate gray images.{nothing} To keep the color, use a \
+         source or a run in color"
+    ))
+}
+
+/// Writes the whole report into the directory of a run, unless the data are not files.
+pub(super) fn write_report(directory: &Path, report: &Report) -> anyhow::Result<()> {
+    if report.totals.is_empty() {
+        return Ok(());
+    }
+    let path = directory.join(REPORT_FILE);
+    std::fs::write(&path, report.to_string()).with_context(|| format!("writing {}", path.display()))
 }
 
 /// Whether a file was resized or converted.

@@ -8,7 +8,7 @@ use super::samples::Samples;
 use super::stacked;
 use anyhow::{Context, ensure};
 use engraft_data::{Dataset, DatasetName, Split, TrainingData};
-use engraft_gan::{SavedRun, training_image_hashes};
+use engraft_gan::{PictureConfig, SavedRun, training_image_hashes};
 use engraft_metrics::{
     ClassCounts, EvaluationInput, EvaluationProtocol, FeatureOutput, RealDataInfo, evaluate, evaluate_few,
 };
@@ -35,6 +35,14 @@ impl Generated {
         match self {
             Self::ByRun(run) => run.config.image,
             Self::Samples(samples) => samples.image(),
+        }
+    }
+
+    /// How the pictures of the run were read.
+    fn pictures(&self) -> PictureConfig {
+        match self {
+            Self::ByRun(run) => run.config.pictures,
+            Self::Samples(_) => PictureConfig::default(),
         }
     }
 
@@ -87,7 +95,9 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
     let image = generated.image();
     // Refuses names and files that cannot be used before images are read.
     Reader::choose(&options.features, &options.data, image)?;
-    let (loaded, test) = with_held_out_or_few(&options.data, &of_shape(image))?;
+    let mut how = of_shape(image);
+    options.pictures.apply(generated.pictures(), &mut how);
+    let (loaded, test) = with_held_out_or_few(&options.data, &how)?;
     let reader = Reader::choose_for(&options.features, &options.data, &loaded.train)?;
     let output = generated.read(&reader, options)?;
     let classifiers = match &generated {

@@ -6,6 +6,7 @@ use super::options::WriteFeatures;
 use super::samples::Samples;
 use anyhow::Context;
 use engraft_data::{DataOptions, Split, write_npy};
+use engraft_gan::PictureConfig;
 
 /// Runs the command.
 ///
@@ -18,6 +19,7 @@ pub(super) fn run(options: &WriteFeatures) -> anyhow::Result<()> {
             let mut from = DataOptions::new();
             from.load = load_options();
             from.held_out = true;
+            options.pictures.apply(PictureConfig::default(), &mut from);
             from.size = options.size.map(|size| [size; 2]);
             let loaded = data_source::open("data", name, &from)?;
             let images = match options.split {

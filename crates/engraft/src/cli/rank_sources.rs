@@ -3,10 +3,10 @@
 use super::advice;
 use super::data_source;
 use super::extract::Reader;
-use super::options::{FeatureOptions, Sources};
+use super::options::{FeatureOptions, PictureOptions, Sources};
 use anyhow::Context;
 use engraft_data::Channels;
-use engraft_gan::CheckpointChoice;
+use engraft_gan::{CheckpointChoice, PictureConfig};
 use engraft_transfer::{
     DomainDistance, Experiment, ShippedSource, dataset_features, domain_distance, open_source,
 };
@@ -32,6 +32,8 @@ pub(super) struct Comparison<'a> {
     /// Most training images of the target that are read.
     pub(super) train_images: usize,
     pub(super) features: &'a FeatureOptions,
+    /// How picture files are read.
+    pub(super) pictures: &'a PictureOptions,
     pub(super) seed: u64,
 }
 
@@ -60,6 +62,7 @@ impl Comparison<'_> {
         let smallest = opened.iter().map(|(_, source)| source.config.image);
         let [height, width, _] = smallest.min().context("there are no sources to rank")?;
         let mut options = data_source::of_shape([height, width, 1]);
+        self.pictures.apply(PictureConfig::default(), &mut options);
         options.channels = Channels::Keep;
         let loaded = data_source::open("data", self.data, &options)?;
         let target = data_source::some(loaded.train, self.train_images, self.seed);
@@ -131,6 +134,7 @@ pub(super) fn run(options: &Sources) -> anyhow::Result<()> {
         data: &options.data,
         train_images: options.train_images,
         features: &options.features,
+        pictures: &options.pictures,
         seed: options.seed,
     };
     let sources = match options.runs.as_slice() {

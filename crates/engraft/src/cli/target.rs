@@ -1,8 +1,8 @@
 //! The target of a transfer: training images, and reference images for evaluation.
 
-use super::data_source::{self, FEWEST_HELD_OUT, of_shape, some};
+use super::data_source::{self, FEWEST_HELD_OUT, some};
 use engraft_base::choose;
-use engraft_data::{DataError, Dataset, ENOUGH_TO_HOLD_OUT};
+use engraft_data::{DataError, DataOptions, Dataset, ENOUGH_TO_HOLD_OUT, Report};
 
 /// Most reference images.
 const REFERENCE: usize = 2000;
@@ -17,20 +17,22 @@ pub(super) struct Target {
     pub(super) about: String,
     /// Whether the reference images are not training images.
     pub(super) is_held_out: bool,
+    /// What was found and changed.
+    pub(super) report: Report,
 }
 
 impl Target {
-    /// The images of `--data NAME` in the source's shape, with a random subset of `images` training images.
+    /// The images of `--data NAME`, read as in `how`, with a random subset of `images` training images.
     ///
     /// # Errors
     /// If they do not exist or cannot be used.
     pub(super) fn load(
         name: &str,
-        shape: [usize; 3],
+        how: &DataOptions,
         images: Option<usize>,
         seed: u64,
     ) -> anyhow::Result<Self> {
-        let loaded = data_source::open("data", name, &of_shape(shape))?;
+        let loaded = data_source::open("data", name, how)?;
         let (train, rest) = match images {
             Some(count) => split(loaded.train, count, seed),
             None => (loaded.train, None),
@@ -51,6 +53,7 @@ impl Target {
                     reference: train.clone(),
                     train,
                     is_held_out: false,
+                    report: loaded.report,
                 });
             }
         };
@@ -60,6 +63,7 @@ impl Target {
             train,
             reference,
             is_held_out: true,
+            report: loaded.report,
         })
     }
 
@@ -111,7 +115,7 @@ mod tests {
             picture.save(folder.path().join(format!("{i:03}.png"))).unwrap();
         }
         let name = folder.path().to_str().unwrap();
-        let load = |images| Target::load(name, [4, 4, 1], images, 1).unwrap();
+        let load = |images| Target::load(name, &data_source::of_shape([4, 4, 1]), images, 1).unwrap();
         let colors = |data: &Dataset| {
             (0..data.len())
                 .map(|i| data.image(i)[0])

@@ -1,6 +1,8 @@
 //! The presets: settings to start from.
 
-use super::{AdamConfig, EvaluationConfig, FEW_IMAGES, NetworkConfig, OutputConfig, TrainConfig};
+use super::{
+    AdamConfig, EvaluationConfig, FEW_IMAGES, NetworkConfig, OutputConfig, PictureConfig, TrainConfig,
+};
 use crate::augment::{AugmentConfig, Augmentation};
 use crate::networks::dcgan;
 use crate::objective::{Objective, StepOrder};
@@ -21,6 +23,7 @@ pub(super) fn standard(data: &dyn TrainingData) -> TrainConfig {
         images: data.len(),
         image: data.shape(),
         fingerprint: data.fingerprint(),
+        pictures: PictureConfig::default(),
         seed: 1,
         validation_images: validation_images(data.len()),
         steps: 4000,

@@ -7,7 +7,7 @@ use super::{pair_grid, parallel, result_cache};
 use anyhow::{Context, ensure};
 use engraft_base::argmax;
 use engraft_data::Dataset;
-use engraft_gan::dataset_tensor;
+use engraft_gan::{PictureConfig, dataset_tensor};
 use engraft_layers::{Mode, Module, StateDict};
 use engraft_metrics::{IMAGE, SeedSummary};
 use engraft_tensor::no_grad;
@@ -145,6 +145,7 @@ fn read(options: &Adapt) -> anyhow::Result<Data> {
         options.target_data
     );
     let mut from = of_shape(IMAGE);
+    options.pictures.apply(PictureConfig::default(), &mut from);
     let source = data_source::open("source-data", &options.source_data, &from)?;
     ensure_labels(
         "source-data",
@@ -219,7 +220,8 @@ fn grid_path(options: &Adapt, method: AdaptationMethod, seed: u64) -> Option<Pat
 fn settings(options: &Adapt, data: &Data, seed: u64) -> serde_json::Value {
     let mut settings = protocol(options, data);
     settings["seeds"] = serde_json::json!([seed]);
-    settings["files"] = serde_json::json!(data.files);
+    // A name need not be UTF-8.
+    settings["files"] = data.files.iter().map(|file| file.to_string_lossy()).collect();
     settings
 }
 

@@ -1,6 +1,6 @@
 //! Options of `engraft adapt`.
 
-use super::{Seeds, one_of, one_of_described};
+use super::{PictureOptions, Seeds, one_of, one_of_described};
 use clap::builder::TypedValueParser;
 use engraft_transfer::adapt::{AdaptationMethod, AdaptationProtocol, Validator};
 use std::path::PathBuf;
@@ -70,6 +70,8 @@ pub(crate) struct Adapt {
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
 
+    #[command(flatten)]
+    pub(crate) pictures: PictureOptions,
     /// Print one line of JSON instead of the table
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,6 +1,6 @@
 //! Options of `engraft evaluate`.
 
-use super::{FeatureOptions, checkpoints};
+use super::{FeatureOptions, PictureOptions, checkpoints};
 use engraft_gan::CheckpointChoice;
 use std::path::PathBuf;
 
@@ -37,6 +37,8 @@ pub(crate) struct Evaluate {
     /// Seed of the generated images, and of the subset if there are more images than --count
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) pictures: PictureOptions,
     /// Print one line of JSON instead of a table
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,6 +1,6 @@
 //! Options of `engraft features`.
 
-use super::{FeatureOptions, at_least_one, one_of};
+use super::{FeatureOptions, PictureOptions, at_least_one, one_of};
 use engraft_data::Split;
 use std::path::PathBuf;
 
@@ -28,6 +28,8 @@ pub(crate) struct WriteFeatures {
     /// Resize the images of --data to N x N pixels [default: unchanged]
     #[arg(long, value_name = "N", value_parser = at_least_one, conflicts_with = "samples")]
     pub(crate) size: Option<usize>,
+    #[command(flatten)]
+    pub(crate) pictures: PictureOptions,
     /// NPY file to write
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,

@@ -1,6 +1,6 @@
 //! Options of `engraft semi-supervised`.
 
-use super::{Seeds, at_least_one};
+use super::{PictureOptions, Seeds, at_least_one};
 use engraft_transfer::semi_supervised::ExtraLoss;
 use std::path::PathBuf;
 
@@ -53,6 +53,8 @@ pub(crate) struct SemiSupervised {
     /// Number of threads; results do not depend on it [default: number of cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
     pub(crate) threads: Option<u64>,
+    #[command(flatten)]
+    pub(crate) pictures: PictureOptions,
     /// Also print one line of JSON at the end
     #[arg(long)]
     pub(crate) json: bool,

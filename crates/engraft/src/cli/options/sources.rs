@@ -1,6 +1,6 @@
 //! Options of `engraft sources`.
 
-use super::FeatureOptions;
+use super::{FeatureOptions, PictureOptions};
 use std::path::PathBuf;
 
 /// Rank trained GANs as sources for a transfer, by recall of the target and then by KID.
@@ -20,6 +20,8 @@ pub(crate) struct Sources {
     /// Seed of the subset of images and of the generated images
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) pictures: PictureOptions,
     /// Print one line of JSON instead of the list
     #[arg(long)]
     pub(crate) json: bool,

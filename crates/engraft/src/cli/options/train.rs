@@ -1,6 +1,6 @@
 //! Options of `engraft train`.
 
-use super::{FeatureOptions, LearningRates, at_least_one};
+use super::{FeatureOptions, LearningRates, PictureOptions, at_least_one};
 use clap::builder::PossibleValuesParser;
 use std::path::PathBuf;
 
@@ -22,6 +22,11 @@ pub struct Train {
     /// least 64 pixels]
     #[arg(long, value_name = "N", value_parser = at_least_one, conflicts_with = "config", help_heading = "Data")]
     pub(crate) size: Option<usize>,
+    #[command(flatten)]
+    pub(crate) pictures: PictureOptions,
+    /// Mirror each training image (left and right) with probability 1/2 whenever it is trained on. Not for digits or letters
+    #[arg(long, help_heading = "Pictures")]
+    pub(crate) mirror: bool,
     /// Train on all images. Otherwise, without a test set, every fifth image is held out for evaluate if there are at least 100
     #[arg(long, help_heading = "Data")]
     pub(crate) train_on_all: bool,

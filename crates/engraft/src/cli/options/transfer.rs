@@ -1,6 +1,6 @@
 //! Options of `engraft transfer`.
 
-use super::{FeatureOptions, LearningRates, at_least_one};
+use super::{FeatureOptions, LearningRates, PictureOptions, at_least_one};
 use engraft_gan::TrainConfig;
 use engraft_layers::Adapter;
 use engraft_transfer::SourceRegularizer;
@@ -27,6 +27,14 @@ pub(crate) struct Transfer {
     /// least 100
     #[arg(long, alias = "shots", value_name = "N")]
     pub(crate) train_images: Option<usize>,
+    /// Side of the images, which must be the source's; images are always resized to it
+    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Pictures")]
+    pub(crate) size: Option<usize>,
+    #[command(flatten)]
+    pub(crate) pictures: PictureOptions,
+    /// Mirror each training image (left and right) with probability 1/2 whenever it is trained on. Not for digits or letters
+    #[arg(long, help_heading = "Pictures")]
+    pub(crate) mirror: bool,
     /// Invert the target's pixel values (255 - v), if the source is light on dark and the target dark on light
     #[arg(long)]
     pub(crate) invert: bool,

@@ -12,7 +12,7 @@ use super::result_cache;
 use anyhow::{Context, ensure};
 use engraft_base::choose;
 use engraft_data::{DataOptions, Dataset};
-use engraft_gan::{CheckpointChoice, Sampler};
+use engraft_gan::{CheckpointChoice, PictureConfig, Sampler};
 use engraft_transfer::open_source;
 use engraft_transfer::semi_supervised::{SemiSupervisedConfig, select_labeled};
 use jobs::{Kind, Task};
@@ -131,6 +131,7 @@ fn images_of(options: &SemiSupervised) -> anyhow::Result<[Dataset; 2]> {
     let mut from = DataOptions::new();
     from.load = load_options();
     from.held_out = true;
+    options.pictures.apply(PictureConfig::default(), &mut from);
     let loaded = data_source::open("data", &options.data, &from)?;
     ensure_labels(
         "data",

@@ -5,7 +5,9 @@ use super::settings::chooses_by_size;
 use crate::cli::data_source::report_lines;
 use crate::cli::options::Train;
 use anyhow::Context;
-use engraft_data::{DataError, DataOptions, DataSource, DatasetName, LoadOptions, TrainingData};
+use engraft_data::{
+    DataError, DataOptions, DataSource, Dataset, DatasetName, LoadOptions, Report, TrainingData,
+};
 use engraft_gan::networks::{self, NetworkSpec};
 use engraft_gan::{GanError, NetworkConfig, TrainConfig};
 use std::sync::Arc;
@@ -17,6 +19,25 @@ const SIZES: [usize; 5] = [256, 128, 64, 32, 28];
 /// about twice as long.
 const LARGE_SIDE: usize = 64;
 
+/// The images of a run, and the report about their files.
+pub(super) struct Found {
+    pub(super) data: Arc<dyn TrainingData>,
+    /// Empty for data that are not picture files.
+    pub(super) report: Report,
+    /// Number of pictures held out for `evaluate`, for picture files.
+    pub(super) held_out: Option<usize>,
+}
+
+impl From<Dataset> for Found {
+    fn from(data: Dataset) -> Self {
+        Self {
+            data: Arc::new(data),
+            report: Report::default(),
+            held_out: None,
+        }
+    }
+}
+
 /// Finds the images of `--data`, or of the settings of another run. Without either it is MNIST, or drawn digits with a warning
 /// if MNIST is not available.
 ///
@@ -27,7 +48,7 @@ pub(super) fn find(
     other: Option<&TrainConfig>,
     network: &NetworkConfig,
     display: &mut Display,
-) -> anyhow::Result<Arc<dyn TrainingData>> {
+) -> anyhow::Result<Found> {
     let mut from = LoadOptions::new().notify(display::err);
     if options.offline {
         from = from.offline();
@@ -67,10 +88,12 @@ fn open(
     network: &NetworkConfig,
     from: LoadOptions,
     display: &Display,
-) -> anyhow::Result<Arc<dyn TrainingData>> {
+) -> anyhow::Result<Found> {
     let source = DataSource::parse(name)?;
     let mut how = DataOptions::new();
     how.load = from;
+    let base = other.map(|config| config.pictures).unwrap_or_default();
+    options.pictures.apply(base, &mut how);
     // Files in IDX format without a known name count as MNIST, as in an earlier version.
     how.idx_name = match other.map(|config| config.data.parse()) {
         Some(Ok(known)) => Some(known),
@@ -104,15 +127,19 @@ fn open(
         for line in report_lines(pictures.report()) {
             display.say(&format!("  {line}"));
         }
-        return Ok(Arc::new(pictures));
+        return Ok(Found {
+            report: pictures.report().clone(),
+            held_out: Some(pictures.held_out()),
+            data: Arc::new(pictures),
+        });
     }
     let loaded = source.open(&how)?;
     let [h, w, c] = loaded.train.image_size();
     if how.size.is_some() || makes(network, [h, w, c])? {
-        return Ok(Arc::new(loaded.train));
+        return Ok(loaded.train.into());
     }
     how.size = default_size(options, network, h.min(w))?;
-    Ok(Arc::new(source.open(&how)?.train))
+    Ok(source.open(&how)?.train.into())
 }
 
 fn makes(network: &NetworkConfig, image: [usize; 3]) -> Result<bool, GanError> {

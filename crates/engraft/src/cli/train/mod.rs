@@ -5,6 +5,7 @@ mod display;
 mod settings;
 
 use super::advice;
+use super::data_source::write_report;
 use super::options::{Preset, Train};
 use super::process::{Interrupted, catch_interrupts, pool, stop_or_continue};
 use display::{Display, Style};
@@ -55,7 +56,11 @@ fn train(options: &Train, display: &mut Display) -> anyhow::Result<()> {
         .map(engraft_gan::read_settings)
         .transpose()?;
     let network = settings::network(options, other.as_ref());
-    let data = data::find(options, other.as_ref(), &network, display)?;
+    let data::Found {
+        data,
+        report,
+        held_out,
+    } = data::find(options, other.as_ref(), &network, display)?;
     let config = settings::settings(options, other, data.as_ref())?;
     config.check()?;
     config.check_data(data.as_ref())?;
@@ -67,6 +72,13 @@ fn train(options: &Train, display: &mut Display) -> anyhow::Result<()> {
     if let Some(reason) = settings::reason(options, config.image) {
         display.say(&reason);
     }
+    if let Some(held_out) = held_out {
+        display.say(&format!(
+            "  split          {} for training, {} for validation, {held_out} held out for evaluate",
+            config.trained_on(),
+            config.validation_images
+        ));
+    }
     display.plan(&config, data.as_ref(), &out, threads)?;
     if options.dry_run {
         return Ok(());
@@ -77,6 +89,7 @@ fn train(options: &Train, display: &mut Display) -> anyhow::Result<()> {
         display.say(&format!("moved the earlier run to {}", old.display()));
     }
     let mut trainer = Trainer::open(config, data, &out)?;
+    write_report(&out, &report)?;
     let outcome = follow(&mut trainer, display)?;
     display.end(&trainer, &out, outcome);
     match outcome {

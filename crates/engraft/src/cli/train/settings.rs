@@ -79,6 +79,15 @@ pub(super) fn settings(
     if let Some(network) = &options.network {
         config.network = network.as_str().into();
     }
+    config.pictures = options.pictures.over(config.pictures);
+    config.pictures.mirror |= options.mirror;
+    if let Some(change) = options.changes.iter().find(|change| reads_pictures(change)) {
+        return Err(GanError::Config {
+            problems: vec![format!(
+                "--set {change}: pictures are read before settings are changed; use --fit, --background, --levels or --damaged"
+            )],
+        });
+    }
     if options.conditional {
         ensure_every_class(data)?;
         config.classes = data.classes() as u32;
@@ -137,6 +146,12 @@ pub(super) fn settings(
         config.steps = epochs.saturating_mul(config.steps_per_epoch());
     }
     Ok(config)
+}
+
+/// Whether a change concerns how pictures are read.
+fn reads_pictures(change: &str) -> bool {
+    let name = change.split('=').next().unwrap_or_default().trim();
+    name.starts_with("pictures") && name != "pictures.mirror"
 }
 
 /// # Errors

@@ -4,6 +4,7 @@ mod changes;
 mod second;
 
 use super::advice;
+use super::data_source::{of_shape, write_report};
 use super::extract::Reader;
 use super::options::{PlanOptions, RecipeName, Transfer};
 use super::process::{Interrupted, catch_interrupts, pool, program, stop_or_continue};
@@ -12,8 +13,8 @@ use super::rank_sources::{self, Comparison};
 use super::target::Target;
 use anyhow::{Context, ensure};
 use engraft_base::to_bytes;
-use engraft_data::{Dataset, Provenance::Memory};
-use engraft_gan::{CheckpointChoice, Event, Sampler, Trainer, sample_grid};
+use engraft_data::{DataSource, Dataset, Provenance::Memory, plain_name};
+use engraft_gan::{CheckpointChoice, Event, Sampler, TrainConfig, Trainer, sample_grid};
 use engraft_layers::Module;
 use engraft_metrics::{Features, ReferencePoints};
 use engraft_transfer::adapt::{PixelStatsGap, Severity};
@@ -86,6 +87,7 @@ fn best_source(options: &Transfer) -> anyhow::Result<PathBuf> {
         data: &options.data,
         train_images: options.train_images.unwrap_or(RANKED),
         features: &options.features,
+        pictures: &options.pictures,
         seed: options.seed,
     };
     let (ranked, reader) = comparison.rank(&rank_sources::shipped())?;
@@ -102,10 +104,20 @@ fn best_source(options: &Transfer) -> anyhow::Result<PathBuf> {
 }
 
 fn transfer(options: &Transfer) -> anyhow::Result<()> {
-    let out = options.out.clone().unwrap_or_else(|| {
-        let name = Path::new(&options.data).file_name().unwrap_or_default();
-        Path::new("runs").join(format!("transfer-{}", name.to_string_lossy()))
-    });
+    let out = match &options.out {
+        Some(out) => out.clone(),
+        None => {
+            let file = Path::new(&options.data).file_name().unwrap_or_default();
+            let name = match file.to_string_lossy() {
+                name if plain_name(&name) == name => name.into_owned(),
+                // Such as `.`: the folder has a name.
+                _ => DataSource::parse(&options.data)
+                    .with_context(|| format!("--data {}", options.data))?
+                    .name(),
+            };
+            Path::new("runs").join(format!("transfer-{name}"))
+        }
+    };
     let is_source = std::fs::canonicalize(&out).is_ok_and(|out| {
         let from = options.from.as_ref().map(std::fs::canonicalize);
         matches!(from, Some(Ok(from)) if from == out)
@@ -120,12 +132,17 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
         None => best_source(options)?,
     };
     let source = advice::source_at("from", from, CheckpointChoice::Last)?;
-    let mut target = Target::load(
-        &options.data,
-        source.config.image,
-        options.train_images,
-        options.seed,
-    )?;
+    let [height, width, _] = source.config.image;
+    if let Some(size) = options.size {
+        ensure!(
+            [height, width] == [size; 2],
+            "--size {size}: the source {} generates {width}x{height} images; leave out --size, or choose another source",
+            from.display()
+        );
+    }
+    let mut how = of_shape(source.config.image);
+    options.pictures.apply(source.config.pictures, &mut how);
+    let mut target = Target::load(&options.data, &how, options.train_images, options.seed)?;
     if options.invert {
         target = target.inverted();
     }
@@ -193,7 +210,11 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
             // The name of the directory in an earlier version, whose runs are resumed.
             _ => out.join("controls").join(method.name()),
         };
-        let Some((sampler, steps)) = train(options, &experiment, method, &directory, &out)? else {
+        let trained = train(options, &experiment, method, &directory, &out)?;
+        if i == 0 {
+            write_report(&out, &target.report)?;
+        }
+        let Some((sampler, steps)) = trained else {
             return Err(Interrupted.into());
         };
         let features = experiment.generate_features(network, &sampler, GENERATED)?;
@@ -247,6 +268,13 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
         println!("{json}");
     }
     Ok(())
+}
+
+/// Changes the settings of a run by the options.
+fn adjust(options: &Transfer, source: &PretrainedGan, config: &mut TrainConfig) {
+    options.training.apply(config);
+    config.pictures = options.pictures.over(source.config.pictures);
+    config.pictures.mirror = options.mirror;
 }
 
 /// The recipe, changed by the options.
@@ -310,7 +338,13 @@ fn explain(
         eprintln!("          - {reason}");
     }
     let mut config = recipe.train_config(source, &target.train, options.steps, options.seed);
-    options.training.apply(&mut config);
+    adjust(options, source, &mut config);
+    eprintln!(
+        "split     {} for training, {} for validation, {} for evaluation",
+        config.trained_on(),
+        config.validation_images,
+        target.reference.len()
+    );
     ensure!(
         (2..=config.trained_on()).contains(&config.batch),
         "--batch {}: expected from 2 to {}, the number of training images",
@@ -373,7 +407,7 @@ fn train(
     let found = experiment.train_adjusted(
         method,
         directory,
-        &|config| options.training.apply(config),
+        &|config| adjust(options, experiment.source, config),
         &mut |event| {
             match event {
                 Event::Step { step, .. } => progress.set(step),
