@@ -187,7 +187,7 @@ impl DataSource {
             Ok(_) if start.starts_with(b"\x93NUMPY") => return Ok(Self::Npy(path.into())),
             Ok(_) => "a file of another kind".into(),
             Err(error) => match unknown_name::closest(text, DatasetName::ALL.map(DatasetName::as_str)) {
-                Some(name) => format!("{error}; did you mean {name}?"),
+                Some(name) => format!("nothing of this name (did you mean {name}?)"),
                 None => error.to_string(),
             },
         };

@@ -73,6 +73,8 @@ pub(super) fn run(options: &Generate) -> anyhow::Result<()> {
                 // A row from each seed to the next.
                 Some(Interpolation::Steps(steps)) if count == steps + 1 => count.min(64),
                 Some(Interpolation::Steps(steps)) => steps.min(64),
+                // No empty columns, except where earlier versions had them.
+                _ if options.seeds.is_some() => (options.columns as usize).min(count),
                 _ => options.columns as usize,
             };
             let rows = match &of_source {

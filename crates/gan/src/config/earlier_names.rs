@@ -35,6 +35,11 @@ fn renamed(section: &str, settings: Table) -> Table {
     settings.collect()
 }
 
+/// Whether a name without its section is only of an earlier version. `every` is also a name of today.
+pub(super) fn is_earlier_name(name: &str) -> bool {
+    name != "every" && EARLIER.iter().any(|(_, _, earlier)| *earlier == name)
+}
+
 /// The name of today of a setting `section.name` or `name`.
 pub(super) fn name_of_today(dotted: &str) -> String {
     let today = |section: &str, name: &str| {

@@ -1,7 +1,7 @@
 //! Changes one setting by its name (`--set objective.packing=2`).
 
 use super::TrainConfig;
-use super::earlier_names::name_of_today;
+use super::earlier_names::{is_earlier_name, name_of_today};
 use crate::error::GanError;
 use std::path::Path;
 
@@ -18,7 +18,8 @@ const SECTIONS: [&str; 8] = [
 ];
 
 /// Names that other programs use, with those of this one.
-const USUAL: [(&str, &str); 8] = [
+const USUAL: [(&str, &str); 9] = [
+    ("betas", "beta1"),
     ("lr", "learning_rate"),
     ("batch_size", "batch"),
     ("max_steps", "steps"),
@@ -138,6 +139,20 @@ fn explained(reason: &str) -> String {
             let (problem, _) = cause.split_once(',').unwrap_or((cause, ""));
             format!("{problem}; did you mean {name}?")
         }
+        None => without_earlier_names(cause),
+    }
+}
+
+/// A list of names without those of an earlier version, which are accepted but not shown.
+fn without_earlier_names(cause: &str) -> String {
+    match cause.split_once(", expected one of ") {
+        Some((problem, names)) => {
+            let names: Vec<&str> = names
+                .split(", ")
+                .filter(|name| !is_earlier_name(name.trim_matches('`')))
+                .collect();
+            format!("{problem}, expected one of {}", names.join(", "))
+        }
         None => cause.into(),
     }
 }
@@ -146,6 +161,16 @@ fn explained(reason: &str) -> String {
 mod tests {
     use super::*;
     use engraft_data::{Split, drawn_digits};
+
+    #[test]
+    fn names_of_an_earlier_version_are_not_listed() {
+        let config = TrainConfig::standard(&drawn_digits(Split::Train, 300, 1));
+        let error = config.changed("nonsense=2").unwrap_err().to_string();
+        assert!(
+            error.contains("`steps`") && !error.contains("held_out"),
+            "{error}"
+        );
+    }
 
     #[test]
     fn any_setting_can_be_changed_by_its_name() {
@@ -178,6 +203,10 @@ mod tests {
             ("batch_size=8", "did you mean batch?"),
             ("r1_gamma=2", "did you mean regularize.r1_gamma?"),
             ("nonsense=2", "unknown field"),
+            (
+                "betas=0.5",
+                "did you mean generator.beta1 or discriminator.beta1?",
+            ),
             ("objective=hing", "did you mean hinge?"),
             ("steps=many", "invalid type"),
             ("seed.x=1", "seed is not a section"),

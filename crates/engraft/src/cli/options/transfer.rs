@@ -44,7 +44,7 @@ pub(crate) struct Transfer {
     #[command(flatten)]
     pub(crate) plan: PlanOptions,
     /// Training steps
-    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Training")]
     pub(crate) steps: u64,
     #[command(flatten)]
     pub(crate) training: TrainingOptions,
@@ -74,15 +74,15 @@ pub(crate) struct Transfer {
 #[derive(Clone, Debug, Default, PartialEq, clap::Args)]
 pub(crate) struct TrainingOptions {
     /// Training images per step [default: 64, or the number of training images if it is smaller]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Training")]
     pub(crate) batch: Option<usize>,
     #[command(flatten)]
     pub(crate) learning_rates: LearningRates,
     /// Number of threads; results do not depend on it [default: number of cores]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Training")]
     pub(crate) threads: Option<usize>,
     /// Steps between two checkpoints [default: a quarter of --steps]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Training")]
     pub(crate) checkpoint_every: Option<u64>,
 }
 
