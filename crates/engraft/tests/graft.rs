@@ -118,6 +118,19 @@ fn json_is_the_last_line_and_the_shipped_source_generates() {
     assert_eq!(json["rows"][0]["method"], "fine-tune-changed");
     assert!(json["winner"].is_null(), "there was one method: {said}");
     assert!(said.contains("--checkpoint best"), "{said}");
+    let page = std::fs::read_to_string(Path::new(&out).join("report.html")).unwrap();
+    for heading in [
+        "Source and result",
+        "Samples",
+        "Result",
+        "Recipe",
+        "Nearest",
+        "Training",
+        "Settings",
+    ] {
+        assert!(page.contains(&format!("<h2>{heading}")), "{heading}");
+    }
+    assert!(page.contains("12 training images of") && page.contains("changed by the options"));
     let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../transfer/sources/mnist");
     let grid = at("grid.png");
     let [said, _] = good(&["generate", "--from", shipped, "--count", "8", "--out", &grid]);

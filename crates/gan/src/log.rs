@@ -142,6 +142,15 @@ impl Log {
     }
 }
 
+/// The losses of a record, without opening it for writing. Damaged lines are left out.
+pub(crate) fn read_losses(path: &Path) -> Result<Vec<Losses>, GanError> {
+    let (file, length) = engraft_base::files::open_regular(path)?;
+    let mut losses = Vec::new();
+    scan(file, length, u64::MAX, |_, line| losses.push(line.losses()))
+        .map_err(|e| GanError::io(path, "reading", e))?;
+    Ok(losses)
+}
+
 /// Result of a pass over a record.
 struct Scan {
     /// Bytes up to the end of the last valid line.

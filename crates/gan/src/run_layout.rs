@@ -68,6 +68,26 @@ impl RunLayout {
         self.directory.join("classes.json")
     }
 
+    /// Grid of training images, as the networks get them: `reals.png`.
+    pub fn reals(&self) -> PathBuf {
+        self.directory.join("reals.png")
+    }
+
+    /// Grid of the same images after the run's augmentation: `augmented.png`.
+    pub fn augmented(&self) -> PathBuf {
+        self.directory.join("augmented.png")
+    }
+
+    /// Generated images with their nearest training images: `nearest.png`.
+    pub fn nearest(&self) -> PathBuf {
+        self.directory.join("nearest.png")
+    }
+
+    /// An animation of paths through the latent space: `interpolation.png`.
+    pub fn interpolation(&self) -> PathBuf {
+        self.directory.join("interpolation.png")
+    }
+
     /// The lock file: `run.lock`.
     pub fn lock(&self) -> PathBuf {
         self.directory.join(LOCK_FILE)

@@ -2,6 +2,7 @@
 
 mod builder;
 mod event;
+mod pictures;
 mod progress;
 mod run_files;
 
@@ -20,6 +21,7 @@ use crate::training_plan::{MAX_PHASE_HISTORY, PhaseProgress, TrainingPlan};
 use engraft_data::TrainingData;
 use engraft_layers::{Condition, Mode, Module, Sequential};
 use engraft_tensor::no_grad;
+use pictures::write_pictures;
 use progress::Progress;
 use run_files::RunFiles;
 use std::ops::ControlFlow;
@@ -218,6 +220,9 @@ impl Trainer {
                 self.emit_or_roll_back(saved, sink)?;
             }
             if self.files.saved() == self.step() {
+                if sink.wants_stop || self.is_over() {
+                    self.write_pictures(sink);
+                }
                 self.write_report(sink);
             }
         }
@@ -433,6 +438,20 @@ impl Trainer {
         );
     }
 
+    /// Writes the pictures of a finished or stopped run, which `report.html` shows.
+    fn write_pictures(&mut self, sink: &mut EventSink<'_>) {
+        self.progress.take_standing_statistics(&self.config);
+        let layout = self.files.layout();
+        let data = self.data.as_ref();
+        let written = write_pictures(layout, &self.config, data, &self.trained_on, &self.progress);
+        if let Err(error) = written {
+            sink.emit(Event::Warning(format!(
+                "step {}: nearest.png or interpolation.png was not written: {error}",
+                self.step()
+            )));
+        }
+    }
+
     /// Writes `report.html`. It contains all grids so far, so it is not written with every grid.
     fn write_report(&mut self, sink: &mut EventSink<'_>) {
         let step = self.step();
@@ -450,6 +469,8 @@ impl Trainer {
 
 #[cfg(test)]
 mod monitoring_tests;
+#[cfg(test)]
+mod report_tests;
 #[cfg(test)]
 mod seam_tests;
 #[cfg(test)]

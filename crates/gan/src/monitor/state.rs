@@ -1,7 +1,13 @@
 //! Evaluation results of a run: the best one, and early stopping.
 
 use super::measurement::{Alarm, Measurement};
+use crate::error::GanError;
 use serde::{Deserialize, Serialize};
+use std::io::Read;
+use std::path::Path;
+
+/// Largest `measures.jsonl` that is read, in bytes.
+const MAX_BYTES: u64 = 16 << 20;
 
 /// Share by which KIDs of second features must differ to count.
 const TENTH: f64 = 0.1;
@@ -72,6 +78,25 @@ impl MonitorState {
     /// Step of the [best](Self::best) measurement.
     pub(crate) fn best_step(&self) -> Option<u64> {
         self.best().map(|best| best.step)
+    }
+
+    /// The measurements of a `measures.jsonl`; none if it does not exist. Damaged lines are left out.
+    pub(crate) fn read(path: &Path) -> Result<Self, GanError> {
+        if !path.exists() {
+            return Ok(Self::default());
+        }
+        let (file, _) = engraft_base::files::open_regular(path)?;
+        let mut bytes = Vec::new();
+        file.take(MAX_BYTES)
+            .read_to_end(&mut bytes)
+            .map_err(|e| GanError::io(path, "reading", e))?;
+        let lines = bytes.split(|&byte| byte == b'\n');
+        Ok(Self {
+            measurements: lines
+                .filter_map(|line| serde_json::from_slice(line).ok())
+                .collect(),
+            ..Self::default()
+        })
     }
 
     /// `measures.jsonl`: a line for each measurement.

@@ -4,7 +4,9 @@ use engraft_base::{to_byte, to_bytes};
 use engraft_tensor::Tensor;
 
 /// Pixels between two images, before enlarging.
-const GAP: usize = 2;
+pub(super) const GAP: usize = 2;
+/// Pixels between a first row that is set apart and the rest, before enlarging.
+const WIDE_GAP: usize = 8;
 /// Enlargement factor of small images.
 const SCALE: usize = 2;
 /// Images up to this side length, in pixels, are enlarged.
@@ -29,6 +31,17 @@ const GAP_GRAY: u8 = 48;
 /// If the images have another shape, or `n` or `columns` is 0.
 #[track_caller]
 pub fn sample_grid(images: &Tensor, columns: usize) -> Vec<u8> {
+    grid(images, columns, GAP)
+}
+
+/// As [`sample_grid`], with the first row set apart from the rest.
+#[track_caller]
+pub(super) fn grid_below_first_row(images: &Tensor, columns: usize) -> Vec<u8> {
+    grid(images, columns, WIDE_GAP)
+}
+
+#[track_caller]
+fn grid(images: &Tensor, columns: usize, below_first: usize) -> Vec<u8> {
     let &[n, h, w, c] = images.shape() else {
         panic!(
             "sample_grid: images must be [n, h, w, c], got {:?}",
@@ -41,11 +54,13 @@ pub fn sample_grid(images: &Tensor, columns: usize) -> Vec<u8> {
         images.shape()
     );
     let rows = n.div_ceil(columns);
-    let height = rows * (h + GAP) + GAP;
+    let apart = if rows > 1 { below_first - GAP } else { 0 };
+    let height = rows * (h + GAP) + GAP + apart;
     let width = columns * (w + GAP) + GAP;
     let mut grid = vec![GAP_GRAY; height * width * c];
     for (i, image) in images.as_slice().chunks_exact(h * w * c).enumerate() {
-        let top = GAP + (i / columns) * (h + GAP);
+        let row = i / columns;
+        let top = GAP + row * (h + GAP) + if row > 0 { apart } else { 0 };
         let left = GAP + (i % columns) * (w + GAP);
         for (y, line) in image.chunks_exact(w * c).enumerate() {
             let at = ((top + y) * width + left) * c;

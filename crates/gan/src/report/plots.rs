@@ -1,12 +1,10 @@
-//! The plots of a run as SVG: losses, discriminator statistics, validation scores.
+//! The plots of a run: losses, discriminator statistics, validation scores.
 
+use super::curve::{Points, bin_size, binned, half_life, plottable, smoothed};
+use super::diagram::{BLUE, Curve, Diagram, ORANGE, grouped};
+use super::page::Plot;
 use crate::monitor::Measurement;
-use plotters::prelude::*;
-
-/// Maximum number of points of a curve; longer runs are averaged in bins.
-const BINS: usize = 400;
-/// Values above this are not plotted. Losses are `f32`, so a larger value in a file is not from a run.
-const MAX_VALUE: f64 = f32::MAX as f64;
+use plotters::style::RGBColor;
 
 /// The values of one step that the plots show.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,141 +18,142 @@ pub(crate) struct Losses {
     pub(crate) real_sign: f64,
 }
 
-/// Points of a curve: step and value.
-type Points = Vec<(u64, f64)>;
-
-/// Means over equal bins of consecutive steps.
-fn binned(record: &[Losses], value: fn(&Losses) -> f64) -> Points {
-    let size = record.len().div_ceil(BINS).max(1);
-    record
-        .chunks(size)
-        .map(|bin| {
-            let mean = bin.iter().map(value).sum::<f64>() / bin.len() as f64;
-            (bin[bin.len() / 2].step, mean)
-        })
-        .collect()
+/// Both losses over the steps as an SVG file.
+pub(crate) fn loss_file(record: &[Losses]) -> String {
+    losses(record).file()
 }
 
-/// Curves over the steps, with one vertical axis.
-struct Diagram {
-    axis: &'static str,
-    curves: Vec<(&'static str, RGBColor, Points)>,
-    /// Range that the axis always includes.
-    shown: [f64; 2],
+/// The plots of every step: losses and discriminator.
+pub(super) fn step_plots(record: &[Losses]) -> Vec<Plot> {
+    let reading = reading(record.len());
+    vec![
+        plot(
+            "Losses",
+            format!("Adversarial losses before each update, without penalties. {reading}"),
+            &losses(record),
+        ),
+        plot(
+            "Discriminator",
+            format!(
+                "Accuracy is the share of correct decisions; 0.5 (dashed) is chance. r_t is the mean sign of D on real images, \
+                 ADA's measure of overfitting: 0 if D cannot separate real from generated images, 1 if D calls every real \
+                 image real. {reading}"
+            ),
+            &discriminator(record),
+        ),
+    ]
 }
 
-const RED: RGBColor = RGBColor(200, 80, 30);
-const BLUE: RGBColor = RGBColor(30, 90, 170);
+/// The plots of the evaluations: KID, coverage and memorized share.
+pub(super) fn score_plots(measurements: &[Measurement]) -> Vec<Plot> {
+    vec![
+        plot(
+            "KID to validation images",
+            "Kernel inception distance: how far the features of generated images are from those of real images. Lower is better."
+                .into(),
+            &distance(measurements),
+        ),
+        plot(
+            "Coverage and memorized share",
+            "Coverage is the share of validation images with a generated image nearby; higher is better. Memorized share is the \
+             share of samples that are closer to a training image than real images are; 0.05 (dashed) is chance."
+                .into(),
+            &coverage(measurements),
+        ),
+    ]
+}
 
-/// An SVG of both losses over the steps.
-pub(crate) fn loss_curves(record: &[Losses]) -> String {
-    let diagram = Diagram {
+fn plot(heading: &str, explanation: String, diagram: &Diagram) -> Plot {
+    Plot {
+        heading: heading.into(),
+        explanation,
+        legend: diagram.legend(),
+        svg: diagram.for_page(),
+    }
+}
+
+/// What bold and faint lines of `n` steps mean.
+fn reading(n: usize) -> String {
+    let faint = match bin_size(n) {
+        1 => "single steps".into(),
+        size => format!("means of {} steps", grouped(size as u64)),
+    };
+    let half_life = match half_life(n) {
+        1 => "1 step".into(),
+        steps => format!("{} steps", grouped(steps as u64)),
+    };
+    format!("Bold: exponential moving average with a half-life of {half_life}. Faint: {faint}.")
+}
+
+fn step_curve(name: &'static str, color: RGBColor, record: &[Losses], value: fn(&Losses) -> f64) -> Curve {
+    let points = plottable(record.iter().map(|losses| (losses.step, value(losses))));
+    Curve {
+        name,
+        color,
+        line: smoothed(&points),
+        faint: binned(&points),
+        has_marks: false,
+    }
+}
+
+fn score_curve(
+    name: &'static str,
+    color: RGBColor,
+    measurements: &[Measurement],
+    value: fn(&Measurement) -> f64,
+) -> Curve {
+    Curve {
+        name,
+        color,
+        line: plottable(measurements.iter().map(|m| (m.step, value(m)))),
+        faint: Points::new(),
+        has_marks: measurements.len() <= 60,
+    }
+}
+
+fn losses(record: &[Losses]) -> Diagram {
+    Diagram {
         axis: "loss",
         curves: vec![
-            ("generator", RED, binned(record, |p| p.generator)),
-            ("discriminator", BLUE, binned(record, |p| p.discriminator)),
+            step_curve("generator", ORANGE, record, |p| p.generator),
+            step_curve("discriminator", BLUE, record, |p| p.discriminator),
         ],
         shown: [0.0, 1.0],
-    };
-    diagram.svg()
+        reference: None,
+    }
 }
 
-/// An SVG of the discriminator's accuracy and `r_t`. At 0.5 and 0 it cannot separate real from generated images.
-pub(crate) fn discriminator_curves(record: &[Losses]) -> String {
-    let diagram = Diagram {
+/// At 0.5 and 0 the discriminator cannot separate real from generated images.
+fn discriminator(record: &[Losses]) -> Diagram {
+    Diagram {
         axis: "accuracy, r_t",
         curves: vec![
-            ("accuracy", RED, binned(record, |p| p.accuracy)),
-            (
-                "r_t: mean sign of D on real images",
-                BLUE,
-                binned(record, |p| p.real_sign),
-            ),
+            step_curve("accuracy", ORANGE, record, |p| p.accuracy),
+            step_curve("r_t", BLUE, record, |p| p.real_sign),
         ],
         shown: [0.0, 1.0],
-    };
-    diagram.svg()
+        reference: Some(0.5),
+    }
 }
 
-/// An SVG of the KID to the validation images.
-pub(crate) fn distance_curve(measurements: &[Measurement]) -> String {
-    let points = measurements.iter().map(|m| (m.step, m.kid)).collect();
-    let diagram = Diagram {
+fn distance(measurements: &[Measurement]) -> Diagram {
+    Diagram {
         axis: "KID",
-        curves: vec![("KID to validation images", RED, points)],
+        curves: vec![score_curve("KID", ORANGE, measurements, |m| m.kid)],
         shown: [0.0, 0.01],
-    };
-    diagram.svg()
+        reference: None,
+    }
 }
 
-/// An SVG of coverage and memorized share.
-pub(crate) fn coverage_curves(measurements: &[Measurement]) -> String {
-    let of = |value: fn(&Measurement) -> f64| measurements.iter().map(|m| (m.step, value(m))).collect();
-    let diagram = Diagram {
+fn coverage(measurements: &[Measurement]) -> Diagram {
+    Diagram {
         axis: "share of images",
         curves: vec![
-            ("coverage", BLUE, of(|m| m.coverage)),
-            ("memorized share", RED, of(|m| m.memorized)),
+            score_curve("coverage", BLUE, measurements, |m| m.coverage),
+            score_curve("memorized share", ORANGE, measurements, |m| m.memorized),
         ],
         shown: [0.0, 1.0],
-    };
-    diagram.svg()
-}
-
-impl Diagram {
-    fn svg(mut self) -> String {
-        for (_, _, points) in &mut self.curves {
-            points.retain(|&(_, value)| value.abs() <= MAX_VALUE);
-        }
-        let values = || {
-            let all = self.curves.iter().flat_map(|(_, _, points)| points);
-            all.map(|&(_, value)| value)
-        };
-        // The minimax generator loss is negative.
-        let range = [
-            values().fold(self.shown[0], f64::min),
-            values().fold(self.shown[1], f64::max),
-        ];
-        let mut svg = String::new();
-        self.draw(&mut svg, range)
-            .expect("drawing to a string cannot fail");
-        svg
-    }
-
-    fn draw(&self, svg: &mut String, [bottom, top]: [f64; 2]) -> Result<(), Box<dyn std::error::Error>> {
-        let ends = self.curves.iter().filter_map(|(_, _, points)| points.last());
-        let last = ends.map(|&(step, _)| step).max().unwrap_or(1).max(1);
-        // Small values need more digits on the axis.
-        let digits = if top - bottom < 0.5 { 3 } else { 1 };
-        let area = SVGBackend::with_string(svg, (720, 360)).into_drawing_area();
-        area.fill(&WHITE)?;
-        let mut chart = ChartBuilder::on(&area)
-            .margin(12)
-            .x_label_area_size(40)
-            .y_label_area_size(48)
-            .build_cartesian_2d(0..last, bottom * 1.05..top * 1.05)?;
-        chart
-            .configure_mesh()
-            .light_line_style(WHITE)
-            .x_desc("step")
-            .y_desc(self.axis)
-            .y_label_formatter(&|v| format!("{v:.digits$}"))
-            .draw()?;
-        for (name, color, points) in &self.curves {
-            let color = *color;
-            chart
-                .draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)))?
-                .label(*name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color.stroke_width(2)));
-        }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::LowerRight)
-            .background_style(WHITE)
-            .border_style(RGBColor(200, 200, 200))
-            .draw()?;
-        area.present()?;
-        Ok(())
+        reference: Some(0.05),
     }
 }
 
@@ -176,44 +175,40 @@ mod tests {
 
     #[test]
     fn a_long_run_stays_small_and_an_empty_one_has_a_plot() {
-        let long = loss_curves(&points(100_000));
+        let long = loss_file(&points(100_000));
         assert!(
             long.contains("discriminator") && long.len() < 100_000,
             "{}",
             long.len()
         );
-        assert!(loss_curves(&[]).starts_with("<svg"));
-        assert!(discriminator_curves(&points(5)).contains("accuracy"));
+        assert!(loss_file(&[]).starts_with("<svg"));
+        assert!(step_plots(&points(5))[1].svg.contains("accuracy"));
+        assert!(
+            step_plots(&points(5))[0]
+                .explanation
+                .contains("half-life of 1 step.")
+        );
+        assert!(
+            reading(4000).contains("half-life of 160 steps") && reading(4000).contains("means of 10 steps")
+        );
     }
 
     #[test]
     fn losses_below_zero_are_on_the_axis() {
         let mut points = points(10);
         points[4].generator = -3.0;
-        assert!(loss_curves(&points).contains("\n-3.0\n"));
+        assert!(loss_file(&points).contains("\n-3.0\n"));
     }
 
     /// A damaged file may contain any number.
     #[test]
     fn impossible_values_are_not_plotted() {
         let mut points = points(10);
-        let sound = loss_curves(&points);
-        for claimed in [1.75e308, -1.75e308, 1e39, f64::INFINITY, f64::NAN] {
+        let sound = loss_file(&points);
+        for claimed in [1.75e308, 1e39, f64::NAN] {
             points[4].generator = claimed;
-            let plot = loss_curves(&points);
-            assert!(plot.len() < sound.len() && plot.contains("\n1.0\n"), "{claimed}");
+            let plot = loss_file(&points);
+            assert!(plot.len() < sound.len() && plot.contains("\n1.0"), "{claimed}");
         }
-        points[4].generator = f64::from(f32::MAX);
-        points[5].generator = f64::from(f32::MIN);
-        assert!(loss_curves(&points).len() < 100_000);
-        points[9].step = u64::MAX;
-        assert!(loss_curves(&points).len() < 100_000);
-    }
-
-    #[test]
-    fn bins_average_neighbors() {
-        let bins = binned(&points(800), |p| p.generator);
-        assert_eq!((bins.len(), bins[0].0), (400, 2));
-        assert!((bins[0].1 - 1.0015).abs() < 1e-12);
     }
 }

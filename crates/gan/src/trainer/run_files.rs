@@ -5,7 +5,7 @@ use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::log::{Line, Log};
 use crate::monitor::MonitorState;
-use crate::report::plots::loss_curves;
+use crate::report::plots::loss_file;
 use crate::report::report;
 use crate::run_layout::RunLayout;
 use crate::sample_writer::SampleWriter;
@@ -147,7 +147,7 @@ impl RunFiles {
         create_folder(&self.layout.samples())?;
         let path = self.samples_path(step, writer);
         writer.write(samples, &path)?;
-        let plots = loss_curves(self.log.losses());
+        let plots = loss_file(self.log.losses());
         write_atomically(&self.layout.plots(), plots.as_bytes())?;
         Ok(path)
     }
@@ -160,9 +160,8 @@ impl RunFiles {
         state: &MonitorState,
         extractor: Option<&str>,
     ) -> Result<(), GanError> {
-        let samples = self.layout.samples();
-        let page = report(config, self.log.losses(), state, step, &samples, extractor);
-        write_atomically(&self.layout.report(), page.as_bytes())
+        let page = report(config, self.log.losses(), state, step, &self.layout, extractor);
+        write_atomically(&self.layout.report(), page.to_html().as_bytes())
     }
 }
 

@@ -1,6 +1,7 @@
 //! `engraft transfer`: adapts a trained GAN to a new domain.
 
 mod changes;
+mod page;
 mod second;
 
 use super::advice;
@@ -191,7 +192,7 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
     }
     catch_interrupts("finishing this step, then saving")?;
     let is_plain = recipe.is_fine_tuning(&source)?;
-    let mut methods = vec![TransferMethod::Recipe(Box::new(recipe))];
+    let mut methods = vec![TransferMethod::Recipe(Box::new(recipe.clone()))];
     if options.baselines {
         if is_plain {
             eprintln!("baseline  fine-tuning is left out: the recipe is the same");
@@ -247,6 +248,22 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
         }
         json["second"] = second.json(&evaluated);
     }
+    page::write(&page::Content {
+        options,
+        out: &out,
+        from,
+        source: &source,
+        target: &target,
+        found: &found,
+        recipe: &recipe,
+        adapted: &evaluated[0].sampler,
+        points: points.as_ref(),
+        result: &json,
+    })?;
+    println!(
+        "  report                         {}",
+        out.join("report.html").display()
+    );
     println!("  source and result, same noise  {}", grid.display());
     println!("  run                            {}", out.display());
     println!(
