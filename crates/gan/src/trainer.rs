@@ -406,6 +406,7 @@ impl Trainer {
         let times = self.progress.state.rollbacks + 1;
         let loaded = self.files.latest()?;
         let images = self.trained_on.len();
+        let lines = self.progress.state.to_lines();
         self.progress = Progress::at(
             &loaded.checkpoint,
             &self.config,
@@ -413,6 +414,7 @@ impl Trainer {
             self.plan.as_ref(),
             times,
         )?;
+        self.progress.state.read_second(&lines);
         let step = self.step();
         self.warnings.extend(loaded.warnings);
         let warning = self.files.roll_back(step, self.progress.state.best_step())?;

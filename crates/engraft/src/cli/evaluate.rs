@@ -155,7 +155,11 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
     if let Some(points) = reader.reference_points(&loaded.train, options.seed)? {
         found = found.with_reference(points);
     }
-    let classes = output.classes.as_ref().zip(reader.extractor.class_count());
+    // The classes of CIFAR-10 say nothing about other color pictures.
+    let is_of_data = reader.extractor.name() != DatasetName::Cifar10.as_str()
+        || options.data == DatasetName::Cifar10.as_str();
+    let classes = output.classes.as_ref().filter(|_| is_of_data);
+    let classes = classes.zip(reader.extractor.class_count());
     let classes = classes.map(|(read, count)| ClassCounts::new(read, count));
     if options.json {
         let mut json = serde_json::to_value(&found)?;

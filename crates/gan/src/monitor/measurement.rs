@@ -32,7 +32,8 @@ pub struct Measurement {
     pub overfitting: f64,
     /// The kernel distance with [second features](engraft_metrics::features::second), which confirm the choice of the best
     /// checkpoint. `None` for gray images, for features of your own, and in runs of an earlier version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    // Not in checkpoints, whose format is fixed; measures.jsonl has it.
+    #[serde(skip)]
     pub second_kid: Option<f64>,
 }
 
@@ -119,6 +120,16 @@ impl Measurement {
         .into_iter()
         .filter_map(|(sounds, alarm)| sounds.then_some(alarm))
         .collect()
+    }
+
+    /// The measurement as an object of JSON, a line of `measures.jsonl`.
+    pub fn to_json(&self) -> String {
+        let mut text = serde_json::to_string(self).expect("numbers always have a JSON form");
+        if let Some(kid) = self.second_kid {
+            text.truncate(text.len() - 1);
+            text += &format!(",\"second_kid\":{kid}}}");
+        }
+        text
     }
 
     /// An alarm in words, for the user: the value with its threshold, and what to try.

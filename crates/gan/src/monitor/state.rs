@@ -91,20 +91,31 @@ impl MonitorState {
             .read_to_end(&mut bytes)
             .map_err(|e| GanError::io(path, "reading", e))?;
         let lines = bytes.split(|&byte| byte == b'\n');
-        Ok(Self {
+        let mut state = Self {
             measurements: lines
                 .filter_map(|line| serde_json::from_slice(line).ok())
                 .collect(),
             ..Self::default()
-        })
+        };
+        state.read_second(&String::from_utf8_lossy(&bytes));
+        Ok(state)
+    }
+
+    /// Sets the KIDs of second features from the lines of `measures.jsonl`, because checkpoints do not have them.
+    pub(crate) fn read_second(&mut self, lines: &str) {
+        for line in lines.lines() {
+            let Ok(value) = serde_json::from_str::<serde_json::Value>(line) else {
+                continue;
+            };
+            for m in self.measurements.iter_mut().filter(|m| value["step"] == m.step) {
+                m.second_kid = value["second_kid"].as_f64();
+            }
+        }
     }
 
     /// `measures.jsonl`: a line for each measurement.
     pub(crate) fn to_lines(&self) -> String {
-        self.measurements
-            .iter()
-            .map(|m| serde_json::to_string(m).expect("numbers always have a JSON form") + "\n")
-            .collect()
+        self.measurements.iter().map(|m| m.to_json() + "\n").collect()
     }
 }
 
@@ -162,6 +173,11 @@ mod tests {
         assert_eq!(with_second(&[Some(0.5), Some(0.105), Some(0.1)]), None);
         assert_eq!(with_second(&[Some(0.5), Some(0.1), Some(0.2)]), None);
         assert_eq!(with_second(&[Some(0.5), Some(0.2), None]), None);
+        let mut written = state(&[3.0, 1.0]);
+        written.measurements[1].second_kid = Some(0.25);
+        let mut resumed = state(&[3.0, 1.0]);
+        resumed.read_second(&format!("{}damaged\n", written.to_lines()));
+        assert_eq!(resumed, written);
     }
 
     /// A generator that copies has an unbiased KID of 0 on average, and so a score of 0 whatever it has memorized.

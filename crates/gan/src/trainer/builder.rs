@@ -17,6 +17,9 @@ use engraft_metrics::FeatureExtractor;
 use std::path::Path;
 use std::sync::Arc;
 
+/// Largest `measures.jsonl` that is read, in bytes.
+const MAX_MEASUREMENTS: u64 = 64 << 20;
+
 /// Builder of a [`Trainer`].
 ///
 /// ```no_run
@@ -106,7 +109,7 @@ impl TrainerBuilder {
         let [validation, trained_on] = split_indices(&config);
         let mut warnings = Vec::new();
         let found = locked.latest()?;
-        let progress = if let Some(loaded) = &found {
+        let mut progress = if let Some(loaded) = &found {
             warnings.extend(loaded.warnings.iter().cloned());
             if loaded.checkpoint.options_hash != config.fixed_hash() {
                 return Err(other_settings(&config, directory));
@@ -116,6 +119,9 @@ impl TrainerBuilder {
             check_no_earlier_run(locked.layout())?;
             Progress::new(&config, trained_on.len(), plan.as_ref())?
         };
+        if let Ok(lines) = engraft_base::read_bounded(&locked.layout().measurements(), MAX_MEASUREMENTS) {
+            progress.state.read_second(&String::from_utf8_lossy(&lines));
+        }
         if !progress.state.measurements.is_empty() {
             warnings.extend(keep_recorded_extractor(
                 &mut config,

@@ -224,7 +224,7 @@ impl Display {
     }
 
     fn measured(&self, measurement: &Measurement, is_best: bool) {
-        let mut value = serde_json::to_value(measurement).unwrap_or_default();
+        let mut value: serde_json::Value = serde_json::from_str(&measurement.to_json()).unwrap_or_default();
         value["event"] = "measured".into();
         value["best"] = is_best.into();
         self.json(&value);
