@@ -154,7 +154,7 @@ const SECTIONS: [Section; 15] = [
 ];
 
 /// Enums of settings: source and name.
-const ENUMS: [(&str, &str); 10] = [
+const ENUMS: [(&str, &str); 11] = [
     ("crates/gan/src/objective.rs", "Objective"),
     ("crates/gan/src/objective.rs", "StepOrder"),
     ("crates/gan/src/regularization.rs", "SpectralNorm"),
@@ -165,6 +165,7 @@ const ENUMS: [(&str, &str); 10] = [
     ("crates/layers/src/layer/adapter.rs", "Adapter"),
     ("crates/transfer/src/config.rs", "Trainable"),
     ("crates/transfer/src/config.rs", "SourceRegularizer"),
+    ("crates/gan/src/networks/family.rs", "GeneratorNorm"),
 ];
 
 /// Keys whose values come from the data of the run.
