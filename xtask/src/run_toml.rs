@@ -412,7 +412,7 @@ fn kind(rust: &str) -> String {
         };
     }
     match rust {
-        "String" | "Background" => "string".into(),
+        "String" | "Background" | "PathBuf" => "string".into(),
         "bool" => "`true` or `false`".into(),
         "f64" => "number".into(),
         "u32" | "u64" | "usize" => "integer".into(),
