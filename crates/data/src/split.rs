@@ -49,7 +49,10 @@ mod tests {
         for split in Split::ALL {
             assert_eq!(split.to_string().parse(), Ok(split));
         }
-        let error = "tset".parse::<Split>().unwrap_err().to_string();
-        assert_eq!(error, "there is no split \"tset\"; the names are train, test");
+        let error = "tset".parse::<Split>().unwrap_err();
+        assert_eq!(
+            (error.name.as_str(), error.known),
+            ("tset", vec!["train", "test"])
+        );
     }
 }

@@ -315,7 +315,7 @@ fn names_are_parsed_and_shown() {
         let source = DataSource::parse(path.to_str().unwrap()).unwrap();
         assert_eq!(
             (source.name(), &source),
-            ("my pictures (1)".into(), &DataSource::Folder(path))
+            ("my-pictures-1".into(), &DataSource::Folder(path))
         );
     }
 }
