@@ -145,7 +145,8 @@ fn motion(config: &TrainConfig, step: u64, layout: &RunLayout) -> Option<Section
         .filter_map(|i| read_file(&grids[i].1))
         .collect();
     let [h, w, _] = config.image;
-    let progress = "The training so far: the same latent vectors at each step, from noise to now.";
+    let progress =
+        "The training so far: the same latent vectors at each step, from the first grid to the last.";
     let path = "Interpolation: each image follows a closed path through the latent space. Smooth changes are a sign of \
                 generalization; jumps between a few images are a sign of memorization.";
     let found: Vec<Picture> = [

@@ -95,7 +95,8 @@ pub(super) fn write(content: &Content<'_>) -> anyhow::Result<()> {
         write_file(&layout.interpolation(), &file)?;
     }
     let mut report = run_report(content.out)?;
-    report.title = format!("Transfer to {}", content.options.data);
+    let name = Path::new(&content.options.data).file_name().unwrap_or_default();
+    report.title = format!("Transfer to {}", name.to_string_lossy());
     let run_facts = std::mem::replace(&mut report.facts, facts(content));
     let kept = ["batch size", "seed"];
     report.facts.extend(
