@@ -155,9 +155,9 @@ mod tests {
         let found = animation(&[1, 2, 3].map(noise), [64, 64], "").unwrap();
         assert!(found.png.len() <= MAX_BYTES, "{}", found.png.len());
         assert_eq!(frame_count(&found.png), 3);
-        let large = Tensor::zeros([4, 256, 256, 3]);
+        let large = Tensor::uniform([4, 256, 256, 3], -1.0, 1.0, &mut Pcg64::seed_from_u64(1));
         let found = animation(&[sample_grid(&large, 2), sample_grid(&large, 2)], [256, 256], "").unwrap();
-        assert_eq!(found.size, [520, 520], "one image");
+        assert_eq!(found.size, [260, 260], "one image, of half its size and enlarged");
     }
 
     #[test]
