@@ -1,5 +1,7 @@
 //! Pictures in each format, whole and damaged, with several depths.
 
+#![allow(clippy::unwrap_used)] // a test fails by it
+
 use engraft_data::{Channels, Damaged, DataError, DataOptions, DataSource, Levels, Loaded, Treatment};
 use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, Rgb, RgbImage, Rgba};
 use std::fs;

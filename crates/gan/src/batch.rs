@@ -47,7 +47,7 @@ pub(crate) fn mirror_some(batch: &Tensor, seed: u64, step: u64) -> Tensor {
             }
         }
     }
-    Tensor::from_vec(batch.shape().to_vec(), pixels)
+    Tensor::from_vec(batch.shape(), pixels)
 }
 
 /// The labels at these indices; 0 for data without labels.

@@ -156,8 +156,8 @@ pub fn slerp<T: Real>(a: &Tensor<T>, b: &Tensor<T>, t: f64) -> Tensor<T> {
     let norm = |v: &Tensor<T>| v.square().sum().item().into_f64().sqrt();
     let cosine = (a * b).sum().item().into_f64() / (norm(a) * norm(b));
     let angle = cosine.clamp(-1.0, 1.0).acos();
-    // NaN, of a vector of zeros, is parallel too.
-    if !(angle.sin() > PARALLEL) {
+    // The angle with a vector of zeros is NaN.
+    if angle.is_nan() || angle.sin() <= PARALLEL {
         return a * T::from_f64(1.0 - t) + b * T::from_f64(t);
     }
     let share = |x: f64| T::from_f64((x * angle).sin() / angle.sin());

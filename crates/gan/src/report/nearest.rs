@@ -82,8 +82,8 @@ pub fn nearest_training_images(
     order.truncate(SHOWN);
     let rows = NEAREST.min(searched.len());
     let mut images: Vec<Tensor> = order.iter().map(|&i| generated.narrow(0, i, 1)).collect();
-    for row in 0..rows {
-        let indices: Vec<usize> = order.iter().map(|&i| found[i][row].0).collect();
+    let rank = |row: usize| order.iter().map(|&i| found[i][row].0).collect::<Vec<usize>>();
+    for indices in (0..rows).map(rank) {
         images.push(batch_tensor(data, &indices)?);
     }
     let grid = grid_below_first_row(&concat(&images.iter().collect::<Vec<_>>(), 0), order.len());
