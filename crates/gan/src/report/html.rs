@@ -43,8 +43,8 @@ pre { overflow-x: auto; padding: .9rem; background: var(--box); font-size: .85re
 }
 ";
 
-/// The report as HTML.
-pub(super) fn html(report: &Report) -> String {
+/// The report as one HTML file, which loads nothing else. All text is escaped.
+pub fn to_html(report: &Report) -> String {
     let title = escaped(&report.title);
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -229,7 +229,7 @@ mod tests {
                 is_open: true,
             })
             .block(Block::Verbatim(text(), text()));
-        let page = html(&Report {
+        let page = to_html(&Report {
             title: text(),
             facts: vec![pair()],
             warnings: vec![text()],

@@ -1,6 +1,6 @@
 //! Reports of runs: `report.html` and its pictures.
 //!
-//! [`run_report`] reads a run directory into a [`Report`], which can be extended before [`Report::to_html`] makes the file.
+//! [`run_report`] reads a run directory into a [`Report`], which can be extended before [`to_html`] makes the file.
 
 mod animation;
 mod columns;
@@ -16,6 +16,7 @@ pub(crate) mod plots;
 mod run;
 
 pub use animation::animated_png;
+pub use html::to_html;
 pub use interpolation::{interpolation_png, interpolation_size};
 pub use nearest::nearest_training_images;
 pub use page::{Block, Picture, Plot, Report, Section, Table};

@@ -1,14 +1,14 @@
 //! The content of a report: a title, facts, and sections of pictures, tables, plots and text. No HTML.
 
-/// A report of a run, as data. [`Report::to_html`] makes the file.
+/// A report of a run, as data. [`to_html`](super::to_html) makes the file.
 ///
 /// ```
-/// use engraft_gan::report::{Block, Report, Section};
+/// use engraft_gan::report::{Block, Report, Section, to_html};
 ///
 /// let mut report = Report::new("Two runs");
 /// report.facts.push(("seed".into(), "1".into()));
 /// report.sections.push(Section::new("Notes").block(Block::List(vec!["a < b".into()])));
-/// assert!(report.to_html().contains("<li>a &lt; b</li>"));
+/// assert!(to_html(&report).contains("<li>a &lt; b</li>"));
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
@@ -31,11 +31,6 @@ impl Report {
             warnings: Vec::new(),
             sections: Vec::new(),
         }
-    }
-
-    /// The report as one HTML file, which loads nothing else. All text is escaped.
-    pub fn to_html(&self) -> String {
-        super::html::html(self)
     }
 }
 

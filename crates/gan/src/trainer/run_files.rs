@@ -6,7 +6,7 @@ use crate::error::GanError;
 use crate::log::{Line, Log};
 use crate::monitor::MonitorState;
 use crate::report::plots::loss_file;
-use crate::report::report;
+use crate::report::{report, to_html};
 use crate::run_layout::RunLayout;
 use crate::sample_writer::SampleWriter;
 use crate::saved_run::read_config;
@@ -161,7 +161,7 @@ impl RunFiles {
         extractor: Option<&str>,
     ) -> Result<(), GanError> {
         let page = report(config, self.log.losses(), state, step, &self.layout, extractor);
-        write_atomically(&self.layout.report(), page.to_html().as_bytes())
+        write_atomically(&self.layout.report(), to_html(&page).as_bytes())
     }
 }
 

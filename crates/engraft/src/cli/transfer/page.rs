@@ -6,7 +6,7 @@ use super::{COLUMNS, GENERATED, label};
 use anyhow::Context;
 use engraft_gan::report::{
     Block, Section, Table, interpolation_png, interpolation_size, nearest_training_images, picture_of,
-    run_report,
+    run_report, to_html,
 };
 use engraft_gan::{RunLayout, Sampler};
 use engraft_layers::Condition;
@@ -121,7 +121,7 @@ pub(super) fn write(content: &Content<'_>) -> anyhow::Result<()> {
         ],
     );
     report.sections.splice(0..0, source_and_adapted(content));
-    write_file(&layout.report(), report.to_html().as_bytes())
+    write_file(&layout.report(), to_html(&report).as_bytes())
 }
 
 /// Closed paths through the latent space, as an animated PNG file.
@@ -336,7 +336,7 @@ mod tests {
     fn page(result_json: &Value) -> String {
         let mut report = Report::new("test");
         report.sections.push(result(result_json, true));
-        report.to_html()
+        to_html(&report)
     }
 
     #[test]
