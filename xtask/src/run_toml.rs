@@ -481,6 +481,8 @@ kind = "residual"
 widths = [8, 8]
 latent = 16
 convolutions = 1
+norm = "pixel"
+patch_logits = true
 [objective]
 kind = "hinge"
 label_smoothing = 0.1
