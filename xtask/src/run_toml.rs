@@ -65,7 +65,7 @@ const fn section(
 }
 
 const GAN: &str = "crates/gan/src/";
-const SECTIONS: [Section; 15] = [
+const SECTIONS: [Section; 16] = [
     section(
         "Settings outside of sections",
         "",
@@ -134,6 +134,12 @@ const SECTIONS: [Section; 15] = [
     ),
     section("`[output]`", "output", "crates/gan/src/config.rs", "OutputConfig"),
     section(
+        "`[[earlier_data]]`",
+        "earlier_data",
+        "crates/gan/src/config/earlier_data.rs",
+        "EarlierData",
+    ),
+    section(
         "`[plan]`: a transfer",
         "plan",
         "crates/transfer/src/config.rs",
@@ -169,7 +175,15 @@ const ENUMS: [(&str, &str); 11] = [
 ];
 
 /// Keys whose values come from the data of the run.
-const FROM_DATA: [&str; 5] = ["data", "images", "image", "fingerprint", "labels"];
+const FROM_DATA: [&str; 7] = [
+    "data",
+    "images",
+    "image",
+    "fingerprint",
+    "labels",
+    "keep_copies_together",
+    "earlier_data",
+];
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let path = root().join(FILE);

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::channels::Channels;
+use crate::copies::Copies;
 use crate::damaged::Damaged;
 use crate::dataset::Dataset;
 use crate::error::DataError;
-use crate::held_out::{ENOUGH_TO_HOLD_OUT, every_fifth};
+use crate::held_out::ENOUGH_TO_HOLD_OUT;
 use crate::layout::{Classes, Parts};
 use crate::lazy_pictures::LazyPictures;
 use crate::levels::{Levels, WHOLE};
@@ -19,7 +20,7 @@ use crate::listing::Listing;
 use crate::loader::{LoadOptions, has_idx_files, load};
 use crate::npy_images;
 use crate::picture::{Fit, WHITE, Wanted};
-use crate::pictures;
+use crate::pictures::{self, Reading};
 use crate::plain_name::plain_name;
 use crate::provenance::Provenance;
 use crate::registry::DatasetName;
@@ -94,6 +95,10 @@ pub struct DataOptions {
     pub held_out: bool,
     /// Name of the data set in IDX files of a directory without a known name. `None` uses the name of the directory.
     pub idx_name: Option<DatasetName>,
+    /// Directory that keeps decoded pictures, so that a second start is quick. `None` (the default) keeps none.
+    pub cache: Option<PathBuf>,
+    /// Called with the number of pictures that are read, and of all, while a folder or archive is read.
+    pub progress: Option<fn(usize, usize)>,
     /// Options for known data sets: where to search, whether to download, and how to notify.
     pub load: LoadOptions,
 }
@@ -116,6 +121,8 @@ impl DataOptions {
             damaged: Damaged::Skip,
             held_out: false,
             idx_name: None,
+            cache: None,
+            progress: None,
             load: LoadOptions::new(),
         }
     }
@@ -128,6 +135,15 @@ impl DataOptions {
             background: self.background,
             white: WHOLE,
             damaged: self.damaged,
+        }
+    }
+
+    /// How pictures are read in the format `wanted`.
+    fn reading<'a>(&'a self, wanted: &'a Wanted) -> Reading<'a> {
+        Reading {
+            wanted,
+            cache: self.cache.as_deref(),
+            progress: self.progress,
         }
     }
 
@@ -270,7 +286,7 @@ impl DataSource {
                     self.name(),
                     self.provenance(path),
                     path,
-                    &options.wanted_of(&listing, &survey),
+                    options.reading(&options.wanted_of(&listing, &survey)),
                     listing,
                     &survey,
                     options.held_out,
@@ -317,9 +333,13 @@ impl DataSource {
         let survey = Survey::of(&listing);
         let wanted = options.wanted_of(&listing, &survey);
         let mut pixels = Vec::new();
-        let train = pictures::decode(path, &listing, &parts.train, &wanted, |_, image| {
-            pixels.extend_from_slice(image)
-        })?;
+        let train = pictures::decode(
+            path,
+            &listing,
+            &parts.train,
+            options.reading(&wanted),
+            |_, image| pixels.extend_from_slice(image),
+        )?;
         let classes = Classes::new(
             &parts,
             train.files.iter().map(|&file| listing.path(file)),
@@ -355,7 +375,7 @@ impl DataSource {
             };
             let mut pixels = Vec::new();
             let take = |_, image: &[u8]| pixels.extend_from_slice(image);
-            let decoded = pictures::decode(path, &listing, &known, &wanted, take)?;
+            let decoded = pictures::decode(path, &listing, &known, options.reading(&wanted), take)?;
             reports.extend(decoded.reports);
             test = Some(set(pixels, &decoded.files)?);
         }
@@ -365,10 +385,11 @@ impl DataSource {
             classes.notes,
         ]
         .concat();
-        let mut loaded = arranged(all, test, notes, options);
+        let (mut loaded, copies) = arranged_with_copies(all, test, notes, options, true);
+        reports.extend(pictures::copies(&listing, &train.files, &copies));
         loaded.files = train.files.iter().map(|&file| listing.full_path(file)).collect();
         if loaded.test.is_some() && !loaded.has_own_test {
-            let [kept, _] = every_fifth(loaded.files.len());
+            let [kept, _] = copies.split();
             loaded.files = kept.into_iter().map(|i| loaded.files[i].clone()).collect();
         }
         loaded.report = Report::new(loaded.report.totals, reports);
@@ -413,6 +434,18 @@ impl FromStr for DataSource {
 
 /// Applies the options to images, and holds some of them out if requested and if there are enough.
 fn arranged(train: Dataset, test: Option<Dataset>, notes: Vec<String>, options: &DataOptions) -> Loaded {
+    let needs_copies = options.held_out;
+    arranged_with_copies(train, test, notes, options, needs_copies).0
+}
+
+/// The same, with the copies among the images if they are needed.
+fn arranged_with_copies(
+    train: Dataset,
+    test: Option<Dataset>,
+    notes: Vec<String>,
+    options: &DataOptions,
+    needs_copies: bool,
+) -> (Loaded, Copies) {
     let came = train.image_size();
     let fitted = |data: Dataset| {
         let [h, w] = options.size.unwrap_or([data.height(), data.width()]);
@@ -439,11 +472,21 @@ fn arranged(train: Dataset, test: Option<Dataset>, notes: Vec<String>, options: 
     }
     totals.extend(notes);
     let has_own_test = own.is_some();
+    let copies = match needs_copies {
+        true => Copies::of(all.images(), h * w * c),
+        false => Copies::default(),
+    };
+    if let Some(test) = &own {
+        totals.extend(seen(&copies, test));
+    }
     let (train, test) = match own {
         Some(test) => (all, Some(test)),
         None if options.held_out && all.len() >= ENOUGH_TO_HOLD_OUT => {
-            let [train, test] = every_fifth(all.len()).map(|indices| all.subset(&indices));
-            (train, Some(test))
+            let [train, test] = copies.split().map(|indices| all.subset(&indices));
+            match test.is_empty() {
+                true => (train, None),
+                false => (train, Some(test)),
+            }
         }
         None => (all, None),
     };
@@ -461,11 +504,25 @@ fn arranged(train: Dataset, test: Option<Dataset>, notes: Vec<String>, options: 
             ),
         });
     }
-    Loaded {
+    let loaded = Loaded {
         train,
         test,
         has_own_test,
         files: Vec::new(),
         report: Report::new(totals, Vec::new()),
-    }
+    };
+    (loaded, copies)
+}
+
+/// A line if test images equal training images.
+fn seen(copies: &Copies, test: &Dataset) -> Option<String> {
+    let equal = (0..test.len())
+        .filter(|&i| copies.contains(test.image(i)))
+        .count();
+    (equal > 0).then(|| {
+        format!(
+            "{equal} of {} test images equal a training image, so measures favor a generator that copies them",
+            test.len()
+        )
+    })
 }

@@ -10,20 +10,22 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::channels::Channels;
+use crate::copies::Copies;
 use crate::error::DataError;
 use crate::fingerprint::Fingerprint;
-use crate::held_out::{ENOUGH_TO_HOLD_OUT, every_fifth, is_held_out};
+use crate::held_out::ENOUGH_TO_HOLD_OUT;
 use crate::layout::{Classes, Parts};
 use crate::listing::Listing;
 use crate::picture::{Picture, Wanted};
-use crate::pictures;
+use crate::pictures::{self, Reading};
 use crate::provenance::Provenance;
 use crate::report::{Report, left_out};
+use crate::shown::shown;
 use crate::survey::Survey;
 use crate::training_data::TrainingData;
 
-/// Default size of the cache of decoded pictures, in bytes.
-const CACHE: usize = 256 << 20;
+/// Default size of the cache of decoded pictures in memory, in bytes: 80 000 color pictures of 64x64.
+const CACHE: usize = 1 << 30;
 
 /// The pictures of a folder or an archive, decoded on demand. Paths, labels and hashes are in memory, together with a
 /// cache of decoded pictures.
@@ -56,30 +58,34 @@ impl LazyPictures {
         name: String,
         provenance: Provenance,
         place: &Path,
-        wanted: &Wanted,
+        reading: Reading<'_>,
         listing: Listing,
         survey: &Survey,
         held_out: bool,
     ) -> Result<Self, DataError> {
+        let wanted = reading.wanted;
         let parts = Parts::of(&listing.paths());
         let holds_out = held_out && parts.test.is_none();
         // Whether there is color, and whether there are enough pictures to hold some out, is known only at the end. Until then
         // hashes are computed for all cases.
         let (mut hashes, mut grays) = (<[Hashes; 2]>::default(), <[Hashes; 2]>::default());
-        let mut count = 0;
-        let decoded = pictures::decode(place, &listing, &parts.train, wanted, |size, pixels| {
+        let (mut count, mut copies) = (0, Copies::default());
+        let (mut memory, mut room) = (Vec::new(), CACHE);
+        let decoded = pictures::decode(place, &listing, &parts.train, reading, |size, pixels| {
             let [h, w, _] = size;
             let gray =
                 (wanted.channels == Channels::Keep).then(|| pictures::gray(pixels).collect::<Vec<u8>>());
-            let is_in = [
-                !holds_out || count < ENOUGH_TO_HOLD_OUT,
-                holds_out && !is_held_out(count),
-            ];
+            let is_test = copies.add(Sha256::digest(pixels).into());
+            let is_in = [!holds_out || count < ENOUGH_TO_HOLD_OUT, holds_out && !is_test];
             for set in (0..2).filter(|&set| is_in[set]) {
                 hashes[set].add(size, pixels);
                 if let Some(gray) = &gray {
                     grays[set].add([h, w, 1], gray);
                 }
+            }
+            if let Some(left) = room.checked_sub(pixels.len()) {
+                room = left;
+                memory.push(Box::<[u8]>::from(pixels));
             }
             count += 1;
         })?;
@@ -88,7 +94,8 @@ impl LazyPictures {
             hashes = grays;
         }
         let found = decoded.files.len();
-        let holds_out = holds_out && found >= ENOUGH_TO_HOLD_OUT;
+        let [kept, held_out] = copies.split();
+        let holds_out = holds_out && found >= ENOUGH_TO_HOLD_OUT && !held_out.is_empty();
         let [all, left] = hashes;
         let hashes = if holds_out { left } else { all };
         let used = decoded.files.clone();
@@ -99,13 +106,26 @@ impl LazyPictures {
         );
         let held_out = match &parts.test {
             Some(test) => test.len(),
-            None if holds_out => every_fifth(found)[1].len(),
+            None if holds_out => held_out.len(),
             None => 0,
         };
-        let files = match holds_out {
-            true => every_fifth(found)[0].iter().map(|&i| decoded.files[i]).collect(),
-            false => decoded.files,
-        };
+        let kept = if holds_out { kept } else { (0..found).collect() };
+        let files: Vec<usize> = kept.iter().map(|&i| decoded.files[i]).collect();
+        let in_memory = kept.iter().map(|&i| {
+            let pixels = std::mem::take(memory.get_mut(i)?);
+            Some(match (wanted.channels, c) {
+                (Channels::Keep, 1) => pictures::gray(&pixels).collect(),
+                _ => pixels,
+            })
+        });
+        let cache: Vec<OnceLock<Box<[u8]>>> = in_memory
+            .map(|pixels| pixels.map_or_else(OnceLock::new, OnceLock::from))
+            .collect();
+        let used_bytes = cache
+            .iter()
+            .filter_map(OnceLock::get)
+            .map(|pixels| pixels.len())
+            .sum();
         let labels = pictures::labels(&listing, &files, &classes);
         let mut totals = vec![format!(
             "{name}: {found} pictures, {w}x{h}x{c}, decoded on demand"
@@ -125,7 +145,8 @@ impl LazyPictures {
             classes.notes,
         ]
         .concat();
-        let report = Report::new(totals, reports);
+        let equal = pictures::copies(&listing, &used, &copies);
+        let report = Report::new(totals, [reports, equal].concat());
         Ok(Self {
             name,
             provenance,
@@ -142,13 +163,13 @@ impl LazyPictures {
             hashes: hashes.each,
             report,
             held_out,
-            cache: files.iter().map(|_| OnceLock::new()).collect(),
+            cache,
             files,
-            room: AtomicUsize::new(CACHE),
+            room: AtomicUsize::new(CACHE.saturating_sub(used_bytes)),
         })
     }
 
-    /// Sets the size of the cache in bytes, by default 256 MiB. The pictures requested first stay in the cache.
+    /// Sets the size of the cache in bytes, by default 1 GiB. The pictures requested first stay in the cache.
     #[must_use]
     pub fn with_cache(mut self, bytes: usize) -> Self {
         self.cache.iter_mut().for_each(|kept| drop(kept.take()));
@@ -258,6 +279,11 @@ impl TrainingData for LazyPictures {
 
     fn image_hashes(&self) -> Vec<String> {
         self.hashes.iter().map(|hash| hex(hash)).collect()
+    }
+
+    fn image_names(&self) -> Vec<String> {
+        let name = |&file: &usize| shown(self.listing.path(file)).to_string();
+        self.files.iter().map(name).collect()
     }
 
     fn labels_fingerprint(&self) -> String {

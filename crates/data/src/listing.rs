@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use engraft_base::open_regular;
 use rayon::prelude::*;
@@ -277,6 +278,21 @@ impl Listing {
             ));
         }
         Ok(bytes)
+    }
+
+    /// Numbers that change with the contents of a file: its size, and its modification time in nanoseconds or the CRC-32 of an
+    /// archive's entry. `None` if they are unknown, or the file was modified less than `settled` ago.
+    pub(crate) fn stamp(&self, file: usize, settled: Duration) -> Option<[u64; 2]> {
+        let (path, index) = &self.files[file];
+        if let Some(archive) = &self.archive {
+            let entry = archive.entry(*index).ok()?;
+            return Some([entry.size(), entry.crc32().into()]);
+        }
+        let about = fs::metadata(self.root.join(path)).ok()?;
+        let modified = about.modified().ok()?;
+        let age = SystemTime::now().duration_since(modified).ok()?;
+        let since = modified.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        (age >= settled).then_some([about.len(), since.as_nanos() as u64])
     }
 
     /// The header of a picture, or `None` if it is damaged.

@@ -21,6 +21,8 @@ pub struct FileReport {
 pub enum Treatment {
     /// Used, after these changes.
     Changed(Vec<Note>),
+    /// Used, but its pixels equal those of this earlier picture.
+    Copy(PathBuf),
     /// Skipped, for this reason.
     LeftOut(Note),
 }
@@ -57,6 +59,7 @@ impl fmt::Display for FileReport {
                 let texts: Vec<&str> = changes.iter().map(|change| &*change.text).collect();
                 write!(f, "{}: {}", shown(&self.path), texts.join(", "))
             }
+            Treatment::Copy(original) => write!(f, "{}: equal to {}", shown(&self.path), shown(original)),
             Treatment::LeftOut(reason) => write!(f, "{}: left out: {}", shown(&self.path), reason.text),
         }
     }
@@ -82,14 +85,14 @@ impl Report {
     pub fn changed(&self, kind: &str) -> usize {
         let is_changed = |file: &&FileReport| match &file.what {
             Treatment::Changed(notes) => notes.iter().any(|note| note.kind == kind),
-            Treatment::LeftOut(_) => false,
+            Treatment::LeftOut(_) | Treatment::Copy(_) => false,
         };
         self.files.iter().filter(is_changed).count()
     }
 
     /// The totals of `found`, then those of `files`.
     pub(crate) fn new(found: Vec<String>, files: Vec<FileReport>) -> Self {
-        let (mut changed, mut left_out) = (BTreeMap::new(), BTreeMap::new());
+        let (mut changed, mut left_out, mut copies) = (BTreeMap::new(), BTreeMap::new(), 0);
         for file in &files {
             match &file.what {
                 Treatment::Changed(notes) => {
@@ -97,6 +100,7 @@ impl Report {
                         *changed.entry(note.kind).or_insert(0) += 1;
                     }
                 }
+                Treatment::Copy(_) => copies += 1,
                 Treatment::LeftOut(note) => *left_out.entry(note.kind).or_insert(0) += 1,
             }
         }
@@ -105,7 +109,22 @@ impl Report {
                 |(kind, n): (&str, usize)| format!("{what}{kind}: {n} file{}", if n == 1 { "" } else { "s" });
             counts.into_iter().map(line).collect()
         };
-        let totals = [found, counted("", changed), counted("left out, ", left_out)].concat();
+        let copies = (copies > 0).then(|| {
+            let of = if copies == 1 {
+                "picture equals"
+            } else {
+                "pictures equal"
+            };
+            format!("{copies} {of} an earlier one; equal pictures stay on one side of a split")
+        });
+        let copies = copies.into_iter().collect();
+        let totals = [
+            found,
+            counted("", changed),
+            copies,
+            counted("left out, ", left_out),
+        ]
+        .concat();
         Self { totals, files }
     }
 }

@@ -101,6 +101,11 @@ pub trait TrainingData: Send + Sync {
         Vec::new()
     }
 
+    /// A name for every example, such as the path of its file inside the folder. Empty (the default) if there are none.
+    fn image_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// A string that identifies the labels and their order, usually a SHA-256 in hexadecimal. Empty if there are none.
     fn labels_fingerprint(&self) -> String {
         String::new()

@@ -1,6 +1,7 @@
 //! Settings of a training run (`run.toml`).
 
 mod data;
+mod earlier_data;
 mod earlier_names;
 mod evaluation;
 mod limits;
@@ -10,6 +11,7 @@ mod pictures;
 mod presets;
 mod short_form;
 
+pub use earlier_data::EarlierData;
 pub use evaluation::EvaluationConfig;
 pub use evaluation::FEW_IMAGES;
 pub(crate) use evaluation::MEASURED_TRAINING_IMAGES;
@@ -57,6 +59,10 @@ pub struct TrainConfig {
     /// Images that are kept out of training for validation, evenly spaced in the order of the data.
     #[serde(default, alias = "held_out", skip_serializing_if = "is_zero")]
     pub validation_images: u32,
+    /// Whether equal images are either all training images or all validation images. A new run whose images have copies sets
+    /// it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep_copies_together: bool,
     /// Training steps in total, including those before the run was resumed.
     pub steps: u64,
     /// Real images in each step.
@@ -112,6 +118,9 @@ pub struct TrainConfig {
     pub evaluation: EvaluationConfig,
     /// What the run writes, and how often.
     pub output: OutputConfig,
+    /// Images that the run was trained on before they changed, oldest first. The run writes it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier_data: Vec<EarlierData>,
 }
 
 /// Settings of an Adam optimizer.
@@ -492,6 +501,13 @@ impl TrainConfig {
         sha256_hex(text.as_bytes())
     }
 
+    /// Whether a checkpoint with this hash belongs to these settings, with the present images or with [earlier
+    /// ones](Self::earlier_data).
+    pub(crate) fn accepts(&self, hash: &str) -> bool {
+        let mut earlier = self.earlier_data.iter();
+        hash == self.fixed_hash() || earlier.any(|data| data.in_settings(self).fixed_hash() == hash)
+    }
+
     /// Dotted name and value of every setting that may not change once a run has begun.
     fn fixed(&self) -> Vec<(String, String)> {
         let mut flat = flat(&self.fixed_table());
@@ -532,6 +548,8 @@ impl TrainConfig {
         table.remove("steps");
         table.remove("output");
         table.remove("evaluation");
+        table.remove("earlier_data");
+        table.remove("keep_copies_together");
         table
     }
 }

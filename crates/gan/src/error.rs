@@ -132,6 +132,23 @@ pub enum GanError {
         /// Where those came from.
         source_of_data: String,
     },
+    /// The images of a run have changed since its last step; its other settings are the same.
+    #[error(
+        "the images changed since the run in {} was started: it has {expected} images, {source_of_data} has {found}; {}; \
+         restore them, or continue with the present images", .path.display(), .changes.join("; ")
+    )]
+    ChangedData {
+        /// The run directory.
+        path: PathBuf,
+        /// Number of images of the run.
+        expected: usize,
+        /// Number of the given images.
+        found: usize,
+        /// Added, removed and changed images: numbers, and a few names.
+        changes: Vec<String>,
+        /// Where the given images came from.
+        source_of_data: String,
+    },
     /// The labels differ from those that the run was started with.
     #[error(
         "the settings expect the labels of {name} with SHA-256 {expected}, but {source_of_data} has {found}; use the \

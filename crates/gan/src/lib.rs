@@ -39,7 +39,8 @@ pub use augment::AugmentConfig;
 pub use batch::{batch_tensor, dataset_tensor};
 pub use build::untrained_networks;
 pub use config::{
-    AdamConfig, EvaluationConfig, FEW_IMAGES, NetworkConfig, OutputConfig, PictureConfig, TrainConfig,
+    AdamConfig, EarlierData, EvaluationConfig, FEW_IMAGES, NetworkConfig, OutputConfig, PictureConfig,
+    TrainConfig,
 };
 pub use ema::Ema;
 pub use error::GanError;

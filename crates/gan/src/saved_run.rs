@@ -175,7 +175,7 @@ impl SavedRun {
 /// The settings of a checkpoint, checked against its hash.
 fn load_settings(directory: &Path, checkpoint: &Checkpoint) -> Result<TrainConfig, GanError> {
     let config = read_config(directory)?;
-    if checkpoint.options_hash != config.fixed_hash() {
+    if !config.accepts(&checkpoint.options_hash) {
         return Err(GanError::OtherSettings {
             path: directory.into(),
             differences: vec!["run.toml was edited after the run started".into()],

@@ -1,10 +1,13 @@
 //! The training loop of a run directory: steps, sample grids, evaluation, checkpoints, exact resume.
 
+mod bound_data;
 mod builder;
 mod event;
+mod image_grids;
 mod pictures;
 mod progress;
 mod run_files;
+mod split;
 
 pub use builder::TrainerBuilder;
 pub use event::{Event, TrainingOutcome};
@@ -194,6 +197,11 @@ impl Trainer {
         };
         let output = self.config.output;
         self.emit_warnings(sink);
+        let (reals, augmented) = (self.files.layout().reals(), self.files.layout().augmented());
+        if self.step() == 0 && reals.exists() {
+            let augmented = Some(augmented).filter(|path| path.exists());
+            sink.emit(Event::Images { reals, augmented });
+        }
         if self.is_missing_samples() {
             self.write_samples(sink);
         }

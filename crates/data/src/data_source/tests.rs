@@ -87,7 +87,10 @@ fn pictures_of_every_kind() {
         text.starts_with("left out: damaged, its decoder failed: "),
         "{text}"
     );
-    assert_eq!(found.report.files.len(), 6);
+    // The white ones are equal.
+    let is_copy = |file: &&FileReport| matches!(file.what, Treatment::Copy(_));
+    assert_eq!(found.report.files.iter().filter(is_copy).count(), 1);
+    assert_eq!(found.report.files.len(), 7);
     assert_eq!(
         found.report.totals[3..],
         [
@@ -95,6 +98,7 @@ fn pictures_of_every_kind() {
             "cropped: 1 file",
             "scaled: 2 files",
             "transparency shown on white: 1 file",
+            "1 picture equals an earlier one; equal pictures stay on one side of a split",
             "left out, damaged: 1 file",
             "left out, not a picture in a supported format: 1 file"
         ]
@@ -222,10 +226,9 @@ fn broken_exif_data_leave_the_picture_as_it_is() {
     fs::write(folder.path().join("check_sum.png"), damaged).unwrap();
 
     let found = open(folder.path(), [8, 16, 1]).unwrap();
-    assert_eq!(
-        (found.train.len(), &found.report.files[..]),
-        (2 * kinds.len() + 1, &[][..])
-    );
+    assert_eq!(found.train.len(), 2 * kinds.len() + 1);
+    let is_copy = |file: &FileReport| matches!(file.what, Treatment::Copy(_));
+    assert!(found.report.files.iter().all(is_copy));
     for image in (0..found.train.len()).map(|i| found.train.image(i)) {
         assert!(image[0] > 250 && image[15] < 5, "{:?}", &image[..16]);
     }
@@ -531,7 +534,8 @@ fn a_picture_that_changed_is_an_error() {
     unpacked(folder.path(), &["a.png", "b.png"]);
     let lazy = DataSource::Folder(folder.path().into())
         .open_lazily(&DataOptions::new())
-        .unwrap();
+        .unwrap()
+        .with_cache(0);
     fs::copy(folder.path().join("a.png"), folder.path().join("b.png")).unwrap();
     assert!(lazy.batch(&[0]).is_ok());
     let error = lazy.batch(&[0, 1]).unwrap_err();
@@ -828,4 +832,131 @@ fn crc32(bytes: &[u8]) -> u32 {
     };
     let of = |crc: u32, &byte: &u8| (0..8).fold(crc ^ u32::from(byte), |crc, _| step(crc));
     !bytes.iter().fold(!0, of)
+}
+
+/// A folder with five copies of each of 30 pictures, one copy in another format.
+fn folder_of_copies(folder: &Path) {
+    for i in 0..30_u8 {
+        let picture = GrayImage::from_fn(4, 4, |x, y| image::Luma([7 * i + (4 * y + x) as u8]));
+        for copy in 0..5 {
+            let ending = if copy == 3 { "bmp" } else { "png" };
+            picture
+                .save(folder.join(format!("{i:03}_{copy}.{ending}")))
+                .unwrap();
+        }
+    }
+}
+
+#[test]
+fn copies_are_found_and_stay_on_one_side() {
+    let folder = tempfile::tempdir().unwrap();
+    folder_of_copies(folder.path());
+    let source = DataSource::Folder(folder.path().into());
+    let mut options = DataOptions::new();
+    options.held_out = true;
+    let loaded = source.open(&options).unwrap();
+    let test = loaded.test.unwrap();
+    assert_eq!((loaded.train.len(), test.len()), (120, 30));
+    let hashes = loaded.train.image_hashes();
+    assert!(test.image_hashes().iter().all(|hash| !hashes.contains(hash)));
+    let copies = |report: &Report| {
+        let is_copy = |file: &&FileReport| matches!(file.what, Treatment::Copy(_));
+        report.files.iter().filter(is_copy).count()
+    };
+    let totals = |report: &Report| {
+        report
+            .totals
+            .iter()
+            .filter(|line| line.starts_with("120 pictures equal"))
+            .count()
+    };
+    assert_eq!((copies(&loaded.report), totals(&loaded.report)), (120, 1));
+    let lazy = source.open_lazily(&options).unwrap();
+    assert_eq!(lazy.fingerprint(), loaded.train.fingerprint());
+    assert_eq!((lazy.image_hashes(), copies(lazy.report())), (hashes, 120));
+    assert_eq!(lazy.image_names().len(), 120);
+}
+
+#[test]
+fn test_pictures_that_are_trained_on_are_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    unpacked(folder.path(), &["train/a.png", "train/b.png", "test/c.png"]);
+    fs::copy(
+        folder.path().join("train/a.png"),
+        folder.path().join("test/d.png"),
+    )
+    .unwrap();
+    let mut options = DataOptions::new();
+    options.held_out = true;
+    let loaded = DataSource::Folder(folder.path().into()).open(&options).unwrap();
+    let line = |line: &&String| line.starts_with("1 of 2 test images");
+    assert!(loaded.report.totals.iter().find(line).is_some());
+}
+
+#[test]
+fn decoded_pictures_are_kept_in_the_cache() {
+    let folder = tempfile::tempdir().unwrap();
+    let (pictures, cache) = (folder.path().join("pictures"), folder.path().join("cache"));
+    fs::create_dir(&pictures).unwrap();
+    folder_of_copies(&pictures);
+    fs::write(
+        pictures.join("damaged.png"),
+        &fs::read(pictures.join("000_0.png")).unwrap()[..60],
+    )
+    .unwrap();
+    RgbaImage::from_pixel(8, 6, Rgba([9, 8, 7, 40]))
+        .save(pictures.join("color.png"))
+        .unwrap();
+    let age = |seconds| {
+        let time = std::time::SystemTime::now() - std::time::Duration::from_secs(seconds);
+        for entry in fs::read_dir(&pictures).unwrap() {
+            let file = fs::File::options()
+                .append(true)
+                .open(entry.unwrap().path())
+                .unwrap();
+            file.set_modified(time).unwrap();
+        }
+    };
+    let source = DataSource::Folder(pictures.clone());
+    let mut options = DataOptions::new();
+    (options.size, options.cache, options.held_out) = (Some([4, 4]), Some(cache.clone()), true);
+    let kept = || fs::read_dir(&cache).map_or(0, Iterator::count);
+    let open = |options: &DataOptions| {
+        let loaded = source.open(options).unwrap();
+        let lazy = source.open_lazily(options).unwrap();
+        assert_eq!(lazy.fingerprint(), loaded.train.fingerprint());
+        (
+            loaded.train.images().to_vec(),
+            loaded.test.unwrap().images().to_vec(),
+            loaded.report,
+        )
+    };
+    let fresh = open(&options);
+    // Files that were just written may change again without a trace.
+    assert_eq!(kept(), 0);
+    age(100);
+    assert_eq!((open(&options) == fresh, kept()), (true, 1));
+    // From the cache, also under another name of the folder.
+    let file = fs::read_dir(&cache).unwrap().next().unwrap().unwrap().path();
+    let written = fs::read(&file).unwrap();
+    assert_eq!((open(&options) == fresh, kept()), (true, 1));
+    let moved = folder.path().join("moved");
+    fs::rename(&pictures, &moved).unwrap();
+    let again = DataSource::Folder(moved.clone()).open(&options).unwrap();
+    assert_eq!((again.train.images() == fresh.0, kept()), (true, 1));
+    fs::rename(&moved, &pictures).unwrap();
+    // Other settings are other pixels; a damaged file is not used.
+    options.size = Some([8, 8]);
+    open(&options);
+    assert_eq!(kept(), 2);
+    options.size = Some([4, 4]);
+    fs::write(&file, &written[..written.len() - 1]).unwrap();
+    assert!(open(&options) == fresh);
+    assert_eq!(fs::read(&file).unwrap().len(), written.len());
+    // A changed picture is decoded again.
+    GrayImage::from_pixel(4, 4, image::Luma([77]))
+        .save(pictures.join("000_0.png"))
+        .unwrap();
+    age(50);
+    assert!(open(&options).0 != fresh.0);
 }

@@ -1,5 +1,6 @@
 //! What to do about an error, by the options of the command. Errors of the libraries name no options.
 
+use super::process::program;
 use anyhow::{Context, bail};
 use engraft_gan::{CheckpointChoice, GanError, RunLayout};
 use engraft_transfer::{PretrainedGan, ShippedSource, TransferError, open_source};
@@ -22,12 +23,22 @@ impl fmt::Display for Advice {
 
 /// Adds advice on the run directory to an error of `train` or `transfer`, which have `--out` and `--fresh`.
 pub(super) fn on_run(error: anyhow::Error) -> anyhow::Error {
+    let changed: String;
     let advice = match gan_error(&error) {
         Some(GanError::Locked { .. } | GanError::NoIntactCheckpoint { .. } | GanError::NotARun { .. }) => {
             "--out chooses another directory"
         }
         Some(GanError::OtherSettings { .. } | GanError::Occupied { .. }) => {
             "--out chooses another directory; --fresh moves the earlier run aside and starts again"
+        }
+        Some(GanError::ChangedData { path, .. }) => {
+            changed = format!(
+                "{} transfer --from {} --data IMAGES --out OTHER starts a transfer from the run with the present images; \
+                 --fresh moves the earlier run aside and starts again",
+                program(),
+                path.display()
+            );
+            &changed
         }
         Some(GanError::OtherData { .. } | GanError::OtherLabels { .. }) => {
             "--out chooses another directory; --fresh moves the earlier run aside and starts again with these images"

@@ -54,8 +54,10 @@ pub(super) fn open(option: &str, name: &str, options: &DataOptions) -> anyhow::R
 
 /// The totals, and the changed or skipped files if they are few.
 pub(super) fn report_lines(report: &Report) -> Vec<String> {
-    let (changed, left_out): (Vec<_>, Vec<_>) =
-        (report.files.iter()).partition(|file| matches!(file.what, Treatment::Changed(_)));
+    // Copies are in the totals.
+    let (changed, left_out): (Vec<_>, Vec<_>) = (report.files.iter())
+        .filter(|file| !matches!(file.what, Treatment::Copy(_)))
+        .partition(|file| matches!(file.what, Treatment::Changed(_)));
     let mut lines = report.totals.clone();
     if changed.len() <= CHANGED_SHOWN {
         lines.extend(changed.iter().map(ToString::to_string));

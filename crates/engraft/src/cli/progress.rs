@@ -2,6 +2,8 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Time between two progress lines.
@@ -13,6 +15,45 @@ pub(super) fn bar(what: &str, count: usize) -> anyhow::Result<ProgressBar> {
     Ok(ProgressBar::new(count as u64)
         .with_style(style)
         .with_message(what.to_owned()))
+}
+
+/// The line about the grids of training images.
+pub(super) fn image_grids(reals: &Path, augmented: Option<&Path>) -> String {
+    let after = match augmented {
+        Some(augmented) => format!("after augmentation: {}", augmented.display()),
+        None => "no augmentation".into(),
+    };
+    format!(
+        "training images as the networks get them: {}; {after}",
+        reals.display()
+    )
+}
+
+/// Fewest pictures whose reading has a bar.
+const MANY: usize = 1000;
+
+/// Progress of reading pictures, `done` of `all`: a bar on a terminal, otherwise a line every 10 seconds.
+pub(super) fn reading_pictures(done: usize, all: usize) {
+    static SHOWN: Mutex<Option<(ProgressBar, Instant)>> = Mutex::new(None);
+    if all < MANY {
+        return;
+    }
+    let mut shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let (bar, last_line) = shown.get_or_insert_with(|| {
+        let bar = bar("reading pictures", all).unwrap_or_else(|_| ProgressBar::hidden());
+        (bar, Instant::now())
+    });
+    if has_terminal() {
+        bar.set_position(done as u64);
+    } else if last_line.elapsed() >= TICK {
+        *last_line = Instant::now();
+        line(&format!("reading pictures: {done} of {all}"));
+    }
+    if done == all
+        && let Some((bar, _)) = shown.take()
+    {
+        bar.finish_and_clear();
+    }
 }
 
 /// Whether standard error is a terminal that can show a bar.

@@ -26,8 +26,9 @@ pub(super) fn standard(data: &dyn TrainingData) -> TrainConfig {
         pictures: PictureConfig::default(),
         seed: 1,
         validation_images: validation_images(data.len()),
+        keep_copies_together: false,
         steps: 4000,
-        batch: 64,
+        batch: batch(data, 64),
         network: NetworkConfig::default(),
         classes: 0,
         labels: String::new(),
@@ -51,6 +52,7 @@ pub(super) fn standard(data: &dyn TrainingData) -> TrainConfig {
             checkpoint_every: 250,
             keep_checkpoints: 3,
         },
+        earlier_data: Vec::new(),
     }
 }
 
@@ -63,7 +65,7 @@ pub(super) fn tutorial(data: &dyn TrainingData) -> TrainConfig {
         epsilon: 1e-7,
     };
     TrainConfig {
-        batch: 256,
+        batch: batch(data, 256),
         steps: 50 * ((data.len() - validation_images(data.len()) as usize) as u64 / 256).max(1),
         ema_half_life: 0,
         generator: adam,
@@ -120,6 +122,11 @@ pub(super) fn light(data: &dyn TrainingData) -> TrainConfig {
         augment: augmentations(images, channels),
         ..standard
     }
+}
+
+/// A batch of `most` images, or of all training images if there are fewer.
+fn batch(data: &dyn TrainingData, most: usize) -> usize {
+    (data.len() - validation_images(data.len()) as usize).clamp(2, most)
 }
 
 /// DiffAugment by the number of training images: the fewer, the more.

@@ -1,8 +1,11 @@
 //! Opening a trainer: starts or resumes a run, or refuses with a reason.
 
 use super::Trainer;
+use super::bound_data::{bind, has_copies};
+use super::image_grids;
 use super::progress::Progress;
 use super::run_files::{LockedDirectory, check_no_earlier_run, other_settings, write_settings};
+use super::split::split;
 use crate::build::DefaultPlan;
 use crate::config::TrainConfig;
 use crate::error::GanError;
@@ -11,7 +14,6 @@ use crate::run_data;
 use crate::sample_writer::{SampleWriter, default_writer};
 use crate::saved_run::read_config;
 use crate::training_plan::TrainingPlan;
-use engraft_base::equidistant;
 use engraft_data::TrainingData;
 use engraft_metrics::FeatureExtractor;
 use std::path::Path;
@@ -45,6 +47,7 @@ pub struct TrainerBuilder {
     plan: Option<Arc<dyn TrainingPlan>>,
     features: Option<Arc<dyn FeatureExtractor>>,
     samples: Box<dyn SampleWriter>,
+    accept_changed_data: bool,
 }
 
 impl TrainerBuilder {
@@ -55,6 +58,7 @@ impl TrainerBuilder {
             data,
             plan: None,
             features: None,
+            accept_changed_data: false,
         }
     }
 
@@ -79,6 +83,14 @@ impl TrainerBuilder {
         self
     }
 
+    /// Continues a run although its images have changed, instead of the error [`GanError::ChangedData`]. The earlier images are
+    /// recorded in [`TrainConfig::earlier_data`], and the next epoch begins. The run keeps its batch size, its number of
+    /// validation images and its augmentation.
+    pub fn accept_changed_data(mut self, accept: bool) -> Self {
+        self.accept_changed_data = accept;
+        self
+    }
+
     /// Opens a run directory: resumes from its newest intact checkpoint, or starts a new run.
     ///
     /// # Errors
@@ -91,6 +103,7 @@ impl TrainerBuilder {
             plan,
             features,
             samples,
+            accept_changed_data,
         } = self;
         let problems = config.problems();
         if !problems.is_empty() {
@@ -106,12 +119,31 @@ impl TrainerBuilder {
         config.check_data(data.as_ref())?;
         let mut config = config.with_labels_of(data.as_ref());
         let locked = LockedDirectory::lock(directory, &config)?;
-        let [validation, trained_on] = split_indices(&config);
         let mut warnings = Vec::new();
+        let mut has_changed = false;
         let found = locked.latest()?;
+        if found.is_none() {
+            config.keep_copies_together |= config.validation_images > 0 && has_copies(data.as_ref());
+        }
+        if let Some(loaded) = &found
+            && let Ok(saved) = read_config(directory)
+        {
+            let step = loaded.checkpoint.step;
+            let bound = bind(
+                config,
+                &saved,
+                data.as_ref(),
+                locked.layout(),
+                step,
+                accept_changed_data,
+            )?;
+            warnings.extend(bound.warnings);
+            (config, has_changed) = (bound.config, bound.has_changed);
+        }
+        let [validation, trained_on] = split(&config, data.as_ref());
         let mut progress = if let Some(loaded) = &found {
             warnings.extend(loaded.warnings.iter().cloned());
-            if loaded.checkpoint.options_hash != config.fixed_hash() {
+            if !config.accepts(&loaded.checkpoint.options_hash) {
                 return Err(other_settings(&config, directory));
             }
             Progress::at(&loaded.checkpoint, &config, trained_on.len(), plan.as_ref(), 0)?
@@ -159,22 +191,29 @@ impl TrainerBuilder {
             trainer.save()?;
             write_settings(trainer.files.layout(), &trainer.config)?;
         }
+        let layout = trainer.files.layout();
         // Training does not need these files.
-        if let Err(error) = run_data::write(trainer.files.layout(), &trainer.config, trainer.data.as_ref()) {
+        if let Err(error) = run_data::write(layout, &trainer.config, trainer.data.as_ref(), has_changed) {
             trainer
                 .warnings
                 .push(format!("the record of the images was not written: {error}"));
         }
+        let layout = trainer.files.layout();
+        if trainer.samples.extension() == "png" && (has_changed || !layout.reals().exists()) {
+            let written = image_grids::write(
+                layout,
+                &trainer.config,
+                trainer.data.as_ref(),
+                &trainer.trained_on,
+            );
+            if let Err(error) = written {
+                trainer
+                    .warnings
+                    .push(format!("reals.png was not written: {error}"));
+            }
+        }
         Ok(trainer)
     }
-}
-
-/// Indices of the validation images and of the training images.
-fn split_indices(config: &TrainConfig) -> [Vec<usize>; 2] {
-    let validation = equidistant(config.validation_images as usize, config.images);
-    let rest = (0..config.images).filter(|i| validation.binary_search(i).is_err());
-    let rest = rest.collect();
-    [validation, rest]
 }
 
 /// Keeps the feature extractor that the run was evaluated with, because scores of different extractors are not

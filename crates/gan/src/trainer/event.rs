@@ -17,6 +17,13 @@ pub enum Event {
         /// Duration in milliseconds.
         milliseconds: f64,
     },
+    /// Before the first step: grids of training images were written.
+    Images {
+        /// The images as the networks get them: `reals.png`.
+        reals: PathBuf,
+        /// The same images after augmentation: `augmented.png`. `None` if the run does not augment.
+        augmented: Option<PathBuf>,
+    },
     /// Samples were written.
     Samples {
         /// Steps done so far.

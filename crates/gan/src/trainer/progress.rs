@@ -12,7 +12,7 @@ use crate::monitor::MonitorState;
 use crate::rng::{self, Purpose};
 use crate::standing_statistics::standing_statistics;
 use crate::training_plan::TrainingPlan;
-use engraft_data::Batches;
+use engraft_data::{BatchState, Batches};
 use engraft_layers::{Condition, Sequential};
 use engraft_tensor::Tensor;
 use rand_pcg::Pcg64;
@@ -85,7 +85,16 @@ impl Progress {
         let ema = progress.ema.as_mut().map(|(_, generator)| generator);
         let saved = checkpoint_state::restore(checkpoint, &mut progress.gan, ema)?;
         plan.begin_phase(state.phase, &mut progress.gan);
-        progress.batches = Batches::resume(images, config.batch, saved.batches)?;
+        let batches = match checkpoint.options_hash == config.fixed_hash() {
+            true => saved.batches,
+            // The images have changed since: the next epoch begins, because positions in this one have no meaning.
+            false => BatchState {
+                epoch: saved.batches.epoch.wrapping_add(1),
+                position: 0,
+                ..saved.batches
+            },
+        };
+        progress.batches = Batches::resume(images, config.batch, batches)?;
         progress.latent = if again {
             rng::stream(
                 config.seed.wrapping_add(u64::from(rollbacks)),

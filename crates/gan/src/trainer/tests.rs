@@ -336,3 +336,143 @@ fn a_class_conditional_run_is_bound_to_its_labels() {
     assert!(matches!(error, GanError::OtherLabels { .. }), "{error}");
     assert_eq!(crate::SavedRun::open(dir.path()).unwrap().config, on_record);
 }
+
+fn named(name: &str, count: usize) -> Dataset {
+    let pixels = (0..count * 784)
+        .map(|i| (i * 31 % 251) as u8 ^ (i / 784) as u8)
+        .collect();
+    Dataset::unlabeled(name, Provenance::Memory, pixels, [28, 28, 1]).unwrap()
+}
+
+/// Settings of a small run on these images.
+fn small(data: &Dataset, steps: u64) -> TrainConfig {
+    let mut config = TrainConfig::standard(data);
+    (config.network, config.batch, config.steps) = ("mlp".into(), 8, steps);
+    config
+}
+
+#[test]
+fn a_run_is_bound_to_pixels_and_not_to_a_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let go = |data: &Dataset, steps, accept| {
+        let mut trainer = Trainer::builder(small(data, steps), data.clone())
+            .accept_changed_data(accept)
+            .open(dir.path())?;
+        let mut warnings = 0;
+        trainer.train(&mut |event| {
+            warnings += usize::from(matches!(event, Event::Warning(_)));
+            ControlFlow::Continue(())
+        })?;
+        Ok::<_, GanError>((trainer.step(), trainer.config().clone(), warnings))
+    };
+    go(&named("here", 20), 2, false).unwrap();
+    let (step, config, _) = go(&named("moved", 20), 3, false).unwrap();
+    assert_eq!((step, config.data.as_str()), (3, "here"));
+    // One picture more: refused with what changed, or continued and recorded.
+    match go(&named("here", 21), 4, false) {
+        Err(GanError::ChangedData {
+            expected,
+            found,
+            changes,
+            ..
+        }) => {
+            assert_eq!((expected, found, changes), (20, 21, vec!["1 added".to_string()]));
+        }
+        other => panic!("{:?}", other.map(|(step, ..)| step)),
+    }
+    let (step, config, warnings) = go(&named("here", 21), 4, true).unwrap();
+    assert_eq!(
+        (step, config.images, config.earlier_data.len(), warnings),
+        (4, 21, 1, 1)
+    );
+    assert_eq!(
+        (config.earlier_data[0].until_step, config.earlier_data[0].images),
+        (3, 20)
+    );
+    // From then on it is bound to these.
+    let (_, config, warnings) = go(&named("again", 21), 5, false).unwrap();
+    assert_eq!((config.earlier_data.len(), warnings), (1, 0));
+    assert!(matches!(
+        go(&named("here", 20), 6, false),
+        Err(GanError::ChangedData { .. })
+    ));
+    assert_eq!(crate::SavedRun::open(dir.path()).unwrap().config.images, 21);
+    // Another setting is not a question of the images.
+    let other = named("here", 20);
+    let config = small(&other, 9).changed("generator.beta1=0.1").unwrap();
+    let refused = Trainer::builder(config, other)
+        .accept_changed_data(true)
+        .open(dir.path());
+    assert!(matches!(refused.err(), Some(GanError::OtherSettings { .. })));
+}
+
+#[test]
+fn accepted_images_resume_before_the_next_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = |count, accept| {
+        let data = named("here", count);
+        Trainer::builder(small(&data, 8), data)
+            .accept_changed_data(accept)
+            .open(dir.path())
+    };
+    let mut trainer = open(20, false).unwrap();
+    let mut stop = |event: Event| match event {
+        Event::Step { step: 3, .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    trainer.train(&mut stop).unwrap();
+    drop(trainer);
+    // Opened, then killed: the newest checkpoint is still of the earlier images.
+    drop(open(17, true).unwrap());
+    assert_eq!(crate::SavedRun::open(dir.path()).unwrap().step, 3);
+    let mut trainer = open(17, false).unwrap();
+    assert_eq!(trainer.step(), 3);
+    trainer.train(&mut |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(trainer.step(), 8);
+}
+
+#[test]
+fn a_new_run_keeps_copies_on_one_side_of_the_validation_split() {
+    let dir = tempfile::tempdir().unwrap();
+    let single = named("single", 50);
+    let copies: Vec<usize> = (0..250).map(|i| i / 5).collect();
+    let data = single.subset(&copies);
+    let mut config = small(&data, 1);
+    config.evaluation.every = 0;
+    assert_eq!(config.validation_images, 25);
+    let trainer = Trainer::open(config, data, &dir.path().join("a")).unwrap();
+    assert!(trainer.config().keep_copies_together);
+    let is_trained_on = |group: usize| trainer.trained_on.iter().filter(|&&i| i / 5 == group).count();
+    assert!((0..50).all(|group| [0, 5].contains(&is_trained_on(group))));
+    assert_eq!(trainer.trained_on.len(), 225);
+    let without = named("single", 250);
+    let trainer = Trainer::open(small(&without, 1), without, &dir.path().join("b")).unwrap();
+    assert!(!trainer.config().keep_copies_together);
+}
+
+#[test]
+fn grids_of_the_training_images_are_written_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = named("here", 20);
+    let mut config = small(&data, 1);
+    config.augment.kinds = vec![Augmentation::Brightness];
+    let mut trainer = Trainer::open(config, data.clone(), dir.path()).unwrap();
+    let mut first = None;
+    trainer
+        .train(&mut |event| {
+            first.get_or_insert(event);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    let Some(Event::Images {
+        reals,
+        augmented: Some(augmented),
+    }) = first
+    else {
+        panic!("{first:?}")
+    };
+    let [reals, augmented] = [reals, augmented].map(|path| std::fs::read(path).unwrap());
+    let all: Vec<usize> = (0..20).collect();
+    assert_eq!(reals, crate::sample_grid(&crate::dataset_tensor(&data, &all), 8));
+    assert_ne!(reals, augmented);
+}

@@ -1,8 +1,12 @@
 //! Options for reading picture files, the same in all commands.
 
 use super::one_of;
-use engraft_data::{Background, Damaged, DataOptions, Fit, Levels};
+use crate::cli::progress::reading_pictures;
+use engraft_data::{Background, Damaged, DataDirs, DataOptions, Fit, Levels};
 use engraft_gan::PictureConfig;
+
+/// Folder of decoded pictures in the cache directory.
+const CACHE: &str = "pixels";
 
 /// How picture files are read. What is not given is as in the run of `--from` or `--config`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -20,6 +24,9 @@ pub(crate) struct PictureOptions {
     /// Damaged pictures. skip: left out; refuse: an error; keep: what can be decoded is used [default: skip]
     #[arg(long, value_name = "CHOICE", value_parser = one_of(&Damaged::ALL), help_heading = "Pictures")]
     pub(crate) damaged: Option<Damaged>,
+    /// Do not keep decoded pictures in the cache directory. Otherwise a second start with the same files and settings is quick
+    #[arg(long, help_heading = "Pictures")]
+    pub(crate) no_cache: bool,
 }
 
 impl PictureOptions {
@@ -37,10 +44,13 @@ impl PictureOptions {
         config
     }
 
-    /// Sets the options for reading data.
+    /// Sets the options for reading data, with the cache of decoded pictures and a progress bar.
     pub(crate) fn apply(&self, base: PictureConfig, options: &mut DataOptions) {
         self.over(base).apply(options);
         options.damaged = self.damaged.unwrap_or(options.damaged);
+        let directory = DataDirs::from_env().cache_dir.filter(|_| !self.no_cache);
+        options.cache = directory.map(|directory| directory.join(CACHE));
+        options.progress = Some(reading_pictures);
     }
 }
 

@@ -90,6 +90,9 @@ pub struct Train {
     /// Start from scratch; an earlier run in the directory is moved aside, not deleted
     #[arg(long, help_heading = "Output")]
     pub(crate) fresh: bool,
+    /// Continue the run although images were added, removed or changed since. The run records the earlier ones
+    #[arg(long, conflicts_with = "fresh", help_heading = "Data")]
+    pub(crate) accept_changed_data: bool,
     /// Print warnings and errors only
     #[arg(long, conflicts_with = "json", help_heading = "Output")]
     pub(crate) quiet: bool,

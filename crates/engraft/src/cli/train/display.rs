@@ -1,7 +1,7 @@
 //! Output of a run: the plan, a progress bar or progress lines, or events as JSON.
 
 use crate::cli::data_source::FEWEST_HELD_OUT as FEWEST;
-use crate::cli::progress::{duration, has_terminal};
+use crate::cli::progress::{duration, has_terminal, image_grids};
 use engraft_data::TrainingData;
 use engraft_gan::{
     Event, GanError, Measurement, RunLayout, StepReport, TrainConfig, Trainer, TrainingOutcome,
@@ -195,6 +195,13 @@ impl Display {
                 report,
                 milliseconds,
             } => self.step(*step, report, *milliseconds, start),
+            Event::Images { reals, augmented } => {
+                let path = augmented.as_ref().map(|path| path.display().to_string());
+                self.json(&json!({
+                    "event": "images", "reals": reals.display().to_string(), "augmented": path,
+                }));
+                self.say(&image_grids(reals, augmented.as_deref()));
+            }
             Event::Samples { step, path } => {
                 self.json(&json!({ "event": "samples", "step": step, "path": path.display().to_string() }));
                 if self.style == Style::Ticks {

@@ -88,7 +88,16 @@ fn train(options: &Train, display: &mut Display) -> anyhow::Result<()> {
     {
         display.say(&format!("moved the earlier run to {}", old.display()));
     }
-    let mut trainer = Trainer::open(config, data, &out)?;
+    let opened = Trainer::builder(config, data)
+        .accept_changed_data(options.accept_changed_data)
+        .open(&out);
+    let mut trainer = opened.map_err(|error| match error {
+        GanError::ChangedData { .. } => advice::with(
+            error.into(),
+            "--accept-changed-data continues this run with the present images",
+        ),
+        error => error.into(),
+    })?;
     write_report(&out, &report)?;
     let outcome = follow(&mut trainer, display)?;
     display.end(&trainer, &out, outcome);

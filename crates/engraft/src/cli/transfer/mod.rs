@@ -9,7 +9,7 @@ use super::data_source::{of_shape, write_report};
 use super::extract::Reader;
 use super::options::{PlanOptions, RecipeName, Transfer};
 use super::process::{Interrupted, catch_interrupts, pool, program, stop_or_continue};
-use super::progress::TrainingProgress;
+use super::progress::{TrainingProgress, image_grids};
 use super::rank_sources::{self, Comparison};
 use super::target::Target;
 use anyhow::{Context, ensure};
@@ -21,7 +21,8 @@ use engraft_metrics::{Features, ReferencePoints};
 use engraft_transfer::adapt::{PixelStatsGap, Severity};
 use engraft_transfer::{
     AdapterFile, DomainDistance, Experiment, ExperimentResult, FeatureSets, PretrainedGan, Recipe,
-    TransferMethod, compare, dataset_features, domain_distance, evaluate, train_only, trainable_summary,
+    TransferMethod, compare, copied_share, dataset_features, domain_distance, evaluate, train_only,
+    trainable_summary,
 };
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -34,6 +35,8 @@ use std::path::{Path, PathBuf};
 const GENERATED: usize = 1000;
 /// Fewest reference images that the metrics need.
 const FEWEST_REAL: usize = 6;
+/// Share of copies from which on a generator copies. If the untuned source has more, the share means nothing.
+const MANY_COPIES: f64 = 0.2;
 /// Images of the source whose pixel statistics are compared with the target's.
 const COMPARED: usize = 64;
 /// Most target images that rank the shipped sources.
@@ -154,12 +157,6 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
         target.train.len()
     );
     ensure!(
-        target.reference.len() >= FEWEST_REAL,
-        "--data {}: found {} reference images, expected at least {FEWEST_REAL}; add images, or raise --train-images",
-        options.data,
-        target.reference.len()
-    );
-    ensure!(
         source.config.classes == 0 || target.train.classes() > 0,
         "--data {}: the images have no labels, but the source {} is class-conditional; use an unconditional source, a known data \
          set, or a folder with one subfolder of images per class",
@@ -204,7 +201,7 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
     }
     let reference = reader.read_data("real images", &target.reference)?.features;
     let points = reader.reference_points(&target.reference, options.seed)?;
-    let mut evaluated = Vec::new();
+    let (mut evaluated, mut unmeasured) = (Vec::new(), Vec::new());
     for (i, method) in methods.iter().enumerate() {
         let directory = match i {
             0 => out.clone(),
@@ -218,6 +215,10 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
         let Some((sampler, steps)) = trained else {
             return Err(Interrupted.into());
         };
+        if reference.len() < FEWEST_REAL {
+            unmeasured.push((method.name(), steps, sampler));
+            continue;
+        }
         let features = experiment.generate_features(network, &sampler, GENERATED)?;
         let sets = FeatureSets {
             real: &reference,
@@ -232,17 +233,26 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
         });
     }
     let grid = out.join("source-and-adapted.png");
-    std::fs::write(&grid, before_and_after(options, &untuned, &evaluated[0].sampler))
+    let first = evaluated.first().map(|d: &Evaluated| &d.sampler);
+    let adapted = first.unwrap_or_else(|| &unmeasured[0].2);
+    std::fs::write(&grid, before_and_after(options, &untuned, adapted))
         .with_context(|| format!("writing {}", grid.display()))?;
-    let mut json = report(
-        options,
-        &reader,
-        &target,
-        (&reference, points.as_ref()),
-        &found,
-        &evaluated,
-    );
-    if let Some(second) = Second::measure(&reader, &experiment, &target, &evaluated)? {
+    let untuned_share = copied_share(&trained_on, &of_source);
+    let mut json = match evaluated.is_empty() {
+        true => without_measures(&unmeasured, reference.len(), protocol(options, &reader, &target)),
+        false => report(
+            options,
+            &reader,
+            &target,
+            (&reference, points.as_ref()),
+            &found,
+            &evaluated,
+            untuned_share,
+        ),
+    };
+    if !evaluated.is_empty()
+        && let Some(second) = Second::measure(&reader, &experiment, &target, &evaluated)?
+    {
         for line in second.lines(&evaluated) {
             println!("{line}");
         }
@@ -256,7 +266,7 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
         target: &target,
         found: &found,
         recipe: &recipe,
-        adapted: &evaluated[0].sampler,
+        adapted,
         points: points.as_ref(),
         result: &json,
     })?;
@@ -427,6 +437,9 @@ fn train(
         &|config| adjust(options, experiment.source, config),
         &mut |event| {
             match event {
+                Event::Images { reals, augmented } => {
+                    progress.say(&image_grids(&reals, augmented.as_deref()))
+                }
                 Event::Step { step, .. } => progress.set(step),
                 Event::Measured { measurement, .. } => {
                     progress.say(&format!("step {}: {measurement} (validation)", measurement.step));
@@ -476,6 +489,35 @@ fn before_and_after(options: &Transfer, source: &Sampler, adapted: &Sampler) -> 
     )
 }
 
+/// How the methods were compared, as JSON.
+fn protocol(options: &Transfer, reader: &Reader, target: &Target) -> serde_json::Value {
+    json!({
+        "features": reader.extractor.name(), "features_sha256": reader.extractor.hash(), "features_about": reader.extractor.about(), "fit": reader.fit.to_string(), "data": options.data,
+        "images": target.train.len(), "real": target.reference.len(),
+        "real_is_held_out": target.is_held_out, "generated": GENERATED, "steps": options.steps,
+        "seed": options.seed, "inverted": options.invert,
+    })
+}
+
+/// Prints the methods and why they are not measured, and returns that as JSON.
+fn without_measures(
+    trained: &[(&str, u64, Sampler)],
+    reference: usize,
+    protocol: serde_json::Value,
+) -> serde_json::Value {
+    println!("{:<26}{:>7}", "method", "step");
+    for (method, steps, _) in trained {
+        println!("{:<26}{steps:>7}", label(method));
+    }
+    let reason = format!(
+        "{reference} reference images are too few for KID, FID, coverage and copies, which need at least {FEWEST_REAL}"
+    );
+    println!("no measures: {reason}; look at the grids");
+    let row = |(method, steps, _): &(&str, u64, Sampler)| json!({ "method": method, "steps": steps });
+    let rows: Vec<_> = trained.iter().map(row).collect();
+    json!({ "rows": rows, "winner": null, "protocol": protocol, "left_out": reason })
+}
+
 /// Prints the table and returns it as JSON.
 fn report(
     options: &Transfer,
@@ -484,7 +526,17 @@ fn report(
     (reference, points): (&Features, Option<&ReferencePoints>),
     found: &DomainDistance,
     evaluated: &[Evaluated],
+    untuned_share: f64,
 ) -> serde_json::Value {
+    let protocol = protocol(options, reader, target);
+    let no_copies = (untuned_share > MANY_COPIES).then(|| {
+        format!(
+            "{:.0} % of the images of the untuned source count as copies of the {} training images, so copies of them cannot be \
+             told from other images",
+            100.0 * untuned_share,
+            target.train.len()
+        )
+    });
     let sets: Vec<&Features> = evaluated.iter().map(|d| &d.features).collect();
     let comparison = compare(reference, &sets, options.seed);
     // A single method has nothing to compare with.
@@ -497,7 +549,7 @@ fn report(
     for (i, Evaluated { result, .. }) in evaluated.iter().enumerate() {
         let [low, high] = comparison.interval(i);
         println!(
-            "{:<26}{:>9.4}  {:<18}{:>9.2}{:>11}{:>10}{:>11.3}{:>9.3}{:>7}",
+            "{:<26}{:>9.4}  {:<18}{:>9.2}{:>11}{:>10}{:>11.3}{:>9}{:>7}",
             label(&result.method),
             result.kid,
             format!("{low:.4} to {high:.4}"),
@@ -511,7 +563,10 @@ fn report(
                 _ => "-".into(),
             },
             result.diversity,
-            result.copies,
+            match no_copies {
+                None => format!("{:.3}", result.copies),
+                Some(_) => "-".into(),
+            },
             result.steps
         );
     }
@@ -550,7 +605,9 @@ fn report(
         }
     }
     let copying = evaluated[0].result.copies;
-    if copying > 0.2 {
+    if let Some(reason) = &no_copies {
+        println!("no copies: {reason}");
+    } else if copying > MANY_COPIES {
         println!(
             "warning: {:.0} % of the generated images are copies of training images; use fewer steps or more images",
             100.0 * copying
@@ -562,16 +619,15 @@ fn report(
         .map(|(i, d)| {
             let mut value = serde_json::to_value(&d.result).unwrap_or_default();
             value["kid_interval"] = json!(comparison.interval(i));
+            if no_copies.is_some() {
+                value["copies"] = json!(null);
+            }
             value
         })
         .collect();
-    json!({
-        "rows": rows, "winner": winner, "reference": points, "proximity": found,
-        "protocol": {
-            "features": reader.extractor.name(), "features_sha256": reader.extractor.hash(), "features_about": reader.extractor.about(), "fit": reader.fit.to_string(), "data": options.data,
-            "images": target.train.len(), "real": target.reference.len(),
-            "real_is_held_out": target.is_held_out, "generated": GENERATED, "steps": options.steps,
-            "seed": options.seed, "inverted": options.invert,
-        },
-    })
+    let mut value = json!({ "rows": rows, "winner": winner, "reference": points, "proximity": found, "protocol": protocol });
+    if let Some(reason) = no_copies {
+        value["left_out"] = json!(format!("copies: {reason}"));
+    }
+    value
 }

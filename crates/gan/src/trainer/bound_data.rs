@@ -1,0 +1,101 @@
+//! The bond of a run to the pixels of its images: a renamed folder resumes, changed images are refused or accepted.
+
+use crate::config::{EarlierData, TrainConfig};
+use crate::error::GanError;
+use crate::run_data;
+use crate::run_layout::RunLayout;
+use engraft_data::TrainingData;
+use std::collections::HashSet;
+
+/// How a run resumes with its data.
+pub(super) struct BoundSettings {
+    pub(super) config: TrainConfig,
+    /// Whether the images are others than before, which the caller accepted.
+    pub(super) has_changed: bool,
+    pub(super) warnings: Vec<String>,
+}
+
+/// The settings `wanted` for the run with the settings `saved`, whose newest checkpoint is of `step`.
+///
+/// With equal images, the run keeps the name of its data: the folder may have another name now. With other images, `accept`
+/// decides. The run then keeps the settings that a preset derives from the number of images: batch, validation images and
+/// augmentation. If other settings differ as well, `wanted` is returned, which the caller refuses.
+///
+/// # Errors
+/// [`GanError::ChangedData`]; [`GanError::Config`] if the settings do not allow the number of images.
+pub(super) fn bind(
+    wanted: TrainConfig,
+    saved: &TrainConfig,
+    data: &dyn TrainingData,
+    layout: &RunLayout,
+    step: u64,
+    accept: bool,
+) -> Result<BoundSettings, GanError> {
+    let mut config = TrainConfig {
+        keep_copies_together: saved.keep_copies_together,
+        earlier_data: saved.earlier_data.clone(),
+        ..wanted
+    };
+    let unchanged = |config| BoundSettings {
+        config,
+        has_changed: false,
+        warnings: Vec::new(),
+    };
+    let same_images = (saved.images, &saved.fingerprint) == (config.images, &config.fingerprint);
+    if same_images {
+        config.data.clone_from(&saved.data);
+    }
+    if same_images && (saved.labels == config.labels || !accept) {
+        return Ok(unchanged(config));
+    }
+    let earlier = EarlierData::of(saved, step);
+    let kept = TrainConfig {
+        validation_images: saved.validation_images,
+        batch: saved.batch,
+        augment: saved.augment.clone(),
+        ..config.clone()
+    };
+    if earlier.in_settings(&kept).fixed_hash() != saved.fixed_hash() {
+        return Ok(unchanged(config));
+    }
+    if !accept {
+        return Err(GanError::ChangedData {
+            path: layout.directory().into(),
+            expected: saved.images,
+            found: config.images,
+            changes: run_data::changes(layout, data)?,
+            source_of_data: data.provenance().to_string(),
+        });
+    }
+    let mut warnings = Vec::new();
+    if (kept.batch, kept.validation_images) != (config.batch, config.validation_images) {
+        warnings.push(format!(
+            "the run keeps its batch of {} and its {} validation images",
+            kept.batch, kept.validation_images
+        ));
+    }
+    let mut config = kept;
+    if config.validation_images == 0 {
+        (config.evaluation.every, config.evaluation.patience) = (0, 0);
+    }
+    config.earlier_data.push(earlier);
+    let problems = config.problems();
+    if !problems.is_empty() {
+        return Err(GanError::Config { problems });
+    }
+    warnings.push(format!(
+        "the run continues with {} images instead of {}; measurements up to step {step} are of the earlier images",
+        config.images, saved.images
+    ));
+    Ok(BoundSettings {
+        config,
+        has_changed: true,
+        warnings,
+    })
+}
+
+/// Whether some images are equal.
+pub(super) fn has_copies(data: &dyn TrainingData) -> bool {
+    let mut found = HashSet::new();
+    data.image_hashes().into_iter().any(|hash| !found.insert(hash))
+}

@@ -1,0 +1,56 @@
+//! Grids of the training images, as the networks get them: `reals.png` and `augmented.png`.
+
+use crate::augment::HIGHEST_PROBABILITY;
+use crate::batch::batch_tensor;
+use crate::config::TrainConfig;
+use crate::error::GanError;
+use crate::run_layout::RunLayout;
+use crate::sample_writer::{PngGrid, SampleWriter};
+use engraft_base::equidistant;
+use engraft_data::TrainingData;
+use engraft_tensor::Tensor;
+use rand::SeedableRng;
+use rand_pcg::Pcg64;
+
+/// Writes a grid of evenly spaced training images, and a grid of the same images after augmentation, if the run augments. With
+/// adaptive augmentation, the grid shows the highest probability.
+///
+/// Data with another number of channels than 1 to 4 are no images, and get no grid.
+pub(super) fn write(
+    layout: &RunLayout,
+    config: &TrainConfig,
+    data: &dyn TrainingData,
+    trained_on: &[usize],
+) -> Result<(), GanError> {
+    if !(1..=4).contains(&data.shape()[2]) {
+        return Ok(());
+    }
+    let grid = PngGrid::for_images(data.shape());
+    let shown: Vec<usize> = equidistant(grid.count(), trained_on.len())
+        .into_iter()
+        .map(|i| trained_on[i])
+        .collect();
+    let reals = batch_tensor(data, &shown)?;
+    grid.write(&reals, &layout.reals())?;
+    if let Some(augmented) = augmented(config, &reals) {
+        grid.write(&augmented, &layout.augmented())?;
+    }
+    Ok(())
+}
+
+/// The images after the run's augmentation, or `None` if it has none.
+fn augmented(config: &TrainConfig, reals: &Tensor) -> Option<Tensor> {
+    let augment = &config.augment;
+    if augment.kinds.is_empty() {
+        return None;
+    }
+    let probability = match &augment.adaptive {
+        Some(_) => HIGHEST_PROBABILITY,
+        None => augment.probability.unwrap_or(1.0),
+    };
+    let rng = &mut Pcg64::seed_from_u64(config.seed);
+    let kinds = augment.kinds.iter();
+    Some(kinds.fold(reals.clone(), |images, kind| {
+        kind.apply(&images, probability, rng)
+    }))
+}
