@@ -414,7 +414,11 @@ fn flatten(prefix: &str, value: &Value, flat: &mut BTreeMap<String, String>) {
 }
 
 fn is_table(kind: &str) -> bool {
-    kind.ends_with("Config") || matches!(kind, "FeatureMatching" | "Phase" | "LearningRateFactor" | "Table")
+    kind.ends_with("Config")
+        || matches!(
+            kind,
+            "FeatureMatching" | "Phase" | "LearningRateFactor" | "EarlierData" | "Table"
+        )
 }
 
 /// A Rust type in words.
@@ -431,7 +435,7 @@ fn kind(rust: &str) -> String {
         "f64" => "number".into(),
         "u32" | "u64" | "usize" => "integer".into(),
         "[usize; 3]" => "list of 3 integers".into(),
-        "Phase" | "LearningRateFactor" => "tables".into(),
+        "Phase" | "LearningRateFactor" | "EarlierData" => "tables".into(),
         "NetworkConfig" | "ObjectiveConfig" => "name or table".into(),
         other if is_table(other) => "table".into(),
         other => format!(
