@@ -487,6 +487,7 @@ image = [32, 32, 3]
 fingerprint = "00"
 seed = 1
 validation_images = 100
+keep_copies_together = true
 steps = 10
 batch = 8
 classes = 10
@@ -494,6 +495,12 @@ labels = "00"
 order = "alternating"
 ema_half_life = 1000
 standing_batches = 4
+[[earlier_data]]
+until_step = 5
+data = "images"
+images = 900
+fingerprint = "01"
+labels = "01"
 [network]
 kind = "residual"
 widths = [8, 8]

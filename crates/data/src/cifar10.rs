@@ -1,13 +1,17 @@
 //! CIFAR-10: from its official binary files or from two ZIP files of pictures.
 
 use crate::channels::Channels;
-use crate::data_source::{DataOptions, DataSource};
+use crate::damaged::Damaged;
 use crate::dataset::Dataset;
 use crate::error::{DataError, Tried};
-use crate::loader::LoadOptions;
+use crate::layout::{Classes, Parts};
+use crate::levels::WHOLE;
+use crate::listing::Listing;
+use crate::picture::{Fit, WHITE, Wanted};
+use crate::pictures::{self, Reading};
 use crate::provenance::Provenance;
 use crate::split::Split;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(crate) const NAME: &str = "cifar10";
 const SIDE: usize = 32;
@@ -39,13 +43,13 @@ fn official_files(split: Split) -> Vec<String> {
     }
 }
 
-/// Loads a split from the directory of the options, or from `$ENGRAFT_DATA/cifar10` or the cache.
+/// Loads a split from the first of these directories that has its files.
 ///
 /// # Errors
 /// [`DataError::NotFound`] with all places. A file that is found and damaged is an error at once.
-pub(crate) fn load_cifar10(split: Split, options: &LoadOptions) -> Result<Dataset, DataError> {
+pub(crate) fn load_cifar10(split: Split, directories: &[PathBuf]) -> Result<Dataset, DataError> {
     let mut tried = Vec::new();
-    for directory in options.directories(NAME) {
+    for directory in directories {
         for place in [directory.clone(), directory.join("cifar-10-batches-bin")] {
             if place.join(&official_files(split)[0]).is_file() {
                 return official(&place, split);
@@ -110,11 +114,33 @@ fn official(directory: &Path, split: Split) -> Result<Dataset, DataError> {
 
 /// A ZIP file with a folder of pictures per class.
 fn pictures(archive: &Path) -> Result<Dataset, DataError> {
-    let mut options = DataOptions::new();
-    options.size = Some([SIDE; 2]);
-    options.channels = Channels::Rgb;
-    let loaded = DataSource::Zip(archive.to_owned()).open(&options)?;
-    Ok(loaded.train.with_name(NAME))
+    let listing = Listing::of_archive(archive)?;
+    let wanted = Wanted {
+        size: Some([SIDE; 2]),
+        channels: Channels::Rgb,
+        fit: Fit::default(),
+        background: WHITE,
+        white: WHOLE,
+        damaged: Damaged::default(),
+    };
+    let reading = Reading {
+        wanted: &wanted,
+        cache: None,
+        progress: None,
+    };
+    let parts = Parts::of(&listing.paths());
+    let mut pixels = Vec::new();
+    let take = |_, image: &[u8]| pixels.extend_from_slice(image);
+    let decoded = pictures::decode(archive, &listing, &parts.train, reading, take)?;
+    let classes = Classes::new(
+        &parts,
+        decoded.files.iter().map(|&file| listing.path(file)),
+        listing.labels.as_ref(),
+    );
+    let labels = pictures::labels(&listing, &decoded.files, &classes);
+    let source = Provenance::File(archive.to_owned());
+    let data = Dataset::new(NAME, source, pixels, [SIDE, SIDE, 3], labels)?;
+    Ok(data.with_class_names(classes.names))
 }
 
 #[cfg(test)]
@@ -136,19 +162,19 @@ mod tests {
             let bytes = [record(i, [i, 20, 30]), record(0, [0; 3])].concat();
             std::fs::write(place.join(format!("data_batch_{i}.bin")), bytes).unwrap();
         }
-        let options = LoadOptions::new().directory(folder.path());
-        let data = load_cifar10(Split::Train, &options).unwrap();
+        let directories = [folder.path().join("cifar10")];
+        let data = load_cifar10(Split::Train, &directories).unwrap();
         assert_eq!(
             (data.len(), data.image_size(), data.name()),
             (10, [32, 32, 3], NAME)
         );
         assert_eq!(&data.image(6)[..6], [4, 20, 30, 4, 20, 30]);
         assert_eq!((data.label(6), data.class_names()[4].as_str()), (4, "deer"));
-        let error = load_cifar10(Split::Test, &options).unwrap_err();
+        let error = load_cifar10(Split::Test, &directories).unwrap_err();
         assert!(matches!(error, DataError::NotFound { name: NAME, .. }), "{error}");
         for damaged in [record(10, [0; 3]), record(1, [0; 3])[1..].to_vec(), Vec::new()] {
             std::fs::write(place.join("test_batch.bin"), damaged).unwrap();
-            let error = load_cifar10(Split::Test, &options).unwrap_err();
+            let error = load_cifar10(Split::Test, &directories).unwrap_err();
             assert!(matches!(error, DataError::Unusable { .. }), "{error}");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cifar10::load_cifar10;
+use crate::cifar10::{self, load_cifar10};
 use crate::data_dirs::DataDirs;
 use crate::dataset::Dataset;
 use crate::download::{FetchError, Patience, fetch, read_pinned};
@@ -168,7 +168,7 @@ pub fn load(name: DatasetName, split: Split, options: &LoadOptions) -> Result<Da
         return stacked_digits(&digits, as_many_as_mnist(split), STACKED_SEED);
     }
     if name == DatasetName::Cifar10 {
-        return load_cifar10(split, options);
+        return load_cifar10(split, &options.directories(cifar10::NAME));
     }
     match name.release() {
         Some(release) => Search {

@@ -14,7 +14,7 @@ use crate::error::DataError;
 use crate::layout::Classes;
 use crate::listing::Listing;
 use crate::picture::{Picture, Wanted};
-use crate::pixel_cache::{Description, PixelCache};
+use crate::pixel_cache::{Description, FileNotes, PixelCache};
 use crate::report::{FileReport, Note, Treatment};
 
 /// Bytes of pictures that are decoded in one parallel block.
@@ -201,11 +201,7 @@ fn cached(
 }
 
 /// The reports in the form of the cache.
-fn notes(
-    listing: &Listing,
-    files: &[usize],
-    reports: &[FileReport],
-) -> Vec<(usize, bool, Vec<(String, String)>)> {
+fn notes(listing: &Listing, files: &[usize], reports: &[FileReport]) -> Vec<FileNotes> {
     let positions: HashMap<PathBuf, usize> = files
         .iter()
         .enumerate()

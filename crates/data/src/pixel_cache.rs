@@ -30,7 +30,7 @@ const MAX_ALL: u64 = 4 << 30;
 /// Maximum bytes of a description.
 const MAX_DESCRIPTION: u64 = 256 << 20;
 /// Fewest bytes of pictures that are worth a file.
-const SMALLEST: u64 = if cfg!(test) { 0 } else { 1 << 20 };
+const SMALLEST: u64 = if cfg!(test) { 1 } else { 1 << 20 };
 /// Ending of the files.
 const EXTENSION: &str = "pixels";
 /// Age from which a modification time identifies the contents.
@@ -45,9 +45,12 @@ pub(crate) struct Description {
     pub(crate) stored: [usize; 3],
     /// Whether a picture is in color.
     pub(crate) is_in_color: bool,
-    /// Position of a file, whether it is used, and the kind and text of each note.
-    pub(crate) notes: Vec<(usize, bool, Vec<(String, String)>)>,
+    /// The files with notes.
+    pub(crate) notes: Vec<FileNotes>,
 }
+
+/// Position of a file, whether it is used, and the kind and text of each note.
+pub(crate) type FileNotes = (usize, bool, Vec<(String, String)>);
 
 /// The file for the pictures of one request.
 #[derive(Debug)]

@@ -171,7 +171,11 @@ fn json_quiet_and_dry_run() {
                 .into()
         })
         .collect();
-    assert_eq!(events[..4], ["plan", "begin", "samples", "step"], "{events:?}");
+    assert_eq!(
+        events[..5],
+        ["plan", "begin", "images", "samples", "step"],
+        "{events:?}"
+    );
     assert_eq!(events.iter().filter(|e| *e == "step").count(), 6);
     assert!(events.contains(&"estimate".to_string()) && events.ends_with(&["end".to_string()]));
 

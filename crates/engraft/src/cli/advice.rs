@@ -1,6 +1,6 @@
 //! What to do about an error, by the options of the command. Errors of the libraries name no options.
 
-use super::process::program;
+use super::program::program;
 use anyhow::{Context, bail};
 use engraft_gan::{CheckpointChoice, GanError, RunLayout};
 use engraft_transfer::{PretrainedGan, ShippedSource, TransferError, open_source};

@@ -15,6 +15,7 @@ mod pair_grid;
 mod parallel;
 mod picture_file;
 mod process;
+mod program;
 mod progress;
 mod rank_sources;
 mod result_cache;
@@ -35,7 +36,7 @@ pub use train::run as train;
 
 /// Runs the command in the arguments of the process.
 pub fn main() -> ExitCode {
-    let matches = Cli::command().bin_name(process::program()).get_matches();
+    let matches = Cli::command().bin_name(program::program()).get_matches();
     match Cli::from_arg_matches(&matches) {
         Ok(cli) => exit(execute(cli.command)),
         Err(error) => error.exit(),

@@ -34,15 +34,6 @@ pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// How the program was called, for hints: `cargo engraft` or `engraft`.
-pub(super) fn program() -> &'static str {
-    // Cargo sets this variable to the name of the package that it runs.
-    match std::env::var("CARGO_PKG_NAME").as_deref() {
-        Ok("engraft" | "xtask") => "cargo engraft",
-        _ => "engraft",
-    }
-}
-
 static INTERRUPT: AtomicBool = AtomicBool::new(false);
 
 /// Makes the first SIGINT or SIGTERM set [`interrupt`] and print what happens next; a second one ends the process

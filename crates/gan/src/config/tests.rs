@@ -50,6 +50,7 @@ fn an_unknown_setting_is_an_error_with_its_line() {
 #[test]
 fn all_problems_come_at_once() {
     let mut config = TrainConfig::standard(&data(10));
+    config.batch = 11;
     config.generator.learning_rate = f64::NAN;
     config.discriminator.beta2 = 1.0;
     config.output.sample_every = 0;
