@@ -10,6 +10,7 @@ use crate::listing::Listing;
 use crate::picture::{Fit, WHITE, Wanted};
 use crate::pictures::{self, Reading};
 use crate::provenance::Provenance;
+use crate::registry::DatasetName;
 use crate::split::Split;
 use std::path::{Path, PathBuf};
 
@@ -21,19 +22,6 @@ const IMAGE: usize = 3 * SIDE * SIDE;
 const RECORD: usize = 1 + IMAGE;
 /// Largest file, in bytes: twice the official 10 000 records.
 const LARGEST: u64 = 20_000 * RECORD as u64;
-/// The classes, in the order of the labels.
-const CLASSES: [&str; 10] = [
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-];
 
 /// The files of a split in the official binary version.
 fn official_files(split: Split) -> Vec<String> {
@@ -81,6 +69,7 @@ pub(crate) fn load_cifar10(split: Split, directories: &[PathBuf]) -> Result<Data
 
 /// The binary version: records of a label and three planes of pixels.
 fn official(directory: &Path, split: Split) -> Result<Dataset, DataError> {
+    let classes = DatasetName::Cifar10.class_names();
     let (mut pixels, mut labels) = (Vec::new(), Vec::new());
     for name in official_files(split) {
         let path = directory.join(name);
@@ -88,7 +77,7 @@ fn official(directory: &Path, split: Split) -> Result<Dataset, DataError> {
         let (records, rest) = bytes.as_chunks::<RECORD>();
         let wrong = records
             .iter()
-            .find(|record| usize::from(record[0]) >= CLASSES.len());
+            .find(|record| usize::from(record[0]) >= classes.len());
         if !rest.is_empty() || records.is_empty() || wrong.is_some() {
             return Err(DataError::Unusable {
                 place: path,
@@ -109,7 +98,7 @@ fn official(directory: &Path, split: Split) -> Result<Dataset, DataError> {
     }
     let source = Provenance::Directory(directory.to_owned());
     let data = Dataset::new(NAME, source, pixels, [SIDE, SIDE, 3], labels)?;
-    Ok(data.with_class_names(CLASSES.map(String::from)))
+    Ok(data.with_class_names(classes.iter().map(|class| class.to_string()).collect::<Vec<_>>()))
 }
 
 /// A ZIP file with a folder of pictures per class.

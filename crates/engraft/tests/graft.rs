@@ -2,37 +2,15 @@
 #![allow(clippy::unwrap_used)]
 #![cfg(feature = "cli")]
 
+mod common;
+
+use common::{bad, good};
+
 use engraft::data::{Split, drawn_digits};
 use engraft::gan::{TrainConfig, Trainer};
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::process::{Command, Output};
-
-fn engraft(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_engraft"))
-        .args(arguments)
-        .env_remove("ENGRAFT_DATA")
-        .output()
-        .unwrap()
-}
-
-/// Runs the program, which must succeed, and returns standard output and standard error.
-fn good(arguments: &[&str]) -> [String; 2] {
-    let found = engraft(arguments);
-    let [out, errors] = [found.stdout, found.stderr].map(|text| String::from_utf8(text).unwrap());
-    assert!(found.status.success(), "{arguments:?}: {errors}");
-    [out, errors]
-}
-
-/// Runs the program, which must fail with a message that contains all of `named`.
-fn bad(arguments: &[&str], named: &[&str]) {
-    let found = engraft(arguments);
-    let errors = String::from_utf8_lossy(&found.stderr);
-    assert!(!found.status.success(), "{arguments:?}");
-    for name in named {
-        assert!(errors.contains(name), "{arguments:?}: no {name:?} in {errors}");
-    }
-}
+use std::process::Command;
 
 /// A run of few steps on drawn digits.
 fn source(directory: &Path, seed: u64) {

@@ -111,7 +111,7 @@ pub(super) fn light(data: &dyn TrainingData) -> TrainConfig {
     TrainConfig {
         network: NetworkConfig::from("light"),
         steps: 10_000,
-        batch: images.clamp(2, 32),
+        batch: batch(data, 32),
         generator: adam,
         discriminator: adam,
         regularize: RegularizeConfig {

@@ -1,15 +1,12 @@
 //! The pictures of a finished or stopped run: nearest training images, and an interpolation.
 
 use super::progress::Progress;
-use crate::batch::batch_tensor;
 use crate::checkpoint::write_atomically;
 use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::report::{interpolation_png, interpolation_size, nearest_training_images};
 use crate::rng::{self, Purpose};
 use crate::run_layout::RunLayout;
-use crate::sample_writer::{PngGrid, SampleWriter};
-use engraft_base::equidistant;
 use engraft_data::TrainingData;
 use engraft_layers::{Mode, Module};
 use engraft_tensor::no_grad;
@@ -29,12 +26,6 @@ pub(super) fn write_pictures(
     let [h, w, channels] = config.image;
     if channels > 4 {
         return Ok(());
-    }
-    if !layout.reals().exists() {
-        let shown = PngGrid::for_images(config.image);
-        let indices = equidistant(shown.count(), trained_on.len());
-        let indices: Vec<usize> = indices.into_iter().map(|i| trained_on[i]).collect();
-        shown.write(&batch_tensor(data, &indices)?, &layout.reals())?;
     }
     let [paths, frames] = interpolation_size(h.max(w));
     let mut stream = rng::stream(config.seed, Purpose::Samples);
