@@ -58,7 +58,7 @@ pub(crate) fn planned_gan(config: &TrainConfig, plan: &dyn TrainingPlan) -> Resu
         latent_dim,
     } = planned_networks(config, plan)?;
     let gan = Gan::new(generator, discriminator, latent_dim)
-        .classes(config.classes as usize)
+        .classes(config.network_classes() as usize)
         .objective(config.objective.clone())
         .regularize(config.regularize)
         .augment(config.augment.clone())

@@ -6,6 +6,7 @@ use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::gan::Gan;
 use crate::monitor::MonitorState;
+use crate::pseudo_labels::PseudoLabels;
 use engraft_data::BatchState;
 use engraft_layers::{
     LayersError, OptimizerCounters, OptimizerState, Sequential, StateDict, rng_states, set_rng_states,
@@ -23,6 +24,8 @@ const STATE: &str = "state.bin";
 const LOSS_STATE: &str = "game.bin";
 /// Only if the run was evaluated, rolled back or is in a later phase.
 const MONITOR: &str = "watch.bin";
+/// Only if the classes of the run are clusters.
+const PSEUDO_LABELS: &str = "pseudo-labels.safetensors";
 
 /// Everything except tensors that the next step depends on.
 #[derive(Serialize, Deserialize)]
@@ -44,6 +47,7 @@ pub(crate) fn to_files(
     latent: &Pcg64,
     batches: BatchState,
     monitor: &MonitorState,
+    pseudo_labels: Option<&PseudoLabels>,
 ) -> Result<BTreeMap<String, Vec<u8>>, GanError> {
     let (g, d) = (
         gan.generator_optimizer.state(),
@@ -89,11 +93,31 @@ pub(crate) fn to_files(
     if *monitor != MonitorState::default() {
         files.insert(MONITOR.into(), encode(monitor)?);
     }
+    if let Some(clusters) = pseudo_labels {
+        files.insert(PSEUDO_LABELS.into(), clusters.to_bytes()?);
+    }
     if let Some(average) = average {
         let average = bytes("the EMA generator", &StateDict::of(average))?;
         files.insert(AVERAGE.into(), average);
     }
     Ok(files)
+}
+
+/// The clusters in a checkpoint of a run with pseudo-labels; `None` for other runs.
+pub(crate) fn pseudo_labels(
+    checkpoint: &Checkpoint,
+    config: &TrainConfig,
+) -> Result<Option<PseudoLabels>, GanError> {
+    if !config.pseudo_labels.is_on() {
+        return Ok(None);
+    }
+    PseudoLabels::from_bytes(
+        checkpoint.file(PSEUDO_LABELS)?,
+        &checkpoint.file_path(PSEUDO_LABELS),
+        config.image,
+        &config.pseudo_labels,
+    )
+    .map(Some)
 }
 
 /// The measurements in a checkpoint.

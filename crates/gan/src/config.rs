@@ -9,6 +9,7 @@ mod network;
 mod overrides;
 mod pictures;
 mod presets;
+mod pseudo_labels;
 mod short_form;
 
 pub use earlier_data::EarlierData;
@@ -17,6 +18,7 @@ pub use evaluation::FEW_IMAGES;
 pub(crate) use evaluation::MEASURED_TRAINING_IMAGES;
 pub use network::NetworkConfig;
 pub use pictures::PictureConfig;
+pub use pseudo_labels::PseudoLabelConfig;
 
 use crate::augment::AugmentConfig;
 use crate::dcgan;
@@ -80,6 +82,9 @@ pub struct TrainConfig {
     /// SHA-256 of the labels of a class-conditional run; empty until the run is [opened](crate::Trainer::open) with its data.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub labels: String,
+    /// Clusters of the training images as classes, without human labels.
+    #[serde(default, skip_serializing_if = "PseudoLabelConfig::is_default")]
+    pub pseudo_labels: PseudoLabelConfig,
     /// Adversarial objective: a name, or a table `[objective]`.
     #[serde(with = "short_form")]
     pub objective: ObjectiveConfig,
@@ -266,6 +271,15 @@ impl TrainConfig {
         overrides::changed(self, change)
     }
 
+    /// Number of classes that the networks are conditioned on: human [classes](Self::classes) or
+    /// [clusters](PseudoLabelConfig::clusters); 0 for an unconditional GAN.
+    pub fn network_classes(&self) -> u32 {
+        match self.pseudo_labels.clusters {
+            0 => self.classes,
+            clusters => clusters,
+        }
+    }
+
     /// Image size, classes, packing and widths that the networks are built for.
     pub fn network_spec(&self) -> NetworkSpec {
         NetworkSpec {
@@ -275,7 +289,7 @@ impl TrainConfig {
             norm: self.network.norm,
             patch_logits: self.network.patch_logits,
             ..NetworkSpec::new(self.image)
-                .classes(self.classes as usize)
+                .classes(self.network_classes() as usize)
                 .packing(self.objective.packing as usize)
         }
     }
@@ -372,7 +386,7 @@ impl TrainConfig {
         }
         let spec = spec
             .packing(self.objective.packing.clamp(1, MAX_PACKING) as usize)
-            .classes(self.classes.min(limits::MOST_CLASSES) as usize);
+            .classes(self.network_classes().min(limits::MOST_CLASSES) as usize);
         let Ok(family) = networks::find_for(&self.network.kind, &spec, &self.data) else {
             return Vec::new();
         };
@@ -404,7 +418,8 @@ impl TrainConfig {
         let packing = self.objective.packing;
         problems.extend(self.evaluation.pack_problem(packing, held_out, self.trained_on()));
         problems.extend(self.settings_check().batch_problem(self.batch));
-        if self.classes > 0 {
+        self.pseudo_labels.problems(self, &mut problems);
+        if self.network_classes() > 0 {
             problems.extend(self.settings_check().problems_with_classes());
         }
         problems.extend(limits::beyond_limits(self));

@@ -2,9 +2,10 @@
 
 use crate::adversarial_loss::{AdversarialLoss, DiscriminatorOutput, Loss, LossState};
 use crate::augment::AugmentConfig;
+use crate::class_prior::ClassPrior;
 use crate::discriminator_stats::DiscriminatorStats;
 use crate::error::GanError;
-use crate::latent::{as_image, cyclic_labels};
+use crate::latent::{as_image, fixed_labels, sampled_labels};
 use crate::loss_term::LossTerm;
 use crate::objective::{ObjectiveConfig, StepOrder};
 use crate::regularization::RegularizeConfig;
@@ -90,6 +91,8 @@ pub struct Gan<T: Real = f32> {
     pub(crate) latent: usize,
     /// Number of classes that both networks are conditioned on; 0 for an unconditional GAN.
     pub(crate) classes: usize,
+    /// Distribution of the labels of generated images; `None` for equal shares.
+    pub(crate) prior: Option<ClassPrior>,
     pub(crate) loss: AdversarialLoss<T>,
     order: StepOrder,
     /// Whether the settings have passed the check of the first step.
@@ -110,6 +113,7 @@ impl<T: Real> Gan<T> {
             discriminator_optimizer: adam(),
             latent,
             classes: 0,
+            prior: None,
             loss: AdversarialLoss::new(),
             order: StepOrder::default(),
             is_checked: false,
@@ -132,6 +136,24 @@ impl<T: Real> Gan<T> {
     #[must_use]
     pub fn classes(mut self, classes: usize) -> Self {
         self.classes = classes;
+        self
+    }
+
+    /// Sets the distribution of the labels of generated images. Without it, classes have equal shares. The images of a
+    /// training step always have the labels of the real images.
+    ///
+    /// # Panics
+    /// If there are more classes than [`Gan::classes`] declared.
+    #[must_use]
+    #[track_caller]
+    pub fn prior(mut self, prior: ClassPrior) -> Self {
+        assert!(
+            prior.classes() <= self.classes,
+            "Gan::prior: expected at most {} classes, got {}",
+            self.classes,
+            prior.classes()
+        );
+        self.prior = Some(prior);
         self
     }
 
@@ -238,10 +260,10 @@ impl<T: Real> Gan<T> {
         Tensor::randn([n, self.latent], rng)
     }
 
-    /// Labels `0, 1, .., classes - 1, 0, 1, ..` for `n` images; [`Condition::None`] if the networks are not
-    /// class-conditional.
+    /// Labels `0, 1, .., classes - 1, 0, 1, ..` for `n` images, or by the [prior](Gan::prior) if there is one, the same at each
+    /// call; [`Condition::None`] if the networks are not class-conditional.
     pub fn cyclic_labels(&self, n: usize) -> Condition<T> {
-        cyclic_labels(n, self.classes)
+        fixed_labels(n, self.classes, self.prior.as_ref())
     }
 
     #[doc(hidden)] // earlier name of `cyclic_labels`
@@ -250,17 +272,20 @@ impl<T: Real> Gan<T> {
     }
 
     /// `n` generated images `[n, h, w, c]`, clipped to `[-1, 1]`, with [cyclic labels](Gan::cyclic_labels) if
-    /// the GAN is class-conditional. The generator runs in evaluation mode.
+    /// the GAN is class-conditional, or random ones by its [prior](Gan::prior). The generator runs in evaluation mode.
     ///
     /// To generate many batches with the same weights, use [`Gan::into_sampler`].
     pub fn generate(&self, n: usize, rng: &mut impl Rng) -> Tensor<T> {
-        let (z, condition) = (self.noise(n, rng), self.cyclic_labels(n));
+        let z = self.noise(n, rng);
+        let condition = sampled_labels(n, self.classes, self.prior.as_ref(), rng);
         no_grad(|| as_image(&self.generator.forward_with(&z, &condition, Mode::Eval)))
     }
 
     /// Consumes the GAN and returns a sampler with its generator.
     pub fn into_sampler(self) -> Sampler<T> {
-        Sampler::new(self.generator, self.latent).classes(self.classes)
+        Sampler::new(self.generator, self.latent)
+            .classes(self.classes)
+            .prior(self.prior)
     }
 
     /// One training step on a batch of real images.

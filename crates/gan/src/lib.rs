@@ -10,6 +10,7 @@ mod adversarial_loss;
 mod batch;
 mod build;
 mod checkpoint_state;
+mod class_prior;
 mod config;
 mod discriminator_stats;
 mod ema;
@@ -23,6 +24,7 @@ mod loss_term;
 mod monitor;
 mod objective;
 mod packing;
+mod pseudo_labels;
 mod regularization;
 mod rng;
 mod run_data;
@@ -38,9 +40,10 @@ mod validation;
 pub use augment::AugmentConfig;
 pub use batch::{batch_tensor, dataset_tensor};
 pub use build::untrained_networks;
+pub use class_prior::ClassPrior;
 pub use config::{
     AdamConfig, EarlierData, EvaluationConfig, FEW_IMAGES, NetworkConfig, OutputConfig, PictureConfig,
-    TrainConfig,
+    PseudoLabelConfig, TrainConfig,
 };
 pub use ema::Ema;
 pub use error::GanError;
@@ -51,6 +54,7 @@ pub use monitor::{Alarm, Measurement};
 pub use networks::{Networks, dcgan};
 pub use objective::{FeatureMatching, Objective, ObjectiveConfig, StepOrder};
 pub use packing::pack;
+pub use pseudo_labels::PseudoLabels;
 pub use regularization::{RegularizeConfig, SpectralNorm};
 pub use report::animated_png;
 pub use report::image_grid::{image_png, sample_grid};

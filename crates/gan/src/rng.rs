@@ -19,6 +19,7 @@ pub(crate) enum Purpose {
     Augment = 16,
     Penalty = 17,
     Standing = 18,
+    Label = 19,
 }
 
 /// Seed of a purpose. Seeds of different purposes and runs are unrelated.

@@ -1,6 +1,8 @@
 //! A generator for sampling only.
 
-use crate::latent::{as_image, cyclic_labels};
+use crate::class_prior::ClassPrior;
+use crate::latent::{as_image, fixed_labels, sampled_labels};
+use crate::rng::{self, Purpose};
 use engraft_layers::{Condition, Mode, Module, Sequential};
 use engraft_tensor::{Real, Tensor, concat, no_grad};
 use rand::Rng;
@@ -23,6 +25,7 @@ pub struct Sampler<T: Real = f32> {
     generator: Sequential<T>,
     latent: usize,
     classes: usize,
+    prior: Option<ClassPrior>,
 }
 
 impl<T: Real> Sampler<T> {
@@ -32,6 +35,7 @@ impl<T: Real> Sampler<T> {
             generator: generator.folded(),
             latent,
             classes: 0,
+            prior: None,
         }
     }
 
@@ -40,6 +44,37 @@ impl<T: Real> Sampler<T> {
     pub fn classes(mut self, classes: usize) -> Self {
         self.classes = classes;
         self
+    }
+
+    /// Sets the distribution of the labels of generated images; `None` gives the classes equal shares. With a prior, only its
+    /// classes count.
+    #[must_use]
+    pub fn prior(mut self, prior: Option<ClassPrior>) -> Self {
+        if let Some(prior) = &prior {
+            self.classes = prior.classes();
+        }
+        self.prior = prior;
+        self
+    }
+
+    /// Distribution of the labels of generated images; `None` for equal shares.
+    pub fn class_prior(&self) -> Option<&ClassPrior> {
+        self.prior.as_ref()
+    }
+
+    /// Labels for `n` images, the same at each call: `0, 1, .., classes - 1, 0, ..`, or by the [prior](Sampler::prior) if there
+    /// is one; [`Condition::None`] if the generator is unconditional.
+    pub fn cyclic_labels(&self, n: usize) -> Condition<T> {
+        fixed_labels(n, self.classes, self.prior.as_ref())
+    }
+
+    /// Label of the image of a seed: the seed modulo the number of classes, or a label by the [prior](Sampler::prior) that
+    /// depends on the seed alone. 0 if the generator is unconditional.
+    pub fn label_of_seed(&self, seed: u64) -> usize {
+        match &self.prior {
+            Some(prior) => prior.draw(&mut rng::stream(seed, Purpose::Label)),
+            None => (seed % self.classes.max(1) as u64) as usize,
+        }
     }
 
     /// Number of classes that the generator is conditioned on; 0 if it is unconditional.
@@ -80,10 +115,11 @@ impl<T: Real> Sampler<T> {
     }
 
     /// `n` images `[n, h, w, c]` from standard normal latent vectors, with labels `0, 1, .., classes - 1, 0, ..` if
-    /// the generator is class-conditional. Equal to [`Gan::generate`](crate::Gan::generate) up to rounding.
+    /// the generator is class-conditional, or random ones by its [prior](Sampler::prior). Equal to [`Gan::generate`](crate::Gan::generate) up to rounding.
     pub fn generate(&self, n: usize, rng: &mut impl Rng) -> Tensor<T> {
         let z = Tensor::randn([n, self.latent], rng);
-        self.images(&z, &cyclic_labels(n, self.classes))
+        let condition = sampled_labels(n, self.classes, self.prior.as_ref(), rng);
+        self.images(&z, &condition)
     }
 
     /// One image for each label, for example `&[3, 3, 7][..]`: `[labels, h, w, c]`.
@@ -121,10 +157,10 @@ impl<T: Real> Sampler<T> {
                 (0..steps).map(move |i| slerp(&a, &b, i as f64 / (steps.max(2) - 1) as f64))
             })
             .collect();
-        let condition = match self.classes {
-            0 => Condition::None,
-            classes => (0..rows * steps)
-                .map(|i| i / steps % classes)
+        let condition = match self.cyclic_labels(rows).labels() {
+            None => Condition::None,
+            Some(labels) => (0..rows * steps)
+                .map(|i| labels[i / steps])
                 .collect::<Vec<_>>()
                 .into(),
         };

@@ -6,6 +6,7 @@ use crate::checkpoint_state;
 use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::networks::Networks;
+use crate::pseudo_labels::PseudoLabels;
 use crate::run_layout::RunLayout;
 use crate::sampler::Sampler;
 use crate::training_plan::TrainingPlan;
@@ -136,9 +137,12 @@ impl SavedRun {
             ..
         } = planned_networks(&config, plan)?;
         checkpoint_state::restore_ema_generator(&checkpoint, &config, &mut generator)?;
+        let clusters = checkpoint_state::pseudo_labels(&checkpoint, &config)?;
         Ok(Self {
             step: checkpoint.step,
-            sampler: Sampler::new(generator, latent_dim).classes(config.classes as usize),
+            sampler: Sampler::new(generator, latent_dim)
+                .classes(config.network_classes() as usize)
+                .prior(clusters.as_ref().map(PseudoLabels::prior)),
             warnings,
             config,
         })
@@ -152,6 +156,19 @@ impl SavedRun {
     /// [`SavedRun::planned_networks`].
     pub fn networks(directory: &Path, choice: CheckpointChoice) -> Result<(TrainConfig, Networks), GanError> {
         Self::planned_networks(directory, &DefaultPlan, choice)
+    }
+
+    /// The clusters of a run with [pseudo-labels](TrainConfig::pseudo_labels), also of a run with a plan; `None` for other runs.
+    ///
+    /// # Errors
+    /// Those of [`SavedRun::open_at`].
+    pub fn pseudo_labels(
+        directory: &Path,
+        choice: CheckpointChoice,
+    ) -> Result<Option<PseudoLabels>, GanError> {
+        let Loaded { checkpoint, .. } = load_choice(directory, choice)?;
+        let config = load_settings(directory, &checkpoint)?;
+        checkpoint_state::pseudo_labels(&checkpoint, &config)
     }
 
     /// Like [`SavedRun::networks`], for a run with a [training plan](TrainingPlan).
@@ -338,6 +355,7 @@ mod tests {
             &Pcg64::seed_from_u64(1),
             engraft_data::Batches::new(64, 64, 1).unwrap().state(),
             &state,
+            None,
         )
         .unwrap();
         let mut store = CheckpointStore::open(folder.path(), 3).unwrap();

@@ -25,6 +25,15 @@ pub fn standing_statistics<T: Real>(
     condition: &Condition<T>,
     batches: impl IntoIterator<Item = Tensor<T>>,
 ) {
+    standing_statistics_of(generator, batches.into_iter().map(|z| (z, condition.clone())));
+}
+
+/// [`standing_statistics`] of batches with their own conditions.
+#[track_caller]
+pub(crate) fn standing_statistics_of<T: Real>(
+    generator: &mut dyn Module<T>,
+    batches: impl IntoIterator<Item = (Tensor<T>, Condition<T>)>,
+) {
     let mut batches = batches.into_iter().peekable();
     assert!(
         batches.peek().is_some(),
@@ -45,8 +54,8 @@ pub fn standing_statistics<T: Real>(
         _ => (),
     });
     no_grad(|| {
-        for z in batches {
-            generator.forward_with(&z, condition, Mode::Train);
+        for (z, condition) in batches {
+            generator.forward_with(&z, &condition, Mode::Train);
         }
     });
     visit_mut(generator, |path, slot| {

@@ -18,6 +18,7 @@ use crate::error::GanError;
 use crate::gan::Gan;
 use crate::log::Line;
 use crate::monitor::{Measurement, Monitor};
+use crate::pseudo_labels::PseudoLabels;
 use crate::rng::{self, Purpose};
 use crate::sample_writer::SampleWriter;
 use crate::training_plan::{MAX_PHASE_HISTORY, PhaseProgress, TrainingPlan};
@@ -149,6 +150,11 @@ impl Trainer {
              lower ({:.4} instead of {:.4}); compare the sample grids of both steps",
             best.step, other.step, other.second_kid?, best.second_kid?
         ))
+    }
+
+    /// The clusters, if they are the classes of the run.
+    pub fn pseudo_labels(&self) -> Option<&PseudoLabels> {
+        self.progress.pseudo_labels().map(Arc::as_ref)
     }
 
     /// Steps done so far.
@@ -312,7 +318,7 @@ impl Trainer {
         if self.config.pictures.mirror {
             real = mirror_some(&real, self.config.seed, self.step());
         }
-        let condition = match self.config.classes {
+        let condition = match self.config.network_classes() {
             0 => Condition::None,
             _ => labels_of(self.data.as_ref(), &indices).into(),
         };
@@ -415,6 +421,7 @@ impl Trainer {
         let loaded = self.files.latest()?;
         let images = self.trained_on.len();
         let lines = self.progress.state.to_lines();
+        let clusters = self.progress.pseudo_labels().cloned();
         self.progress = Progress::at(
             &loaded.checkpoint,
             &self.config,
@@ -422,6 +429,7 @@ impl Trainer {
             self.plan.as_ref(),
             times,
         )?;
+        self.progress.set_pseudo_labels(clusters);
         self.progress.state.read_second(&lines);
         let step = self.step();
         self.warnings.extend(loaded.warnings);

@@ -5,6 +5,7 @@ use crate::error::GanError;
 use crate::gan::Gan;
 use crate::monitor::Measurement;
 use crate::networks::Networks;
+use crate::pseudo_labels::PseudoLabels;
 
 /// The plan of a run: which networks it starts with, and which layers train in each phase.
 ///
@@ -53,6 +54,12 @@ pub trait TrainingPlan: Send + Sync {
     /// Called when a run starts or resumes, not when a run is only read.
     fn prepare(&self, _config: &TrainConfig, gan: Gan) -> Gan {
         gan
+    }
+
+    /// The clusters of the networks that the run starts with, for a run with [pseudo-labels](TrainConfig::pseudo_labels). The
+    /// clusters stay, the shares become those of the run's images. `None` clusters the run's images.
+    fn pseudo_labels(&self) -> Option<&PseudoLabels> {
+        None
     }
 
     /// Number of phases, at least 1.

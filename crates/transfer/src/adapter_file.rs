@@ -4,7 +4,7 @@ use crate::config::TransferConfig;
 use crate::error::TransferError;
 use crate::pretrained_gan::PretrainedGan;
 use crate::transfer_plan::Transfer;
-use engraft_gan::{CheckpointChoice, Networks, Sampler, SavedRun};
+use engraft_gan::{CheckpointChoice, ClassPrior, Networks, PseudoLabels, Sampler, SavedRun};
 use engraft_layers::{Adapter, Sequential, StateDict};
 use std::path::Path;
 
@@ -13,6 +13,10 @@ const FORMAT: &str = "format";
 const SOURCE: &str = "source_sha256";
 const ADAPTER: &str = "adapter";
 const MINER: &str = "miner";
+/// Training images of each cluster, separated by commas; only if the classes are clusters.
+const COUNTS: &str = "pseudo_label_counts";
+/// Largest number of images of a cluster.
+const MOST_IMAGES: u64 = 1 << 40;
 /// Values of the metadata.
 const VERSION: &str = "engraft-adapter-1";
 const NONE: &str = "none";
@@ -37,6 +41,8 @@ const NONE: &str = "none";
 pub struct AdapterFile {
     start: TransferConfig,
     changed: StateDict,
+    /// Training images of each cluster, if the classes are clusters.
+    counts: Option<Vec<u64>>,
 }
 
 impl AdapterFile {
@@ -70,6 +76,7 @@ impl AdapterFile {
                 ..TransferConfig::default()
             },
             changed: StateDict::from_tensors(changed.collect()),
+            counts: None,
         })
     }
 
@@ -79,8 +86,15 @@ impl AdapterFile {
     /// Those of [`Transfer::open`] and [`SavedRun::planned_networks`].
     pub fn from_run(directory: &Path, which: CheckpointChoice) -> Result<Self, TransferError> {
         let transfer = Transfer::open(directory)?;
-        let (_, networks) = SavedRun::planned_networks(directory, &transfer, which)?;
-        Self::from_transfer(&transfer, &networks.generator)
+        let (config, networks) = SavedRun::planned_networks(directory, &transfer, which)?;
+        let clusters = match config.pseudo_labels.is_on() {
+            true => SavedRun::pseudo_labels(directory, which)?,
+            false => None,
+        };
+        Ok(Self {
+            counts: clusters.map(|clusters| clusters.prior().counts().to_vec()),
+            ..Self::from_transfer(&transfer, &networks.generator)?
+        })
     }
 
     /// Reads an adapter file.
@@ -127,6 +141,18 @@ impl AdapterFile {
                 }
             },
         };
+        let counts = entry(COUNTS).map(|text| {
+            let counts: Option<Vec<u64>> = text.split(',').map(|count| count.parse().ok()).collect();
+            let is_valid =
+                |counts: &Vec<u64>| counts.iter().all(|&n| n < MOST_IMAGES) && counts.iter().any(|&n| n > 0);
+            counts.filter(is_valid)
+        });
+        if counts == Some(None) {
+            problems.push(format!(
+                "metadata {COUNTS}: expected numbers of images separated by commas, found {:?}",
+                entry(COUNTS).unwrap_or_default()
+            ));
+        }
         let start = TransferConfig {
             source_sha256,
             adapter,
@@ -141,7 +167,11 @@ impl AdapterFile {
             });
         }
         let changed = StateDict::from_tensors(file.into_tensors());
-        Ok(Self { start, changed })
+        Ok(Self {
+            start,
+            changed,
+            counts: counts.flatten(),
+        })
     }
 
     /// Writes the file atomically.
@@ -160,6 +190,13 @@ impl AdapterFile {
                 MINER,
                 start.miner.map_or(NONE.into(), |hidden| hidden.to_string()),
             );
+        let file = match &self.counts {
+            Some(counts) => {
+                let counts: Vec<String> = counts.iter().map(u64::to_string).collect();
+                file.with_metadata(COUNTS, counts.join(","))
+            }
+            None => file,
+        };
         Ok(file.save(path)?)
     }
 
@@ -204,6 +241,16 @@ impl AdapterFile {
     pub fn sampler(&self, source: &PretrainedGan) -> Result<Sampler, TransferError> {
         let generator = self.attach(source)?;
         let latent = source.config.latent_dim()?;
-        Ok(Sampler::new(generator, latent).classes(source.config.classes as usize))
+        let of_source = source.pseudo_labels().map(PseudoLabels::prior);
+        // The shares of the target's images, for the clusters of the source.
+        let prior = match (&self.counts, of_source) {
+            (Some(counts), Some(prior)) if counts.len() == prior.classes() => {
+                Some(ClassPrior::from_counts(counts))
+            }
+            (_, prior) => prior,
+        };
+        Ok(Sampler::new(generator, latent)
+            .classes(source.config.network_classes() as usize)
+            .prior(prior))
     }
 }

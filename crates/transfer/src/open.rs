@@ -32,11 +32,12 @@ pub fn open_source(directory: &Path, which: CheckpointChoice) -> Result<Pretrain
     } else {
         SavedRun::networks(directory, which)?
     };
-    Ok(PretrainedGan::new(
-        config,
-        &networks.generator,
-        &networks.discriminator,
-    ))
+    let clusters = match config.pseudo_labels.is_on() {
+        true => SavedRun::pseudo_labels(directory, which)?,
+        false => None,
+    };
+    let source = PretrainedGan::new(config, &networks.generator, &networks.discriminator);
+    Ok(source.with_pseudo_labels(clusters))
 }
 
 /// Opens a run as [`SavedRun::open_at`] does, and also transfers and [saved](PretrainedGan::save) sources.

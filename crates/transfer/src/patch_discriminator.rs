@@ -62,7 +62,11 @@ pub(crate) fn with_patch_head(
                 "plan.patch_discriminator: the discriminator of the network {}{} has no head on a feature map; expected dcgan or \
                  residual without classes, or a family that names the discriminator's head and feature map",
                 config.network,
-                if config.classes > 0 { " with classes" } else { "" }
+                if config.network_classes() > 0 {
+                    " with classes"
+                } else {
+                    ""
+                }
             )],
         });
     };

@@ -5,7 +5,7 @@ use crate::miner::{self, with_miner};
 use crate::patch_discriminator::{has_patch_head, with_patch_head};
 use engraft_base::hex;
 use engraft_gan::networks::{LayerRoles, NetworkRoles};
-use engraft_gan::{Networks, Sampler, TrainConfig};
+use engraft_gan::{GanError, Networks, PseudoLabels, Sampler, TrainConfig};
 use engraft_layers::{LayersError, Sequential, StateDict};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -15,6 +15,10 @@ pub(crate) const FOLDER: &str = "source";
 pub(crate) const SETTINGS: &str = "run.toml";
 const GENERATOR: &str = "generator.safetensors";
 const DISCRIMINATOR: &str = "discriminator.safetensors";
+/// Only if the classes of the source are clusters.
+const PSEUDO_LABELS: &str = "pseudo-labels.safetensors";
+/// Largest file of clusters, in bytes. The largest possible one has 0.7 MiB.
+const MAX_PSEUDO_LABELS: u64 = 1 << 20;
 
 /// A pretrained generator with its discriminator, as the source of a transfer.
 ///
@@ -39,6 +43,7 @@ pub struct PretrainedGan {
     pub config: TrainConfig,
     generator: StateDict,
     discriminator: StateDict,
+    pseudo_labels: Option<PseudoLabels>,
 }
 
 impl PretrainedGan {
@@ -48,7 +53,23 @@ impl PretrainedGan {
             config,
             generator: StateDict::of(generator),
             discriminator: StateDict::of(discriminator),
+            pseudo_labels: None,
         }
+    }
+
+    /// The source with the clusters that its networks are conditioned on. A source whose settings have
+    /// [pseudo-labels](TrainConfig::pseudo_labels) needs them.
+    #[must_use]
+    pub fn with_pseudo_labels(self, pseudo_labels: Option<PseudoLabels>) -> Self {
+        Self {
+            pseudo_labels,
+            ..self
+        }
+    }
+
+    /// The clusters that the networks are conditioned on; `None` for other sources.
+    pub fn pseudo_labels(&self) -> Option<&PseudoLabels> {
+        self.pseudo_labels.as_ref()
     }
 
     /// Whether [`PretrainedGan::save`] wrote this directory.
@@ -57,8 +78,19 @@ impl PretrainedGan {
     }
 
     pub(crate) fn read(directory: &Path) -> Result<Self, TransferError> {
+        let config = engraft_gan::read_settings(&directory.join(SETTINGS))?;
+        let path = directory.join(PSEUDO_LABELS);
+        let pseudo_labels = match config.pseudo_labels.is_on() {
+            true => {
+                let bytes = engraft_base::read_bounded(&path, MAX_PSEUDO_LABELS).map_err(GanError::from)?;
+                let clusters = PseudoLabels::from_bytes(&bytes, &path, config.image, &config.pseudo_labels)?;
+                Some(clusters)
+            }
+            false => None,
+        };
         let source = Self {
-            config: engraft_gan::read_settings(&directory.join(SETTINGS))?,
+            config,
+            pseudo_labels,
             generator: StateDict::load(directory.join(GENERATOR))?,
             discriminator: StateDict::load(directory.join(DISCRIMINATOR))?,
         };
@@ -77,6 +109,7 @@ impl PretrainedGan {
             config: TrainConfig::from_toml(settings, &directory.join(SETTINGS))?,
             generator: StateDict::from_bytes(generator, &directory.join(GENERATOR))?,
             discriminator: StateDict::from_bytes(discriminator, &directory.join(DISCRIMINATOR))?,
+            pseudo_labels: None,
         };
         source.networks()?;
         Ok(source)
@@ -110,11 +143,20 @@ impl PretrainedGan {
             reason,
         })?;
         let settings = self.config.to_toml().into_bytes();
-        for (name, bytes) in [
+        let clusters = self
+            .pseudo_labels
+            .as_ref()
+            .map(PseudoLabels::to_bytes)
+            .transpose()?;
+        let files = [
             (GENERATOR, generator),
             (DISCRIMINATOR, discriminator),
             (SETTINGS, settings),
-        ] {
+        ];
+        for (name, bytes) in files
+            .into_iter()
+            .chain(clusters.map(|bytes| (PSEUDO_LABELS, bytes)))
+        {
             let path = directory.join(name);
             engraft_base::write_atomically(&path, &bytes).map_err(LayersError::from)?;
         }
@@ -225,10 +267,12 @@ impl PretrainedGan {
             latent_dim: latent,
             ..
         } = self.networks()?;
-        Ok(Sampler::new(generator, latent).classes(self.config.classes as usize))
+        Ok(Sampler::new(generator, latent)
+            .classes(self.config.network_classes() as usize)
+            .prior(self.pseudo_labels.as_ref().map(PseudoLabels::prior)))
     }
 
-    /// SHA-256 of the weights of both networks, in hexadecimal.
+    /// SHA-256 of the weights of both networks and of the clusters, if there are any, in hexadecimal.
     ///
     /// # Errors
     /// If a weight is not finite.
@@ -236,6 +280,9 @@ impl PretrainedGan {
         let mut hash = Sha256::new();
         for dict in [&self.generator, &self.discriminator] {
             hash.update(dict.to_bytes()?);
+        }
+        if let Some(clusters) = &self.pseudo_labels {
+            hash.update(clusters.to_bytes()?);
         }
         Ok(hex(&hash.finalize()))
     }

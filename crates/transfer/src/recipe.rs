@@ -6,7 +6,7 @@ use crate::error::TransferError;
 use crate::pretrained_gan::PretrainedGan;
 use engraft_data::Dataset;
 use engraft_gan::augment::Augmentation;
-use engraft_gan::{AugmentConfig, OutputConfig, TrainConfig};
+use engraft_gan::{AugmentConfig, OutputConfig, PseudoLabelConfig, TrainConfig};
 
 /// Below this number of images, a generator that trains completely copies them.
 const FEW: usize = 30;
@@ -118,7 +118,7 @@ impl Recipe {
             ..Phase::default()
         }];
         if few {
-            recipe.prevent_copying(steps, source.config.classes > 0);
+            recipe.prevent_copying(steps, source.config.network_classes() > 0);
         }
         Ok(recipe)
     }
@@ -201,6 +201,7 @@ impl Recipe {
         config.generator.learning_rate *= self.learning_rate_factor;
         config.discriminator.learning_rate *= self.learning_rate_factor;
         config.augment = self.augment.clone();
+        config.pseudo_labels = source.config.pseudo_labels.clone();
         config.plan = self.plan.to_table();
         config
     }
@@ -218,6 +219,9 @@ pub fn from_scratch_config(source: &PretrainedGan, target: &Dataset, steps: u64,
     let mut config = TrainConfig::standard(target);
     config.network = reference.network.clone();
     config.classes = reference.classes;
+    if n - held_out >= PseudoLabelConfig::FEWEST_IMAGES {
+        config.pseudo_labels = reference.pseudo_labels.clone();
+    }
     config.objective = reference.objective.clone();
     config.order = reference.order;
     config.generator = reference.generator;

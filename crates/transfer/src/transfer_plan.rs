@@ -10,7 +10,9 @@ use crate::regularizers::{
     CrossDomainCorrespondence, ElasticWeightConsolidation, FeatureDistillation, ImportanceSamples, L2Sp,
 };
 use engraft_gan::networks::{LayerRoles, NetworkRoles};
-use engraft_gan::{AdamConfig, Gan, GanError, Networks, PhaseProgress, TrainConfig, TrainingPlan};
+use engraft_gan::{
+    AdamConfig, Gan, GanError, Networks, PhaseProgress, PseudoLabels, TrainConfig, TrainingPlan,
+};
 use engraft_layers::{Adam, Init, ParamFilter, Sequential, adapt, check_names, parameters, train_only};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -316,7 +318,10 @@ impl TrainingPlan for Transfer {
                     let samples = ImportanceSamples {
                         images: IMPORTANCE_IMAGES,
                         latent_dim,
-                        classes: self.source.config.classes as usize,
+                        classes: match self.source.pseudo_labels() {
+                            Some(clusters) => clusters.prior().classes(),
+                            None => self.source.config.classes as usize,
+                        },
                         seed: config.seed,
                     };
                     ElasticWeightConsolidation::new(&generator, &discriminator, weight, samples)
@@ -345,6 +350,10 @@ impl TrainingPlan for Transfer {
             )),
             _ => gan,
         }
+    }
+
+    fn pseudo_labels(&self) -> Option<&PseudoLabels> {
+        self.source.pseudo_labels()
     }
 
     fn phases(&self) -> u32 {

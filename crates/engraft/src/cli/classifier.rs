@@ -42,6 +42,10 @@ pub(super) fn classifier_accuracy(
         "--classifier-accuracy: the classifier needs gray images of 28x28 pixels, but those of the run have the shape {:?}",
         run.config.image
     );
+    ensure!(
+        !run.config.pseudo_labels.is_on(),
+        "--classifier-accuracy: the classes of the run are clusters, not those of the data; expected a run of train --conditional"
+    );
     let mut rng = Pcg64::seed_from_u64(seed);
     let images = count.min(train.len());
     let classes: Vec<usize> = (0..run.sampler.class_count()).collect();

@@ -3,7 +3,7 @@
 use super::options::{Generate, Interpolation};
 use anyhow::{bail, ensure};
 use engraft_data::DatasetName;
-use engraft_gan::{RunLayout, Sampler, class_names, read_settings, slerp};
+use engraft_gan::{RunLayout, Sampler, TrainConfig, class_names, read_settings, slerp};
 use engraft_layers::Condition;
 use engraft_tensor::{Tensor, concat};
 use rand::SeedableRng;
@@ -29,10 +29,14 @@ impl Latents {
     /// the image do not depend on the other images.
     pub(super) fn choose(options: &Generate, sampler: &Sampler, class: Option<usize>) -> Self {
         let (latent, classes) = (sampler.latent_dim(), sampler.class_count());
+        let cyclic = |n: usize| match sampler.cyclic_labels(n).labels() {
+            Some(labels) => labels.to_vec(),
+            None => vec![0; n],
+        };
         let (z, labels, batch) = match (&options.seeds, options.interpolate) {
             (Some(seeds), interpolation) => {
                 let ends: Vec<Tensor> = seeds.0.iter().map(|&seed| of_seed(seed, latent)).collect();
-                let label = |seed: u64| (seed % classes.max(1) as u64) as usize;
+                let label = |seed: u64| sampler.label_of_seed(seed);
                 match interpolation {
                     Some(Interpolation::Steps(steps)) => {
                         let mut path: Vec<Tensor> = ends
@@ -64,7 +68,8 @@ impl Latents {
                         (0..columns).map(move |i| slerp(&a, &b, i as f64 / (columns.max(2) - 1) as f64))
                     })
                     .collect();
-                let labels = (0..all.len()).map(|i| i / columns % classes.max(1)).collect();
+                let of_rows = cyclic(rows);
+                let labels = (0..all.len()).map(|i| of_rows[i / columns]).collect();
                 (stacked(&all), labels, all.len())
             }
             (None, None) => {
@@ -72,8 +77,11 @@ impl Latents {
                 let parts: Vec<Tensor> = engraft_base::batches(options.count, BATCH)
                     .map(|part| Tensor::randn([part.len(), latent], rng))
                     .collect();
-                // As many commands before this one: the classes start again with each batch.
-                let labels = (0..options.count).map(|i| i % BATCH % classes.max(1)).collect();
+                let labels = match sampler.class_prior() {
+                    Some(prior) => prior.spread(options.count),
+                    // As many commands before this one: the classes start again with each batch.
+                    None => (0..options.count).map(|i| i % BATCH % classes.max(1)).collect(),
+                };
                 (stacked(&parts), labels, BATCH)
             }
         };
@@ -141,7 +149,7 @@ pub(super) fn class(options: &Generate, classes: usize) -> anyhow::Result<Option
     };
     ensure!(
         classes > 0,
-        "--class {wanted}: the generator of {} is not class-conditional; train --conditional makes one",
+        "--class {wanted}: the generator of {} is not class-conditional; train --conditional or train --pseudo-labels makes one",
         options.from.display()
     );
     let names = names(options)?;
@@ -153,10 +161,12 @@ pub(super) fn class(options: &Generate, classes: usize) -> anyhow::Result<Option
     {
         return Ok(Some(label));
     }
+    let is_clusters = settings(options).is_some_and(|config| config.pseudo_labels.is_on());
     let closest = names
         .iter()
         .min_by_key(|name| strsim::damerau_levenshtein(name, wanted));
     let expected = match names.as_slice() {
+        [] if is_clusters => "; the classes are clusters of the training images, the largest first".into(),
         [] => "; the run has no names of classes".into(),
         names => format!(
             " or a name of {}; closest: {}",
@@ -170,14 +180,22 @@ pub(super) fn class(options: &Generate, classes: usize) -> anyhow::Result<Option
     )
 }
 
+/// The settings of the run, if they can be read.
+fn settings(options: &Generate) -> Option<TrainConfig> {
+    read_settings(&RunLayout::new(&options.from).settings()).ok()
+}
+
 /// Names of the classes that the run knows: those of its folders, or of a known data set.
 fn names(options: &Generate) -> anyhow::Result<Vec<String>> {
     let recorded = class_names(&options.from)?;
     if !recorded.is_empty() {
         return Ok(recorded);
     }
-    let data = read_settings(&RunLayout::new(&options.from).settings()).map(|config| config.data);
-    let known = data.ok().and_then(|name| name.parse::<DatasetName>().ok());
+    // Clusters are not the classes of the data.
+    let data = settings(options)
+        .filter(|config| !config.pseudo_labels.is_on())
+        .map(|config| config.data);
+    let known = data.and_then(|name| name.parse::<DatasetName>().ok());
     let names = known.map_or(&[][..], DatasetName::class_names);
     Ok(names.iter().map(|name| (*name).into()).collect())
 }

@@ -26,5 +26,6 @@ pub(super) fn beyond_limits(config: &TrainConfig) -> Vec<String> {
             config.classes
         ));
     }
+    config.pseudo_labels.beyond_limits(&mut problems);
     problems
 }

@@ -6,7 +6,7 @@ use crate::error::GanError;
 use std::path::Path;
 
 /// Sections in which a name without a section is searched.
-const SECTIONS: [&str; 8] = [
+const SECTIONS: [&str; 9] = [
     "generator",
     "discriminator",
     "objective",
@@ -15,6 +15,7 @@ const SECTIONS: [&str; 8] = [
     "evaluation",
     "output",
     "network",
+    "pseudo_labels",
 ];
 
 /// Names that other programs use, with those of this one.

@@ -1,7 +1,8 @@
 //! The presets: settings to start from.
 
 use super::{
-    AdamConfig, EvaluationConfig, FEW_IMAGES, NetworkConfig, OutputConfig, PictureConfig, TrainConfig,
+    AdamConfig, EvaluationConfig, FEW_IMAGES, NetworkConfig, OutputConfig, PictureConfig, PseudoLabelConfig,
+    TrainConfig,
 };
 use crate::augment::{AugmentConfig, Augmentation};
 use crate::networks::dcgan;
@@ -31,6 +32,7 @@ pub(super) fn standard(data: &dyn TrainingData) -> TrainConfig {
         batch: batch(data, 64),
         network: NetworkConfig::default(),
         classes: 0,
+        pseudo_labels: PseudoLabelConfig::default(),
         labels: String::new(),
         objective: Objective::NonSaturating.into(),
         order: StepOrder::Simultaneous,

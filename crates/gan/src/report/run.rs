@@ -75,6 +75,16 @@ fn facts(config: &TrainConfig, record: &[Losses], step: u64) -> Vec<(String, Str
         ("batch size", config.batch.to_string()),
         ("seed", config.seed.to_string()),
     ];
+    if config.pseudo_labels.is_on() {
+        facts.push((
+            "classes",
+            format!(
+                "{} clusters of the training images by their pixels (pseudo-labels), not human classes; generated images have the \
+                 shares of the training images",
+                config.pseudo_labels.clusters
+            ),
+        ));
+    }
     let recent = &record[record.len().saturating_sub(RECENT)..];
     if !recent.is_empty() {
         let mean = |f: fn(&Losses) -> f64| recent.iter().map(f).sum::<f64>() / recent.len() as f64;

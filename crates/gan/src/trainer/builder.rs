@@ -7,9 +7,12 @@ use super::progress::Progress;
 use super::run_files::{LockedDirectory, check_no_earlier_run, other_settings, write_settings};
 use super::split::split;
 use crate::build::DefaultPlan;
+use crate::checkpoint::Loaded;
+use crate::checkpoint_state;
 use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::monitor::{Monitor, extractor_name, named_extractor};
+use crate::pseudo_labels::{ClusterData, PseudoLabels};
 use crate::run_data;
 use crate::sample_writer::{SampleWriter, default_writer};
 use crate::saved_run::read_config;
@@ -141,6 +144,8 @@ impl TrainerBuilder {
             (config, has_changed) = (bound.config, bound.has_changed);
         }
         let [validation, trained_on] = split(&config, data.as_ref());
+        let (data, clusters) = conditioned(&config, data, &trained_on, plan.as_ref(), found.as_ref())?;
+        warnings.extend(clusters.as_deref().and_then(few_images_warning));
         let mut progress = if let Some(loaded) = &found {
             warnings.extend(loaded.warnings.iter().cloned());
             if !config.accepts(&loaded.checkpoint.options_hash) {
@@ -151,6 +156,7 @@ impl TrainerBuilder {
             check_no_earlier_run(locked.layout())?;
             Progress::new(&config, trained_on.len(), plan.as_ref())?
         };
+        progress.set_pseudo_labels(clusters);
         if let Ok(lines) = engraft_base::read_bounded(&locked.layout().measurements(), MAX_MEASUREMENTS) {
             progress.state.read_second(&String::from_utf8_lossy(&lines));
         }
@@ -214,6 +220,48 @@ impl TrainerBuilder {
         }
         Ok(trainer)
     }
+}
+
+/// Training images for each cluster below which a warning is given.
+const FEW_FOR_A_CLUSTER: u64 = 50;
+
+/// The data with the labels of clusters and the clusters, if the run has pseudo-labels. The clusters are those of the
+/// checkpoint, of the plan, or of the training images, in this order.
+fn conditioned(
+    config: &TrainConfig,
+    data: Arc<dyn TrainingData>,
+    trained_on: &[usize],
+    plan: &dyn TrainingPlan,
+    found: Option<&Loaded>,
+) -> Result<(Arc<dyn TrainingData>, Option<Arc<PseudoLabels>>), GanError> {
+    if !config.pseudo_labels.is_on() {
+        return Ok((data, None));
+    }
+    let saved = match found {
+        Some(loaded) => checkpoint_state::pseudo_labels(&loaded.checkpoint, config)?,
+        None => plan.pseudo_labels().cloned(),
+    };
+    let clusters = match saved {
+        Some(clusters) => clusters,
+        None => PseudoLabels::fit(data.as_ref(), trained_on, &config.pseudo_labels)?,
+    };
+    let data = ClusterData::new(data, &clusters)?;
+    let labels: Vec<usize> = trained_on.iter().map(|&i| data.labels()[i]).collect();
+    let clusters = clusters.of_training_images(&labels)?;
+    Ok((Arc::new(data), Some(Arc::new(clusters))))
+}
+
+/// A warning if the clusters have few images.
+fn few_images_warning(clusters: &PseudoLabels) -> Option<String> {
+    let prior = clusters.prior();
+    let (images, number) = (prior.counts().iter().sum::<u64>(), prior.classes() as u64);
+    (images < FEW_FOR_A_CLUSTER * number).then(|| {
+        format!(
+            "pseudo_labels: {number} clusters of {images} training images have {} images each on average; fewer than \
+             {FEW_FOR_A_CLUSTER} may cause mode collapse within clusters, use fewer clusters",
+            images / number.max(1)
+        )
+    })
 }
 
 /// Keeps the feature extractor that the run was evaluated with, because scores of different extractors are not

@@ -9,14 +9,16 @@ use crate::error::GanError;
 use crate::finite::first_not_finite;
 use crate::gan::{Gan, StepReport};
 use crate::monitor::MonitorState;
+use crate::pseudo_labels::PseudoLabels;
 use crate::rng::{self, Purpose};
-use crate::standing_statistics::standing_statistics;
+use crate::standing_statistics::standing_statistics_of;
 use crate::training_plan::TrainingPlan;
 use engraft_data::{BatchState, Batches};
 use engraft_layers::{Condition, Sequential};
 use engraft_tensor::Tensor;
 use rand_pcg::Pcg64;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Batch size for standing statistics.
 const STANDING_BATCH: usize = 64;
@@ -26,6 +28,8 @@ pub(super) struct Progress {
     pub(super) gan: Gan,
     /// The EMA generator, if the run keeps one.
     ema: Option<(Ema, Sequential)>,
+    /// The clusters, if they are the classes of the run.
+    pseudo_labels: Option<Arc<PseudoLabels>>,
     batches: Batches,
     /// Image indices of the next step, if they were requested and not trained on yet.
     due: Vec<usize>,
@@ -57,6 +61,7 @@ impl Progress {
         Ok(Self {
             gan,
             ema,
+            pseudo_labels: None,
             batches: Batches::new(images, config.batch, order)?,
             due: Vec::new(),
             latent: rng::stream(config.seed, Purpose::Latent),
@@ -107,6 +112,17 @@ impl Progress {
         Ok(progress)
     }
 
+    /// Conditions the run on these clusters: generated images get them in their shares.
+    pub(super) fn set_pseudo_labels(&mut self, clusters: Option<Arc<PseudoLabels>>) {
+        self.gan.prior = clusters.as_ref().map(|clusters| clusters.prior());
+        self.pseudo_labels = clusters;
+    }
+
+    /// The clusters, if they are the classes of the run.
+    pub(super) fn pseudo_labels(&self) -> Option<&Arc<PseudoLabels>> {
+        self.pseudo_labels.as_ref()
+    }
+
     /// The files of a checkpoint.
     ///
     /// # Errors
@@ -119,6 +135,7 @@ impl Progress {
             &self.latent,
             self.batches.state(),
             &self.state,
+            self.pseudo_labels.as_deref(),
         )
         .inspect_err(|error| {
             if let GanError::Diverged { step, reason } = error {
@@ -187,10 +204,19 @@ impl Progress {
         if self.standing != Some(self.step) {
             let mut noise = rng::stream(config.seed, Purpose::Standing);
             let gan = &self.gan;
-            standing_statistics(
+            let labels = match gan.prior {
+                Some(_) => gan.cyclic_labels(STANDING_BATCH * batches as usize),
+                None => gan.cyclic_labels(STANDING_BATCH),
+            };
+            standing_statistics_of(
                 generator,
-                &gan.cyclic_labels(STANDING_BATCH),
-                (0..batches).map(|_| gan.noise(STANDING_BATCH, &mut noise)),
+                (0..batches as usize).map(|batch| {
+                    let condition = match gan.prior {
+                        Some(_) => labels.narrow(batch * STANDING_BATCH, STANDING_BATCH),
+                        None => labels.clone(),
+                    };
+                    (gan.noise(STANDING_BATCH, &mut noise), condition)
+                }),
             );
             self.standing = Some(self.step);
         }

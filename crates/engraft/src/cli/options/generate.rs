@@ -52,8 +52,9 @@ pub(crate) struct Generate {
     /// its seed alone
     #[arg(long, value_name = "LIST", conflicts_with_all = ["count", "seed"])]
     pub(crate) seeds: Option<SeedList>,
-    /// Class of all images, by index or name; for class-conditional runs [default: all classes in turn; with --seeds, the seed
-    /// modulo the number of classes]
+    /// Class of all images, by index or name; for class-conditional runs. The classes of a run with --pseudo-labels are clusters
+    /// of its training images, not human classes; 0 is the largest [default: all classes in turn, or clusters in the shares of
+    /// the training images; with --seeds, the seed decides]
     #[arg(long, value_name = "CLASS")]
     pub(crate) class: Option<String>,
     /// Truncation trick: multiply the latent vectors by PSI. Below 1, images are more typical and less diverse

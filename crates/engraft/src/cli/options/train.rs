@@ -43,6 +43,10 @@ pub struct Train {
     /// Train a class-conditional GAN; the images need labels
     #[arg(long, alias = "classes", help_heading = "Model")]
     pub(crate) conditional: bool,
+    /// Train a GAN that is conditioned on K clusters of the training images (k-means on principal components of the pixels).
+    /// Needs no labels; from 500 images on
+    #[arg(long, value_name = "K", help_heading = "Model", value_parser = clap::value_parser!(u32).range(2..))]
+    pub(crate) pseudo_labels: Option<u32>,
     /// Use the settings in the run.toml of another run, instead of a preset
     #[arg(long, value_name = "FILE", conflicts_with_all = ["preset", "network", "conditional", "batch", "seed", "epochs"], help_heading = "Model")]
     pub(crate) config: Option<PathBuf>,

@@ -4,7 +4,7 @@ use crate::cli::data_source::FEWEST_HELD_OUT as FEWEST;
 use crate::cli::progress::{duration, has_terminal, image_grids};
 use engraft_data::TrainingData;
 use engraft_gan::{
-    Event, GanError, Measurement, RunLayout, StepReport, TrainConfig, Trainer, TrainingOutcome,
+    Event, GanError, Measurement, PseudoLabels, RunLayout, StepReport, TrainConfig, Trainer, TrainingOutcome,
 };
 use engraft_layers::parameter_count;
 use engraft_metrics::{IMAGE, features};
@@ -111,19 +111,26 @@ impl Display {
             [&networks.generator, &networks.discriminator].map(|network| parameter_count(network));
         let (network, image, classes) = (&config.network, data.shape(), config.classes);
         let conditional = match classes {
+            0 if config.pseudo_labels.is_on() => {
+                format!(", conditioned on {} clusters", config.pseudo_labels.clusters)
+            }
             0 => String::new(),
             _ => format!(", class-conditional ({classes} classes)"),
         };
         let [h, w, c] = image;
         let epochs = config.steps as f64 * config.images_per_step() as f64 / config.images as f64;
         let adam = config.generator;
-        self.json(&json!({
+        let mut plan = json!({
             "event": "plan", "data": config.data, "source": data.provenance().to_string(), "images": config.images,
             "network": network.to_string(),
             "generator_parameters": generator, "discriminator_parameters": discriminator,
             "steps": config.steps, "batch": config.batch, "epochs": epochs, "seed": config.seed,
             "threads": threads, "out": out.display().to_string(),
-        }));
+        });
+        if config.pseudo_labels.is_on() {
+            plan["pseudo_labels"] = config.pseudo_labels.clusters.into();
+        }
+        self.json(&plan);
         let names = match data.class_names() {
             names if classes > 0 && !names.is_empty() => format!("  classes        {}\n", names.join(", ")),
             _ => String::new(),
@@ -160,6 +167,30 @@ impl Display {
             adam.learning_rate, adam.beta1, adam.beta2, config.seed, out.display(),
         ));
         Ok(())
+    }
+
+    /// Shows the clusters that are the classes of a run.
+    pub(super) fn clusters(&self, clusters: &PseudoLabels) {
+        let prior = clusters.prior();
+        let sizes = prior.counts().iter();
+        let (most, fewest) = (
+            sizes.clone().max().copied().unwrap_or(0),
+            sizes.min().copied().unwrap_or(0),
+        );
+        let merged = match clusters.clusters() - prior.classes() {
+            0 => String::new(),
+            merged => format!("; {merged} small ones were merged into others"),
+        };
+        let ([h, w, _], [rows, columns]) = (clusters.image(), clusters.reduced_size());
+        let reduced = match [h, w] == [rows, columns] {
+            true => String::new(),
+            false => format!(", pixels averaged to {rows}x{columns}"),
+        };
+        self.json(&json!({ "event": "clusters", "counts": prior.counts() }));
+        self.say(&format!(
+            "  pseudo-labels  {} clusters of {fewest} to {most} training images{merged}{reduced}",
+            prior.classes()
+        ));
     }
 
     /// Shows the beginning of a run that has done `step` steps.

@@ -99,6 +99,9 @@ fn train(options: &Train, display: &mut Display) -> anyhow::Result<()> {
         error => error.into(),
     })?;
     write_report(&out, &report)?;
+    if let Some(clusters) = trainer.pseudo_labels() {
+        display.clusters(clusters);
+    }
     let outcome = follow(&mut trainer, display)?;
     display.end(&trainer, &out, outcome);
     match outcome {

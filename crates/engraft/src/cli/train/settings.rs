@@ -92,6 +92,9 @@ pub(super) fn settings(
         ensure_every_class(data)?;
         config.classes = data.classes() as u32;
     }
+    if let Some(clusters) = options.pseudo_labels {
+        config.pseudo_labels.clusters = clusters;
+    }
     if options.config.is_none() && config.validation_images == 0 && config.images >= FEWEST {
         config.evaluation.every = EVERY;
     }
@@ -200,6 +203,10 @@ pub(super) fn default_directory(options: &Train, config: &TrainConfig) -> PathBu
     } else {
         format!("-{}", config.network)
     };
-    let classes = if config.classes > 0 { "-conditional" } else { "" };
+    let classes = match (config.classes, config.pseudo_labels.is_on()) {
+        (0, false) => "",
+        (0, true) => "-pseudo-labels",
+        _ => "-conditional",
+    };
     Path::new("runs").join(format!("{}{network}{preset}{classes}", config.data))
 }

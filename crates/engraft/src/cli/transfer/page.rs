@@ -9,7 +9,6 @@ use engraft_gan::report::{
     run_report, to_html,
 };
 use engraft_gan::{RunLayout, Sampler};
-use engraft_layers::Condition;
 use engraft_metrics::ReferencePoints;
 use engraft_tensor::Tensor;
 use engraft_transfer::{DomainDistance, PretrainedGan, Recipe};
@@ -131,10 +130,7 @@ fn interpolation(content: &Content<'_>) -> Option<Vec<u8>> {
     let [paths, frames] = interpolation_size(h.max(w));
     let rng = &mut Pcg64::seed_from_u64(content.options.seed);
     let ends = [0, 1].map(|_| Tensor::randn([paths, sampler.latent_dim()], rng));
-    let condition = match sampler.class_count() {
-        0 => Condition::None,
-        classes => (0..paths).map(|i| i % classes).collect::<Vec<_>>().into(),
-    };
+    let condition = sampler.cyclic_labels(paths);
     interpolation_png([&ends[0], &ends[1]], frames, &mut |z| {
         sampler.generate_from(z, &condition)
     })
