@@ -5,7 +5,9 @@ mod parser;
 use anyhow::{Context, ensure};
 use engraft_data::{DataError, TrainingData};
 use engraft_gan::toml::{Table, Value};
-use engraft_gan::{EvaluationConfig, ObjectiveConfig, PictureConfig, RegularizeConfig, TrainConfig};
+use engraft_gan::{
+    EvaluationConfig, ObjectiveConfig, PictureConfig, PseudoLabelConfig, RegularizeConfig, TrainConfig,
+};
 use engraft_transfer::{Phase, TransferConfig};
 use parser::{Field, Item, enum_variants, struct_fields};
 use std::collections::BTreeMap;
@@ -65,7 +67,7 @@ const fn section(
 }
 
 const GAN: &str = "crates/gan/src/";
-const SECTIONS: [Section; 16] = [
+const SECTIONS: [Section; 17] = [
     section(
         "Settings outside of sections",
         "",
@@ -125,6 +127,12 @@ const SECTIONS: [Section; 16] = [
         "evaluation",
         "crates/gan/src/config/evaluation.rs",
         "EvaluationConfig",
+    ),
+    section(
+        "`[pseudo_labels]`",
+        "pseudo_labels",
+        "crates/gan/src/config/pseudo_labels.rs",
+        "PseudoLabelConfig",
     ),
     section(
         "`[pictures]`",
@@ -367,6 +375,7 @@ fn complete(config: &TrainConfig) -> anyhow::Result<BTreeMap<String, String>> {
         ("augment", Table::try_from(engraft_gan::AugmentConfig::default())?),
         ("evaluation", Table::try_from(EvaluationConfig::default())?),
         ("pictures", Table::try_from(PictureConfig::default())?),
+        ("pseudo_labels", Table::try_from(PseudoLabelConfig::default())?),
     ];
     for (name, mut defaults) in sections {
         if let Some(Value::Table(set)) = settings.remove(name) {
@@ -550,6 +559,11 @@ background = "black"
 levels = "full"
 damaged = "keep"
 mirror = true
+[pseudo_labels]
+clusters = 20
+components = 40
+seed = 2
+min_images = 30
 [output]
 sample_every = 1
 checkpoint_every = 1

@@ -138,6 +138,45 @@ fn a_class_is_chosen_by_index_or_name() {
     );
 }
 
+/// Nine dark images for each bright one.
+fn unequal() -> Dataset {
+    let pixels = (0..600 * 64).map(|i| {
+        let noise = (i * 37 % 11) as u8;
+        if i / 64 % 10 == 3 { 230 + noise } else { 10 + noise }
+    });
+    Dataset::unlabeled("unequal", Provenance::Memory, pixels.collect(), [8, 8, 1]).unwrap()
+}
+
+#[test]
+fn clusters_are_generated_in_their_shares() {
+    let place = Place::new();
+    let data = unequal();
+    let mut config = TrainConfig::standard(&data);
+    (config.network, config.batch, config.steps) = ("mlp".into(), 8, 1);
+    config.pseudo_labels.clusters = 2;
+    (config.validation_images, config.evaluation.every) = (0, 0);
+    let from = place.at("run");
+    let mut trainer = Trainer::open(config, data, from.as_ref()).unwrap();
+    trainer.train(&mut |_| ControlFlow::Continue(())).unwrap();
+    drop(trainer);
+    let (_, all) = place.array("all.npy", &["--count", "200"]);
+    let (_, common) = place.array("common.npy", &["--count", "200", "--class", "0"]);
+    let (_, rare) = place.array("rare.npy", &["--count", "200", "--class", "1"]);
+    let equal = |other: &[f32]| {
+        let pairs = all.chunks_exact(64).zip(other.chunks_exact(64));
+        pairs.filter(|(a, b)| a == b).count()
+    };
+    assert!(equal(&rare) <= 25, "{} rare images of 200", equal(&rare));
+    assert_eq!(equal(&common) + equal(&rare), 200);
+    let (_, seeds) = place.array("seeds.npy", &["--seeds", "5,6"]);
+    let (_, again) = place.array("again.npy", &["--seeds", "6"]);
+    assert!(seeds[64..] == again[..]);
+    bad(
+        &["generate", "--from", &from, "--class", "2"],
+        &["--class 2", "0 to 1", "clusters"],
+    );
+}
+
 #[test]
 fn interpolations_are_files_and_animations() {
     let place = Place::new();

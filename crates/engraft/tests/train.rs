@@ -539,3 +539,18 @@ fn pictures_of_ones_own_are_trained_on() {
         text(&refused.stderr)
     );
 }
+
+#[test]
+fn pseudo_labels_are_refused_for_few_images_and_with_class_labels() {
+    let world = World::new();
+    let plan = |more: &[&str]| world.run("x", &[&["--dry-run"], more].concat());
+    for (options, part) in [
+        (vec!["--pseudo-labels", "4", "--conditional"], "--conditional"),
+        (vec!["--pseudo-labels", "1"], "--pseudo-labels"),
+        (vec!["--set", "pseudo_labels.clusters=4"], "500"),
+    ] {
+        let refused = plan(&options);
+        assert_eq!(code(&refused), 2, "{options:?}");
+        assert!(text(&refused.stderr).contains(part), "{}", text(&refused.stderr));
+    }
+}

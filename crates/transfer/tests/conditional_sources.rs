@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test fails by it
 
-use engraft_data::{Dataset, Split, drawn_digits};
+use engraft_data::{Dataset, Provenance, Split, drawn_digits};
 use engraft_gan::{CheckpointChoice, Networks, TrainConfig, Trainer, untrained_networks};
 use engraft_transfer::{
     DomainDistance, Experiment, LearningRateFactor, Phase, PretrainedGan, Recipe, SourceRegularizer,
@@ -201,4 +201,63 @@ fn a_saved_source_opens_as_a_run() {
     source.save(folder.path()).unwrap();
     let run = open_run(folder.path(), CheckpointChoice::Best).unwrap();
     assert_eq!(run.step, source.config.steps);
+}
+
+/// Dark images, and one bright image in every `period`.
+fn levels(images: usize, period: usize) -> Dataset {
+    let pixels = (0..images * 64).map(|i| {
+        let noise = (i * 37 % 11) as u8;
+        if i / 64 % period == 1 {
+            230 + noise
+        } else {
+            10 + noise
+        }
+    });
+    Dataset::unlabeled("levels", Provenance::Memory, pixels.collect(), [8, 8, 1]).unwrap()
+}
+
+/// The clusters of a source stay, also without its data; their shares are those of the target's images.
+#[test]
+fn the_clusters_of_a_source_travel_with_a_transfer() {
+    let folder = tempfile::tempdir().unwrap();
+    let [from, to] = ["source", "target"].map(|name| folder.path().join(name));
+    let data = levels(600, 10);
+    let mut config = TrainConfig::standard(&data);
+    (config.network, config.batch, config.steps) = ("mlp".into(), 8, 1);
+    config.pseudo_labels.clusters = 2;
+    (config.validation_images, config.evaluation.every) = (0, 0);
+    let mut trainer = Trainer::open(config, data, &from).unwrap();
+    trainer.train(&mut |_| ControlFlow::Continue(())).unwrap();
+    drop(trainer);
+    let source = open_source(&from, CheckpointChoice::Last).unwrap();
+    let shares = |run: &Path| {
+        let run = open_run(run, CheckpointChoice::Last).unwrap();
+        run.sampler.class_prior().map(|prior| prior.shares()).unwrap()
+    };
+    assert_eq!(shares(&from), [0.9, 0.1]);
+    let target = levels(20, 4);
+    let recipe = Recipe::fine_tune(&source).unwrap();
+    let experiment = Experiment {
+        source: &source,
+        target: &target,
+        steps: 2,
+        seed: 1,
+    };
+    let method = TransferMethod::Recipe(Box::new(recipe));
+    let (sampler, _) = experiment
+        .train(&method, &to, &mut |_| ControlFlow::Continue(()))
+        .unwrap()
+        .unwrap();
+    assert_eq!(sampler.class_prior().unwrap().shares(), [0.75, 0.25]);
+    assert_eq!(shares(&to), [0.75, 0.25]);
+    // The copy of the source, and the transfer as a source.
+    let copy = open_source(&to.join("source"), CheckpointChoice::Last).unwrap();
+    assert_eq!(copy.sha256().unwrap(), source.sha256().unwrap());
+    assert_eq!(copy.pseudo_labels(), source.pseudo_labels());
+    let again = open_source(&to, CheckpointChoice::Last).unwrap();
+    let prior = again.pseudo_labels().unwrap().prior();
+    assert_eq!(prior.counts(), [15, 5]);
+    // A source without its clusters is refused.
+    std::fs::remove_file(to.join("source/pseudo-labels.safetensors")).unwrap();
+    assert!(open_source(&to.join("source"), CheckpointChoice::Last).is_err());
 }

@@ -38,13 +38,13 @@ pub(super) fn classifier_accuracy(
     seed: u64,
 ) -> anyhow::Result<ClassifierAccuracy> {
     ensure!(
+        !run.config.pseudo_labels.is_on(),
+        "--classifier-accuracy: the classes of the run are clusters, not those of the data; expected a run of train --conditional"
+    );
+    ensure!(
         run.config.image == IMAGE,
         "--classifier-accuracy: the classifier needs gray images of 28x28 pixels, but those of the run have the shape {:?}",
         run.config.image
-    );
-    ensure!(
-        !run.config.pseudo_labels.is_on(),
-        "--classifier-accuracy: the classes of the run are clusters, not those of the data; expected a run of train --conditional"
     );
     let mut rng = Pcg64::seed_from_u64(seed);
     let images = count.min(train.len());

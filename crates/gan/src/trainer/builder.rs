@@ -144,13 +144,15 @@ impl TrainerBuilder {
             (config, has_changed) = (bound.config, bound.has_changed);
         }
         let [validation, trained_on] = split(&config, data.as_ref());
+        if let Some(loaded) = &found
+            && !config.accepts(&loaded.checkpoint.options_hash)
+        {
+            return Err(other_settings(&config, directory));
+        }
         let (data, clusters) = conditioned(&config, data, &trained_on, plan.as_ref(), found.as_ref())?;
         warnings.extend(clusters.as_deref().and_then(few_images_warning));
         let mut progress = if let Some(loaded) = &found {
             warnings.extend(loaded.warnings.iter().cloned());
-            if !config.accepts(&loaded.checkpoint.options_hash) {
-                return Err(other_settings(&config, directory));
-            }
             Progress::at(&loaded.checkpoint, &config, trained_on.len(), plan.as_ref(), 0)?
         } else {
             check_no_earlier_run(locked.layout())?;
