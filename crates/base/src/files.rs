@@ -193,14 +193,87 @@ pub fn read_open(path: &Path, file: File, size: u64, limit: u64) -> Result<Vec<u
     Ok(bytes)
 }
 
+/// Free bytes on the file system of `dir` for this user. `None` if the system does not tell.
+pub fn free_space(dir: &Path) -> Option<u64> {
+    #[cfg(unix)]
+    {
+        let found = rustix::fs::statvfs(dir).ok()?;
+        // File systems without blocks, such as some network ones, tell nothing.
+        (found.f_blocks > 0).then(|| found.f_bavail.saturating_mul(found.f_frsize))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = dir;
+        None
+    }
+}
+
+/// Checks that there is room for a file of `needed` bytes at `path`, before it is written.
+///
+/// # Errors
+/// [`FileError::Io`] of the kind [`StorageFull`](ErrorKind::StorageFull), with the needed and the free bytes.
+///
+/// ```
+/// use engraft_base::files::ensure_space;
+/// assert!(ensure_space("a.bin".as_ref(), 1).is_ok());
+/// # #[cfg(unix)]
+/// assert!(ensure_space("a.bin".as_ref(), u64::MAX).is_err());
+/// ```
+pub fn ensure_space(path: &Path, needed: u64) -> Result<(), FileError> {
+    match free_space(directory_of(path)) {
+        Some(free) if free < needed => {
+            let reason = format!("the disk is full: {needed} bytes are needed, {free} bytes are free");
+            Err(FileError::io(path, "writing")(io::Error::new(
+                ErrorKind::StorageFull,
+                reason,
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks that files can be written into `dir`. If it does not exist, the nearest existing directory above it is checked.
+/// Nothing is left behind.
+///
+/// # Errors
+/// [`FileError::Io`] if a file cannot be created there, or a file is in the place of a directory.
+pub fn ensure_writable(dir: &Path) -> Result<(), FileError> {
+    let mut nearest = dir;
+    while let Err(error) = fs::metadata(nearest)
+        && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+    {
+        nearest = directory_of(nearest);
+        if nearest == Path::new(".") {
+            break;
+        }
+    }
+    let failed = FileError::io(dir, "writing into the directory");
+    match fs::metadata(nearest) {
+        Ok(found) if !found.is_dir() => {
+            return Err(failed(io::Error::new(
+                ErrorKind::NotADirectory,
+                format!("{} is {}", nearest.display(), kind(&found)),
+            )));
+        }
+        _ => {}
+    }
+    tempfile::Builder::new()
+        .prefix(TEMPORARY_PREFIX)
+        .suffix(TEMPORARY_SUFFIX)
+        .tempfile_in(nearest)
+        .map(drop)
+        .map_err(failed)
+}
+
 /// Writes `bytes` to `path` atomically. After a crash, the file has either its old content or the new one.
 ///
 /// A symbolic link at `path` is replaced, not followed. When this returns, the file and its name are synced to disk.
 ///
 /// # Errors
-/// [`FileError::Io`] with the step that failed. The old file is then unchanged, with one exception: if syncing the
-/// directory fails, the new file is in place but may not survive a power loss.
+/// [`FileError::Io`] with the step that failed, also if there is not enough space. The old file is then unchanged, with one
+/// exception: if syncing the directory fails, the new file is in place but may not survive a power loss.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    ensure_space(path, bytes.len() as u64)?;
     let mut file = AtomicFile::create(path)?;
     file.write_all(bytes).map_err(FileError::io(path, "writing"))?;
     file.commit()

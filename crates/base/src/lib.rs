@@ -5,10 +5,12 @@ pub mod hash;
 pub mod indices;
 pub mod pixels;
 pub mod seeds;
+pub mod text;
 
 pub use files::{AtomicFile, FileError, open_regular, read_bounded, write_atomically};
 pub use hash::{hex, sha256_hex};
 pub use indices::{argmax, batches, choose, equidistant};
 pub use pixels::{from_byte, to_byte, to_bytes};
+pub use text::{escaped, escaped_lines};
 /// Crates whose types appear in the public signatures of this crate.
 pub use {rand, rand_pcg};

@@ -1,7 +1,7 @@
 //! Opens the images of `--data` for all commands, and reports what was found and changed.
 
 use anyhow::{Context, ensure};
-use engraft_base::choose;
+use engraft_base::{choose, write_atomically};
 use engraft_data::{Channels, DataOptions, DataSource, Dataset, LoadOptions, Loaded, Report, Treatment};
 use std::path::Path;
 
@@ -17,7 +17,7 @@ const NO_CONTRAST: u8 = 10;
 
 /// Load options of known data sets; progress is printed to standard error.
 pub(super) fn load_options() -> LoadOptions {
-    LoadOptions::new().notify(|line| eprintln!("{line}"))
+    LoadOptions::new().notify(|line| note!("{line}"))
 }
 
 /// Options for images of shape `[h, w, c]`, with a held-out part.
@@ -44,10 +44,10 @@ pub(super) fn open(option: &str, name: &str, options: &DataOptions) -> anyhow::R
         .and_then(|source| source.open(options))
         .with_context(what)?;
     for line in report_lines(&loaded.report) {
-        eprintln!("{line}");
+        note!("{line}");
     }
     if let Some(warning) = lost_colors(&loaded) {
-        eprintln!("warning: --{option} {name}: {warning}");
+        note!("warning: --{option} {name}: {warning}");
     }
     Ok(loaded)
 }
@@ -103,7 +103,7 @@ pub(super) fn write_report(directory: &Path, report: &Report) -> anyhow::Result<
         return Ok(());
     }
     let path = directory.join(REPORT_FILE);
-    std::fs::write(&path, report.to_string()).with_context(|| format!("writing {}", path.display()))
+    Ok(write_atomically(&path, report.to_string().as_bytes())?)
 }
 
 /// Whether a file was resized or converted.

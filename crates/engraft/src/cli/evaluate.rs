@@ -116,7 +116,7 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
         _ => None,
     };
     if let (Some(seen @ 1..), Some(run), Some(test)) = (seen, &options.from, &test) {
-        eprintln!(
+        note!(
             "warning: {seen} of {} test images were used in the training of {}, so the metrics favor a generator that copies them; \
              give --data other images",
             test.len(),
@@ -173,19 +173,19 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
         if let Some(found) = &classifiers {
             json["classifier_accuracy"] = serde_json::to_value(found)?;
         }
-        println!("{json}");
+        out!("{json}");
         return Ok(());
     }
-    println!("{found}");
+    out!("{found}");
     if let Some(classes) = &classes {
         let all: usize = classes.counts().iter().sum();
         let share =
             |(class, &count): (usize, &usize)| format!("{class}: {:.1} %", 100.0 * count as f64 / all as f64);
         let shares: Vec<String> = classes.counts().iter().enumerate().map(share).collect();
-        println!("classes predicted by the feature network: {}", shares.join("  "));
+        out!("classes predicted by the feature network: {}", shares.join("  "));
     }
     if let Some(found) = &classifiers {
-        println!("{found}");
+        out!("{found}");
     }
     Ok(())
 }

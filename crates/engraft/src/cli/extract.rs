@@ -45,7 +45,7 @@ impl Reader {
                 named.is_some(),
                 "the feature extractor {name} loses information: {lost}; choose an extractor with --features, for instance {name}"
             );
-            eprintln!("warning: {lost}");
+            note!("warning: {lost}");
         }
         Ok(Self { extractor, fit })
     }
@@ -139,7 +139,7 @@ impl Reader {
             return Ok(reader);
         };
         let other = features::for_colors();
-        eprintln!(
+        note!(
             "features  {other} instead of {}, which do not distinguish these images from noise and blobs ({points})",
             reader.extractor.name()
         );
@@ -161,7 +161,7 @@ pub(super) fn open_run(run: &Path, which: CheckpointChoice) -> anyhow::Result<Sa
     ensure_run("from", run)?;
     let run = engraft_transfer::open_run(run, which)?;
     for warning in &run.warnings {
-        eprintln!("warning: {warning}");
+        note!("warning: {warning}");
     }
     Ok(run)
 }

@@ -44,7 +44,7 @@ pub(super) fn run(options: &WriteFeatures) -> anyhow::Result<()> {
     let shape = [found.features.len(), found.features.dimension()];
     let values: Vec<f32> = found.features.view().iter().map(|&x| x as f32).collect();
     write_npy(&options.out, &shape, &values)?;
-    println!(
+    out!(
         "{}: {} x {} features of {} ({}); input: {}",
         options.out.display(),
         shape[0],

@@ -55,7 +55,7 @@ pub(super) fn run(options: &Generate) -> anyhow::Result<()> {
         for (i, name) in names.iter().enumerate() {
             write(&out.join(name), &image_png(&images.narrow(0, i, 1)))?;
         }
-        println!("{}: {count} files", out.display());
+        out!("{}: {count} files", out.display());
         return Ok(());
     }
     if format == OutputFormat::Npy {
@@ -85,7 +85,7 @@ pub(super) fn run(options: &Generate) -> anyhow::Result<()> {
         };
         write(&out, &bytes)?;
     }
-    println!("{}: {count} images of {of}", out.display());
+    out!("{}: {count} images of {of}", out.display());
     Ok(())
 }
 

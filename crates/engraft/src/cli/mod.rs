@@ -1,5 +1,8 @@
 //! The commands of the program `engraft`, as functions that other programs can call.
 
+#[macro_use]
+mod output;
+
 mod adapt;
 mod advice;
 mod classifier;
@@ -31,16 +34,29 @@ use options::{Cli, Command};
 use std::process::ExitCode;
 
 pub use options::{Seeds, Train};
-pub use process::{Interrupted, catch_interrupts, cores, exit, interrupt, pool};
+pub use process::{Interrupted, catch_interrupts, cores, exit, interrupt, pool, stop_or_continue};
 pub use train::run as train;
 
 /// Runs the command in the arguments of the process.
 pub fn main() -> ExitCode {
-    let matches = Cli::command().bin_name(program::program()).get_matches();
-    match Cli::from_arg_matches(&matches) {
+    let parsed = Cli::command().bin_name(program::program()).try_get_matches();
+    match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => exit(execute(cli.command)),
-        Err(error) => error.exit(),
+        Err(error) => exit_with_usage(&error),
     }
+}
+
+/// Prints the help, or what is wrong with the arguments.
+fn exit_with_usage(error: &clap::Error) -> ExitCode {
+    let has_control = |argument: std::ffi::OsString| argument.to_string_lossy().contains(char::is_control);
+    if error.use_stderr() && std::env::args_os().any(has_control) {
+        // An argument must not control the terminal. Colors are lost, because they are control characters too.
+        note!("{}", error.render().to_string().trim_end());
+    } else {
+        // A closed pipe is no failure.
+        let _ = error.print();
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 /// Runs one command, given by the arguments after `engraft`.

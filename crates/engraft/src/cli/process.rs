@@ -1,27 +1,47 @@
 //! Threads, interruption by a signal, and exit codes of commands.
 
 use super::advice::Advice;
+use super::output::finish;
 use anyhow::{Context, ensure};
 use engraft_base::FileError;
 use engraft_data::DataError;
 use engraft_gan::GanError;
+use engraft_layers::LayersError;
 use engraft_transfer::TransferError;
 use std::fmt;
 use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-use std::io::Write;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 use std::ops::ControlFlow;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
-/// Exit code of a command that a signal stopped and that saved its work.
-const INTERRUPTED_CODE: u8 = 130;
+/// Signals that ask a command to save and stop.
+const SIGNALS: &[i32] = &[
+    SIGINT,
+    SIGTERM,
+    #[cfg(unix)]
+    signal_hook::consts::SIGHUP,
+];
+/// Exit codes of signals are the signal's number plus this, as in shells.
+const SIGNAL_CODE: i32 = 128;
+/// Time until a signal is reported.
+const NOTICED: Duration = Duration::from_millis(50);
+
+/// Most threads.
+const MOST_THREADS: usize = 1024;
 
 /// A thread pool for a command; one thread for each core if no number is given.
 ///
 /// # Errors
-/// If the number is 0, or the threads cannot be started.
+/// If the number is 0 or above 1024, or the threads cannot be started.
 pub fn pool(threads: Option<usize>) -> anyhow::Result<rayon::ThreadPool> {
-    ensure!(threads != Some(0), "--threads must be at least 1");
+    ensure!(
+        threads.is_none_or(|threads| (1..=MOST_THREADS).contains(&threads)),
+        "--threads: expected a number from 1 to {MOST_THREADS}; more threads than cores make nothing faster"
+    );
     let threads = threads.unwrap_or_else(cores);
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
@@ -34,25 +54,38 @@ pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-static INTERRUPT: AtomicBool = AtomicBool::new(false);
+static INTERRUPT: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+/// Exit code of the signal that set it.
+static CODE: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
 
-/// Makes the first SIGINT or SIGTERM set [`interrupt`] and print what happens next; a second one ends the process
-/// immediately.
+/// Makes the first SIGINT, SIGTERM or SIGHUP set [`interrupt`] and print what happens next. A second one ends the process
+/// immediately, whatever it is doing. Later calls change nothing.
 ///
 /// # Errors
-/// If the system refuses, or the process has another handler.
+/// If the system refuses.
 pub fn catch_interrupts(next: &'static str) -> anyhow::Result<()> {
-    ctrlc::set_handler(move || {
-        if INTERRUPT.swap(true, Ordering::SeqCst) {
-            std::process::exit(INTERRUPTED_CODE.into());
-        }
-        // A closed standard error must not end the process before it has saved.
-        let _ = writeln!(
-            std::io::stderr(),
-            "\ninterrupted: {next}; interrupt again to stop immediately"
-        );
-    })
-    .context("cannot catch interrupts")
+    static CAUGHT: AtomicBool = AtomicBool::new(false);
+    if CAUGHT.swap(true, Ordering::SeqCst) {
+        return Ok(());
+    }
+    for &signal in SIGNALS {
+        let code = SIGNAL_CODE + signal;
+        // Actions run in the order of registration, in the signal handler: the first signal only sets code and flag.
+        flag::register_conditional_shutdown(signal, code, Arc::clone(&INTERRUPT))
+            .and_then(|_| flag::register_usize(signal, Arc::clone(&CODE), code as usize))
+            .and_then(|_| flag::register(signal, Arc::clone(&INTERRUPT)))
+            .context("cannot catch interrupts")?;
+    }
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            while !interrupt().load(Ordering::SeqCst) {
+                std::thread::sleep(NOTICED);
+            }
+            note!("\ninterrupted: {next}; interrupt again to stop immediately");
+        })
+        .context("cannot start a thread")?;
+    Ok(())
 }
 
 /// Whether a signal has asked the command to save and stop.
@@ -61,8 +94,8 @@ pub fn interrupt() -> &'static AtomicBool {
 }
 
 /// The answer to a training after each step: stop if a signal has arrived.
-pub(super) fn stop_or_continue() -> ControlFlow<()> {
-    match INTERRUPT.load(Ordering::SeqCst) {
+pub fn stop_or_continue() -> ControlFlow<()> {
+    match interrupt().load(Ordering::SeqCst) {
         true => ControlFlow::Break(()),
         false => ControlFlow::Continue(()),
     }
@@ -82,16 +115,16 @@ impl std::error::Error for Interrupted {}
 
 /// Prints the error of a command, if it has one, and gives the exit code of the process.
 ///
-/// 0 done, 1 error, 2 invalid arguments or settings, 3 no usable data, 4 training diverged, 5 disk full, 130 interrupted.
+/// 0 done, 1 error, 2 invalid arguments or settings, 3 no usable data, 4 training diverged, 5 disk full, 130 interrupted
+/// (SIGINT), 143 terminated (SIGTERM).
 pub fn exit(result: anyhow::Result<()>) -> ExitCode {
-    let Err(error) = result else {
+    let Err(error) = finish(result) else {
         return ExitCode::SUCCESS;
     };
-    let code = code(&error);
-    if code != INTERRUPTED_CODE {
-        let _ = writeln!(std::io::stderr(), "error: {}", message(&error));
+    if !error.is::<Interrupted>() {
+        note!("error: {}", message(&error));
     }
-    ExitCode::from(code)
+    ExitCode::from(code(&error))
 }
 
 /// The error and its causes, without causes whose text is part of the one before.
@@ -119,35 +152,68 @@ fn code(error: &anyhow::Error) -> u8 {
 /// The exit code of one error of a chain, if its type has one.
 fn known(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if error.is::<Interrupted>() {
-        return Some(INTERRUPTED_CODE);
+        let signal = CODE.load(Ordering::SeqCst);
+        return Some(u8::try_from(signal).ok().filter(|code| *code > 0).unwrap_or(130));
     }
-    match error.downcast_ref::<DataError>() {
-        Some(DataError::File(FileError::Io { reason, .. })) if is_full(reason) => return Some(5),
-        Some(_) => return Some(3),
-        None => {}
+    if let Some(error) = error.downcast_ref() {
+        return of_transfer(error);
     }
-    if let Some(TransferError::Gan(error)) = error.downcast_ref() {
+    if let Some(error) = error.downcast_ref() {
         return of_gan(error);
     }
-    match error.downcast_ref::<TransferError>() {
-        Some(TransferError::Config { .. }) => return Some(2),
-        Some(TransferError::Diverged { .. }) => return Some(4),
-        _ => {}
+    if let Some(error) = error.downcast_ref() {
+        return of_data(error);
     }
-    if let Some(error) = error.downcast_ref::<std::io::Error>() {
-        return is_full(error).then_some(5);
+    if let Some(error) = error.downcast_ref() {
+        return of_layers(error);
     }
-    of_gan(error.downcast_ref()?)
+    let of_files = match error.downcast_ref() {
+        Some(FileError::Io { reason, .. }) => Some(reason),
+        _ => error.downcast_ref::<std::io::Error>(),
+    };
+    of_files.and_then(if_full)
+}
+
+fn of_transfer(error: &TransferError) -> Option<u8> {
+    match error {
+        TransferError::Config { .. } => Some(2),
+        TransferError::Diverged { .. } => Some(4),
+        TransferError::Io { reason, .. } => if_full(reason),
+        TransferError::Gan(error) => of_gan(error),
+        TransferError::Layers(error) => of_layers(error),
+        _ => None,
+    }
 }
 
 fn of_gan(error: &GanError) -> Option<u8> {
     match error {
         GanError::Config { .. } => Some(2),
-        GanError::Data(_) | GanError::ImageSize { .. } => Some(3),
+        GanError::ImageSize { .. } => Some(3),
+        GanError::Data(error) => of_data(error),
         GanError::Diverged { .. } => Some(4),
-        GanError::Io { reason, .. } => is_full(reason).then_some(5),
+        GanError::Io { reason, .. } => if_full(reason),
+        GanError::Layers(error) => of_layers(error),
         _ => None,
     }
+}
+
+fn of_data(error: &DataError) -> Option<u8> {
+    match error {
+        DataError::File(FileError::Io { reason, .. }) => if_full(reason).or(Some(3)),
+        _ => Some(3),
+    }
+}
+
+fn of_layers(error: &LayersError) -> Option<u8> {
+    match error {
+        LayersError::Io { reason, .. } => if_full(reason),
+        _ => None,
+    }
+}
+
+/// The exit code of a full disk.
+fn if_full(error: &std::io::Error) -> Option<u8> {
+    is_full(error).then_some(5)
 }
 
 fn is_full(error: &std::io::Error) -> bool {
@@ -186,6 +252,11 @@ mod tests {
             len: 3,
         };
         let full = || std::io::Error::from(StorageFull);
+        let file = || FileError::Io {
+            path: "a".into(),
+            action: "writing",
+            reason: full(),
+        };
         let on_disk = GanError::Io {
             path: "a".into(),
             action: "writing".into(),
@@ -201,6 +272,11 @@ mod tests {
             (diverged().into(), 4),
             (on_disk.into(), 5),
             (anyhow::Error::new(full()).context("writing a"), 5),
+            (LayersError::from(file()).into(), 5),
+            (TransferError::from(LayersError::from(file())).into(), 5),
+            (GanError::from(LayersError::from(file())).into(), 5),
+            (GanError::Data(DataError::File(file())).into(), 5),
+            (file().into(), 5),
             (Interrupted.into(), 130),
         ];
         for (error, expected) in cases {

@@ -1,7 +1,7 @@
 //! Progress of long work: bars on a terminal, plain lines elsewhere.
 
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -154,9 +154,9 @@ impl TrainingProgress {
     }
 }
 
-/// Prints to standard error. A closed pipe must not end a training.
+/// Prints to standard error.
 fn line(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    note!("{text}");
 }
 
 /// `3725` seconds as `1h 02m`.

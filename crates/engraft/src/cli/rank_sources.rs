@@ -147,7 +147,7 @@ pub(super) fn run(options: &Sources) -> anyhow::Result<()> {
             .iter()
             .map(|found| json!({ "run": found.source, "proximity": found.distance, "lost": found.lost }))
             .collect();
-        println!(
+        out!(
             "{}",
             json!({ "sources": rows, "protocol": {
                 "features": reader.extractor.name(), "features_sha256": reader.extractor.hash(), "data": options.data,
@@ -157,9 +157,9 @@ pub(super) fn run(options: &Sources) -> anyhow::Result<()> {
         return Ok(());
     }
     for line in lines(&ranked) {
-        println!("{line}");
+        out!("{line}");
     }
-    println!(
+    out!(
         "ranked by recall, then by KID; {GENERATED} images per source; features {} ({}..; {}); seed {}",
         reader.extractor.name(),
         reader.short_hash(),

@@ -53,18 +53,18 @@ pub(super) fn report(
             "features": network.name(), "features_sha256": network.hash(), "data": DatasetName::StackedMnist.as_str(), "split": "test",
             "generated": count, "step": run.step, "seed": seed,
         });
-        println!("{line}");
+        out!("{line}");
     } else {
-        println!("{:<28}{:>10}{:>22}", "", "generated", "floor (real images)");
-        println!(
+        out!("{:<28}{:>10}{:>22}", "", "generated", "floor (real images)");
+        out!(
             "{:<28}{:>10}{:>22}",
             "modes of 1000",
             generated.modes(),
             floor.modes()
         );
         let [ours, theirs] = [&generated, &floor].map(ClassCounts::divergence_from_uniform);
-        println!("{:<28}{ours:>10.4}{theirs:>22.4}", "divergence from uniform");
-        println!(
+        out!("{:<28}{ours:>10.4}{theirs:>22.4}", "divergence from uniform");
+        out!(
             "{count} images, step {}; digits of the channels predicted by the network {} ({}..); seed {seed}",
             run.step,
             network.name(),

@@ -13,6 +13,7 @@ use std::path::Path;
 /// # Errors
 /// [`GanError::Io`] with the path and the failed operation.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), GanError> {
+    engraft_base::files::ensure_space(path, bytes.len() as u64)?;
     let mut file = AtomicFile::create(path)?.with_fault_point(failpoint::point);
     file.write_all(bytes)
         .map_err(|error| GanError::io(path, format!("writing {} bytes", bytes.len()), error))?;

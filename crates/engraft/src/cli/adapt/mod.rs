@@ -5,7 +5,7 @@ use super::options::Adapt;
 use super::transfer::inversion;
 use super::{pair_grid, parallel, result_cache};
 use anyhow::{Context, ensure};
-use engraft_base::argmax;
+use engraft_base::{argmax, write_atomically};
 use engraft_data::Dataset;
 use engraft_gan::{PictureConfig, dataset_tensor};
 use engraft_layers::{Mode, Module, StateDict};
@@ -76,7 +76,7 @@ pub(super) fn run(options: &Adapt) -> anyhow::Result<()> {
     }
     match data.target_test {
         Some(_) => methods.push(AdaptationMethod::TargetSupervised),
-        None => eprintln!("the target has no labels: no accuracy, and no baseline target-supervised"),
+        None => note!("the target has no labels: no accuracy, and no baseline target-supervised"),
     }
     if let Some(out) = &options.out {
         fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
@@ -100,9 +100,9 @@ pub(super) fn run(options: &Adapt) -> anyhow::Result<()> {
         .collect();
     if options.json {
         let line = serde_json::json!({ "rows": rows, "cells": cells, "protocol": protocol(options, &data) });
-        println!("{line}");
+        out!("{line}");
     } else {
-        print!("{}", table(options, &rows, &data));
+        out!("{}", table(options, &rows, &data).trim_end());
     }
     for &(method, seed) in &jobs {
         if let Some(path) = grid_path(options, method, seed) {
@@ -112,9 +112,9 @@ pub(super) fn run(options: &Adapt) -> anyhow::Result<()> {
             );
             // Standard output has the line of JSON only.
             if options.json {
-                eprintln!("{line}");
+                note!("{line}");
             } else {
-                println!("{line}");
+                out!("{line}");
             }
         }
     }
@@ -182,13 +182,13 @@ fn read(options: &Adapt) -> anyhow::Result<Data> {
 /// Refuses domains that are preprocessed differently.
 fn check(options: &Adapt, data: &Data) -> anyhow::Result<()> {
     let gap = PixelStatsGap::between(&data.source, &data.target);
-    eprintln!("source and target: {gap}");
+    note!("source and target: {gap}");
     let mut refusals = Vec::new();
     for (severity, problem) in gap.problems() {
         if severity == Severity::Refusal && !options.allow_domain_mismatch {
             refusals.push(problem);
         } else {
-            eprintln!("warning: {problem}");
+            note!("warning: {problem}");
         }
     }
     if gap.is_inverted() && !options.allow_domain_mismatch {
@@ -241,7 +241,7 @@ fn cell(options: &Adapt, data: &Data, method: AdaptationMethod, seed: u64) -> an
         && (data.files.is_empty() || at(out, "csv").exists())
         && grid_path(options, method, seed).is_none_or(|path| path.exists())
     {
-        eprintln!("{method} seed {seed}: reused from {}", at(out, "json").display());
+        note!("{method} seed {seed}: reused from {}", at(out, "json").display());
         return Ok(cell);
     }
     let config = AdaptationConfig {
@@ -255,7 +255,7 @@ fn cell(options: &Adapt, data: &Data, method: AdaptationMethod, seed: u64) -> an
     let percent =
         |accuracy: Option<f64>| accuracy.map_or(String::new(), |a| format!(", test {:.2} %", 100.0 * a));
     let found = adapt(&domains, &config, &mut |look| {
-        eprintln!(
+        note!(
             "{method} seed {seed} step {}/{}: loss {:.3}, information {:.3}, source {:.2} %{}",
             look.step,
             options.steps,
@@ -305,8 +305,7 @@ fn save(
         .with_metadata("seed", seed.to_string())
         .save(out.join(format!("{method}-{seed}.safetensors")))?;
     if let (Some(path), Some(pairs)) = (grid_path(options, method, seed), &found.pairs) {
-        fs::write(&path, pair_grid::grid(pairs))
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        write_atomically(&path, &pair_grid::grid(pairs))?;
     }
     if data.files.is_empty() {
         return Ok(());
@@ -321,7 +320,7 @@ fn save(
         writeln!(text, "\"{}\",{class},{p:.4}", name.replace('"', "\"\""))?;
     }
     let path = out.join(format!("{method}-{seed}.csv"));
-    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    Ok(write_atomically(&path, text.as_bytes())?)
 }
 
 fn row(options: &Adapt, method: AdaptationMethod, cells: &[SeedResult]) -> MethodSummary {

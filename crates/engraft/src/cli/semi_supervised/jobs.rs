@@ -153,7 +153,7 @@ impl Task<'_> {
         let (name, settings) = self.about(kind, seed);
         let path = self.result(&name);
         let unfinished_path = self.unfinished_path(&name, &settings);
-        let tell = |line: &str| bar.suspend(|| eprintln!("{line}"));
+        let tell = |line: &str| bar.suspend(|| note!("{line}"));
         let kept = || -> Option<Vec<(String, RunResult)>> {
             let found = result_cache::read(&path, &settings)?;
             tell(&format!("reused from {}", path.display()));
@@ -242,7 +242,7 @@ impl Task<'_> {
         let mut settings = self.settings.clone();
         settings.seed = self.seeds[seed];
         let steps = settings.steps;
-        let tell = |line: &str| bar.suspend(|| eprintln!("{line}"));
+        let tell = |line: &str| bar.suspend(|| note!("{line}"));
         let new = SemiSupervised::new(examples, settings)?;
         let (mut saves, mut task, mut curve) = unfinished.training(&name.replace(' ', "-"), new, &tell)?;
         bar.inc(task.steps_done());

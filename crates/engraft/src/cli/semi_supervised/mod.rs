@@ -10,7 +10,7 @@ use super::options::{Budget, SemiSupervised};
 use super::progress::bar;
 use super::result_cache;
 use anyhow::{Context, ensure};
-use engraft_base::choose;
+use engraft_base::{choose, write_atomically};
 use engraft_data::{DataOptions, Dataset};
 use engraft_gan::{CheckpointChoice, PictureConfig, Sampler};
 use engraft_transfer::open_source;
@@ -118,10 +118,10 @@ pub(super) fn run(options: &SemiSupervised) -> anyhow::Result<()> {
     };
     let json = report.json();
     let path = out.join("result.json");
-    std::fs::write(&path, format!("{json}\n")).with_context(|| format!("writing {}", path.display()))?;
-    println!("{report}");
+    write_atomically(&path, format!("{json}\n").as_bytes())?;
+    out!("{report}");
     if options.json {
-        println!("{json}");
+        out!("{json}");
     }
     Ok(())
 }
@@ -172,7 +172,7 @@ fn open_generator(
     let images = train.clone().resized(height, width);
     let same = [images.sha256(), images.inverted().sha256()].contains(&source.config.fingerprint);
     if source.config.data == options.data && !same {
-        eprintln!(
+        note!(
             "warning: --from {}: the run was trained on other images of {} than those used here, so its row uses more images than \
              the others; use the same --train-images for transfer and this command, and the first of --seeds as transfer's --seed",
             run.display(),
@@ -180,7 +180,7 @@ fn open_generator(
         );
     }
     if source.config.data == options.data && source.config.classes > 0 {
-        eprintln!(
+        note!(
             "warning: --from {}: the run is class-conditional and used all labels, so its row uses more labels than the others",
             run.display()
         );
@@ -208,8 +208,7 @@ fn write_labels(
         "labels": labels,
     });
     let path = out.join(format!("labels-seed-{seed}.json"));
-    std::fs::write(&path, format!("{text}\n")).with_context(|| format!("writing {}", path.display()))?;
-    Ok(())
+    Ok(write_atomically(&path, format!("{text}\n").as_bytes())?)
 }
 
 /// `784-1000-500-250-250-250-10`.

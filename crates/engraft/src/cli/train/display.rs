@@ -10,7 +10,6 @@ use engraft_layers::parameter_count;
 use engraft_metrics::{IMAGE, features};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -368,14 +367,13 @@ impl Display {
     }
 }
 
-/// Prints a line to standard output. Errors are ignored: a closed pipe (`| head`) must not end the training.
 fn out(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    out!("{text}");
 }
 
-/// Prints a line to standard error. Errors are ignored.
+/// Prints a line to standard error.
 pub(super) fn err(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    note!("{text}");
 }
 
 /// `2` as `2nd`.

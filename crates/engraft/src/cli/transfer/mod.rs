@@ -15,7 +15,7 @@ use super::progress::{TrainingProgress, image_grids};
 use super::rank_sources::{self, Comparison};
 use super::target::Target;
 use anyhow::{Context, ensure};
-use engraft_base::to_bytes;
+use engraft_base::{to_bytes, write_atomically};
 use engraft_data::{DataSource, Dataset, Provenance::Memory, plain_name};
 use engraft_gan::{CheckpointChoice, Event, Sampler, TrainConfig, Trainer};
 use engraft_layers::Module;
@@ -97,10 +97,10 @@ fn best_source(options: &Transfer) -> anyhow::Result<PathBuf> {
     };
     let (ranked, reader) = comparison.rank(&rank_sources::shipped())?;
     for line in rank_sources::lines(&ranked) {
-        eprintln!("{line}");
+        note!("{line}");
     }
     let best = ranked.into_iter().next().context("no source is shipped")?;
-    eprintln!(
+    note!(
         "source    {} is the closest by recall and KID on the features {}; another one: --from RUN",
         best.source.display(),
         reader.extractor.name()
@@ -186,14 +186,14 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
     if options.fresh
         && let Some(old) = Trainer::set_aside(&out)?
     {
-        eprintln!("moved the earlier run to {}", old.display());
+        note!("moved the earlier run to {}", old.display());
     }
     catch_interrupts("finishing this step, then saving")?;
     let is_plain = recipe.is_fine_tuning(&source)?;
     let mut methods = vec![TransferMethod::Recipe(Box::new(recipe.clone()))];
     if options.baselines {
         if is_plain {
-            eprintln!("baseline  fine-tuning is left out: the recipe is the same");
+            note!("baseline  fine-tuning is left out: the recipe is the same");
         } else {
             methods.push(TransferMethod::Recipe(Box::new(Recipe::fine_tune(&source)?)));
         }
@@ -236,8 +236,7 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
     let grid = out.join("source-and-adapted.png");
     let first = evaluated.first().map(|d: &Evaluated| &d.sampler);
     let adapted = first.unwrap_or_else(|| &unmeasured[0].2);
-    std::fs::write(&grid, before_and_after(options, &untuned, adapted))
-        .with_context(|| format!("writing {}", grid.display()))?;
+    write_atomically(&grid, &before_and_after(options, &untuned, adapted))?;
     let untuned_share = copied_share(&trained_on, &of_source);
     let mut json = match evaluated.is_empty() {
         true => without_measures(&unmeasured, reference.len(), protocol(options, &reader, &target)),
@@ -255,7 +254,7 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
         && let Some(second) = Second::measure(&reader, &experiment, &target, &evaluated)?
     {
         for line in second.lines(&evaluated) {
-            println!("{line}");
+            out!("{line}");
         }
         json["second"] = second.json(&evaluated);
     }
@@ -271,20 +270,20 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
         points: points.as_ref(),
         result: &json,
     })?;
-    println!(
+    out!(
         "  report                         {}",
         out.join("report.html").display()
     );
-    println!("  source and result, same noise  {}", grid.display());
-    println!("  run                            {}", out.display());
-    println!(
+    out!("  source and result, same noise  {}", grid.display());
+    out!("  run                            {}", out.display());
+    out!(
         "to generate images: {} generate --from {} --checkpoint best",
         program(),
         out.display()
     );
     let adapter = out.join(AdapterFile::NAME);
     if let Ok(about) = std::fs::metadata(&adapter) {
-        println!(
+        out!(
             "or with the adapter file ({} KiB) and the source: {} generate --from {} --adapter {}",
             about.len().div_ceil(1024),
             program(),
@@ -293,7 +292,7 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
         );
     }
     if options.json {
-        println!("{json}");
+        out!("{json}");
     }
     Ok(())
 }
@@ -340,11 +339,11 @@ fn warn(options: &Transfer, untuned: &Sampler, target: &Target) -> anyhow::Resul
     let gap = PixelStatsGap::between(&generated, &target.train);
     for (severity, problem) in gap.problems() {
         if severity == Severity::Refusal {
-            eprintln!("warning: {problem}");
+            note!("warning: {problem}");
         }
     }
     if gap.is_inverted() {
-        eprintln!("warning: {}", inversion(options.invert));
+        note!("warning: {}", inversion(options.invert));
     }
     Ok(())
 }
@@ -357,17 +356,17 @@ fn explain(
     found: &DomainDistance,
     recipe: &Recipe,
 ) -> anyhow::Result<()> {
-    eprintln!("source    {} ({})", from.display(), source.config.data);
-    eprintln!("target    {} images of {}", target.train.len(), options.data);
-    eprintln!("reference {}", target.about);
-    eprintln!("distance  {found}");
-    eprintln!("recipe    {}", label(&recipe.name));
+    note!("source    {} ({})", from.display(), source.config.data);
+    note!("target    {} images of {}", target.train.len(), options.data);
+    note!("reference {}", target.about);
+    note!("distance  {found}");
+    note!("recipe    {}", label(&recipe.name));
     for reason in &recipe.reasons {
-        eprintln!("          - {reason}");
+        note!("          - {reason}");
     }
     let mut config = recipe.train_config(source, &target.train, options.steps, options.seed);
     adjust(options, source, &mut config);
-    eprintln!(
+    note!(
         "split     {} for training, {} for validation, {} for evaluation",
         config.trained_on(),
         config.validation_images,
@@ -379,7 +378,7 @@ fn explain(
         config.batch,
         config.trained_on()
     );
-    eprintln!(
+    note!(
         "training  {} steps of {} images each, from {} training images and {} validation images",
         config.steps,
         config.batch,
@@ -408,15 +407,15 @@ fn explain(
             0 => "until the end".into(),
             steps => format!("at most {steps} steps"),
         };
-        eprintln!("phase {i}   {length}");
+        note!("phase {i}   {length}");
         for (name, network, adam) in [
             ("generator", &generator, config.generator),
             ("discriminator", &discriminator, config.discriminator),
         ] {
             let table = trainable_summary(network as &dyn Module, |_| adam.learning_rate);
-            eprintln!("  {name}");
+            note!("  {name}");
             for line in table.to_string().lines() {
-                eprintln!("    {line}");
+                note!("    {line}");
             }
         }
     }

@@ -137,7 +137,7 @@ fn interpolation(content: &Content<'_>) -> Option<Vec<u8>> {
 }
 
 fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    std::fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
+    Ok(engraft_base::write_atomically(path, bytes)?)
 }
 
 fn facts(content: &Content<'_>) -> Vec<(String, String)> {

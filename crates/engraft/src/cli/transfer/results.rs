@@ -40,14 +40,14 @@ pub(super) fn without_measures(
     reference: usize,
     protocol: serde_json::Value,
 ) -> serde_json::Value {
-    println!("{:<26}{:>7}", "method", "step");
+    out!("{:<26}{:>7}", "method", "step");
     for (method, steps, _) in trained {
-        println!("{:<26}{steps:>7}", label(method));
+        out!("{:<26}{steps:>7}", label(method));
     }
     let reason = format!(
         "{reference} reference images are too few for KID, FID, coverage and copies, which need at least {FEWEST_REAL}"
     );
-    println!("no measures: {reason}; look at the grids");
+    out!("no measures: {reason}; look at the grids");
     let row = |(method, steps, _): &(&str, u64, Sampler)| json!({ "method": method, "steps": steps });
     let rows: Vec<_> = trained.iter().map(row).collect();
     json!({ "rows": rows, "winner": null, "protocol": protocol, "left_out": reason })
@@ -77,13 +77,13 @@ pub(super) fn report(
     // A single method has nothing to compare with.
     let winner = comparison.winner().filter(|_| evaluated.len() > 1);
     let winner = winner.map(|i| evaluated[i].result.method.clone());
-    println!(
+    out!(
         "{:<26}{:>9}  {:<18}{:>9}{:>11}{:>10}{:>11}{:>9}{:>7}",
         "method", "KID", "95 % interval", "FID", "sliced W2", "coverage", "diversity", "copies", "step"
     );
     for (i, Evaluated { result, .. }) in evaluated.iter().enumerate() {
         let [low, high] = comparison.interval(i);
-        println!(
+        out!(
             "{:<26}{:>9.4}  {:<18}{:>9.2}{:>11}{:>10}{:>11.3}{:>9}{:>7}",
             label(&result.method),
             result.kid,
@@ -105,7 +105,7 @@ pub(super) fn report(
             result.steps
         );
     }
-    println!(
+    out!(
         "{GENERATED} generated images per method, against {}; features {} ({}..; {}); seed {}",
         target.about,
         reader.extractor.name(),
@@ -115,35 +115,35 @@ pub(super) fn report(
     );
     match points {
         Some(points) => {
-            println!("with these features: {points}");
+            out!("with these features: {points}");
             if points.is_blind() {
-                println!(
+                out!(
                     "warning: noise or blobs cover many real images, so the table does not show whether images are good; choose \
                      other features with --features"
                 );
             }
         }
-        None => println!(
+        None => out!(
             "warning: {} real images are too few for a measure: KID and coverage say nothing; look at the grids",
             reference.len()
         ),
     }
     if evaluated.len() > 1 {
         match &winner {
-            Some(name) => println!(
+            Some(name) => out!(
                 "lowest KID: {}, significant at 95 % (bootstrap over images)",
                 label(name)
             ),
             None => {
-                println!("no significant difference in KID: the 95 % intervals of the differences contain 0")
+                out!("no significant difference in KID: the 95 % intervals of the differences contain 0")
             }
         }
     }
     let copying = evaluated[0].result.copies;
     if let Some(reason) = &no_copies {
-        println!("no copies: {reason}");
+        out!("no copies: {reason}");
     } else if copying > MANY_COPIES {
-        println!(
+        out!(
             "warning: {:.0} % of the generated images are copies of training images; use fewer steps or more images",
             100.0 * copying
         );

@@ -1,0 +1,40 @@
+//! Text that is safe to print on a terminal.
+
+/// `text` with every character escaped that moves a terminal's cursor or changes the direction of writing.
+///
+/// ```
+/// assert_eq!(engraft_base::escaped("a\u{1b}[31mb"), "a\\u{1b}[31mb");
+/// ```
+pub fn escaped(text: &str) -> String {
+    escaped_except(text, |_| false)
+}
+
+/// [`escaped`] for text of several lines: line breaks and tabs stay.
+pub fn escaped_lines(text: &str) -> String {
+    escaped_except(text, |c| matches!(c, '\n' | '\t'))
+}
+
+fn escaped_except(text: &str, is_kept: impl Fn(char) -> bool) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        let is_direction =
+            matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if (c.is_control() && !is_kept(c)) || is_direction {
+            safe.extend(c.escape_default());
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_and_directions_are_escaped() {
+        assert_eq!(escaped("a\u{1b}[2J\n\u{202e}ö"), "a\\u{1b}[2J\\n\\u{202e}ö");
+        assert_eq!(escaped_lines("a\n\tb\r"), "a\n\tb\\r");
+    }
+}
