@@ -4,7 +4,7 @@ mod classifier_score;
 mod methods;
 
 use anyhow::{Context, ensure};
-use engraft::cli::Seeds;
+use engraft::cli::{Interrupted, Seeds, catch_interrupts, stop_or_continue};
 use engraft_data::{Channels, DataOptions, DataSource, Dataset, DatasetName, LoadOptions, Split, load};
 use engraft_gan::{CheckpointChoice, TrainConfig};
 use engraft_metrics::{FeatureExtractor, Features, SeedSummary, features, kernel_distance};
@@ -15,7 +15,6 @@ use engraft_transfer::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -114,6 +113,7 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<()> {
     methods::check(&args.methods)?;
     args.seeds = Seeds::from(args.seeds.starting_at(args.first_seed)?);
     let pool = engraft::cli::pool(args.threads)?;
+    catch_interrupts("finishing this step, then saving")?;
     pool.install(|| table(&args))?;
     Ok(())
 }
@@ -411,8 +411,8 @@ fn cell(
             .filter(|cell| with_names_of_today(cell.settings.clone()) == settings)
             .context("the results there are those of other settings; delete the directory, or choose another --out");
     }
-    let found = experiment.train(&method, directory, &mut |_| ControlFlow::Continue(()))?;
-    let (sampler, steps) = found.context("the training was stopped")?;
+    let found = experiment.train(&method, directory, &mut |_| stop_or_continue())?;
+    let (sampler, steps) = found.ok_or(Interrupted)?;
     let generated = experiment.generate_features(&*target.network, &sampler, GENERATED)?;
     let features = FeatureSets {
         real: &target.real,

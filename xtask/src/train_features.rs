@@ -1,12 +1,12 @@
 //! `cargo xtask train-features`: trains the classifiers whose last hidden layer is the feature space of the metrics.
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use engraft_data::{Dataset, DatasetName, LoadOptions, Split, load};
 use engraft_gan::dataset_tensor;
 use engraft_layers::StateDict;
 use engraft_metrics::{
-    ColorClassifier, ColorFeatures, FeatureClassifier, FeatureExtractor, FeatureNetwork, Training, Variation,
-    train_classifier, train_color_classifier,
+    CLASSES, ColorClassifier, ColorFeatures, FeatureClassifier, FeatureExtractor, FeatureNetwork, Training,
+    Variation, train_classifier, train_color_classifier,
 };
 use engraft_tensor::no_grad;
 use std::path::PathBuf;
@@ -52,6 +52,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let [train, test] = [Split::Train, Split::Test].map(|split| load(name, split, &options));
     let (train, test) = (train?, test?);
+    for data in [&train, &test] {
+        ensure_known_labels(data)?;
+    }
     let out = match &args.out {
         Some(path) => path.clone(),
         // Not the crate's own file: every metric depends on its weights.
@@ -83,7 +86,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         // Half the size; the accuracy below is that of the rounded weights.
         engraft_base::write_atomically(&out, &state.to_half_bytes()?)?;
     } else {
-        state.save(&out)?;
+        // The hash of the network is that of these bytes.
+        engraft_base::write_atomically(&out, &state.to_bytes()?)?;
     }
     // The accuracy is that of the written file.
     let bytes = std::fs::read(&out).with_context(|| format!("{}", out.display()))?;
@@ -103,6 +107,25 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         bytes.len(),
         network.hash()
     );
+    Ok(())
+}
+
+/// Refuses labels that the networks have no output for.
+fn ensure_known_labels(data: &Dataset) -> anyhow::Result<()> {
+    let wrong = data
+        .labels()
+        .iter()
+        .position(|&label| usize::from(label) >= CLASSES);
+    if let Some(at) = wrong {
+        bail!(
+            "{}: the label of image {at} of {} ({}) is {}, expected at most {}",
+            data.provenance(),
+            data.len(),
+            data.name(),
+            data.label(at),
+            CLASSES - 1
+        );
+    }
     Ok(())
 }
 
@@ -149,4 +172,26 @@ fn right_share(network: &dyn FeatureExtractor, data: &Dataset) -> anyhow::Result
             .count();
     }
     Ok(right as f64 / data.len().max(1) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engraft_data::Provenance;
+
+    #[test]
+    fn fault_05_labels_above_9_are_refused_with_file_and_position() {
+        let data = |labels: Vec<u8>| {
+            let files = Provenance::File("letters".into());
+            Dataset::new("mnist", files, vec![0; labels.len()], [1, 1, 1], labels).unwrap()
+        };
+        ensure_known_labels(&data(vec![0, 9])).unwrap();
+        let error = ensure_known_labels(&data(vec![0, 9, 12]))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("letters") && error.contains("image 2") && error.contains("12"),
+            "{error}"
+        );
+    }
 }

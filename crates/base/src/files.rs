@@ -401,6 +401,33 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg(unix)]
+    fn fault_15_a_file_without_room_is_refused_with_the_needed_and_the_free_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.bin");
+        let free = free_space(folder.path()).unwrap();
+        ensure_space(&path, free / 2).unwrap();
+        let FileError::Io { reason, .. } = ensure_space(&path, u64::MAX).unwrap_err() else {
+            panic!("another error")
+        };
+        assert_eq!(reason.kind(), ErrorKind::StorageFull);
+        assert!(reason.to_string().contains(&u64::MAX.to_string()));
+    }
+
+    #[test]
+    fn fault_14_a_directory_that_cannot_be_written_is_found_without_a_trace() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, run) = (folder.path().join("file"), folder.path().join("runs/a"));
+        fs::write(&file, "").unwrap();
+        ensure_writable(&run).unwrap();
+        assert!(!run.exists() && !folder.path().join("runs").exists());
+        for wrong in [file.clone(), file.join("deeper/still"), "/proc/engraft".into()] {
+            assert_eq!(ensure_writable(&wrong).unwrap_err().path(), wrong);
+        }
+        ensure_writable(Path::new("no-such-directory")).unwrap();
+    }
+
+    #[test]
     fn write_atomically_replaces_the_whole_file_and_leaves_no_temporary_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.txt");

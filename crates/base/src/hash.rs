@@ -17,6 +17,15 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
+/// SHA-256 of the concatenation of `parts` as 64 hexadecimal digits.
+pub fn sha256_hex_of(parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part);
+    }
+    hex(&hash.finalize())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -32,5 +41,6 @@ mod tests {
         // FIPS 180-2, appendix B.1.
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(sha256_hex(b"abc"), expected);
+        assert_eq!(sha256_hex_of(&[b"a", b"", b"bc"]), expected);
     }
 }

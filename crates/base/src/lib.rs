@@ -8,7 +8,7 @@ pub mod seeds;
 pub mod text;
 
 pub use files::{AtomicFile, FileError, open_regular, read_bounded, write_atomically};
-pub use hash::{hex, sha256_hex};
+pub use hash::{hex, sha256_hex, sha256_hex_of};
 pub use indices::{argmax, batches, choose, equidistant};
 pub use pixels::{from_byte, to_byte, to_bytes};
 pub use text::{escaped, escaped_lines};

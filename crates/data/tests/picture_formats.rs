@@ -121,7 +121,7 @@ fn files_that_are_cut_short_are_left_out() {
 }
 
 #[test]
-fn a_jpeg_without_its_end_or_with_a_gap_is_left_out() {
+fn fault_08_a_jpeg_without_its_end_or_with_a_gap_is_left_out() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
     let baseline = encoded(&colorful(48).into(), ImageFormat::Jpeg);

@@ -188,7 +188,7 @@ fn content(run: &str) -> Vec<(String, Vec<u8>)> {
 /// Table and checkpoint of a resumed transfer are those of one that was never interrupted.
 #[cfg(unix)]
 #[test]
-fn an_interrupted_transfer_is_saved_and_resumes_exactly() {
+fn fault_06_an_interrupted_transfer_is_saved_and_resumes_exactly() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
     source(at("source").as_ref(), 1);
@@ -220,7 +220,7 @@ fn an_interrupted_transfer_is_saved_and_resumes_exactly() {
         ];
         words.map(String::from).to_vec()
     };
-    for name in ["INT", "TERM"] {
+    for (name, expected) in [("INT", 130), ("TERM", 143)] {
         let out = at(name);
         // Enough steps that no machine finishes before the signal arrives.
         let child = Command::new(env!("CARGO_BIN_EXE_engraft"))
@@ -244,7 +244,7 @@ fn an_interrupted_transfer_is_saved_and_resumes_exactly() {
         assert!(Command::new("kill").args(&signal).status().unwrap().success());
         let found = child.wait_with_output().unwrap();
         let errors = String::from_utf8(found.stderr).unwrap();
-        assert_eq!(found.status.code(), Some(130), "{errors}");
+        assert_eq!(found.status.code(), Some(expected), "{errors}");
         assert!(errors.contains("fine-tuning: step 1/1000000 "), "{errors}");
         let (_, rest) = errors
             .split_once("stopped at step ")

@@ -423,6 +423,8 @@ impl TrainConfig {
             problems.extend(self.settings_check().problems_with_classes());
         }
         problems.extend(limits::beyond_limits(self));
+        problems.extend(limits::without_end(self));
+        problems.extend(limits::beyond_toml(self, &self.counts().map(|(name, ..)| name)));
         if self.standing_batches > 0 && self.ema_half_life == 0 {
             problems.push(
                 "standing_batches needs an EMA of the generator: set ema_half_life above 0, or standing_batches to 0".into(),

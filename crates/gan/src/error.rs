@@ -92,6 +92,15 @@ pub enum GanError {
         /// The files of the checkpoint.
         available: Vec<String>,
     },
+    /// A generator with finite weights generates values that are not finite.
+    #[error(
+        "the generator's images are not finite: the first such values are results of its layer {layer:?}; its weights are \
+         damaged or too large: use another checkpoint"
+    )]
+    NotFinite {
+        /// Dotted name of the layer.
+        layer: String,
+    },
     /// Invalid settings, all problems at once.
     #[error("invalid settings: {}", .problems.join("; "))]
     Config {

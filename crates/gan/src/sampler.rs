@@ -1,11 +1,16 @@
 //! A generator for sampling only.
 
 use crate::class_prior::ClassPrior;
+use crate::error::GanError;
 use crate::latent::{as_image, fixed_labels, sampled_labels};
 use crate::rng::{self, Purpose};
-use engraft_layers::{Condition, Mode, Module, Sequential};
+use engraft_layers::{Condition, Mode, Module, Sequential, first_part_not_finite};
 use engraft_tensor::{Real, Tensor, concat, no_grad};
-use rand::Rng;
+use rand::{Rng, SeedableRng};
+use rand_pcg::Pcg64;
+
+/// Images that decide whether a generator can be used.
+const TRIED: usize = 2;
 
 /// Generates images with fixed weights. Batch norms are [folded](Sequential::folded) into the preceding layers
 /// once, which makes each batch faster.
@@ -112,6 +117,35 @@ impl<T: Real> Sampler<T> {
             z.shape()
         );
         self.images(z, condition)
+    }
+
+    /// [`generate_from`](Self::generate_from) that checks the images.
+    ///
+    /// # Errors
+    /// [`GanError::NotFinite`] with the layer if a value of an image is not finite. Finite weights can give such images.
+    ///
+    /// # Panics
+    /// As [`generate_from`](Self::generate_from).
+    #[track_caller]
+    pub fn try_generate_from(&self, z: &Tensor<T>, condition: &Condition<T>) -> Result<Tensor<T>, GanError> {
+        let images = self.generate_from(z, condition);
+        if images.as_slice().iter().all(|x| x.is_finite()) {
+            return Ok(images);
+        }
+        let layer = no_grad(|| first_part_not_finite(&self.generator, z, condition, Mode::Eval));
+        Err(GanError::NotFinite {
+            layer: layer.unwrap_or_else(|| "unknown".into()),
+        })
+    }
+
+    /// The sampler, if a few images are finite.
+    ///
+    /// # Errors
+    /// As [`try_generate_from`](Self::try_generate_from).
+    pub fn checked(self) -> Result<Self, GanError> {
+        let z = Tensor::randn([TRIED, self.latent], &mut Pcg64::seed_from_u64(1));
+        self.try_generate_from(&z, &self.cyclic_labels(TRIED))?;
+        Ok(self)
     }
 
     /// `n` images `[n, h, w, c]` from standard normal latent vectors, with labels `0, 1, .., classes - 1, 0, ..` if

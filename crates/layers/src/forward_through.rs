@@ -61,6 +61,33 @@ pub fn forward_through<T: Real>(
     Outputs { main, parts }
 }
 
+/// The dotted name of the first part of a module whose result has a value that is not finite; `None` if all results are finite.
+///
+/// A module passes its inner parts in front of itself: `block1.dense` is named rather than `block1`.
+pub fn first_part_not_finite<T: Real>(
+    module: &dyn Module<T>,
+    x: &Tensor<T>,
+    condition: &Condition<T>,
+    mode: Mode,
+) -> Option<String> {
+    let mut found: Vec<_> = parts_of(module).into_iter().map(|name| (name, None)).collect();
+    module.forward_taps(x, condition, mode, &mut Taps::of(&mut found));
+    let is_bad = |part: &Option<Tensor<T>>| {
+        part.as_ref()
+            .is_some_and(|values| values.as_slice().iter().any(|x| !x.is_finite()))
+    };
+    let bad: Vec<String> = found
+        .into_iter()
+        .filter(|(_, part)| is_bad(part))
+        .map(|(name, _)| name)
+        .collect();
+    let mut first = bad.first()?.clone();
+    while let Some(inner) = bad.iter().find(|name| name.starts_with(&format!("{first}."))) {
+        first.clone_from(inner);
+    }
+    Some(first)
+}
+
 /// The dotted names of all parts of a module.
 fn parts_of<T: Real>(module: &dyn Module<T>) -> Vec<String> {
     let mut names = Vec::new();

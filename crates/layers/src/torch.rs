@@ -1,7 +1,7 @@
 //! Conversion of state dicts to and from PyTorch's layouts, on reading and writing only.
 
 use crate::error::LayersError;
-use crate::state::{Extra, MAX_FILE_BYTES, StateDict, decode, encode};
+use crate::state::{Extra, MAX_FILE_BYTES, StateDict, decode, encode, sealed};
 use engraft_base::{read_bounded, write_atomically};
 use engraft_tensor::{Real, Tensor};
 use std::collections::BTreeMap;
@@ -195,7 +195,10 @@ impl TorchLayout {
     /// # Errors
     /// Those of [`TorchLayout::to_torch_bytes`], and [`LayersError::Io`].
     pub fn save<T: Real>(&self, state: &StateDict<T>, path: impl AsRef<Path>) -> Result<(), LayersError> {
-        Ok(write_atomically(path.as_ref(), &self.to_torch_bytes(state)?)?)
+        Ok(write_atomically(
+            path.as_ref(),
+            &sealed(self.to_torch_bytes(state)?)?,
+        )?)
     }
 
     /// Reads a file of PyTorch with at most [`MAX_FILE_BYTES`].

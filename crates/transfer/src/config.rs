@@ -274,6 +274,13 @@ impl TransferConfig {
             );
         }
         for (i, phase) in phases.iter().enumerate() {
+            if i64::try_from(phase.steps).is_err() {
+                problems.push(format!(
+                    "plan.phases: phase {i} has {} steps; expected at most {}, the largest integer of TOML",
+                    phase.steps,
+                    i64::MAX
+                ));
+            }
             if i + 1 < phases.len() && phase.steps == 0 {
                 problems.push(format!(
                     "plan.phases: phase {i} has no number of steps, so later phases would never start; set its steps"

@@ -9,6 +9,7 @@ use crate::recipe::{Recipe, from_scratch_config};
 use crate::transfer_plan::Transfer;
 use engraft_base::batches;
 use engraft_data::Dataset;
+use engraft_gan::checkpoint::refuse_links;
 use engraft_gan::{CheckpointChoice, Event, Sampler, TrainConfig, Trainer, TrainingOutcome, dataset_tensor};
 use engraft_metrics::{
     FeatureExtractor, Features, balanced_coverage, copied_share, frechet_distance, intra_cluster_diversity,
@@ -171,6 +172,7 @@ impl Experiment<'_> {
     /// Nothing is written if a run has already started there: neither over another source, nor over a damaged one. A run that is
     /// not a transfer must not get a source either, because it would be read as a transfer from then on.
     fn save_source(&self, directory: &Path) -> Result<(), TransferError> {
+        refuse_links(directory)?;
         let folder = directory.join(FOLDER);
         // A run that was killed at its start has no settings yet.
         let run_files = [SETTINGS, "checkpoints", "metrics.jsonl"];

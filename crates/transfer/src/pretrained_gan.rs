@@ -120,8 +120,7 @@ impl PretrainedGan {
     /// # Errors
     /// [`TransferError::Io`] if the directory cannot be written.
     pub fn save(&self, directory: &Path) -> Result<(), TransferError> {
-        let weights = [self.generator.to_bytes()?, self.discriminator.to_bytes()?];
-        self.write(directory, weights)
+        self.write(directory, |weights, path| weights.save(path))
     }
 
     /// [`PretrainedGan::save`] at about half the size: weight matrices and kernels are rounded to 16-bit floating point
@@ -130,29 +129,27 @@ impl PretrainedGan {
     /// # Errors
     /// As [`PretrainedGan::save`], and if a rounded weight is beyond ±65504.
     pub fn save_half(&self, directory: &Path) -> Result<(), TransferError> {
-        let weights = [
-            self.generator.to_half_bytes()?,
-            self.discriminator.to_half_bytes()?,
-        ];
-        self.write(directory, weights)
+        self.write(directory, |weights, path| weights.save_half(path))
     }
 
-    fn write(&self, directory: &Path, [generator, discriminator]: [Vec<u8>; 2]) -> Result<(), TransferError> {
+    fn write(
+        &self,
+        directory: &Path,
+        save: impl Fn(&StateDict, &Path) -> Result<(), LayersError>,
+    ) -> Result<(), TransferError> {
         std::fs::create_dir_all(directory).map_err(|reason| TransferError::Io {
             path: directory.into(),
             reason,
         })?;
+        save(&self.generator, &directory.join(GENERATOR))?;
+        save(&self.discriminator, &directory.join(DISCRIMINATOR))?;
         let settings = self.config.to_toml().into_bytes();
         let clusters = self
             .pseudo_labels
             .as_ref()
             .map(PseudoLabels::to_bytes)
             .transpose()?;
-        let files = [
-            (GENERATOR, generator),
-            (DISCRIMINATOR, discriminator),
-            (SETTINGS, settings),
-        ];
+        let files = [(SETTINGS, settings)];
         for (name, bytes) in files
             .into_iter()
             .chain(clusters.map(|bytes| (PSEUDO_LABELS, bytes)))

@@ -774,6 +774,23 @@ fn links_between_folders_end() {
 }
 
 /// A PNG file whose palette has an invalid length, on which a decoder panics.
+#[test]
+fn fault_01_a_panic_of_a_decoder_leaves_out_one_file_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    for i in 0..3_u8 {
+        let picture = GrayImage::from_pixel(4, 4, image::Luma([i]));
+        picture.save(folder.path().join(format!("{i}.png"))).unwrap();
+    }
+    fs::write(
+        folder.path().join("broken-palette.png"),
+        png_with_broken_palette(),
+    )
+    .unwrap();
+    let found = open(folder.path(), [4, 4, 1]).unwrap();
+    assert_eq!(found.train.len(), 3);
+    assert!(report(&found, "broken-palette.png").is_some());
+}
+
 fn png_with_broken_palette() -> Vec<u8> {
     let chunk = |kind: &[u8; 4], data: &[u8]| {
         let chunk = [kind, data].concat();

@@ -75,7 +75,10 @@ pub(super) fn gan_error(error: &anyhow::Error) -> Option<&GanError> {
 /// If it does not exist, with the runs that do; if it cannot be read.
 pub(super) fn source_at(option: &str, path: &Path, which: CheckpointChoice) -> anyhow::Result<PretrainedGan> {
     ensure_run(option, path)?;
-    open_source(path, which).with_context(|| format!("--{option} {}", path.display()))
+    let named = || format!("--{option} {}", path.display());
+    let source = open_source(path, which).with_context(named)?;
+    source.sampler()?.checked().with_context(named)?;
+    Ok(source)
 }
 
 /// Refuses a run directory that does not exist.

@@ -5,7 +5,7 @@ use super::data_source::FEWEST_HELD_OUT;
 use super::feature_cache::CachedFeatures;
 use super::options::FeatureOptions;
 use super::progress::bar;
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use engraft_base::{batches, equidistant};
 use engraft_data::{Dataset, DatasetName};
 use engraft_gan::{CheckpointChoice, SavedRun, dataset_tensor};
@@ -159,11 +159,15 @@ impl Reader {
 /// Opens a run and prints its warnings.
 pub(super) fn open_run(run: &Path, which: CheckpointChoice) -> anyhow::Result<SavedRun> {
     ensure_run("from", run)?;
-    let run = engraft_transfer::open_run(run, which)?;
-    for warning in &run.warnings {
+    let mut found = engraft_transfer::open_run(run, which)?;
+    for warning in &found.warnings {
         note!("warning: {warning}");
     }
-    Ok(run)
+    found.sampler = found
+        .sampler
+        .checked()
+        .with_context(|| format!("--from {}", run.display()))?;
+    Ok(found)
 }
 
 #[cfg(test)]

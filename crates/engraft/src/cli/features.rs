@@ -3,6 +3,7 @@
 use super::data_source::{self, load_options, some};
 use super::extract::Reader;
 use super::options::WriteFeatures;
+use super::output_dir::ensure_usable_for;
 use super::samples::Samples;
 use anyhow::Context;
 use engraft_data::{DataOptions, Split, write_npy};
@@ -13,6 +14,7 @@ use engraft_gan::PictureConfig;
 /// # Errors
 /// If images are missing or damaged, or the file cannot be written.
 pub(super) fn run(options: &WriteFeatures) -> anyhow::Result<()> {
+    ensure_usable_for(&options.out)?;
     let named = &options.features;
     let (reader, found) = match (&options.data, &options.samples) {
         (Some(name), _) => {

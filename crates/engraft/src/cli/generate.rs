@@ -4,6 +4,7 @@ use super::advice::source_at;
 use super::extract::open_run;
 use super::latents::{Latents, class};
 use super::options::{Generate, Interpolation};
+use super::output_dir::{ensure_usable, ensure_usable_for};
 use super::pair_grid;
 use super::picture_file::{OutputFormat, encode, encode_animation, ensure_new, make_folder_of, write};
 use anyhow::{Context, ensure};
@@ -24,6 +25,10 @@ const MOST_FRAMES: usize = 2000;
 /// If the run cannot be read, the images do not fit the output, or they cannot be written.
 pub(super) fn run(options: &Generate) -> anyhow::Result<()> {
     let (out, format) = check(options)?;
+    match options.files {
+        true => ensure_usable(Some(&out))?,
+        false => ensure_usable_for(&out)?,
+    }
     let (sampler, of) = open(options)?;
     let class = class(options, sampler.class_count())?;
     let latents = Latents::choose(options, &sampler, class);
@@ -44,7 +49,7 @@ pub(super) fn run(options: &Generate) -> anyhow::Result<()> {
     for name in &names {
         ensure_new(&out.join(name), options.overwrite)?;
     }
-    let images = latents.images(&sampler);
+    let images = latents.images(&sampler)?;
     let channels = images.shape()[3];
     ensure!(
         format == OutputFormat::Npy || channels <= 4,
@@ -63,7 +68,7 @@ pub(super) fn run(options: &Generate) -> anyhow::Result<()> {
         write_npy(&out, images.shape(), images.as_slice())?;
     } else {
         let of_source = match options.with_source {
-            true => Some(latents.images(&source(options)?.sampler()?)),
+            true => Some(latents.images(&source(options)?.sampler()?)?),
             false => None,
         };
         let bytes = if format.is_animation() {

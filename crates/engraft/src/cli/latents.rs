@@ -3,7 +3,7 @@
 use super::options::{Generate, Interpolation};
 use anyhow::{bail, ensure};
 use engraft_data::DatasetName;
-use engraft_gan::{RunLayout, Sampler, TrainConfig, class_names, read_settings, slerp};
+use engraft_gan::{GanError, RunLayout, Sampler, TrainConfig, class_names, read_settings, slerp};
 use engraft_layers::Condition;
 use engraft_tensor::{Tensor, concat};
 use rand::SeedableRng;
@@ -108,17 +108,20 @@ impl Latents {
     }
 
     /// The images `[n, h, w, c]` of a generator.
-    pub(super) fn images(&self, sampler: &Sampler) -> Tensor {
-        let parts: Vec<Tensor> = engraft_base::batches(self.len(), self.batch)
+    ///
+    /// # Errors
+    /// If a value is not finite.
+    pub(super) fn images(&self, sampler: &Sampler) -> Result<Tensor, GanError> {
+        let parts: Result<Vec<Tensor>, GanError> = engraft_base::batches(self.len(), self.batch)
             .map(|part| {
                 let condition = match self.labels.as_slice() {
                     [] => Condition::None,
                     labels => labels[part.clone()].to_vec().into(),
                 };
-                sampler.generate_from(&self.z.narrow(0, part.start, part.len()), &condition)
+                sampler.try_generate_from(&self.z.narrow(0, part.start, part.len()), &condition)
             })
             .collect();
-        stacked(&parts)
+        Ok(stacked(&parts?))
     }
 
     /// A file name for each image: its number, or its seed.

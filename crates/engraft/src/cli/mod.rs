@@ -14,6 +14,7 @@ mod features;
 mod generate;
 mod latents;
 mod options;
+mod output_dir;
 mod pair_grid;
 mod parallel;
 mod picture_file;

@@ -8,10 +8,10 @@ use engraft_data::DataError;
 use engraft_gan::GanError;
 use engraft_layers::LayersError;
 use engraft_transfer::TransferError;
-use std::fmt;
-use std::io::ErrorKind::{QuotaExceeded, StorageFull};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
+use std::fmt;
+use std::io::ErrorKind::{QuotaExceeded, StorageFull};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -31,7 +31,7 @@ const SIGNAL_CODE: i32 = 128;
 const NOTICED: Duration = Duration::from_millis(50);
 
 /// Most threads.
-const MOST_THREADS: usize = 1024;
+pub(super) const MOST_THREADS: usize = 1024;
 
 /// A thread pool for a command; one thread for each core if no number is given.
 ///

@@ -1,6 +1,6 @@
 //! Cached results: a file per result, reused if the settings are the same.
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use engraft_base::{read_bounded, sha256_hex};
 use engraft_data::{Dataset, Provenance};
 use engraft_gan::checkpoint::write_atomically;
@@ -24,29 +24,70 @@ pub(super) fn fingerprint(data: &Dataset) -> anyhow::Result<[String; 2]> {
 
 /// The cached result of the same settings and version, or `None`.
 pub(super) fn read<R: DeserializeOwned>(path: &Path, settings: &Value) -> Option<R> {
-    let mut kept: Value = serde_json::from_slice(&read_bounded(path, MOST).ok()?).ok()?;
-    if kept["version"] != json!(VERSION) || kept["settings"] != *settings {
+    if !is_of(&kept(path)?, settings) {
         return None;
     }
-    serde_json::from_value(kept["result"].take()).ok()
+    serde_json::from_value(kept(path)?["result"].take()).ok()
 }
 
-/// Checks that a file has no result, or one of these settings.
+/// The contents of a file, if they are not damaged.
+fn kept(path: &Path) -> Option<Value> {
+    let kept: Value = serde_json::from_slice(&read_bounded(path, MOST).ok()?).ok()?;
+    // Files of an earlier version have no hash.
+    let is_intact =
+        kept["sha256"].is_null() || kept["sha256"] == json!(hash(&kept["settings"], &kept["result"]));
+    is_intact.then_some(kept)
+}
+
+fn is_of(kept: &Value, settings: &Value) -> bool {
+    kept["version"] == json!(VERSION) && kept["settings"] == *settings
+}
+
+fn hash(settings: &Value, result: &Value) -> String {
+    sha256_hex(json!([settings, result]).to_string().as_bytes())
+}
+
+/// Checks that a file has no result, or one of these settings that is plausible: `problem` returns what is wrong with it.
 ///
 /// # Errors
-/// If it has a result of other settings or of another version, which may have taken hours.
-pub(super) fn ensure_free(path: &Path, settings: &Value) -> anyhow::Result<()> {
+/// If it has a result of other settings or of another version, which may have taken hours. If it was damaged or changed.
+pub(super) fn ensure_free<R: DeserializeOwned>(
+    path: &Path,
+    settings: &Value,
+    problem: impl Fn(&R) -> Option<String>,
+) -> anyhow::Result<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let shown = path.display();
+    let Some(mut found) = kept(path) else {
+        bail!("{shown}: the result was damaged or changed; move the file away, and the training is repeated");
+    };
     ensure!(
-        !path.exists() || read::<Value>(path, settings).is_some(),
-        "{}: contains a result of other settings or of another version; choose another directory with --out, or move the file away",
-        path.display()
+        is_of(&found, settings),
+        "{shown}: contains a result of other settings or of another version; choose another directory with --out, or move the \
+         file away",
     );
-    Ok(())
+    let problem = match serde_json::from_value(found["result"].take()) {
+        Ok(result) => problem(&result),
+        Err(error) => Some(error.to_string()),
+    };
+    match problem {
+        None => Ok(()),
+        Some(problem) => {
+            bail!("{shown}: the result is wrong: {problem}; move the file away, and the training is repeated")
+        }
+    }
 }
 
 /// Writes a result atomically.
 pub(super) fn write(path: &Path, settings: &Value, result: &impl Serialize) -> anyhow::Result<()> {
-    let text = json!({ "version": VERSION, "settings": settings, "result": result }).to_string();
+    // Numbers are hashed as they are read back.
+    let result: Value = serde_json::from_str(&serde_json::to_string(result)?)?;
+    let text = json!({
+        "version": VERSION, "settings": settings, "sha256": hash(settings, &result), "result": result,
+    })
+    .to_string();
     Ok(write_atomically(path, text.as_bytes())?)
 }
 
@@ -66,13 +107,24 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("one.json");
         assert_eq!(read::<f64>(&path, &json!(1)), None);
-        ensure_free(&path, &json!(1)).unwrap();
+        let free = |settings: &Value| ensure_free(&path, settings, |_: &f64| None);
+        let wrong = |_: &f64| Some("too large".to_string());
+        free(&json!(1)).unwrap();
         write(&path, &json!({ "seed": 1 }), &0.1_f64).unwrap();
         assert_eq!(read(&path, &json!({ "seed": 1 })), Some(0.1_f64));
         assert_eq!(read::<f64>(&path, &json!({ "seed": 2 })), None);
-        ensure_free(&path, &json!({ "seed": 1 })).unwrap();
-        let error = ensure_free(&path, &json!({ "seed": 2 })).unwrap_err().to_string();
+        free(&json!({ "seed": 1 })).unwrap();
+        assert!(ensure_free(&path, &json!({ "seed": 1 }), wrong).is_err());
+        let error = free(&json!({ "seed": 2 })).unwrap_err().to_string();
         assert!(error.contains("one.json") && error.contains("--out"), "{error}");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("0.1", "0.2")).unwrap();
+        assert_eq!(read::<f64>(&path, &json!({ "seed": 1 })), None);
+        assert!(free(&json!({ "seed": 1 })).is_err());
+        // A file of an earlier version.
+        let earlier = json!({ "version": VERSION, "settings": { "seed": 1 }, "result": 0.3 });
+        fs::write(&path, earlier.to_string()).unwrap();
+        assert_eq!(read::<f64>(&path, &json!({ "seed": 1 })), Some(0.3));
         fs::write(&path, "{").unwrap();
         assert_eq!(read::<f64>(&path, &json!({ "seed": 1 })), None);
     }

@@ -3,7 +3,8 @@
 use std::process::{Command, Output};
 
 /// Runs the program with some arguments, without data sets of the user.
-fn engraft(arguments: &[&str]) -> Output {
+#[allow(dead_code)] // not every test needs the output
+pub(crate) fn engraft(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_engraft"))
         .args(arguments)
         .env_remove("ENGRAFT_DATA")

@@ -9,6 +9,25 @@ use std::path::Path;
 pub(crate) const FILE: &str = "run.lock";
 const LONGEST: u64 = 256;
 
+/// What a run, a transfer or their baselines write through, by appending or inside a directory. A link in place of it would
+/// let a directory from elsewhere choose which file is overwritten.
+const WRITTEN_THROUGH: [&str; 5] = ["metrics.jsonl", "samples", "checkpoints", "source", "controls"];
+
+/// Refuses a run directory in which a symbolic link is in place of one of the run's files or directories.
+///
+/// # Errors
+/// [`GanError::Format`] with the link.
+pub fn refuse_links(dir: &Path) -> Result<(), GanError> {
+    for path in WRITTEN_THROUGH.map(|name| dir.join(name)) {
+        if let Ok(found) = fs::symlink_metadata(&path)
+            && found.is_symlink()
+        {
+            return Err(super::bounded_read::not_regular(&path, &found));
+        }
+    }
+    Ok(())
+}
+
 /// An exclusive lock on a run directory, released when dropped.
 ///
 /// This is a kernel lock on the file `run.lock`. It ends with the process, so there are no stale locks. The file
@@ -31,10 +50,12 @@ impl RunLock {
     /// Locks `dir`, which is created if it does not exist.
     ///
     /// # Errors
-    /// [`GanError::Locked`] if another run, in this or another process, holds the lock. [`GanError::Io`] if the
+    /// [`GanError::Locked`] if another run, in this or another process, holds the lock. [`GanError::Format`] if a symbolic
+    /// link is in place of a file or directory of the run. [`GanError::Io`] if the
     /// directory cannot be created or written, or its file system does not support locks.
     pub fn acquire(dir: &Path) -> Result<Self, GanError> {
         fs::create_dir_all(dir).map_err(|error| GanError::io(dir, "creating the directory", error))?;
+        refuse_links(dir)?;
         let path = dir.join(FILE);
         // The file is overwritten, so a link could make this run overwrite any file.
         if let Ok(found) = fs::symlink_metadata(&path)
@@ -174,6 +195,24 @@ mod tests {
         drop(lock);
         RunLock::acquire(dir.path()).unwrap();
         drop(of_child);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn fault_12_links_in_place_of_files_and_directories_of_a_run_are_refused() {
+        for name in WRITTEN_THROUGH {
+            let dir = tempfile::tempdir().unwrap();
+            let (run, target) = (dir.path().join("run"), dir.path().join("precious"));
+            fs::create_dir(&run).unwrap();
+            fs::write(&target, "kept").unwrap();
+            std::os::unix::fs::symlink(&target, run.join(name)).unwrap();
+            match RunLock::acquire(&run).unwrap_err() {
+                GanError::Format { path, .. } => assert_eq!(path, run.join(name)),
+                other => panic!("{other}"),
+            }
+            assert_eq!(fs::read_to_string(&target).unwrap(), "kept");
+            assert_eq!(fs::read_dir(&run).unwrap().count(), 1);
+        }
     }
 
     #[cfg(unix)]

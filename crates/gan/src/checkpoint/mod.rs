@@ -45,6 +45,6 @@ pub use bounded_read::MAX_CHECKPOINT_BYTES;
 pub use codec::{MAX_STATE_BYTES, decode, encode};
 pub(crate) use layout::{FOLDER, name as directory_name};
 pub(crate) use lock::FILE as LOCK_FILE;
-pub use lock::RunLock;
+pub use lock::{RunLock, refuse_links};
 pub use reader::{Checkpoint, CheckpointReader, Loaded};
 pub use store::{CheckpointStore, Saved};

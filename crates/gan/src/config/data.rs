@@ -13,6 +13,15 @@ pub(super) fn check_data(config: &TrainConfig, data: &dyn TrainingData) -> Resul
         ..config.network_spec()
     };
     networks::find_for(&config.network.kind, &spec, data.name())?;
+    let [expected, found] = [config.image, data.shape()].map(|[h, w, c]| format!("{h}x{w}x{c}"));
+    if expected != found {
+        return Err(GanError::Config {
+            problems: vec![format!(
+                "image must be {found}, the size of the images of {}, got {expected}",
+                data.name()
+            )],
+        });
+    }
     let problems = config.augment.problems_with_images(data.shape());
     if !problems.is_empty() {
         return Err(GanError::Config { problems });

@@ -7,6 +7,73 @@ pub(super) const MOST_CLASSES: u32 = 256;
 /// Most numbers in a pack of images, with which the discriminator's first layer grows: 16 of the largest images.
 const MOST_STACKED: usize = 1 << 18;
 
+/// Most batches of standing statistics: with more, a grid or a checkpoint takes minutes and the statistics stay the same.
+const MOST_STANDING: u32 = 10_000;
+/// Most rollbacks: each halves the learning rates, so nothing is learned after more.
+const MOST_ROLLBACKS: u32 = 100;
+/// The largest integer of TOML.
+const MOST_TOML: u64 = i64::MAX as u64;
+
+/// Numbers of a run that would take hours or never end.
+pub(super) fn without_end(config: &TrainConfig) -> Vec<String> {
+    let limits = [
+        (
+            "standing_batches",
+            config.standing_batches,
+            MOST_STANDING,
+            "more do not change the statistics",
+        ),
+        (
+            "evaluation.rollbacks",
+            config.evaluation.rollbacks,
+            MOST_ROLLBACKS,
+            "each halves the learning rates",
+        ),
+    ];
+    let mut problems = Vec::new();
+    for (name, found, most, reason) in limits {
+        if found > most {
+            problems.push(format!("{name} must be at most {most} ({reason}), got {found}"));
+        }
+    }
+    problems
+}
+
+/// Numbers that `run.toml` cannot hold. Counts with a hash of their own, such as the seed, may have the whole range.
+pub(super) fn beyond_toml(config: &TrainConfig, exempt: &[&str]) -> Vec<String> {
+    fn find(name: &str, value: &serde_json::Value, exempt: &[&str], problems: &mut Vec<String>) {
+        let inner = |key: &str| match name {
+            "" => key.to_string(),
+            name => format!("{name}.{key}"),
+        };
+        match value {
+            serde_json::Value::Object(fields) => {
+                for (key, value) in fields {
+                    find(&inner(key), value, exempt, problems);
+                }
+            }
+            serde_json::Value::Array(items) => {
+                for item in items {
+                    find(name, item, exempt, problems);
+                }
+            }
+            value => {
+                if let Some(found) = value.as_u64().filter(|&found| found > MOST_TOML)
+                    && !exempt.contains(&name)
+                {
+                    problems.push(format!(
+                        "{name} must be at most {MOST_TOML}, the largest integer of TOML, got {found}"
+                    ));
+                }
+            }
+        }
+    }
+    let mut problems = Vec::new();
+    let value = serde_json::to_value(config).unwrap_or_default();
+    find("", &value, exempt, &mut problems);
+    problems
+}
+
 /// Settings beyond the limits.
 pub(super) fn beyond_limits(config: &TrainConfig) -> Vec<String> {
     let mut problems = config.network_spec().problems();

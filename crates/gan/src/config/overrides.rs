@@ -2,6 +2,7 @@
 
 use super::TrainConfig;
 use super::earlier_names::{is_earlier_name, name_of_today};
+use super::limits::beyond_toml;
 use crate::error::GanError;
 use std::path::Path;
 
@@ -98,7 +99,13 @@ fn try_change(config: &TrainConfig, change: &str) -> Result<TrainConfig, GanErro
         .ok()
         .and_then(|mut table| table.remove("value"))
         .unwrap_or_else(|| toml::Value::String(text.into()));
-    let mut settings = toml::Table::try_from(config).map_err(|e| wrong(e.to_string()))?;
+    let mut settings = toml::Table::try_from(config).map_err(|e| {
+        let mut problems = beyond_toml(config, &[]);
+        if problems.is_empty() {
+            problems.push(format!("{change}: {e}"));
+        }
+        GanError::Config { problems }
+    })?;
     let mut at = &mut settings;
     let (sections, last) = match name.rsplit_once('.') {
         Some((sections, last)) => (sections.split('.').collect(), last),

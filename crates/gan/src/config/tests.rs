@@ -399,3 +399,80 @@ fn sizes_beyond_the_limits_are_refused() {
     (config.objective.packing, config.evaluation.every) = (128, 0);
     assert_eq!(config.problems(), Vec::<String>::new());
 }
+
+fn problems_of(config: &TrainConfig) -> Vec<String> {
+    match config.check() {
+        Ok(()) => Vec::new(),
+        Err(GanError::Config { problems }) => problems,
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn fault_02_images_of_another_size_than_the_setting_are_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let data = data(30);
+    let mut config = TrainConfig::standard(&data);
+    (config.network, config.batch) = ("mlp".into(), 8);
+    config.image = [64, 64, 1];
+    let error = crate::Trainer::open(config, data, &run).err().unwrap();
+    assert!(
+        matches!(&error, GanError::Config { problems } if problems[0].contains("64x64x1")),
+        "{error}"
+    );
+    assert!(!run.exists());
+}
+
+#[test]
+fn fault_03_numbers_that_toml_cannot_hold_are_refused() {
+    let config = TrainConfig::standard(&data(600));
+    let most = i64::MAX as u64;
+    let with = |change: &dyn Fn(&mut TrainConfig, u64), value| {
+        let mut config = config.clone();
+        change(&mut config, value);
+        config
+    };
+    type Change = fn(&mut TrainConfig, u64);
+    let numbers: [(&str, Change); 5] = [
+        ("evaluation.every", |c, n| c.evaluation.every = n),
+        ("output.checkpoint_every", |c, n| c.output.checkpoint_every = n),
+        ("output.keep_checkpoints", |c, n| {
+            c.output.keep_checkpoints = n as usize
+        }),
+        ("steps", |c, n| c.steps = n),
+        ("network.latent", |c, n| c.network.latent = Some(n as usize)),
+    ];
+    for (name, change) in numbers {
+        let problems = problems_of(&with(&change, most + 1));
+        assert!(
+            problems.iter().any(|problem| problem.starts_with(name)),
+            "{name}: {problems:?}"
+        );
+    }
+    // The seed has a hash of its own, and runs with large seeds exist.
+    let large = with(&|c, n| c.seed = n, u64::MAX);
+    assert_eq!(problems_of(&large), [""; 0]);
+    assert_eq!(
+        TrainConfig::from_toml(&large.to_toml(), Path::new("run.toml")).unwrap(),
+        large
+    );
+    let error = large.changed("steps=3").unwrap_err();
+    assert!(
+        matches!(&error, GanError::Config { problems } if problems[0].starts_with("seed")),
+        "{error}"
+    );
+}
+
+#[test]
+fn fault_13_numbers_of_steps_that_never_end_are_refused() {
+    let mut config = TrainConfig::standard(&data(600));
+    (config.standing_batches, config.evaluation.rollbacks) = (10_000, 100);
+    assert_eq!(problems_of(&config), [""; 0]);
+    (config.standing_batches, config.evaluation.rollbacks) = (10_001, 101);
+    let problems = problems_of(&config);
+    assert!(
+        problems[0].starts_with("standing_batches") && problems[1].starts_with("evaluation.rollbacks"),
+        "{problems:?}"
+    );
+}

@@ -3,7 +3,7 @@
 mod safetensors;
 
 pub use safetensors::MAX_FILE_BYTES;
-pub(crate) use safetensors::{Extra, decode, encode, encode_with};
+pub(crate) use safetensors::{Extra, decode, encode, encode_with, sealed};
 
 use crate::error::LayersError;
 use crate::module::Module;
@@ -297,7 +297,8 @@ impl<T: Real> StateDict<T> {
     ///
     /// # Errors
     /// [`LayersError::Format`] with `path`, the tensor and what was expected, if the file is damaged, has
-    /// another element type, or a value is not finite as `T`.
+    /// another element type, or a value is not finite as `T`. Also if the file has another SHA-256 than
+    /// [`StateDict::save`] wrote into it.
     pub fn from_bytes(bytes: &[u8], path: &FilePath) -> Result<Self, LayersError> {
         let (tensors, metadata) = decode(bytes, path, |_| Extra::Refuse)?;
         Ok(Self { tensors, metadata })
@@ -305,10 +306,21 @@ impl<T: Real> StateDict<T> {
 
     /// Writes a safetensors file atomically and syncs it to disk. An existing file is replaced in one step.
     ///
+    /// The file has its SHA-256 in its metadata, as `engraft_sha256`. Reading compares it, and removes it from
+    /// [`StateDict::metadata`]. A file without it is read too.
+    ///
     /// # Errors
     /// Those of [`StateDict::to_bytes`], and [`LayersError::Io`].
     pub fn save(&self, path: impl AsRef<FilePath>) -> Result<(), LayersError> {
-        Ok(write_atomically(path.as_ref(), &self.to_bytes()?)?)
+        Ok(write_atomically(path.as_ref(), &sealed(self.to_bytes()?)?)?)
+    }
+
+    /// [`StateDict::save`] with the contents of [`StateDict::to_half_bytes`].
+    ///
+    /// # Errors
+    /// Those of [`StateDict::to_half_bytes`], and [`LayersError::Io`].
+    pub fn save_half(&self, path: impl AsRef<FilePath>) -> Result<(), LayersError> {
+        Ok(write_atomically(path.as_ref(), &sealed(self.to_half_bytes()?)?)?)
     }
 
     /// Reads a safetensors file of at most [`MAX_FILE_BYTES`].

@@ -6,6 +6,7 @@
 
 use crate::error::LayersError;
 use ::safetensors::tensor::{Dtype, View, serialize};
+use engraft_base::{sha256_hex, sha256_hex_of};
 use engraft_tensor::{Real, Tensor};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
@@ -23,6 +24,10 @@ const MAX_HEADER_BYTES: u64 = 1 << 20;
 const MAX_RANK: usize = 8;
 
 const METADATA: &str = "__metadata__";
+
+/// Metadata of a sealed file: SHA-256 of the file with zeros in place of these 64 digits.
+const SEAL: &str = "engraft_sha256";
+const DIGITS: usize = 64;
 
 type Parts<T> = (BTreeMap<String, Tensor<T>>, BTreeMap<String, String>);
 
@@ -156,6 +161,48 @@ pub(crate) fn encode_with<T: Real>(
     Ok(bytes)
 }
 
+/// The file with a SHA-256 of itself in its metadata, which reading checks.
+pub(crate) fn sealed(bytes: Vec<u8>) -> Result<Vec<u8>, LayersError> {
+    let unsavable = |reason| LayersError::Unsavable { reason };
+    let (length, _) = header_length(&bytes).map_err(unsavable)?;
+    let (header, elements) = bytes[8..].split_at(length);
+    let header = header.trim_ascii_end();
+    let entry = format!("\"{SEAL}\":\"{}\"", "0".repeat(DIGITS));
+    let front = format!("{{\"{METADATA}\":{{");
+    let (start, rest): (_, &[u8]) = match header.strip_prefix(front.as_bytes()) {
+        Some(rest) if rest.starts_with(b"}") => (format!("{front}{entry}"), rest),
+        Some(rest) => (format!("{front}{entry},"), rest),
+        None if header == b"{}" => (format!("{front}{entry}}}"), b"}"),
+        None => (format!("{front}{entry}}},"), &header[1..]),
+    };
+    let mut header = [start.as_bytes(), rest].concat();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let place = 8 + front.len() + SEAL.len() + 4;
+    let mut file = [&(header.len() as u64).to_le_bytes(), header.as_slice(), elements].concat();
+    header_length(&file).map_err(unsavable)?;
+    let seal = sha256_hex(&file);
+    file[place..place + DIGITS].copy_from_slice(seal.as_bytes());
+    Ok(file)
+}
+
+/// Compares a sealed file with its SHA-256.
+fn check_seal(bytes: &[u8], header: usize, seal: &str) -> Result<(), String> {
+    let entry = format!("\"{SEAL}\":\"{seal}\"");
+    let found = bytes[..8 + header]
+        .windows(entry.len())
+        .position(|part| part == entry.as_bytes());
+    let is_intact = seal.len() == DIGITS
+        && found.is_some_and(|at| {
+            let at = at + SEAL.len() + 4;
+            let (before, after) = (&bytes[..at], &bytes[at + DIGITS..]);
+            sha256_hex_of(&[before, "0".repeat(DIGITS).as_bytes(), after]) == seal
+        });
+    match is_intact {
+        true => Ok(()),
+        false => Err("the SHA-256 of the file differs from the one that was written into it; the file was damaged or changed: copy it again".into()),
+    }
+}
+
 /// Length of the header, and of the elements after it.
 fn header_length(bytes: &[u8]) -> Result<(usize, usize), String> {
     let Some((claim, rest)) = bytes.split_first_chunk::<8>() else {
@@ -198,10 +245,13 @@ fn parse<T: Real>(bytes: &[u8], extra: impl Fn(&str) -> Extra) -> Result<Parts<T
     let (length, _) = header_length(bytes)?;
     let (header, elements) = bytes[8..].split_at(length);
     let Header {
-        metadata,
+        mut metadata,
         mut tensors,
     } = serde_json::from_slice(header)
         .map_err(|e| format!("the header (bytes 8 to {}) is damaged: {e}", 8 + length))?;
+    if let Some(seal) = metadata.remove(SEAL) {
+        check_seal(bytes, length, &seal)?;
+    }
     tensors.sort_by_key(|(_, info)| info.data_offsets);
     let mut end = 0;
     let mut found = BTreeMap::new();

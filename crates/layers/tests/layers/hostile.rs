@@ -236,3 +236,43 @@ fn halves_are_read_exactly_and_must_be_finite() {
         assert!(text.contains("\"w\"") && text.contains("index 0"), "{text}");
     }
 }
+
+/// Every bit of a saved file: it is an error, or the tensors are the saved ones because the bit has no meaning.
+#[test]
+fn fault_09_a_flipped_bit_in_a_saved_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights.safetensors");
+    let saved = StateDict::<f32>::from_bytes(&small(), Path::new("small")).unwrap();
+    saved.save(&path).unwrap();
+    let good = std::fs::read(&path).unwrap();
+    let read = StateDict::<f32>::load(&path).unwrap();
+    assert_eq!(read.metadata(), saved.metadata());
+    let values = |state: &StateDict<f32>| {
+        let tensors = state.tensors().iter();
+        tensors
+            .map(|(name, tensor)| (name.clone(), tensor.shape().to_vec(), tensor.as_slice().to_vec()))
+            .collect::<Vec<_>>()
+    };
+    let mut unnoticed = 0;
+    for bit in 0..8 * good.len() {
+        let mut bytes = good.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        if let Ok(read) = load(&bytes) {
+            assert_eq!(values(&read), values(&saved), "bit {bit}");
+            unnoticed += 1;
+        }
+    }
+    // Those of the name of the hash.
+    assert!(unnoticed <= 8 * "engraft_sha256".len(), "{unnoticed}");
+    // A file without the hash, as earlier versions wrote it.
+    assert!(load(&small()).is_ok());
+    for state in [
+        StateDict::<f32>::new(),
+        StateDict::from_tensors([("a".into(), Tensor::ones([2]))].into()),
+    ] {
+        state.save(&path).unwrap();
+        assert_eq!(values(&StateDict::load(&path).unwrap()), values(&state));
+        state.save_half(&path).unwrap();
+        assert_eq!(values(&StateDict::load(&path).unwrap()), values(&state));
+    }
+}

@@ -1,12 +1,16 @@
 //! `engraft adapt`: unsupervised domain adaptation of a classifier.
 
+use super::advice::on_run;
 use super::data_source::{self, ensure_labels, of_shape};
 use super::options::Adapt;
+use super::output_dir::ensure_usable;
+use super::process::{Interrupted, catch_interrupts, stop_or_continue};
 use super::transfer::inversion;
 use super::{pair_grid, parallel, result_cache};
 use anyhow::{Context, ensure};
 use engraft_base::{argmax, write_atomically};
 use engraft_data::Dataset;
+use engraft_gan::checkpoint::RunLock;
 use engraft_gan::{PictureConfig, dataset_tensor};
 use engraft_layers::{Mode, Module, StateDict};
 use engraft_metrics::{IMAGE, SeedSummary};
@@ -17,7 +21,6 @@ use engraft_transfer::adapt::{
 };
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The data of both domains.
@@ -47,6 +50,18 @@ struct SeedResult {
     looks: Vec<AdaptationEvaluation>,
 }
 
+impl SeedResult {
+    /// A share that is out of range.
+    fn problem(&self) -> Option<String> {
+        let shares = [self.accuracy, self.unused, self.last, self.oracle];
+        let wrong = shares
+            .into_iter()
+            .flatten()
+            .find(|share| !(0.0..=1.0).contains(share))?;
+        Some(format!("an accuracy of {wrong}; expected a share from 0 to 1"))
+    }
+}
+
 /// Summary of a method over all seeds.
 #[derive(Serialize)]
 struct MethodSummary {
@@ -60,6 +75,9 @@ struct MethodSummary {
 }
 
 pub(super) fn run(options: &Adapt) -> anyhow::Result<()> {
+    if let Some(out) = &options.out {
+        ensure_usable(Some(out))?;
+    }
     let data = both_domains(options)?;
     check(options, &data)?;
     ensure!(
@@ -78,9 +96,11 @@ pub(super) fn run(options: &Adapt) -> anyhow::Result<()> {
         Some(_) => methods.push(AdaptationMethod::TargetSupervised),
         None => note!("the target has no labels: no accuracy, and no baseline target-supervised"),
     }
-    if let Some(out) = &options.out {
-        fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
-    }
+    // Held to the end: two commands would train the same.
+    let _lock = match &options.out {
+        Some(out) => Some(RunLock::acquire(out).map_err(|error| on_run(error.into()))?),
+        None => None,
+    };
     let jobs: Vec<(AdaptationMethod, u64)> = methods
         .iter()
         .flat_map(|&method| options.seeds.iter().map(move |seed| (method, seed)))
@@ -88,11 +108,17 @@ pub(super) fn run(options: &Adapt) -> anyhow::Result<()> {
     if let Some(out) = &options.out {
         for &(method, seed) in &jobs {
             let path = out.join(format!("{method}-{seed}.json"));
-            result_cache::ensure_free(&path, &settings(options, &data, seed))?;
+            result_cache::ensure_free(&path, &settings(options, &data, seed), SeedResult::problem)?;
         }
+        catch_interrupts("finishing and saving the trainings that have begun; no other training begins")?;
     }
     let cells = parallel::each(&jobs, options.threads, |&(method, seed)| {
         cell(options, &data, method, seed).with_context(|| format!("{method}, seed {seed}"))
+    });
+    let cells = cells.inspect_err(|error| {
+        if let (true, Some(out)) = (error.is::<Interrupted>(), &options.out) {
+            note!("stopped, saved in {}; the same command resumes", out.display());
+        }
     })?;
     let rows: Vec<MethodSummary> = methods
         .iter()
@@ -243,6 +269,9 @@ fn cell(options: &Adapt, data: &Data, method: AdaptationMethod, seed: u64) -> an
     {
         note!("{method} seed {seed}: reused from {}", at(out, "json").display());
         return Ok(cell);
+    }
+    if stop_or_continue().is_break() {
+        return Err(Interrupted.into());
     }
     let config = AdaptationConfig {
         steps: options.steps,

@@ -1,6 +1,6 @@
 //! Options of `engraft adapt`.
 
-use super::{PictureOptions, Seeds, one_of, one_of_described};
+use super::{PictureOptions, Seeds, batch, one_of, one_of_described, threads};
 use clap::builder::TypedValueParser;
 use engraft_transfer::adapt::{AdaptationMethod, AdaptationProtocol, Validator};
 use std::path::PathBuf;
@@ -44,7 +44,7 @@ pub(crate) struct Adapt {
     pub(crate) steps: u64,
 
     /// Images of each domain per step
-    #[arg(long, value_name = "N", default_value_t = 64)]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = batch)]
     pub(crate) batch: usize,
 
     /// Criterion that selects the checkpoint; none uses target labels. information: highest mutual information of the predictions
@@ -67,7 +67,7 @@ pub(crate) struct Adapt {
     pub(crate) allow_domain_mismatch: bool,
 
     /// Number of threads; results do not depend on it [default: number of cores]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = threads)]
     pub(crate) threads: Option<usize>,
 
     #[command(flatten)]

@@ -1,6 +1,6 @@
 //! Options of `engraft evaluate`.
 
-use super::{FeatureOptions, PictureOptions, checkpoints};
+use super::{FeatureOptions, PictureOptions, checkpoints, image_count};
 use engraft_gan::CheckpointChoice;
 use std::path::PathBuf;
 
@@ -30,7 +30,7 @@ pub(crate) struct Evaluate {
     #[arg(long, value_parser = ["test"], hide = true)]
     split: Option<String>,
     /// Number of generated images, and largest number of real ones
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 10_000, value_parser = image_count)]
     pub(crate) count: usize,
     #[command(flatten)]
     pub(crate) features: FeatureOptions,

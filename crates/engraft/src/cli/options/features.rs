@@ -1,6 +1,6 @@
 //! Options of `engraft features`.
 
-use super::{FeatureOptions, PictureOptions, at_least_one, one_of};
+use super::{FeatureOptions, PictureOptions, at_least_one, image_count, one_of};
 use engraft_data::Split;
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ pub(crate) struct WriteFeatures {
     #[arg(long, value_parser = one_of(&Split::ALL), default_value_t = Split::Test, conflicts_with = "samples")]
     pub(crate) split: Split,
     /// Largest number of images
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 10_000, value_parser = image_count)]
     pub(crate) count: usize,
     /// Seed of the subset if there are more images than --count
     #[arg(long, default_value_t = 1)]

@@ -1,6 +1,6 @@
 //! Options of `engraft generate`.
 
-use super::checkpoints;
+use super::{checkpoints, image_count};
 use engraft_gan::CheckpointChoice;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -23,7 +23,7 @@ pub(crate) struct Generate {
     #[arg(long, value_parser = checkpoints(), default_value_t = CheckpointChoice::Last)]
     pub(crate) checkpoint: CheckpointChoice,
     /// Number of images
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = image_count)]
     pub(crate) count: usize,
     /// Output. A grid: .png, .jpg or .webp. An array [n, h, w, c] from -1 to 1: .npy. An animation of --interpolate N: .gif or
     /// .apng. With --files: a folder [default: samples.png, or samples]

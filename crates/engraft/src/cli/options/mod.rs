@@ -27,10 +27,16 @@ pub(crate) use train::Preset;
 pub use train::Train;
 pub(crate) use transfer::{PlanOptions, RecipeName, Small, Transfer};
 
+use super::process::MOST_THREADS;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use engraft_gan::CheckpointChoice;
 use std::fmt::Display;
+
+/// Most images of one step.
+const MOST_IN_A_BATCH: usize = 10_000;
+/// Most generated images of one command.
+const MOST_IMAGES: usize = 1_000_000;
 
 /// Train generative adversarial networks (GANs) on CPUs and transfer them to new domains.
 #[derive(Debug, Parser)]
@@ -88,6 +94,28 @@ fn checkpoints() -> impl TypedValueParser<Value = CheckpointChoice> {
             .map(|choice| (choice, about(choice)))
             .to_vec(),
     )
+}
+
+/// A number of threads.
+fn threads(text: &str) -> Result<usize, String> {
+    from_one_to(MOST_THREADS, text, "more threads than cores make nothing faster")
+}
+
+/// A number of images.
+fn image_count(text: &str) -> Result<usize, String> {
+    from_one_to(MOST_IMAGES, text, "more take hours and change no metric")
+}
+
+/// A number of images per step.
+fn batch(text: &str) -> Result<usize, String> {
+    from_one_to(MOST_IN_A_BATCH, text, "larger batches take minutes per step")
+}
+
+fn from_one_to(most: usize, text: &str, reason: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if (1..=most).contains(&count) => Ok(count),
+        _ => Err(format!("expected a number from 1 to {most}; {reason}")),
+    }
 }
 
 /// A number of at least 1.

@@ -1,6 +1,6 @@
 //! Options of `engraft semi-supervised`.
 
-use super::{PictureOptions, Seeds, at_least_one};
+use super::{PictureOptions, Seeds, at_least_one, image_count, threads};
 use engraft_transfer::semi_supervised::ExtraLoss;
 use std::path::PathBuf;
 
@@ -44,15 +44,15 @@ pub(crate) struct SemiSupervised {
     #[arg(long, alias = "generator", value_name = "RUN")]
     pub(crate) from: Option<PathBuf>,
     /// Number of images to generate; only those with a confident label are used
-    #[arg(long, value_name = "N", default_value_t = 10_000, requires = "from", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 10_000, requires = "from", value_parser = image_count)]
     pub(crate) generated: usize,
     /// Directory for results and label subsets [default: runs/semi-supervised-DATA-LABELS, with -of-N for --train-images,
     /// -N-epochs for --epochs and -paper for that budget]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// Number of threads; results do not depend on it [default: number of cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
-    pub(crate) threads: Option<u64>,
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub(crate) threads: Option<usize>,
     #[command(flatten)]
     pub(crate) pictures: PictureOptions,
     /// Also print one line of JSON at the end

@@ -1,6 +1,6 @@
 //! Options of `engraft train`.
 
-use super::{FeatureOptions, LearningRates, PictureOptions, at_least_one};
+use super::{FeatureOptions, LearningRates, PictureOptions, at_least_one, threads};
 use clap::builder::PossibleValuesParser;
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// interrupted run; a larger --steps continues a finished one.
 ///
 /// Exit codes: 0 done, 1 error, 2 invalid arguments or settings, 3 no usable data, 4 diverged, 5 disk full, 130 interrupted
-/// and saved.
+/// and saved (143 for SIGTERM).
 #[derive(Debug, clap::Args)]
 pub struct Train {
     /// Training images: mnist, fashion-mnist, usps, drawn-digits, mnist-0-4, mnist-5-9 or stacked-mnist; a folder or ZIP file of
@@ -72,7 +72,7 @@ pub struct Train {
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub(crate) patience: Option<u32>,
     /// Number of threads; results do not depend on it [default: number of cores]
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_name = "N", value_parser = threads, help_heading = "Training")]
     pub(crate) threads: Option<usize>,
     /// Run directory [default: runs/DATA, with the preset's name]
     #[arg(long, value_name = "DIR", help_heading = "Output")]

@@ -1,6 +1,6 @@
 //! Options of `engraft transfer`.
 
-use super::{FeatureOptions, LearningRates, PictureOptions, at_least_one};
+use super::{FeatureOptions, LearningRates, PictureOptions, at_least_one, threads};
 use engraft_gan::TrainConfig;
 use engraft_layers::Adapter;
 use engraft_transfer::SourceRegularizer;
@@ -13,7 +13,7 @@ use std::str::FromStr;
 /// command resumes an interrupted run.
 ///
 /// Exit codes are those of train: 0 done, 1 error, 2 invalid arguments or settings, 3 no usable data, 4 diverged, 5 disk full,
-/// 130 interrupted and saved.
+/// 130 interrupted and saved (143 for SIGTERM).
 #[derive(Debug, clap::Args)]
 pub(crate) struct Transfer {
     /// Run directory of the source, which may itself be a transfer, or the name of a shipped source [default: the shipped source
@@ -79,7 +79,7 @@ pub(crate) struct TrainingOptions {
     #[command(flatten)]
     pub(crate) learning_rates: LearningRates,
     /// Number of threads; results do not depend on it [default: number of cores]
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_name = "N", value_parser = threads, help_heading = "Training")]
     pub(crate) threads: Option<usize>,
     /// Steps between two checkpoints [default: a quarter of --steps]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Training")]

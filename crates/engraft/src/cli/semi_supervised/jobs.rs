@@ -1,6 +1,7 @@
 //! The trainings of `engraft semi-supervised`, run in parallel.
 
 use super::resume::{self, Unfinished};
+use crate::cli::process::{Interrupted, stop_or_continue};
 use crate::cli::{parallel, result_cache};
 use anyhow::bail;
 use engraft_data::Dataset;
@@ -116,7 +117,14 @@ impl Task<'_> {
         for (kind, seed) in self.jobs(kinds) {
             let (name, settings) = self.about(kind, seed);
             let result = self.result(&name);
-            result_cache::ensure_free(&result, &settings)?;
+            let most = self.test.len();
+            result_cache::ensure_free(&result, &settings, |found: &Vec<(String, RunResult)>| {
+                let mut wrong = found.iter().flat_map(|(_, run)| &run.curve);
+                let (step, wrong) = wrong.find(|(_, wrong)| *wrong > most)?;
+                Some(format!(
+                    "{wrong} misclassified test images at step {step}, of {most}"
+                ))
+            })?;
             let ours = self.unfinished_path(&name, &settings);
             let other = resume::of(self.out, &name).find(|path| *path != ours && !result.exists());
             if let Some(other) = other {
@@ -265,6 +273,10 @@ impl Task<'_> {
                 tell(&format!(
                     "{name}, seed {seed}, step {step} of {steps}: test error {percent:.2} %, loss{of}"
                 ));
+            }
+            if stop_or_continue().is_break() && step < steps {
+                saves.save(&task, &curve, &tell)?;
+                return Err(Interrupted.into());
             }
             saves.save_when_due(&task, &curve, &tell)?;
         }

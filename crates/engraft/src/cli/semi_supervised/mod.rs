@@ -7,6 +7,8 @@ mod resume;
 use super::data_source::{self, ensure_labels, load_options};
 use super::extract::open_run;
 use super::options::{Budget, SemiSupervised};
+use super::output_dir::ensure_usable;
+use super::process::{Interrupted, catch_interrupts};
 use super::progress::bar;
 use super::result_cache;
 use anyhow::{Context, ensure};
@@ -26,6 +28,7 @@ use std::path::Path;
 /// If the data is missing or has no labels, the labels cannot be divided among the classes, the generator cannot be used,
 /// or training fails.
 pub(super) fn run(options: &SemiSupervised) -> anyhow::Result<()> {
+    ensure_usable(options.out.as_deref())?;
     let [whole, mut test] = images_of(options)?;
     let seeds = options.seeds.starting_at(options.first_seed)?;
     let taken = choose(whole.len(), options.train_images.unwrap_or(usize::MAX), seeds[0]);
@@ -108,8 +111,14 @@ pub(super) fn run(options: &SemiSupervised) -> anyhow::Result<()> {
     let trainings = kinds.len() + usize::from(generator.is_some());
     let steps = settings.steps as usize * seeds.len() * trainings;
     let bar = bar("training steps", steps)?;
-    let found = task.run(&kinds, options.threads.map(|n| n as usize), &bar)?;
+    catch_interrupts("finishing this step, then saving")?;
+    let found = task.run(&kinds, options.threads, &bar);
     bar.finish_and_clear();
+    let found = found.inspect_err(|error| {
+        if error.is::<Interrupted>() {
+            note!("stopped, saved in {}; the same command resumes", out.display());
+        }
+    })?;
     let report = Report {
         rows: found,
         test: test.len(),

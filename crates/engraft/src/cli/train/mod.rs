@@ -7,6 +7,7 @@ mod settings;
 use super::advice;
 use super::data_source::write_report;
 use super::options::{Preset, Train};
+use super::output_dir::ensure_usable;
 use super::process::{Interrupted, catch_interrupts, pool, stop_or_continue};
 use display::{Display, Style};
 use engraft_data::DatasetName;
@@ -19,6 +20,7 @@ use std::time::Instant;
 /// Those of the run, and [`Interrupted`] after a signal.
 pub fn run(options: &Train) -> anyhow::Result<()> {
     let pool = pool(options.threads)?;
+    ensure_usable(options.out.as_deref())?;
     catch_interrupts("finishing this step, then saving")?;
     let mut display = Display::new(Style::choose(options.quiet, options.json));
     let what = match &options.network {

@@ -9,6 +9,7 @@ use super::advice;
 use super::data_source::{of_shape, write_report};
 use super::extract::Reader;
 use super::options::{PlanOptions, RecipeName, Transfer};
+use super::output_dir::ensure_usable;
 use super::process::{Interrupted, catch_interrupts, pool, stop_or_continue};
 use super::program::program;
 use super::progress::{TrainingProgress, image_grids};
@@ -82,6 +83,7 @@ fn label(method: &str) -> String {
 /// # Errors
 /// If source or target cannot be used, or training fails. [`Interrupted`] after a signal.
 pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
+    ensure_usable(options.out.as_deref())?;
     let done = pool(options.training.threads)?.install(|| transfer(options));
     done.map_err(advice::on_run)
 }
@@ -178,7 +180,9 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
     let of_source = experiment.generate_features(network, &untuned, GENERATED)?;
     let found = domain_distance(&trained_on, &of_source)?;
     let recipe = recipe(options, &source, &target, &found, &out)?;
-    explain(options, (from, &source), &target, &found, &recipe)?;
+    // Refuses settings that cannot be written before they are.
+    let plan = engraft_transfer::Transfer::new(source.clone(), recipe.plan.clone())?;
+    explain(options, (from, &source), (&target, &found), &recipe, &plan)?;
     warn(options, &untuned, &target)?;
     if options.dry_run {
         return Ok(());
@@ -352,9 +356,9 @@ fn warn(options: &Transfer, untuned: &Sampler, target: &Target) -> anyhow::Resul
 fn explain(
     options: &Transfer,
     (from, source): (&Path, &PretrainedGan),
-    target: &Target,
-    found: &DomainDistance,
+    (target, found): (&Target, &DomainDistance),
     recipe: &Recipe,
+    plan: &engraft_transfer::Transfer,
 ) -> anyhow::Result<()> {
     note!("source    {} ({})", from.display(), source.config.data);
     note!("target    {} images of {}", target.train.len(), options.data);
@@ -388,7 +392,6 @@ fn explain(
     config.check_data(&target.train)?;
     let phases = recipe.plan.phases.clone();
     for (i, phase) in phases.iter().enumerate() {
-        let plan = engraft_transfer::Transfer::new(source.clone(), recipe.plan.clone())?;
         let engraft_gan::Networks {
             mut generator,
             mut discriminator,

@@ -3,7 +3,6 @@
 use super::super::options::Transfer;
 use super::super::target::Target;
 use super::{COLUMNS, GENERATED, label};
-use anyhow::Context;
 use engraft_gan::report::{
     Block, Section, Table, interpolation_png, interpolation_size, nearest_training_images, picture_of,
     run_report, to_html,

@@ -79,7 +79,15 @@ pub(super) fn report(
     let winner = winner.map(|i| evaluated[i].result.method.clone());
     out!(
         "{:<26}{:>9}  {:<18}{:>9}{:>11}{:>10}{:>11}{:>9}{:>7}",
-        "method", "KID", "95 % interval", "FID", "sliced W2", "coverage", "diversity", "copies", "step"
+        "method",
+        "KID",
+        "95 % interval",
+        "FID",
+        "sliced W2",
+        "coverage",
+        "diversity",
+        "copies",
+        "step"
     );
     for (i, Evaluated { result, .. }) in evaluated.iter().enumerate() {
         let [low, high] = comparison.interval(i);

@@ -1,0 +1,565 @@
+//! Faults that a user meets, tried on the program: wrong numbers, closed streams, signals, damaged files, full disks. A test has
+//! the number of its fault in the project's table of faults. Other crates have the faults of their own files.
+#![allow(clippy::unwrap_used)]
+#![cfg(all(feature = "cli", unix))]
+
+#[path = "classifiers/files.rs"]
+mod files;
+
+mod common;
+
+use common::{bad, engraft, good};
+use engraft::data::{Split, drawn_digits};
+use engraft::gan::checkpoint::RunLock;
+use engraft::gan::{TrainConfig, untrained_networks};
+use engraft::layers::StateDict;
+use engraft::transfer::PretrainedGan;
+use files::{Data, write_idx};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../transfer/sources/mnist");
+
+/// A folder of drawn digits as pictures.
+fn pictures(folder: &Path, n: usize) -> String {
+    fs::create_dir(folder).unwrap();
+    let digits = drawn_digits(Split::Test, n, 1);
+    for i in 0..n {
+        let picture = image::GrayImage::from_raw(28, 28, digits.image(i).to_vec()).unwrap();
+        picture.save(folder.join(format!("{i:03}.png"))).unwrap();
+    }
+    folder.to_str().unwrap().into()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Checks the exit code and that nothing panicked.
+#[track_caller]
+fn ends_with(found: &Output, code: i32) -> String {
+    let errors = text(&found.stderr);
+    assert!(!errors.contains("panicked"), "{errors}");
+    assert_eq!(found.status.code(), Some(code), "{errors}");
+    errors
+}
+
+/// Waits until a condition holds.
+#[track_caller]
+fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "{what}: did not happen"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn signal(name: &str, child: &Child) {
+    let arguments = [format!("-{name}"), child.id().to_string()];
+    assert!(Command::new("kill").args(arguments).status().unwrap().success());
+}
+
+/// The files in a folder whose names end like this.
+fn ending(folder: &Path, end: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| path.to_string_lossy().ends_with(end))
+        .collect()
+}
+
+#[test]
+fn fault_03_numbers_above_the_range_of_toml_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = pictures(&folder.path().join("pictures"), 12);
+    let out = folder.path().join("run");
+    let out = out.to_str().unwrap();
+    let large = (i64::MAX as u64 + 1).to_string();
+    let train = [
+        "train",
+        "--data",
+        &data,
+        "--network",
+        "mlp",
+        "--batch",
+        "4",
+        "--out",
+        out,
+    ];
+    let found = engraft(&[&train[..], &["--eval-every", &large]].concat());
+    assert!(ends_with(&found, 2).contains("evaluation.every"));
+    let miner = format!("miner={large}");
+    let transfer = [
+        "transfer",
+        "--from",
+        SOURCE,
+        "--data",
+        &data,
+        "--out",
+        out,
+        "--adapter",
+        &miner,
+    ];
+    let found = engraft(&transfer);
+    assert!(ends_with(&found, 2).contains("plan.miner"));
+    assert!(!Path::new(out).exists());
+}
+
+#[test]
+fn fault_04_a_closed_or_full_standard_output_loses_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = |arguments: &[&str], stdout: Stdio| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_engraft"))
+            .args(arguments)
+            .stdout(stdout)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // The reader goes away before the program prints.
+        drop(child.stdout.take());
+        child.wait_with_output().unwrap()
+    };
+    let data = pictures(&folder.path().join("pictures"), 24);
+    let grid = folder.path().join("grid.png");
+    let features = folder.path().join("features.npy");
+    let commands: [(&[&str], Option<&Path>); 3] = [
+        (
+            &[
+                "generate",
+                "--from",
+                SOURCE,
+                "--count",
+                "4",
+                "--out",
+                grid.to_str().unwrap(),
+            ],
+            Some(&grid),
+        ),
+        (
+            &[
+                "features",
+                "--split",
+                "train",
+                "--data",
+                &data,
+                "--out",
+                features.to_str().unwrap(),
+            ],
+            Some(&features),
+        ),
+        (
+            &["evaluate", "--from", SOURCE, "--data", &data, "--count", "20"],
+            None,
+        ),
+    ];
+    for (arguments, written) in commands {
+        for is_full in [false, true] {
+            let stdout = match is_full {
+                true => fs::File::create("/dev/full").unwrap().into(),
+                false => Stdio::piped(),
+            };
+            let found = program(arguments, stdout);
+            let errors = ends_with(&found, if is_full { 5 } else { 0 });
+            assert_eq!(errors.contains("standard output"), is_full, "{errors}");
+            if let Some(written) = written {
+                assert!(fs::metadata(written).unwrap().len() > 100);
+                fs::remove_file(written).unwrap();
+            }
+        }
+    }
+}
+
+/// Digits as MNIST and as USPS.
+fn digits() -> Data {
+    let data = Data::new();
+    for (split, part, count) in [(Split::Train, "train", 40), (Split::Test, "t10k", 20)] {
+        let digits = drawn_digits(split, count, 1);
+        write_idx(&data.set("mnist"), part, &digits);
+        write_idx(&data.set("usps"), part, &drawn_digits(split, count, 2));
+    }
+    data
+}
+
+fn spawn(data: &Data, arguments: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_engraft"))
+        .args(arguments)
+        .current_dir(data.path(""))
+        .env("ENGRAFT_DATA", data.path(""))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+const ADAPT: [&str; 13] = [
+    "adapt",
+    "--source-data",
+    "mnist",
+    "--target-data",
+    "usps",
+    "--seeds",
+    "1",
+    "--batch",
+    "8",
+    "--threads",
+    "1",
+    "--json",
+    "--allow-domain-mismatch",
+];
+
+#[test]
+fn fault_06_an_interrupted_adaptation_keeps_what_has_begun_and_resumes() {
+    let data = digits();
+    let with = |more: &[&'static str]| [&ADAPT[..], more].concat();
+    let child = spawn(&data, &with(&["--steps", "40", "--out", "kept"]));
+    wait_until("the first result", || {
+        !ending(&data.path("kept"), ".json").is_empty()
+    });
+    signal("INT", &child);
+    let errors = ends_with(&child.wait_with_output().unwrap(), 130);
+    assert!(errors.contains("kept"), "{errors}");
+    let kept = ending(&data.path("kept"), ".json").len();
+    assert!((1..4).contains(&kept), "{kept} results");
+    let resumed = data.run(&with(&["--steps", "40", "--out", "kept"]));
+    assert_eq!(ends_with(&resumed, 0).matches("reused").count(), kept);
+    let whole = data.run(&with(&["--steps", "40"]));
+    assert_eq!(text(&resumed.stdout), text(&whole.stdout));
+}
+
+#[test]
+fn fault_06_a_second_signal_ends_at_once() {
+    let data = digits();
+    let mut child = spawn(
+        &data,
+        &[&ADAPT[..], &["--steps", "1000000", "--out", "kept"]].concat(),
+    );
+    let lock = data.path("kept/run.lock");
+    wait_until("the lock", || lock.exists());
+    // The handler is installed right after the lock is taken.
+    std::thread::sleep(Duration::from_millis(500));
+    signal("INT", &child);
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("interrupted")));
+    let start = Instant::now();
+    signal("TERM", &child);
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+const FEW_LABELS: [&str; 11] = [
+    "semi-supervised",
+    "--data",
+    "mnist",
+    "--labels",
+    "20",
+    "--seeds",
+    "1",
+    "--threads",
+    "1",
+    "--out",
+    "kept",
+];
+
+#[test]
+fn fault_06_interrupted_semi_supervised_learning_is_saved_and_resumes() {
+    let data = digits();
+    let arguments = [&FEW_LABELS[..], &["--epochs", "10000"]].concat();
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
+        let mut child = spawn(&data, &arguments);
+        wait_until("a training", || {
+            ending(&data.path("kept"), ".unfinished")
+                .iter()
+                .any(|folder| folder.join("feature-matching/checkpoints").is_dir())
+        });
+        std::thread::sleep(Duration::from_millis(500));
+        signal(name, &child);
+        let errors = child.stderr.take().unwrap();
+        let said: Vec<String> = BufReader::new(errors).lines().map_while(Result::ok).collect();
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{said:?}");
+        let said = said.join("\n");
+        assert!(said.contains("saved in kept"), "{said}");
+        assert_eq!(said.contains("resuming from step"), name == "TERM", "{said}");
+    }
+}
+
+#[test]
+fn fault_09_a_flipped_bit_in_a_saved_source_or_adapter_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, _) = source(folder.path());
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let data = pictures(&folder.path().join("pictures"), 12);
+    good(&[
+        "transfer",
+        "--from",
+        &source,
+        "--data",
+        &data,
+        "--out",
+        &at("run"),
+        "--steps",
+        "1",
+        "--adapter",
+        "low-rank=1",
+    ]);
+    let adapter = at("run/adapter.safetensors");
+    let flip = |path: &str| {
+        let mut bytes = fs::read(path).unwrap();
+        let at = bytes.len() * 3 / 4;
+        // A low bit of a fraction: the image would change little.
+        bytes[at] ^= 1;
+        fs::write(path, bytes).unwrap();
+    };
+    let grid = at("grid.png");
+    let generate = [
+        "generate",
+        "--from",
+        &source,
+        "--adapter",
+        &adapter,
+        "--count",
+        "1",
+        "--out",
+        &grid,
+    ];
+    good(&[&generate[..], &["--overwrite"]].concat());
+    fs::remove_file(&grid).unwrap();
+    flip(&adapter);
+    bad(&generate, &["adapter.safetensors", "SHA-256"]);
+    let of_run = at("run/source/generator.safetensors");
+    flip(&of_run);
+    let of_run = at("run/source");
+    bad(
+        &["generate", "--from", &of_run, "--out", &grid],
+        &["generator.safetensors", "SHA-256"],
+    );
+    assert!(!Path::new(&grid).exists());
+}
+
+#[test]
+fn fault_10_changed_results_of_semi_supervised_learning_are_refused() {
+    let data = digits();
+    let arguments = [&FEW_LABELS[..], &["--epochs", "1"]].concat();
+    ends_with(&data.run(&arguments), 0);
+    let path = data.path("kept/labels-only-seed-1.json");
+    let good = fs::read_to_string(&path).unwrap();
+    let mut json: serde_json::Value = serde_json::from_str(&good).unwrap();
+    let hash = json["sha256"].take();
+    json.as_object_mut().unwrap().remove("sha256");
+    json["result"][0][1]["curve"][0][1] = 178.into();
+    // Without a hash, as an earlier version wrote it, the range tells; with it, every change is found.
+    fs::write(&path, json.to_string()).unwrap();
+    let errors = ends_with(&data.run(&arguments), 1);
+    assert!(
+        errors.contains("labels-only-seed-1.json") && errors.contains("178"),
+        "{errors}"
+    );
+    json["result"][0][1]["curve"][0][1] = 1.into();
+    json["result"][0][1]["curve"][0][0] = 77.into();
+    json["sha256"] = hash;
+    fs::write(&path, json.to_string()).unwrap();
+    let errors = ends_with(&data.run(&arguments), 1);
+    assert!(errors.contains("labels-only-seed-1.json"), "{errors}");
+    fs::write(&path, good).unwrap();
+    ends_with(&data.run(&arguments), 0);
+}
+
+/// A saved source with random weights, and its settings.
+fn source(folder: &Path) -> (String, TrainConfig) {
+    let mut config = TrainConfig::standard(&drawn_digits(Split::Train, 40, 1));
+    (config.network, config.batch) = ("mlp".into(), 8);
+    let networks = untrained_networks(&config).unwrap();
+    let source = PretrainedGan::new(config.clone(), &networks.generator, &networks.discriminator);
+    let path = folder.join("source");
+    source.save(&path).unwrap();
+    (path.to_str().unwrap().into(), config)
+}
+
+#[test]
+fn fault_11_finite_weights_that_give_no_finite_images_are_refused_with_the_layer() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, config) = source(folder.path());
+    let mut networks = untrained_networks(&config).unwrap();
+    let huge = StateDict::of(&networks.generator)
+        .into_tensors()
+        .into_iter()
+        .map(|(name, tensor)| (name, tensor * 1e38))
+        .collect();
+    StateDict::from_tensors(huge)
+        .apply(&mut networks.generator)
+        .unwrap();
+    PretrainedGan::new(config, &networks.generator, &networks.discriminator)
+        .save(source.as_ref())
+        .unwrap();
+    let out = folder.path().join("images.npy");
+    let out = out.to_str().unwrap();
+    bad(&["generate", "--from", &source, "--out", out], &["hidden1"]);
+    assert!(!Path::new(out).exists());
+    let data = pictures(&folder.path().join("pictures"), 24);
+    bad(
+        &["evaluate", "--from", &source, "--data", &data, "--count", "20"],
+        &["hidden1"],
+    );
+    bad(
+        &["transfer", "--from", &source, "--data", &data, "--dry-run"],
+        &["hidden1"],
+    );
+}
+
+#[test]
+fn fault_12_a_link_in_a_run_directory_is_refused_and_its_target_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = pictures(&folder.path().join("pictures"), 12);
+    let (run, precious) = (folder.path().join("run"), folder.path().join("precious"));
+    fs::create_dir(&run).unwrap();
+    fs::write(&precious, "kept").unwrap();
+    std::os::unix::fs::symlink(&precious, run.join("metrics.jsonl")).unwrap();
+    let out = run.to_str().unwrap();
+    for command in [
+        &["train", "--network", "mlp", "--batch", "4", "--steps", "1"][..],
+        &["transfer", "--from", SOURCE, "--steps", "1"],
+    ] {
+        bad(
+            &[command, &["--data", &data, "--out", out]].concat(),
+            &["metrics.jsonl"],
+        );
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "kept");
+    }
+}
+
+#[test]
+fn fault_13_numbers_that_take_hours_are_refused() {
+    let far = "4000000000";
+    for (arguments, option) in [
+        (&["train", "--threads", far][..], "--threads"),
+        (&["transfer", "--data", "x", "--threads", far], "--threads"),
+        (
+            &[
+                "adapt",
+                "--source-data",
+                "a",
+                "--target-data",
+                "b",
+                "--batch",
+                far,
+            ],
+            "--batch",
+        ),
+        (
+            &[
+                "semi-supervised",
+                "--data",
+                "x",
+                "--from",
+                "y",
+                "--generated",
+                far,
+            ],
+            "--generated",
+        ),
+        (&["generate", "--from", SOURCE, "--count", far], "--count"),
+        (
+            &["evaluate", "--from", SOURCE, "--data", "x", "--count", far],
+            "--count",
+        ),
+    ] {
+        assert!(
+            ends_with(&engraft(arguments), 2).contains(option),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
+fn fault_14_an_output_that_cannot_be_written_is_refused_before_any_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let out = file.join("run.npy");
+    let out = out.to_str().unwrap();
+    let commands: [&[&str]; 6] = [
+        &["train", "--data", "no-such-data"],
+        &["transfer", "--data", "no-such-data"],
+        &[
+            "adapt",
+            "--source-data",
+            "no-such-data",
+            "--target-data",
+            "no-such-data-2",
+        ],
+        &["semi-supervised", "--data", "no-such-data"],
+        &["features", "--data", "no-such-data"],
+        &["generate", "--from", "no-such-run"],
+    ];
+    for command in commands {
+        bad(&[command, &["--out", out]].concat(), &["--out"]);
+    }
+    for &command in &commands[..4] {
+        let found = engraft(&[command, &["--threads", "0"]].concat());
+        assert!(ends_with(&found, 2).contains("--threads"));
+    }
+}
+
+#[test]
+fn fault_17_a_second_adaptation_in_one_directory_is_refused() {
+    let data = digits();
+    let lock = RunLock::acquire(&data.path("kept")).unwrap();
+    let arguments = [&ADAPT[..], &["--steps", "1", "--out", "kept"]].concat();
+    let errors = ends_with(&data.run(&arguments), 1);
+    assert!(
+        errors.contains(&format!("pid {}", std::process::id())),
+        "{errors}"
+    );
+    drop(lock);
+    ends_with(&data.run(&arguments), 0);
+}
+
+#[test]
+fn fault_18_many_damaged_files_have_one_summary() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("pictures");
+    let data = pictures(&place, 12);
+    for i in 0..500 {
+        fs::write(place.join(format!("damaged-{i}.png")), "x").unwrap();
+    }
+    let plan = [
+        "train",
+        "--data",
+        &data,
+        "--network",
+        "mlp",
+        "--batch",
+        "4",
+        "--dry-run",
+    ];
+    let [out, errors] = good(&plan);
+    let lines = out.lines().chain(errors.lines());
+    let damaged = lines.clone().filter(|line| line.contains("damaged-")).count();
+    assert!(damaged <= 10, "{damaged} lines");
+    assert!(
+        lines.into_iter().any(|line| line.contains("500")),
+        "{out}{errors}"
+    );
+}
+
+#[test]
+fn fault_19_control_characters_of_arguments_are_escaped() {
+    for arguments in [
+        &["train", "--data", "\u{1b}[31mred"][..],
+        &["train", "--steps", "\u{1b}[31mred"],
+        &["generate", "--from", "\u{1b}]0;title\u{7}"],
+        &["transfer", "--data", "x", "--from", "\u{1b}[2J"],
+    ] {
+        let found = engraft(arguments);
+        let said = [found.stdout, found.stderr].concat();
+        assert!(!said.contains(&0x1b) && !said.contains(&7), "{}", text(&said));
+        // What is wrong with an option is printed without them.
+        let is_shown = text(&said).contains("\\u{1b}") || arguments.contains(&"--steps");
+        assert!(is_shown, "{}", text(&said));
+    }
+}
