@@ -39,39 +39,33 @@ pub(super) fn without_end(config: &TrainConfig) -> Vec<String> {
     problems
 }
 
-/// Numbers that `run.toml` cannot hold. Counts with a hash of their own, such as the seed, may have the whole range.
-pub(super) fn beyond_toml(config: &TrainConfig, exempt: &[&str]) -> Vec<String> {
-    fn find(name: &str, value: &serde_json::Value, exempt: &[&str], problems: &mut Vec<String>) {
-        let inner = |key: &str| match name {
-            "" => key.to_string(),
-            name => format!("{name}.{key}"),
-        };
+/// Numbers that a TOML table cannot hold, with their names.
+pub(super) fn beyond_toml(config: &TrainConfig, is_exempt: impl Fn(&str) -> bool) -> Vec<String> {
+    /// Dotted name and value of every number that is too large.
+    fn find(name: &str, value: &serde_json::Value, found: &mut Vec<(String, u64)>) {
         match value {
             serde_json::Value::Object(fields) => {
                 for (key, value) in fields {
-                    find(&inner(key), value, exempt, problems);
+                    let dot = if name.is_empty() { "" } else { "." };
+                    find(&format!("{name}{dot}{key}"), value, found);
                 }
             }
-            serde_json::Value::Array(items) => {
-                for item in items {
-                    find(name, item, exempt, problems);
-                }
-            }
-            value => {
-                if let Some(found) = value.as_u64().filter(|&found| found > MOST_TOML)
-                    && !exempt.contains(&name)
-                {
-                    problems.push(format!(
-                        "{name} must be at most {MOST_TOML}, the largest integer of TOML, got {found}"
-                    ));
-                }
-            }
+            serde_json::Value::Array(items) => items.iter().for_each(|item| find(name, item, found)),
+            value => found.extend(
+                value
+                    .as_u64()
+                    .filter(|&n| n > MOST_TOML)
+                    .map(|n| (name.into(), n)),
+            ),
         }
     }
-    let mut problems = Vec::new();
-    let value = serde_json::to_value(config).unwrap_or_default();
-    find("", &value, exempt, &mut problems);
-    problems
+    let mut found = Vec::new();
+    find("", &serde_json::to_value(config).unwrap_or_default(), &mut found);
+    let text = |(name, n): &(String, u64)| {
+        format!("{name} must be at most {MOST_TOML}, the largest integer of TOML, got {n}")
+    };
+    found.retain(|(name, _)| !is_exempt(name));
+    found.iter().map(text).collect()
 }
 
 /// Settings beyond the limits.

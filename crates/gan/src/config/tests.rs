@@ -434,14 +434,10 @@ fn fault_03_numbers_that_toml_cannot_hold_are_refused() {
         config
     };
     type Change = fn(&mut TrainConfig, u64);
-    let numbers: [(&str, Change); 5] = [
+    let numbers: [(&str, Change); 3] = [
         ("evaluation.every", |c, n| c.evaluation.every = n),
-        ("output.checkpoint_every", |c, n| c.output.checkpoint_every = n),
-        ("output.keep_checkpoints", |c, n| {
-            c.output.keep_checkpoints = n as usize
-        }),
-        ("steps", |c, n| c.steps = n),
         ("network.latent", |c, n| c.network.latent = Some(n as usize)),
+        ("network.widths", |c, n| c.network.widths = vec![n as usize]),
     ];
     for (name, change) in numbers {
         let problems = problems_of(&with(&change, most + 1));
