@@ -15,7 +15,7 @@ use crate::regularization::RegularizeConfig;
 use crate::rng::{self, Purpose};
 use crate::validation::SettingsCheck;
 use engraft_layers::{Condition, Mode, Module, Sequential};
-use engraft_tensor::{Real, Tensor, no_grad};
+use engraft_tensor::{Precision, Real, Tensor, current_precision, no_grad, with_precision};
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 
@@ -240,7 +240,8 @@ impl<T: Real> AdversarialLoss<T> {
             let points = [real, fake].map(|output| PenaltyPoint {
                 images: &output.images,
                 augmented: &output.augmented,
-                logits: Some(&output.logits),
+                // Logits of rounded operands are computed again for the penalty.
+                logits: (current_precision() == Precision::F32).then_some(&output.logits),
             });
             penalties.extend(self.gradient_penalties(discriminator, points, condition));
         }
@@ -311,8 +312,20 @@ impl<T: Real> AdversarialLoss<T> {
         })
     }
 
-    /// Weighted sum of the gradient penalties at real and generated images; `None` if all weights are 0.
+    /// Weighted sum of the gradient penalties at real and generated images; `None` if all weights are 0. Always in full
+    /// precision: a penalty differentiates twice.
     fn gradient_penalties(
+        &mut self,
+        discriminator: &Sequential<T>,
+        points: [PenaltyPoint<'_, T>; 2],
+        condition: &Condition<T>,
+    ) -> Option<Tensor<T>> {
+        with_precision(Precision::F32, || {
+            self.full_penalties(discriminator, points, condition)
+        })
+    }
+
+    fn full_penalties(
         &mut self,
         discriminator: &Sequential<T>,
         [real, fake]: [PenaltyPoint<'_, T>; 2],

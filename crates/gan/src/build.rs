@@ -64,6 +64,7 @@ pub(crate) fn planned_gan(config: &TrainConfig, plan: &dyn TrainingPlan) -> Resu
         .augment(config.augment.clone())
         .seed(config.seed)
         .order(config.order)
+        .precision(config.precision)
         .optimizers(config.generator.build(), lazy.build());
     Ok(plan.prepare(config, gan))
 }

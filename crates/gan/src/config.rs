@@ -8,6 +8,7 @@ mod limits;
 mod network;
 mod overrides;
 mod pictures;
+mod precision_name;
 mod presets;
 mod pseudo_labels;
 mod short_form;
@@ -30,6 +31,7 @@ use crate::validation::SettingsCheck;
 use engraft_base::sha256_hex;
 use engraft_data::TrainingData;
 use engraft_layers::{Adam, Init, spectral_normalize};
+use engraft_tensor::Precision;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -90,6 +92,14 @@ pub struct TrainConfig {
     pub objective: ObjectiveConfig,
     /// Order in which the two networks are updated.
     pub order: StepOrder,
+    /// Operands of convolutions and matrix products in training: `"f32"`, or `"bf16"` (rounded to 8 bits of precision, with
+    /// sums, weights and everything else in `f32`). On a CPU with AVX512-BF16 it saves time.
+    #[serde(
+        default,
+        with = "precision_name",
+        skip_serializing_if = "precision_name::is_default"
+    )]
+    pub precision: Precision,
     /// Half-life of the generator's exponential moving average (EMA), in training images; 0 keeps no average.
     #[serde(alias = "average_half_life")]
     pub ema_half_life: u64,

@@ -12,7 +12,7 @@ use crate::regularization::RegularizeConfig;
 use crate::sampler::Sampler;
 use crate::validation::shape_problem;
 use engraft_layers::{Condition, Mode, Module, Optimizer, Sequential, gradients};
-use engraft_tensor::{Real, Tensor, no_grad};
+use engraft_tensor::{Precision, Real, Tensor, no_grad, with_precision};
 use rand::Rng;
 
 /// Losses and statistics of one training step, measured before the weights change.
@@ -95,6 +95,7 @@ pub struct Gan<T: Real = f32> {
     pub(crate) prior: Option<ClassPrior>,
     pub(crate) loss: AdversarialLoss<T>,
     order: StepOrder,
+    precision: Precision,
     /// Whether the settings have passed the check of the first step.
     is_checked: bool,
 }
@@ -116,6 +117,7 @@ impl<T: Real> Gan<T> {
             prior: None,
             loss: AdversarialLoss::new(),
             order: StepOrder::default(),
+            precision: Precision::F32,
             is_checked: false,
         }
     }
@@ -243,6 +245,16 @@ impl<T: Real> Gan<T> {
         self
     }
 
+    /// Sets the precision of the operands of convolutions and matrix products in [`Gan::step`].
+    ///
+    /// Weights, sums, batch norm, losses and optimizers keep the precision of `T`. Gradient penalties do too: they
+    /// differentiate twice.
+    #[must_use]
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
+    }
+
     /// Sets both optimizers.
     #[must_use]
     pub fn optimizers(
@@ -312,8 +324,14 @@ impl<T: Real> Gan<T> {
         condition: impl Into<Condition<T>>,
         rng: &mut impl Rng,
     ) -> StepReport {
+        let condition = condition.into();
+        with_precision(self.precision, || self.step_of_batch(real, condition, rng))
+    }
+
+    #[track_caller]
+    fn step_of_batch(&mut self, real: &Tensor<T>, condition: Condition<T>, rng: &mut impl Rng) -> StepReport {
         self.assert_valid();
-        let (condition, n) = (condition.into(), real.shape()[0]);
+        let n = real.shape()[0];
         let steps = self.loss.objective.n_critic as usize;
         assert!(
             self.accepts(&condition, n),

@@ -8,6 +8,7 @@ mod gradcheck;
 mod kernels;
 mod op;
 mod ops;
+mod precision;
 mod real;
 mod tensor;
 
@@ -24,11 +25,12 @@ pub use gradcheck::{GradcheckError, gradcheck, gradgradcheck};
 pub use kernels::conv::{ConvAlgorithm, with_conv_algorithm};
 #[doc(hidden)] // name in earlier versions
 pub use kernels::simd::vectorized as vectorised;
-pub use kernels::simd::{instruction_set, vectorized};
+pub use kernels::simd::{has_bf16, instruction_set, vectorized};
 pub use op::Op;
 pub use ops::{
     BatchMoments, affine_leaky_relu, batch_norm, batch_norm_leaky_relu, bias_leaky_relu, concat, conv2d,
     conv2d_input, conv2d_weight,
 };
+pub use precision::{Precision, UnknownPrecision, current_precision, with_precision};
 pub use real::Real;
 pub use tensor::Tensor;

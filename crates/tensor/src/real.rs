@@ -1,8 +1,9 @@
 //! The element type: `f32` for training, `f64` for checks.
 
 use crate::kernels::conv::Convolve;
+use crate::kernels::direct::rounded_copy;
 use crate::kernels::gemm::GemmElement;
-use crate::kernels::scratch::Pooled;
+use crate::kernels::scratch::{Pooled, Scratch};
 use crate::kernels::simd::Dispatch;
 use ndarray::NdFloat;
 use num_traits::FloatConst;
@@ -28,6 +29,10 @@ pub trait Real:
 
     /// Exact conversion to `f64`.
     fn into_f64(self) -> f64;
+
+    /// A copy rounded to the nearest bfloat16 numbers; `None` for a type that is not rounded.
+    #[doc(hidden)]
+    fn rounded_to_bf16(x: &[Self]) -> Option<Scratch<Self>>;
 }
 
 impl Real for f32 {
@@ -40,6 +45,10 @@ impl Real for f32 {
     fn into_f64(self) -> f64 {
         f64::from(self)
     }
+
+    fn rounded_to_bf16(x: &[Self]) -> Option<Scratch<Self>> {
+        Some(rounded_copy(x))
+    }
 }
 
 impl Real for f64 {
@@ -51,5 +60,9 @@ impl Real for f64 {
 
     fn into_f64(self) -> f64 {
         self
+    }
+
+    fn rounded_to_bf16(_: &[Self]) -> Option<Scratch<Self>> {
+        None
     }
 }

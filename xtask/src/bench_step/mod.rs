@@ -1,13 +1,15 @@
-//! `cargo xtask bench-step`: times one training step of the reference DCGAN on random data.
+//! `cargo xtask bench-step`: times one training step of a pair of networks on random data.
 
 mod arithmetic;
 mod frozen;
 
 use crate::system;
 use anyhow::ensure;
+use clap::ValueEnum as _;
+use engraft_gan::networks::{self, NetworkSpec};
 use engraft_gan::{Gan, StepReport, dcgan};
 use engraft_layers::{Condition, Init, Module, SlotMut, summary, visit_mut};
-use engraft_tensor::Tensor;
+use engraft_tensor::{Precision, Tensor};
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use std::hint::black_box;
@@ -16,7 +18,9 @@ use std::time::Instant;
 /// Most steps: the time of each is stored.
 const MAX_STEPS: usize = 1_000_000;
 
-/// Time the training step of the tutorial's DCGAN on random images, and print one line of JSON.
+/// Time the training step of a pair of networks on random images, and print one line of JSON.
+///
+/// The objective is non-saturating, with simultaneous updates by Adam, without penalties, augmentation and averages.
 ///
 /// Page faults and CPU time (`cpu_ms`) are means per step, or null if the system does not report them.
 #[derive(Debug, clap::Args)]
@@ -46,6 +50,9 @@ pub(crate) struct Args {
     /// Networks
     #[arg(long, value_enum, default_value_t = Network::Dcgan)]
     network: Network,
+    /// Precision of the operands of convolutions and matrix products: f32 or bf16
+    #[arg(long, default_value_t = Precision::F32, conflicts_with_all = ["infer", "frozen"])]
+    precision: Precision,
     /// Seed of weights, images and noise
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -53,8 +60,41 @@ pub(crate) struct Args {
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Network {
-    /// The reference networks for 28x28 images
+    /// The reference networks, 28x28x1
     Dcgan,
+    /// PyTorch's DCGAN tutorial, 64x64x3
+    Dcgan64,
+    /// The light networks, 64x64x3
+    Light64,
+    /// The light networks, 128x128x3
+    Light128,
+}
+
+impl Network {
+    /// Family and image size.
+    fn family(self) -> (&'static str, [usize; 3]) {
+        match self {
+            Self::Dcgan => ("dcgan", dcgan::IMAGE),
+            Self::Dcgan64 => ("dcgan64", [64, 64, 3]),
+            Self::Light64 => ("light", [64, 64, 3]),
+            Self::Light128 => ("light", [128, 128, 3]),
+        }
+    }
+
+    /// An untrained pair with its image size and the length of its latent vectors.
+    fn build(self, seed: u64) -> anyhow::Result<(Gan, [usize; 3], usize)> {
+        let (name, image) = self.family();
+        let spec = NetworkSpec::new(image);
+        let family = networks::find(name)?;
+        let init = &mut Init::glorot(seed);
+        let latent = family.latent_dim(&spec);
+        let gan = Gan::new(
+            family.generator(&spec, init),
+            family.discriminator(&spec, init),
+            latent,
+        );
+        Ok((gan, image, latent))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, clap::ValueEnum)]
@@ -89,13 +129,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         args.batch > 1 || args.infer && args.batch > 0,
         "--batch must be at least 2 for batch norm, or at least 1 with --infer"
     );
+    ensure!(
+        matches!(args.network, Network::Dcgan) || !args.frozen && args.train != Train::Head,
+        "--frozen and --train head are for --network dcgan"
+    );
     let pool = engraft::cli::pool(Some(args.threads))?;
     if args.frozen {
         let table = pool.install(|| frozen::table(args));
         println!("{table}");
         return Ok(());
     }
-    let line = pool.install(|| measure(args));
+    let line = pool.install(|| measure(args))?;
     println!("{line}");
     Ok(())
 }
@@ -103,10 +147,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 /// A timed step; a training step returns a report.
 type TimedStep<'a> = Box<dyn FnMut(&mut Pcg64) -> Option<StepReport> + 'a>;
 
-fn measure(args: &Args) -> serde_json::Value {
-    let init = &mut Init::glorot(args.seed);
-    let Network::Dcgan = args.network;
-    let mut gan = Gan::<f32>::new(dcgan::generator(init), dcgan::discriminator(init), dcgan::LATENT);
+fn measure(args: &Args) -> anyhow::Result<serde_json::Value> {
+    let (gan, image, latent) = args.network.build(args.seed)?;
+    let mut gan = gan.precision(args.precision);
     if args.train != Train::All {
         freeze_all_but(&mut gan.generator, None);
     }
@@ -114,12 +157,12 @@ fn measure(args: &Args) -> serde_json::Value {
         freeze_all_but(&mut gan.discriminator, Some("head"));
     }
     let multiply_adds = (!args.infer).then(|| {
-        let generator = summary(&gan.generator, &[dcgan::LATENT]);
-        let discriminator = summary(&gan.discriminator, &dcgan::IMAGE);
-        arithmetic::multiply_adds((&generator, &[dcgan::LATENT]), (&discriminator, &dcgan::IMAGE))
+        let generator = summary(&gan.generator, &[latent]);
+        let discriminator = summary(&gan.discriminator, &image);
+        arithmetic::multiply_adds((&generator, &[latent]), (&discriminator, &image))
     });
     let rng = &mut Pcg64::seed_from_u64(args.seed);
-    let [h, w, c] = dcgan::IMAGE;
+    let [h, w, c] = image;
     let real = Tensor::uniform([args.batch, h, w, c], -1.0, 1.0, rng);
     let mut step: TimedStep<'_> = if args.infer {
         let sampler = gan.into_sampler();
@@ -147,8 +190,10 @@ fn measure(args: &Args) -> serde_json::Value {
     let median = median(&mut times);
     let rounded = |x: f64| (x * 1e3).round() / 1e3;
     let per_step = |used: u64| rounded(used as f64 / args.steps as f64);
-    serde_json::json!({
+    Ok(serde_json::json!({
         "peer": "engraft",
+        "network": args.network.to_possible_value().map(|name| name.get_name().to_owned()),
+        "precision": args.precision.name(),
         "variant": match (args.infer, args.train) {
             (true, _) => "generate",
             (false, Train::All) => "simultaneous",
@@ -170,7 +215,7 @@ fn measure(args: &Args) -> serde_json::Value {
         "loss_g": last.as_ref().map(|report| report.generator_loss),
         "loss_d": last.as_ref().map(|report| report.discriminator_loss),
         "version": env!("CARGO_PKG_VERSION"),
-    })
+    }))
 }
 
 /// Middle value, or the mean of the two middle ones; sorts the values, of which there must be one.

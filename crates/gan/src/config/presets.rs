@@ -10,6 +10,7 @@ use crate::objective::{Objective, StepOrder};
 use crate::regularization::RegularizeConfig;
 use engraft_data::TrainingData;
 use engraft_metrics::features;
+use engraft_tensor::Precision;
 
 /// See [`TrainConfig::standard`].
 pub(super) fn standard(data: &dyn TrainingData) -> TrainConfig {
@@ -36,6 +37,7 @@ pub(super) fn standard(data: &dyn TrainingData) -> TrainConfig {
         labels: String::new(),
         objective: Objective::NonSaturating.into(),
         order: StepOrder::Simultaneous,
+        precision: Precision::F32,
         ema_half_life: 10_000,
         standing_batches: 0,
         generator: adam,

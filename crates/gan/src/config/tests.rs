@@ -472,3 +472,22 @@ fn fault_13_numbers_of_steps_that_never_end_are_refused() {
         "{problems:?}"
     );
 }
+
+#[test]
+fn the_precision_is_a_setting_with_two_names() {
+    let config = TrainConfig::standard(&engraft_data::drawn_digits(engraft_data::Split::Train, 300, 1));
+    assert!(
+        !toml::to_string(&config).unwrap().contains("precision"),
+        "the default is not written"
+    );
+    let rounded = config.changed("precision=bf16").unwrap();
+    assert_eq!(rounded.precision, engraft_tensor::Precision::Bf16);
+    assert!(
+        toml::to_string(&rounded)
+            .unwrap()
+            .contains("precision = \"bf16\"")
+    );
+    assert!(
+        matches!(config.changed("precision=f16"), Err(GanError::Config { problems }) if problems[0].contains("bf16"))
+    );
+}

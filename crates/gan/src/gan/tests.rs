@@ -391,3 +391,35 @@ fn a_discriminator_of_another_image_size_is_found() {
         .to_string();
     assert!(error.contains("length 4"), "{error}");
 }
+
+/// In 16 bits a step differs a little from one in 32 bits. Penalties do not differ: they are computed in 32 bits.
+#[test]
+fn rounded_operands_change_a_step_a_little_and_penalties_not_at_all() {
+    use engraft_tensor::Precision;
+    let step = |precision, interval| {
+        let init = &mut Init::normal(4, 0.3);
+        let generator = Sequential::new()
+            .add("dense", Dense::new(3, 4 * 4 * 2, init))
+            .add("image", Reshape::new([4, 4, 2]));
+        let discriminator = Sequential::new()
+            .add("flat", Flatten)
+            .add("hidden", Dense::new(4 * 4 * 2, 8, init))
+            .add("act", engraft_layers::Tanh)
+            .add("head", Dense::new(8, 1, init));
+        let mut gan = Gan::<f32>::new(generator, discriminator, 3)
+            .regularize(RegularizeConfig {
+                r1_gamma: 1.0,
+                interval,
+                ..RegularizeConfig::default()
+            })
+            .precision(precision);
+        let real = Tensor::uniform([4, 4, 4, 2], -1.0, 1.0, &mut Pcg64::seed_from_u64(2));
+        gan.step(&real, Condition::None, &mut Pcg64::seed_from_u64(3))
+    };
+    let [full, rounded] = [Precision::F32, Precision::Bf16].map(|precision| step(precision, 1));
+    let difference = (full.discriminator_loss - rounded.discriminator_loss).abs();
+    assert!(difference > 0.0 && difference < 0.02, "{difference}");
+    // With the loss, the penalty is that of the same weights.
+    assert_eq!(full.penalty, rounded.penalty);
+    assert!(step(Precision::Bf16, 2).penalty > 0.0);
+}

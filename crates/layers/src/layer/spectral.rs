@@ -3,7 +3,7 @@
 use crate::layer::axes::{matrix, size};
 use crate::mode::Mode;
 use crate::parameter::{Buffer, Slot, SlotMut};
-use engraft_tensor::{Real, Tensor, no_grad};
+use engraft_tensor::{Precision, Real, Tensor, no_grad, with_precision};
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 
@@ -86,8 +86,13 @@ impl<T: Real> Spectral<T> {
         });
     }
 
-    /// `W / |σ|`, in training mode after one more step of the power iteration.
+    /// `W / |σ|`, in training mode after one more step of the power iteration. Always in full precision: an error of `σ` would
+    /// be one of every weight.
     pub(super) fn normalized(&self, weight: &Tensor<T>, mode: Mode) -> Tensor<T> {
+        with_precision(Precision::F32, || self.divided(weight, mode))
+    }
+
+    fn divided(&self, weight: &Tensor<T>, mode: Mode) -> Tensor<T> {
         if mode == Mode::Train && !self.u.is_frozen() && !self.v.is_frozen() {
             self.iterate(weight);
         }

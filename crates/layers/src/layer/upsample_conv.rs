@@ -6,7 +6,7 @@ use crate::layer::parametrization::Parametrization;
 use crate::mode::Mode;
 use crate::module::{Fusion, Module};
 use crate::parameter::{Slot, SlotMut};
-use engraft_tensor::{Geometry, Padding, Real, Tensor, conv2d_input};
+use engraft_tensor::{Geometry, Padding, Precision, Real, Tensor, conv2d_input, with_precision};
 
 /// Side of the learned kernel.
 const KERNEL: usize = 3;
@@ -117,7 +117,9 @@ fn folded_kernel<T: Real>(weight: &Tensor<T>) -> Tensor<T> {
     let taps = weight
         .permute(&[0, 1, 3, 2])
         .reshape([KERNEL * KERNEL, c_out * c_in]);
-    folding().matmul(&taps).reshape([FOLDED, FOLDED, c_out, c_in])
+    // The convolution rounds its operands itself.
+    let folded = with_precision(Precision::F32, || folding().matmul(&taps));
+    folded.reshape([FOLDED, FOLDED, c_out, c_in])
 }
 
 /// The linear map from the 9 taps of the weight to the 16 of the kernel, `[16, 9]` of zeros and ones.

@@ -7,6 +7,7 @@ pub(crate) mod batch_norm;
 pub(crate) mod blur;
 pub(crate) mod channels;
 pub(crate) mod conv;
+pub(crate) mod direct;
 pub(crate) mod elementwise;
 pub(crate) mod gemm;
 pub(crate) mod im2col;

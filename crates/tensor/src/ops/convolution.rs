@@ -3,6 +3,7 @@
 use crate::geometry::Geometry;
 use crate::kernels::scratch;
 use crate::op::Op;
+use crate::precision::{Precision, current_precision, with_precision};
 use crate::real::Real;
 use crate::tensor::Tensor;
 use ndarray::{Array4, ArrayD, IxDyn};
@@ -10,14 +11,17 @@ use ndarray::{Array4, ArrayD, IxDyn};
 /// `(x, w) -> y`
 struct Conv {
     geometry: Geometry,
+    precision: Precision,
 }
 /// `(dy, w) -> dx`
 struct ConvInput {
     geometry: Geometry,
+    precision: Precision,
 }
 /// `(x, dy) -> dw`
 struct ConvWeight {
     geometry: Geometry,
+    precision: Precision,
 }
 
 impl<T: Real> Op<T> for Conv {
@@ -25,10 +29,10 @@ impl<T: Real> Op<T> for Conv {
         "conv2d"
     }
     fn vjp(&self, i: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
-        match i {
+        with_precision(self.precision, || match i {
             0 => conv2d_input(dy, &inputs[1], &self.geometry),
             _ => conv2d_weight(&inputs[0], dy, &self.geometry),
-        }
+        })
     }
 }
 
@@ -37,10 +41,10 @@ impl<T: Real> Op<T> for ConvInput {
         "conv2d_input"
     }
     fn vjp(&self, i: usize, inputs: &[Tensor<T>], _: &Tensor<T>, ddx: &Tensor<T>) -> Tensor<T> {
-        match i {
+        with_precision(self.precision, || match i {
             0 => conv2d(ddx, &inputs[1], &self.geometry),
             _ => conv2d_weight(ddx, &inputs[0], &self.geometry),
-        }
+        })
     }
 }
 
@@ -49,10 +53,10 @@ impl<T: Real> Op<T> for ConvWeight {
         "conv2d_weight"
     }
     fn vjp(&self, i: usize, inputs: &[Tensor<T>], _: &Tensor<T>, ddw: &Tensor<T>) -> Tensor<T> {
-        match i {
+        with_precision(self.precision, || match i {
             0 => conv2d_input(&inputs[1], ddw, &self.geometry),
             _ => conv2d(&inputs[0], ddw, &self.geometry),
-        }
+        })
     }
 }
 
@@ -115,9 +119,24 @@ pub fn conv2d<T: Real>(x: &Tensor<T>, w: &Tensor<T>, geometry: &Geometry) -> Ten
     );
     let [h, width] = geometry.output;
     let mut y = scratch::take(n * h * width * c_out);
-    T::conv_forward(geometry, [n, c_in, c_out], x.as_slice(), w.as_slice(), &mut y);
+    let precision = current_precision();
+    T::conv_forward(
+        geometry,
+        [n, c_in, c_out],
+        precision,
+        x.as_slice(),
+        w.as_slice(),
+        &mut y,
+    );
     let value = Array4::from_shape_vec([n, h, width, c_out], y).expect("the size of the output");
-    Tensor::from_op(value, Conv { geometry: *geometry }, &[x, w])
+    Tensor::from_op(
+        value,
+        Conv {
+            geometry: *geometry,
+            precision,
+        },
+        &[x, w],
+    )
 }
 
 /// The adjoint of [`conv2d`] in `x`: its gradient with respect to the input, and also the transposed
@@ -140,9 +159,24 @@ pub fn conv2d_input<T: Real>(dy: &Tensor<T>, w: &Tensor<T>, geometry: &Geometry)
     );
     let [h, width] = geometry.input;
     let mut dx = scratch::take(n * h * width * c_in);
-    T::conv_input(geometry, [n, c_in, c_out], dy.as_slice(), w.as_slice(), &mut dx);
+    let precision = current_precision();
+    T::conv_input(
+        geometry,
+        [n, c_in, c_out],
+        precision,
+        dy.as_slice(),
+        w.as_slice(),
+        &mut dx,
+    );
     let value = Array4::from_shape_vec([n, h, width, c_in], dx).expect("the size of the input");
-    Tensor::from_op(value, ConvInput { geometry: *geometry }, &[dy, w])
+    Tensor::from_op(
+        value,
+        ConvInput {
+            geometry: *geometry,
+            precision,
+        },
+        &[dy, w],
+    )
 }
 
 /// The adjoint of [`conv2d`] in `w`: its gradient with respect to the weight.
@@ -164,9 +198,24 @@ pub fn conv2d_weight<T: Real>(x: &Tensor<T>, dy: &Tensor<T>, geometry: &Geometry
     );
     let [kh, kw] = geometry.kernel;
     let mut dw = scratch::take(kh * kw * c_in * c_out);
-    T::conv_weight(geometry, [n, c_in, c_out], x.as_slice(), dy.as_slice(), &mut dw);
+    let precision = current_precision();
+    T::conv_weight(
+        geometry,
+        [n, c_in, c_out],
+        precision,
+        x.as_slice(),
+        dy.as_slice(),
+        &mut dw,
+    );
     let value = ArrayD::from_shape_vec(IxDyn(&[kh, kw, c_in, c_out]), dw).expect("the size of the weight");
-    Tensor::from_op(value, ConvWeight { geometry: *geometry }, &[x, dy])
+    Tensor::from_op(
+        value,
+        ConvWeight {
+            geometry: *geometry,
+            precision,
+        },
+        &[x, dy],
+    )
 }
 
 #[cfg(test)]

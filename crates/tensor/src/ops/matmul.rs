@@ -4,13 +4,21 @@ use crate::kernels::gemm::par_gemm;
 use crate::kernels::scratch;
 use crate::kernels::strided::Layout;
 use crate::op::Op;
+use crate::precision::{Precision, current_precision, with_precision};
 use crate::real::Real;
 use crate::tensor::Tensor;
 use ndarray::{ArrayD, IxDyn};
 
-/// Which operand is read transposed. The three products are closed under differentiation.
+/// A matrix product. The three kinds are closed under differentiation.
 #[derive(Clone, Copy)]
-enum Product {
+struct Product {
+    kind: Kind,
+    precision: Precision,
+}
+
+/// Which operand is read transposed.
+#[derive(Clone, Copy)]
+enum Kind {
     /// `a · b`
     Plain,
     /// `a · bᵀ`
@@ -21,28 +29,32 @@ enum Product {
 
 impl<T: Real> Op<T> for Product {
     fn name(&self) -> &'static str {
-        match self {
-            Self::Plain => "matmul",
-            Self::RightTransposed => "matmul_nt",
-            Self::LeftTransposed => "matmul_tn",
+        match self.kind {
+            Kind::Plain => "matmul",
+            Kind::RightTransposed => "matmul_nt",
+            Kind::LeftTransposed => "matmul_tn",
         }
     }
     fn vjp(&self, i: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         let (a, b) = (&inputs[0], &inputs[1]);
-        match (self, i) {
-            (Self::Plain, 0) => dy.matmul_nt(b),
-            (Self::Plain, _) => a.matmul_tn(dy),
-            (Self::RightTransposed, 0) => dy.matmul(b),
-            (Self::RightTransposed, _) => dy.matmul_tn(a),
-            (Self::LeftTransposed, 0) => b.matmul_nt(dy),
-            (Self::LeftTransposed, _) => a.matmul(dy),
-        }
+        with_precision(self.precision, || match (self.kind, i) {
+            (Kind::Plain, 0) => dy.matmul_nt(b),
+            (Kind::Plain, _) => a.matmul_tn(dy),
+            (Kind::RightTransposed, 0) => dy.matmul(b),
+            (Kind::RightTransposed, _) => dy.matmul_tn(a),
+            (Kind::LeftTransposed, 0) => b.matmul_nt(dy),
+            (Kind::LeftTransposed, _) => a.matmul(dy),
+        })
     }
 }
 
 #[track_caller]
-fn product<T: Real>(a: &Tensor<T>, b: &Tensor<T>, kind: Product) -> Tensor<T> {
-    let name = Op::<T>::name(&kind);
+fn product<T: Real>(a: &Tensor<T>, b: &Tensor<T>, kind: Kind) -> Tensor<T> {
+    let product = Product {
+        kind,
+        precision: current_precision(),
+    };
+    let name = Op::<T>::name(&product);
     let (&[a0, a1], &[b0, b1]) = (a.shape(), b.shape()) else {
         panic!(
             "{name}: expected two matrices, got shapes {:?} and {:?}",
@@ -51,9 +63,9 @@ fn product<T: Real>(a: &Tensor<T>, b: &Tensor<T>, kind: Product) -> Tensor<T> {
         )
     };
     let (m, k, k_of_b, n, layout_a, layout_b) = match kind {
-        Product::Plain => (a0, a1, b0, b1, Layout::Plain, Layout::Plain),
-        Product::RightTransposed => (a0, a1, b1, b0, Layout::Plain, Layout::Transposed),
-        Product::LeftTransposed => (a1, a0, b0, b1, Layout::Transposed, Layout::Plain),
+        Kind::Plain => (a0, a1, b0, b1, Layout::Plain, Layout::Plain),
+        Kind::RightTransposed => (a0, a1, b1, b0, Layout::Plain, Layout::Transposed),
+        Kind::LeftTransposed => (a1, a0, b0, b1, Layout::Transposed, Layout::Plain),
     };
     assert!(
         k == k_of_b,
@@ -62,16 +74,21 @@ fn product<T: Real>(a: &Tensor<T>, b: &Tensor<T>, kind: Product) -> Tensor<T> {
         b.shape()
     );
     let mut c = scratch::take(m * n);
+    let rounded = |x: &Tensor<T>| match product.precision {
+        Precision::F32 => None,
+        Precision::Bf16 => T::rounded_to_bf16(x.as_slice()),
+    };
+    let (rounded_a, rounded_b) = (rounded(a), rounded(b));
     par_gemm(
         m,
         k,
         n,
-        (a.as_slice(), layout_a),
-        (b.as_slice(), layout_b),
+        (rounded_a.as_deref().unwrap_or(a.as_slice()), layout_a),
+        (rounded_b.as_deref().unwrap_or(b.as_slice()), layout_b),
         &mut c,
     );
     let value = ArrayD::from_shape_vec(IxDyn(&[m, n]), c).expect("m × n elements");
-    Tensor::from_op(value, kind, &[a, b])
+    Tensor::from_op(value, product, &[a, b])
 }
 
 impl<T: Real> Tensor<T> {
@@ -84,7 +101,7 @@ impl<T: Real> Tensor<T> {
     #[must_use]
     #[track_caller]
     pub fn matmul(&self, b: &Self) -> Self {
-        product(self, b, Product::Plain)
+        product(self, b, Kind::Plain)
     }
 
     /// Matrix product `a · bᵀ` without a transposed copy in the graph.
@@ -96,7 +113,7 @@ impl<T: Real> Tensor<T> {
     #[must_use]
     #[track_caller]
     pub fn matmul_nt(&self, b: &Self) -> Self {
-        product(self, b, Product::RightTransposed)
+        product(self, b, Kind::RightTransposed)
     }
 
     /// Matrix product `aᵀ · b` without a transposed copy in the graph.
@@ -108,7 +125,7 @@ impl<T: Real> Tensor<T> {
     #[must_use]
     #[track_caller]
     pub fn matmul_tn(&self, b: &Self) -> Self {
-        product(self, b, Product::LeftTransposed)
+        product(self, b, Kind::LeftTransposed)
     }
 }
 

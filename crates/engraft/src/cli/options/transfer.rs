@@ -3,6 +3,7 @@
 use super::{FeatureOptions, LearningRates, PictureOptions, at_least_one, threads};
 use engraft_gan::TrainConfig;
 use engraft_layers::Adapter;
+use engraft_tensor::Precision;
 use engraft_transfer::SourceRegularizer;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -78,6 +79,10 @@ pub(crate) struct TrainingOptions {
     pub(crate) batch: Option<usize>,
     #[command(flatten)]
     pub(crate) learning_rates: LearningRates,
+    /// Operands of convolutions and matrix products: f32, or bf16 (rounded to 8 bits of precision; saves time on a CPU with
+    /// AVX512-BF16) [default: f32]
+    #[arg(long, value_name = "NAME", help_heading = "Training")]
+    pub(crate) precision: Option<Precision>,
     /// Number of threads; results do not depend on it [default: number of cores]
     #[arg(long, value_name = "N", value_parser = threads, help_heading = "Training")]
     pub(crate) threads: Option<usize>,
@@ -93,6 +98,9 @@ impl TrainingOptions {
             config.batch = batch;
         }
         self.learning_rates.apply(config);
+        if let Some(precision) = self.precision {
+            config.precision = precision;
+        }
         if let Some(every) = self.checkpoint_every {
             config.output.checkpoint_every = every;
         }

@@ -8,6 +8,7 @@ use engraft_gan::{
 };
 use engraft_layers::parameter_count;
 use engraft_metrics::{IMAGE, features};
+use engraft_tensor::{Precision, has_bf16};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::path::Path;
@@ -155,11 +156,16 @@ impl Display {
             ),
             _ => String::new(),
         };
+        let precision = match (config.precision, has_bf16()) {
+            (Precision::F32, _) => "",
+            (Precision::Bf16, true) => ", bf16",
+            (Precision::Bf16, false) => ", bf16 (this CPU has no instructions for it, so it saves no time)",
+        };
         self.say(&format!(
             "  data           {}, {} images {h}x{w}x{c} ({})\n{names}  \
                generator      {} -> {h}x{w}x{c}, {generator} parameters{conditional}\n  \
                discriminator  {h}x{w}x{c} -> 1 logit, {discriminator} parameters\n  \
-               training       {} steps of {} images ({epochs:.1} epochs), Adam {} beta {}/{}, seed {}, {threads} threads\n{measured}  \
+               training       {} steps of {} images ({epochs:.1} epochs), Adam {} beta {}/{}, seed {}, {threads} threads{precision}\n{measured}  \
                output         {} (report.html, run.toml, metrics.jsonl, samples, checkpoints)\n  \
                time           estimated after {MEASURED} steps",
             config.data, config.images, data.provenance(), networks.latent_dim, config.steps, config.batch,

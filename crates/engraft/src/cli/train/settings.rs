@@ -112,6 +112,9 @@ pub(super) fn settings(
         config.batch = batch;
     }
     options.learning_rates.apply(&mut config);
+    if let Some(precision) = options.precision {
+        config.precision = precision;
+    }
     if let Some(seed) = options.seed {
         config.seed = seed;
     }

@@ -1,0 +1,606 @@
+//! Sums of products of operands: the inner loop of the direct convolution.
+//!
+//! A result tile of a few rows and one or two panels of 16 columns stays in registers while the inner index runs over all
+//! segments. Each number of the result is one chain of sums in ascending order of the inner index, so its bits depend on
+//! nothing else.
+#![allow(unsafe_code)]
+
+use super::operand::{Operand, Pair};
+use crate::kernels::gemm::Accum;
+use crate::kernels::simd::{Level, has_bf16, level};
+use crate::kernels::tile_product::PANEL;
+
+/// The largest tile whose sums stay in the registers of the CPU.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Rows that lie anywhere.
+    pub(crate) rows: usize,
+    /// Rows that lie next to each other.
+    pub(crate) neighbors: usize,
+    pub(crate) panels: usize,
+}
+
+impl Limits {
+    /// For 32 registers of 16 numbers. The neighbors divide a block of [`PANEL`] channels.
+    const WIDE: Self = Self {
+        rows: 12,
+        neighbors: 8,
+        panels: 2,
+    };
+    /// For 16 registers of 8 numbers.
+    const NARROW: Self = Self {
+        rows: 6,
+        neighbors: 4,
+        panels: 1,
+    };
+
+    /// Those of the instruction set in use.
+    pub(crate) fn of_this_cpu() -> Self {
+        match level() {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => Self::WIDE,
+            _ => Self::NARROW,
+        }
+    }
+}
+
+/// The left operand: `row[i] + segment[0] + k · step` for row `i`.
+#[derive(Clone, Copy)]
+pub(crate) struct Left<'a, E> {
+    pub(crate) data: &'a [E],
+    pub(crate) rows: Rows<'a>,
+    /// Distance of two operands of the inner index.
+    pub(crate) step: usize,
+}
+
+/// Where the rows of the left operand start.
+#[derive(Clone, Copy)]
+pub(crate) enum Rows<'a> {
+    /// Anywhere, at most [`Limits::rows`].
+    At(&'a [usize]),
+    /// Next to each other, at most [`Limits::neighbors`]: the start and the number.
+    Contiguous(usize, usize),
+}
+
+/// The right operand: panels of [`PANEL`] columns. Element `k` of a segment at `segment[1] + k · PANEL`.
+#[derive(Clone, Copy)]
+pub(crate) struct Right<'a, E> {
+    pub(crate) data: &'a [E],
+    /// Start of the first panel.
+    pub(crate) start: usize,
+    /// Distance of two panels.
+    pub(crate) panel: usize,
+}
+
+/// The result: row `i` at `rows[i]`, `columns` numbers long.
+pub(crate) struct Target<'a> {
+    pub(crate) data: &'a mut [f32],
+    pub(crate) rows: &'a [usize],
+    pub(crate) columns: usize,
+}
+
+/// Pieces of the inner index: the offsets `[left, right]` of each, and the number of operands in each.
+#[derive(Clone, Copy)]
+pub(crate) struct Inner<'a> {
+    pub(crate) segments: &'a [[usize; 2]],
+    pub(crate) depth: usize,
+}
+
+/// Operands that have an inner loop for every instruction set.
+pub(crate) trait Multiply: Operand {
+    /// # Safety
+    /// Every element that the offsets and steps reach lies in its slice, and the tile is within [`Limits::WIDE`].
+    #[doc(hidden)]
+    unsafe fn multiply(inner: Inner<'_>, a: Left<'_, Self>, b: Right<'_, Self>, c: Target<'_>, accum: Accum);
+}
+
+/// 16 sums of an instruction set.
+trait Sums<E>: Copy {
+    type Operands: Copy;
+    fn zero() -> Self;
+    /// # Safety
+    /// `from` is valid for reads of [`PANEL`] numbers.
+    unsafe fn read(from: *const f32) -> Self;
+    /// # Safety
+    /// `to` is valid for writes of [`PANEL`] numbers.
+    unsafe fn write(self, to: *mut f32);
+    /// # Safety
+    /// `from` is valid for reads of [`PANEL`] operands.
+    unsafe fn operands(from: *const E) -> Self::Operands;
+    fn splat(operand: E) -> Self::Operands;
+    /// Adds the products. Of a pair, the upper one first.
+    fn add(self, left: Self::Operands, right: Self::Operands) -> Self;
+}
+
+/// Sums of any CPU.
+macro_rules! portable {
+    ($operand:ty, $add:expr) => {
+        impl Sums<$operand> for [f32; PANEL] {
+            type Operands = [$operand; PANEL];
+            #[inline(always)]
+            fn zero() -> Self {
+                [0.0; PANEL]
+            }
+            #[inline(always)]
+            unsafe fn read(from: *const f32) -> Self {
+                // SAFETY: the caller's contract; an array has the alignment of its elements.
+                unsafe { from.cast::<Self>().read() }
+            }
+            #[inline(always)]
+            unsafe fn write(self, to: *mut f32) {
+                // SAFETY: the caller's contract; an array has the alignment of its elements.
+                unsafe { to.cast::<Self>().write(self) }
+            }
+            #[inline(always)]
+            unsafe fn operands(from: *const $operand) -> Self::Operands {
+                // SAFETY: the caller's contract; an array has the alignment of its elements.
+                unsafe { from.cast::<Self::Operands>().read() }
+            }
+            #[inline(always)]
+            fn splat(operand: $operand) -> Self::Operands {
+                [operand; PANEL]
+            }
+            #[inline(always)]
+            fn add(self, left: Self::Operands, right: Self::Operands) -> Self {
+                std::array::from_fn(|j| $add(self[j], left[j], right[j]))
+            }
+        }
+    };
+}
+
+portable!(f32, |sum: f32, left: f32, right: f32| left * right + sum);
+portable!(Pair, add_pair);
+
+/// The instruction of AVX512-BF16: two products, each exact, and two rounded sums, the upper half first. Numbers below the
+/// smallest normal one count as zero.
+#[inline(always)]
+fn add_pair(sum: f32, Pair(left): Pair, Pair(right): Pair) -> f32 {
+    let flushed = |x: f32| if x.is_subnormal() { 0.0_f32.copysign(x) } else { x };
+    let product = |left: u32, right: u32| flushed(f32::from_bits(left)) * flushed(f32::from_bits(right));
+    let upper = product(left & 0xffff_0000, right & 0xffff_0000);
+    let lower = product(left << 16, right << 16);
+    flushed(lower + flushed(upper + flushed(sum)))
+}
+
+impl Multiply for f32 {
+    #[inline]
+    unsafe fn multiply(inner: Inner<'_>, a: Left<'_, f32>, b: Right<'_, f32>, c: Target<'_>, accum: Accum) {
+        // SAFETY: the caller's contract; `level` has detected the instructions.
+        match level() {
+            Level::Portable => unsafe { run::<f32, [f32; PANEL]>(inner, a, b, c, accum) },
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => unsafe { x86::avx2(inner, a, b, c, accum) },
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => unsafe { x86::avx512(inner, a, b, c, accum) },
+        }
+    }
+}
+
+impl Multiply for Pair {
+    #[inline]
+    unsafe fn multiply(inner: Inner<'_>, a: Left<'_, Pair>, b: Right<'_, Pair>, c: Target<'_>, accum: Accum) {
+        #[cfg(target_arch = "x86_64")]
+        if has_bf16() {
+            // SAFETY: the caller's contract; `has_bf16` has detected the instructions.
+            return unsafe { x86::avx512_bf16(inner, a, b, c, accum) };
+        }
+        // SAFETY: the caller's contract.
+        unsafe { run::<Pair, [f32; PANEL]>(inner, a, b, c, accum) }
+    }
+}
+
+/// Computes a tile within [`Limits::WIDE`]. One beyond the limits of the CPU is slow.
+///
+/// # Panics
+/// If an element lies outside its slice, or the tile is too large.
+pub(crate) fn tile<E: Multiply>(
+    inner: Inner<'_>,
+    a: Left<'_, E>,
+    b: Right<'_, E>,
+    c: Target<'_>,
+    accum: Accum,
+) {
+    let rows = match a.rows {
+        Rows::At(rows) => rows.len(),
+        Rows::Contiguous(_, count) => count,
+    };
+    let panels = c.columns.div_ceil(PANEL);
+    let most = match a.rows {
+        Rows::At(_) => Limits::WIDE.rows,
+        Rows::Contiguous(..) => Limits::WIDE.neighbors,
+    };
+    assert!(
+        rows == c.rows.len() && (1..=most).contains(&rows) && (1..=Limits::WIDE.panels).contains(&panels),
+        "direct product: {rows} rows and {panels} panels for {} rows of the result",
+        c.rows.len()
+    );
+    if inner.depth > 0
+        && let (Some(left), Some(right)) = (
+            inner.segments.iter().map(|s| s[0]).max(),
+            inner.segments.iter().map(|s| s[1]).max(),
+        )
+    {
+        let last_row = match a.rows {
+            Rows::At(rows) => rows.iter().copied().max().unwrap_or(0),
+            Rows::Contiguous(first, count) => first + count - 1,
+        };
+        assert!(
+            last_row + left + (inner.depth - 1) * a.step < a.data.len()
+                && b.start + (panels - 1) * b.panel + right + inner.depth * PANEL <= b.data.len(),
+            "direct product: an operand ends early"
+        );
+    }
+    assert!(
+        c.rows.iter().all(|row| row + c.columns <= c.data.len()),
+        "direct product: the result ends early"
+    );
+    // SAFETY: the assertions above compare the last elements with the slices.
+    unsafe { E::multiply(inner, a, b, c, accum) }
+}
+
+/// [`Multiply::multiply`] with the sums of an instruction set.
+///
+/// # Safety
+/// See [`Multiply::multiply`].
+#[inline(always)]
+unsafe fn run<E: Operand, S: Sums<E>>(
+    inner: Inner<'_>,
+    a: Left<'_, E>,
+    b: Right<'_, E>,
+    c: Target<'_>,
+    accum: Accum,
+) {
+    macro_rules! of {
+        ($rows:expr, $width:literal, $contiguous:literal, $($count:literal)*) => {
+            match $rows {
+                // SAFETY: the caller's contract.
+                $($count => unsafe { sized::<E, S, $count, $width, $contiguous>(inner, a, b, c, accum) },)*
+                _ => unreachable!("direct product: {} rows", $rows),
+            }
+        };
+    }
+    match (a.rows, c.columns > PANEL) {
+        (Rows::Contiguous(_, rows), false) => of!(rows, 1, true, 1 2 3 4 5 6 7 8),
+        (Rows::Contiguous(_, rows), true) => of!(rows, 2, true, 1 2 3 4 5 6 7 8),
+        (Rows::At(rows), false) => of!(rows.len(), 1, false, 1 2 3 4 5 6 7 8 9 10 11 12),
+        (Rows::At(rows), true) => of!(rows.len(), 2, false, 1 2 3 4 5 6 7 8 9 10 11 12),
+    }
+}
+
+/// [`run`] for `R` rows and `W` panels.
+///
+/// # Safety
+/// See [`run`].
+#[inline(always)]
+unsafe fn sized<E: Operand, S: Sums<E>, const R: usize, const W: usize, const CONTIGUOUS: bool>(
+    inner: Inner<'_>,
+    a: Left<'_, E>,
+    b: Right<'_, E>,
+    c: Target<'_>,
+    accum: Accum,
+) {
+    let left = a.data.as_ptr();
+    let starts: [*const E; R] = match a.rows {
+        Rows::At(rows) => std::array::from_fn(|i| left.wrapping_add(rows[i])),
+        Rows::Contiguous(first, _) => std::array::from_fn(|i| left.wrapping_add(first + i)),
+    };
+    let right = b.data.as_ptr().wrapping_add(b.start);
+    let mut sums = [[S::zero(); W]; R];
+    // The last panel may have fewer columns.
+    let rest = c.columns - (W - 1) * PANEL;
+    // SAFETY: the caller's contract. The pointers are read only up to the last element. Columns of the last panel that do
+    // not exist are read and written in a copy.
+    unsafe {
+        if accum == Accum::Add {
+            for (sums, &row) in sums.iter_mut().zip(c.rows) {
+                for (j, sum) in sums.iter_mut().enumerate() {
+                    let from = c.data.as_ptr().add(row + j * PANEL);
+                    *sum = if j + 1 == W && rest < PANEL {
+                        let mut part = [0.0; PANEL];
+                        std::ptr::copy_nonoverlapping(from, part.as_mut_ptr(), rest);
+                        S::read(part.as_ptr())
+                    } else {
+                        S::read(from)
+                    };
+                }
+            }
+        }
+        for &[from, to] in inner.segments {
+            let mut right = right.wrapping_add(to);
+            if CONTIGUOUS {
+                let mut row = starts[0].wrapping_add(from);
+                for _ in 0..inner.depth {
+                    let factors: [S::Operands; W] =
+                        std::array::from_fn(|j| S::operands(right.add(j * b.panel)));
+                    for (i, sums) in sums.iter_mut().enumerate() {
+                        let factor = S::splat(*row.add(i));
+                        for (sum, &right) in sums.iter_mut().zip(&factors) {
+                            *sum = sum.add(factor, right);
+                        }
+                    }
+                    row = row.wrapping_add(a.step);
+                    right = right.wrapping_add(PANEL);
+                }
+            } else {
+                let rows = starts.map(|start| start.wrapping_add(from));
+                for k in 0..inner.depth {
+                    let factors: [S::Operands; W] =
+                        std::array::from_fn(|j| S::operands(right.add(j * b.panel)));
+                    for (row, sums) in rows.iter().zip(&mut sums) {
+                        let factor = S::splat(*row.add(k * a.step));
+                        for (sum, &right) in sums.iter_mut().zip(&factors) {
+                            *sum = sum.add(factor, right);
+                        }
+                    }
+                    right = right.wrapping_add(PANEL);
+                }
+            }
+        }
+        for (sums, &row) in sums.iter().zip(c.rows) {
+            for (j, sum) in sums.iter().enumerate() {
+                let to = c.data.as_mut_ptr().add(row + j * PANEL);
+                if j + 1 == W && rest < PANEL {
+                    let mut part = [0.0; PANEL];
+                    sum.write(part.as_mut_ptr());
+                    std::ptr::copy_nonoverlapping(part.as_ptr(), to, rest);
+                } else {
+                    sum.write(to);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{Accum, Inner, Left, PANEL, Pair, Right, Sums, Target};
+    use std::arch::x86_64::*;
+
+    macro_rules! entry {
+        ($name:ident, $operand:ty, $sums:ty, $features:literal) => {
+            /// # Safety
+            /// The CPU must support the named features. For the rest see [`super::Multiply::multiply`].
+            #[target_feature(enable = $features)]
+            pub(crate) unsafe fn $name(
+                inner: Inner<'_>,
+                a: Left<'_, $operand>,
+                b: Right<'_, $operand>,
+                c: Target<'_>,
+                accum: Accum,
+            ) {
+                // SAFETY: the caller's contract.
+                unsafe { super::run::<$operand, $sums>(inner, a, b, c, accum) }
+            }
+        };
+    }
+
+    entry!(avx2, f32, F32x8x2, "avx2,fma");
+    entry!(avx512, f32, F32x16, "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq");
+    entry!(
+        avx512_bf16,
+        Pair,
+        F32x16,
+        "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq,avx512bf16"
+    );
+
+    #[derive(Clone, Copy)]
+    struct F32x16(__m512);
+
+    #[derive(Clone, Copy)]
+    struct F32x8x2([__m256; 2]);
+
+    // SAFETY of all blocks below: only the functions above use the types, and their callers have detected the features.
+    impl Sums<f32> for F32x16 {
+        type Operands = __m512;
+        #[inline(always)]
+        fn zero() -> Self {
+            // SAFETY: see above.
+            Self(unsafe { _mm512_setzero_ps() })
+        }
+        #[inline(always)]
+        unsafe fn read(from: *const f32) -> Self {
+            // SAFETY: see above, and the caller's contract.
+            Self(unsafe { _mm512_loadu_ps(from) })
+        }
+        #[inline(always)]
+        unsafe fn write(self, to: *mut f32) {
+            // SAFETY: see above, and the caller's contract.
+            unsafe { _mm512_storeu_ps(to, self.0) }
+        }
+        #[inline(always)]
+        unsafe fn operands(from: *const f32) -> __m512 {
+            // SAFETY: see above, and the caller's contract.
+            unsafe { _mm512_loadu_ps(from) }
+        }
+        #[inline(always)]
+        fn splat(x: f32) -> __m512 {
+            // SAFETY: see above.
+            unsafe { _mm512_set1_ps(x) }
+        }
+        #[inline(always)]
+        fn add(self, left: __m512, right: __m512) -> Self {
+            // SAFETY: see above.
+            Self(unsafe { _mm512_fmadd_ps(left, right, self.0) })
+        }
+    }
+
+    impl Sums<Pair> for F32x16 {
+        type Operands = __m512bh;
+        #[inline(always)]
+        fn zero() -> Self {
+            <Self as Sums<f32>>::zero()
+        }
+        #[inline(always)]
+        unsafe fn read(from: *const f32) -> Self {
+            // SAFETY: the caller's contract.
+            unsafe { <Self as Sums<f32>>::read(from) }
+        }
+        #[inline(always)]
+        unsafe fn write(self, to: *mut f32) {
+            // SAFETY: the caller's contract.
+            unsafe { <Self as Sums<f32>>::write(self, to) }
+        }
+        #[inline(always)]
+        unsafe fn operands(from: *const Pair) -> __m512bh {
+            // SAFETY: see above, and the caller's contract. All bits of a vector are valid.
+            unsafe { std::mem::transmute::<__m512i, __m512bh>(_mm512_loadu_si512(from.cast())) }
+        }
+        #[inline(always)]
+        fn splat(pair: Pair) -> __m512bh {
+            // SAFETY: see above. All bits of a vector are valid.
+            unsafe { std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(pair.0 as i32)) }
+        }
+        #[inline(always)]
+        fn add(self, left: __m512bh, right: __m512bh) -> Self {
+            // SAFETY: see above.
+            Self(unsafe { _mm512_dpbf16_ps(self.0, left, right) })
+        }
+    }
+
+    impl Sums<f32> for F32x8x2 {
+        type Operands = [__m256; 2];
+        #[inline(always)]
+        fn zero() -> Self {
+            // SAFETY: see above.
+            Self([unsafe { _mm256_setzero_ps() }; 2])
+        }
+        #[inline(always)]
+        unsafe fn read(from: *const f32) -> Self {
+            // SAFETY: the caller's contract.
+            Self(unsafe { Self::operands(from) })
+        }
+        #[inline(always)]
+        unsafe fn write(self, to: *mut f32) {
+            // SAFETY: see above, and the caller's contract.
+            unsafe {
+                _mm256_storeu_ps(to, self.0[0]);
+                _mm256_storeu_ps(to.add(PANEL / 2), self.0[1]);
+            }
+        }
+        #[inline(always)]
+        unsafe fn operands(from: *const f32) -> [__m256; 2] {
+            // SAFETY: see above, and the caller's contract.
+            unsafe { [_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(PANEL / 2))] }
+        }
+        #[inline(always)]
+        fn splat(x: f32) -> [__m256; 2] {
+            // SAFETY: see above.
+            [unsafe { _mm256_set1_ps(x) }; 2]
+        }
+        #[inline(always)]
+        fn add(self, left: [__m256; 2], right: [__m256; 2]) -> Self {
+            // SAFETY: see above.
+            Self([0, 1].map(|i| unsafe { _mm256_fmadd_ps(left[i], right[i], self.0[i]) }))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Numbers of many magnitudes, some below the smallest normal one.
+    fn number(i: usize) -> f32 {
+        let value = ((i * 7919 + 13) % 1009) as f32 / 500.0 - 1.0;
+        match i % 97 {
+            0 => value * 1e-39,
+            n if n % 7 == 0 => value * 1e4,
+            _ => value,
+        }
+    }
+
+    proptest! {
+        /// The instruction and its definition give the same bits, and both are close to the sum in `f64`.
+        #[test]
+        fn the_instruction_equals_its_definition(
+            rows in 1_usize..13, columns in 1_usize..33, depth in 0_usize..9, segments in 0_usize..4,
+            contiguous in any::<bool>(), add in any::<bool>(), seed in 0_usize..1000,
+        ) {
+            let rows = if contiguous { rows.min(Limits::WIDE.neighbors) } else { rows };
+            let accum = if add { Accum::Add } else { Accum::Replace };
+            let offsets: Vec<[usize; 2]> = (0..segments).map(|s| [s * 3, s * depth * PANEL]).collect();
+            let step = if contiguous { rows } else { 1 };
+            let starts: Vec<usize> = (0..rows).map(|i| if contiguous { i } else { i * (depth + 9) }).collect();
+            let make = |count: usize, seed: usize| -> Vec<Pair> {
+                (0..count).map(|i| Pair::pack(number(2 * i + seed), number(2 * i + 1 + seed))).collect()
+            };
+            let left = make(rows * (depth + 9) + segments * 3 + depth * step, seed);
+            let panel = (segments * depth + 1) * PANEL;
+            let right = make(2 * panel, seed + 77);
+            let row = columns + 3;
+            let old: Vec<f32> = (0..rows * row).map(|i| number(i + seed)).collect();
+            let targets: Vec<usize> = (0..rows).map(|i| i * row).collect();
+            let compute = |definition: bool| {
+                let mut out = old.clone();
+                let inner = Inner { segments: &offsets, depth };
+                let left = Left {
+                    data: &left,
+                    rows: if contiguous { Rows::Contiguous(0, rows) } else { Rows::At(&starts) },
+                    step,
+                };
+                let right = Right { data: &right, start: 0, panel };
+                let target = Target { data: &mut out, rows: &targets, columns };
+                if definition {
+                    // SAFETY: `tile` has checked the same operands in the call before.
+                    unsafe { run::<Pair, [f32; PANEL]>(inner, left, right, target, accum) };
+                } else {
+                    tile(inner, left, right, target, accum);
+                }
+                out
+            };
+            let (found, wanted) = (compute(false), compute(true));
+            for (f, w) in found.iter().zip(&wanted) {
+                prop_assert_eq!(f.to_bits(), w.to_bits(), "{} {}", f, w);
+            }
+            let half = |Pair(pair): Pair, upper: bool| {
+                f64::from(f32::from_bits(if upper { pair & 0xffff_0000 } else { pair << 16 }))
+            };
+            for i in 0..rows {
+                for j in 0..columns {
+                    let (mut sum, mut size) = (if add { f64::from(old[i * row + j]) } else { 0.0 }, 1e-30);
+                    for &[l, r] in &offsets {
+                        for k in 0..depth {
+                            let a = left[starts[i] + l + k * step];
+                            let b = right[j / PANEL * panel + r + k * PANEL + j % PANEL];
+                            for upper in [false, true] {
+                                sum += half(a, upper) * half(b, upper);
+                                size += (half(a, upper) * half(b, upper)).abs();
+                            }
+                        }
+                    }
+                    size += f64::from(old[i * row + j]).abs();
+                    prop_assert!((f64::from(found[i * row + j]) - sum).abs() <= 1e-5 * size);
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "an operand ends early")]
+    fn an_operand_that_ends_early_is_refused() {
+        let mut out = [0.0; 16];
+        tile(
+            Inner {
+                segments: &[[0, 0]],
+                depth: 3,
+            },
+            Left {
+                data: &[0.0_f32; 2],
+                rows: Rows::At(&[0]),
+                step: 1,
+            },
+            Right {
+                data: &[0.0; 48],
+                start: 0,
+                panel: 48,
+            },
+            Target {
+                data: &mut out,
+                rows: &[0],
+                columns: 16,
+            },
+            Accum::Replace,
+        );
+    }
+}
