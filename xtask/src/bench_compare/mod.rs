@@ -11,6 +11,7 @@ mod summary;
 
 use anyhow::{Context, bail, ensure};
 use engraft::cli::{Interrupted, catch_interrupts, interrupt};
+use engraft_tensor::Precision;
 use peer_output::Line;
 use peers::{Runner, Skipped, Wanted};
 use report::Report;
@@ -23,10 +24,10 @@ use std::time::Duration;
 use subprocess::Failure;
 use summary::{Pair, mb, ms};
 
-/// Compare the training step of the tutorial's DCGAN with that of other libraries, and print Markdown tables.
+/// Compare a training step with the same step in other libraries, and print Markdown tables.
 ///
 /// Each run is a separate process. Each run of a peer follows one of engraft, and the ratio of the two is reported. Peers
-/// are pytorch, tensorflow and jax (DIR/NAME/dcgan_step.py) and burn and candle
+/// are pytorch (benches/peers), tensorflow and jax (DIR/NAME/dcgan_step.py) and burn and candle
 /// (DIR/NAME/target/release/dcgan-NAME, built by `cargo build --release` in DIR/NAME). Peers that are not
 /// installed are skipped with the reason.
 ///
@@ -34,8 +35,19 @@ use summary::{Pair, mb, ms};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Directory with the peer programs
-    #[arg(long, value_name = "DIR", env = "ENGRAFT_PEERS")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "ENGRAFT_PEERS",
+        default_value = "benches/peers"
+    )]
     peers: PathBuf,
+    /// Networks, as --network of bench-step. Only the program of pytorch has others than dcgan
+    #[arg(long, value_name = "NAME", default_value = "dcgan")]
+    network: String,
+    /// Precision of convolutions and matrix products: f32 or bf16. Only pytorch has bf16
+    #[arg(long, value_name = "NAME", default_value_t = Precision::F32)]
+    precision: Precision,
     /// Images per step
     #[arg(long, value_name = "N,..", value_delimiter = ',', default_values_t = [64, 128, 256])]
     batches: Vec<usize>,
@@ -275,6 +287,12 @@ impl<'a> Comparison<'a> {
         }
         if setting.infer {
             command.arg("--infer");
+        }
+        if self.args.network != "dcgan" {
+            command.args(["--network", &self.args.network]);
+        }
+        if self.args.precision != Precision::F32 {
+            command.args(["--precision", self.args.precision.name()]);
         }
         let output = subprocess::output(command, Duration::from_secs(self.args.limit), interrupt())?;
         peer_output::read(&output.stdout, setting).map_err(|why| {

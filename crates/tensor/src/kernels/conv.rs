@@ -56,7 +56,7 @@ const FEWEST_CHANNELS: usize = 16;
 enum Chosen {
     Im2col,
     Direct,
-    Winograd(Winograd),
+    Winograd(Box<Winograd>),
 }
 
 /// Estimated time of Winograd's algorithm divided by that of as many multiply-adds as the definition needs, at the peak of
@@ -79,7 +79,8 @@ fn choose(g: &Geometry, [n, c_in, c_out]: [usize; 3], precision: Precision) -> C
         Some(ConvAlgorithm::Im2col) => return Chosen::Im2col,
         Some(ConvAlgorithm::Direct) => return Chosen::Direct,
         Some(ConvAlgorithm::Winograd) if n > 0 => {
-            return Winograd::new(g, c_in, c_out).map_or(Chosen::Im2col, Chosen::Winograd);
+            return Winograd::new(g, c_in, c_out)
+                .map_or(Chosen::Im2col, |found| Chosen::Winograd(Box::new(found)));
         }
         _ => {}
     }
@@ -102,7 +103,7 @@ fn choose(g: &Geometry, [n, c_in, c_out]: [usize; 3], precision: Precision) -> C
     };
     match Winograd::new(g, c_in, c_out) {
         Some(winograd) if cost_of_winograd(&winograd, g, [n, c_in, c_out]) < cost => {
-            Chosen::Winograd(winograd)
+            Chosen::Winograd(Box::new(winograd))
         }
         _ => other,
     }

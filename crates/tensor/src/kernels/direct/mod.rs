@@ -188,15 +188,12 @@ fn columns_of<E: Multiply>(
     // All tiles have nearly the same number of rows.
     let most = Limits::of_this_cpu().rows;
     let rows = framed.len().div_ceil(framed.len().div_ceil(most).max(1)).max(1);
+    let inner = Inner::new(&group.segments, depth);
     for (framed, written) in framed.chunks(rows).zip(written.chunks(rows)) {
         let left = Left {
             data: frame,
             rows: Rows::At(framed),
             step: 1,
-        };
-        let inner = Inner {
-            segments: &group.segments,
-            depth,
         };
         let target = Target {
             data: &mut to[first..],
@@ -254,6 +251,7 @@ pub(crate) fn weight<E: Multiply>(
                     ]
                 })
                 .collect();
+            let inner = Inner::new(&segments, depth);
             let accum = if round == 0 { Accum::Replace } else { Accum::Add };
             let mut parts: Vec<(usize, usize, &mut [f32])> = Vec::with_capacity(g.taps() * blocks);
             for (tap, dw) in dw.chunks_exact_mut(c_in * c_out).enumerate() {
@@ -293,16 +291,7 @@ pub(crate) fn weight<E: Multiply>(
                             rows,
                             columns: (c_out - first * PANEL).min(width * PANEL),
                         };
-                        tile(
-                            Inner {
-                                segments: &segments,
-                                depth,
-                            },
-                            left,
-                            right,
-                            target,
-                            accum,
-                        );
+                        tile(inner, left, right, target, accum);
                     }
                 }
             });

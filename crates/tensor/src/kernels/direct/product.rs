@@ -82,8 +82,22 @@ pub(crate) struct Target<'a> {
 /// Pieces of the inner index: the offsets `[left, right]` of each, and the number of operands in each.
 #[derive(Clone, Copy)]
 pub(crate) struct Inner<'a> {
-    pub(crate) segments: &'a [[usize; 2]],
-    pub(crate) depth: usize,
+    segments: &'a [[usize; 2]],
+    depth: usize,
+    /// The largest offsets; none without segments.
+    last: Option<[usize; 2]>,
+}
+
+impl<'a> Inner<'a> {
+    pub(crate) fn new(segments: &'a [[usize; 2]], depth: usize) -> Self {
+        let larger = |a: [usize; 2], b: [usize; 2]| [a[0].max(b[0]), a[1].max(b[1])];
+        let last = segments.iter().copied().reduce(larger);
+        Self {
+            segments,
+            depth,
+            last,
+        }
+    }
 }
 
 /// Operands that have an inner loop for every instruction set.
@@ -215,10 +229,7 @@ pub(crate) fn tile<E: Multiply>(
         c.rows.len()
     );
     if inner.depth > 0
-        && let (Some(left), Some(right)) = (
-            inner.segments.iter().map(|s| s[0]).max(),
-            inner.segments.iter().map(|s| s[1]).max(),
-        )
+        && let Some([left, right]) = inner.last
     {
         let last_row = match a.rows {
             Rows::At(rows) => rows.iter().copied().max().unwrap_or(0),
@@ -533,7 +544,7 @@ mod tests {
             let targets: Vec<usize> = (0..rows).map(|i| i * row).collect();
             let compute = |definition: bool| {
                 let mut out = old.clone();
-                let inner = Inner { segments: &offsets, depth };
+                let inner = Inner::new(&offsets, depth);
                 let left = Left {
                     data: &left,
                     rows: if contiguous { Rows::Contiguous(0, rows) } else { Rows::At(&starts) },
@@ -581,10 +592,7 @@ mod tests {
     fn an_operand_that_ends_early_is_refused() {
         let mut out = [0.0; 16];
         tile(
-            Inner {
-                segments: &[[0, 0]],
-                depth: 3,
-            },
+            Inner::new(&[[0, 0]], 3),
             Left {
                 data: &[0.0_f32; 2],
                 rows: Rows::At(&[0]),
