@@ -133,6 +133,10 @@ pub struct TrainConfig {
     pub evaluation: EvaluationConfig,
     /// What the run writes, and how often.
     pub output: OutputConfig,
+    /// CPU features that the run began with ([`cpu_features`](engraft_tensor::cpu_features)). The run writes it. A run that
+    /// resumes on another CPU gets a warning, because the last bits of its results may differ.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub cpu: String,
     /// Images that the run was trained on before they changed, oldest first. The run writes it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier_data: Vec<EarlierData>,
@@ -580,6 +584,7 @@ impl TrainConfig {
         table.remove("output");
         table.remove("evaluation");
         table.remove("earlier_data");
+        table.remove("cpu");
         table.remove("keep_copies_together");
         table
     }

@@ -61,6 +61,37 @@ pub fn forward_through<T: Real>(
     Outputs { main, parts }
 }
 
+/// Number of values in the results of all innermost parts of a module: what a forward pass stores for its gradient.
+pub fn stored_values<T: Real>(
+    module: &dyn Module<T>,
+    x: &Tensor<T>,
+    condition: &Condition<T>,
+    mode: Mode,
+) -> usize {
+    let results = results_of_parts(module, x, condition, mode);
+    let has_inner = |name: &str| {
+        let inner = format!("{name}.");
+        results.iter().any(|(other, _)| other.starts_with(&inner))
+    };
+    let innermost = results.iter().filter(|(name, _)| !has_inner(name));
+    innermost.map(|(_, result)| result.len()).sum()
+}
+
+/// The results of all parts that hand one out, by dotted name.
+fn results_of_parts<T: Real>(
+    module: &dyn Module<T>,
+    x: &Tensor<T>,
+    condition: &Condition<T>,
+    mode: Mode,
+) -> Vec<(String, Tensor<T>)> {
+    let mut found: Vec<_> = parts_of(module).into_iter().map(|name| (name, None)).collect();
+    module.forward_taps(x, condition, mode, &mut Taps::of(&mut found));
+    found
+        .into_iter()
+        .filter_map(|(name, result)| Some((name, result?)))
+        .collect()
+}
+
 /// The dotted name of the first part of a module whose result has a value that is not finite; `None` if all results are finite.
 ///
 /// A module passes its inner parts in front of itself: `block1.dense` is named rather than `block1`.
@@ -70,15 +101,10 @@ pub fn first_part_not_finite<T: Real>(
     condition: &Condition<T>,
     mode: Mode,
 ) -> Option<String> {
-    let mut found: Vec<_> = parts_of(module).into_iter().map(|name| (name, None)).collect();
-    module.forward_taps(x, condition, mode, &mut Taps::of(&mut found));
-    let is_bad = |part: &Option<Tensor<T>>| {
-        part.as_ref()
-            .is_some_and(|values| values.as_slice().iter().any(|x| !x.is_finite()))
-    };
-    let bad: Vec<String> = found
+    let is_bad = |values: &Tensor<T>| values.as_slice().iter().any(|x| !x.is_finite());
+    let bad: Vec<String> = results_of_parts(module, x, condition, mode)
         .into_iter()
-        .filter(|(_, part)| is_bad(part))
+        .filter(|(_, result)| is_bad(result))
         .map(|(name, _)| name)
         .collect();
     let mut first = bad.first()?.clone();

@@ -24,7 +24,7 @@ mod visit;
 pub use batched::forward_batched;
 pub use condition::Condition;
 pub use error::LayersError;
-pub use forward_through::{Outputs, first_part_not_finite, forward_through};
+pub use forward_through::{Outputs, first_part_not_finite, forward_through, stored_values};
 pub use freeze::{Selection, check_names, freeze, train_only, unfreeze};
 pub use init::Init;
 pub use layer::{

@@ -25,7 +25,7 @@ pub use gradcheck::{GradcheckError, gradcheck, gradgradcheck};
 pub use kernels::conv::{ConvAlgorithm, with_conv_algorithm};
 #[doc(hidden)] // name in earlier versions
 pub use kernels::simd::vectorized as vectorised;
-pub use kernels::simd::{has_bf16, instruction_set, vectorized};
+pub use kernels::simd::{cpu_features, has_bf16, instruction_set, vectorized};
 pub use op::Op;
 pub use ops::{
     BatchMoments, affine_leaky_relu, batch_norm, batch_norm_leaky_relu, bias_leaky_relu, concat, conv2d,

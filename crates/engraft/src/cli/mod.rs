@@ -13,6 +13,7 @@ mod feature_cache;
 mod features;
 mod generate;
 mod latents;
+mod memory;
 mod options;
 mod output_dir;
 mod pair_grid;

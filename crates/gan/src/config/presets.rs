@@ -56,6 +56,7 @@ pub(super) fn standard(data: &dyn TrainingData) -> TrainConfig {
             checkpoint_every: 250,
             keep_checkpoints: 3,
         },
+        cpu: String::new(),
         earlier_data: Vec::new(),
     }
 }

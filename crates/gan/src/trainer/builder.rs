@@ -19,6 +19,7 @@ use crate::saved_run::read_config;
 use crate::training_plan::TrainingPlan;
 use engraft_data::TrainingData;
 use engraft_metrics::FeatureExtractor;
+use engraft_tensor::cpu_features;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -177,6 +178,7 @@ impl TrainerBuilder {
             }
         };
         warnings.extend(monitor.as_ref().and_then(Monitor::input_loss_warning));
+        warnings.extend(keep_cpu(&mut config, found.is_some(), directory));
         if found.is_some() {
             write_settings(locked.layout(), &config)?;
         }
@@ -262,6 +264,25 @@ fn few_images_warning(clusters: &PseudoLabels) -> Option<String> {
             "pseudo_labels: {number} clusters of {images} training images have {} images each on average; fewer than \
              {FEW_FOR_A_CLUSTER} may cause mode collapse within clusters, use fewer clusters",
             images / number.max(1)
+        )
+    })
+}
+
+/// Records the CPU of a new run. A resumed run keeps its record; returns a warning if that is another CPU.
+fn keep_cpu(config: &mut TrainConfig, is_resumed: bool, directory: &Path) -> Option<String> {
+    let present = cpu_features();
+    if !is_resumed {
+        config.cpu = present;
+        return None;
+    }
+    // Runs of an earlier version have no record.
+    config.cpu = read_config(directory).map_or_else(|_| String::new(), |saved| saved.cpu);
+    let is_other = !config.cpu.is_empty() && config.cpu != present;
+    is_other.then(|| {
+        format!(
+            "the run began on a CPU with {}, this one has {present}: from here on the last bits of the results may differ from \
+             those of the first CPU",
+            config.cpu
         )
     })
 }

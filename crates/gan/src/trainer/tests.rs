@@ -476,3 +476,41 @@ fn grids_of_the_training_images_are_written_first() {
     assert_eq!(reals, crate::sample_grid(&crate::dataset_tensor(&data, &all), 8));
     assert_ne!(reals, augmented);
 }
+
+#[test]
+fn fault_20_the_cpu_is_recorded_and_another_one_is_told_on_resume() {
+    let dir = tempfile::tempdir().unwrap();
+    let warnings = |steps: u64| {
+        let mut trainer = Trainer::open(config(steps), data(), dir.path()).unwrap();
+        let mut told = Vec::new();
+        trainer
+            .train(&mut |event| {
+                if let Event::Warning(text) = event {
+                    told.push(text);
+                }
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        told.into_iter()
+            .filter(|text| text.contains("CPU"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(1), [""; 0]);
+    let path = dir.path().join("run.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let present = engraft_tensor::cpu_features();
+    assert!(text.contains(&present), "{text}");
+    assert_eq!(warnings(2), [""; 0]);
+    std::fs::write(&path, text.replace(&present, "z80, kernels portable")).unwrap();
+    let told = warnings(3);
+    assert!(
+        told.len() == 1 && told[0].contains("z80") && told[0].contains(&present),
+        "{told:?}"
+    );
+    // A run of an earlier version has no record.
+    let text = std::fs::read_to_string(&path).unwrap();
+    let without: Vec<&str> = text.lines().filter(|line| !line.starts_with("cpu")).collect();
+    std::fs::write(&path, without.join("\n")).unwrap();
+    assert_eq!(warnings(4), [""; 0]);
+    assert!(!std::fs::read_to_string(&path).unwrap().contains("cpu"));
+}

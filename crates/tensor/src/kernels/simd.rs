@@ -93,6 +93,29 @@ pub(crate) fn levels() -> Vec<Level> {
     all.into_iter().filter(|&level| best(level) == level).collect()
 }
 
+/// The CPU features that decide which kernels run, and so the last bits of results: the architecture, what matrixmultiply and
+/// the kernels of this crate look for, and [`instruction_set`].
+///
+/// ```
+/// println!("{}", engraft_tensor::cpu_features()); // for instance `x86_64 avx fma avx2, kernels avx2`
+/// ```
+pub fn cpu_features() -> String {
+    #[cfg(target_arch = "x86_64")]
+    let found = [
+        ("avx", is_x86_feature_detected!("avx")),
+        ("fma", is_x86_feature_detected!("fma")),
+        ("avx2", is_x86_feature_detected!("avx2")),
+        ("avx512f", is_x86_feature_detected!("avx512f")),
+    ];
+    #[cfg(not(target_arch = "x86_64"))]
+    let found: [(&str, bool); 0] = [];
+    let mut text = std::env::consts::ARCH.to_string();
+    for (name, _) in found.into_iter().filter(|(_, is_found)| *is_found) {
+        text = text + " " + name;
+    }
+    text + ", kernels " + instruction_set()
+}
+
 /// Name of the instruction set that the kernels of this crate run on: `"avx512"`, `"avx2"` or `"portable"`.
 ///
 /// This does not apply to matrix products: matrixmultiply makes its own choice.

@@ -1,6 +1,7 @@
 //! Output of a run: the plan, a progress bar or progress lines, or events as JSON.
 
 use crate::cli::data_source::FEWEST_HELD_OUT as FEWEST;
+use crate::cli::memory::memory_line;
 use crate::cli::progress::{duration, has_terminal, image_grids};
 use engraft_data::TrainingData;
 use engraft_gan::{
@@ -135,6 +136,10 @@ impl Display {
             names if classes > 0 && !names.is_empty() => format!("  classes        {}\n", names.join(", ")),
             _ => String::new(),
         };
+        let (memory, is_short) = memory_line(config)?;
+        if is_short {
+            self.warn(&memory);
+        }
         let measured = match &config.evaluation {
             evaluation if evaluation.every > 0 => format!(
                 "  evaluation     every {} steps on {}, features {}\n",
@@ -165,7 +170,8 @@ impl Display {
             "  data           {}, {} images {h}x{w}x{c} ({})\n{names}  \
                generator      {} -> {h}x{w}x{c}, {generator} parameters{conditional}\n  \
                discriminator  {h}x{w}x{c} -> 1 logit, {discriminator} parameters\n  \
-               training       {} steps of {} images ({epochs:.1} epochs), Adam {} beta {}/{}, seed {}, {threads} threads{precision}\n{measured}  \
+               training       {} steps of {} images ({epochs:.1} epochs), Adam {} beta {}/{}, seed {}, {threads} threads{precision}\n  \
+               memory         {memory}\n{measured}  \
                output         {} (report.html, run.toml, metrics.jsonl, samples, checkpoints)\n  \
                time           estimated after {MEASURED} steps",
             config.data, config.images, data.provenance(), networks.latent_dim, config.steps, config.batch,

@@ -8,6 +8,7 @@ mod second;
 use super::advice;
 use super::data_source::{of_shape, write_report};
 use super::extract::Reader;
+use super::memory::memory_line;
 use super::options::{PlanOptions, RecipeName, Transfer};
 use super::output_dir::ensure_usable;
 use super::process::{Interrupted, catch_interrupts, pool, stop_or_continue};
@@ -389,6 +390,12 @@ fn explain(
         config.trained_on(),
         config.validation_images
     );
+    let (memory, is_short) = memory_line(&config)?;
+    if is_short {
+        note!("warning: {memory}");
+    } else {
+        note!("memory    {memory}");
+    }
     config.check_data(&target.train)?;
     let phases = recipe.plan.phases.clone();
     for (i, phase) in phases.iter().enumerate() {
