@@ -296,6 +296,9 @@ fn default(key: &str, field: &Field, presets: &[(&'static str, BTreeMap<String, 
     if FROM_DATA.contains(&key) {
         return "from the data".into();
     }
+    if key == "cpu" {
+        return "from the machine".into();
+    }
     let value = |settings: &BTreeMap<String, String>| settings.get(key).cloned();
     let Some(usual) = value(&presets[0].1) else {
         let listed = field.kind.trim_start_matches("Vec<").trim_end_matches('>');
@@ -504,6 +507,7 @@ labels = "00"
 order = "alternating"
 ema_half_life = 1000
 standing_batches = 4
+cpu = "x86_64"
 [[earlier_data]]
 until_step = 5
 data = "images"

@@ -18,8 +18,8 @@ const BYTES: u64 = 12;
 /// Factor of penalties on gradients, whose gradient stores the backward pass too.
 const SECOND_ORDER: u64 = 3;
 
-/// About the most memory in bytes that a training run with these settings uses, without images that are held in memory. Within a
-/// factor of two of the measured peak for the families of this crate.
+/// About the most memory in bytes that a training run with these settings uses, without images that are held in memory. It is
+/// an upper estimate: from 1.3 to 2.6 times the measured peak of the families of this crate.
 ///
 /// # Errors
 /// Those of [`untrained_networks`].

@@ -252,11 +252,11 @@ mod tests {
         (config.batch, config.steps) = (4, 2);
         let folder = tempfile::tempdir().unwrap();
         let run = folder.path().join("run");
-        let mut trainer = Trainer::open(config.clone(), data, &run).unwrap();
+        let mut trainer = Trainer::open(config, data, &run).unwrap();
         trainer.train(&mut |_| ControlFlow::Continue(())).unwrap();
 
         let saved = SavedRun::open(&run).unwrap();
-        assert_eq!((saved.step, &saved.config), (2, &config));
+        assert_eq!((saved.step, &saved.config), (2, trainer.config()));
         let rng = || Pcg64::seed_from_u64(3);
         let noise = trainer.gan().noise(4, &mut rng());
         let expected = trainer.ema_generator().forward(&noise, Mode::Eval);

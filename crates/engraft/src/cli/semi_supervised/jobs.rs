@@ -354,7 +354,7 @@ mod tests {
         let new = SemiSupervised::new(examples, settings.clone()).unwrap();
         let (mut saves, mut begun, _) = unfinished.training("feature-matching", new, &|_| ()).unwrap();
         begun.step().unwrap();
-        saves.save(&begun, &vec![(1, 777)], &|_| ()).unwrap();
+        saves.save(&begun, &vec![(1, 177)], &|_| ()).unwrap();
         drop((saves, unfinished));
         // Another unfinished training in the same place, of other settings.
         let other = cut.join("feature-matching-seed-1-00000000.unfinished");
@@ -367,7 +367,7 @@ mod tests {
 
         let found = task(&cut).run(&kinds, Some(1), &bar).unwrap();
         let curve = &found[0].runs[0].curve;
-        assert_eq!(curve[0], (1, 777), "it resumes from the checkpoint");
+        assert_eq!(curve[0], (1, 177), "it resumes from the checkpoint");
         assert_eq!(curve[1..], expected[0].runs[0].curve);
         assert!(!unfinished_path.exists() && other.exists());
 
