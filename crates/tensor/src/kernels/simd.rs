@@ -106,6 +106,7 @@ pub fn cpu_features() -> String {
         ("fma", is_x86_feature_detected!("fma")),
         ("avx2", is_x86_feature_detected!("avx2")),
         ("avx512f", is_x86_feature_detected!("avx512f")),
+        ("avx512bf16", has_bf16()),
     ];
     #[cfg(not(target_arch = "x86_64"))]
     let found: [(&str, bool); 0] = [];
