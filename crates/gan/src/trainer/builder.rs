@@ -229,6 +229,9 @@ impl TrainerBuilder {
 /// Training images for each cluster below which a warning is given.
 const FEW_FOR_A_CLUSTER: u64 = 50;
 
+/// Training data, and the clusters that label them.
+type ConditionedData = (Arc<dyn TrainingData>, Option<Arc<PseudoLabels>>);
+
 /// The data with the labels of clusters and the clusters, if the run has pseudo-labels. The clusters are those of the
 /// checkpoint, of the plan, or of the training images, in this order.
 fn conditioned(
@@ -237,7 +240,7 @@ fn conditioned(
     trained_on: &[usize],
     plan: &dyn TrainingPlan,
     found: Option<&Loaded>,
-) -> Result<(Arc<dyn TrainingData>, Option<Arc<PseudoLabels>>), GanError> {
+) -> Result<ConditionedData, GanError> {
     if !config.pseudo_labels.is_on() {
         return Ok((data, None));
     }
