@@ -265,7 +265,8 @@ fn few_images_warning(clusters: &PseudoLabels) -> Option<String> {
     (images < FEW_FOR_A_CLUSTER * number).then(|| {
         format!(
             "pseudo_labels: {number} clusters of {images} training images have {} images each on average; fewer than \
-             {FEW_FOR_A_CLUSTER} may cause mode collapse within clusters, use fewer clusters",
+             {FEW_FOR_A_CLUSTER} may cause mode collapse within clusters; use fewer clusters, or for a transfer a source without \
+             pseudo-labels",
             images / number.max(1)
         )
     })
