@@ -39,7 +39,7 @@ macro_rules! shipped {
 
 impl ShippedSource {
     /// All of them.
-    pub const ALL: &[Self] = &[shipped!("mnist")];
+    pub const ALL: &[Self] = &[shipped!("mnist"), shipped!("google-64")];
 
     /// The source with this name.
     pub fn named(name: &str) -> Option<&'static Self> {
