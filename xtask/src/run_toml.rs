@@ -168,9 +168,10 @@ const SECTIONS: [Section; 17] = [
 ];
 
 /// Enums of settings: source and name.
-const ENUMS: [(&str, &str); 11] = [
+const ENUMS: [(&str, &str); 12] = [
     ("crates/gan/src/objective.rs", "Objective"),
     ("crates/gan/src/objective.rs", "StepOrder"),
+    ("crates/tensor/src/precision.rs", "Precision"),
     ("crates/gan/src/regularization.rs", "SpectralNorm"),
     ("crates/gan/src/augment/mod.rs", "Augmentation"),
     ("crates/data/src/picture.rs", "Fit"),
@@ -393,6 +394,9 @@ fn complete(config: &TrainConfig) -> anyhow::Result<BTreeMap<String, String>> {
     for (name, value) in [("validation_images", 0), ("classes", 0), ("standing_batches", 0)] {
         settings.entry(name).or_insert(Value::Integer(value));
     }
+    settings
+        .entry("precision")
+        .or_insert_with(|| config.precision.name().into());
     let phase = Phase::default();
     let mut plan = TransferConfig {
         phases: vec![phase],
@@ -505,6 +509,7 @@ batch = 8
 classes = 10
 labels = "00"
 order = "alternating"
+precision = "bf16"
 ema_half_life = 1000
 standing_batches = 4
 cpu = "x86_64"

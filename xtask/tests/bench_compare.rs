@@ -212,20 +212,37 @@ fn errors_name_the_argument() {
             "{arguments:?}: {errors}"
         );
     }
-    let bare = xtask("bench-compare").output().unwrap();
-    assert_eq!(bare.status.code(), Some(2));
-    assert!(text(&bare.stderr).contains("--peers"));
+    // The default directory is that of the repository.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let bare = xtask("bench-compare")
+        .current_dir(elsewhere.path())
+        .output()
+        .unwrap();
+    assert!(!bare.status.success() && text(&bare.stderr).contains("--peers"));
 }
 
 #[test]
 fn bench_step_has_the_fields_of_the_peers() {
-    for (infer, mode) in [(false, "train"), (true, "infer")] {
+    for (infer, mode, precision) in [
+        (false, "train", "f32"),
+        (false, "train", "bf16"),
+        (true, "infer", "f32"),
+    ] {
         let mut command = xtask("bench-step");
+        command.args(
+            (precision != "f32")
+                .then_some(["--precision", precision])
+                .iter()
+                .flatten(),
+        );
         command.args(["--batch", "2", "--threads", "1", "--steps", "2", "--warmup", "0"]);
         command.args(infer.then_some("--infer"));
         let output = command.output().unwrap();
         let line: Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!(line["mode"], mode);
+        assert_eq!(
+            (&line["mode"], &line["precision"]),
+            (&mode.into(), &precision.into())
+        );
         for field in ["ms_median", "ms_min", "ms_max", "images_per_s"] {
             assert!(line[field].as_f64().unwrap() > 0.0, "{field} in {line}");
         }
