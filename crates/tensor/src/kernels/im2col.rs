@@ -229,32 +229,8 @@ fn roll<T: Real>(g: &Geometry, c_in: usize, windows: &[T], x: &mut [T]) {
 mod tests {
     use super::*;
     use crate::geometry::Padding;
-    use crate::kernels::reference::{maps, values};
+    use crate::kernels::reference::{geometries, maps, values};
     use proptest::prelude::*;
-
-    fn geometry() -> impl Strategy<Value = Geometry> {
-        let pair = |r: Range<usize>| [r.clone(), r];
-        (
-            pair(5..12),
-            pair(1..6),
-            pair(1..4),
-            pair(1..3),
-            0..3_usize,
-            any::<[bool; 2]>(),
-        )
-            .prop_filter_map(
-                "the kernel must fit",
-                |(input, kernel, stride, dilation, pad, [same, uneven])| {
-                    let padding = match (same, uneven) {
-                        (true, _) => Padding::Same,
-                        (_, false) => Padding::Symmetric([pad, pad]),
-                        (_, true) => Padding::Explicit([pad, 0, 1, pad]),
-                    };
-                    let fits = (0..2).all(|a| (kernel[a] - 1) * dilation[a] < input[a]);
-                    fits.then(|| Geometry::forward(input, kernel, stride, dilation, padding))
-                },
-            )
-    }
 
     fn close(a: &[f64], b: &[f64]) -> bool {
         a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-11)
@@ -263,7 +239,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_three_maps_equal_their_definition(
-            g in geometry(),
+            g in geometries(5..12),
             n in 1_usize..4,
             c_in in prop_oneof![1_usize..5, Just(70)],
             c_out in 1_usize..5,

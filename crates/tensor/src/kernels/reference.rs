@@ -1,9 +1,11 @@
 //! Convolution by its definition, the reference in tests of the algorithms.
 
-use crate::geometry::Geometry;
+use crate::geometry::{Geometry, Padding};
+use proptest::prelude::*;
 use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
 use rand_pcg::Pcg64;
+use std::ops::Range;
 
 /// Calls `f(x index, w index, y index)` for every product in the definition of a convolution.
 pub(crate) fn products(
@@ -52,4 +54,29 @@ pub(crate) fn maps(
 pub(crate) fn values(count: usize, seed: u64) -> Vec<f64> {
     let rng = &mut Pcg64::seed_from_u64(seed);
     (0..count).map(|_| StandardNormal.sample(rng)).collect()
+}
+
+/// Geometries with images of these sizes and any kernel, stride, dilation and padding.
+pub(crate) fn geometries(sizes: Range<usize>) -> impl Strategy<Value = Geometry> {
+    let pair = |r: Range<usize>| [r.clone(), r];
+    (
+        pair(sizes),
+        pair(1..6),
+        pair(1..4),
+        pair(1..3),
+        0..3_usize,
+        any::<[bool; 2]>(),
+    )
+        .prop_filter_map(
+            "the kernel must fit",
+            |(input, kernel, stride, dilation, pad, [same, uneven])| {
+                let padding = match (same, uneven) {
+                    (true, _) => Padding::Same,
+                    (_, false) => Padding::Symmetric([pad, pad]),
+                    (_, true) => Padding::Explicit([pad, 0, 1, pad]),
+                };
+                let fits = (0..2).all(|a| (kernel[a] - 1) * dilation[a] < input[a]);
+                fits.then(|| Geometry::forward(input, kernel, stride, dilation, padding))
+            },
+        )
 }

@@ -302,33 +302,8 @@ pub(crate) fn weight<E: Multiply>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::Padding;
-    use crate::kernels::reference::{maps, values};
+    use crate::kernels::reference::{geometries, maps, values};
     use proptest::prelude::*;
-
-    fn geometry() -> impl Strategy<Value = Geometry> {
-        let pair = |range: std::ops::Range<usize>| [range.clone(), range];
-        (
-            pair(1..17),
-            pair(1..6),
-            pair(1..4),
-            pair(1..3),
-            0..3_usize,
-            any::<[bool; 2]>(),
-        )
-            .prop_filter_map(
-                "the kernel must fit",
-                |(input, kernel, stride, dilation, pad, [same, uneven])| {
-                    let padding = match (same, uneven) {
-                        (true, _) => Padding::Same,
-                        (_, false) => Padding::Symmetric([pad, pad]),
-                        (_, true) => Padding::Explicit([pad, 0, 1, pad]),
-                    };
-                    let fits = (0..2).all(|a| (kernel[a] - 1) * dilation[a] < input[a]);
-                    fits.then(|| Geometry::forward(input, kernel, stride, dilation, padding))
-                },
-            )
-    }
 
     fn single(x: Vec<f64>) -> Vec<f32> {
         x.into_iter().map(|x| x as f32).collect()
@@ -374,7 +349,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_three_maps_equal_the_definition(
-            g in geometry(),
+            g in geometries(1..17),
             n in 1_usize..4,
             c_in in prop_oneof![1_usize..5, 15_usize..20, 30_usize..35],
             c_out in prop_oneof![1_usize..5, 15_usize..20, 30_usize..50],
