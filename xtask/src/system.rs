@@ -37,16 +37,6 @@ pub(crate) fn peak_rss_mb() -> Option<u64> {
     Some(kilobytes / 1024)
 }
 
-/// The name of the CPU.
-pub(crate) fn cpu_model() -> Option<String> {
-    cpu_model_in(&read_to_string("/proc/cpuinfo").ok()?)
-}
-
-fn cpu_model_in(cpuinfo: &str) -> Option<String> {
-    let line = cpuinfo.lines().find(|line| line.starts_with("model name"))?;
-    Some(line.split_once(':')?.1.trim().to_string())
-}
-
 /// Programs that ran or waited for a core, on the average of the last minute.
 pub(crate) fn load() -> Option<f64> {
     let text = read_to_string("/proc/loadavg").ok()?;
@@ -67,12 +57,5 @@ mod tests {
         assert_eq!(usage_in(stat), Some(expected));
         assert_eq!(usage_in("7 (short) R 1"), None);
         assert_eq!(usage_in(""), None);
-    }
-
-    #[test]
-    fn the_model_is_the_first_cores() {
-        let text = "processor\t: 0\nmodel name\t: A CPU: fast\nprocessor\t: 1\nmodel name\t: B\n";
-        assert_eq!(cpu_model_in(text).as_deref(), Some("A CPU: fast"));
-        assert_eq!(cpu_model_in("processor\t: 0\n"), None);
     }
 }

@@ -3,7 +3,7 @@
 pub mod files;
 pub mod hash;
 pub mod indices;
-pub mod memory;
+pub mod machine;
 pub mod pixels;
 pub mod seeds;
 pub mod text;
@@ -11,7 +11,7 @@ pub mod text;
 pub use files::{AtomicFile, FileError, open_regular, read_bounded, write_atomically};
 pub use hash::{hex, sha256_hex, sha256_hex_of};
 pub use indices::{argmax, batches, choose, equidistant};
-pub use memory::free_memory;
+pub use machine::{cpu_model, free_memory};
 pub use pixels::{from_byte, to_byte, to_bytes};
 pub use text::{escaped, escaped_lines};
 /// Crates whose types appear in the public signatures of this crate.

@@ -219,3 +219,61 @@ fn errors_name_the_argument() {
     bad(&["features", "--out", text(&out)], &["--data", "--samples"]);
     bad(&["features", "--samples", drawn], &["--out"]);
 }
+
+#[test]
+fn doctor_lists_the_machine_and_names_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a-file");
+    std::fs::write(&file, "").unwrap();
+    let found = engraft(&["doctor", "--json", "--out", text(&file)]);
+    let json: Value = serde_json::from_slice(&found.stdout).unwrap();
+    for name in [
+        "engraft",
+        "cpu",
+        "instructions",
+        "threads",
+        "memory",
+        "data sets here",
+        "convolution",
+    ] {
+        assert!(
+            !json["found"][name].as_str().unwrap().is_empty(),
+            "{name}: {json}"
+        );
+    }
+    assert!(json["found"]["sources"].as_str().unwrap().contains("mnist"));
+    assert!(
+        json["found"]["data sets here"]
+            .as_str()
+            .unwrap()
+            .contains("drawn-digits")
+    );
+    let problems = json["problems"].as_array().unwrap();
+    assert!(
+        problems
+            .iter()
+            .any(|problem| problem.as_str().unwrap().contains("a-file")),
+        "{json}"
+    );
+    assert_eq!(found.status.code(), Some(1));
+}
+
+#[test]
+fn completions_and_manual_pages_name_every_command() {
+    let commands = ["train", "transfer", "generate", "evaluate", "doctor"];
+    for shell in ["bash", "zsh", "fish"] {
+        let script = good(&["completions", shell]);
+        for command in commands {
+            assert!(script.contains(command), "{shell}: {command}");
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    good(&["manual", "--out", text(folder.path())]);
+    let page = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    assert!(page("engraft.1").contains("engraft"));
+    for command in commands {
+        let page = page(&format!("engraft-{command}.1"));
+        assert!(page.starts_with(".ie") && page.contains("SYNOPSIS"), "{page}");
+    }
+    assert!(page("engraft-train.1").contains("\\-\\-data"));
+}

@@ -9,21 +9,28 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// A folder with 40 images in MNIST's files, and room for runs. No test sees the user's data or network.
+/// A folder with images in MNIST's files, and room for runs. No test sees the user's data or network.
 struct World {
     dir: tempfile::TempDir,
 }
 
 impl World {
+    /// With 40 images.
     fn new() -> Self {
+        Self::with_images(40)
+    }
+
+    fn with_images(count: u32) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
         fs::create_dir(&data).unwrap();
-        let mut images = vec![0, 0, 8, 3, 0, 0, 0, 40, 0, 0, 0, 28, 0, 0, 0, 28];
-        images.extend((0..40 * 784_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8));
+        let mut images = vec![0, 0, 8, 3];
+        images.extend([count, 28, 28].map(u32::to_be_bytes).concat());
+        images.extend((0..count * 784).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8));
         fs::write(data.join("train-images-idx3-ubyte"), images).unwrap();
-        let mut labels = vec![0, 0, 8, 1, 0, 0, 0, 40];
-        labels.extend((0..40_u8).map(|i| i % 10));
+        let mut labels = vec![0, 0, 8, 1];
+        labels.extend(count.to_be_bytes());
+        labels.extend((0..count).map(|i| (i % 10) as u8));
         fs::write(data.join("train-labels-idx1-ubyte"), labels).unwrap();
         Self { dir }
     }
@@ -538,6 +545,27 @@ fn pictures_of_ones_own_are_trained_on() {
         "{}",
         text(&refused.stderr)
     );
+}
+
+#[test]
+fn pseudo_labels_need_no_labels_and_tensorboard_gets_its_file() {
+    let world = World::with_images(700);
+    let options = [
+        "--network",
+        "mlp",
+        "--pseudo-labels",
+        "3",
+        "--tensorboard",
+        "--steps",
+    ];
+    for steps in ["1", "2"] {
+        let done = world.run("run", &[&options[..], &[steps]].concat());
+        assert_eq!(code(&done), 0, "{}", text(&done.stderr));
+        assert!(text(&done.stdout).contains("conditioned on 3 clusters"));
+    }
+    let files = fs::read_dir(world.path("run")).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|name| name.contains("tfevents")).count(), 2);
 }
 
 #[test]

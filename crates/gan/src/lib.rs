@@ -34,6 +34,7 @@ mod sample_writer;
 mod sampler;
 mod saved_run;
 mod standing_statistics;
+mod tensorboard;
 mod trainer;
 mod training_plan;
 mod validation;
@@ -66,6 +67,7 @@ pub use sample_writer::{NpySamples, PngGrid, SampleWriter};
 pub use sampler::{Sampler, slerp};
 pub use saved_run::{CheckpointChoice, SavedRun, read_settings};
 pub use standing_statistics::standing_statistics;
+pub use tensorboard::TensorBoard;
 pub use trainer::{Event, Trainer, TrainerBuilder, TrainingOutcome};
 pub use training_plan::{PhaseProgress, TrainingPlan};
 #[doc(hidden)] // names of earlier versions

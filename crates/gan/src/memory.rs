@@ -31,19 +31,14 @@ pub fn training_memory(config: &TrainConfig) -> Result<u64, GanError> {
     } = untrained_networks(config)?;
     let weights = (parameter_count(&generator) + parameter_count(&discriminator)) as u64;
     let packed = config.objective.packing.max(1) as usize;
+    let labels = |count| cyclic_labels(count, config.network_classes() as usize);
     let [of_generator, of_discriminator] = no_grad(|| {
         let z = Tensor::zeros([packed, latent_dim]);
-        let condition = cyclic_labels(packed, config.classes as usize);
-        let images = generator.forward_with(&z, &condition, Mode::Eval);
+        let images = generator.forward_with(&z, &labels(packed), Mode::Eval);
         let packs = pack(&images, packed);
-        let condition = cyclic_labels(packs.shape()[0], config.classes as usize);
+        let condition = labels(packs.shape()[0]);
         [
-            stored_values(
-                &generator,
-                &z,
-                &cyclic_labels(packed, config.classes as usize),
-                Mode::Eval,
-            ) + images.len(),
+            stored_values(&generator, &z, &labels(packed), Mode::Eval) + images.len(),
             stored_values(&discriminator, &packs, &condition, Mode::Eval) + packs.len(),
         ]
     })
@@ -86,6 +81,8 @@ mod tests {
         }
         let conditional = of(&|config| (config.classes, config.objective.packing) = (10, 2));
         assert!(conditional > FIXED);
+        let clustered = of(&|config| (config.pseudo_labels.clusters, config.objective.packing) = (10, 2));
+        assert_eq!(clustered, conditional);
         // 256 pixels and a batch of 4096 need far more than any usual machine has.
         let huge = of(&|config| {
             (config.network, config.image, config.batch) = ("light".into(), [256, 256, 3], 4096)

@@ -36,7 +36,7 @@ impl Report {
             rounds: args.rounds,
             steps: args.steps,
             warmup: args.warmup,
-            cpu: system::cpu_model().unwrap_or_else(|| "unknown".into()),
+            cpu: engraft_base::cpu_model().unwrap_or_else(|| "unknown".into()),
             cores: engraft::cli::cores(),
             load: system::load(),
         }

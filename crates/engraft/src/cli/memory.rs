@@ -29,7 +29,7 @@ fn line(needed: u64, free: Option<u64>) -> (String, bool) {
 }
 
 /// Bytes in MiB or GiB.
-fn shown(bytes: u64) -> String {
+pub(super) fn shown(bytes: u64) -> String {
     match bytes >> 20 {
         mebibytes @ 0..1024 => format!("{mebibytes} MiB"),
         mebibytes => format!("{:.1} GiB", mebibytes as f64 / 1024.0),

@@ -6,7 +6,9 @@ mod output;
 mod adapt;
 mod advice;
 mod classifier;
+mod completions;
 mod data_source;
+mod doctor;
 mod evaluate;
 mod extract;
 mod feature_cache;
@@ -28,6 +30,7 @@ mod samples;
 mod semi_supervised;
 mod stacked;
 mod target;
+mod tensorboard;
 mod train;
 mod transfer;
 
@@ -80,5 +83,8 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Adapt(options) => adapt::run(&options),
         Command::SemiSupervised(options) => semi_supervised::run(&options),
         Command::Features(options) => features::run(&options),
+        Command::Doctor(options) => doctor::run(&options),
+        Command::Completions(options) => completions::run(&options),
+        Command::Manual(options) => completions::write_manual(&options),
     }
 }

@@ -1,6 +1,8 @@
 //! The options of the commands, parsed by clap. The commands are in the other modules of `cli`.
 
 mod adapt;
+mod completions;
+mod doctor;
 mod evaluate;
 mod feature_options;
 mod features;
@@ -14,6 +16,8 @@ mod train;
 mod transfer;
 
 pub(crate) use adapt::Adapt;
+pub(crate) use completions::{Completions, Manual};
+pub(crate) use doctor::Doctor;
 pub(crate) use evaluate::Evaluate;
 pub(crate) use feature_options::FeatureOptions;
 pub(crate) use features::WriteFeatures;
@@ -56,6 +60,9 @@ pub(crate) enum Command {
     Adapt(Adapt),
     SemiSupervised(SemiSupervised),
     Features(WriteFeatures),
+    Doctor(Doctor),
+    Completions(Completions),
+    Manual(Manual),
 }
 
 /// Accepts one of `all`, by its printed name.

@@ -108,6 +108,9 @@ pub struct Train {
     /// Print events as lines of JSON
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
+    /// Also write losses, measures and sample grids for TensorBoard into the run directory
+    #[arg(long, help_heading = "Output")]
+    pub(crate) tensorboard: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

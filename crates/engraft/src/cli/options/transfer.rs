@@ -69,6 +69,9 @@ pub(crate) struct Transfer {
     /// Also print one line of JSON at the end
     #[arg(long)]
     pub(crate) json: bool,
+    /// Also write losses, measures and sample grids for TensorBoard into the run directory
+    #[arg(long)]
+    pub(crate) tensorboard: bool,
 }
 
 /// Options of the training itself, the same for the recipe and for all baselines.

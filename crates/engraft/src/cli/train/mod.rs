@@ -9,6 +9,7 @@ use super::data_source::write_report;
 use super::options::{Preset, Train};
 use super::output_dir::ensure_usable;
 use super::process::{Interrupted, catch_interrupts, pool, stop_or_continue};
+use super::tensorboard::EventFile;
 use display::{Display, Style};
 use engraft_data::DatasetName;
 use engraft_gan::{Event, GanError, TrainConfig, Trainer, TrainingOutcome};
@@ -104,7 +105,8 @@ fn train(options: &Train, display: &mut Display) -> anyhow::Result<()> {
     if let Some(clusters) = trainer.pseudo_labels() {
         display.clusters(clusters);
     }
-    let outcome = follow(&mut trainer, display)?;
+    let board = EventFile::create(options.tensorboard, &out)?;
+    let outcome = follow(&mut trainer, display, board)?;
     display.end(&trainer, &out, outcome);
     match outcome {
         TrainingOutcome::Finished | TrainingOutcome::Plateau | TrainingOutcome::Complete => Ok(()),
@@ -112,13 +114,20 @@ fn train(options: &Train, display: &mut Display) -> anyhow::Result<()> {
     }
 }
 
-/// Trains and shows all events.
-fn follow(trainer: &mut Trainer, display: &mut Display) -> anyhow::Result<TrainingOutcome> {
+/// Trains, shows all events, and writes them for TensorBoard.
+fn follow(
+    trainer: &mut Trainer,
+    display: &mut Display,
+    mut board: EventFile,
+) -> anyhow::Result<TrainingOutcome> {
     let config: TrainConfig = trainer.config().clone();
     display.begin(trainer.step(), &config);
     let start = Instant::now();
     let outcome = trainer.train(&mut |event: Event| {
         display.event(&event, start);
+        if let Some(problem) = board.record(&event) {
+            display.event(&Event::Warning(problem), start);
+        }
         stop_or_continue()
     });
     display.clear();

@@ -16,6 +16,7 @@ use super::program::program;
 use super::progress::{TrainingProgress, image_grids};
 use super::rank_sources::{self, Comparison};
 use super::target::Target;
+use super::tensorboard::EventFile;
 use anyhow::{Context, ensure};
 use engraft_base::{to_bytes, write_atomically};
 use engraft_data::{DataSource, Dataset, Provenance::Memory, plain_name};
@@ -441,11 +442,15 @@ fn train(
     out: &Path,
 ) -> anyhow::Result<Option<(Sampler, u64)>> {
     let mut progress = TrainingProgress::new(&label(method.name()), options.steps)?;
+    let mut board = EventFile::create(options.tensorboard, directory)?;
     let found = experiment.train_adjusted(
         method,
         directory,
         &|config| adjust(options, experiment.source, config),
         &mut |event| {
+            if let Some(problem) = board.record(&event) {
+                progress.say(&format!("warning: {problem}"));
+            }
             match event {
                 Event::Images { reals, augmented } => {
                     progress.say(&image_grids(&reals, augmented.as_deref()))

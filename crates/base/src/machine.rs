@@ -1,4 +1,4 @@
-//! Free memory of the machine.
+//! The machine: its free memory and its CPU.
 
 /// Memory that this process may still use, in bytes: what the system calls available, within the limits of the control group
 /// and of the process (`ulimit -v`). `None` if the system does not tell.
@@ -20,6 +20,16 @@ pub fn free_memory() -> Option<u64> {
     [available, group, process].into_iter().flatten().min()
 }
 
+/// The name of the CPU, as its maker gives it. `None` if the system does not tell.
+pub fn cpu_model() -> Option<String> {
+    cpu_model_in(&std::fs::read_to_string("/proc/cpuinfo").ok()?)
+}
+
+fn cpu_model_in(cpuinfo: &str) -> Option<String> {
+    let line = cpuinfo.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_string())
+}
+
 /// A field of `/proc` in bytes, which is given in KiB.
 fn field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
@@ -37,6 +47,13 @@ mod tests {
             Some(12288)
         );
         assert_eq!(field("", "MemAvailable:"), None);
+    }
+
+    #[test]
+    fn the_model_is_the_first_cores() {
+        let text = "processor\t: 0\nmodel name\t: A CPU: fast\nprocessor\t: 1\nmodel name\t: B\n";
+        assert_eq!(cpu_model_in(text).as_deref(), Some("A CPU: fast"));
+        assert_eq!(cpu_model_in("processor\t: 0\n"), None);
     }
 
     #[cfg(target_os = "linux")]
