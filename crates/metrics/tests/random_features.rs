@@ -17,6 +17,9 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Instant;
 
+/// Pictures in all parts together. Unoptimized tests take fewer, because they only check the order.
+const PICTURES: usize = if cfg!(debug_assertions) { 1200 } else { 3000 };
+
 /// A picture as rows of pixels, modified in place.
 struct Picture<'a> {
     size: usize,
@@ -85,7 +88,7 @@ fn parts(archive: &str, size: usize) -> Result<Option<[Tensor; 3]>, DataError> {
     let mut options = DataOptions::new();
     options.size = Some([size, size]);
     let data = DataSource::parse(&path.to_string_lossy())?.open(&options)?.train;
-    let mut chosen = choose(data.len(), 3000, 1);
+    let mut chosen = choose(data.len(), PICTURES, 1);
     chosen.shuffle(&mut Pcg64::seed_from_u64(1));
     let part = chosen.len() / 3;
     Ok(Some([0, 1, 2].map(|i| {
