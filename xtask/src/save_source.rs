@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 /// Write the networks of a run as a source for `engraft transfer`, with 16-bit weights.
 ///
-/// The generator is the averaged one of the best checkpoint. The folders in crates/transfer/sources were written by this
+/// The generator is the averaged one of the best checkpoint. The weights in crates/source-* were written by this
 /// command; each has a README.md with training images, license, command and measures.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../transfer/sources/mnist");
+const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../source-mnist");
 
 /// A folder of drawn digits as pictures.
 fn pictures(folder: &Path, n: usize) -> String {

@@ -6,7 +6,7 @@ use engraft::data::{Split, drawn_digits};
 use std::path::Path;
 use std::process::Command;
 
-const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../transfer/sources/mnist");
+const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../source-mnist");
 
 /// Runs the program. Returns whether it succeeded, standard output and standard error.
 fn engraft(arguments: &[&str]) -> (bool, String, String) {

@@ -49,7 +49,7 @@ fn another_polarity_gets_a_warning() {
         ink.invert();
         ink.save(&path).unwrap();
     }
-    let from = concat!(env!("CARGO_MANIFEST_DIR"), "/../transfer/sources/mnist");
+    let from = concat!(env!("CARGO_MANIFEST_DIR"), "/../source-mnist");
     let plan = [
         "transfer",
         "--from",
@@ -109,7 +109,7 @@ fn json_is_the_last_line_and_the_shipped_source_generates() {
         assert!(page.contains(&format!("<h2>{heading}")), "{heading}");
     }
     assert!(page.contains("12 training images of") && page.contains("changed by the options"));
-    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../transfer/sources/mnist");
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../source-mnist");
     let grid = at("grid.png");
     let [said, _] = good(&["generate", "--from", shipped, "--count", "8", "--out", &grid]);
     assert!(said.contains("8 images"), "{said}");

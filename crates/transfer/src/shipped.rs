@@ -1,10 +1,10 @@
-//! Sources that are part of this crate.
+//! Sources that come with this crate.
 
 use crate::error::TransferError;
 use crate::pretrained_gan::PretrainedGan;
 use std::path::Path;
 
-/// A pretrained GAN that is part of this crate. [`open_source`](crate::open_source) and [`open_run`](crate::open_run) accept
+/// A pretrained GAN that comes with this crate. [`open_source`](crate::open_source) and [`open_run`](crate::open_run) accept
 /// its name in place of a directory.
 ///
 /// ```
@@ -24,22 +24,28 @@ pub struct ShippedSource {
     discriminator: &'static [u8],
 }
 
-/// A source from its folder in `sources`.
+/// A source from its crate.
+#[cfg(any(feature = "source-mnist", feature = "source-google-64"))]
 macro_rules! shipped {
-    ($name:literal) => {
+    ($name:literal, $weights:ident) => {
         ShippedSource {
             name: $name,
-            about: include_str!(concat!("../sources/", $name, "/README.md")),
-            settings: include_str!(concat!("../sources/", $name, "/run.toml")),
-            generator: include_bytes!(concat!("../sources/", $name, "/generator.safetensors")),
-            discriminator: include_bytes!(concat!("../sources/", $name, "/discriminator.safetensors")),
+            about: $weights::ABOUT,
+            settings: $weights::SETTINGS,
+            generator: $weights::GENERATOR,
+            discriminator: $weights::DISCRIMINATOR,
         }
     };
 }
 
 impl ShippedSource {
-    /// All of them.
-    pub const ALL: &[Self] = &[shipped!("mnist"), shipped!("google-64")];
+    /// All of them. Each is a feature of this crate, on by default, and a crate with nothing but weights.
+    pub const ALL: &[Self] = &[
+        #[cfg(feature = "source-mnist")]
+        shipped!("mnist", engraft_source_mnist),
+        #[cfg(feature = "source-google-64")]
+        shipped!("google-64", engraft_source_google_64),
+    ];
 
     /// The source with this name.
     pub fn named(name: &str) -> Option<&'static Self> {

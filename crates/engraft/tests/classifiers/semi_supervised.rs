@@ -150,7 +150,7 @@ fn few_images_and_a_generator_of_another_size() {
         &drawn_digits(Split::Train, 400, 1).resized(16, 16),
     );
     write_idx(&data, "t10k", &drawn_digits(Split::Test, 20, 1).resized(16, 16));
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../transfer/sources/mnist");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../source-mnist");
     let arguments = [
         "semi-supervised",
         "--data",
