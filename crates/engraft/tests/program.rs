@@ -4,6 +4,7 @@
 
 use engraft::data::{Npy, Numbers, Split, drawn_digits, write_npy};
 use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -276,4 +277,78 @@ fn completions_and_manual_pages_name_every_command() {
         assert!(page.starts_with(".ie") && page.contains("SYNOPSIS"), "{page}");
     }
     assert!(page("engraft-train.1").contains("\\-\\-data"));
+}
+
+/// Sends a request to a page of this machine; head and body of the answer.
+fn get(address: &str, line: &str) -> (String, Vec<u8>) {
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    write!(stream, "{line} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(answer[..end].to_vec()).unwrap();
+    (head, answer[end + 4..].to_vec())
+}
+
+#[test]
+fn watch_shows_runs_and_answers_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let real = pictures(folder.path(), 40);
+    let run = |name: &str, seed: &str| {
+        let out = folder.path().join(name);
+        let options = ["--network", "mlp", "--steps", "2", "--batch", "4", "--seed", seed];
+        let all = [
+            &["train", "--data", text(&real), "--out", text(&out)],
+            &options[..],
+        ]
+        .concat();
+        good(&all);
+        out
+    };
+    let (first, second) = (run("a <b>", "1"), run("second", "2"));
+    let mut watch = Command::new(env!("CARGO_BIN_EXE_engraft"))
+        .args(["watch", "--port", "0", text(&first), text(&second)])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(watch.stdout.as_mut().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let address = line.strip_prefix("http://").unwrap().split('/').next().unwrap();
+    let (head, page) = get(address, "GET /");
+    assert!(
+        head.starts_with("HTTP/1.1 200") && head.contains("default-src 'none'"),
+        "{head}"
+    );
+    assert!(String::from_utf8(page).unwrap().contains("engraft watch"));
+    let (_, live) = get(address, "GET /live");
+    let live: Value = serde_json::from_slice(&live).unwrap();
+    assert_eq!(live["runs"][0]["grids"], serde_json::json!([0, 2]));
+    let html = live["runs"][0]["html"].as_str().unwrap();
+    assert!(html.contains("all steps are done") && html.contains("<svg") && !html.contains("a <b>"));
+    let differences = live["differences"].as_str().unwrap();
+    assert!(
+        differences.contains("seed") && differences.contains("a &lt;b&gt;") && !differences.contains("batch")
+    );
+    let (head, png) = get(address, "GET /grid?run=1&step=2");
+    assert!(head.contains("image/png"), "{head}");
+    assert_eq!(
+        png,
+        std::fs::read(second.join("samples/step-000002.png")).unwrap()
+    );
+    for (line, status) in [
+        ("GET /grid?run=2&step=2", "404"),
+        ("GET /run.toml", "404"),
+        ("DELETE /", "405"),
+    ] {
+        assert!(
+            get(address, line).0.starts_with(&format!("HTTP/1.1 {status}")),
+            "{line}"
+        );
+    }
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    bad(&["watch", text(&real)], &["run.toml", "pictures-40"]);
+    bad(&["watch", "--port", "x", text(&first)], &["--port"]);
 }

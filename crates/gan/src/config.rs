@@ -495,6 +495,11 @@ impl TrainConfig {
         toml::to_string(self).expect("numbers, strings and tables always have a TOML form")
     }
 
+    /// Dotted name and value of every setting in `run.toml`, in its order.
+    pub fn names_and_values(&self) -> Vec<(String, String)> {
+        flat(&toml::Table::try_from(self).expect("settings always have a TOML form"))
+    }
+
     /// Reads the text of a `run.toml`; `what` names it in messages. Names of an earlier version are accepted.
     ///
     /// # Errors

@@ -69,6 +69,7 @@ impl Line {
             discriminator: self.loss_d,
             accuracy: self.accuracy,
             real_sign: self.r_t,
+            milliseconds: self.ms,
         }
     }
 }

@@ -33,6 +33,7 @@ mod target;
 mod tensorboard;
 mod train;
 mod transfer;
+mod watch;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 use options::{Cli, Command};
@@ -83,6 +84,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Adapt(options) => adapt::run(&options),
         Command::SemiSupervised(options) => semi_supervised::run(&options),
         Command::Features(options) => features::run(&options),
+        Command::Watch(options) => watch::run(&options),
         Command::Doctor(options) => doctor::run(&options),
         Command::Completions(options) => completions::run(&options),
         Command::Manual(options) => completions::write_manual(&options),

@@ -5,7 +5,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::fmt::Write;
 
-const STYLE: &str = "
+/// The style sheet of all pages, for light and dark screens.
+pub const STYLE: &str = "
 :root { color-scheme: light dark; --text: #1d2125; --soft: #5c6670; --line: #d9dee3; --ground: #fff; --box: #f5f7f9; --mark: #b4530a; }
 @media (prefers-color-scheme: dark) {
   :root { --text: #e3e6e9; --soft: #9aa4ae; --line: #383f46; --ground: #16191c; --box: #1f2428; --mark: #f0a35e; }
@@ -51,19 +52,30 @@ pub fn to_html(report: &Report) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <link rel=\"icon\" href=\"data:,\">\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
     );
-    push_definitions(&mut out, &report.facts);
-    for warning in &report.warnings {
-        let _ = writeln!(out, "<p class=\"warning\">{}</p>", escaped(warning));
-    }
-    for section in &report.sections {
-        push_section(&mut out, section);
-    }
+    push_content(&mut out, report);
     out.push_str("</body>\n</html>\n");
     out
 }
 
+/// The report without its title as a part of an HTML page, which needs the style sheet [`STYLE`]. All text is escaped.
+pub fn to_html_part(report: &Report) -> String {
+    let mut out = String::new();
+    push_content(&mut out, report);
+    out
+}
+
+fn push_content(out: &mut String, report: &Report) {
+    push_definitions(out, &report.facts);
+    for warning in &report.warnings {
+        let _ = writeln!(out, "<p class=\"warning\">{}</p>", escaped(warning));
+    }
+    for section in &report.sections {
+        push_section(out, section);
+    }
+}
+
 /// Escapes text for HTML.
-fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -16,9 +16,9 @@ pub(crate) mod plots;
 mod run;
 
 pub use animation::animated_png;
-pub use html::to_html;
+pub use html::{STYLE, escaped as escaped_html, to_html, to_html_part};
 pub use interpolation::{interpolation_png, interpolation_size};
 pub use nearest::nearest_training_images;
 pub use page::{Block, Picture, Plot, Report, Section, Table};
 pub(crate) use run::report;
-pub use run::{picture_of, run_report};
+pub use run::{grid_steps, pace, picture_of, run_report, run_summary};

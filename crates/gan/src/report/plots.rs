@@ -16,6 +16,8 @@ pub(crate) struct Losses {
     pub(crate) accuracy: f64,
     /// `r_t`: mean sign of the logits on real images.
     pub(crate) real_sign: f64,
+    /// Duration of the step.
+    pub(crate) milliseconds: f64,
 }
 
 /// Both losses over the steps as an SVG file.
@@ -169,6 +171,7 @@ mod tests {
                 discriminator: 1.4,
                 accuracy: 0.6,
                 real_sign: 0.3,
+                milliseconds: 9.0,
             })
             .collect()
     }

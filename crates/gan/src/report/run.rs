@@ -31,6 +31,49 @@ pub fn run_report(directory: &Path) -> Result<Report, GanError> {
     Ok(report(&config, &losses, &state, step, &layout, None))
 }
 
+/// What a run directory says while its run trains, or after it ended: facts, alarms, curves, evaluations and settings, without
+/// pictures. It costs milliseconds, so that it can be made again every few seconds.
+///
+/// # Errors
+/// If the settings, `metrics.jsonl` or `measures.jsonl` cannot be read.
+pub fn run_summary(directory: &Path) -> Result<Report, GanError> {
+    let layout = RunLayout::new(directory);
+    let config = read_config(directory)?;
+    let losses = read_losses(&layout.record())?;
+    let state = MonitorState::read(&layout.measurements())?;
+    let step = losses.last().map_or(0, |last| last.step);
+    let mut report = Report::new(format!("Training run on {}", config.data));
+    report.facts = facts(&config, &losses, step);
+    report.warnings = warnings(&state);
+    report
+        .sections
+        .push(Section::new("Training").block(Block::Plots(step_plots(&losses))));
+    report.sections.extend(scores(&config, &state, None));
+    report.sections.push(settings(&config));
+    Ok(report)
+}
+
+/// The mean duration of the last 100 steps of a run in seconds, and the number of steps that are left. `None` before the first
+/// step.
+///
+/// # Errors
+/// If the settings or `metrics.jsonl` cannot be read.
+pub fn pace(directory: &Path) -> Result<Option<(f64, u64)>, GanError> {
+    let config = read_config(directory)?;
+    let losses = read_losses(&RunLayout::new(directory).record())?;
+    let recent = &losses[losses.len().saturating_sub(RECENT)..];
+    Ok(recent.last().map(|last| {
+        let seconds = recent.iter().map(|of| of.milliseconds / 1000.0).sum::<f64>() / recent.len() as f64;
+        (seconds, config.steps.saturating_sub(last.step))
+    }))
+}
+
+/// Steps of the sample grids of a run directory, oldest first.
+pub fn grid_steps(directory: &Path) -> Vec<u64> {
+    let grids = grids(&RunLayout::new(directory).samples(), u64::MAX);
+    grids.into_iter().map(|(step, _)| step).collect()
+}
+
 /// The report of a run at a step.
 pub(crate) fn report(
     config: &TrainConfig,

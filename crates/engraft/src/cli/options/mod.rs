@@ -14,6 +14,7 @@ mod semi_supervised;
 mod sources;
 mod train;
 mod transfer;
+mod watch;
 
 pub(crate) use adapt::Adapt;
 pub(crate) use completions::{Completions, Manual};
@@ -30,6 +31,7 @@ pub(crate) use sources::Sources;
 pub(crate) use train::Preset;
 pub use train::Train;
 pub(crate) use transfer::{PlanOptions, RecipeName, Small, Transfer};
+pub(crate) use watch::Watch;
 
 use super::process::MOST_THREADS;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -60,6 +62,7 @@ pub(crate) enum Command {
     Adapt(Adapt),
     SemiSupervised(SemiSupervised),
     Features(WriteFeatures),
+    Watch(Watch),
     Doctor(Doctor),
     Completions(Completions),
     Manual(Manual),
