@@ -6,7 +6,7 @@ const MORE_STYLE: &str = "
 body { max-width: none; }
 #runs { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 34rem), 1fr)); gap: 2.5rem; }
 article { min-width: 0; } article > h2 { border-top: none; padding-top: 0; margin-top: 0; }
-.grid { margin: 1rem 0; } .grid img { width: 100%; max-width: 34rem; }
+.grid { margin: 1rem 0; } .pictures figure { flex: 1 1 20rem; max-width: 34rem; } .pictures img { width: 100%; }
 .grid label { display: flex; gap: .8rem; align-items: center; color: var(--soft); max-width: 34rem; margin-bottom: .5rem; }
 .grid input[type=range] { flex: 1; }
 #state { color: var(--soft); }
@@ -22,10 +22,12 @@ const cards = [];
 function card(index) {
   const article = document.createElement('article');
   article.innerHTML = '<h2></h2><div class=grid hidden><label><input type=range min=0 step=1>'
-    + '<span></span></label><img alt=\"\"></div><div class=content></div>';
+    + '<span></span></label><div class=pictures><figure><img class=samples alt=\"\"></figure><figure hidden>'
+    + '<img class=reals alt=\"training images\"><figcaption>Real: some of the training images.</figcaption></figure></div></div>'
+    + '<div class=content></div>';
   const find = name => article.querySelector(name);
   const made = { index, article, grids: [], newest: true, name: find('h2'), box: find('.grid'), range: find('input'),
-    step: find('span'), image: find('img'), content: find('.content'), html: null };
+    step: find('span'), image: find('.samples'), reals: find('.reals'), content: find('.content'), html: null };
   made.range.addEventListener('input', () => {
     made.newest = Number(made.range.value) === made.grids.length - 1;
     showGrid(made);
@@ -50,6 +52,10 @@ function show(c, run) {
     c.range.max = Math.max(0, c.grids.length - 1);
     if (c.newest) c.range.value = c.range.max;
     if (c.grids.length) showGrid(c);
+  }
+  if (run.reals && c.reals.parentElement.hidden) {
+    c.reals.parentElement.hidden = false;
+    c.reals.src = '/reals?run=' + c.index;
   }
   if (c.html !== run.html) {
     c.html = run.html;
