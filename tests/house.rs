@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The layers of crates, lowest first; a crate may use only earlier ones.
-const LAYERS: [&str; 11] = [
+const LAYERS: [&str; 12] = [
     "source-mnist",
     "source-google-64",
     "base",
@@ -22,6 +22,7 @@ const LAYERS: [&str; 11] = [
     "metrics",
     "gan",
     "transfer",
+    "export",
     "engraft",
     "xtask",
 ];

@@ -87,6 +87,11 @@ impl<T: Real> Sampler<T> {
         self.classes
     }
 
+    /// The generator with its batch norms folded. Its output is not clipped.
+    pub fn into_generator(self) -> Sequential<T> {
+        self.generator
+    }
+
     /// Length of the latent vectors.
     pub fn latent_dim(&self) -> usize {
         self.latent
@@ -164,7 +169,7 @@ impl<T: Real> Sampler<T> {
     pub fn generate_with(&self, condition: impl Into<Condition<T>>, rng: &mut impl Rng) -> Tensor<T> {
         let condition = condition.into();
         assert!(
-            self.classes > 0 || matches!(condition, Condition::Embedding(_)),
+            self.classes > 0 || matches!(condition, Condition::Classes(_) | Condition::Embedding(_)),
             "generate_with: the generator is not class-conditional"
         );
         self.images(&Tensor::randn([condition.len(), self.latent], rng), &condition)

@@ -20,6 +20,9 @@ pub enum Condition<T: Real = f32> {
     None,
     /// The class label of each example.
     Labels(Arc<[usize]>),
+    /// The share of each class in each example, `[n, classes]`: labels as [`one_hot`](crate::one_hot) rows, or a mixture of
+    /// classes. Unlike labels it is a tensor of the graph, so an operation that reads it is recorded.
+    Classes(Tensor<T>),
     /// A vector per example, `[n, size]`. It replaces the vector that a layer would look up for a class.
     Embedding(Tensor<T>),
 }
@@ -30,7 +33,7 @@ impl<T: Real> Condition<T> {
         match self {
             Self::None => 0,
             Self::Labels(labels) => labels.len(),
-            Self::Embedding(vectors) => vectors.shape().first().copied().unwrap_or(0),
+            Self::Classes(rows) | Self::Embedding(rows) => rows.shape().first().copied().unwrap_or(0),
         }
     }
 
@@ -71,6 +74,7 @@ impl<T: Real> Condition<T> {
                 };
                 Self::Labels(part.into())
             }
+            Self::Classes(rows) => Self::Classes(rows.narrow(0, start, len)),
             Self::Embedding(vectors) => Self::Embedding(vectors.narrow(0, start, len)),
         }
     }

@@ -132,7 +132,7 @@ fn or_zeros<T: Real, const N: usize>(found: Vec<Option<Tensor<T>>>, wrt: [&Tenso
 }
 
 /// Ids of the nodes between `y` and `wrt`, both included. The backward pass visits only these.
-fn path<T: Real>(y: &Tensor<T>, wrt: &[&Tensor<T>]) -> BTreeMap<u64, bool> {
+pub(crate) fn path<T: Real>(y: &Tensor<T>, wrt: &[&Tensor<T>]) -> BTreeMap<u64, bool> {
     let mut seen: BTreeMap<u64, Tensor<T>> = BTreeMap::new();
     let mut pending = vec![y.clone()];
     while let Some(x) = pending.pop() {

@@ -7,10 +7,12 @@ mod grad_mode;
 mod gradcheck;
 mod kernels;
 mod op;
+mod operation;
 mod ops;
 mod precision;
 mod real;
 mod tensor;
+mod trace;
 
 /// Crates whose types appear in the public signatures of this crate.
 pub use {ndarray, rand};
@@ -27,6 +29,7 @@ pub use kernels::conv::{ConvAlgorithm, with_conv_algorithm};
 pub use kernels::simd::vectorized as vectorised;
 pub use kernels::simd::{cpu_features, has_bf16, instruction_set, vectorized};
 pub use op::Op;
+pub use operation::Operation;
 pub use ops::{
     BatchMoments, affine_leaky_relu, batch_norm, batch_norm_leaky_relu, bias_leaky_relu, concat, conv2d,
     conv2d_input, conv2d_weight,
@@ -34,3 +37,4 @@ pub use ops::{
 pub use precision::{Precision, UnknownPrecision, current_precision, with_precision};
 pub use real::Real;
 pub use tensor::Tensor;
+pub use trace::{Trace, TraceNode, TraceValue, trace};

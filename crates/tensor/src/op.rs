@@ -1,5 +1,6 @@
 //! The trait of operations and their derivative rules.
 
+use crate::operation::Operation;
 use crate::real::Real;
 use crate::tensor::Tensor;
 
@@ -40,6 +41,12 @@ use crate::tensor::Tensor;
 pub trait Op<T: Real>: Send + Sync {
     /// Short name for messages.
     fn name(&self) -> &'static str;
+
+    /// What the operation computes, for [`trace`](crate::trace). `None`, the default, if [`Operation`] does not have it. A
+    /// network with such an operation can be trained but not exported.
+    fn operation(&self) -> Option<Operation> {
+        None
+    }
 
     /// Vector-Jacobian product for input `i`: a tensor with the shape of `inputs[i]`.
     ///

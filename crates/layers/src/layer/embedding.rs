@@ -40,7 +40,7 @@ pub fn one_hot<T: Real>(labels: &[usize], classes: usize) -> Tensor<T> {
 pub(super) fn rows<T: Real>(layer: &str, condition: &Condition<T>, inputs: usize) -> Tensor<T> {
     match condition {
         Condition::Labels(labels) => one_hot(labels, inputs),
-        Condition::Embedding(vectors) => {
+        Condition::Classes(vectors) | Condition::Embedding(vectors) => {
             check_vectors(layer, vectors, inputs);
             vectors.clone()
         }
@@ -115,7 +115,7 @@ impl<T: Real> Embedding<T> {
         one_hot(labels, self.classes()).matmul(self.weight.tensor())
     }
 
-    /// The vectors of a condition: those of its labels, or its own vectors, `[n, size]`.
+    /// The vectors of a condition: those of its labels or classes, or its own vectors, `[n, size]`.
     ///
     /// # Panics
     /// If there is no condition, a label is not below the number of classes, or the vectors have another length.
@@ -124,6 +124,10 @@ impl<T: Real> Embedding<T> {
     pub fn embed(&self, condition: &Condition<T>) -> Tensor<T> {
         match condition {
             Condition::Labels(labels) => self.of(labels),
+            Condition::Classes(rows) => {
+                check_vectors("Embedding", rows, self.classes());
+                rows.matmul(self.weight.tensor())
+            }
             Condition::Embedding(vectors) => {
                 check_vectors("Embedding", vectors, self.size());
                 vectors.clone()
@@ -160,6 +164,8 @@ mod tests {
         assert_eq!(dw.as_slice(), [1.0, 1.0, 0.0, 0.0, 2.0, 2.0]);
         let half = embedding.forward(&Tensor::full([1, 3], 0.5), Mode::Eval);
         assert_eq!(half.as_slice(), [4.5, 6.0]);
+        let rows = Condition::Classes(one_hot(&[2, 0, 2], 3));
+        assert_eq!(embedding.embed(&rows).as_slice(), y.as_slice());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::kernels::channels::Leaky;
 use crate::kernels::elementwise::{map, zip};
 use crate::op::Op;
+use crate::operation::Operation;
 use crate::real::Real;
 use crate::tensor::Tensor;
 
@@ -20,6 +21,11 @@ struct LeakyMask<T: Real> {
 impl<T: Real> Op<T> for LeakyRelu<T> {
     fn name(&self) -> &'static str {
         "leaky_relu"
+    }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::LeakyRelu {
+            slope: self.slope.into_f64(),
+        })
     }
     fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         leaky_mask(dy, &inputs[0].detach(), self.slope)
@@ -61,6 +67,11 @@ impl<T: Real> Op<T> for ClampMin<T> {
     fn name(&self) -> &'static str {
         "clamp_min"
     }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::ClampMin {
+            floor: self.floor.into_f64(),
+        })
+    }
     fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         leaky_mask(dy, &(inputs[0].detach() - self.floor), T::zero())
     }
@@ -74,6 +85,9 @@ impl<T: Real> Op<T> for Tanh {
     fn name(&self) -> &'static str {
         "tanh"
     }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::Tanh)
+    }
     fn vjp(&self, _: usize, _: &[Tensor<T>], y: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         dy * (-(y * y) + T::one())
     }
@@ -83,6 +97,9 @@ impl<T: Real> Op<T> for Sigmoid {
     fn name(&self) -> &'static str {
         "sigmoid"
     }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::Sigmoid)
+    }
     fn vjp(&self, _: usize, _: &[Tensor<T>], y: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         dy * (y - y * y)
     }
@@ -91,6 +108,9 @@ impl<T: Real> Op<T> for Sigmoid {
 impl<T: Real> Op<T> for Softplus {
     fn name(&self) -> &'static str {
         "softplus"
+    }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::Softplus)
     }
     fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         dy * inputs[0].sigmoid()

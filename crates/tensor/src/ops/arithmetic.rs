@@ -2,6 +2,7 @@
 
 use crate::kernels::elementwise::{Blocks, map, zip, zip_blocks, zip_row};
 use crate::op::Op;
+use crate::operation::Operation;
 use crate::real::Real;
 use crate::tensor::Tensor;
 use ndarray::{ArrayD, IxDyn, Zip};
@@ -107,6 +108,9 @@ impl<T: Real> Op<T> for AddOp {
     fn name(&self) -> &'static str {
         "add"
     }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::Add)
+    }
     fn vjp(&self, i: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         dy.sum_to(inputs[i].shape())
     }
@@ -115,6 +119,9 @@ impl<T: Real> Op<T> for AddOp {
 impl<T: Real> Op<T> for SubOp {
     fn name(&self) -> &'static str {
         "sub"
+    }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::Sub)
     }
     fn vjp(&self, i: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         let d = dy.sum_to(inputs[i].shape());
@@ -125,6 +132,9 @@ impl<T: Real> Op<T> for SubOp {
 impl<T: Real> Op<T> for MulOp {
     fn name(&self) -> &'static str {
         "mul"
+    }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::Mul)
     }
     fn vjp(&self, i: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         (dy * &inputs[1 - i]).sum_to(inputs[i].shape())
@@ -151,6 +161,9 @@ impl<T: Real> Op<T> for DivOp {
     fn name(&self) -> &'static str {
         "div"
     }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::Div)
+    }
     fn vjp(&self, i: usize, inputs: &[Tensor<T>], output: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         let d = dy / &inputs[1];
         let d = if i == 0 { d } else { -(d * output) };
@@ -161,11 +174,19 @@ impl<T: Real> Op<T> for DivOp {
 /// `scale · x + shift` with two numbers: negation and all arithmetic with a number.
 struct Linear<T> {
     scale: T,
+    /// For traces only: no derivative depends on it.
+    shift: T,
 }
 
 impl<T: Real> Op<T> for Linear<T> {
     fn name(&self) -> &'static str {
         "affine"
+    }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::Affine {
+            scale: self.scale.into_f64(),
+            shift: self.shift.into_f64(),
+        })
     }
     fn vjp(&self, _: usize, _: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         linear(dy, self.scale, T::zero())
@@ -183,7 +204,7 @@ fn linear<T: Real>(x: &Tensor<T>, scale: T, shift: T) -> Tensor<T> {
     } else {
         map(x.as_slice(), |v| v * scale + shift)
     };
-    Tensor::from_op(x.with_shape(y), Linear { scale }, &[x])
+    Tensor::from_op(x.with_shape(y), Linear { scale, shift }, &[x])
 }
 
 macro_rules! binary_operator {

@@ -2,6 +2,7 @@
 
 use crate::kernels::blur::blur;
 use crate::op::Op;
+use crate::operation::Operation;
 use crate::real::Real;
 use crate::tensor::Tensor;
 use ndarray::Array4;
@@ -12,6 +13,9 @@ struct Blur;
 impl<T: Real> Op<T> for Blur {
     fn name(&self) -> &'static str {
         "blur"
+    }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::Blur)
     }
     fn vjp(&self, _: usize, _: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         dy.blur()

@@ -3,6 +3,7 @@
 use crate::geometry::Geometry;
 use crate::kernels::scratch;
 use crate::op::Op;
+use crate::operation::Operation;
 use crate::precision::{Precision, current_precision, with_precision};
 use crate::real::Real;
 use crate::tensor::Tensor;
@@ -28,6 +29,9 @@ impl<T: Real> Op<T> for Conv {
     fn name(&self) -> &'static str {
         "conv2d"
     }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::Conv2d(self.geometry))
+    }
     fn vjp(&self, i: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         with_precision(self.precision, || match i {
             0 => conv2d_input(dy, &inputs[1], &self.geometry),
@@ -39,6 +43,9 @@ impl<T: Real> Op<T> for Conv {
 impl<T: Real> Op<T> for ConvInput {
     fn name(&self) -> &'static str {
         "conv2d_input"
+    }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::Conv2dInput(self.geometry))
     }
     fn vjp(&self, i: usize, inputs: &[Tensor<T>], _: &Tensor<T>, ddx: &Tensor<T>) -> Tensor<T> {
         with_precision(self.precision, || match i {

@@ -4,6 +4,7 @@ use crate::grad_mode::is_recording;
 use crate::kernels::channels::{self, Leaky};
 use crate::kernels::elementwise::zip;
 use crate::op::{Op, only};
+use crate::operation::Operation;
 use crate::ops::activation::{checked_slope, leaky_mask};
 use crate::real::Real;
 use crate::tensor::Tensor;
@@ -21,6 +22,11 @@ struct ChannelAffine<T> {
 impl<T: Real> Op<T> for Bias<T> {
     fn name(&self) -> &'static str {
         "bias_leaky_relu"
+    }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::BiasLeakyRelu {
+            slope: self.slope.into_f64(),
+        })
     }
     fn vjp(&self, i: usize, inputs: &[Tensor<T>], output: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         only(i, |wanted| self.vjps(&wanted[..2], inputs, output, dy))
@@ -52,6 +58,11 @@ impl<T: Real> Op<T> for Bias<T> {
 impl<T: Real> Op<T> for ChannelAffine<T> {
     fn name(&self) -> &'static str {
         "affine_leaky_relu"
+    }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::AffineLeakyRelu {
+            slope: self.slope.into_f64(),
+        })
     }
     fn vjp(&self, i: usize, inputs: &[Tensor<T>], output: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         only(i, |wanted| self.vjps(wanted, inputs, output, dy))

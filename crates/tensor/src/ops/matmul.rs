@@ -4,6 +4,7 @@ use crate::kernels::gemm::par_gemm;
 use crate::kernels::scratch;
 use crate::kernels::strided::Layout;
 use crate::op::Op;
+use crate::operation::Operation;
 use crate::precision::{Precision, current_precision, with_precision};
 use crate::real::Real;
 use crate::tensor::Tensor;
@@ -34,6 +35,14 @@ impl<T: Real> Op<T> for Product {
             Kind::RightTransposed => "matmul_nt",
             Kind::LeftTransposed => "matmul_tn",
         }
+    }
+    fn operation(&self) -> Option<Operation> {
+        let transposed = match self.kind {
+            Kind::Plain => [false, false],
+            Kind::RightTransposed => [false, true],
+            Kind::LeftTransposed => [true, false],
+        };
+        Some(Operation::MatMul { transposed })
     }
     fn vjp(&self, i: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         let (a, b) = (&inputs[0], &inputs[1]);

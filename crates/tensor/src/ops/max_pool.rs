@@ -1,6 +1,7 @@
 //! Max pooling over blocks of pixels.
 
 use crate::op::Op;
+use crate::operation::Operation;
 use crate::real::Real;
 use crate::tensor::Tensor;
 use ndarray::{ArrayD, IxDyn};
@@ -9,6 +10,8 @@ use std::sync::Arc;
 /// Picks elements by index. The adjoint writes them back and fills the rest with zeros.
 struct Pick {
     places: Arc<[u32]>,
+    /// Side of a block, if the elements are the largest ones of blocks.
+    factor: Option<usize>,
 }
 
 /// The adjoint of [`Pick`].
@@ -20,6 +23,9 @@ impl<T: Real> Op<T> for Pick {
     fn name(&self) -> &'static str {
         "max_pool"
     }
+    fn operation(&self) -> Option<Operation> {
+        self.factor.map(|factor| Operation::MaxPool { factor })
+    }
     fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         put_back(dy, &self.places, inputs[0].shape())
     }
@@ -30,15 +36,15 @@ impl<T: Real> Op<T> for PutBack {
         "max_pool_adjoint"
     }
     fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
-        pick(dy, Arc::clone(&self.places), inputs[0].shape())
+        pick(dy, Arc::clone(&self.places), inputs[0].shape(), None)
     }
 }
 
-fn pick<T: Real>(x: &Tensor<T>, places: Arc<[u32]>, shape: &[usize]) -> Tensor<T> {
+fn pick<T: Real>(x: &Tensor<T>, places: Arc<[u32]>, shape: &[usize], factor: Option<usize>) -> Tensor<T> {
     let elements = x.as_slice();
     let picked = places.iter().map(|&place| elements[place as usize]).collect();
     let value = ArrayD::from_shape_vec(IxDyn(shape), picked).expect("one index for each block");
-    Tensor::from_op(value, Pick { places }, &[x])
+    Tensor::from_op(value, Pick { places, factor }, &[x])
 }
 
 fn put_back<T: Real>(y: &Tensor<T>, places: &Arc<[u32]>, shape: &[usize]) -> Tensor<T> {
@@ -107,7 +113,7 @@ impl<T: Real> Tensor<T> {
                 }
             }
         }
-        pick(self, places.into(), &[n, rows, columns, c])
+        pick(self, places.into(), &[n, rows, columns, c], Some(factor))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::kernels::reduce;
 use crate::op::Op;
+use crate::operation::Operation;
 use crate::real::Real;
 use crate::tensor::Tensor;
 use ndarray::{ArrayD, IxDyn};
@@ -15,6 +16,9 @@ impl<T: Real> Op<T> for SumTo {
     fn name(&self) -> &'static str {
         "sum_to"
     }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::SumTo)
+    }
     fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         dy.broadcast_to(inputs[0].shape())
     }
@@ -23,6 +27,9 @@ impl<T: Real> Op<T> for SumTo {
 impl<T: Real> Op<T> for BroadcastTo {
     fn name(&self) -> &'static str {
         "broadcast_to"
+    }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::BroadcastTo)
     }
     fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         dy.sum_to(inputs[0].shape())

@@ -2,6 +2,7 @@
 
 use crate::kernels::resample::{Lines, repeat, sum_blocks};
 use crate::op::Op;
+use crate::operation::Operation;
 use crate::real::Real;
 use crate::tensor::Tensor;
 use ndarray::Array4;
@@ -19,6 +20,9 @@ impl<T: Real> Op<T> for Upsample {
     fn name(&self) -> &'static str {
         "upsample_nearest"
     }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::UpsampleNearest { factor: self.factor })
+    }
     fn vjp(&self, _: usize, _: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         dy.sum_pool(self.factor)
     }
@@ -27,6 +31,9 @@ impl<T: Real> Op<T> for Upsample {
 impl<T: Real> Op<T> for SumPool {
     fn name(&self) -> &'static str {
         "sum_pool"
+    }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::SumPool { factor: self.factor })
     }
     fn vjp(&self, _: usize, _: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         dy.upsample_nearest(self.factor)

@@ -1,6 +1,7 @@
 //! Gradient reversal: the identity with a negated gradient.
 
 use crate::op::Op;
+use crate::operation::Operation;
 use crate::real::Real;
 use crate::tensor::Tensor;
 
@@ -11,6 +12,9 @@ struct Reverse {
 impl<T: Real> Op<T> for Reverse {
     fn name(&self) -> &'static str {
         "reverse_gradient"
+    }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::Identity)
     }
     fn vjp(&self, _: usize, _: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         dy * T::from_f64(-self.factor)

@@ -2,6 +2,7 @@
 
 use crate::kernels::transpose::transpose;
 use crate::op::Op;
+use crate::operation::Operation;
 use crate::real::Real;
 use crate::tensor::Tensor;
 use ndarray::{ArrayD, Axis, IxDyn, Slice};
@@ -11,6 +12,9 @@ struct Reshape;
 impl<T: Real> Op<T> for Reshape {
     fn name(&self) -> &'static str {
         "reshape"
+    }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::Reshape)
     }
     fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         dy.reshape(inputs[0].shape())
@@ -24,6 +28,11 @@ struct Permute {
 impl<T: Real> Op<T> for Permute {
     fn name(&self) -> &'static str {
         "permute"
+    }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::Permute {
+            order: self.order.clone(),
+        })
     }
     fn vjp(&self, _: usize, _: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         let mut inverse = vec![0; self.order.len()];
@@ -44,6 +53,12 @@ impl<T: Real> Op<T> for Narrow {
     fn name(&self) -> &'static str {
         "narrow"
     }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::Narrow {
+            axis: self.axis,
+            start: self.start,
+        })
+    }
     fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         let after = inputs[0].shape()[self.axis] - self.start - dy.shape()[self.axis];
         dy.pad(self.axis, self.start, after)
@@ -60,6 +75,12 @@ impl<T: Real> Op<T> for Pad {
     fn name(&self) -> &'static str {
         "pad"
     }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::Pad {
+            axis: self.axis,
+            before: self.before,
+        })
+    }
     fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         dy.narrow(self.axis, self.before, inputs[0].shape()[self.axis])
     }
@@ -72,6 +93,9 @@ struct Concat {
 impl<T: Real> Op<T> for Concat {
     fn name(&self) -> &'static str {
         "concat"
+    }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::Concat { axis: self.axis })
     }
     fn vjp(&self, i: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         let start = inputs[..i].iter().map(|x| x.shape()[self.axis]).sum();

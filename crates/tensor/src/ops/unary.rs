@@ -2,6 +2,7 @@
 
 use crate::kernels::elementwise::map;
 use crate::op::Op;
+use crate::operation::Operation;
 use crate::real::Real;
 use crate::tensor::Tensor;
 use ndarray::{ArrayD, IxDyn};
@@ -18,6 +19,9 @@ impl<T: Real> Op<T> for Exp {
     fn name(&self) -> &'static str {
         "exp"
     }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::Exp)
+    }
     fn vjp(&self, _: usize, _: &[Tensor<T>], y: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         dy * y
     }
@@ -26,6 +30,9 @@ impl<T: Real> Op<T> for Exp {
 impl<T: Real> Op<T> for Ln {
     fn name(&self) -> &'static str {
         "ln"
+    }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::Ln)
     }
     fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         dy / &inputs[0]
@@ -36,6 +43,9 @@ impl<T: Real> Op<T> for Sqrt {
     fn name(&self) -> &'static str {
         "sqrt"
     }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::Sqrt)
+    }
     fn vjp(&self, _: usize, _: &[Tensor<T>], y: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         dy / y * T::from_f64(0.5)
     }
@@ -44,6 +54,9 @@ impl<T: Real> Op<T> for Sqrt {
 impl<T: Real> Op<T> for Abs {
     fn name(&self) -> &'static str {
         "abs"
+    }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::Abs)
     }
     fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         let sign = |v: T| if v == T::zero() { v } else { v.signum() };
@@ -54,6 +67,11 @@ impl<T: Real> Op<T> for Abs {
 impl<T: Real> Op<T> for Powf {
     fn name(&self) -> &'static str {
         "powf"
+    }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::Powf {
+            exponent: self.exponent,
+        })
     }
     fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         if self.exponent == 0.0 {

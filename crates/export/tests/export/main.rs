@@ -1,0 +1,8 @@
+//! Tests of the exported files.
+#![allow(clippy::unwrap_used)]
+
+mod cases;
+mod interpreter;
+mod own_networks;
+mod python;
+mod runs_of_onnx;
