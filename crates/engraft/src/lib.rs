@@ -16,10 +16,11 @@
 //! ```
 //!
 //! The crates stand alone as well: `engraft-tensor`, `engraft-layers`, `engraft-data`, `engraft-metrics`, `engraft-gan`,
-//! `engraft-transfer`.
+//! `engraft-transfer`, `engraft-export`.
 
 pub use engraft_base as base;
 pub use engraft_data as data;
+pub use engraft_export as export;
 pub use engraft_gan as gan;
 /// The crates whose types stand in public signatures: random numbers, and the tables of `run.toml`.
 pub use engraft_gan::{rand, rand_pcg, toml};
@@ -50,6 +51,11 @@ struct GuideTransfer;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/evaluate.md")]
 struct GuideEvaluate;
+
+/// The examples of this page of the guide, compiled, and run where they are short.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/export.md")]
+struct GuideExport;
 
 /// The examples of this page of the guide, compiled, and run where they are short.
 #[cfg(doctest)]

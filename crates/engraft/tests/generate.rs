@@ -5,6 +5,9 @@
 
 mod common;
 
+#[path = "generate/export.rs"]
+mod export;
+
 use common::{bad, good};
 
 use engraft::data::{Dataset, Npy, Numbers, Provenance, Split, drawn_digits};

@@ -10,6 +10,8 @@ pub(crate) struct Builder<'a> {
     /// Names of the parameters.
     names: &'a [String],
     used: BTreeSet<String>,
+    /// Number of layers whose weight has no name of a parameter.
+    unnamed: usize,
     /// The one-hot rows of each input of labels.
     rows: BTreeMap<usize, Operand>,
 }
@@ -25,6 +27,7 @@ impl<'a> Builder<'a> {
             },
             names,
             used: BTreeSet::new(),
+            unnamed: 0,
             rows: BTreeMap::new(),
         }
     }
@@ -65,7 +68,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A constant that was computed from these parameters. It has the name of the first of them that is free, or one made of
-    /// `otherwise`.
+    /// `otherwise`: the weights and biases of layers without names are `layer1.weight`, `layer1.bias` and so on.
     pub(crate) fn constant(&mut self, value: Tensor, parameters: &[usize], otherwise: &str) -> Operand {
         let same = |constant: &Constant| {
             constant.value.shape() == value.shape()
@@ -75,8 +78,16 @@ impl<'a> Builder<'a> {
             return Operand::Constant(at);
         }
         let names = parameters.iter().map(|&i| &self.names[i]);
-        let free = names.clone().find(|name| !self.used.contains(*name)).cloned();
-        let base = names.clone().next().map_or(otherwise, String::as_str);
+        let mut base = names.clone().next().cloned().unwrap_or_else(|| otherwise.into());
+        if parameters.is_empty() && ["weight", "bias"].contains(&otherwise) {
+            self.unnamed += usize::from(otherwise == "weight");
+            base = format!("layer{}.{otherwise}", self.unnamed);
+        }
+        let free = names
+            .clone()
+            .chain([&base])
+            .find(|name| !self.used.contains(*name))
+            .cloned();
         let numbered = || {
             (1..)
                 .map(|i| format!("{base}_{i}"))

@@ -4,7 +4,9 @@ use crate::error::ExportError;
 use crate::graph::Graph;
 use crate::trace::{InputKind, InputSpec, trace};
 use engraft_layers::{Condition, Mode, Module, Sequential};
+use engraft_metrics::FeatureExtractor;
 use engraft_tensor::Tensor;
+use engraft_transfer::adapt::DomainClassifier;
 
 /// Name of the input of latent vectors.
 pub const LATENT: &str = "z";
@@ -14,6 +16,8 @@ pub const LABELS: &str = "labels";
 pub const IMAGES: &str = "images";
 /// Name of the output of a discriminator or classifier.
 pub const LOGITS: &str = "logits";
+/// Name of the output of a feature network.
+pub const FEATURES: &str = "features";
 
 /// The graph of a generator: latent vectors `z [N, latent]`, and `labels [N]` if there are classes, to
 /// `images [N, c, h, w]` with values in `[-1, 1]`.
@@ -71,6 +75,56 @@ pub fn discriminator_graph(
     }
     trace(&mut discriminator.folded(), &inputs, &[LOGITS], |net, x| {
         vec![net.forward_with(&x[0], &condition(x), Mode::Eval)]
+    })
+}
+
+/// The graph of a classifier of `engraft adapt`: `images [N, c, h, w]` to `logits [N, classes]`.
+///
+/// # Errors
+/// Those of [`trace`].
+pub fn classifier_graph(classifier: DomainClassifier) -> Result<Graph, ExportError> {
+    let inputs = [InputSpec::numbers(IMAGES, classifier.image_size())];
+    // In a chain, so that it can be folded.
+    let mut chain = Sequential::new().add("network", classifier).folded();
+    trace(&mut chain, &inputs, &[LOGITS], |net, x| {
+        vec![net.forward(&x[0], Mode::Eval)]
+    })
+}
+
+/// The graph of a feature extractor: `images [N, c, h, w]` to `features [N, dimension]`, and `logits [N, classes]` of a
+/// classifier.
+///
+/// ```
+/// use engraft_export::features_graph;
+/// use engraft_metrics::FeatureNetwork;
+/// let graph = features_graph(&FeatureNetwork::mnist())?;
+/// let outputs: Vec<&str> = graph.outputs.iter().map(|(name, _)| name.as_str()).collect();
+/// assert_eq!(outputs, ["features", "logits"]);
+/// # Ok::<(), engraft_export::ExportError>(())
+/// ```
+///
+/// # Errors
+/// Those of [`trace`], and if the extractor does not [record](FeatureExtractor::recorded) its operations.
+pub fn features_graph(extractor: &dyn FeatureExtractor) -> Result<Graph, ExportError> {
+    let shape = extractor.input().shape();
+    let [h, w, c] = shape;
+    let Some(found) = extractor.recorded(&Tensor::zeros([1, h, w, c])) else {
+        return Err(ExportError::NotTraceable(format!(
+            "the feature extractor {} for images of {h}x{w} is not computed by operations of tensors ({})",
+            extractor.name(),
+            extractor.about()
+        )));
+    };
+    let outputs: &[&str] = if found.logits.is_some() {
+        &[FEATURES, LOGITS]
+    } else {
+        &[FEATURES]
+    };
+    let inputs = [InputSpec::numbers(IMAGES, shape)];
+    trace(&mut Sequential::new(), &inputs, outputs, |_, x| {
+        let found = extractor.recorded(&x[0]);
+        let found = found.map(|found| std::iter::once(found.features).chain(found.logits).collect());
+        found.unwrap_or_default()
     })
 }
 

@@ -3,7 +3,9 @@
 use crate::area::area_average;
 use crate::color_classifier::{COLOR_FEATURES, ColorClassifier, TRAINED_SIZE};
 use crate::error::MetricsError;
-use crate::extractor::{FeatureExtractor, FeatureOutput, InputSpec, check_shape, in_batches};
+use crate::extractor::{
+    FeatureExtractor, FeatureOutput, InputSpec, RecordedFeatures, check_shape, in_batches,
+};
 use crate::feature_set::Features;
 use engraft_base::{argmax, sha256_hex};
 use engraft_layers::{Init, Mode, StateDict};
@@ -199,6 +201,16 @@ impl FeatureExtractor for ColorFeatures {
             features: Features::new(features)?,
             classes: Some(classes),
         })
+    }
+
+    /// Only if the classifier reads the image itself and no smaller copies.
+    fn recorded(&self, images: &Tensor) -> Option<RecordedFeatures> {
+        if self.copies != [self.image] {
+            return None;
+        }
+        let [features, logits] = self.classifier.features_and_logits(images, Mode::Eval);
+        let logits = Some(logits);
+        Some(RecordedFeatures { features, logits })
     }
 }
 

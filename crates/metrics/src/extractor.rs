@@ -108,6 +108,22 @@ pub trait FeatureExtractor: Send + Sync {
     /// # Errors
     /// If the images have another size, or a feature is not finite.
     fn read(&self, images: &Tensor) -> Result<FeatureOutput, MetricsError>;
+
+    /// The features `[n, dimension]` of images, and the logits of a classifier, as results of recorded operations. Programs
+    /// that export the network need them. `None`, the default, if it is computed by other means than operations of tensors.
+    fn recorded(&self, images: &Tensor) -> Option<RecordedFeatures> {
+        let _ = images;
+        None
+    }
+}
+
+/// Result of [`FeatureExtractor::recorded`].
+#[derive(Clone, Debug)]
+pub struct RecordedFeatures {
+    /// One row per image.
+    pub features: Tensor,
+    /// One row per image. `None` if the extractor is not a classifier.
+    pub logits: Option<Tensor>,
 }
 
 /// Checks that images have the shape that an extractor reads.

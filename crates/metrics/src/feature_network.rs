@@ -1,7 +1,9 @@
 //! Feature networks: small convolutional classifiers, trained by this project and frozen.
 
 use crate::error::MetricsError;
-use crate::extractor::{FeatureExtractor, FeatureOutput, InputSpec, check_shape, in_batches};
+use crate::extractor::{
+    FeatureExtractor, FeatureOutput, InputSpec, RecordedFeatures, check_shape, in_batches,
+};
 use crate::feature_set::Features;
 use engraft_base::{argmax, sha256_hex};
 use engraft_layers::{
@@ -172,6 +174,12 @@ impl FeatureExtractor for FeatureNetwork {
             features: Features::new(features)?,
             classes: Some(classes),
         })
+    }
+
+    fn recorded(&self, images: &Tensor) -> Option<RecordedFeatures> {
+        let features = self.body.forward(images, Mode::Eval);
+        let logits = Some(self.head.forward(&features, Mode::Eval));
+        Some(RecordedFeatures { features, logits })
     }
 }
 

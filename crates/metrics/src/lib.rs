@@ -37,7 +37,7 @@ pub use evaluation::EvaluationProtocol as Protocol;
 pub use evaluation::{
     Evaluation, EvaluationInput, EvaluationProtocol, RealDataInfo, Scores, evaluate, evaluate_few,
 };
-pub use extractor::{FeatureExtractor, FeatureOutput, InputSpec};
+pub use extractor::{FeatureExtractor, FeatureOutput, InputSpec, RecordedFeatures};
 pub use feature_network::{CLASSES, FEATURES, FeatureClassifier, FeatureNetwork, IMAGE};
 pub use feature_set::Features;
 pub use frechet::frechet_distance;

@@ -1,7 +1,7 @@
 //! Features of color images from an untrained convolutional network.
 
 use crate::error::MetricsError;
-use crate::extractor::{FeatureExtractor, FeatureOutput, InputSpec, read_features};
+use crate::extractor::{FeatureExtractor, FeatureOutput, InputSpec, RecordedFeatures, read_features};
 use engraft_base::sha256_hex;
 use engraft_tensor::{Geometry, Padding, Tensor, concat, conv2d};
 use rand::{RngExt, SeedableRng};
@@ -199,6 +199,13 @@ impl FeatureExtractor for RandomFeatures {
 
     fn read(&self, images: &Tensor) -> Result<FeatureOutput, MetricsError> {
         read_features(self, images, BATCH_ROWS / self.size, |part| self.forward(part))
+    }
+
+    fn recorded(&self, images: &Tensor) -> Option<RecordedFeatures> {
+        Some(RecordedFeatures {
+            features: self.forward(images),
+            logits: None,
+        })
     }
 }
 

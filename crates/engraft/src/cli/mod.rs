@@ -10,10 +10,12 @@ mod completions;
 mod data_source;
 mod doctor;
 mod evaluate;
+mod export;
 mod extract;
 mod feature_cache;
 mod features;
 mod generate;
+mod import;
 mod latents;
 mod memory;
 mod options;
@@ -88,5 +90,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Doctor(options) => doctor::run(&options),
         Command::Completions(options) => completions::run(&options),
         Command::Manual(options) => completions::write_manual(&options),
+        Command::Export(options) => export::run(&options),
+        Command::Import(options) => import::run(&options),
     }
 }

@@ -1,11 +1,13 @@
 //! Networks of every family with random weights and statistics, and what this project computes with them.
 
-use engraft_export::{Graph, discriminator_graph, generator_graph};
+use engraft_export::{Graph, classifier_graph, discriminator_graph, features_graph, generator_graph};
 use engraft_gan::networks::{self, GeneratorNorm, NetworkSpec};
 use engraft_layers::{
-    Adapter, Condition, Init, Mode, Module, Sequential, SlotMut, adapt, spectral_normalize, visit_mut,
+    Adapter, Condition, Init, Mode, Module, SlotMut, StateDict, adapt, spectral_normalize, visit_mut,
 };
+use engraft_metrics::{FeatureExtractor, FeatureNetwork, RandomFeatures, features};
 use engraft_tensor::{Tensor, no_grad};
+use engraft_transfer::adapt::DomainClassifier;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 
@@ -19,8 +21,8 @@ pub(crate) struct Case {
     /// Latent vectors or images `[n, c, h, w]`.
     pub(crate) input: Tensor,
     pub(crate) labels: Option<Vec<usize>>,
-    /// Images `[n, c, h, w]` or logits.
-    pub(crate) expected: Tensor,
+    /// The outputs: images `[n, c, h, w]`, logits, or features and logits.
+    pub(crate) expected: Vec<Tensor>,
 }
 
 /// Narrow specifications that together have all layers of the families.
@@ -52,7 +54,7 @@ fn specs() -> Vec<(&'static str, NetworkSpec)> {
 }
 
 /// Random weights, statistics and scales.
-fn randomize(network: &mut Sequential, seed: u64) {
+fn randomize(network: &mut dyn Module, seed: u64) {
     let rng = &mut Pcg64::seed_from_u64(seed);
     visit_mut(network, |name, slot| match slot {
         SlotMut::Parameter(p) if p.tensor().rank() == 1 => {
@@ -111,7 +113,7 @@ pub(crate) fn all() -> Vec<Case> {
             graph: generator_graph(g, latent, spec.classes).unwrap(),
             input: z,
             labels: labels.clone(),
-            expected: channels_first(&images),
+            expected: vec![channels_first(&images)],
         });
         let [h, w, c] = spec.packed_shape();
         let images = Tensor::randn([EXAMPLES, h, w, c], rng);
@@ -122,7 +124,53 @@ pub(crate) fn all() -> Vec<Case> {
             graph: discriminator_graph(d, spec.image, spec.packing, spec.classes).unwrap(),
             input: channels_first(&images),
             labels,
-            expected: logits,
+            expected: vec![logits],
+        });
+    }
+    cases.extend(readers());
+    cases
+}
+
+/// Classifiers and feature networks.
+fn readers() -> Vec<Case> {
+    let rng = &mut Pcg64::seed_from_u64(7);
+    let mut cases = Vec::new();
+    let extractors: [&dyn FeatureExtractor; 3] = [
+        &FeatureNetwork::mnist(),
+        &*features::find("cifar10", [32, 32]).unwrap(),
+        &RandomFeatures::for_size(32),
+    ];
+    for extractor in extractors {
+        let [h, w, c] = extractor.input().shape();
+        let images = Tensor::uniform([2, h, w, c], -1.0, 1.0, rng);
+        let found = no_grad(|| extractor.recorded(&images)).unwrap();
+        // What the measures read.
+        let read = extractor.read(&images).unwrap().features;
+        let same = found.features.as_slice().iter().zip(read.view());
+        assert!(
+            same.into_iter()
+                .all(|(&a, &b)| (f64::from(a) - b).abs() < 1e-4 * b.abs().max(1.0))
+        );
+        cases.push(Case {
+            name: format!("{}-features", extractor.name()),
+            graph: features_graph(extractor).unwrap(),
+            input: channels_first(&images),
+            labels: None,
+            expected: std::iter::once(found.features).chain(found.logits).collect(),
+        });
+    }
+    for heads in [1, 2] {
+        let mut classifier = DomainClassifier::new([28, 28, 1], 3, heads, 1).unwrap();
+        randomize(&mut classifier, 3);
+        let images = Tensor::uniform([EXAMPLES, 28, 28, 1], -1.0, 1.0, rng);
+        let logits = no_grad(|| classifier.forward(&images, Mode::Eval));
+        let again = DomainClassifier::from_state(&StateDict::of(&classifier)).unwrap();
+        cases.push(Case {
+            name: format!("{heads}-heads-classifier"),
+            graph: classifier_graph(again).unwrap(),
+            input: channels_first(&images),
+            labels: None,
+            expected: vec![logits],
         });
     }
     cases

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cases;
+mod import;
 mod interpreter;
 mod own_networks;
 mod python;

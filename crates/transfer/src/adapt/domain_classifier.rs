@@ -39,6 +39,11 @@ pub struct DomainClassifier {
     classes: usize,
 }
 
+/// Largest side of the images of a classifier that is read from a file.
+const MAX_SIDE: usize = 512;
+/// Most classes of such a classifier.
+const MAX_CLASSES: usize = 1 << 16;
+
 /// Name of the extractor's first block.
 const FIRST_BLOCK: &str = "block1";
 /// Names of the heads.
@@ -89,6 +94,53 @@ impl DomainClassifier {
             width,
             classes,
         })
+    }
+
+    /// The classifier with these weights, as `engraft adapt --out` saves them. The sizes follow from the weights; images are
+    /// taken to be square.
+    ///
+    /// # Errors
+    /// [`TransferError::Config`] if the weights are not those of such a classifier, or do not fit square images.
+    pub fn from_state(state: &StateDict) -> Result<Self, TransferError> {
+        let shape = |name: &str| state.get(name).map(|tensor| tensor.shape().to_vec());
+        let heads = HEADS
+            .iter()
+            .filter(|head| shape(&format!("{head}.classes.bias")).is_some())
+            .count();
+        let found = [
+            "extractor.block1.conv.weight",
+            "classifier1.hidden1.dense.weight",
+            "classifier1.classes.bias",
+        ]
+        .map(|name| shape(name).unwrap_or_default());
+        let ([_, _, channels, _], [width, _], [classes]) = (&found[0][..], &found[1][..], &found[2][..])
+        else {
+            return Err(TransferError::Config {
+                problems: vec![
+                    "these are not the weights of a classifier of engraft adapt: expected extractor.block1.conv.weight, \
+                     classifier1.hidden1.dense.weight and classifier1.classes.bias"
+                        .into(),
+                ],
+            });
+        };
+        // The inverse of the two convolutions and poolings.
+        let reduced = (width / CHANNELS[1]).isqrt();
+        let side = (2 * reduced + 4) * 2 + 4;
+        if reduced == 0
+            || reduced * reduced * CHANNELS[1] != *width
+            || side > MAX_SIDE
+            || *classes > MAX_CLASSES
+        {
+            return Err(TransferError::Config {
+                problems: vec![format!(
+                    "the weights are for {width} features and {classes} classes; expected those of square images of up to {MAX_SIDE} \
+                     pixels and up to {MAX_CLASSES} classes"
+                )],
+            });
+        }
+        let mut classifier = Self::new([side, side, *channels], *classes, heads, 0)?;
+        state.apply(&mut classifier)?;
+        Ok(classifier)
     }
 
     /// A classifier of the same architecture with its own random weights.

@@ -4,9 +4,11 @@ mod adapt;
 mod completions;
 mod doctor;
 mod evaluate;
+mod export;
 mod feature_options;
 mod features;
 mod generate;
+mod import;
 mod learning_rates;
 mod pictures;
 mod seeds;
@@ -20,9 +22,11 @@ pub(crate) use adapt::Adapt;
 pub(crate) use completions::{Completions, Manual};
 pub(crate) use doctor::Doctor;
 pub(crate) use evaluate::Evaluate;
+pub(crate) use export::{Export, ExportFormat, ExportNetwork};
 pub(crate) use feature_options::FeatureOptions;
 pub(crate) use features::WriteFeatures;
 pub(crate) use generate::{Generate, Interpolation};
+pub(crate) use import::{Import, ImportFormat};
 pub(crate) use learning_rates::LearningRates;
 pub(crate) use pictures::PictureOptions;
 pub use seeds::Seeds;
@@ -66,6 +70,8 @@ pub(crate) enum Command {
     Doctor(Doctor),
     Completions(Completions),
     Manual(Manual),
+    Export(Export),
+    Import(Import),
 }
 
 /// Accepts one of `all`, by its printed name.
