@@ -70,6 +70,8 @@ pub struct Description {
     pub evaluation: Option<Evaluation>,
     /// The last measurement of the training, and the name of its feature network.
     pub measurement: Option<(Measurement, String)>,
+    /// Name of a picture with samples, which the caller puts beside the model card.
+    pub picture: Option<String>,
     /// Further metadata.
     pub more: Vec<(String, String)>,
 }
@@ -122,6 +124,7 @@ impl Description {
             class_names: Vec::new(),
             evaluation: None,
             measurement: None,
+            picture: None,
             more: Vec::new(),
         }
     }

@@ -99,6 +99,9 @@ fn card(graph: &Graph, about: &Description) -> String {
         graph.parameter_count(),
         env!("CARGO_PKG_VERSION")
     );
+    if let Some(picture) = &about.picture {
+        let _ = write!(text, "\n![samples]({picture})\n");
+    }
     text += "\n## How to load\n\n";
     text += &how_to_load(graph, about);
     text += "\n## Intended use\n\n";

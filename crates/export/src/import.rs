@@ -15,8 +15,6 @@ use std::path::Path;
 const SIDE: usize = 64;
 /// Side of every kernel, and of the first map.
 const KERNEL: usize = 4;
-/// Number of maps.
-const MAPS: usize = 4;
 /// Added to variances by PyTorch's batch norm.
 const TORCH_EPSILON: f64 = 1e-5;
 /// The same here.

@@ -12,10 +12,10 @@ use engraft_export::{
     Description, Graph, Part, RunFacts, classifier_graph, discriminator_graph, features_graph,
     generator_graph, hub, onnx, torch_network,
 };
-use engraft_gan::{Measurement, RunLayout, Sampler, class_names};
+use engraft_gan::{Measurement, RunLayout, Sampler, class_names, sample_grid};
 use engraft_layers::{Condition, StateDict};
 use engraft_metrics::{Evaluation, features};
-use engraft_tensor::Tensor;
+use engraft_tensor::{ConvAlgorithm, Tensor, with_conv_algorithm};
 use engraft_transfer::AdapterFile;
 use engraft_transfer::adapt::DomainClassifier;
 use rand::SeedableRng;
@@ -32,11 +32,36 @@ const MAX_LICENSE: usize = 1000;
 /// Size of the images of feature networks that read several sizes.
 const FEATURE_IMAGE: [usize; 2] = [32, 32];
 
+/// Name of the picture with samples in a folder for the hub.
+const PICTURE: &str = "samples.png";
+/// Its images, and images in a row.
+const SAMPLES: [usize; 2] = [64, 8];
+
 /// A file to write.
 type File = (PathBuf, Vec<u8>);
 
 /// Inputs and outputs by name.
 type Examples = Vec<(String, Tensor)>;
+
+/// What is exported.
+struct Opened {
+    graph: Graph,
+    about: Description,
+    examples: Examples,
+    /// A picture of samples, for the hub.
+    picture: Option<Vec<u8>>,
+}
+
+impl Opened {
+    fn new(graph: Graph, about: Description) -> Self {
+        Self {
+            graph,
+            about,
+            examples: Vec::new(),
+            picture: None,
+        }
+    }
+}
 
 /// Runs the command.
 ///
@@ -68,8 +93,14 @@ pub(super) fn run(options: &Export) -> anyhow::Result<()> {
         ensure_new(&path, options.overwrite)?;
         ensure_usable_for(&path)?;
     }
-    let (graph, about, examples) = open(options, part)?;
-    let files = files(options.format, &graph, &about, &out)?;
+    let Opened {
+        graph,
+        about,
+        examples,
+        picture,
+    } = open(options, part)?;
+    let mut files = files(options.format, &graph, &about, &out)?;
+    files.extend(picture.map(|bytes| (out.join(PICTURE), bytes)));
     for (path, bytes) in &files {
         write(path, bytes)?;
         out!("{}: {} bytes", path.display(), bytes.len());
@@ -118,7 +149,11 @@ fn outputs(format: ExportFormat, out: &Path) -> Vec<PathBuf> {
     match format {
         ExportFormat::Onnx => vec![out.into()],
         ExportFormat::PyTorch => vec![out.into(), out.with_extension("safetensors")],
-        ExportFormat::Hub => hub::NAMES.map(|name| out.join(name)).into(),
+        ExportFormat::Hub => hub::NAMES
+            .into_iter()
+            .chain([PICTURE])
+            .map(|name| out.join(name))
+            .collect(),
     }
 }
 
@@ -144,15 +179,13 @@ fn files(format: ExportFormat, graph: &Graph, about: &Description, out: &Path) -
     })
 }
 
-/// The network of the options with its description and examples.
-fn open(options: &Export, part: Part) -> anyhow::Result<(Graph, Description, Examples)> {
+/// The network of the options with its description.
+fn open(options: &Export, part: Part) -> anyhow::Result<Opened> {
     if let Some(path) = &options.classifier {
-        let (graph, about) = classifier(path, options)?;
-        return Ok((graph, about, Vec::new()));
+        return classifier(path, options);
     }
     if let Some(name) = &options.features {
-        let (graph, about) = feature_network(name, options)?;
-        return Ok((graph, about, Vec::new()));
+        return feature_network(name, options);
     }
     let Some(from) = &options.from else {
         bail!("--from: expected a run directory")
@@ -182,7 +215,7 @@ fn open(options: &Export, part: Part) -> anyhow::Result<(Graph, Description, Exa
         let packing = config.network_spec().packing;
         about.more.push(("packing".into(), packing.to_string()));
         let graph = discriminator_graph(networks.discriminator, config.image, packing, classes);
-        return Ok((graph.with_context(named)?, about, Vec::new()));
+        return Ok(Opened::new(graph.with_context(named)?, about));
     }
     let sampler = match &options.adapter {
         Some(path) => {
@@ -193,17 +226,29 @@ fn open(options: &Export, part: Part) -> anyhow::Result<(Graph, Description, Exa
         }
         None => opened.sampler,
     };
+    let mut picture = None;
+    if options.format == ExportFormat::Hub {
+        let [count, columns] = SAMPLES;
+        let images = sampler.generate(count, &mut Pcg64::seed_from_u64(1));
+        picture = Some(sample_grid(&images, columns));
+        about.picture = Some(PICTURE.into());
+    }
     let examples = options
         .examples
         .map(|n| examples(&sampler, n as usize))
         .transpose()?;
     let (latent, classes) = (sampler.latent_dim(), sampler.class_count());
     let graph = generator_graph(sampler.into_generator(), latent, classes).with_context(named)?;
-    Ok((graph, about, examples.unwrap_or_default()))
+    Ok(Opened {
+        graph,
+        about,
+        examples: examples.unwrap_or_default(),
+        picture,
+    })
 }
 
 /// A classifier that `engraft adapt` saved.
-fn classifier(path: &Path, options: &Export) -> anyhow::Result<(Graph, Description)> {
+fn classifier(path: &Path, options: &Export) -> anyhow::Result<Opened> {
     let named = || format!("--classifier {}", path.display());
     let state: StateDict = StateDict::load(path).with_context(named)?;
     let classifier = DomainClassifier::from_state(&state).with_context(named)?;
@@ -223,11 +268,14 @@ fn classifier(path: &Path, options: &Export) -> anyhow::Result<(Graph, Descripti
             about.more.push((format!("adapt_{name}"), last));
         }
     }
-    Ok((classifier_graph(classifier).with_context(named)?, about))
+    Ok(Opened::new(
+        classifier_graph(classifier).with_context(named)?,
+        about,
+    ))
 }
 
 /// A feature network by name.
-fn feature_network(name: &str, options: &Export) -> anyhow::Result<(Graph, Description)> {
+fn feature_network(name: &str, options: &Export) -> anyhow::Result<Opened> {
     let extractor = features::find(name, FEATURE_IMAGE).with_context(|| format!("--features {name}"))?;
     let mut about = Description::new(Part::Features, extractor.name(), extractor.input().shape());
     about.data_license.clone_from(&options.data_license);
@@ -237,7 +285,7 @@ fn feature_network(name: &str, options: &Export) -> anyhow::Result<(Graph, Descr
         ("features_sha256".into(), extractor.hash().into()),
     ];
     let graph = features_graph(&*extractor).with_context(|| format!("--features {name}"))?;
-    Ok((graph, about))
+    Ok(Opened::new(graph, about))
 }
 
 /// Latent vectors, labels and images of `n` examples.
@@ -251,7 +299,10 @@ fn examples(sampler: &Sampler, n: usize) -> anyhow::Result<Examples> {
         found.push((engraft_export::LABELS.into(), Tensor::from_vec([n], numbers)));
         condition = labels.into();
     }
-    let images = sampler.try_generate_from(&z, &condition)?;
+    // Winograd's algorithms have errors of up to 4e-5 after a few layers, more than the difference that is looked for.
+    let images = with_conv_algorithm(ConvAlgorithm::Im2col, || {
+        sampler.try_generate_from(&z, &condition)
+    })?;
     found.push((engraft_export::IMAGES.into(), images.permute(&[0, 3, 1, 2])));
     Ok(found)
 }

@@ -5,6 +5,7 @@ use super::output::finish;
 use anyhow::{Context, ensure};
 use engraft_base::FileError;
 use engraft_data::DataError;
+use engraft_export::ExportError;
 use engraft_gan::GanError;
 use engraft_layers::LayersError;
 use engraft_transfer::TransferError;
@@ -167,6 +168,9 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(error) = error.downcast_ref() {
         return of_layers(error);
     }
+    if let Some(error) = error.downcast_ref() {
+        return of_export(error);
+    }
     let of_files = match error.downcast_ref() {
         Some(FileError::Io { reason, .. }) => Some(reason),
         _ => error.downcast_ref::<std::io::Error>(),
@@ -201,6 +205,17 @@ fn of_data(error: &DataError) -> Option<u8> {
     match error {
         DataError::File(FileError::Io { reason, .. }) => if_full(reason).or(Some(3)),
         _ => Some(3),
+    }
+}
+
+fn of_export(error: &ExportError) -> Option<u8> {
+    match error {
+        ExportError::File { .. } => Some(3),
+        ExportError::Io(FileError::Io { reason, .. }) => if_full(reason),
+        ExportError::Gan(error) => of_gan(error),
+        ExportError::Transfer(error) => of_transfer(error),
+        ExportError::Layers(error) => of_layers(error),
+        _ => None,
     }
 }
 
@@ -277,6 +292,8 @@ mod tests {
             (GanError::from(LayersError::from(file())).into(), 5),
             (GanError::Data(DataError::File(file())).into(), 5),
             (file().into(), 5),
+            (ExportError::Io(file()).into(), 5),
+            (ExportError::Gan(config()).into(), 2),
             (Interrupted.into(), 130),
         ];
         for (error, expected) in cases {

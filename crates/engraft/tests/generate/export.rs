@@ -125,24 +125,30 @@ fn a_conditional_run_in_every_format() {
     bad(&to_hub, &["model.safetensors exists"]);
 }
 
+/// A result of `engraft evaluate --json`.
+fn evaluation() -> serde_json::Value {
+    let scores = |kid: f64| {
+        serde_json::json!({
+            "fid": 11.5, "kid": kid, "kid_se": 0.001, "precision": 0.5, "recall": 0.5, "density": 0.5,
+            "coverage": 0.5, "diversity": 5.0, "memorised": 0.0125,
+        })
+    };
+    let mut found = scores(0.125);
+    found["floor"] = scores(0.0625);
+    found["protocol"] = serde_json::json!({
+        "features": "mnist", "features_sha256": "ab", "data": "drawn-digits", "split": "test", "data_sha256": "cd",
+        "resize": "none", "real": 30, "generated": 40, "train": 50, "floor": 20, "seed": 1,
+    });
+    found
+}
+
 #[test]
 fn the_card_has_the_evaluation() {
     let place = Place::new();
-    let digits = drawn_digits(Split::Train, 130, 1);
-    run(place.at("run").as_ref(), &digits, 0);
+    run(place.at("run").as_ref(), &drawn_digits(Split::Train, 40, 1), 0);
     let (from, hub, file) = (place.at("run"), place.at("hub"), place.at("evaluation.json"));
-    let [json, _] = good(&[
-        "evaluate",
-        "--from",
-        &from,
-        "--data",
-        "drawn-digits",
-        "--count",
-        "40",
-        "--json",
-    ]);
-    std::fs::write(&file, json).unwrap();
-    good(&[
+    std::fs::write(&file, evaluation().to_string()).unwrap();
+    let to_hub = [
         "export",
         "--from",
         &from,
@@ -152,29 +158,22 @@ fn the_card_has_the_evaluation() {
         &hub,
         "--evaluation",
         &file,
-    ]);
+    ];
+    good(&to_hub);
     let card = text(&place, "hub/README.md");
     for part in [
         "model-index:",
-        "| KID |",
-        "Protocol: 40 generated images",
-        "Memorized share:",
+        "      value: 0.125\n",
+        "| KID | 0.12500 | 0.06250 |",
+        "Protocol: 40 generated images against 30 real ones of drawn-digits (test, SHA-256 `cd`), 50 training images.",
+        "Memorized share: 0.0125",
+        "![samples](samples.png)",
     ] {
         assert!(card.contains(part), "{part}: {card}");
     }
     std::fs::write(&file, "{\"fid\": 1}").unwrap();
-    let wrong = [
-        "export",
-        "--from",
-        &from,
-        "--format",
-        "hub",
-        "--out",
-        &hub,
-        "--overwrite",
-    ];
     bad(
-        &[&wrong[..], &["--evaluation", &file]].concat(),
+        &[&to_hub[..], &["--overwrite"]].concat(),
         &["evaluation.json", "evaluate --json"],
     );
 }

@@ -32,7 +32,7 @@ pub struct TorchNetwork {
 /// ```
 ///
 /// # Errors
-/// If an operator has no counterpart in PyTorch.
+/// If the weight of a layer depends on an input.
 pub fn torch_network(graph: &Graph, class: &str, about: &str) -> Result<TorchNetwork, ExportError> {
     source::write(graph, class, about)
 }

@@ -22,7 +22,7 @@ pub(super) fn write(graph: &Graph, class: &str, about: &str) -> Result<TorchNetw
         lines: Vec::new(),
     };
     for (i, node) in graph.nodes.iter().enumerate() {
-        let expression = writer.expression(i, node)?;
+        let expression = writer.expression(node)?;
         let line = format!("x{i} = {expression}  # {}", sizes(&node.shape, "N"));
         writer.lines.push(line);
     }
@@ -130,7 +130,7 @@ impl Writer<'_> {
     }
 
     /// The result of a node as a Python expression.
-    fn expression(&mut self, index: usize, node: &Node) -> Result<String, ExportError> {
+    fn expression(&mut self, node: &Node) -> Result<String, ExportError> {
         let operands = &node.operands;
         // Weights are part of their layers.
         let of_layer = match &node.operator {
@@ -205,14 +205,6 @@ impl Writer<'_> {
             Operator::AveragePool { factor } => format!("F.avg_pool2d({x}, {factor})"),
             Operator::MaxPool { factor } => format!("F.max_pool2d({x}, {factor})"),
             Operator::OneHot { classes } => format!("F.one_hot({x}, {classes}).to(torch.float32)"),
-            #[allow(unreachable_patterns)] // an operator that is added later
-            other => {
-                return Err(ExportError::Operation {
-                    operation: format!("{other:?}"),
-                    index,
-                    reason: "has no counterpart in PyTorch".into(),
-                });
-            }
         })
     }
 

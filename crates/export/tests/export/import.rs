@@ -48,7 +48,7 @@ fn tensors(layers: &[Layer], seed: u64) -> BTreeMap<String, Tensor> {
     for &(at, [first, second], norm) in layers {
         let weight = Tensor::randn([first, second, 4, 4], rng) * 0.2;
         found.insert(format!("main.{at}.weight"), weight);
-        for (norm, channels) in norm {
+        if let Some((norm, channels)) = norm {
             for (part, low, high) in [
                 ("weight", 0.5, 1.5),
                 ("bias", -0.5, 0.5),
