@@ -15,16 +15,19 @@ use crate::regularization::RegularizeConfig;
 use crate::rng::{self, Purpose};
 use crate::validation::SettingsCheck;
 use engraft_layers::{Condition, Mode, Module, Sequential};
+use engraft_tensor::shards::shard_mean;
 use engraft_tensor::{Precision, Real, Tensor, current_precision, no_grad, with_precision};
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Objective, regularizers, augmentation and added terms, with their state.
+#[derive(Clone)]
 pub(crate) struct AdversarialLoss<T: Real> {
     pub(crate) objective: ObjectiveConfig,
     pub(crate) regularize: RegularizeConfig,
     pub(crate) augment: AugmentConfig,
-    pub(crate) terms: Vec<Box<dyn LossTerm<T>>>,
+    pub(crate) terms: Vec<Arc<dyn LossTerm<T>>>,
     pub(crate) state: LossState,
 }
 
@@ -206,7 +209,8 @@ impl<T: Real> AdversarialLoss<T> {
         let features = (real.and_then(|real| real.features.as_ref()), &fake.features);
         let objective = match (feature_matching, features) {
             (Some(matching), (Some(real), Some(fake))) => {
-                let distance = (real.mean_keep(&[0]) - fake.mean_keep(&[0])).square().sum();
+                let mean = |features: &Tensor<T>| shard_mean(&features.mean_keep(&[0]));
+                let distance = (mean(real) - mean(fake)).square().sum();
                 loss + distance * T::from_f64(matching.weight)
             }
             _ => loss,
@@ -220,8 +224,7 @@ impl<T: Real> AdversarialLoss<T> {
         }
     }
 
-    /// Loss of the discriminator. Also updates LeCam's averages and the adaptive augmentation with the
-    /// logits.
+    /// Loss of the discriminator. Also updates LeCam's averages with the logits.
     pub(crate) fn discriminator(
         &mut self,
         discriminator: &Sequential<T>,
@@ -258,12 +261,6 @@ impl<T: Real> AdversarialLoss<T> {
                 penalties.push(state.lecam.penalty(&real.logits, &fake.logits) * T::from_f64(lecam));
             }
         }
-        if let Some(adaptive) = &self.augment.adaptive {
-            // The controller uses signs around 0, and least squares has its threshold at one half.
-            let undecided = T::from_f64(kind.threshold().unwrap_or(0.0));
-            let margins = no_grad(|| &real.logits - undecided);
-            state.adaptive.update(&margins, real.images.shape()[0], adaptive);
-        }
         let penalty = sum(penalties);
         let with_penalty = match &penalty {
             Some(penalty) => &objective + penalty,
@@ -279,7 +276,26 @@ impl<T: Real> AdversarialLoss<T> {
         }
     }
 
-    /// Completes a discriminator step: counts it and returns the lazy penalty if one is due.
+    /// Updates the adaptive augmentation with the logits of all real images of a discriminator step.
+    pub(crate) fn adapt_augmentation(&mut self, real_logits: &Tensor<T>) {
+        if let Some(adaptive) = &self.augment.adaptive {
+            // The controller uses signs around 0, and least squares has its threshold at one half.
+            let undecided = T::from_f64(self.objective.kind.threshold().unwrap_or(0.0));
+            let margins = no_grad(|| real_logits - undecided);
+            let images = real_logits.shape()[0] * self.objective.packing as usize;
+            self.state.adaptive.update(&margins, images, adaptive);
+        }
+    }
+
+    /// Counts a discriminator step. Returns whether an update on the [penalties](Self::lazy_penalty) follows it.
+    pub(crate) fn end_discriminator_step(&mut self) -> bool {
+        let is_due = self.penalizes_after_the_step();
+        // Saturating, because a damaged file may have any count.
+        self.state.discriminator_steps = self.state.discriminator_steps.saturating_add(1);
+        is_due
+    }
+
+    /// The lazy penalty; `None` if all weights are 0.
     ///
     /// The penalty's total is multiplied by the interval, to make up for the steps without a penalty.
     pub(crate) fn lazy_penalty(
@@ -288,12 +304,6 @@ impl<T: Real> AdversarialLoss<T> {
         [real, fake]: [&Tensor<T>; 2],
         condition: &Condition<T>,
     ) -> Option<Loss<T>> {
-        let is_due = self.penalizes_after_the_step();
-        // Saturating, because a damaged file may have any count.
-        self.state.discriminator_steps = self.state.discriminator_steps.saturating_add(1);
-        if !is_due {
-            return None;
-        }
         let probability = self.augment_probability();
         let images = [real, fake].map(Tensor::as_leaf);
         let augmented = images

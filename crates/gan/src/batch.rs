@@ -3,6 +3,7 @@
 use crate::rng::{self, Purpose};
 use engraft_data::{DataError, Dataset, TrainingData};
 use engraft_tensor::Tensor;
+use engraft_tensor::shards::{Shard, shard};
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
 
@@ -27,17 +28,21 @@ pub fn dataset_tensor(data: &Dataset, indices: &[usize]) -> Tensor {
     Tensor::from_vec([indices.len(), h, w, c], data.batch_f32(indices))
 }
 
-/// Mirrors each image of a batch with probability 1/2. The choice depends only on the seed of the run and the step, so that
-/// a resumed run makes the same one.
-pub(crate) fn mirror_some(batch: &Tensor, seed: u64, step: u64) -> Tensor {
+/// Mirrors each image of a batch with probability 1/2. The choice depends only on the seed of the run, the step and the place
+/// of the image among all images of the step, which `places` has in ascending order. So a resumed run makes the same one.
+pub(crate) fn mirror_some(batch: &Tensor, places: &[usize], seed: u64, step: u64) -> Tensor {
     let &[_, _, w, c] = batch.shape() else {
         unreachable!("a batch has four axes")
     };
     let mut pixels = batch.as_slice().to_vec();
     let mut rng = Pcg64::seed_from_u64(rng::seed(seed, Purpose::Mirror).wrapping_add(step));
     let image = pixels.len() / batch.shape()[0].max(1);
-    for image in pixels.chunks_exact_mut(image.max(1)) {
-        if rng.next_u64() >> 63 == 0 {
+    let mut drawn = 0;
+    for (image, place) in pixels.chunks_exact_mut(image.max(1)).zip(places) {
+        let earlier = place - drawn;
+        let draw = (0..=earlier).map(|_| rng.next_u64()).last().unwrap_or(0);
+        drawn = place + 1;
+        if draw >> 63 == 0 {
             continue;
         }
         for row in image.chunks_exact_mut(w * c) {
@@ -48,6 +53,15 @@ pub(crate) fn mirror_some(batch: &Tensor, seed: u64, step: u64) -> Tensor {
         }
     }
     Tensor::from_vec(batch.shape(), pixels)
+}
+
+/// What is drawn for each of `n` images. In a shard it is drawn for all images of the batch, of which `n` belong to the shard.
+pub(crate) fn for_each_image<D>(n: usize, mut draw: impl FnMut() -> D) -> Vec<D> {
+    let Shard { index, count } = shard().unwrap_or(Shard { index: 0, count: 1 });
+    let all = (0..n * count).map(|_| draw());
+    let own = index * n..(index + 1) * n;
+    let kept = all.enumerate().filter(|(i, _)| own.contains(i));
+    kept.map(|(_, drawn)| drawn).collect()
 }
 
 /// The labels at these indices; 0 for data without labels.
@@ -63,8 +77,9 @@ mod tests {
     fn about_half_of_the_images_are_mirrored() {
         let pixels: Vec<f32> = (0..200 * 12).map(|i| i as f32).collect();
         let batch = Tensor::from_vec([200, 2, 3, 2], pixels.clone());
-        let mirrored = mirror_some(&batch, 1, 5);
-        assert_eq!(mirrored.as_slice(), mirror_some(&batch, 1, 5).as_slice());
+        let places: Vec<usize> = (0..200).collect();
+        let mirrored = mirror_some(&batch, &places, 1, 5);
+        assert_eq!(mirrored.as_slice(), mirror_some(&batch, &places, 1, 5).as_slice());
         let mut changed = 0;
         for (before, after) in pixels.chunks(12).zip(mirrored.as_slice().chunks(12)) {
             if before != after {
@@ -75,8 +90,10 @@ mod tests {
         }
         // 100 expected, standard deviation 7.
         assert!((70..130).contains(&changed), "{changed}");
+        let part = mirror_some(&batch.narrow(0, 150, 50), &places[150..], 1, 5);
+        assert_eq!(part.as_slice(), mirrored.narrow(0, 150, 50).as_slice());
         for (seed, step) in [(1, 6), (2, 5)] {
-            assert_ne!(mirror_some(&batch, seed, step).as_slice(), mirrored.as_slice());
+            assert_ne!(mirror_some(&batch, &places, seed, step).as_slice(), mirrored.as_slice());
         }
     }
 }

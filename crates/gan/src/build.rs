@@ -65,6 +65,7 @@ pub(crate) fn planned_gan(config: &TrainConfig, plan: &dyn TrainingPlan) -> Resu
         .seed(config.seed)
         .order(config.order)
         .precision(config.precision)
+        .micro_batches(config.micro_batches.max(1) as usize)
         .optimizers(config.generator.build(), lazy.build());
     Ok(plan.prepare(config, gan))
 }

@@ -71,6 +71,10 @@ pub struct TrainConfig {
     pub steps: u64,
     /// Real images in each step.
     pub batch: usize,
+    /// Equal parts that a batch is cut into, which compute in parallel; 1 computes it as a whole. The bits of the result depend on
+    /// their number, but not on the machines that they are divided among: see [`Gan::micro_batches`](crate::Gan::micro_batches).
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub micro_batches: u32,
     /// Generator and discriminator: a name, or a table `[network]`.
     #[serde(
         default,
@@ -432,6 +436,7 @@ impl TrainConfig {
         let packing = self.objective.packing;
         problems.extend(self.evaluation.pack_problem(packing, held_out, self.trained_on()));
         problems.extend(self.settings_check().batch_problem(self.batch));
+        problems.extend(limits::micro_batches(self));
         self.pseudo_labels.problems(self, &mut problems);
         if self.network_classes() > 0 {
             problems.extend(self.settings_check().problems_with_classes());
@@ -602,6 +607,15 @@ fn reference_image() -> [usize; 3] {
 
 fn is_reference_image(image: &[usize; 3]) -> bool {
     *image == dcgan::IMAGE
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn is_one(value: &u32) -> bool {
+    *value == 1
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it

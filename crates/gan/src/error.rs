@@ -213,6 +213,12 @@ pub enum GanError {
         /// The existing file.
         found: &'static str,
     },
+    /// The ranks of a distributed run do not agree.
+    #[error("the ranks do not agree: {reason}")]
+    Ranks {
+        /// What differs, and why that may be.
+        reason: String,
+    },
     /// Training diverged: a loss, a weight, a running statistic or an optimizer moment is not finite.
     #[error(
         "training diverged at step {step}: {reason}; the last checkpoint is intact; try a lower learning rate"

@@ -1,19 +1,23 @@
 //! A generator and a discriminator, with everything a training step needs.
 
-use crate::adversarial_loss::{AdversarialLoss, DiscriminatorOutput, Loss, LossState};
+use crate::adversarial_loss::{AdversarialLoss, LossState};
 use crate::augment::AugmentConfig;
 use crate::class_prior::ClassPrior;
 use crate::discriminator_stats::DiscriminatorStats;
 use crate::error::GanError;
 use crate::latent::{as_image, fixed_labels, sampled_labels};
 use crate::loss_term::LossTerm;
+use crate::micro_batches::sharded;
 use crate::objective::{ObjectiveConfig, StepOrder};
 use crate::regularization::RegularizeConfig;
 use crate::sampler::Sampler;
+use crate::update::{self, Pair, Update, Work};
 use crate::validation::shape_problem;
-use engraft_layers::{Condition, Mode, Module, Optimizer, Sequential, gradients};
+use engraft_layers::{Condition, Mode, Module, Optimizer, Sequential};
+use engraft_tensor::shards::{Communicator, ShardGroup};
 use engraft_tensor::{Precision, Real, Tensor, no_grad, with_precision};
 use rand::Rng;
+use std::sync::Arc;
 
 /// Losses and statistics of one training step, measured before the weights change.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -96,6 +100,8 @@ pub struct Gan<T: Real = f32> {
     pub(crate) loss: AdversarialLoss<T>,
     order: StepOrder,
     precision: Precision,
+    /// The shards of each batch; `None` computes it as a whole.
+    shards: Option<Arc<ShardGroup>>,
     /// Whether the settings have passed the check of the first step.
     is_checked: bool,
 }
@@ -118,6 +124,7 @@ impl<T: Real> Gan<T> {
             loss: AdversarialLoss::new(),
             order: StepOrder::default(),
             precision: Precision::F32,
+            shards: None,
             is_checked: false,
         }
     }
@@ -190,7 +197,7 @@ impl<T: Real> Gan<T> {
     /// Adds a term to the losses; see [`LossTerm`].
     #[must_use]
     pub fn term(mut self, term: impl LossTerm<T> + 'static) -> Self {
-        self.loss.terms.push(Box::new(term));
+        self.loss.terms.push(Arc::new(term));
         self
     }
 
@@ -255,6 +262,54 @@ impl<T: Real> Gan<T> {
         self
     }
 
+    /// Cuts the batch of every update into `count` equal micro-batches, which compute in parallel. Their gradients are averaged,
+    /// and batch norm uses the moments of the whole batch: a step is that of the whole batch up to rounding.
+    ///
+    /// The bits of a step depend on `count`. They are those of [`Gan::distributed`] with the same number of micro-batches on any
+    /// number of ranks. Networks without batch norm need less memory: only as many micro-batches as there are threads have a
+    /// graph at the same time. With batch norm all of them meet at every such layer.
+    ///
+    /// # Panics
+    /// If the count is 0.
+    #[must_use]
+    #[track_caller]
+    pub fn micro_batches(mut self, count: usize) -> Self {
+        self.shards = match count {
+            1 => None,
+            _ => Some(Arc::new(ShardGroup::new(count, None))),
+        };
+        self
+    }
+
+    /// Like [`Gan::micro_batches`], with the micro-batches divided among the ranks of a communicator. All ranks begin with
+    /// the same weights and settings, and call [`Gan::step`] with equal random streams. Each passes its own part of the images:
+    /// of every discriminator step, the images of rank 0 are the first ones of the batch.
+    ///
+    /// All ranks compute the same weights, bit for bit.
+    ///
+    /// # Panics
+    /// If the count is not a multiple of the number of ranks.
+    #[must_use]
+    #[track_caller]
+    pub fn distributed(mut self, micro_batches: usize, communicator: Arc<dyn Communicator>) -> Self {
+        self.distribute(micro_batches, communicator);
+        self
+    }
+
+    /// See [`Gan::distributed`].
+    pub(crate) fn distribute(&mut self, micro_batches: usize, communicator: Arc<dyn Communicator>) {
+        self.shards = match (micro_batches, communicator.ranks()) {
+            (1, 1) => None,
+            _ => Some(Arc::new(ShardGroup::new(micro_batches, Some(communicator)))),
+        };
+    }
+
+    /// Number of this rank and of all ranks that share a batch.
+    pub(crate) fn rank_of(&self) -> [usize; 2] {
+        let shards = self.shards.as_ref();
+        shards.map_or([0, 1], |shards| [shards.rank(), shards.ranks()])
+    }
+
     /// Sets both optimizers.
     #[must_use]
     pub fn optimizers(
@@ -302,7 +357,8 @@ impl<T: Real> Gan<T> {
 
     /// One training step on a batch of real images.
     ///
-    /// - `real`: images `[n, h, w, c]` with values in `[-1, 1]`.
+    /// - `real`: images `[n, h, w, c]` with values in `[-1, 1]`; this rank's part of the batch if the GAN is
+    ///   [distributed](Gan::distributed).
     /// - `condition`: [`Condition::None`] for an unconditional GAN, else the labels of the `n` images, for
     ///   example `&labels[..]` or a `Vec<usize>`. The generated images have the same labels.
     /// - `rng`: source of the latent vectors.
@@ -316,7 +372,7 @@ impl<T: Real> Gan<T> {
     ///
     /// # Panics
     /// If the settings are invalid ([`Gan::check`] returns the same problems as an error), the batch does not split into
-    /// equal parts, or `condition` does not match the images or the classes.
+    /// equal parts or micro-batches, or `condition` does not match the images or the classes.
     #[track_caller]
     pub fn step(
         &mut self,
@@ -347,21 +403,28 @@ impl<T: Real> Gan<T> {
             real.shape()
         );
         let size = n / steps;
+        let pieces = self.shards.as_ref().map_or(1, |shards| shards.local().len());
+        let piece = pieces * self.loss.objective.packing.max(1) as usize;
+        assert!(
+            pieces == 1 || size > 0 && size.is_multiple_of(piece),
+            "gan: the batch must split into {pieces} equal micro-batches for each discriminator step, got images {:?}",
+            real.shape()
+        );
         let part = |i: usize| match steps {
             1 => (real.clone(), condition.clone()),
             _ => (real.narrow(0, i * size, size), condition.narrow(i * size, size)),
         };
         for i in 0..steps - 1 {
             let (real, condition) = part(i);
-            let z = self.noise(size, rng);
+            let z = self.own_noise(size, rng);
             self.discriminator_step(&real, &condition, &z);
         }
         let (real, condition) = part(steps - 1);
-        let z = self.noise(size, rng);
+        let z = self.own_noise(size, rng);
         match self.order {
             StepOrder::Simultaneous => self.simultaneous_step(&real, &condition, &z),
             StepOrder::Alternating => {
-                let generator_z = self.noise(size, rng);
+                let generator_z = self.own_noise(size, rng);
                 let report = self.discriminator_step(&real, &condition, &z);
                 StepReport {
                     generator_loss: self.generator_step(&real, &condition, &generator_z),
@@ -397,37 +460,47 @@ impl<T: Real> Gan<T> {
         }
     }
 
-    /// Updates both networks from one batch of generated images: one pass of the discriminator over it, two
-    /// gradients.
-    fn simultaneous_step(&mut self, real: &Tensor<T>, condition: &Condition<T>, z: &Tensor<T>) -> StepReport {
-        // The block drops the graph before the weights change. A graph that still holds the weights would
-        // force a copy.
-        let (images, report, generator_grads, discriminator_grads) = {
-            let images = self.generator.forward_with(z, condition, Mode::Train);
-            let real_output = self.loss.discriminate(&self.discriminator, real, condition);
-            let fake_output = self.loss.discriminate(&self.discriminator, &images, condition);
-            let g = self
-                .loss
-                .generator(&self.generator, z, condition, &fake_output, Some(&real_output));
-            let d = self
-                .loss
-                .discriminator(&self.discriminator, &real_output, &fake_output, condition);
-            let report = StepReport {
-                generator_loss: g.objective.item().into_f64(),
-                ..self.report(&d, &real_output, &fake_output)
-            };
-            (
-                images.detach(),
-                report,
-                gradients(&g.total, &self.generator),
-                gradients(&d.total, &self.discriminator),
-            )
+    /// Latent vectors for `n` images of this rank: its part of those of the batch.
+    fn own_noise(&self, n: usize, rng: &mut impl Rng) -> Tensor<T> {
+        match self.rank_of() {
+            [_, 1] => self.noise(n, rng),
+            [rank, ranks] => self.noise(n * ranks, rng).narrow(0, rank * n, n),
+        }
+    }
+
+    /// Gradients and losses of an update. No graph is left when it returns: one that still held the weights would force the
+    /// optimizer to copy them.
+    fn update(&mut self, work: Work<T>, inputs: [&Tensor<T>; 2], condition: &Condition<T>) -> Update<T> {
+        let networks = Pair {
+            generator: &self.generator,
+            discriminator: &self.discriminator,
         };
-        self.generator_optimizer
-            .step(&mut self.generator, &generator_grads);
-        self.discriminator_optimizer
-            .step(&mut self.discriminator, &discriminator_grads);
-        self.penalty_step(report, [real, &images], condition)
+        let update = match &self.shards {
+            None => work(networks, &mut self.loss, inputs, condition),
+            Some(shards) => sharded(shards, networks, &mut self.loss, inputs, condition, work),
+        };
+        if let Some([real_logits, _]) = &update.logits {
+            self.loss.adapt_augmentation(real_logits);
+        }
+        update
+    }
+
+    /// Changes the weights.
+    fn apply(&mut self, update: &Update<T>) {
+        if let Some(gradients) = &update.generator {
+            self.generator_optimizer.step(&mut self.generator, gradients);
+        }
+        if let Some(gradients) = &update.discriminator {
+            self.discriminator_optimizer
+                .step(&mut self.discriminator, gradients);
+        }
+    }
+
+    /// Updates both networks from one batch of generated images.
+    fn simultaneous_step(&mut self, real: &Tensor<T>, condition: &Condition<T>, z: &Tensor<T>) -> StepReport {
+        let update = self.update(update::simultaneous, [real, z], condition);
+        self.apply(&update);
+        self.penalty_step(&update, real, condition)
     }
 
     /// Updates the discriminator, on real images and those generated from `z`.
@@ -437,78 +510,46 @@ impl<T: Real> Gan<T> {
         condition: &Condition<T>,
         z: &Tensor<T>,
     ) -> StepReport {
-        let images = no_grad(|| self.generator.forward_with(z, condition, Mode::Train));
-        let (report, grads) = {
-            let real_output = self.loss.discriminate(&self.discriminator, real, condition);
-            let fake_output = self.loss.discriminate(&self.discriminator, &images, condition);
-            let d = self
-                .loss
-                .discriminator(&self.discriminator, &real_output, &fake_output, condition);
-            let report = self.report(&d, &real_output, &fake_output);
-            (report, gradients(&d.total, &self.discriminator))
-        };
-        self.discriminator_optimizer.step(&mut self.discriminator, &grads);
-        self.penalty_step(report, [real, &images], condition)
+        let update = self.update(update::of_discriminator, [real, z], condition);
+        self.apply(&update);
+        self.penalty_step(&update, real, condition)
     }
 
     /// Updates the generator and returns its loss.
     fn generator_step(&mut self, real: &Tensor<T>, condition: &Condition<T>, z: &Tensor<T>) -> f64 {
-        let (loss, grads) = {
-            let real_output = self
-                .loss
-                .generator_needs_real()
-                .then(|| no_grad(|| self.loss.discriminate(&self.discriminator, real, condition)));
-            let images = self.generator.forward_with(z, condition, Mode::Train);
-            let fake_output = self.loss.discriminate(&self.discriminator, &images, condition);
-            let g = self
-                .loss
-                .generator(&self.generator, z, condition, &fake_output, real_output.as_ref());
-            (
-                g.objective.item().into_f64(),
-                gradients(&g.total, &self.generator),
-            )
-        };
-        self.generator_optimizer.step(&mut self.generator, &grads);
-        loss
+        let update = self.update(update::of_generator, [real, z], condition);
+        self.apply(&update);
+        update.losses.generator
     }
 
-    /// Completes a discriminator step: if lazy gradient penalties are due, updates the discriminator on them
-    /// and adds them to the report.
-    fn penalty_step(
-        &mut self,
-        report: StepReport,
-        images: [&Tensor<T>; 2],
-        condition: &Condition<T>,
-    ) -> StepReport {
-        let penalty = self.loss.lazy_penalty(&self.discriminator, images, condition);
-        let grads = penalty.map(|p| (p.penalty(), gradients(&p.total, &self.discriminator)));
-        let Some((value, grads)) = grads else {
-            return report;
-        };
-        self.discriminator_optimizer.step(&mut self.discriminator, &grads);
-        StepReport {
-            penalty: report.penalty + value,
-            ..report
+    /// Completes a discriminator step: if lazy gradient penalties are due, updates the discriminator on them. Returns the report
+    /// of both updates.
+    fn penalty_step(&mut self, step: &Update<T>, real: &Tensor<T>, condition: &Condition<T>) -> StepReport {
+        let mut report = self.report(step);
+        if self.loss.end_discriminator_step()
+            && let Some(fake) = &step.images
+        {
+            let update = self.update(update::of_lazy_penalty, [real, fake], condition);
+            self.apply(&update);
+            report.penalty += update.losses.penalty;
         }
+        report
     }
 
     /// Report of a discriminator step.
-    fn report(
-        &self,
-        loss: &Loss<T>,
-        real_output: &DiscriminatorOutput<T>,
-        fake_output: &DiscriminatorOutput<T>,
-    ) -> StepReport {
-        let stats =
-            DiscriminatorStats::of(self.loss.objective.kind, &real_output.logits, &fake_output.logits);
+    fn report(&self, update: &Update<T>) -> StepReport {
+        let Update { losses, logits, .. } = update;
+        let none = || [Tensor::zeros([0, 1]), Tensor::zeros([0, 1])];
+        let [real, fake] = logits.clone().unwrap_or_else(none);
+        let stats = DiscriminatorStats::of(self.loss.objective.kind, &real, &fake);
         let mean_output = |logits: &Tensor<T>| no_grad(|| logits.sigmoid().mean().item().into_f64());
         StepReport {
-            generator_loss: 0.0,
-            discriminator_loss: loss.objective.item().into_f64(),
-            penalty: loss.penalty(),
-            augment_probability: real_output.augment_probability,
-            real_output: mean_output(&real_output.logits),
-            fake_output: mean_output(&fake_output.logits),
+            generator_loss: losses.generator,
+            discriminator_loss: losses.discriminator,
+            penalty: losses.penalty,
+            augment_probability: losses.augment_probability,
+            real_output: mean_output(&real),
+            fake_output: mean_output(&fake),
             accuracy: stats.accuracy,
             real_sign: stats.real_sign,
         }

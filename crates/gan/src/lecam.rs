@@ -1,5 +1,6 @@
 //! The LeCam regularizer.
 
+use engraft_tensor::shards::shard_mean;
 use engraft_tensor::{Real, Tensor, no_grad};
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +30,7 @@ impl LeCam {
 
     /// Updates the averages with the logits of a step: `average ← decay · average + (1 - decay) · mean`.
     pub fn update<T: Real>(&mut self, real_logits: &Tensor<T>, fake_logits: &Tensor<T>, decay: f64) {
-        let mean = |logits: &Tensor<T>| no_grad(|| logits.mean().item().into_f64());
+        let mean = |logits: &Tensor<T>| no_grad(|| shard_mean(&logits.mean()).item().into_f64());
         self.real = decay * self.real + (1.0 - decay) * mean(real_logits);
         self.fake = decay * self.fake + (1.0 - decay) * mean(fake_logits);
         self.start_left = Some(decay * self.start_left.unwrap_or(1.0));

@@ -22,6 +22,7 @@ mod lecam;
 mod log;
 mod loss_term;
 mod memory;
+mod micro_batches;
 mod monitor;
 mod objective;
 mod packing;
@@ -37,6 +38,7 @@ mod standing_statistics;
 mod tensorboard;
 mod trainer;
 mod training_plan;
+mod update;
 mod validation;
 
 pub use augment::AugmentConfig;

@@ -7,6 +7,7 @@
 //! depends on other images. Batch norm in the discriminator violates this, and [`Gan::check`](crate::Gan::check)
 //! refuses it.
 
+use crate::batch::for_each_image;
 use engraft_tensor::{Real, Tensor, grad_with_graph};
 use rand::{Rng, RngExt};
 
@@ -72,14 +73,13 @@ pub fn interpolate<T: Real>(real: &Tensor<T>, fake: &Tensor<T>, rng: &mut impl R
         real.shape(),
         fake.shape()
     );
-    let each = real.len() / real.shape()[0].max(1);
+    let count = real.shape()[0];
+    let each = (real.len() / count.max(1)).max(1);
     let mut points = Vec::with_capacity(real.len());
-    let pairs = real
-        .as_slice()
-        .chunks_exact(each.max(1))
-        .zip(fake.as_slice().chunks_exact(each.max(1)));
-    for (x, g) in pairs {
-        let share = T::from_f64(rng.random::<f64>());
+    let pairs = real.as_slice().chunks_exact(each);
+    let pairs = pairs.zip(fake.as_slice().chunks_exact(each));
+    let shares = for_each_image(count, || T::from_f64(rng.random::<f64>()));
+    for ((x, g), share) in pairs.zip(shares) {
         points.extend(x.iter().zip(g).map(|(&x, &g)| share * x + (T::one() - share) * g));
     }
     Tensor::from_vec(real.shape(), points)

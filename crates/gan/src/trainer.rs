@@ -2,17 +2,18 @@
 
 mod bound_data;
 mod builder;
+mod conditioned;
 mod event;
 mod image_grids;
 mod pictures;
 mod progress;
+mod ranks;
 mod run_files;
 mod split;
 
 pub use builder::TrainerBuilder;
 pub use event::{Event, TrainingOutcome};
 
-use crate::batch::{batch_tensor, labels_of, mirror_some};
 use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::gan::Gan;
@@ -23,10 +24,11 @@ use crate::rng::{self, Purpose};
 use crate::sample_writer::SampleWriter;
 use crate::training_plan::{MAX_PHASE_HISTORY, PhaseProgress, TrainingPlan};
 use engraft_data::TrainingData;
-use engraft_layers::{Condition, Mode, Module, Sequential};
+use engraft_layers::{Mode, Module, Sequential};
 use engraft_tensor::no_grad;
 use pictures::write_pictures;
 use progress::Progress;
+use ranks::{Leader, Order};
 use run_files::RunFiles;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -70,6 +72,8 @@ pub struct Trainer {
     monitor: Option<Monitor>,
     /// Warnings to emit with the next event.
     warnings: Vec<String>,
+    /// Connection to the other ranks of a distributed run.
+    leader: Option<Leader>,
 }
 
 /// Result of a step or a save.
@@ -314,14 +318,10 @@ impl Trainer {
         let start = Instant::now();
         let batches = self.progress.next_batches(self.config.objective.n_critic);
         let indices: Vec<usize> = batches.iter().map(|&i| self.trained_on[i]).collect();
-        let mut real = batch_tensor(self.data.as_ref(), &indices)?;
-        if self.config.pictures.mirror {
-            real = mirror_some(&real, self.config.seed, self.step());
+        let (real, condition) = self.progress.inputs(self.data.as_ref(), &indices, &self.config)?;
+        if let Some(leader) = &self.leader {
+            leader.tell(Order::Step);
         }
-        let condition = match self.config.network_classes() {
-            0 => Condition::None,
-            _ => labels_of(self.data.as_ref(), &indices).into(),
-        };
         let report = self.progress.train(&real, condition)?;
         let milliseconds = start.elapsed().as_secs_f64() * 1e3;
         let step = self.step();
@@ -358,6 +358,9 @@ impl Trainer {
         let phase = progress.state.phase + 1;
         (progress.state.phase, progress.state.phase_start) = (phase, step);
         self.plan.begin_phase(phase, &mut progress.gan);
+        if let Some(leader) = &self.leader {
+            leader.tell(Order::Phase(phase));
+        }
         sink.emit(Event::Phase { step, phase, reason });
     }
 
@@ -410,6 +413,9 @@ impl Trainer {
         self.files.sync()?;
         let files = self.progress.checkpoint_files()?;
         let step = self.step();
+        if let Some(leader) = &self.leader {
+            leader.compare(&self.progress.gan, step)?;
+        }
         let (path, warnings) = self.files.save(step, &self.config, &files)?;
         self.warnings.extend(warnings);
         Ok(Event::Checkpoint { step, path })
@@ -429,6 +435,11 @@ impl Trainer {
             self.plan.as_ref(),
             times,
         )?;
+        if let Some(leader) = &self.leader {
+            leader.restore(&self.config, &loaded.checkpoint, times);
+            let micro_batches = self.config.micro_batches as usize;
+            self.progress.gan.distribute(micro_batches, leader.communicator());
+        }
         self.progress.set_pseudo_labels(clusters);
         self.progress.state.read_second(&lines);
         let step = self.step();

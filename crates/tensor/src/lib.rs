@@ -11,6 +11,7 @@ mod operation;
 mod ops;
 mod precision;
 mod real;
+pub mod shards;
 mod tensor;
 mod trace;
 

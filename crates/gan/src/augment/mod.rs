@@ -41,6 +41,7 @@ mod rearrange;
 
 pub use adaptive::{AdaptiveConfig, AdaptiveProbability, HIGHEST_PROBABILITY};
 
+use crate::batch::for_each_image;
 use engraft_tensor::{Real, Tensor};
 use rand::{Rng, RngExt};
 use rearrange::rearrange;
@@ -78,7 +79,8 @@ pub enum Augmentation {
 impl Augmentation {
     /// The augmented images, `[n, h, w, c]`; each image is changed with `probability`.
     ///
-    /// The amount of randomness that `rng` provides depends only on the shape of the images.
+    /// The amount of randomness that `rng` provides depends only on the shape of the images. In a
+    /// [shard](engraft_tensor::shards) it is that of the whole batch.
     ///
     /// # Panics
     /// If the images are not `[n, h, w, c]`, or not square for [`Augmentation::QuarterTurn`].
@@ -112,13 +114,11 @@ impl Augmentation {
             }
             Self::Translation => {
                 let farthest = [h, w].map(|size| (size as f64 / 8.0 + 0.5) as isize);
-                let moves: Vec<[isize; 2]> = (0..n)
-                    .map(|_| {
-                        let yes = bernoulli(rng, probability);
-                        let by = farthest.map(|far| below(rng, 2 * far as usize + 1) as isize - far);
-                        if yes { by } else { [0, 0] }
-                    })
-                    .collect();
+                let moves: Vec<[isize; 2]> = for_each_image(n, || {
+                    let yes = bernoulli(rng, probability);
+                    let by = farthest.map(|far| below(rng, 2 * far as usize + 1) as isize - far);
+                    if yes { by } else { [0, 0] }
+                });
                 rearrange(images, |image, [y, x]| {
                     let [down, right] = moves[image];
                     Some([y.checked_add_signed(-down)?, x.checked_add_signed(-right)?])
@@ -126,8 +126,10 @@ impl Augmentation {
             }
             Self::Cutout => {
                 let mut mask = vec![T::one(); n * h * w];
-                for image in mask.chunks_exact_mut((h * w).max(1)) {
-                    let (yes, center) = (bernoulli(rng, probability), [h, w].map(|size| below(rng, size)));
+                let holes = for_each_image(n, || {
+                    (bernoulli(rng, probability), [h, w].map(|size| below(rng, size)))
+                });
+                for (image, (yes, center)) in mask.chunks_exact_mut((h * w).max(1)).zip(holes) {
                     if yes {
                         let [rows, columns] = [(h, center[0]), (w, center[1])].map(|(size, center)| {
                             let (half, before) = (size.div_ceil(2), size.div_ceil(2) / 2);
@@ -141,9 +143,7 @@ impl Augmentation {
                 images * Tensor::from_vec([n, h, w, 1], mask)
             }
             Self::Flip => {
-                let flips: Vec<bool> = (0..n)
-                    .map(|_| bernoulli(rng, probability) & (uniform(rng) < 0.5))
-                    .collect();
+                let flips = for_each_image(n, || bernoulli(rng, probability) & (uniform(rng) < 0.5));
                 rearrange(images, |image, [y, x]| {
                     Some([y, if flips[image] { w - 1 - x } else { x }])
                 })
@@ -154,12 +154,10 @@ impl Augmentation {
                     "augment: quarter-turn needs square images, got {:?}",
                     images.shape()
                 );
-                let turns: Vec<usize> = (0..n)
-                    .map(|_| {
-                        let (yes, turns) = (bernoulli(rng, probability), below(rng, 4));
-                        if yes { turns } else { 0 }
-                    })
-                    .collect();
+                let turns = for_each_image(n, || {
+                    let (yes, turns) = (bernoulli(rng, probability), below(rng, 4));
+                    if yes { turns } else { 0 }
+                });
                 rearrange(images, |image, [y, x]| {
                     Some(match turns[image] {
                         0 => [y, x],
@@ -190,7 +188,7 @@ fn below(rng: &mut impl Rng, count: usize) -> usize {
 
 /// One number for each image, `[n, 1, 1, 1]`.
 fn numbers<T: Real, R: Rng>(n: usize, rng: &mut R, mut draw: impl FnMut(&mut R) -> f64) -> Tensor<T> {
-    Tensor::from_vec([n, 1, 1, 1], (0..n).map(|_| T::from_f64(draw(rng))).collect())
+    Tensor::from_vec([n, 1, 1, 1], for_each_image(n, || T::from_f64(draw(rng))))
 }
 
 /// `(x - mean) · factor + mean`, written so that a factor of 1 leaves `x` unchanged bit for bit.

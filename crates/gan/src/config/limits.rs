@@ -11,6 +11,8 @@ const MOST_STACKED: usize = 1 << 18;
 const MOST_STANDING: u32 = 10_000;
 /// Most rollbacks: each halves the learning rates, so nothing is learned after more.
 const MOST_ROLLBACKS: u32 = 100;
+/// Most micro-batches: each has a thread.
+const MOST_MICRO_BATCHES: u32 = 1024;
 /// The largest integer of TOML.
 const MOST_TOML: u64 = i64::MAX as u64;
 
@@ -37,6 +39,20 @@ pub(super) fn without_end(config: &TrainConfig) -> Vec<String> {
         }
     }
     problems
+}
+
+/// A problem of the number of micro-batches.
+pub(super) fn micro_batches(config: &TrainConfig) -> Option<String> {
+    let (count, batch) = (config.micro_batches, config.batch);
+    let packing = config.objective.packing.max(1);
+    let piece = (count as usize).saturating_mul(packing as usize);
+    if !(1..=MOST_MICRO_BATCHES).contains(&count) {
+        return Some(format!("micro_batches must be from 1 to {MOST_MICRO_BATCHES}, got {count}"));
+    }
+    let packs = if packing > 1 { format!(" of whole packs of {packing} images") } else { String::new() };
+    (count > 1 && !batch.is_multiple_of(piece)).then(|| {
+        format!("micro_batches must cut the batch of {batch} images into equal parts{packs}, got {count}")
+    })
 }
 
 /// Numbers that a TOML table cannot hold, with their names.

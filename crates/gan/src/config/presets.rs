@@ -31,6 +31,7 @@ pub(super) fn standard(data: &dyn TrainingData) -> TrainConfig {
         keep_copies_together: false,
         steps: 4000,
         batch: batch(data, 64),
+        micro_batches: 1,
         network: NetworkConfig::default(),
         classes: 0,
         pseudo_labels: PseudoLabelConfig::default(),
@@ -71,6 +72,7 @@ pub(super) fn tutorial(data: &dyn TrainingData) -> TrainConfig {
     };
     TrainConfig {
         batch: batch(data, 256),
+        micro_batches: 1,
         steps: 50 * ((data.len() - validation_images(data.len()) as usize) as u64 / 256).max(1),
         ema_half_life: 0,
         generator: adam,
@@ -117,6 +119,7 @@ pub(super) fn light(data: &dyn TrainingData) -> TrainConfig {
         network: NetworkConfig::from("light"),
         steps: 10_000,
         batch: batch(data, 32),
+        micro_batches: 1,
         generator: adam,
         discriminator: adam,
         regularize: RegularizeConfig {

@@ -2,17 +2,17 @@
 
 use super::Trainer;
 use super::bound_data::{bind, has_copies};
+use super::conditioned::conditioned;
 use super::image_grids;
 use super::progress::Progress;
+use super::ranks::{Leader, follow};
 use super::run_files::{LockedDirectory, check_no_earlier_run, other_settings, write_settings};
 use super::split::split;
 use crate::build::DefaultPlan;
-use crate::checkpoint::Loaded;
-use crate::checkpoint_state;
 use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::monitor::{Monitor, extractor_name, named_extractor};
-use crate::pseudo_labels::{ClusterData, PseudoLabels};
+use crate::pseudo_labels::PseudoLabels;
 use crate::run_data;
 use crate::sample_writer::{SampleWriter, default_writer};
 use crate::saved_run::read_config;
@@ -20,6 +20,7 @@ use crate::training_plan::TrainingPlan;
 use engraft_data::TrainingData;
 use engraft_metrics::FeatureExtractor;
 use engraft_tensor::cpu_features;
+use engraft_tensor::shards::Communicator;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -52,6 +53,7 @@ pub struct TrainerBuilder {
     features: Option<Arc<dyn FeatureExtractor>>,
     samples: Box<dyn SampleWriter>,
     accept_changed_data: bool,
+    communicator: Option<Arc<dyn Communicator>>,
 }
 
 impl TrainerBuilder {
@@ -63,6 +65,7 @@ impl TrainerBuilder {
             plan: None,
             features: None,
             accept_changed_data: false,
+            communicator: None,
         }
     }
 
@@ -95,11 +98,39 @@ impl TrainerBuilder {
         self
     }
 
+    /// Divides the micro-batches of each step among the ranks of a communicator. Rank 0 [opens](Self::open) the run directory and
+    /// trains; every other rank [follows](Self::follow). The bytes of the run depend on
+    /// [`TrainConfig::micro_batches`], not on the number of ranks: it can resume on another number.
+    pub fn communicator(mut self, communicator: Arc<dyn Communicator>) -> Self {
+        self.communicator = Some(communicator);
+        self
+    }
+
+    /// Takes part in the run that rank 0 trains, until it ends. This rank writes nothing. It has the settings and weights of rank
+    /// 0, and reads its part of the images from the data and the plan of this builder.
+    ///
+    /// # Errors
+    /// If the data are others than those of rank 0 or cannot be read. The other ranks are told to stop.
+    ///
+    /// # Panics
+    /// If there is no communicator or this is rank 0, and if the other ranks have failed.
+    #[track_caller]
+    pub fn follow(self) -> Result<(), GanError> {
+        let follower = self.communicator.filter(|communicator| communicator.rank() > 0);
+        let communicator = follower.expect("follow: rank 0 opens the run, the other ranks of a communicator follow");
+        let plan = self.plan.unwrap_or_else(|| Arc::new(DefaultPlan));
+        let result = follow(&self.data, plan.as_ref(), &communicator);
+        if let Err(error) = &result {
+            communicator.abort(&error.to_string());
+        }
+        result
+    }
+
     /// Opens a run directory: resumes from its newest intact checkpoint, or starts a new run.
     ///
     /// # Errors
     /// Those of [`Trainer::open`] and of the plan. Also if the feature extractor is unknown or does not support the
-    /// data.
+    /// data, and if the ranks of a communicator do not divide the micro-batches.
     pub fn open(self, directory: &Path) -> Result<Trainer, GanError> {
         let Self {
             config,
@@ -108,8 +139,12 @@ impl TrainerBuilder {
             features,
             samples,
             accept_changed_data,
+            communicator,
         } = self;
-        let problems = config.problems();
+        // The other ranks wait for it from here on, and stop if opening fails.
+        let leader = communicator.map(Leader::new);
+        let mut problems = config.problems();
+        problems.extend(leader.as_ref().and_then(|leader| leader.problem(config.micro_batches)));
         if !problems.is_empty() {
             return Err(GanError::Config { problems });
         }
@@ -150,7 +185,13 @@ impl TrainerBuilder {
         {
             return Err(other_settings(&config, directory));
         }
-        let (data, clusters) = conditioned(&config, data, &trained_on, plan.as_ref(), found.as_ref())?;
+        let (data, clusters) = conditioned(
+            &config,
+            data,
+            &trained_on,
+            plan.as_ref(),
+            found.as_ref().map(|loaded| &loaded.checkpoint),
+        )?;
         warnings.extend(clusters.as_deref().and_then(few_images_warning));
         let mut progress = if let Some(loaded) = &found {
             warnings.extend(loaded.warnings.iter().cloned());
@@ -194,12 +235,23 @@ impl TrainerBuilder {
             samples,
             monitor,
             warnings,
+            leader: None,
         };
         if found.is_none() {
             // A rollback needs a checkpoint, so one is saved before the first step. The settings follow it:
             // settings without a checkpoint mean that checkpoints were lost.
             trainer.save()?;
             write_settings(trainer.files.layout(), &trainer.config)?;
+        }
+        if let Some(leader) = leader {
+            let newest = match found {
+                Some(loaded) => loaded,
+                None => trainer.files.latest()?,
+            };
+            leader.restore(&trainer.config, &newest.checkpoint, 0);
+            let micro_batches = trainer.config.micro_batches as usize;
+            trainer.progress.gan.distribute(micro_batches, leader.communicator());
+            trainer.leader = Some(leader);
         }
         let layout = trainer.files.layout();
         // Training does not need these files.
@@ -228,35 +280,6 @@ impl TrainerBuilder {
 
 /// Training images for each cluster below which a warning is given.
 const FEW_FOR_A_CLUSTER: u64 = 50;
-
-/// Training data, and the clusters that label them.
-type ConditionedData = (Arc<dyn TrainingData>, Option<Arc<PseudoLabels>>);
-
-/// The data with the labels of clusters and the clusters, if the run has pseudo-labels. The clusters are those of the
-/// checkpoint, of the plan, or of the training images, in this order.
-fn conditioned(
-    config: &TrainConfig,
-    data: Arc<dyn TrainingData>,
-    trained_on: &[usize],
-    plan: &dyn TrainingPlan,
-    found: Option<&Loaded>,
-) -> Result<ConditionedData, GanError> {
-    if !config.pseudo_labels.is_on() {
-        return Ok((data, None));
-    }
-    let saved = match found {
-        Some(loaded) => checkpoint_state::pseudo_labels(&loaded.checkpoint, config)?,
-        None => plan.pseudo_labels().cloned(),
-    };
-    let clusters = match saved {
-        Some(clusters) => clusters,
-        None => PseudoLabels::fit(data.as_ref(), trained_on, &config.pseudo_labels)?,
-    };
-    let data = ClusterData::new(data, &clusters)?;
-    let labels: Vec<usize> = trained_on.iter().map(|&i| data.labels()[i]).collect();
-    let clusters = clusters.of_training_images(&labels)?;
-    Ok((Arc::new(data), Some(Arc::new(clusters))))
-}
 
 /// A warning if the clusters have few images.
 fn few_images_warning(clusters: &PseudoLabels) -> Option<String> {

@@ -1,5 +1,6 @@
 //! The state of a run and one training step.
 
+use crate::batch::{batch_tensor, labels_of, mirror_some};
 use crate::build::{planned_gan, planned_networks};
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint_state;
@@ -13,7 +14,7 @@ use crate::pseudo_labels::PseudoLabels;
 use crate::rng::{self, Purpose};
 use crate::standing_statistics::standing_statistics_of;
 use crate::training_plan::TrainingPlan;
-use engraft_data::{BatchState, Batches};
+use engraft_data::{BatchState, Batches, DataError, TrainingData};
 use engraft_layers::{Condition, Sequential};
 use engraft_tensor::Tensor;
 use rand_pcg::Pcg64;
@@ -161,7 +162,36 @@ impl Progress {
         &self.due
     }
 
-    /// One training step.
+    /// The images of this rank among those of a step, and their labels. `indices` are those of all images of the step in the
+    /// data.
+    ///
+    /// # Errors
+    /// If the data cannot be read.
+    pub(super) fn inputs(
+        &self,
+        data: &dyn TrainingData,
+        indices: &[usize],
+        config: &TrainConfig,
+    ) -> Result<(Tensor, Condition), DataError> {
+        let [rank, ranks] = self.gan.rank_of();
+        let own = config.batch / ranks;
+        // A part of every batch.
+        let places: Vec<usize> = (0..indices.len())
+            .filter(|place| place % config.batch / own == rank)
+            .collect();
+        let indices: Vec<usize> = places.iter().map(|&place| indices[place]).collect();
+        let mut real = batch_tensor(data, &indices)?;
+        if config.pictures.mirror {
+            real = mirror_some(&real, &places, config.seed, self.step);
+        }
+        let condition = match config.network_classes() {
+            0 => Condition::None,
+            _ => labels_of(data, &indices).into(),
+        };
+        Ok((real, condition))
+    }
+
+    /// One training step, on the images of this rank.
     ///
     /// # Errors
     /// [`GanError::Diverged`] if a loss, a weight or a running statistic is not finite; every later step then fails
@@ -174,7 +204,8 @@ impl Progress {
         }
         self.check_finite()?;
         if let Some((ema, generator)) = &mut self.ema {
-            let images = real.shape()[0];
+            let [_, ranks] = self.gan.rank_of();
+            let images = real.shape()[0] * ranks;
             let seen = self.step * images as u64;
             ema.update(generator, &self.gan.generator, images, seen);
         }

@@ -5,6 +5,7 @@ use crate::layer::embedding::rows;
 use crate::mode::Mode;
 use crate::module::{Fusion, Module};
 use crate::parameter::{Buffer, Parameter, Slot, SlotMut};
+use engraft_tensor::shards::once_for_all_shards;
 use engraft_tensor::{BatchMoments, Real, Tensor, affine_leaky_relu, batch_norm, batch_norm_leaky_relu};
 
 /// Running mean and variance of each channel, and their update.
@@ -36,11 +37,14 @@ impl<T: Real> Running<T> {
         (self.var.tensor() + T::from_f64(self.eps)).powf(-0.5)
     }
 
+    /// One update for each batch: the moments are those of all its shards.
     fn follow(&self, moments: &BatchMoments<T>) {
         let count = moments.count as f64;
         let unbiased = count / (count - 1.0).max(1.0);
-        self.move_towards(&self.mean, &moments.mean, 1.0);
-        self.move_towards(&self.var, &moments.variance, unbiased);
+        once_for_all_shards(|| {
+            self.move_towards(&self.mean, &moments.mean, 1.0);
+            self.move_towards(&self.var, &moments.variance, unbiased);
+        });
     }
 
     fn move_towards(&self, running: &Buffer<T>, batch: &Tensor<T>, factor: f64) {
@@ -66,7 +70,7 @@ impl<T: Real> Running<T> {
 
 /// Batch normalization over all axes but the last: `y = weight · (x - mean) / sqrt(variance + eps) + bias`.
 ///
-/// In training mode, the moments are those of the batch, and the running statistics are updated. In evaluation mode, or
+/// In training mode, the moments are those of the batch (of all its [shards](engraft_tensor::shards)), and the running statistics are updated. In evaluation mode, or
 /// if the running statistics are frozen, the moments are the running statistics. The running variance uses the
 /// unbiased variance of the batch, as in PyTorch and in TensorFlow's fused kernel.
 ///

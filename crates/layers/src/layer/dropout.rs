@@ -5,6 +5,7 @@ use crate::mode::Mode;
 use crate::module::Module;
 use crate::parameter::RngState;
 use crate::slots;
+use engraft_tensor::shards::draw_for_batch;
 use engraft_tensor::{Real, Tensor};
 use rand::RngExt;
 
@@ -42,17 +43,19 @@ impl<T: Real> Module<T> for Dropout {
             return x.clone();
         }
         let keep = T::from_f64(1.0 / (1.0 - self.rate));
-        let mask = self.generator.with(|rng| {
-            let draw = |_| {
-                if rng.random::<f64>() < self.rate {
-                    T::zero()
-                } else {
-                    keep
-                }
-            };
-            (0..x.len()).map(draw).collect()
+        let mask = draw_for_batch(x.shape(), |shape| {
+            self.generator.with(|rng| {
+                let draw = |_| {
+                    if rng.random::<f64>() < self.rate {
+                        T::zero()
+                    } else {
+                        keep
+                    }
+                };
+                Tensor::from_vec(shape, (0..shape.iter().product()).map(draw).collect())
+            })
         });
-        x * Tensor::from_vec(x.shape(), mask)
+        x * mask
     }
 
     slots!(T; Rng generator);

@@ -5,6 +5,7 @@ use crate::mode::Mode;
 use crate::module::Module;
 use crate::parameter::RngState;
 use crate::slots;
+use engraft_tensor::shards::draw_for_batch;
 use engraft_tensor::{Real, Tensor};
 
 /// Adds independent normal noise with a fixed standard deviation in training mode. The identity in evaluation mode.
@@ -39,7 +40,9 @@ impl<T: Real> Module<T> for GaussianNoise {
         if mode == Mode::Eval || self.std == 0.0 {
             return x.clone();
         }
-        let noise = self.generator.with(|rng| Tensor::randn(x.shape(), rng));
+        let noise = draw_for_batch(x.shape(), |shape| {
+            self.generator.with(|rng| Tensor::randn(shape, rng))
+        });
         x + noise * T::from_f64(self.std)
     }
 

@@ -3,6 +3,7 @@
 use crate::layer::axes::{matrix, size};
 use crate::mode::Mode;
 use crate::parameter::{Buffer, Slot, SlotMut};
+use engraft_tensor::shards::once_for_all_shards;
 use engraft_tensor::{Precision, Real, Tensor, no_grad, with_precision};
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -93,10 +94,15 @@ impl<T: Real> Spectral<T> {
     }
 
     fn divided(&self, weight: &Tensor<T>, mode: Mode) -> Tensor<T> {
-        if mode == Mode::Train && !self.u.is_frozen() && !self.v.is_frozen() {
-            self.iterate(weight);
-        }
-        let (u, v) = (self.u.tensor(), self.v.tensor());
+        let vectors = || [self.u.tensor(), self.v.tensor()];
+        let [u, v] = match mode == Mode::Train && !self.u.is_frozen() && !self.v.is_frozen() {
+            // One step for each batch, not for each of its shards.
+            true => once_for_all_shards(|| {
+                self.iterate(weight);
+                vectors()
+            }),
+            false => vectors(),
+        };
         let row = v.reshape([1, v.len()]).matmul(&self.matrix(weight));
         let sigma = row.matmul(&u.reshape([u.len(), 1])).reshape([]);
         if sigma.item().abs() <= T::from_f64(TINY) {

@@ -6,6 +6,7 @@ use crate::kernels::channels::{self, Coefficients, Leaky};
 use crate::op::{Op, only};
 use crate::ops::activation::{checked_slope, leaky_mask};
 use crate::real::Real;
+use crate::shards::{merged_moments, shard_mean, summed};
 use crate::tensor::Tensor;
 
 /// Mean and variance that a batch was normalized with, one number per channel.
@@ -15,7 +16,7 @@ pub struct BatchMoments<T: Real> {
     pub mean: Tensor<T>,
     /// Biased variance (divided by the count) over all axes but the last. Shape `[c]`.
     pub variance: Tensor<T>,
-    /// Number of values that each mean averages.
+    /// Number of values that each mean averages, in all [shards](crate::shards) of the batch.
     pub count: usize,
 }
 
@@ -29,6 +30,8 @@ struct BatchNorm<T: Real> {
     inv_std: Vec<T>,
     eps: T,
     slope: Option<T>,
+    /// Rows that the moments average: those of all shards of the batch.
+    rows: usize,
 }
 
 impl<T: Real> BatchNorm<T> {
@@ -40,16 +43,18 @@ impl<T: Real> BatchNorm<T> {
             None => dy.clone(),
         };
         let axes: Vec<usize> = (0..x.rank() - 1).collect();
-        let centered = x - x.mean_keep(&axes);
-        let inv_std = ((&centered * &centered).mean_keep(&axes) + self.eps).powf(-0.5);
+        let mean = |x: &Tensor<T>| shard_mean(&x.mean_keep(&axes));
+        let centered = x - mean(x);
+        let inv_std = (mean(&(&centered * &centered)) + self.eps).powf(-0.5);
         let normalized = centered * &inv_std;
         let d_normalized = dy * gamma;
-        let along = (&d_normalized * &normalized).mean_keep(&axes);
-        let dx = (&d_normalized - d_normalized.mean_keep(&axes) - &normalized * along) * inv_std;
+        let along = mean(&(&d_normalized * &normalized));
+        let dx = (&d_normalized - mean(&d_normalized) - &normalized * along) * inv_std;
         [dx, (dy * &normalized).sum_axes(&axes), dy.sum_axes(&axes)]
     }
 
-    /// The same values in two passes: sums over the rows, then the gradient of the input.
+    /// The same values in two passes: sums over the rows, then the gradient of the input. The sums for the input are those of
+    /// all shards; the gradients of scale and shift are this shard's.
     fn fused(
         &self,
         wanted: &[bool],
@@ -66,8 +71,10 @@ impl<T: Real> BatchNorm<T> {
         d_gamma.iter_mut().zip(&self.inv_std).for_each(|(d, &s)| *d *= s);
         let dx = wanted[0].then(|| {
             // gamma · inv_std · (g - mean(g) - x̂ · mean(g · x̂)), with x̂ = (x - mean) · inv_std
-            let per_row = T::from_f64(columns as f64 / x.len() as f64);
+            let per_row = T::from_f64(1.0 / self.rows as f64);
             let of = |f: &dyn Fn(usize) -> T| -> Vec<T> { (0..columns).map(f).collect() };
+            let of_batch = summed([&d_beta, &d_gamma]);
+            let [d_beta, d_gamma] = of_batch.as_ref().map_or([&d_beta, &d_gamma], |[b, g]| [b, g]);
             let a = of(&|j| gamma[j] * self.inv_std[j]);
             let b = of(&|j| -a[j] * self.inv_std[j] * d_gamma[j] * per_row);
             let c = of(&|j| -a[j] * d_beta[j] * per_row);
@@ -128,7 +135,7 @@ fn normalize<T: Real>(
         beta.shape()
     );
     let eps = T::from_f64(eps);
-    let [mean, variance] = moments(x.as_slice(), c);
+    let ([mean, variance], rows) = merged_moments(moments(x.as_slice(), c), x.len() / c);
     let inv_std: Vec<T> = variance.iter().map(|&v| T::one() / (v + eps).sqrt()).collect();
     let scale = inv_std.iter().zip(gamma.as_slice()).map(|(&s, &g)| s * g);
     let scale: Vec<T> = scale.collect();
@@ -137,13 +144,14 @@ fn normalize<T: Real>(
     let moments = BatchMoments {
         mean: Tensor::from_vec([c], mean.clone()),
         variance: Tensor::from_vec([c], variance),
-        count: x.len() / c,
+        count: rows,
     };
     let op = BatchNorm {
         mean,
         inv_std,
         eps,
         slope,
+        rows,
     };
     (Tensor::from_op(x.with_shape(y), op, &[x, gamma, beta]), moments)
 }
