@@ -391,7 +391,12 @@ fn complete(config: &TrainConfig) -> anyhow::Result<BTreeMap<String, String>> {
     if let Some(Value::Table(augment)) = settings.get_mut("augment") {
         augment.insert("adaptive".into(), Value::Table(adaptive));
     }
-    for (name, value) in [("validation_images", 0), ("classes", 0), ("standing_batches", 0)] {
+    for (name, value) in [
+        ("validation_images", 0),
+        ("classes", 0),
+        ("micro_batches", 1),
+        ("standing_batches", 0),
+    ] {
         settings.entry(name).or_insert(Value::Integer(value));
     }
     settings
@@ -506,6 +511,7 @@ validation_images = 100
 keep_copies_together = true
 steps = 10
 batch = 8
+micro_batches = 2
 classes = 10
 labels = "00"
 order = "alternating"

@@ -582,3 +582,28 @@ fn pseudo_labels_are_refused_for_few_images_and_with_class_labels() {
         assert!(text(&refused.stderr).contains(part), "{}", text(&refused.stderr));
     }
 }
+
+#[test]
+fn micro_batches_cut_the_batch_evenly_and_are_a_setting_of_the_run() {
+    let world = World::new();
+    let uneven = world.run("uneven", &["--micro-batches", "3"]);
+    let message = text(&uneven.stderr);
+    assert_eq!(code(&uneven), 2, "{message}");
+    assert!(
+        message.contains("cut the batch of 4 images into equal parts, got 3"),
+        "{message}"
+    );
+    assert!(!world.path("uneven").exists());
+    let cut = ["--network", "mlp", "--steps", "2", "--micro-batches", "2"];
+    let first = world.run("cut", &cut);
+    assert_eq!(code(&first), 0, "{}", text(&first.stderr));
+    assert!(text(&first.stdout).contains("2 steps of 4 images in 2 micro-batches"));
+    let settings = fs::read_to_string(world.path("cut/run.toml")).unwrap();
+    assert!(settings.contains("micro_batches = 2"), "{settings}");
+    let whole = world.run("cut", &cut[..4]);
+    assert!(
+        text(&whole.stderr).contains("micro_batches: the run has 2"),
+        "{}",
+        text(&whole.stderr)
+    );
+}

@@ -93,7 +93,10 @@ mod tests {
         let part = mirror_some(&batch.narrow(0, 150, 50), &places[150..], 1, 5);
         assert_eq!(part.as_slice(), mirrored.narrow(0, 150, 50).as_slice());
         for (seed, step) in [(1, 6), (2, 5)] {
-            assert_ne!(mirror_some(&batch, &places, seed, step).as_slice(), mirrored.as_slice());
+            assert_ne!(
+                mirror_some(&batch, &places, seed, step).as_slice(),
+                mirrored.as_slice()
+            );
         }
     }
 }

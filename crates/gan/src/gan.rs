@@ -559,4 +559,6 @@ impl<T: Real> Gan<T> {
 #[cfg(test)]
 mod conditional_tests;
 #[cfg(test)]
+mod micro_batch_tests;
+#[cfg(test)]
 mod tests;

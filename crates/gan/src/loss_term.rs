@@ -10,6 +10,10 @@ use engraft_tensor::{Real, Tensor};
 /// [`Gan::term`](crate::Gan::term) adds a term to a GAN; in a run a [`TrainingPlan`](crate::TrainingPlan)
 /// does so.
 ///
+/// With [micro-batches](crate::Gan::micro_batches) the term is computed for each of them, at the same time, and averaged. A term
+/// that is a mean over images, or depends on weights only, is then that of the batch. A term that compares the images of a batch
+/// compares those of a micro-batch.
+///
 /// ```
 /// use engraft_gan::LossTerm;
 /// use engraft_layers::{Condition, Sequential};

@@ -96,15 +96,14 @@ fn report<T: Real>(update: &Update<T>) -> Vec<f64> {
     } = update.losses;
     let logits = update.logits.iter().flatten();
     let logits = logits.flat_map(|logits| logits.as_slice().iter().map(|x| x.into_f64()));
-    [generator, discriminator, penalty].into_iter().chain(logits).collect()
+    [generator, discriminator, penalty]
+        .into_iter()
+        .chain(logits)
+        .collect()
 }
 
 /// Mean losses and all logits, from the reports of all shards in their order.
-fn merged<T: Real>(
-    one: &Update<T>,
-    reports: &[f64],
-    shards: usize,
-) -> (Losses, Option<[Tensor<T>; 2]>) {
+fn merged<T: Real>(one: &Update<T>, reports: &[f64], shards: usize) -> (Losses, Option<[Tensor<T>; 2]>) {
     let len = reports.len() / shards;
     let mean = |at: usize| reports.iter().skip(at).step_by(len).sum::<f64>() / shards as f64;
     let losses = Losses {
@@ -115,7 +114,9 @@ fn merged<T: Real>(
     };
     let logits = one.logits.as_ref().map(|[real, fake]| {
         let all = |of_shard: &Tensor<T>, start: usize| {
-            let parts = reports.chunks_exact(len).flat_map(|report| &report[start..][..of_shard.len()]);
+            let parts = reports
+                .chunks_exact(len)
+                .flat_map(|report| &report[start..][..of_shard.len()]);
             let mut shape = of_shard.shape().to_vec();
             shape[0] *= shards;
             Tensor::from_vec(&shape, parts.map(|x| T::from_f64(*x)).collect())

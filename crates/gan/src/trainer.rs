@@ -499,6 +499,8 @@ impl Trainer {
 #[cfg(test)]
 mod monitoring_tests;
 #[cfg(test)]
+mod rank_tests;
+#[cfg(test)]
 mod report_tests;
 #[cfg(test)]
 mod seam_tests;

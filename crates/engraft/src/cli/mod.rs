@@ -27,6 +27,7 @@ mod process;
 mod program;
 mod progress;
 mod rank_sources;
+mod ranks;
 mod result_cache;
 mod samples;
 mod semi_supervised;
@@ -43,6 +44,7 @@ use std::process::ExitCode;
 
 pub use options::{Seeds, Train};
 pub use process::{Interrupted, catch_interrupts, cores, exit, interrupt, pool, stop_or_continue};
+pub use ranks::Ranks;
 pub use train::run as train;
 
 /// Runs the command in the arguments of the process.
@@ -52,6 +54,29 @@ pub fn main() -> ExitCode {
         Ok(cli) => exit(execute(cli.command)),
         Err(error) => exit_with_usage(&error),
     }
+}
+
+/// Runs the command in the arguments of the process on the ranks of a distributed run, each of which calls this. Returns the exit
+/// code.
+///
+/// After an error the other ranks may wait for this one: end them. An interrupted run (a code of 128 or more) has ended on all
+/// ranks.
+pub fn run_on(ranks: &Ranks) -> u8 {
+    output::mute(ranks.communicator.rank() > 0);
+    let parsed = Cli::command().bin_name("engraft-mpi").try_get_matches();
+    let result = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => match cli.command {
+            Command::Train(options) => train::run_on(&options, Some(ranks)),
+            _ => Err(ranks::only_train()),
+        },
+        Err(error) => {
+            if ranks.communicator.rank() == 0 {
+                exit_with_usage(&error);
+            }
+            return u8::try_from(error.exit_code()).unwrap_or(2);
+        }
+    };
+    ranks.code(result)
 }
 
 /// Prints the help, or what is wrong with the arguments.

@@ -7,6 +7,7 @@ use anyhow::Context;
 use engraft_base::escaped_lines;
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Prints a line to standard output.
@@ -22,6 +23,14 @@ macro_rules! note {
 /// The first failure of standard output.
 static FAILED: Mutex<Option<io::Error>> = Mutex::new(None);
 
+/// Whether nothing is printed: ranks other than 0 of a distributed run have nothing to add.
+static IS_MUTE: AtomicBool = AtomicBool::new(false);
+
+/// Prints nothing from here on, or again.
+pub(super) fn mute(is_mute: bool) {
+    IS_MUTE.store(is_mute, Ordering::SeqCst);
+}
+
 /// See [`out!`].
 pub(super) fn out_line(text: Arguments<'_>) {
     let mut failed = FAILED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -36,6 +45,9 @@ pub(super) fn note_line(text: Arguments<'_>) {
 }
 
 fn line(stream: &mut impl Write, text: Arguments<'_>) -> io::Result<()> {
+    if IS_MUTE.load(Ordering::SeqCst) {
+        return Ok(());
+    }
     let text = escaped_lines(&text.to_string());
     stream.write_all(format!("{text}\n").as_bytes())?;
     stream.flush()

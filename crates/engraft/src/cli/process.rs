@@ -122,10 +122,15 @@ pub fn exit(result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = finish(result) else {
         return ExitCode::SUCCESS;
     };
+    print_error(&error);
+    ExitCode::from(code_of(&error))
+}
+
+/// Prints the error of a command; nothing for one that was interrupted.
+pub(super) fn print_error(error: &anyhow::Error) {
     if !error.is::<Interrupted>() {
-        note!("error: {}", message(&error));
+        note!("error: {}", message(error));
     }
-    ExitCode::from(code(&error))
 }
 
 /// The error and its causes, without causes whose text is part of the one before.
@@ -146,7 +151,8 @@ fn message(error: &anyhow::Error) -> String {
     texts.join(": ") + &advice
 }
 
-fn code(error: &anyhow::Error) -> u8 {
+/// The exit code of an error.
+pub(super) fn code_of(error: &anyhow::Error) -> u8 {
     error.chain().find_map(known).unwrap_or(1)
 }
 
@@ -297,7 +303,7 @@ mod tests {
             (Interrupted.into(), 130),
         ];
         for (error, expected) in cases {
-            assert_eq!(code(&error), expected, "{error:?}");
+            assert_eq!(code_of(&error), expected, "{error:?}");
         }
     }
 }

@@ -47,9 +47,15 @@ pub(super) fn micro_batches(config: &TrainConfig) -> Option<String> {
     let packing = config.objective.packing.max(1);
     let piece = (count as usize).saturating_mul(packing as usize);
     if !(1..=MOST_MICRO_BATCHES).contains(&count) {
-        return Some(format!("micro_batches must be from 1 to {MOST_MICRO_BATCHES}, got {count}"));
+        return Some(format!(
+            "micro_batches must be from 1 to {MOST_MICRO_BATCHES}, got {count}"
+        ));
     }
-    let packs = if packing > 1 { format!(" of whole packs of {packing} images") } else { String::new() };
+    let packs = if packing > 1 {
+        format!(" of whole packs of {packing} images")
+    } else {
+        String::new()
+    };
     (count > 1 && !batch.is_multiple_of(piece)).then(|| {
         format!("micro_batches must cut the batch of {batch} images into equal parts{packs}, got {count}")
     })

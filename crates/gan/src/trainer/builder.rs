@@ -117,7 +117,8 @@ impl TrainerBuilder {
     #[track_caller]
     pub fn follow(self) -> Result<(), GanError> {
         let follower = self.communicator.filter(|communicator| communicator.rank() > 0);
-        let communicator = follower.expect("follow: rank 0 opens the run, the other ranks of a communicator follow");
+        let communicator =
+            follower.expect("follow: rank 0 opens the run, the other ranks of a communicator follow");
         let plan = self.plan.unwrap_or_else(|| Arc::new(DefaultPlan));
         let result = follow(&self.data, plan.as_ref(), &communicator);
         if let Err(error) = &result {
@@ -144,7 +145,11 @@ impl TrainerBuilder {
         // The other ranks wait for it from here on, and stop if opening fails.
         let leader = communicator.map(Leader::new);
         let mut problems = config.problems();
-        problems.extend(leader.as_ref().and_then(|leader| leader.problem(config.micro_batches)));
+        problems.extend(
+            leader
+                .as_ref()
+                .and_then(|leader| leader.problem(config.micro_batches)),
+        );
         if !problems.is_empty() {
             return Err(GanError::Config { problems });
         }
@@ -250,7 +255,10 @@ impl TrainerBuilder {
             };
             leader.restore(&trainer.config, &newest.checkpoint, 0);
             let micro_batches = trainer.config.micro_batches as usize;
-            trainer.progress.gan.distribute(micro_batches, leader.communicator());
+            trainer
+                .progress
+                .gan
+                .distribute(micro_batches, leader.communicator());
             trainer.leader = Some(leader);
         }
         let layout = trainer.files.layout();

@@ -51,9 +51,15 @@ impl Order {
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (kind, number) = bytes.split_first()?;
         let number = u32::from_le_bytes(number.try_into().ok()?);
-        [Self::Step, Self::Phase(number), Self::Restore, Self::Compare, Self::End]
-            .get(usize::from(*kind))
-            .copied()
+        [
+            Self::Step,
+            Self::Phase(number),
+            Self::Restore,
+            Self::Compare,
+            Self::End,
+        ]
+        .get(usize::from(*kind))
+        .copied()
     }
 }
 
@@ -126,14 +132,19 @@ fn compare(communicator: &dyn Communicator, gan: &Gan, step: u64) -> Result<(), 
     let [first, cpu] = weights_and_cpu(&own);
     let other = ranks.by_ref().position(|rank| weights_and_cpu(rank)[0] != first);
     let Some(other) = other else { return Ok(()) };
-    let has_other_cpu = all.chunks_exact(own.len()).any(|rank| weights_and_cpu(rank)[1] != cpu);
+    let has_other_cpu = all
+        .chunks_exact(own.len())
+        .any(|rank| weights_and_cpu(rank)[1] != cpu);
     let reason = if has_other_cpu {
         "their CPUs have different features, and so other last bits; use machines with equal CPUs"
     } else {
         "a machine computes wrongly, or the ranks run different versions of the program"
     };
     Err(GanError::Ranks {
-        reason: format!("step {step}: the weights of rank {other} and rank {} differ: {reason}", communicator.rank()),
+        reason: format!(
+            "step {step}: the weights of rank {other} and rank {} differ: {reason}",
+            communicator.rank()
+        ),
     })
 }
 
@@ -166,12 +177,18 @@ struct State {
 impl State {
     /// Each part after its length.
     fn to_bytes(&self) -> Vec<u8> {
-        let numbers = [self.rollbacks.to_le_bytes().to_vec(), self.step.to_le_bytes().to_vec()].concat();
+        let numbers = [
+            self.rollbacks.to_le_bytes().to_vec(),
+            self.step.to_le_bytes().to_vec(),
+        ]
+        .concat();
         let mut parts = vec![self.settings.as_bytes(), self.options_hash.as_bytes(), &numbers];
         for (name, content) in &self.files {
             parts.extend([name.as_bytes(), content]);
         }
-        let framed = parts.iter().flat_map(|part| [&(part.len() as u64).to_le_bytes()[..], part].concat());
+        let framed = parts
+            .iter()
+            .flat_map(|part| [&(part.len() as u64).to_le_bytes()[..], part].concat());
         framed.collect()
     }
 
@@ -189,7 +206,9 @@ impl State {
         };
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
         let (rollbacks, step) = numbers.split_at_checked(4)?;
-        let files = files.chunks_exact(2).map(|file| Some((text(file[0])?, file[1].to_vec())));
+        let files = files
+            .chunks_exact(2)
+            .map(|file| Some((text(file[0])?, file[1].to_vec())));
         Some(Self {
             settings: text(settings)?,
             rollbacks: u32::from_le_bytes(rollbacks.try_into().ok()?),
@@ -296,7 +315,13 @@ mod tests {
 
     #[test]
     fn orders_and_states_survive_the_way_and_damaged_ones_are_refused() {
-        for order in [Order::Step, Order::Phase(7), Order::Restore, Order::Compare, Order::End] {
+        for order in [
+            Order::Step,
+            Order::Phase(7),
+            Order::Restore,
+            Order::Compare,
+            Order::End,
+        ] {
             assert_eq!(Order::from_bytes(&order.to_bytes()), Some(order));
         }
         assert_eq!(Order::from_bytes(&[9, 0, 0, 0, 0]), None);

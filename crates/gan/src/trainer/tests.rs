@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Images of noise: training only has to be reproducible here.
-fn data() -> Dataset {
+pub(super) fn data() -> Dataset {
     let pixels = (0..26 * 784_usize)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
         .collect();
@@ -55,7 +55,7 @@ fn small_pair(config: &TrainConfig) -> Result<Networks, GanError> {
     })
 }
 
-struct Small;
+pub(super) struct Small;
 
 impl TrainingPlan for Small {
     fn networks(&self, config: &TrainConfig) -> Result<Networks, GanError> {
@@ -86,7 +86,7 @@ fn all_kinds() -> Vec<Augmentation> {
 }
 
 /// Three runs that together have all features on, since some exclude each other.
-fn everything_on(which: usize, steps: u64) -> TrainConfig {
+pub(super) fn everything_on(which: usize, steps: u64) -> TrainConfig {
     let mut config = config(steps);
     match which {
         0 => {
@@ -159,7 +159,7 @@ fn train(config: TrainConfig, directory: &Path, stop_after: Option<u64>) -> Trai
 }
 
 /// Every file of a run that must not depend on interruptions, without times.
-fn content(directory: &Path, step: u64) -> BTreeMap<String, Vec<u8>> {
+pub(super) fn content(directory: &Path, step: u64) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(directory.join(format!("checkpoints/step-{step:06}"))).unwrap() {
         let path = entry.unwrap().path();

@@ -6,10 +6,7 @@ use crate::real::Real;
 
 /// Mean and biased variance of each channel over the rows of all shards, and the number of rows; those of this shard, unchanged,
 /// outside of a group.
-pub(crate) fn merged_moments<T: Real>(
-    [mean, variance]: [Vec<T>; 2],
-    rows: usize,
-) -> ([Vec<T>; 2], usize) {
+pub(crate) fn merged_moments<T: Real>([mean, variance]: [Vec<T>; 2], rows: usize) -> ([Vec<T>; 2], usize) {
     let numbers = || {
         // Count, means, and squared deviations: a variance times its count.
         let squares = variance.iter().map(|v| v.into_f64() * rows as f64);
@@ -30,7 +27,10 @@ pub(crate) fn merged_moments<T: Real>(
 ///
 /// *Source*: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
 fn merge(left: &mut [f64], right: &[f64]) {
-    assert!(left.len() == right.len(), "batch norm: all shards must have the same channels");
+    assert!(
+        left.len() == right.len(),
+        "batch norm: all shards must have the same channels"
+    );
     let channels = left.len() / 2;
     let count = left[0] + right[0];
     let (share, weight) = (right[0] / count, left[0] * right[0] / count);

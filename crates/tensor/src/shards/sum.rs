@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-/// Numbers of a rank in one exchange: 4 MB of `f32`.
-const BUCKET: usize = 1 << 20;
+/// Numbers of a rank in one exchange: 1 MB of `f32`. MPI counts the bytes of an exchange in 32 bits.
+const BUCKET: usize = 1 << 18;
 
 /// A sum to which every shard of a process adds numbers, in any order and from any thread. Pieces are joined as soon as their
 /// neighbors are there.
@@ -68,7 +68,8 @@ impl<T: Real> ShardSum<T> {
     pub(super) fn into_pieces(self) -> Vec<Vec<T>> {
         let (levels, shards) = (self.levels(), self.local.len());
         let pieces = self.pieces.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let is_complete = pieces.len() == shards >> levels && pieces.keys().all(|(level, _)| *level == levels);
+        let is_complete =
+            pieces.len() == shards >> levels && pieces.keys().all(|(level, _)| *level == levels);
         assert!(is_complete, "ShardSum: numbers of some shards are missing");
         pieces.into_values().collect()
     }
@@ -95,9 +96,10 @@ pub(super) fn joined<T: Real>(pieces: Vec<Vec<T>>) -> Vec<T> {
 /// the numbers cross the network, whatever the number of ranks.
 pub(super) fn joined_of_ranks<T: Real>(pieces: &[Vec<T>], communicator: &dyn Communicator) -> Vec<T> {
     let (ranks, len) = (communicator.ranks(), pieces[0].len());
+    let bucket = (BUCKET / pieces.len()).max(1) * ranks;
     let mut total = Vec::with_capacity(len);
-    for start in (0..len).step_by(BUCKET * ranks) {
-        let end = (start + BUCKET * ranks).min(len);
+    for start in (0..len).step_by(bucket) {
+        let end = (start + bucket).min(len);
         let each = (end - start).div_ceil(ranks);
         let mut blocks = Vec::with_capacity(ranks * pieces.len() * each);
         for rank in 0..ranks {
@@ -178,7 +180,10 @@ mod tests {
                     let group = ShardGroup::new(shards.len(), Some(Arc::new(rank)));
                     let sum = group.sum();
                     // In another order than that of the shards.
-                    group.local().rev().for_each(|shard| sum.add(shard, shards[shard].clone()));
+                    group
+                        .local()
+                        .rev()
+                        .for_each(|shard| sum.add(shard, shards[shard].clone()));
                     group.total(sum)
                 })
             });
@@ -190,7 +195,12 @@ mod tests {
     #[test]
     fn the_bits_of_a_sum_do_not_depend_on_the_ranks() {
         let rng = &mut Pcg64::seed_from_u64(1);
-        for (count, ranks) in [(8, vec![2, 4, 8]), (12, vec![2, 3, 4, 6, 12]), (6, vec![2, 3]), (1, vec![])] {
+        for (count, ranks) in [
+            (8, vec![2, 4, 8]),
+            (12, vec![2, 3, 4, 6, 12]),
+            (6, vec![2, 3]),
+            (1, vec![]),
+        ] {
             let shard = |_| (0..1003).map(|_| rng.random::<f32>() - 0.3).collect();
             let shards: Vec<Vec<f32>> = (0..count).map(shard).collect();
             let alone = total(&shards, 1).remove(0);

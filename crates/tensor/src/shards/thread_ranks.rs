@@ -103,8 +103,18 @@ mod tests {
             for rank in thread_ranks(3) {
                 scope.spawn(move || {
                     let me = rank.rank() as u8;
-                    let blocks = [10 * me, 10 * me, 10 * me + 1, 10 * me + 1, 10 * me + 2, 10 * me + 2];
-                    assert_eq!(rank.all_to_all(&blocks), [me, me, 10 + me, 10 + me, 20 + me, 20 + me]);
+                    let blocks = [
+                        10 * me,
+                        10 * me,
+                        10 * me + 1,
+                        10 * me + 1,
+                        10 * me + 2,
+                        10 * me + 2,
+                    ];
+                    assert_eq!(
+                        rank.all_to_all(&blocks),
+                        [me, me, 10 + me, 10 + me, 20 + me, 20 + me]
+                    );
                     assert_eq!(rank.broadcast(vec![me; 2]), [0, 0]);
                 });
             }

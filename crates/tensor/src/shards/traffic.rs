@@ -77,7 +77,11 @@ impl<C: Communicator> Communicator for Traffic<C> {
     }
 
     fn broadcast(&self, bytes: Vec<u8>) -> Vec<u8> {
-        let sent = if self.rank() == 0 { bytes.len() * self.others() } else { 0 };
+        let sent = if self.rank() == 0 {
+            bytes.len() * self.others()
+        } else {
+            0
+        };
         self.counted(sent, || self.inner.broadcast(bytes))
     }
 

@@ -14,6 +14,7 @@ mod panics;
 mod penalty;
 mod precision;
 mod registry;
+mod shards;
 mod strategies;
 mod threads;
 

@@ -64,6 +64,10 @@ pub struct Train {
     /// Training images per step [default: the preset's; 64 for default, 32 for light]
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub(crate) batch: Option<usize>,
+    /// Cut each batch into N equal parts that compute in parallel. The results depend on N, but not on the machines that the parts
+    /// are divided among (docs/guide/several-machines.md) [default: 1; 8 in engraft-mpi]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = "Training")]
+    pub(crate) micro_batches: Option<u32>,
     #[command(flatten)]
     pub(crate) learning_rates: LearningRates,
     /// Seed of weights, noise and data order [default: 1]

@@ -161,6 +161,10 @@ impl Display {
             ),
             _ => String::new(),
         };
+        let cut = match config.micro_batches {
+            1 => String::new(),
+            count => format!(" in {count} micro-batches"),
+        };
         let precision = match (config.precision, has_bf16()) {
             (Precision::F32, _) => "",
             (Precision::Bf16, true) => ", bf16",
@@ -170,7 +174,7 @@ impl Display {
             "  data           {}, {} images {h}x{w}x{c} ({})\n{names}  \
                generator      {} -> {h}x{w}x{c}, {generator} parameters{conditional}\n  \
                discriminator  {h}x{w}x{c} -> 1 logit, {discriminator} parameters\n  \
-               training       {} steps of {} images ({epochs:.1} epochs), Adam {} beta {}/{}, seed {}, {threads} threads{precision}\n  \
+               training       {} steps of {} images{cut} ({epochs:.1} epochs), Adam {} beta {}/{}, seed {}, {threads} threads{precision}\n  \
                memory         {memory}\n{measured}  \
                output         {} (report.html, run.toml, metrics.jsonl, samples, checkpoints)\n  \
                time           estimated after {MEASURED} steps",

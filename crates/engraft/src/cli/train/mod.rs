@@ -9,6 +9,7 @@ use super::data_source::write_report;
 use super::options::{Preset, Train};
 use super::output_dir::ensure_usable;
 use super::process::{Interrupted, catch_interrupts, pool, stop_or_continue};
+use super::ranks::Ranks;
 use super::tensorboard::EventFile;
 use display::{Display, Style};
 use engraft_data::DatasetName;
@@ -20,8 +21,15 @@ use std::time::Instant;
 /// # Errors
 /// Those of the run, and [`Interrupted`] after a signal.
 pub fn run(options: &Train) -> anyhow::Result<()> {
-    let pool = pool(options.threads)?;
-    ensure_usable(options.out.as_deref())?;
+    run_on(options, None)
+}
+
+/// [`run`] on the ranks of a distributed run, each of which calls this.
+pub(super) fn run_on(options: &Train, ranks: Option<&Ranks>) -> anyhow::Result<()> {
+    let pool = pool(options.threads.or(ranks.map(|ranks| ranks.threads)))?;
+    if is_first(ranks) {
+        ensure_usable(options.out.as_deref())?;
+    }
     catch_interrupts("finishing this step, then saving")?;
     let mut display = Display::new(Style::choose(options.quiet, options.json));
     let what = match &options.network {
@@ -35,7 +43,7 @@ pub fn run(options: &Train) -> anyhow::Result<()> {
         _ => "the networks dcgan".into(),
     };
     display.say(&format!("engraft: training a GAN with {what}"));
-    let result = pool.install(|| train(options, &mut display));
+    let result = pool.install(|| train(options, ranks, &mut display));
     display.clear();
     result.map_err(|error| match advice::gan_error(&error) {
         Some(GanError::ImageSize { .. }) => advice::with(
@@ -52,7 +60,12 @@ fn is_own_data(options: &Train) -> bool {
     name.is_some_and(|name| name.parse::<DatasetName>().is_err())
 }
 
-fn train(options: &Train, display: &mut Display) -> anyhow::Result<()> {
+/// Whether this process writes the run: the only one, or rank 0.
+fn is_first(ranks: Option<&Ranks>) -> bool {
+    ranks.is_none_or(|ranks| ranks.communicator.rank() == 0)
+}
+
+fn train(options: &Train, ranks: Option<&Ranks>, display: &mut Display) -> anyhow::Result<()> {
     let other = options
         .config
         .as_deref()
@@ -64,7 +77,7 @@ fn train(options: &Train, display: &mut Display) -> anyhow::Result<()> {
         report,
         held_out,
     } = data::find(options, other.as_ref(), &network, display)?;
-    let config = settings::settings(options, other, data.as_ref())?;
+    let config = settings::settings(options, other, data.as_ref(), ranks.is_some())?;
     config.check()?;
     config.check_data(data.as_ref())?;
     let out = options
@@ -83,18 +96,25 @@ fn train(options: &Train, display: &mut Display) -> anyhow::Result<()> {
         ));
     }
     display.plan(&config, data.as_ref(), &out, threads)?;
+    if let Some(ranks) = ranks {
+        display.say(&ranks.plan(threads));
+    }
     if options.dry_run {
         return Ok(());
+    }
+    let mut builder = Trainer::builder(config, data).accept_changed_data(options.accept_changed_data);
+    if let Some(ranks) = ranks {
+        builder = builder.communicator(ranks.communicator.clone());
+    }
+    if !is_first(ranks) {
+        return Ok(builder.follow()?);
     }
     if options.fresh
         && let Some(old) = Trainer::set_aside(&out)?
     {
         display.say(&format!("moved the earlier run to {}", old.display()));
     }
-    let opened = Trainer::builder(config, data)
-        .accept_changed_data(options.accept_changed_data)
-        .open(&out);
-    let mut trainer = opened.map_err(|error| match error {
+    let mut trainer = builder.open(&out).map_err(|error| match error {
         GanError::ChangedData { .. } => advice::with(
             error.into(),
             "--accept-changed-data continues this run with the present images",
@@ -106,8 +126,13 @@ fn train(options: &Train, display: &mut Display) -> anyhow::Result<()> {
         display.clusters(clusters);
     }
     let board = EventFile::create(options.tensorboard, &out)?;
+    let (begin, sent) = (trainer.step(), ranks.map(Ranks::traffic));
+    let start = Instant::now();
     let outcome = follow(&mut trainer, display, board)?;
     display.end(&trainer, &out, outcome);
+    if let (Some(ranks), Some(sent)) = (ranks, sent) {
+        display.say(&ranks.summary(sent, trainer.step() - begin, start.elapsed()));
+    }
     match outcome {
         TrainingOutcome::Finished | TrainingOutcome::Plateau | TrainingOutcome::Complete => Ok(()),
         TrainingOutcome::Stopped => Err(Interrupted.into()),

@@ -12,6 +12,9 @@ const TUTORIAL_EPOCHS: u64 = 50;
 /// Steps between two evaluations of a run with few images, on the training images themselves.
 const EVERY: u64 = 500;
 
+/// Micro-batches of a run on several ranks. They must not depend on the number of ranks, so that a run can resume on another.
+const MICRO_BATCHES_OF_RANKS: u32 = 8;
+
 /// The networks that will be trained.
 pub(super) fn network(options: &Train, other: Option<&TrainConfig>) -> NetworkConfig {
     match (&options.network, other) {
@@ -69,7 +72,9 @@ pub(super) fn settings(
     options: &Train,
     other: Option<TrainConfig>,
     data: &dyn TrainingData,
+    has_ranks: bool,
 ) -> Result<TrainConfig, GanError> {
+    let is_other = other.is_some();
     let mut config = other.unwrap_or_else(|| match options.preset {
         Preset::Default => default_settings(options, data),
         Preset::Tutorial => TrainConfig::tutorial(data),
@@ -110,6 +115,11 @@ pub(super) fn settings(
     }
     if let Some(batch) = options.batch {
         config.batch = batch;
+    }
+    match options.micro_batches {
+        Some(count) => config.micro_batches = count,
+        None if has_ranks && !is_other => config.micro_batches = MICRO_BATCHES_OF_RANKS,
+        None => {}
     }
     options.learning_rates.apply(&mut config);
     if let Some(precision) = options.precision {

@@ -1,0 +1,44 @@
+//! The program `engraft-mpi`: trains a GAN on processes that MPI connects.
+//!
+//! ```sh
+//! mpirun -n 4 engraft-mpi train --data mnist --out runs/mnist
+//! ```
+//!
+//! It has the command `train` of `engraft` with all its options. docs/guide/several-machines.md describes it.
+
+mod communicator;
+mod threads;
+mod watch;
+
+use communicator::MpiRank;
+use engraft::cli::{Ranks, run_on};
+use mpi::Threading;
+use mpi::topology::SimpleCommunicator;
+use mpi::traits::Communicator as _;
+use std::process::ExitCode;
+
+/// Exit codes from here on are those of signals: the run has ended on all ranks.
+const SIGNALS: u8 = 128;
+
+fn main() -> ExitCode {
+    // Shards are threads, and the last one that comes to a meeting calls MPI: one at a time.
+    let Some((universe, threading)) = mpi::initialize_with_threading(Threading::Serialized) else {
+        eprintln!("error: MPI could not be initialized");
+        return ExitCode::FAILURE;
+    };
+    if threading < Threading::Serialized {
+        eprintln!(
+            "error: this MPI library does not support calls from several threads (MPI_THREAD_SERIALIZED)"
+        );
+        return ExitCode::FAILURE;
+    }
+    let world = universe.world();
+    let threads = threads::of_this_rank(&world);
+    watch::start(world.rank());
+    let code = run_on(&Ranks::new(MpiRank::new(), threads));
+    if code > 0 && code < SIGNALS {
+        // The other ranks may wait for this one.
+        SimpleCommunicator::world().abort(i32::from(code));
+    }
+    ExitCode::from(code)
+}
