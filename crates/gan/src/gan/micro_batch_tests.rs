@@ -168,9 +168,6 @@ fn twenty_steps_with_micro_batches_are_those_of_the_whole_batch() {
                 "settings {which}, {count} micro-batches: {difference}"
             );
         }
-        let [whole, cut] = [1, 4].map(|count| trained(gan::<f32>(which).micro_batches(count), 20));
-        let difference = largest_difference(&whole, &cut);
-        assert!(difference < 1e-4, "settings {which} in f32: {difference}");
     }
 }
 
