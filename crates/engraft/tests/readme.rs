@@ -53,6 +53,9 @@ fn every_command_of_the_readme_runs() {
         if ["train", "transfer"].contains(&arguments[0]) {
             arguments.extend(["--steps", "2"]);
         }
+        if arguments[0] == "evaluate" {
+            arguments.extend(["--count", "300"]);
+        }
         let output = Command::new(env!("CARGO_BIN_EXE_engraft"))
             .args(&arguments)
             .env("ENGRAFT_DATA", directory.path().join("data"))

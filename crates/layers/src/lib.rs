@@ -29,9 +29,10 @@ pub use freeze::{Selection, check_names, freeze, train_only, unfreeze};
 pub use init::Init;
 pub use layer::{
     Adapter, AvgPool2x, BatchNorm, ConditionalBatchNorm, Conv2d, ConvTranspose2d, Convolution, Dense, Direct,
-    Dropout, Embedding, Flatten, GaussianNoise, KernelMap, LeakyReLU, MaxPool2x, PatchHead, PixelNorm, ReLU,
-    Reshape, Residual, ScaleShift, Sequential, Sigmoid, SkipExcitation, Softplus, Tanh, Transposed,
-    Upsample2x, UpsampleConv2d, WeightNormDense, one_hot,
+    Dropout, Embedding, Flatten, GaussianNoise, Gelu, GroupNorm, KernelMap, LayerNorm, LeakyReLU, MaxPool2x,
+    MinibatchStd, PatchHead, PixelNorm, ReLU, Reshape, Residual, ScaleShift, SelfAttention, Sequential, SiLU,
+    Sigmoid, SkipExcitation, Softplus, Tanh, Transposed, Upsample2x, UpsampleConv2d, WeightNormDense,
+    one_hot,
 };
 pub use loss::{Reduction, bce, bce_with_logits, mse, softmax_cross_entropy};
 pub use mode::Mode;

@@ -32,8 +32,8 @@ pub use kernels::simd::{cpu_features, has_bf16, instruction_set, vectorized};
 pub use op::Op;
 pub use operation::Operation;
 pub use ops::{
-    BatchMoments, affine_leaky_relu, batch_norm, batch_norm_leaky_relu, bias_leaky_relu, concat, conv2d,
-    conv2d_input, conv2d_weight,
+    BatchMoments, Padding1d, affine_leaky_relu, batch_norm, batch_norm_leaky_relu, bias_leaky_relu, concat,
+    conv1d, conv2d, conv2d_grouped, conv2d_input, conv2d_weight, select_where, stack,
 };
 pub use precision::{Precision, UnknownPrecision, current_precision, with_precision};
 pub use real::Real;

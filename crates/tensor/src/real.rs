@@ -30,6 +30,9 @@ pub trait Real:
     /// Exact conversion to `f64`.
     fn into_f64(self) -> f64;
 
+    /// The error function `2/√π ∫₀ˣ exp(-t²) dt`.
+    fn erf(self) -> Self;
+
     /// A copy rounded to the nearest bfloat16 numbers; `None` for a type that is not rounded.
     #[doc(hidden)]
     fn rounded_to_bf16(x: &[Self]) -> Option<Scratch<Self>>;
@@ -46,6 +49,10 @@ impl Real for f32 {
         f64::from(self)
     }
 
+    fn erf(self) -> Self {
+        libm::erff(self)
+    }
+
     fn rounded_to_bf16(x: &[Self]) -> Option<Scratch<Self>> {
         Some(rounded_copy(x))
     }
@@ -60,6 +67,10 @@ impl Real for f64 {
 
     fn into_f64(self) -> f64 {
         self
+    }
+
+    fn erf(self) -> Self {
+        libm::erf(self)
     }
 
     fn rounded_to_bf16(_: &[Self]) -> Option<Scratch<Self>> {

@@ -77,3 +77,9 @@ macro_rules! activation {
 activation!(Tanh, tanh, "Hyperbolic tangent.");
 activation!(Sigmoid, sigmoid, "Logistic function `1 / (1 + e^-x)`.");
 activation!(Softplus, softplus, "`ln(1 + e^x)`.");
+activation!(
+    Gelu,
+    gelu,
+    "`x` times the distribution function of the normal distribution."
+);
+activation!(SiLU, silu, "`x · sigmoid(x)`, also called swish.");

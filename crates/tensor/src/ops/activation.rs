@@ -157,6 +157,21 @@ impl<T: Real> Tensor<T> {
         Self::from_op(self.with_shape(map(self.as_slice(), T::tanh)), Tanh, &[self])
     }
 
+    /// `x · Φ(x)` with the distribution function `Φ` of the normal distribution, elementwise: PyTorch's `GELU` without
+    /// approximation.
+    ///
+    /// *Source*: Hendrycks and Gimpel, "Gaussian error linear units (GELUs)", 2016.
+    #[must_use]
+    pub fn gelu(&self) -> Self {
+        self * ((self * T::FRAC_1_SQRT_2()).erf() + T::one()) * T::from_f64(0.5)
+    }
+
+    /// `x · sigmoid(x)`, elementwise: PyTorch's `SiLU`, also called swish.
+    #[must_use]
+    pub fn silu(&self) -> Self {
+        self * self.sigmoid()
+    }
+
     /// Logistic function `1 / (1 + e^-x)`, elementwise, without overflow.
     #[must_use]
     pub fn sigmoid(&self) -> Self {

@@ -1,65 +1,9 @@
 //! Max pooling over blocks of pixels.
 
-use crate::op::Op;
+use super::indexing::{Blocks, take_as};
 use crate::operation::Operation;
 use crate::real::Real;
 use crate::tensor::Tensor;
-use ndarray::{ArrayD, IxDyn};
-use std::sync::Arc;
-
-/// Picks elements by index. The adjoint writes them back and fills the rest with zeros.
-struct Pick {
-    places: Arc<[u32]>,
-    /// Side of a block, if the elements are the largest ones of blocks.
-    factor: Option<usize>,
-}
-
-/// The adjoint of [`Pick`].
-struct PutBack {
-    places: Arc<[u32]>,
-}
-
-impl<T: Real> Op<T> for Pick {
-    fn name(&self) -> &'static str {
-        "max_pool"
-    }
-    fn operation(&self) -> Option<Operation> {
-        self.factor.map(|factor| Operation::MaxPool { factor })
-    }
-    fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
-        put_back(dy, &self.places, inputs[0].shape())
-    }
-}
-
-impl<T: Real> Op<T> for PutBack {
-    fn name(&self) -> &'static str {
-        "max_pool_adjoint"
-    }
-    fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
-        pick(dy, Arc::clone(&self.places), inputs[0].shape(), None)
-    }
-}
-
-fn pick<T: Real>(x: &Tensor<T>, places: Arc<[u32]>, shape: &[usize], factor: Option<usize>) -> Tensor<T> {
-    let elements = x.as_slice();
-    let picked = places.iter().map(|&place| elements[place as usize]).collect();
-    let value = ArrayD::from_shape_vec(IxDyn(shape), picked).expect("one index for each block");
-    Tensor::from_op(value, Pick { places, factor }, &[x])
-}
-
-fn put_back<T: Real>(y: &Tensor<T>, places: &Arc<[u32]>, shape: &[usize]) -> Tensor<T> {
-    let mut elements = vec![T::zero(); shape.iter().product()];
-    // Blocks do not overlap, so every index occurs once.
-    for (&place, &value) in places.iter().zip(y.as_slice()) {
-        elements[place as usize] = value;
-    }
-    let value =
-        ArrayD::from_shape_vec(IxDyn(shape), elements).expect("the element count equals that of the shape");
-    let op = PutBack {
-        places: Arc::clone(places),
-    };
-    Tensor::from_op(value, op, &[y])
-}
 
 impl<T: Real> Tensor<T> {
     /// Max pooling: the largest value of every block of `factor · factor` pixels, per channel. Among equal
@@ -113,7 +57,12 @@ impl<T: Real> Tensor<T> {
                 }
             }
         }
-        pick(self, places.into(), &[n, rows, columns, c], Some(factor))
+        take_as(
+            self,
+            Blocks::of_elements(places, "max_pool"),
+            &[n, rows, columns, c],
+            Some(Operation::MaxPool { factor }),
+        )
     }
 }
 

@@ -184,6 +184,29 @@ impl<T: Real> Tensor<T> {
         self.mean_keep(axes).reshape(self.shape_without(axes))
     }
 
+    /// Variance over the given axes, which are kept with size 1: the sum of squared differences from the mean, divided by the
+    /// number of elements minus `correction` (PyTorch's `var` has 1 by default, NumPy's 0).
+    ///
+    /// # Panics
+    /// If an axis does not exist.
+    #[must_use]
+    #[track_caller]
+    pub fn var_keep(&self, axes: &[usize], correction: usize) -> Self {
+        let squares = (self - self.mean_keep(axes)).square().sum_keep(axes);
+        let terms = self.len() as f64 / squares.len() as f64 - correction as f64;
+        squares / T::from_f64(terms)
+    }
+
+    /// Euclidean norm over the given axes, which are kept with size 1. The gradient at 0 is NaN.
+    ///
+    /// # Panics
+    /// If an axis does not exist.
+    #[must_use]
+    #[track_caller]
+    pub fn norm_keep(&self, axes: &[usize]) -> Self {
+        self.square().sum_keep(axes).sqrt()
+    }
+
     fn shape_without(&self, axes: &[usize]) -> Vec<usize> {
         (0..self.rank())
             .filter(|i| !axes.contains(i))

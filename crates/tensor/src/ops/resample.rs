@@ -63,11 +63,19 @@ impl<T: Real> Tensor<T> {
     /// ```
     ///
     /// # Panics
-    /// If the input does not have four axes or the factor is 0.
+    /// If the input does not have four axes, the factor is 0, or the result has more elements than a computer can address.
     #[must_use]
     #[track_caller]
     pub fn upsample_nearest(&self, factor: usize) -> Self {
         let [n, h, width, channels] = images("upsample_nearest", self, factor);
+        let larger = factor
+            .checked_mul(factor)
+            .and_then(|area| self.len().checked_mul(area));
+        assert!(
+            larger.is_some_and(|count| isize::try_from(count).is_ok()),
+            "upsample_nearest: factor {factor} gives too many elements for shape {:?}",
+            self.shape()
+        );
         let lines = Lines {
             channels,
             width,
@@ -121,6 +129,12 @@ impl<T: Real> Tensor<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[should_panic(expected = "gives too many elements")]
+    fn a_huge_factor_is_refused() {
+        let _ = Tensor::<f32>::zeros([1, 2, 2, 1]).upsample_nearest(usize::MAX / 2);
+    }
 
     #[test]
     fn two_channels_by_hand() {

@@ -11,6 +11,9 @@ struct Exp;
 struct Ln;
 struct Sqrt;
 struct Abs;
+struct Sin;
+struct Cos;
+struct Erf;
 struct Powf {
     exponent: f64,
 }
@@ -64,6 +67,33 @@ impl<T: Real> Op<T> for Abs {
     }
 }
 
+impl<T: Real> Op<T> for Sin {
+    fn name(&self) -> &'static str {
+        "sin"
+    }
+    fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
+        dy * inputs[0].cos()
+    }
+}
+
+impl<T: Real> Op<T> for Cos {
+    fn name(&self) -> &'static str {
+        "cos"
+    }
+    fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
+        -(dy * inputs[0].sin())
+    }
+}
+
+impl<T: Real> Op<T> for Erf {
+    fn name(&self) -> &'static str {
+        "erf"
+    }
+    fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
+        dy * (-inputs[0].square()).exp() * T::FRAC_2_SQRT_PI()
+    }
+}
+
 impl<T: Real> Op<T> for Powf {
     fn name(&self) -> &'static str {
         "powf"
@@ -111,6 +141,24 @@ impl<T: Real> Tensor<T> {
     #[must_use]
     pub fn abs(&self) -> Self {
         Self::from_op(self.with_shape(map(self.as_slice(), T::abs)), Abs, &[self])
+    }
+
+    /// Sine, elementwise.
+    #[must_use]
+    pub fn sin(&self) -> Self {
+        Self::from_op(self.with_shape(map(self.as_slice(), T::sin)), Sin, &[self])
+    }
+
+    /// Cosine, elementwise.
+    #[must_use]
+    pub fn cos(&self) -> Self {
+        Self::from_op(self.with_shape(map(self.as_slice(), T::cos)), Cos, &[self])
+    }
+
+    /// The error function `2/√π ∫₀ˣ exp(-t²) dt`, elementwise.
+    #[must_use]
+    pub fn erf(&self) -> Self {
+        Self::from_op(self.with_shape(map(self.as_slice(), Real::erf)), Erf, &[self])
     }
 
     /// `x²`, elementwise.

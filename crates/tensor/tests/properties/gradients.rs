@@ -94,8 +94,8 @@ fn emptied(sample: &Sample) -> Vec<Sample> {
     };
     let first = &sample.shapes[0];
     match &sample.call {
-        // A mean of zero rows is not a number and is refused.
-        Call::BatchNorm(_) | Call::BatchNormLeakyRelu(..) => Vec::new(),
+        // A mean of zero rows is not a number and is refused. A condition has no gradient.
+        Call::BatchNorm(_) | Call::BatchNormLeakyRelu(..) | Call::SelectWhere => Vec::new(),
         Call::BiasLeakyRelu(_) | Call::AffineLeakyRelu(_) => (0..first.len())
             .map(|axis| {
                 let (mut shapes, last) = (sample.shapes.clone(), first.len() - 1);
@@ -165,6 +165,41 @@ fn emptied(sample: &Sample) -> Vec<Sample> {
                 false => with(Call::Narrow(*axis, *start, *length), vec![zero_at(first, a)]),
             })
             .collect(),
+        // An axis without elements has no extreme and nothing to reflect.
+        Call::MaxKeep(axis) | Call::MinKeep(axis) | Call::PadReflect(axis, ..) => (0..first.len())
+            .filter(|a| a != axis)
+            .map(|a| with(sample.call.clone(), vec![zero_at(first, a)]))
+            .collect(),
+        Call::IndexSelect(axis, _)
+        | Call::IndexAdd(axis, ..)
+        | Call::Gather(axis, ..)
+        | Call::Split(axis, _) => (0..first.len())
+            .map(|a| {
+                let call = match &sample.call {
+                    call if a != *axis => call.clone(),
+                    Call::IndexSelect(axis, _) => Call::IndexSelect(*axis, Vec::new()),
+                    Call::IndexAdd(axis, _, size) => Call::IndexAdd(*axis, Vec::new(), *size),
+                    Call::Gather(axis, _, seed) => Call::Gather(*axis, 0, *seed),
+                    _ => Call::Split(*axis, vec![0, 0]),
+                };
+                with(call, vec![zero_at(first, a)])
+            })
+            .collect(),
+        Call::BatchMatmul | Call::BatchMatmulNt | Call::BatchMatmulTn => {
+            let shapes = sample.shapes.iter().map(|s| zero_at(s, 0)).collect();
+            vec![with(sample.call.clone(), shapes)]
+        }
+        Call::Conv2dGrouped(..) | Call::Conv1d(..) => {
+            let shapes = vec![zero_at(first, 0), sample.shapes[1].clone()];
+            vec![with(sample.call.clone(), shapes)]
+        }
+        // A window and an image need pixels.
+        Call::ResizeBilinear(_)
+        | Call::AdaptiveAvgPool(_)
+        | Call::AvgPoolWindows(..)
+        | Call::MaxPoolWindows(..) => [0, 3]
+            .map(|a| with(sample.call.clone(), vec![zero_at(first, a)]))
+            .to_vec(),
         call => (0..first.len())
             .map(|axis| {
                 let shapes = sample.shapes.iter().map(|s| zero_at(s, axis)).collect();

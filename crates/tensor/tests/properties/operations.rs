@@ -1,8 +1,9 @@
 //! Every public operation as data: the operation, its settings and its input shapes.
 
+use engraft_tensor::ndarray::{ArrayD, IxDyn};
 use engraft_tensor::{
-    Geometry, Real, Tensor, affine_leaky_relu, batch_norm, batch_norm_leaky_relu, bias_leaky_relu, concat,
-    conv2d, conv2d_input, conv2d_weight,
+    Geometry, Padding1d, Real, Tensor, affine_leaky_relu, batch_norm, batch_norm_leaky_relu, bias_leaky_relu,
+    concat, conv1d, conv2d, conv2d_grouped, conv2d_input, conv2d_weight, select_where, stack,
 };
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -61,6 +62,47 @@ pub(crate) enum Call {
     SumPool(usize),
     MaxPool(usize),
     Blur,
+    Sin,
+    Cos,
+    Erf,
+    Gelu,
+    Silu,
+    Clip(f64, f64),
+    Maximum,
+    Minimum,
+    SelectWhere,
+    MaxKeep(usize),
+    MinKeep(usize),
+    MaxPoolWindows(usize, usize, usize),
+    VarKeep(Vec<usize>),
+    NormKeep(Vec<usize>),
+    IndexSelect(usize, Vec<usize>),
+    IndexAdd(usize, Vec<usize>, usize),
+    /// Axis, size of the other tensor's axis, and a seed of the indices.
+    Gather(usize, usize, usize),
+    ScatterAdd(usize, usize, usize),
+    Flip(usize),
+    Roll(usize, isize),
+    PadReflect(usize, usize, usize),
+    /// Parts of these sizes, joined in reverse order.
+    Split(usize, Vec<usize>),
+    Stack(usize),
+    BatchMatmul,
+    BatchMatmulNt,
+    BatchMatmulTn,
+    Conv2dGrouped(Geometry, usize),
+    /// Stride, dilation, and zeros before and after.
+    Conv1d(usize, usize, [usize; 2]),
+    ResizeBilinear([usize; 2]),
+    AdaptiveAvgPool([usize; 2]),
+    AvgPoolWindows(usize, usize),
+}
+
+/// Any indices of a shape, below `size`.
+fn indices(shape: &[usize], size: usize, seed: usize) -> ArrayD<usize> {
+    let count: usize = shape.iter().product();
+    let all = (0..count).map(|i| (i * (2 * seed + 1) + seed) % 7 % size);
+    ArrayD::from_shape_vec(IxDyn(shape), all.collect()).unwrap()
 }
 
 /// Where an operation is smooth enough for a central difference.
@@ -129,6 +171,55 @@ impl Call {
             Self::SumPool(factor) => x[0].sum_pool(*factor),
             Self::MaxPool(factor) => x[0].max_pool(*factor),
             Self::Blur => x[0].blur(),
+            Self::Sin => x[0].sin(),
+            Self::Cos => x[0].cos(),
+            Self::Erf => x[0].erf(),
+            Self::Gelu => x[0].gelu(),
+            Self::Silu => x[0].silu(),
+            Self::Clip(low, high) => x[0].clip(*low, *high),
+            Self::Maximum => x[0].maximum(&x[1]),
+            Self::Minimum => x[0].minimum(&x[1]),
+            Self::SelectWhere => select_where(&x[0].greater(&Tensor::scalar(T::zero())), &x[1], &x[2]),
+            Self::MaxKeep(axis) => x[0].max_keep(*axis),
+            Self::MinKeep(axis) => x[0].min_keep(*axis),
+            Self::MaxPoolWindows(kernel, stride, padding) => {
+                x[0].max_pool_windows(*kernel, *stride, *padding)
+            }
+            Self::VarKeep(axes) => x[0].var_keep(axes, 0),
+            Self::NormKeep(axes) => x[0].norm_keep(axes),
+            Self::IndexSelect(axis, chosen) => x[0].index_select(*axis, chosen),
+            Self::IndexAdd(axis, chosen, size) => x[0].index_add(*axis, chosen, *size),
+            Self::Gather(axis, size, seed) => {
+                let mut shape = x[0].shape().to_vec();
+                let from = std::mem::replace(&mut shape[*axis], *size);
+                x[0].gather(*axis, &indices(&shape, from, *seed).view())
+            }
+            Self::ScatterAdd(axis, size, seed) => {
+                let index = indices(x[0].shape(), *size, *seed);
+                x[0].scatter_add(*axis, &index.view(), *size)
+            }
+            Self::Flip(axis) => x[0].flip(*axis),
+            Self::Roll(axis, shift) => x[0].roll(*axis, *shift),
+            Self::PadReflect(axis, before, after) => x[0].pad_reflect(*axis, *before, *after),
+            Self::Split(axis, sizes) => {
+                let parts = x[0].split(*axis, sizes);
+                concat(&parts.iter().rev().collect::<Vec<_>>(), *axis)
+            }
+            Self::Stack(axis) => stack(&x.iter().collect::<Vec<_>>(), *axis),
+            Self::BatchMatmul => x[0].batch_matmul(&x[1]),
+            Self::BatchMatmulNt => x[0].batch_matmul_nt(&x[1]),
+            Self::BatchMatmulTn => x[0].batch_matmul_tn(&x[1]),
+            Self::Conv2dGrouped(g, groups) => conv2d_grouped(&x[0], &x[1], g, *groups),
+            Self::Conv1d(stride, dilation, [before, after]) => conv1d(
+                &x[0],
+                &x[1],
+                *stride,
+                *dilation,
+                Padding1d::Zeros(*before, *after),
+            ),
+            Self::ResizeBilinear(size) => x[0].resize_bilinear(*size),
+            Self::AdaptiveAvgPool(size) => x[0].adaptive_avg_pool(*size),
+            Self::AvgPoolWindows(kernel, stride) => x[0].avg_pool_windows(*kernel, *stride),
         }
     }
 
@@ -141,6 +232,11 @@ impl Call {
             Self::Powf(_) => Domain::Positive,
             Self::Abs | Self::Relu | Self::LeakyRelu(_) => Domain::Away(0.0, 0.1),
             Self::ClampMin(floor) => Domain::Away(*floor, 0.1),
+            // The other limit is beyond all numbers of the test.
+            Self::Clip(low, high) if low.abs() < high.abs() => Domain::Away(*low, 0.1),
+            Self::Clip(_, high) => Domain::Away(*high, 0.1),
+            Self::SelectWhere if input == 0 => Domain::Away(0.0, 0.1),
+            Self::NormKeep(_) => Domain::Away(0.0, 0.4),
             // Their kink depends on all inputs together; see `away_from_the_kink`.
             Self::BiasLeakyRelu(_) if input == 1 => Domain::Away(0.0, 0.1),
             Self::BatchNormLeakyRelu(..) | Self::AffineLeakyRelu(_) if input == 1 => Domain::Away(0.0, 0.3),
@@ -175,7 +271,8 @@ impl Call {
                 });
                 x[2] = Tensor::from_vec([channels], shift.collect());
             }
-            Self::MaxPool(_) => {
+            Self::Maximum | Self::Minimum => x[0] = &x[0] + away(&x[0] - &x[1]),
+            Self::MaxPool(_) | Self::MaxPoolWindows(..) | Self::MaxKeep(_) | Self::MinKeep(_) => {
                 // Replaces each number by its rank, scaled to between -2 and 2. The steps are larger than any difference quotient.
                 // Far from 0, derivatives (of a tanh, say) would be lost in the rounding of the values.
                 let values = x[0].as_slice();

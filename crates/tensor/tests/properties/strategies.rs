@@ -18,10 +18,18 @@ type Shape = Vec<usize>;
 
 /// Every public operation.
 pub(crate) fn registry() -> Vec<Entry> {
-    [elementwise(), reductions(), movements(), products(), maps()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        elementwise(),
+        reductions(),
+        movements(),
+        choices(),
+        products(),
+        maps(),
+        more_maps(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn entry(name: &'static str, points: impl Strategy<Value = (Call, Vec<Shape>)> + 'static) -> Entry {
@@ -110,6 +118,15 @@ fn elementwise() -> Vec<Entry> {
         plain("tanh", Call::Tanh),
         plain("sigmoid", Call::Sigmoid),
         plain("softplus", Call::Softplus),
+        plain("sin", Call::Sin),
+        plain("cos", Call::Cos),
+        plain("erf", Call::Erf),
+        plain("gelu", Call::Gelu),
+        plain("silu", Call::Silu),
+        with("clip", vec![-0.5, 0.0, 1.0], |limit| match limit > 0.0 {
+            true => Call::Clip(-50.0, limit),
+            false => Call::Clip(limit, 50.0),
+        }),
     ]
 }
 
@@ -129,6 +146,10 @@ fn reductions() -> Vec<Entry> {
         over("mean_keep", Call::MeanKeep),
         over("sum_axes", Call::SumAxes),
         over("mean_axes", Call::MeanAxes),
+        over("var_keep", Call::VarKeep),
+        over("norm_keep", Call::NormKeep),
+        along("max_keep", Call::MaxKeep),
+        along("min_keep", Call::MinKeep),
         entry(
             "sum_to",
             with_shrunk().prop_map(|(large, small)| (Call::SumTo(small), vec![large])),
@@ -181,9 +202,123 @@ fn movements() -> Vec<Entry> {
     ]
 }
 
+/// Choices between tensors, and of elements by their indices.
+fn choices() -> Vec<Entry> {
+    let equal = |name, call: Call, count: usize| {
+        let shapes = shape(0..=3).prop_map(move |s| vec![s; count]);
+        entry(name, shapes.prop_map(move |s| (call.clone(), s)))
+    };
+    let along = |name, call: fn(usize) -> Call| {
+        entry(name, with_axis().prop_map(move |(s, axis)| (call(axis), vec![s])))
+    };
+    let selected = (with_axis(), vec(0_usize..=3, 0..=4)).prop_map(|((s, axis), chosen)| {
+        let chosen = chosen.into_iter().map(|i| i % s[axis]).collect();
+        (Call::IndexSelect(axis, chosen), vec![s])
+    });
+    let added = (with_axis(), vec(0_usize..=3, 4), 1_usize..=5).prop_map(|((s, axis), chosen, size)| {
+        let chosen = chosen[..s[axis]].iter().map(|i| i % size).collect();
+        (Call::IndexAdd(axis, chosen, size), vec![s])
+    });
+    let indexed = |name, call: fn(usize, usize, usize) -> Call| {
+        let points = (with_axis(), 1_usize..=4, 0_usize..=5);
+        entry(
+            name,
+            points.prop_map(move |((s, axis), size, seed)| (call(axis, size, seed), vec![s])),
+        )
+    };
+    let rolled = (with_axis(), -5_isize..=5).prop_map(|((s, axis), by)| (Call::Roll(axis, by), vec![s]));
+    let reflected = (with_axis(), 0_usize..=3, 0_usize..=3).prop_map(|((s, axis), before, after)| {
+        let [before, after] = [before, after].map(|count| count.min(s[axis] - 1));
+        (Call::PadReflect(axis, before, after), vec![s])
+    });
+    let parts = (with_axis(), 0_usize..=4).prop_map(|((s, axis), first)| {
+        let first = first.min(s[axis]);
+        (Call::Split(axis, vec![first, s[axis] - first]), vec![s])
+    });
+    let stacked = (shape(0..=3), 0_usize..=3, 1_usize..=3)
+        .prop_map(|(s, axis, count)| (Call::Stack(axis.min(s.len())), vec![s; count]));
+    vec![
+        equal("maximum", Call::Maximum, 2),
+        equal("minimum", Call::Minimum, 2),
+        equal("select_where", Call::SelectWhere, 3),
+        entry("index_select", selected),
+        entry("index_add", added),
+        indexed("gather", Call::Gather),
+        indexed("scatter_add", Call::ScatterAdd),
+        along("flip", Call::Flip),
+        entry("roll", rolled),
+        entry("pad_reflect", reflected),
+        entry("split", parts),
+        entry("stack", stacked),
+    ]
+}
+
+/// Convolutions in groups and along one axis, pooling over windows, resizing.
+fn more_maps() -> Vec<Entry> {
+    let grouped = (geometry(), 1_usize..=2, 1_usize..=3, [1_usize..=2, 1..=2]).prop_map(
+        |(g, n, groups, [c_in, c_out])| {
+            let [x, mut w, _] = conv_shapes(&g, n, groups * c_in, groups * c_out);
+            w[2] = c_in;
+            (Call::Conv2dGrouped(g, groups), vec![x, w])
+        },
+    );
+    let lines = (
+        [1_usize..=3, 1..=2, 1..=3],
+        [0_usize..=2, 0..=2, 0..=4],
+        [1_usize..=2, 1..=3, 1..=3],
+    )
+        .prop_map(
+            |([kernel, dilation, stride], [before, after, more], [n, c_in, c_out])| {
+                let length = (kernel - 1) * dilation + 1 + more;
+                let shapes = vec![vec![n, length, c_in], vec![kernel, c_in, c_out]];
+                (Call::Conv1d(stride, dilation, [before, after]), shapes)
+            },
+        );
+    let sizes = |name, call: fn([usize; 2]) -> Call| {
+        let points = (shape(4..=4), [1_usize..=5, 1..=5]);
+        entry(name, points.prop_map(move |(s, size)| (call(size), vec![s])))
+    };
+    let windows = |name, call: fn(usize, usize, usize) -> Call| {
+        let points = (shape(4..=4), [1_usize..=3, 1..=3], 0_usize..=1);
+        entry(
+            name,
+            points.prop_map(move |(s, [kernel, stride], padding)| {
+                let kernel = kernel.min(s[1]).min(s[2]);
+                (call(kernel, stride, padding.min(kernel / 2)), vec![s])
+            }),
+        )
+    };
+    vec![
+        entry("conv2d_grouped", grouped),
+        entry("conv1d", lines),
+        sizes("resize_bilinear", Call::ResizeBilinear),
+        sizes("adaptive_avg_pool", Call::AdaptiveAvgPool),
+        windows("avg_pool_windows", |kernel, stride, _| {
+            Call::AvgPoolWindows(kernel, stride)
+        }),
+        windows("max_pool_windows", Call::MaxPoolWindows),
+    ]
+}
+
 fn products() -> Vec<Entry> {
     let sizes = || [1_usize..=6, 1..=6, 1..=6];
+    let batches = |name, call: Call, shapes: fn(usize, [usize; 3]) -> Vec<Shape>| {
+        let points = (1_usize..=3, sizes());
+        entry(
+            name,
+            points.prop_map(move |(n, sizes)| (call.clone(), shapes(n, sizes))),
+        )
+    };
     vec![
+        batches("batch_matmul", Call::BatchMatmul, |b, [m, k, n]| {
+            vec![vec![b, m, k], vec![b, k, n]]
+        }),
+        batches("batch_matmul_nt", Call::BatchMatmulNt, |b, [m, k, n]| {
+            vec![vec![b, m, k], vec![b, n, k]]
+        }),
+        batches("batch_matmul_tn", Call::BatchMatmulTn, |b, [m, k, n]| {
+            vec![vec![b, k, m], vec![b, k, n]]
+        }),
         entry(
             "matmul",
             sizes().prop_map(|[m, k, n]| (Call::Matmul, vec![vec![m, k], vec![k, n]])),
