@@ -64,10 +64,14 @@ enum Network {
     Dcgan,
     /// PyTorch's DCGAN tutorial, 64x64x3
     Dcgan64,
+    /// The light networks, 32x32x3
+    Light32,
     /// The light networks, 64x64x3
     Light64,
     /// The light networks, 128x128x3
     Light128,
+    /// The light networks, 256x256x3
+    Light256,
 }
 
 impl Network {
@@ -76,8 +80,10 @@ impl Network {
         match self {
             Self::Dcgan => ("dcgan", dcgan::IMAGE),
             Self::Dcgan64 => ("dcgan64", [64, 64, 3]),
+            Self::Light32 => ("light", [32, 32, 3]),
             Self::Light64 => ("light", [64, 64, 3]),
             Self::Light128 => ("light", [128, 128, 3]),
+            Self::Light256 => ("light", [256, 256, 3]),
         }
     }
 
