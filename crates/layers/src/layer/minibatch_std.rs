@@ -11,7 +11,7 @@ const EPSILON: f64 = 1e-8;
 /// group of examples. It shows a discriminator how much the images of a batch differ, which works against mode collapse.
 ///
 /// Example `i` is in group `i % (n / group)`, so that a batch of halves has both in each group. A last batch that is no whole
-/// number of groups is one group.
+/// number of groups is one group. If a batch is computed in micro-batches, groups are formed within each of them.
 ///
 /// *Shapes*: `[n, h, w, c] -> [n, h, w, c + 1]`.
 ///
