@@ -91,8 +91,7 @@ impl RunFacts {
     /// A run at a step. Names of folders are left out of the files: of a path, only the last part stays.
     pub fn new(config: &TrainConfig, step: u64) -> Self {
         let mut public = config.clone();
-        let last = Path::new(&config.data).file_name();
-        public.data = last.map_or_else(|| "pictures".into(), |name| name.to_string_lossy().into_owned());
+        public.data = last_part(&config.data);
         public.evaluation.weights = None;
         public.cpu.clear();
         for earlier in &mut public.earlier_data {
@@ -144,12 +143,16 @@ impl Description {
             Part::Classifier => format!("classifier of {size} images"),
             Part::Features => format!("feature network for {size} images"),
         };
-        let from = self.run.as_ref().map_or(String::new(), |run| {
-            format!(
-                ", trained on {} ({} images), step {}",
-                run.config.data, run.config.images, run.step
-            )
-        });
+        let from = match self.run.as_ref().map(|run| (&run.config, run.step)) {
+            None => String::new(),
+            Some((config, _)) if config.images == 0 => ", trained by another program".into(),
+            Some((config, step)) => {
+                format!(
+                    ", trained on {} ({} images), step {step}",
+                    config.data, config.images
+                )
+            }
+        };
         format!("{}: {what}{from}.", self.title)
     }
 
@@ -194,6 +197,12 @@ impl Description {
         let found = found.into_iter().map(|(name, value)| (name.to_string(), value));
         found.chain(self.more.iter().cloned()).collect()
     }
+}
+
+/// The last part of a path, or a name itself.
+pub(crate) fn last_part(data: &str) -> String {
+    let last = Path::new(data).file_name();
+    last.map_or_else(|| "pictures".into(), |name| name.to_string_lossy().into_owned())
 }
 
 /// SHA-256 of all constants of a graph: names, sizes and numbers.

@@ -42,8 +42,20 @@ pub enum ExportError {
     Layers(#[from] LayersError),
     /// An error of a run.
     #[error(transparent)]
-    Gan(#[from] GanError),
+    Gan(Box<GanError>),
     /// An error of a transfer.
     #[error(transparent)]
-    Transfer(#[from] TransferError),
+    Transfer(Box<TransferError>),
+}
+
+impl From<GanError> for ExportError {
+    fn from(error: GanError) -> Self {
+        Self::Gan(Box::new(error))
+    }
+}
+
+impl From<TransferError> for ExportError {
+    fn from(error: TransferError) -> Self {
+        Self::Transfer(Box::new(error))
+    }
 }

@@ -1,6 +1,6 @@
 //! A folder in the layout of the Hugging Face hub: weights, configuration, code to load them, and a model card.
 
-use crate::description::{Description, Part, shape_text};
+use crate::description::{Description, Part, last_part, shape_text};
 use crate::error::ExportError;
 use crate::graph::Graph;
 use crate::torch::torch_network;
@@ -95,7 +95,7 @@ fn card(graph: &Graph, about: &Description) -> String {
     let _ = write!(text, "\n# {title}\n\n{}\n", one_line(&about.sentence()));
     let _ = write!(
         text,
-        "\nThe network has {} parameters. It was trained on CPUs with engraft {}.\n",
+        "\nThe network has {} parameters. It was exported by engraft {}.\n",
         graph.parameter_count(),
         env!("CARGO_PKG_VERSION")
     );
@@ -138,7 +138,7 @@ fn yaml(about: &Description) -> String {
              name: {}\n      type: {}\n      split: {}\n    metrics:\n",
             quoted(&about.title),
             quoted(&run.config().data),
-            quoted(&protocol.data),
+            quoted(&last_part(&protocol.data)),
             quoted(&protocol.split)
         );
         for (kind, value) in [
@@ -216,6 +216,9 @@ fn training_images(about: &Description) -> String {
         return format!("- License: {license}\n");
     };
     let config = run.config();
+    if config.images == 0 {
+        return format!("- Unknown: the network was trained by another program\n- License: {license}\n");
+    }
     let mut text = format!(
         "- Data: {}\n- Number of images: {}\n- Size: {}, values from -1 to 1\n- SHA-256 of the pixels: `{}`\n- License: {license}\n",
         one_line(&config.data),
@@ -262,11 +265,14 @@ fn measures(about: &Description) -> String {
     }
 }
 
+/// One of the measures.
+type Measure = fn(&Scores) -> f64;
+
 /// A table with the protocol.
 fn evaluation(found: &Evaluation) -> String {
     let protocol = &found.protocol;
     let mut text = String::from("| measure | generated | real images (floor) |\n|---|---|---|\n");
-    let rows: [(&str, fn(&Scores) -> f64); 8] = [
+    let rows: [(&str, Measure); 8] = [
         ("FID", |s| s.fid),
         ("KID", |s| s.kid),
         ("standard error of KID", |s| s.kid_se),
@@ -290,7 +296,7 @@ fn evaluation(found: &Evaluation) -> String {
          {}). Resizing: {}. Seed {}. The numbers are comparable only with those of the same protocol, not with published FIDs.\n",
         protocol.generated,
         protocol.real,
-        one_line(&protocol.data),
+        one_line(&last_part(&protocol.data)),
         protocol.split,
         protocol.data_sha256,
         protocol.train,
@@ -327,7 +333,11 @@ fn limits(about: &Description) -> String {
         text += "- It shows what its training images show, with their gaps and biases.\n- Single images can be poor; the measures are means \
                  over many.\n";
     }
-    if about.run.as_ref().is_some_and(|run| run.config().images < 1000) {
+    if about
+        .run
+        .as_ref()
+        .is_some_and(|run| (1..1000).contains(&run.config().images))
+    {
         text += "- It was trained on few images. Compare its images with them before use.\n";
     }
     text

@@ -15,6 +15,8 @@ use std::path::Path;
 const SIDE: usize = 64;
 /// Side of every kernel, and of the first map.
 const KERNEL: usize = 4;
+/// Images per step of a further training.
+const BATCH: usize = 64;
 /// Added to variances by PyTorch's batch norm.
 const TORCH_EPSILON: f64 = 1e-5;
 /// The same here.
@@ -77,7 +79,8 @@ pub fn pytorch_dcgan(generator: &Path, discriminator: Option<&Path>) -> Result<P
         widths,
         ..NetworkConfig::from("dcgan64")
     };
-    config.steps = 0;
+    // The images are unknown.
+    (config.images, config.steps, config.batch) = (0, 0, BATCH);
     let mut networks = untrained_networks(&config)?;
     let weights = g.converted(GENERATOR)?;
     weights

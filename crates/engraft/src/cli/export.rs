@@ -323,6 +323,6 @@ fn evaluation(path: &Path) -> anyhow::Result<Evaluation> {
 fn measurement(run: &Path, step: u64) -> Option<Measurement> {
     let bytes = read_bounded(&RunLayout::new(run).measurements(), MAX_MEASURES).ok()?;
     let lines = bytes.split(|&byte| byte == b'\n');
-    let found = lines.filter_map(|line| serde_json::from_slice::<Measurement>(line).ok());
-    found.filter(|found| found.step <= step).last()
+    let mut found = lines.filter_map(|line| serde_json::from_slice::<Measurement>(line).ok());
+    found.rfind(|found| found.step <= step)
 }

@@ -299,7 +299,7 @@ mod tests {
             (GanError::Data(DataError::File(file())).into(), 5),
             (file().into(), 5),
             (ExportError::Io(file()).into(), 5),
-            (ExportError::Gan(config()).into(), 2),
+            (ExportError::from(config()).into(), 2),
             (Interrupted.into(), 130),
         ];
         for (error, expected) in cases {

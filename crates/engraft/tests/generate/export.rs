@@ -136,7 +136,7 @@ fn evaluation() -> serde_json::Value {
     let mut found = scores(0.125);
     found["floor"] = scores(0.0625);
     found["protocol"] = serde_json::json!({
-        "features": "mnist", "features_sha256": "ab", "data": "drawn-digits", "split": "test", "data_sha256": "cd",
+        "features": "mnist", "features_sha256": "ab", "data": "/home/somebody/digits", "split": "test", "data_sha256": "cd",
         "resize": "none", "real": 30, "generated": 40, "train": 50, "floor": 20, "seed": 1,
     });
     found
@@ -165,12 +165,13 @@ fn the_card_has_the_evaluation() {
         "model-index:",
         "      value: 0.125\n",
         "| KID | 0.12500 | 0.06250 |",
-        "Protocol: 40 generated images against 30 real ones of drawn-digits (test, SHA-256 `cd`), 50 training images.",
+        "Protocol: 40 generated images against 30 real ones of digits (test, SHA-256 `cd`), 50 training images.",
         "Memorized share: 0.0125",
         "![samples](samples.png)",
     ] {
         assert!(card.contains(part), "{part}: {card}");
     }
+    assert!(!card.contains("somebody"));
     std::fs::write(&file, "{\"fid\": 1}").unwrap();
     bad(
         &[&to_hub[..], &["--overwrite"]].concat(),

@@ -256,7 +256,12 @@ fn other_files_are_refused_with_the_reason() {
     };
     refused(
         &d,
-        &["d.safetensors", "netG", "missing: main.1.weight", "main.11.weight"],
+        &[
+            "d.safetensors",
+            "netG",
+            "missing: main.1.weight",
+            "main.11.weight",
+        ],
     );
     let mut wide = tensors(&generator_layers(), 1);
     wide.insert("main.3.weight".into(), Tensor::zeros([5, 5, 4, 4]));

@@ -7,6 +7,9 @@ use engraft_tensor::{Op, Real, Tensor, concat};
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 
+/// A function of images.
+type Function = Box<dyn Fn(&Tensor) -> Tensor>;
+
 /// The graph of a function of images `[n, 4, 6, 2]`.
 fn graph_of(f: impl Fn(&Tensor) -> Tensor) -> Result<Graph, ExportError> {
     let input = [InputSpec::numbers("x", [4, 6, 2])];
@@ -59,7 +62,7 @@ impl<T: Real> Op<T> for Unknown {
 #[test]
 fn what_cannot_be_exported_is_named() {
     let sine = |x: &Tensor| Tensor::from_op(x.view().mapv(f32::sin), Unknown, &[x]);
-    let refused: [(&str, Box<dyn Fn(&Tensor) -> Tensor>); 6] = [
+    let refused: [(&str, Function); 6] = [
         ("\"sine\"", Box::new(move |x| sine(&x.tanh()))),
         (
             "\"mul\" (number 1 of the forward pass) has an operand that depends",

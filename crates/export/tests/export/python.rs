@@ -157,7 +157,7 @@ fn a_generator_of_pytorchs_tutorial_is_read() {
         String::from_utf8_lossy(&output.stderr)
     );
     let array = |name: &str| {
-        let array = Npy::open(&folder.path().join(name)).unwrap();
+        let array = Npy::open(folder.path().join(name)).unwrap();
         let Numbers::F32(values) = array.numbers() else {
             panic!("expected f32")
         };
