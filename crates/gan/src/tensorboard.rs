@@ -86,9 +86,8 @@ impl TensorBoard {
     /// # Errors
     /// [`GanError::Io`] if the file cannot be written or a picture cannot be read.
     pub fn record(&mut self, event: &Event) -> Result<(), GanError> {
-        match (steps_before(event), self.has_start) {
-            (Some(step), false) => self.start_after(step)?,
-            _ => {}
+        if let (Some(step), false) = (steps_before(event), self.has_start) {
+            self.start_after(step)?;
         }
         match event {
             Event::Step {

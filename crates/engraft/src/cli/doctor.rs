@@ -157,10 +157,11 @@ fn data(found: &mut Findings) {
 fn speed(found: &mut Findings) -> anyhow::Result<()> {
     let one = rate(1, Precision::F32)?;
     let all = rate(cores(), Precision::F32)?;
-    let mut text = format!("{one:.0} GFLOP/s on 1 thread, {all:.0} on {}", cores());
-    if has_bf16() {
-        text += &format!("; bf16 {:.0} on {}", rate(cores(), Precision::Bf16)?, cores());
-    }
+    let bf16 = match has_bf16() {
+        true => format!("; bf16 {:.0} on {}", rate(cores(), Precision::Bf16)?, cores()),
+        false => String::new(),
+    };
+    let text = format!("{one:.0} GFLOP/s on 1 thread, {all:.0} on {}{bf16}", cores());
     found.add("convolution", text);
     Ok(())
 }
@@ -169,8 +170,8 @@ fn speed(found: &mut Findings) -> anyhow::Result<()> {
 fn rate(threads: usize, precision: Precision) -> anyhow::Result<f64> {
     let [images, size, channels, kernel] = LAYER;
     let mut rng = Pcg64::seed_from_u64(1);
-    let x = Tensor::<f32>::randn(&[images, size, size, channels], &mut rng);
-    let w = Tensor::<f32>::randn(&[kernel, kernel, channels, channels], &mut rng);
+    let x = Tensor::<f32>::randn([images, size, size, channels], &mut rng);
+    let w = Tensor::<f32>::randn([kernel, kernel, channels, channels], &mut rng);
     let geometry = Geometry::forward([size, size], [kernel, kernel], [1, 1], [1, 1], Padding::Same);
     let flop = 2.0 * (images * size * size * channels * channels * kernel * kernel) as f64;
     let best = pool(Some(threads))?.install(|| {

@@ -132,7 +132,7 @@ fn add_at<T: Real>(y: &Tensor<T>, blocks: Blocks, shape: &[usize]) -> Tensor<T> 
     for (&place, block) in blocks.places.iter().zip(y.as_slice().chunks_exact(length.max(1))) {
         let target = &mut elements[place as usize * length..][..length];
         for (sum, &value) in target.iter_mut().zip(block) {
-            *sum = *sum + value;
+            *sum += value;
         }
     }
     let value = ArrayD::from_shape_vec(IxDyn(shape), elements).expect("the shape has these elements");

@@ -12,7 +12,7 @@ fn matrix<T: Real>(rows: usize, columns: usize, weights: impl Fn(usize) -> Vec<(
     for row in 0..rows {
         for (column, weight) in weights(row) {
             let sum = &mut elements[row * columns + column];
-            *sum = *sum + T::from_f64(weight);
+            *sum += T::from_f64(weight);
         }
     }
     Tensor::from_vec([rows, columns], elements)

@@ -102,7 +102,7 @@ pub(crate) enum Call {
 fn indices(shape: &[usize], size: usize, seed: usize) -> ArrayD<usize> {
     let count: usize = shape.iter().product();
     let all = (0..count).map(|i| (i * (2 * seed + 1) + seed) % 7 % size);
-    ArrayD::from_shape_vec(IxDyn(shape), all.collect()).unwrap()
+    ArrayD::from_shape_vec(IxDyn(shape), all.collect()).expect("as many indices as the shape has places")
 }
 
 /// Where an operation is smooth enough for a central difference.

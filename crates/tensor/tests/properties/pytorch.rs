@@ -1,4 +1,5 @@
 //! Values and gradients of operations against PyTorch's (`../reference/make.py`).
+#![allow(clippy::unwrap_used)]
 
 use engraft_tensor::ndarray::{ArrayD, array};
 use engraft_tensor::{Geometry, Padding, Padding1d, Tensor, conv1d, conv2d_grouped, grad_of};
