@@ -2,7 +2,7 @@
 
 use anyhow::{Context, ensure};
 use engraft_gan::CheckpointChoice;
-use engraft_transfer::open_source;
+use engraft_transfer::{open_run, open_source};
 use std::path::PathBuf;
 
 /// Write the networks of a run as a source for `engraft transfer`, with 16-bit weights.
@@ -40,7 +40,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Which::Best => CheckpointChoice::Best,
         Which::Last => CheckpointChoice::Last,
     };
-    let source = open_source(&args.from, which).with_context(|| format!("--from {}", args.from.display()))?;
+    let from = || format!("--from {}", args.from.display());
+    let mut source = open_source(&args.from, which).with_context(from)?;
+    // The settings say what was planned; a source says what was done.
+    source.config.steps = open_run(&args.from, which).with_context(from)?.step;
     source.save_half(&args.out)?;
     // What was written is what a transfer reads.
     let read = open_source(&args.out, CheckpointChoice::Last)?;
