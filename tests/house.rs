@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The layers of crates, lowest first; a crate may use only earlier ones.
-const LAYERS: [&str; 12] = [
+const LAYERS: [&str; 13] = [
     "source-mnist",
     "source-google-64",
     "base",
@@ -23,6 +23,7 @@ const LAYERS: [&str; 12] = [
     "gan",
     "transfer",
     "export",
+    "playground",
     "engraft",
     "xtask",
 ];

@@ -10,6 +10,7 @@ mod run_toml;
 mod save_source;
 mod system;
 mod train_features;
+mod wasm;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ enum Command {
     DrawnDigits(drawn_digits::Args),
     SaveSource(save_source::Args),
     Docs(run_toml::Args),
+    Wasm(wasm::Args),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Command::DrawnDigits(args) => drawn_digits::run(&args),
         Command::SaveSource(args) => save_source::run(&args),
         Command::Docs(args) => run_toml::run(&args),
+        Command::Wasm(args) => wasm::run(&args),
     })
 }
 

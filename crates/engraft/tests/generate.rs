@@ -4,6 +4,8 @@
 #![cfg(feature = "cli")]
 
 mod common;
+#[path = "generate/playground.rs"]
+mod playground;
 
 #[path = "generate/export.rs"]
 mod export;

@@ -4,8 +4,8 @@ use crate::class_prior::ClassPrior;
 use crate::error::GanError;
 use crate::latent::{as_image, fixed_labels, sampled_labels};
 use crate::rng::{self, Purpose};
-use engraft_layers::{Condition, Mode, Module, Sequential, first_part_not_finite};
-use engraft_tensor::{Real, Tensor, concat, no_grad};
+use engraft_layers::{Condition, Mode, Module, Sequential, SlotMut, first_part_not_finite, visit_mut};
+use engraft_tensor::{Program, ProgramError, Real, Tensor, concat, no_grad};
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
 
@@ -204,6 +204,58 @@ impl<T: Real> Sampler<T> {
                 .into(),
         };
         self.images(&concat(&walks.iter().collect::<Vec<_>>(), 0), &condition)
+    }
+
+    /// The generator as [programs](Program) from one latent vector `[1, latent]` to one image `[1, h, w, c]`: one for each
+    /// class, or a single one. They run without the layers of the generator and contain its weights.
+    ///
+    /// ```
+    /// use engraft_gan::{Sampler, dcgan};
+    /// use engraft_layers::{Condition, Init, rand::SeedableRng, rand_pcg::Pcg64};
+    /// use engraft_tensor::Tensor;
+    ///
+    /// let sampler = || Sampler::new(dcgan::generator::<f32>(&mut Init::glorot(1)), dcgan::LATENT);
+    /// let programs = sampler().into_programs()?;
+    /// let z = Tensor::randn([1, dcgan::LATENT], &mut Pcg64::seed_from_u64(1));
+    /// let image = sampler().generate_from(&z, &Condition::None);
+    /// assert_eq!(programs[0].run(&[&z]).as_slice(), image.as_slice());
+    /// # Ok::<(), engraft_tensor::ProgramError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the generator has an operation that cannot be stored, such as one that is defined elsewhere.
+    pub fn into_programs(mut self) -> Result<Vec<Program<T>>, ProgramError> {
+        // What is computed from frozen weights alone is not recorded, and some of it is larger than the weights.
+        visit_mut(&mut self.generator, |_, slot| {
+            if let SlotMut::Parameter(parameter) = slot {
+                parameter.unfreeze();
+            }
+        });
+        let z = Tensor::zeros([1, self.latent]).as_leaf();
+        let program = |label: usize| {
+            let condition = match self.classes {
+                0 => Condition::None,
+                _ => Condition::from([label]),
+            };
+            let image = as_image(&self.generator.forward_with(&z, &condition, Mode::Eval));
+            Program::record(&[&z], &image)
+        };
+        (0..self.classes.max(1)).map(program).collect()
+    }
+
+    /// Images of latent vectors with random labels, recorded for derivatives and not clipped.
+    pub(crate) fn recorded(&self, z: &Tensor<T>, rng: &mut impl Rng) -> Tensor<T> {
+        let labels: Vec<usize> = match self.classes {
+            0 => Vec::new(),
+            classes => (0..z.shape()[0])
+                .map(|_| (rng.next_u64() % classes as u64) as usize)
+                .collect(),
+        };
+        let condition = match labels.as_slice() {
+            [] => Condition::None,
+            labels => labels.into(),
+        };
+        self.generator.forward_with(z, &condition, Mode::Eval)
     }
 
     /// Images of latent vectors, clipped to `[-1, 1]`.

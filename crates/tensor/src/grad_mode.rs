@@ -7,8 +7,11 @@ thread_local! {
 }
 
 /// Whether operations on this thread are currently recorded.
+///
+/// Never in a build with `--cfg engraft_inference`, which leaves the derivative rules out of a small program that only runs
+/// networks.
 pub fn is_recording() -> bool {
-    RECORDING.get()
+    !cfg!(engraft_inference) && RECORDING.get()
 }
 
 /// Sets the flag for a scope. Restores the old value at its end, also after a panic.

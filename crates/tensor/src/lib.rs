@@ -10,6 +10,7 @@ mod op;
 mod operation;
 mod ops;
 mod precision;
+mod program;
 mod real;
 pub mod shards;
 mod tensor;
@@ -36,6 +37,7 @@ pub use ops::{
     conv1d, conv2d, conv2d_grouped, conv2d_input, conv2d_weight, select_where, stack,
 };
 pub use precision::{Precision, UnknownPrecision, current_precision, with_precision};
+pub use program::{Node, Program, ProgramError, Step};
 pub use real::Real;
 pub use tensor::Tensor;
 pub use trace::{Trace, TraceNode, TraceValue, trace};

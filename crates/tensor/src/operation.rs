@@ -122,3 +122,134 @@ pub enum Operation {
     /// The binomial 3x3 filter [`Tensor::blur`](crate::Tensor::blur).
     Blur,
 }
+
+/// The numbers of a geometry, in a fixed order.
+fn sizes(g: &Geometry) -> Vec<usize> {
+    [g.input, g.output, g.kernel, g.stride, g.dilation, g.pad].concat()
+}
+
+/// The geometry of these numbers, if there are as many as it has.
+fn geometry(sizes: &[usize]) -> Option<Geometry> {
+    let &[i0, i1, o0, o1, k0, k1, s0, s1, d0, d1, p0, p1] = sizes else {
+        return None;
+    };
+    Some(Geometry {
+        input: [i0, i1],
+        output: [o0, o1],
+        kernel: [k0, k1],
+        stride: [s0, s1],
+        dilation: [d0, d1],
+        pad: [p0, p1],
+    })
+}
+
+impl Operation {
+    /// Its name, sizes and numbers, for a file.
+    ///
+    /// ```
+    /// use engraft_tensor::Operation;
+    /// let narrow = Operation::Narrow { axis: 1, start: 2 };
+    /// assert_eq!(narrow.parts(), ("narrow", vec![1, 2], vec![]));
+    /// assert_eq!(Operation::from_parts("narrow", &[1, 2], &[]), Some(narrow));
+    /// assert_eq!(Operation::from_parts("narrow", &[1], &[]), None);
+    /// ```
+    pub fn parts(&self) -> (&'static str, Vec<usize>, Vec<f64>) {
+        let plain = |name| (name, Vec::new(), Vec::new());
+        let sized = |name, sizes: &[usize]| (name, sizes.to_vec(), Vec::new());
+        let number = |name, number: f64| (name, Vec::new(), vec![number]);
+        match self {
+            Self::Add => plain("add"),
+            Self::Sub => plain("sub"),
+            Self::Mul => plain("mul"),
+            Self::Div => plain("div"),
+            Self::Affine { scale, shift } => ("affine", Vec::new(), vec![*scale, *shift]),
+            Self::Exp => plain("exp"),
+            Self::Ln => plain("ln"),
+            Self::Sqrt => plain("sqrt"),
+            Self::Abs => plain("abs"),
+            Self::Powf { exponent } => number("powf", *exponent),
+            Self::LeakyRelu { slope } => number("leaky_relu", *slope),
+            Self::ClampMin { floor } => number("clamp_min", *floor),
+            Self::Tanh => plain("tanh"),
+            Self::Sigmoid => plain("sigmoid"),
+            Self::Softplus => plain("softplus"),
+            Self::Identity => plain("identity"),
+            Self::MatMul { transposed } => sized("matmul", &transposed.map(usize::from)),
+            Self::Conv2d(g) => sized("conv2d", &sizes(g)),
+            Self::Conv2dInput(g) => sized("conv2d_input", &sizes(g)),
+            Self::BiasLeakyRelu { slope } => number("bias_leaky_relu", *slope),
+            Self::AffineLeakyRelu { slope } => number("affine_leaky_relu", *slope),
+            Self::SumTo => plain("sum_to"),
+            Self::BroadcastTo => plain("broadcast_to"),
+            Self::Reshape => plain("reshape"),
+            Self::Permute { order } => sized("permute", order),
+            Self::Narrow { axis, start } => sized("narrow", &[*axis, *start]),
+            Self::Pad { axis, before } => sized("pad", &[*axis, *before]),
+            Self::Concat { axis } => sized("concat", &[*axis]),
+            Self::UpsampleNearest { factor } => sized("upsample_nearest", &[*factor]),
+            Self::SumPool { factor } => sized("sum_pool", &[*factor]),
+            Self::MaxPool { factor } => sized("max_pool", &[*factor]),
+            Self::Blur => plain("blur"),
+        }
+    }
+
+    /// The operation with these [`parts`](Operation::parts), if there is one.
+    pub fn from_parts(name: &str, sizes: &[usize], numbers: &[f64]) -> Option<Self> {
+        Some(match (name, sizes, numbers) {
+            ("add", [], []) => Self::Add,
+            ("sub", [], []) => Self::Sub,
+            ("mul", [], []) => Self::Mul,
+            ("div", [], []) => Self::Div,
+            ("affine", [], &[scale, shift]) => Self::Affine { scale, shift },
+            ("exp", [], []) => Self::Exp,
+            ("ln", [], []) => Self::Ln,
+            ("sqrt", [], []) => Self::Sqrt,
+            ("abs", [], []) => Self::Abs,
+            ("powf", [], &[exponent]) => Self::Powf { exponent },
+            ("leaky_relu", [], &[slope]) => Self::LeakyRelu { slope },
+            ("clamp_min", [], &[floor]) => Self::ClampMin { floor },
+            ("tanh", [], []) => Self::Tanh,
+            ("sigmoid", [], []) => Self::Sigmoid,
+            ("softplus", [], []) => Self::Softplus,
+            ("identity", [], []) => Self::Identity,
+            ("matmul", &[a, b], []) => Self::MatMul {
+                transposed: [a != 0, b != 0],
+            },
+            ("conv2d", sizes, []) => Self::Conv2d(geometry(sizes)?),
+            ("conv2d_input", sizes, []) => Self::Conv2dInput(geometry(sizes)?),
+            ("bias_leaky_relu", [], &[slope]) => Self::BiasLeakyRelu { slope },
+            ("affine_leaky_relu", [], &[slope]) => Self::AffineLeakyRelu { slope },
+            ("sum_to", [], []) => Self::SumTo,
+            ("broadcast_to", [], []) => Self::BroadcastTo,
+            ("reshape", [], []) => Self::Reshape,
+            ("permute", order, []) => Self::Permute {
+                order: order.to_vec(),
+            },
+            ("narrow", &[axis, start], []) => Self::Narrow { axis, start },
+            ("pad", &[axis, before], []) => Self::Pad { axis, before },
+            ("concat", &[axis], []) => Self::Concat { axis },
+            ("upsample_nearest", &[factor], []) => Self::UpsampleNearest { factor },
+            ("sum_pool", &[factor], []) => Self::SumPool { factor },
+            ("max_pool", &[factor], []) => Self::MaxPool { factor },
+            ("blur", [], []) => Self::Blur,
+            _ => return None,
+        })
+    }
+
+    /// Number of operands; `None` for any number of at least one.
+    pub fn operand_count(&self) -> Option<usize> {
+        match self {
+            Self::Add
+            | Self::Sub
+            | Self::Mul
+            | Self::Div
+            | Self::MatMul { .. }
+            | Self::Conv2d(_)
+            | Self::Conv2dInput(_)
+            | Self::BiasLeakyRelu { .. } => Some(2),
+            Self::AffineLeakyRelu { .. } => Some(3),
+            Self::Concat { .. } => None,
+            _ => Some(1),
+        }
+    }
+}

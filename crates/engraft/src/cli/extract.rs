@@ -158,7 +158,12 @@ impl Reader {
 
 /// Opens a run and prints its warnings.
 pub(super) fn open_run(run: &Path, which: CheckpointChoice) -> anyhow::Result<SavedRun> {
-    ensure_run("from", run)?;
+    open_run_of("from", run, which)
+}
+
+/// [`open_run`] of another option.
+pub(super) fn open_run_of(option: &str, run: &Path, which: CheckpointChoice) -> anyhow::Result<SavedRun> {
+    ensure_run(option, run)?;
     let mut found = engraft_transfer::open_run(run, which)?;
     for warning in &found.warnings {
         note!("warning: {warning}");
@@ -166,7 +171,7 @@ pub(super) fn open_run(run: &Path, which: CheckpointChoice) -> anyhow::Result<Sa
     found.sampler = found
         .sampler
         .checked()
-        .with_context(|| format!("--from {}", run.display()))?;
+        .with_context(|| format!("--{option} {}", run.display()))?;
     Ok(found)
 }
 

@@ -8,6 +8,7 @@ use engraft_layers::Condition;
 use engraft_tensor::{Tensor, concat};
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
+use std::path::Path;
 
 /// Images per batch.
 const BATCH: usize = 500;
@@ -155,7 +156,7 @@ pub(super) fn class(options: &Generate, classes: usize) -> anyhow::Result<Option
         "--class {wanted}: the generator of {} is not class-conditional; train --conditional or train --pseudo-labels makes one",
         options.from.display()
     );
-    let names = names(options)?;
+    let names = names(&options.from)?;
     if let Some(label) = names.iter().position(|name| name == wanted) {
         return Ok(Some(label));
     }
@@ -164,7 +165,7 @@ pub(super) fn class(options: &Generate, classes: usize) -> anyhow::Result<Option
     {
         return Ok(Some(label));
     }
-    let is_clusters = settings(options).is_some_and(|config| config.pseudo_labels.is_on());
+    let is_clusters = settings(&options.from).is_some_and(|config| config.pseudo_labels.is_on());
     let closest = names
         .iter()
         .min_by_key(|name| strsim::damerau_levenshtein(name, wanted));
@@ -184,18 +185,21 @@ pub(super) fn class(options: &Generate, classes: usize) -> anyhow::Result<Option
 }
 
 /// The settings of the run, if they can be read.
-fn settings(options: &Generate) -> Option<TrainConfig> {
-    read_settings(&RunLayout::new(&options.from).settings()).ok()
+fn settings(run: &Path) -> Option<TrainConfig> {
+    read_settings(&RunLayout::new(run).settings()).ok()
 }
 
-/// Names of the classes that the run knows: those of its folders, or of a known data set.
-fn names(options: &Generate) -> anyhow::Result<Vec<String>> {
-    let recorded = class_names(&options.from)?;
+/// Names of the classes that a run knows: those of its folders, or of a known data set.
+///
+/// # Errors
+/// If the file with the names cannot be read.
+pub(super) fn names(run: &Path) -> anyhow::Result<Vec<String>> {
+    let recorded = class_names(run)?;
     if !recorded.is_empty() {
         return Ok(recorded);
     }
     // Clusters are not the classes of the data.
-    let data = settings(options)
+    let data = settings(run)
         .filter(|config| !config.pseudo_labels.is_on())
         .map(|config| config.data);
     let known = data.and_then(|name| name.parse::<DatasetName>().ok());

@@ -23,6 +23,7 @@ mod output_dir;
 mod pair_grid;
 mod parallel;
 mod picture_file;
+mod playground;
 mod process;
 mod program;
 mod progress;
@@ -117,5 +118,6 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Manual(options) => completions::write_manual(&options),
         Command::Export(options) => export::run(&options),
         Command::Import(options) => import::run(&options),
+        Command::Playground(options) => playground::run(&options),
     }
 }

@@ -5,6 +5,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::fmt::Write;
 
+pub use engraft_base::html_escaped as escaped;
+
 /// The style sheet of all pages, for light and dark screens.
 pub const STYLE: &str = "
 :root { color-scheme: light dark; --text: #1d2125; --soft: #5c6670; --line: #d9dee3; --ground: #fff; --box: #f5f7f9; --mark: #b4530a; }
@@ -72,22 +74,6 @@ fn push_content(out: &mut String, report: &Report) {
     for section in &report.sections {
         push_section(out, section);
     }
-}
-
-/// Escapes text for HTML.
-pub fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            c => safe.push(c),
-        }
-    }
-    safe
 }
 
 /// Appends an element with escaped text.

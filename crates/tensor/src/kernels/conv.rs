@@ -52,6 +52,10 @@ pub fn with_conv_algorithm<R>(algorithm: ConvAlgorithm, f: impl FnOnce() -> R) -
 /// With fewer channels, Winograd's transforms cost more than the saved products.
 const FEWEST_CHANNELS: usize = 16;
 
+/// Whether the direct convolution is left out of a small program that runs on portable kernels, where it is not chosen; see
+/// [`is_recording`](crate::is_recording).
+const IS_SMALL: bool = cfg!(engraft_inference);
+
 /// What computes a map.
 enum Chosen {
     Im2col,
@@ -75,7 +79,8 @@ const COST_OF_DIRECT: f64 = 1.1;
 
 /// Chooses what computes a map of `f32`.
 fn choose(g: &Geometry, [n, c_in, c_out]: [usize; 3], precision: Precision) -> Chosen {
-    match FORCED.get() {
+    let forced = if IS_SMALL { None } else { FORCED.get() };
+    match forced {
         Some(ConvAlgorithm::Im2col) => return Chosen::Im2col,
         Some(ConvAlgorithm::Direct) => return Chosen::Direct,
         Some(ConvAlgorithm::Winograd) if n > 0 => {
@@ -86,7 +91,7 @@ fn choose(g: &Geometry, [n, c_in, c_out]: [usize; 3], precision: Precision) -> C
     }
     let twice_as_fast = precision == Precision::Bf16 && has_bf16();
     // matrixmultiply finds its own instructions.
-    let is_vectorized = instruction_set() != "portable";
+    let is_vectorized = !IS_SMALL && instruction_set() != "portable";
     let is_product = g.taps() == 1 && g.stride == [1, 1] && g.pad == [0, 0];
     let other = if is_vectorized && (!is_product || twice_as_fast) {
         Chosen::Direct
@@ -161,15 +166,15 @@ macro_rules! single {
                 let [n, c_in, c_out] = sizes;
                 let is_rounded = precision == Precision::Bf16;
                 let chosen = choose(g, sizes, precision);
-                if let (true, true, Chosen::Direct) = (is_rounded, has_bf16(), &chosen) {
+                if let (true, true, Chosen::Direct, false) = (is_rounded, has_bf16(), &chosen, IS_SMALL) {
                     return direct::$map::<Pair>(g, sizes, a, b, out);
                 }
                 let rounded = is_rounded.then(|| [rounded_copy(a), rounded_copy(b)]);
                 let (a, b) = rounded.as_ref().map_or((a, b), |[a, b]| (a, b));
                 match chosen {
                     Chosen::Winograd(winograd) => winograd.$map(a, b, out),
-                    Chosen::Direct => direct::$map::<f32>(g, sizes, a, b, out),
-                    Chosen::Im2col => im2col::$map(g, n, c_in, c_out, a, b, out),
+                    Chosen::Direct if !IS_SMALL => direct::$map::<f32>(g, sizes, a, b, out),
+                    Chosen::Direct | Chosen::Im2col => im2col::$map(g, n, c_in, c_out, a, b, out),
                 }
             })*
         }

@@ -13,6 +13,7 @@ mod operations;
 mod panics;
 mod penalty;
 mod precision;
+mod programs;
 mod pytorch;
 mod registry;
 mod shards;

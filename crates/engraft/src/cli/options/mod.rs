@@ -11,6 +11,7 @@ mod generate;
 mod import;
 mod learning_rates;
 mod pictures;
+mod playground;
 mod seeds;
 mod semi_supervised;
 mod sources;
@@ -29,6 +30,7 @@ pub(crate) use generate::{Generate, Interpolation};
 pub(crate) use import::{Import, ImportFormat};
 pub(crate) use learning_rates::LearningRates;
 pub(crate) use pictures::PictureOptions;
+pub(crate) use playground::Playground;
 pub use seeds::Seeds;
 pub(crate) use semi_supervised::{Budget, SemiSupervised};
 pub(crate) use sources::Sources;
@@ -72,6 +74,7 @@ pub(crate) enum Command {
     Manual(Manual),
     Export(Export),
     Import(Import),
+    Playground(Playground),
 }
 
 /// Accepts one of `all`, by its printed name.

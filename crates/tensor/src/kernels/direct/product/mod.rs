@@ -7,7 +7,9 @@
 
 use crate::kernels::direct::operand::{Operand, Pair};
 use crate::kernels::gemm::Accum;
-use crate::kernels::simd::{Level, has_bf16, level};
+#[cfg(target_arch = "x86_64")]
+use crate::kernels::simd::has_bf16;
+use crate::kernels::simd::{Level, level};
 use crate::kernels::tile_product::PANEL;
 
 /// The largest tile whose sums stay in the registers of the CPU.
