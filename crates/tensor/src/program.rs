@@ -6,6 +6,7 @@ use crate::ops::{affine_leaky_relu, bias_leaky_relu, concat, conv2d, conv2d_inpu
 use crate::real::Real;
 use crate::tensor::Tensor;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 
 /// A computation as a list of operations, each of which reads results of earlier nodes. The last node is the result.
@@ -90,9 +91,9 @@ impl<T: Real> Program<T> {
         let mut seen: BTreeMap<u64, Tensor<T>> = BTreeMap::new();
         let mut pending = vec![output.clone()];
         while let Some(x) = pending.pop() {
-            if !seen.contains_key(&x.id()) {
+            if let Entry::Vacant(place) = seen.entry(x.id()) {
                 pending.extend(x.origin().iter().flat_map(|o| o.inputs.iter().cloned()));
-                seen.insert(x.id(), x);
+                place.insert(x);
             }
         }
         // Ids grow with time, so this order has every input before its use, and the output last.
