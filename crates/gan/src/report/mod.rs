@@ -21,4 +21,4 @@ pub use interpolation::{interpolation_png, interpolation_size};
 pub use nearest::nearest_training_images;
 pub use page::{Block, Picture, Plot, Report, Section, Table};
 pub(crate) use run::report;
-pub use run::{grid_steps, pace, picture_of, run_report, run_summary};
+pub use run::{RunSummary, grid_steps, picture_of, run_report, run_summary};

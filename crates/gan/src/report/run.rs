@@ -31,12 +31,21 @@ pub fn run_report(directory: &Path) -> Result<Report, GanError> {
     Ok(report(&config, &losses, &state, step, &layout, None))
 }
 
-/// What a run directory says while its run trains, or after it ended: facts, alarms, curves, evaluations and settings, without
-/// pictures. It costs milliseconds, so that it can be made again every few seconds.
+/// What a run directory says while its run trains, or after it ended.
+pub struct RunSummary {
+    /// Facts, alarms, curves, evaluations and settings, without pictures.
+    pub report: Report,
+    /// Mean duration of the last 100 steps in seconds. `None` before the first step.
+    pub seconds_per_step: Option<f64>,
+    /// Steps that are left.
+    pub steps_left: u64,
+}
+
+/// Reads a run directory without its pictures. It costs milliseconds, so that it can be done again every few seconds.
 ///
 /// # Errors
 /// If the settings, `metrics.jsonl` or `measures.jsonl` cannot be read.
-pub fn run_summary(directory: &Path) -> Result<Report, GanError> {
+pub fn run_summary(directory: &Path) -> Result<RunSummary, GanError> {
     let layout = RunLayout::new(directory);
     let config = read_config(directory)?;
     let losses = read_losses(&layout.record())?;
@@ -50,22 +59,13 @@ pub fn run_summary(directory: &Path) -> Result<Report, GanError> {
         .push(Section::new("Training").block(Block::Plots(step_plots(&losses))));
     report.sections.extend(scores(&config, &state, None));
     report.sections.push(settings(&config));
-    Ok(report)
-}
-
-/// The mean duration of the last 100 steps of a run in seconds, and the number of steps that are left. `None` before the first
-/// step.
-///
-/// # Errors
-/// If the settings or `metrics.jsonl` cannot be read.
-pub fn pace(directory: &Path) -> Result<Option<(f64, u64)>, GanError> {
-    let config = read_config(directory)?;
-    let losses = read_losses(&RunLayout::new(directory).record())?;
     let recent = &losses[losses.len().saturating_sub(RECENT)..];
-    Ok(recent.last().map(|last| {
-        let seconds = recent.iter().map(|of| of.milliseconds / 1000.0).sum::<f64>() / recent.len() as f64;
-        (seconds, config.steps.saturating_sub(last.step))
-    }))
+    let total: f64 = recent.iter().map(|of| of.milliseconds / 1000.0).sum();
+    Ok(RunSummary {
+        report,
+        seconds_per_step: (!recent.is_empty()).then(|| total / recent.len() as f64),
+        steps_left: config.steps.saturating_sub(step),
+    })
 }
 
 /// Steps of the sample grids of a run directory, oldest first.

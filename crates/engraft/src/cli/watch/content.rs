@@ -4,7 +4,7 @@ use super::page::page;
 use super::request::{Answer, Request};
 use crate::cli::progress::duration;
 use engraft_base::read_bounded;
-use engraft_gan::report::{Block, Report, Section, Table, grid_steps, pace, run_summary, to_html_part};
+use engraft_gan::report::{Block, Report, Section, Table, grid_steps, run_summary, to_html_part};
 use engraft_gan::{GanError, RunLayout, read_settings};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -48,21 +48,21 @@ fn live(runs: &[PathBuf]) -> Value {
 }
 
 fn summary(run: &Path) -> Result<Report, GanError> {
-    let mut report = run_summary(run)?;
-    if let Some((seconds, left)) = pace(run)? {
-        let silent = silence(run);
-        let time = match silent {
-            _ if left == 0 => "all steps are done".into(),
+    let found = run_summary(run)?;
+    let mut report = found.report;
+    if let Some(seconds) = found.seconds_per_step {
+        let time = match silence(run) {
+            _ if found.steps_left == 0 => "all steps are done".into(),
             Some(silent) if silent > SILENT => {
                 format!(
                     "no step for {}: the run has ended or was stopped",
                     duration(silent)
                 )
             }
-            _ => format!(
-                "{seconds:.2} s per step, about {} left",
-                duration(seconds * left as f64)
-            ),
+            _ => {
+                let left = duration(seconds * found.steps_left as f64);
+                format!("{seconds:.2} s per step, about {left} left")
+            }
         };
         report.facts.push(("time".into(), time));
     }
