@@ -1,10 +1,12 @@
-//! The program `engraft-mpi`: trains a GAN on processes that MPI connects.
+//! The program `engraft-mpi`: trains on processes that MPI connects.
 //!
 //! ```sh
 //! mpirun -n 4 engraft-mpi train --data mnist --out runs/mnist
 //! ```
 //!
-//! It has the command `train` of `engraft` with all its options. docs/guide/several-machines.md describes it.
+//! It has the commands `train`, `adapt` and `semi-supervised` of `engraft` and `benchmark-transfer` of `cargo xtask`, with all their
+//! options. `train` divides each batch among the processes, the others divide their trainings. docs/guide/several-machines.md
+//! describes it.
 
 mod communicator;
 mod threads;
@@ -35,7 +37,11 @@ fn main() -> ExitCode {
     let world = universe.world();
     let threads = threads::of_this_rank(&world);
     watch::start(world.rank());
-    let code = run_on(&Ranks::new(MpiRank::new(), threads));
+    let ranks = Ranks::new(MpiRank::new(), threads);
+    let code = match std::env::args_os().nth(1) {
+        Some(command) if command == "benchmark-transfer" => xtask::benchmark_transfer_on(&ranks),
+        _ => run_on(&ranks),
+    };
     if code > 0 && code < SIGNALS {
         // The other ranks may wait for this one.
         SimpleCommunicator::world().abort(i32::from(code));

@@ -2,12 +2,13 @@
 
 mod classifier_score;
 mod methods;
+mod table;
 
 use anyhow::{Context, ensure};
-use engraft::cli::{Interrupted, Seeds, catch_interrupts, stop_or_continue};
+use engraft::cli::{Interrupted, Ranks, Seeds, catch_interrupts, stop_or_continue};
 use engraft_data::{Channels, DataOptions, DataSource, Dataset, DatasetName, LoadOptions, Split, load};
 use engraft_gan::{CheckpointChoice, TrainConfig};
-use engraft_metrics::{FeatureExtractor, Features, SeedSummary, features, kernel_distance};
+use engraft_metrics::{FeatureExtractor, Features, features};
 use engraft_transfer::{
     Experiment, ExperimentResult, FeatureSets, LabeledImages, PretrainedGan, Recipe, TransferMethod,
     dataset_features, domain_distance, evaluate, from_scratch_config, open_source,
@@ -19,8 +20,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Smallest KID that is used as a denominator.
-const TINY: f64 = 1e-3;
+/// File of a cached result.
+const ROW: &str = "row.json";
 /// Images that each method generates.
 const GENERATED: usize = 1000;
 /// Test images of the target for evaluation.
@@ -92,7 +93,8 @@ pub(crate) struct Args {
     threads: Option<usize>,
 }
 
-pub(crate) fn run(mut args: Args) -> anyhow::Result<()> {
+/// Runs the command, on the ranks of a distributed run if there are any: each of them calls this.
+pub(crate) fn run(mut args: Args, ranks: Option<&Ranks>) -> anyhow::Result<()> {
     let names = |list: &[&str]| list.iter().map(|s| (*s).to_string()).collect();
     if args.quick {
         args.targets = names(&["usps", "fashion-mnist"]);
@@ -112,9 +114,14 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<()> {
     }
     methods::check(&args.methods)?;
     args.seeds = Seeds::from(args.seeds.starting_at(args.first_seed)?);
-    let pool = engraft::cli::pool(args.threads)?;
+    let pool = engraft::cli::pool(args.threads.or(ranks.map(|ranks| ranks.threads)))?;
     catch_interrupts("finishing this step, then saving")?;
-    pool.install(|| table(&args))?;
+    let found = pool.install(|| fill(&args, ranks))?;
+    if ranks.is_none_or(Ranks::is_first) {
+        for line in table::lines(&args, &found) {
+            println!("{line}");
+        }
+    }
     Ok(())
 }
 
@@ -132,6 +139,16 @@ struct Target {
     classes: Vec<usize>,
 }
 
+impl Target {
+    /// The features that measure it.
+    fn about(&self, name: &str) -> String {
+        let of = |network: &dyn FeatureExtractor| format!("{} ({})", network.name(), network.about());
+        let second = self.second.as_ref();
+        let second = second.map(|(second, _)| format!(", second features {}", of(&**second)));
+        format!("{name}: features {}{}", of(&*self.network), second.unwrap_or_default())
+    }
+}
+
 /// Result of a method with one seed, as it is cached.
 #[derive(Serialize, Deserialize)]
 struct Cell {
@@ -139,160 +156,93 @@ struct Cell {
     settings: Value,
     #[serde(flatten)]
     row: ExperimentResult,
-    /// KID with second features, for color images.
+    /// The same measures with second features, for color images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    second_kid: Option<f64>,
+    second: Option<ExperimentResult>,
     /// Classification accuracy score: test accuracy of a classifier trained on generated images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     classifier_accuracy: Option<f64>,
 }
 
-fn table(args: &Args) -> anyhow::Result<()> {
+/// All cells by source, target, number of images and method, each with its seeds, and what the table says beside them.
+#[derive(Default)]
+struct Found {
+    cells: BTreeMap<[usize; 4], Vec<Cell>>,
+    /// Data and SHA-256 of each source.
+    sources: Vec<(String, String)>,
+    /// Classifier scores of the real images.
+    baseline_scores: Vec<String>,
+    /// Features for each target.
+    measured: Vec<String>,
+}
+
+/// Trains and evaluates what has no result yet.
+fn fill(args: &Args, ranks: Option<&Ranks>) -> anyhow::Result<Found> {
     let start = Instant::now();
-    let mut cells: BTreeMap<[usize; 4], Vec<Cell>> = BTreeMap::new();
-    let mut sources = Vec::new();
-    let mut baseline_scores = Vec::new();
-    let mut measured = Vec::new();
+    let mut found = Found::default();
     for (s, path) in args.from.iter().enumerate() {
         let source = open_source(path, CheckpointChoice::Last)
             .with_context(|| format!("--from {}", path.display()))?;
         let label = label(&source)?;
         for (t, name) in args.targets.iter().enumerate() {
             let target = open_target(args, name, &source)?;
-            let about = |network: &dyn FeatureExtractor| format!("{} ({})", network.name(), network.about());
-            let second = target
-                .second
-                .as_ref()
-                .map(|(second, _)| format!(", second features {}", about(&**second)));
-            measured.push(format!(
-                "{name}: features {}{}",
-                about(&*target.network),
-                second.unwrap_or_default()
-            ));
-            for (n, &images) in args.train_images.iter().enumerate() {
-                if source.config.classes > 0 {
+            found.measured.push(target.about(name));
+            if source.config.classes > 0 {
+                for &images in &args.train_images {
                     let line = classifier_score::by_images(args, &target, images)?;
-                    if !baseline_scores.contains(&line) {
-                        baseline_scores.push(line);
-                    }
-                }
-                for (m, method) in args.methods.iter().enumerate() {
-                    for seed in args.seeds.iter() {
-                        let directory = args.out.join(&label).join(&target.name).join(format!(
-                            "{images}-{}-{}-{seed}",
-                            methods::stored_name(method),
-                            args.steps
-                        ));
-                        let found = cell(args, &source, &target, images, method, seed, &directory)
-                            .with_context(|| format!("{}", directory.display()))?;
-                        eprintln!(
-                            "{:>6.0} s  {label} to {name} {images} {method} seed {seed}: KID {:.4}, coverage {:.3}, copies \
-                             {:.3}",
-                            start.elapsed().as_secs_f64(),
-                            found.row.kid,
-                            found.row.coverage,
-                            found.row.copies
-                        );
-                        cells.entry([s, t, n, m]).or_default().push(found);
+                    if !found.baseline_scores.contains(&line) {
+                        found.baseline_scores.push(line);
                     }
                 }
             }
+            let mut jobs = Vec::new();
+            for n in 0..args.train_images.len() {
+                for m in 0..args.methods.len() {
+                    jobs.extend(args.seeds.iter().map(|seed| (n, m, seed)));
+                }
+            }
+            let directory = |&(n, m, seed): &(usize, usize, u64)| {
+                let method = methods::stored_name(&args.methods[m]);
+                let name = format!("{}-{method}-{}-{seed}", args.train_images[n], args.steps);
+                args.out.join(&label).join(&target.name).join(name)
+            };
+            let run = |job: &(usize, usize, u64)| -> anyhow::Result<Cell> {
+                let (&(n, m, seed), directory) = (job, directory(job));
+                let (images, method) = (args.train_images[n], &args.methods[m]);
+                let found = cell(args, &source, &target, images, method, seed, &directory)
+                    .with_context(|| format!("{}", directory.display()))?;
+                eprintln!(
+                    "{:>6.0} s  {label} to {name} {images} {method} seed {seed}: KID {:.4}, coverage {:.3}, copies {:.3}",
+                    start.elapsed().as_secs_f64(),
+                    found.row.kid,
+                    found.row.coverage,
+                    found.row.copies
+                );
+                Ok(found)
+            };
+            let cells: Vec<Cell> = match ranks {
+                None => jobs.iter().map(run).collect::<anyhow::Result<_>>()?,
+                Some(ranks) => {
+                    ranks.ensure_same(&json!([label, target.train.sha256()]), Some(&args.out))?;
+                    let done: Vec<bool> = jobs
+                        .iter()
+                        .map(|job| directory(job).join(ROW).exists())
+                        .collect();
+                    let mine = ranks.share(&done);
+                    let own = mine.iter().map(|&at| run(&jobs[at])).collect();
+                    ranks.collect(jobs.len(), &mine, own)?
+                }
+            };
+            for ((n, m, _), cell) in jobs.into_iter().zip(cells) {
+                found.cells.entry([s, t, n, m]).or_default().push(cell);
+            }
         }
-        sources.push((source.config.data.clone(), source.sha256()?));
+        found
+            .sources
+            .push((source.config.data.clone(), source.sha256()?));
     }
-    println!(
-        "| source | target | images | method | KID | KID, second features | FID | coverage | diversity | copies | CAS, % |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|"
-    );
-    for (&[s, t, n, m], rows) in &cells {
-        let of = |value: fn(&ExperimentResult) -> f64, digits: usize| {
-            spread(rows.iter().map(|cell| Some(value(&cell.row))), digits)
-        };
-        println!(
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
-            sources[s].0,
-            args.targets[t],
-            args.train_images[n],
-            args.methods[m],
-            of(|r| r.kid, 3),
-            spread(rows.iter().map(|cell| cell.second_kid), 3),
-            of(|r| r.fid, 1),
-            of(|r| r.coverage, 3),
-            of(|r| r.diversity, 2),
-            of(|r| r.copies, 3),
-            spread(rows.iter().map(|cell| Some(100.0 * cell.classifier_accuracy?)), 1)
-        );
-    }
-    for line in &baseline_scores {
-        println!("{line}");
-    }
-    for line in against_auto(args, &sources, &cells) {
-        println!("{line}");
-    }
-    for ((data, hash), path) in sources.iter().zip(&args.from) {
-        println!("source {data}: {} (SHA-256 {}..)", path.display(), &hash[..12]);
-    }
-    println!(
-        "{} steps; mean ± standard deviation over the seeds {}; {GENERATED} generated images against up to {REAL} \
-         test images of the target",
-        args.steps, args.seeds
-    );
-    measured.dedup();
-    for line in &measured {
-        println!("{line}");
-    }
-    if !baseline_scores.is_empty() {
-        println!(
-            "CAS (classification accuracy score): accuracy on all test images of the target of a classifier trained on {} generated \
-             images for {} epochs",
-            classifier_score::IMAGES,
-            classifier_score::EPOCHS
-        );
-    }
-    Ok(())
-}
-
-/// Mean and standard deviation, if there are no missing values.
-fn spread(figures: impl Iterator<Item = Option<f64>>, digits: usize) -> String {
-    let figures: Option<Vec<f64>> = figures.collect();
-    let spread = figures.and_then(|figures| SeedSummary::of(&figures));
-    spread.map_or_else(String::new, |spread| format!("{spread:.digits$}"))
-}
-
-/// KID of each other method by that of `auto`, seed by seed: of few seeds a spread says less than whether all agree.
-fn against_auto(
-    args: &Args,
-    sources: &[(String, String)],
-    cells: &BTreeMap<[usize; 4], Vec<Cell>>,
-) -> Vec<String> {
-    let Some(auto) = args.methods.iter().position(|method| method == "auto") else {
-        return Vec::new();
-    };
-    let mut lines = Vec::new();
-    for (&[s, t, n, m], rows) in cells.iter().filter(|(at, _)| at[3] != auto) {
-        let ratios = rows.iter().zip(&cells[&[s, t, n, auto]]);
-        let ratios: Vec<String> = ratios
-            .map(|(other, own)| times(other.row.kid, own.row.kid))
-            .collect();
-        lines.push(format!(
-            "{} to {}, {} images: KID of {} divided by that of auto: {}",
-            sources[s].0,
-            args.targets[t],
-            args.train_images[n],
-            args.methods[m],
-            ratios.join(", ")
-        ));
-    }
-    lines
-}
-
-/// `a / b` of two KIDs. Unbiased estimates near 0 may be negative, so a small denominator gives no ratio.
-fn times(a: f64, b: f64) -> String {
-    if b > TINY {
-        format!("{:.2}", a / b)
-    } else {
-        "-".into()
-    }
+    found.measured.dedup();
+    Ok(found)
 }
 
 /// Name of the directory of a source's results: its data and the beginning of its hash.
@@ -404,7 +354,7 @@ fn cell(
         // The key of an earlier version, whose results are recognized.
         "taught": [classifier_score::IMAGES, classifier_score::EPOCHS],
     });
-    let kept = directory.join("row.json");
+    let kept = directory.join(ROW);
     if let Ok(text) = std::fs::read_to_string(&kept) {
         let found: Option<Cell> = serde_json::from_str(&text).ok();
         return found
@@ -414,23 +364,24 @@ fn cell(
     let found = experiment.train(&method, directory, &mut |_| stop_or_continue())?;
     let (sampler, steps) = found.ok_or(Interrupted)?;
     let generated = experiment.generate_features(&*target.network, &sampler, GENERATED)?;
-    let features = FeatureSets {
-        real: &target.real,
-        training: &trained_on,
-        generated: &generated,
+    let measure = |real: &Features, training: &Features, generated: &Features| {
+        let sets = FeatureSets {
+            real,
+            training,
+            generated,
+        };
+        evaluate(method.name(), steps, sets)
     };
-    let row = evaluate(method.name(), steps, features)?;
-    let second_kid = match &target.second {
-        Some((second, real)) => {
-            let generated = experiment.generate_features(&**second, &sampler, GENERATED)?;
-            Some(kernel_distance(real, &generated)?.value)
-        }
-        None => None,
-    };
+    let row = measure(&target.real, &trained_on, &generated)?;
+    let second = target.second.as_ref().map(|(second, real)| -> anyhow::Result<_> {
+        let training = dataset_features(&**second, &train)?;
+        let generated = experiment.generate_features(&**second, &sampler, GENERATED)?;
+        Ok(measure(real, &training, &generated)?)
+    });
     let found = Cell {
         settings,
         row,
-        second_kid,
+        second: second.transpose()?,
         classifier_accuracy: classifier_score::by_generated(target, &sampler, seed)?,
     };
     std::fs::create_dir_all(directory)?;
@@ -473,12 +424,5 @@ mod tests {
         assert_eq!(with_names_of_today(settings(&earlier)), settings(&text));
         let untuned = json!({ "run": { "source": "a" }, "real": REAL });
         assert_eq!(with_names_of_today(untuned.clone()), untuned);
-    }
-
-    #[test]
-    fn distances_near_zero_give_no_ratio() {
-        assert_eq!(times(0.3, 0.2), "1.50");
-        assert_eq!(times(0.3, -0.001), "-");
-        assert_eq!(times(0.3, 0.0), "-");
     }
 }

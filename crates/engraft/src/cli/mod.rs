@@ -32,6 +32,7 @@ mod ranks;
 mod result_cache;
 mod samples;
 mod semi_supervised;
+mod spread;
 mod stacked;
 mod target;
 mod tensorboard;
@@ -68,7 +69,9 @@ pub fn run_on(ranks: &Ranks) -> u8 {
     let result = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => match cli.command {
             Command::Train(options) => train::run_on(&options, Some(ranks)),
-            _ => Err(ranks::only_train()),
+            Command::Adapt(options) => adapt::run_on(&options, Some(ranks)),
+            Command::SemiSupervised(options) => semi_supervised::run_on(&options, Some(ranks)),
+            _ => Err(ranks::not_on_ranks()),
         },
         Err(error) => {
             if ranks.communicator.rank() == 0 {

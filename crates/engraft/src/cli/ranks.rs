@@ -14,7 +14,7 @@ const FIRST: Duration = Duration::from_secs(2);
 pub struct Ranks {
     pub(super) communicator: Arc<dyn Communicator>,
     /// Threads of this rank, unless `--threads` sets them.
-    pub(super) threads: usize,
+    pub threads: usize,
     traffic: Box<dyn Fn() -> TrafficCount + Send + Sync>,
 }
 
@@ -28,6 +28,11 @@ impl Ranks {
             threads,
             traffic: Box::new(move || count.count()),
         }
+    }
+
+    /// Whether this is rank 0, which prints.
+    pub fn is_first(&self) -> bool {
+        self.communicator.rank() == 0
     }
 
     /// What this rank has sent so far.
@@ -56,7 +61,10 @@ impl Ranks {
     }
 
     /// Prints the error of this rank, if it has one, and gives the exit code.
-    pub(super) fn code(&self, result: anyhow::Result<()>) -> u8 {
+    ///
+    /// After an error the other ranks may wait for this one: end them. An interrupted command (a code of 128 or more) has ended on
+    /// all ranks.
+    pub fn code(&self, result: anyhow::Result<()>) -> u8 {
         let Err(error) = result else { return 0 };
         let rank = self.communicator.rank();
         if rank > 0 {
@@ -71,8 +79,9 @@ impl Ranks {
 }
 
 /// The error of commands that run on one machine.
-pub(super) fn only_train() -> anyhow::Error {
-    let problem = "engraft-mpi has the command train only; run the others with engraft, on one machine";
+pub(super) fn not_on_ranks() -> anyhow::Error {
+    let problem = "engraft-mpi has the commands train, adapt, semi-supervised and benchmark-transfer; run the others with engraft, on \
+                   one machine";
     GanError::Config {
         problems: vec![problem.into()],
     }

@@ -6,7 +6,8 @@ use super::options::Adapt;
 use super::output_dir::ensure_usable;
 use super::process::{Interrupted, catch_interrupts, stop_or_continue};
 use super::transfer::inversion;
-use super::{pair_grid, parallel, result_cache};
+use super::ranks::Ranks;
+use super::{pair_grid, result_cache, spread};
 use anyhow::{Context, ensure};
 use engraft_base::{argmax, write_atomically};
 use engraft_data::Dataset;
@@ -75,6 +76,11 @@ struct MethodSummary {
 }
 
 pub(super) fn run(options: &Adapt) -> anyhow::Result<()> {
+    run_on(options, None)
+}
+
+/// [`run`] on the ranks of a distributed run, among which the trainings are divided. Each of them calls this.
+pub(super) fn run_on(options: &Adapt, ranks: Option<&Ranks>) -> anyhow::Result<()> {
     if let Some(out) = &options.out {
         ensure_usable(Some(out))?;
     }
@@ -97,22 +103,27 @@ pub(super) fn run(options: &Adapt) -> anyhow::Result<()> {
         None => note!("the target has no labels: no accuracy, and no baseline target-supervised"),
     }
     // Held to the end: two commands would train the same.
+    let is_first = ranks.is_none_or(Ranks::is_first);
     let _lock = match &options.out {
-        Some(out) => Some(RunLock::acquire(out).map_err(|error| on_run(error.into()))?),
-        None => None,
+        Some(out) if is_first => Some(RunLock::acquire(out).map_err(|error| on_run(error.into()))?),
+        _ => None,
     };
+    if let Some(ranks) = ranks {
+        ranks.ensure_same(&protocol(options, &data), options.out.as_deref())?;
+    }
     let jobs: Vec<(AdaptationMethod, u64)> = methods
         .iter()
         .flat_map(|&method| options.seeds.iter().map(move |seed| (method, seed)))
         .collect();
     if let Some(out) = &options.out {
         for &(method, seed) in &jobs {
-            let path = out.join(format!("{method}-{seed}.json"));
+            let path = file_of(out, method, seed, "json");
             result_cache::ensure_free(&path, &settings(options, &data, seed), SeedResult::problem)?;
         }
         catch_interrupts("finishing and saving the trainings that have begun; no other training begins")?;
     }
-    let cells = parallel::each(&jobs, options.threads, |&(method, seed)| {
+    let is_done = |&(method, seed): &(AdaptationMethod, u64)| reusable(options, &data, method, seed).is_some();
+    let cells = spread::each(ranks, &jobs, options.threads, is_done, |&(method, seed)| {
         cell(options, &data, method, seed).with_context(|| format!("{method}, seed {seed}"))
     });
     let cells = cells.inspect_err(|error| {
@@ -259,15 +270,8 @@ fn cell(options: &Adapt, data: &Data, method: AdaptationMethod, seed: u64) -> an
         source_test: &data.source_test,
         target_test: data.target_test.as_ref(),
     };
-    let at = |out: &Path, kind: &str| out.join(format!("{method}-{seed}.{kind}"));
-    let settings = settings(options, data, seed);
-    if let Some(out) = &options.out
-        && let Some(cell) = result_cache::read::<SeedResult>(&at(out, "json"), &settings)
-        && at(out, "safetensors").exists()
-        && (data.files.is_empty() || at(out, "csv").exists())
-        && grid_path(options, method, seed).is_none_or(|path| path.exists())
-    {
-        note!("{method} seed {seed}: reused from {}", at(out, "json").display());
+    if let Some((cell, path)) = reusable(options, data, method, seed) {
+        note!("{method} seed {seed}: reused from {}", path.display());
         return Ok(cell);
     }
     if stop_or_continue().is_break() {
@@ -313,9 +317,31 @@ fn cell(options: &Adapt, data: &Data, method: AdaptationMethod, seed: u64) -> an
     };
     // Last, so that an interrupted job is run again.
     if let Some(out) = &options.out {
-        result_cache::write(&at(out, "json"), &settings, &cell)?;
+        let path = file_of(out, method, seed, "json");
+        result_cache::write(&path, &settings(options, data, seed), &cell)?;
     }
     Ok(cell)
+}
+
+/// A file of a training.
+fn file_of(out: &Path, method: AdaptationMethod, seed: u64, kind: &str) -> PathBuf {
+    out.join(format!("{method}-{seed}.{kind}"))
+}
+
+/// The cached result of a training and its file, if all its files are there.
+fn reusable(
+    options: &Adapt,
+    data: &Data,
+    method: AdaptationMethod,
+    seed: u64,
+) -> Option<(SeedResult, PathBuf)> {
+    let out = options.out.as_ref()?;
+    let at = |kind: &str| file_of(out, method, seed, kind);
+    let cell = result_cache::read(&at("json"), &settings(options, data, seed))?;
+    let is_complete = at("safetensors").exists()
+        && (data.files.is_empty() || at("csv").exists())
+        && grid_path(options, method, seed).is_none_or(|path| path.exists());
+    is_complete.then(|| (cell, at("json")))
 }
 
 /// Saves the classifier, the image pairs, and the predictions for a folder.
@@ -332,7 +358,7 @@ fn save(
         .with_metadata("source", options.source_data.as_str())
         .with_metadata("target", options.target_data.as_str())
         .with_metadata("seed", seed.to_string())
-        .save(out.join(format!("{method}-{seed}.safetensors")))?;
+        .save(file_of(out, method, seed, "safetensors"))?;
     if let (Some(path), Some(pairs)) = (grid_path(options, method, seed), &found.pairs) {
         write_atomically(&path, &pair_grid::grid(pairs))?;
     }
@@ -348,7 +374,7 @@ fn save(
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         writeln!(text, "\"{}\",{class},{p:.4}", name.replace('"', "\"\""))?;
     }
-    let path = out.join(format!("{method}-{seed}.csv"));
+    let path = file_of(out, method, seed, "csv");
     Ok(write_atomically(&path, text.as_bytes())?)
 }
 

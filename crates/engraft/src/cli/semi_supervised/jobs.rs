@@ -2,7 +2,8 @@
 
 use super::resume::{self, Unfinished};
 use crate::cli::process::{Interrupted, stop_or_continue};
-use crate::cli::{parallel, result_cache};
+use crate::cli::ranks::Ranks;
+use crate::cli::{result_cache, spread};
 use anyhow::bail;
 use engraft_data::Dataset;
 use engraft_gan::Sampler;
@@ -80,15 +81,19 @@ pub(super) struct Task<'a> {
 type Found = anyhow::Result<Vec<(String, RunResult)>>;
 
 impl Task<'_> {
-    /// Trains every kind with every seed and groups the results by method. The slowest kinds should come first.
+    /// Trains every kind with every seed, divided among ranks if there are any, and groups the results by method. The slowest kinds
+    /// should come first.
     pub(super) fn run(
         &self,
         kinds: &[Kind],
+        ranks: Option<&Ranks>,
         threads: Option<usize>,
         bar: &ProgressBar,
     ) -> anyhow::Result<Vec<MethodResults>> {
         let jobs = self.jobs(kinds);
-        let found = parallel::each(&jobs, threads, |&(kind, seed)| self.run_or_reuse(kind, seed, bar))?;
+        let is_done = |&(kind, seed): &(Kind, usize)| self.result(&self.about(kind, seed).0).exists();
+        let run = |&(kind, seed): &(Kind, usize)| self.run_or_reuse(kind, seed, bar);
+        let found = spread::each(ranks, &jobs, threads, is_done, run)?;
         let mut rows: Vec<MethodResults> = Vec::new();
         for (method, run) in found.into_iter().flatten() {
             match rows.iter_mut().find(|row| row.method == method) {
@@ -332,7 +337,7 @@ mod tests {
         let whole = folder.path().join("whole");
         std::fs::create_dir_all(&whole).unwrap();
         let kinds = [Kind::FeatureMatching];
-        let expected = task(&whole).run(&kinds, Some(1), &bar).unwrap();
+        let expected = task(&whole).run(&kinds, None, Some(1), &bar).unwrap();
         assert_eq!(expected[0].runs[0].curve.len(), 10);
         let names = |out: &PathBuf| -> Vec<String> {
             let entries = std::fs::read_dir(out).unwrap();
@@ -365,7 +370,7 @@ mod tests {
             "{refused}"
         );
 
-        let found = task(&cut).run(&kinds, Some(1), &bar).unwrap();
+        let found = task(&cut).run(&kinds, None, Some(1), &bar).unwrap();
         let curve = &found[0].runs[0].curve;
         assert_eq!(curve[0], (1, 177), "it resumes from the checkpoint");
         assert_eq!(curve[1..], expected[0].runs[0].curve);
@@ -373,7 +378,7 @@ mod tests {
 
         // The process was killed between writing the result and removing the directory.
         drop(Unfinished::open(&unfinished_path).unwrap());
-        assert_eq!(task(&cut).run(&kinds, Some(1), &bar).unwrap(), found);
+        assert_eq!(task(&cut).run(&kinds, None, Some(1), &bar).unwrap(), found);
         assert!(!unfinished_path.exists() && other.exists());
         task(&cut).ensure_free(&kinds).unwrap();
     }

@@ -10,6 +10,7 @@ use super::options::{Budget, SemiSupervised};
 use super::output_dir::ensure_usable;
 use super::process::{Interrupted, catch_interrupts};
 use super::progress::bar;
+use super::ranks::Ranks;
 use super::result_cache;
 use anyhow::{Context, ensure};
 use engraft_base::{choose, write_atomically};
@@ -28,6 +29,11 @@ use std::path::Path;
 /// If the data is missing or has no labels, the labels cannot be divided among the classes, the generator cannot be used,
 /// or training fails.
 pub(super) fn run(options: &SemiSupervised) -> anyhow::Result<()> {
+    run_on(options, None)
+}
+
+/// [`run`] on the ranks of a distributed run, among which the trainings are divided. Each of them calls this.
+pub(super) fn run_on(options: &SemiSupervised, ranks: Option<&Ranks>) -> anyhow::Result<()> {
     ensure_usable(options.out.as_deref())?;
     let [whole, mut test] = images_of(options)?;
     let seeds = options.seeds.starting_at(options.first_seed)?;
@@ -103,8 +109,12 @@ pub(super) fn run(options: &SemiSupervised) -> anyhow::Result<()> {
             .map(|(sampler, ..)| (sampler, options.generated)),
     };
     let kinds = [Kind::FeatureMatching, Kind::AllLabels, Kind::LabelsOnly];
+    if let Some(ranks) = ranks {
+        ranks.ensure_same(&protocol, Some(&out))?;
+    }
     task.ensure_free(&kinds)?;
-    for (&seed, indices) in seeds.iter().zip(&chosen) {
+    let is_first = ranks.is_none_or(Ranks::is_first);
+    for (&seed, indices) in seeds.iter().zip(&chosen).filter(|_| is_first) {
         let indices = indices.iter().map(|&i| taken[i]).collect();
         write_labels(options, &out, &whole, seed, indices)?;
     }
@@ -112,7 +122,7 @@ pub(super) fn run(options: &SemiSupervised) -> anyhow::Result<()> {
     let steps = settings.steps as usize * seeds.len() * trainings;
     let bar = bar("training steps", steps)?;
     catch_interrupts("finishing this step, then saving")?;
-    let found = task.run(&kinds, options.threads, &bar);
+    let found = task.run(&kinds, ranks, options.threads, &bar);
     bar.finish_and_clear();
     let found = found.inspect_err(|error| {
         if error.is::<Interrupted>() {
@@ -126,8 +136,9 @@ pub(super) fn run(options: &SemiSupervised) -> anyhow::Result<()> {
         protocol,
     };
     let json = report.json();
-    let path = out.join("result.json");
-    write_atomically(&path, format!("{json}\n").as_bytes())?;
+    if is_first {
+        write_atomically(&out.join("result.json"), format!("{json}\n").as_bytes())?;
+    }
     out!("{report}");
     if options.json {
         out!("{json}");
