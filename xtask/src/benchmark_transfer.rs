@@ -145,7 +145,11 @@ impl Target {
         let of = |network: &dyn FeatureExtractor| format!("{} ({})", network.name(), network.about());
         let second = self.second.as_ref();
         let second = second.map(|(second, _)| format!(", second features {}", of(&**second)));
-        format!("{name}: features {}{}", of(&*self.network), second.unwrap_or_default())
+        format!(
+            "{name}: features {}{}",
+            of(&*self.network),
+            second.unwrap_or_default()
+        )
     }
 }
 
@@ -224,10 +228,7 @@ fn fill(args: &Args, ranks: Option<&Ranks>) -> anyhow::Result<Found> {
                 None => jobs.iter().map(run).collect::<anyhow::Result<_>>()?,
                 Some(ranks) => {
                     ranks.ensure_same(&json!([label, target.train.sha256()]), Some(&args.out))?;
-                    let done: Vec<bool> = jobs
-                        .iter()
-                        .map(|job| directory(job).join(ROW).exists())
-                        .collect();
+                    let done: Vec<bool> = jobs.iter().map(|job| directory(job).join(ROW).exists()).collect();
                     let mine = ranks.share(&done);
                     let own = mine.iter().map(|&at| run(&jobs[at])).collect();
                     ranks.collect(jobs.len(), &mine, own)?
@@ -237,9 +238,7 @@ fn fill(args: &Args, ranks: Option<&Ranks>) -> anyhow::Result<Found> {
                 found.cells.entry([s, t, n, m]).or_default().push(cell);
             }
         }
-        found
-            .sources
-            .push((source.config.data.clone(), source.sha256()?));
+        found.sources.push((source.config.data.clone(), source.sha256()?));
     }
     found.measured.dedup();
     Ok(found)

@@ -1,11 +1,9 @@
 //! The binomial 3x3 filter of every channel.
 
-use crate::grad_mode::parallel;
 use crate::kernels::reduce::CHUNK;
-use crate::kernels::scratch;
 use crate::kernels::simd::vectorized;
+use crate::kernels::{pieces, scratch};
 use crate::real::Real;
-use rayon::prelude::*;
 
 /// Filters images `[n, height, width, channels]` with the weights `[1, 2, 1]ᵀ [1, 2, 1] / 16`; pixels outside are 0.
 pub(crate) fn blur<T: Real>(x: &[T], [height, width, channels]: [usize; 3]) -> Vec<T> {
@@ -32,7 +30,7 @@ pub(crate) fn blur<T: Real>(x: &[T], [height, width, channels]: [usize; 3]) -> V
         add(&mut out[..line - channels], &column[channels..]);
         out.iter_mut().for_each(|o| *o *= quarter);
     };
-    let piece = |(first, lines): (usize, &mut [T])| {
+    let piece = |first: usize, lines: &mut [T]| {
         let mut column = scratch::take(line);
         vectorized(|| {
             for (i, out) in lines.chunks_exact_mut(line).enumerate() {
@@ -43,12 +41,9 @@ pub(crate) fn blur<T: Real>(x: &[T], [height, width, channels]: [usize; 3]) -> V
     };
     let step = (CHUNK / line).max(1);
     if y.len() <= 2 * CHUNK {
-        piece((0, &mut y));
+        piece(0, &mut y);
     } else {
-        parallel(|| {
-            let pieces = y.par_chunks_mut(step * line).enumerate();
-            pieces.for_each(|(i, lines)| piece((i * step, lines)));
-        });
+        pieces::each(&mut y, step * line, |i, lines| piece(i * step, lines));
     }
     y
 }

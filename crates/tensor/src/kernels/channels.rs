@@ -1,11 +1,10 @@
 //! Per-channel (last axis) maps with an optional leaky ReLU, in one pass.
 
-use crate::grad_mode::parallel;
+use crate::kernels::pieces::{self, piece};
 use crate::kernels::reduce::{CHUNK, RUN, Tile, add_parts, add_row, fold_columns, join_pairs};
 use crate::kernels::scratch;
 use crate::kernels::simd::vectorized;
 use crate::real::Real;
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// `v` where positive, `slope · v` elsewhere. A slope of 1 is the identity, bit for bit.
@@ -47,18 +46,18 @@ fn by_rows<T: Real>(len: usize, columns: usize, row: impl Fn(Range<usize>, &mut 
         return matrix;
     }
     let step = (CHUNK / columns).max(1) * columns;
-    let piece = |(i, piece): (usize, &mut [T])| {
+    let part = |i: usize, part: &mut [T]| {
         vectorized(|| {
-            for (j, values) in piece.chunks_exact_mut(columns).enumerate() {
+            for (j, values) in part.chunks_exact_mut(columns).enumerate() {
                 let start = i * step + j * columns;
                 row(start..start + columns, values);
             }
         });
     };
     if len <= 2 * CHUNK {
-        piece((0, &mut matrix));
+        part(0, &mut matrix);
     } else {
-        parallel(|| matrix.par_chunks_mut(step).enumerate().for_each(piece));
+        pieces::each(&mut matrix, step, part);
     }
     matrix
 }
@@ -140,29 +139,27 @@ pub(crate) fn backward_bias<T: Real>(dy: &[T], y: &[T], columns: usize, leaky: L
     }
     // At least eight rows of a wide matrix, so that the partial sums are far smaller than the matrix.
     let step = (CHUNK / columns).clamp(8, RUN) * columns;
-    let piece = |((dx, dy), y): ((&mut [T], &[T]), &[T])| {
-        let mut sums = vec![T::zero(); columns];
+    let part = |i: usize, dx: &mut [T], sums: &mut [T]| {
+        let (dy, y) = (piece(dy, step, i), piece(y, step, i));
         vectorized(|| {
             let rows = dx.chunks_exact_mut(columns).zip(dy.chunks_exact(columns));
             for ((dx, dy), y) in rows.zip(y.chunks_exact(columns)) {
-                for (((dx, s), &dy), &y) in dx.iter_mut().zip(&mut sums).zip(dy).zip(y) {
+                for (((dx, s), &dy), &y) in dx.iter_mut().zip(&mut *sums).zip(dy).zip(y) {
                     let g = leaky.mask(dy, y);
                     *dx = g;
                     *s += g;
                 }
             }
         });
-        sums
     };
-    let parts: Vec<Vec<T>> = if dy.len() <= 2 * CHUNK {
-        let pieces = dx.chunks_mut(step).zip(dy.chunks(step)).zip(y.chunks(step));
-        pieces.map(piece).collect()
+    let mut sums = vec![T::zero(); dy.len().div_ceil(step) * columns];
+    if dy.len() <= 2 * CHUNK {
+        let both = dx.chunks_mut(step).zip(sums.chunks_mut(columns));
+        both.enumerate().for_each(|(i, (dx, sums))| part(i, dx, sums));
     } else {
-        parallel(|| {
-            let pieces = dx.par_chunks_mut(step).zip(dy.par_chunks(step));
-            pieces.zip(y.par_chunks(step)).map(piece).collect()
-        })
-    };
+        pieces::each_of_two((&mut dx, step), (&mut sums, columns), part);
+    }
+    let parts = sums.chunks(columns).map(<[T]>::to_vec).collect();
     let sums = join_pairs(parts, |left, right| add_row(left, right));
     (dx, sums.expect("a nonempty matrix has at least one piece"))
 }

@@ -1,10 +1,9 @@
 //! Elementwise loops, parallel above a fixed size.
 
-use crate::grad_mode::parallel;
+use crate::kernels::pieces::{self, piece};
 use crate::kernels::scratch;
 use crate::kernels::simd::vectorized;
 use crate::real::Real;
-use rayon::prelude::*;
 
 /// Elements per piece of parallel work: 64 kB of `f32`, so that a piece stays in the L1 or L2 cache.
 const CHUNK: usize = 16_384;
@@ -12,13 +11,13 @@ const CHUNK: usize = 16_384;
 /// `f(x_i)` for every element.
 pub(crate) fn map<T: Real>(x: &[T], f: impl Fn(T) -> T + Sync + Send) -> Vec<T> {
     let mut y = scratch::take(x.len());
-    let piece = |(y, x): (&mut [T], &[T])| {
+    let part = |y: &mut [T], x: &[T]| {
         vectorized(|| y.iter_mut().zip(x).for_each(|(y, &x)| *y = f(x)));
     };
     if x.len() <= 2 * CHUNK {
-        piece((&mut y, x));
+        part(&mut y, x);
     } else {
-        parallel(|| y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(piece));
+        pieces::each(&mut y, CHUNK, |i, y| part(y, piece(x, CHUNK, i)));
     }
     y
 }
@@ -27,17 +26,14 @@ pub(crate) fn map<T: Real>(x: &[T], f: impl Fn(T) -> T + Sync + Send) -> Vec<T> 
 pub(crate) fn zip<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync + Send) -> Vec<T> {
     debug_assert_eq!(a.len(), b.len());
     let mut y = scratch::take(a.len());
-    let piece = |((y, a), b): ((&mut [T], &[T]), &[T])| {
+    let part = |y: &mut [T], a: &[T], b: &[T]| {
         vectorized(|| y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = f(a, b)));
     };
     if a.len() <= 2 * CHUNK {
-        piece(((&mut y, a), b));
+        part(&mut y, a, b);
     } else {
-        parallel(|| {
-            y.par_chunks_mut(CHUNK)
-                .zip(a.par_chunks(CHUNK))
-                .zip(b.par_chunks(CHUNK))
-                .for_each(piece);
+        pieces::each(&mut y, CHUNK, |i, y| {
+            part(y, piece(a, CHUNK, i), piece(b, CHUNK, i))
         });
     }
     y
@@ -50,7 +46,7 @@ pub(crate) fn zip_row<T: Real>(a: &[T], row: &[T], f: impl Fn(T, T) -> T + Sync 
         return y;
     }
     let rows = (CHUNK / row.len()).max(1) * row.len();
-    let piece = |(y, a): (&mut [T], &[T])| {
+    let part = |y: &mut [T], a: &[T]| {
         vectorized(|| {
             for (y, a) in y.chunks_exact_mut(row.len()).zip(a.chunks_exact(row.len())) {
                 y.iter_mut()
@@ -61,9 +57,9 @@ pub(crate) fn zip_row<T: Real>(a: &[T], row: &[T], f: impl Fn(T, T) -> T + Sync 
         });
     };
     if a.len() <= 2 * CHUNK {
-        piece((&mut y, a));
+        part(&mut y, a);
     } else {
-        parallel(|| y.par_chunks_mut(rows).zip(a.par_chunks(rows)).for_each(piece));
+        pieces::each(&mut y, rows, |i, y| part(y, piece(a, rows, i)));
     }
     y
 }
@@ -90,7 +86,7 @@ pub(crate) fn zip_blocks<T: Real>(
     }
     let Blocks { rows, row } = blocks;
     let block = rows * row;
-    let piece = |((y, a), b): ((&mut [T], &[T]), &[T])| {
+    let part = |y: &mut [T], a: &[T], b: &[T]| {
         vectorized(|| {
             let blocks = y.chunks_exact_mut(block).zip(a.chunks_exact(block));
             for ((y, a), b) in blocks.zip(b.chunks_exact(row)) {
@@ -105,14 +101,11 @@ pub(crate) fn zip_blocks<T: Real>(
         });
     };
     if a.len() <= 2 * CHUNK {
-        piece(((&mut y, a), b));
+        part(&mut y, a, b);
     } else {
         let step = (CHUNK / block).max(1);
-        parallel(|| {
-            y.par_chunks_mut(step * block)
-                .zip(a.par_chunks(step * block))
-                .zip(b.par_chunks(step * row))
-                .for_each(piece);
+        pieces::each(&mut y, step * block, |i, y| {
+            part(y, piece(a, step * block, i), piece(b, step * row, i));
         });
     }
     y
@@ -121,12 +114,12 @@ pub(crate) fn zip_blocks<T: Real>(
 /// `a_i += b_i` for every element of two slices of equal length.
 pub(crate) fn add_assign<T: Real>(a: &mut [T], b: &[T]) {
     debug_assert_eq!(a.len(), b.len());
-    let piece = |(a, b): (&mut [T], &[T])| {
+    let part = |a: &mut [T], b: &[T]| {
         vectorized(|| a.iter_mut().zip(b).for_each(|(a, &b)| *a += b));
     };
     if a.len() <= 2 * CHUNK {
-        piece((a, b));
+        part(a, b);
     } else {
-        parallel(|| a.par_chunks_mut(CHUNK).zip(b.par_chunks(CHUNK)).for_each(piece));
+        pieces::each(a, CHUNK, |i, a| part(a, piece(b, CHUNK, i)));
     }
 }

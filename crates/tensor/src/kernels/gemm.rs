@@ -1,11 +1,10 @@
 //! Matrix products: matrixmultiply per core, with fixed blocks over the threads.
 #![allow(unsafe_code)]
 
-use crate::grad_mode::parallel;
+use crate::kernels::pieces;
 use crate::kernels::scratch::Pooled;
 use crate::kernels::simd::vectorized;
 use crate::kernels::strided::{Columns, LINE, Layout, Matrix};
-use rayon::prelude::*;
 
 /// Rows of the result per piece of parallel work. Every piece packs the second matrix again, so small pieces
 /// cost time. Large pieces leave threads idle.
@@ -212,9 +211,9 @@ pub(crate) fn par_gemm<T: GemmElement + num_traits::Float + Pooled + Sync>(
         Matrix::new(b_data, k, n, b_layout),
     );
     if n > m {
-        parallel(|| by_columns([m, k, n], a, b, c));
+        by_columns([m, k, n], a, b, c);
     } else {
-        parallel(|| by_rows([m, k, n], a, b, c));
+        by_rows([m, k, n], a, b, c);
     }
 }
 
@@ -225,7 +224,7 @@ fn by_rows<T: GemmElement + num_traits::Float + Pooled + Sync>(
     b: Matrix<'_, T>,
     c: &mut [T],
 ) {
-    c.par_chunks_mut(ROWS * n).enumerate().for_each(|(block, c)| {
+    pieces::each(c, ROWS * n, |block, c| {
         let rows = c.len() / n;
         let c = Columns::all(c, rows, n);
         product([rows, k, n], a.from(block * ROWS, 0), b, c, Accum::Replace);
@@ -239,8 +238,9 @@ fn by_columns<T: GemmElement + num_traits::Float + Pooled + Sync>(
     b: Matrix<'_, T>,
     c: &mut [T],
 ) {
-    let blocks: Vec<_> = Columns::cut(c, m, COLUMNS).enumerate().collect();
-    blocks.into_par_iter().for_each(|(block, c)| {
+    let mut blocks: Vec<_> = Columns::cut(c, m, COLUMNS).map(Some).collect();
+    pieces::each(&mut blocks, 1, |block, c| {
+        let Some(c) = c[0].take() else { return };
         let b = b.from(0, block * COLUMNS);
         let [_, width] = c.size();
         fitting_product([m, k, width], a, b, c, Accum::Replace);

@@ -5,11 +5,11 @@
 //! the number of threads.
 
 use crate::geometry::Geometry;
-use crate::grad_mode::parallel;
 use crate::kernels::gemm::{Accum, gemm, par_gemm};
+use crate::kernels::pieces;
+use crate::kernels::scratch::Scratch;
 use crate::kernels::strided::Layout;
 use crate::real::Real;
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Output positions per piece of work. The windows of a 5x5 kernel over 128 channels then take 3 MB.
@@ -38,21 +38,16 @@ pub(crate) fn forward<T: Real>(
     let depth = g.taps() * c_in;
     // A single piece leaves the threads to its product.
     let single = y.len() <= lines * line;
-    let piece = |windows: &mut Vec<T>, (piece, y): (usize, &mut [T])| {
+    pieces::each(y, lines * line, |piece, y| {
         let first = piece * lines;
         let positions = y.len() / c_out;
-        unroll(g, c_in, x, first..first + y.len() / line, 0..g.taps(), windows);
-        let (windows, w) = ((windows.as_slice(), Layout::Plain), (w, Layout::Plain));
+        let windows = unroll(g, c_in, x, first..first + y.len() / line, 0..g.taps());
+        let (windows, w) = ((&windows[..], Layout::Plain), (w, Layout::Plain));
         if single {
             par_gemm(positions, depth, c_out, windows, w, y);
         } else {
             gemm(positions, depth, c_out, windows, w, y, Accum::Replace);
         }
-    };
-    parallel(|| {
-        y.par_chunks_mut(lines * line)
-            .enumerate()
-            .for_each_init(Vec::new, piece);
     });
 }
 
@@ -77,21 +72,17 @@ pub(crate) fn input<T: Real>(
     let images = (POSITIONS / g.positions()).max(1);
     let depth = g.taps() * c_in;
     let single = n <= images;
-    let piece = |windows: &mut Vec<T>, (dx, dy): (&mut [T], &[T])| {
+    pieces::each(dx, images * image, |piece, dx| {
+        let dy = pieces::piece(dy, images * g.positions() * c_out, piece);
         let positions = dy.len() / c_out;
-        windows.resize(positions * depth, T::zero());
+        let mut windows = Scratch::take(positions * depth);
         let (dy, w) = ((dy, Layout::Plain), (w, Layout::Transposed));
         if single {
-            par_gemm(positions, c_out, depth, dy, w, windows);
+            par_gemm(positions, c_out, depth, dy, w, &mut windows);
         } else {
-            gemm(positions, c_out, depth, dy, w, windows, Accum::Replace);
+            gemm(positions, c_out, depth, dy, w, &mut windows, Accum::Replace);
         }
-        roll(g, c_in, windows, dx);
-    };
-    parallel(|| {
-        dx.par_chunks_mut(images * image)
-            .zip(dy.par_chunks(images * g.positions() * c_out))
-            .for_each_init(Vec::new, piece);
+        roll(g, c_in, &windows, dx);
     });
 }
 
@@ -118,10 +109,8 @@ pub(crate) fn weight<T: Real>(
     let groups = PIECES.div_ceil(blocks).min(all_lines);
     let lines_of_group = all_lines.div_ceil(groups);
     let lines = (POSITIONS / g.output[1]).max(1);
-    let pieces: Vec<(usize, usize)> = (0..blocks)
-        .flat_map(|b| (0..groups).map(move |group| (b, group)))
-        .collect();
-    let piece = |windows: &mut Vec<T>, (block, group): (usize, usize)| {
+    let sums = pieces::map(blocks * groups, |piece| {
+        let (block, group) = (piece / groups, piece % groups);
         let taps = block * taps..((block + 1) * taps).min(g.taps());
         let rows = taps.len() * c_in;
         let mut sum = vec![T::zero(); rows * c_out];
@@ -129,17 +118,16 @@ pub(crate) fn weight<T: Real>(
         for first in (group * lines_of_group..end).step_by(lines) {
             let span = first..(first + lines).min(end);
             let dy = &dy[span.start * line..span.end * line];
-            unroll(g, c_in, x, span, taps.clone(), windows);
+            let windows = unroll(g, c_in, x, span, taps.clone());
             let (windows, dy, depth) = (
-                (windows.as_slice(), Layout::Transposed),
+                (&windows[..], Layout::Transposed),
                 (dy, Layout::Plain),
                 dy.len() / c_out,
             );
             gemm(rows, depth, c_out, windows, dy, &mut sum, Accum::Add);
         }
         sum
-    };
-    let sums: Vec<Vec<T>> = parallel(|| pieces.into_par_iter().map_init(Vec::new, piece).collect());
+    });
     for (dw, sums) in dw.chunks_mut(taps * c_in * c_out).zip(sums.chunks(groups)) {
         for sum in sums {
             dw.iter_mut().zip(sum).for_each(|(d, &s)| *d += s);
@@ -199,21 +187,21 @@ fn runs(
     }
 }
 
-/// Writes the windows of some output lines of a batch as rows. Each row is one output position: its taps in
-/// order, the channels of a tap together.
+/// The windows of some output lines of a batch as rows. Each row is one output position: its taps in order, the channels of a tap
+/// together.
 fn unroll<T: Real>(
     g: &Geometry,
     c_in: usize,
     x: &[T],
     lines: Range<usize>,
     taps: Range<usize>,
-    windows: &mut Vec<T>,
-) {
-    windows.clear();
-    windows.resize(lines.len() * g.output[1] * taps.len() * c_in, T::zero());
+) -> Scratch<T> {
+    let mut windows = Scratch::take(lines.len() * g.output[1] * taps.len() * c_in);
+    windows.fill(T::zero());
     runs(g, c_in, lines, taps, |to, from, length| {
         windows[to..to + length].copy_from_slice(&x[from..from + length]);
     });
+    windows
 }
 
 /// Adds the rows of `windows` back to the images. The adjoint of [`unroll`].

@@ -11,6 +11,7 @@ pub(crate) mod direct;
 pub(crate) mod elementwise;
 pub(crate) mod gemm;
 pub(crate) mod im2col;
+pub(crate) mod pieces;
 pub(crate) mod reduce;
 #[cfg(test)]
 pub(crate) mod reference;

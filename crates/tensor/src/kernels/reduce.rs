@@ -2,10 +2,9 @@
 //!
 //! Partial sums over fixed pieces also keep the rounding error small, like pairwise summation.
 
-use crate::grad_mode::parallel;
+use crate::kernels::pieces::{self, piece};
 use crate::kernels::simd::vectorized;
 use crate::real::Real;
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Elements summed by one piece of work.
@@ -33,7 +32,7 @@ pub(crate) fn sum<T: Real>(x: &[T]) -> T {
     if x.len() <= CHUNK {
         return sum_piece(x);
     }
-    let parts: Vec<T> = parallel(|| x.par_chunks(CHUNK).map(sum_piece).collect());
+    let parts = pieces::map(x.len().div_ceil(CHUNK), |i| sum_piece(piece(x, CHUNK, i)));
     sum_piece(&parts)
 }
 
@@ -42,7 +41,7 @@ pub(crate) fn sum_rows<T: Real>(x: &[T], columns: usize) -> Vec<T> {
     if x.len() <= CHUNK {
         return x.chunks_exact(columns).map(sum).collect();
     }
-    parallel(|| x.par_chunks_exact(columns).map(sum).collect())
+    pieces::map(x.len() / columns, |i| sum(piece(x, columns, i)))
 }
 
 /// Some rows of some columns of a matrix.
@@ -83,7 +82,7 @@ pub(crate) fn fold_columns<T: Real, const K: usize>(
     let width = columns.div_ceil(blocks).max(1);
     let step = (CHUNK / width).clamp(1, RUN);
     let height = rows.div_ceil(step).max(1);
-    let piece = |i: usize| {
+    let part = |i: usize| {
         let (block, first) = (i / height * width, i % height * step);
         let tile = Tile {
             rows: first..(first + step).min(rows),
@@ -96,9 +95,9 @@ pub(crate) fn fold_columns<T: Real, const K: usize>(
     };
     let count = columns.div_ceil(width) * height;
     let parts: Vec<Part<T, K>> = if rows * columns <= 2 * CHUNK {
-        (0..count).map(piece).collect()
+        (0..count).map(part).collect()
     } else {
-        parallel(|| (0..count).into_par_iter().map(piece).collect())
+        pieces::map(count, part)
     };
     let mut found = std::array::from_fn(|_| Vec::with_capacity(columns));
     let mut parts = parts.into_iter();

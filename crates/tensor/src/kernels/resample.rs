@@ -1,11 +1,10 @@
 //! Upsampling by a whole factor and sum pooling: each is the adjoint of the other.
 
-use crate::grad_mode::parallel;
+use crate::kernels::pieces::{self, piece};
 use crate::kernels::reduce::CHUNK;
 use crate::kernels::scratch;
 use crate::kernels::simd::vectorized;
 use crate::real::Real;
-use rayon::prelude::*;
 
 /// Sizes of a line of pixels in the small and the large image.
 #[derive(Clone, Copy)]
@@ -39,7 +38,7 @@ pub(crate) fn repeat<T: Real>(small: &[T], lines: Lines) -> Vec<T> {
         return large;
     }
     let [line, block] = lines.lengths();
-    let piece = |(large, small): (&mut [T], &[T])| {
+    let part = |large: &mut [T], small: &[T]| {
         for (block, small) in large.chunks_exact_mut(block).zip(small.chunks_exact(line)) {
             let (first, others) = block.split_at_mut(line * factor);
             let pixels = first
@@ -56,14 +55,11 @@ pub(crate) fn repeat<T: Real>(small: &[T], lines: Lines) -> Vec<T> {
         }
     };
     if large.len() <= 2 * CHUNK {
-        piece((&mut large, small));
+        part(&mut large, small);
     } else {
         let step = lines.step();
-        parallel(|| {
-            let pieces = large
-                .par_chunks_mut(step * block)
-                .zip(small.par_chunks(step * line));
-            pieces.for_each(piece);
+        pieces::each(&mut large, step * block, |i, large| {
+            part(large, piece(small, step * line, i));
         });
     }
     large
@@ -77,7 +73,7 @@ pub(crate) fn sum_blocks<T: Real>(large: &[T], lines: Lines) -> Vec<T> {
         return small;
     }
     let [line, block] = lines.lengths();
-    let piece = |(small, large): (&mut [T], &[T])| {
+    let part = |small: &mut [T], large: &[T]| {
         vectorized(|| {
             for (small, block) in small.chunks_exact_mut(line).zip(large.chunks_exact(block)) {
                 small.fill(T::zero());
@@ -95,14 +91,11 @@ pub(crate) fn sum_blocks<T: Real>(large: &[T], lines: Lines) -> Vec<T> {
         });
     };
     if large.len() <= 2 * CHUNK {
-        piece((&mut small, large));
+        part(&mut small, large);
     } else {
         let step = lines.step();
-        parallel(|| {
-            let pieces = small
-                .par_chunks_mut(step * line)
-                .zip(large.par_chunks(step * block));
-            pieces.for_each(piece);
+        pieces::each(&mut small, step * line, |i, small| {
+            part(small, piece(large, step * block, i));
         });
     }
     small

@@ -194,6 +194,16 @@ const LANES: usize = 8;
 #[derive(Clone, Copy)]
 pub(crate) struct Portable<T>([T; LANES]);
 
+/// `f` of the index and the value of each lane.
+#[inline(always)]
+fn lanes<T: Copy>(Portable(mut x): Portable<T>, f: impl Fn(usize, T) -> T) -> Portable<T> {
+    // A loop: `array::from_fn` has several times the code before optimization.
+    for (i, x) in x.iter_mut().enumerate() {
+        *x = f(i, *x);
+    }
+    Portable(x)
+}
+
 impl<T: num_traits::Float> Vector<T> for Portable<T> {
     const LANES: usize = LANES;
     const REGISTERS: usize = 16;
@@ -214,19 +224,19 @@ impl<T: num_traits::Float> Vector<T> for Portable<T> {
     }
     #[inline(always)]
     fn add(self, other: Self) -> Self {
-        Self(std::array::from_fn(|i| self.0[i] + other.0[i]))
+        lanes(self, |i, x| x + other.0[i])
     }
     #[inline(always)]
     fn sub(self, other: Self) -> Self {
-        Self(std::array::from_fn(|i| self.0[i] - other.0[i]))
+        lanes(self, |i, x| x - other.0[i])
     }
     #[inline(always)]
     fn mul(self, other: Self) -> Self {
-        Self(std::array::from_fn(|i| self.0[i] * other.0[i]))
+        lanes(self, |i, x| x * other.0[i])
     }
     #[inline(always)]
     fn mul_add(self, a: Self, b: Self) -> Self {
-        Self(std::array::from_fn(|i| self.0[i] * a.0[i] + b.0[i]))
+        lanes(self, |i, x| x * a.0[i] + b.0[i])
     }
 }
 

@@ -175,6 +175,24 @@ unsafe fn rows_of<T: num_traits::Float, V: Vector<T>, const W: usize, const TURN
     of!(1 2 3 4 5 6 7 8 9 10 11 12);
 }
 
+/// `W` vectors, `second` numbers apart.
+///
+/// # Safety
+/// They are valid for reads.
+#[inline(always)]
+unsafe fn vectors<T: num_traits::Float, V: Vector<T>, const W: usize>(
+    from: *const T,
+    second: usize,
+) -> [V; W] {
+    // A loop: `array::from_fn` has several times the code before optimization.
+    let mut found = [V::splat(T::zero()); W];
+    for (j, found) in found.iter_mut().enumerate() {
+        // SAFETY: the caller's contract.
+        *found = unsafe { V::read(from.add(j * second)) };
+    }
+    found
+}
+
 /// Computes `R` rows and `W` vectors of columns. If `TURNED` (column-major left operand), `a_step` is the distance of
 /// two columns, otherwise that of two rows.
 ///
@@ -202,8 +220,10 @@ unsafe fn tile<T: num_traits::Float, V: Vector<T>, const R: usize, const W: usiz
                 }
             }
         }
-        let mut a_rows: [*const T; R] =
-            std::array::from_fn(|i| a.wrapping_add(if TURNED { i } else { i * a_step }));
+        let mut a_rows = [a; R];
+        for (i, row) in a_rows.iter_mut().enumerate() {
+            *row = a.wrapping_add(if TURNED { i } else { i * a_step });
+        }
         let mut b = b;
         let mut left_steps = k;
         while left_steps >= UNROLLED {
@@ -213,7 +233,7 @@ unsafe fn tile<T: num_traits::Float, V: Vector<T>, const R: usize, const W: usiz
                     V::prefetch(fetch.wrapping_add(p * b_step + j * second));
                 }
                 let b = b.add(p * b_step);
-                let right: [V; W] = std::array::from_fn(|j| V::read(b.add(j * second)));
+                let right = vectors::<T, V, W>(b, second);
                 for i in 0..R {
                     let at = if TURNED {
                         a_rows[0].add(p * a_step + i)
@@ -234,7 +254,7 @@ unsafe fn tile<T: num_traits::Float, V: Vector<T>, const R: usize, const W: usiz
         }
         for p in 0..left_steps {
             let b = b.add(p * b_step);
-            let right: [V; W] = std::array::from_fn(|j| V::read(b.add(j * second)));
+            let right = vectors::<T, V, W>(b, second);
             for i in 0..R {
                 let at = if TURNED {
                     a_rows[0].add(p * a_step + i)

@@ -1,10 +1,8 @@
 //! Transposes many small or large matrices.
 
-use crate::grad_mode::parallel;
 use crate::kernels::reduce::CHUNK;
-use crate::kernels::scratch;
+use crate::kernels::{pieces, scratch};
 use crate::real::Real;
-use rayon::prelude::*;
 
 /// Side of the tiles that are transposed at once: a cache line of `f32`.
 const TILE: usize = 16;
@@ -39,18 +37,16 @@ pub(crate) fn transpose<T: Real>(x: &[T], [rows, columns]: [usize; 2]) -> Vec<T>
         if matrix <= 2 * CHUNK {
             return piece(k * columns, y);
         }
-        let pieces = y.par_chunks_mut(step * tile_lines).enumerate();
-        pieces.for_each(|(i, lines)| piece(k * columns + i * step * TILE, lines));
+        pieces::each(y, step * tile_lines, |i, lines| {
+            piece(k * columns + i * step * TILE, lines);
+        });
     };
     if x.len() <= 2 * CHUNK {
         y.chunks_exact_mut(matrix)
             .enumerate()
             .for_each(|(k, y)| per_matrix(k, y));
     } else {
-        parallel(|| {
-            let matrices = y.par_chunks_exact_mut(matrix).enumerate();
-            matrices.for_each(|(k, y)| per_matrix(k, y));
-        });
+        pieces::each(&mut y, matrix, per_matrix);
     }
     y
 }

@@ -2,13 +2,13 @@
 
 use crate::kernels::gemm::Accum;
 use crate::kernels::gemm::gemm;
+use crate::kernels::pieces;
 use crate::kernels::scratch;
 use crate::kernels::strided::Layout;
 use crate::op::Op;
 use crate::real::Real;
 use crate::tensor::Tensor;
 use ndarray::{ArrayD, IxDyn};
-use rayon::prelude::*;
 
 /// A product of two batches; either operand may be read transposed.
 #[derive(Clone, Copy)]
@@ -70,13 +70,12 @@ fn product<T: Real>(a: &Tensor<T>, b: &Tensor<T>, transposed: [bool; 2]) -> Tens
     let mut c = scratch::take(n * m * columns);
     let (x, y) = (a.as_slice(), b.as_slice());
     if m * columns > 0 {
-        let one = |(i, c): (usize, &mut [T])| {
+        pieces::each(&mut c, m * columns, |i, c| {
             let x = &x[i * m * k..][..m * k];
             let y = &y[i * k * columns..][..k * columns];
             let (x, y) = ((x, layout(transposed[0])), (y, layout(transposed[1])));
             gemm(m, k, columns, x, y, c, Accum::Replace);
-        };
-        crate::grad_mode::parallel(|| c.par_chunks_mut(m * columns).enumerate().for_each(one));
+        });
     }
     let value = ArrayD::from_shape_vec(IxDyn(&[n, m, columns]), c).expect("n matrices");
     Tensor::from_op(value, BatchProduct { transposed }, &[a, b])

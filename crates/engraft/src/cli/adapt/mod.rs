@@ -5,8 +5,8 @@ use super::data_source::{self, ensure_labels, of_shape};
 use super::options::Adapt;
 use super::output_dir::ensure_usable;
 use super::process::{Interrupted, catch_interrupts, stop_or_continue};
-use super::transfer::inversion;
 use super::ranks::Ranks;
+use super::transfer::inversion;
 use super::{pair_grid, result_cache, spread};
 use anyhow::{Context, ensure};
 use engraft_base::{argmax, write_atomically};
@@ -122,7 +122,8 @@ pub(super) fn run_on(options: &Adapt, ranks: Option<&Ranks>) -> anyhow::Result<(
         }
         catch_interrupts("finishing and saving the trainings that have begun; no other training begins")?;
     }
-    let is_done = |&(method, seed): &(AdaptationMethod, u64)| reusable(options, &data, method, seed).is_some();
+    let is_done =
+        |&(method, seed): &(AdaptationMethod, u64)| reusable(options, &data, method, seed).is_some();
     let cells = spread::each(ranks, &jobs, options.threads, is_done, |&(method, seed)| {
         cell(options, &data, method, seed).with_context(|| format!("{method}, seed {seed}"))
     });

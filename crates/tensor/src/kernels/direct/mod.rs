@@ -13,14 +13,13 @@ mod product;
 pub(crate) use operand::{Pair, rounded_copy};
 
 use crate::geometry::Geometry;
-use crate::grad_mode::parallel;
 use crate::kernels::gemm::Accum;
+use crate::kernels::pieces::{self, piece};
 use crate::kernels::scratch::Scratch;
 use crate::kernels::simd::vectorized;
 use crate::kernels::tile_product::PANEL;
 use frame::{Axis, Places, by_channels, left_pixels, right_pixels};
 use product::{Inner, Left, Limits, Multiply, Right, Rows, Target, tile};
-use rayon::prelude::*;
 
 /// Operands that the framed images of a piece of work hold, so that they stay in the L2 cache.
 const HELD: usize = 1 << 17;
@@ -81,9 +80,9 @@ fn right_weight<E: Multiply>(
             }
         }
     };
-    out.par_chunks_mut(PANELS * panel)
-        .enumerate()
-        .for_each(|(p, out)| vectorized(|| pack(p * PANELS, out)));
+    pieces::each(&mut out, PANELS * panel, |p, out| {
+        vectorized(|| pack(p * PANELS, out))
+    });
     out
 }
 
@@ -146,31 +145,28 @@ fn correlate<E: Multiply>(
     let framed = axes[0].framed * axes[1].framed * depth;
     let for_every_thread = n.div_ceil(rayon::current_num_threads());
     let images = (HELD / framed).clamp(1, for_every_thread);
-    parallel(|| {
-        let weight = right_weight::<E>(g.taps(), [c_in, c_out], weight);
-        let panel = g.taps() * depth * PANEL;
-        to.par_chunks_mut(images * written)
-            .zip(from.par_chunks(images * image))
-            .for_each(|(to, from)| {
-                let mut frames = Scratch::take(from.len() / image * framed);
-                for (from, frame) in from.chunks_exact(image).zip(frames.chunks_exact_mut(framed)) {
-                    by_channels::<E>(axes, c_in, from, frame);
+    let weight = right_weight::<E>(g.taps(), [c_in, c_out], weight);
+    let panel = g.taps() * depth * PANEL;
+    pieces::each(to, images * written, |i, to| {
+        let from = piece(from, images * image, i);
+        let mut frames = Scratch::take(from.len() / image * framed);
+        for (from, frame) in from.chunks_exact(image).zip(frames.chunks_exact_mut(framed)) {
+            by_channels::<E>(axes, c_in, from, frame);
+        }
+        let width = Limits::of_this_cpu().panels * PANEL;
+        for first in (0..c_out).step_by(width) {
+            let right = Right {
+                data: &weight,
+                start: first / PANEL * panel,
+                panel,
+            };
+            let columns = (c_out - first).min(width);
+            for (to, frame) in to.chunks_exact_mut(written).zip(frames.chunks_exact(framed)) {
+                for group in &groups {
+                    columns_of(group, depth, frame, right, to, first, columns);
                 }
-                let width = Limits::of_this_cpu().panels * PANEL;
-                for first in (0..c_out).step_by(width) {
-                    let right = Right {
-                        data: &weight,
-                        start: first / PANEL * panel,
-                        panel,
-                    };
-                    let columns = (c_out - first).min(width);
-                    for (to, frame) in to.chunks_exact_mut(written).zip(frames.chunks_exact(framed)) {
-                        for group in &groups {
-                            columns_of(group, depth, frame, right, to, first, columns);
-                        }
-                    }
-                }
-            });
+            }
+        }
     });
 }
 
@@ -224,79 +220,81 @@ pub(crate) fn weight<E: Multiply>(
     let panel = g.output[0] * depth * PANEL;
     let [left_image, right_image] = [blocks * block, panels * panel];
     let images = (HELD / right_image).clamp(1, n);
-    parallel(|| {
-        let mut left = Scratch::take(images * left_image);
-        let mut right = Scratch::take(images * right_image);
-        for (round, (x, dy)) in x
-            .chunks(images * image)
-            .zip(dy.chunks(images * written))
-            .enumerate()
-        {
-            let count = x.len() / image;
-            x.par_chunks(image)
-                .zip(dy.par_chunks(written))
-                .zip(left.par_chunks_mut(left_image))
-                .zip(right.par_chunks_mut(right_image))
-                .for_each(|(((x, dy), left), right)| {
-                    left_pixels::<E>(&axes, c_in, x, left);
-                    right_pixels::<E>(g.output, c_out, dy, right);
-                });
-            let (left, right) = (&left[..], &right[..]);
-            let lines = (0..count).flat_map(|i| (0..g.output[0]).map(move |y| [i, y]));
-            let segments: Vec<[usize; 2]> = lines
-                .map(|[i, y]| {
-                    [
-                        i * left_image + y * g.stride[0] * axes[1].framed * PANEL,
-                        i * right_image + y * depth * PANEL,
-                    ]
-                })
-                .collect();
-            let inner = Inner::new(&segments, depth);
-            let accum = if round == 0 { Accum::Replace } else { Accum::Add };
-            let mut parts: Vec<(usize, usize, &mut [f32])> = Vec::with_capacity(g.taps() * blocks);
-            for (tap, dw) in dw.chunks_exact_mut(c_in * c_out).enumerate() {
-                parts.extend(
-                    dw.chunks_mut(PANEL * c_out)
-                        .enumerate()
-                        .map(|(b, dw)| (tap, b, dw)),
-                );
-            }
-            parts.into_par_iter().for_each(|(tap, b, dw)| {
-                let [y, x] = [
-                    tap / g.kernel[1] * g.dilation[0],
-                    tap % g.kernel[1] * g.dilation[1],
-                ];
-                let start = b * block + (y * axes[1].framed + x) * PANEL;
-                let all: [usize; PANEL] = std::array::from_fn(|i| i * c_out);
-                let all = &all[..dw.len() / c_out];
-                let Limits {
-                    neighbors,
-                    panels: width,
-                    ..
-                } = Limits::of_this_cpu();
-                for first in (0..panels).step_by(width) {
-                    for (i, rows) in all.chunks(neighbors).enumerate() {
-                        let left = Left {
-                            data: left,
-                            rows: Rows::Contiguous(start + i * neighbors, rows.len()),
-                            step: E::WIDTH * g.stride[1] * PANEL,
-                        };
-                        let right = Right {
-                            data: right,
-                            start: first * panel,
-                            panel,
-                        };
-                        let target = Target {
-                            data: &mut dw[first * PANEL..],
-                            rows,
-                            columns: (c_out - first * PANEL).min(width * PANEL),
-                        };
-                        tile(inner, left, right, target, accum);
-                    }
-                }
-            });
+    let mut left = Scratch::take(images * left_image);
+    let mut right = Scratch::take(images * right_image);
+    for (round, (x, dy)) in x
+        .chunks(images * image)
+        .zip(dy.chunks(images * written))
+        .enumerate()
+    {
+        let count = x.len() / image;
+        let (left_filled, right_filled) =
+            (&mut left[..count * left_image], &mut right[..count * right_image]);
+        pieces::each_of_two(
+            (left_filled, left_image),
+            (right_filled, right_image),
+            |i, left, right| {
+                left_pixels::<E>(&axes, c_in, piece(x, image, i), left);
+                right_pixels::<E>(g.output, c_out, piece(dy, written, i), right);
+            },
+        );
+        let (left, right) = (&left[..], &right[..]);
+        let lines = (0..count).flat_map(|i| (0..g.output[0]).map(move |y| [i, y]));
+        let segments: Vec<[usize; 2]> = lines
+            .map(|[i, y]| {
+                [
+                    i * left_image + y * g.stride[0] * axes[1].framed * PANEL,
+                    i * right_image + y * depth * PANEL,
+                ]
+            })
+            .collect();
+        let inner = Inner::new(&segments, depth);
+        let accum = if round == 0 { Accum::Replace } else { Accum::Add };
+        let mut parts: Vec<(usize, usize, &mut [f32])> = Vec::with_capacity(g.taps() * blocks);
+        for (tap, dw) in dw.chunks_exact_mut(c_in * c_out).enumerate() {
+            parts.extend(
+                dw.chunks_mut(PANEL * c_out)
+                    .enumerate()
+                    .map(|(b, dw)| (tap, b, dw)),
+            );
         }
-    });
+        pieces::each(&mut parts, 1, |_, part| {
+            let (tap, b, dw) = &mut part[0];
+            let (tap, b) = (*tap, *b);
+            let [y, x] = [
+                tap / g.kernel[1] * g.dilation[0],
+                tap % g.kernel[1] * g.dilation[1],
+            ];
+            let start = b * block + (y * axes[1].framed + x) * PANEL;
+            let all: [usize; PANEL] = std::array::from_fn(|i| i * c_out);
+            let all = &all[..dw.len() / c_out];
+            let Limits {
+                neighbors,
+                panels: width,
+                ..
+            } = Limits::of_this_cpu();
+            for first in (0..panels).step_by(width) {
+                for (i, rows) in all.chunks(neighbors).enumerate() {
+                    let left = Left {
+                        data: left,
+                        rows: Rows::Contiguous(start + i * neighbors, rows.len()),
+                        step: E::WIDTH * g.stride[1] * PANEL,
+                    };
+                    let right = Right {
+                        data: right,
+                        start: first * panel,
+                        panel,
+                    };
+                    let target = Target {
+                        data: &mut dw[first * PANEL..],
+                        rows,
+                        columns: (c_out - first * PANEL).min(width * PANEL),
+                    };
+                    tile(inner, left, right, target, accum);
+                }
+            }
+        });
+    }
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 //!
 //! A bfloat16 number is the upper half of an `f32`: the same exponents with 8 bits of precision instead of 24.
 
+use crate::kernels::pieces::{self, piece};
 use crate::kernels::scratch::{Pool, Pooled, Scratch};
 use crate::kernels::simd::vectorized;
-use rayon::prelude::*;
 
 /// Numbers per piece of parallel work.
 const PIECE: usize = 1 << 15;
@@ -61,15 +61,13 @@ fn bits(x: f32) -> u32 {
 /// The nearest bfloat16 numbers, as `f32`.
 pub(crate) fn rounded_copy(x: &[f32]) -> Scratch<f32> {
     let mut copy = Scratch::take(x.len());
-    copy.par_chunks_mut(PIECE)
-        .zip(x.par_chunks(PIECE))
-        .for_each(|(to, from)| {
-            vectorized(|| {
-                to.iter_mut()
-                    .zip(from)
-                    .for_each(|(to, &x)| *to = f32::from_bits(bits(x) << 16));
-            });
+    pieces::each(&mut copy, PIECE, |i, to| {
+        vectorized(|| {
+            to.iter_mut()
+                .zip(piece(x, PIECE, i))
+                .for_each(|(to, &x)| *to = f32::from_bits(bits(x) << 16));
         });
+    });
     copy
 }
 

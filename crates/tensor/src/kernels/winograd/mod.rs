@@ -16,13 +16,12 @@ mod transform;
 pub(crate) mod transform_1d;
 
 use crate::geometry::Geometry;
-use crate::grad_mode::parallel;
 use crate::kernels::gemm::Accum;
+use crate::kernels::pieces::{self, piece};
 use crate::kernels::scratch::Scratch;
 use crate::kernels::simd::dispatch;
 use crate::kernels::tile_product::{Left, PANEL, Right, Target, multiply};
 use crate::real::Real;
-use rayon::prelude::*;
 use std::marker::PhantomData;
 use tiling::{Layout, Plan, odd_lines};
 use transform::{Input, InputAdjoint, Output, OutputAdjoint, Side, Weight, WeightAdjoint};
@@ -184,7 +183,8 @@ fn transformed_weight<T: Real, L: Line>(plan: &Plan, side: Side, w: &[T]) -> Scr
             panel.push(part);
         }
     }
-    by_panel.par_iter_mut().enumerate().for_each(|(panel, out)| {
+    pieces::each(&mut by_panel, 1, |panel, out| {
+        let out = &mut out[0];
         dispatch(Weight {
             plan,
             side,
@@ -251,11 +251,9 @@ fn forward<T: Real, L: Line>(plan: &Plan, x: &[T], w: &[T], y: &mut [T]) {
             line: PhantomData::<L>,
         });
     };
-    parallel(|| {
-        let u = transformed_weight::<T, L>(plan, Side::Inner, w);
-        y.par_chunks_mut(images * image_out)
-            .zip(x.par_chunks(images * image_in))
-            .for_each(|(y, x)| block(&u, x, y));
+    let u = transformed_weight::<T, L>(plan, Side::Inner, w);
+    pieces::each(y, images * image_out, |i, y| {
+        block(&u, piece(x, images * image_in, i), y);
     });
 }
 
@@ -314,12 +312,10 @@ fn input<T: Real, L: Line>(plan: &Plan, dy: &[T], w: &[T], dx: &mut [T]) {
             line: PhantomData::<L>,
         });
     };
-    parallel(|| {
-        let turned = turn(w, plan.c_in, plan.c_out);
-        let u = transformed_weight::<T, L>(plan, Side::Columns, &turned);
-        dx.par_chunks_mut(images * image_in)
-            .zip(dy.par_chunks(images * image_out))
-            .for_each(|(dx, dy)| block(&u, dy, dx));
+    let turned = turn(w, plan.c_in, plan.c_out);
+    let u = transformed_weight::<T, L>(plan, Side::Columns, &turned);
+    pieces::each(dx, images * image_in, |i, dx| {
+        block(&u, piece(dy, images * image_out, i), dx);
     });
 }
 
@@ -329,20 +325,18 @@ fn turn<T: Real>(w: &[T], rows: usize, columns: usize) -> Scratch<T> {
     const SQUARE: usize = 16;
     let mut turned = Scratch::take(w.len());
     let size = rows * columns;
-    turned
-        .par_chunks_mut(size)
-        .zip(w.par_chunks(size))
-        .for_each(|(to, from)| {
-            for r0 in (0..rows).step_by(SQUARE) {
-                for c0 in (0..columns).step_by(SQUARE) {
-                    for c in c0..(c0 + SQUARE).min(columns) {
-                        for r in r0..(r0 + SQUARE).min(rows) {
-                            to[c * rows + r] = from[r * columns + c];
-                        }
+    pieces::each(&mut turned, size, |i, to| {
+        let from = piece(w, size, i);
+        for r0 in (0..rows).step_by(SQUARE) {
+            for c0 in (0..columns).step_by(SQUARE) {
+                for c in c0..(c0 + SQUARE).min(columns) {
+                    for r in r0..(r0 + SQUARE).min(rows) {
+                        to[c * rows + r] = from[r * columns + c];
                     }
                 }
             }
-        });
+        }
+    });
     turned
 }
 
@@ -372,51 +366,54 @@ fn weight<T: Real, L: Line>(plan: &Plan, x: &[T], dy: &[T], dw: &mut [T]) {
             line: PhantomData::<L>,
         });
     };
-    parallel(|| {
-        let mut sums = Scratch::take(plan.points * stride);
-        let mut v = Scratch::take(blocks * v_block);
-        let mut z = Scratch::take(blocks * z_block);
-        let held = [blocks * images * image_in, blocks * images * image_out];
-        for (round, (x, dy)) in x.chunks(held[0]).zip(dy.chunks(held[1])).enumerate() {
-            x.par_chunks(images * image_in)
-                .zip(dy.par_chunks(images * image_out))
-                .zip(v.par_chunks_mut(v_block))
-                .zip(z.par_chunks_mut(z_block))
-                .for_each(|(((x, dy), v), z)| transform(x, dy, v, z));
-            let (v, z) = (&v, &z);
-            sums.par_chunks_mut(stride).enumerate().for_each(|(point, sums)| {
-                let active = plan.active(point);
-                let first = active.start * plan.wide_in;
-                for (block, x) in x.chunks(images * image_in).enumerate() {
-                    let tiles = x.len() / image_in * plan.tiles();
-                    let a = Left {
-                        data: v,
-                        start: block * v_block + point * v_layout.point + first,
-                        row: 1,
-                        step: v_layout.tile,
-                    };
-                    let b = Right {
-                        data: z,
-                        start: block * z_block + point * z_layout.point,
-                        panel: PANEL,
-                        step: z_layout.tile,
-                    };
-                    let c = Target {
-                        data: &mut *sums,
-                        start: first * wide,
-                        row: wide,
-                    };
-                    let accum = if round + block == 0 {
-                        Accum::Replace
-                    } else {
-                        Accum::Add
-                    };
-                    multiply([active.len() * plan.wide_in, tiles, wide], a, b, c, accum);
-                }
-            });
-        }
-        from_points::<T, L>(plan, &sums, stride, dw);
-    });
+    let mut sums = Scratch::take(plan.points * stride);
+    let mut v = Scratch::take(blocks * v_block);
+    let mut z = Scratch::take(blocks * z_block);
+    let held = [blocks * images * image_in, blocks * images * image_out];
+    for (round, (x, dy)) in x.chunks(held[0]).zip(dy.chunks(held[1])).enumerate() {
+        let count = x.len().div_ceil(images * image_in);
+        let (v_filled, z_filled) = (&mut v[..count * v_block], &mut z[..count * z_block]);
+        pieces::each_of_two((v_filled, v_block), (z_filled, z_block), |i, v, z| {
+            transform(
+                piece(x, images * image_in, i),
+                piece(dy, images * image_out, i),
+                v,
+                z,
+            );
+        });
+        let (v, z) = (&v, &z);
+        pieces::each(&mut sums, stride, |point, sums| {
+            let active = plan.active(point);
+            let first = active.start * plan.wide_in;
+            for (block, x) in x.chunks(images * image_in).enumerate() {
+                let tiles = x.len() / image_in * plan.tiles();
+                let a = Left {
+                    data: v,
+                    start: block * v_block + point * v_layout.point + first,
+                    row: 1,
+                    step: v_layout.tile,
+                };
+                let b = Right {
+                    data: z,
+                    start: block * z_block + point * z_layout.point,
+                    panel: PANEL,
+                    step: z_layout.tile,
+                };
+                let c = Target {
+                    data: &mut *sums,
+                    start: first * wide,
+                    row: wide,
+                };
+                let accum = if round + block == 0 {
+                    Accum::Replace
+                } else {
+                    Accum::Add
+                };
+                multiply([active.len() * plan.wide_in, tiles, wide], a, b, c, accum);
+            }
+        });
+    }
+    from_points::<T, L>(plan, &sums, stride, dw);
 }
 
 /// The weight gradient from its points, by input channel, reordered by tap.
@@ -424,28 +421,23 @@ fn from_points<T: Real, L: Line>(plan: &Plan, points: &[T], stride: usize, dw: &
     let taps = plan.kernel[0] * plan.kernel[1];
     let row = taps * plan.c_out;
     let mut by_channel = Scratch::take(plan.c_in * row);
-    by_channel
-        .par_chunks_mut(row)
-        .enumerate()
-        .for_each(|(channel, dw)| {
-            dispatch(WeightAdjoint {
-                plan,
-                channel,
-                points,
-                dw,
-                stride,
-                line: PhantomData::<L>,
-            });
+    pieces::each(&mut by_channel, row, |channel, dw| {
+        dispatch(WeightAdjoint {
+            plan,
+            channel,
+            points,
+            dw,
+            stride,
+            line: PhantomData::<L>,
         });
+    });
     let by_channel = &by_channel;
-    dw.par_chunks_mut(plan.c_in * plan.c_out)
-        .enumerate()
-        .for_each(|(tap, dw)| {
-            for (channel, dw) in dw.chunks_exact_mut(plan.c_out).enumerate() {
-                let at = channel * row + tap * plan.c_out;
-                dw.copy_from_slice(&by_channel[at..at + plan.c_out]);
-            }
-        });
+    pieces::each(dw, plan.c_in * plan.c_out, |tap, dw| {
+        for (channel, dw) in dw.chunks_exact_mut(plan.c_out).enumerate() {
+            let at = channel * row + tap * plan.c_out;
+            dw.copy_from_slice(&by_channel[at..at + plan.c_out]);
+        }
+    });
 }
 
 #[cfg(test)]

@@ -341,16 +341,16 @@ pub(super) enum Side {
 /// `G w Gᵀ` of one panel of columns, for every phase.
 ///
 /// `w [taps, rows, columns]` to `out [point]`, each `[inner][PANEL]`: the right operand of the products.
-pub(super) struct Weight<'a, T, L> {
+pub(super) struct Weight<'a, 'o, T, L> {
     pub(super) plan: &'a Plan,
     pub(super) side: Side,
     pub(super) panel: usize,
     pub(super) w: &'a [T],
-    pub(super) out: &'a mut [&'a mut [T]],
+    pub(super) out: &'a mut [&'o mut [T]],
     pub(super) line: PhantomData<L>,
 }
 
-impl<T: Real, L: Line> Task<T> for Weight<'_, T, L> {
+impl<T: Real, L: Line> Task<T> for Weight<'_, '_, T, L> {
     type Output = ();
 
     #[inline(always)]

@@ -158,7 +158,11 @@ macro_rules! portable {
             }
             #[inline(always)]
             fn add(self, left: Self::Operands, right: Self::Operands) -> Self {
-                std::array::from_fn(|j| $add(self[j], left[j], right[j]))
+                let mut sums = self;
+                for (j, sum) in sums.iter_mut().enumerate() {
+                    *sum = $add(*sum, left[j], right[j]);
+                }
+                sums
             }
         }
     };
@@ -280,6 +284,20 @@ unsafe fn run<E: Operand, S: Sums<E>>(
     }
 }
 
+/// Operands of `W` panels.
+///
+/// # Safety
+/// They are valid for reads.
+#[inline(always)]
+unsafe fn panels<E: Operand, S: Sums<E>, const W: usize>(from: *const E, panel: usize) -> [S::Operands; W] {
+    let mut found = [S::splat(E::ZERO); W];
+    for (j, found) in found.iter_mut().enumerate() {
+        // SAFETY: the caller's contract.
+        *found = unsafe { S::operands(from.add(j * panel)) };
+    }
+    found
+}
+
 /// [`run`] for `R` rows and `W` panels.
 ///
 /// # Safety
@@ -293,10 +311,13 @@ unsafe fn sized<E: Operand, S: Sums<E>, const R: usize, const W: usize, const CO
     accum: Accum,
 ) {
     let left = a.data.as_ptr();
-    let starts: [*const E; R] = match a.rows {
-        Rows::At(rows) => std::array::from_fn(|i| left.wrapping_add(rows[i])),
-        Rows::Contiguous(first, _) => std::array::from_fn(|i| left.wrapping_add(first + i)),
-    };
+    let mut starts = [left; R];
+    for (i, start) in starts.iter_mut().enumerate() {
+        *start = left.wrapping_add(match a.rows {
+            Rows::At(rows) => rows[i],
+            Rows::Contiguous(first, _) => first + i,
+        });
+    }
     let right = b.data.as_ptr().wrapping_add(b.start);
     let mut sums = [[S::zero(); W]; R];
     // The last panel may have fewer columns.
@@ -323,8 +344,7 @@ unsafe fn sized<E: Operand, S: Sums<E>, const R: usize, const W: usize, const CO
             if CONTIGUOUS {
                 let mut row = starts[0].wrapping_add(from);
                 for _ in 0..inner.depth {
-                    let factors: [S::Operands; W] =
-                        std::array::from_fn(|j| S::operands(right.add(j * b.panel)));
+                    let factors = panels::<E, S, W>(right, b.panel);
                     for (i, sums) in sums.iter_mut().enumerate() {
                         let factor = S::splat(*row.add(i));
                         for (sum, &right) in sums.iter_mut().zip(&factors) {
@@ -337,8 +357,7 @@ unsafe fn sized<E: Operand, S: Sums<E>, const R: usize, const W: usize, const CO
             } else {
                 let rows = starts.map(|start| start.wrapping_add(from));
                 for k in 0..inner.depth {
-                    let factors: [S::Operands; W] =
-                        std::array::from_fn(|j| S::operands(right.add(j * b.panel)));
+                    let factors = panels::<E, S, W>(right, b.panel);
                     for (row, sums) in rows.iter().zip(&mut sums) {
                         let factor = S::splat(*row.add(k * a.step));
                         for (sum, &right) in sums.iter_mut().zip(&factors) {
