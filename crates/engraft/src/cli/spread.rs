@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Time between two looks for a file of rank 0, and the number of looks: a network file system may show it late.
 const LOOK: Duration = Duration::from_millis(200);
-const LOOKS: u32 = 50;
+const LOOKS: u32 = if cfg!(test) { 2 } else { 50 };
 
 /// What a rank tells the others about its tasks.
 #[derive(Serialize, Deserialize)]
@@ -162,5 +162,101 @@ impl Ranks {
         let wrong = all.iter().position(|&right| right == 0);
         ensure!(wrong.is_none(), "rank {} {problem}", wrong.unwrap_or_default());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engraft_tensor::shards::thread_ranks;
+    use serde_json::json;
+    use std::sync::Mutex;
+
+    /// What `work` returns on each of some ranks.
+    fn on_ranks<R: Send>(count: usize, work: impl Fn(&Ranks) -> R + Sync) -> Vec<R> {
+        let work = &work;
+        thread::scope(|scope| {
+            let started: Vec<_> = thread_ranks(count)
+                .into_iter()
+                .map(|rank| scope.spawn(move || work(&Ranks::new(rank, 1))))
+                .collect();
+            started
+                .into_iter()
+                .map(|rank| rank.join().expect("a rank panicked"))
+                .collect()
+        })
+    }
+
+    #[test]
+    fn every_task_runs_once_and_all_ranks_have_all_results() {
+        let items: Vec<usize> = (0..7).collect();
+        let alone: Vec<String> = items.iter().map(|i| format!("{}", i * i)).collect();
+        for count in [1, 2, 3, 9] {
+            let run = Mutex::new(Vec::new());
+            let found = on_ranks(count, |ranks| {
+                each(Some(ranks), &items, None, |&i| i < 3, |&i| {
+                    run.lock().unwrap().push((ranks.communicator.rank(), i));
+                    Ok(format!("{}", i * i))
+                })
+                .unwrap()
+            });
+            assert!(found.iter().all(|results| *results == alone), "{found:?}");
+            let mut run = run.into_inner().unwrap();
+            run.sort_by_key(|&(_, i)| i);
+            assert!(run.iter().map(|&(_, i)| i).eq(0..7), "{run:?}");
+            // The four that are not done are divided first.
+            let by_first = run.iter().filter(|&&(rank, i)| rank == 0 && i >= 3).count();
+            assert_eq!(by_first, 4_usize.div_ceil(count));
+        }
+    }
+
+    #[test]
+    fn an_error_reaches_all_ranks_after_the_others_have_finished() {
+        let items = [0, 1, 2, 3];
+        let finished = Mutex::new(Vec::new());
+        let found = on_ranks(2, |ranks| {
+            let work = |&i: &i32| {
+                ensure!(i != 1, "one failed");
+                finished.lock().unwrap().push(i);
+                Ok(i)
+            };
+            each(Some(ranks), &items, None, |_| false, work)
+                .unwrap_err()
+                .to_string()
+        });
+        assert_eq!(found, ["rank 1: one failed", "one failed"]);
+        let mut finished = finished.into_inner().unwrap();
+        finished.sort_unstable();
+        assert_eq!(finished, [0, 2]);
+        let stopped = on_ranks(2, |ranks| {
+            let work = |&i: &i32| match i {
+                1 => Err(Interrupted.into()),
+                _ => Ok(i),
+            };
+            let error = each(Some(ranks), &items, None, |_| false, work).unwrap_err();
+            error.is::<Interrupted>()
+        });
+        assert_eq!(stopped, [true, true]);
+    }
+
+    #[test]
+    fn other_settings_and_other_directories_are_refused_by_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+        let check = |settings: [i32; 2], out: [&Path; 2]| {
+            on_ranks(2, |ranks| {
+                let rank = ranks.communicator.rank();
+                let found = ranks.ensure_same(&json!(settings[rank]), Some(out[rank]));
+                found.map_err(|error| error.to_string())
+            })
+        };
+        assert_eq!(check([1, 1], [&one, &one]), [Ok(()), Ok(())]);
+        assert_eq!(fs::read_dir(&one).unwrap().count(), 0, "a file stayed");
+        for error in check([1, 2], [&one, &one]) {
+            assert!(error.unwrap_err().contains("rank 1 has other settings"));
+        }
+        for error in check([1, 1], [&one, &two]) {
+            assert!(error.unwrap_err().contains("all machines share"));
+        }
     }
 }

@@ -132,10 +132,11 @@ impl<T: num_traits::Float> Multiply<'_, T> {
                     let ahead = if row == 0 { together * b.panel } else { 0 };
                     let next = b_at.wrapping_add(ahead);
                     let rows = rows.min(m - row);
-                    if together * PANEL == 2 * V::LANES {
-                        rows_of::<T, V, 2, TURNED>(rows, steps, next, a_at, b_at, c_at, accum);
-                    } else {
+                    // `const` leaves out the copies for sizes that this vector never has.
+                    if const { PANEL == V::LANES } && together == 1 {
                         rows_of::<T, V, 1, TURNED>(rows, steps, next, a_at, b_at, c_at, accum);
+                    } else {
+                        rows_of::<T, V, 2, TURNED>(rows, steps, next, a_at, b_at, c_at, accum);
                     }
                 }
             }
@@ -165,7 +166,7 @@ unsafe fn rows_of<T: num_traits::Float, V: Vector<T>, const W: usize, const TURN
         ($($rows:literal)*) => {
             match rows {
                 // SAFETY: the caller's contract.
-                $($rows if $rows <= V::REGISTERS * 3 / 8 => unsafe {
+                $($rows if const { $rows <= V::REGISTERS * 3 / 8 } => unsafe {
                     tile::<T, V, $rows, W, TURNED>(steps, next, a, b, c, accum)
                 },)*
                 _ => unreachable!("tile product: {rows} rows"),
