@@ -194,10 +194,16 @@ mod tests {
         for count in [1, 2, 3, 9] {
             let run = Mutex::new(Vec::new());
             let found = on_ranks(count, |ranks| {
-                each(Some(ranks), &items, None, |&i| i < 3, |&i| {
-                    run.lock().unwrap().push((ranks.communicator.rank(), i));
-                    Ok(format!("{}", i * i))
-                })
+                each(
+                    Some(ranks),
+                    &items,
+                    None,
+                    |&i| i < 3,
+                    |&i| {
+                        run.lock().unwrap().push((ranks.communicator.rank(), i));
+                        Ok(format!("{}", i * i))
+                    },
+                )
                 .unwrap()
             });
             assert!(found.iter().all(|results| *results == alone), "{found:?}");
