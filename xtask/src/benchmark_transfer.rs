@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use engraft::cli::{Interrupted, Ranks, Seeds, catch_interrupts, stop_or_continue};
 use engraft_data::{Channels, DataOptions, DataSource, Dataset, DatasetName, LoadOptions, Split, load};
 use engraft_gan::{CheckpointChoice, TrainConfig};
-use engraft_metrics::{FeatureExtractor, Features, features};
+use engraft_metrics::{FeatureExtractor, Features, SeedSummary, features};
 use engraft_transfer::{
     Experiment, ExperimentResult, FeatureSets, LabeledImages, PretrainedGan, Recipe, TransferMethod,
     dataset_features, domain_distance, evaluate, from_scratch_config, open_source,
@@ -242,6 +242,13 @@ fn fill(args: &Args, ranks: Option<&Ranks>) -> anyhow::Result<Found> {
     }
     found.measured.dedup();
     Ok(found)
+}
+
+/// Mean and standard deviation, if there are no missing values.
+fn spread(figures: impl Iterator<Item = Option<f64>>, digits: usize) -> String {
+    let figures: Option<Vec<f64>> = figures.collect();
+    let spread = figures.and_then(|figures| SeedSummary::of(&figures));
+    spread.map_or_else(String::new, |spread| format!("{spread:.digits$}"))
 }
 
 /// Name of the directory of a source's results: its data and the beginning of its hash.

@@ -1,7 +1,6 @@
 //! Classification accuracy score (CAS) of generated images, and of the target's training images for comparison.
 
-use super::table::spread;
-use super::{Args, Target, choose};
+use super::{Args, Target, choose, spread};
 use engraft_gan::Sampler;
 use engraft_metrics::{Training, Variation};
 use engraft_transfer::LabeledImages;

@@ -1,7 +1,6 @@
 //! The table of the transfer benchmark.
 
-use super::{Args, Cell, Found, GENERATED, REAL, classifier_score};
-use engraft_metrics::SeedSummary;
+use super::{Args, Cell, Found, GENERATED, REAL, classifier_score, spread};
 use engraft_transfer::ExperimentResult;
 use std::collections::BTreeMap;
 
@@ -64,13 +63,6 @@ pub(super) fn lines(args: &Args, found: &Found) -> Vec<String> {
         ));
     }
     lines
-}
-
-/// Mean and standard deviation, if there are no missing values.
-pub(super) fn spread(figures: impl Iterator<Item = Option<f64>>, digits: usize) -> String {
-    let figures: Option<Vec<f64>> = figures.collect();
-    let spread = figures.and_then(|figures| SeedSummary::of(&figures));
-    spread.map_or_else(String::new, |spread| format!("{spread:.digits$}"))
 }
 
 /// KID of each other method by that of `auto`, seed by seed: of few seeds a spread says less than whether all agree.
