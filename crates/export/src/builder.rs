@@ -1,6 +1,7 @@
 //! Building a graph node by node, with constants by name.
 
-use crate::graph::{Constant, Dim, Graph, Input, Node, Operand, Operator};
+use crate::graph::{Constant, Dim, Graph, Input, Node, Operand};
+use crate::operator::Operator;
 use engraft_tensor::Tensor;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -185,6 +185,9 @@ impl Description {
         if let Some(classes) = graph.inputs.iter().find_map(|input| input.classes) {
             found.push(("classes", classes.to_string()));
         }
+        if graph.batch_multiple() > 1 {
+            found.push(("batch_multiple", graph.batch_multiple().to_string()));
+        }
         if !self.class_names.is_empty() {
             found.push(("class_names", self.class_names.join(", ")));
         }
@@ -221,6 +224,7 @@ pub(crate) fn shape_text(shape: &[Dim]) -> String {
         Dim::Fixed(size) => size.to_string(),
         Dim::Batch(1) => "N".into(),
         Dim::Batch(factor) => format!("{factor}N"),
+        Dim::Share(part) => format!("N/{part}"),
     };
     format!("[{}]", shape.iter().map(size).collect::<Vec<_>>().join(", "))
 }

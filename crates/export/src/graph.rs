@@ -1,5 +1,6 @@
 //! A network as a graph of standard operators, with images in PyTorch's and ONNX's layout.
 
+use crate::operator::Operator;
 use engraft_tensor::Tensor;
 
 /// The operators between the inputs and the outputs of a network, in an order in which they can be computed.
@@ -37,6 +38,8 @@ pub enum Dim {
     Fixed(usize),
     /// The number of examples times this factor.
     Batch(usize),
+    /// The number of examples divided by this number. The graph is for multiples of it only.
+    Share(usize),
 }
 
 /// Fixed numbers of a [`Graph`].
@@ -70,144 +73,24 @@ pub struct Node {
     pub shape: Vec<Dim>,
 }
 
-/// An operator. Axes count in the layout of the graph.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Operator {
-    /// `a + b` with broadcasting.
-    Add,
-    /// `a - b` with broadcasting.
-    Sub,
-    /// `a · b` with broadcasting.
-    Mul,
-    /// `a / b` with broadcasting.
-    Div,
-    /// `scale · x + shift`.
-    Affine {
-        /// The factor.
-        scale: f64,
-        /// The summand.
-        shift: f64,
-    },
-    /// `e^x`.
-    Exp,
-    /// Natural logarithm.
-    Log,
-    /// Square root.
-    Sqrt,
-    /// Absolute value.
-    Abs,
-    /// `x^exponent`.
-    Pow {
-        /// The exponent.
-        exponent: f64,
-    },
-    /// Leaky ReLU; a ReLU if the slope is 0.
-    LeakyRelu {
-        /// The slope.
-        slope: f64,
-    },
-    /// `max(x, low)`, and `min(.., high)` if there is a high.
-    Clip {
-        /// The smallest value.
-        low: f64,
-        /// The largest value.
-        high: Option<f64>,
-    },
-    /// Hyperbolic tangent.
-    Tanh,
-    /// Logistic function.
-    Sigmoid,
-    /// `ln(1 + e^x)`.
-    Softplus,
-    /// `x · weightᵀ + bias`: operands x, weight `[outputs, inputs]` and perhaps a bias.
-    Linear,
-    /// Product of two matrices.
-    MatMul,
-    /// Convolution: operands x, weight and perhaps a bias.
-    Conv {
-        /// Rows and columns between outputs.
-        stride: [usize; 2],
-        /// Rows and columns between kernel taps.
-        dilation: [usize; 2],
-        /// Zeros above, left, below, right.
-        pads: [usize; 4],
-        /// Groups of channels that are convolved apart.
-        groups: usize,
-    },
-    /// Transposed convolution: operands x, weight and perhaps a bias.
-    ConvTranspose {
-        /// Rows and columns between inputs, in the result.
-        stride: [usize; 2],
-        /// Rows and columns between kernel taps.
-        dilation: [usize; 2],
-        /// Rows and columns that are cut away above, left, below, right.
-        pads: [usize; 4],
-        /// Rows and columns of zeros that are added below and right.
-        output_padding: [usize; 2],
-    },
-    /// Sum over axes, which stay with size 1.
-    Sum {
-        /// The axes.
-        axes: Vec<usize>,
-    },
-    /// The same elements in the shape of the node.
-    Reshape,
-    /// Axis `i` of the result is axis `order[i]`.
-    Transpose {
-        /// The axes of the operand.
-        order: Vec<usize>,
-    },
-    /// Repetition to the shape of the node.
-    Expand,
-    /// Indices `start .. end` of an axis.
-    Slice {
-        /// The axis.
-        axis: usize,
-        /// The first index.
-        start: usize,
-        /// The index after the last.
-        end: usize,
-    },
-    /// Zeros around an axis.
-    Pad {
-        /// The axis.
-        axis: usize,
-        /// Zeros before.
-        before: usize,
-        /// Zeros after.
-        after: usize,
-    },
-    /// The operands one after the other.
-    Concat {
-        /// The axis.
-        axis: usize,
-    },
-    /// Nearest-neighbor upsampling of images.
-    Upsample {
-        /// The factor.
-        factor: usize,
-    },
-    /// Mean over blocks of pixels.
-    AveragePool {
-        /// Side of a block.
-        factor: usize,
-    },
-    /// Largest value of blocks of pixels.
-    MaxPool {
-        /// Side of a block.
-        factor: usize,
-    },
-    /// Rows of a table by label: operands table and labels.
-    Embedding,
-    /// One-hot rows of labels.
-    OneHot {
-        /// Their length.
-        classes: usize,
-    },
+impl Dim {
+    /// Whether it depends on the number of examples.
+    pub fn grows(&self) -> bool {
+        !matches!(self, Self::Fixed(_))
+    }
 }
 
 impl Graph {
+    /// The number of examples must be a multiple of this number, usually 1.
+    pub fn batch_multiple(&self) -> usize {
+        let sizes = self.nodes.iter().flat_map(|node| &node.shape);
+        let shares = sizes.filter_map(|dim| match dim {
+            Dim::Share(part) => Some(*part),
+            _ => None,
+        });
+        shares.fold(1, least_common_multiple)
+    }
+
     /// The sizes of an operand.
     pub fn shape(&self, operand: Operand) -> Vec<Dim> {
         match operand {
@@ -281,6 +164,13 @@ fn places(kept: &[bool]) -> Vec<usize> {
         place
     };
     kept.iter().map(place).collect()
+}
+
+fn least_common_multiple(a: usize, b: usize) -> usize {
+    (1..=b)
+        .map(|i| i * a)
+        .find(|multiple| multiple.is_multiple_of(b))
+        .unwrap_or(a * b)
 }
 
 /// Sizes that do not depend on the batch.

@@ -1,15 +1,20 @@
-//! From a network to its graph: two recorded forward passes that differ in the number of examples.
+//! From a network to its graph: recorded forward passes that differ in the number of examples.
 
 use crate::error::ExportError;
 use crate::graph::{Dim, Graph, Input};
+use crate::lower::indices::per_example;
 use crate::lower::lower;
 use engraft_layers::{Module, SlotMut, one_hot, parameters, visit_mut};
-use engraft_tensor::{Tensor, Trace, TraceNode, TraceValue};
+use engraft_tensor::{Operation, Tensor, Trace, TraceNode, TraceValue};
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 
-/// Examples of the two forward passes.
+/// Examples of the two forward passes that the graph is read from.
 const BATCHES: [usize; 2] = [2, 3];
+/// Examples of the pass that confirms it.
+const MORE: usize = 8;
+/// Examples of the two passes for networks that split the batch into groups, of a size that divides these numbers.
+const WHOLE_GROUPS: [usize; 2] = [24, 48];
 
 /// An input of a network that is traced.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,9 +88,12 @@ impl InputSpec {
 
 /// The graph of a module's forward pass. Any module works whose forward pass uses tensor operations only.
 ///
-/// `forward` runs the module on the inputs, in evaluation mode, and returns the outputs. It runs twice, with two and three
-/// examples, and the operations are read from the recorded graph. Parameters become trainable, so that constants that are
-/// computed from them have their names.
+/// `forward` runs the module on the inputs, in evaluation mode, and returns the outputs. It runs with 2, 3 and 8 examples, and
+/// the operations are read from the recorded graph. Parameters become trainable, so that constants that are computed from them
+/// have their names.
+///
+/// A network that splits the batch into groups, as [`MinibatchStd`](engraft_layers::MinibatchStd) does, runs with 24 and 48
+/// examples, and its graph is for [whole groups](Graph::batch_multiple) only.
 ///
 /// ```
 /// use engraft_export::{InputSpec, Operator, trace};
@@ -120,8 +128,7 @@ pub fn trace<M: Module>(
         .map(|(name, parameter)| (name.clone(), parameter.tensor()))
         .unzip();
     let rng = &mut Pcg64::seed_from_u64(1);
-    let mut traces = Vec::new();
-    for n in BATCHES {
+    let mut run = |n: usize| -> Result<Run, ExportError> {
         let examples: Vec<Tensor> = inputs.iter().map(|input| input.example(n, rng)).collect();
         let results = forward(module, &examples);
         let [results, examples]: [Vec<&Tensor>; 2] = [results.iter().collect(), examples.iter().collect()];
@@ -133,15 +140,26 @@ pub fn trace<M: Module>(
                 outputs.join(", ")
             )));
         }
-        traces.push(engraft_tensor::trace(&results, &examples, &tensors));
-    }
-    check_equal(&traces[0], &traces[1])?;
-    let inputs = inputs.iter().map(InputSpec::declared).collect();
-    lower(&traces, BATCHES, inputs, outputs, &names)
+        Ok((n, engraft_tensor::trace(&results, &examples, &tensors)))
+    };
+    let declared: Vec<Input> = inputs.iter().map(InputSpec::declared).collect();
+    let (few, more) = ([run(BATCHES[0])?, run(BATCHES[1])?], run(MORE)?);
+    let equal = check_equal(&few[0], &few[1]).and_then(|()| check_equal(&few[0], &more));
+    let Err(error) = equal else {
+        return lower([&few[0].1, &few[1].1], BATCHES, declared, outputs, &names);
+    };
+    let [first, second] = [run(WHOLE_GROUPS[0])?, run(WHOLE_GROUPS[1])?];
+    let graph = check_equal(&first, &second)
+        .and_then(|()| lower([&first.1, &second.1], WHOLE_GROUPS, declared, outputs, &names));
+    // Without groups, the operations depend on the number of examples in a way that was not found out.
+    graph.ok().filter(|graph| graph.batch_multiple() > 1).ok_or(error)
 }
 
+/// A number of examples and the trace of a forward pass with them.
+type Run = (usize, Trace<f32>);
+
 /// Checks that two traces have the same operations and constants.
-fn check_equal(a: &Trace<f32>, b: &Trace<f32>) -> Result<(), ExportError> {
+fn check_equal((of_a, a): &Run, (of_b, b): &Run) -> Result<(), ExportError> {
     let differs = |index: usize, node: &TraceNode<f32>, reason: &str| ExportError::Operation {
         operation: node.name.into(),
         index,
@@ -151,13 +169,14 @@ fn check_equal(a: &Trace<f32>, b: &Trace<f32>) -> Result<(), ExportError> {
         return Err(ExportError::NotTraceable(format!(
             "its forward pass has {} operations for {} examples, and {} for {}",
             a.nodes.len(),
-            BATCHES[0],
+            of_a,
             b.nodes.len(),
-            BATCHES[1]
+            of_b
         )));
     }
     for (i, (first, second)) in a.nodes.iter().zip(&b.nodes).enumerate() {
-        if (first.name, &first.operation) != (second.name, &second.operation) {
+        let operations = [&first.operation, &second.operation];
+        if first.name != second.name || !is_same_operation(operations, [*of_a, *of_b]) {
             return Err(differs(i, first, "depends on the number of examples"));
         }
         for (x, y) in first.operands.iter().zip(&second.operands) {
@@ -171,6 +190,23 @@ fn check_equal(a: &Trace<f32>, b: &Trace<f32>) -> Result<(), ExportError> {
         }
     }
     Ok(())
+}
+
+/// Whether two operations are equal. Those with an index for each element are if all examples have the same indices.
+fn is_same_operation(operations: [&Option<Operation>; 2], examples: [usize; 2]) -> bool {
+    let [a, b] = operations.map(|operation| match operation {
+        Some(Operation::Gather { axis, index }) => Some((0, axis, index)),
+        Some(Operation::ScatterAdd { axis, index }) => Some((1, axis, index)),
+        _ => None,
+    });
+    match (a, b) {
+        (Some((kind, axis, index)), Some((other_kind, other_axis, other))) => {
+            let [one, of_other] =
+                [(index, examples[0]), (other, examples[1])].map(|(index, n)| per_example(index, n));
+            (kind, axis) == (other_kind, other_axis) && one.is_some() && one == of_other
+        }
+        _ => operations[0] == operations[1],
+    }
 }
 
 fn is_same(a: &TraceValue<f32>, b: &TraceValue<f32>) -> bool {

@@ -126,6 +126,16 @@ pub struct RecordedFeatures {
     pub logits: Option<Tensor>,
 }
 
+impl RecordedFeatures {
+    /// The features of an extractor that is not a classifier.
+    pub fn without_logits(features: Tensor) -> Self {
+        Self {
+            features,
+            logits: None,
+        }
+    }
+}
+
 /// Checks that images have the shape that an extractor reads.
 pub(crate) fn check_shape(extractor: &dyn FeatureExtractor, images: &Tensor) -> Result<(), MetricsError> {
     let expected = extractor.input().shape();

@@ -202,10 +202,7 @@ impl FeatureExtractor for RandomFeatures {
     }
 
     fn recorded(&self, images: &Tensor) -> Option<RecordedFeatures> {
-        Some(RecordedFeatures {
-            features: self.forward(images),
-            logits: None,
-        })
+        Some(RecordedFeatures::without_logits(self.forward(images)))
     }
 }
 

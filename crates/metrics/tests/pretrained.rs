@@ -66,10 +66,17 @@ impl Fixture {
         Tensor::from_vec([2, height, width, 3], values.collect())
     }
 
-    /// Compares to 1e-4 of the largest feature.
+    /// Compares to 1e-4 of the largest feature: the fast path and the recorded operations.
     fn check(&self, extractor: &dyn FeatureExtractor) {
         let found = extractor.read(&self.images()).unwrap().features;
         assert_eq!([found.len(), found.dimension()], [2, self.features[0].len()]);
+        self.compare(|row, column| found.view()[[row, column]]);
+        let recorded = extractor.recorded(&self.images().as_leaf()).unwrap().features;
+        assert!(recorded.requires_grad());
+        self.compare(|row, column| f64::from(recorded.view()[[row, column]]));
+    }
+
+    fn compare(&self, found: impl Fn(usize, usize) -> f64) {
         let largest = self
             .features
             .iter()
@@ -77,7 +84,7 @@ impl Fixture {
             .fold(0.0_f64, |most, x| most.max(x.abs()));
         for (row, expected) in self.features.iter().enumerate() {
             for (column, &y) in expected.iter().enumerate() {
-                let x = found.view()[[row, column]];
+                let x = found(row, column);
                 assert!(
                     (x - y).abs() < 1e-4 * largest,
                     "{row} {column}: {x} against {y} of {largest}"

@@ -101,9 +101,7 @@ pub fn grad_with_graph<T: Real, const N: usize>(y: &Tensor<T>, wrt: [&Tensor<T>;
 /// If `y` does not have exactly one element.
 #[track_caller]
 pub fn grad_of<T: Real>(y: &Tensor<T>, wrt: &[&Tensor<T>]) -> Vec<Option<Tensor<T>>> {
-    check_scalar(y);
-    let _recording = Recording::set(false);
-    sweep(y, wrt)
+    gradients(y, wrt, false).unwrap_or_else(|wrong| panic!("{wrong}"))
 }
 
 /// [`grad_of`] that records the gradients, so that they can be differentiated again.
@@ -112,8 +110,44 @@ pub fn grad_of<T: Real>(y: &Tensor<T>, wrt: &[&Tensor<T>]) -> Vec<Option<Tensor<
 /// If `y` does not have exactly one element.
 #[track_caller]
 pub fn grad_of_with_graph<T: Real>(y: &Tensor<T>, wrt: &[&Tensor<T>]) -> Vec<Option<Tensor<T>>> {
+    gradients(y, wrt, true).unwrap_or_else(|wrong| panic!("{wrong}"))
+}
+
+/// A derivative rule that returned a gradient of another shape than its input has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WrongShape {
+    /// Name of the operation.
+    pub operation: &'static str,
+    /// Index of the input.
+    pub input: usize,
+    /// Shape of the input.
+    pub expected: Vec<usize>,
+    /// Shape of the gradient.
+    pub found: Vec<usize>,
+}
+
+impl fmt::Display for WrongShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "rule of `{}` returned a gradient of the wrong shape for input {}: expected {:?}, found {:?}",
+            self.operation, self.input, self.expected, self.found
+        )
+    }
+}
+
+impl std::error::Error for WrongShape {}
+
+/// The gradients, recorded or not, or the first rule that returned a wrong shape.
+#[track_caller]
+pub(crate) fn gradients<T: Real>(
+    y: &Tensor<T>,
+    wrt: &[&Tensor<T>],
+    is_recorded: bool,
+) -> Result<Vec<Option<Tensor<T>>>, WrongShape> {
     check_scalar(y);
-    let _recording = Recording::set(true);
+    let _recording = Recording::set(is_recorded);
     sweep(y, wrt)
 }
 
@@ -132,7 +166,7 @@ fn or_zeros<T: Real, const N: usize>(found: Vec<Option<Tensor<T>>>, wrt: [&Tenso
 }
 
 /// Ids of the nodes between `y` and `wrt`, both included. The backward pass visits only these.
-pub(crate) fn path<T: Real>(y: &Tensor<T>, wrt: &[&Tensor<T>]) -> BTreeMap<u64, bool> {
+fn path<T: Real>(y: &Tensor<T>, wrt: &[&Tensor<T>]) -> BTreeMap<u64, bool> {
     let mut seen: BTreeMap<u64, Tensor<T>> = BTreeMap::new();
     let mut pending = vec![y.clone()];
     while let Some(x) = pending.pop() {
@@ -155,7 +189,7 @@ pub(crate) fn path<T: Real>(y: &Tensor<T>, wrt: &[&Tensor<T>]) -> BTreeMap<u64, 
     leads
 }
 
-fn sweep<T: Real>(y: &Tensor<T>, wrt: &[&Tensor<T>]) -> Vec<Option<Tensor<T>>> {
+fn sweep<T: Real>(y: &Tensor<T>, wrt: &[&Tensor<T>]) -> Result<Vec<Option<Tensor<T>>>, WrongShape> {
     let leads = path(y, wrt);
     let on_path = |x: &Tensor<T>| leads.get(&x.id()).is_some_and(|&l| l);
     let mut found: Vec<Option<Tensor<T>>> = vec![None; wrt.len()];
@@ -179,14 +213,16 @@ fn sweep<T: Real>(y: &Tensor<T>, wrt: &[&Tensor<T>]) -> Vec<Option<Tensor<T>>> {
         }
         let products = origin.op.vjps(&wanted, &origin.inputs, &x, &dx);
         drop(dx);
-        for (input, product) in origin.inputs.iter().zip(products) {
+        for (i, (input, product)) in origin.inputs.iter().zip(products).enumerate() {
             let Some(product) = product else { continue };
-            assert_eq!(
-                product.shape(),
-                input.shape(),
-                "rule of `{}` returned a gradient of the wrong shape",
-                origin.op.name()
-            );
+            if product.shape() != input.shape() {
+                return Err(WrongShape {
+                    operation: origin.op.name(),
+                    input: i,
+                    expected: input.shape().to_vec(),
+                    found: product.shape().to_vec(),
+                });
+            }
             let sum = match pending.remove(&input.id()) {
                 Some((_, earlier)) => add(earlier, &product),
                 None => product,
@@ -194,7 +230,7 @@ fn sweep<T: Real>(y: &Tensor<T>, wrt: &[&Tensor<T>]) -> Vec<Option<Tensor<T>>> {
             pending.insert(input.id(), (input.clone(), sum));
         }
     }
-    found
+    Ok(found)
 }
 
 /// `a + b`, in place if `a` has no other owner and nothing is recorded.

@@ -1,6 +1,6 @@
 //! Gradient checks in `f64`: derivative rules against central differences along random directions.
 
-use crate::grad::grad_of;
+use crate::grad::{WrongShape, gradients};
 use crate::grad_mode::no_grad;
 use crate::tensor::Tensor;
 use rand::SeedableRng;
@@ -16,22 +16,40 @@ const ABSOLUTE: f64 = 1e-8;
 /// Random directions per input. A wrong rule passes only on a set of measure zero, up to the tolerance.
 const PROBES: u64 = 3;
 
-/// A derivative that differs from the central difference.
+/// A derivative that differs from the central difference, or has the wrong shape.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct GradcheckError {
     /// 1 for [`gradcheck`], 2 for [`gradgradcheck`].
     pub order: usize,
-    /// Index of the input. For [`gradgradcheck`] the last index is the direction that the output is projected on.
+    /// Index of the input. For [`gradgradcheck`] the last index is the direction that the output is projected on. With a
+    /// [wrong shape](Self::wrong_shape), the index of the input of that rule.
     pub input: usize,
-    /// Directional derivative computed by the rules.
+    /// Directional derivative computed by the rules. NaN if a rule returned the wrong shape.
     pub by_rule: f64,
-    /// Directional derivative computed by central differences.
+    /// Directional derivative computed by central differences. NaN if a rule returned the wrong shape.
     pub by_difference: f64,
+    /// The rule that returned a gradient of the wrong shape, if one did.
+    pub wrong_shape: Option<WrongShape>,
+}
+
+impl GradcheckError {
+    fn of_shape(order: usize, wrong: WrongShape) -> Self {
+        Self {
+            order,
+            input: wrong.input,
+            by_rule: f64::NAN,
+            by_difference: f64::NAN,
+            wrong_shape: Some(wrong),
+        }
+    }
 }
 
 impl fmt::Display for GradcheckError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(wrong) = &self.wrong_shape {
+            return write!(f, "derivative of order {}: {wrong}", self.order);
+        }
         write!(
             f,
             "derivative of order {} with respect to input {} is {:.10e} by its rule, but {:.10e} by central \
@@ -56,12 +74,12 @@ impl std::error::Error for GradcheckError {}
 /// ```
 ///
 /// # Errors
-/// The first derivative that differs from its central difference.
+/// The first derivative that differs from its central difference, or the first rule whose gradient has the wrong shape.
 pub fn gradcheck(
     f: impl Fn(&[Tensor<f64>]) -> Tensor<f64>,
     at: &[Tensor<f64>],
 ) -> Result<(), GradcheckError> {
-    check(&f, at, 1)
+    check(&|x| Ok(f(x)), at, 1)
 }
 
 /// Checks the second-order gradients of `f`, which a gradient penalty needs.
@@ -70,7 +88,7 @@ pub fn gradcheck(
 /// first order again, so call [`gradcheck`] too.
 ///
 /// # Errors
-/// The first derivative that differs from its central difference.
+/// The first derivative that differs from its central difference, or the first rule whose gradient has the wrong shape.
 pub fn gradgradcheck(
     f: impl Fn(&[Tensor<f64>]) -> Tensor<f64>,
     at: &[Tensor<f64>],
@@ -87,39 +105,38 @@ pub fn gradgradcheck(
             .collect();
         let y = (f(&leaves) * v).sum();
         let wrt: Vec<&Tensor<f64>> = leaves.iter().collect();
-        let gradients = crate::grad::grad_of_with_graph(&y, &wrt);
-        gradients
-            .iter()
-            .zip(&directions)
-            .filter_map(|(g, w)| g.as_ref().map(|g| (g * w).sum()))
-            .fold(Tensor::scalar(0.0), |total, term| total + term)
+        let found = gradients(&y, &wrt, true)?.into_iter().zip(&directions);
+        let terms = found.filter_map(|(g, w)| g.map(|g| (g * w).sum()));
+        Ok(terms.fold(Tensor::scalar(0.0), |total, term| total + term))
     };
     let point: Vec<Tensor<f64>> = at.iter().cloned().chain([v]).collect();
     check(&projected_gradient, &point, 2)
 }
 
-fn check(
-    f: &dyn Fn(&[Tensor<f64>]) -> Tensor<f64>,
-    at: &[Tensor<f64>],
-    order: usize,
-) -> Result<(), GradcheckError> {
+/// A function whose own derivative rules can fail.
+type Function<'a> = dyn Fn(&[Tensor<f64>]) -> Result<Tensor<f64>, WrongShape> + 'a;
+
+fn check(f: &Function<'_>, at: &[Tensor<f64>], order: usize) -> Result<(), GradcheckError> {
     let rng = &mut Pcg64::seed_from_u64(0x1cec);
     let leaves: Vec<Tensor<f64>> = at.iter().map(Tensor::as_leaf).collect();
-    let y = f(&leaves);
+    let wrong = |wrong| GradcheckError::of_shape(order, wrong);
+    let y = f(&leaves).map_err(wrong)?;
     let dot = |a: &Tensor<f64>, b: &Tensor<f64>| -> f64 {
         a.as_slice().iter().zip(b.as_slice()).map(|(a, b)| a * b).sum()
     };
     for _ in 0..PROBES {
         let v = Tensor::randn(y.shape(), rng);
-        let gradients = grad_of(&(&y * &v).sum(), &leaves.iter().collect::<Vec<_>>());
-        for (input, gradient) in gradients.iter().enumerate() {
+        let leaves: Vec<_> = leaves.iter().collect();
+        let found = gradients(&(&y * &v).sum(), &leaves, false).map_err(wrong)?;
+        for (input, gradient) in found.iter().enumerate() {
             let u = Tensor::randn(at[input].shape(), rng);
             let at_step = |step: f64| {
                 let mut moved = at.to_vec();
                 moved[input] = &at[input] + &u * step;
                 f(&moved)
             };
-            let (plus, minus) = (at_step(EPS), at_step(-EPS));
+            let plus = at_step(EPS).map_err(wrong)?;
+            let minus = at_step(-EPS).map_err(wrong)?;
             let by_difference = dot(&(&plus - &minus), &v) / (2.0 * EPS);
             let by_rule = gradient.as_ref().map_or(0.0, |g| dot(g, &u));
             let size = dot(&plus.abs(), &v.abs());
@@ -132,6 +149,7 @@ fn check(
                     input,
                     by_rule,
                     by_difference,
+                    wrong_shape: None,
                 });
             }
         }
@@ -190,6 +208,37 @@ mod tests {
                 .order,
             2
         );
+    }
+
+    /// The identity of a matrix with a rule that returns a row.
+    struct WrongRow;
+
+    impl<T: Real> Op<T> for WrongRow {
+        fn name(&self) -> &'static str {
+            "wrong_row"
+        }
+        fn vjp(&self, _: usize, _: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
+            dy.narrow(0, 0, 1)
+        }
+    }
+
+    #[test]
+    fn a_gradient_of_the_wrong_shape_is_an_error() {
+        let x = [Tensor::<f64>::ones([2, 3])];
+        let f = |x: &[Tensor<f64>]| Tensor::from_op(x[0].view().to_owned(), WrongRow, &[&x[0]]);
+        for (order, error) in [(1, gradcheck(f, &x)), (2, gradgradcheck(f, &x))] {
+            let error = error.unwrap_err();
+            let wrong = error.wrong_shape.clone().unwrap();
+            assert_eq!((error.order, wrong.operation), (order, "wrong_row"));
+            assert_eq!(
+                (&wrong.expected[..], &wrong.found[..]),
+                (&[2, 3][..], &[1, 3][..])
+            );
+            assert!(
+                error.to_string().contains("expected [2, 3], found [1, 3]"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

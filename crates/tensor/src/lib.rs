@@ -21,7 +21,7 @@ pub use {ndarray, rand};
 
 pub use eigen::{SymmetricEigen, symmetric_eigen};
 pub use geometry::{Geometry, Padding};
-pub use grad::{Unreachable, grad, grad_of, grad_of_with_graph, grad_strict, grad_with_graph};
+pub use grad::{Unreachable, WrongShape, grad, grad_of, grad_of_with_graph, grad_strict, grad_with_graph};
 #[doc(hidden)]
 pub use grad_mode::parallel;
 pub use grad_mode::{is_recording, no_grad};

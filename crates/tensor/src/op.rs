@@ -79,4 +79,51 @@ pub(crate) fn only<T: Real>(i: usize, vjps: impl FnOnce(&[bool; 3]) -> Vec<Optio
 pub(crate) struct Origin<T: Real> {
     pub(crate) op: Box<dyn Op<T>>,
     pub(crate) inputs: Vec<Tensor<T>>,
+    /// What other programs call the operations up to here, if there is one name for all of them.
+    pub(crate) summary: Option<Summary<T>>,
+}
+
+/// One operation that stands for several recorded ones, with the tensors that it reads.
+pub(crate) struct Summary<T: Real> {
+    pub(crate) operation: Operation,
+    pub(crate) inputs: Vec<Tensor<T>>,
+}
+
+impl<T: Real> Origin<T> {
+    /// What was computed as data, and from what.
+    pub(crate) fn as_data(&self) -> (Option<Operation>, &[Tensor<T>]) {
+        match &self.summary {
+            Some(summary) => (Some(summary.operation.clone()), &summary.inputs),
+            None => (self.op.operation(), &self.inputs),
+        }
+    }
+
+    /// Its name for messages.
+    pub(crate) fn name(&self) -> &'static str {
+        match &self.summary {
+            Some(summary) => summary.operation.parts().0,
+            None => self.op.name(),
+        }
+    }
+
+    /// All tensors that are kept for this operation.
+    pub(crate) fn into_tensors(self) -> impl Iterator<Item = Tensor<T>> {
+        let summarized = self.summary.into_iter().flat_map(|summary| summary.inputs);
+        self.inputs.into_iter().chain(summarized)
+    }
+}
+
+/// The operand itself.
+pub(crate) struct Same;
+
+impl<T: Real> Op<T> for Same {
+    fn name(&self) -> &'static str {
+        "identity"
+    }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::Identity)
+    }
+    fn vjp(&self, _: usize, _: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
+        dy.clone()
+    }
 }

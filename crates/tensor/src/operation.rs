@@ -119,6 +119,113 @@ pub enum Operation {
         /// Side of a block.
         factor: usize,
     },
+    /// [`Tensor::max_pool_windows`](crate::Tensor::max_pool_windows).
+    MaxPoolWindows {
+        /// Side of a window.
+        kernel: usize,
+        /// Pixels between windows.
+        stride: usize,
+        /// Pixels around the image, which are never chosen.
+        padding: usize,
+    },
+    /// [`Tensor::avg_pool_windows`](crate::Tensor::avg_pool_windows), [`Tensor::avg_pool_inside`](crate::Tensor::avg_pool_inside).
+    AvgPoolWindows {
+        /// Side of a window.
+        kernel: usize,
+        /// Pixels between windows.
+        stride: usize,
+        /// Pixels around the image, which are not part of a mean.
+        padding: usize,
+    },
+    /// [`Tensor::adaptive_avg_pool`](crate::Tensor::adaptive_avg_pool) to the size of the result.
+    AdaptiveAvgPool,
+    /// [`Tensor::resize_bilinear`](crate::Tensor::resize_bilinear) to the size of the result.
+    ResizeBilinear,
+    /// [`conv2d_grouped`](crate::conv2d_grouped) of an image and a weight.
+    Conv2dGrouped {
+        /// Sizes, strides and padding.
+        geometry: Geometry,
+        /// Groups of channels.
+        groups: usize,
+    },
+    /// Product of each two matrices of two batches, each of them transposed first if its flag is set.
+    BatchMatMul {
+        /// Whether the matrices of `a` and `b` are transposed.
+        transposed: [bool; 2],
+    },
+    /// Sine.
+    Sin,
+    /// Cosine.
+    Cos,
+    /// Error function.
+    Erf,
+    /// `e^x_i / Σ_j e^x_j` along an axis.
+    Softmax {
+        /// The axis.
+        axis: usize,
+    },
+    /// Logarithm of the softmax.
+    LogSoftmax {
+        /// The axis.
+        axis: usize,
+    },
+    /// 1 where `a > b`, 0 elsewhere, with broadcasting.
+    Greater,
+    /// 1 where `a < b`, 0 elsewhere, with broadcasting.
+    Less,
+    /// 1 where `a = b`, 0 elsewhere, with broadcasting.
+    Equals,
+    /// [`select_where`](crate::select_where) of a condition and two tensors, with broadcasting.
+    SelectWhere,
+    /// The larger of two elements, with broadcasting.
+    Maximum,
+    /// The smaller of two elements, with broadcasting.
+    Minimum,
+    /// Elements limited to a range.
+    Clip {
+        /// The smallest value.
+        low: f64,
+        /// The largest value.
+        high: f64,
+    },
+    /// The largest element along an axis, which is kept with size 1.
+    MaxKeep {
+        /// The axis.
+        axis: usize,
+    },
+    /// The smallest element along an axis, which is kept with size 1.
+    MinKeep {
+        /// The axis.
+        axis: usize,
+    },
+    /// Some indices of an axis, in their order.
+    IndexSelect {
+        /// The axis.
+        axis: usize,
+        /// The indices.
+        indices: Vec<usize>,
+    },
+    /// Zeros in the shape of the result, to which entry `i` along an axis is added at `indices[i]`.
+    IndexAdd {
+        /// The axis.
+        axis: usize,
+        /// The indices.
+        indices: Vec<usize>,
+    },
+    /// For each element of the result, the element whose index along an axis is given.
+    Gather {
+        /// The axis.
+        axis: usize,
+        /// The indices, in the row-major order of the result.
+        index: Vec<usize>,
+    },
+    /// Zeros in the shape of the result, to which each element is added at the index along an axis that is given for it.
+    ScatterAdd {
+        /// The axis.
+        axis: usize,
+        /// The indices, in the row-major order of the operand.
+        index: Vec<usize>,
+    },
     /// The binomial 3x3 filter [`Tensor::blur`](crate::Tensor::blur).
     Blur,
 }
@@ -141,6 +248,11 @@ fn geometry(sizes: &[usize]) -> Option<Geometry> {
         dilation: [d0, d1],
         pad: [p0, p1],
     })
+}
+
+/// An axis and the indices along it.
+fn after(axis: usize, indices: &[usize]) -> Vec<usize> {
+    [&[axis], indices].concat()
 }
 
 impl Operation {
@@ -190,6 +302,40 @@ impl Operation {
             Self::SumPool { factor } => sized("sum_pool", &[*factor]),
             Self::MaxPool { factor } => sized("max_pool", &[*factor]),
             Self::Blur => plain("blur"),
+            Self::MaxPoolWindows {
+                kernel,
+                stride,
+                padding,
+            } => sized("max_pool_windows", &[*kernel, *stride, *padding]),
+            Self::AvgPoolWindows {
+                kernel,
+                stride,
+                padding,
+            } => sized("avg_pool_windows", &[*kernel, *stride, *padding]),
+            Self::AdaptiveAvgPool => plain("adaptive_avg_pool"),
+            Self::ResizeBilinear => plain("resize_bilinear"),
+            Self::Conv2dGrouped { geometry, groups } => {
+                sized("conv2d_grouped", &[&sizes(geometry)[..], &[*groups]].concat())
+            }
+            Self::BatchMatMul { transposed } => sized("batch_matmul", &transposed.map(usize::from)),
+            Self::Sin => plain("sin"),
+            Self::Cos => plain("cos"),
+            Self::Erf => plain("erf"),
+            Self::Softmax { axis } => sized("softmax", &[*axis]),
+            Self::LogSoftmax { axis } => sized("log_softmax", &[*axis]),
+            Self::Greater => plain("greater"),
+            Self::Less => plain("less"),
+            Self::Equals => plain("equals"),
+            Self::SelectWhere => plain("select_where"),
+            Self::Maximum => plain("maximum"),
+            Self::Minimum => plain("minimum"),
+            Self::Clip { low, high } => ("clip", Vec::new(), vec![*low, *high]),
+            Self::MaxKeep { axis } => sized("max_keep", &[*axis]),
+            Self::MinKeep { axis } => sized("min_keep", &[*axis]),
+            Self::IndexSelect { axis, indices } => ("index_select", after(*axis, indices), Vec::new()),
+            Self::IndexAdd { axis, indices } => ("index_add", after(*axis, indices), Vec::new()),
+            Self::Gather { axis, index } => ("gather", after(*axis, index), Vec::new()),
+            Self::ScatterAdd { axis, index } => ("scatter_add", after(*axis, index), Vec::new()),
         }
     }
 
@@ -232,6 +378,55 @@ impl Operation {
             ("sum_pool", &[factor], []) => Self::SumPool { factor },
             ("max_pool", &[factor], []) => Self::MaxPool { factor },
             ("blur", [], []) => Self::Blur,
+            ("max_pool_windows", &[kernel, stride, padding], []) => Self::MaxPoolWindows {
+                kernel,
+                stride,
+                padding,
+            },
+            ("avg_pool_windows", &[kernel, stride, padding], []) => Self::AvgPoolWindows {
+                kernel,
+                stride,
+                padding,
+            },
+            ("adaptive_avg_pool", [], []) => Self::AdaptiveAvgPool,
+            ("resize_bilinear", [], []) => Self::ResizeBilinear,
+            ("conv2d_grouped", [sizes @ .., groups], []) => Self::Conv2dGrouped {
+                geometry: geometry(sizes)?,
+                groups: *groups,
+            },
+            ("batch_matmul", &[a, b], []) => Self::BatchMatMul {
+                transposed: [a != 0, b != 0],
+            },
+            ("sin", [], []) => Self::Sin,
+            ("cos", [], []) => Self::Cos,
+            ("erf", [], []) => Self::Erf,
+            ("softmax", &[axis], []) => Self::Softmax { axis },
+            ("log_softmax", &[axis], []) => Self::LogSoftmax { axis },
+            ("greater", [], []) => Self::Greater,
+            ("less", [], []) => Self::Less,
+            ("equals", [], []) => Self::Equals,
+            ("select_where", [], []) => Self::SelectWhere,
+            ("maximum", [], []) => Self::Maximum,
+            ("minimum", [], []) => Self::Minimum,
+            ("clip", [], &[low, high]) => Self::Clip { low, high },
+            ("max_keep", &[axis], []) => Self::MaxKeep { axis },
+            ("min_keep", &[axis], []) => Self::MinKeep { axis },
+            ("index_select", [axis, indices @ ..], []) => Self::IndexSelect {
+                axis: *axis,
+                indices: indices.to_vec(),
+            },
+            ("index_add", [axis, indices @ ..], []) => Self::IndexAdd {
+                axis: *axis,
+                indices: indices.to_vec(),
+            },
+            ("gather", [axis, index @ ..], []) => Self::Gather {
+                axis: *axis,
+                index: index.to_vec(),
+            },
+            ("scatter_add", [axis, index @ ..], []) => Self::ScatterAdd {
+                axis: *axis,
+                index: index.to_vec(),
+            },
             _ => return None,
         })
     }
@@ -246,8 +441,15 @@ impl Operation {
             | Self::MatMul { .. }
             | Self::Conv2d(_)
             | Self::Conv2dInput(_)
+            | Self::Conv2dGrouped { .. }
+            | Self::BatchMatMul { .. }
+            | Self::Greater
+            | Self::Less
+            | Self::Equals
+            | Self::Maximum
+            | Self::Minimum
             | Self::BiasLeakyRelu { .. } => Some(2),
-            Self::AffineLeakyRelu { .. } => Some(3),
+            Self::AffineLeakyRelu { .. } | Self::SelectWhere => Some(3),
             Self::Concat { .. } => None,
             _ => Some(1),
         }

@@ -2,11 +2,14 @@
 
 use crate::grad_mode::no_grad;
 use crate::operation::Operation;
-use crate::ops::{affine_leaky_relu, bias_leaky_relu, concat, conv2d, conv2d_input};
+use crate::ops::{
+    affine_leaky_relu, bias_leaky_relu, concat, conv2d, conv2d_grouped, conv2d_input, select_where,
+};
 use crate::real::Real;
 use crate::tensor::Tensor;
+use crate::trace::behind;
+use ndarray::{ArrayD, IxDyn};
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::fmt;
 
 /// A computation as a list of operations, each of which reads results of earlier nodes. The last node is the result.
@@ -88,15 +91,8 @@ impl<T: Real> Program<T> {
     /// # Errors
     /// [`ProgramError::NotStored`] if an operation cannot be stored.
     pub fn record(inputs: &[&Tensor<T>], output: &Tensor<T>) -> Result<Self, ProgramError> {
-        let mut seen: BTreeMap<u64, Tensor<T>> = BTreeMap::new();
-        let mut pending = vec![output.clone()];
-        while let Some(x) = pending.pop() {
-            if let Entry::Vacant(place) = seen.entry(x.id()) {
-                pending.extend(x.origin().iter().flat_map(|o| o.inputs.iter().cloned()));
-                place.insert(x);
-            }
-        }
-        // Ids grow with time, so this order has every input before its use, and the output last.
+        // The order of the ids has every operand before its use, and the output last.
+        let seen = behind(&[output], inputs);
         let index: BTreeMap<u64, usize> = seen.keys().enumerate().map(|(i, &id)| (id, i)).collect();
         let node = |x: &Tensor<T>| {
             if let Some(i) = inputs.iter().position(|input| input.id() == x.id()) {
@@ -105,11 +101,12 @@ impl<T: Real> Program<T> {
             let Some(origin) = x.origin() else {
                 return Ok(Node::Constant(x.detach()));
             };
+            let (operation, operands) = origin.as_data();
             Ok(Node::Step(Step {
-                operation: origin.op.operation().ok_or(ProgramError::NotStored {
-                    operation: origin.op.name(),
+                operation: operation.ok_or(ProgramError::NotStored {
+                    operation: origin.name(),
                 })?,
-                operands: origin.inputs.iter().map(|x| index[&x.id()]).collect(),
+                operands: operands.iter().map(|x| index[&x.id()]).collect(),
                 shape: x.shape().to_vec(),
             }))
         };
@@ -219,6 +216,11 @@ impl<T: Real> Program<T> {
     }
 }
 
+/// Indices with a shape, as [`Tensor::gather`] reads them.
+fn of_shape(shape: &[usize], index: &[usize]) -> ArrayD<usize> {
+    ArrayD::from_shape_vec(IxDyn(shape), index.to_vec()).expect("one index for each element")
+}
+
 /// The result of a step on the values of earlier nodes.
 fn evaluate<T: Real>(step: &Step, values: &[Option<Tensor<T>>]) -> Tensor<T> {
     let Step { operands, shape, .. } = step;
@@ -280,5 +282,50 @@ fn evaluate<T: Real>(step: &Step, values: &[Option<Tensor<T>>]) -> Tensor<T> {
         Operation::SumPool { factor } => x.sum_pool(*factor),
         Operation::MaxPool { factor } => x.max_pool(*factor),
         Operation::Blur => x.blur(),
+        Operation::MaxPoolWindows {
+            kernel,
+            stride,
+            padding,
+        } => x.max_pool_windows(*kernel, *stride, *padding),
+        Operation::AvgPoolWindows {
+            kernel,
+            stride,
+            padding,
+        } => x.avg_pool_inside(*kernel, *stride, *padding),
+        Operation::AdaptiveAvgPool => x.adaptive_avg_pool([shape[1], shape[2]]),
+        Operation::ResizeBilinear => x.resize_bilinear([shape[1], shape[2]]),
+        Operation::Conv2dGrouped { geometry, groups } => conv2d_grouped(x, value(1), geometry, *groups),
+        Operation::BatchMatMul {
+            transposed: [false, false],
+        } => x.batch_matmul(value(1)),
+        Operation::BatchMatMul {
+            transposed: [false, true],
+        } => x.batch_matmul_nt(value(1)),
+        Operation::BatchMatMul {
+            transposed: [true, false],
+        } => x.batch_matmul_tn(value(1)),
+        Operation::BatchMatMul {
+            transposed: [true, true],
+        } => value(1).batch_matmul(x).permute(&[0, 2, 1]),
+        Operation::Sin => x.sin(),
+        Operation::Cos => x.cos(),
+        Operation::Erf => x.erf(),
+        Operation::Softmax { axis } => x.softmax(*axis),
+        Operation::LogSoftmax { axis } => x.log_softmax(*axis),
+        Operation::Greater => x.greater(value(1)),
+        Operation::Less => x.less(value(1)),
+        Operation::Equals => x.equals(value(1)),
+        Operation::SelectWhere => select_where(x, value(1), value(2)),
+        Operation::Maximum => x.maximum(value(1)),
+        Operation::Minimum => x.minimum(value(1)),
+        Operation::Clip { low, high } => x.clip(*low, *high),
+        Operation::MaxKeep { axis } => x.max_keep(*axis),
+        Operation::MinKeep { axis } => x.min_keep(*axis),
+        Operation::IndexSelect { axis, indices } => x.index_select(*axis, indices),
+        Operation::IndexAdd { axis, indices } => x.index_add(*axis, indices, shape[*axis]),
+        Operation::Gather { axis, index } => x.gather(*axis, &of_shape(shape, index).view()),
+        Operation::ScatterAdd { axis, index } => {
+            x.scatter_add(*axis, &of_shape(x.shape(), index).view(), shape[*axis])
+        }
     }
 }

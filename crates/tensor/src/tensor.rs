@@ -2,7 +2,8 @@
 
 use crate::grad_mode::is_recording;
 use crate::kernels::scratch;
-use crate::op::{Op, Origin};
+use crate::op::{Op, Origin, Same, Summary};
+use crate::operation::Operation;
 use crate::real::Real;
 use ndarray::{ArcArray, Array, ArrayD, ArrayViewD, Dimension, IxDyn};
 use rand::Rng;
@@ -37,6 +38,11 @@ struct Node<T: Real> {
     origin: Option<Origin<T>>,
 }
 
+/// Whether an operation on these tensors is recorded.
+fn is_recorded<T: Real>(inputs: &[&Tensor<T>]) -> bool {
+    is_recording() && inputs.iter().any(|x| x.0.requires_grad || x.0.origin.is_some())
+}
+
 fn next_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
@@ -50,12 +56,12 @@ impl<T: Real> Drop for Node<T> {
             scratch::give(array.into_raw_vec_and_offset().0);
         }
         let Some(origin) = self.origin.take() else { return };
-        let mut pending = origin.inputs;
+        let mut pending: Vec<Tensor<T>> = origin.into_tensors().collect();
         while let Some(Tensor(node)) = pending.pop() {
             if let Some(mut node) = Arc::into_inner(node)
                 && let Some(origin) = node.origin.take()
             {
-                pending.extend(origin.inputs);
+                pending.extend(origin.into_tensors());
             }
         }
     }
@@ -167,7 +173,7 @@ impl<T: Real> Tensor<T> {
 
     /// Makes the result of an operation. Custom operations enter the graph here, see [`Op`].
     ///
-    /// The operation is recorded if an input requires a gradient, unless [`no_grad`](crate::no_grad) switched
+    /// The operation is recorded if an input requires a gradient or was recorded, unless [`no_grad`](crate::no_grad) switched
     /// recording off. Otherwise the result is a constant.
     pub fn from_op<D: Dimension>(
         value: Array<T, D>,
@@ -175,19 +181,10 @@ impl<T: Real> Tensor<T> {
         inputs: &[&Tensor<T>],
     ) -> Self {
         let constant = Self::from_array(value);
-        let requires_grad = is_recording() && inputs.iter().any(|x| x.0.requires_grad);
-        if !requires_grad {
+        if !is_recorded(inputs) {
             return constant;
         }
-        let inputs = inputs.iter().map(|&x| x.clone()).collect();
-        Self::new(
-            constant.0.value.clone(),
-            true,
-            Some(Origin {
-                op: Box::new(op),
-                inputs,
-            }),
-        )
+        Self::from_view(constant.0.value.clone(), op, inputs)
     }
 
     /// [`Tensor::from_op`] for a value that shares its elements with an input.
@@ -196,12 +193,42 @@ impl<T: Real> Tensor<T> {
         op: impl Op<T> + 'static,
         inputs: &[&Tensor<T>],
     ) -> Self {
-        let requires_grad = is_recording() && inputs.iter().any(|x| x.0.requires_grad);
-        let origin = requires_grad.then(|| Origin {
+        let origin = is_recorded(inputs).then(|| Origin {
             op: Box::new(op),
             inputs: inputs.iter().map(|&x| x.clone()).collect(),
+            summary: None,
         });
+        let requires_grad = origin.is_some() && inputs.iter().any(|x| x.0.requires_grad);
         Self::new(value, requires_grad, origin)
+    }
+
+    /// The same values, through which no gradient flows. Unlike [`Tensor::detach`], [`trace`](crate::trace) finds the operations
+    /// behind it: it is for functions that are constant almost everywhere.
+    pub(crate) fn without_gradient(&self) -> Self {
+        let origin = is_recorded(&[self]).then(|| Origin {
+            op: Box::new(Same),
+            inputs: vec![self.clone()],
+            summary: None,
+        });
+        Self::new(self.0.value.clone(), false, origin)
+    }
+
+    /// The same tensor, which [`trace`](crate::trace) lists as one operation on `inputs`, and not as those that computed it.
+    pub(crate) fn summarized(self, operation: Operation, inputs: &[&Self]) -> Self {
+        if !is_recorded(&[&self]) {
+            return self;
+        }
+        let summary = Summary {
+            operation,
+            inputs: inputs.iter().map(|&x| x.clone()).collect(),
+        };
+        let (value, requires_grad) = (self.0.value.clone(), self.0.requires_grad);
+        let origin = Origin {
+            op: Box::new(Same),
+            inputs: vec![self],
+            summary: Some(summary),
+        };
+        Self::new(value, requires_grad, Some(origin))
     }
 
     /// The same values as a new leaf of the graph, which requires a gradient.

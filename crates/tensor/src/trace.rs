@@ -1,9 +1,9 @@
 //! The recorded operations between some inputs and a result, as a list.
 
-use crate::grad::path;
 use crate::operation::Operation;
 use crate::real::Real;
 use crate::tensor::Tensor;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The operations between some inputs and some outputs, in an order in which they can be computed.
@@ -61,15 +61,21 @@ pub enum TraceValue<T: Real> {
 /// assert_eq!((value.item(), parameters.as_slice()), (3.0_f32.exp(), [0].as_slice()));
 /// ```
 pub fn trace<T: Real>(outputs: &[&Tensor<T>], inputs: &[&Tensor<T>], parameters: &[&Tensor<T>]) -> Trace<T> {
-    let mut reached: BTreeMap<u64, Tensor<T>> = BTreeMap::new();
-    for output in outputs {
-        let leads = path(output, inputs);
-        collect(output, &leads, &mut reached);
+    let mut nodes = behind(outputs, inputs);
+    let index = |x: &Tensor<T>| inputs.iter().position(|input| input.id() == x.id());
+    // Operands come before their results, so one pass in the order of the ids finds what depends on an input.
+    let mut dependent: BTreeSet<u64> = inputs.iter().map(|x| x.id()).collect();
+    for (&id, x) in &nodes {
+        if operands(x)
+            .iter()
+            .any(|operand| dependent.contains(&operand.id()))
+        {
+            dependent.insert(id);
+        }
     }
-    let index = |id: u64, all: &[&Tensor<T>]| all.iter().position(|x| x.id() == id);
-    reached.retain(|&id, _| index(id, inputs).is_none());
-    let places: BTreeMap<u64, usize> = reached.keys().enumerate().map(|(i, &id)| (id, i)).collect();
-    let value = |x: &Tensor<T>| match (index(x.id(), inputs), places.get(&x.id())) {
+    nodes.retain(|id, x| dependent.contains(id) && index(x).is_none());
+    let places: BTreeMap<u64, usize> = nodes.keys().enumerate().map(|(i, &id)| (id, i)).collect();
+    let value = |x: &Tensor<T>| match (index(x), places.get(&x.id())) {
         (Some(i), _) => TraceValue::Input(i),
         (None, Some(&i)) => TraceValue::Node(i),
         (None, None) => TraceValue::Constant {
@@ -79,28 +85,40 @@ pub fn trace<T: Real>(outputs: &[&Tensor<T>], inputs: &[&Tensor<T>], parameters:
     };
     let node = |x: &Tensor<T>| {
         let origin = x.origin()?;
+        let (operation, operands) = origin.as_data();
         Some(TraceNode {
-            name: origin.op.name(),
-            operation: origin.op.operation(),
-            operands: origin.inputs.iter().map(value).collect(),
+            name: origin.name(),
+            operands: operands.iter().map(value).collect(),
             shape: x.shape().to_vec(),
+            operation,
         })
     };
     Trace {
-        nodes: reached.values().filter_map(node).collect(),
+        nodes: nodes.values().filter_map(node).collect(),
         outputs: outputs.iter().map(|x| value(x)).collect(),
     }
 }
 
-/// Adds the tensors behind `x` that lead to an input.
-fn collect<T: Real>(x: &Tensor<T>, leads: &BTreeMap<u64, bool>, reached: &mut BTreeMap<u64, Tensor<T>>) {
-    let mut pending = vec![x.clone()];
+/// The tensors that `x` was computed from, as other programs see it.
+fn operands<T: Real>(x: &Tensor<T>) -> &[Tensor<T>] {
+    x.origin().map_or(&[], |origin| origin.as_data().1)
+}
+
+/// All tensors from which some outputs were computed, themselves included, by id. The walk ends at the inputs and at constants.
+/// Ids grow with time, so the order of the ids has every operand before its use.
+pub(crate) fn behind<T: Real>(outputs: &[&Tensor<T>], inputs: &[&Tensor<T>]) -> BTreeMap<u64, Tensor<T>> {
+    let ends: BTreeSet<u64> = inputs.iter().map(|x| x.id()).collect();
+    let mut found = BTreeMap::new();
+    let mut pending: Vec<Tensor<T>> = outputs.iter().map(|&x| x.clone()).collect();
     while let Some(x) = pending.pop() {
-        if leads.get(&x.id()) == Some(&true) && !reached.contains_key(&x.id()) {
-            pending.extend(x.origin().iter().flat_map(|origin| origin.inputs.iter().cloned()));
-            reached.insert(x.id(), x);
+        if let Entry::Vacant(place) = found.entry(x.id()) {
+            if !ends.contains(&x.id()) {
+                pending.extend(operands(&x).iter().cloned());
+            }
+            place.insert(x);
         }
     }
+    found
 }
 
 /// The parameters behind a tensor, by index.

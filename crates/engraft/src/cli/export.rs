@@ -31,6 +31,8 @@ const MAX_LICENSE: usize = 1000;
 
 /// Size of the images of feature networks that read several sizes.
 const FEATURE_IMAGE: [usize; 2] = [32, 32];
+/// Its own size, to which it would resize others.
+const INCEPTION_IMAGE: [usize; 2] = [299, 299];
 
 /// Name of the picture with samples in a folder for the hub.
 const PICTURE: &str = "samples.png";
@@ -88,6 +90,10 @@ pub(super) fn run(options: &Export) -> anyhow::Result<()> {
         options.examples.is_none() || part == Part::Generator,
         "--examples: expected --network generator; the examples are generated images"
     );
+    ensure!(
+        options.opset.is_none() || options.format == ExportFormat::Onnx,
+        "--opset: expected --format onnx, the only format with versions of operators"
+    );
     let out = out(options, part)?;
     for path in outputs(options.format, &out) {
         ensure_new(&path, options.overwrite)?;
@@ -99,7 +105,7 @@ pub(super) fn run(options: &Export) -> anyhow::Result<()> {
         examples,
         picture,
     } = open(options, part)?;
-    let mut files = files(options.format, &graph, &about, &out)?;
+    let mut files = files(options, &graph, &about, &out)?;
     files.extend(picture.map(|bytes| (out.join(PICTURE), bytes)));
     for (path, bytes) in &files {
         write(path, bytes)?;
@@ -122,6 +128,12 @@ pub(super) fn run(options: &Export) -> anyhow::Result<()> {
         graph.nodes.len(),
         graph.parameter_count()
     );
+    if graph.batch_multiple() > 1 {
+        out!(
+            "the number of images must be a multiple of {}",
+            graph.batch_multiple()
+        );
+    }
     Ok(())
 }
 
@@ -157,10 +169,14 @@ fn outputs(format: ExportFormat, out: &Path) -> Vec<PathBuf> {
     }
 }
 
-fn files(format: ExportFormat, graph: &Graph, about: &Description, out: &Path) -> anyhow::Result<Vec<File>> {
+fn files(options: &Export, graph: &Graph, about: &Description, out: &Path) -> anyhow::Result<Vec<File>> {
     let metadata = about.metadata(graph);
-    Ok(match format {
-        ExportFormat::Onnx => vec![(out.into(), onnx::encode(graph, &about.sentence(), &metadata))],
+    Ok(match options.format {
+        ExportFormat::Onnx => {
+            let opset = options.opset.unwrap_or(onnx::OPSET);
+            let bytes = onnx::encode_as(graph, &about.sentence(), &metadata, opset);
+            vec![(out.into(), bytes)]
+        }
         ExportFormat::PyTorch => {
             let torch = torch_network(graph, about.part.class(), &about.sentence())?;
             let metadata = metadata.into_iter();
@@ -276,7 +292,12 @@ fn classifier(path: &Path, options: &Export) -> anyhow::Result<Opened> {
 
 /// A feature network by name.
 fn feature_network(name: &str, options: &Export) -> anyhow::Result<Opened> {
-    let extractor = features::find(name, FEATURE_IMAGE).with_context(|| format!("--features {name}"))?;
+    let size = match name {
+        "inception" => INCEPTION_IMAGE,
+        _ => FEATURE_IMAGE,
+    };
+    let extractor = features::open(name, options.weights.as_deref(), size)
+        .with_context(|| format!("--features {name}"))?;
     let mut about = Description::new(Part::Features, extractor.name(), extractor.input().shape());
     about.data_license.clone_from(&options.data_license);
     about.license.clone_from(&options.license);

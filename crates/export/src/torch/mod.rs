@@ -1,7 +1,9 @@
 //! Writes a graph as a Python file that defines a `torch.nn.Module`, with its weights as a state dict.
 
+mod functions;
 mod names;
 mod source;
+mod text;
 
 use crate::error::ExportError;
 use crate::graph::Graph;

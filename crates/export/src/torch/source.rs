@@ -1,13 +1,19 @@
 //! The Python file: declarations of layers and parameters, and the forward pass as one line for each operator.
 
 use super::TorchNetwork;
+use super::functions::functional;
 use super::names::Names;
+use super::text::{add_pair, arguments_of, pair, sizes};
 use crate::error::ExportError;
-use crate::graph::{Dim, Graph, Node, Operand, Operator};
+use crate::graph::{Dim, Graph, Node, Operand};
+use crate::operator::Operator;
 use engraft_layers::StateDict;
 use engraft_tensor::Tensor;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+
+/// Examples that the function `example` makes.
+const EXAMPLES: usize = 4;
 
 /// Writes the class, with its weights.
 pub(super) fn write(graph: &Graph, class: &str, about: &str) -> Result<TorchNetwork, ExportError> {
@@ -124,7 +130,7 @@ impl Writer<'_> {
     /// The sizes of a constant.
     fn constant_shape(&self, operand: Operand) -> Vec<usize> {
         let size = |dim: Dim| match dim {
-            Dim::Fixed(size) | Dim::Batch(size) => size,
+            Dim::Fixed(size) | Dim::Batch(size) | Dim::Share(size) => size,
         };
         self.graph.shape(operand).into_iter().map(size).collect()
     }
@@ -143,33 +149,7 @@ impl Writer<'_> {
             .map(|&operand| self.value(operand))
             .collect();
         let x = values.first().cloned().unwrap_or_default();
-        let binary = |sign: &str| format!("{x} {sign} {}", values[1]);
         Ok(match &node.operator {
-            Operator::Add => binary("+"),
-            Operator::Sub => binary("-"),
-            Operator::Mul => binary("*"),
-            Operator::Div => binary("/"),
-            Operator::MatMul => binary("@"),
-            Operator::Affine { scale, shift } => match (*scale, *shift) {
-                (-1.0, 0.0) => format!("-{x}"),
-                (1.0, shift) => format!("{x} + {}", number(shift)),
-                (scale, 0.0) => format!("{x} * {}", number(scale)),
-                (scale, shift) => format!("{x} * {} + {}", number(scale), number(shift)),
-            },
-            Operator::Exp => format!("{x}.exp()"),
-            Operator::Log => format!("{x}.log()"),
-            Operator::Sqrt => format!("{x}.sqrt()"),
-            Operator::Abs => format!("{x}.abs()"),
-            Operator::Pow { exponent } => format!("{x} ** {}", number(*exponent)),
-            Operator::LeakyRelu { slope } if *slope == 0.0 => format!("F.relu({x})"),
-            Operator::LeakyRelu { slope } => format!("F.leaky_relu({x}, {})", number(*slope)),
-            Operator::Clip { low, high } => {
-                let high = high.map_or(String::new(), |high| format!(", max={}", number(high)));
-                format!("{x}.clamp(min={}{high})", number(*low))
-            }
-            Operator::Tanh => format!("torch.tanh({x})"),
-            Operator::Sigmoid => format!("torch.sigmoid({x})"),
-            Operator::Softplus => format!("F.softplus({x})"),
             Operator::Linear => {
                 let shape = self.constant_shape(operands[1]);
                 let bias = if operands.len() > 2 { "" } else { ", bias=False" };
@@ -184,27 +164,8 @@ impl Writer<'_> {
             }
             Operator::Conv { .. } => self.convolution(node, &x)?,
             Operator::ConvTranspose { .. } => self.transposed_convolution(node, &x)?,
-            Operator::Sum { axes } => format!("{x}.sum(dim={axes:?}, keepdim=True)"),
-            Operator::Reshape => format!("{x}.reshape({})", arguments(&node.shape)),
-            Operator::Expand => format!("{x}.expand({})", arguments(&node.shape)),
-            Operator::Transpose { order } => {
-                let order: Vec<String> = order.iter().map(ToString::to_string).collect();
-                format!("{x}.permute({})", order.join(", "))
-            }
-            Operator::Slice { axis, start, end } => format!("{x}.narrow({axis}, {start}, {})", end - start),
-            Operator::Pad { axis, before, after } => {
-                let mut pads = vec![0; 2 * (node.shape.len() - axis)];
-                let last = pads.len();
-                (pads[last - 2], pads[last - 1]) = (*before, *after);
-                format!("F.pad({x}, {pads:?})")
-            }
-            Operator::Concat { axis } => format!("torch.cat([{}], dim={axis})", values.join(", ")),
-            Operator::Upsample { factor } => {
-                format!("F.interpolate({x}, scale_factor={factor}, mode=\"nearest\")")
-            }
-            Operator::AveragePool { factor } => format!("F.avg_pool2d({x}, {factor})"),
-            Operator::MaxPool { factor } => format!("F.max_pool2d({x}, {factor})"),
-            Operator::OneHot { classes } => format!("F.one_hot({x}, {classes}).to(torch.float32)"),
+            operator => functional(operator, &values, &node.shape)
+                .ok_or_else(|| ExportError::NotTraceable(format!("{operator:?} has no expression")))?,
         })
     }
 
@@ -256,7 +217,7 @@ impl Writer<'_> {
         add_pair(&mut layer, "dilation", *dilation, 1);
         let name = self.layer(layer + ")", node.operands[1], node.operands.get(2))?;
         let size = |axis: usize| match node.shape[axis] {
-            Dim::Fixed(size) | Dim::Batch(size) => size,
+            Dim::Fixed(size) | Dim::Batch(size) | Dim::Share(size) => size,
         };
         // PyTorch cuts both sides equally; the rest is cut by indices.
         let range = |before: usize, after: usize, axis: usize| match (before, after) {
@@ -352,63 +313,14 @@ impl Writer<'_> {
              network = {class}()\n    \
              network.load_state_dict(load_file(path or pathlib.Path(__file__).with_suffix(\".safetensors\")))\n    \
              return network.eval()\n\n\n\
-             def example(n=4):\n    \"\"\"Inputs of `n` examples.\"\"\"\n    return ({examples},)\n\n\n\
+             def example(n={count}):\n    \"\"\"Inputs of `n` examples.\"\"\"\n    return ({examples},)\n\n\n\
              if __name__ == \"__main__\":\n    with torch.no_grad():\n        print(load()(*example()))\n",
             version = env!("CARGO_PKG_VERSION"),
             given = given.join(", "),
             results = results.join(", "),
             inputs = inputs.join(", "),
             examples = examples.join(", "),
+            count = self.graph.batch_multiple().max(EXAMPLES),
         )
-    }
-}
-
-/// A number as Python reads it, with the precision of `f32`.
-fn number(value: f64) -> String {
-    format!("{:?}", value as f32)
-}
-
-/// Sizes with `batch` for the number of examples.
-fn sizes(shape: &[Dim], batch: &str) -> String {
-    let size = |dim: &Dim| match dim {
-        Dim::Fixed(size) => size.to_string(),
-        Dim::Batch(1) => batch.to_string(),
-        Dim::Batch(factor) => format!("{factor}{batch}"),
-    };
-    format!("[{}]", shape.iter().map(size).collect::<Vec<_>>().join(", "))
-}
-
-/// Sizes as arguments, with -1 for the number of examples.
-fn arguments(shape: &[Dim]) -> String {
-    let size = |dim: &Dim| match dim {
-        Dim::Fixed(size) => size.to_string(),
-        Dim::Batch(_) => "-1".into(),
-    };
-    shape.iter().map(size).collect::<Vec<_>>().join(", ")
-}
-
-/// Sizes as arguments, with the variable `n` for the number of examples.
-fn arguments_of(shape: &[Dim]) -> String {
-    let size = |dim: &Dim| match dim {
-        Dim::Fixed(size) => size.to_string(),
-        Dim::Batch(1) => "n".into(),
-        Dim::Batch(factor) => format!("{factor} * n"),
-    };
-    shape.iter().map(size).collect::<Vec<_>>().join(", ")
-}
-
-/// Two numbers as an argument; one if they are equal.
-fn pair([a, b]: [usize; 2]) -> String {
-    if a == b {
-        a.to_string()
-    } else {
-        format!("({a}, {b})")
-    }
-}
-
-/// Adds an argument with two numbers that are not the default.
-fn add_pair(layer: &mut String, name: &str, values: [usize; 2], default: usize) {
-    if values != [default; 2] {
-        let _ = write!(layer, ", {name}={}", pair(values));
     }
 }

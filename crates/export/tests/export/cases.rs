@@ -15,6 +15,7 @@ use rand_pcg::Pcg64;
 pub(crate) const EXAMPLES: usize = 4;
 
 /// A network with inputs and outputs.
+#[derive(Clone)]
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) graph: Graph,

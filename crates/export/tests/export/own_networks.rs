@@ -1,7 +1,7 @@
 //! Networks outside the families, and networks that cannot be exported.
 
 use crate::interpreter::{Value, run};
-use engraft_export::{ExportError, Graph, InputSpec, Operator, onnx, trace};
+use engraft_export::{ExportError, Graph, InputSpec, Operator, Window, onnx, trace};
 use engraft_layers::{Mode, Module, Sequential};
 use engraft_tensor::{Op, Real, Tensor, concat};
 use rand::SeedableRng;
@@ -62,7 +62,14 @@ impl<T: Real> Op<T> for Unknown {
 #[test]
 fn what_cannot_be_exported_is_named() {
     let sine = |x: &Tensor| Tensor::from_op(x.view().mapv(f32::sin), Unknown, &[x]);
-    let refused: [(&str, Function); 6] = [
+    let argmax = |x: &Tensor| x.gather(1, &x.argmax(1).view()) + x.min_keep(1);
+    let refused: [(&str, Function); 9] = [
+        (
+            "\"gather\" (number 0 of the forward pass) depends on the number",
+            Box::new(argmax),
+        ),
+        ("\"index_select\"", Box::new(|x| x.flip(0))),
+        ("mixes the examples", Box::new(|x| x.softmax(0))),
         ("\"sine\"", Box::new(move |x| sine(&x.tanh()))),
         (
             "\"mul\" (number 1 of the forward pass) has an operand that depends",
@@ -86,5 +93,5 @@ fn what_cannot_be_exported_is_named() {
 fn a_mean_of_blocks_is_one_operator() {
     let graph = graph_of(|x| engraft_layers::AvgPool2x.forward(x, Mode::Eval)).unwrap();
     let operators: Vec<_> = graph.nodes.iter().map(|node| &node.operator).collect();
-    assert_eq!(operators, [&Operator::AveragePool { factor: 2 }]);
+    assert_eq!(operators, [&Operator::AveragePool(Window::blocks([2, 2]))]);
 }

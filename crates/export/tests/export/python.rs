@@ -1,6 +1,7 @@
 //! Exported files in the programs that they are for, where these are installed. `ENGRAFT_PYTHON` names the interpreter.
 
 use crate::cases::{self, Case, distance};
+use crate::{functions, pretrained};
 use engraft_data::{Npy, Numbers, write_npy};
 use engraft_export::{onnx, pytorch_dcgan, torch_network};
 use engraft_layers::Condition;
@@ -43,10 +44,21 @@ fn onnx_runtime_computes_the_same() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    for case in cases::all() {
-        let bytes = onnx::encode(&case.graph, &case.name, &[("license".into(), "CC0".into())]);
+    let write = |case: &mut Case, opset: i64| {
+        let metadata = [("license".into(), "CC0".into())];
+        let bytes = onnx::encode_as(&case.graph, &case.name, &metadata, opset);
         std::fs::write(folder.path().join(format!("{}.onnx", case.name)), bytes).unwrap();
-        write_arrays(&case, folder.path());
+        write_arrays(case, folder.path());
+    };
+    for mut case in cases::all().into_iter().chain(pretrained::all()) {
+        write(&mut case, onnx::OPSET);
+    }
+    for case in functions::all() {
+        for opset in onnx::OPSETS {
+            let mut case = case.clone();
+            case.name = format!("opset-{opset}-{}", case.name);
+            write(&mut case, opset);
+        }
     }
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/check_onnx.py");
     let output = python().arg(script).arg(folder.path()).output().unwrap();
@@ -69,15 +81,16 @@ for path in sorted(pathlib.Path(sys.argv[1]).glob("*.py")):
     spec.loader.exec_module(module)
     array = lambda name: torch.from_numpy(numpy.load(path.with_name(f"{path.stem}.{name}.npy")))
     kind = path.stem.rsplit("-")[-1]
-    first = "z" if kind == "generator" else "images"
-    last = {"generator": ["images"], "features": ["features", "logits"]}.get(kind, ["logits"])
+    first = {"generator": "z", "function": "x"}.get(kind, "images")
+    last = {"generator": ["images"], "features": ["features", "logits"], "function": ["y"]}.get(kind, ["logits"])
     last = [name for name in last if path.with_name(f"{path.stem}.{name}.npy").exists()]
     inputs = [array(first)]
     if path.with_name(f"{path.stem}.labels.npy").exists():
         inputs.append(array("labels").long())
     with torch.no_grad():
         network = module.load()
-        network(*module.example(3))
+        network(*module.example())
+        network(*module.example(8))
         found = network(*inputs)
     found = found if isinstance(found, tuple) else (found,)
     assert len(found) == len(last)
@@ -95,7 +108,8 @@ fn pytorch_computes_the_same() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    for case in cases::all() {
+    let cases = cases::all().into_iter().chain(functions::all());
+    for case in cases.chain(pretrained::all()) {
         let torch = torch_network(&case.graph, "Network", &case.name).unwrap();
         let at = |extension: &str| folder.path().join(format!("{}.{extension}", case.name));
         std::fs::write(at("py"), &torch.source).unwrap();

@@ -1,9 +1,9 @@
 //! The Inception network of published FIDs, in the form of pytorch-fid.
 
-use super::layers::{Convolution, max_pool, mean_pool};
+use super::layers::{Convolution, is_recorded, max_pool, mean_pool};
 use super::weights::{Official, Weights};
 use crate::error::MetricsError;
-use crate::extractor::{FeatureExtractor, FeatureOutput, InputSpec, read_features};
+use crate::extractor::{FeatureExtractor, FeatureOutput, InputSpec, RecordedFeatures, read_features};
 use crate::resize::bilinear;
 use engraft_tensor::{Tensor, concat};
 use std::path::Path;
@@ -321,7 +321,13 @@ impl Inception {
 
     /// Features `[n, 2048]` of images `[n, h, w, 3]` with values in `[-1, 1]`.
     fn forward(&self, images: &Tensor) -> Tensor {
-        let mut x = bilinear(images, [SIZE; 2]);
+        let mut x = if images.shape()[1..3] == [SIZE; 2] {
+            images.clone()
+        } else if is_recorded(images) {
+            images.resize_bilinear([SIZE; 2])
+        } else {
+            bilinear(images, [SIZE; 2])
+        };
         for (convolution, stride, padding, is_pooled) in &self.stem {
             x = convolution.relu(&x, *stride, [*padding; 2]);
             if *is_pooled {
@@ -367,5 +373,9 @@ impl FeatureExtractor for Inception {
 
     fn read(&self, images: &Tensor) -> Result<FeatureOutput, MetricsError> {
         read_features(self, images, BATCH, |part| self.forward(part))
+    }
+
+    fn recorded(&self, images: &Tensor) -> Option<RecordedFeatures> {
+        Some(RecordedFeatures::without_logits(self.forward(images)))
     }
 }

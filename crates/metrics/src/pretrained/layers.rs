@@ -1,7 +1,14 @@
 //! Layers for inference on images `[n, h, w, c]`. Batch norms are folded into the convolutions.
+//!
+//! Where the operations are recorded, for an export, they are those of `tensor`. Else some have faster loops of their own.
 
-use engraft_tensor::{Geometry, Padding, Tensor, bias_leaky_relu, conv2d};
+use engraft_tensor::{Geometry, Padding, Tensor, bias_leaky_relu, conv2d, conv2d_grouped, is_recording};
 use rayon::prelude::*;
+
+/// Whether operations on `x` are recorded.
+pub(super) fn is_recorded(x: &Tensor) -> bool {
+    is_recording() && x.requires_grad()
+}
 
 /// A convolution with a bias for each output channel.
 pub(super) struct Convolution {
@@ -23,6 +30,9 @@ impl Convolution {
 
     /// The convolution and a ReLU that is clipped at 6.
     pub(super) fn relu6(&self, x: &Tensor, stride: usize, padding: [usize; 2]) -> Tensor {
+        if is_recorded(x) {
+            return self.linear(x, stride, padding).clip(0.0, 6.0);
+        }
         let positive = self.relu(x, stride, padding);
         let shape = positive.shape().to_vec();
         let values = positive.as_slice().par_iter().map(|x| x.min(6.0)).collect();
@@ -32,7 +42,7 @@ impl Convolution {
     fn without_bias(&self, x: &Tensor, stride: usize, padding: [usize; 2]) -> Tensor {
         let (x_shape, w_shape) = (x.shape(), self.weight.shape());
         let kernel = [w_shape[0], w_shape[1]];
-        if kernel == [1, 1] && stride == 1 {
+        if kernel == [1, 1] && stride == 1 && !is_recorded(x) {
             let [n, h, w, from] = [x_shape[0], x_shape[1], x_shape[2], x_shape[3]];
             let product = x
                 .reshape([n * h * w, from])
@@ -54,6 +64,14 @@ pub(super) struct Depthwise {
 
 impl Depthwise {
     pub(super) fn relu6(&self, x: &Tensor, stride: usize) -> Tensor {
+        if is_recorded(x) {
+            let (channels, shape) = (self.bias.len(), x.shape());
+            let weight = Tensor::from_vec([3, 3, 1, channels], self.weight.clone());
+            let padding = Padding::Symmetric([1, 1]);
+            let geometry = Geometry::forward([shape[1], shape[2]], [3, 3], [stride; 2], [1, 1], padding);
+            let y = conv2d_grouped(x, &weight, &geometry, channels);
+            return (y + Tensor::from_vec([channels], self.bias.clone())).clip(0.0, 6.0);
+        }
         over_windows(x, stride, 1, |out, windows| {
             out.copy_from_slice(&self.bias);
             for (place, pixel) in windows {
@@ -69,6 +87,9 @@ impl Depthwise {
 
 /// Maximum of each 3x3 window. `padding` rows and columns around the image are ignored.
 pub(super) fn max_pool(x: &Tensor, stride: usize, padding: usize) -> Tensor {
+    if is_recorded(x) {
+        return x.max_pool_windows(3, stride, padding);
+    }
     over_windows(x, stride, padding, |out, windows| {
         out.fill(f32::NEG_INFINITY);
         for (_, pixel) in windows {
@@ -81,6 +102,9 @@ pub(super) fn max_pool(x: &Tensor, stride: usize, padding: usize) -> Tensor {
 
 /// Mean of each 3x3 window around a pixel, over the part inside the image.
 pub(super) fn mean_pool(x: &Tensor) -> Tensor {
+    if is_recorded(x) {
+        return x.avg_pool_inside(3, 1, 1);
+    }
     over_windows(x, 1, 1, |out, windows| {
         out.fill(0.0);
         let mut count = 0.0;

@@ -1,9 +1,9 @@
 //! MobileNetV2 as in torchvision, up to its 1280 pooled features.
 
-use super::layers::{Convolution, Depthwise};
+use super::layers::{Convolution, Depthwise, is_recorded};
 use super::weights::{Official, Weights};
 use crate::error::MetricsError;
-use crate::extractor::{FeatureExtractor, FeatureOutput, InputSpec, read_features};
+use crate::extractor::{FeatureExtractor, FeatureOutput, InputSpec, RecordedFeatures, read_features};
 use engraft_tensor::Tensor;
 use std::path::Path;
 
@@ -120,17 +120,25 @@ impl MobileNetV2 {
 
     /// Features `[n, 1280]` of images `[n, h, w, 3]` with values in `[-1, 1]`.
     fn forward(&self, images: &Tensor) -> Tensor {
-        let normalized = images.as_slice().iter().enumerate().map(|(i, x)| {
-            let channel = i % 3;
-            ((x + 1.0) / 2.0 - MEAN[channel]) / DEVIATION[channel]
-        });
-        let x = Tensor::from_vec(images.shape(), normalized.collect());
-        let mut x = self.stem.relu6(&x, 2, [1, 1]);
+        let mut x = self.stem.relu6(&normalized(images), 2, [1, 1]);
         for block in &self.blocks {
             x = block.forward(&x);
         }
         self.last.relu6(&x, 1, [0, 0]).mean_axes(&[1, 2])
     }
+}
+
+/// Images with values in `[-1, 1]` on the scale of the training.
+fn normalized(images: &Tensor) -> Tensor {
+    if is_recorded(images) {
+        let of_channels = |numbers: [f32; 3]| Tensor::from_vec([3], numbers.to_vec());
+        return ((images + 1.0) * 0.5 - of_channels(MEAN)) / of_channels(DEVIATION);
+    }
+    let values = images.as_slice().iter().enumerate().map(|(i, x)| {
+        let channel = i % 3;
+        ((x + 1.0) / 2.0 - MEAN[channel]) / DEVIATION[channel]
+    });
+    Tensor::from_vec(images.shape(), values.collect())
 }
 
 impl FeatureExtractor for MobileNetV2 {
@@ -164,5 +172,9 @@ impl FeatureExtractor for MobileNetV2 {
 
     fn read(&self, images: &Tensor) -> Result<FeatureOutput, MetricsError> {
         read_features(self, images, BATCH, |part| self.forward(part))
+    }
+
+    fn recorded(&self, images: &Tensor) -> Option<RecordedFeatures> {
+        Some(RecordedFeatures::without_logits(self.forward(images)))
     }
 }

@@ -195,7 +195,8 @@ impl<T: Real> Tensor<T> {
     #[track_caller]
     pub fn log_softmax(&self, axis: usize) -> Self {
         let shifted = self - self.max_along(axis);
-        &shifted - shifted.exp().sum_keep(&[axis]).ln()
+        let y = &shifted - shifted.exp().sum_keep(&[axis]).ln();
+        y.summarized(Operation::LogSoftmax { axis }, &[self])
     }
 
     /// `e^x_i / Σ_j e^x_j` along one axis.
@@ -206,7 +207,7 @@ impl<T: Real> Tensor<T> {
     #[track_caller]
     pub fn softmax(&self, axis: usize) -> Self {
         let e = (self - self.max_along(axis)).exp();
-        &e / e.sum_keep(&[axis])
+        (&e / e.sum_keep(&[axis])).summarized(Operation::Softmax { axis }, &[self])
     }
 
     /// Largest value along an axis, as a constant with size 1 there. Softmax does not change when a constant is

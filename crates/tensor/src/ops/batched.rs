@@ -6,6 +6,7 @@ use crate::kernels::pieces;
 use crate::kernels::scratch;
 use crate::kernels::strided::Layout;
 use crate::op::Op;
+use crate::operation::Operation;
 use crate::real::Real;
 use crate::tensor::Tensor;
 use ndarray::{ArrayD, IxDyn};
@@ -19,6 +20,11 @@ struct BatchProduct {
 impl<T: Real> Op<T> for BatchProduct {
     fn name(&self) -> &'static str {
         "batch_matmul"
+    }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::BatchMatMul {
+            transposed: self.transposed,
+        })
     }
     /// With `A` and `B` the operands as they are read, the gradients are `dy · Bᵀ` and `Aᵀ · dy`, transposed again where the
     /// operand is.

@@ -4,6 +4,7 @@
 
 use super::indexing::{Blocks, take};
 use crate::op::Op;
+use crate::operation::Operation;
 use crate::real::Real;
 use crate::tensor::Tensor;
 use ndarray::{ArrayD, Axis, IxDyn};
@@ -15,6 +16,23 @@ struct Choose<T: Real> {
     weight: Tensor<T>,
 }
 
+/// A comparison. It is constant almost everywhere.
+struct Compare {
+    operation: Operation,
+}
+
+impl<T: Real> Op<T> for Compare {
+    fn name(&self) -> &'static str {
+        self.operation.parts().0
+    }
+    fn operation(&self) -> Option<Operation> {
+        Some(self.operation.clone())
+    }
+    fn vjp(&self, i: usize, inputs: &[Tensor<T>], _: &Tensor<T>, _: &Tensor<T>) -> Tensor<T> {
+        Tensor::zeros(inputs[i].shape())
+    }
+}
+
 impl<T: Real> Op<T> for Choose<T> {
     fn name(&self) -> &'static str {
         self.name
@@ -22,7 +40,8 @@ impl<T: Real> Op<T> for Choose<T> {
     fn vjp(&self, i: usize, _: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         match i {
             0 => dy * &self.weight,
-            _ => dy * (-&self.weight + T::one()),
+            1 => dy * (-&self.weight + T::one()),
+            _ => Tensor::zeros(dy.shape()),
         }
     }
 }
@@ -49,10 +68,11 @@ fn common_shape(name: &str, shapes: &[&[usize]]) -> Vec<usize> {
         .collect()
 }
 
+/// The choice between `a` and `b`. What else is in `by` decides, and has no derivative.
 fn chosen<T: Real>(
     name: &'static str,
-    a: &Tensor<T>,
-    b: &Tensor<T>,
+    [a, b]: [&Tensor<T>; 2],
+    by: &[&Tensor<T>],
     weight: &dyn Fn(usize, T, T) -> T,
 ) -> Tensor<T> {
     let pairs = a.as_slice().iter().zip(b.as_slice()).enumerate();
@@ -65,7 +85,7 @@ fn chosen<T: Real>(
         name,
         weight: Tensor::from_vec(a.shape(), weights),
     };
-    Tensor::from_op(a.with_shape(values), op, &[a, b])
+    Tensor::from_op(a.with_shape(values), op, &[&[a, b], by].concat())
 }
 
 /// Elements of `a` where `condition` is not 0, and of `b` elsewhere. What is not chosen gets a gradient of 0, even if it is
@@ -86,8 +106,9 @@ fn chosen<T: Real>(
 #[track_caller]
 pub fn select_where<T: Real>(condition: &Tensor<T>, a: &Tensor<T>, b: &Tensor<T>) -> Tensor<T> {
     let shape = common_shape("select_where", &[condition.shape(), a.shape(), b.shape()]);
-    let condition = condition.detach().broadcast_to(&shape);
-    let holds = condition.as_slice();
+    let condition = condition.without_gradient();
+    let repeated = condition.broadcast_to(&shape);
+    let holds = repeated.as_slice();
     let weight = |i: usize, _: T, _: T| {
         if holds[i] == T::zero() {
             T::zero()
@@ -95,24 +116,21 @@ pub fn select_where<T: Real>(condition: &Tensor<T>, a: &Tensor<T>, b: &Tensor<T>
             T::one()
         }
     };
-    chosen(
-        "select_where",
-        &a.broadcast_to(&shape),
-        &b.broadcast_to(&shape),
-        &weight,
-    )
+    let both = [&a.broadcast_to(&shape), &b.broadcast_to(&shape)];
+    let y = chosen("select_where", both, &[&repeated], &weight);
+    y.summarized(Operation::SelectWhere, &[&condition, a, b])
 }
 
 impl<T: Real> Tensor<T> {
-    fn compared(&self, name: &str, other: &Self, holds: fn(&T, &T) -> bool) -> Self {
-        let shape = common_shape(name, &[self.shape(), other.shape()]);
-        let (a, b) = (
-            self.detach().broadcast_to(&shape),
-            other.detach().broadcast_to(&shape),
-        );
-        let pairs = a.as_slice().iter().zip(b.as_slice());
+    #[track_caller]
+    fn compared(&self, operation: Operation, other: &Self, holds: fn(&T, &T) -> bool) -> Self {
+        let shape = common_shape(operation.parts().0, &[self.shape(), other.shape()]);
+        let (a, b) = (self.without_gradient(), other.without_gradient());
+        let (left, right) = (a.broadcast_to(&shape), b.broadcast_to(&shape));
+        let pairs = left.as_slice().iter().zip(right.as_slice());
         let found = pairs.map(|(a, b)| if holds(a, b) { T::one() } else { T::zero() });
-        Self::from_vec(&shape, found.collect())
+        let found = left.with_shape(found.collect());
+        Self::from_op(found, Compare { operation }, &[&a, &b])
     }
 
     /// 1 where this tensor is greater than the other one, 0 elsewhere, also for NaN. It has no derivative.
@@ -122,7 +140,7 @@ impl<T: Real> Tensor<T> {
     #[must_use]
     #[track_caller]
     pub fn greater(&self, other: &Self) -> Self {
-        self.compared("greater", other, |a, b| a > b)
+        self.compared(Operation::Greater, other, |a, b| a > b)
     }
 
     /// 1 where this tensor is less than the other one, 0 elsewhere, also for NaN. It has no derivative.
@@ -132,7 +150,7 @@ impl<T: Real> Tensor<T> {
     #[must_use]
     #[track_caller]
     pub fn less(&self, other: &Self) -> Self {
-        self.compared("less", other, |a, b| a < b)
+        self.compared(Operation::Less, other, |a, b| a < b)
     }
 
     /// 1 where both tensors are equal, 0 elsewhere, also for NaN. It has no derivative.
@@ -142,7 +160,7 @@ impl<T: Real> Tensor<T> {
     #[must_use]
     #[track_caller]
     pub fn equals(&self, other: &Self) -> Self {
-        self.compared("equals", other, |a, b| a == b)
+        self.compared(Operation::Equals, other, |a, b| a == b)
     }
 
     /// The larger of two elements. Equal elements get half of the gradient each. NaN if either is NaN.
@@ -152,7 +170,7 @@ impl<T: Real> Tensor<T> {
     #[must_use]
     #[track_caller]
     pub fn maximum(&self, other: &Self) -> Self {
-        self.extreme("maximum", other, Ordering::Greater)
+        self.extreme(Operation::Maximum, other, Ordering::Greater)
     }
 
     /// The smaller of two elements. Equal elements get half of the gradient each. NaN if either is NaN.
@@ -162,10 +180,12 @@ impl<T: Real> Tensor<T> {
     #[must_use]
     #[track_caller]
     pub fn minimum(&self, other: &Self) -> Self {
-        self.extreme("minimum", other, Ordering::Less)
+        self.extreme(Operation::Minimum, other, Ordering::Less)
     }
 
-    fn extreme(&self, name: &'static str, other: &Self, wanted: Ordering) -> Self {
+    #[track_caller]
+    fn extreme(&self, operation: Operation, other: &Self, wanted: Ordering) -> Self {
+        let name = operation.parts().0;
         let shape = common_shape(name, &[self.shape(), other.shape()]);
         let weight = |_: usize, a: T, b: T| match a.partial_cmp(&b) {
             Some(Ordering::Equal) => T::from_f64(0.5),
@@ -173,12 +193,8 @@ impl<T: Real> Tensor<T> {
             None if a.is_nan() => T::one(),
             _ => T::zero(),
         };
-        chosen(
-            name,
-            &self.broadcast_to(&shape),
-            &other.broadcast_to(&shape),
-            &weight,
-        )
+        let both = [&self.broadcast_to(&shape), &other.broadcast_to(&shape)];
+        chosen(name, both, &[], &weight).summarized(operation, &[self, other])
     }
 
     /// Elements limited to `[low, high]`. The gradient is 0 beyond the limits, and half at a limit.
@@ -190,7 +206,8 @@ impl<T: Real> Tensor<T> {
     pub fn clip(&self, low: f64, high: f64) -> Self {
         assert!(low <= high, "clip: {low} to {high} is no range");
         let limit = |value| Self::scalar(T::from_f64(value));
-        self.maximum(&limit(low)).minimum(&limit(high))
+        let limited = self.maximum(&limit(low)).minimum(&limit(high));
+        limited.summarized(Operation::Clip { low, high }, &[self])
     }
 
     /// Index of the largest element along one axis, which is kept with size 1; the first of equal ones, and the first NaN.
@@ -246,7 +263,7 @@ impl<T: Real> Tensor<T> {
     #[must_use]
     #[track_caller]
     pub fn max_keep(&self, axis: usize) -> Self {
-        self.gather(axis, &self.argmax(axis).view())
+        self.gathered(axis, &self.argmax(axis).view(), Operation::MaxKeep { axis })
     }
 
     /// The smallest element along one axis, which is kept with size 1. The first of equal ones gets the gradient.
@@ -256,7 +273,7 @@ impl<T: Real> Tensor<T> {
     #[must_use]
     #[track_caller]
     pub fn min_keep(&self, axis: usize) -> Self {
-        self.gather(axis, &self.argmin(axis).view())
+        self.gathered(axis, &self.argmin(axis).view(), Operation::MinKeep { axis })
     }
 
     /// Max pooling with a kernel, a stride and a padding: the largest value of each window, per channel. The padding is never
@@ -312,7 +329,13 @@ impl<T: Real> Tensor<T> {
             }
             places.push(best.expect("a window is larger than its padding") as u32);
         }
-        take(self, Blocks::of_elements(places, "max_pool_windows"), &shape)
+        let operation = Operation::MaxPoolWindows {
+            kernel,
+            stride,
+            padding,
+        };
+        let blocks = Blocks::of_elements(places, "max_pool_windows");
+        take(self, blocks, &shape, Some(operation))
     }
 }
 

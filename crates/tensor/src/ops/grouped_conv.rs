@@ -2,6 +2,7 @@
 
 use super::convolution::conv2d;
 use crate::geometry::{Geometry, Padding};
+use crate::operation::Operation;
 use crate::real::Real;
 use crate::tensor::Tensor;
 
@@ -42,8 +43,15 @@ pub fn conv2d_grouped<T: Real>(
         x.shape(),
         w.shape()
     );
+    if groups == 1 {
+        return conv2d(x, w, geometry);
+    }
+    let operation = Operation::Conv2dGrouped {
+        geometry: *geometry,
+        groups,
+    };
     if c_of_group == 1 && c_out == c {
-        return depthwise(x, w, geometry);
+        return depthwise(x, w, geometry).summarized(operation, &[x, w]);
     }
     let of_group = c_out / groups;
     let parts: Vec<Tensor<T>> = (0..groups)
@@ -52,7 +60,7 @@ pub fn conv2d_grouped<T: Real>(
             conv2d(&x, &w.narrow(3, group * of_group, of_group), geometry)
         })
         .collect();
-    super::concat(&parts.iter().collect::<Vec<_>>(), 3)
+    super::concat(&parts.iter().collect::<Vec<_>>(), 3).summarized(operation, &[x, w])
 }
 
 /// `Σ w[i, j] · x shifted by (i, j)`, channel by channel.

@@ -23,7 +23,10 @@ struct Take {
     blocks: Blocks,
     operation: Option<Operation>,
 }
-struct AddAt(Blocks);
+struct AddAt {
+    blocks: Blocks,
+    operation: Option<Operation>,
+}
 
 impl<T: Real> Op<T> for Take {
     fn name(&self) -> &'static str {
@@ -33,16 +36,19 @@ impl<T: Real> Op<T> for Take {
         self.operation.clone()
     }
     fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
-        add_at(dy, self.blocks.clone(), inputs[0].shape())
+        add_at(dy, self.blocks.clone(), inputs[0].shape(), None)
     }
 }
 
 impl<T: Real> Op<T> for AddAt {
     fn name(&self) -> &'static str {
-        self.0.name
+        self.blocks.name
+    }
+    fn operation(&self) -> Option<Operation> {
+        self.operation.clone()
     }
     fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
-        take(dy, self.0.clone(), inputs[0].shape())
+        take(dy, self.blocks.clone(), inputs[0].shape(), None)
     }
 }
 
@@ -103,13 +109,9 @@ fn place(index: usize, name: &str) -> u32 {
     u32::try_from(index).unwrap_or_else(|_| panic!("{name}: at most 2^32 blocks"))
 }
 
-/// The blocks of `x`, as a tensor of a shape.
-pub(super) fn take<T: Real>(x: &Tensor<T>, blocks: Blocks, shape: &[usize]) -> Tensor<T> {
-    take_as(x, blocks, shape, None)
-}
-
-/// The same, with what it is called for other programs. A derivative is not called so, although it takes the same blocks.
-pub(super) fn take_as<T: Real>(
+/// The blocks of `x`, as a tensor of a shape, and what this is called for other programs. A derivative is not called so,
+/// although it takes the same blocks.
+pub(super) fn take<T: Real>(
     x: &Tensor<T>,
     blocks: Blocks,
     shape: &[usize],
@@ -125,7 +127,12 @@ pub(super) fn take_as<T: Real>(
 }
 
 /// Zeros of a shape to which the blocks of `y` are added, in their order.
-fn add_at<T: Real>(y: &Tensor<T>, blocks: Blocks, shape: &[usize]) -> Tensor<T> {
+fn add_at<T: Real>(
+    y: &Tensor<T>,
+    blocks: Blocks,
+    shape: &[usize],
+    operation: Option<Operation>,
+) -> Tensor<T> {
     let length = blocks.length;
     let mut elements = vec![T::zero(); shape.iter().product()];
     // Without elements there may be places, but no blocks.
@@ -136,7 +143,7 @@ fn add_at<T: Real>(y: &Tensor<T>, blocks: Blocks, shape: &[usize]) -> Tensor<T> 
         }
     }
     let value = ArrayD::from_shape_vec(IxDyn(shape), elements).expect("the shape has these elements");
-    Tensor::from_op(value, AddAt(blocks), &[y])
+    Tensor::from_op(value, AddAt { blocks, operation }, &[y])
 }
 
 fn with_size(shape: &[usize], axis: usize, size: usize) -> Vec<usize> {
@@ -190,7 +197,12 @@ impl<T: Real> Tensor<T> {
     #[track_caller]
     pub fn index_select(&self, axis: usize, indices: &[usize]) -> Self {
         let blocks = Blocks::along(self.shape(), axis, indices, "index_select");
-        take(self, blocks, &with_size(self.shape(), axis, indices.len()))
+        let operation = Operation::IndexSelect {
+            axis,
+            indices: indices.to_vec(),
+        };
+        let shape = with_size(self.shape(), axis, indices.len());
+        take(self, blocks, &shape, Some(operation))
     }
 
     /// Zeros with `size` indices along one axis, to which entry `i` of this tensor is added at `indices[i]`. The adjoint of
@@ -211,7 +223,11 @@ impl<T: Real> Tensor<T> {
         );
         let shape = with_size(self.shape(), axis, size);
         let blocks = Blocks::along(&shape, axis, indices, "index_add");
-        add_at(self, blocks, &shape)
+        let operation = Operation::IndexAdd {
+            axis,
+            indices: indices.to_vec(),
+        };
+        add_at(self, blocks, &shape, Some(operation))
     }
 
     /// For each position of `index`, the element whose index along `axis` is the one given there. The adjoint of
@@ -230,11 +246,18 @@ impl<T: Real> Tensor<T> {
     #[must_use]
     #[track_caller]
     pub fn gather(&self, axis: usize, index: &ArrayViewD<'_, usize>) -> Self {
-        take(
-            self,
-            Blocks::at(self.shape(), axis, index, "gather"),
-            index.shape(),
-        )
+        let operation = Operation::Gather {
+            axis,
+            index: index.iter().copied().collect(),
+        };
+        self.gathered(axis, index, operation)
+    }
+
+    /// [`Tensor::gather`] with what it is called for other programs.
+    #[track_caller]
+    pub(super) fn gathered(&self, axis: usize, index: &ArrayViewD<'_, usize>, operation: Operation) -> Self {
+        let blocks = Blocks::at(self.shape(), axis, index, "gather");
+        take(self, blocks, index.shape(), Some(operation))
     }
 
     /// Zeros with `size` indices along `axis`, to which each element is added at the index given for it. The adjoint of
@@ -254,7 +277,12 @@ impl<T: Real> Tensor<T> {
             self.shape()
         );
         let shape = with_size(self.shape(), axis, size);
-        add_at(self, Blocks::at(&shape, axis, index, "scatter_add"), &shape)
+        let operation = Operation::ScatterAdd {
+            axis,
+            index: index.iter().copied().collect(),
+        };
+        let blocks = Blocks::at(&shape, axis, index, "scatter_add");
+        add_at(self, blocks, &shape, Some(operation))
     }
 
     /// The reverse order along one axis.

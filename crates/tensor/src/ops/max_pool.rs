@@ -1,6 +1,6 @@
 //! Max pooling over blocks of pixels.
 
-use super::indexing::{Blocks, take_as};
+use super::indexing::{Blocks, take};
 use crate::operation::Operation;
 use crate::real::Real;
 use crate::tensor::Tensor;
@@ -57,7 +57,7 @@ impl<T: Real> Tensor<T> {
                 }
             }
         }
-        take_as(
+        take(
             self,
             Blocks::of_elements(places, "max_pool"),
             &[n, rows, columns, c],

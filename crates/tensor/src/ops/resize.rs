@@ -2,6 +2,7 @@
 //!
 //! Each is a matrix for the rows and one for the columns, so that products of matrices are all that is needed.
 
+use crate::operation::Operation;
 use crate::real::Real;
 use crate::tensor::Tensor;
 use std::ops::Range;
@@ -74,7 +75,8 @@ impl<T: Real> Tensor<T> {
                 vec![(before, 1.0 - share), ((before + 1).min(from - 1), share)]
             })
         };
-        self.mapped_along_both(shape, &of(h, size[0]), &of(w, size[1]))
+        let resized = self.mapped_along_both(shape, &of(h, size[0]), &of(w, size[1]));
+        resized.summarized(Operation::ResizeBilinear, &[self])
     }
 
     /// Average pooling to a given size: output `i` of `k` is the mean of the inputs from `floor(i n / k)` to
@@ -98,7 +100,8 @@ impl<T: Real> Tensor<T> {
                 mean_of(i * from / to..((i + 1) * from).div_ceil(to))
             })
         };
-        self.mapped_along_both(shape, &of(h, size[0]), &of(w, size[1]))
+        let pooled = self.mapped_along_both(shape, &of(h, size[0]), &of(w, size[1]));
+        pooled.summarized(Operation::AdaptiveAvgPool, &[self])
     }
 
     /// Average pooling with a kernel and a stride, without padding.
@@ -111,18 +114,52 @@ impl<T: Real> Tensor<T> {
     #[must_use]
     #[track_caller]
     pub fn avg_pool_windows(&self, kernel: usize, stride: usize) -> Self {
-        let shape = images("avg_pool_windows", self);
+        self.pooled("avg_pool_windows", kernel, stride, 0)
+    }
+
+    /// Average pooling with a kernel, a stride and a padding that is not part of the mean, as PyTorch's `avg_pool2d` with
+    /// `count_include_pad=False`.
+    ///
+    /// *Shapes*: `[n, h, w, c] -> [n, rows, columns, c]` with `rows = (h + 2 padding - kernel) / stride + 1`, and likewise for the
+    /// columns, rounded down.
+    ///
+    /// ```
+    /// use engraft_tensor::Tensor;
+    /// let x = Tensor::from_vec([1, 1, 3, 1], vec![1.0, 2.0, 6.0]);
+    /// assert_eq!(x.avg_pool_inside(3, 1, 1).as_slice(), [1.5, 3.0, 4.0]);
+    /// ```
+    ///
+    /// # Panics
+    /// If the input does not have four axes, the kernel or the stride is 0, the padding is more than half of the kernel, or the
+    /// kernel does not fit into the padded image.
+    #[must_use]
+    #[track_caller]
+    pub fn avg_pool_inside(&self, kernel: usize, stride: usize, padding: usize) -> Self {
+        self.pooled("avg_pool_inside", kernel, stride, padding)
+    }
+
+    #[track_caller]
+    fn pooled(&self, name: &str, kernel: usize, stride: usize, padding: usize) -> Self {
+        let shape = images(name, self);
         let [_, h, w, _] = shape;
+        let fits = |side: usize| kernel <= side.saturating_add(padding.saturating_mul(2));
         assert!(
-            kernel > 0 && stride > 0 && kernel <= h && kernel <= w,
-            "avg_pool_windows: kernel {kernel} with stride {stride} does not fit images of {h}x{w}"
+            kernel > 0 && stride > 0 && padding <= kernel / 2 && h * w > 0 && fits(h) && fits(w),
+            "{name}: kernel {kernel} with stride {stride} and padding {padding} does not fit images of {h}x{w}"
         );
         let of = |from: usize| {
-            matrix((from - kernel) / stride + 1, from, |i| {
-                mean_of(i * stride..i * stride + kernel)
+            matrix((from + 2 * padding - kernel) / stride + 1, from, |i| {
+                let start = i * stride;
+                mean_of(start.saturating_sub(padding)..(start + kernel - padding).min(from))
             })
         };
-        self.mapped_along_both(shape, &of(h), &of(w))
+        let pooled = self.mapped_along_both(shape, &of(h), &of(w));
+        let operation = Operation::AvgPoolWindows {
+            kernel,
+            stride,
+            padding,
+        };
+        pooled.summarized(operation, &[self])
     }
 }
 
@@ -151,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "kernel 4 with stride 1 does not fit images of 3x3")]
+    #[should_panic(expected = "kernel 4 with stride 1 and padding 0 does not fit images of 3x3")]
     fn a_kernel_that_does_not_fit_is_refused() {
         let _ = Tensor::<f32>::zeros([1, 3, 3, 1]).avg_pool_windows(4, 1);
     }

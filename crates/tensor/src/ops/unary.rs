@@ -71,6 +71,9 @@ impl<T: Real> Op<T> for Sin {
     fn name(&self) -> &'static str {
         "sin"
     }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::Sin)
+    }
     fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         dy * inputs[0].cos()
     }
@@ -80,6 +83,9 @@ impl<T: Real> Op<T> for Cos {
     fn name(&self) -> &'static str {
         "cos"
     }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::Cos)
+    }
     fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         -(dy * inputs[0].sin())
     }
@@ -88,6 +94,9 @@ impl<T: Real> Op<T> for Cos {
 impl<T: Real> Op<T> for Erf {
     fn name(&self) -> &'static str {
         "erf"
+    }
+    fn operation(&self) -> Option<Operation> {
+        Some(Operation::Erf)
     }
     fn vjp(&self, _: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         dy * (-inputs[0].square()).exp() * T::FRAC_2_SQRT_PI()

@@ -96,6 +96,7 @@ pub(crate) enum Call {
     ResizeBilinear([usize; 2]),
     AdaptiveAvgPool([usize; 2]),
     AvgPoolWindows(usize, usize),
+    AvgPoolInside(usize, usize, usize),
 }
 
 /// Any indices of a shape, below `size`.
@@ -220,6 +221,7 @@ impl Call {
             Self::ResizeBilinear(size) => x[0].resize_bilinear(*size),
             Self::AdaptiveAvgPool(size) => x[0].adaptive_avg_pool(*size),
             Self::AvgPoolWindows(kernel, stride) => x[0].avg_pool_windows(*kernel, *stride),
+            Self::AvgPoolInside(kernel, stride, padding) => x[0].avg_pool_inside(*kernel, *stride, *padding),
         }
     }
 

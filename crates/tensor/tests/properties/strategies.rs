@@ -296,6 +296,7 @@ fn more_maps() -> Vec<Entry> {
         windows("avg_pool_windows", |kernel, stride, _| {
             Call::AvgPoolWindows(kernel, stride)
         }),
+        windows("avg_pool_inside", Call::AvgPoolInside),
         windows("max_pool_windows", Call::MaxPoolWindows),
     ]
 }

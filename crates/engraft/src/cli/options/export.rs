@@ -1,6 +1,7 @@
 //! Options of `engraft export`.
 
 use super::{checkpoints, one_of_described};
+use engraft_export::onnx::OPSETS;
 use engraft_gan::CheckpointChoice;
 use std::fmt;
 use std::path::PathBuf;
@@ -29,12 +30,19 @@ pub(crate) struct Export {
     /// Classifier of adapt --out, a safetensors file
     #[arg(long, value_name = "FILE", group = "input")]
     pub(crate) classifier: Option<PathBuf>,
-    /// Feature network: mnist, fashion-mnist, cifar10 (32x32), or random-rgb-N for N of 32, 64, 128, 256
+    /// Feature network: mnist, fashion-mnist, cifar10 (32x32), random-rgb-N for N of 32, 64, 128, 256, and with --weights
+    /// mobilenet-v2 (224x224) and inception (299x299)
     #[arg(long, value_name = "NAME", group = "input")]
     pub(crate) features: Option<String>,
+    /// Weights of a feature network, a safetensors file
+    #[arg(long, value_name = "FILE", requires = "features")]
+    pub(crate) weights: Option<PathBuf>,
     /// Format of the files
     #[arg(long, value_parser = formats(), default_value_t = ExportFormat::Onnx)]
     pub(crate) format: ExportFormat,
+    /// Version of the operators of ONNX, 13 to 24 [default: 17]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(OPSETS))]
+    pub(crate) opset: Option<i64>,
     /// Output: a file .onnx, a file .py with the weights beside it, or a folder [default: NETWORK.onnx, NETWORK.py or hub]
     #[arg(long, value_name = "FILE|DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -101,7 +109,7 @@ fn networks() -> impl clap::builder::TypedValueParser<Value = ExportNetwork> {
 
 fn formats() -> impl clap::builder::TypedValueParser<Value = ExportFormat> {
     one_of_described(vec![
-        (ExportFormat::Onnx, "One ONNX file, operators of version 17"),
+        (ExportFormat::Onnx, "One ONNX file"),
         (
             ExportFormat::PyTorch,
             "A Python file that defines the network, and its weights in safetensors",
