@@ -607,3 +607,54 @@ fn micro_batches_cut_the_batch_evenly_and_are_a_setting_of_the_run() {
         text(&whole.stderr)
     );
 }
+
+/// Without `--out`, every command with its own settings has a directory of its own.
+#[test]
+fn other_settings_get_the_next_number_and_the_same_ones_resume() {
+    let world = World::new();
+    let run = |seed: &str, steps: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_engraft"));
+        command
+            .args([
+                "train",
+                "--offline",
+                "--threads",
+                "2",
+                "--batch",
+                "4",
+                "--steps",
+                steps,
+            ])
+            .args(["--seed", seed, "--data"])
+            .arg(world.path("data"))
+            .current_dir(world.dir.path())
+            .env_remove("ENGRAFT_DATA");
+        let output = command.output().unwrap();
+        assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    };
+    for (seed, steps) in [
+        ("1", "1"),
+        ("2", "1"),
+        ("3", "1"),
+        ("1", "3"),
+        ("2", "2"),
+        ("3", "1"),
+    ] {
+        run(seed, steps);
+    }
+    let mut found: Vec<(String, usize)> = fs::read_dir(world.path("runs"))
+        .unwrap()
+        .map(|entry| {
+            let run = entry.unwrap();
+            let steps = fs::read_to_string(run.path().join("metrics.jsonl")).unwrap();
+            (run.file_name().into_string().unwrap(), steps.lines().count())
+        })
+        .collect();
+    found.sort();
+    let [first, second, third] = &found[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!((first.1, second.1, third.1), (3, 2, 1), "{found:?}");
+    assert_eq!(second.0, format!("{}-2", first.0));
+    assert_eq!(third.0, format!("{}-3", first.0));
+}

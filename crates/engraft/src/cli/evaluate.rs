@@ -64,8 +64,12 @@ impl Generated {
 fn trained_on(run: &Path, images: &Dataset) -> anyhow::Result<Option<usize>> {
     let recorded = training_image_hashes(run)?;
     Ok(recorded.map(|recorded| {
-        let hashes = images.image_hashes();
-        hashes.iter().filter(|hash| recorded.contains(*hash)).count()
+        let found = |images: &Dataset| {
+            let hashes = images.image_hashes();
+            hashes.iter().filter(|hash| recorded.contains(*hash)).count()
+        };
+        // A transfer with --invert was trained on the negatives.
+        found(images).max(found(&images.inverted()))
     }))
 }
 

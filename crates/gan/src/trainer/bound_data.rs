@@ -31,17 +31,13 @@ pub(super) fn bind(
     step: u64,
     accept: bool,
 ) -> Result<BoundSettings, GanError> {
-    let mut config = TrainConfig {
-        keep_copies_together: saved.keep_copies_together,
-        earlier_data: saved.earlier_data.clone(),
-        ..wanted
-    };
+    let mut config = continued(wanted, saved);
     let unchanged = |config| BoundSettings {
         config,
         has_changed: false,
         warnings: Vec::new(),
     };
-    let same_images = (saved.images, &saved.fingerprint) == (config.images, &config.fingerprint);
+    let same_images = is_of_same_images(&config, saved);
     if same_images {
         config.data.clone_from(&saved.data);
     }
@@ -49,12 +45,7 @@ pub(super) fn bind(
         return Ok(unchanged(config));
     }
     let earlier = EarlierData::of(saved, step);
-    let kept = TrainConfig {
-        validation_images: saved.validation_images,
-        batch: saved.batch,
-        augment: saved.augment.clone(),
-        ..config.clone()
-    };
+    let kept = with_numbers_of(&config, saved);
     if earlier.in_settings(&kept).fixed_hash() != saved.fixed_hash() {
         return Ok(unchanged(config));
     }
@@ -92,6 +83,42 @@ pub(super) fn bind(
         has_changed: true,
         warnings,
     })
+}
+
+/// Whether a run with the settings `saved` is one of `wanted`: it resumes, or its images alone have changed, which the user decides
+/// about.
+pub(super) fn is_of_run(wanted: TrainConfig, saved: &TrainConfig) -> bool {
+    let mut config = continued(wanted, saved);
+    if is_of_same_images(&config, saved) {
+        config.data.clone_from(&saved.data);
+        config.labels.clone_from(&saved.labels);
+        return config.fixed_hash() == saved.fixed_hash();
+    }
+    let kept = with_numbers_of(&config, saved);
+    EarlierData::of(saved, 0).in_settings(&kept).fixed_hash() == saved.fixed_hash()
+}
+
+/// The settings `wanted` with what a run remembers of its images.
+fn continued(wanted: TrainConfig, saved: &TrainConfig) -> TrainConfig {
+    TrainConfig {
+        keep_copies_together: saved.keep_copies_together,
+        earlier_data: saved.earlier_data.clone(),
+        ..wanted
+    }
+}
+
+fn is_of_same_images(config: &TrainConfig, saved: &TrainConfig) -> bool {
+    (saved.images, &saved.fingerprint) == (config.images, &config.fingerprint)
+}
+
+/// Settings with those of a run that follow from the number of images.
+fn with_numbers_of(config: &TrainConfig, saved: &TrainConfig) -> TrainConfig {
+    TrainConfig {
+        validation_images: saved.validation_images,
+        batch: saved.batch,
+        augment: saved.augment.clone(),
+        ..config.clone()
+    }
 }
 
 /// Whether some images are equal.

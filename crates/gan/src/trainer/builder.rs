@@ -1,7 +1,7 @@
 //! Opening a trainer: starts or resumes a run, or refuses with a reason.
 
 use super::Trainer;
-use super::bound_data::{bind, has_copies};
+use super::bound_data::{bind, has_copies, is_of_run};
 use super::conditioned::conditioned;
 use super::image_grids;
 use super::progress::Progress;
@@ -125,6 +125,13 @@ impl TrainerBuilder {
             communicator.abort(&error.to_string());
         }
         result
+    }
+
+    /// Whether the directory is one for these settings: it has no run, or one that they resume, with the present images or
+    /// others. A directory with a damaged `run.toml` is one too, so that [`Self::open`] names the damage.
+    pub fn fits(&self, directory: &Path) -> bool {
+        let config = || self.config.clone().with_labels_of(self.data.as_ref());
+        read_config(directory).map_or(true, |saved| is_of_run(config(), &saved))
     }
 
     /// Opens a run directory: resumes from its newest intact checkpoint, or starts a new run.

@@ -1,7 +1,7 @@
 //! Grids of the training images, as the networks get them: `reals.png` and `augmented.png`.
 
 use crate::augment::HIGHEST_PROBABILITY;
-use crate::batch::batch_tensor;
+use crate::batch::{batch_tensor, mirror_some};
 use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::run_layout::RunLayout;
@@ -12,8 +12,8 @@ use engraft_tensor::Tensor;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 
-/// Writes a grid of evenly spaced training images, and a grid of the same images after augmentation, if the run augments. With
-/// adaptive augmentation, the grid shows the highest probability.
+/// Writes a grid of evenly spaced training images, and a grid of the same images after augmentation, if the run augments or
+/// mirrors. With adaptive augmentation, the grid shows the highest probability.
 ///
 /// Data with another number of channels than 1 to 4 are no images, and get no grid.
 pub(super) fn write(
@@ -38,19 +38,45 @@ pub(super) fn write(
     Ok(())
 }
 
-/// The images after the run's augmentation, or `None` if it has none.
+/// The images after the run's mirroring and augmentation, or `None` if it has neither.
 fn augmented(config: &TrainConfig, reals: &Tensor) -> Option<Tensor> {
-    let augment = &config.augment;
-    if augment.kinds.is_empty() {
+    let (augment, is_mirrored) = (&config.augment, config.pictures.mirror);
+    if augment.kinds.is_empty() && !is_mirrored {
         return None;
     }
+    let reals = match is_mirrored {
+        true => {
+            let places: Vec<usize> = (0..reals.shape()[0]).collect();
+            mirror_some(reals, &places, config.seed, 0)
+        }
+        false => reals.clone(),
+    };
     let probability = match &augment.adaptive {
         Some(_) => HIGHEST_PROBABILITY,
         None => augment.probability.unwrap_or(1.0),
     };
     let rng = &mut Pcg64::seed_from_u64(config.seed);
     let kinds = augment.kinds.iter();
-    Some(kinds.fold(reals.clone(), |images, kind| {
-        kind.apply(&images, probability, rng)
-    }))
+    Some(kinds.fold(reals, |images, kind| kind.apply(&images, probability, rng)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engraft_data::{Split, drawn_digits};
+
+    #[test]
+    fn mirrored_images_are_shown_although_nothing_else_is_augmented() {
+        let data = drawn_digits(Split::Train, 8, 1);
+        let mut config = TrainConfig::standard(&data);
+        config.augment.kinds.clear();
+        let shown: Vec<usize> = (0..8).collect();
+        let reals = batch_tensor(&data, &shown).unwrap();
+        assert!(augmented(&config, &reals).is_none());
+        config.pictures.mirror = true;
+        let found = augmented(&config, &reals).unwrap();
+        let is_kept = |i: usize| found.narrow(0, i, 1).as_slice() == reals.narrow(0, i, 1).as_slice();
+        let kept = (0..8).filter(|&i| is_kept(i)).count();
+        assert!((1..8).contains(&kept), "{kept} of 8 are not mirrored");
+    }
 }

@@ -83,7 +83,7 @@ pub struct Train {
     /// Number of threads; results do not depend on it [default: number of cores]
     #[arg(long, value_name = "N", value_parser = threads, help_heading = "Training")]
     pub(crate) threads: Option<usize>,
-    /// Run directory [default: runs/DATA, with the preset's name]
+    /// Run directory [default: runs/DATA, with the preset's name; with a number from 2 on if runs of other settings are there]
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub(crate) out: Option<PathBuf>,
     /// Steps between two sample grids [default: 100]

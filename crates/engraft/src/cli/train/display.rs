@@ -94,6 +94,11 @@ impl Display {
     /// A warning, in every style.
     pub(super) fn warn(&self, text: &str) {
         self.json(&json!({ "event": "warning", "text": text }));
+        self.warn_people(text);
+    }
+
+    /// A warning on standard error. Events of their own tell programs.
+    fn warn_people(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.suspend(|| err(&format!("warning: {text}"))),
             None => err(&format!("warning: {text}")),
@@ -262,11 +267,11 @@ impl Display {
             Event::Measured { measurement, is_best } => self.measured(measurement, *is_best),
             Event::Alarm { step, message, .. } => {
                 self.json(&json!({ "event": "alarm", "step": step, "text": message }));
-                self.warn(&format!("step {step}: {message}"));
+                self.warn_people(&format!("step {step}: {message}"));
             }
             Event::RolledBack { step, reason, times } => {
                 self.json(&json!({ "event": "rolled_back", "step": step, "reason": reason, "times": times }));
-                self.warn(&format!(
+                self.warn_people(&format!(
                     "training diverged ({reason}); rolled back to step {step} with half the learning rates ({} rollback)",
                     ordinal(*times)
                 ));

@@ -80,10 +80,6 @@ fn train(options: &Train, ranks: Option<&Ranks>, display: &mut Display) -> anyho
     let config = settings::settings(options, other, data.as_ref(), ranks.is_some())?;
     config.check()?;
     config.check_data(data.as_ref())?;
-    let out = options
-        .out
-        .clone()
-        .unwrap_or_else(|| settings::default_directory(options, &config));
     let threads = rayon::current_num_threads();
     if let Some(reason) = settings::reason(options, config.image) {
         display.say(&reason);
@@ -95,6 +91,12 @@ fn train(options: &Train, ranks: Option<&Ranks>, display: &mut Display) -> anyho
             config.validation_images
         ));
     }
+    let mut builder =
+        Trainer::builder(config.clone(), data.clone()).accept_changed_data(options.accept_changed_data);
+    let out = match &options.out {
+        Some(out) => out.clone(),
+        None => settings::default_directory(options, &config, |directory| builder.fits(directory)),
+    };
     display.plan(&config, data.as_ref(), &out, threads)?;
     if let Some(ranks) = ranks {
         display.say(&ranks.plan(threads));
@@ -102,7 +104,6 @@ fn train(options: &Train, ranks: Option<&Ranks>, display: &mut Display) -> anyho
     if options.dry_run {
         return Ok(());
     }
-    let mut builder = Trainer::builder(config, data).accept_changed_data(options.accept_changed_data);
     if let Some(ranks) = ranks {
         builder = builder.communicator(ranks.communicator.clone());
     }

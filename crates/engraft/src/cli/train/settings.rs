@@ -202,8 +202,16 @@ fn ensure_every_class(data: &dyn TrainingData) -> Result<(), GanError> {
     })
 }
 
-/// The default run directory: one for each data set, network and preset.
-pub(super) fn default_directory(options: &Train, config: &TrainConfig) -> PathBuf {
+/// Most runs that are looked at for a free default directory.
+const MOST_RUNS: u32 = 10_000;
+
+/// The default run directory: one for each data set, network and preset. If another run is there, the first of the numbers
+/// from 2 on with none, or with the run that these settings resume.
+pub(super) fn default_directory(
+    options: &Train,
+    config: &TrainConfig,
+    fits: impl Fn(&Path) -> bool,
+) -> PathBuf {
     let preset = match options.preset {
         Preset::Default => "",
         Preset::Tutorial => "-tutorial",
@@ -221,5 +229,11 @@ pub(super) fn default_directory(options: &Train, config: &TrainConfig) -> PathBu
         (0, true) => "-pseudo-labels",
         _ => "-conditional",
     };
-    Path::new("runs").join(format!("{}{network}{preset}{classes}", config.data))
+    let name = format!("{}{network}{preset}{classes}", config.data);
+    let numbered = |number: u32| match number {
+        1 => Path::new("runs").join(&name),
+        _ => Path::new("runs").join(format!("{name}-{number}")),
+    };
+    let found = (1..MOST_RUNS).map(numbered).find(|directory| fits(directory));
+    found.unwrap_or_else(|| numbered(MOST_RUNS))
 }

@@ -1,0 +1,182 @@
+//! What `--json` prints, against the tables of the guide's page `json.md`, in both directions.
+#![allow(clippy::unwrap_used)]
+#![cfg(feature = "cli")]
+
+#[path = "classifiers/files.rs"]
+mod files;
+
+use engraft::data::{Dataset, Provenance, Split, drawn_digits};
+use files::{Data, write_idx};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+const PAGE: &str = include_str!("../../../docs/guide/json.md");
+
+/// Fields by path, with their types.
+type Fields = BTreeMap<String, BTreeSet<String>>;
+
+/// The tables of the page by command. A field that may be missing has the type `optional` too.
+fn documented() -> BTreeMap<String, Fields> {
+    let mut commands: BTreeMap<String, Fields> = BTreeMap::new();
+    let mut command = String::new();
+    for line in PAGE.lines() {
+        if let Some(title) = line.strip_prefix("## ") {
+            command = title.trim_matches('`').into();
+        }
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        if let ["", field, types, _, ""] = cells[..]
+            && let Some(field) = field.strip_prefix('`').and_then(|field| field.strip_suffix('`'))
+        {
+            let types = types
+                .split([',', ' '])
+                .filter(|part| !part.is_empty() && *part != "or");
+            let before = commands
+                .entry(command.clone())
+                .or_default()
+                .insert(field.into(), types.map(Into::into).collect());
+            assert!(before.is_none(), "{command}: {field} is listed twice");
+        }
+    }
+    commands
+}
+
+/// Adds the fields of a value.
+fn collect(value: &Value, path: &str, found: &mut Fields) {
+    let kind = match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let path = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}.{name}")
+                };
+                collect(value, &path, found);
+            }
+            return;
+        }
+        Value::Array(entries) => {
+            return entries
+                .iter()
+                .for_each(|entry| collect(entry, &format!("{path}[]"), found));
+        }
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::String(_) => "string",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+    };
+    found.entry(path.into()).or_default().insert(kind.into());
+}
+
+/// Compares what a command printed with its table.
+fn compare(command: &str, found: &Fields) {
+    let documented = &documented()[command];
+    let mut problems = Vec::new();
+    for (path, types) in found {
+        let whole = path.split_once('.').map(|(first, _)| format!("{first}.*"));
+        let entry = documented
+            .get(path)
+            .or_else(|| documented.get(&whole.unwrap_or_default()));
+        match entry {
+            // Whole numbers are numbers.
+            Some(known) => problems.extend(
+                types
+                    .iter()
+                    .filter(|kind| {
+                        !known.contains(*kind) && !(*kind == "integer" && known.contains("number"))
+                    })
+                    .map(|kind| format!("{path} is {kind}, listed as {known:?}")),
+            ),
+            None => problems.push(format!("{path} ({types:?}) is not listed")),
+        }
+    }
+    let is_there = |path: &str| match path.strip_suffix('*') {
+        Some(start) => found.keys().any(|found| found.starts_with(start)),
+        None => found.contains_key(path),
+    };
+    let missing = documented
+        .iter()
+        .filter(|(path, types)| !types.contains("optional") && !is_there(path));
+    problems.extend(missing.map(|(path, _)| format!("{path} is listed and was not printed")));
+    assert!(problems.is_empty(), "{command}: {problems:#?}");
+}
+
+/// Small data sets under known names.
+fn data() -> Data {
+    let data = Data::new();
+    for (split, part, count) in [(Split::Train, "train", 240), (Split::Test, "t10k", 60)] {
+        let digits = drawn_digits(split, count, 1);
+        write_idx(&data.set("mnist"), part, &digits);
+        let pixels = digits.images().iter().map(|v| v / 3 * 2).collect();
+        let labels = digits.labels().to_vec();
+        let other = Dataset::new("usps", Provenance::Memory, pixels, digits.image_size(), labels).unwrap();
+        write_idx(&data.set("usps"), part, &other);
+    }
+    data
+}
+
+/// Runs a command and returns its standard output.
+fn printed(data: &Data, arguments: &str) -> String {
+    let arguments: Vec<&str> = arguments.split(' ').collect();
+    let found = data.run(&[&arguments[..], &["--json"]].concat());
+    let errors = String::from_utf8_lossy(&found.stderr);
+    // The doctor finds that a test is not optimized.
+    assert!(found.status.success() || arguments[0] == "doctor", "{errors}");
+    String::from_utf8(found.stdout).unwrap()
+}
+
+/// Runs a command and compares the object in its last line.
+fn check(data: &Data, arguments: &str) {
+    let text = printed(data, arguments);
+    let mut found = Fields::new();
+    collect(
+        &serde_json::from_str(text.lines().last().unwrap()).unwrap(),
+        "",
+        &mut found,
+    );
+    compare(arguments.split(' ').next().unwrap(), &found);
+}
+
+#[test]
+fn a_training_and_its_evaluation_print_what_is_listed() {
+    let data = data();
+    let text = printed(
+        &data,
+        "train --data mnist --steps 2 --batch 8 --threads 1 --eval-every 1 --checkpoint-every 1 --out run",
+    );
+    let mut found = Fields::new();
+    for line in text.lines() {
+        let mut value: Value = serde_json::from_str(line).unwrap();
+        let event = value.as_object_mut().unwrap().remove("event").unwrap();
+        collect(&value, event.as_str().unwrap(), &mut found);
+    }
+    compare("train", &found);
+    assert!(found.contains_key("measured.kid"), "{found:?}");
+    check(&data, "evaluate --from run --data mnist --count 40");
+}
+
+#[test]
+fn a_transfer_and_its_sources_print_what_is_listed() {
+    let data = data();
+    let transfer = "transfer --from mnist --data usps --train-images 20 --steps 1 --batch 4 --threads 1";
+    check(&data, &format!("{transfer} --out alone"));
+    check(&data, &format!("{transfer} --out all --baselines"));
+    check(&data, "sources --data usps --train-images 20 mnist");
+}
+
+#[test]
+fn trained_classifiers_print_what_is_listed() {
+    let data = data();
+    let adapt = "adapt --source-data mnist --target-data usps --method mcd --steps 1 --batch 8 --threads 1";
+    check(&data, &format!("{adapt} --seeds 1"));
+    check(&data, &format!("{adapt} --seeds 2-3"));
+    check(
+        &data,
+        "semi-supervised --data mnist --labels 20 --seeds 1 --epochs 1 --threads 1",
+    );
+}
+
+#[test]
+fn the_doctor_prints_what_is_listed() {
+    check(&data(), "doctor --out runs");
+}
