@@ -197,6 +197,7 @@ fn emptied(sample: &Sample) -> Vec<Sample> {
         Call::ResizeBilinear(_)
         | Call::AdaptiveAvgPool(_)
         | Call::AvgPoolWindows(..)
+        | Call::AvgPoolInside(..)
         | Call::MaxPoolWindows(..) => [0, 3]
             .map(|a| with(sample.call.clone(), vec![zero_at(first, a)]))
             .to_vec(),
