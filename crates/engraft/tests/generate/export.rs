@@ -226,7 +226,15 @@ fn classifiers_and_feature_networks() {
 fn wrong_options_are_named() {
     let place = Place::new();
     let out = place.at("a.onnx");
-    let wrong: [(&[&str], &[&str]); 7] = [
+    let wrong: [(&[&str], &[&str]); 9] = [
+        (
+            &["--from", "mnist", "--opset", "12"],
+            &["--opset", "12", "13", "24"],
+        ),
+        (
+            &["--from", "mnist", "--format", "hub", "--opset", "17"],
+            &["--opset", "--format onnx"],
+        ),
         (
             &["--from", "mnist", "--format", "tflite"],
             &["onnx", "pytorch", "hub"],
