@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let out = args.out.join(name(&command));
         command.push("--out".into());
         command.push(out.to_string_lossy().into_owned());
-        println!("\n$ engraft {}\n", command.join(" "));
+        out!("\n$ engraft {}\n", command.join(" "));
         let words: Vec<&str> = command.iter().map(String::as_str).collect();
         engraft::cli::run(&words)?;
     }

@@ -119,7 +119,7 @@ pub(crate) fn run(mut args: Args, ranks: Option<&Ranks>) -> anyhow::Result<()> {
     let found = pool.install(|| fill(&args, ranks))?;
     if ranks.is_none_or(Ranks::is_first) {
         for line in table::lines(&args, &found) {
-            println!("{line}");
+            out!("{line}");
         }
     }
     Ok(())
@@ -215,7 +215,7 @@ fn fill(args: &Args, ranks: Option<&Ranks>) -> anyhow::Result<Found> {
                 let (images, method) = (args.train_images[n], &args.methods[m]);
                 let found = cell(args, &source, &target, images, method, seed, &directory)
                     .with_context(|| format!("{}", directory.display()))?;
-                eprintln!(
+                note!(
                     "{:>6.0} s  {label} to {name} {images} {method} seed {seed}: KID {:.4}, coverage {:.3}, copies {:.3}",
                     start.elapsed().as_secs_f64(),
                     found.row.kid,
@@ -259,7 +259,7 @@ fn label(source: &PretrainedGan) -> anyhow::Result<String> {
 }
 
 fn open_target(args: &Args, name: &str, source: &PretrainedGan) -> anyhow::Result<Target> {
-    let load_options = LoadOptions::new().notify(|line| eprintln!("{line}"));
+    let load_options = LoadOptions::new().notify(|line| note!("{line}"));
     let image @ [height, width, channels] = source.config.image;
     let [train, test] = match name.parse::<DatasetName>() {
         Ok(known) => {

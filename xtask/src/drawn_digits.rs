@@ -58,7 +58,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let digits = drawn(Split::Train, 200, args.seed)?;
         let grid = sample_grid(&dataset_tensor(&digits, &by_class(&digits)), 20);
         std::fs::write(file, grid).with_context(|| format!("cannot write {}", file.display()))?;
-        println!("wrote 200 drawn digits to {}", file.display());
+        out!("wrote 200 drawn digits to {}", file.display());
         return Ok(());
     }
     ensure!(args.count >= BATCH, "--count must be at least {BATCH}, one batch");
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
     let start = Instant::now();
     let train = drawn(Split::Train, args.count, args.seed)?;
-    println!(
+    out!(
         "generated {} drawn digits in {:.2} s",
         train.len(),
         start.elapsed().as_secs_f64()
@@ -77,11 +77,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let net = fit(&train, args)?;
 
     let unseen = drawn(Split::Test, VALIDATION, args.seed)?;
-    println!(
+    out!(
         "accuracy on drawn digits of the test split: {:.2} %",
         100.0 * accuracy(&net, &unseen)
     );
-    println!("accuracy on {what}: {:.2} %", 100.0 * accuracy(&net, &real));
+    out!("accuracy on {what}: {:.2} %", 100.0 * accuracy(&net, &real));
     Ok(())
 }
 
@@ -95,7 +95,7 @@ fn drawn(split: Split, count: usize, seed: u64) -> Result<Dataset, DataError> {
 
 /// The digits of MNIST to test on, and their description.
 fn real_digits(args: &Args) -> anyhow::Result<(Dataset, &'static str)> {
-    let mut options = LoadOptions::new().notify(|line| eprintln!("{line}"));
+    let mut options = LoadOptions::new().notify(|line| note!("{line}"));
     if let Some(directory) = &args.data {
         options = options.directory(directory);
     }
@@ -150,7 +150,7 @@ fn fit(train: &Dataset, args: &Args) -> anyhow::Result<Sequential<f32>> {
             total += f64::from(loss.item());
         }
         let mean = total / batches.batches_per_epoch() as f64;
-        println!(
+        out!(
             "epoch {epoch}: loss {mean:.4}, {:.0} s",
             start.elapsed().as_secs_f64()
         );

@@ -1,5 +1,11 @@
 //! Commands for the development of engraft: `cargo xtask COMMAND`.
 
+// Lines are printed with `out!` and `note!`: these macros panic on a closed stream.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+#[macro_use]
+mod output;
+
 mod bench_compare;
 mod bench_step;
 mod benchmark_digits;

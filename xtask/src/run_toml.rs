@@ -209,7 +209,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         std::fs::create_dir_all(folder)?;
     }
     std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
-    println!("wrote {FILE}");
+    out!("wrote {FILE}");
     Ok(())
 }
 

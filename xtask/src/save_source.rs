@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     for entry in std::fs::read_dir(&args.out)? {
         bytes += entry?.metadata()?.len();
     }
-    println!(
+    out!(
         "{}: {bytes} bytes, SHA-256 of the weights {}",
         args.out.display(),
         read.sha256()?

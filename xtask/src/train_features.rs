@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     });
     ensure!(epochs > 0, "--epochs must be at least 1");
     let pool = engraft::cli::pool(args.threads)?;
-    let mut options = LoadOptions::new().notify(|line| eprintln!("{line}"));
+    let mut options = LoadOptions::new().notify(|line| note!("{line}"));
     if let Some(directory) = &args.directory {
         options = options.directory(directory);
     }
@@ -96,12 +96,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         false => Box::new(FeatureNetwork::from_bytes(name.as_str(), &bytes)?),
     };
     let right = pool.install(|| right_share(&*network, &test))?;
-    println!(
+    out!(
         "{name}: accuracy {:.2} % on {} test images",
         100.0 * right,
         test.len()
     );
-    println!(
+    out!(
         "{}: {} bytes, SHA-256 {}",
         out.display(),
         bytes.len(),
@@ -138,7 +138,7 @@ fn fit(train: &Dataset, training: &Training) -> FeatureClassifier {
         &classes,
         training,
         &mut |epoch, loss| {
-            println!(
+            out!(
                 "epoch {epoch}: loss {loss:.4}, {:.0} s",
                 start.elapsed().as_secs_f64()
             );
@@ -152,7 +152,7 @@ fn fit_colors(train: &Dataset, epochs: usize, seed: u64) -> ColorClassifier {
     let start = Instant::now();
     let images = dataset_tensor(train, &all);
     train_color_classifier(&images, &classes, epochs, seed, &mut |epoch, loss| {
-        println!(
+        out!(
             "epoch {epoch}: loss {loss:.4}, {:.0} s",
             start.elapsed().as_secs_f64()
         );

@@ -44,7 +44,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             "engraft-playground",
         ];
         cargo(&[&["check", "--target", TARGET], &crates[..]].concat(), "")?;
-        println!("tensor, layers and playground build for {TARGET}");
+        out!("tensor, layers and playground build for {TARGET}");
         return Ok(());
     }
     let options = ["--profile", "wasm", "--target", TARGET];
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     write_atomically(&folder.join(MODULE), &module)?;
     let hash = engraft_playground::sources_hash() + "\n";
     write_atomically(&folder.join("sources.sha256"), hash.as_bytes())?;
-    println!("{}: {} bytes", folder.join(MODULE).display(), module.len());
+    out!("{}: {} bytes", folder.join(MODULE).display(), module.len());
     Ok(())
 }
 

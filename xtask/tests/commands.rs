@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
-use std::process::{Command, Output};
+use std::fs::File;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 
 fn xtask(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_xtask"))
@@ -24,6 +26,56 @@ fn counts_beyond_memory_are_refused() {
         assert_eq!(output.status.code(), Some(1), "{command}");
         let errors = String::from_utf8(output.stderr).unwrap();
         assert!(errors.contains(argument), "{errors}");
+    }
+}
+
+/// A closed pipe (`| head -1`) is no failure, a full device is one. Nothing panics, and files are written.
+#[test]
+fn fault_04_a_closed_or_full_output_of_a_command_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("source");
+    let out = source.to_str().unwrap();
+    let from = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/source-google-64");
+    let commands: [(&[&str], Option<&Path>); 2] = [
+        (&["save-source", "--from", from, "--out", out], Some(&source)),
+        (
+            &[
+                "bench-step",
+                "--network",
+                "light32",
+                "--batch",
+                "2",
+                "--steps",
+                "1",
+                "--warmup",
+                "0",
+            ],
+            None,
+        ),
+    ];
+    for (arguments, written) in commands {
+        for (is_full, code) in [(false, 0), (true, 5)] {
+            let stdout = match is_full {
+                true => File::create("/dev/full").unwrap().into(),
+                false => Stdio::piped(),
+            };
+            let mut child = Command::new(env!("CARGO_BIN_EXE_xtask"))
+                .args(arguments)
+                .stdout(stdout)
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            // The reader goes away before the command prints.
+            drop(child.stdout.take());
+            let found = child.wait_with_output().unwrap();
+            let errors = String::from_utf8(found.stderr).unwrap();
+            assert_eq!(found.status.code(), Some(code), "{errors}");
+            assert!(!errors.contains("panicked"), "{errors}");
+            if let Some(written) = written {
+                assert!(written.join("generator.safetensors").is_file());
+                std::fs::remove_dir_all(written).unwrap();
+            }
+        }
     }
 }
 

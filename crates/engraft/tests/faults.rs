@@ -252,6 +252,50 @@ fn fault_06_a_second_signal_ends_at_once() {
     assert!(start.elapsed() < Duration::from_secs(5));
 }
 
+/// They have nothing to save, and their files are complete or not there.
+#[test]
+fn fault_06_commands_without_a_training_end_at_once_and_leave_no_part_of_a_file() {
+    use std::os::unix::process::ExitStatusExt;
+    let data = digits();
+    let endless: [&[&str]; 3] = [
+        &[
+            "generate",
+            "--from",
+            SOURCE,
+            "--count",
+            "60000",
+            "--out",
+            "out/images.npy",
+        ],
+        &[
+            "evaluate", "--from", SOURCE, "--data", "mnist", "--count", "60000",
+        ],
+        &[
+            "features",
+            "--data",
+            "drawn-digits",
+            "--features",
+            "random",
+            "--out",
+            "out/features.npy",
+        ],
+    ];
+    fs::create_dir(data.path("out")).unwrap();
+    for arguments in endless {
+        for (name, number) in [("INT", 2), ("TERM", 15)] {
+            let mut child = spawn(&data, arguments);
+            std::thread::sleep(Duration::from_millis(300));
+            signal(name, &child);
+            assert_eq!(child.wait().unwrap().signal(), Some(number), "{arguments:?}");
+            assert_eq!(
+                fs::read_dir(data.path("out")).unwrap().count(),
+                0,
+                "{arguments:?}"
+            );
+        }
+    }
+}
+
 const FEW_LABELS: [&str; 11] = [
     "semi-supervised",
     "--data",

@@ -36,7 +36,7 @@ pub fn files(graph: &Graph, about: &Description) -> Result<Vec<(&'static str, Ve
         state.with_metadata(&name, value)
     });
     let contents = [
-        state.to_bytes()?,
+        state.to_sealed_bytes()?,
         torch.source.into_bytes(),
         pretty(&config(graph, about)).into_bytes(),
         card(graph, about).into_bytes(),

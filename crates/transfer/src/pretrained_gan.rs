@@ -143,20 +143,12 @@ impl PretrainedGan {
         })?;
         save(&self.generator, &directory.join(GENERATOR))?;
         save(&self.discriminator, &directory.join(DISCRIMINATOR))?;
-        let settings = self.config.to_toml().into_bytes();
-        let clusters = self
-            .pseudo_labels
-            .as_ref()
-            .map(PseudoLabels::to_bytes)
-            .transpose()?;
-        let files = [(SETTINGS, settings)];
-        for (name, bytes) in files
-            .into_iter()
-            .chain(clusters.map(|bytes| (PSEUDO_LABELS, bytes)))
-        {
-            let path = directory.join(name);
-            engraft_base::write_atomically(&path, &bytes).map_err(LayersError::from)?;
+        if let Some(clusters) = &self.pseudo_labels {
+            clusters.save(&directory.join(PSEUDO_LABELS))?;
         }
+        let settings = self.config.to_toml();
+        engraft_base::write_atomically(&directory.join(SETTINGS), settings.as_bytes())
+            .map_err(LayersError::from)?;
         Ok(())
     }
 

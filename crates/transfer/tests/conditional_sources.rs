@@ -257,7 +257,17 @@ fn the_clusters_of_a_source_travel_with_a_transfer() {
     let again = open_source(&to, CheckpointChoice::Last).unwrap();
     let prior = again.pseudo_labels().unwrap().prior();
     assert_eq!(prior.counts(), [15, 5]);
-    // A source without its clusters is refused.
-    std::fs::remove_file(to.join("source/pseudo-labels.safetensors")).unwrap();
+    // A source with changed clusters is refused, and one without.
+    let path = to.join("source/pseudo-labels.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.len() - 1;
+    bytes[at] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let error = open_source(&to.join("source"), CheckpointChoice::Last).unwrap_err();
+    assert!(
+        error.to_string().contains("SHA-256") && error.to_string().contains("pseudo-labels"),
+        "{error}"
+    );
+    std::fs::remove_file(path).unwrap();
     assert!(open_source(&to.join("source"), CheckpointChoice::Last).is_err());
 }

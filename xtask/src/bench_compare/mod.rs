@@ -116,7 +116,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         infer: args.infer,
     })?;
     for Skipped { what, why } in &skipped {
-        eprintln!("skipped: {what}: {why}");
+        note!("skipped: {what}: {why}");
     }
     ensure!(
         !runners.is_empty(),
@@ -133,7 +133,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
     let mut report = Report::new(args, skipped);
     for note in report.notes() {
-        eprintln!("note: {note}");
+        note!("note: {note}");
     }
     let ended = Comparison::new(args, &runners, &mut report)?.run();
     report.interrupted = interrupt().load(Ordering::SeqCst);
@@ -145,7 +145,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         );
         return end(&report);
     }
-    print!("{}", report.markdown());
+    out!("{}", report.markdown().trim_end());
     if let Some(file) = json {
         serde_json::to_writer_pretty(file, &report.json()).context("the JSON document cannot be written")?;
     }
@@ -241,7 +241,7 @@ impl<'a> Comparison<'a> {
                     ours,
                     theirs,
                 };
-                eprintln!(
+                note!(
                     "{}, round {round} of {}: engraft {} ms, {} {} {} ms, ratio {:.2}; {} and {} MB",
                     name(&setting),
                     self.args.rounds,
@@ -271,7 +271,7 @@ impl<'a> Comparison<'a> {
             self.runners.retain(|other| !std::ptr::eq(*other, runner));
             (what, failure.to_string())
         };
-        eprintln!("failed: {what}: {why}");
+        note!("failed: {what}: {why}");
         self.report.skipped.push(Skipped { what, why });
     }
 

@@ -142,11 +142,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let pool = engraft::cli::pool(Some(args.threads))?;
     if args.frozen {
         let table = pool.install(|| frozen::table(args));
-        println!("{table}");
+        out!("{table}");
         return Ok(());
     }
     let line = pool.install(|| measure(args))?;
-    println!("{line}");
+    out!("{line}");
     Ok(())
 }
 

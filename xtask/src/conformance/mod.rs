@@ -49,13 +49,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let report = check_directory(&args.dir, &args.only);
     std::panic::set_hook(hook);
     let report = report?;
-    println!("\nlargest error of each group (error, tolerance, case and tensor):");
+    out!("\nlargest error of each group (error, tolerance, case and tensor):");
     for ((op, precision), (case, score)) in &report.groups {
-        println!("  {op:<22} {precision}  {score} in {case}");
+        out!("  {op:<22} {precision}  {score} in {case}");
     }
-    println!("{} passed, {} failed", report.passed, report.failed.len());
+    out!("{} passed, {} failed", report.passed, report.failed.len());
     for name in &report.failed {
-        println!("  failed: {name}");
+        out!("  failed: {name}");
     }
     let cases = report.passed + report.failed.len();
     ensure!(
@@ -72,7 +72,7 @@ fn check_directory(dir: &Path, only: &str) -> anyhow::Result<Report> {
     let bytes = read_bounded(&path, MAX_INDEX_BYTES)?;
     let index: Index = serde_json::from_slice(&bytes)
         .with_context(|| format!("{}: not an index of cases", path.display()))?;
-    println!("reference values of PyTorch {}", index.torch.escape_debug());
+    out!("reference values of PyTorch {}", index.torch.escape_debug());
     let mut report = Report::default();
     for file in unnamed_files(dir, &index)? {
         report.fail(&file, "-", &anyhow::anyhow!("the index does not list this file"));
@@ -131,7 +131,7 @@ impl Report {
             Err(error) => self.fail(&entry.name, T::NAME, &error),
             Ok(score) => {
                 let passed = score.passes();
-                println!(
+                out!(
                     "{} {:<34} {}  {score}",
                     if passed { "ok  " } else { "FAIL" },
                     entry.name,
@@ -155,7 +155,7 @@ impl Report {
     }
 
     fn fail(&mut self, name: &str, precision: &str, error: &anyhow::Error) {
-        println!("FAIL {:<34} {precision}  {error:#}", name.escape_debug());
+        out!("FAIL {:<34} {precision}  {error:#}", name.escape_debug());
         self.failed.push(format!("{} {precision}", name.escape_debug()));
     }
 }

@@ -185,7 +185,7 @@ fn files(options: &Export, graph: &Graph, about: &Description, out: &Path) -> an
             });
             vec![
                 (out.into(), torch.source.into_bytes()),
-                (out.with_extension("safetensors"), state.to_bytes()?),
+                (out.with_extension("safetensors"), state.to_sealed_bytes()?),
             ]
         }
         ExportFormat::Hub => {

@@ -1,5 +1,8 @@
 //! The commands of the program `engraft`, as functions that other programs can call.
 
+// Lines are printed with `out!` and `note!`: these macros panic on a closed stream.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 #[macro_use]
 mod output;
 
@@ -45,6 +48,7 @@ use options::{Cli, Command};
 use std::process::ExitCode;
 
 pub use options::{Seeds, Train};
+pub use output::{note_line, out_line};
 pub use process::{Interrupted, catch_interrupts, cores, exit, interrupt, pool, stop_or_continue};
 pub use ranks::Ranks;
 pub use train::run as train;

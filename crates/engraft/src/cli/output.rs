@@ -31,16 +31,17 @@ pub(super) fn mute(is_mute: bool) {
     IS_MUTE.store(is_mute, Ordering::SeqCst);
 }
 
-/// See [`out!`].
-pub(super) fn out_line(text: Arguments<'_>) {
+/// Prints a line to standard output, as every command does. A failure ends nothing; [`exit`](super::exit) reports it, unless the
+/// reader went away (`| head`). Control characters are escaped.
+pub fn out_line(text: Arguments<'_>) {
     let mut failed = FAILED.lock().unwrap_or_else(PoisonError::into_inner);
     if failed.is_none() {
         *failed = line(&mut io::stdout(), text).err();
     }
 }
 
-/// See [`note!`]. Failures are ignored: there is no place to report them.
-pub(super) fn note_line(text: Arguments<'_>) {
+/// Prints a line to standard error, as every command does. Failures are ignored: there is no place to report them.
+pub fn note_line(text: Arguments<'_>) {
     let _ = line(&mut io::stderr(), text);
 }
 

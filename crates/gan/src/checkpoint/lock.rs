@@ -1,5 +1,6 @@
 //! The lock of a run directory, which allows one writer.
 
+use super::atomic::remove_leftovers;
 use crate::GanError;
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Write};
@@ -47,7 +48,7 @@ impl Drop for RunLock {
 }
 
 impl RunLock {
-    /// Locks `dir`, which is created if it does not exist.
+    /// Locks `dir`, which is created if it does not exist. Removes temporary files of an earlier owner that was killed.
     ///
     /// # Errors
     /// [`GanError::Locked`] if another run, in this or another process, holds the lock. [`GanError::Format`] if a symbolic
@@ -84,6 +85,11 @@ impl RunLock {
         file.set_len(0)
             .and_then(|()| file.write_all(text.as_bytes()))
             .map_err(|error| GanError::io(&path, "writing", error))?;
+        for folder in [dir.to_path_buf(), dir.join("samples"), dir.join("source")] {
+            if folder.is_dir() {
+                remove_leftovers(&folder)?;
+            }
+        }
         Ok(Self { file })
     }
 }
@@ -142,6 +148,19 @@ mod tests {
         }
         drop(first);
         RunLock::acquire(&run).unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_owner_left_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["samples", "source", "mine"] {
+            fs::create_dir(dir.path().join(folder)).unwrap();
+            fs::write(dir.path().join(folder).join(".engraft-a.pngX1.tmp"), "part").unwrap();
+            fs::write(dir.path().join(folder).join("a.png"), "whole").unwrap();
+        }
+        let _lock = RunLock::acquire(dir.path()).unwrap();
+        let count = |folder: &str| fs::read_dir(dir.path().join(folder)).unwrap().count();
+        assert_eq!(["samples", "source", "mine"].map(count), [1, 1, 2]);
     }
 
     #[test]

@@ -62,7 +62,6 @@ impl CheckpointStore {
             let _ = atomic::sync_directory(parent);
         }
         atomic::sync_directory(run).map_err(|error| GanError::io(run, "syncing the directory", error))?;
-        atomic::remove_leftovers(run)?;
         atomic::remove_leftovers(&folder)?;
         let store = Self {
             reader: CheckpointReader::new(run),

@@ -5,8 +5,11 @@ use serde::{Deserialize, Serialize};
 
 /// Maximum number of image channels: gray or RGB, each with an optional alpha channel.
 pub(super) const MAX_CHANNELS: usize = 4;
-/// Maximum width and latent length, which bounds the memory of a network.
+/// Maximum width and latent length.
 const MAX_SIZE: usize = 1 << 13;
+/// Maximum square of a width, and maximum sum of the products of neighboring widths: kernels of 5x5 have at most 400 MiB then. A
+/// few bytes of a damaged or hostile `run.toml` must not ask for more.
+const MAX_PRODUCTS: usize = 1 << 22;
 /// Maximum number of widths.
 const MAX_WIDTHS: usize = 16;
 
@@ -158,6 +161,19 @@ impl NetworkSpec {
         {
             problems.push(format!(
                 "network.latent must be from 1 to {MAX_SIZE}, got {latent}"
+            ));
+        }
+        let sizes: Vec<usize> = self.latent_dim.iter().chain(widths).copied().collect();
+        let neighbors = sizes.windows(2).map(|pair| pair[0].saturating_mul(pair[1]));
+        let largest = widths.iter().map(|&width| width.saturating_mul(width)).max();
+        let products = neighbors
+            .fold(0_usize, usize::saturating_add)
+            .max(largest.unwrap_or(0));
+        if problems.is_empty() && products > MAX_PRODUCTS {
+            problems.push(format!(
+                "network.widths and network.latent: the products of neighbors may add up to {MAX_PRODUCTS}, and a width may be \
+                 up to {}, got {sizes:?}; such networks need gigabytes",
+                MAX_PRODUCTS.isqrt()
             ));
         }
         problems

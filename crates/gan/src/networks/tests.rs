@@ -240,6 +240,9 @@ fn a_network_is_a_name_or_a_table() {
         ("network=vgg", "vgg"),
         ("network.widths=[0]", "network.widths"),
         ("network.latent=100000", "network.latent"),
+        // Each within its limit, but gigabytes together.
+        ("network.widths=[4096, 64, 32]", "gigabytes"),
+        ("network.widths=[2048, 2000, 2000]", "gigabytes"),
     ] {
         let error = config.changed(change).unwrap().check().unwrap_err().to_string();
         assert!(error.contains(said), "{error}");

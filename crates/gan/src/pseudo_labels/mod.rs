@@ -165,6 +165,19 @@ impl PseudoLabels {
     /// # Errors
     /// If a number is not finite.
     pub fn to_bytes(&self) -> Result<Vec<u8>, GanError> {
+        Ok(self.state().to_bytes()?)
+    }
+
+    /// Writes the contents of [`PseudoLabels::to_bytes`] with a SHA-256 of the file, which [`PseudoLabels::from_bytes`] checks.
+    ///
+    /// # Errors
+    /// If a number is not finite, or the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<(), GanError> {
+        Ok(self.state().save(path)?)
+    }
+
+    /// All numbers as tensors.
+    fn state(&self) -> StateDict {
         let [h, w, c] = self.image();
         let (values, width) = (self.projection.mean.len(), self.projection.count());
         let whole = |numbers: &[usize]| numbers.iter().map(|&n| n as f32).collect::<Vec<_>>();
@@ -189,13 +202,14 @@ impl PseudoLabels {
             ),
             ("counts".into(), Tensor::from_vec([counts.len()], whole(&counts))),
         ]);
-        Ok(StateDict::from_tensors(tensors).to_bytes()?)
+        StateDict::from_tensors(tensors)
     }
 
     /// Reads the contents of [`PseudoLabels::to_bytes`], for images `[h, w, c]` and these settings; `path` is used in messages.
     ///
     /// # Errors
-    /// [`GanError::Format`] if the file is of other images or settings, or its contents do not fit together.
+    /// [`GanError::Format`] if the file is of other images or settings, or its contents do not fit together. Also if it was
+    /// changed after [`PseudoLabels::save`] wrote it.
     pub fn from_bytes(
         bytes: &[u8],
         path: &Path,

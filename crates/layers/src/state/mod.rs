@@ -271,6 +271,14 @@ impl<T: Real> StateDict<T> {
         encode(&self.tensors, &self.metadata, &[])
     }
 
+    /// The contents of the file that [`StateDict::save`] writes: those of [`StateDict::to_bytes`], with a SHA-256 of the file.
+    ///
+    /// # Errors
+    /// Those of [`StateDict::to_bytes`].
+    pub fn to_sealed_bytes(&self) -> Result<Vec<u8>, LayersError> {
+        sealed(self.to_bytes()?)
+    }
+
     /// [`StateDict::to_bytes`] at about half the size: tensors with two or more axes are rounded to `F16`. Tensors with one
     /// axis, such as biases and batch-norm statistics, keep their type.
     ///
@@ -312,7 +320,7 @@ impl<T: Real> StateDict<T> {
     /// # Errors
     /// Those of [`StateDict::to_bytes`], and [`LayersError::Io`].
     pub fn save(&self, path: impl AsRef<FilePath>) -> Result<(), LayersError> {
-        Ok(write_atomically(path.as_ref(), &sealed(self.to_bytes()?)?)?)
+        Ok(write_atomically(path.as_ref(), &self.to_sealed_bytes()?)?)
     }
 
     /// [`StateDict::save`] with the contents of [`StateDict::to_half_bytes`].

@@ -10,6 +10,9 @@ use std::path::PathBuf;
 /// The table always has the baselines source-only and target-statistics, and target-supervised if the target has labels.
 /// Checkpoints are selected without target labels. The columns `last checkpoint` and `oracle` (best test accuracy) are for
 /// reference only.
+///
+/// With --out, finished trainings are kept, and the same command trains the others. There are no checkpoints within a training:
+/// Ctrl-C finishes those that have begun, and a second one or a kill loses them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Adapt {
     /// Labeled images of the source domain: as --data of train
