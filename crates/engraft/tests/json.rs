@@ -82,9 +82,7 @@ fn compare(command: &str, found: &Fields) {
             Some(known) => problems.extend(
                 types
                     .iter()
-                    .filter(|kind| {
-                        !known.contains(*kind) && !(*kind == "integer" && known.contains("number"))
-                    })
+                    .filter(|kind| !(known.contains(*kind) || *kind == "integer" && known.contains("number")))
                     .map(|kind| format!("{path} is {kind}, listed as {known:?}")),
             ),
             None => problems.push(format!("{path} ({types:?}) is not listed")),
