@@ -86,7 +86,8 @@ impl RunLock {
             .and_then(|()| file.write_all(text.as_bytes()))
             .map_err(|error| GanError::io(&path, "writing", error))?;
         for folder in [dir.to_path_buf(), dir.join("samples"), dir.join("source")] {
-            if folder.is_dir() {
+            // A link may lead out of the run.
+            if folder.is_dir() && !folder.is_symlink() {
                 remove_leftovers(&folder)?;
             }
         }
