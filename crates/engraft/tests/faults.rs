@@ -252,7 +252,8 @@ fn fault_06_a_second_signal_ends_at_once() {
     assert!(start.elapsed() < Duration::from_secs(5));
 }
 
-/// They have nothing to save, and their files are complete or not there.
+/// They have nothing to save, and their files are complete or not there. Only SIGTERM: a shell that starts tests in the background makes
+/// them ignore SIGINT, which these commands do not catch.
 #[test]
 fn fault_06_commands_without_a_training_end_at_once_and_leave_no_part_of_a_file() {
     use std::os::unix::process::ExitStatusExt;
@@ -282,17 +283,15 @@ fn fault_06_commands_without_a_training_end_at_once_and_leave_no_part_of_a_file(
     ];
     fs::create_dir(data.path("out")).unwrap();
     for arguments in endless {
-        for (name, number) in [("INT", 2), ("TERM", 15)] {
-            let mut child = spawn(&data, arguments);
-            std::thread::sleep(Duration::from_millis(300));
-            signal(name, &child);
-            assert_eq!(child.wait().unwrap().signal(), Some(number), "{arguments:?}");
-            assert_eq!(
-                fs::read_dir(data.path("out")).unwrap().count(),
-                0,
-                "{arguments:?}"
-            );
-        }
+        let mut child = spawn(&data, arguments);
+        std::thread::sleep(Duration::from_millis(300));
+        signal("TERM", &child);
+        assert_eq!(child.wait().unwrap().signal(), Some(15), "{arguments:?}");
+        assert_eq!(
+            fs::read_dir(data.path("out")).unwrap().count(),
+            0,
+            "{arguments:?}"
+        );
     }
 }
 
