@@ -99,6 +99,9 @@ fn compare(command: &str, found: &Fields) {
     assert!(problems.is_empty(), "{command}: {problems:#?}");
 }
 
+/// The shipped source, by its path: the folder of the test has a data set `mnist`.
+const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../source-mnist");
+
 /// Small data sets under known names.
 fn data() -> Data {
     let data = Data::new();
@@ -156,10 +159,11 @@ fn a_training_and_its_evaluation_print_what_is_listed() {
 #[test]
 fn a_transfer_and_its_sources_print_what_is_listed() {
     let data = data();
-    let transfer = "transfer --from mnist --data usps --train-images 20 --steps 1 --batch 4 --threads 1";
+    let options = "--data usps --train-images 20";
+    let transfer = format!("transfer --from {SOURCE} {options} --steps 1 --batch 4 --threads 1");
     check(&data, &format!("{transfer} --out alone"));
     check(&data, &format!("{transfer} --out all --baselines"));
-    check(&data, "sources --data usps --train-images 20 mnist");
+    check(&data, &format!("sources {options} {SOURCE}"));
 }
 
 #[test]
