@@ -56,6 +56,8 @@ fn another_polarity_gets_a_warning() {
         from,
         "--data",
         paper.to_str().unwrap(),
+        "--count",
+        "100",
         "--dry-run",
     ];
     let [_, plain] = good(&plan);
@@ -88,7 +90,7 @@ fn json_is_the_last_line_and_the_shipped_source_generates() {
     pictures(at("pictures").as_ref(), 12);
     let (from, data, out) = (at("source"), at("pictures"), at("run"));
     let mut transfer = vec![
-        "transfer", "--data", &data, "--steps", "2", "--from", &from, "--json", "--out", &out,
+        "transfer", "--data", &data, "--steps", "2", "--from", &from, "--json", "--count", "50", "--out", &out,
     ];
     transfer.extend(["--recipe", "fine-tune", "--freeze-g", "hidden1"]);
     let [said, _] = good(&transfer);
@@ -129,7 +131,7 @@ fn a_longer_total_continues_a_transfer_with_warmup() {
     let (from, data, out) = (at("source"), at("pictures"), at("run"));
     let transfer = |steps: &str| {
         good(&[
-            "transfer", "--from", &from, "--data", &data, "--out", &out, "--steps", steps,
+            "transfer", "--from", &from, "--data", &data, "--out", &out, "--count", "50", "--steps", steps,
         ])
     };
     transfer("10");
@@ -217,6 +219,8 @@ fn fault_06_an_interrupted_transfer_is_saved_and_resumes_exactly() {
             "1",
             "--checkpoint-every",
             "1000",
+            "--count",
+            "50",
         ];
         words.map(String::from).to_vec()
     };
@@ -300,6 +304,8 @@ fn an_adapter_file_and_the_source_generate_what_the_run_generates() {
         "fine-tune",
         "--steps",
         "3",
+        "--count",
+        "50",
     ];
     let from_source = [&transfer[..], &["--from", &from]].concat();
     fn joined<'a>(first: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
@@ -409,7 +415,7 @@ fn the_closest_shipped_source_is_the_default() {
         red.save(path.join(format!("{i}.png"))).unwrap();
     }
     let data = path.to_str().unwrap();
-    let [_, plan] = good(&["transfer", "--data", data, "--dry-run"]);
+    let [_, plan] = good(&["transfer", "--data", data, "--count", "100", "--dry-run"]);
     let first = plan
         .lines()
         .find_map(|line| line.trim().strip_prefix("1. "))
@@ -422,6 +428,6 @@ fn the_closest_shipped_source_is_the_default() {
         "{plan}"
     );
     assert!(plan.contains(&format!("source    {best}")), "{plan}");
-    let [ranked, _] = good(&["sources", "mnist", "--data", data]);
+    let [ranked, _] = good(&["sources", "mnist", "--data", data, "--count", "20"]);
     assert!(ranked.contains("gray"), "{ranked}");
 }

@@ -159,7 +159,7 @@ fn a_training_and_its_evaluation_print_what_is_listed() {
 #[test]
 fn a_transfer_and_its_sources_print_what_is_listed() {
     let data = data();
-    let options = "--data usps --train-images 20";
+    let options = "--data usps --train-images 20 --count 40";
     let transfer = format!("transfer --from {SOURCE} {options} --steps 1 --batch 4 --threads 1");
     check(&data, &format!("{transfer} --out alone"));
     check(&data, &format!("{transfer} --out all --baselines"));

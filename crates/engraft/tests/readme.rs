@@ -53,8 +53,8 @@ fn every_command_of_the_readme_runs() {
         if ["train", "transfer"].contains(&arguments[0]) {
             arguments.extend(["--steps", "2"]);
         }
-        if arguments[0] == "evaluate" {
-            arguments.extend(["--count", "300"]);
+        if ["evaluate", "transfer"].contains(&arguments[0]) {
+            arguments.extend(["--count", "100"]);
         }
         let output = Command::new(env!("CARGO_BIN_EXE_engraft"))
             .args(&arguments)

@@ -13,9 +13,6 @@ use engraft_transfer::{
 use serde_json::json;
 use std::path::PathBuf;
 
-/// Images that each source generates.
-const GENERATED: usize = 1000;
-
 /// A source and its distance from the target.
 pub(super) struct Candidate {
     /// Run directory, or name of a shipped source.
@@ -34,6 +31,8 @@ pub(super) struct Comparison<'a> {
     pub(super) features: &'a FeatureOptions,
     /// How picture files are read.
     pub(super) pictures: &'a PictureOptions,
+    /// Images that each source generates.
+    pub(super) count: usize,
     pub(super) seed: u64,
 }
 
@@ -77,7 +76,7 @@ impl Comparison<'_> {
                 seed: self.seed,
             };
             let sampler = source.sampler()?;
-            let of_source = experiment.generate_features(&*reader.extractor, &sampler, GENERATED)?;
+            let of_source = experiment.generate_features(&*reader.extractor, &sampler, self.count)?;
             let is_gray = source.config.image[2] == 1 && target.image_size()[2] > 1;
             ranked.push(Candidate {
                 source: path.clone(),
@@ -135,6 +134,7 @@ pub(super) fn run(options: &Sources) -> anyhow::Result<()> {
         train_images: options.train_images,
         features: &options.features,
         pictures: &options.pictures,
+        count: options.count,
         seed: options.seed,
     };
     let sources = match options.runs.as_slice() {
@@ -151,7 +151,7 @@ pub(super) fn run(options: &Sources) -> anyhow::Result<()> {
             "{}",
             json!({ "sources": rows, "protocol": {
                 "features": reader.extractor.name(), "features_sha256": reader.extractor.hash(), "data": options.data,
-                "generated": GENERATED, "seed": options.seed,
+                "generated": options.count, "seed": options.seed,
             } })
         );
         return Ok(());
@@ -160,7 +160,8 @@ pub(super) fn run(options: &Sources) -> anyhow::Result<()> {
         out!("{line}");
     }
     out!(
-        "ranked by recall, then by KID; {GENERATED} images per source; features {} ({}..; {}); seed {}",
+        "ranked by recall, then by KID; {} images per source; features {} ({}..; {}); seed {}",
+        options.count,
         reader.extractor.name(),
         reader.short_hash(),
         reader.extractor.about(),

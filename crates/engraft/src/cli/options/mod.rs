@@ -49,6 +49,8 @@ use std::fmt::Display;
 const MOST_IN_A_BATCH: usize = 10_000;
 /// Most generated images of one command.
 const MOST_IMAGES: usize = 1_000_000;
+/// Fewest generated images that metrics can compare.
+const FEWEST_COMPARED: usize = 6;
 
 /// Train generative adversarial networks (GANs) on CPUs and transfer them to new domains.
 #[derive(Debug, Parser)]
@@ -123,6 +125,14 @@ fn threads(text: &str) -> Result<usize, String> {
 /// A number of images.
 fn image_count(text: &str) -> Result<usize, String> {
     from_one_to(MOST_IMAGES, text, "more take hours and change no metric")
+}
+
+/// A number of images to compare: metrics look at five neighbors.
+fn compared_images(text: &str) -> Result<usize, String> {
+    match image_count(text)? {
+        0..FEWEST_COMPARED => Err(format!("expected at least {FEWEST_COMPARED} images")),
+        count => Ok(count),
+    }
 }
 
 /// A number of images per step.

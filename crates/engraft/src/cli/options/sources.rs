@@ -1,6 +1,6 @@
 //! Options of `engraft sources`.
 
-use super::{FeatureOptions, PictureOptions};
+use super::{FeatureOptions, PictureOptions, compared_images};
 use std::path::PathBuf;
 
 /// Rank trained GANs as sources for a transfer, by recall of the target and then by KID.
@@ -15,6 +15,9 @@ pub(crate) struct Sources {
     /// Use at most N training images of the target
     #[arg(long, alias = "shots", value_name = "N", default_value_t = 1000)]
     pub(crate) train_images: usize,
+    /// Number of images that each source generates
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = compared_images)]
+    pub(crate) count: usize,
     #[command(flatten)]
     pub(crate) features: FeatureOptions,
     /// Seed of the subset of images and of the generated images

@@ -1,6 +1,6 @@
 //! Options of `engraft transfer`.
 
-use super::{FeatureOptions, LearningRates, PictureOptions, at_least_one, threads};
+use super::{FeatureOptions, LearningRates, PictureOptions, at_least_one, compared_images, threads};
 use engraft_gan::TrainConfig;
 use engraft_layers::Adapter;
 use engraft_tensor::Precision;
@@ -52,6 +52,9 @@ pub(crate) struct Transfer {
     /// Seed of the subset of images, of training and of the generated images
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+    /// Number of images that each method generates for the evaluation, and the source for the choice of the recipe
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = compared_images)]
+    pub(crate) count: usize,
     #[command(flatten)]
     pub(crate) features: FeatureOptions,
     /// Run directory [default: runs/transfer-DATA]

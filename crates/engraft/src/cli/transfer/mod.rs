@@ -35,8 +35,6 @@ use second::Second;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-/// Images that are generated for evaluation.
-const GENERATED: usize = 1000;
 /// Fewest reference images that the metrics need.
 const FEWEST_REAL: usize = 6;
 /// Share of copies from which on a generator copies. If the untuned source has more, the share means nothing.
@@ -97,6 +95,7 @@ fn best_source(options: &Transfer) -> anyhow::Result<PathBuf> {
         train_images: options.train_images.unwrap_or(RANKED),
         features: &options.features,
         pictures: &options.pictures,
+        count: options.count,
         seed: options.seed,
     };
     let (ranked, reader) = comparison.rank(&rank_sources::shipped())?;
@@ -179,7 +178,7 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
     let trained_on = dataset_features(network, &target.train)?;
     let untuned = experiment.train(&TransferMethod::Untuned, from, &mut |_| ControlFlow::Continue(()))?;
     let (untuned, _) = untuned.context("nothing to stop")?;
-    let of_source = experiment.generate_features(network, &untuned, GENERATED)?;
+    let of_source = experiment.generate_features(network, &untuned, options.count)?;
     let found = domain_distance(&trained_on, &of_source)?;
     let recipe = recipe(options, &source, &target, &found, &out)?;
     // Refuses settings that cannot be written before they are.
@@ -226,7 +225,7 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
             unmeasured.push((method.name(), steps, sampler));
             continue;
         }
-        let features = experiment.generate_features(network, &sampler, GENERATED)?;
+        let features = experiment.generate_features(network, &sampler, options.count)?;
         let sets = FeatureSets {
             real: &reference,
             training: &trained_on,

@@ -2,7 +2,7 @@
 
 use super::super::options::Transfer;
 use super::super::target::Target;
-use super::{COLUMNS, GENERATED, label};
+use super::{COLUMNS, label};
 use engraft_gan::report::{
     Block, Section, Table, interpolation_png, interpolation_size, nearest_training_images, picture_of,
     run_report, to_html,
@@ -276,7 +276,8 @@ fn result(result: &Value, is_telling: bool) -> Section {
         rows: rows.iter().map(row).collect(),
         ends_with_text: false,
         caption: format!(
-            "{GENERATED} generated images per method against {} {held_out}. Features of {} ({}). Seed {}.",
+            "{} generated images per method against {} {held_out}. Features of {} ({}). Seed {}.",
+            protocol["generated"],
             protocol["real"],
             text("features"),
             text("features_about"),

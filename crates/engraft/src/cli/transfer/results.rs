@@ -1,6 +1,6 @@
 //! The results of a transfer: the table, its JSON, and the grid of source and result.
 
-use super::{COLUMNS, Evaluated, FEWEST_REAL, GENERATED, MANY_COPIES, SHOWN, label};
+use super::{COLUMNS, Evaluated, FEWEST_REAL, MANY_COPIES, SHOWN, label};
 use crate::cli::extract::Reader;
 use crate::cli::options::Transfer;
 use crate::cli::target::Target;
@@ -29,7 +29,7 @@ pub(super) fn protocol(options: &Transfer, reader: &Reader, target: &Target) -> 
     json!({
         "features": reader.extractor.name(), "features_sha256": reader.extractor.hash(), "features_about": reader.extractor.about(), "fit": reader.fit.to_string(), "data": options.data,
         "images": target.train.len(), "real": target.reference.len(),
-        "real_is_held_out": target.is_held_out, "generated": GENERATED, "steps": options.steps,
+        "real_is_held_out": target.is_held_out, "generated": options.count, "steps": options.steps,
         "seed": options.seed, "inverted": options.invert,
     })
 }
@@ -114,7 +114,8 @@ pub(super) fn report(
         );
     }
     out!(
-        "{GENERATED} generated images per method, against {}; features {} ({}..; {}); seed {}",
+        "{} generated images per method, against {}; features {} ({}..; {}); seed {}",
+        options.count,
         target.about,
         reader.extractor.name(),
         reader.short_hash(),

@@ -1,6 +1,6 @@
 //! The confirmation of a comparison on other features.
 
-use super::{Evaluated, GENERATED, label};
+use super::{Evaluated, label};
 use crate::cli::extract::Reader;
 use crate::cli::options::FeatureOptions;
 use crate::cli::target::Target;
@@ -40,7 +40,7 @@ impl Second {
         let real = reader.read_data("real images", &target.reference)?.features;
         let kid = |of: &Evaluated| -> anyhow::Result<f64> {
             let images: Features =
-                experiment.generate_features(&*reader.extractor, &of.sampler, GENERATED)?;
+                experiment.generate_features(&*reader.extractor, &of.sampler, of.features.len())?;
             Ok(kernel_distance(&real, &images)?.value)
         };
         Ok(Some(Self {
