@@ -90,7 +90,8 @@ fn json_is_the_last_line_and_the_shipped_source_generates() {
     pictures(at("pictures").as_ref(), 12);
     let (from, data, out) = (at("source"), at("pictures"), at("run"));
     let mut transfer = vec![
-        "transfer", "--data", &data, "--steps", "2", "--from", &from, "--json", "--count", "50", "--out", &out,
+        "transfer", "--data", &data, "--steps", "2", "--from", &from, "--json", "--count", "50", "--out",
+        &out,
     ];
     transfer.extend(["--recipe", "fine-tune", "--freeze-g", "hidden1"]);
     let [said, _] = good(&transfer);

@@ -54,7 +54,7 @@ fn every_command_of_the_readme_runs() {
             arguments.extend(["--steps", "2"]);
         }
         if ["evaluate", "transfer"].contains(&arguments[0]) {
-            arguments.extend(["--count", "100"]);
+            arguments.extend(["--count", "50"]);
         }
         let output = Command::new(env!("CARGO_BIN_EXE_engraft"))
             .args(&arguments)

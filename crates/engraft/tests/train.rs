@@ -153,7 +153,10 @@ fn the_first_run_and_a_longer_one() {
 #[test]
 fn a_run_can_be_repeated_by_its_run_toml() {
     let world = World::new();
-    assert_eq!(code(&world.run("first", &["--steps", "3", "--seed", "7"])), 0);
+    assert_eq!(
+        code(&world.run("first", &["--network", "mlp", "--steps", "3", "--seed", "7"])),
+        0
+    );
     let mut command = world.bare("second", &["--config"]);
     command
         .arg(world.path("first/run.toml"))
@@ -318,7 +321,7 @@ fn fault_07_an_interrupted_run_is_saved_and_resumes_exactly() {
     for (name, expected) in [("INT", 130), ("TERM", 143)] {
         // Enough steps that no machine finishes before the signal arrives.
         let child = world
-            .command(name, &["--steps", "100000"])
+            .command(name, &["--network", "mlp", "--steps", "100000"])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -334,9 +337,10 @@ fn fault_07_an_interrupted_run_is_saved_and_resumes_exactly() {
         let stopped: u64 = rest.split(' ').next().unwrap().parse().unwrap();
         let last = stopped + 2;
         let steps = last.to_string();
+        let arguments = ["--network", "mlp", "--steps", &steps];
         let whole = format!("whole-{name}");
-        assert_eq!(code(&world.run(name, &["--steps", &steps])), 0);
-        assert_eq!(code(&world.run(&whole, &["--steps", &steps])), 0);
+        assert_eq!(code(&world.run(name, &arguments)), 0);
+        assert_eq!(code(&world.run(&whole, &arguments)), 0);
         assert!(
             content(&world.path(name), last) == content(&world.path(&whole), last),
             "{name}"
@@ -413,9 +417,11 @@ fn a_named_pipe_for_settings_is_refused() {
 #[test]
 fn a_killed_run_has_a_checkpoint_and_goes_on_exactly() {
     const STEPS: &str = "16";
-    let kills: u32 = std::env::var("ENGRAFT_KILLS").map_or(6, |n| n.parse().unwrap());
+    let kills: u32 = std::env::var("ENGRAFT_KILLS").map_or(4, |n| n.parse().unwrap());
     let world = World::new();
     let arguments = [
+        "--network",
+        "mlp",
         "--steps",
         STEPS,
         "--checkpoint-every",
@@ -622,6 +628,8 @@ fn other_settings_get_the_next_number_and_the_same_ones_resume() {
                 "2",
                 "--batch",
                 "4",
+                "--network",
+                "mlp",
                 "--steps",
                 steps,
             ])

@@ -189,11 +189,7 @@ fn ordered(archive: &str, size: usize) -> Result<(), Box<dyn Error>> {
         };
         println!(
             "{name:<13} KID {:>9.4} ± {:.4}  FID {fid:>8}  precision {:.2}  recall {:.2}  coverage {:.2}  memorized {memorized:.2}",
-            kid.value,
-            kid.standard_error,
-            overlap.precision,
-            overlap.recall,
-            overlap.coverage
+            kid.value, kid.standard_error, overlap.precision, overlap.recall, overlap.coverage
         );
         found.insert(name, (kid, overlap.coverage, memorized));
     }

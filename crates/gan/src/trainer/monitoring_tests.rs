@@ -116,8 +116,8 @@ fn a_run_that_does_not_improve_stops() {
     let mut config = config(2000);
     // Nothing is learned. Measurements improve only until the running statistics have settled.
     config.generator.learning_rate = 1e-30;
-    (config.ema_half_life, config.evaluation.every, config.evaluation.patience) = (0, 25, 2);
-    config.network = "mlp".into();
+    config.ema_half_life = 0;
+    (config.evaluation.every, config.evaluation.patience) = (25, 2);
     let mut trainer = open(config.clone(), folder.path());
     let (outcome, _) = train(&mut trainer, None);
     assert_eq!(outcome.unwrap(), TrainingOutcome::Plateau);
