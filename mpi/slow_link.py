@@ -3,8 +3,8 @@
     python3 mpi/slow_link.py --delay 1 --rate 1000 -- target/release/engraft-mpi train ..
 
 Needs Linux, root, `ip` and Open MPI. The link is two TUN devices; this program carries their packets and holds each one back: a packet
-leaves when the ones before it have left at the given rate, and arrives after the delay. It needs some time of a core itself. Nothing of the
-kernel's traffic control is needed, which many containers lack. `--loopback` runs the same with an ordinary pair of virtual devices.
+leaves when the ones before it have left at the given rate, and arrives after the delay. That takes time of the cores, which the ranks
+lack. `--kernel` leaves it to the kernel, whose delay (netem) many containers do not have: only the rate is limited then.
 """
 
 import argparse
@@ -23,7 +23,7 @@ parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--delay", type=float, default=1.0, help="milliseconds, in each direction")
 parser.add_argument("--rate", type=float, default=1000.0, help="megabits per second, in each direction")
 parser.add_argument("--mtu", type=int, default=16000, help="bytes of a packet; large ones cost this program less")
-parser.add_argument("--loopback", action="store_true", help="an ordinary virtual link without delay and limit")
+parser.add_argument("--kernel", action="store_true", help="the kernel's virtual link and its rate limit (tc, tbf), without a delay")
 parser.add_argument("command", nargs="+", help="the program that mpirun starts on both sides")
 options = parser.parse_args()
 
@@ -77,18 +77,21 @@ relay = None
 try:
     for namespace in SIDES:
         ip("netns", "add", namespace)
-    if options.loopback:
-        ip("link", "add", "link", "netns", "engraft-a", "type", "veth", "peer", "name", "link", "netns", "engraft-b")
+    if options.kernel:
+        ip("link", "add", "name", "wire", "netns", "engraft-a", "type", "veth", "peer", "name", "wire", "netns", "engraft-b")
     else:
         devices = [tun(namespace) for namespace in SIDES]
         for namespace in SIDES:
-            ip("link", "set", "dev", namespace, "netns", namespace, "name", "link")
+            ip("link", "set", "dev", namespace, "netns", namespace, "name", "wire")
     for namespace, address in SIDES.items():
         inside = ("-n", namespace)
-        ip(*inside, "addr", "add", f"{address}/24", "dev", "link")
-        ip(*inside, "link", "set", "dev", "link", "up", "mtu", str(options.mtu))
+        ip(*inside, "addr", "add", f"{address}/24", "dev", "wire")
+        ip(*inside, "link", "set", "dev", "wire", "up", "mtu", str(options.mtu))
         ip(*inside, "link", "set", "dev", "lo", "up")
-    if not options.loopback:
+        if options.kernel:
+            limit = ["rate", f"{options.rate}mbit", "burst", "256kb", "latency", "50ms"]
+            subprocess.run(["tc", "-n", namespace, "qdisc", "add", "dev", "wire", "root", "tbf", *limit], check=True)
+    if not options.kernel:
         relay = os.fork()
         if relay == 0:
             try:
@@ -105,8 +108,8 @@ try:
         subprocess.run(["ip", "netns", "exec", "engraft-a", "ping", "-c", "3", "-q", "10.77.0.2"], check=False, stderr=subprocess.DEVNULL)
         mpirun = [
             "ip", "netns", "exec", "engraft-a", "mpirun", "--allow-run-as-root", "-n", "2", "-H", ",".join(SIDES.values()), "--bind-to", "none",
-            "--mca", "plm_rsh_agent", agent, "--mca", "btl", "tcp,self", "--mca", "pml", "ob1", "--mca", "btl_tcp_if_include", "link",
-            "--mca", "oob_tcp_if_include", "link", *options.command,
+            "--mca", "mpi_yield_when_idle", "1", "--mca", "plm_rsh_agent", agent, "--mca", "btl", "tcp,self", "--mca", "pml", "ob1", "--mca", "btl_tcp_if_include", "wire",
+            "--mca", "oob_tcp_if_include", "wire", *options.command,
         ]
         sys.exit(subprocess.run(mpirun).returncode)
 finally:
