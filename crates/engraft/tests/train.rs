@@ -417,7 +417,7 @@ fn a_named_pipe_for_settings_is_refused() {
 #[test]
 fn a_killed_run_has_a_checkpoint_and_goes_on_exactly() {
     const STEPS: &str = "16";
-    let kills: u32 = std::env::var("ENGRAFT_KILLS").map_or(4, |n| n.parse().unwrap());
+    let kills: u32 = std::env::var("ENGRAFT_KILLS").map_or(6, |n| n.parse().unwrap());
     let world = World::new();
     let arguments = [
         "--network",

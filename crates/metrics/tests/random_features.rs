@@ -228,10 +228,6 @@ fn photos_are_ordered() -> Result<(), Box<dyn Error>> {
 }
 
 #[test]
-#[cfg_attr(
-    debug_assertions,
-    ignore = "a minute without optimization; the smaller pictures do the same"
-)]
 fn drawings_are_ordered() -> Result<(), Box<dyn Error>> {
     ordered("emoji/google.zip", 64)
 }
