@@ -1,7 +1,11 @@
-//! Finds weights and running statistics that are not finite.
+//! Finds the first value of the networks that is not finite.
 
-use engraft_layers::{Module, Slot, visit};
-use engraft_tensor::{Real, Tensor};
+use crate::gan::Gan;
+use crate::packing::pack;
+use engraft_layers::{Mode, Module, Slot, first_part_not_finite, visit};
+use engraft_tensor::{Real, Tensor, no_grad};
+use rand::SeedableRng;
+use rand_pcg::Pcg64;
 use rayon::prelude::*;
 
 /// Values that one parallel task checks.
@@ -25,6 +29,34 @@ pub(crate) fn first_not_finite<T: Real>(module: &dyn Module<T>) -> Option<String
         first = found.map(|(index, value)| format!("{path} is {value} at index {index}"));
     });
     first
+}
+
+/// The first part of the networks whose result is not finite, in words; `None` if all are finite.
+///
+/// The generator gets latent vectors of its own, the discriminator the generated and the real images, both without
+/// augmentation. The running statistics change as in training, so this is for a GAN that has diverged.
+pub(crate) fn first_result_not_finite(gan: &Gan, real: &Tensor) -> Option<String> {
+    let n = real.shape()[0];
+    let named = |network: &str, part: &str, input: &str| {
+        format!("the first result that is not finite is that of {part} of the {network}, {input}")
+    };
+    no_grad(|| {
+        let (z, labels) = (gan.noise(n, &mut Pcg64::seed_from_u64(1)), gan.cyclic_labels(n));
+        let found = first_part_not_finite(&gan.generator, &z, &labels, Mode::Train);
+        if let Some(part) = found {
+            return Some(named("generator", &part, "on random latent vectors"));
+        }
+        let generated = gan.generator.forward_with(&z, &labels, Mode::Train);
+        let packed = gan.packing();
+        [(real, "on real images"), (&generated, "on generated images")]
+            .into_iter()
+            .find_map(|(images, input)| {
+                let packs = pack(images, packed);
+                let labels = gan.cyclic_labels(n / packed);
+                first_part_not_finite(&gan.discriminator, &packs, &labels, Mode::Train)
+                    .map(|part| named("discriminator", &part, input))
+            })
+    })
 }
 
 fn not_finite<T: Real>(tensor: &Tensor<T>) -> Option<(usize, T)> {

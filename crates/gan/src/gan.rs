@@ -310,6 +310,11 @@ impl<T: Real> Gan<T> {
         shards.map_or([0, 1], |shards| [shards.rank(), shards.ranks()])
     }
 
+    /// Images that the discriminator evaluates together.
+    pub(crate) fn packing(&self) -> usize {
+        self.loss.objective.packing.max(1) as usize
+    }
+
     /// Sets both optimizers.
     #[must_use]
     pub fn optimizers(
@@ -366,7 +371,7 @@ impl<T: Real> Gan<T> {
     /// With `k` discriminator steps ([`ObjectiveConfig::n_critic`]), the batch is split into `k` equal parts. The
     /// discriminator trains on each part; the generator trains once, with the last part.
     ///
-    /// The report holds the losses before the update.
+    /// The report holds the losses before the update. If one of them is not finite, that update changes no weight.
     ///
     /// *Source*: Goodfellow et al., "Generative adversarial nets", 2014, algorithm 1.
     ///
@@ -404,7 +409,7 @@ impl<T: Real> Gan<T> {
         );
         let size = n / steps;
         let pieces = self.shards.as_ref().map_or(1, |shards| shards.local().len());
-        let piece = pieces * self.loss.objective.packing.max(1) as usize;
+        let piece = pieces * self.packing();
         assert!(
             pieces == 1 || size > 0 && size.is_multiple_of(piece),
             "gan: the batch must split into {pieces} equal micro-batches for each discriminator step, got images {:?}",
@@ -485,8 +490,11 @@ impl<T: Real> Gan<T> {
         update
     }
 
-    /// Changes the weights.
+    /// Changes the weights. A loss that is not finite changes none, so that the cause can still be found.
     fn apply(&mut self, update: &Update<T>) {
+        if !update.losses.are_finite() {
+            return;
+        }
         if let Some(gradients) = &update.generator {
             self.generator_optimizer.step(&mut self.generator, gradients);
         }

@@ -44,6 +44,13 @@ pub(crate) struct Losses {
     pub(crate) augment_probability: f64,
 }
 
+impl Losses {
+    /// Whether training can go on.
+    pub(crate) fn are_finite(&self) -> bool {
+        self.generator.is_finite() && self.discriminator.is_finite() && self.penalty.is_finite()
+    }
+}
+
 impl<T: Real> Update<T> {
     fn nothing() -> Self {
         Self {

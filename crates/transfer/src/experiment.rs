@@ -10,7 +10,9 @@ use crate::transfer_plan::Transfer;
 use engraft_base::batches;
 use engraft_data::Dataset;
 use engraft_gan::checkpoint::refuse_links;
-use engraft_gan::{CheckpointChoice, Event, Sampler, TrainConfig, Trainer, TrainingOutcome, dataset_tensor};
+use engraft_gan::{
+    CheckpointChoice, Event, GanError, Sampler, TrainConfig, Trainer, TrainingOutcome, dataset_tensor,
+};
 use engraft_metrics::{
     FeatureExtractor, Features, balanced_coverage, copied_share, frechet_distance, intra_cluster_diversity,
     kernel_distance, read_fitted, sliced_wasserstein,
@@ -116,7 +118,7 @@ impl Experiment<'_> {
         directory: &Path,
         on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
     ) -> Result<Option<(Sampler, u64)>, TransferError> {
-        self.train_adjusted(method, directory, &|_| (), on_event)
+        self.train_adjusted(method, directory, &|_| Ok(()), on_event)
     }
 
     /// As [`Experiment::train`], with training settings that `adjust` changes, such as the batch size or the learning rates.
@@ -125,12 +127,12 @@ impl Experiment<'_> {
     /// same changes. The settings in `plan` must stay the same.
     ///
     /// # Errors
-    /// Those of [`Experiment::train`], also for invalid settings.
+    /// Those of [`Experiment::train`] and of `adjust`, also for invalid settings.
     pub fn train_adjusted(
         &self,
         method: &TransferMethod,
         directory: &Path,
-        adjust: &dyn Fn(&mut TrainConfig),
+        adjust: &dyn Fn(&mut TrainConfig) -> Result<(), GanError>,
         on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
     ) -> Result<Option<(Sampler, u64)>, TransferError> {
         let data = self.target.clone();
@@ -140,13 +142,13 @@ impl Experiment<'_> {
             }
             TransferMethod::FromScratch => {
                 let mut config = from_scratch_config(self.source, self.target, self.steps, self.seed);
-                adjust(&mut config);
+                adjust(&mut config)?;
                 Trainer::open(config, data, directory)?
             }
             TransferMethod::Recipe(recipe) => {
                 let plan = Transfer::new(self.source.clone(), recipe.plan.clone())?;
                 let mut config = recipe.train_config(self.source, self.target, self.steps, self.seed);
-                adjust(&mut config);
+                adjust(&mut config)?;
                 self.save_source(directory)?;
                 Trainer::builder(config, data)
                     .plan(Arc::new(plan))

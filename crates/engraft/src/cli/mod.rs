@@ -37,6 +37,8 @@ mod samples;
 mod semi_supervised;
 mod spread;
 mod stacked;
+mod step_time;
+mod sweep;
 mod target;
 mod tensorboard;
 mod train;
@@ -45,6 +47,7 @@ mod watch;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 use options::{Cli, Command};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub use options::{Seeds, Train};
@@ -57,7 +60,7 @@ pub use train::run as train;
 pub fn main() -> ExitCode {
     let parsed = Cli::command().bin_name(program::program()).try_get_matches();
     match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
-        Ok(cli) => exit(execute(cli.command)),
+        Ok(cli) => exit(execute(cli.command, &std::env::args_os().collect::<Vec<_>>())),
         Err(error) => exit_with_usage(&error),
     }
 }
@@ -89,7 +92,7 @@ pub fn run_on(ranks: &Ranks) -> u8 {
 
 /// Prints the help, or what is wrong with the arguments.
 fn exit_with_usage(error: &clap::Error) -> ExitCode {
-    let has_control = |argument: std::ffi::OsString| argument.to_string_lossy().contains(char::is_control);
+    let has_control = |argument: OsString| argument.to_string_lossy().contains(char::is_control);
     if error.use_stderr() && std::env::args_os().any(has_control) {
         // An argument must not control the terminal. Colors are lost, because they are control characters too.
         note!("{}", error.render().to_string().trim_end());
@@ -105,16 +108,21 @@ fn exit_with_usage(error: &clap::Error) -> ExitCode {
 /// # Errors
 /// Those of the command, and arguments that it does not accept.
 pub fn run(arguments: &[&str]) -> anyhow::Result<()> {
-    let all = ["engraft"].into_iter().chain(arguments.iter().copied());
-    execute(Cli::try_parse_from(all)?.command)
+    let all: Vec<OsString> = std::iter::once(&"engraft")
+        .chain(arguments)
+        .map(OsString::from)
+        .collect();
+    execute(Cli::try_parse_from(&all)?.command, &all)
 }
 
-fn execute(command: Command) -> anyhow::Result<()> {
+/// Runs a command, given by these arguments.
+fn execute(command: Command, arguments: &[OsString]) -> anyhow::Result<()> {
     match command {
         Command::Train(options) => train::run(&options),
         Command::Generate(options) => generate::run(&options),
         Command::Evaluate(options) => evaluate::run(&options),
         Command::Transfer(options) => transfer::run(&options),
+        Command::Sweep(options) => sweep::run(&options, arguments),
         Command::Sources(options) => rank_sources::run(&options),
         Command::Adapt(options) => adapt::run(&options),
         Command::SemiSupervised(options) => semi_supervised::run(&options),

@@ -1,7 +1,10 @@
 //! Scores of one evaluation during training, and alarms about them.
 
+use super::state::MonitorState;
+use crate::error::GanError;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::path::Path;
 
 /// Scores of a generator during training, against validation images that it does not train on.
 ///
@@ -96,6 +99,20 @@ impl Measurement {
         self.kid.max(0.0) * (1.0 + PENALTY * (self.memorized - CHANCE).max(0.0))
     }
 
+    /// The measurement of the best checkpoint: the lowest [score](Self::score), the earliest if equal. One with memorization is
+    /// chosen only if all have it.
+    pub fn best(all: &[Self]) -> Option<&Self> {
+        all.iter().reduce(|best, m| if m.beats(best) { m } else { best })
+    }
+
+    /// The measurements in a `measures.jsonl`, oldest first; none if it does not exist. Damaged lines are left out.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn read(path: &Path) -> Result<Vec<Self>, GanError> {
+        Ok(MonitorState::read(path)?.measurements)
+    }
+
     /// Whether this checkpoint is better: one without memorization wins, then the lower score.
     pub(crate) fn beats(&self, other: &Self) -> bool {
         if self.is_memorized() == other.is_memorized() {
@@ -105,8 +122,8 @@ impl Measurement {
         }
     }
 
-    /// Whether the memorized share exceeds its threshold.
-    pub(crate) fn is_memorized(&self) -> bool {
+    /// Whether the memorized share exceeds its threshold, as in [`Alarm::Memorization`].
+    pub fn is_memorized(&self) -> bool {
         self.memorized > MEMORIZED
     }
 

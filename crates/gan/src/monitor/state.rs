@@ -26,12 +26,9 @@ pub(crate) struct MonitorState {
 }
 
 impl MonitorState {
-    /// The measurement with the lowest [score](Measurement::score), the earliest if equal. One with memorization is
-    /// chosen only if all have it.
+    /// The measurement of the [best](Measurement::best) checkpoint.
     pub(crate) fn best(&self) -> Option<&Measurement> {
-        self.measurements
-            .iter()
-            .reduce(|best, m| if m.beats(best) { m } else { best })
+        Measurement::best(&self.measurements)
     }
 
     /// The best measurement, if the last one is worse by more than their standard errors or memorizes when the best

@@ -7,7 +7,7 @@ use crate::checkpoint_state;
 use crate::config::TrainConfig;
 use crate::ema::Ema;
 use crate::error::GanError;
-use crate::finite::first_not_finite;
+use crate::finite::{first_not_finite, first_result_not_finite};
 use crate::gan::{Gan, StepReport};
 use crate::monitor::MonitorState;
 use crate::pseudo_labels::PseudoLabels;
@@ -199,7 +199,7 @@ impl Progress {
     pub(super) fn train(&mut self, real: &Tensor, condition: Condition) -> Result<StepReport, GanError> {
         self.due.clear();
         let report = self.gan.step(real, condition, &mut self.latent);
-        if let Some(reason) = not_finite(&report, &self.gan) {
+        if let Some(reason) = not_finite(&report, &self.gan, real) {
             self.diverged = Some((self.step + 1, reason));
         }
         self.check_finite()?;
@@ -254,18 +254,23 @@ impl Progress {
     }
 }
 
-/// The first loss or weight that is not finite after a step.
-fn not_finite(report: &StepReport, gan: &Gan) -> Option<String> {
-    if !report.is_finite() {
-        return Some(format!(
-            "the losses are {} (generator) and {} (discriminator), with a penalty of {}",
-            report.generator_loss, report.discriminator_loss, report.penalty
-        ));
-    }
-    [
+/// What is not finite after a step on these real images, in words: losses, the first layer with such a result, and the first
+/// weight or running statistic.
+fn not_finite(report: &StepReport, gan: &Gan, real: &Tensor) -> Option<String> {
+    let networks = [
         ("generator", &gan.generator),
         ("discriminator", &gan.discriminator),
-    ]
-    .into_iter()
-    .find_map(|(network, module)| first_not_finite(module).map(|what| format!("in the {network}, {what}")))
+    ];
+    let state = networks.into_iter().find_map(|(network, module)| {
+        first_not_finite(module).map(|what| format!("in the {network}, {what}"))
+    });
+    if report.is_finite() {
+        return state;
+    }
+    let losses = format!(
+        "the losses are {} (generator) and {} (discriminator), with a penalty of {}",
+        report.generator_loss, report.discriminator_loss, report.penalty
+    );
+    let causes = [Some(losses), first_result_not_finite(gan, real), state];
+    Some(causes.into_iter().flatten().collect::<Vec<_>>().join("; "))
 }

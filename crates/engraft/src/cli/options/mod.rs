@@ -15,6 +15,7 @@ mod playground;
 mod seeds;
 mod semi_supervised;
 mod sources;
+mod sweep;
 mod train;
 mod transfer;
 mod watch;
@@ -34,6 +35,7 @@ pub(crate) use playground::Playground;
 pub use seeds::Seeds;
 pub(crate) use semi_supervised::{Budget, SemiSupervised};
 pub(crate) use sources::Sources;
+pub(crate) use sweep::{Over, Search, Sweep, SweepOf};
 pub(crate) use train::Preset;
 pub use train::Train;
 pub(crate) use transfer::{PlanOptions, RecipeName, Small, Transfer};
@@ -50,7 +52,7 @@ const MOST_IN_A_BATCH: usize = 10_000;
 /// Most generated images of one command.
 const MOST_IMAGES: usize = 1_000_000;
 /// Fewest generated images that metrics can compare.
-const FEWEST_COMPARED: usize = 6;
+pub(crate) const FEWEST_COMPARED: usize = 6;
 
 /// Train generative adversarial networks (GANs) on CPUs and transfer them to new domains.
 #[derive(Debug, Parser)]
@@ -66,6 +68,7 @@ pub(crate) enum Command {
     Generate(Generate),
     Evaluate(Evaluate),
     Transfer(Box<Transfer>),
+    Sweep(Sweep),
     Sources(Sources),
     Adapt(Adapt),
     SemiSupervised(SemiSupervised),

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 ///
 /// Exit codes: 0 done, 1 error, 2 invalid arguments or settings, 3 no usable data, 4 diverged, 5 disk full, 130 interrupted
 /// and saved (143 for SIGTERM).
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct Train {
     /// Training images: mnist, fashion-mnist, usps, drawn-digits, mnist-0-4, mnist-5-9 or stacked-mnist; a folder or ZIP file of
     /// images (subfolders are classes); a folder of IDX files; or an NPY file [default: mnist, downloaded if necessary;
@@ -97,7 +97,7 @@ pub struct Train {
     /// Steps between two checkpoints [default: 250]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Output")]
     pub(crate) checkpoint_every: Option<u64>,
-    /// Print the plan only; train and write nothing
+    /// Print the plan only, with the time that the training takes; train and write nothing
     #[arg(long, help_heading = "Output")]
     pub(crate) dry_run: bool,
     /// Start from scratch; an earlier run in the directory is moved aside, not deleted

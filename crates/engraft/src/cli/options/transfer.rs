@@ -1,7 +1,7 @@
 //! Options of `engraft transfer`.
 
 use super::{FeatureOptions, LearningRates, PictureOptions, at_least_one, compared_images, threads};
-use engraft_gan::TrainConfig;
+use engraft_gan::{GanError, TrainConfig};
 use engraft_layers::Adapter;
 use engraft_tensor::Precision;
 use engraft_transfer::SourceRegularizer;
@@ -15,7 +15,7 @@ use std::str::FromStr;
 ///
 /// Exit codes are those of train: 0 done, 1 error, 2 invalid arguments or settings, 3 no usable data, 4 diverged, 5 disk full,
 /// 130 interrupted and saved (143 for SIGTERM).
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Transfer {
     /// Run directory of the source, which may itself be a transfer, or the name of a shipped source [default: the shipped source
     /// that engraft sources ranks first]
@@ -63,7 +63,7 @@ pub(crate) struct Transfer {
     /// Also train and evaluate the baselines: untuned source, from scratch, plain fine-tuning
     #[arg(long, alias = "controls")]
     pub(crate) baselines: bool,
-    /// Print the plan only; train and write nothing
+    /// Print the plan only, with the time that the training takes; train and write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Start from scratch; an earlier run in the directory is moved aside, not deleted
@@ -77,6 +77,24 @@ pub(crate) struct Transfer {
     pub(crate) tensorboard: bool,
 }
 
+/// Settings that a transfer takes from its source, its images or its own options.
+const OF_THE_SOURCE: [&str; 14] = [
+    "data",
+    "images",
+    "fingerprint",
+    "image",
+    "network",
+    "classes",
+    "pictures",
+    "pseudo_labels",
+    "plan",
+    "steps",
+    "seed",
+    "validation_images",
+    "earlier_data",
+    "keep_copies_together",
+];
+
 /// Options of the training itself, the same for the recipe and for all baselines.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args)]
 pub(crate) struct TrainingOptions {
@@ -85,10 +103,18 @@ pub(crate) struct TrainingOptions {
     pub(crate) batch: Option<usize>,
     #[command(flatten)]
     pub(crate) learning_rates: LearningRates,
+    /// Change a setting of the training, such as regularize.r1_gamma=1; repeatable. docs/guide/run-toml.md lists the settings.
+    /// Not those of images and networks, which are the source's
+    #[arg(long = "set", value_name = "NAME=VALUE", help_heading = "Training")]
+    pub(crate) changes: Vec<String>,
     /// Operands of convolutions and matrix products: f32, or bf16 (rounded to 8 bits of precision; saves time on a CPU with
     /// AVX512-BF16) [default: f32]
     #[arg(long, value_name = "NAME", help_heading = "Training")]
     pub(crate) precision: Option<Precision>,
+    /// Stop early after N evaluations without improvement, which are at every tenth of --steps; from 100 training images on
+    /// [default: never]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub(crate) patience: Option<u32>,
     /// Number of threads; results do not depend on it [default: number of cores]
     #[arg(long, value_name = "N", value_parser = threads, help_heading = "Training")]
     pub(crate) threads: Option<usize>,
@@ -99,7 +125,10 @@ pub(crate) struct TrainingOptions {
 
 impl TrainingOptions {
     /// Changes the settings of a run.
-    pub(crate) fn apply(&self, config: &mut TrainConfig) {
+    ///
+    /// # Errors
+    /// If a setting does not exist, has another type, or must be the source's.
+    pub(crate) fn apply(&self, config: &mut TrainConfig) -> Result<(), GanError> {
         if let Some(batch) = self.batch {
             config.batch = batch;
         }
@@ -107,9 +136,23 @@ impl TrainingOptions {
         if let Some(precision) = self.precision {
             config.precision = precision;
         }
+        if let Some(patience) = self.patience {
+            config.evaluation.patience = patience;
+        }
         if let Some(every) = self.checkpoint_every {
             config.output.checkpoint_every = every;
         }
+        for change in &self.changes {
+            let name = change.split(['=', '.']).next().unwrap_or_default().trim();
+            if OF_THE_SOURCE.contains(&name) || change.replace(' ', "").starts_with("objective.packing") {
+                let problems = vec![format!(
+                    "--set {change}: a transfer has the images, networks and labels of its source, and options for steps and seed"
+                )];
+                return Err(GanError::Config { problems });
+            }
+            *config = config.changed(change)?;
+        }
+        Ok(())
     }
 }
 
@@ -120,7 +163,7 @@ pub(crate) enum RecipeName {
 }
 
 /// Options that change a recipe.
-#[derive(Debug, Default, PartialEq, clap::Args)]
+#[derive(Clone, Debug, Default, PartialEq, clap::Args)]
 pub(crate) struct PlanOptions {
     /// Freeze layers of the generator, such as stem,block1. --dry-run lists the layers
     #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
@@ -194,7 +237,7 @@ mod tests {
         let digits = engraft_data::drawn_digits(engraft_data::Split::Train, 20, 1);
         let before = TrainConfig::standard(&digits);
         let mut config = before.clone();
-        TrainingOptions::default().apply(&mut config);
+        TrainingOptions::default().apply(&mut config).unwrap();
         assert_eq!(config, before);
         let options = TrainingOptions {
             batch: Some(4),

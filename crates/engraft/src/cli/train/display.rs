@@ -3,6 +3,7 @@
 use crate::cli::data_source::FEWEST_HELD_OUT as FEWEST;
 use crate::cli::memory::memory_line;
 use crate::cli::progress::{duration, has_terminal, image_grids};
+use crate::cli::step_time::time_line;
 use engraft_data::TrainingData;
 use engraft_gan::{
     Event, GanError, Measurement, PseudoLabels, RunLayout, StepReport, TrainConfig, Trainer, TrainingOutcome,
@@ -111,6 +112,7 @@ impl Display {
         data: &dyn TrainingData,
         out: &Path,
         threads: usize,
+        is_dry_run: bool,
     ) -> Result<(), GanError> {
         let networks = engraft_gan::untrained_networks(config)?;
         let [generator, discriminator] =
@@ -175,6 +177,10 @@ impl Display {
             (Precision::Bf16, true) => ", bf16",
             (Precision::Bf16, false) => ", bf16 (this CPU has no instructions for it, so it saves no time)",
         };
+        let time = match is_dry_run {
+            true => time_line(config, None)?,
+            false => format!("estimated after {MEASURED} steps"),
+        };
         self.say(&format!(
             "  data           {}, {} images {h}x{w}x{c} ({})\n{names}  \
                generator      {} -> {h}x{w}x{c}, {generator} parameters{conditional}\n  \
@@ -182,7 +188,7 @@ impl Display {
                training       {} steps of {} images{cut} ({epochs:.1} epochs), Adam {} beta {}/{}, seed {}, {threads} threads{precision}\n  \
                memory         {memory}\n{measured}  \
                output         {} (report.html, run.toml, metrics.jsonl, samples, checkpoints)\n  \
-               time           estimated after {MEASURED} steps",
+               time           {time}",
             config.data, config.images, data.provenance(), networks.latent_dim, config.steps, config.batch,
             adam.learning_rate, adam.beta1, adam.beta2, config.seed, out.display(),
         ));

@@ -12,8 +12,9 @@ use super::process::{Interrupted, catch_interrupts, pool, stop_or_continue};
 use super::ranks::Ranks;
 use super::tensorboard::EventFile;
 use display::{Display, Style};
-use engraft_data::DatasetName;
+use engraft_data::{DatasetName, Report, TrainingData};
 use engraft_gan::{Event, GanError, TrainConfig, Trainer, TrainingOutcome};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Trains a run, or resumes it.
@@ -60,12 +61,24 @@ fn is_own_data(options: &Train) -> bool {
     name.is_some_and(|name| name.parse::<DatasetName>().is_err())
 }
 
-/// Whether this process writes the run: the only one, or rank 0.
-fn is_first(ranks: Option<&Ranks>) -> bool {
-    ranks.is_none_or(|ranks| ranks.communicator.rank() == 0)
+/// The images of a training, and the settings that its options start from.
+pub(super) struct Prepared {
+    pub(super) data: Arc<dyn TrainingData>,
+    other: Option<TrainConfig>,
+    report: Report,
+    held_out: Option<usize>,
 }
 
-fn train(options: &Train, ranks: Option<&Ranks>, display: &mut Display) -> anyhow::Result<()> {
+/// Finds the images of a training.
+///
+/// # Errors
+/// If there are none, or the networks do not support their size.
+pub(super) fn prepare(options: &Train) -> anyhow::Result<Prepared> {
+    let mut display = Display::new(Style::choose(options.quiet, options.json));
+    find_images(options, &mut display)
+}
+
+fn find_images(options: &Train, display: &mut Display) -> anyhow::Result<Prepared> {
     let other = options
         .config
         .as_deref()
@@ -77,9 +90,42 @@ fn train(options: &Train, ranks: Option<&Ranks>, display: &mut Display) -> anyho
         report,
         held_out,
     } = data::find(options, other.as_ref(), &network, display)?;
-    let config = settings::settings(options, other, data.as_ref(), ranks.is_some())?;
-    config.check()?;
-    config.check_data(data.as_ref())?;
+    Ok(Prepared {
+        data,
+        other,
+        report,
+        held_out,
+    })
+}
+
+impl Prepared {
+    /// The settings of a training on these images.
+    ///
+    /// # Errors
+    /// If they are invalid, or do not fit the images.
+    pub(super) fn config(&self, options: &Train, has_ranks: bool) -> anyhow::Result<TrainConfig> {
+        let data = self.data.as_ref();
+        let config = settings::settings(options, self.other.clone(), data, has_ranks)?;
+        config.check()?;
+        config.check_data(data)?;
+        Ok(config)
+    }
+}
+
+/// Whether this process writes the run: the only one, or rank 0.
+fn is_first(ranks: Option<&Ranks>) -> bool {
+    ranks.is_none_or(|ranks| ranks.communicator.rank() == 0)
+}
+
+fn train(options: &Train, ranks: Option<&Ranks>, display: &mut Display) -> anyhow::Result<()> {
+    let prepared = find_images(options, display)?;
+    let config = prepared.config(options, ranks.is_some())?;
+    let Prepared {
+        data,
+        report,
+        held_out,
+        ..
+    } = prepared;
     let threads = rayon::current_num_threads();
     if let Some(reason) = settings::reason(options, config.image) {
         display.say(&reason);
@@ -97,7 +143,7 @@ fn train(options: &Train, ranks: Option<&Ranks>, display: &mut Display) -> anyho
         Some(out) => out.clone(),
         None => settings::default_directory(options, &config, |directory| builder.fits(directory)),
     };
-    display.plan(&config, data.as_ref(), &out, threads)?;
+    display.plan(&config, data.as_ref(), &out, threads, options.dry_run)?;
     if let Some(ranks) = ranks {
         display.say(&ranks.plan(threads));
     }

@@ -1,48 +1,40 @@
 //! `engraft transfer`: adapts a trained GAN to a new domain.
 
 mod changes;
+mod domains;
 mod page;
+mod plan;
 mod results;
 mod second;
 
 use super::advice;
-use super::data_source::{of_shape, write_report};
-use super::extract::Reader;
-use super::memory::memory_line;
-use super::options::{PlanOptions, RecipeName, Transfer};
+use super::data_source::write_report;
+use super::options::{FEWEST_COMPARED, Transfer};
 use super::output_dir::ensure_usable;
 use super::process::{Interrupted, catch_interrupts, pool, stop_or_continue};
 use super::program::program;
 use super::progress::{TrainingProgress, image_grids};
-use super::rank_sources::{self, Comparison};
-use super::target::Target;
 use super::tensorboard::EventFile;
 use anyhow::{Context, ensure};
-use engraft_base::{to_bytes, write_atomically};
-use engraft_data::{DataSource, Dataset, Provenance::Memory, plain_name};
-use engraft_gan::{CheckpointChoice, Event, Sampler, TrainConfig, Trainer};
-use engraft_layers::Module;
+pub(super) use domains::Domains;
+use engraft_base::write_atomically;
+use engraft_data::{DataSource, plain_name};
+use engraft_gan::{Event, GanError, Sampler, TrainConfig, Trainer};
 use engraft_metrics::Features;
-use engraft_transfer::adapt::{PixelStatsGap, Severity};
 use engraft_transfer::{
-    AdapterFile, DomainDistance, Experiment, ExperimentResult, FeatureSets, PretrainedGan, Recipe,
-    TransferMethod, copied_share, dataset_features, domain_distance, evaluate, train_only, trainable_summary,
+    AdapterFile, Experiment, ExperimentResult, FeatureSets, PretrainedGan, Recipe, TransferMethod,
+    copied_share, evaluate,
 };
-use rand::SeedableRng;
-use rand_pcg::Pcg64;
+pub(super) use plan::recipe;
+use plan::{explain, warn};
 use results::{before_and_after, protocol, report, without_measures};
 use second::Second;
-use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// Fewest reference images that the metrics need.
-const FEWEST_REAL: usize = 6;
 /// Share of copies from which on a generator copies. If the untuned source has more, the share means nothing.
 const MANY_COPIES: f64 = 0.2;
 /// Images of the source whose pixel statistics are compared with the target's.
 const COMPARED: usize = 64;
-/// Most target images that rank the shipped sources.
-const RANKED: usize = 1000;
 /// Images of the grid of source and result.
 const SHOWN: usize = 32;
 const COLUMNS: usize = 8;
@@ -88,29 +80,6 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
     done.map_err(advice::on_run)
 }
 
-/// The shipped source that is closest to the target; prints the ranking.
-fn best_source(options: &Transfer) -> anyhow::Result<PathBuf> {
-    let comparison = Comparison {
-        data: &options.data,
-        train_images: options.train_images.unwrap_or(RANKED),
-        features: &options.features,
-        pictures: &options.pictures,
-        count: options.count,
-        seed: options.seed,
-    };
-    let (ranked, reader) = comparison.rank(&rank_sources::shipped())?;
-    for line in rank_sources::lines(&ranked) {
-        note!("{line}");
-    }
-    let best = ranked.into_iter().next().context("no source is shipped")?;
-    note!(
-        "source    {} is the closest by recall and KID on the features {}; another one: --from RUN",
-        best.source.display(),
-        reader.extractor.name()
-    );
-    Ok(best.source)
-}
-
 fn transfer(options: &Transfer) -> anyhow::Result<()> {
     let out = match &options.out {
         Some(out) => out.clone(),
@@ -135,52 +104,20 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
         "--out {}: this is the run of --from; choose another directory",
         out.display()
     );
-    let from = &match &options.from {
-        Some(from) => from.clone(),
-        None => best_source(options)?,
-    };
-    let source = advice::source_at("from", from, CheckpointChoice::Last)?;
-    let [height, width, _] = source.config.image;
-    if let Some(size) = options.size {
-        ensure!(
-            [height, width] == [size; 2],
-            "--size {size}: the source {} generates {width}x{height} images; leave out --size, or choose another source",
-            from.display()
-        );
-    }
-    let mut how = of_shape(source.config.image);
-    options.pictures.apply(source.config.pictures, &mut how);
-    let mut target = Target::load(&options.data, &how, options.train_images, options.seed)?;
-    if options.invert {
-        target = target.inverted();
-    }
-    ensure!(
-        target.train.len() >= 2,
-        "--data {}: found {} training images, expected at least 2",
-        options.data,
-        target.train.len()
-    );
-    ensure!(
-        source.config.classes == 0 || target.train.classes() > 0,
-        "--data {}: the images have no labels, but the source {} is class-conditional; use an unconditional source, a known data \
-         set, or a folder with one subfolder of images per class",
-        options.data,
-        from.display()
-    );
-    let experiment = Experiment {
-        source: &source,
-        target: &target.train,
-        steps: options.steps,
-        seed: options.seed,
-    };
-    let reader = Reader::choose_for(&options.features, &options.data, &target.train)?;
+    let domains = Domains::open(options)?;
+    let Domains {
+        from,
+        source,
+        target,
+        reader,
+        trained_on,
+        untuned,
+        of_source,
+        found,
+    } = &domains;
     let network = &*reader.extractor;
-    let trained_on = dataset_features(network, &target.train)?;
-    let untuned = experiment.train(&TransferMethod::Untuned, from, &mut |_| ControlFlow::Continue(()))?;
-    let (untuned, _) = untuned.context("nothing to stop")?;
-    let of_source = experiment.generate_features(network, &untuned, options.count)?;
-    let found = domain_distance(&trained_on, &of_source)?;
-    let recipe = recipe(options, &source, &target, &found, &out)?;
+    let experiment = domains.experiment(options);
+    let recipe = recipe(options, &domains, Some(&out))?;
     // Refuses settings that cannot be written before they are.
     let plan = engraft_transfer::Transfer::new(source.clone(), recipe.plan.clone())?;
     explain(options, (from, &source), (&target, &found), &recipe, &plan)?;
@@ -221,7 +158,7 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
         let Some((sampler, steps)) = trained else {
             return Err(Interrupted.into());
         };
-        if reference.len() < FEWEST_REAL {
+        if reference.len() < FEWEST_COMPARED {
             unmeasured.push((method.name(), steps, sampler));
             continue;
         }
@@ -303,132 +240,17 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
 }
 
 /// Changes the settings of a run by the options.
-fn adjust(options: &Transfer, source: &PretrainedGan, config: &mut TrainConfig) {
-    options.training.apply(config);
-    config.pictures = options.pictures.over(source.config.pictures);
-    config.pictures.mirror = options.mirror;
-}
-
-/// The recipe, changed by the options.
-fn recipe(
+///
+/// # Errors
+/// If a setting is invalid.
+pub(super) fn adjust(
     options: &Transfer,
     source: &PretrainedGan,
-    target: &Target,
-    found: &DomainDistance,
-    out: &Path,
-) -> anyhow::Result<Recipe> {
-    let mut recipe = match options.recipe {
-        RecipeName::Auto => Recipe::recommended(source, target.train.len(), found, options.steps)?,
-        RecipeName::FineTune => Recipe::fine_tune(source)?,
-    };
-    if !options.fresh {
-        changes::keep_warmup(&mut recipe, out);
-    }
-    changes::change(&options.plan, &mut recipe, source, options.steps)?;
-    if options.plan != PlanOptions::default() {
-        // Baselines must not have the same name.
-        recipe.name += "-changed";
-        recipe
-            .reasons
-            .push("changed by the options of the command".into());
-    }
-    Ok(recipe)
-}
-
-/// Warns if the target is preprocessed differently from the source's images: the GAN would learn that first.
-fn warn(options: &Transfer, untuned: &Sampler, target: &Target) -> anyhow::Result<()> {
-    let generated = untuned.generate(COMPARED, &mut Pcg64::seed_from_u64(options.seed));
-    let pixels = to_bytes(generated.as_slice());
-    let size = target.train.image_size();
-    let generated = Dataset::new("generated", Memory, pixels, size, vec![0; COMPARED])?;
-    let gap = PixelStatsGap::between(&generated, &target.train);
-    for (severity, problem) in gap.problems() {
-        if severity == Severity::Refusal {
-            note!("warning: {problem}");
-        }
-    }
-    if gap.is_inverted() {
-        note!("warning: {}", inversion(options.invert));
-    }
-    Ok(())
-}
-
-/// Prints the plan and its reasons.
-fn explain(
-    options: &Transfer,
-    (from, source): (&Path, &PretrainedGan),
-    (target, found): (&Target, &DomainDistance),
-    recipe: &Recipe,
-    plan: &engraft_transfer::Transfer,
-) -> anyhow::Result<()> {
-    note!("source    {} ({})", from.display(), source.config.data);
-    note!("target    {} images of {}", target.train.len(), options.data);
-    note!("reference {}", target.about);
-    note!("distance  {found}");
-    note!("recipe    {}", label(&recipe.name));
-    for reason in &recipe.reasons {
-        note!("          - {reason}");
-    }
-    let mut config = recipe.train_config(source, &target.train, options.steps, options.seed);
-    adjust(options, source, &mut config);
-    note!(
-        "split     {} for training, {} for validation, {} for evaluation",
-        config.trained_on(),
-        config.validation_images,
-        target.reference.len()
-    );
-    ensure!(
-        (2..=config.trained_on()).contains(&config.batch),
-        "--batch {}: expected from 2 to {}, the number of training images",
-        config.batch,
-        config.trained_on()
-    );
-    note!(
-        "training  {} steps of {} images each, from {} training images and {} validation images",
-        config.steps,
-        config.batch,
-        config.trained_on(),
-        config.validation_images
-    );
-    let (memory, is_short) = memory_line(&config)?;
-    if is_short {
-        note!("warning: {memory}");
-    } else {
-        note!("memory    {memory}");
-    }
-    config.check_data(&target.train)?;
-    let phases = recipe.plan.phases.clone();
-    for (i, phase) in phases.iter().enumerate() {
-        let engraft_gan::Networks {
-            mut generator,
-            mut discriminator,
-            ..
-        } = plan.initial_networks()?;
-        let (roles, adapter) = (source.roles()?, recipe.plan.adapter);
-        train_only(
-            &mut generator,
-            &phase.generator.param_filter(adapter, &roles.generator),
-        )?;
-        train_only(
-            &mut discriminator,
-            &phase.discriminator.param_filter(adapter, &roles.discriminator),
-        )?;
-        let length = match phase.steps {
-            0 => "until the end".into(),
-            steps => format!("at most {steps} steps"),
-        };
-        note!("phase {i}   {length}");
-        for (name, network, adam) in [
-            ("generator", &generator, config.generator),
-            ("discriminator", &discriminator, config.discriminator),
-        ] {
-            let table = trainable_summary(network as &dyn Module, |_| adam.learning_rate);
-            note!("  {name}");
-            for line in table.to_string().lines() {
-                note!("    {line}");
-            }
-        }
-    }
+    config: &mut TrainConfig,
+) -> Result<(), GanError> {
+    options.training.apply(config)?;
+    config.pictures = options.pictures.over(source.config.pictures);
+    config.pictures.mirror = options.mirror;
     Ok(())
 }
 
@@ -486,6 +308,13 @@ fn train(
             ),
         });
         return Ok(None);
+    }
+    if (1..options.steps).contains(&progress.step()) {
+        progress.say(&format!(
+            "{}: stopped early at step {}, because the last evaluations were no better than the best one before (--patience)",
+            label(method.name()),
+            progress.step()
+        ));
     }
     Ok(found)
 }

@@ -1,6 +1,6 @@
 //! The results of a transfer: the table, its JSON, and the grid of source and result.
 
-use super::{COLUMNS, Evaluated, FEWEST_REAL, MANY_COPIES, SHOWN, label};
+use super::{COLUMNS, Evaluated, FEWEST_COMPARED, MANY_COPIES, SHOWN, label};
 use crate::cli::extract::Reader;
 use crate::cli::options::Transfer;
 use crate::cli::target::Target;
@@ -45,7 +45,7 @@ pub(super) fn without_measures(
         out!("{:<26}{steps:>7}", label(method));
     }
     let reason = format!(
-        "{reference} reference images are too few for KID, FID, coverage and copies, which need at least {FEWEST_REAL}"
+        "{reference} reference images are too few for KID, FID, coverage and copies, which need at least {FEWEST_COMPARED}"
     );
     out!("no measures: {reason}; look at the grids");
     let row = |(method, steps, _): &(&str, u64, Sampler)| json!({ "method": method, "steps": steps });

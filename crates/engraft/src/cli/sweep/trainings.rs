@@ -1,0 +1,85 @@
+//! The runs of `engraft sweep train`.
+
+use super::{Combination, Common, Runs};
+use crate::cli::options::{SweepOf, Train};
+use crate::cli::process::stop_or_continue;
+use crate::cli::program::program;
+use crate::cli::train::{Prepared, prepare};
+use anyhow::{Context, ensure};
+use engraft_gan::{TrainConfig, Trainer, TrainingOutcome};
+use std::path::{Path, PathBuf};
+
+/// Trainings on the same images.
+pub(super) struct Trainings {
+    prepared: Prepared,
+    configs: Vec<TrainConfig>,
+}
+
+/// What the options say about the sweep.
+pub(super) fn common(options: &Train) -> anyhow::Result<Common> {
+    for (is_given, name) in [
+        (options.fresh, "--fresh"),
+        (options.accept_changed_data, "--accept-changed-data"),
+        (options.json, "--json"),
+        (options.tensorboard, "--tensorboard"),
+        (options.eval_every.is_some(), "--eval-every"),
+        (options.epochs.is_some(), "--epochs"),
+    ] {
+        super::refuse(is_given, name)?;
+    }
+    let data = options.data.as_deref().unwrap_or("mnist");
+    Ok(Common {
+        out: match &options.out {
+            Some(out) => out.clone(),
+            None => super::default_directory("train", data)?,
+        },
+        threads: options.threads,
+        is_dry_run: options.dry_run,
+        seed: options.seed.unwrap_or(1),
+    })
+}
+
+impl Trainings {
+    /// Reads the images, and checks the settings of all combinations.
+    pub(super) fn new(options: &Train, tried: &[Combination], all: &[SweepOf]) -> anyhow::Result<Self> {
+        let prepared = prepare(options)?;
+        let mut configs = Vec::new();
+        for (one, of) in tried.iter().zip(all) {
+            let SweepOf::Train(of) = of else { continue };
+            let config = prepared
+                .config(&of.options, false)
+                .with_context(|| format!("--over {}", one.label))?;
+            ensure!(
+                config.validation_images > 0,
+                "--data: {} images are too few to keep some for validation, which decides a sweep",
+                config.images
+            );
+            configs.push(config);
+        }
+        Ok(Self { prepared, configs })
+    }
+}
+
+impl Runs for Trainings {
+    fn steps(&self) -> u64 {
+        self.configs.iter().map(|config| config.steps).min().unwrap_or(1)
+    }
+
+    fn train(&self, at: usize, directory: &Path, steps: u64, every: u64) -> anyhow::Result<bool> {
+        let mut config = self.configs[at].clone();
+        config.steps = steps;
+        config.evaluation.every = every;
+        let mut trainer = Trainer::builder(config, self.prepared.data.clone()).open(directory)?;
+        let outcome = trainer.train(&mut |_| stop_or_continue())?;
+        Ok(outcome != TrainingOutcome::Stopped)
+    }
+
+    fn advice(&self, _at: usize, directory: &Path) -> String {
+        let settings: PathBuf = engraft_gan::RunLayout::new(directory).settings();
+        format!(
+            "{} train --config {} --out DIR, with --data as here",
+            program(),
+            settings.display()
+        )
+    }
+}

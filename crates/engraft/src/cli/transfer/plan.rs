@@ -1,0 +1,157 @@
+//! What a transfer is going to do: its recipe, the plan that is printed, and warnings about the target.
+
+use super::domains::Domains;
+use super::{COMPARED, adjust, changes, inversion, label};
+use crate::cli::memory::memory_line;
+use crate::cli::options::{PlanOptions, RecipeName, Transfer};
+use crate::cli::step_time::time_line;
+use crate::cli::target::Target;
+use anyhow::ensure;
+use engraft_base::to_bytes;
+use engraft_data::{Dataset, Provenance::Memory};
+use engraft_gan::Sampler;
+use engraft_layers::Module;
+use engraft_transfer::adapt::{PixelStatsGap, Severity};
+use engraft_transfer::{DomainDistance, PretrainedGan, Recipe, train_only, trainable_summary};
+use rand::SeedableRng;
+use rand_pcg::Pcg64;
+use std::path::Path;
+
+/// The recipe, changed by the options.
+///
+/// `out` is the directory of the run: if there is one already, its warmup stays.
+///
+/// # Errors
+/// If the options do not fit the source or each other.
+pub(in crate::cli) fn recipe(
+    options: &Transfer,
+    Domains {
+        source,
+        target,
+        found,
+        ..
+    }: &Domains,
+    out: Option<&Path>,
+) -> anyhow::Result<Recipe> {
+    let mut recipe = match options.recipe {
+        RecipeName::Auto => Recipe::recommended(source, target.train.len(), found, options.steps)?,
+        RecipeName::FineTune => Recipe::fine_tune(source)?,
+    };
+    if let Some(out) = out.filter(|_| !options.fresh) {
+        changes::keep_warmup(&mut recipe, out);
+    }
+    changes::change(&options.plan, &mut recipe, source, options.steps)?;
+    if options.plan != PlanOptions::default() {
+        // Baselines must not have the same name.
+        recipe.name += "-changed";
+        recipe
+            .reasons
+            .push("changed by the options of the command".into());
+    }
+    Ok(recipe)
+}
+
+/// Warns if the target is preprocessed differently from the source's images: the GAN would learn that first.
+pub(super) fn warn(options: &Transfer, untuned: &Sampler, target: &Target) -> anyhow::Result<()> {
+    let generated = untuned.generate(COMPARED, &mut Pcg64::seed_from_u64(options.seed));
+    let pixels = to_bytes(generated.as_slice());
+    let size = target.train.image_size();
+    let generated = Dataset::new("generated", Memory, pixels, size, vec![0; COMPARED])?;
+    let gap = PixelStatsGap::between(&generated, &target.train);
+    for (severity, problem) in gap.problems() {
+        if severity == Severity::Refusal {
+            note!("warning: {problem}");
+        }
+    }
+    if gap.is_inverted() {
+        note!("warning: {}", inversion(options.invert));
+    }
+    Ok(())
+}
+
+/// Prints the plan and its reasons.
+pub(super) fn explain(
+    options: &Transfer,
+    (from, source): (&Path, &PretrainedGan),
+    (target, found): (&Target, &DomainDistance),
+    recipe: &Recipe,
+    plan: &engraft_transfer::Transfer,
+) -> anyhow::Result<()> {
+    note!("source    {} ({})", from.display(), source.config.data);
+    note!("target    {} images of {}", target.train.len(), options.data);
+    note!("reference {}", target.about);
+    note!("distance  {found}");
+    note!("recipe    {}", label(&recipe.name));
+    for reason in &recipe.reasons {
+        note!("          - {reason}");
+    }
+    let mut config = recipe.train_config(source, &target.train, options.steps, options.seed);
+    adjust(options, source, &mut config)?;
+    note!(
+        "split     {} for training, {} for validation, {} for evaluation",
+        config.trained_on(),
+        config.validation_images,
+        target.reference.len()
+    );
+    ensure!(
+        (2..=config.trained_on()).contains(&config.batch),
+        "--batch {}: expected from 2 to {}, the number of training images",
+        config.batch,
+        config.trained_on()
+    );
+    note!(
+        "training  {} steps of {} images each, from {} training images and {} validation images",
+        config.steps,
+        config.batch,
+        config.trained_on(),
+        config.validation_images
+    );
+    ensure!(
+        config.evaluation.patience == 0 || config.evaluation.every > 0,
+        "--patience {}: so few images leave none for validation, and without it no training stops early; leave out --patience",
+        config.evaluation.patience
+    );
+    let (memory, is_short) = memory_line(&config)?;
+    if is_short {
+        note!("warning: {memory}");
+    } else {
+        note!("memory    {memory}");
+    }
+    config.check_data(&target.train)?;
+    if options.dry_run {
+        note!("time      {}", time_line(&config, Some(plan))?);
+    }
+    let phases = recipe.plan.phases.clone();
+    for (i, phase) in phases.iter().enumerate() {
+        let engraft_gan::Networks {
+            mut generator,
+            mut discriminator,
+            ..
+        } = plan.initial_networks()?;
+        let (roles, adapter) = (source.roles()?, recipe.plan.adapter);
+        train_only(
+            &mut generator,
+            &phase.generator.param_filter(adapter, &roles.generator),
+        )?;
+        train_only(
+            &mut discriminator,
+            &phase.discriminator.param_filter(adapter, &roles.discriminator),
+        )?;
+        let length = match phase.steps {
+            0 => "until the end".into(),
+            steps => format!("at most {steps} steps"),
+        };
+        note!("phase {i}   {length}");
+        for (name, network, adam) in [
+            ("generator", &generator, config.generator),
+            ("discriminator", &discriminator, config.discriminator),
+        ] {
+            let table = trainable_summary(network as &dyn Module, |_| adam.learning_rate);
+            note!("  {name}");
+            for line in table.to_string().lines() {
+                note!("    {line}");
+            }
+        }
+    }
+    Ok(())
+}
