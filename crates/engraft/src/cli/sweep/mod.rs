@@ -242,7 +242,7 @@ fn report(
     let label = &tried[best.at].label;
     match close.len() {
         0 => out!(
-            "best: {label}. Its KID is lower than that of the others of step {} by more than two standard errors",
+            "best: {label}. Its KID is lower than that of the other runs of step {} by more than two standard errors",
             best.steps
         ),
         count => out!(
