@@ -10,6 +10,8 @@ use engraft::gan::{TrainConfig, Trainer};
 use serde_json::Value;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// A folder of drawn digits as pictures.
 fn pictures(folder: &Path, n: usize) {
@@ -21,88 +23,99 @@ fn pictures(folder: &Path, n: usize) {
     }
 }
 
+fn strs(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
+
 fn results(out: &str) -> Value {
     serde_json::from_slice(&std::fs::read(Path::new(out).join("sweep.json")).unwrap()).unwrap()
 }
 
 #[test]
-fn the_best_of_four_trainings_is_found_and_a_stopped_sweep_resumes_to_the_same_table() {
+fn the_best_of_three_trainings_is_found_and_a_killed_sweep_resumes_to_the_same_table() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
     pictures(at("pictures").as_ref(), 260);
     let data = at("pictures");
-    let train = |out: &str, more: &[&str]| {
-        let mut all = vec![
-            "sweep",
-            "train",
-            "--data",
-            &data,
-            "--network",
-            "mlp",
-            "--steps",
-            "41",
-            "--batch",
-            "8",
-        ];
-        all.extend([
-            "--set",
-            "evaluation.images=50",
-            "--set",
-            "evaluation.rollbacks=0",
-            "--out",
-            out,
-        ]);
-        all.extend(more);
-        all.into_iter().map(String::from).collect::<Vec<String>>()
+    let out = |name: &str| -> Vec<String> {
+        let base = "--network mlp --steps 41 --batch 8 --threads 2 --set evaluation.images=50 --out";
+        let mut all = vec!["sweep", "train", "--data", &data];
+        all.extend(base.split(' '));
+        all.into_iter().map(String::from).chain([at(name)]).collect()
+    };
+    let with = |out: &[String], more: &str| -> Vec<String> {
+        out.iter()
+            .cloned()
+            .chain(more.split(' ').map(String::from))
+            .collect()
     };
     // A learning rate that cannot learn anything, and one that diverges.
-    let over = [
-        "--over",
-        "learning-rate=1e-12,2e-4,1e30",
-        "--over",
-        "objective.kind=hinge",
-    ];
-    let run = |out: &str, more: &[&str]| {
-        let arguments = train(out, &[&over[..], more].concat());
-        good(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
-    };
-    let [_, plan] = run(&at("none"), &["--dry-run"]);
+    let over = "--over learning-rate=1e-12,2e-4,1e30 --over objective.kind=hinge";
+    let [_, plan] = good(&strs(&with(&out("none"), &format!("{over} --dry-run"))));
     assert!(
         plan.contains("002     learning-rate=2e-4 objective.kind=hinge"),
         "{plan}"
     );
     assert!(
-        plan.contains("stage     3 of them until step 20\nstage     2 of them until step 40"),
+        plan.contains("3 of them until step 20") && plan.contains("2 of them until step 40"),
         "{plan}"
     );
+    assert!(plan.contains("100 steps in all, 2 at a time"), "{plan}");
     assert!(!Path::new(&at("none")).exists());
 
-    let whole = at("whole");
-    let [table, _] = run(&whole, &[]);
+    let [table, _] = good(&strs(&with(&out("whole"), over)));
     assert!(table.contains("diverged"), "{table}");
-    let rows = results(&whole);
+    let rows = results(&at("whole"));
     let kid = |row: usize| rows["combinations"][row]["kid"].as_f64();
     assert!(kid(0).unwrap() < kid(1).unwrap() && kid(2).is_none(), "{rows}");
     assert_eq!(rows["combinations"][0]["steps"], 40);
     assert_eq!(rows["combinations"][2]["steps"], 20);
     let best = rows["combinations"][0]["run"].as_str().unwrap();
     assert!(table.contains(&format!("whole/{best}")), "{table}");
-    // The same on three threads, from a run that is already at its end and two that have not begun.
-    let part = at("part");
-    std::fs::create_dir(&part).unwrap();
-    std::fs::copy(
-        Path::new(&whole).join("plan.json"),
-        Path::new(&part).join("plan.json"),
+    // The same after a signal, and from a run that is already at its end.
+    let arguments = with(&out("part"), over);
+    let child = Command::new(env!("CARGO_BIN_EXE_engraft"))
+        .args(&arguments)
+        .env_remove("ENGRAFT_DATA")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !Path::new(&at("part")).join("001/metrics.jsonl").exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let signal = Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(signal.success());
+    let ended = child.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(143), "{errors}");
+    assert!(errors.contains("the same command resumes"), "{errors}");
+    assert!(!Path::new(&at("part")).join("sweep.json").exists());
+    std::fs::remove_dir_all(Path::new(&at("part")).join(best)).unwrap();
+    std::fs::rename(
+        Path::new(&at("whole")).join(best),
+        Path::new(&at("part")).join(best),
     )
     .unwrap();
-    std::fs::rename(Path::new(&whole).join(best), Path::new(&part).join(best)).unwrap();
-    run(&part, &["--threads", "3"]);
-    assert_eq!(results(&part), rows);
-    let arguments = train(&part, &["--over", "batch=8,16"]);
+    good(&strs(&arguments));
+    assert_eq!(results(&at("part")), rows);
     bad(
-        &arguments.iter().map(String::as_str).collect::<Vec<_>>(),
+        &strs(&with(&out("part"), "--over regularize.r1_gamma=0,1")),
         &["other combinations", "--out"],
     );
+    for (wrong, named) in [
+        ("--over batch=8,16", "leave out one of them"),
+        ("--over seed=1,2 --over held_out=20,50", "same measures"),
+        ("--over learning-rate=1,2 --over learning-rate=3", "twice"),
+        ("--over network=mlp", "leave out one of them"),
+        ("--over micro-batches=3", "micro"),
+        ("--over learning-rate=-1", "--learning-rate"),
+        ("--over seed=1,2 --quiet", "--quiet"),
+    ] {
+        bad(&strs(&with(&out("wrong"), wrong)), &[named]);
+    }
 }
 
 #[test]
@@ -116,21 +129,16 @@ fn transfers_are_swept_over_their_recipe_and_settings() {
     trainer.train(&mut |_| ControlFlow::Continue(())).unwrap();
     pictures(at("pictures").as_ref(), 140);
     let (from, data, out) = (at("source"), at("pictures"), at("out"));
-    let sweep = |more: &[&str]| {
+    let sweep = |more: &str| -> Vec<String> {
         let mut all = vec![
-            "sweep", "transfer", "--from", &from, "--data", &data, "--steps", "20", "--batch", "8",
+            "sweep", "transfer", "--from", &from, "--data", &data, "--out", &out,
         ];
-        all.extend(["--count", "50", "--set", "evaluation.images=50", "--out", &out]);
-        all.extend(more);
-        all.into_iter().map(String::from).collect::<Vec<String>>()
+        all.extend("--steps 20 --batch 8 --count 50 --set evaluation.images=50".split(' '));
+        all.extend(more.split(' '));
+        all.into_iter().map(String::from).collect()
     };
-    let arguments = sweep(&[
-        "--over",
-        "batch-norm-only=true,false",
-        "--over",
-        "regularize.r1_gamma=0,1",
-    ]);
-    let [table, _] = good(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let over = "--over batch-norm-only=true,false --over regularize.r1_gamma=0,1 --over objective.kind=non-saturating";
+    let [table, _] = good(&strs(&sweep(over)));
     assert!(
         table.contains("batch-norm-only=true regularize.r1_gamma=1"),
         "{table}"
@@ -143,18 +151,26 @@ fn transfers_are_swept_over_their_recipe_and_settings() {
     assert_eq!(rows["combinations"].as_array().unwrap().len(), 4);
     let settings = std::fs::read_to_string(Path::new(&out).join("002/run.toml")).unwrap();
     assert!(settings.contains("r1_gamma = 1.0"), "{settings}");
+    // The recipe for an image count of 112 and an untrained source may be fine-tuning itself.
+    let [_, plan] = good(&strs(&sweep(
+        "--over recipe=fine-tune --over mirror=false,true --over batch-norm-only=false --dry-run",
+    )));
+    assert!(plan.contains("2 combinations"), "{plan}");
+    let [_, plan] = good(&strs(&sweep(
+        "--over output.sample_every=2 --over ema_half_life=500,500.0 --dry-run",
+    )));
+    assert!(
+        plan.contains("left out") && plan.contains("1 combinations"),
+        "{plan}"
+    );
     for (wrong, named) in [
         ("data=a,b", "same images"),
-        ("evaluation.every=1,2", "same measures"),
+        ("seed=1,2", "same images"),
+        ("evaluation.images=50,60", "same measures"),
         ("network=mlp,dcgan", "its source"),
-        ("batch=0,8", "--batch"),
         ("generator.rate=1,2", "generator.rate"),
         ("mirror=1", "true or false"),
     ] {
-        let arguments = sweep(&["--over", wrong]);
-        bad(
-            &arguments.iter().map(String::as_str).collect::<Vec<_>>(),
-            &[named],
-        );
+        bad(&strs(&sweep(&format!("--over {wrong}"))), &[named]);
     }
 }

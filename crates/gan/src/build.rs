@@ -49,6 +49,33 @@ pub(crate) fn planned_networks(config: &TrainConfig, plan: &dyn TrainingPlan) ->
     Ok(networks)
 }
 
+/// Checks that settings, a training plan and its networks fit together, as far as that is possible without the images.
+///
+/// # Errors
+/// [`GanError::Config`] with the problems, and those of the plan's networks.
+pub fn check_planned(config: &TrainConfig, plan: &dyn TrainingPlan) -> Result<(), GanError> {
+    gan_of_phase(config, plan, 0).map(drop)
+}
+
+/// The GAN of a run at the start of a phase.
+///
+/// # Errors
+/// Those of [`check_planned`].
+pub(crate) fn gan_of_phase(
+    config: &TrainConfig,
+    plan: &dyn TrainingPlan,
+    phase: u32,
+) -> Result<Gan, GanError> {
+    let problems = config.problems();
+    if !problems.is_empty() {
+        return Err(GanError::Config { problems });
+    }
+    let mut gan = planned_gan(config, plan)?;
+    plan.begin_phase(phase, &mut gan);
+    gan.check()?;
+    Ok(gan)
+}
+
 /// The GAN of a run before its first step.
 pub(crate) fn planned_gan(config: &TrainConfig, plan: &dyn TrainingPlan) -> Result<Gan, GanError> {
     let lazy = config.discriminator.with_lazy_penalty(config.regularize.interval);

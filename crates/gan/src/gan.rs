@@ -422,7 +422,10 @@ impl<T: Real> Gan<T> {
         for i in 0..steps - 1 {
             let (real, condition) = part(i);
             let z = self.own_noise(size, rng);
-            self.discriminator_step(&real, &condition, &z);
+            let report = self.discriminator_step(&real, &condition, &z);
+            if !report.is_finite() {
+                return report;
+            }
         }
         let (real, condition) = part(steps - 1);
         let z = self.own_noise(size, rng);

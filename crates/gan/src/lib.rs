@@ -45,7 +45,7 @@ mod validation;
 
 pub use augment::AugmentConfig;
 pub use batch::{batch_tensor, dataset_tensor};
-pub use build::untrained_networks;
+pub use build::{check_planned, untrained_networks};
 pub use class_prior::ClassPrior;
 pub use config::{
     AdamConfig, EarlierData, EvaluationConfig, FEW_IMAGES, NetworkConfig, OutputConfig, PictureConfig,

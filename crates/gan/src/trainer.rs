@@ -215,6 +215,9 @@ impl Trainer {
         if self.is_missing_samples() {
             self.write_samples(sink);
         }
+        if self.is_missing_pictures() {
+            self.write_pictures(sink);
+        }
         self.write_report(sink);
         while !self.is_over() && !sink.wants_stop {
             let trained = self.train_step();
@@ -286,6 +289,15 @@ impl Trainer {
         let step = self.step();
         let is_due = step.is_multiple_of(self.config.output.sample_every) || step == self.config.steps;
         step == 0 || is_due && !self.files.samples_path(step, self.samples.as_ref()).exists()
+    }
+
+    /// Whether the pictures of a run at its end are missing or older than its last checkpoint: it was killed between the two.
+    fn is_missing_pictures(&self) -> bool {
+        let modified = |path: &Path| std::fs::metadata(path).and_then(|about| about.modified()).ok();
+        let layout = self.files.layout();
+        // The last one that is written.
+        let pictures = modified(&layout.interpolation());
+        self.is_over() && self.step() > 0 && pictures < modified(&layout.checkpoint(self.step()))
     }
 
     fn emit_warnings(&mut self, sink: &mut EventSink<'_>) {

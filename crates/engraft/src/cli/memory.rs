@@ -3,12 +3,12 @@
 use engraft_base::free_memory;
 use engraft_gan::{GanError, TrainConfig, training_memory};
 
-/// A line about the needed and the free memory, and whether it is not enough.
+/// A line about the memory that `count` trainings at a time need and the free memory, and whether it is not enough.
 ///
 /// # Errors
 /// If the networks of the settings cannot be built.
-pub(super) fn memory_line(config: &TrainConfig) -> Result<(String, bool), GanError> {
-    let needed = training_memory(config)?;
+pub(super) fn memory_line(config: &TrainConfig, count: usize) -> Result<(String, bool), GanError> {
+    let needed = training_memory(config)?.saturating_mul(count as u64);
     Ok(line(needed, free_memory()))
 }
 

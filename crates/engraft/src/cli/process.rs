@@ -177,6 +177,9 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(error) = error.downcast_ref() {
         return of_export(error);
     }
+    if let Some(error) = error.downcast_ref::<clap::Error>() {
+        return u8::try_from(error.exit_code()).ok();
+    }
     let of_files = match error.downcast_ref() {
         Some(FileError::Io { reason, .. }) => Some(reason),
         _ => error.downcast_ref::<std::io::Error>(),

@@ -63,3 +63,25 @@ fn the_same_run_has_the_same_report() {
     });
     assert!(files[0] == files[1]);
 }
+
+#[test]
+fn pictures_that_a_kill_left_out_are_written_by_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = run(folder.path(), "digits");
+    let read =
+        || [layout.nearest(), layout.interpolation(), layout.report()].map(|path| fs::read(path).unwrap());
+    let whole = read();
+    // Those of a run that was stopped earlier, and none.
+    fs::write(layout.interpolation(), "earlier").unwrap();
+    let file = fs::File::options()
+        .write(true)
+        .open(layout.interpolation())
+        .unwrap();
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    run(folder.path(), "digits");
+    assert!(read() == whole);
+    fs::remove_file(layout.interpolation()).unwrap();
+    fs::remove_file(layout.nearest()).unwrap();
+    run(folder.path(), "digits");
+    assert!(read() == whole);
+}

@@ -28,6 +28,7 @@ pub(crate) enum SweepOf {
 
 /// The options of `engraft sweep train`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(mut_args(hidden))]
 pub(crate) struct SweepTrain {
     #[command(flatten)]
     pub(crate) search: Search,
@@ -37,11 +38,30 @@ pub(crate) struct SweepTrain {
 
 /// The options of `engraft sweep transfer`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(mut_args(hidden))]
 pub(crate) struct SweepTransfer {
     #[command(flatten)]
     pub(crate) search: Search,
     #[command(flatten)]
     pub(crate) options: Transfer,
+}
+
+/// Options of the commands that a sweep refuses.
+const REFUSED: [&str; 8] = [
+    "fresh",
+    "accept_changed_data",
+    "json",
+    "tensorboard",
+    "eval_every",
+    "epochs",
+    "quiet",
+    "baselines",
+];
+
+/// Leaves out of the help what a sweep refuses.
+fn hidden(argument: clap::Arg) -> clap::Arg {
+    let is_refused = REFUSED.contains(&argument.get_id().as_str());
+    argument.hide(is_refused)
 }
 
 /// What is tried.

@@ -77,24 +77,6 @@ pub(crate) struct Transfer {
     pub(crate) tensorboard: bool,
 }
 
-/// Settings that a transfer takes from its source, its images or its own options.
-const OF_THE_SOURCE: [&str; 14] = [
-    "data",
-    "images",
-    "fingerprint",
-    "image",
-    "network",
-    "classes",
-    "pictures",
-    "pseudo_labels",
-    "plan",
-    "steps",
-    "seed",
-    "validation_images",
-    "earlier_data",
-    "keep_copies_together",
-];
-
 /// Options of the training itself, the same for the recipe and for all baselines.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args)]
 pub(crate) struct TrainingOptions {
@@ -142,18 +124,40 @@ impl TrainingOptions {
         if let Some(every) = self.checkpoint_every {
             config.output.checkpoint_every = every;
         }
+        let before = config.clone();
         for change in &self.changes {
-            let name = change.split(['=', '.']).next().unwrap_or_default().trim();
-            if OF_THE_SOURCE.contains(&name) || change.replace(' ', "").starts_with("objective.packing") {
+            *config = config.changed(change)?;
+            if fixed(config) != fixed(&before) {
                 let problems = vec![format!(
-                    "--set {change}: a transfer has the images, networks and labels of its source, and options for steps and seed"
+                    "--set {change}: a transfer has the networks, packing, labels and kind of images of its source, and options for \
+                     steps and seed"
                 )];
                 return Err(GanError::Config { problems });
             }
-            *config = config.changed(change)?;
         }
         Ok(())
     }
+}
+
+/// The settings that a transfer takes from its source, its images or its own options.
+fn fixed(config: &TrainConfig) -> impl PartialEq {
+    let images = (
+        &config.data,
+        config.images,
+        config.image,
+        &config.fingerprint,
+        &config.pictures,
+        config.validation_images,
+        config.keep_copies_together,
+    );
+    let networks = (
+        &config.network,
+        config.classes,
+        &config.labels,
+        &config.pseudo_labels,
+        config.objective.packing,
+    );
+    (images, networks, &config.plan, config.steps, config.seed)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -244,8 +248,31 @@ mod tests {
             checkpoint_every: Some(7),
             ..TrainingOptions::default()
         };
-        options.apply(&mut config);
+        options.apply(&mut config).unwrap();
         assert_eq!((config.batch, config.output.checkpoint_every), (4, 7));
+        let mut set = |changes: &[&str]| {
+            let changes = changes.iter().map(ToString::to_string).collect();
+            let options = TrainingOptions {
+                changes,
+                patience: Some(3),
+                ..TrainingOptions::default()
+            };
+            options.apply(&mut config).map(|()| config.clone())
+        };
+        let changed = set(&["regularize.r1_gamma=2", "objective.kind=hinge"]).unwrap();
+        assert_eq!(
+            (changed.regularize.r1_gamma, changed.evaluation.patience),
+            (2.0, 3)
+        );
+        for wrong in [
+            "objective={kind=\"hinge\", packing=2}",
+            "held_out=20",
+            "steps=3",
+            "network=mlp",
+            "no.such=1",
+        ] {
+            assert!(set(&[wrong]).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -2,25 +2,16 @@
 
 use crate::cli::options::{Over, Search};
 use anyhow::ensure;
-use clap::ArgAction;
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches};
 use engraft_base::choose;
 use std::ffi::OsString;
 
 /// Most combinations of a sweep.
 const MOST: usize = 1000;
 
-/// Settings that decide what is compared, how it is measured, or what the sweep itself sets.
-const FIXED: [&str; 7] = [
-    "steps",
-    "data",
-    "images",
-    "image",
-    "pictures",
-    "evaluation",
-    "output",
-];
-/// Options that a sweep may vary, of either command.
-const VARIED: [&str; 24] = [
+/// Options that a sweep may vary, of either command. It varies all settings but those that decide what is compared.
+const VARIED: [&str; 23] = [
     "preset",
     "network",
     "conditional",
@@ -44,7 +35,6 @@ const VARIED: [&str; 24] = [
     "patch-discriminator",
     "stop-at-equilibrium",
     "seed",
-    "set",
 ];
 
 /// One combination of values.
@@ -63,11 +53,12 @@ pub(super) struct Combination {
 pub(super) fn combinations(
     search: &Search,
     command: &clap::Command,
+    given: &ArgMatches,
     seed: u64,
 ) -> anyhow::Result<Vec<Combination>> {
     let mut count = 1_usize;
     for over in &search.over {
-        check(over, command)?;
+        check(over, command, given)?;
         let others = search.over.iter().filter(|other| other.name == over.name);
         ensure!(others.count() == 1, "--over {}: given twice", over.name);
         count = count.saturating_mul(over.values.len());
@@ -87,15 +78,22 @@ pub(super) fn combinations(
         .collect()
 }
 
-/// Refuses names that a sweep must not vary.
-fn check(over: &Over, command: &clap::Command) -> anyhow::Result<()> {
-    let first = over.name.split('.').next().unwrap_or_default();
-    let is_option = option(command, &over.name).is_some();
+/// Refuses options that a sweep must not vary, or that are given for all runs too.
+fn check(over: &Over, command: &clap::Command, given: &ArgMatches) -> anyhow::Result<()> {
+    let name = &over.name;
+    let Some(option) = option(command, name) else {
+        return Ok(());
+    };
+    // The seed of a transfer chooses the images too.
+    let is_varied = VARIED.contains(&name.as_str()) && !(name == "seed" && command.get_name() == "transfer");
     ensure!(
-        !FIXED.contains(&first) && (!is_option || VARIED.contains(&over.name.as_str())),
-        "--over {}: a sweep compares runs on the same images, with the same measures, and sets their steps itself; give this option \
-         for all of them",
-        over.name
+        is_varied,
+        "--over {name}: a sweep compares runs on the same images, with the same measures, and sets their steps itself; give this \
+         option for all of them"
+    );
+    ensure!(
+        given.value_source(option.get_id().as_str()) != Some(ValueSource::CommandLine),
+        "--over {name}: --{name} is given for all runs too; leave out one of them"
     );
     Ok(())
 }
@@ -127,7 +125,8 @@ fn combination(overs: &[Over], command: &clap::Command, mut number: usize) -> an
                     arguments.push(format!("--{name}"));
                 }
             }
-            Some(_) => arguments.push(format!("--{name}={value}")),
+            // Quotes hold a list together: it is one value here, and several ones of the option.
+            Some(_) => arguments.push(format!("--{name}={}", value.trim_matches('"'))),
             None => arguments.extend(["--set".into(), format!("{name}={value}")]),
         }
     }

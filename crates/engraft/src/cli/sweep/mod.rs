@@ -9,12 +9,14 @@ use super::advice;
 use super::options::{Search, Sweep, SweepOf};
 use super::output_dir::ensure_usable;
 use super::parallel;
-use super::process::{Interrupted, catch_interrupts, interrupt};
+use super::process::{Interrupted, catch_interrupts, cores, interrupt};
+use super::progress::duration;
 use anyhow::{Context, ensure};
+use clap::CommandFactory;
 use combinations::{Combination, combinations};
 use engraft_base::write_atomically;
 use engraft_data::DataSource;
-use engraft_gan::{GanError, Measurement, RunLayout};
+use engraft_gan::{Event, GanError, Measurement, RunLayout, TrainConfig};
 use ranking::{HEADING, Standing, as_good, ranked};
 use serde_json::json;
 use std::ffi::OsString;
@@ -25,8 +27,8 @@ use transfers::Transfers;
 
 /// Most stages of successive halving. The shortest runs have an eighth of the steps.
 const MOST_HALVINGS: u32 = 3;
-/// Fewest steps of the shortest stage: evaluations of fewer say nothing.
-const FEWEST_STEPS: u64 = 10;
+/// Evaluations of a complete run; one at the end of the shortest possible stage.
+const EVALUATIONS: u64 = 1 << MOST_HALVINGS;
 /// What is compared, for the check of a resumed sweep.
 const PLAN: &str = "plan.json";
 const RESULTS: &str = "sweep.json";
@@ -35,6 +37,12 @@ const RESULTS: &str = "sweep.json";
 trait Runs: Send + Sync {
     /// Steps of a complete run.
     fn steps(&self) -> u64;
+    /// What all runs have in common, so that an earlier sweep of other images or measures is recognized.
+    fn frame(&self) -> String;
+    /// Settings of run `at`, to find equal ones.
+    fn settings(&self, at: usize) -> String;
+    /// Seconds of a step of run `at`, and a line about the memory of `count` runs at a time with whether it is too much.
+    fn cost(&self, at: usize, count: usize) -> anyhow::Result<(f64, (String, bool))>;
     /// Trains run `at` in `directory` until it has `steps` steps, and evaluates it every `every` steps. `false` if it was stopped by
     /// a signal.
     fn train(&self, at: usize, directory: &Path, steps: u64, every: u64) -> anyhow::Result<bool>;
@@ -64,13 +72,20 @@ pub(super) fn run(options: &Sweep, arguments: &[OsString]) -> anyhow::Result<()>
         SweepOf::Transfer(of) => transfers::common(&of.options)?,
     };
     ensure_usable(Some(&common.out))?;
-    let command = subcommand(name).context("the command exists")?;
-    let tried = combinations(search, &command, common.seed)?;
+    let command = <super::Cli as CommandFactory>::command();
+    let matches = command.clone().try_get_matches_from(arguments)?;
+    let given = matches.subcommand().and_then(|(_, sweep)| sweep.subcommand());
+    let named = command
+        .find_subcommand("sweep")
+        .and_then(|sweep| sweep.find_subcommand(name));
+    let (command, (_, given)) = named
+        .zip(given)
+        .context("these are not the arguments of a sweep")?;
+    let tried = combinations(search, command, given, common.seed)?;
     let all = tried
         .iter()
         .map(|one| parsed(one, arguments).with_context(|| format!("--over {}", one.label)))
         .collect::<anyhow::Result<Vec<SweepOf>>>()?;
-    catch_interrupts("finishing these steps, then saving")?;
     let prepare = || -> anyhow::Result<Box<dyn Runs>> {
         Ok(match &options.of {
             SweepOf::Train(of) => Box::new(Trainings::new(&of.options, &tried, &all)?),
@@ -78,7 +93,21 @@ pub(super) fn run(options: &Sweep, arguments: &[OsString]) -> anyhow::Result<()>
         })
     };
     let runs = super::pool(common.threads)?.install(prepare)?;
-    sweep(search, &common, &tried, &*runs).map_err(advice::on_run)
+    catch_interrupts("finishing these steps, then saving")?;
+    sweep(search, &common, &tried, &*runs).map_err(with_advice)
+}
+
+/// Adds advice if a run in the directory is another one.
+fn with_advice(error: anyhow::Error) -> anyhow::Error {
+    match advice::gan_error(&error) {
+        Some(
+            GanError::OtherSettings { .. }
+            | GanError::OtherData { .. }
+            | GanError::ChangedData { .. }
+            | GanError::Locked { .. },
+        ) => advice::with(error, "--out chooses another directory"),
+        _ => error,
+    }
 }
 
 /// Refuses an option of the command that a sweep does not have.
@@ -98,12 +127,6 @@ fn default_directory(command: &str, data: &str) -> anyhow::Result<PathBuf> {
     Ok(Path::new("runs").join(format!("sweep-{command}-{name}")))
 }
 
-/// The arguments of `engraft sweep NAME`.
-fn subcommand(name: &str) -> Option<clap::Command> {
-    let command = <super::Cli as clap::CommandFactory>::command();
-    Some(command.find_subcommand("sweep")?.find_subcommand(name)?.clone())
-}
-
 /// The options of a combination.
 fn parsed(one: &Combination, arguments: &[OsString]) -> anyhow::Result<SweepOf> {
     match <super::Cli as clap::Parser>::try_parse_from(one.added_to(arguments))?.command {
@@ -112,15 +135,19 @@ fn parsed(one: &Combination, arguments: &[OsString]) -> anyhow::Result<SweepOf> 
     }
 }
 
-/// Steps of each stage: all combinations, then the better half of them, and so on.
+/// Steps of each stage: all combinations, then the better half of them, and so on. All are multiples of [`every`].
 fn stages(search: &Search, count: usize, steps: u64) -> Vec<u64> {
-    let possible = (steps / FEWEST_STEPS).max(1).ilog2();
-    let halvings = match search.no_halving || count < 2 {
+    let halvings = match search.no_halving || count < 2 || steps < EVALUATIONS {
         true => 0,
-        false => ((count - 1).ilog2()).min(MOST_HALVINGS).min(possible),
+        false => (count - 1).ilog2().min(MOST_HALVINGS),
     };
-    let shortest = (steps >> halvings).max(1);
-    (0..=halvings).map(|stage| shortest << stage).collect()
+    let whole = every(steps) * (steps / every(steps)).min(EVALUATIONS);
+    (0..=halvings).rev().map(|halving| whole >> halving).collect()
+}
+
+/// Steps between two evaluations.
+fn every(steps: u64) -> u64 {
+    (steps / EVALUATIONS).max(1)
 }
 
 /// Name of the directory of a run.
@@ -129,51 +156,136 @@ fn run_name(at: usize) -> String {
 }
 
 fn sweep(search: &Search, common: &Common, tried: &[Combination], runs: &dyn Runs) -> anyhow::Result<()> {
-    let stages = stages(search, tried.len(), runs.steps());
+    let different = different(tried, runs);
+    let stages = stages(search, different.len(), runs.steps());
     note!(
         "sweep     {} combinations in {}",
-        tried.len(),
+        different.len(),
         common.out.display()
     );
-    for (at, one) in tried.iter().enumerate() {
-        note!("  {}     {}", run_name(at), one.label);
+    for &at in &different {
+        note!("  {}     {}", run_name(at), tried[at].label);
     }
-    let mut count = tried.len();
-    for steps in &stages {
-        note!("stage     {count} of them until step {steps}");
-        count = count.div_ceil(2);
+    let (mut count, mut trained, mut done) = (different.len(), 0, 0);
+    for &steps in &stages {
+        note!(
+            "stage     {count} of them until step {steps}, an evaluation every {} steps",
+            every(runs.steps())
+        );
+        trained += count as u64 * (steps - done);
+        (count, done) = (count.div_ceil(2), steps);
     }
+    let parallel = common.threads.unwrap_or_else(cores).min(different.len());
     if common.is_dry_run {
+        let pool = super::pool(Some(1))?;
+        let (seconds, (memory, _)) = pool.install(|| runs.cost(different[0], parallel))?;
+        let needed = duration(seconds * trained as f64 / parallel as f64);
+        note!("memory    {memory}");
+        note!(
+            "time      about {needed} for {trained} steps in all, {parallel} at a time ({seconds:.2} s for the first combination), without \
+             the evaluations"
+        );
         return Ok(());
     }
-    keep_plan(&common.out, tried, &stages)?;
-    let mut alive: Vec<usize> = (0..tried.len()).collect();
-    let mut dropped: Vec<Standing> = Vec::new();
-    let mut standings = Vec::new();
+    keep_plan(&common.out, tried, &stages, &runs.frame())?;
+    let mut alive = different;
+    let (mut dropped, mut standings) = (Vec::new(), Vec::new());
     for (stage, &steps) in stages.iter().enumerate() {
         let work = |&at: &usize| -> anyhow::Result<(usize, u64, Option<Measurement>)> {
             let directory = common.out.join(run_name(at));
-            let best = measured(runs, at, &directory, steps, stages[0])
+            let best = measured(runs, at, &directory, steps, every(runs.steps()))
                 .with_context(|| format!("{} ({})", directory.display(), tried[at].label))?;
             let found = match &best {
                 Some(m) => format!("KID {:.4} ± {:.4}, coverage {:.3}", m.kid, m.kid_se, m.coverage),
-                None => "diverged".into(),
+                None => "diverged, or without a measure".into(),
             };
             note!("step {steps:>6}  {} {}: {found}", run_name(at), tried[at].label);
             Ok((at, steps, best))
         };
-        let done = parallel::each(&alive, common.threads, work)?;
+        let done = parallel::each(&alive, common.threads, work).inspect_err(|error| {
+            if error.is::<Interrupted>() {
+                note!(
+                    "stopped, saved in {}; the same command resumes",
+                    common.out.display()
+                );
+            }
+        })?;
         standings = ranked(done);
+        let measured = standings
+            .iter()
+            .filter(|standing| standing.best.is_some())
+            .count();
         if stage + 1 < stages.len() {
-            let worse = standings.split_off(alive.len().div_ceil(2));
-            dropped.splice(0..0, worse);
+            let kept = alive.len().div_ceil(2).min(measured);
+            dropped.splice(0..0, standings.split_off(kept));
             alive = standings.iter().map(|standing| standing.at).collect();
+        }
+        if measured == 0 {
+            break;
         }
     }
     report(common, tried, runs, &standings, &dropped)
 }
 
-/// Trains a run to a step; its best measurement, or `None` if it diverged.
+/// The combinations without those whose settings another one has.
+fn different(tried: &[Combination], runs: &dyn Runs) -> Vec<usize> {
+    let all: Vec<String> = (0..tried.len()).map(|at| runs.settings(at)).collect();
+    let mut found = Vec::new();
+    for at in 0..tried.len() {
+        match all[..at].iter().position(|earlier| *earlier == all[at]) {
+            None => found.push(at),
+            Some(same) => note!(
+                "left out  {}: the settings are those of {}",
+                tried[at].label,
+                tried[same].label
+            ),
+        }
+    }
+    found
+}
+
+/// The settings of a run of a sweep, which must have the images and measures of the earlier ones.
+///
+/// A rollback would halve the learning rates that are compared, so a run that diverges ends.
+fn as_swept(mut config: TrainConfig, earlier: &[TrainConfig], label: &str) -> anyhow::Result<TrainConfig> {
+    config.evaluation.every = every(config.steps);
+    config.evaluation.rollbacks = 0;
+    if let Some(first) = earlier.first() {
+        ensure!(
+            frame(first) == frame(&config),
+            "--over {label}: a sweep compares runs on the same images, with the same measures and steps"
+        );
+    }
+    Ok(config)
+}
+
+/// What the runs of a sweep have in common.
+fn frame(config: &TrainConfig) -> String {
+    let images = (
+        config.images,
+        &config.fingerprint,
+        config.image,
+        config.validation_images,
+    );
+    let mut pictures = config.pictures;
+    pictures.mirror = false;
+    format!(
+        "{images:?} {pictures:?} {:?} {} {:?}",
+        config.evaluation, config.steps, config.output
+    )
+}
+
+/// Prints what a person must know of a run.
+fn show(at: usize, event: &Event) {
+    let name = run_name(at);
+    match event {
+        Event::Warning(text) => note!("warning: {name}: {text}"),
+        Event::Alarm { step, message, .. } => note!("warning: {name}: step {step}: {message}"),
+        _ => {}
+    }
+}
+
+/// Trains a run to a step; its best measurement, or `None` if it diverged or no evaluation succeeded.
 fn measured(
     runs: &dyn Runs,
     at: usize,
@@ -192,19 +304,21 @@ fn measured(
     let all = Measurement::read(&RunLayout::new(directory).measurements())?;
     // A run that is further than this stage was part of an interrupted sweep.
     let until: Vec<Measurement> = all.into_iter().filter(|m| m.step <= steps).collect();
-    let best = Measurement::best(&until).copied();
-    Ok(Some(best.context("the run has no evaluation")?))
+    Ok(Measurement::best(&until).copied())
 }
 
 /// Writes what is compared, or checks it against the earlier sweep in the directory.
-fn keep_plan(out: &Path, tried: &[Combination], stages: &[u64]) -> anyhow::Result<()> {
+fn keep_plan(out: &Path, tried: &[Combination], stages: &[u64], frame: &str) -> anyhow::Result<()> {
     let labels: Vec<&str> = tried.iter().map(|one| one.label.as_str()).collect();
-    let plan = format!("{}\n", json!({ "combinations": labels, "stages": stages }));
+    let plan = format!(
+        "{}\n",
+        json!({ "combinations": labels, "stages": stages, "for": frame })
+    );
     let path = out.join(PLAN);
     match std::fs::read_to_string(&path) {
         Ok(earlier) => ensure!(
             earlier == plan,
-            "{}: the sweep in this directory has other combinations or steps; repeat its command, or choose another --out",
+            "{}: the sweep in this directory has other combinations, steps, images or measures; repeat its command, or choose another --out",
             out.display()
         ),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -232,35 +346,43 @@ fn report(
         "score: KID and the share that is not covered, each relative to the mean of its stage; lower is better, and only runs of the \
          same step compare"
     );
-    let best = standings.first().context("a sweep has a run")?;
-    ensure!(
-        best.best.is_some(),
-        "all combinations diverged; try lower learning rates"
-    );
+    let best = standings.first().filter(|first| first.best.is_some());
+    let others = standings
+        .iter()
+        .filter(|other| other.best.is_some())
+        .count()
+        .saturating_sub(1);
     let close = as_good(standings);
-    let directory = common.out.join(run_name(best.at));
-    let label = &tried[best.at].label;
-    match close.len() {
-        0 => out!(
-            "best: {label}. Its KID is lower than that of the other runs of step {} by more than two standard errors",
-            best.steps
-        ),
-        count => out!(
-            "none is certain: {label} is first, but {count} others have a KID within two standard errors of it"
-        ),
-    }
-    out!(
-        "the errors do not contain the differences between seeds: repeat the first ones with other seeds before you rely on them"
-    );
-    out!("run   {}", directory.display());
-    out!("to use it: {}", runs.advice(best.at, &directory));
     let rows: Vec<_> = standings
         .iter()
         .chain(dropped)
         .map(|standing| standing.json(&tried[standing.at].label))
         .collect();
-    let results = json!({ "is_certain": close.is_empty(), "combinations": rows });
+    let is_certain = best.is_some() && others > 0 && close.is_empty();
+    let results = json!({ "is_certain": is_certain, "combinations": rows });
     write_atomically(&common.out.join(RESULTS), format!("{results:#}\n").as_bytes())?;
+    let best = best.context("no combination could be measured; try lower learning rates")?;
+    let label = &tried[best.at].label;
+    match (others, close.len()) {
+        (0, _) => out!(
+            "best: {label}, with which no other run of step {} compares",
+            best.steps
+        ),
+        (_, 0) => out!(
+            "best: {label}. Its KID is lower than that of the other runs of step {} by more than two standard errors",
+            best.steps
+        ),
+        (_, count) => out!(
+            "none is certain: {label} is first, but {count} of the other {others} have a KID that is lower, or higher by less than two \
+             standard errors"
+        ),
+    }
+    out!(
+        "the errors do not contain the differences between seeds: repeat the first ones with other seeds before you rely on them"
+    );
+    let directory = common.out.join(run_name(best.at));
+    out!("run   {}", directory.display());
+    out!("to use it: {}", runs.advice(best.at, &directory));
     Ok(())
 }
 
@@ -279,9 +401,16 @@ mod tests {
         assert_eq!(of(1, 1000), [1000]);
         assert_eq!(of(2, 1000), [1000]);
         assert_eq!(of(3, 1000), [500, 1000]);
-        assert_eq!(of(8, 1001), [250, 500, 1000]);
+        assert_eq!(of(8, 1007), [250, 500, 1000]);
         assert_eq!(of(500, 1000), [125, 250, 500, 1000]);
-        assert_eq!(of(500, 10), [10]);
-        assert_eq!(stages(&search(true), 8, 1001), [1001]);
+        assert_eq!(of(500, 10), [1, 2, 4, 8]);
+        assert_eq!(of(500, 7), [7]);
+        assert_eq!(stages(&search(true), 8, 1001), [1000]);
+        for stage in of(500, 1007) {
+            assert!(
+                stage.is_multiple_of(every(1007)),
+                "each stage ends with an evaluation"
+            );
+        }
     }
 }

@@ -13,7 +13,7 @@ pub(super) struct Standing {
     pub(super) at: usize,
     /// Steps that it was trained for.
     pub(super) steps: u64,
-    /// Its best measurement; `None` if it diverged.
+    /// Its best measurement; `None` if it diverged or could not be evaluated.
     pub(super) best: Option<Measurement>,
     /// KID and the share that is not covered, each relative to the mean of the stage: 2 is average, lower is better.
     pub(super) score: f64,
@@ -52,12 +52,15 @@ pub(super) fn ranked(stage: Vec<(usize, u64, Option<Measurement>)>) -> Vec<Stand
     standings
 }
 
-/// The combinations of the last stage whose KID is not above that of the first one by two standard errors of the difference.
+/// The other combinations of the last stage whose KID is lower than that of the first one, or above it by less than two standard
+/// errors of the difference. Runs that memorize do not count.
 pub(super) fn as_good(standings: &[Standing]) -> Vec<&Standing> {
     let Some(best) = standings.first().and_then(|first| first.best) else {
         return Vec::new();
     };
-    let is_close = |other: &Measurement| other.kid - best.kid <= CERTAIN * other.kid_se.hypot(best.kid_se);
+    let is_close = |other: &Measurement| {
+        !other.is_memorized() && other.kid - best.kid <= CERTAIN * other.kid_se.hypot(best.kid_se)
+    };
     standings[1..]
         .iter()
         .filter(|other| other.best.as_ref().is_some_and(is_close))
@@ -68,7 +71,10 @@ impl Standing {
     /// A row of the table.
     pub(super) fn line(&self, rank: usize, label: &str) -> String {
         match &self.best {
-            None => format!("{rank:>4}  {:>6}  diverged {:>31}{label}", self.steps, ""),
+            None => format!(
+                "{rank:>4}  {:>6}  diverged, or without a measure {:>9}{label}",
+                self.steps, ""
+            ),
             Some(m) => format!(
                 "{rank:>4}  {:>6}  {:>8.4} ± {:<7.4}  {:>8.3}  {:>6.3}  {:>5.2}  {label}",
                 self.steps, m.kid, m.kid_se, m.coverage, m.memorized, self.score
@@ -83,6 +89,7 @@ impl Standing {
             "run": super::run_name(self.at), "changes": label, "steps": self.steps,
             "step": best.map(|m| m.step), "kid": best.map(|m| m.kid), "kid_se": best.map(|m| m.kid_se),
             "coverage": best.map(|m| m.coverage), "memorized": best.map(|m| m.memorized),
+            "score": best.map(|_| self.score),
         })
     }
 }
@@ -115,7 +122,11 @@ mod tests {
         // A little more KID and far more coverage.
         assert_eq!(order, [4, 3, 2, 1, 0]);
         let close: Vec<usize> = as_good(&found).iter().map(|standing| standing.at).collect();
-        assert_eq!(close, [3, 1], "0.2 is nine standard errors away");
+        assert_eq!(
+            close,
+            [3],
+            "0.2 is nine standard errors away, and copies do not count"
+        );
         assert!(found[4].line(5, "x").contains("diverged"));
     }
 }

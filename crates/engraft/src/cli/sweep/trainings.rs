@@ -1,12 +1,13 @@
 //! The runs of `engraft sweep train`.
 
 use super::{Combination, Common, Runs};
+use crate::cli::memory::memory_line;
 use crate::cli::options::{SweepOf, Train};
 use crate::cli::process::stop_or_continue;
 use crate::cli::program::program;
 use crate::cli::train::{Prepared, prepare};
 use anyhow::{Context, ensure};
-use engraft_gan::{TrainConfig, Trainer, TrainingOutcome};
+use engraft_gan::{TrainConfig, Trainer, TrainingOutcome, step_time};
 use std::path::{Path, PathBuf};
 
 /// Trainings on the same images.
@@ -24,6 +25,7 @@ pub(super) fn common(options: &Train) -> anyhow::Result<Common> {
         (options.tensorboard, "--tensorboard"),
         (options.eval_every.is_some(), "--eval-every"),
         (options.epochs.is_some(), "--epochs"),
+        (options.quiet, "--quiet"),
     ] {
         super::refuse(is_given, name)?;
     }
@@ -54,7 +56,7 @@ impl Trainings {
                 "--data: {} images are too few to keep some for validation, which decides a sweep",
                 config.images
             );
-            configs.push(config);
+            configs.push(super::as_swept(config, &configs, &one.label)?);
         }
         Ok(Self { prepared, configs })
     }
@@ -65,12 +67,30 @@ impl Runs for Trainings {
         self.configs.iter().map(|config| config.steps).min().unwrap_or(1)
     }
 
+    fn frame(&self) -> String {
+        super::frame(&self.configs[0])
+    }
+
+    fn settings(&self, at: usize) -> String {
+        self.configs[at].to_toml()
+    }
+
+    fn cost(&self, at: usize, count: usize) -> anyhow::Result<(f64, (String, bool))> {
+        let config = &self.configs[at];
+        Ok((
+            step_time(config, None)?.as_secs_f64(),
+            memory_line(config, count)?,
+        ))
+    }
+
     fn train(&self, at: usize, directory: &Path, steps: u64, every: u64) -> anyhow::Result<bool> {
         let mut config = self.configs[at].clone();
-        config.steps = steps;
-        config.evaluation.every = every;
+        (config.steps, config.evaluation.every) = (steps, every);
         let mut trainer = Trainer::builder(config, self.prepared.data.clone()).open(directory)?;
-        let outcome = trainer.train(&mut |_| stop_or_continue())?;
+        let outcome = trainer.train(&mut |event| {
+            super::show(at, &event);
+            stop_or_continue()
+        })?;
         Ok(outcome != TrainingOutcome::Stopped)
     }
 

@@ -1,11 +1,13 @@
 //! The runs of `engraft sweep transfer`.
 
 use super::{Combination, Common, Runs};
+use crate::cli::memory::memory_line;
 use crate::cli::options::{SweepOf, Transfer};
 use crate::cli::process::stop_or_continue;
 use crate::cli::program::program;
 use crate::cli::transfer::{Domains, adjust, recipe};
 use anyhow::{Context, ensure};
+use engraft_gan::{Event, TrainConfig, check_planned, step_time};
 use engraft_transfer::{Recipe, TransferMethod};
 use std::path::Path;
 
@@ -13,6 +15,7 @@ use std::path::Path;
 pub(super) struct Transfers {
     domains: Domains,
     options: Vec<Transfer>,
+    configs: Vec<TrainConfig>,
     recipes: Vec<Recipe>,
     arguments: Vec<Vec<String>>,
 }
@@ -45,16 +48,16 @@ impl Transfers {
         let (source, images) = (&domains.source, &domains.target.train);
         note!("source    {} ({})", domains.from.display(), source.config.data);
         note!("target    {} images of {}", images.len(), options.data);
-        let (mut of_runs, mut recipes) = (Vec::new(), Vec::new());
+        let (mut of_runs, mut configs, mut recipes) = (Vec::new(), Vec::new(), Vec::new());
         for (one, of) in tried.iter().zip(all) {
             let SweepOf::Transfer(of) = of else { continue };
             let found = recipe(&of.options, &domains, None)?;
             let mut config = found.train_config(source, images, options.steps, options.seed);
-            adjust(&of.options, source, &mut config)
-                .and_then(|()| config.check())
-                .and_then(|()| config.check_data(images))
+            let plan = engraft_transfer::Transfer::new(source.clone(), found.plan.clone())
                 .with_context(|| format!("--over {}", one.label))?;
-            engraft_transfer::Transfer::new(source.clone(), found.plan.clone())
+            adjust(&of.options, source, &mut config)
+                .and_then(|()| check_planned(&config, &plan))
+                .and_then(|()| config.check_data(images))
                 .with_context(|| format!("--over {}", one.label))?;
             ensure!(
                 config.validation_images > 0,
@@ -62,12 +65,14 @@ impl Transfers {
                 options.data,
                 config.images
             );
+            configs.push(super::as_swept(config, &configs, &one.label)?);
             of_runs.push(of.options.clone());
             recipes.push(found);
         }
         Ok(Self {
             domains,
             options: of_runs,
+            configs,
             recipes,
             arguments: tried.iter().map(|one| one.arguments.clone()).collect(),
         })
@@ -79,25 +84,66 @@ impl Runs for Transfers {
         self.options.first().map_or(1, |options| options.steps)
     }
 
+    fn frame(&self) -> String {
+        super::frame(&self.configs[0])
+    }
+
+    fn settings(&self, at: usize) -> String {
+        // Plain fine-tuning may be written in several ways.
+        let recipe = match self.recipes[at].is_fine_tuning(&self.domains.source) {
+            Ok(true) => String::new(),
+            _ => format!("{:?}", self.recipes[at].plan),
+        };
+        self.configs[at].to_toml() + &recipe
+    }
+
+    fn cost(&self, at: usize, count: usize) -> anyhow::Result<(f64, (String, bool))> {
+        let (config, recipe) = (&self.configs[at], &self.recipes[at]);
+        let plan = engraft_transfer::Transfer::new(self.domains.source.clone(), recipe.plan.clone())?;
+        let seconds = step_time(config, Some(&plan))?.as_secs_f64();
+        Ok((seconds, memory_line(config, count)?))
+    }
+
     fn train(&self, at: usize, directory: &Path, steps: u64, every: u64) -> anyhow::Result<bool> {
         let options = &self.options[at];
         let experiment = self.domains.experiment(options);
         let method = TransferMethod::Recipe(Box::new(self.recipes[at].clone()));
-        let adjusted = |config: &mut engraft_gan::TrainConfig| {
+        let adjusted = |config: &mut TrainConfig| {
             adjust(options, &self.domains.source, config)?;
             (config.steps, config.evaluation.every) = (steps, every);
+            config.evaluation.rollbacks = 0;
             Ok(())
         };
-        let found = experiment.train_adjusted(&method, directory, &adjusted, &mut |_| stop_or_continue())?;
+        let on_event = &mut |event: Event| {
+            super::show(at, &event);
+            stop_or_continue()
+        };
+        let found = experiment.train_adjusted(&method, directory, &adjusted, on_event)?;
         Ok(found.is_some())
     }
 
     fn advice(&self, at: usize, directory: &Path) -> String {
+        let arguments: Vec<String> = self.arguments[at]
+            .iter()
+            .map(|argument| quoted(argument))
+            .collect();
         format!(
-            "{0} generate --from {1} --checkpoint best, or {0} transfer with the options of this sweep and {2}",
+            "{} generate --from {} --checkpoint best; or transfer with the options of this sweep, in place of --over: {}",
             program(),
             directory.display(),
-            self.arguments[at].join(" ")
+            match arguments.is_empty() {
+                true => "nothing".into(),
+                false => arguments.join(" "),
+            }
         )
+    }
+}
+
+/// An argument as a shell reads it.
+fn quoted(argument: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_=.,".contains(c);
+    match argument.chars().all(is_plain) {
+        true => argument.into(),
+        false => format!("'{}'", argument.replace('\'', "'\\''")),
     }
 }

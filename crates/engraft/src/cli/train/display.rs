@@ -143,7 +143,7 @@ impl Display {
             names if classes > 0 && !names.is_empty() => format!("  classes        {}\n", names.join(", ")),
             _ => String::new(),
         };
-        let (memory, is_short) = memory_line(config)?;
+        let (memory, is_short) = memory_line(config, 1)?;
         if is_short {
             self.warn(&memory);
         }
@@ -177,7 +177,7 @@ impl Display {
             (Precision::Bf16, true) => ", bf16",
             (Precision::Bf16, false) => ", bf16 (this CPU has no instructions for it, so it saves no time)",
         };
-        let time = match is_dry_run {
+        let time = match is_dry_run && !is_short {
             true => time_line(config, None)?,
             false => format!("estimated after {MEASURED} steps"),
         };

@@ -143,7 +143,13 @@ fn train(options: &Train, ranks: Option<&Ranks>, display: &mut Display) -> anyho
         Some(out) => out.clone(),
         None => settings::default_directory(options, &config, |directory| builder.fits(directory)),
     };
-    display.plan(&config, data.as_ref(), &out, threads, options.dry_run)?;
+    display.plan(
+        &config,
+        data.as_ref(),
+        &out,
+        threads,
+        options.dry_run && ranks.is_none(),
+    )?;
     if let Some(ranks) = ranks {
         display.say(&ranks.plan(threads));
     }

@@ -120,8 +120,8 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
     let recipe = recipe(options, &domains, Some(&out))?;
     // Refuses settings that cannot be written before they are.
     let plan = engraft_transfer::Transfer::new(source.clone(), recipe.plan.clone())?;
-    explain(options, (from, &source), (&target, &found), &recipe, &plan)?;
-    warn(options, &untuned, &target)?;
+    explain(options, (from, source), (target, found), &recipe, &plan)?;
+    warn(options, untuned, target)?;
     if options.dry_run {
         return Ok(());
     }
@@ -131,13 +131,13 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
         note!("moved the earlier run to {}", old.display());
     }
     catch_interrupts("finishing this step, then saving")?;
-    let is_plain = recipe.is_fine_tuning(&source)?;
+    let is_plain = recipe.is_fine_tuning(source)?;
     let mut methods = vec![TransferMethod::Recipe(Box::new(recipe.clone()))];
     if options.baselines {
         if is_plain {
             note!("baseline  fine-tuning is left out: the recipe is the same");
         } else {
-            methods.push(TransferMethod::Recipe(Box::new(Recipe::fine_tune(&source)?)));
+            methods.push(TransferMethod::Recipe(Box::new(Recipe::fine_tune(source)?)));
         }
         methods.push(TransferMethod::FromScratch);
         methods.push(TransferMethod::Untuned);
@@ -165,7 +165,7 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
         let features = experiment.generate_features(network, &sampler, options.count)?;
         let sets = FeatureSets {
             real: &reference,
-            training: &trained_on,
+            training: trained_on,
             generated: &features,
         };
         let result = evaluate(method.name(), steps, sets)?;
@@ -178,22 +178,22 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
     let grid = out.join("source-and-adapted.png");
     let first = evaluated.first().map(|d: &Evaluated| &d.sampler);
     let adapted = first.unwrap_or_else(|| &unmeasured[0].2);
-    write_atomically(&grid, &before_and_after(options, &untuned, adapted))?;
-    let untuned_share = copied_share(&trained_on, &of_source);
+    write_atomically(&grid, &before_and_after(options, untuned, adapted))?;
+    let untuned_share = copied_share(trained_on, of_source);
     let mut json = match evaluated.is_empty() {
-        true => without_measures(&unmeasured, reference.len(), protocol(options, &reader, &target)),
+        true => without_measures(&unmeasured, reference.len(), protocol(options, reader, target)),
         false => report(
             options,
-            &reader,
-            &target,
+            reader,
+            target,
             (&reference, points.as_ref()),
-            &found,
+            found,
             &evaluated,
             untuned_share,
         ),
     };
     if !evaluated.is_empty()
-        && let Some(second) = Second::measure(&reader, &experiment, &target, &evaluated)?
+        && let Some(second) = Second::measure(reader, &experiment, target, &evaluated)?
     {
         for line in second.lines(&evaluated) {
             out!("{line}");
@@ -204,9 +204,9 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
         options,
         out: &out,
         from,
-        source: &source,
-        target: &target,
-        found: &found,
+        source,
+        target,
+        found,
         recipe: &recipe,
         adapted,
         points: points.as_ref(),
@@ -310,11 +310,12 @@ fn train(
         return Ok(None);
     }
     if (1..options.steps).contains(&progress.step()) {
-        progress.say(&format!(
-            "{}: stopped early at step {}, because the last evaluations were no better than the best one before (--patience)",
-            label(method.name()),
-            progress.step()
-        ));
+        let why = match options.plan.stop_at_equilibrium {
+            true => "",
+            false => ", because the last evaluations were no better than the best one before",
+        };
+        let (name, step) = (label(method.name()), progress.step());
+        progress.say(&format!("{name}: stopped early at step {step}{why}"));
     }
     Ok(found)
 }

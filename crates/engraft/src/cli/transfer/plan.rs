@@ -9,7 +9,7 @@ use crate::cli::target::Target;
 use anyhow::ensure;
 use engraft_base::to_bytes;
 use engraft_data::{Dataset, Provenance::Memory};
-use engraft_gan::Sampler;
+use engraft_gan::{Sampler, check_planned};
 use engraft_layers::Module;
 use engraft_transfer::adapt::{PixelStatsGap, Severity};
 use engraft_transfer::{DomainDistance, PretrainedGan, Recipe, train_only, trainable_summary};
@@ -108,17 +108,19 @@ pub(super) fn explain(
     );
     ensure!(
         config.evaluation.patience == 0 || config.evaluation.every > 0,
-        "--patience {}: so few images leave none for validation, and without it no training stops early; leave out --patience",
+        "--patience {}: this transfer has no evaluations, as with fewer than 100 images, which leave none for validation; leave out \
+         --patience",
         config.evaluation.patience
     );
-    let (memory, is_short) = memory_line(&config)?;
+    check_planned(&config, plan)?;
+    let (memory, is_short) = memory_line(&config, 1)?;
     if is_short {
         note!("warning: {memory}");
     } else {
         note!("memory    {memory}");
     }
     config.check_data(&target.train)?;
-    if options.dry_run {
+    if options.dry_run && !is_short {
         note!("time      {}", time_line(&config, Some(plan))?);
     }
     let phases = recipe.plan.phases.clone();
