@@ -77,7 +77,45 @@ fn not_finite<T: Real>(tensor: &Tensor<T>) -> Option<(usize, T)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engraft_layers::{BatchNorm, Dense, Init, Sequential, SlotMut, visit_mut};
+    use crate::ObjectiveConfig;
+    use engraft_layers::{BatchNorm, Dense, Flatten, Init, Reshape, Sequential, SlotMut, visit_mut};
+
+    /// Two layers with finite weights: the first layer overflows, which is named although the second is not finite either.
+    #[test]
+    fn the_first_layer_that_overflows_is_named() {
+        let init = &mut Init::glorot(1);
+        let generator = Sequential::new()
+            .add("dense", Dense::new(2, 4, init))
+            .add("grid", Reshape::new([2, 2, 1]));
+        let discriminator = Sequential::new()
+            .add("flat", Flatten)
+            .add("hidden", Dense::new(8, 3, init))
+            .add("head", Dense::new(3, 1, init));
+        let mut gan = Gan::new(generator, discriminator, 2).objective(ObjectiveConfig {
+            packing: 2,
+            ..ObjectiveConfig::default()
+        });
+        let real = Tensor::ones([6, 2, 2, 1]);
+        assert_eq!(first_result_not_finite(&gan, &real), None);
+        let enlarge = |network: &mut Sequential, layer: &str| {
+            visit_mut(network, |path, slot| {
+                if let SlotMut::Parameter(p) = slot
+                    && path == layer
+                {
+                    p.update(|values| values.fill(f32::MAX));
+                }
+            });
+        };
+        enlarge(&mut gan.discriminator, "hidden.weight");
+        let found = first_result_not_finite(&gan, &real).unwrap();
+        assert!(
+            found.contains("that of hidden of the discriminator, on real images"),
+            "{found}"
+        );
+        enlarge(&mut gan.generator, "dense.weight");
+        let found = first_result_not_finite(&gan, &real).unwrap();
+        assert!(found.contains("that of dense of the generator"), "{found}");
+    }
 
     #[test]
     fn one_bad_value_is_found_anywhere_and_named() {

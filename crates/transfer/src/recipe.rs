@@ -14,6 +14,10 @@ const FEW: usize = 30;
 const MANY: usize = 200;
 /// Maximum batch size.
 const BATCH: usize = 64;
+/// Generated images of an evaluation during training for images above this side. More would take longer than the steps between
+/// two evaluations, and the validation images are fewer anyway.
+const OF_LARGE: u32 = 300;
+const SMALL: usize = 32;
 /// Half-life of the generator's EMA, in images. It is small because transfers are short.
 const HALF_LIFE: u64 = 1000;
 /// One of this number of images is a validation image.
@@ -43,7 +47,8 @@ pub struct Recipe {
     pub name: String,
     /// Phases, regularizers and adapters.
     pub plan: TransferConfig,
-    /// Augmentation of the discriminator's images.
+    /// Augmentation of the discriminator's images. Nothing of it is used for a source that was trained with augmentation: the
+    /// transfer then has that of [`AugmentConfig::for_images`].
     pub augment: AugmentConfig,
     /// Factor that multiplies the source's learning rates.
     pub learning_rate_factor: f64,
@@ -120,6 +125,13 @@ impl Recipe {
         if few {
             recipe.prevent_copying(steps, source.config.network_classes() > 0);
         }
+        recipe.reasons.push(match source.config.augment.is_default() {
+            false => "DiffAugment, as the source had it and by the number of images: without it the discriminator of color images \
+                      knows the training images by heart within 50 steps"
+                .into(),
+            true if few => "DiffAugment translation keeps the discriminator from memorizing the few images".into(),
+            true => return Ok(recipe),
+        });
         Ok(recipe)
     }
 
@@ -184,7 +196,6 @@ impl Recipe {
             format!(
                 "only the discriminator trains in the first {warmup_steps} steps, so that it adapts to the target first"
             ),
-            "DiffAugment translation keeps the discriminator from memorizing the few images".into(),
             diversity.into(),
         ]);
     }
@@ -200,7 +211,9 @@ impl Recipe {
         let mut config = from_scratch_config(source, target, steps, seed);
         config.generator.learning_rate *= self.learning_rate_factor;
         config.discriminator.learning_rate *= self.learning_rate_factor;
-        config.augment = self.augment.clone();
+        if source.config.augment.is_default() {
+            config.augment = self.augment.clone();
+        }
         config.pseudo_labels = source.config.pseudo_labels.clone();
         config.plan = self.plan.to_table();
         config
@@ -215,7 +228,7 @@ pub fn from_scratch_config(source: &PretrainedGan, target: &Dataset, steps: u64,
     let n = target.len();
     let held_out = if n >= ENOUGH { (n / HELD_OUT).min(1000) } else { 0 };
     let pack = (reference.objective.packing as usize).max(1);
-    let batch = BATCH.min(n - held_out) / pack * pack;
+    let batch = BATCH.min(reference.batch).min(n - held_out) / pack * pack;
     let mut config = TrainConfig::standard(target);
     config.network = reference.network.clone();
     config.classes = reference.classes;
@@ -231,6 +244,13 @@ pub fn from_scratch_config(source: &PretrainedGan, target: &Dataset, steps: u64,
     config.validation_images = held_out as u32;
     config.ema_half_life = HALF_LIFE;
     config.evaluation.every = if held_out > 0 { (steps / 10).max(1) } else { 0 };
+    let [height, width, channels] = target.image_size();
+    if height.max(width) > SMALL {
+        config.evaluation.images = OF_LARGE;
+    }
+    if !reference.augment.is_default() {
+        config.augment = AugmentConfig::for_images(n - held_out, channels);
+    }
     config.output = OutputConfig {
         sample_every: (steps / 10).max(1),
         checkpoint_every: (steps / 4).max(1),
@@ -303,6 +323,37 @@ mod tests {
             assert_eq!(recipe.reasons.len(), if few { 4 } else { 1 }, "{name}");
             let plain = recipe.is_fine_tuning(&source).unwrap();
             assert_eq!(plain, !few && *trainable == Trainable::All, "{name}");
+        }
+    }
+
+    /// Without augmentation, the discriminator of a light source knew 80 pictures by heart after 50 steps.
+    #[test]
+    fn a_source_with_augmentation_is_transferred_with_augmentation() {
+        let digits = drawn_digits(Split::Test, 400, 1);
+        let of = |config: TrainConfig| {
+            let networks = untrained_networks(&config).unwrap();
+            PretrainedGan::new(config, &networks.generator, &networks.discriminator)
+        };
+        let small = |config: TrainConfig| {
+            let mut config = config;
+            (config.network, config.batch) = ("mlp".into(), 16);
+            of(config)
+        };
+        let plain = small(TrainConfig::standard(&digits));
+        let augmented = small(TrainConfig::light(&digits));
+        assert!(!augmented.config.augment.is_default());
+        let expected = AugmentConfig::for_images(320, 1);
+        for (source, fine_tuning, translated) in [
+            (&plain, AugmentConfig::default(), Recipe::translation()),
+            (&augmented, expected.clone(), expected),
+        ] {
+            let scratch = from_scratch_config(source, &digits, 100, 1);
+            assert_eq!((&scratch.augment, scratch.batch), (&fine_tuning, 16));
+            let mut recipe = Recipe::fine_tune(source).unwrap();
+            let config = |recipe: &Recipe| recipe.train_config(source, &digits, 100, 1).augment;
+            assert_eq!(config(&recipe), fine_tuning);
+            recipe.augment = Recipe::translation();
+            assert_eq!(config(&recipe), translated);
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{
     AdamConfig, EvaluationConfig, FEW_IMAGES, NetworkConfig, OutputConfig, PictureConfig, PseudoLabelConfig,
     TrainConfig,
 };
-use crate::augment::{AugmentConfig, Augmentation};
+use crate::augment::AugmentConfig;
 use crate::networks::dcgan;
 use crate::objective::{Objective, StepOrder};
 use crate::regularization::RegularizeConfig;
@@ -127,7 +127,7 @@ pub(super) fn light(data: &dyn TrainingData) -> TrainConfig {
             interval: 16,
             ..RegularizeConfig::default()
         },
-        augment: augmentations(images, channels),
+        augment: AugmentConfig::for_images(images, channels),
         ..standard
     }
 }
@@ -135,31 +135,6 @@ pub(super) fn light(data: &dyn TrainingData) -> TrainConfig {
 /// A batch of `most` images, or of all training images if there are fewer.
 fn batch(data: &dyn TrainingData, most: usize) -> usize {
     (data.len() - validation_images(data.len()) as usize).clamp(2, most)
-}
-
-/// DiffAugment by the number of training images: the fewer, the more.
-fn augmentations(images: usize, channels: usize) -> AugmentConfig {
-    let mut kinds = vec![
-        Augmentation::Brightness,
-        Augmentation::Contrast,
-        Augmentation::Translation,
-    ];
-    if channels > 1 {
-        kinds.insert(1, Augmentation::Saturation);
-    }
-    let probability = match images {
-        0..=1000 => None,
-        1001..=20_000 => Some(0.5),
-        _ => return AugmentConfig::default(),
-    };
-    if images <= 300 {
-        kinds.push(Augmentation::Cutout);
-    }
-    AugmentConfig {
-        kinds,
-        probability,
-        ..AugmentConfig::default()
-    }
 }
 
 /// The feature extractor of the presets. Runs with 28x28 gray images name none, as in an earlier version.

@@ -194,6 +194,23 @@ fn each_discriminator_step_has_its_own_images_and_noise() {
     assert_eq!(rngs[0], rngs[1]);
 }
 
+/// The report of the last step would hide it, and without batch norm nothing else shows it.
+#[test]
+fn a_loss_that_is_not_finite_in_an_earlier_critic_step_is_reported_and_changes_nothing() {
+    let mut gan = pair(1).objective(ObjectiveConfig {
+        n_critic: 2,
+        ..Objective::NonSaturating.into()
+    });
+    let before = [weights(&gan.discriminator), weights(&gan.generator)];
+    let report = gan.step(
+        &pixels(&[f64::NAN, 0.2, 0.3, 0.4]),
+        Condition::None,
+        &mut Pcg64::seed_from_u64(5),
+    );
+    assert!(!report.is_finite());
+    assert_eq!([weights(&gan.discriminator), weights(&gan.generator)], before);
+}
+
 #[test]
 fn packs_are_evaluated_together() {
     let mut gan = pair(2)

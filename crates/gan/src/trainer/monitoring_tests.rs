@@ -157,7 +157,10 @@ fn a_run_that_diverges_rolls_back_and_continues() {
     let (step, times, reason) = back.unwrap();
     assert_eq!((step, times), (3, 1));
     assert!(reason.contains("NaN"), "{reason}");
-    for cause in ["of dense of the generator", "dense.weight is NaN at index 0"] {
+    for cause in [
+        "of hidden1.dense of the generator",
+        "hidden1.dense.weight is NaN at index 0",
+    ] {
         assert!(reason.contains(cause), "{reason}");
     }
     let record = fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();

@@ -80,7 +80,7 @@ pub(crate) struct Transfer {
 /// Options of the training itself, the same for the recipe and for all baselines.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args)]
 pub(crate) struct TrainingOptions {
-    /// Training images per step [default: 64, or the number of training images if it is smaller]
+    /// Training images per step [default: as the source, at most 64 and at most the number of training images]
     #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Training")]
     pub(crate) batch: Option<usize>,
     #[command(flatten)]
