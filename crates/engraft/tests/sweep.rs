@@ -157,7 +157,7 @@ fn transfers_are_swept_over_their_recipe_and_settings() {
     )));
     assert!(plan.contains("2 combinations"), "{plan}");
     let [_, plan] = good(&strs(&sweep(
-        "--over output.sample_every=2 --over ema_half_life=500,500.0 --dry-run",
+        "--over output.sample_every=2 --over regularize.r1_gamma=1,1.0 --dry-run",
     )));
     assert!(
         plan.contains("left out") && plan.contains("1 combinations"),
