@@ -60,7 +60,8 @@ fn options_of(program: Program, command: &str) -> Option<Vec<String>> {
                 .then(|| String::from_utf8(output.stdout).unwrap())
         }
         Program::Engraft => {
-            let text = engraft::cli::run(&[command, "--help"]).unwrap_err().to_string();
+            let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+            let text = engraft::cli::run(&words).unwrap_err().to_string();
             (text.contains("Usage:") && !text.contains("unrecognized")).then_some(text)
         }
     };
@@ -121,7 +122,16 @@ fn commands_and_options_exist() {
                 }
                 continue;
             };
-            let command = line[prefix.len()..].split(' ').next().unwrap_or("");
+            let mut words = line[prefix.len()..].split(' ');
+            let command = match words.next().unwrap_or("") {
+                // This one has commands of its own.
+                "sweep" => match words.next() {
+                    Some(of) if !of.starts_with('-') => format!("sweep {of}"),
+                    _ => "sweep".into(),
+                },
+                command => command.into(),
+            };
+            let command = command.as_str();
             // `engraft COMMAND` stands for any command.
             if command.starts_with('-') || command.chars().all(|c| c.is_ascii_uppercase()) {
                 continue;

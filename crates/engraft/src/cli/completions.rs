@@ -31,7 +31,11 @@ pub(super) fn write_manual(options: &Manual) -> anyhow::Result<()> {
     let mut pages = vec![(PROGRAM.to_string(), program.clone())];
     for command in program.get_subcommands() {
         let name = format!("{PROGRAM}-{}", command.get_name());
-        pages.push((name, command.clone()));
+        pages.push((name.clone(), command.clone()));
+        // The commands of `sweep`.
+        for inner in command.get_subcommands() {
+            pages.push((format!("{name}-{}", inner.get_name()), inner.clone()));
+        }
     }
     let count = pages.len();
     for (name, command) in pages {
