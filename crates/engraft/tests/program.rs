@@ -277,6 +277,7 @@ fn completions_and_manual_pages_name_every_command() {
         assert!(page.starts_with(".ie") && page.contains("SYNOPSIS"), "{page}");
     }
     assert!(page("engraft-train.1").contains("\\-\\-data"));
+    assert!(page("engraft-sweep-train.1").contains("\\-\\-over"));
 }
 
 /// Sends a request to a page of this machine; head and body of the answer.
