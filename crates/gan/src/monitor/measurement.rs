@@ -1,10 +1,7 @@
 //! Scores of one evaluation during training, and alarms about them.
 
-use super::state::MonitorState;
-use crate::error::GanError;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::path::Path;
 
 /// Scores of a generator during training, against validation images that it does not train on.
 ///
@@ -103,14 +100,6 @@ impl Measurement {
     /// chosen only if all have it.
     pub fn best(all: &[Self]) -> Option<&Self> {
         all.iter().reduce(|best, m| if m.beats(best) { m } else { best })
-    }
-
-    /// The measurements in a `measures.jsonl`, oldest first; none if it does not exist. Damaged lines are left out.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
-    pub fn read(path: &Path) -> Result<Vec<Self>, GanError> {
-        Ok(MonitorState::read(path)?.measurements)
     }
 
     /// Whether this checkpoint is better: one without memorization wins, then the lower score.

@@ -5,6 +5,7 @@ mod state;
 
 pub use measurement::{Alarm, Measurement};
 pub(crate) use state::MonitorState;
+pub use state::read_measurements;
 
 use crate::batch::{batch_tensor, labels_of};
 use crate::config::{MEASURED_TRAINING_IMAGES, TrainConfig};

@@ -116,6 +116,14 @@ impl MonitorState {
     }
 }
 
+/// The measurements in a `measures.jsonl`, oldest first; none if it does not exist. Damaged lines are left out.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn read_measurements(path: &Path) -> Result<Vec<Measurement>, GanError> {
+    Ok(MonitorState::read(path)?.measurements)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

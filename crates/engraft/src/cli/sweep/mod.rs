@@ -16,7 +16,7 @@ use clap::CommandFactory;
 use combinations::{Combination, combinations};
 use engraft_base::write_atomically;
 use engraft_data::DataSource;
-use engraft_gan::{Event, GanError, Measurement, RunLayout, TrainConfig};
+use engraft_gan::{Event, GanError, Measurement, RunLayout, TrainConfig, read_measurements};
 use ranking::{HEADING, Standing, as_good, ranked};
 use serde_json::json;
 use std::ffi::OsString;
@@ -301,7 +301,7 @@ fn measured(
             _ => return Err(error),
         },
     }
-    let all = Measurement::read(&RunLayout::new(directory).measurements())?;
+    let all = read_measurements(&RunLayout::new(directory).measurements())?;
     // A run that is further than this stage was part of an interrupted sweep.
     let until: Vec<Measurement> = all.into_iter().filter(|m| m.step <= steps).collect();
     Ok(Measurement::best(&until).copied())
