@@ -372,10 +372,15 @@ fn report(
             "best: {label}. Its KID is lower than that of the other runs of step {} by more than two standard errors",
             best.steps
         ),
-        (_, count) => out!(
-            "none is certain: {label} is first, but {count} of the other {others} have a KID that is lower, or higher by less than two \
-             standard errors"
-        ),
+        (others, count) => {
+            let rest = match others {
+                1 => "the other one has".into(),
+                _ => format!("{count} of the other {others} have"),
+            };
+            out!(
+                "none is certain: {label} is first, but {rest} a KID that is lower, or higher by less than two standard errors"
+            );
+        }
     }
     out!(
         "the errors do not contain the differences between seeds: repeat the first ones with other seeds before you rely on them"
