@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{bad, good};
+use common::{bad, good, pictures};
 
 use engraft::data::{Split, drawn_digits};
 use engraft::gan::{TrainConfig, Trainer};
@@ -25,16 +25,6 @@ fn source_of(directory: &Path, seed: u64, classes: u32) {
     config.classes = classes;
     let mut trainer = Trainer::open(config, data, directory).unwrap();
     trainer.train(&mut |_| ControlFlow::Continue(())).unwrap();
-}
-
-/// A folder of drawn digits as pictures.
-fn pictures(folder: &Path, n: usize) {
-    std::fs::create_dir(folder).unwrap();
-    let digits = drawn_digits(Split::Test, n, 1);
-    for i in 0..n {
-        let picture = image::GrayImage::from_raw(28, 28, digits.image(i).to_vec()).unwrap();
-        picture.save(folder.join(format!("{i:03}.png"))).unwrap();
-    }
 }
 
 /// The shipped source generates light digits on dark; a target of the other polarity gets a warning, and can be inverted.

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{bad, good};
+use common::{bad, good, pictures};
 use engraft::data::{Split, drawn_digits};
 use engraft::gan::{TrainConfig, Trainer};
 use serde_json::Value;
@@ -12,16 +12,6 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
-
-/// A folder of drawn digits as pictures.
-fn pictures(folder: &Path, n: usize) {
-    std::fs::create_dir(folder).unwrap();
-    let digits = drawn_digits(Split::Test, n, 1);
-    for i in 0..n {
-        let picture = image::GrayImage::from_raw(28, 28, digits.image(i).to_vec()).unwrap();
-        picture.save(folder.join(format!("{i:03}.png"))).unwrap();
-    }
-}
 
 fn strs(arguments: &[String]) -> Vec<&str> {
     arguments.iter().map(String::as_str).collect()

@@ -1,5 +1,7 @@
 //! Runs the program and checks how it ends.
 
+use engraft::data::{Split, drawn_digits};
+use std::path::Path;
 use std::process::{Command, Output};
 
 /// Runs the program with some arguments, without data sets of the user.
@@ -27,5 +29,16 @@ pub(crate) fn bad(arguments: &[&str], named: &[&str]) {
     assert!(!found.status.success(), "{arguments:?}");
     for name in named {
         assert!(errors.contains(name), "{arguments:?}: no {name:?} in {errors}");
+    }
+}
+
+/// A folder of drawn digits as pictures.
+#[allow(dead_code)] // not every test needs it
+pub(crate) fn pictures(folder: &Path, n: usize) {
+    std::fs::create_dir(folder).unwrap();
+    let digits = drawn_digits(Split::Test, n, 1);
+    for i in 0..n {
+        let picture = image::GrayImage::from_raw(28, 28, digits.image(i).to_vec()).unwrap();
+        picture.save(folder.join(format!("{i:03}.png"))).unwrap();
     }
 }
