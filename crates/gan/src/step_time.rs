@@ -14,8 +14,11 @@ const TIMED: usize = 2;
 /// Standard deviation of the pixels.
 const CONTRAST: f32 = 0.5;
 
-/// Times a training step of the last phase of a run, in which usually most layers train, on the threads of the current pool: the fastest of two steps on random
-/// images. Without a plan, both networks train from random weights. Evaluations, sample grids and lazy penalties are not part of it, nor is reading images.
+/// Times a training step of the last phase of a run, in which usually most layers train, on the threads of the current pool: the
+/// fastest of two steps on random images.
+///
+/// Without a plan, both networks train from random weights. Reading images, evaluations, sample grids and lazy penalties are not
+/// part of it.
 ///
 /// ```no_run
 /// use engraft_data::{Split, drawn_digits};

@@ -14,6 +14,7 @@ use super::progress::duration;
 use anyhow::{Context, ensure};
 use clap::CommandFactory;
 use combinations::{Combination, combinations};
+use engraft_base::files::read_bounded;
 use engraft_base::write_atomically;
 use engraft_data::DataSource;
 use engraft_gan::{Event, GanError, Measurement, RunLayout, TrainConfig, read_measurements};
@@ -32,6 +33,8 @@ const EVALUATIONS: u64 = 1 << MOST_HALVINGS;
 /// What is compared, for the check of a resumed sweep.
 const PLAN: &str = "plan.json";
 const RESULTS: &str = "sweep.json";
+/// Largest plan that is read, in bytes.
+const MOST_OF_A_PLAN: u64 = 16 << 20;
 
 /// The runs of a sweep: one for each combination.
 trait Runs: Send + Sync {
@@ -315,18 +318,16 @@ fn keep_plan(out: &Path, tried: &[Combination], stages: &[u64], frame: &str) -> 
         json!({ "combinations": labels, "stages": stages, "for": frame })
     );
     let path = out.join(PLAN);
-    match std::fs::read_to_string(&path) {
-        Ok(earlier) => ensure!(
-            earlier == plan,
-            "{}: the sweep in this directory has other combinations, steps, images or measures; repeat its command, or choose another --out",
-            out.display()
-        ),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
-            write_atomically(&path, plan.as_bytes())?;
-        }
-        Err(error) => return Err(error).with_context(|| path.display().to_string()),
+    if path.symlink_metadata().is_err() {
+        std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
+        write_atomically(&path, plan.as_bytes())?;
+        return Ok(());
     }
+    ensure!(
+        read_bounded(&path, MOST_OF_A_PLAN)? == plan.as_bytes(),
+        "{}: the sweep in this directory has other combinations, steps, images or measures; repeat its command, or choose another --out",
+        out.display()
+    );
     Ok(())
 }
 
