@@ -29,7 +29,7 @@ pub use gradcheck::{GradcheckError, gradcheck, gradgradcheck};
 pub use kernels::conv::{ConvAlgorithm, with_conv_algorithm};
 #[doc(hidden)] // name in earlier versions
 pub use kernels::simd::vectorized as vectorised;
-pub use kernels::simd::{cpu_features, has_bf16, instruction_set, vectorized};
+pub use kernels::simd::{cpu_features, has_bf16, has_matrix_unit, instruction_set, vectorized};
 pub use op::Op;
 pub use operation::Operation;
 pub use ops::{

@@ -3,7 +3,9 @@
 use crate::geometry::Geometry;
 use crate::kernels::direct::{self, Pair, rounded_copy};
 use crate::kernels::im2col;
-use crate::kernels::simd::{has_bf16, instruction_set};
+#[cfg(target_arch = "x86_64")]
+use crate::kernels::matrix_unit::{self, Amx};
+use crate::kernels::simd::{has_bf16, has_matrix_unit, instruction_set};
 use crate::kernels::winograd::Winograd;
 use crate::precision::Precision;
 use std::cell::Cell;
@@ -21,6 +23,9 @@ pub enum ConvAlgorithm {
     /// Every tap reads a framed copy of the image. Works for any shape, in `f32` only. The fastest for few channels and for
     /// [`Precision::Bf16`].
     Direct,
+    /// Every tap is a product of tiles on the matrix unit of the CPU, in `f32` only. The relative error is about 4e-6. Without a
+    /// [matrix unit](crate::has_matrix_unit), the shape decides.
+    MatrixUnit,
 }
 
 thread_local! {
@@ -61,6 +66,7 @@ enum Chosen {
     Im2col,
     Direct,
     Winograd(Box<Winograd>),
+    MatrixUnit,
 }
 
 /// Estimated time of Winograd's algorithm divided by that of as many multiply-adds as the definition needs, at the peak of
@@ -77,6 +83,11 @@ fn cost_of_winograd(winograd: &Winograd, g: &Geometry, [n, c_in, c_out]: [usize;
 /// The same for the direct convolution.
 const COST_OF_DIRECT: f64 = 1.1;
 
+/// Whether the matrix unit is the fastest. It counts channels in steps of 16 and 32, so few channels waste its work.
+fn fits_matrix_unit([n, c_in, c_out]: [usize; 3]) -> bool {
+    n > 0 && c_in.min(c_out) >= FEWEST_CHANNELS
+}
+
 /// Chooses what computes a map of `f32`.
 fn choose(g: &Geometry, [n, c_in, c_out]: [usize; 3], precision: Precision) -> Chosen {
     let forced = if IS_SMALL { None } else { FORCED.get() };
@@ -87,7 +98,11 @@ fn choose(g: &Geometry, [n, c_in, c_out]: [usize; 3], precision: Precision) -> C
             return Winograd::new(g, c_in, c_out)
                 .map_or(Chosen::Im2col, |found| Chosen::Winograd(Box::new(found)));
         }
+        Some(ConvAlgorithm::MatrixUnit) if has_matrix_unit() => return Chosen::MatrixUnit,
         _ => {}
+    }
+    if !IS_SMALL && has_matrix_unit() && fits_matrix_unit([n, c_in, c_out]) {
+        return Chosen::MatrixUnit;
     }
     let twice_as_fast = precision == Precision::Bf16 && has_bf16();
     // matrixmultiply finds its own instructions.
@@ -166,6 +181,14 @@ macro_rules! single {
                 let [n, c_in, c_out] = sizes;
                 let is_rounded = precision == Precision::Bf16;
                 let chosen = choose(g, sizes, precision);
+                #[cfg(target_arch = "x86_64")]
+                if let (Chosen::MatrixUnit, false) = (&chosen, IS_SMALL) {
+                    return if is_rounded {
+                        matrix_unit::$map::<Amx, 1>(g, sizes, a, b, out)
+                    } else {
+                        matrix_unit::$map::<Amx, 2>(g, sizes, a, b, out)
+                    };
+                }
                 if let (true, true, Chosen::Direct, false) = (is_rounded, has_bf16(), &chosen, IS_SMALL) {
                     return direct::$map::<Pair>(g, sizes, a, b, out);
                 }
@@ -174,7 +197,7 @@ macro_rules! single {
                 match chosen {
                     Chosen::Winograd(winograd) => winograd.$map(a, b, out),
                     Chosen::Direct if !IS_SMALL => direct::$map::<f32>(g, sizes, a, b, out),
-                    Chosen::Direct | Chosen::Im2col => im2col::$map(g, n, c_in, c_out, a, b, out),
+                    Chosen::Direct | Chosen::Im2col | Chosen::MatrixUnit => im2col::$map(g, n, c_in, c_out, a, b, out),
                 }
             })*
         }

@@ -11,6 +11,8 @@ pub(crate) mod direct;
 pub(crate) mod elementwise;
 pub(crate) mod gemm;
 pub(crate) mod im2col;
+#[cfg(any(test, target_arch = "x86_64"))]
+pub(crate) mod matrix_unit;
 pub(crate) mod pieces;
 pub(crate) mod reduce;
 #[cfg(test)]

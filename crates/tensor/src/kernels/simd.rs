@@ -21,7 +21,8 @@ pub(crate) enum Level {
 }
 
 /// Environment variable that lowers the choice. `portable` runs the code of a CPU without AVX2, `avx2` that of a CPU
-/// without AVX-512, `avx512` that of a CPU without AVX512-BF16. matrixmultiply (dense layers, products of im2col) makes its own choice.
+/// without AVX-512, `avx512` that of a CPU without AVX512-BF16, `avx512bf16` that of a CPU without AMX. matrixmultiply (dense
+/// layers and products of im2col, where no matrix unit computes them) makes its own choice.
 const VARIABLE: &str = "ENGRAFT_SIMD";
 
 /// The level in use, detected once.
@@ -53,6 +54,24 @@ pub fn has_bf16() -> bool {
             level() == Level::Avx512
                 && std::env::var_os(VARIABLE).is_none_or(|asked| asked != "avx512")
                 && is_x86_feature_detected!("avx512bf16")
+        })
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// Whether the CPU has a matrix unit for bfloat16 (Intel AMX) and may use it, detected once.
+///
+/// Then it computes most convolutions and matrix products: with [`Precision::Bf16`](crate::Precision::Bf16) as it is, and in
+/// `f32` as three products of numbers that are split in two. The environment variable `ENGRAFT_SIMD=avx512bf16` switches it off.
+pub fn has_matrix_unit() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        static FOUND: OnceLock<bool> = OnceLock::new();
+        *FOUND.get_or_init(|| {
+            has_bf16()
+                && std::env::var_os(VARIABLE).is_none_or(|asked| asked != "avx512bf16")
+                && crate::kernels::matrix_unit::is_available()
         })
     }
     #[cfg(not(target_arch = "x86_64"))]
@@ -107,6 +126,7 @@ pub fn cpu_features() -> String {
         ("avx2", is_x86_feature_detected!("avx2")),
         ("avx512f", is_x86_feature_detected!("avx512f")),
         ("avx512bf16", has_bf16()),
+        ("amx", has_matrix_unit()),
     ];
     #[cfg(not(target_arch = "x86_64"))]
     let found: [(&str, bool); 0] = [];

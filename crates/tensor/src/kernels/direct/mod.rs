@@ -10,6 +10,8 @@ mod frame;
 mod operand;
 mod product;
 
+#[cfg(test)]
+pub(crate) use operand::bits;
 pub(crate) use operand::{Pair, rounded_copy};
 
 use crate::geometry::Geometry;

@@ -50,7 +50,7 @@ impl Pooled for Pair {
 
 /// The bits of the nearest bfloat16 number, ties to even. NaN stays NaN, and numbers above the largest become infinite.
 #[inline(always)]
-fn bits(x: f32) -> u32 {
+pub(crate) fn bits(x: f32) -> u32 {
     let bits = x.to_bits();
     let up = 0x7fff + (bits >> 16 & 1);
     let nearest = bits.wrapping_add(up) >> 16;

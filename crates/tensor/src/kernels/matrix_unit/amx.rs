@@ -1,0 +1,489 @@
+//! Intel AMX: tiles of bfloat16 numbers.
+//!
+//! The instructions have no stable intrinsics, so they are written in assembly. A block of sums is computed by one piece of
+//! assembly. The compiler itself never uses tile registers, and a thread releases them before it does anything else.
+#![allow(unsafe_code)]
+
+use super::product::{BLOCK, Convert, DEPTH, Inner, Pack, SIDE, Shape, Tile, Unit};
+use crate::kernels::gemm::Accum;
+use std::arch::asm;
+use std::arch::x86_64::*;
+use std::marker::PhantomData;
+
+/// Whether the CPU has tiles of bfloat16 numbers, and the system lets this process use them.
+///
+/// Linux gives them on request, once for all threads of a process.
+pub(crate) fn is_available() -> bool {
+    // Leaf 7: bit 22 of EDX is AMX-BF16, bit 24 is AMX-TILE. Bits 17 and 18 of XCR0: the system saves the registers.
+    const BF16_AND_TILES: u32 = 1 << 22 | 1 << 24;
+    const SAVED: u64 = 1 << 17 | 1 << 18;
+    if __cpuid(0).eax < 7 || __cpuid_count(7, 0).edx & BF16_AND_TILES != BF16_AND_TILES {
+        return false;
+    }
+    // Bit 27 of ECX of leaf 1: the register can be read.
+    let can_read = __cpuid(1).ecx & 1 << 27 != 0;
+    // SAFETY: the instruction exists, see above.
+    can_read && unsafe { saved_registers() } & SAVED == SAVED && is_permitted()
+}
+
+/// # Safety
+/// The CPU must support XSAVE, and the system must have enabled it.
+#[target_feature(enable = "xsave")]
+unsafe fn saved_registers() -> u64 {
+    // SAFETY: the caller's contract.
+    unsafe { _xgetbv(0) }
+}
+
+#[cfg(target_os = "linux")]
+fn is_permitted() -> bool {
+    const ARCH_PRCTL: i64 = 158;
+    const REQUEST_PERMISSION: u64 = 0x1023;
+    const TILE_DATA: u64 = 18;
+    let answer: i64;
+    // SAFETY: this system call changes nothing but the permission. It takes numbers only. Linux overwrites rcx and r11.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") ARCH_PRCTL => answer,
+            in("rdi") REQUEST_PERMISSION,
+            in("rsi") TILE_DATA,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    answer == 0
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_permitted() -> bool {
+    false
+}
+
+/// The tile registers of this thread, with the sizes of a block. Dropping it releases them.
+pub(crate) struct Amx {
+    /// Tiles belong to a thread.
+    thread: PhantomData<*const ()>,
+    is_double: [bool; 2],
+}
+
+/// The memory that `ldtilecfg` reads.
+#[repr(C, align(64))]
+struct Configuration {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    bytes_of_row: [u16; 16],
+    rows: [u8; 16],
+}
+
+/// What the assembly reads.
+#[repr(C)]
+struct Call {
+    segments: *const [usize; 2],
+    end: *const [usize; 2],
+    left: *const Tile,
+    right: *const Tile,
+    depth: usize,
+    to: *mut f32,
+    /// Bytes between two rows of sums.
+    step: usize,
+    is_added: usize,
+}
+
+/// A function for blocks of one kind.
+///
+/// Registers: tmm0 to tmm3 are the sums (row by row of the block), tmm4 and tmm5 left tiles, tmm6 and tmm7 right tiles.
+macro_rules! block {
+    ($name:ident, $operand:literal, read [$($read:literal)*], zero [$($zero:literal)*], add [$($add:literal)*],
+     write [$($write:literal)*]) => {
+        /// # Safety
+        /// See [`Unit::multiply`]. The tiles are configured for the block.
+        unsafe fn $name(call: &Call) {
+            // SAFETY: the caller's contract. Tiles read and write no more rows and bytes than they are configured for.
+            unsafe {
+                asm!(
+                    "mov {upper}, [{call} + 40]",
+                    "mov {step}, [{call} + 48]",
+                    "mov {lower}, {step}",
+                    "shl {lower}, 4",
+                    "add {lower}, {upper}",
+                    "cmp qword ptr [{call} + 56], 0",
+                    "je 2f",
+                    $($read,)*
+                    "jmp 3f",
+                    "2:",
+                    $($zero,)*
+                    "3:",
+                    "mov {segment}, [{call}]",
+                    "mov {step:e}, 64",
+                    "4:",
+                    "cmp {segment}, [{call} + 8]",
+                    "je 6f",
+                    "mov {a}, [{segment}]",
+                    "mov {b}, [{segment} + 8]",
+                    concat!("imul {a}, {a}, ", $operand),
+                    concat!("imul {b}, {b}, ", $operand),
+                    "add {a}, [{call} + 16]",
+                    "add {b}, [{call} + 24]",
+                    "add {segment}, 16",
+                    "mov {k}, [{call} + 32]",
+                    "5:",
+                    $($add,)*
+                    concat!("add {a}, ", $operand),
+                    concat!("add {b}, ", $operand),
+                    "dec {k}",
+                    "jnz 5b",
+                    "jmp 4b",
+                    "6:",
+                    "mov {step}, [{call} + 48]",
+                    $($write,)*
+                    call = in(reg) call,
+                    upper = out(reg) _,
+                    lower = out(reg) _,
+                    step = out(reg) _,
+                    segment = out(reg) _,
+                    a = out(reg) _,
+                    b = out(reg) _,
+                    k = out(reg) _,
+                    options(nostack),
+                );
+            }
+        }
+    };
+}
+
+// Offsets of the tiles of an operand: with one part 0 and 1024; with two parts 0 and 1024 of the first, 2048 and 3072 of the
+// second.
+block!(one_11, "2048",
+    read ["tileloadd tmm0, [{upper} + {step}*1]"],
+    zero ["tilezero tmm0"],
+    add [
+        "tileloadd tmm4, [{a} + {step}*1]"
+        "tileloadd tmm6, [{b} + {step}*1]"
+        "tdpbf16ps tmm0, tmm4, tmm6"
+    ],
+    write ["tilestored [{upper} + {step}*1], tmm0"]);
+block!(one_12, "2048",
+    read ["tileloadd tmm0, [{upper} + {step}*1]" "tileloadd tmm1, [{upper} + {step}*1 + 64]"],
+    zero ["tilezero tmm0" "tilezero tmm1"],
+    add [
+        "tileloadd tmm4, [{a} + {step}*1]"
+        "tileloadd tmm6, [{b} + {step}*1]"
+        "tdpbf16ps tmm0, tmm4, tmm6"
+        "tileloadd tmm7, [{b} + {step}*1 + 1024]"
+        "tdpbf16ps tmm1, tmm4, tmm7"
+    ],
+    write ["tilestored [{upper} + {step}*1], tmm0" "tilestored [{upper} + {step}*1 + 64], tmm1"]);
+block!(one_21, "2048",
+    read ["tileloadd tmm0, [{upper} + {step}*1]" "tileloadd tmm2, [{lower} + {step}*1]"],
+    zero ["tilezero tmm0" "tilezero tmm2"],
+    add [
+        "tileloadd tmm4, [{a} + {step}*1]"
+        "tileloadd tmm6, [{b} + {step}*1]"
+        "tdpbf16ps tmm0, tmm4, tmm6"
+        "tileloadd tmm5, [{a} + {step}*1 + 1024]"
+        "tdpbf16ps tmm2, tmm5, tmm6"
+    ],
+    write ["tilestored [{upper} + {step}*1], tmm0" "tilestored [{lower} + {step}*1], tmm2"]);
+block!(one_22, "2048",
+    read [
+        "tileloadd tmm0, [{upper} + {step}*1]" "tileloadd tmm1, [{upper} + {step}*1 + 64]"
+        "tileloadd tmm2, [{lower} + {step}*1]" "tileloadd tmm3, [{lower} + {step}*1 + 64]"
+    ],
+    zero ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"],
+    add [
+        "tileloadd tmm4, [{a} + {step}*1]"
+        "tileloadd tmm6, [{b} + {step}*1]"
+        "tdpbf16ps tmm0, tmm4, tmm6"
+        "tileloadd tmm7, [{b} + {step}*1 + 1024]"
+        "tdpbf16ps tmm1, tmm4, tmm7"
+        "tileloadd tmm5, [{a} + {step}*1 + 1024]"
+        "tdpbf16ps tmm2, tmm5, tmm6"
+        "tdpbf16ps tmm3, tmm5, tmm7"
+    ],
+    write [
+        "tilestored [{upper} + {step}*1], tmm0" "tilestored [{upper} + {step}*1 + 64], tmm1"
+        "tilestored [{lower} + {step}*1], tmm2" "tilestored [{lower} + {step}*1 + 64], tmm3"
+    ]);
+block!(two_11, "4096",
+    read ["tileloadd tmm0, [{upper} + {step}*1]"],
+    zero ["tilezero tmm0"],
+    add [
+        "tileloadd tmm4, [{a} + {step}*1]"
+        "tileloadd tmm7, [{b} + {step}*1 + 2048]"
+        "tdpbf16ps tmm0, tmm4, tmm7"
+        "tileloadd tmm6, [{b} + {step}*1]"
+        "tdpbf16ps tmm0, tmm4, tmm6"
+        "tileloadd tmm5, [{a} + {step}*1 + 2048]"
+        "tdpbf16ps tmm0, tmm5, tmm6"
+    ],
+    write ["tilestored [{upper} + {step}*1], tmm0"]);
+block!(two_12, "4096",
+    read ["tileloadd tmm0, [{upper} + {step}*1]" "tileloadd tmm1, [{upper} + {step}*1 + 64]"],
+    zero ["tilezero tmm0" "tilezero tmm1"],
+    add [
+        "tileloadd tmm4, [{a} + {step}*1]"
+        "tileloadd tmm6, [{b} + {step}*1 + 2048]"
+        "tdpbf16ps tmm0, tmm4, tmm6"
+        "tileloadd tmm7, [{b} + {step}*1 + 3072]"
+        "tdpbf16ps tmm1, tmm4, tmm7"
+        "tileloadd tmm6, [{b} + {step}*1]"
+        "tdpbf16ps tmm0, tmm4, tmm6"
+        "tileloadd tmm7, [{b} + {step}*1 + 1024]"
+        "tdpbf16ps tmm1, tmm4, tmm7"
+        "tileloadd tmm4, [{a} + {step}*1 + 2048]"
+        "tdpbf16ps tmm0, tmm4, tmm6"
+        "tdpbf16ps tmm1, tmm4, tmm7"
+    ],
+    write ["tilestored [{upper} + {step}*1], tmm0" "tilestored [{upper} + {step}*1 + 64], tmm1"]);
+block!(two_21, "4096",
+    read ["tileloadd tmm0, [{upper} + {step}*1]" "tileloadd tmm2, [{lower} + {step}*1]"],
+    zero ["tilezero tmm0" "tilezero tmm2"],
+    add [
+        "tileloadd tmm4, [{a} + {step}*1]"
+        "tileloadd tmm6, [{b} + {step}*1 + 2048]"
+        "tdpbf16ps tmm0, tmm4, tmm6"
+        "tileloadd tmm5, [{a} + {step}*1 + 1024]"
+        "tdpbf16ps tmm2, tmm5, tmm6"
+        "tileloadd tmm6, [{b} + {step}*1]"
+        "tdpbf16ps tmm0, tmm4, tmm6"
+        "tdpbf16ps tmm2, tmm5, tmm6"
+        "tileloadd tmm4, [{a} + {step}*1 + 2048]"
+        "tdpbf16ps tmm0, tmm4, tmm6"
+        "tileloadd tmm5, [{a} + {step}*1 + 3072]"
+        "tdpbf16ps tmm2, tmm5, tmm6"
+    ],
+    write ["tilestored [{upper} + {step}*1], tmm0" "tilestored [{lower} + {step}*1], tmm2"]);
+block!(two_22, "4096",
+    read [
+        "tileloadd tmm0, [{upper} + {step}*1]" "tileloadd tmm1, [{upper} + {step}*1 + 64]"
+        "tileloadd tmm2, [{lower} + {step}*1]" "tileloadd tmm3, [{lower} + {step}*1 + 64]"
+    ],
+    zero ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"],
+    add [
+        "tileloadd tmm4, [{a} + {step}*1]"
+        "tileloadd tmm6, [{b} + {step}*1 + 2048]"
+        "tdpbf16ps tmm0, tmm4, tmm6"
+        "tileloadd tmm7, [{b} + {step}*1 + 3072]"
+        "tdpbf16ps tmm1, tmm4, tmm7"
+        "tileloadd tmm5, [{a} + {step}*1 + 1024]"
+        "tdpbf16ps tmm2, tmm5, tmm6"
+        "tdpbf16ps tmm3, tmm5, tmm7"
+        "tileloadd tmm6, [{b} + {step}*1]"
+        "tdpbf16ps tmm0, tmm4, tmm6"
+        "tileloadd tmm7, [{b} + {step}*1 + 1024]"
+        "tdpbf16ps tmm1, tmm4, tmm7"
+        "tdpbf16ps tmm2, tmm5, tmm6"
+        "tdpbf16ps tmm3, tmm5, tmm7"
+        "tileloadd tmm4, [{a} + {step}*1 + 2048]"
+        "tdpbf16ps tmm0, tmm4, tmm6"
+        "tdpbf16ps tmm1, tmm4, tmm7"
+        "tileloadd tmm5, [{a} + {step}*1 + 3072]"
+        "tdpbf16ps tmm2, tmm5, tmm6"
+        "tdpbf16ps tmm3, tmm5, tmm7"
+    ],
+    write [
+        "tilestored [{upper} + {step}*1], tmm0" "tilestored [{upper} + {step}*1 + 64], tmm1"
+        "tilestored [{lower} + {step}*1], tmm2" "tilestored [{lower} + {step}*1 + 64], tmm3"
+    ]);
+
+impl Unit for Amx {
+    fn pack<T: Pack>(task: T) {
+        // SAFETY: a CPU with AMX has these; `matrix_unit::is_available` has checked it.
+        unsafe { packed(task) }
+    }
+
+    fn new(shape: Shape) -> Self {
+        let Shape { rows, columns } = shape;
+        let mut configuration = Configuration {
+            palette: 1,
+            start_row: 0,
+            reserved: [0; 14],
+            bytes_of_row: [0; 16],
+            rows: [0; 16],
+        };
+        let mut set = |tile: usize, rows: usize, bytes: usize| {
+            if rows > 0 && bytes > 0 {
+                configuration.rows[tile] = rows as u8;
+                configuration.bytes_of_row[tile] = bytes as u16;
+            }
+        };
+        // A block with one row or column of tiles uses the registers of the second for its second part.
+        let or_first = |halves: [usize; BLOCK]| [halves[0], if halves[1] > 0 { halves[1] } else { halves[0] }];
+        let (all_rows, all_columns) = (or_first(rows), or_first(columns));
+        for i in 0..BLOCK {
+            for j in 0..BLOCK {
+                set(BLOCK * i + j, rows[i], size_of::<f32>() * columns[j]);
+            }
+            set(4 + i, all_rows[i], size_of::<u16>() * DEPTH);
+            set(6 + i, SIDE, size_of::<f32>() * all_columns[i]);
+        }
+        // SAFETY: `matrix_unit::is_available` has asked for permission. The configuration is valid: palette 1, at most 16 rows of
+        // at most 64 bytes.
+        unsafe { asm!("ldtilecfg [{}]", in(reg) &configuration, options(nostack)) };
+        Self {
+            thread: PhantomData,
+            is_double: [rows[1] > 0, columns[1] > 0],
+        }
+    }
+
+    unsafe fn multiply<const PARTS: usize>(
+        &mut self,
+        inner: Inner<'_>,
+        left: *const Tile,
+        right: *const Tile,
+        (to, step): (*mut f32, usize),
+        accum: Accum,
+    ) {
+        let range = inner.segments.as_ptr_range();
+        let call = Call {
+            segments: range.start,
+            end: range.end,
+            left,
+            right,
+            depth: inner.depth,
+            to,
+            step: size_of::<f32>() * step,
+            is_added: usize::from(accum == Accum::Add),
+        };
+        let run = match (PARTS, self.is_double) {
+            (1, [false, false]) => one_11,
+            (1, [false, true]) => one_12,
+            (1, [true, false]) => one_21,
+            (1, [true, true]) => one_22,
+            (_, [false, false]) => two_11,
+            (_, [false, true]) => two_12,
+            (_, [true, false]) => two_21,
+            (_, [true, true]) => two_22,
+        };
+        // SAFETY: the caller's contract, and `new` has configured the tiles.
+        unsafe { run(&call) }
+    }
+}
+
+impl Drop for Amx {
+    fn drop(&mut self) {
+        let _ = self.thread;
+        // SAFETY: no tile is in use after this.
+        unsafe { asm!("tilerelease", options(nostack, nomem)) };
+    }
+}
+
+/// # Safety
+/// The CPU must support the named features.
+#[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq,avx512bf16")]
+unsafe fn packed<T: Pack>(task: T) {
+    task.run::<Avx512>();
+}
+
+/// Conversion by AVX512-BF16.
+struct Avx512;
+
+/// The first part of 32 numbers, and what is left of each half.
+///
+/// # Safety
+/// The CPU must support the features of [`packed`].
+#[inline(always)]
+unsafe fn split(low: __m512, high: __m512) -> (__m512i, [__m512; 2]) {
+    // SAFETY: the caller's contract. All bits of a vector are valid.
+    unsafe {
+        let first = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
+        let widened = |half: __m256i| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(half)));
+        let rest = [
+            _mm512_sub_ps(low, widened(_mm512_castsi512_si256(first))),
+            _mm512_sub_ps(high, widened(_mm512_extracti64x4_epi64::<1>(first))),
+        ];
+        (first, rest)
+    }
+}
+
+/// The parts of 32 numbers.
+///
+/// # Safety
+/// The CPU must support the features of [`packed`].
+#[inline(always)]
+unsafe fn parts<const PARTS: usize>(low: __m512, high: __m512) -> [__m512i; PARTS] {
+    // SAFETY: the caller's contract. All bits of a vector are valid.
+    unsafe {
+        let (first, [low, high]) = split(low, high);
+        let mut found = [first; PARTS];
+        if PARTS > 1 {
+            found[1] = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
+        }
+        found
+    }
+}
+
+/// # Safety
+/// The CPU must support AVX-512.
+#[inline(always)]
+unsafe fn rows<const PARTS: usize>(found: [__m512i; PARTS]) -> [[u32; SIDE]; PARTS] {
+    // SAFETY: both have 64 bytes, and all bits are valid.
+    found.map(|x| unsafe { std::mem::transmute::<__m512i, [u32; SIDE]>(x) })
+}
+
+// SAFETY of all blocks below: only `packed` uses the type, and its callers have detected the features.
+impl Convert for Avx512 {
+    #[inline(always)]
+    fn row<const PARTS: usize>(from: &[f32; DEPTH]) -> [[u32; SIDE]; PARTS] {
+        // SAFETY: see above; `from` has two halves of 16 numbers.
+        unsafe {
+            let from = from.as_ptr();
+            rows(parts::<PARTS>(_mm512_loadu_ps(from), _mm512_loadu_ps(from.add(SIDE))))
+        }
+    }
+
+    #[inline(always)]
+    fn pairs<const PARTS: usize>(first: &[f32; SIDE], second: &[f32; SIDE]) -> [[u32; SIDE]; PARTS] {
+        // SAFETY: see above.
+        unsafe {
+            // Word 2 i is that of the first, word 2 i + 1 that of the second.
+            let even = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+            let order = _mm512_or_si512(
+                even,
+                _mm512_slli_epi32::<16>(_mm512_add_epi32(even, _mm512_set1_epi32(16))),
+            );
+            let found = parts::<PARTS>(_mm512_loadu_ps(first.as_ptr()), _mm512_loadu_ps(second.as_ptr()));
+            rows(found.map(|x| _mm512_permutexvar_epi16(order, x)))
+        }
+    }
+
+    #[inline(always)]
+    fn transpose(tile: &mut Tile) {
+        // SAFETY: see above; each row has 64 bytes.
+        unsafe {
+            let at = tile.0.as_mut_ptr();
+            let mut x = [_mm512_setzero_si512(); SIDE];
+            for (i, x) in x.iter_mut().enumerate() {
+                *x = _mm512_loadu_si512(at.add(i).cast());
+            }
+            // Blocks of 2 x 2 numbers, then of 2 x 2 such blocks: four rows are transposed within each quarter of a register.
+            let mut y = x;
+            for i in 0..SIDE / 2 {
+                y[2 * i] = _mm512_unpacklo_epi32(x[2 * i], x[2 * i + 1]);
+                y[2 * i + 1] = _mm512_unpackhi_epi32(x[2 * i], x[2 * i + 1]);
+            }
+            for i in 0..SIDE / 4 {
+                x[4 * i] = _mm512_unpacklo_epi64(y[4 * i], y[4 * i + 2]);
+                x[4 * i + 1] = _mm512_unpackhi_epi64(y[4 * i], y[4 * i + 2]);
+                x[4 * i + 2] = _mm512_unpacklo_epi64(y[4 * i + 1], y[4 * i + 3]);
+                x[4 * i + 3] = _mm512_unpackhi_epi64(y[4 * i + 1], y[4 * i + 3]);
+            }
+            // Now quarter q of x[4 i + j] holds column 4 q + j of the rows 4 i to 4 i + 3.
+            for j in 0..4 {
+                let a = _mm512_shuffle_i32x4::<0x88>(x[j], x[4 + j]);
+                let b = _mm512_shuffle_i32x4::<0xdd>(x[j], x[4 + j]);
+                let c = _mm512_shuffle_i32x4::<0x88>(x[8 + j], x[12 + j]);
+                let d = _mm512_shuffle_i32x4::<0xdd>(x[8 + j], x[12 + j]);
+                y[j] = _mm512_shuffle_i32x4::<0x88>(a, c);
+                y[4 + j] = _mm512_shuffle_i32x4::<0x88>(b, d);
+                y[8 + j] = _mm512_shuffle_i32x4::<0xdd>(a, c);
+                y[12 + j] = _mm512_shuffle_i32x4::<0xdd>(b, d);
+            }
+            for (i, y) in y.iter().enumerate() {
+                _mm512_storeu_si512(at.add(i).cast(), *y);
+            }
+        }
+    }
+}
