@@ -1,9 +1,9 @@
 //! The element type: `f32` for training, `f64` for checks.
 
 use crate::kernels::conv::Convolve;
-use crate::kernels::direct::rounded_copy;
 use crate::kernels::gemm::GemmElement;
-use crate::kernels::scratch::{Pooled, Scratch};
+use crate::kernels::matmul::MultiplyMatrices;
+use crate::kernels::scratch::Pooled;
 use crate::kernels::simd::Dispatch;
 use ndarray::NdFloat;
 use num_traits::FloatConst;
@@ -19,7 +19,15 @@ mod sealed {
 /// Training runs in `f32`. Gradient checks and reference values use `f64`, because rounding noise can hide a
 /// wrong gradient in `f32`.
 pub trait Real:
-    NdFloat + FloatConst + Default + Convolve + GemmElement + Dispatch + Pooled + sealed::Sealed
+    NdFloat
+    + FloatConst
+    + Default
+    + Convolve
+    + MultiplyMatrices
+    + GemmElement
+    + Dispatch
+    + Pooled
+    + sealed::Sealed
 {
     /// Name of the type, as in Rust: `"f32"` or `"f64"`.
     const NAME: &'static str;
@@ -32,10 +40,6 @@ pub trait Real:
 
     /// The error function `2/√π ∫₀ˣ exp(-t²) dt`.
     fn erf(self) -> Self;
-
-    /// A copy rounded to the nearest bfloat16 numbers; `None` for a type that is not rounded.
-    #[doc(hidden)]
-    fn rounded_to_bf16(x: &[Self]) -> Option<Scratch<Self>>;
 }
 
 impl Real for f32 {
@@ -52,10 +56,6 @@ impl Real for f32 {
     fn erf(self) -> Self {
         libm::erff(self)
     }
-
-    fn rounded_to_bf16(x: &[Self]) -> Option<Scratch<Self>> {
-        Some(rounded_copy(x))
-    }
 }
 
 impl Real for f64 {
@@ -71,9 +71,5 @@ impl Real for f64 {
 
     fn erf(self) -> Self {
         libm::erf(self)
-    }
-
-    fn rounded_to_bf16(_: &[Self]) -> Option<Scratch<Self>> {
-        None
     }
 }

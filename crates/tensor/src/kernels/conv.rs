@@ -83,13 +83,29 @@ fn cost_of_winograd(winograd: &Winograd, g: &Geometry, [n, c_in, c_out]: [usize;
 /// The same for the direct convolution.
 const COST_OF_DIRECT: f64 = 1.1;
 
-/// Whether the matrix unit is the fastest. It counts channels in steps of 16 and 32, so few channels waste its work.
-fn fits_matrix_unit([n, c_in, c_out]: [usize; 3]) -> bool {
-    n > 0 && c_in.min(c_out) >= FEWEST_CHANNELS
+/// The three maps.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Forward,
+    Input,
+    Weight,
+}
+
+/// Fewest images for which the matrix unit, whose rows are images, is the fastest.
+const FEWEST_IMAGES: usize = 4;
+
+/// Whether the matrix unit is the fastest. It computes 32 inner indices at a time, so few of them waste its work.
+fn fits_matrix_unit(kind: Kind, [n, c_in, c_out]: [usize; 3]) -> bool {
+    let inner = match kind {
+        Kind::Forward => c_in,
+        Kind::Input => c_out,
+        Kind::Weight => usize::MAX,
+    };
+    n >= FEWEST_IMAGES && inner >= FEWEST_CHANNELS
 }
 
 /// Chooses what computes a map of `f32`.
-fn choose(g: &Geometry, [n, c_in, c_out]: [usize; 3], precision: Precision) -> Chosen {
+fn choose(kind: Kind, g: &Geometry, [n, c_in, c_out]: [usize; 3], precision: Precision) -> Chosen {
     let forced = if IS_SMALL { None } else { FORCED.get() };
     match forced {
         Some(ConvAlgorithm::Im2col) => return Chosen::Im2col,
@@ -101,7 +117,7 @@ fn choose(g: &Geometry, [n, c_in, c_out]: [usize; 3], precision: Precision) -> C
         Some(ConvAlgorithm::MatrixUnit) if has_matrix_unit() => return Chosen::MatrixUnit,
         _ => {}
     }
-    if !IS_SMALL && has_matrix_unit() && fits_matrix_unit([n, c_in, c_out]) {
+    if !IS_SMALL && has_matrix_unit() && fits_matrix_unit(kind, [n, c_in, c_out]) {
         return Chosen::MatrixUnit;
     }
     let twice_as_fast = precision == Precision::Bf16 && has_bf16();
@@ -168,7 +184,7 @@ pub trait Convolve: Sized {
 }
 
 macro_rules! single {
-    ($($method:ident is $map:ident),*) => {
+    ($($method:ident is $map:ident, $kind:ident);*) => {
         impl Convolve for f32 {
             $(fn $method(
                 g: &Geometry,
@@ -180,7 +196,7 @@ macro_rules! single {
             ) {
                 let [n, c_in, c_out] = sizes;
                 let is_rounded = precision == Precision::Bf16;
-                let chosen = choose(g, sizes, precision);
+                let chosen = choose(Kind::$kind, g, sizes, precision);
                 #[cfg(target_arch = "x86_64")]
                 if let (Chosen::MatrixUnit, false) = (&chosen, IS_SMALL) {
                     return if is_rounded {
@@ -228,7 +244,7 @@ macro_rules! double {
     };
 }
 
-single!(conv_forward is forward, conv_input is input, conv_weight is weight);
+single!(conv_forward is forward, Forward; conv_input is input, Input; conv_weight is weight, Weight);
 double!(conv_forward is forward, conv_input is input, conv_weight is weight);
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub(crate) mod direct;
 pub(crate) mod elementwise;
 pub(crate) mod gemm;
 pub(crate) mod im2col;
+pub(crate) mod matmul;
 #[cfg(any(test, target_arch = "x86_64"))]
 pub(crate) mod matrix_unit;
 pub(crate) mod pieces;

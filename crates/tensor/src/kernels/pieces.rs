@@ -13,6 +13,11 @@ pub(crate) fn numbers(count: usize, work: &(dyn Fn(usize) + Sync)) {
     parallel(|| (0..count).into_par_iter().for_each(work));
 }
 
+/// Runs a series of loops on one thread of the pool. A thread outside would have to wake one for every loop.
+pub(crate) fn series(work: impl FnOnce() + Send) {
+    parallel(|| rayon::scope(|_| work()));
+}
+
 /// The results of `work` for every number below `count`, in their order, computed in parallel.
 pub(crate) fn map<R: Send>(count: usize, work: impl Fn(usize) -> R + Sync) -> Vec<R> {
     let mut found: Vec<Option<R>> = (0..count).map(|_| None).collect();

@@ -88,7 +88,7 @@ pub(crate) fn give<T: Pooled>(vector: Vec<T>) {
 }
 
 /// A buffer that returns to its pool when dropped.
-pub struct Scratch<T: Pooled> {
+pub(crate) struct Scratch<T: Pooled> {
     buffer: Vec<T>,
     len: usize,
 }

@@ -1,8 +1,6 @@
 //! Matrix products.
 
-use crate::kernels::gemm::par_gemm;
 use crate::kernels::scratch;
-use crate::kernels::strided::Layout;
 use crate::op::Op;
 use crate::operation::Operation;
 use crate::precision::{Precision, current_precision, with_precision};
@@ -28,6 +26,16 @@ enum Kind {
     LeftTransposed,
 }
 
+impl Kind {
+    fn transposed(self) -> [bool; 2] {
+        match self {
+            Kind::Plain => [false, false],
+            Kind::RightTransposed => [false, true],
+            Kind::LeftTransposed => [true, false],
+        }
+    }
+}
+
 impl<T: Real> Op<T> for Product {
     fn name(&self) -> &'static str {
         match self.kind {
@@ -37,12 +45,9 @@ impl<T: Real> Op<T> for Product {
         }
     }
     fn operation(&self) -> Option<Operation> {
-        let transposed = match self.kind {
-            Kind::Plain => [false, false],
-            Kind::RightTransposed => [false, true],
-            Kind::LeftTransposed => [true, false],
-        };
-        Some(Operation::MatMul { transposed })
+        Some(Operation::MatMul {
+            transposed: self.kind.transposed(),
+        })
     }
     fn vjp(&self, i: usize, inputs: &[Tensor<T>], _: &Tensor<T>, dy: &Tensor<T>) -> Tensor<T> {
         let (a, b) = (&inputs[0], &inputs[1]);
@@ -71,10 +76,10 @@ fn product<T: Real>(a: &Tensor<T>, b: &Tensor<T>, kind: Kind) -> Tensor<T> {
             b.shape()
         )
     };
-    let (m, k, k_of_b, n, layout_a, layout_b) = match kind {
-        Kind::Plain => (a0, a1, b0, b1, Layout::Plain, Layout::Plain),
-        Kind::RightTransposed => (a0, a1, b1, b0, Layout::Plain, Layout::Transposed),
-        Kind::LeftTransposed => (a1, a0, b0, b1, Layout::Transposed, Layout::Plain),
+    let (m, k, k_of_b, n) = match kind {
+        Kind::Plain => (a0, a1, b0, b1),
+        Kind::RightTransposed => (a0, a1, b1, b0),
+        Kind::LeftTransposed => (a1, a0, b0, b1),
     };
     assert!(
         k == k_of_b,
@@ -83,17 +88,12 @@ fn product<T: Real>(a: &Tensor<T>, b: &Tensor<T>, kind: Kind) -> Tensor<T> {
         b.shape()
     );
     let mut c = scratch::take(m * n);
-    let rounded = |x: &Tensor<T>| match product.precision {
-        Precision::F32 => None,
-        Precision::Bf16 => T::rounded_to_bf16(x.as_slice()),
-    };
-    let (rounded_a, rounded_b) = (rounded(a), rounded(b));
-    par_gemm(
-        m,
-        k,
-        n,
-        (rounded_a.as_deref().unwrap_or(a.as_slice()), layout_a),
-        (rounded_b.as_deref().unwrap_or(b.as_slice()), layout_b),
+    T::multiply_matrices(
+        [m, k, n],
+        kind.transposed(),
+        product.precision,
+        a.as_slice(),
+        b.as_slice(),
         &mut c,
     );
     let value = ArrayD::from_shape_vec(IxDyn(&[m, n]), c).expect("m × n elements");

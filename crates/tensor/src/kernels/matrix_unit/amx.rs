@@ -187,25 +187,25 @@ block!(one_21, "2048",
     ],
     write ["tilestored [{upper} + {step}*1], tmm0" "tilestored [{lower} + {step}*1], tmm2"]);
 block!(one_22, "2048",
-    read [
-        "tileloadd tmm0, [{upper} + {step}*1]" "tileloadd tmm1, [{upper} + {step}*1 + 64]"
-        "tileloadd tmm2, [{lower} + {step}*1]" "tileloadd tmm3, [{lower} + {step}*1 + 64]"
-    ],
-    zero ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"],
-    add [
-        "tileloadd tmm4, [{a} + {step}*1]"
-        "tileloadd tmm6, [{b} + {step}*1]"
-        "tdpbf16ps tmm0, tmm4, tmm6"
-        "tileloadd tmm7, [{b} + {step}*1 + 1024]"
-        "tdpbf16ps tmm1, tmm4, tmm7"
-        "tileloadd tmm5, [{a} + {step}*1 + 1024]"
-        "tdpbf16ps tmm2, tmm5, tmm6"
-        "tdpbf16ps tmm3, tmm5, tmm7"
-    ],
-    write [
-        "tilestored [{upper} + {step}*1], tmm0" "tilestored [{upper} + {step}*1 + 64], tmm1"
-        "tilestored [{lower} + {step}*1], tmm2" "tilestored [{lower} + {step}*1 + 64], tmm3"
-    ]);
+read [
+    "tileloadd tmm0, [{upper} + {step}*1]" "tileloadd tmm1, [{upper} + {step}*1 + 64]"
+    "tileloadd tmm2, [{lower} + {step}*1]" "tileloadd tmm3, [{lower} + {step}*1 + 64]"
+],
+zero ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"],
+add [
+    "tileloadd tmm4, [{a} + {step}*1]"
+    "tileloadd tmm6, [{b} + {step}*1]"
+    "tdpbf16ps tmm0, tmm4, tmm6"
+    "tileloadd tmm7, [{b} + {step}*1 + 1024]"
+    "tdpbf16ps tmm1, tmm4, tmm7"
+    "tileloadd tmm5, [{a} + {step}*1 + 1024]"
+    "tdpbf16ps tmm2, tmm5, tmm6"
+    "tdpbf16ps tmm3, tmm5, tmm7"
+],
+write [
+    "tilestored [{upper} + {step}*1], tmm0" "tilestored [{upper} + {step}*1 + 64], tmm1"
+    "tilestored [{lower} + {step}*1], tmm2" "tilestored [{lower} + {step}*1 + 64], tmm3"
+]);
 block!(two_11, "4096",
     read ["tileloadd tmm0, [{upper} + {step}*1]"],
     zero ["tilezero tmm0"],
@@ -256,37 +256,37 @@ block!(two_21, "4096",
     ],
     write ["tilestored [{upper} + {step}*1], tmm0" "tilestored [{lower} + {step}*1], tmm2"]);
 block!(two_22, "4096",
-    read [
-        "tileloadd tmm0, [{upper} + {step}*1]" "tileloadd tmm1, [{upper} + {step}*1 + 64]"
-        "tileloadd tmm2, [{lower} + {step}*1]" "tileloadd tmm3, [{lower} + {step}*1 + 64]"
-    ],
-    zero ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"],
-    add [
-        "tileloadd tmm4, [{a} + {step}*1]"
-        "tileloadd tmm6, [{b} + {step}*1 + 2048]"
-        "tdpbf16ps tmm0, tmm4, tmm6"
-        "tileloadd tmm7, [{b} + {step}*1 + 3072]"
-        "tdpbf16ps tmm1, tmm4, tmm7"
-        "tileloadd tmm5, [{a} + {step}*1 + 1024]"
-        "tdpbf16ps tmm2, tmm5, tmm6"
-        "tdpbf16ps tmm3, tmm5, tmm7"
-        "tileloadd tmm6, [{b} + {step}*1]"
-        "tdpbf16ps tmm0, tmm4, tmm6"
-        "tileloadd tmm7, [{b} + {step}*1 + 1024]"
-        "tdpbf16ps tmm1, tmm4, tmm7"
-        "tdpbf16ps tmm2, tmm5, tmm6"
-        "tdpbf16ps tmm3, tmm5, tmm7"
-        "tileloadd tmm4, [{a} + {step}*1 + 2048]"
-        "tdpbf16ps tmm0, tmm4, tmm6"
-        "tdpbf16ps tmm1, tmm4, tmm7"
-        "tileloadd tmm5, [{a} + {step}*1 + 3072]"
-        "tdpbf16ps tmm2, tmm5, tmm6"
-        "tdpbf16ps tmm3, tmm5, tmm7"
-    ],
-    write [
-        "tilestored [{upper} + {step}*1], tmm0" "tilestored [{upper} + {step}*1 + 64], tmm1"
-        "tilestored [{lower} + {step}*1], tmm2" "tilestored [{lower} + {step}*1 + 64], tmm3"
-    ]);
+read [
+    "tileloadd tmm0, [{upper} + {step}*1]" "tileloadd tmm1, [{upper} + {step}*1 + 64]"
+    "tileloadd tmm2, [{lower} + {step}*1]" "tileloadd tmm3, [{lower} + {step}*1 + 64]"
+],
+zero ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"],
+add [
+    "tileloadd tmm4, [{a} + {step}*1]"
+    "tileloadd tmm6, [{b} + {step}*1 + 2048]"
+    "tdpbf16ps tmm0, tmm4, tmm6"
+    "tileloadd tmm7, [{b} + {step}*1 + 3072]"
+    "tdpbf16ps tmm1, tmm4, tmm7"
+    "tileloadd tmm5, [{a} + {step}*1 + 1024]"
+    "tdpbf16ps tmm2, tmm5, tmm6"
+    "tdpbf16ps tmm3, tmm5, tmm7"
+    "tileloadd tmm6, [{b} + {step}*1]"
+    "tdpbf16ps tmm0, tmm4, tmm6"
+    "tileloadd tmm7, [{b} + {step}*1 + 1024]"
+    "tdpbf16ps tmm1, tmm4, tmm7"
+    "tdpbf16ps tmm2, tmm5, tmm6"
+    "tdpbf16ps tmm3, tmm5, tmm7"
+    "tileloadd tmm4, [{a} + {step}*1 + 2048]"
+    "tdpbf16ps tmm0, tmm4, tmm6"
+    "tdpbf16ps tmm1, tmm4, tmm7"
+    "tileloadd tmm5, [{a} + {step}*1 + 3072]"
+    "tdpbf16ps tmm2, tmm5, tmm6"
+    "tdpbf16ps tmm3, tmm5, tmm7"
+],
+write [
+    "tilestored [{upper} + {step}*1], tmm0" "tilestored [{upper} + {step}*1 + 64], tmm1"
+    "tilestored [{lower} + {step}*1], tmm2" "tilestored [{lower} + {step}*1 + 64], tmm3"
+]);
 
 impl Unit for Amx {
     fn pack<T: Pack>(task: T) {
@@ -310,7 +310,8 @@ impl Unit for Amx {
             }
         };
         // A block with one row or column of tiles uses the registers of the second for its second part.
-        let or_first = |halves: [usize; BLOCK]| [halves[0], if halves[1] > 0 { halves[1] } else { halves[0] }];
+        let or_first =
+            |halves: [usize; BLOCK]| [halves[0], if halves[1] > 0 { halves[1] } else { halves[0] }];
         let (all_rows, all_columns) = (or_first(rows), or_first(columns));
         for i in 0..BLOCK {
             for j in 0..BLOCK {
@@ -389,7 +390,8 @@ unsafe fn split(low: __m512, high: __m512) -> (__m512i, [__m512; 2]) {
     // SAFETY: the caller's contract. All bits of a vector are valid.
     unsafe {
         let first = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
-        let widened = |half: __m256i| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(half)));
+        let widened =
+            |half: __m256i| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(half)));
         let rest = [
             _mm512_sub_ps(low, widened(_mm512_castsi512_si256(first))),
             _mm512_sub_ps(high, widened(_mm512_extracti64x4_epi64::<1>(first))),
@@ -419,8 +421,13 @@ unsafe fn parts<const PARTS: usize>(low: __m512, high: __m512) -> [__m512i; PART
 /// The CPU must support AVX-512.
 #[inline(always)]
 unsafe fn rows<const PARTS: usize>(found: [__m512i; PARTS]) -> [[u32; SIDE]; PARTS] {
-    // SAFETY: both have 64 bytes, and all bits are valid.
-    found.map(|x| unsafe { std::mem::transmute::<__m512i, [u32; SIDE]>(x) })
+    let mut rows = [[0; SIDE]; PARTS];
+    // A loop: `map` of an array is not inlined.
+    for (row, x) in rows.iter_mut().zip(found) {
+        // SAFETY: both have 64 bytes, and all bits are valid.
+        *row = unsafe { std::mem::transmute::<__m512i, [u32; SIDE]>(x) };
+    }
+    rows
 }
 
 // SAFETY of all blocks below: only `packed` uses the type, and its callers have detected the features.
@@ -430,7 +437,10 @@ impl Convert for Avx512 {
         // SAFETY: see above; `from` has two halves of 16 numbers.
         unsafe {
             let from = from.as_ptr();
-            rows(parts::<PARTS>(_mm512_loadu_ps(from), _mm512_loadu_ps(from.add(SIDE))))
+            rows(parts::<PARTS>(
+                _mm512_loadu_ps(from),
+                _mm512_loadu_ps(from.add(SIDE)),
+            ))
         }
     }
 
@@ -444,9 +454,18 @@ impl Convert for Avx512 {
                 even,
                 _mm512_slli_epi32::<16>(_mm512_add_epi32(even, _mm512_set1_epi32(16))),
             );
-            let found = parts::<PARTS>(_mm512_loadu_ps(first.as_ptr()), _mm512_loadu_ps(second.as_ptr()));
-            rows(found.map(|x| _mm512_permutexvar_epi16(order, x)))
+            let mut found = parts::<PARTS>(_mm512_loadu_ps(first.as_ptr()), _mm512_loadu_ps(second.as_ptr()));
+            for x in &mut found {
+                *x = _mm512_permutexvar_epi16(order, *x);
+            }
+            rows(found)
         }
+    }
+
+    #[inline(always)]
+    fn prefetch(from: *const f32) {
+        // SAFETY: see above; a prefetch does not fault.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }
 
     #[inline(always)]

@@ -14,7 +14,8 @@ impl Axis {
     pub(super) fn forward(g: &Geometry, a: usize) -> Self {
         let taps = |o: usize| {
             let all = 0..g.kernel[a];
-            all.filter_map(|k| g.input_index(a, o, k).map(|i| [k, i])).collect()
+            all.filter_map(|k| g.input_index(a, o, k).map(|i| [k, i]))
+                .collect()
         };
         Self {
             taps: (0..g.output[a]).map(taps).collect(),
@@ -37,7 +38,12 @@ impl Axis {
 
     /// The places that a range of written places reads.
     pub(super) fn read(&self, written: Range<usize>) -> Range<usize> {
-        let places = || self.taps[written.clone()].iter().flatten().map(|&[_, place]| place);
+        let places = || {
+            self.taps[written.clone()]
+                .iter()
+                .flatten()
+                .map(|&[_, place]| place)
+        };
         match (places().min(), places().max()) {
             (Some(first), Some(last)) => first..last + 1,
             _ => 0..0,
@@ -45,37 +51,37 @@ impl Axis {
     }
 }
 
-/// Sizes `[rows, columns]` of the rectangles into which `all` written places are cut, so that `fits` accepts what each reads.
-/// `cost` is the number of places that a rectangle reads or that have to be copied for it. Of all sizes that fit, the one with the
-/// smallest sum of costs is taken.
+/// Sizes `[rows, columns]` of the rectangles into which `all` written places are cut. `read` is the number of places that one
+/// reads along an axis. Of the sizes that `fits` accepts, given what is written and read, the one with the smallest sum of costs
+/// is taken, and the sum is returned too.
 pub(super) fn rectangles(
     all: [usize; 2],
     read: impl Fn(usize, usize) -> usize,
     fits: impl Fn([usize; 2], [usize; 2]) -> bool,
-) -> [usize; 2] {
-    let halves = |all: usize| {
-        let pieces = std::iter::successors(Some(1_usize), move |&pieces| (pieces < all).then_some(pieces * 2));
-        let mut sizes: Vec<usize> = pieces.map(|pieces| all.div_ceil(pieces)).collect();
-        sizes.dedup();
-        sizes
-    };
+    cost: impl Fn([usize; 2]) -> usize,
+) -> (usize, [usize; 2]) {
     let mut best = (usize::MAX, [1, 1]);
     for rows in halves(all[0]) {
         let read_rows = read(0, rows);
         for columns in halves(all[1]) {
-            let read_columns = read(1, columns);
-            if !fits([rows, columns], [read_rows, read_columns]) {
-                continue;
+            let read = [read_rows, read(1, columns)];
+            if fits([rows, columns], read) {
+                let sum = all[0].div_ceil(rows) * all[1].div_ceil(columns) * cost(read);
+                if sum < best.0 {
+                    best = (sum, [rows, columns]);
+                }
             }
-            let count = all[0].div_ceil(rows) * all[1].div_ceil(columns);
-            let cost = count * read_rows * read_columns;
-            if cost < best.0 {
-                best = (cost, [rows, columns]);
-            }
-            break;
         }
     }
-    best.1
+    best
+}
+
+/// `all`, its half, a quarter, and so on down to 1, rounded up.
+pub(super) fn halves(all: usize) -> Vec<usize> {
+    let pieces = std::iter::successors(Some(1_usize), move |&pieces| (pieces < all).then_some(pieces * 2));
+    let mut sizes: Vec<usize> = pieces.map(|pieces| all.div_ceil(pieces)).collect();
+    sizes.dedup();
+    sizes
 }
 
 #[cfg(test)]
@@ -83,12 +89,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rectangles_fit_and_prefer_what_reads_least() {
+    fn rectangles_fit_and_cost_least() {
         // A kernel of three taps: a rectangle reads two rows and columns more.
         let read = |_: usize, size: usize| size + 2;
-        let fitting = |most: usize| rectangles([64, 64], read, |_, [rows, columns]| rows * columns <= most);
-        assert_eq!(fitting(66 * 66), [64, 64]);
-        assert_eq!(fitting(100), [8, 8]);
-        assert_eq!(fitting(1), [1, 1]);
+        let cut = |most: usize, fixed: usize| {
+            let fits = |_, [rows, columns]: [usize; 2]| rows * columns <= most;
+            rectangles([64, 64], read, fits, |[rows, columns]| rows * columns + fixed).1
+        };
+        assert_eq!(cut(66 * 66, 0), [64, 64]);
+        assert_eq!(cut(100, 0), [8, 8]);
+        assert_eq!(cut(1, 0), [1, 1]);
+        assert_eq!(halves(5), [5, 3, 2, 1]);
     }
 }

@@ -70,7 +70,11 @@ impl Unit for Model {
                         let tile = |from: *const Tile, operand: usize, part: usize, half: usize| unsafe {
                             &*from.add((operand * PARTS + part) * BLOCK + half)
                         };
-                        let products: &[[usize; 2]] = if PARTS == 1 { &[[0, 0]] } else { &[[0, 1], [0, 0], [1, 0]] };
+                        let products: &[[usize; 2]] = if PARTS == 1 {
+                            &[[0, 0]]
+                        } else {
+                            &[[0, 1], [0, 0], [1, 0]]
+                        };
                         for &[a, b] in products {
                             let a = tile(left, l + k, a, i / SIDE);
                             let b = tile(right, r + k, b, j / SIDE);

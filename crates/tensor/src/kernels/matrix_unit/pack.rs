@@ -16,8 +16,8 @@ fn padded<const N: usize>(from: &[f32]) -> [f32; N] {
     }
 }
 
-/// Left operands whose rows are images and whose inner index is the channels: for every pixel of a rectangle
-/// `[channels / 32]` operands.
+/// Left operands whose rows are images and whose inner index is a range of channels: one for each 32 of them, for every pixel of
+/// a rectangle.
 pub(super) struct Images<'a, const PARTS: usize> {
     /// Up to 32 images.
     pub(super) images: &'a [f32],
@@ -28,23 +28,28 @@ pub(super) struct Images<'a, const PARTS: usize> {
     pub(super) len: usize,
     pub(super) rows: Range<usize>,
     pub(super) columns: Range<usize>,
+    /// Channels that are read.
+    pub(super) range: Range<usize>,
     pub(super) out: &'a mut [Tile],
 }
 
 impl<const PARTS: usize> Pack for Images<'_, PARTS> {
     #[inline(always)]
     fn run<C: Convert>(self) {
-        let depth = self.channels.div_ceil(DEPTH);
+        let depth = self.range.len().div_ceil(DEPTH);
         for (i, image) in self.images.chunks_exact(self.len).enumerate() {
             let mut out = self.out.chunks_exact_mut(PARTS * BLOCK);
             for row in self.rows.clone() {
                 let pixels = &image[(row * self.width + self.columns.start) * self.channels..]
                     [..self.columns.len() * self.channels];
                 for pixel in pixels.chunks_exact(self.channels) {
-                    for (channels, operand) in pixel.chunks(DEPTH).zip(out.by_ref().take(depth)) {
+                    for (channels, operand) in pixel[self.range.clone()]
+                        .chunks(DEPTH)
+                        .zip(out.by_ref().take(depth))
+                    {
                         let found = C::row::<PARTS>(&padded(channels));
-                        for (part, found) in found.into_iter().enumerate() {
-                            operand[part * BLOCK + i / SIDE].0[i % SIDE] = found;
+                        for part in 0..PARTS {
+                            operand[part * BLOCK + i / SIDE].0[i % SIDE] = found[part];
                         }
                     }
                 }
@@ -99,8 +104,8 @@ impl<const PARTS: usize> Pack for Weight<'_, PARTS> {
                             for k in 0..SIDE {
                                 let i = start + 2 * k;
                                 let found = C::pairs::<PARTS>(&row(i), &row(i + 1));
-                                for (part, found) in found.into_iter().enumerate() {
-                                    operand[part * BLOCK + half].0[k] = found;
+                                for part in 0..PARTS {
+                                    operand[part * BLOCK + half].0[k] = found[part];
                                 }
                             }
                         }
@@ -113,8 +118,8 @@ impl<const PARTS: usize> Pack for Weight<'_, PARTS> {
                                 } else {
                                     [[0; SIDE]; PARTS]
                                 };
-                                for (part, found) in found.into_iter().enumerate() {
-                                    operand[part * BLOCK + half].0[j] = found;
+                                for part in 0..PARTS {
+                                    operand[part * BLOCK + half].0[j] = found[part];
                                 }
                             }
                             for part in 0..PARTS {
@@ -153,35 +158,76 @@ pub(super) struct Pixels<'a, const PARTS: usize> {
     pub(super) out: &'a mut [Tile],
 }
 
+/// 16 numbers, or zeros where the line ends before.
+#[inline(always)]
+fn numbers<'a>(line: &'a [f32], from: usize, zeros: &'a [f32; SIDE]) -> &'a [f32; SIDE] {
+    line.get(from..)
+        .and_then(|rest| rest.first_chunk())
+        .unwrap_or(zeros)
+}
+
+/// Copies numbers, if the line has them.
+#[inline(always)]
+fn copy(line: &[f32], from: usize, count: usize, to: &mut [f32; SIDE]) {
+    if let Some(found) = line.get(from..).and_then(|rest| rest.get(..count)) {
+        to[..count].copy_from_slice(found);
+    }
+}
+
+impl<const PARTS: usize> Pixels<'_, PARTS> {
+    /// The line of pixels of an image, empty for one that does not exist.
+    #[inline(always)]
+    fn line(&self, image: usize) -> &[f32] {
+        let line = self.width * self.channels;
+        let start = image * self.len + self.row * line;
+        self.images.get(start..start + line).unwrap_or_default()
+    }
+}
+
 impl<const PARTS: usize> Pack for Pixels<'_, PARTS> {
     #[inline(always)]
-    fn run<C: Convert>(self) {
+    fn run<C: Convert>(mut self) {
         let pairs = self.group / 2;
-        let count = self.images.len() / self.len;
-        for (i, operand) in self.out.chunks_exact_mut(PARTS * BLOCK).enumerate() {
-            let start = self.first + (i * self.stride) as isize;
-            for half in 0..BLOCK {
-                let channel = self.channel + half * SIDE;
-                if channel >= self.channels {
-                    break;
-                }
-                let channels = (self.channels - channel).min(SIDE);
-                for k in 0..SIDE {
-                    let column = start + (k / pairs * self.step) as isize;
-                    let image = k % pairs * 2;
-                    let numbers = |image: usize| {
-                        if image >= count || !(0..self.width as isize).contains(&column) {
-                            return [0.0; SIDE];
-                        }
-                        let pixel = self.row * self.width + column as usize;
-                        padded(&self.images[image * self.len + pixel * self.channels + channel..][..channels])
-                    };
-                    let found = C::pairs::<PARTS>(&numbers(image), &numbers(image + 1));
-                    for (part, found) in found.into_iter().enumerate() {
-                        operand[part * BLOCK + half].0[k] = found;
+        let out = std::mem::take(&mut self.out);
+        let zeros = [0.0; SIDE];
+        let channels = self.channels - self.channel;
+        // Row by row of the tiles, so that images are read in the order of their pixels.
+        for k in 0..SIDE {
+            let start = self.first + (k / pairs * self.step) as isize;
+            let image = k % pairs * 2;
+            let [first, second] = [self.line(image), self.line(image + 1)];
+            for (i, operand) in out.chunks_exact_mut(PARTS * BLOCK).enumerate() {
+                let column = start + (i * self.stride) as isize;
+                let is_inside = (0..self.width as isize).contains(&column);
+                let at = column.max(0) as usize * self.channels + self.channel;
+                let mut rest = channels;
+                for half in 0..BLOCK {
+                    if rest == 0 {
+                        break;
                     }
+                    let from = if is_inside { at + half * SIDE } else { usize::MAX };
+                    // The same numbers of the next two images, which lie far away.
+                    for line in [first, second] {
+                        C::prefetch(line.as_ptr().wrapping_add(2 * self.len + at + half * SIDE));
+                    }
+                    let [mut a, mut b] = [zeros; 2];
+                    let found = if rest >= SIDE {
+                        C::pairs::<PARTS>(numbers(first, from, &zeros), numbers(second, from, &zeros))
+                    } else {
+                        copy(first, from, rest, &mut a);
+                        copy(second, from, rest, &mut b);
+                        C::pairs::<PARTS>(&a, &b)
+                    };
+                    for part in 0..PARTS {
+                        operand[part * BLOCK + half].0[k] = found[part];
+                    }
+                    rest = rest.saturating_sub(SIDE);
                 }
-                if self.is_left {
+            }
+        }
+        if self.is_left {
+            for operand in out.chunks_exact_mut(PARTS * BLOCK) {
+                for half in 0..channels.div_ceil(SIDE).min(BLOCK) {
                     for part in 0..PARTS {
                         C::transpose(&mut operand[part * BLOCK + half]);
                     }

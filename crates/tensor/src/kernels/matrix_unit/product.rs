@@ -131,6 +131,9 @@ pub(crate) trait Convert {
     fn pairs<const PARTS: usize>(first: &[f32; SIDE], second: &[f32; SIDE]) -> [[u32; SIDE]; PARTS];
     /// Turns a left tile into a right one, and back.
     fn transpose(tile: &mut Tile);
+    /// Prefetches a cache line. Any address is allowed.
+    #[inline(always)]
+    fn prefetch(_from: *const f32) {}
 }
 
 /// Computes a block. See [`Unit::multiply`] for the order of the sums.
@@ -150,7 +153,10 @@ pub(super) unsafe fn multiply<U: Unit, const PARTS: usize>(
     accum: Accum,
 ) {
     let operand = PARTS * BLOCK;
-    let last = inner.segments.iter().fold([0, 0], |a, b| [a[0].max(b[0]), a[1].max(b[1])]);
+    let last = inner
+        .segments
+        .iter()
+        .fold([0, 0], |a, b| [a[0].max(b[0]), a[1].max(b[1])]);
     if !inner.segments.is_empty() {
         assert!(
             inner.depth > 0

@@ -5,6 +5,7 @@ use super::model::Model;
 use super::product::*;
 use super::*;
 use crate::kernels::direct::rounded_copy;
+use crate::kernels::gemm::Accum;
 use crate::kernels::reference::{geometries, maps, values};
 use proptest::prelude::*;
 
@@ -47,7 +48,11 @@ fn errors<U: Unit, const PARTS: usize>(g: &Geometry, n: usize, [c_in, c_out]: [u
     ]
     .map(single);
     let exact = operands.each_ref().map(|x| -> Vec<f64> {
-        let rounded = if PARTS == 2 { x.clone() } else { rounded_copy(x).to_vec() };
+        let rounded = if PARTS == 2 {
+            x.clone()
+        } else {
+            rounded_copy(x).to_vec()
+        };
         rounded.into_iter().map(f64::from).collect()
     });
     let wanted = maps(g, n, [c_in, c_out], [&exact[0], &exact[1], &exact[2]]);
@@ -56,7 +61,9 @@ fn errors<U: Unit, const PARTS: usize>(g: &Geometry, n: usize, [c_in, c_out]: [u
     std::array::from_fn(|i| {
         let largest = wanted[i].iter().fold(1e-30_f64, |a, b| a.max(b.abs()));
         let pairs = found[i].iter().zip(&wanted[i]);
-        pairs.map(|(&f, w)| (f64::from(f) - w).abs() / largest).fold(0.0, f64::max)
+        pairs
+            .map(|(&f, w)| (f64::from(f) - w).abs() / largest)
+            .fold(0.0, f64::max)
     })
 }
 
@@ -98,7 +105,11 @@ mod with_amx {
         let wanted = compute::<Model, PARTS>(g, sizes, [&x, &w, &dy]);
         for (map, (found, wanted)) in found.iter().zip(&wanted).enumerate() {
             for (i, (f, w)) in found.iter().zip(wanted).enumerate() {
-                assert_eq!(f.to_bits(), w.to_bits(), "map {map} of {g:?}, {sizes:?}, {PARTS} parts, {i}: {f} {w}");
+                assert_eq!(
+                    f.to_bits(),
+                    w.to_bits(),
+                    "map {map} of {g:?}, {sizes:?}, {PARTS} parts, {i}: {f} {w}"
+                );
             }
         }
     }
@@ -163,11 +174,22 @@ fn a_transposed_tile_turns_back() {
 #[should_panic(expected = "an operand ends early")]
 fn an_operand_that_ends_early_is_refused() {
     let (shape, mut out) = (Shape::new(1, 1), [0.0]);
-    let inner = Inner { segments: &[[1, 0]], depth: 1 };
+    let inner = Inner {
+        segments: &[[1, 0]],
+        depth: 1,
+    };
     let tiles = [Tile([[0; SIDE]; SIDE]); 2];
     let place = Place { first: 0, step: 1 };
     // SAFETY: no other thread.
     unsafe {
-        multiply::<Model, 1>(&mut Model::new(shape), shape, inner, [&tiles, &tiles], Output::new(&mut out), place, Accum::Replace);
+        multiply::<Model, 1>(
+            &mut Model::new(shape),
+            shape,
+            inner,
+            [&tiles, &tiles],
+            Output::new(&mut out),
+            place,
+            Accum::Replace,
+        );
     }
 }
