@@ -6,7 +6,7 @@ use super::process::{cores, pool};
 use anyhow::ensure;
 use engraft_base::{cpu_model, files, free_memory};
 use engraft_data::{DataDirs, DatasetName, LoadOptions, Split, load};
-use engraft_tensor::{Geometry, Padding, Precision, Tensor, conv2d, cpu_features, has_bf16, with_precision};
+use engraft_tensor::{Geometry, Padding, Precision, Tensor, conv2d, cpu_features, has_bf16, has_matrix_unit, with_precision};
 use engraft_transfer::ShippedSource;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -80,9 +80,10 @@ fn machine(found: &mut Findings) {
     if let Ok(limit) = std::env::var("ENGRAFT_SIMD") {
         found.add("limit", format!("ENGRAFT_SIMD={limit}"));
     }
-    let bf16 = match has_bf16() {
-        true => "instructions of the CPU: `--precision bf16` saves time",
-        false => "no instructions: `--precision bf16` works and saves no time",
+    let bf16 = match (has_matrix_unit(), has_bf16()) {
+        (true, _) => "matrix unit of the CPU (AMX): `--precision bf16` saves time",
+        (_, true) => "instructions of the CPU: `--precision bf16` saves time",
+        _ => "no instructions: `--precision bf16` works and saves no time",
     };
     found.add("bf16", bf16);
     found.add("threads", format!("{} (one for each core)", cores()));

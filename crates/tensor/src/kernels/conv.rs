@@ -265,11 +265,13 @@ mod tests {
             (16, 3, 1, [17, 32]),
         ] {
             let g = Geometry::forward([size, size], [kernel; 2], [stride; 2], [1, 1], Padding::Same);
-            let sizes = [3, c_in, c_out];
+            // As many images as a matrix unit needs.
+            let n = FEWEST_IMAGES + 1;
+            let sizes = [n, c_in, c_out];
             let [x, w, dy] = [
-                size * size * c_in * 3,
+                size * size * c_in * n,
                 g.taps() * c_in * c_out,
-                g.positions() * c_out * 3,
+                g.positions() * c_out * n,
             ]
             .map(|len| {
                 values(len, len as u64)
@@ -286,7 +288,7 @@ mod tests {
                     };
                     rounded.into_iter().map(f64::from).collect()
                 });
-                let wanted = maps(&g, 3, [c_in, c_out], [&exact[0], &exact[1], &exact[2]]);
+                let wanted = maps(&g, n, [c_in, c_out], [&exact[0], &exact[1], &exact[2]]);
                 let compute = |threads: usize| {
                     let pool = rayon::ThreadPoolBuilder::new()
                         .num_threads(threads)

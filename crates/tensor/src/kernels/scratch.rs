@@ -7,7 +7,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 
 /// Maximum idle bytes of a list of a pool. Beyond it, the oldest vectors are freed.
-const MAX_IDLE: usize = 256 << 20;
+const MAX_IDLE: usize = 768 << 20;
 
 /// Idle memory of one element type.
 pub struct Pool<T> {

@@ -216,12 +216,20 @@ fn correlate<U: Unit, const PARTS: usize>(
                         out: &mut left[i * block_len..][..block_len],
                     });
                 }
+                let mut prepared: Option<(Shape, U)> = None;
                 for p in panels.clone() {
                     let right = pieces::piece(right, panel, p);
                     for (i, block) in blocks.clone().enumerate() {
                         let images = (n - block * WIDE).min(WIDE);
                         let shape = Shape::new(images, (columns - p * WIDE).min(WIDE));
-                        let mut unit = U::new(shape);
+                        if prepared.as_ref().is_none_or(|(of, _)| *of != shape) {
+                            // The old one is given up first: dropping it would clear the tiles of the new one.
+                            drop(prepared.take());
+                            prepared = Some((shape, U::new(shape)));
+                        }
+                        let Some((_, unit)) = &mut prepared else {
+                            unreachable!()
+                        };
                         let left = &left[i * block_len..][..block_len];
                         for y in rows.clone() {
                             for x in across.clone() {
@@ -246,7 +254,7 @@ fn correlate<U: Unit, const PARTS: usize>(
                                 let operands = [left, right];
                                 // SAFETY: the images, pixels and panels are those of one task.
                                 unsafe {
-                                    multiply::<U, PARTS>(&mut unit, shape, inner, operands, to, place, accum);
+                                    multiply::<U, PARTS>(unit, shape, inner, operands, to, place, accum);
                                 }
                             }
                         }

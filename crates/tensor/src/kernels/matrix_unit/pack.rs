@@ -16,6 +16,11 @@ fn padded<const N: usize>(from: &[f32]) -> [f32; N] {
     }
 }
 
+/// Operands that are filled together: 32 kB, so that they stay in the L1 cache until all their rows are written.
+const fn near<const PARTS: usize>() -> usize {
+    16 / PARTS
+}
+
 /// Left operands whose rows are images and whose inner index is a range of channels: one for each 32 of them, for every pixel of
 /// a rectangle.
 pub(super) struct Images<'a, const PARTS: usize> {
@@ -37,19 +42,26 @@ impl<const PARTS: usize> Pack for Images<'_, PARTS> {
     #[inline(always)]
     fn run<C: Convert>(self) {
         let depth = self.range.len().div_ceil(DEPTH);
-        for (i, image) in self.images.chunks_exact(self.len).enumerate() {
-            let mut out = self.out.chunks_exact_mut(PARTS * BLOCK);
-            for row in self.rows.clone() {
-                let pixels = &image[(row * self.width + self.columns.start) * self.channels..]
-                    [..self.columns.len() * self.channels];
-                for pixel in pixels.chunks_exact(self.channels) {
-                    for (channels, operand) in pixel[self.range.clone()]
-                        .chunks(DEPTH)
-                        .zip(out.by_ref().take(depth))
-                    {
-                        let found = C::row::<PARTS>(&padded(channels));
-                        for part in 0..PARTS {
-                            operand[part * BLOCK + i / SIDE].0[i % SIDE] = found[part];
+        let near = (near::<PARTS>() / depth).max(1);
+        let mut out = self.out.chunks_mut(self.columns.len() * depth * PARTS * BLOCK);
+        for row in self.rows.clone() {
+            let Some(out) = out.next() else { return };
+            for (block, out) in out.chunks_mut(near * depth * PARTS * BLOCK).enumerate() {
+                let first = self.columns.start + block * near;
+                let count = (self.columns.end - first).min(near);
+                for (i, image) in self.images.chunks_exact(self.len).enumerate() {
+                    let mut operands = out.chunks_exact_mut(PARTS * BLOCK);
+                    let pixels =
+                        &image[(row * self.width + first) * self.channels..][..count * self.channels];
+                    for pixel in pixels.chunks_exact(self.channels) {
+                        let channels = pixel[self.range.clone()].chunks(DEPTH);
+                        for (channels, operand) in channels.zip(operands.by_ref().take(depth)) {
+                            C::prefetch(channels.as_ptr().wrapping_add(pixels.len()));
+                            C::prefetch(channels.as_ptr().wrapping_add(pixels.len() + SIDE));
+                            let found = C::row::<PARTS>(&padded(channels));
+                            for part in 0..PARTS {
+                                operand[part * BLOCK + i / SIDE].0[i % SIDE] = found[part];
+                            }
                         }
                     }
                 }
@@ -191,45 +203,47 @@ impl<const PARTS: usize> Pack for Pixels<'_, PARTS> {
         let out = std::mem::take(&mut self.out);
         let zeros = [0.0; SIDE];
         let channels = self.channels - self.channel;
-        // Row by row of the tiles, so that images are read in the order of their pixels.
-        for k in 0..SIDE {
-            let start = self.first + (k / pairs * self.step) as isize;
-            let image = k % pairs * 2;
-            let [first, second] = [self.line(image), self.line(image + 1)];
-            for (i, operand) in out.chunks_exact_mut(PARTS * BLOCK).enumerate() {
-                let column = start + (i * self.stride) as isize;
-                let is_inside = (0..self.width as isize).contains(&column);
-                let at = column.max(0) as usize * self.channels + self.channel;
-                let mut rest = channels;
-                for half in 0..BLOCK {
-                    if rest == 0 {
-                        break;
+        let ahead = near::<PARTS>() * self.stride * self.channels;
+        for (block, out) in out.chunks_mut(near::<PARTS>() * PARTS * BLOCK).enumerate() {
+            let first_column = self.first + (block * near::<PARTS>() * self.stride) as isize;
+            for k in 0..SIDE {
+                let start = first_column + (k / pairs * self.step) as isize;
+                let image = k % pairs * 2;
+                let [first, second] = [self.line(image), self.line(image + 1)];
+                for (i, operand) in out.chunks_exact_mut(PARTS * BLOCK).enumerate() {
+                    let column = start + (i * self.stride) as isize;
+                    let is_inside = (0..self.width as isize).contains(&column);
+                    let at = column.max(0) as usize * self.channels + self.channel;
+                    let mut rest = channels;
+                    for half in 0..BLOCK {
+                        if rest == 0 {
+                            break;
+                        }
+                        let from = if is_inside { at + half * SIDE } else { usize::MAX };
+                        for line in [first, second] {
+                            C::prefetch(line.as_ptr().wrapping_add(ahead + at + half * SIDE));
+                        }
+                        let [mut a, mut b] = [zeros; 2];
+                        let found = if rest >= SIDE {
+                            C::pairs::<PARTS>(numbers(first, from, &zeros), numbers(second, from, &zeros))
+                        } else {
+                            copy(first, from, rest, &mut a);
+                            copy(second, from, rest, &mut b);
+                            C::pairs::<PARTS>(&a, &b)
+                        };
+                        for part in 0..PARTS {
+                            operand[part * BLOCK + half].0[k] = found[part];
+                        }
+                        rest = rest.saturating_sub(SIDE);
                     }
-                    let from = if is_inside { at + half * SIDE } else { usize::MAX };
-                    // The same numbers of the next two images, which lie far away.
-                    for line in [first, second] {
-                        C::prefetch(line.as_ptr().wrapping_add(2 * self.len + at + half * SIDE));
-                    }
-                    let [mut a, mut b] = [zeros; 2];
-                    let found = if rest >= SIDE {
-                        C::pairs::<PARTS>(numbers(first, from, &zeros), numbers(second, from, &zeros))
-                    } else {
-                        copy(first, from, rest, &mut a);
-                        copy(second, from, rest, &mut b);
-                        C::pairs::<PARTS>(&a, &b)
-                    };
-                    for part in 0..PARTS {
-                        operand[part * BLOCK + half].0[k] = found[part];
-                    }
-                    rest = rest.saturating_sub(SIDE);
                 }
             }
-        }
-        if self.is_left {
-            for operand in out.chunks_exact_mut(PARTS * BLOCK) {
-                for half in 0..channels.div_ceil(SIDE).min(BLOCK) {
-                    for part in 0..PARTS {
-                        C::transpose(&mut operand[part * BLOCK + half]);
+            if self.is_left {
+                for operand in out.chunks_exact_mut(PARTS * BLOCK) {
+                    for half in 0..channels.div_ceil(SIDE).min(BLOCK) {
+                        for part in 0..PARTS {
+                            C::transpose(&mut operand[part * BLOCK + half]);
+                        }
                     }
                 }
             }
