@@ -6,7 +6,9 @@ use super::process::{cores, pool};
 use anyhow::ensure;
 use engraft_base::{cpu_model, files, free_memory};
 use engraft_data::{DataDirs, DatasetName, LoadOptions, Split, load};
-use engraft_tensor::{Geometry, Padding, Precision, Tensor, conv2d, cpu_features, has_bf16, has_matrix_unit, with_precision};
+use engraft_tensor::{
+    Geometry, Padding, Precision, Tensor, conv2d, cpu_features, has_bf16, has_matrix_unit, with_precision,
+};
 use engraft_transfer::ShippedSource;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;

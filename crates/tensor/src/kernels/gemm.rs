@@ -181,7 +181,7 @@ pub(crate) fn gemm<T: GemmElement + num_traits::Float + Pooled>(
 
 /// # Panics
 /// If the length of a slice differs from its matrix.
-pub(super) fn assert_fits([m, k, n]: [usize; 3], [a, b, c]: [usize; 3]) {
+fn assert_fits([m, k, n]: [usize; 3], [a, b, c]: [usize; 3]) {
     let fits = |slice: usize, rows: usize, columns: usize| rows.checked_mul(columns) == Some(slice);
     assert!(
         fits(a, m, k) && fits(b, k, n) && fits(c, m, n),

@@ -1,26 +1,28 @@
 //! Products of two matrices, and the choice of the algorithm.
 
 use crate::kernels::direct::rounded_copy;
-use crate::kernels::gemm::{assert_fits, par_gemm};
+use crate::kernels::gemm::par_gemm;
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::matrix_unit::{self, Amx};
+#[cfg(target_arch = "x86_64")]
 use crate::kernels::simd::has_matrix_unit;
 use crate::kernels::strided::Layout;
 use crate::precision::Precision;
 
-/// Fewest rows, or inner indices of a transposed first matrix, for the matrix unit.
-const FEWEST_ROWS: usize = 4;
-/// Fewest multiply-adds for the matrix unit.
-const SMALL: usize = 1 << 14;
-
-/// Whether the matrix unit is the fastest.
+/// Whether the matrix unit is the fastest. It computes blocks of 32 rows, columns and inner indices, and packs both operands, which few
+/// rows or columns do not pay for.
+#[cfg(target_arch = "x86_64")]
 fn fits_matrix_unit([m, k, n]: [usize; 3], a: Layout) -> bool {
+    /// Most multiply-adds that one thread computes in the time in which a second one wakes.
+    const SMALL: usize = 1 << 20;
     let is_large = m.saturating_mul(k).saturating_mul(n) > SMALL;
-    let has_rows = match a {
-        Layout::Plain => m >= FEWEST_ROWS && k >= 16,
-        Layout::Transposed => k >= FEWEST_ROWS,
+    let [rows, inner] = match a {
+        Layout::Plain => [m, k],
+        // Its rows are the images that are summed over.
+        Layout::Transposed => [k, m],
     };
-    is_large && has_rows && has_matrix_unit()
+    let is_small_program = cfg!(engraft_inference);
+    is_large && rows >= 4 && inner >= 16 && n >= 8 && !is_small_program && has_matrix_unit()
 }
 
 /// Matrix products of an element type.
@@ -62,7 +64,6 @@ impl MultiplyMatrices for f32 {
         let [of_a, of_b] = layouts(transposed);
         #[cfg(target_arch = "x86_64")]
         if fits_matrix_unit([m, k, n], of_a) {
-            assert_fits([m, k, n], [a.len(), b.len(), c.len()]);
             let (a, b) = ((a, of_a), (b, of_b));
             let is_done = match precision {
                 Precision::F32 => matrix_unit::matrices::<Amx, 2>([m, k, n], a, b, c),
@@ -102,36 +103,59 @@ mod tests {
     use crate::kernels::reference::values;
     use proptest::prelude::*;
 
+    /// Whatever computes them on this CPU, for operands as they are rounded.
+    fn check([m, k, n]: [usize; 3], transposed: [bool; 2], precision: Precision, bound: f64) {
+        let [a, b] = [(m * k, 1), (k * n, 2)].map(|(len, seed)| {
+            values(len, seed)
+                .into_iter()
+                .map(|x| x as f32)
+                .collect::<Vec<_>>()
+        });
+        let mut c = vec![f32::NAN; m * n];
+        f32::multiply_matrices([m, k, n], transposed, precision, &a, &b, &mut c);
+        let exact = [&a, &b].map(|x| match precision {
+            Precision::Bf16 => rounded_copy(x).to_vec(),
+            Precision::F32 => x.clone(),
+        });
+        for i in 0..m {
+            for j in 0..n {
+                let product = |l: usize| {
+                    let x = exact[0][if transposed[0] { l * m + i } else { i * k + l }];
+                    let y = exact[1][if transposed[1] { j * k + l } else { l * n + j }];
+                    f64::from(x) * f64::from(y)
+                };
+                let sum: f64 = (0..k).map(product).sum();
+                let size: f64 = (0..k).map(|l| product(l).abs()).sum();
+                let error = (f64::from(c[i * n + j]) - sum).abs();
+                assert!(error <= bound * size, "{} {sum} for {m}x{k}x{n}", c[i * n + j]);
+            }
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
-        /// Whatever computes them on this CPU, for operands as they are rounded.
         #[test]
-        fn products_equal_their_definition(
+        fn small_products_equal_their_definition(
             m in prop_oneof![1_usize..9, 30_usize..40], k in prop_oneof![1_usize..9, 30_usize..70],
             n in prop_oneof![1_usize..9, 30_usize..70], transposed in any::<[bool; 2]>(), is_rounded in any::<bool>(),
         ) {
             let precision = if is_rounded { Precision::Bf16 } else { Precision::F32 };
-            let [a, b] = [(m * k, 1), (k * n, 2)]
-                .map(|(len, seed)| values(len, seed).into_iter().map(|x| x as f32).collect::<Vec<_>>());
-            let mut c = vec![f32::NAN; m * n];
-            f32::multiply_matrices([m, k, n], transposed, precision, &a, &b, &mut c);
-            let exact = [&a, &b].map(|x| if is_rounded { rounded_copy(x).to_vec() } else { x.clone() });
-            // Each of the three products that replace one on a matrix unit is wrong by at most 2⁻¹⁶.
-            let bound = if has_matrix_unit() { 3.0 / f64::from(1 << 16) } else { 1e-6 };
-            for i in 0..m {
-                for j in 0..n {
-                    let product = |l: usize| {
-                        let x = exact[0][if transposed[0] { l * m + i } else { i * k + l }];
-                        let y = exact[1][if transposed[1] { j * k + l } else { l * n + j }];
-                        f64::from(x) * f64::from(y)
-                    };
-                    let sum: f64 = (0..k).map(product).sum();
-                    let size: f64 = (0..k).map(|l| product(l).abs()).sum();
-                    let error = (f64::from(c[i * n + j]) - sum).abs();
-                    prop_assert!(error <= bound * size, "{} {sum}", c[i * n + j]);
-                }
-            }
+            check([m, k, n], transposed, precision, 1e-6);
+        }
+    }
+
+    /// Large enough for a matrix unit. There, each of the three products that replace one is wrong by at most 2⁻¹⁶.
+    #[test]
+    fn large_products_equal_their_definition() {
+        for transposed in [[false, false], [false, true], [true, false], [true, true]] {
+            check(
+                [130, 90, 99],
+                transposed,
+                Precision::F32,
+                3.0 / f64::from(1 << 16),
+            );
+            check([130, 90, 99], transposed, Precision::Bf16, 1e-6);
         }
     }
 }

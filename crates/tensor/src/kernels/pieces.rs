@@ -14,6 +14,7 @@ pub(crate) fn numbers(count: usize, work: &(dyn Fn(usize) + Sync)) {
 }
 
 /// Runs a series of loops on one thread of the pool. A thread outside would have to wake one for every loop.
+#[cfg(any(test, target_arch = "x86_64"))]
 pub(crate) fn series(work: impl FnOnce() + Send) {
     parallel(|| rayon::scope(|_| work()));
 }

@@ -71,7 +71,7 @@ pub fn has_matrix_unit() -> bool {
         *FOUND.get_or_init(|| {
             has_bf16()
                 && std::env::var_os(VARIABLE).is_none_or(|asked| asked != "avx512bf16")
-                && crate::kernels::matrix_unit::is_available()
+                && <crate::kernels::matrix_unit::Amx as crate::kernels::matrix_unit::Unit>::is_available()
         })
     }
     #[cfg(not(target_arch = "x86_64"))]
@@ -139,7 +139,8 @@ pub fn cpu_features() -> String {
 
 /// Name of the instruction set that the kernels of this crate run on: `"avx512"`, `"avx2"` or `"portable"`.
 ///
-/// This does not apply to matrix products: matrixmultiply makes its own choice.
+/// This does not apply to matrix products: matrixmultiply makes its own choice, and a [matrix unit](has_matrix_unit) computes
+/// large ones.
 ///
 /// By default it is the best one that the CPU supports. Set the environment variable `ENGRAFT_SIMD=avx2` or
 /// `ENGRAFT_SIMD=portable` before the program starts to limit it.

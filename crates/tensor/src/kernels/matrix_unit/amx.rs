@@ -9,21 +9,36 @@ use crate::kernels::gemm::Accum;
 use std::arch::asm;
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
+use std::sync::OnceLock;
 
-/// Whether the CPU has tiles of bfloat16 numbers, and the system lets this process use them.
+/// Whether the CPU has tiles of bfloat16 numbers and AVX512-BF16, and the system lets this process use them.
 ///
 /// Linux gives them on request, once for all threads of a process.
-pub(crate) fn is_available() -> bool {
+fn is_usable() -> bool {
     // Leaf 7: bit 22 of EDX is AMX-BF16, bit 24 is AMX-TILE. Bits 17 and 18 of XCR0: the system saves the registers.
     const BF16_AND_TILES: u32 = 1 << 22 | 1 << 24;
     const SAVED: u64 = 1 << 17 | 1 << 18;
-    if __cpuid(0).eax < 7 || __cpuid_count(7, 0).edx & BF16_AND_TILES != BF16_AND_TILES {
-        return false;
-    }
-    // Bit 27 of ECX of leaf 1: the register can be read.
-    let can_read = __cpuid(1).ecx & 1 << 27 != 0;
-    // SAFETY: the instruction exists, see above.
-    can_read && unsafe { saved_registers() } & SAVED == SAVED && is_permitted()
+    let has_vectors = is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512bf16");
+    // The assembly reads 64-bit pointers. A CPU with AVX-512 has leaf 7 and XSAVE.
+    has_vectors
+        && cfg!(target_pointer_width = "64")
+        && leaf_7() & BF16_AND_TILES == BF16_AND_TILES
+        // SAFETY: the system saves the registers of AVX-512, so it has enabled XSAVE.
+        && unsafe { saved_registers() } & SAVED == SAVED
+        && is_permitted()
+}
+
+/// EDX of leaf 7, which the CPU must have.
+#[allow(unused_unsafe, reason = "the function is unsafe before Rust 1.94")]
+fn leaf_7() -> u32 {
+    // SAFETY: every x86-64 CPU has the instruction.
+    unsafe { __cpuid_count(7, 0) }.edx
 }
 
 /// # Safety
@@ -146,6 +161,8 @@ macro_rules! block {
                     a = out(reg) _,
                     b = out(reg) _,
                     k = out(reg) _,
+                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                     options(nostack),
                 );
             }
@@ -289,8 +306,13 @@ write [
 ]);
 
 impl Unit for Amx {
+    fn is_available() -> bool {
+        static FOUND: OnceLock<bool> = OnceLock::new();
+        *FOUND.get_or_init(is_usable)
+    }
+
     fn pack<T: Pack>(task: T) {
-        // SAFETY: a CPU with AMX has these; `matrix_unit::is_available` has checked it.
+        // SAFETY: the callers have asserted `is_available`, which checks the features.
         unsafe { packed(task) }
     }
 
@@ -310,18 +332,19 @@ impl Unit for Amx {
             }
         };
         // A block with one row or column of tiles uses the registers of the second for its second part.
-        let or_first =
-            |halves: [usize; BLOCK]| [halves[0], if halves[1] > 0 { halves[1] } else { halves[0] }];
+        let or_first = |[first, second]: [usize; BLOCK]| [first, if second > 0 { second } else { first }];
         let (all_rows, all_columns) = (or_first(rows), or_first(columns));
+        let bytes = columns.map(|columns| size_of::<f32>() * columns);
+        set(0, rows[0], bytes[0]);
+        set(1, rows[0], bytes[1]);
+        set(2, rows[1], bytes[0]);
+        set(3, rows[1], bytes[1]);
         for i in 0..BLOCK {
-            for j in 0..BLOCK {
-                set(BLOCK * i + j, rows[i], size_of::<f32>() * columns[j]);
-            }
             set(4 + i, all_rows[i], size_of::<u16>() * DEPTH);
             set(6 + i, SIDE, size_of::<f32>() * all_columns[i]);
         }
-        // SAFETY: `matrix_unit::is_available` has asked for permission. The configuration is valid: palette 1, at most 16 rows of
-        // at most 64 bytes.
+        // SAFETY: the callers have asserted `is_available`, which asks for permission. The configuration is valid: palette 1, at
+        // most 16 rows of at most 64 bytes.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &configuration, options(nostack)) };
         Self {
             thread: PhantomData,
@@ -337,6 +360,7 @@ impl Unit for Amx {
         (to, step): (*mut f32, usize),
         accum: Accum,
     ) {
+        const { assert!(PARTS == 1 || PARTS == 2, "one part or two") };
         let range = inner.segments.as_ptr_range();
         let call = Call {
             segments: range.start,

@@ -51,29 +51,33 @@ impl Axis {
     }
 }
 
-/// Sizes `[rows, columns]` of the rectangles into which `all` written places are cut. `read` is the number of places that one
-/// reads along an axis. Of the sizes that `fits` accepts, given what is written and read, the one with the smallest sum of costs
+/// Sizes `[rows, columns]` of the rectangles into which written places are cut. For each axis there are sizes, each with the number
+/// of places that it reads. Of the sizes that `fits` accepts, given what is written and read, the one with the smallest sum of costs
 /// is taken, and the sum is returned too.
 pub(super) fn rectangles(
     all: [usize; 2],
-    read: impl Fn(usize, usize) -> usize,
+    sizes: &[Vec<[usize; 2]>; 2],
     fits: impl Fn([usize; 2], [usize; 2]) -> bool,
     cost: impl Fn([usize; 2]) -> usize,
 ) -> (usize, [usize; 2]) {
     let mut best = (usize::MAX, [1, 1]);
-    for rows in halves(all[0]) {
-        let read_rows = read(0, rows);
-        for columns in halves(all[1]) {
-            let read = [read_rows, read(1, columns)];
-            if fits([rows, columns], read) {
+    for &[rows, read_rows] in &sizes[0] {
+        for &[columns, read_columns] in &sizes[1] {
+            let (written, read) = ([rows, columns], [read_rows, read_columns]);
+            if fits(written, read) {
                 let sum = all[0].div_ceil(rows) * all[1].div_ceil(columns) * cost(read);
                 if sum < best.0 {
-                    best = (sum, [rows, columns]);
+                    best = (sum, written);
                 }
             }
         }
     }
     best
+}
+
+/// Sizes for [`rectangles`] along an axis, down to 1.
+pub(super) fn sizes(all: usize, read: impl Fn(usize) -> usize) -> Vec<[usize; 2]> {
+    halves(all).into_iter().map(|size| [size, read(size)]).collect()
 }
 
 /// `all`, its half, a quarter, and so on down to 1, rounded up.
@@ -91,10 +95,10 @@ mod tests {
     #[test]
     fn rectangles_fit_and_cost_least() {
         // A kernel of three taps: a rectangle reads two rows and columns more.
-        let read = |_: usize, size: usize| size + 2;
+        let sizes = [0, 1].map(|_| sizes(64, |size| size + 2));
         let cut = |most: usize, fixed: usize| {
             let fits = |_, [rows, columns]: [usize; 2]| rows * columns <= most;
-            rectangles([64, 64], read, fits, |[rows, columns]| rows * columns + fixed).1
+            rectangles([64, 64], &sizes, fits, |[rows, columns]| rows * columns + fixed).1
         };
         assert_eq!(cut(66 * 66, 0), [64, 64]);
         assert_eq!(cut(100, 0), [8, 8]);

@@ -2,17 +2,18 @@
 #![allow(unsafe_code)]
 
 use super::WIDE;
-use super::axis::{Axis, halves, rectangles};
+use super::axis::{Axis, halves, rectangles, sizes};
 use super::pack::{Contracted, Images, Weight};
-use super::product::{BLOCK, DEPTH, Inner, Output, Place, SIDE, Shape, Unit, multiply};
+use super::product::{BLOCK, Block, DEPTH, Output, Place, SIDE, Segments, Shape, Unit};
 use crate::geometry::Geometry;
 use crate::kernels::gemm::Accum;
 use crate::kernels::pieces;
 use crate::kernels::scratch::Scratch;
 use std::ops::Range;
 
-/// Tiles that a task holds, of images and of a panel, so that they stay in the L2 cache: 1.2 MB of the 2 MB of the CPUs with AMX.
-const HELD: usize = 1200;
+/// Tiles that a task holds, of images and of a panel, so that they stay in the L2 cache: 1.2 MB of the 2 MB of the CPUs with AMX. Less in
+/// tests, so that they cut their small layers.
+const HELD: usize = if cfg!(test) { 80 } else { 1200 };
 /// Tasks for each thread, if there is as much work.
 const TASKS: usize = 3;
 
@@ -56,6 +57,34 @@ struct Map {
     contracted: Contracted,
 }
 
+impl Map {
+    /// For each pixel of a rectangle: the operands that meet, of the pixels that are read and of the taps. `range` is that of the
+    /// inner index, which has `depth` operands in all.
+    fn segments(
+        &self,
+        g: &Geometry,
+        read: &[Range<usize>; 2],
+        [rows, columns]: [&Range<usize>; 2],
+        range: &Range<usize>,
+        depth: usize,
+    ) -> Vec<Segments> {
+        let pixels = rows.clone().flat_map(|y| columns.clone().map(move |x| [y, x]));
+        let of_pixel = |[y, x]: [usize; 2]| {
+            let mut all = Vec::with_capacity(self.axes[0].taps[y].len() * self.axes[1].taps[x].len());
+            for &[ky, from_y] in &self.axes[0].taps[y] {
+                let row = (from_y - read[0].start) * read[1].len();
+                for &[kx, from_x] in &self.axes[1].taps[x] {
+                    let pixel = row + from_x - read[1].start;
+                    let tap = ky * g.kernel[1] + kx;
+                    all.push([pixel * range.len(), tap * depth + range.start]);
+                }
+            }
+            Segments::new(all, range.len())
+        };
+        pixels.map(of_pixel).collect()
+    }
+}
+
 /// The operands of a layer.
 struct Sizes {
     images: usize,
@@ -83,48 +112,46 @@ struct Cut {
 
 impl Cut {
     /// The bits depend on `depth` alone, which does not depend on the number of threads.
-    fn new(map: &Map, sizes: &Sizes) -> Self {
+    fn new(map: &Map, of: &Sizes) -> Self {
         let read = |a: usize, size: usize| {
             let starts = (0..map.written[a]).step_by(size);
             let read = |first: usize| map.axes[a].read(first..(first + size).min(map.written[a]));
             starts.map(|first| read(first).len()).max().unwrap_or(0)
         };
-        let tiles_of_rows = sizes.images.min(WIDE).div_ceil(SIDE);
-        let weight = sizes.taps * sizes.depth * sizes.panels * BLOCK * sizes.parts;
-        let outputs = map.written[0] * map.written[1] * sizes.panels * BLOCK * tiles_of_rows;
-        let cuts = halves(sizes.depth).into_iter().map(|depth| {
-            let left = move |read: [usize; 2]| read[0] * read[1] * tiles_of_rows * sizes.parts * depth;
-            let panel = sizes.taps * depth * BLOCK * sizes.parts;
+        let candidates = [0, 1].map(|a| sizes(map.written[a], |size| read(a, size)));
+        let tiles_of_rows = of.images.min(WIDE).div_ceil(SIDE);
+        let weight = of.taps * of.depth * of.panels * BLOCK * of.parts;
+        let outputs = map.written[0] * map.written[1] * of.panels * BLOCK * tiles_of_rows;
+        let cuts = halves(of.depth).into_iter().map(|depth| {
+            let left = move |read: [usize; 2]| read[0] * read[1] * tiles_of_rows * of.parts * depth;
+            let panel = of.taps * depth * BLOCK * of.parts;
             let fits = |_, read| left(read) + panel <= HELD;
-            let ranges = sizes.depth.div_ceil(depth);
+            let ranges = of.depth.div_ceil(depth);
             // Tiles that are packed, and those of the weight that are read again. Every range but the first reads and writes the
             // sums. Their rows often share a set of the cache, so they count three times.
             let cost = |read| ranges * left(read) + weight;
-            let (cost, rectangle) = rectangles(map.written, read, fits, cost);
-            (
-                cost.saturating_add(6 * (ranges - 1) * outputs),
-                depth,
-                rectangle,
-                left,
-            )
+            let (cost, rectangle) = rectangles(map.written, &candidates, fits, cost);
+            let cost = cost.saturating_add(6 * (ranges - 1) * outputs);
+            (cost, rectangle, depth, left, panel)
         });
-        let (_, depth, rectangle, left) = cuts.min_by_key(|cut| cut.0).expect("at least one operand");
+        let cheapest = cuts.min_by_key(|cut| cut.0);
+        let (_, rectangle, depth, left, panel) = cheapest.expect("at least one operand");
         let rectangles = [0, 1].map(|a| map.written[a].div_ceil(rectangle[a]));
         let count = rectangles[0] * rectangles[1];
         let wanted = TASKS * rayon::current_num_threads();
         let cut = |all: usize, size: usize| [size, all.div_ceil(size)];
         // Several blocks use a panel while it is in the cache.
-        let all = sizes.images.div_ceil(WIDE);
-        let held = HELD / left([0, 1].map(|a| read(a, rectangle[a]))).max(1);
+        let all = of.images.div_ceil(WIDE);
+        let held = HELD.saturating_sub(panel) / left([0, 1].map(|a| read(a, rectangle[a]))).max(1);
         let blocks = cut(all, (all * count / wanted).clamp(1, held.max(1)));
         // Threads share the panels where there are few other tasks.
-        let groups = wanted.div_ceil(blocks[1] * count).min(sizes.panels);
+        let groups = wanted.div_ceil(blocks[1] * count).min(of.panels);
         Self {
             rectangle,
             rectangles,
             depth,
             blocks,
-            panels: cut(sizes.panels, sizes.panels.div_ceil(groups)),
+            panels: cut(of.panels, of.panels.div_ceil(groups)),
         }
     }
 
@@ -184,12 +211,12 @@ fn correlate<U: Unit, const PARTS: usize>(
     let mut right = Scratch::take(panels * panel);
     let to = Output::new(to);
     pieces::series(|| {
-        pieces::each(&mut right, panel, |p, out| {
+        pieces::each(&mut right, depth * operand, |i, out| {
             U::pack(Weight::<PARTS> {
-                weight,
+                weight: pieces::piece(weight, c_in * c_out, i % g.taps()),
                 channels: [c_in, c_out],
                 contracted: map.contracted,
-                first: p * WIDE,
+                first: i / g.taps() * WIDE,
                 out,
             });
         });
@@ -199,12 +226,12 @@ fn correlate<U: Unit, const PARTS: usize>(
             let read = [map.axes[0].read(rows.clone()), map.axes[1].read(across.clone())];
             let pixels = read[0].len() * read[1].len();
             let mut left = Scratch::take(blocks.len() * pixels * cut.depth * operand);
-            let mut segments = Vec::with_capacity(g.taps());
+            let mut product = Block::<U>::empty();
             for start in (0..depth).step_by(cut.depth) {
                 let range = start..(start + cut.depth).min(depth);
                 let accum = if start == 0 { Accum::Replace } else { Accum::Add };
                 let block_len = pixels * range.len() * operand;
-                for (i, block) in blocks.clone().enumerate() {
+                for (i, block) in blocks.clone().enumerate().filter(|_| pixels > 0) {
                     U::pack(Images::<PARTS> {
                         images: pieces::piece(from, WIDE * image, block),
                         width: map.read[1],
@@ -216,47 +243,22 @@ fn correlate<U: Unit, const PARTS: usize>(
                         out: &mut left[i * block_len..][..block_len],
                     });
                 }
-                let mut prepared: Option<(Shape, U)> = None;
+                let segments = map.segments(g, &read, [&rows, &across], &range, depth);
                 for p in panels.clone() {
                     let right = pieces::piece(right, panel, p);
                     for (i, block) in blocks.clone().enumerate() {
                         let images = (n - block * WIDE).min(WIDE);
-                        let shape = Shape::new(images, (columns - p * WIDE).min(WIDE));
-                        if prepared.as_ref().is_none_or(|(of, _)| *of != shape) {
-                            // The old one is given up first: dropping it would clear the tiles of the new one.
-                            drop(prepared.take());
-                            prepared = Some((shape, U::new(shape)));
-                        }
-                        let Some((_, unit)) = &mut prepared else {
-                            unreachable!()
-                        };
-                        let left = &left[i * block_len..][..block_len];
-                        for y in rows.clone() {
-                            for x in across.clone() {
-                                segments.clear();
-                                for &[ky, from_y] in &map.axes[0].taps[y] {
-                                    let row = (from_y - read[0].start) * read[1].len();
-                                    segments.extend(map.axes[1].taps[x].iter().map(|&[kx, from_x]| {
-                                        let tap = ky * g.kernel[1] + kx;
-                                        let pixel = row + from_x - read[1].start;
-                                        [pixel * range.len(), tap * depth + range.start]
-                                    }));
-                                }
-                                let inner = Inner {
-                                    segments: &segments,
-                                    depth: range.len(),
-                                };
-                                let pixel = (block * WIDE * map.written[0] + y) * map.written[1] + x;
-                                let place = Place {
-                                    first: pixel * columns + p * WIDE,
-                                    step: written,
-                                };
-                                let operands = [left, right];
-                                // SAFETY: the images, pixels and panels are those of one task.
-                                unsafe {
-                                    multiply::<U, PARTS>(unit, shape, inner, operands, to, place, accum);
-                                }
-                            }
+                        product.shape(Shape::new(images, (columns - p * WIDE).min(WIDE)));
+                        let operands = [&left[i * block_len..][..block_len], right];
+                        let pixels = rows.clone().flat_map(|y| across.clone().map(move |x| [y, x]));
+                        for ([y, x], segments) in pixels.zip(&segments) {
+                            let pixel = (block * WIDE * map.written[0] + y) * map.written[1] + x;
+                            let place = Place {
+                                first: pixel * columns + p * WIDE,
+                                step: written,
+                            };
+                            // SAFETY: the images, pixels and panels are those of one task.
+                            unsafe { product.compute::<PARTS>(segments, operands, to, place, accum) };
                         }
                     }
                 }

@@ -9,11 +9,11 @@ use crate::kernels::gemm::Accum;
 #[inline(always)]
 fn parts<const PARTS: usize>(x: f32) -> [u32; PARTS] {
     let mut found = [0; PARTS];
-    let first = bits(x);
+    let first = bits(flushed(x));
     found[0] = first;
     let rounded = f32::from_bits(first << 16);
     if PARTS > 1 {
-        found[1] = bits(x - rounded);
+        found[1] = bits(flushed(flushed(x) - rounded));
     }
     found
 }
@@ -43,6 +43,10 @@ fn add_product(sum: f32, left: &[u32; SIDE], right: &Tile, column: usize) -> f32
 }
 
 impl Unit for Model {
+    fn is_available() -> bool {
+        true
+    }
+
     fn pack<T: Pack>(task: T) {
         task.run::<Plain>();
     }

@@ -79,7 +79,7 @@ pub(super) enum Contracted {
     Out,
 }
 
-/// Right operands of a weight: `[taps, inner / 32]` for 32 columns.
+/// Right operands of a tap of a weight: `[inner / 32]` for 32 columns.
 pub(super) struct Weight<'a, const PARTS: usize> {
     pub(super) weight: &'a [f32],
     /// Channels in and out.
@@ -98,45 +98,44 @@ impl<const PARTS: usize> Pack for Weight<'_, PARTS> {
             Contracted::In => [c_in, c_out],
             Contracted::Out => [c_out, c_in],
         };
-        let mut out = self.out.chunks_exact_mut(PARTS * BLOCK);
-        for weight in self.weight.chunks_exact(c_in * c_out) {
-            for (start, operand) in (0..inner).step_by(DEPTH).zip(out.by_ref()) {
-                for half in 0..BLOCK {
-                    let first = self.first + half * SIDE;
-                    if first >= columns {
-                        break;
-                    }
-                    let count = (columns - first).min(SIDE);
-                    match self.contracted {
-                        Contracted::In => {
-                            let row = |i: usize| match weight.get(i * c_out..(i + 1) * c_out) {
-                                Some(row) => padded(&row[first..first + count]),
-                                None => [0.0; SIDE],
-                            };
-                            for k in 0..SIDE {
-                                let i = start + 2 * k;
-                                let found = C::pairs::<PARTS>(&row(i), &row(i + 1));
-                                for part in 0..PARTS {
-                                    operand[part * BLOCK + half].0[k] = found[part];
-                                }
+        let weight = self.weight;
+        let out = self.out.chunks_exact_mut(PARTS * BLOCK);
+        for (start, operand) in (0..inner).step_by(DEPTH).zip(out) {
+            for half in 0..BLOCK {
+                let first = self.first + half * SIDE;
+                if first >= columns {
+                    break;
+                }
+                let count = (columns - first).min(SIDE);
+                match self.contracted {
+                    Contracted::In => {
+                        let row = |i: usize| match weight.get(i * c_out..(i + 1) * c_out) {
+                            Some(row) => padded(&row[first..first + count]),
+                            None => [0.0; SIDE],
+                        };
+                        for k in 0..SIDE {
+                            let i = start + 2 * k;
+                            let found = C::pairs::<PARTS>(&row(i), &row(i + 1));
+                            for part in 0..PARTS {
+                                operand[part * BLOCK + half].0[k] = found[part];
                             }
                         }
-                        Contracted::Out => {
-                            let depth = (inner - start).min(DEPTH);
-                            for j in 0..SIDE {
-                                let found = if j < count {
-                                    let row = &weight[(first + j) * c_out + start..][..depth];
-                                    C::row::<PARTS>(&padded(row))
-                                } else {
-                                    [[0; SIDE]; PARTS]
-                                };
-                                for part in 0..PARTS {
-                                    operand[part * BLOCK + half].0[j] = found[part];
-                                }
-                            }
+                    }
+                    Contracted::Out => {
+                        let depth = (inner - start).min(DEPTH);
+                        for j in 0..SIDE {
+                            let found = if j < count {
+                                let row = &weight[(first + j) * c_out + start..][..depth];
+                                C::row::<PARTS>(&padded(row))
+                            } else {
+                                [[0; SIDE]; PARTS]
+                            };
                             for part in 0..PARTS {
-                                C::transpose(&mut operand[part * BLOCK + half]);
+                                operand[part * BLOCK + half].0[j] = found[part];
                             }
+                        }
+                        for part in 0..PARTS {
+                            C::transpose(&mut operand[part * BLOCK + half]);
                         }
                     }
                 }

@@ -57,8 +57,30 @@ impl Shape {
 /// holds, for each part of the numbers, the two tiles of a block.
 #[derive(Clone, Copy)]
 pub(crate) struct Inner<'a> {
-    pub(super) segments: &'a [[usize; 2]],
-    pub(super) depth: usize,
+    pub(crate) segments: &'a [[usize; 2]],
+    pub(crate) depth: usize,
+}
+
+/// [`Inner`] with its own memory, and where both operands end.
+pub(crate) struct Segments {
+    all: Vec<[usize; 2]>,
+    depth: usize,
+    ends: [usize; 2],
+}
+
+impl Segments {
+    /// # Panics
+    /// If `depth` is 0.
+    pub(crate) fn new(all: Vec<[usize; 2]>, depth: usize) -> Self {
+        assert!(depth > 0, "an inner index of no operands");
+        let mut ends = [0; 2];
+        for segment in &all {
+            for (end, first) in ends.iter_mut().zip(segment) {
+                *end = (first + depth).max(*end);
+            }
+        }
+        Self { all, depth, ends }
+    }
 }
 
 /// A result that several threads write, each other numbers of it.
@@ -69,7 +91,7 @@ pub(crate) struct Output<'a> {
     slice: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: only `multiply` uses the pointer. Its contract gives the numbers of a block to one thread.
+// SAFETY: only `Block::compute` uses the pointer. Its contract gives the numbers of a block to one thread.
 unsafe impl Send for Output<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Output<'_> {}
@@ -93,6 +115,9 @@ pub(crate) struct Place {
 
 /// A matrix unit, or what stands in for it.
 pub(crate) trait Unit {
+    /// Whether this CPU has the unit. The maps of this module assert it before they use the other functions.
+    fn is_available() -> bool;
+
     /// Rounds and orders operands with the instructions of this unit.
     fn pack<T: Pack>(task: T);
 
@@ -104,7 +129,8 @@ pub(crate) trait Unit {
     ///
     /// # Safety
     /// `left` and `right` are valid for reads of all operands of `inner`, whose depth is not 0. `to` is valid for reads and
-    /// writes of all numbers of the block, and no other thread uses them.
+    /// writes of all numbers of a block of the shape, and no other thread uses them. No other unit was prepared on this thread after
+    /// this one.
     unsafe fn multiply<const PARTS: usize>(
         &mut self,
         inner: Inner<'_>,
@@ -136,43 +162,57 @@ pub(crate) trait Convert {
     fn prefetch(_from: *const f32) {}
 }
 
-/// Computes a block. See [`Unit::multiply`] for the order of the sums.
-///
-/// # Panics
-/// If an operand or a number of the result lies outside its slice.
-///
-/// # Safety
-/// No other thread uses the numbers of the block.
-pub(super) unsafe fn multiply<U: Unit, const PARTS: usize>(
-    unit: &mut U,
-    shape: Shape,
-    inner: Inner<'_>,
-    [left, right]: [&[Tile]; 2],
-    to: Output<'_>,
-    place: Place,
-    accum: Accum,
-) {
-    let operand = PARTS * BLOCK;
-    let last = inner
-        .segments
-        .iter()
-        .fold([0, 0], |a, b| [a[0].max(b[0]), a[1].max(b[1])]);
-    if !inner.segments.is_empty() {
+/// A matrix unit prepared for blocks of a shape.
+pub(crate) struct Block<U>(Option<(Shape, U)>);
+
+impl<U: Unit> Block<U> {
+    pub(crate) fn empty() -> Self {
+        Self(None)
+    }
+
+    /// Prepares the unit, if it is not yet.
+    pub(crate) fn shape(&mut self, shape: Shape) {
+        if self.0.as_ref().is_none_or(|(old, _)| *old != shape) {
+            // The old unit goes first: dropping it clears the registers.
+            self.0 = None;
+            self.0 = Some((shape, U::new(shape)));
+        }
+    }
+
+    /// Computes a block. See [`Unit::multiply`] for the order of the sums.
+    ///
+    /// # Panics
+    /// If an operand or a number of the result lies outside its slice, or the block has no shape.
+    ///
+    /// # Safety
+    /// No other thread uses the numbers of the block, and no other [`Block`] got a shape on this thread after this one.
+    pub(crate) unsafe fn compute<const PARTS: usize>(
+        &mut self,
+        segments: &Segments,
+        [left, right]: [&[Tile]; 2],
+        to: Output<'_>,
+        place: Place,
+        accum: Accum,
+    ) {
+        let (shape, unit) = self.0.as_mut().expect("a shape");
+        let operand = PARTS * BLOCK;
         assert!(
-            inner.depth > 0
-                && (last[0] + inner.depth) * operand <= left.len()
-                && (last[1] + inner.depth) * operand <= right.len(),
+            segments.ends[0] * operand <= left.len() && segments.ends[1] * operand <= right.len(),
             "matrix unit: an operand ends early"
         );
-    }
-    let [rows, columns] = [shape.rows, shape.columns].map(|halves| halves[0] + halves[1]);
-    assert!(
-        place.first + (rows - 1) * place.step + columns <= to.len,
-        "matrix unit: the result ends early"
-    );
-    // SAFETY: the assertions above compare the last elements with the slices; the rest is the caller's contract.
-    unsafe {
-        let start = to.start.add(place.first);
-        unit.multiply::<PARTS>(inner, left.as_ptr(), right.as_ptr(), (start, place.step), accum);
+        let [rows, columns] = [shape.rows, shape.columns].map(|halves| halves[0] + halves[1]);
+        assert!(
+            place.first + (rows - 1) * place.step + columns <= to.len,
+            "matrix unit: the result ends early"
+        );
+        let inner = Inner {
+            segments: &segments.all,
+            depth: segments.depth,
+        };
+        // SAFETY: the assertions above compare the last elements with the slices; the rest is the caller's contract.
+        unsafe {
+            let start = to.start.add(place.first);
+            unit.multiply::<PARTS>(inner, left.as_ptr(), right.as_ptr(), (start, place.step), accum);
+        }
     }
 }

@@ -10,10 +10,14 @@ use crate::kernels::reference::{geometries, maps, values};
 use proptest::prelude::*;
 
 /// Numbers of many magnitudes, some below the smallest normal one.
+#[cfg(target_arch = "x86_64")]
 fn number(i: usize) -> f32 {
     let value = ((i * 7919 + 13) % 1009) as f32 / 500.0 - 1.0;
     match i % 97 {
         0 => value * 1e-39,
+        // Rounded up to the smallest normal number, if it did not count as zero first.
+        2 => f32::from_bits(0x007f_ffff),
+        3 => f32::from_bits(0x0080_0000),
         1 => value * 1e-20,
         n if n % 7 == 0 => value * 1e4,
         _ => value,
@@ -121,7 +125,7 @@ mod with_amx {
         fn the_instructions_equal_the_model(
             g in geometries(1..9), n in images(), c_in in channels(), c_out in channels(), seed in 0_usize..1000,
         ) {
-            if is_available() {
+            if Amx::is_available() {
                 assert_same::<1>(&g, [n, c_in, c_out], seed);
                 assert_same::<2>(&g, [n, c_in, c_out], seed);
             }
@@ -136,12 +140,101 @@ mod with_amx {
             let mut y = [0.0; 3];
             forward::<Model, 2>(&g, [3, 1, 1], &x, &[2.0], &mut y);
             assert!(!y[0].is_finite() && y[1..] == [2.0, 4.0]);
-            if is_available() {
+            if Amx::is_available() {
                 forward::<Amx, 2>(&g, [3, 1, 1], &x, &[2.0], &mut y);
                 assert!(!y[0].is_finite() && y[1..] == [2.0, 4.0]);
             }
         }
     }
+}
+
+/// Rectangles, ranges of the inner index and panels are cut by the number of threads; the bits are not.
+#[test]
+fn bits_do_not_depend_on_the_number_of_threads() {
+    let g = Geometry::forward([5, 4], [3, 2], [1, 2], [1, 1], crate::Padding::Same);
+    let sizes = [70, 70, 40];
+    let [x, w, dy] = [
+        70 * g.input[0] * g.input[1] * 70,
+        g.taps() * 70 * 40,
+        70 * g.positions() * 40,
+    ]
+    .map(|len| single(values(len, len as u64)));
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(|| compute::<Model, 1>(&g, sizes, [&x, &w, &dy]))
+    };
+    let found = on(1);
+    assert!(found == on(2) && found == on(5));
+}
+
+/// Kernels that meet nothing but padding, and sizes of zero.
+#[test]
+fn nothing_to_sum_gives_zeros() {
+    let padded = Geometry::forward([1, 1], [1, 1], [2, 2], [1, 1], crate::Padding::Symmetric([1, 1]));
+    let spread = Geometry::transposed([2, 2], [1, 1], [3, 3], [1, 1], crate::Padding::Same, [0, 0]);
+    for (g, sizes) in [
+        (padded, [4, 16, 3]),
+        (spread, [4, 3, 16]),
+        (padded, [0, 16, 3]),
+        (padded, [4, 0, 3]),
+    ] {
+        let [n, c_in, c_out] = sizes;
+        let ones = |len: usize| vec![1.0; len];
+        let x = ones(n * g.input[0] * g.input[1] * c_in);
+        let (w, dy) = (ones(g.taps() * c_in * c_out), ones(n * g.positions() * c_out));
+        let wanted = maps(
+            &g,
+            n,
+            [c_in, c_out],
+            [&x, &w, &dy]
+                .map(|x| vec![1.0; x.len()])
+                .each_ref()
+                .map(|x| &x[..]),
+        );
+        let found = compute::<Model, 2>(&g, sizes, [&x, &w, &dy]);
+        for (found, wanted) in found.iter().zip(&wanted) {
+            assert!(
+                found.iter().zip(wanted).all(|(&f, &w)| f64::from(f) == w),
+                "{g:?} {sizes:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn matrices_equal_the_sums_in_every_layout() {
+    use crate::kernels::strided::Layout::{Plain, Transposed};
+    let [m, k, n] = [35, 70, 33];
+    let [a, b] = [m * k, k * n].map(|len| single(values(len, len as u64)));
+    for (of_a, of_b) in [(Plain, Plain), (Plain, Transposed), (Transposed, Plain)] {
+        let mut c = vec![f32::NAN; m * n];
+        assert!(matrices::<Model, 2>([m, k, n], (&a, of_a), (&b, of_b), &mut c));
+        for (i, c) in c.iter().enumerate() {
+            let (i, j) = (i / n, i % n);
+            let products = (0..k).map(|l| {
+                let x = a[if of_a == Plain { i * k + l } else { l * m + i }];
+                let y = b[if of_b == Plain { l * n + j } else { j * k + l }];
+                f64::from(x) * f64::from(y)
+            });
+            let (sum, size) = products.fold((0.0, 0.0), |(sum, size), p| (sum + p, size + p.abs()));
+            assert!((f64::from(*c) - sum).abs() < 3.0 / 65536.0 * size);
+        }
+    }
+    assert!(!matrices::<Model, 2>(
+        [m, k, n],
+        (&a, Transposed),
+        (&b, Transposed),
+        &mut [0.0; 35 * 33]
+    ));
+}
+
+#[test]
+#[should_panic(expected = "matrix unit: 2 images of 1 and 1 channels")]
+fn a_short_slice_is_refused() {
+    forward::<Model, 1>(&PIXEL, [2, 1, 1], &[1.0], &[1.0], &mut [0.0; 2]);
 }
 
 #[test]
@@ -163,7 +256,7 @@ fn a_transposed_tile_turns_back() {
         assert_eq!(tile.0[i % SIDE][i / SIDE], i as u32);
     }
     #[cfg(target_arch = "x86_64")]
-    if is_available() {
+    if Amx::is_available() {
         Amx::pack(Turn(&mut tile));
         assert_eq!(tile.0, before.0);
     }
@@ -173,19 +266,16 @@ fn a_transposed_tile_turns_back() {
 #[test]
 #[should_panic(expected = "an operand ends early")]
 fn an_operand_that_ends_early_is_refused() {
-    let (shape, mut out) = (Shape::new(1, 1), [0.0]);
-    let inner = Inner {
-        segments: &[[1, 0]],
-        depth: 1,
-    };
+    let mut out = [0.0];
+    let mut block = Block::<Model>::empty();
+    block.shape(Shape::new(1, 1));
     let tiles = [Tile([[0; SIDE]; SIDE]); 2];
+    let segments = Segments::new(vec![[1, 0]], 1);
     let place = Place { first: 0, step: 1 };
     // SAFETY: no other thread.
     unsafe {
-        multiply::<Model, 1>(
-            &mut Model::new(shape),
-            shape,
-            inner,
+        block.compute::<1>(
+            &segments,
             [&tiles, &tiles],
             Output::new(&mut out),
             place,

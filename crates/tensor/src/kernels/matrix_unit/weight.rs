@@ -2,17 +2,18 @@
 #![allow(unsafe_code)]
 
 use super::WIDE;
-use super::axis::rectangles;
+use super::axis::{rectangles, sizes};
 use super::pack::Pixels;
-use super::product::{BLOCK, DEPTH, Inner, Output, Place, SIDE, Shape, Tile, Unit, multiply};
+use super::product::{BLOCK, Block, DEPTH, Output, Place, SIDE, Segments, Shape, Tile, Unit};
 use crate::geometry::Geometry;
 use crate::kernels::gemm::Accum;
 use crate::kernels::pieces;
 use crate::kernels::scratch::Scratch;
 use std::ops::Range;
 
-/// Tiles of both operands for a pair of panels, so that they stay in the L2 cache: 1.3 MB of the 2 MB of the CPUs with AMX.
-const HELD: usize = 1300;
+/// Tiles of both operands for a pair of panels, so that they stay in the L2 cache: 1.3 MB of the 2 MB of the CPUs with
+/// AMX. Less in tests, so that they cut their small layers.
+const HELD: usize = if cfg!(test) { 80 } else { 1300 };
 
 /// `dw = conv2d_weight(x, dy)`. Sizes as in [`crate::kernels::im2col`].
 ///
@@ -58,17 +59,15 @@ pub(super) fn weight<U: Unit, const PARTS: usize>(
                         let right = pieces::piece(right, pixels * layer.operand, panel);
                         let shape =
                             Shape::new((c_in - block * WIDE).min(WIDE), (c_out - panel * WIDE).min(WIDE));
-                        let segments = &layer.segments(&round, tap)[..];
-                        let inner = Inner { segments, depth: 1 };
                         let place = Place {
                             first: (tap * c_in + block * WIDE) * c_out + panel * WIDE,
                             step: c_out,
                         };
-                        let mut unit = U::new(shape);
+                        let segments = layer.segments(&round, tap);
+                        let mut product = Block::<U>::empty();
+                        product.shape(shape);
                         // SAFETY: each tap and pair of panels is one task.
-                        unsafe {
-                            multiply::<U, PARTS>(&mut unit, shape, inner, [left, right], to, place, accum);
-                        }
+                        unsafe { product.compute::<PARTS>(&segments, [left, right], to, place, accum) };
                     });
                     accum = Accum::Add;
                 }
@@ -116,7 +115,7 @@ impl<'a> Layer<'a> {
         let all = [g.output[0], columns];
         let (_, rectangle) = rectangles(
             all,
-            read,
+            &[0, 1].map(|a| sizes(all[a], |size| read(a, size))),
             |written, read| tiles(written, read) <= HELD,
             // Tiles that are packed, and sums that are read and written.
             |read| read[0] * read[1] * left * PARTS + 2 * g.taps() * left * right,
@@ -199,7 +198,7 @@ impl<'a> Layer<'a> {
     }
 
     /// The operands of a tap that meet. Outputs for which it lies outside the image are left out.
-    fn segments(&self, round: &Round, tap: usize) -> Vec<[usize; 2]> {
+    fn segments(&self, round: &Round, tap: usize) -> Segments {
         let g = self.g;
         let [ky, kx] = [tap / g.kernel[1], tap % g.kernel[1]];
         let step = self.pixels * g.stride[1];
@@ -210,15 +209,15 @@ impl<'a> Layer<'a> {
         let columns: Vec<usize> = (0..round.columns.len())
             .filter(|x| meets(round.columns.start + x))
             .collect();
-        let mut segments = Vec::with_capacity(round.chunks.len() * round.rows.len() * columns.len());
+        let mut all = Vec::with_capacity(round.chunks.len() * round.rows.len() * columns.len());
         for chunk in 0..round.chunks.len() {
             for y in (0..round.rows.len()).filter(|y| g.input_index(0, round.rows.start + y, ky).is_some()) {
                 let row = chunk * self.frame[0] + y * g.stride[0] + ky * g.dilation[0];
                 let left = row * self.frame[1] + kx * g.dilation[1];
                 let right = (chunk * self.rectangle[0] + y) * self.rectangle[1];
-                segments.extend(columns.iter().map(|x| [left + x * step, right + x]));
+                all.extend(columns.iter().map(|x| [left + x * step, right + x]));
             }
         }
-        segments
+        Segments::new(all, 1)
     }
 }
