@@ -27,7 +27,7 @@ use summary::{Pair, mb, ms};
 /// Compare a training step with the same step in other libraries, and print Markdown tables.
 ///
 /// Each run is a separate process. Each run of a peer follows one of engraft, and the ratio of the two is reported. Peers
-/// are pytorch (benches/peers), tensorflow and jax (DIR/NAME/dcgan_step.py) and burn and candle
+/// are pytorch and tensorflow (both in benches/peers), jax (DIR/NAME/dcgan_step.py), and burn and candle
 /// (DIR/NAME/target/release/dcgan-NAME, built by `cargo build --release` in DIR/NAME). Peers that are not
 /// installed are skipped with the reason.
 ///
