@@ -98,14 +98,18 @@ const FEWEST_IMAGES: usize = 4;
 const WIDEST: usize = 9;
 
 /// Whether the matrix unit is the fastest. It computes 32 inner indices at a time, so few of them waste its work.
-fn fits_matrix_unit(kind: Kind, g: &Geometry, [n, c_in, c_out]: [usize; 3]) -> bool {
+///
+/// In `f32` it replaces Winograd's algorithms, whose error is larger than its own. A kernel of one tap is an exact product
+/// everywhere.
+fn fits_matrix_unit(kind: Kind, g: &Geometry, [n, c_in, c_out]: [usize; 3], precision: Precision) -> bool {
     let inner = match kind {
         Kind::Forward => c_in,
         Kind::Input => c_out,
         Kind::Weight => usize::MAX,
     };
     let is_narrow = (0..2).all(|a| (g.kernel[a] - 1) * g.dilation[a] < WIDEST);
-    n >= FEWEST_IMAGES && inner >= FEWEST_CHANNELS && is_narrow
+    let is_exact_elsewhere = precision == Precision::F32 && g.taps() == 1;
+    n >= FEWEST_IMAGES && inner >= FEWEST_CHANNELS && is_narrow && !is_exact_elsewhere
 }
 
 /// Chooses what computes a map of `f32`.
@@ -121,7 +125,7 @@ fn choose(kind: Kind, g: &Geometry, [n, c_in, c_out]: [usize; 3], precision: Pre
         Some(ConvAlgorithm::MatrixUnit) if has_matrix_unit() => return Chosen::MatrixUnit,
         _ => {}
     }
-    if !IS_SMALL && has_matrix_unit() && fits_matrix_unit(kind, g, [n, c_in, c_out]) {
+    if !IS_SMALL && has_matrix_unit() && fits_matrix_unit(kind, g, [n, c_in, c_out], precision) {
         return Chosen::MatrixUnit;
     }
     let twice_as_fast = precision == Precision::Bf16 && has_bf16();
