@@ -62,8 +62,9 @@ pub fn has_bf16() -> bool {
 
 /// Whether the CPU has a matrix unit for bfloat16 (Intel AMX) and may use it, detected once.
 ///
-/// Then it computes most convolutions and matrix products: with [`Precision::Bf16`](crate::Precision::Bf16) as it is, and in
-/// `f32` as three products of numbers that are split in two. The environment variable `ENGRAFT_SIMD=avx512bf16` switches it off.
+/// Then it computes most convolutions, in `f32` as three products of numbers that are split in two. With
+/// [`Precision::Bf16`](crate::Precision::Bf16) it computes large matrix products too. The environment variable
+/// `ENGRAFT_SIMD=avx512bf16` switches it off.
 pub fn has_matrix_unit() -> bool {
     #[cfg(target_arch = "x86_64")]
     {
@@ -140,7 +141,7 @@ pub fn cpu_features() -> String {
 /// Name of the instruction set that the kernels of this crate run on: `"avx512"`, `"avx2"` or `"portable"`.
 ///
 /// This does not apply to matrix products: matrixmultiply makes its own choice, and a [matrix unit](has_matrix_unit) computes
-/// large ones.
+/// large ones with rounded operands.
 ///
 /// By default it is the best one that the CPU supports. Set the environment variable `ENGRAFT_SIMD=avx2` or
 /// `ENGRAFT_SIMD=portable` before the program starts to limit it.
