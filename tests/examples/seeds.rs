@@ -11,7 +11,7 @@ use engraft_gan::{CheckpointChoice, TrainConfig, Trainer};
 use engraft_layers::{Adapter, StateDict, TorchLayout};
 use engraft_tensor::Tensor;
 use engraft_transfer::{AdapterFile, Recipe, Transfer, TransferConfig, open_source};
-use flate2::{Compression, write::GzEncoder};
+use flate2::{Compression, Crc, write::GzEncoder};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use readers::{NEXT_FILE, OWN_SOURCE, RUN_FILES, SOURCE_FILES, STEP, data, smallest};
 use std::collections::BTreeMap;
@@ -47,6 +47,7 @@ fn main() {
     runs();
     pytorch();
     pictures();
+    measures();
 }
 
 fn arrays() {
@@ -276,6 +277,37 @@ fn with_palette() -> Vec<u8> {
     bytes
 }
 
+/// A PNG file of one pixel whose palette has an invalid length, on which a decoder panics.
+fn with_broken_palette() -> Vec<u8> {
+    let chunk = |kind: &[u8; 4], data: &[u8]| {
+        let chunk = [kind, data].concat();
+        let mut crc = Crc::new();
+        crc.update(&chunk);
+        let (length, crc) = ((data.len() as u32).to_be_bytes(), crc.sum().to_be_bytes());
+        [&length[..], &chunk, &crc].concat()
+    };
+    // One row: no filter, color 0.
+    let pixels = [0x78, 1, 1, 2, 0, 0xfd, 0xff, 0, 0, 0, 2, 0, 1];
+    let chunks = [
+        chunk(b"IHDR", &[0, 0, 0, 1, 0, 0, 0, 1, 8, 3, 0, 0, 0]),
+        chunk(b"PLTE", &[0; 4]),
+        chunk(b"IDAT", &pixels),
+        chunk(b"IEND", &[]),
+    ];
+    [b"\x89PNG\r\n\x1a\n".to_vec(), chunks.concat()].concat()
+}
+
+/// An archive of these files.
+fn zipped(method: CompressionMethod, entries: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    let options = SimpleFileOptions::default().compression_method(method);
+    for (name, contents) in entries {
+        zip.start_file(*name, options).unwrap();
+        zip.write_all(contents).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
 fn pictures() {
     let small = picture(9);
     let second = encoded(&picture(5), ImageFormat::Png);
@@ -308,18 +340,41 @@ fn pictures() {
         ("stored", CompressionMethod::Stored),
         ("deflated", CompressionMethod::DEFLATE),
     ] {
-        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-        let options = SimpleFileOptions::default().compression_method(method);
         let entries = [
             ("one/a.png", &palette[..]),
             ("two/b.png", &second),
             ("../c.png", &second),
             ("dataset.json", labels),
         ];
-        for (name, contents) in entries {
-            zip.start_file(name, options).unwrap();
-            zip.write_all(contents).unwrap();
-        }
-        save("archive", name, &zip.finish().unwrap().into_inner());
+        save("archive", name, &zipped(method, &entries));
     }
+    let broken = with_broken_palette();
+    let first = [&[0], &broken[..]].concat();
+    save(
+        "pictures",
+        "png-broken-palette",
+        &[&first[..], &second].join(NEXT_FILE),
+    );
+    let entries = [("one/a.png", &broken[..]), ("two/b.png", &second)];
+    save(
+        "archive",
+        "broken-palette",
+        &zipped(CompressionMethod::Stored, &entries),
+    );
+}
+
+/// Lines of `measures.jsonl`, as a run writes them.
+fn measures() {
+    let line = |step: u32, kid: &str, rest: &str| {
+        format!(
+            "{{\"step\":{step},\"kid\":{kid},\"kid_se\":0.0125,\"coverage\":0.5,\"spread\":0.9375,\
+             \"memorised\":0.0625,\"overfitting\":0.25{rest}}}\n"
+        )
+    };
+    let plain = line(1000, "0.25", "") + &line(2000, "0.125", "");
+    save("measures", "plain", plain.as_bytes());
+    // With second features, and with a line that a kill cut short.
+    let second = line(1000, "-0.5", ",\"second_kid\":0.75") + &line(1500, "1e-7", "")[..40] + "\n";
+    let second = second + &line(2000, "0.0625", ",\"second_kid\":-0.001");
+    save("measures", "second", second.as_bytes());
 }

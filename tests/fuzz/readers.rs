@@ -12,7 +12,10 @@ use engraft_data::{
 };
 use engraft_export::pytorch_dcgan;
 use engraft_gan::checkpoint::{CheckpointReader, CheckpointStore};
-use engraft_gan::{CheckpointChoice, NetworkConfig, SavedRun, TrainConfig, Trainer, untrained_networks};
+use engraft_gan::{
+    CheckpointChoice, Measurement, NetworkConfig, SavedRun, TrainConfig, Trainer, read_measurements,
+    untrained_networks,
+};
 use engraft_layers::{StateDict, TorchLayout};
 use engraft_tensor::Real;
 use engraft_transfer::{AdapterFile, PretrainedGan, Recipe, TransferConfig, open_source};
@@ -28,7 +31,7 @@ use tempfile::TempDir;
 pub(crate) type Reader = fn(&[u8]);
 
 /// The readers by the names of their targets and of their folders of seeds.
-pub(crate) const READERS: [(&str, Reader); 10] = [
+pub(crate) const READERS: [(&str, Reader); 11] = [
     ("idx", idx),
     ("npy", npy),
     ("weights", weights),
@@ -39,6 +42,7 @@ pub(crate) const READERS: [(&str, Reader); 10] = [
     ("pytorch", pytorch),
     ("pictures", pictures),
     ("archive", archive),
+    ("measures", measures),
 ];
 
 /// Reads bytes with the reader of a target.
@@ -341,6 +345,24 @@ fn opens(source: &DataSource, choice: u8) {
         assert_eq!(count, all.len() * lazy.shape().iter().product::<usize>());
         assert!(loaded.is_ok_and(|loaded| loaded.train.sha256() == lazy.fingerprint()));
     }
+}
+
+/// A file `measures.jsonl` of a run.
+fn measures(bytes: &[u8]) {
+    let path = place().join("measures.jsonl");
+    fs::write(&path, bytes).unwrap();
+    let found = read_measurements(&path).unwrap();
+    for one in &found {
+        let _ = (one.to_string(), one.score());
+        for alarm in one.alarms() {
+            let _ = one.alarm_message(alarm);
+        }
+    }
+    assert_eq!(Measurement::best(&found).is_none(), found.is_empty());
+    // What was read is written as it was.
+    let lines: String = found.iter().map(|one| one.to_json() + "\n").collect();
+    fs::write(&path, lines).unwrap();
+    assert_eq!(read_measurements(&path).unwrap(), found);
 }
 
 fn is_consistent(loaded: &Loaded) {

@@ -261,12 +261,12 @@ impl DataSource {
                 } else {
                     None
                 };
-                Ok(arranged(part(Split::Train)?, test, Vec::new(), options))
+                arranged(part(Split::Train)?, test, Vec::new(), options)
             }
             Self::Idx(path) => self.open_idx(path, options),
             Self::Npy(path) => {
                 let (data, how) = npy_images::images(path)?;
-                Ok(arranged(data, None, vec![how], options))
+                arranged(data, None, vec![how], options)
             }
             Self::Folder(path) | Self::Zip(path) => self.open_pictures(path, options),
         }
@@ -324,7 +324,7 @@ impl DataSource {
             Some(Err(DataError::NotFound { .. })) | None => None,
             Some(test) => Some(test?),
         };
-        Ok(arranged(part(Split::Train)?, test, Vec::new(), options))
+        arranged(part(Split::Train)?, test, Vec::new(), options)
     }
 
     fn open_pictures(&self, path: &Path, options: &DataOptions) -> Result<Loaded, DataError> {
@@ -385,7 +385,7 @@ impl DataSource {
             classes.notes,
         ]
         .concat();
-        let (mut loaded, copies) = arranged_with_copies(all, test, notes, options, true);
+        let (mut loaded, copies) = arranged_with_copies(all, test, notes, options, true)?;
         reports.extend(pictures::copies(&listing, &train.files, &copies));
         loaded.files = train.files.iter().map(|&file| listing.full_path(file)).collect();
         if loaded.test.is_some() && !loaded.has_own_test {
@@ -433,9 +433,17 @@ impl FromStr for DataSource {
 }
 
 /// Applies the options to images, and holds some of them out if requested and if there are enough.
-fn arranged(train: Dataset, test: Option<Dataset>, notes: Vec<String>, options: &DataOptions) -> Loaded {
+///
+/// # Errors
+/// If they do not fit into memory.
+fn arranged(
+    train: Dataset,
+    test: Option<Dataset>,
+    notes: Vec<String>,
+    options: &DataOptions,
+) -> Result<Loaded, DataError> {
     let needs_copies = options.held_out;
-    arranged_with_copies(train, test, notes, options, needs_copies).0
+    Ok(arranged_with_copies(train, test, notes, options, needs_copies)?.0)
 }
 
 /// The same, with the copies among the images if they are needed.
@@ -445,13 +453,15 @@ fn arranged_with_copies(
     notes: Vec<String>,
     options: &DataOptions,
     needs_copies: bool,
-) -> (Loaded, Copies) {
+) -> Result<(Loaded, Copies), DataError> {
     let came = train.image_size();
     let fitted = |data: Dataset| {
         let [h, w] = options.size.unwrap_or([data.height(), data.width()]);
-        data.with_channels(options.channels).resized(h, w)
+        let c = data.channels();
+        pictures::ensure_possible(Path::new(data.name()), data.len(), [h, w, c])?;
+        Ok::<_, DataError>(data.with_channels(options.channels).resized(h, w))
     };
-    let (all, own) = (fitted(train), test.map(fitted));
+    let (all, own) = (fitted(train)?, test.map(fitted).transpose()?);
     let [h, w, c] = all.image_size();
     let color = if c == 1 { "gray" } else { "color" };
     let classes = match all.classes() {
@@ -511,7 +521,7 @@ fn arranged_with_copies(
         files: Vec::new(),
         report: Report::new(totals, Vec::new()),
     };
-    (loaded, copies)
+    Ok((loaded, copies))
 }
 
 /// A line if test images equal training images.

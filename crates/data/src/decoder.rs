@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::cell::Cell;
-use std::io::{BufRead, Cursor, Seek};
+use std::io::Cursor;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
@@ -22,6 +22,8 @@ const MAX_SIDE: u32 = 16_384;
 const MAX_MEMORY: u64 = 256 << 20;
 /// Memory that decoding and scaling need, as a multiple of the decoded picture: the picture, a copy, and tables.
 const COPIES: u64 = 3;
+/// Maximum memory of what a PNG file has besides its pixels, in bytes: a color profile, texts and EXIF data.
+const MAX_METADATA: u64 = 64 << 20;
 
 /// The kinds of left-out files that are damaged, and of those that are something else.
 pub(crate) const DAMAGED: &str = "damaged";
@@ -42,13 +44,13 @@ impl Header {
     pub(crate) fn read(start: &[u8]) -> Option<Self> {
         let format = format_of(start)?;
         let read = || {
-            let decoder = ImageReader::with_format(Cursor::new(start), format)
-                .into_decoder()
-                .ok()?;
+            let mut reader = ImageReader::with_format(Cursor::new(start), format);
+            reader.limits(limits(None, MAX_METADATA));
+            let decoder = reader.into_decoder().ok()?;
             Some((decoder.dimensions(), decoder.color_type()))
         };
         let ((width, height), color) = quietly(read).ok().flatten()?;
-        Some(Self {
+        (width > 0 && height > 0).then(|| Self {
             format,
             size: [height as usize, width as usize],
             is_deep: is_deep(color),
@@ -70,7 +72,12 @@ pub(crate) struct Upright {
 ///
 /// If `strict`, a JPEG file with incomplete data is an error. Otherwise its picture is what the decoder makes of it.
 pub(crate) fn decode(bytes: &[u8], strict: bool) -> Result<Upright, Note> {
-    quietly(|| decode_unguarded(bytes, strict)).unwrap_or_else(|panic| {
+    guarded(|| decode_unguarded(bytes, strict))
+}
+
+/// Runs a decoder. A panic becomes a note with its message.
+fn guarded<R>(decode: impl FnOnce() -> Result<R, Note>) -> Result<R, Note> {
+    quietly(decode).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or(panic.downcast_ref::<&str>().copied());
         Err(damaged(&format!(
@@ -156,8 +163,7 @@ fn quietly<R>(decode: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
 
 fn decode_unguarded(bytes: &[u8], strict: bool) -> Result<Upright, Note> {
     let format = format_of(bytes).ok_or_else(|| other_kind(bytes))?;
-    let reader = ImageReader::with_format(Cursor::new(bytes), format);
-    let (mut picture, orientation, share) = within_limits(reader).map_err(|e| match e {
+    let (mut picture, orientation, share) = within_limits(bytes, format).map_err(|e| match e {
         image::ImageError::Limits(_) => {
             let text = format!(
                 "larger than {MAX_SIDE} pixels on a side or {} MiB decoded",
@@ -176,6 +182,10 @@ fn decode_unguarded(bytes: &[u8], strict: bool) -> Result<Upright, Note> {
         }
         other => damaged(&format!("damaged: {other}")),
     })?;
+    // The screen of a GIF file may have no pixels.
+    if picture.width() == 0 || picture.height() == 0 {
+        return Err(damaged("damaged: it claims to have no pixels"));
+    }
     if strict && format == ImageFormat::Jpeg {
         jpeg_integrity::check(bytes).map_err(|reason| damaged(&format!("damaged: {reason}")))?;
     }
@@ -200,35 +210,58 @@ fn decode_unguarded(bytes: &[u8], strict: bool) -> Result<Upright, Note> {
     })
 }
 
-fn within_limits(
-    mut reader: ImageReader<impl BufRead + Seek>,
-) -> ImageResult<(DynamicImage, Orientation, Share)> {
+/// Limits of a decoder: pixels on a side, and bytes of memory.
+fn limits(side: Option<u32>, memory: u64) -> Limits {
     let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
-    limits.max_alloc = Some(2 * MAX_MEMORY);
-    reader.limits(limits.clone());
+    (limits.max_image_width, limits.max_image_height) = (side, side);
+    limits.max_alloc = Some(memory);
+    limits
+}
+
+fn within_limits(bytes: &[u8], format: ImageFormat) -> ImageResult<(DynamicImage, Orientation, Share)> {
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    // The decoder of PNG keeps this limit, which is not for pixels; the others take the later one.
+    reader.limits(limits(Some(MAX_SIDE), MAX_METADATA));
     let mut decoder = reader.into_decoder()?;
     // The limit must also hold for the picture; only `ImageReader::decode` checks that by itself.
-    let bytes = decoder.total_bytes();
-    let mut own = limits.clone();
-    own.max_alloc = Some(MAX_MEMORY);
-    own.reserve(bytes)?;
-    decoder.set_limits(limits)?;
-    let share = memory_gate::share(bytes.saturating_mul(COPIES));
+    let size = decoder.total_bytes();
+    limits(Some(MAX_SIDE), MAX_MEMORY).reserve(size)?;
+    decoder.set_limits(limits(Some(MAX_SIDE), 2 * MAX_MEMORY))?;
+    let share = memory_gate::share(size.saturating_mul(COPIES));
     // Invalid EXIF data are ignored, because the pixels may be valid.
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let orientation = match format {
+        ImageFormat::WebP => webp_orientation(bytes),
+        _ => decoder.orientation().ok(),
+    };
+    let orientation = orientation.unwrap_or(Orientation::NoTransforms);
     Ok((DynamicImage::from_decoder(decoder)?, orientation, share))
+}
+
+/// The orientation in the EXIF data of a WebP file. The decoder would reserve the memory that their chunk claims, up to
+/// 4 GiB.
+fn webp_orientation(bytes: &[u8]) -> Option<Orientation> {
+    // Only the extended format has EXIF data.
+    let mut rest = bytes.get(12..).filter(|rest| rest.starts_with(b"VP8X"))?;
+    loop {
+        let (&[a, b, c, d, size @ ..], after) = rest.split_first_chunk::<8>()?;
+        let size = u32::from_le_bytes(size) as usize;
+        if [a, b, c, d] == *b"EXIF" {
+            return Orientation::from_exif_chunk(after.get(..size)?);
+        }
+        // A chunk of odd length has a byte more.
+        rest = after.get(size.checked_next_multiple_of(2)?..)?;
+    }
 }
 
 /// Whether a file holds further frames or pages. They are not used.
 fn has_more_frames(bytes: &[u8], format: ImageFormat) -> bool {
     let position = |text: &[u8]| bytes.windows(text.len()).position(|part| part == text);
     match format {
-        ImageFormat::Gif => {
-            let frames = GifDecoder::new(Cursor::new(bytes)).map(AnimationDecoder::into_frames);
-            frames.is_ok_and(|mut frames| frames.nth(1).is_some())
-        }
+        ImageFormat::Gif => GifDecoder::new(Cursor::new(bytes)).is_ok_and(|mut decoder| {
+            // Each frame claims a size of its own.
+            let most = limits(Some(MAX_SIDE), COPIES * decoder.total_bytes());
+            decoder.set_limits(most).is_ok() && decoder.into_frames().nth(1).is_some()
+        }),
         // The flag of an animation.
         ImageFormat::WebP => {
             bytes.get(12..16) == Some(b"VP8X") && bytes.get(20).is_some_and(|flags| flags & 2 > 0)
@@ -254,4 +287,87 @@ fn next_page(bytes: &[u8]) -> Option<u32> {
     let first = number(4, 4)? as usize;
     let entries = number(first, 2)? as usize;
     number(first.checked_add(2 + 12 * entries)?, 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{FileReport, Treatment};
+    use std::process::Command;
+
+    /// The name of this variable makes a test run the part of it that is a process of its own.
+    const CHILD: &str = "ENGRAFT_TEST_CHILD";
+
+    #[test]
+    fn fault_01_a_panic_in_the_guard_is_an_error_with_its_message_for_one_file() {
+        let note = |decode: fn()| {
+            let panicked = guarded(|| {
+                decode();
+                Ok(())
+            });
+            panicked.unwrap_err()
+        };
+        let line = |note: Note| {
+            let what = Treatment::LeftOut(note);
+            FileReport {
+                path: "a.png".into(),
+                what,
+            }
+            .to_string()
+        };
+        let start = "a.png: left out: damaged, its decoder failed: ";
+        for (found, reason) in [
+            (line(note(|| panic!("a fixed reason"))), "a fixed reason"),
+            (line(note(|| panic!("row {}", i32::MAX))), "row 2147483647"),
+            (line(note(|| panic::panic_any(7))), "no reason"),
+        ] {
+            assert_eq!(found, format!("{start}{reason}"));
+        }
+        assert_eq!(note(|| panic!("a reason")).kind, DAMAGED);
+        // Hostile bytes in a message do not reach the terminal.
+        let found = line(note(|| panic!("\u{1b}[2J")));
+        assert!(!found.contains('\u{1b}') && found.contains("[2J"), "{found:?}");
+        // The guard is as it was.
+        assert_eq!(quietly(|| 5).ok(), Some(5));
+    }
+
+    fn within() {
+        panic!("within the guard")
+    }
+
+    fn after() {
+        panic!("after the guard")
+    }
+
+    fn elsewhere() {
+        panic!("on another thread")
+    }
+
+    /// In a process of its own, whose output can be read.
+    #[test]
+    fn fault_01_a_panic_in_the_guard_prints_nothing_and_one_outside_is_shown() {
+        if std::env::var_os(CHILD).is_some() {
+            assert!(quietly(within).is_err());
+            assert!(panic::catch_unwind(after).is_err());
+            assert!(quietly(within).is_err());
+            assert!(quietly(|| std::thread::spawn(elsewhere).join()).is_ok_and(|other| other.is_err()));
+            return;
+        }
+        let name = "decoder::tests::fault_01_a_panic_in_the_guard_prints_nothing_and_one_outside_is_shown";
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture", "--test-threads", "1"])
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (said, shown) = (text(&output.stdout), text(&output.stderr));
+        assert!(
+            output.status.success() && said.contains("1 passed"),
+            "{said}{shown}"
+        );
+        assert!(!shown.contains("within the guard"), "{shown}");
+        for outside in ["after the guard", "on another thread"] {
+            assert_eq!(shown.matches(outside).count(), 1, "{shown}");
+        }
+    }
 }

@@ -30,6 +30,8 @@ const HEADER: u64 = 64 << 10;
 const START: u64 = 32;
 /// Maximum unpacked size of an archive as a multiple of its own. Pictures are already compressed and reach 2.
 const MAX_RATIO: u64 = 100;
+/// The kind of left-out files of an archive that have the name of a later one.
+const REPEATED: &str = "of a repeated name";
 /// Maximum depth of nested folders.
 const MAX_DEPTH: usize = 64;
 
@@ -111,7 +113,7 @@ impl Listing {
     }
 
     /// All files of a ZIP archive, except those whose names begin with a dot and those that macOS adds. Nothing is unpacked
-    /// to disk. An entry whose path leads out of the archive is skipped.
+    /// to disk. An entry whose path leads out of the archive is skipped. Of several entries with one path the last is used.
     ///
     /// # Errors
     /// [`DataError::File`] if it cannot be read. [`DataError::Unusable`] if it is not a valid archive, has more than a
@@ -157,7 +159,7 @@ impl Listing {
             }
             let shown = String::from_utf8_lossy(entry.name_raw()).into_owned();
             let name = entry.name().map(|name| name.into_owned());
-            let path = name.ok().map(|name| PathBuf::from(name.replace('\\', "/")));
+            let path = name.ok().map(|name| without_dots(&name.replace('\\', "/")));
             let is_inside =
                 |path: &PathBuf| path.components().all(|part| matches!(part, Component::Normal(_)));
             let Some(path) = path.filter(is_inside) else {
@@ -200,9 +202,29 @@ impl Listing {
                 "archives of pictures do not compress this much; unpack the archive elsewhere",
             ));
         }
-        listing.files.sort_unstable();
+        listing.use_last_of_each_path();
+        if archive.has_duplicate_names() {
+            let text =
+                "earlier files of the archive whose names occur again; the last file of each name is used";
+            let report = FileReport::left_out(root, REPEATED, text);
+            listing.left_out.push(report);
+        }
         listing.archive = Some(archive);
         Ok(listing.of_pictures())
+    }
+
+    /// Sorts the files. Of those with one path only the last in the archive is left, as after unpacking.
+    fn use_last_of_each_path(&mut self) {
+        self.files.sort_unstable();
+        let all = std::mem::take(&mut self.files);
+        for files in all.chunk_by(|(a, _), (b, _)| a == b) {
+            let [earlier @ .., last] = files else { continue };
+            self.files.push(last.clone());
+            self.left_out.extend(earlier.iter().map(|(path, _)| {
+                let text = "a later file of the archive has the same path";
+                FileReport::left_out(path, REPEATED, text)
+            }));
+        }
     }
 
     /// Skips files that do not begin like a picture, whatever their names are.
@@ -329,6 +351,12 @@ impl Listing {
         let read = reader.take(most).read_to_end(&mut bytes);
         read.map(|_| bytes).map_err(|e| damaged(e.to_string()))
     }
+}
+
+/// A path without the folders `.`, with which some programs begin every path of an archive.
+fn without_dots(path: &str) -> PathBuf {
+    let parts = Path::new(path).components();
+    parts.filter(|part| *part != Component::CurDir).collect()
 }
 
 fn is_hidden(path: &Path) -> bool {

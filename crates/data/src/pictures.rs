@@ -42,6 +42,23 @@ pub(crate) struct Reading<'a> {
     pub(crate) progress: Option<fn(usize, usize)>,
 }
 
+/// Refuses `count` images of size `[h, w, c]` that do not fit into memory.
+///
+/// # Errors
+/// [`DataError::Unusable`] with this place.
+pub(crate) fn ensure_possible(place: &Path, count: usize, [h, w, c]: [usize; 3]) -> Result<(), DataError> {
+    let bytes = [h, w, c].into_iter().fold(count, usize::saturating_mul);
+    if bytes <= MAX_BYTES {
+        return Ok(());
+    }
+    Err(DataError::Unusable {
+        place: place.into(),
+        expected: format!("at most {} GiB of pixels", MAX_BYTES >> 30),
+        found: format!("{count} pictures of {w}x{h}"),
+        advice: "choose a smaller size",
+    })
+}
+
 /// Decodes these files of a listing, or reads them from the cache. Calls `take` with the size and the pixels of each: 1 channel if gray is
 /// requested, else 3.
 ///
@@ -70,6 +87,10 @@ pub(crate) fn decode(
         found,
         advice,
     };
+    // Before the first picture is resized.
+    if let Some([h, w]) = wanted.size {
+        ensure_possible(place, files.len(), [h, w, 1])?;
+    }
     let mut decoded = Decoded {
         files: Vec::new(),
         size: [0; 3],
@@ -101,14 +122,7 @@ pub(crate) fn decode(
                 None => {
                     let channels = if wanted.channels == Channels::Gray { 1 } else { 3 };
                     decoded.size = [h, w, channels];
-                    let bytes = files.len().saturating_mul(h * w * channels);
-                    if bytes > MAX_BYTES {
-                        return Err(unusable(
-                            format!("at most {} GiB of pixels", MAX_BYTES >> 30),
-                            format!("{} pictures of {w}x{h}", files.len()),
-                            "choose a smaller size",
-                        ));
-                    }
+                    ensure_possible(place, files.len(), decoded.size)?;
                 }
                 Some(&first) if decoded.size[..2] != picture.size => {
                     let [first_h, first_w, _] = decoded.size;

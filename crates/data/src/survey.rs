@@ -81,7 +81,7 @@ impl Survey {
             (0, _) => "8 bits".to_string(),
             (_, WHOLE) => format!("16 bits in {deep}, reduced to 8"),
             (_, white) => format!(
-                "16 bits in {deep}, of which all pictures together use {}: {white} becomes white (`--levels full` keeps the \
+                "16 bits in {deep}, of which all pictures together use {}: {white} becomes white (levels `full` keep the \
                  whole range)",
                 u16::BITS - white.leading_zeros()
             ),

@@ -24,8 +24,19 @@ const PROGRESSIVE: &str = "\
     0000000000000000010011213171a1b1ffda0008010201013f103276970be11d2ce3b4259589ffc4001a10000301010101000000\
     0000000000000000112101315161ffda0008010100013f107a87387cc7a87fffd0e70d0ccaf03d416acae1ffd183dc3fffd9";
 
+/// A JPEG file in CMYK, 16x16, as Pillow writes it for printers: red and green above, a mixed color and black below.
+const CMYK: &str = "\
+    ffd8ffee000e41646f626500640000000000ffdb004300080606070605080707070909080a0c140d0c0b0b0c1912130f141d1a1f\
+    1e1d1a1c1c20242e2720222c231c1c2837292c30313434341f27393d38323c2e333432ffc000140800100010044311004d110059\
+    11004b1100ffc40017000101010100000000000000000000000008070600ffc40014100100000000000000000000000000000000\
+    ffda000e0443004d0059004b00003f00bf8fe3fafe001fee71ae83b6ec1b50bc1901e3ffd9";
+
 fn progressive() -> Vec<u8> {
-    let digits: Vec<u8> = PROGRESSIVE.bytes().filter(u8::is_ascii_hexdigit).collect();
+    from_digits(PROGRESSIVE)
+}
+
+fn from_digits(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
     digits.chunks(2).map(byte).collect()
 }
@@ -165,6 +176,73 @@ fn fault_08_a_jpeg_without_its_end_or_with_a_gap_is_left_out() {
     assert!(loaded.train.len() > 4);
 }
 
+/// The number of blocks is fixed by the header, so that this is always found.
+#[test]
+fn fault_08_a_jpeg_cut_at_any_place_is_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let baseline = encoded(&colorful(16).into(), ImageFormat::Jpeg);
+    let mut names = Vec::new();
+    for (kind, bytes) in [("a", &baseline), ("b", &progressive())] {
+        // From the first bytes by which the format is recognized to all but the last.
+        for len in (3..bytes.len()).rev().step_by(7) {
+            let name = format!("{kind}-{len:04}.jpg");
+            fs::write(folder.path().join(&name), &bytes[..len]).unwrap();
+            names.push(name);
+        }
+    }
+    fs::write(folder.path().join("whole.jpg"), baseline).unwrap();
+    let mut options = DataOptions::new();
+    options.size = Some([16, 16]);
+    let loaded = open(folder.path(), &options).unwrap();
+    let used: Vec<&str> = (loaded.files.iter())
+        .map(|path| path.file_name().unwrap().to_str().unwrap())
+        .collect();
+    assert_eq!(used, ["whole.jpg"]);
+    let mut left_out: Vec<String> = (loaded.report.files.iter())
+        .filter(|file| matches!(file.what, Treatment::LeftOut(_)))
+        .map(|file| file.path.file_name().unwrap().to_string_lossy().into_owned())
+        .collect();
+    left_out.sort();
+    names.sort();
+    assert_eq!(left_out, names);
+}
+
+/// Printers' colors are read as colors of a screen, both as they are (0) and with luminance and chroma (2).
+#[test]
+fn a_jpeg_in_cmyk_has_its_colors() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bytes = from_digits(CMYK);
+    let transform = bytes.windows(5).position(|part| part == b"Adobe").unwrap() + 11;
+    assert_eq!(bytes[transform], 0);
+    fs::write(folder.path().join("cmyk.jpg"), &bytes).unwrap();
+    bytes[transform] = 2;
+    fs::write(folder.path().join("ycck.jpg"), &bytes).unwrap();
+    let loaded = open(folder.path(), &DataOptions::new()).unwrap();
+    assert_eq!(
+        (loaded.train.len(), loaded.train.image_size()),
+        (2, [16, 16, 3]),
+        "{}",
+        loaded.report
+    );
+    // What Pillow reads from these bytes.
+    let expected: [[[u8; 3]; 4]; 2] = [
+        [[255, 0, 0], [0, 255, 0], [164, 103, 42], [0, 0, 0]],
+        [[179, 0, 227], [255, 207, 30], [109, 0, 21], [0, 0, 0]],
+    ];
+    for (image, expected) in expected.iter().enumerate() {
+        let pixels = loaded.train.image(image);
+        for (place, expected) in expected.iter().enumerate() {
+            let at = 3 * ((4 + 8 * (place / 2)) * 16 + 4 + 8 * (place % 2));
+            let found = &pixels[at..at + 3];
+            assert!(
+                found.iter().zip(expected).all(|(a, b)| a.abs_diff(*b) <= 4),
+                "{:?}, part {place}: {found:?} instead of {expected:?}",
+                loaded.files[image]
+            );
+        }
+    }
+}
+
 /// Changed bytes can leave a valid file behind, but mostly do not.
 #[test]
 fn most_changed_bytes_of_a_jpeg_are_found() {
@@ -184,6 +262,10 @@ fn most_changed_bytes_of_a_jpeg_are_found() {
     let loaded = open(folder.path(), &DataOptions::new()).unwrap();
     let found = damaged(&loaded);
     assert!(found.len() >= 50, "{} of 100", found.len());
+    // Each of the others is used: none is lost.
+    let is_left_out = |what: &Treatment| matches!(what, Treatment::LeftOut(_));
+    let left_out = loaded.report.files.iter().filter(|file| is_left_out(&file.what));
+    assert_eq!(loaded.train.len() + left_out.count(), 101, "{}", loaded.report);
     assert!(!found.contains(&"whole.jpg".to_string()));
 }
 

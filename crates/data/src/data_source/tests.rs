@@ -269,6 +269,47 @@ fn broken_and_huge_files_are_left_out() {
     fs::write(at("good.png"), &png).unwrap();
     let found = open(folder.path(), [28, 28, 1]).unwrap();
     assert_eq!((found.train.len(), found.report.files.len()), (1, 4));
+
+    // Refused before a picture is resized.
+    for size in [100_000, usize::MAX] {
+        let error = open(folder.path(), [size, size, 1]).unwrap_err().to_string();
+        assert!(error.contains("at most 8 GiB of pixels"), "{error}");
+    }
+}
+
+/// The screen of a GIF file, in which its frames are, can be empty.
+#[test]
+fn a_picture_without_pixels_is_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut gif = Cursor::new(Vec::new());
+    let picture = RgbaImage::from_pixel(8, 8, Rgba([9, 90, 200, 255]));
+    picture.write_to(&mut gif, ImageFormat::Gif).unwrap();
+    let gif = gif.into_inner();
+    fs::write(folder.path().join("whole.gif"), &gif).unwrap();
+    // Width and height.
+    for (name, sides) in [("flat.gif", 8..10), ("none.gif", 6..10), ("thin.gif", 6..8)] {
+        let mut empty = gif.clone();
+        empty[sides].fill(0);
+        fs::write(folder.path().join(name), empty).unwrap();
+    }
+    let source = DataSource::Folder(folder.path().into());
+    assert_eq!(source.picture_sizes().unwrap(), [[8, 8]]);
+    for (size, fit) in [
+        (None, Fit::Crop),
+        (Some([4, 4]), Fit::Crop),
+        (Some([4, 4]), Fit::Pad),
+    ] {
+        let mut options = DataOptions::new();
+        (options.size, options.fit) = (size, fit);
+        let loaded = source.open(&options).unwrap();
+        assert_eq!(loaded.train.len(), 1, "{}", loaded.report);
+        for name in ["flat.gif", "none.gif", "thin.gif"] {
+            let text = report(&loaded, name).unwrap();
+            assert!(text.starts_with("left out: damaged"), "{name}: {text}");
+        }
+        let lazy = source.open_lazily(&options).unwrap();
+        assert_eq!(lazy.fingerprint(), loaded.train.sha256());
+    }
 }
 
 #[test]
@@ -705,6 +746,74 @@ fn entries_that_cannot_be_trusted_are_left_out() {
     }
 }
 
+/// Archives with several files of one name: the last is used, as after unpacking, and the report has a line.
+#[test]
+fn of_several_files_of_one_name_in_an_archive_one_is_used_and_the_others_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.zip");
+    let opened = |names: &[&str], renamed: Option<[&[u8]; 2]>| {
+        archive(&path, names, CompressionMethod::Stored);
+        if let Some([from, to]) = renamed {
+            // The name is in the header of the file, and in the directory at the end.
+            let mut bytes = fs::read(&path).unwrap();
+            while let Some(at) = bytes.windows(from.len()).position(|part| part == from) {
+                bytes[at..at + from.len()].copy_from_slice(to);
+            }
+            fs::write(&path, bytes).unwrap();
+        }
+        let source = DataSource::Zip(path.clone());
+        let loaded = source.open(&DataOptions::new()).unwrap();
+        let lazy = source.open_lazily(&DataOptions::new()).unwrap();
+        assert_eq!(lazy.fingerprint(), loaded.train.sha256(), "{names:?}");
+        assert_eq!(loaded.train.len(), loaded.files.len(), "{names:?}");
+        let mut files: Vec<(String, u8)> = (loaded.files.iter().enumerate())
+            .map(|(i, file)| (file.display().to_string(), loaded.train.image(i)[0]))
+            .collect();
+        files.sort();
+        (files, loaded.report)
+    };
+    let expected = |files: &[(&str, u8)]| -> Vec<(String, u8)> {
+        files.iter().map(|&(name, value)| (name.into(), value)).collect()
+    };
+    let total = "left out, of a repeated name: 1 file".to_string();
+
+    // The same bytes. The archive's reader has only the last of them, so that no line can name the others.
+    let (files, report) = opened(
+        &["one.png", "two.png", "three.png"],
+        Some([b"two.png", b"one.png"]),
+    );
+    assert_eq!(files, expected(&[("one.png", 1), ("three.png", 2)]), "{report}");
+    assert!(report.totals.contains(&total), "{report}");
+    assert!(
+        report.to_string().contains("a.zip: left out: earlier files"),
+        "{report}"
+    );
+
+    // Other bytes, but the same path.
+    for other in ["x//a.png", "x\\a.png", "x/./a.png", "./x/a.png"] {
+        let (files, report) = opened(&["x/a.png", other, "x/b.png"], None);
+        assert_eq!(
+            files,
+            expected(&[("x/a.png", 1), ("x/b.png", 2)]),
+            "{other}: {report}"
+        );
+        assert!(report.totals.contains(&total), "{other}: {report}");
+        assert!(
+            report.to_string().contains("x/a.png: left out: a later file"),
+            "{other}: {report}"
+        );
+    }
+
+    // Different names are different files, also if they differ in case only.
+    let (files, report) = opened(&["a.png", "A.png", "./b.png"], None);
+    assert_eq!(
+        files,
+        expected(&[("A.png", 1), ("a.png", 0), ("b.png", 2)]),
+        "{report}"
+    );
+    assert!(report.files.is_empty(), "{report}");
+}
+
 #[test]
 fn invalid_archives_and_archive_bombs_are_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -789,6 +898,52 @@ fn fault_01_a_panic_of_a_decoder_leaves_out_one_file_by_name() {
     let found = open(folder.path(), [4, 4, 1]).unwrap();
     assert_eq!(found.train.len(), 3);
     assert!(report(&found, "broken-palette.png").is_some());
+}
+
+/// The same in an archive, and for pictures that are read on demand.
+#[test]
+fn fault_01_a_panic_of_a_decoder_leaves_out_one_file_of_an_archive_and_of_lazy_pictures() {
+    let folder = tempfile::tempdir().unwrap();
+    let (pictures, path) = (folder.path().join("pictures"), folder.path().join("a.zip"));
+    fs::create_dir(&pictures).unwrap();
+    let mut zip = ZipWriter::new(fs::File::create(&path).unwrap());
+    let whole = |value: u8| {
+        encoded(
+            &GrayImage::from_pixel(4, 4, image::Luma([value])),
+            ImageFormat::Png,
+        )
+    };
+    for (name, contents) in [
+        ("a.png", whole(1)),
+        ("broken-palette.png", png_with_broken_palette()),
+        ("c.png", whole(2)),
+    ] {
+        fs::write(pictures.join(name), &contents).unwrap();
+        zip.start_file(name, SimpleFileOptions::default()).unwrap();
+        zip.write_all(&contents).unwrap();
+    }
+    zip.finish().unwrap();
+    for source in [DataSource::Folder(pictures), DataSource::Zip(path)] {
+        let loaded = source.open(&DataOptions::new()).unwrap();
+        let lazy = source.open_lazily(&DataOptions::new()).unwrap();
+        assert_eq!((loaded.train.len(), lazy.len()), (2, 2), "{source}");
+        assert_eq!(lazy.fingerprint(), loaded.train.sha256(), "{source}");
+        assert_eq!(
+            lazy.batch(&[0, 1]).unwrap(),
+            loaded.train.batch_f32(&[0, 1]),
+            "{source}"
+        );
+        for report in [&loaded.report, lazy.report()] {
+            let [file] = &report.files[..] else {
+                panic!("{source}: {report}")
+            };
+            assert!(file.path.ends_with("broken-palette.png"), "{source}: {file}");
+            assert!(
+                matches!(&file.what, Treatment::LeftOut(note) if note.text.contains("its decoder failed")),
+                "{source}: {file}"
+            );
+        }
+    }
 }
 
 fn png_with_broken_palette() -> Vec<u8> {
