@@ -78,13 +78,13 @@ pub enum MetricsError {
         known: &'static [&'static str],
     },
     /// An extractor needs a weights file, and there is none.
-    #[error("the feature extractor {name} needs a weights file; give one with --weights FILE.safetensors")]
+    #[error("the feature extractor {name} needs a file of its weights (.safetensors)")]
     NoWeights {
         /// Name of the extractor.
         name: String,
     },
     /// A weights file was given for an extractor that has built-in weights or none.
-    #[error("the feature extractor {name} reads no weights file; remove --weights, or use one of {}", readers.join(", "))]
+    #[error("the feature extractor {name} reads no weights file; leave the file out, or use one of {}", readers.join(", "))]
     UnusedWeights {
         /// Name of the extractor.
         name: String,

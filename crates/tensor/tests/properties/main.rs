@@ -15,6 +15,7 @@ mod penalty;
 mod precision;
 mod programs;
 mod pytorch;
+mod random;
 mod registry;
 mod shards;
 mod strategies;

@@ -66,11 +66,12 @@ impl Unit for Model {
         let Shape { rows, columns } = self.0;
         for i in 0..rows[0] + rows[1] {
             for j in 0..columns[0] + columns[1] {
-                // SAFETY: the caller's contract, here and below.
+                // SAFETY: the caller's contract.
                 let to = unsafe { &mut *to.add(i * step + j) };
                 let mut sum = if accum == Accum::Add { *to } else { 0.0 };
                 for &[l, r] in inner.segments {
                     for k in 0..inner.depth {
+                        // SAFETY: the caller's contract.
                         let tile = |from: *const Tile, operand: usize, part: usize, half: usize| unsafe {
                             &*from.add((operand * PARTS + part) * BLOCK + half)
                         };

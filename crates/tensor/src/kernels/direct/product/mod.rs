@@ -185,11 +185,13 @@ fn add_pair(sum: f32, Pair(left): Pair, Pair(right): Pair) -> f32 {
 impl Multiply for f32 {
     #[inline]
     unsafe fn multiply(inner: Inner<'_>, a: Left<'_, f32>, b: Right<'_, f32>, c: Target<'_>, accum: Accum) {
-        // SAFETY: the caller's contract; `level` has detected the instructions.
         match level() {
+            // SAFETY: the caller's contract.
             Level::Portable => unsafe { run::<f32, [f32; PANEL]>(inner, a, b, c, accum) },
+            // SAFETY: the caller's contract; `level` has detected the instructions.
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => unsafe { x86::avx2(inner, a, b, c, accum) },
+            // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => unsafe { x86::avx512(inner, a, b, c, accum) },
         }
