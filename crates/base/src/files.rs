@@ -195,6 +195,10 @@ pub fn read_open(path: &Path, file: File, size: u64, limit: u64) -> Result<Vec<u
 
 /// Free bytes on the file system of `dir` for this user. `None` if the system does not tell.
 pub fn free_space(dir: &Path) -> Option<u64> {
+    #[cfg(test)]
+    if let Some(free) = tests::FREE.get() {
+        return Some(free);
+    }
     #[cfg(unix)]
     {
         let found = rustix::fs::statvfs(dir).ok()?;
@@ -399,6 +403,34 @@ pub fn sync_directory(dir: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
+
+    thread_local! {
+        /// Free bytes that this thread finds on every disk, instead of the real ones.
+        pub(super) static FREE: Cell<Option<u64>> = const { Cell::new(None) };
+    }
+
+    /// Runs `work` on disks with this number of free bytes.
+    fn with_free<R>(free: u64, work: impl FnOnce() -> R) -> R {
+        FREE.set(Some(free));
+        let result = work();
+        FREE.set(None);
+        result
+    }
+
+    /// The text of an error of a full disk at `path`.
+    fn full(path: &Path, result: Result<(), FileError>) -> String {
+        match result.unwrap_err() {
+            FileError::Io {
+                path: found, reason, ..
+            } => {
+                assert_eq!(found, path);
+                assert_eq!(reason.kind(), ErrorKind::StorageFull, "{reason}");
+                reason.to_string()
+            }
+            other => panic!("{other}"),
+        }
+    }
 
     #[test]
     #[cfg(unix)]
@@ -407,11 +439,27 @@ mod tests {
         let path = folder.path().join("a.bin");
         let free = free_space(folder.path()).unwrap();
         ensure_space(&path, free / 2).unwrap();
-        let FileError::Io { reason, .. } = ensure_space(&path, u64::MAX).unwrap_err() else {
-            panic!("another error")
-        };
-        assert_eq!(reason.kind(), ErrorKind::StorageFull);
-        assert!(reason.to_string().contains(&u64::MAX.to_string()));
+        let text = full(&path, ensure_space(&path, u64::MAX));
+        assert!(text.contains(&format!("{} bytes are needed", u64::MAX)), "{text}");
+        with_free(1234, || {
+            ensure_space(&path, 1234).unwrap();
+            let text = full(&path, ensure_space(&path, 1235));
+            for part in ["1235 bytes are needed", "1234 bytes are free"] {
+                assert!(text.contains(part), "no {part:?} in {text}");
+            }
+        });
+    }
+
+    #[test]
+    fn fault_15_write_atomically_without_room_keeps_the_old_file_and_leaves_no_temporary_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.txt");
+        fs::write(&path, "old").unwrap();
+        with_free(4, || full(&path, write_atomically(&path, b"7 bytes")));
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        with_free(7, || write_atomically(&path, b"7 bytes")).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"7 bytes");
     }
 
     #[test]

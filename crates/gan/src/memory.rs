@@ -68,7 +68,18 @@ mod tests {
         let small = of(&|_| ());
         assert!(small > FIXED && small < 2 << 30, "{small}");
         assert!(of(&|config| config.batch = 256) > small);
-        assert!(of(&|config| config.regularize.gradient_penalty = 10.0) > small);
+        let penalties: [fn(&mut TrainConfig); 3] = [
+            |config| config.regularize.gradient_penalty = 10.0,
+            |config| config.regularize.r1_gamma = 1.0,
+            |config| config.regularize.r2_gamma = 1.0,
+        ];
+        let penalized = penalties.map(|change| of(&change));
+        assert!(
+            penalized.iter().all(|&bytes| bytes > small),
+            "{small}: {penalized:?}"
+        );
+        // The parts of a batch compute at the same time, so they need as much as the whole.
+        assert_eq!(of(&|config| config.micro_batches = 4), small);
         for name in ["residual", "mlp", "light", "dcgan64"] {
             let at = |side| {
                 of(&|config: &mut TrainConfig| {

@@ -133,14 +133,7 @@ impl<T: Real> Sampler<T> {
     /// As [`generate_from`](Self::generate_from).
     #[track_caller]
     pub fn try_generate_from(&self, z: &Tensor<T>, condition: &Condition<T>) -> Result<Tensor<T>, GanError> {
-        let images = self.generate_from(z, condition);
-        if images.as_slice().iter().all(|x| x.is_finite()) {
-            return Ok(images);
-        }
-        let layer = no_grad(|| first_part_not_finite(&self.generator, z, condition, Mode::Eval));
-        Err(GanError::NotFinite {
-            layer: layer.unwrap_or_else(|| "unknown".into()),
-        })
+        self.finite(self.generate_from(z, condition), z, condition)
     }
 
     /// The sampler, if a few images are finite.
@@ -159,6 +152,17 @@ impl<T: Real> Sampler<T> {
         let z = Tensor::randn([n, self.latent], rng);
         let condition = sampled_labels(n, self.classes, self.prior.as_ref(), rng);
         self.images(&z, &condition)
+    }
+
+    /// [`generate`](Self::generate) that checks the images. As bytes, values that are not a number would be black, and the features
+    /// of black images are finite.
+    ///
+    /// # Errors
+    /// As [`try_generate_from`](Self::try_generate_from).
+    pub fn try_generate(&self, n: usize, rng: &mut impl Rng) -> Result<Tensor<T>, GanError> {
+        let z = Tensor::randn([n, self.latent], rng);
+        let condition = sampled_labels(n, self.classes, self.prior.as_ref(), rng);
+        self.finite(self.images(&z, &condition), &z, &condition)
     }
 
     /// One image for each label, for example `&[3, 3, 7][..]`: `[labels, h, w, c]`.
@@ -258,6 +262,22 @@ impl<T: Real> Sampler<T> {
         self.generator.forward_with(z, &condition, Mode::Eval)
     }
 
+    /// These images of latent vectors, if all values are finite.
+    fn finite(
+        &self,
+        images: Tensor<T>,
+        z: &Tensor<T>,
+        condition: &Condition<T>,
+    ) -> Result<Tensor<T>, GanError> {
+        if images.is_finite() {
+            return Ok(images);
+        }
+        let layer = no_grad(|| first_part_not_finite(&self.generator, z, condition, Mode::Eval));
+        Err(GanError::NotFinite {
+            layer: layer.unwrap_or_else(|| "unknown".into()),
+        })
+    }
+
     /// Images of latent vectors, clipped to `[-1, 1]`.
     fn images(&self, z: &Tensor<T>, condition: &Condition<T>) -> Tensor<T> {
         no_grad(|| as_image(&self.generator.forward_with(z, condition, Mode::Eval)))
@@ -295,7 +315,7 @@ pub fn slerp<T: Real>(a: &Tensor<T>, b: &Tensor<T>, t: f64) -> Tensor<T> {
 mod tests {
     use super::*;
     use crate::{Gan, dcgan};
-    use engraft_layers::{Init, Slot, SlotMut, StateDict, visit, visit_mut};
+    use engraft_layers::{Dense, Init, Slot, SlotMut, StateDict, visit, visit_mut};
     use rand::SeedableRng;
     use rand_pcg::Pcg64;
 
@@ -370,6 +390,55 @@ mod tests {
         assert!((halfway - &a).abs().sum().item() < 1e-5);
         let zero = Tensor::<f32>::zeros([1, 2]);
         assert_eq!(slerp(&zero, &a, 1.0).as_slice(), a.as_slice());
+    }
+
+    /// A generator whose images are 0, or not a number if the latent vector times `weight` overflows: infinity minus infinity.
+    fn overflowing(weight: f32) -> Sequential<f32> {
+        let init = &mut Init::glorot(1);
+        let mut generator = Sequential::<f32>::new()
+            .add("first", Dense::new(1, 2, init).no_bias())
+            .add("second", Dense::new(2, 1, init).no_bias());
+        let weights = [
+            ("first.weight", Tensor::full([1, 2], weight)),
+            ("second.weight", Tensor::from_vec([2, 1], vec![1.0, -1.0])),
+        ];
+        let weights = weights.map(|(name, values)| (name.to_string(), values));
+        StateDict::from_tensors(weights.into())
+            .apply(&mut generator)
+            .unwrap();
+        generator
+    }
+
+    #[test]
+    fn fault_11_latent_vectors_for_which_finite_weights_overflow_are_refused_with_the_layer() {
+        // It overflows beyond 5.67.
+        let generator = overflowing(6e37);
+        // The latent vectors that are tried when a run is opened are among the harmless ones.
+        let sampler = Sampler::new(generator, 1).checked().unwrap();
+        let generated = |z: &[f32]| {
+            sampler.try_generate_from(&Tensor::from_vec([z.len(), 1], z.to_vec()), &Condition::None)
+        };
+        for harmless in [&[0.0, 1.0, -5.0][..], &[5.6]] {
+            assert!(generated(harmless).unwrap().as_slice().iter().all(|x| *x == 0.0));
+        }
+        for harmful in [&[6.0][..], &[-6.0], &[0.0, 1.0, 6.0, 1.0]] {
+            match generated(harmful) {
+                Err(GanError::NotFinite { layer }) => assert_eq!(layer, "first", "{harmful:?}"),
+                Err(other) => panic!("{harmful:?}: {other}"),
+                Ok(images) => panic!("{harmful:?}: {:?}", images.as_slice()),
+            }
+        }
+        // The same for random ones, of which a large number has a harmful one.
+        let draw = || Pcg64::seed_from_u64(1);
+        let (one, expected) = (
+            sampler.try_generate(1, &mut draw()),
+            sampler.generate(1, &mut draw()),
+        );
+        assert_eq!(one.unwrap().as_slice(), expected.as_slice());
+        match Sampler::new(overflowing(3e38), 1).try_generate(100, &mut draw()) {
+            Err(GanError::NotFinite { layer }) => assert_eq!(layer, "first"),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

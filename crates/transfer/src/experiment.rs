@@ -198,7 +198,7 @@ impl Experiment<'_> {
     /// Generates `count` images with the experiment's seed and returns their features.
     ///
     /// # Errors
-    /// If a feature is not finite.
+    /// If an image or a feature is not finite.
     pub fn generate_features(
         &self,
         network: &dyn FeatureExtractor,
@@ -208,7 +208,7 @@ impl Experiment<'_> {
         let mut rng = Pcg64::seed_from_u64(self.seed);
         let parts: Result<Vec<Features>, TransferError> = batches(count, BATCH)
             .map(|part| {
-                let images = no_grad(|| sampler.generate(part.len(), &mut rng));
+                let images = no_grad(|| sampler.try_generate(part.len(), &mut rng))?;
                 Ok(read_fitted(network, &images)?.0.features)
             })
             .collect();

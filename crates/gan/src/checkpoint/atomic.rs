@@ -8,12 +8,18 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
+/// Checks that there is room for `needed` bytes at `path`, before they are written.
+pub(super) fn ensure_space(path: &Path, needed: u64) -> Result<(), GanError> {
+    let needed = needed.saturating_add(failpoint::taken());
+    Ok(engraft_base::files::ensure_space(path, needed)?)
+}
+
 /// Writes `bytes` to `path` atomically, like [`engraft_base::write_atomically`].
 ///
 /// # Errors
 /// [`GanError::Io`] with the path and the failed operation.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), GanError> {
-    engraft_base::files::ensure_space(path, bytes.len() as u64)?;
+    ensure_space(path, bytes.len() as u64)?;
     let mut file = AtomicFile::create(path)?.with_fault_point(failpoint::point);
     file.write_all(bytes)
         .map_err(|error| GanError::io(path, format!("writing {} bytes", bytes.len()), error))?;
@@ -68,7 +74,7 @@ pub(super) fn probe(dir: &Path) -> Result<(), GanError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::failpoint::{Fault, injected};
+    use super::super::failpoint::{Fault, injected, without_room};
     use super::*;
 
     #[test]
@@ -92,6 +98,24 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn fault_15_a_file_without_room_is_refused_before_it_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("report.md");
+        fs::write(&path, "old").unwrap();
+        let written = without_room(|| write_atomically(&path, b"the new one"));
+        let error = written.expect("refused before the disk is touched").unwrap_err();
+        assert!(
+            matches!(&error, GanError::Io { path: found, reason, .. }
+                if *found == path && reason.kind() == io::ErrorKind::StorageFull),
+            "{error}"
+        );
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file");
+        write_atomically(&path, b"the new one").unwrap();
     }
 
     #[test]

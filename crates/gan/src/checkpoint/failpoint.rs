@@ -1,6 +1,6 @@
-//! Fail points: each disk operation of a save passes one, and tests make the n-th fail or crash.
+//! Fail points: each disk operation of a save passes one, and tests make the n-th fail or crash, or take away the free space.
 //!
-//! Outside tests [`point`] does nothing.
+//! Outside tests [`point`] does nothing and [`taken`] is 0.
 
 #[cfg(not(test))]
 #[inline]
@@ -8,8 +8,15 @@ pub(super) fn point() -> std::io::Result<()> {
     Ok(())
 }
 
+/// Bytes of the disk that a save must leave free.
+#[cfg(not(test))]
+#[inline]
+pub(super) fn taken() -> u64 {
+    0
+}
+
 #[cfg(test)]
-pub(super) use armed::{Fault, injected, point};
+pub(super) use armed::{Fault, injected, point, taken, without_room};
 
 #[cfg(test)]
 mod armed {
@@ -29,6 +36,19 @@ mod armed {
 
     thread_local! {
         static PLAN: Cell<Option<(usize, Fault)>> = const { Cell::new(None) };
+        static TAKEN: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// Runs `work` without free space. `None` if it passed a fail point before it noticed.
+    pub(in super::super) fn without_room<R>(work: impl FnOnce() -> R) -> Option<R> {
+        TAKEN.set(u64::MAX);
+        let (result, _) = injected(0, Fault::Crash, work);
+        TAKEN.set(0);
+        result
+    }
+
+    pub(in super::super) fn taken() -> u64 {
+        TAKEN.get()
     }
 
     /// Runs `work` with the `n`-th fail point (from 0) failing; `None` if the process died.

@@ -220,7 +220,8 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn fault_12_links_in_place_of_files_and_directories_of_a_run_are_refused() {
-        for name in WRITTEN_THROUGH {
+        // Not the constant above: a name that is missing there must be noticed.
+        for name in ["metrics.jsonl", "samples", "checkpoints", "source", "controls"] {
             let dir = tempfile::tempdir().unwrap();
             let (run, target) = (dir.path().join("run"), dir.path().join("precious"));
             fs::create_dir(&run).unwrap();

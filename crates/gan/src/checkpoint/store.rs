@@ -100,7 +100,7 @@ impl CheckpointStore {
         let aside = self.reader.folder().join(layout::aside(step));
         layout::remove(&temporary)?;
         let needed = files.values().map(Vec::len).sum::<usize>() + manifest.len();
-        engraft_base::files::ensure_space(&path, needed as u64)?;
+        atomic::ensure_space(&path, needed as u64)?;
         let written =
             write_set(&temporary, files, &manifest).and_then(|()| publish(&temporary, &path, &aside));
         if let Err(error) = written {

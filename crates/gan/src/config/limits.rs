@@ -11,6 +11,8 @@ const MOST_STACKED: usize = 1 << 18;
 const MOST_STANDING: u32 = 10_000;
 /// Most rollbacks: each halves the learning rates, so nothing is learned after more.
 const MOST_ROLLBACKS: u32 = 100;
+/// Most discriminator steps per generator step: the authors of the Wasserstein objective use 5, and 100 only for the first steps.
+const MOST_N_CRITIC: u32 = 100;
 /// Most micro-batches: each has a thread.
 const MOST_MICRO_BATCHES: u32 = 1024;
 /// The largest integer of TOML.
@@ -30,6 +32,12 @@ pub(super) fn without_end(config: &TrainConfig) -> Vec<String> {
             config.evaluation.rollbacks,
             MOST_ROLLBACKS,
             "each halves the learning rates",
+        ),
+        (
+            "objective.n_critic",
+            config.objective.n_critic,
+            MOST_N_CRITIC,
+            "more train the discriminator instead of the generator",
         ),
     ];
     let mut problems = Vec::new();

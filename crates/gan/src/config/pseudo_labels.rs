@@ -101,7 +101,7 @@ impl PseudoLabelConfig {
         if config.classes > 0 {
             problems.push(format!(
                 "pseudo_labels and class labels exclude each other: the run has {} classes and pseudo_labels.clusters = {}; \
-                 remove --conditional (classes) to use clusters, or pseudo_labels to use the labels",
+                 set classes to 0 to use clusters, or remove pseudo_labels to use the labels",
                 config.classes, self.clusters
             ));
         }
@@ -149,7 +149,7 @@ mod tests {
         assert!(problems(600, &[clusters]).is_empty());
         for (images, changes, part) in [
             (400, vec![clusters], "500"),
-            (600, vec![clusters, "classes=10"], "--conditional"),
+            (600, vec![clusters, "classes=10"], "set classes to 0"),
             (600, vec!["pseudo_labels.clusters=1"], "at least 2"),
             (600, vec!["pseudo_labels.seed=3"], "clusters"),
             (600, vec!["pseudo_labels.clusters=300"], "256"),

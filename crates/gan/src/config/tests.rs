@@ -463,14 +463,52 @@ fn fault_03_numbers_that_toml_cannot_hold_are_refused() {
 #[test]
 fn fault_13_numbers_of_steps_that_never_end_are_refused() {
     let mut config = TrainConfig::standard(&data(600));
-    (config.standing_batches, config.evaluation.rollbacks) = (10_000, 100);
+    let set = |config: &mut TrainConfig, [standing, rollbacks, n_critic]: [u32; 3]| {
+        (config.standing_batches, config.evaluation.rollbacks) = (standing, rollbacks);
+        config.objective.n_critic = n_critic;
+    };
+    set(&mut config, [10_000, 100, 100]);
     assert_eq!(problems_of(&config), [""; 0]);
-    (config.standing_batches, config.evaluation.rollbacks) = (10_001, 101);
+    set(&mut config, [10_001, 101, 101]);
     let problems = problems_of(&config);
-    assert!(
-        problems[0].starts_with("standing_batches") && problems[1].starts_with("evaluation.rollbacks"),
-        "{problems:?}"
-    );
+    let expected = [
+        ("standing_batches must be at most 10000 (", "got 10001"),
+        ("evaluation.rollbacks must be at most 100 (", "got 101"),
+        ("objective.n_critic must be at most 100 (", "got 101"),
+    ];
+    assert_eq!(problems.len(), expected.len(), "{problems:?}");
+    for (problem, (limit, found)) in problems.iter().zip(expected) {
+        assert!(
+            problem.starts_with(limit) && problem.ends_with(found),
+            "{problem}"
+        );
+    }
+    // These have ranges of their own, and the refusals say them too.
+    type Change = fn(&mut TrainConfig);
+    let ranges: [(&str, Change); 4] = [
+        ("objective.packing must be at most 334", |c| {
+            c.objective.packing = u32::MAX
+        }),
+        ("micro_batches must be from 1 to 1024", |c| {
+            c.micro_batches = u32::MAX
+        }),
+        ("evaluation.images must be from 20 to 50000", |c| {
+            (c.evaluation.every, c.evaluation.images) = (1, u32::MAX);
+        }),
+        ("pseudo_labels.clusters must be 0 or up to 256", |c| {
+            c.pseudo_labels.clusters = u32::MAX;
+        }),
+    ];
+    for (range, change) in ranges {
+        let mut config = TrainConfig::standard(&data(600));
+        config.validation_images = 60;
+        change(&mut config);
+        let problems = config.problems();
+        assert!(
+            problems.iter().any(|p| p.starts_with(range)),
+            "{range}: {problems:?}"
+        );
+    }
 }
 
 #[test]

@@ -75,6 +75,8 @@ impl Alarm {
 
 /// Alarm threshold for [`Measurement::spread`].
 const COLLAPSED: f64 = 0.1;
+/// First step at which the generator can have collapsed. Before, it has not learned to vary yet.
+const COLLAPSES_FROM: u64 = 200;
 /// Alarm threshold for [`Measurement::memorized`]: four times the share of real images.
 const MEMORIZED: f64 = 0.2;
 /// Alarm threshold for [`Measurement::overfitting`]: beyond it validation images score more like generated images
@@ -119,7 +121,10 @@ impl Measurement {
     /// The alarms of this measurement.
     pub fn alarms(&self) -> Vec<Alarm> {
         [
-            (self.spread < COLLAPSED, Alarm::Collapse),
+            (
+                self.spread < COLLAPSED && self.step >= COLLAPSES_FROM,
+                Alarm::Collapse,
+            ),
             (self.is_memorized(), Alarm::Memorization),
             (self.overfitting > OVERFITTED, Alarm::Overfitting),
         ]
@@ -194,7 +199,7 @@ mod tests {
     #[test]
     fn each_alarm_has_its_cause() {
         let healthy = Measurement {
-            step: 1,
+            step: 200,
             kid: 0.1,
             kid_se: 0.01,
             coverage: 0.8,
@@ -210,6 +215,8 @@ mod tests {
             sick.alarms()
         };
         assert_eq!(of(|m| m.spread = 0.05), [Alarm::Collapse]);
+        let young = of(|m| (m.spread, m.step) = (0.05, 199));
+        assert!(young.is_empty(), "it has not learned to vary yet: {young:?}");
         assert_eq!(of(|m| m.memorized = 0.9), [Alarm::Memorization]);
         assert_eq!(of(|m| m.overfitting = 0.6), [Alarm::Overfitting]);
     }

@@ -3,6 +3,7 @@
 use super::measurement::{Alarm, Measurement};
 use crate::error::GanError;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
 
@@ -100,12 +101,15 @@ impl MonitorState {
 
     /// Sets the KIDs of second features from the lines of `measures.jsonl`, because checkpoints do not have them.
     pub(crate) fn read_second(&mut self, lines: &str) {
-        for line in lines.lines() {
-            let Ok(value) = serde_json::from_str::<serde_json::Value>(line) else {
-                continue;
-            };
-            for m in self.measurements.iter_mut().filter(|m| value["step"] == m.step) {
-                m.second_kid = value["second_kid"].as_f64();
+        let read = |line| {
+            let value: serde_json::Value = serde_json::from_str(line).ok()?;
+            Some((value["step"].as_u64()?, value["second_kid"].as_f64()))
+        };
+        // Of several lines of a step, the last.
+        let second: HashMap<u64, Option<f64>> = lines.lines().filter_map(read).collect();
+        for m in &mut self.measurements {
+            if let Some(kid) = second.get(&m.step) {
+                m.second_kid = *kid;
             }
         }
     }

@@ -31,11 +31,11 @@ pub(super) fn write(
         .map(|i| trained_on[i])
         .collect();
     let reals = batch_tensor(data, &shown)?;
-    grid.write(&reals, &layout.reals())?;
     if let Some(augmented) = augmented(config, &reals) {
         grid.write(&augmented, &layout.augmented())?;
     }
-    Ok(())
+    // The last one: a run that was killed before writes both again, because it is missing.
+    grid.write(&reals, &layout.reals())
 }
 
 /// The images after the run's mirroring and augmentation, or `None` if it has neither.
@@ -64,6 +64,24 @@ fn augmented(config: &TrainConfig, reals: &Tensor) -> Option<Tensor> {
 mod tests {
     use super::*;
     use engraft_data::{Split, drawn_digits};
+
+    /// A run without the grid of its training images writes both grids.
+    #[test]
+    fn the_grid_of_training_images_is_written_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = RunLayout::new(folder.path());
+        let data = drawn_digits(Split::Train, 8, 1);
+        let mut config = TrainConfig::standard(&data);
+        config.pictures.mirror = true;
+        let shown: Vec<usize> = (0..8).collect();
+        // In the way of the other grid.
+        std::fs::create_dir(layout.augmented()).unwrap();
+        write(&layout, &config, &data, &shown).unwrap_err();
+        assert!(!layout.reals().exists());
+        std::fs::remove_dir(layout.augmented()).unwrap();
+        write(&layout, &config, &data, &shown).unwrap();
+        assert!(layout.reals().is_file() && layout.augmented().is_file());
+    }
 
     #[test]
     fn mirrored_images_are_shown_although_nothing_else_is_augmented() {

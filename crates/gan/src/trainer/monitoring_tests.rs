@@ -133,6 +133,12 @@ fn a_run_that_does_not_improve_stops() {
     assert_eq!(train(&mut trainer, None).0.unwrap(), TrainingOutcome::Finished);
 }
 
+/// The learning rates of both optimizers.
+fn rates(trainer: &Trainer) -> [f64; 2] {
+    let gan = &trainer.progress.gan;
+    [gan.generator_optimizer.lr(), gan.discriminator_optimizer.lr()]
+}
+
 fn poison(trainer: &mut Trainer) {
     let generator = &mut trainer.progress.gan.generator;
     visit_mut(generator, |_, slot| {
@@ -145,8 +151,14 @@ fn poison(trainer: &mut Trainer) {
 #[test]
 fn a_run_that_diverges_rolls_back_and_continues() {
     let folder = tempfile::tempdir().unwrap();
-    let mut trainer = open(config(6), folder.path());
+    let config_of = |steps| {
+        let mut config = config(steps);
+        (config.generator.learning_rate, config.discriminator.learning_rate) = (2e-4, 8e-4);
+        config
+    };
+    let mut trainer = open(config_of(6), folder.path());
     train(&mut trainer, Some(3)).0.unwrap();
+    assert_eq!(rates(&trainer), [2e-4, 8e-4]);
     poison(&mut trainer);
     let (outcome, events) = train(&mut trainer, None);
     assert_eq!(outcome.unwrap(), TrainingOutcome::Finished);
@@ -156,6 +168,7 @@ fn a_run_that_diverges_rolls_back_and_continues() {
     });
     let (step, times, reason) = back.unwrap();
     assert_eq!((step, times), (3, 1));
+    assert_eq!(rates(&trainer), [1e-4, 4e-4], "a rollback halves both rates");
     assert!(reason.contains("NaN"), "{reason}");
     for cause in [
         "of hidden1.dense of the generator",
@@ -166,12 +179,15 @@ fn a_run_that_diverges_rolls_back_and_continues() {
     let record = fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
     assert_eq!(record.lines().count(), 6);
     drop(trainer);
-    // The count survives a resume.
-    let mut trainer = open(config(7), folder.path());
+    // The count survives a resume, and the rates with it. The settings stay.
+    let mut trainer = open(config_of(7), folder.path());
     assert_eq!(trainer.progress.state.rollbacks, 1);
+    assert_eq!(rates(&trainer), [1e-4, 4e-4]);
     poison(&mut trainer);
     assert_eq!(train(&mut trainer, None).0.unwrap(), TrainingOutcome::Finished);
     assert_eq!(trainer.progress.state.rollbacks, 2);
+    assert_eq!(rates(&trainer), [5e-5, 2e-4], "each rollback halves both rates");
+    assert_eq!(trainer.config().generator.learning_rate, 2e-4);
     let page = fs::read_to_string(folder.path().join("report.html")).unwrap();
     assert!(page.contains("Rollbacks after divergence: 2."));
 }

@@ -137,7 +137,9 @@ impl RunFiles {
         self.layout.grid(step).with_extension(writer.extension())
     }
 
-    /// Writes the samples of a step and the loss plots. Returns the path of the samples.
+    /// Writes the loss plots and the samples of a step. Returns the path of the samples.
+    ///
+    /// The samples come last: a run that was killed before writes both again, because they are missing.
     pub(super) fn write_samples(
         &self,
         step: u64,
@@ -146,9 +148,10 @@ impl RunFiles {
     ) -> Result<PathBuf, GanError> {
         create_folder(&self.layout.samples())?;
         let path = self.samples_path(step, writer);
-        writer.write(samples, &path)?;
         let plots = loss_file(self.log.losses());
-        write_atomically(&self.layout.plots(), plots.as_bytes())?;
+        let plotted = write_atomically(&self.layout.plots(), plots.as_bytes());
+        writer.write(samples, &path)?;
+        plotted?;
         Ok(path)
     }
 

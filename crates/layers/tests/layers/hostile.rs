@@ -1,6 +1,6 @@
 //! Damaged and hostile safetensors files give an error that names the file, never a panic.
 
-use engraft_layers::{StateDict, TorchLayout};
+use engraft_layers::{LayersError, StateDict, TorchLayout};
 use engraft_tensor::Tensor;
 use proptest::prelude::*;
 use std::path::Path;
@@ -274,5 +274,33 @@ fn fault_09_a_flipped_bit_in_a_saved_file_is_refused() {
         assert_eq!(values(&StateDict::load(&path).unwrap()), values(&state));
         state.save_half(&path).unwrap();
         assert_eq!(values(&StateDict::load(&path).unwrap()), values(&state));
+    }
+}
+
+/// The lowest bit of the last number, which stays an ordinary one: only the SHA-256 in the file tells.
+#[test]
+fn fault_09_every_way_to_save_a_file_puts_its_hash_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights.safetensors");
+    let state = StateDict::<f32>::from_tensors([("a".into(), Tensor::ones([2, 2]))].into());
+    let torch = TorchLayout::new();
+    type Save<'a> = &'a dyn Fn() -> Result<(), LayersError>;
+    let ways: [(&str, Save<'_>); 4] = [
+        ("StateDict::save", &|| state.save(&path)),
+        ("StateDict::save_half", &|| state.save_half(&path)),
+        ("StateDict::to_sealed_bytes", &|| {
+            std::fs::write(&path, state.to_sealed_bytes()?).unwrap();
+            Ok(())
+        }),
+        ("TorchLayout::save", &|| torch.save(&state, &path)),
+    ];
+    for (name, save) in ways {
+        save().unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        load(&bytes).unwrap();
+        let at = bytes.len() - 4;
+        bytes[at] ^= 1;
+        let text = load(&bytes).expect_err(name);
+        assert!(text.contains("SHA-256"), "{name}: {text}");
     }
 }

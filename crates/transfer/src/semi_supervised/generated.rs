@@ -36,7 +36,7 @@ pub fn pseudo_labeled(
     for part in batches(count, BATCH) {
         let n = part.len();
         // Rounded to bytes, like all images of a data set.
-        let images = sampler.generate(n, &mut rng);
+        let images = sampler.try_generate(n, &mut rng)?;
         if images.shape()[1..] != image_size {
             return Err(setup_error(vec![format!(
                 "generated images have size {:?}, but those of the data have {image_size:?}; give a generator of that size",

@@ -1,6 +1,6 @@
 //! Tests of the store: damage, crashes, full disks, clean-up.
 
-use super::super::failpoint::{Fault, injected};
+use super::super::failpoint::{Fault, injected, without_room};
 use super::*;
 use proptest::prelude::*;
 use std::io::{Seek, SeekFrom, Write};
@@ -300,6 +300,26 @@ fn a_crash_while_the_only_checkpoint_is_replaced_leaves_an_intact_one() {
 fn a_full_disk_at_any_point_leaves_an_intact_checkpoint_and_no_leftovers() {
     at_every_point(Fault::Full, &[1], 2, 1);
     at_every_point(Fault::Full, &[2], 2, 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn fault_15_a_checkpoint_without_room_is_refused_before_anything_is_written() {
+    let (dir, mut store) = run(&[1], 1);
+    // A new step, and one that would replace the only checkpoint.
+    for step in [2, 1] {
+        let saved = without_room(|| store.save(step, "options", &files(200)));
+        let error = saved.expect("refused before the disk is touched").unwrap_err();
+        assert!(
+            matches!(&error, GanError::Io { path, reason, .. }
+                if *path == checkpoint(&dir, step) && reason.kind() == std::io::ErrorKind::StorageFull),
+            "{error}"
+        );
+        assert_eq!(names(&dir), ["step-000001"]);
+        assert_eq!(newest(&store), (1, vec![]));
+    }
+    store.save(2, "options", &files(2)).unwrap();
+    assert_eq!(newest(&store), (2, vec![]));
 }
 
 #[test]
