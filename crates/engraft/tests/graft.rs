@@ -112,6 +112,52 @@ fn json_is_the_last_line_and_the_shipped_source_generates() {
     );
 }
 
+/// Without `--out`, every command with its own source and settings has a directory of its own, and resumes there.
+#[test]
+fn other_transfers_get_the_next_number_and_the_same_ones_resume() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, seed) in [("source", 1), ("other", 2)] {
+        source(&folder.path().join(name), seed);
+    }
+    pictures(&folder.path().join("pictures"), 12);
+    let transfer = |more: &str| {
+        let common = "transfer --data pictures --recipe fine-tune --batch 4 --threads 1 --count 50";
+        let output = Command::new(env!("CARGO_BIN_EXE_engraft"))
+            .args(common.split(' ').chain(more.split(' ')))
+            .current_dir(folder.path())
+            .env_remove("ENGRAFT_DATA")
+            .output()
+            .unwrap();
+        let [told, errors] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        assert!(output.status.success(), "{more}: {errors}");
+        told + &errors
+    };
+    for (more, name) in [
+        ("--from source --steps 2", "transfer-pictures"),
+        ("--from source --steps 2 --seed 2", "transfer-pictures-2"),
+        ("--from other --steps 2", "transfer-pictures-3"),
+        // The run of the source is not that of the result.
+        ("--from runs/transfer-pictures --steps 2", "transfer-pictures-4"),
+        ("--from source --steps 3", "transfer-pictures"),
+    ] {
+        let told = transfer(more);
+        let run = format!("runs/{name}\n");
+        assert!(told.contains(&run), "{more}: no {run:?} in {told}");
+    }
+    let mut steps: Vec<(String, usize)> = std::fs::read_dir(folder.path().join("runs"))
+        .unwrap()
+        .map(|entry| {
+            let run = entry.unwrap();
+            let record = std::fs::read_to_string(run.path().join("metrics.jsonl")).unwrap();
+            (run.file_name().into_string().unwrap(), record.lines().count())
+        })
+        .collect();
+    steps.sort();
+    let expected = [("", 3), ("-2", 2), ("-3", 2), ("-4", 2)]
+        .map(|(number, steps)| (format!("transfer-pictures{number}"), steps));
+    assert_eq!(steps, expected);
+}
+
 /// The length of the warm-up depends on the number of steps, but a longer total continues the run.
 #[test]
 fn a_longer_total_continues_a_transfer_with_warmup() {

@@ -153,7 +153,45 @@ fn a_training_and_its_evaluation_print_what_is_listed() {
     }
     compare("train", &found);
     assert!(found.contains_key("measured.kid"), "{found:?}");
+    assert!(!found.contains_key("plan.seconds"), "only a dry run times steps");
     check(&data, "evaluate --from run --data mnist --count 40");
+}
+
+/// With the time and memory that the training takes.
+#[test]
+fn a_dry_run_prints_its_plan_alone() {
+    let data = data();
+    let text = printed(
+        &data,
+        "train --data mnist --network mlp --steps 7 --batch 8 --threads 1 --dry-run --out run",
+    );
+    let mut plan: Value =
+        serde_json::from_str(text.trim_end()).unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert_eq!(plan.as_object_mut().unwrap().remove("event"), Some("plan".into()));
+    let mut found = Fields::new();
+    collect(&plan, "plan", &mut found);
+    for (field, types) in &found {
+        let known = documented()["train"].get(field).cloned().unwrap_or_default();
+        assert!(
+            types.is_subset(&known),
+            "{field} is {types:?}, listed as {known:?}"
+        );
+    }
+    for field in documented()["train"]
+        .keys()
+        .filter(|field| field.starts_with("plan."))
+    {
+        assert!(
+            found.contains_key(field) || field == "plan.pseudo_labels",
+            "no {field} in {text}"
+        );
+    }
+    let number = |field: &str| plan[field].as_f64().unwrap();
+    let [whole, one] = ["seconds", "seconds_per_step"].map(number);
+    assert!(one > 0.0 && (whole - 7.0 * one).abs() < 1e-9 * whole, "{text}");
+    // The weights alone need some megabytes.
+    assert!(plan["memory"].as_u64().unwrap() > 1 << 20, "{text}");
+    assert!(!data.path("run").exists());
 }
 
 #[test]

@@ -5,8 +5,9 @@
 use engraft::data::{Npy, Numbers, Split, drawn_digits, write_npy};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 /// Runs the program with some arguments, without data sets of the user.
 fn engraft(arguments: &[&str]) -> Output {
@@ -282,13 +283,47 @@ fn completions_and_manual_pages_name_every_command() {
 
 /// Sends a request to a page of this machine; head and body of the answer.
 fn get(address: &str, line: &str) -> (String, Vec<u8>) {
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "{line} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
     let head = String::from_utf8(answer[..end].to_vec()).unwrap();
     (head, answer[end + 4..].to_vec())
+}
+
+/// Serves the page of some runs on a free port; the process and its address.
+fn watch(runs: &[&str]) -> (Child, String) {
+    let mut watch = Command::new(env!("CARGO_BIN_EXE_engraft"))
+        .args(["watch", "--port", "0"])
+        .args(runs)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(watch.stdout.as_mut().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let address = line.strip_prefix("http://").unwrap().split('/').next().unwrap();
+    (watch, address.into())
+}
+
+/// On Linux, all addresses from 127.0.0.1 to 127.255.255.254 are this machine: a server that listens everywhere is there too.
+#[cfg(target_os = "linux")]
+#[test]
+fn fault_29_watch_listens_on_one_address_of_this_machine_only() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("run.toml"), "").unwrap();
+    let (mut watch, address) = watch(&[text(folder.path())]);
+    let (ip, port) = address.split_once(':').unwrap();
+    let connected = ["127.0.0.1", "127.0.0.2"]
+        .map(|ip| TcpStream::connect(format!("{ip}:{port}")).map_err(|error| error.kind()));
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    let [here, elsewhere] = connected;
+    assert_eq!(ip, "127.0.0.1");
+    assert!(here.is_ok(), "{here:?}");
+    assert_eq!(elsewhere.err(), Some(std::io::ErrorKind::ConnectionRefused));
 }
 
 #[test]
@@ -307,16 +342,8 @@ fn watch_shows_runs_and_answers_nothing_else() {
         out
     };
     let (first, second) = (run("a <b>", "1"), run("second", "2"));
-    let mut watch = Command::new(env!("CARGO_BIN_EXE_engraft"))
-        .args(["watch", "--port", "0", text(&first), text(&second)])
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(watch.stdout.as_mut().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    let address = line.strip_prefix("http://").unwrap().split('/').next().unwrap();
+    let (mut watch, address) = watch(&[text(&first), text(&second)]);
+    let address = address.as_str();
     let (head, page) = get(address, "GET /");
     assert!(
         head.starts_with("HTTP/1.1 200") && head.contains("default-src 'none'"),

@@ -168,6 +168,41 @@ fn a_run_can_be_repeated_by_its_run_toml() {
 }
 
 #[test]
+fn fault_02_settings_of_other_images_are_refused_and_leave_no_directory() {
+    let world = World::new();
+    assert_eq!(
+        code(&world.run("first", &["--network", "mlp", "--steps", "1"])),
+        0
+    );
+    let settings = fs::read_to_string(world.path("first/run.toml")).unwrap();
+    // The size of digits is left out.
+    assert!(!settings.contains("\nimage ="), "{settings}");
+    for (image, expected, named) in [
+        // Gray data have no colors.
+        ("[28, 28, 3]", 2, "28x28x1"),
+        // Resized, they are other images.
+        ("[14, 14, 1]", 1, "SHA-256"),
+        // No network makes them: neither 0 pixels nor 100 million.
+        ("[0, 0, 1]", 2, "0x0x1"),
+        ("[10000, 10000, 1]", 2, "10000x10000x1"),
+    ] {
+        let path = world.path("other.toml");
+        fs::write(&path, format!("image = {image}\n{settings}")).unwrap();
+        let output = world
+            .bare("other", &["--config"])
+            .arg(&path)
+            .arg("--data")
+            .arg(world.path("data"))
+            .output()
+            .unwrap();
+        let message = text(&output.stderr);
+        assert_eq!(code(&output), expected, "{image}: {message}");
+        assert!(message.contains(named), "{image}: no {named:?} in {message}");
+        assert!(!world.path("other").exists(), "{image}");
+    }
+}
+
+#[test]
 fn json_quiet_and_dry_run() {
     let world = World::new();
     let json = world.run("json", &["--steps", "6", "--json"]);

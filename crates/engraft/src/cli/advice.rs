@@ -3,6 +3,7 @@
 use super::program::program;
 use anyhow::{Context, bail};
 use engraft_gan::{CheckpointChoice, GanError, RunLayout};
+use engraft_metrics::MetricsError;
 use engraft_transfer::{PretrainedGan, ShippedSource, TransferError, open_source};
 use std::fmt;
 use std::io::ErrorKind;
@@ -54,6 +55,16 @@ pub(super) fn on_run(error: anyhow::Error) -> anyhow::Error {
         _ => return error,
     };
     error.context(Advice(advice.into()))
+}
+
+/// Adds advice on `--weights` to an error of a feature extractor.
+pub(super) fn on_weights(error: MetricsError) -> anyhow::Error {
+    let advice = match &error {
+        MetricsError::NoWeights { .. } => "--weights FILE.safetensors names the file",
+        MetricsError::UnusedWeights { .. } => "remove --weights",
+        _ => return error.into(),
+    };
+    with(error.into(), advice)
 }
 
 /// Adds advice to an error: the words of the caller.

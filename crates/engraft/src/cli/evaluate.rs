@@ -51,9 +51,13 @@ impl Generated {
             Self::ByRun(run) => {
                 let mut rng = Pcg64::seed_from_u64(options.seed);
                 let what = format!("generated (step {})", run.step);
-                reader.read(&what, options.count, |start, end| {
-                    run.sampler.generate(end - start, &mut rng)
-                })
+                let found = reader.read(&what, options.count, |start, end| {
+                    Ok(run.sampler.try_generate(end - start, &mut rng)?)
+                });
+                match &options.from {
+                    Some(from) => found.with_context(|| format!("--from {}", from.display())),
+                    None => found,
+                }
             }
             Self::Samples(samples) => samples.read(reader),
         }

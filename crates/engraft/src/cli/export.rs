@@ -1,6 +1,6 @@
 //! `engraft export`: networks for other programs.
 
-use super::advice::source_at;
+use super::advice::{self, source_at};
 use super::extract::open_run;
 use super::options::{Export, ExportFormat, ExportNetwork};
 use super::output_dir::ensure_usable_for;
@@ -245,7 +245,7 @@ fn open(options: &Export, part: Part) -> anyhow::Result<Opened> {
     let mut picture = None;
     if options.format == ExportFormat::Hub {
         let [count, columns] = SAMPLES;
-        let images = sampler.generate(count, &mut Pcg64::seed_from_u64(1));
+        let images = sampler.try_generate(count, &mut Pcg64::seed_from_u64(1))?;
         picture = Some(sample_grid(&images, columns));
         about.picture = Some(PICTURE.into());
     }
@@ -297,6 +297,7 @@ fn feature_network(name: &str, options: &Export) -> anyhow::Result<Opened> {
         _ => FEATURE_IMAGE,
     };
     let extractor = features::open(name, options.weights.as_deref(), size)
+        .map_err(advice::on_weights)
         .with_context(|| format!("--features {name}"))?;
     let mut about = Description::new(Part::Features, extractor.name(), extractor.input().shape());
     about.data_license.clone_from(&options.data_license);

@@ -1,6 +1,6 @@
 //! Features of images: the choice of the extractor, its input format, and extraction with a progress bar.
 
-use super::advice::ensure_run;
+use super::advice::{ensure_run, on_weights};
 use super::data_source::FEWEST_HELD_OUT;
 use super::feature_cache::CachedFeatures;
 use super::options::FeatureOptions;
@@ -38,7 +38,8 @@ impl Reader {
         let [height, width, _] = image;
         let named = chosen.features.as_deref();
         let name = named.unwrap_or_else(|| features::default_name(data, image));
-        let extractor = features::open(name, chosen.weights.as_deref(), [height, width])?;
+        let extractor =
+            features::open(name, chosen.weights.as_deref(), [height, width]).map_err(on_weights)?;
         let fit = InputFit::new(image, &extractor.input())?;
         if let Some(lost) = fit.lost() {
             ensure!(
@@ -58,12 +59,12 @@ impl Reader {
         &self,
         what: &str,
         count: usize,
-        mut batch: impl FnMut(usize, usize) -> Tensor,
+        mut batch: impl FnMut(usize, usize) -> anyhow::Result<Tensor>,
     ) -> anyhow::Result<FeatureOutput> {
         let bar = bar(what, count)?;
         let (mut sets, mut classes) = (Vec::new(), Vec::new());
         for part in batches(count, BATCH) {
-            let (output, _) = read_fitted(&*self.extractor, &batch(part.start, part.end))?;
+            let (output, _) = read_fitted(&*self.extractor, &batch(part.start, part.end)?)?;
             sets.push(output.features);
             classes.extend(output.classes.into_iter().flatten());
             bar.set_position(part.end as u64);
@@ -94,7 +95,7 @@ impl Reader {
         }
         let indices: Vec<usize> = (0..data.len()).collect();
         let found = self.read(what, data.len(), |start, end| {
-            dataset_tensor(data, &indices[start..end])
+            Ok(dataset_tensor(data, &indices[start..end]))
         })?;
         if let Some(cached) = cached {
             cached.write(&found);

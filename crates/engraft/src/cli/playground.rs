@@ -6,8 +6,8 @@ use super::options::Playground;
 use super::output_dir::ensure_usable_for;
 use super::picture_file::{ensure_new, write};
 use anyhow::{Context, ensure};
-use engraft_base::to_byte;
-use engraft_gan::{CheckpointChoice, SavedRun, principal_directions};
+use engraft_base::{to_byte, to_bytes};
+use engraft_gan::{CheckpointChoice, GanError, Sampler, SavedRun, principal_directions};
 use engraft_layers::Condition;
 use engraft_playground::{Generator, Model, Page, noise};
 use engraft_tensor::Tensor;
@@ -64,6 +64,12 @@ pub(super) fn run(options: &Playground) -> anyhow::Result<()> {
     let conditional = shown.iter().find(|shown| shown.run.sampler.class_count() > 0);
     let class_names = conditional.map_or(Ok(Vec::new()), |shown| names(&shown.path))?;
     let directions = principal_directions(&first.run.sampler, DIRECTIONS, DIRECTION_SEED);
+    ensure!(
+        directions.is_finite(),
+        "{}: for some latent vectors the generator's images are not finite; its weights are damaged or too large: use another \
+         checkpoint",
+        first.path.display()
+    );
     let title = shown.iter().map(|shown| shown.name.as_str()).collect::<Vec<_>>();
     let page = Page {
         title: title.join(" and "),
@@ -97,15 +103,19 @@ struct Shown {
     path: PathBuf,
     name: String,
     run: SavedRun,
+    /// The images of the first seeds as bytes.
+    expected: Vec<Vec<u8>>,
 }
 
 /// The runs of the options, in the order of the page: the source first.
 fn shown(options: &Playground) -> anyhow::Result<Vec<Shown>> {
     let open = |option: &str, path: &Path, which, name: String| -> anyhow::Result<Shown> {
+        let run = open_run_of(option, path, which)?;
         Ok(Shown {
             path: path.into(),
             name,
-            run: open_run_of(option, path, which)?,
+            expected: expected(&run.sampler).with_context(|| format!("--{option} {}", path.display()))?,
+            run,
         })
     };
     let from = open("from", &options.from, options.checkpoint, name_of(&options.from))?;
@@ -144,25 +154,19 @@ fn name_of(path: &Path) -> String {
 impl Shown {
     /// The generator for the page. Its weights are rounded to 16 bits, if that changes no byte of an image by more than 1.
     fn model(self) -> anyhow::Result<Model> {
-        let Self { path, name, run } = self;
+        let Self {
+            path,
+            name,
+            run,
+            expected,
+        } = self;
         let named = || format!("the generator of {}", path.display());
         let [height, width, channels] = run.config.image;
         let about = format!(
             "{}, step {}, network {}, images of {height}x{width}x{channels}",
             run.config.data, run.step, run.config.network.kind
         );
-        let (latent, classes) = (run.sampler.latent_dim(), run.sampler.class_count());
-        let expected: Vec<Vec<u8>> = (0..COMPARED)
-            .map(|seed| {
-                let z = Tensor::from_vec([1, latent], noise(seed, latent));
-                let condition = match classes {
-                    0 => Condition::None,
-                    _ => Condition::from([label(seed, classes)]),
-                };
-                let image = run.sampler.generate_from(&z, &condition);
-                image.as_slice().iter().map(|&x| to_byte(x)).collect()
-            })
-            .collect();
+        let latent = run.sampler.latent_dim();
         let programs = run.sampler.into_programs().with_context(named)?;
         let generator = Generator::new(programs, latent).with_context(named)?;
         for is_rounded in [true, false] {
@@ -178,6 +182,25 @@ impl Shown {
         ))
         .with_context(named)
     }
+}
+
+/// The images of the first seeds as bytes.
+///
+/// # Errors
+/// If one is not finite.
+fn expected(sampler: &Sampler) -> Result<Vec<Vec<u8>>, GanError> {
+    let (latent, classes) = (sampler.latent_dim(), sampler.class_count());
+    (0..COMPARED)
+        .map(|seed| {
+            let z = Tensor::from_vec([1, latent], noise(seed, latent));
+            let condition = match classes {
+                0 => Condition::None,
+                _ => Condition::from([label(seed, classes)]),
+            };
+            let image = sampler.try_generate_from(&z, &condition)?;
+            Ok(to_bytes(image.as_slice()))
+        })
+        .collect()
 }
 
 fn label(seed: u64, classes: usize) -> usize {

@@ -137,12 +137,9 @@ pub(super) fn print_error(error: &anyhow::Error) {
 fn message(error: &anyhow::Error) -> String {
     let advice = error.downcast_ref::<Advice>().map(ToString::to_string);
     let mut texts: Vec<String> = Vec::new();
-    // Advice is the outermost context, and printed last.
-    for cause in error
-        .chain()
-        .skip(usize::from(advice.is_some()))
-        .map(ToString::to_string)
-    {
+    // Advice is printed last.
+    let causes = error.chain().map(ToString::to_string);
+    for cause in causes.filter(|cause| Some(cause) != advice.as_ref()) {
         if texts.last().is_none_or(|last| !last.contains(&cause)) {
             texts.push(cause);
         }
@@ -286,6 +283,10 @@ mod tests {
             action: "writing".into(),
             reason: full(),
         };
+        let transferred = TransferError::Io {
+            path: "a".into(),
+            reason: full(),
+        };
         let cases = [
             (anyhow!("anything else"), 1),
             (config().into(), 2),
@@ -295,6 +296,9 @@ mod tests {
             (batch().into(), 3),
             (diverged().into(), 4),
             (on_disk.into(), 5),
+            (GanError::from(file()).into(), 5),
+            (TransferError::from(GanError::from(file())).into(), 5),
+            (transferred.into(), 5),
             (anyhow::Error::new(full()).context("writing a"), 5),
             (LayersError::from(file()).into(), 5),
             (TransferError::from(LayersError::from(file())).into(), 5),

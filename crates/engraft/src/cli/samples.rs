@@ -48,7 +48,7 @@ impl Samples {
     pub(super) fn read(&self, reader: &Reader) -> anyhow::Result<FeatureOutput> {
         match self {
             Self::Array(images) => reader.read("samples", images.shape()[0], |start, end| {
-                images.narrow(0, start, end - start)
+                Ok(images.narrow(0, start, end - start))
             }),
             Self::Pictures(data) => reader.read_data("samples", data),
         }

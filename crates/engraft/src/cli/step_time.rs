@@ -2,21 +2,43 @@
 
 use super::progress::duration;
 use engraft_gan::{GanError, TrainConfig, TrainingPlan, step_time};
+use std::fmt;
 
-/// A line about the time of a training without its evaluations; without a plan, of untrained networks.
-///
-/// # Errors
-/// If the networks of the settings cannot be built.
-pub(super) fn time_line(config: &TrainConfig, plan: Option<&dyn TrainingPlan>) -> Result<String, GanError> {
-    let step = step_time(config, plan)?.as_secs_f64();
-    Ok(line(step, config.steps))
+/// The time of a training without its evaluations.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct TrainingTime {
+    pub(super) seconds_per_step: f64,
+    steps: u64,
 }
 
-fn line(step: f64, steps: u64) -> String {
-    format!(
-        "about {}, timed now: {steps} steps of {step:.2} s, without the evaluations",
-        duration(step * steps as f64)
-    )
+impl TrainingTime {
+    /// Times some steps of a training; without a plan, of untrained networks.
+    ///
+    /// # Errors
+    /// If the networks of the settings cannot be built.
+    pub(super) fn measure(config: &TrainConfig, plan: Option<&dyn TrainingPlan>) -> Result<Self, GanError> {
+        Ok(Self {
+            seconds_per_step: step_time(config, plan)?.as_secs_f64(),
+            steps: config.steps,
+        })
+    }
+
+    /// Seconds of all steps.
+    pub(super) fn seconds(self) -> f64 {
+        self.seconds_per_step * self.steps as f64
+    }
+}
+
+impl fmt::Display for TrainingTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "about {}, timed now: {} steps of {:.2} s, without the evaluations",
+            duration(self.seconds()),
+            self.steps,
+            self.seconds_per_step
+        )
+    }
 }
 
 #[cfg(test)]
@@ -25,7 +47,12 @@ mod tests {
 
     #[test]
     fn the_time_is_that_of_all_steps() {
+        let time = TrainingTime {
+            seconds_per_step: 0.4,
+            steps: 1000,
+        };
+        assert_eq!(time.seconds(), 400.0);
         let expected = "about 6m 40s, timed now: 1000 steps of 0.40 s, without the evaluations";
-        assert_eq!(line(0.4, 1000), expected);
+        assert_eq!(time.to_string(), expected);
     }
 }

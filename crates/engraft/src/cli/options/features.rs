@@ -1,6 +1,6 @@
 //! Options of `engraft features`.
 
-use super::{FeatureOptions, PictureOptions, at_least_one, image_count, one_of};
+use super::{FeatureOptions, PictureOptions, image_count, one_of, side};
 use engraft_data::Split;
 use std::path::PathBuf;
 
@@ -26,7 +26,7 @@ pub(crate) struct WriteFeatures {
     #[command(flatten)]
     pub(crate) features: FeatureOptions,
     /// Resize the images of --data to N x N pixels [default: unchanged]
-    #[arg(long, value_name = "N", value_parser = at_least_one, conflicts_with = "samples")]
+    #[arg(long, value_name = "N", value_parser = side, conflicts_with = "samples")]
     pub(crate) size: Option<usize>,
     #[command(flatten)]
     pub(crate) pictures: PictureOptions,

@@ -47,6 +47,8 @@ use clap::{Parser, Subcommand};
 use engraft_gan::CheckpointChoice;
 use std::fmt::Display;
 
+/// Largest side of images in pixels.
+const MOST_PIXELS: usize = 4096;
 /// Most images of one step.
 const MOST_IN_A_BATCH: usize = 10_000;
 /// Most generated images of one command.
@@ -136,6 +138,11 @@ fn compared_images(text: &str) -> Result<usize, String> {
         0..FEWEST_COMPARED => Err(format!("expected at least {FEWEST_COMPARED} images")),
         count => Ok(count),
     }
+}
+
+/// The side of images in pixels.
+fn side(text: &str) -> Result<usize, String> {
+    from_one_to(MOST_PIXELS, text, "larger images take minutes per step")
 }
 
 /// A number of images per step.

@@ -1,6 +1,6 @@
 //! Options of `engraft train`.
 
-use super::{FeatureOptions, LearningRates, PictureOptions, at_least_one, threads};
+use super::{FeatureOptions, LearningRates, PictureOptions, side, threads};
 use clap::builder::PossibleValuesParser;
 use engraft_tensor::Precision;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ pub struct Train {
     pub(crate) data: Option<String>,
     /// Resize images to N x N pixels [default: unchanged, or the largest size that the network supports; 64 for images of at
     /// least 64 pixels]
-    #[arg(long, value_name = "N", value_parser = at_least_one, conflicts_with = "config", help_heading = "Data")]
+    #[arg(long, value_name = "N", value_parser = side, conflicts_with = "config", help_heading = "Data")]
     pub(crate) size: Option<usize>,
     #[command(flatten)]
     pub(crate) pictures: PictureOptions,
@@ -46,7 +46,7 @@ pub struct Train {
     pub(crate) conditional: bool,
     /// Train a GAN that is conditioned on K clusters of the training images (k-means on principal components of the pixels).
     /// Needs no labels; from 500 images on
-    #[arg(long, value_name = "K", help_heading = "Model", value_parser = clap::value_parser!(u32).range(2..))]
+    #[arg(long, value_name = "K", conflicts_with = "conditional", help_heading = "Model", value_parser = clap::value_parser!(u32).range(2..))]
     pub(crate) pseudo_labels: Option<u32>,
     /// Use the settings in the run.toml of another run, instead of a preset
     #[arg(long, value_name = "FILE", conflicts_with_all = ["preset", "network", "conditional", "batch", "seed", "epochs"], help_heading = "Model")]

@@ -1,6 +1,6 @@
 //! Options of `engraft transfer`.
 
-use super::{FeatureOptions, LearningRates, PictureOptions, at_least_one, compared_images, threads};
+use super::{FeatureOptions, LearningRates, PictureOptions, at_least_one, compared_images, side, threads};
 use engraft_gan::{GanError, TrainConfig};
 use engraft_layers::Adapter;
 use engraft_tensor::Precision;
@@ -29,7 +29,7 @@ pub(crate) struct Transfer {
     #[arg(long, alias = "shots", value_name = "N")]
     pub(crate) train_images: Option<usize>,
     /// Side of the images, which must be the source's; images are always resized to it
-    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Pictures")]
+    #[arg(long, value_name = "N", value_parser = side, help_heading = "Pictures")]
     pub(crate) size: Option<usize>,
     #[command(flatten)]
     pub(crate) pictures: PictureOptions,
@@ -57,7 +57,7 @@ pub(crate) struct Transfer {
     pub(crate) count: usize,
     #[command(flatten)]
     pub(crate) features: FeatureOptions,
-    /// Run directory [default: runs/transfer-DATA]
+    /// Run directory [default: runs/transfer-DATA; with a number from 2 on if runs of other settings are there]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// Also train and evaluate the baselines: untuned source, from scratch, plain fine-tuning

@@ -210,7 +210,8 @@ fn open_generator(
         "run": run.display().to_string(), "data": source.config.data, "sha256": source.sha256()?, "drawn": options.generated,
         "labels": "by the classifier of the labeled images alone", "least_probability": jobs::CONFIDENT,
     });
-    Ok((source.sampler().with_context(named)?, source.config.image, about))
+    let sampler = source.sampler().with_context(named)?;
+    Ok((sampler.checked().with_context(named)?, source.config.image, about))
 }
 
 /// Writes the indices of the labeled images in the whole training set, so that others can use the same subset.

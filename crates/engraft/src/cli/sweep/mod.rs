@@ -6,6 +6,7 @@ mod trainings;
 mod transfers;
 
 use super::advice;
+use super::memory::Memory;
 use super::options::{Search, Sweep, SweepOf};
 use super::output_dir::ensure_usable;
 use super::parallel;
@@ -44,8 +45,8 @@ trait Runs: Send + Sync {
     fn frame(&self) -> String;
     /// Settings of run `at`, to find equal ones.
     fn settings(&self, at: usize) -> String;
-    /// Seconds of a step of run `at`, and a line about the memory of `count` runs at a time with whether it is too much.
-    fn cost(&self, at: usize, count: usize) -> anyhow::Result<(f64, (String, bool))>;
+    /// Seconds of a step of run `at`, and the memory of `count` runs at a time.
+    fn cost(&self, at: usize, count: usize) -> anyhow::Result<(f64, Memory)>;
     /// Trains run `at` in `directory` until it has `steps` steps, and evaluates it every `every` steps. `false` if it was stopped by
     /// a signal.
     fn train(&self, at: usize, directory: &Path, steps: u64, every: u64) -> anyhow::Result<bool>;
@@ -181,7 +182,7 @@ fn sweep(search: &Search, common: &Common, tried: &[Combination], runs: &dyn Run
     let parallel = common.threads.unwrap_or_else(cores).min(different.len());
     if common.is_dry_run {
         let pool = super::pool(Some(1))?;
-        let (seconds, (memory, _)) = pool.install(|| runs.cost(different[0], parallel))?;
+        let (seconds, memory) = pool.install(|| runs.cost(different[0], parallel))?;
         let needed = duration(seconds * trained as f64 / parallel as f64);
         note!("memory    {memory}");
         note!(

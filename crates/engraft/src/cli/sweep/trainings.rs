@@ -1,7 +1,7 @@
 //! The runs of `engraft sweep train`.
 
 use super::{Combination, Common, Runs};
-use crate::cli::memory::memory_line;
+use crate::cli::memory::Memory;
 use crate::cli::options::{SweepOf, Train};
 use crate::cli::process::stop_or_continue;
 use crate::cli::program::program;
@@ -75,12 +75,9 @@ impl Runs for Trainings {
         self.configs[at].to_toml()
     }
 
-    fn cost(&self, at: usize, count: usize) -> anyhow::Result<(f64, (String, bool))> {
+    fn cost(&self, at: usize, count: usize) -> anyhow::Result<(f64, Memory)> {
         let config = &self.configs[at];
-        Ok((
-            step_time(config, None)?.as_secs_f64(),
-            memory_line(config, count)?,
-        ))
+        Ok((step_time(config, None)?.as_secs_f64(), Memory::of(config, count)?))
     }
 
     fn train(&self, at: usize, directory: &Path, steps: u64, every: u64) -> anyhow::Result<bool> {

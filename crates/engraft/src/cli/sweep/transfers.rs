@@ -1,7 +1,7 @@
 //! The runs of `engraft sweep transfer`.
 
 use super::{Combination, Common, Runs};
-use crate::cli::memory::memory_line;
+use crate::cli::memory::Memory;
 use crate::cli::options::{SweepOf, Transfer};
 use crate::cli::process::stop_or_continue;
 use crate::cli::program::program;
@@ -97,11 +97,11 @@ impl Runs for Transfers {
         self.configs[at].to_toml() + &recipe
     }
 
-    fn cost(&self, at: usize, count: usize) -> anyhow::Result<(f64, (String, bool))> {
+    fn cost(&self, at: usize, count: usize) -> anyhow::Result<(f64, Memory)> {
         let (config, recipe) = (&self.configs[at], &self.recipes[at]);
         let plan = engraft_transfer::Transfer::new(self.domains.source.clone(), recipe.plan.clone())?;
         let seconds = step_time(config, Some(&plan))?.as_secs_f64();
-        Ok((seconds, memory_line(config, count)?))
+        Ok((seconds, Memory::of(config, count)?))
     }
 
     fn train(&self, at: usize, directory: &Path, steps: u64, every: u64) -> anyhow::Result<bool> {

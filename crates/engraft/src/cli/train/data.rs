@@ -142,6 +142,22 @@ fn open(
     Ok(source.open(&how)?.train.into())
 }
 
+/// Refuses the settings of another run whose networks do not make its images, before images are brought to their size.
+///
+/// # Errors
+/// If they do not, or the networks are unknown.
+pub(super) fn ensure_possible(other: &TrainConfig) -> Result<(), GanError> {
+    let [h, w, c] = other.image;
+    let network = &other.network.kind;
+    networks::find(network)?
+        .check(&other.network_spec())
+        .map_err(|reason| GanError::Config {
+            problems: vec![format!(
+                "image is {h}x{w}x{c}, which the network {network} does not support: {reason}"
+            )],
+        })
+}
+
 fn makes(network: &NetworkConfig, image: [usize; 3]) -> Result<bool, GanError> {
     let spec = NetworkSpec::new(image).widths(network.widths.clone());
     Ok(networks::find(&network.kind)?.check(&spec).is_ok())

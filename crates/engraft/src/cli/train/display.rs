@@ -1,9 +1,9 @@
 //! Output of a run: the plan, a progress bar or progress lines, or events as JSON.
 
 use crate::cli::data_source::FEWEST_HELD_OUT as FEWEST;
-use crate::cli::memory::memory_line;
+use crate::cli::memory::Memory;
 use crate::cli::progress::{duration, has_terminal, image_grids};
-use crate::cli::step_time::time_line;
+use crate::cli::step_time::TrainingTime;
 use engraft_data::TrainingData;
 use engraft_gan::{
     Event, GanError, Measurement, PseudoLabels, RunLayout, StepReport, TrainConfig, Trainer, TrainingOutcome,
@@ -128,13 +128,23 @@ impl Display {
         let [h, w, c] = image;
         let epochs = config.steps as f64 * config.images_per_step() as f64 / config.images as f64;
         let adam = config.generator;
+        let memory = Memory::of(config, 1)?;
+        let time = match is_dry_run && !memory.is_short() {
+            true => Some(TrainingTime::measure(config, None)?),
+            false => None,
+        };
         let mut plan = json!({
             "event": "plan", "data": config.data, "source": data.provenance().to_string(), "images": config.images,
             "network": network.to_string(),
             "generator_parameters": generator, "discriminator_parameters": discriminator,
             "steps": config.steps, "batch": config.batch, "epochs": epochs, "seed": config.seed,
             "threads": threads, "out": out.display().to_string(),
+            "memory": memory.needed, "free_memory": memory.free,
         });
+        if let Some(time) = &time {
+            plan["seconds"] = time.seconds().into();
+            plan["seconds_per_step"] = time.seconds_per_step.into();
+        }
         if config.pseudo_labels.is_on() {
             plan["pseudo_labels"] = config.pseudo_labels.clusters.into();
         }
@@ -143,9 +153,8 @@ impl Display {
             names if classes > 0 && !names.is_empty() => format!("  classes        {}\n", names.join(", ")),
             _ => String::new(),
         };
-        let (memory, is_short) = memory_line(config, 1)?;
-        if is_short {
-            self.warn(&memory);
+        if memory.is_short() {
+            self.warn(&memory.to_string());
         }
         let measured = match &config.evaluation {
             evaluation if evaluation.every > 0 => format!(
@@ -177,9 +186,9 @@ impl Display {
             (Precision::Bf16, true) => ", bf16",
             (Precision::Bf16, false) => ", bf16 (this CPU has no instructions for it, so it saves no time)",
         };
-        let time = match is_dry_run && !is_short {
-            true => time_line(config, None)?,
-            false => format!("estimated after {MEASURED} steps"),
+        let time = match time {
+            Some(time) => time.to_string(),
+            None => format!("estimated after {MEASURED} steps"),
         };
         self.say(&format!(
             "  data           {}, {} images {h}x{w}x{c} ({})\n{names}  \

@@ -84,6 +84,9 @@ fn find_images(options: &Train, display: &mut Display) -> anyhow::Result<Prepare
         .as_deref()
         .map(engraft_gan::read_settings)
         .transpose()?;
+    if let Some(other) = &other {
+        data::ensure_possible(other)?;
+    }
     let network = settings::network(options, other.as_ref());
     let data::Found {
         data,

@@ -2,6 +2,7 @@
 
 use crate::cli::data_source::FEWEST_HELD_OUT as FEWEST;
 use crate::cli::options::{Preset, Train};
+use crate::cli::output_dir::free_directory;
 use engraft_data::TrainingData;
 use engraft_gan::{GanError, NetworkConfig, TrainConfig};
 use std::path::{Path, PathBuf};
@@ -202,9 +203,6 @@ fn ensure_every_class(data: &dyn TrainingData) -> Result<(), GanError> {
     })
 }
 
-/// Most runs that are looked at for a free default directory.
-const MOST_RUNS: u32 = 10_000;
-
 /// The default run directory: one for each data set, network and preset. If another run is there, the first of the numbers
 /// from 2 on with none, or with the run that these settings resume.
 pub(super) fn default_directory(
@@ -229,11 +227,5 @@ pub(super) fn default_directory(
         (0, true) => "-pseudo-labels",
         _ => "-conditional",
     };
-    let name = format!("{}{network}{preset}{classes}", config.data);
-    let numbered = |number: u32| match number {
-        1 => Path::new("runs").join(&name),
-        _ => Path::new("runs").join(format!("{name}-{number}")),
-    };
-    let found = (1..MOST_RUNS).map(numbered).find(|directory| fits(directory));
-    found.unwrap_or_else(|| numbered(MOST_RUNS))
+    free_directory(&format!("{}{network}{preset}{classes}", config.data), fits)
 }

@@ -1,6 +1,7 @@
 //! `engraft transfer`: adapts a trained GAN to a new domain.
 
 mod changes;
+mod directory;
 mod domains;
 mod page;
 mod plan;
@@ -15,10 +16,8 @@ use super::process::{Interrupted, catch_interrupts, pool, stop_or_continue};
 use super::program::program;
 use super::progress::{TrainingProgress, image_grids};
 use super::tensorboard::EventFile;
-use anyhow::{Context, ensure};
 pub(super) use domains::Domains;
 use engraft_base::write_atomically;
-use engraft_data::{DataSource, plain_name};
 use engraft_gan::{Event, GanError, Sampler, TrainConfig, Trainer};
 use engraft_metrics::Features;
 use engraft_transfer::{
@@ -81,30 +80,9 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
 }
 
 fn transfer(options: &Transfer) -> anyhow::Result<()> {
-    let out = match &options.out {
-        Some(out) => out.clone(),
-        None => {
-            let file = Path::new(&options.data).file_name().unwrap_or_default();
-            let name = match file.to_string_lossy() {
-                name if plain_name(&name) == name => name.into_owned(),
-                // Such as `.`: the folder has a name.
-                _ => DataSource::parse(&options.data)
-                    .with_context(|| format!("--data {}", options.data))?
-                    .name(),
-            };
-            Path::new("runs").join(format!("transfer-{name}"))
-        }
-    };
-    let is_source = std::fs::canonicalize(&out).is_ok_and(|out| {
-        let from = options.from.as_ref().map(std::fs::canonicalize);
-        matches!(from, Some(Ok(from)) if from == out)
-    });
-    ensure!(
-        !is_source,
-        "--out {}: this is the run of --from; choose another directory",
-        out.display()
-    );
+    directory::ensure_not_source(options)?;
     let domains = Domains::open(options)?;
+    let out = directory::of(options, &domains)?;
     let Domains {
         from,
         source,

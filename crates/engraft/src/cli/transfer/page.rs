@@ -84,7 +84,7 @@ pub(super) fn write(content: &Content<'_>) -> anyhow::Result<()> {
     let layout = RunLayout::new(content.out);
     let images = content
         .adapted
-        .generate(COMPARED, &mut Pcg64::seed_from_u64(content.options.seed));
+        .try_generate(COMPARED, &mut Pcg64::seed_from_u64(content.options.seed))?;
     let all: Vec<usize> = (0..content.target.train.len()).collect();
     if let Some(file) = nearest_training_images(&content.target.train, &all, &images)? {
         write_file(&layout.nearest(), &file)?;

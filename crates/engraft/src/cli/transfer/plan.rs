@@ -2,13 +2,13 @@
 
 use super::domains::Domains;
 use super::{COMPARED, adjust, changes, inversion, label};
-use crate::cli::memory::memory_line;
+use crate::cli::memory::Memory;
 use crate::cli::options::{PlanOptions, RecipeName, Transfer};
-use crate::cli::step_time::time_line;
+use crate::cli::step_time::TrainingTime;
 use crate::cli::target::Target;
 use anyhow::ensure;
 use engraft_base::to_bytes;
-use engraft_data::{Dataset, Provenance::Memory};
+use engraft_data::{Dataset, Provenance};
 use engraft_gan::{Sampler, check_planned};
 use engraft_layers::Module;
 use engraft_transfer::adapt::{PixelStatsGap, Severity};
@@ -53,10 +53,10 @@ pub(in crate::cli) fn recipe(
 
 /// Warns if the target is preprocessed differently from the source's images: the GAN would learn that first.
 pub(super) fn warn(options: &Transfer, untuned: &Sampler, target: &Target) -> anyhow::Result<()> {
-    let generated = untuned.generate(COMPARED, &mut Pcg64::seed_from_u64(options.seed));
+    let generated = untuned.try_generate(COMPARED, &mut Pcg64::seed_from_u64(options.seed))?;
     let pixels = to_bytes(generated.as_slice());
     let size = target.train.image_size();
-    let generated = Dataset::new("generated", Memory, pixels, size, vec![0; COMPARED])?;
+    let generated = Dataset::new("generated", Provenance::Memory, pixels, size, vec![0; COMPARED])?;
     let gap = PixelStatsGap::between(&generated, &target.train);
     for (severity, problem) in gap.problems() {
         if severity == Severity::Refusal {
@@ -113,15 +113,15 @@ pub(super) fn explain(
         config.evaluation.patience
     );
     check_planned(&config, plan)?;
-    let (memory, is_short) = memory_line(&config, 1)?;
-    if is_short {
+    let memory = Memory::of(&config, 1)?;
+    if memory.is_short() {
         note!("warning: {memory}");
     } else {
         note!("memory    {memory}");
     }
     config.check_data(&target.train)?;
-    if options.dry_run && !is_short {
-        note!("time      {}", time_line(&config, Some(plan))?);
+    if options.dry_run && !memory.is_short() {
+        note!("time      {}", TrainingTime::measure(&config, Some(plan))?);
     }
     let phases = recipe.plan.phases.clone();
     for (i, phase) in phases.iter().enumerate() {
