@@ -1,4 +1,4 @@
-//! Rules of the sources: which crate may use which, file headers, file size, cycles. `cargo run -p engraft-tests
+//! Rules of the sources: which crate may use which, file headers, file size, cycles, unsafe code. `cargo run -p engraft-tests
 //! --example house` prints the numbers.
 
 #[path = "house/sources.rs"]
@@ -60,6 +60,45 @@ const IMPLS: [(&str, &str); 5] = [
     (
         "crates/transfer/src/earlier_names.rs",
         "earlier names are in one file, to be removed together",
+    ),
+];
+/// The files that may allow unsafe code, with the reason. Every other file is checked by the compiler alone.
+const UNSAFE: [(&[&str], &str); 4] = [
+    (
+        &[
+            "crates/tensor/src/kernels/direct/product/mod.rs",
+            "crates/tensor/src/kernels/matrix_unit/amx.rs",
+            "crates/tensor/src/kernels/matrix_unit/avx512.rs",
+            "crates/tensor/src/kernels/matrix_unit/images.rs",
+            "crates/tensor/src/kernels/matrix_unit/model.rs",
+            "crates/tensor/src/kernels/matrix_unit/product.rs",
+            "crates/tensor/src/kernels/matrix_unit/tests.rs",
+            "crates/tensor/src/kernels/matrix_unit/weight.rs",
+            "crates/tensor/src/kernels/simd.rs",
+            "crates/tensor/src/kernels/tile_product.rs",
+        ],
+        "kernels for an instruction set, and their plain model",
+    ),
+    (
+        &[
+            "crates/tensor/src/kernels/gemm.rs",
+            "crates/tensor/src/kernels/pieces.rs",
+            "crates/tensor/src/kernels/strided.rs",
+        ],
+        "threads write to parts of one matrix",
+    ),
+    (
+        &["crates/playground/src/exports.rs"],
+        "the functions of a WebAssembly module have fixed names",
+    ),
+    (
+        &[
+            "crates/data/tests/allocation.rs",
+            "crates/data/tests/out_of_memory.rs",
+            "crates/gan/tests/allocation.rs",
+            "tests/hostile_files.rs",
+        ],
+        "an allocator that counts or refuses",
     ),
 ];
 
@@ -162,6 +201,48 @@ fn the_methods_of_a_type_are_in_its_file() {
         assert!(
             allowed,
             "{}: an inherent impl of {name}, which is defined elsewhere",
+            path.display()
+        );
+    }
+}
+
+/// The workspace denies it. A file, or a crate without the lints of the workspace, could allow it again.
+#[test]
+fn only_listed_files_may_be_unsafe() {
+    let root = root();
+    // In two parts, so that this file does not have it.
+    let lint = concat!("unsafe", "_code");
+    let allows = |path: &Path| {
+        let text = fs::read_to_string(root.join(path)).unwrap();
+        let mut code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        code.any(|line| line.contains(lint))
+    };
+    let files = Sources::read(&root).files.into_iter().map(|file| file.path);
+    let found: Vec<PathBuf> = files.filter(|path| allows(path)).collect();
+    let mut listed: Vec<PathBuf> = UNSAFE
+        .iter()
+        .flat_map(|(paths, _)| paths.iter().map(PathBuf::from))
+        .collect();
+    listed.sort();
+    let missing: Vec<&PathBuf> = found.iter().filter(|path| !listed.contains(path)).collect();
+    assert!(
+        missing.is_empty(),
+        "these files name the lint and need a reason in this test: {missing:?}"
+    );
+    let unused: Vec<&PathBuf> = listed.iter().filter(|path| !found.contains(path)).collect();
+    assert!(
+        unused.is_empty(),
+        "these listed files have no unsafe code: {unused:?}"
+    );
+    let mut manifests: Vec<PathBuf> = ["xtask", "tests", "benches"].map(|name| root.join(name)).into();
+    let crates = fs::read_dir(root.join("crates")).unwrap();
+    manifests.extend(crates.map(|entry| entry.unwrap().path()));
+    for folder in manifests {
+        let path = folder.join("Cargo.toml");
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert!(
+            text.contains("[lints]\nworkspace = true\n"),
+            "{} does not have the lints of the workspace",
             path.display()
         );
     }

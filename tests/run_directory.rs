@@ -29,7 +29,7 @@ pub(crate) fn config(steps: u64) -> TrainConfig {
 }
 
 /// The same with a small network. `every_network_resumes_to_the_same_bytes` tries the others.
-fn small(steps: u64) -> TrainConfig {
+pub(crate) fn small(steps: u64) -> TrainConfig {
     let mut config = config(steps);
     config.network = "mlp".into();
     config
@@ -47,7 +47,7 @@ pub(crate) fn train(config: TrainConfig, directory: &Path, stop_after: Option<u6
 }
 
 /// Every file of a run that must not depend on interruptions, without times.
-fn content(directory: &Path, step: u64) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn content(directory: &Path, step: u64) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(directory.join(format!("checkpoints/step-{step:06}"))).unwrap() {
         let path = entry.unwrap().path();

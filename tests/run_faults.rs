@@ -1,11 +1,15 @@
-//! Failures of a run: divergence, foreign directories, removed folders, callers that stop.
+//! Failures of a run: divergence, foreign directories, removed folders, links, callers that stop or panic.
 
-use crate::run_directory::{config, data, train};
-use engraft_gan::{Event, GanError, Trainer, TrainingOutcome};
+use crate::run_directory::{config, content, data, small, train};
+use engraft_gan::checkpoint::{CheckpointReader, RunLock, write_atomically};
+use engraft_gan::{Event, GanError, SampleWriter, TrainConfig, Trainer, TrainingOutcome};
 use engraft_layers::{Slot, visit};
 use engraft_tensor::Tensor;
+use std::collections::BTreeMap;
 use std::fs;
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 /// At this rate weights overflow in the first step, while its losses are still finite.
 #[test]
@@ -178,4 +182,160 @@ fn a_named_pipe_for_settings_is_not_waited_for() {
         .unwrap()
         .to_string();
     assert!(text.contains("pipe"), "{text}");
+}
+
+/// With networks whose checkpoints are small.
+fn tiny(steps: u64) -> TrainConfig {
+    let mut config = small(steps);
+    config.network.widths = vec![16, 8];
+    config
+}
+
+/// The run loses the steps after its last checkpoint and nothing else, as after a kill.
+#[test]
+fn a_panic_of_the_caller_leaves_a_run_that_goes_on_to_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = dir.path().join("whole");
+    train(tiny(5), &whole, None);
+    let expected = content(&whole, 5);
+    type Which = fn(&Event) -> bool;
+    let cases: [(&str, u64, Which); 3] = [
+        ("step", 2, |e| matches!(e, Event::Step { step: 3, .. })),
+        ("samples", 2, |e| matches!(e, Event::Samples { step: 3, .. })),
+        ("checkpoint", 4, |e| {
+            matches!(e, Event::Checkpoint { step: 4, .. })
+        }),
+    ];
+    for (name, last, which) in cases {
+        let run = dir.path().join(name);
+        let outcome = std::panic::catch_unwind(|| {
+            let mut trainer = Trainer::open(tiny(5), data(14), &run).unwrap();
+            trainer.train(&mut |event| {
+                assert!(!which(&event), "the caller panics");
+                ControlFlow::Continue(())
+            })
+        });
+        let payload = outcome.err().unwrap_or_else(|| panic!("{name}: no such event"));
+        assert_eq!(
+            payload.downcast_ref::<&str>(),
+            Some(&"the caller panics"),
+            "{name}"
+        );
+        drop(RunLock::acquire(&run).unwrap_or_else(|error| panic!("{name}: {error}")));
+        let newest = CheckpointReader::new(&run).latest().unwrap().unwrap();
+        assert_eq!(
+            (newest.checkpoint.step, newest.warnings),
+            (last, vec![]),
+            "{name}"
+        );
+        assert_eq!(train(tiny(5), &run, None), TrainingOutcome::Finished, "{name}");
+        assert!(content(&run, 5) == expected, "{name}");
+    }
+}
+
+/// A writer of samples that remembers which loss plots it found.
+struct Witness {
+    plots: PathBuf,
+    found: Arc<Mutex<Vec<u8>>>,
+}
+
+impl SampleWriter for Witness {
+    fn extension(&self) -> &str {
+        "txt"
+    }
+
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn write(&self, _: &Tensor, path: &Path) -> Result<(), GanError> {
+        *self.found.lock().unwrap() = fs::read(&self.plots).unwrap();
+        write_atomically(path, b"samples")
+    }
+}
+
+/// A run that was killed before its last samples writes samples and plots again. After a kill between them, with the samples
+/// first, the plots would stay those of an earlier step.
+#[test]
+fn loss_plots_are_written_before_the_samples_of_their_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let plots = dir.path().join("losses.svg");
+    let found = Arc::new(Mutex::new(Vec::new()));
+    let witness = Witness {
+        plots: plots.clone(),
+        found: found.clone(),
+    };
+    let mut trainer = Trainer::builder(tiny(5), data(14))
+        .samples(witness)
+        .open(dir.path())
+        .unwrap();
+    let outcome = trainer.train(&mut |_| ControlFlow::Continue(()));
+    assert_eq!(outcome.unwrap(), TrainingOutcome::Finished);
+    assert!(dir.path().join("samples/step-000005.txt").is_file());
+    assert!(*found.lock().unwrap() == fs::read(plots).unwrap());
+}
+
+/// Every file at or below a path, by path.
+fn files(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    if path.is_file() {
+        return [(path.into(), fs::read(path).unwrap())].into();
+    }
+    let entries = fs::read_dir(path).unwrap();
+    entries.flat_map(|entry| files(&entry.unwrap().path())).collect()
+}
+
+/// What a finished run wrote, with links to files outside in the place of its own: whoever hands the directory on must not choose
+/// which file is overwritten.
+#[cfg(unix)]
+#[test]
+fn fault_12_links_in_place_of_what_a_run_wrote_leave_their_targets_alone() {
+    use std::os::unix::fs::symlink;
+    let dir = tempfile::tempdir().unwrap();
+    let (run, outside) = (dir.path().join("run"), dir.path().join("outside"));
+    train(tiny(2), &run, None);
+    fs::create_dir(&outside).unwrap();
+    let names: Vec<_> = fs::read_dir(&run)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert!(names.len() >= 8, "{names:?}");
+    // Written in place: the others are replaced by a rename.
+    let in_place = ["metrics.jsonl", "run.lock"];
+    let mut replaced = Vec::new();
+    for name in names {
+        let (path, target) = (run.join(&name), outside.join(&name));
+        if path.is_file() && !in_place.iter().any(|own| name == **own) {
+            replaced.push((path, target));
+            continue;
+        }
+        fs::rename(&path, &target).unwrap();
+        symlink(&target, &path).unwrap();
+        let before = files(&target);
+        match Trainer::open(tiny(3), data(14), &run).err() {
+            Some(GanError::Format { path: found, .. }) => assert_eq!(found, path),
+            Some(other) => panic!("{name:?}: {other}"),
+            None => panic!("{name:?}: the link was followed"),
+        }
+        assert!(files(&target) == before, "{name:?}: the target changed");
+        fs::remove_file(&path).unwrap();
+        fs::rename(&target, &path).unwrap();
+    }
+    assert!(replaced.len() >= 4, "{replaced:?}");
+    for (path, target) in &replaced {
+        fs::rename(path, target).unwrap();
+        symlink(target, path).unwrap();
+    }
+    let before = files(&outside);
+    let mut trainer = Trainer::open(tiny(3), data(14), &run).unwrap();
+    let outcome = trainer.train(&mut |_| ControlFlow::Continue(()));
+    assert_eq!(outcome.unwrap(), TrainingOutcome::Finished);
+    for (path, bytes) in files(&outside) {
+        assert!(before[&path] == bytes, "{}: the target changed", path.display());
+    }
+    for name in ["run.toml", "losses.svg", "report.html"] {
+        assert!(
+            !run.join(name).is_symlink(),
+            "{name} was written, so it is a file again"
+        );
+    }
 }

@@ -81,12 +81,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         .with_metadata("data", name.as_str())
         .with_metadata("epochs", epochs.to_string())
         .with_metadata("seed", args.seed.to_string());
+    // Without a SHA-256 inside, as in the files of engraft-metrics: the hash of a network is that of its whole file, and with it
+    // the same weights would have another one. It is printed below, and programs contain the files.
     if is_color {
         let state = state.with_metadata("data_sha256", train.sha256());
         // Half the size; the accuracy below is that of the rounded weights.
         engraft_base::write_atomically(&out, &state.to_half_bytes()?)?;
     } else {
-        // The hash of the network is that of these bytes.
         engraft_base::write_atomically(&out, &state.to_bytes()?)?;
     }
     // The accuracy is that of the written file.

@@ -79,6 +79,55 @@ fn fault_04_a_closed_or_full_output_of_a_command_loses_nothing() {
     }
 }
 
+/// Labels that the networks have no output for, in the training images or in the test images: nothing is trained or written.
+#[test]
+fn fault_05_train_features_refuses_labels_above_9_with_place_and_position() {
+    let folder = tempfile::tempdir().unwrap();
+    // A header of the IDX format and its bytes.
+    let write = |name: &str, sizes: &[u8], bytes: &[u8]| {
+        let mut file = vec![0, 0, 8, sizes.len() as u8];
+        for size in sizes {
+            file.extend(u32::from(*size).to_be_bytes());
+        }
+        file.extend(bytes);
+        std::fs::write(folder.path().join(name), file).unwrap();
+    };
+    let splits = ["train", "t10k"];
+    let out = folder.path().join("weights.safetensors");
+    for wrong in splits {
+        for split in splits {
+            let labels = if split == wrong { [0, 9, 12] } else { [0, 9, 1] };
+            write(
+                &format!("{split}-images-idx3-ubyte"),
+                &[3, 28, 28],
+                &[7; 3 * 28 * 28],
+            );
+            write(&format!("{split}-labels-idx1-ubyte"), &[3], &labels);
+        }
+        let output = xtask(&[
+            "train-features",
+            "--data",
+            "mnist",
+            "--directory",
+            folder.path().to_str().unwrap(),
+            "--epochs",
+            "1",
+            "--out",
+            out.to_str().unwrap(),
+        ]);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{wrong}: {errors}");
+        let place = format!("files in {}", folder.path().display());
+        for part in [place.as_str(), "image 2 of 3", "mnist", "is 12", "at most 9"] {
+            assert!(errors.contains(part), "{wrong}: no {part:?} in {errors}");
+        }
+        assert!(
+            output.stdout.is_empty() && !out.exists(),
+            "{wrong}: it was trained"
+        );
+    }
+}
+
 /// If it fails: `cargo xtask docs`.
 #[test]
 fn the_reference_of_run_toml_is_that_of_the_doc_comments() {
