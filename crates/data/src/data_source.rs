@@ -457,9 +457,9 @@ fn arranged_with_copies(
     let came = train.image_size();
     let fitted = |data: Dataset| {
         let [h, w] = options.size.unwrap_or([data.height(), data.width()]);
-        let c = data.channels();
-        pictures::ensure_possible(Path::new(data.name()), data.len(), [h, w, c])?;
-        Ok::<_, DataError>(data.with_channels(options.channels).resized(h, w))
+        let data = data.with_channels(options.channels);
+        pictures::ensure_possible(Path::new(data.name()), data.len(), [h, w, data.channels()])?;
+        Ok::<_, DataError>(data.resized(h, w))
     };
     let (all, own) = (fitted(train)?, test.map(fitted).transpose()?);
     let [h, w, c] = all.image_size();

@@ -207,8 +207,12 @@ fn tiny_source(folder: &Path) {
 
 /// Runs the program with limits that the shell sets, such as `ulimit -f 8`.
 fn limited(data: &Data, limits: &str, arguments: &[&str]) -> Output {
+    // A parent may have had the program inherit that the signal of a file's limit is ignored.
+    let reset = "env --default-signal=XFSZ";
+    let script =
+        format!("{limits} && if {reset} true 2>/dev/null; then exec {reset} \"$@\"; fi; exec \"$@\"");
     Command::new("sh")
-        .args(["-c", &format!("{limits} && exec \"$@\""), "sh"])
+        .args(["-c", &script, "sh"])
         .arg(env!("CARGO_BIN_EXE_engraft"))
         .args(arguments)
         .current_dir(data.path(""))

@@ -138,13 +138,19 @@ fn other_transfers_get_the_next_number_and_the_same_ones_resume() {
         ("--from other --steps 2", "transfer-pictures-3"),
         // The run of the source is not that of the result.
         ("--from runs/transfer-pictures --steps 2", "transfer-pictures-4"),
+        ("--from source --steps 2 --train-images 10", "transfer-pictures-5"),
         ("--from source --steps 3", "transfer-pictures"),
     ] {
         let told = transfer(more);
         let run = format!("runs/{name}\n");
         assert!(told.contains(&run), "{more}: no {run:?} in {told}");
     }
-    let mut steps: Vec<(String, usize)> = std::fs::read_dir(folder.path().join("runs"))
+    // A number that became free is no reason to begin anew.
+    let runs = folder.path().join("runs");
+    std::fs::remove_dir_all(runs.join("transfer-pictures-3")).unwrap();
+    let told = transfer("--from source --steps 3 --train-images 10");
+    assert!(told.contains("resuming from step 2"), "{told}");
+    let mut steps: Vec<(String, usize)> = std::fs::read_dir(runs)
         .unwrap()
         .map(|entry| {
             let run = entry.unwrap();
@@ -153,7 +159,7 @@ fn other_transfers_get_the_next_number_and_the_same_ones_resume() {
         })
         .collect();
     steps.sort();
-    let expected = [("", 3), ("-2", 2), ("-3", 2), ("-4", 2)]
+    let expected = [("", 3), ("-2", 2), ("-4", 2), ("-5", 3)]
         .map(|(number, steps)| (format!("transfer-pictures{number}"), steps));
     assert_eq!(steps, expected);
 }

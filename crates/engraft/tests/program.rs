@@ -101,7 +101,7 @@ fn evaluate_prints_every_metric_and_its_protocol() {
     assert_eq!(protocol["features"], "mnist");
     assert_eq!(protocol["data"], text(&real));
     assert_eq!(protocol["split"], "test");
-    assert_eq!(protocol["resize"], "real pictures brought to 28x28x1; none");
+    assert_eq!(protocol["resize"], "pictures to 28x28x1, which the features take");
     for hash in ["features_sha256", "data_sha256"] {
         assert_eq!(protocol[hash].as_str().unwrap().len(), 64, "{hash}");
     }
@@ -292,16 +292,27 @@ fn get(address: &str, line: &str) -> (String, Vec<u8>) {
     (head, answer[end + 4..].to_vec())
 }
 
+/// A process that ends with the test, also if that fails.
+struct Background(Child);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Serves the page of some runs on a free port; the process and its address.
-fn watch(runs: &[&str]) -> (Child, String) {
-    let mut watch = Command::new(env!("CARGO_BIN_EXE_engraft"))
+fn watch(runs: &[&str]) -> (Background, String) {
+    let child = Command::new(env!("CARGO_BIN_EXE_engraft"))
         .args(["watch", "--port", "0"])
         .args(runs)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
+    let mut watch = Background(child);
     let mut line = String::new();
-    BufReader::new(watch.stdout.as_mut().unwrap())
+    BufReader::new(watch.0.stdout.as_mut().unwrap())
         .read_line(&mut line)
         .unwrap();
     let address = line.strip_prefix("http://").unwrap().split('/').next().unwrap();
@@ -314,12 +325,10 @@ fn watch(runs: &[&str]) -> (Child, String) {
 fn fault_29_watch_listens_on_one_address_of_this_machine_only() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("run.toml"), "").unwrap();
-    let (mut watch, address) = watch(&[text(folder.path())]);
+    let (_watch, address) = watch(&[text(folder.path())]);
     let (ip, port) = address.split_once(':').unwrap();
     let connected = ["127.0.0.1", "127.0.0.2"]
         .map(|ip| TcpStream::connect(format!("{ip}:{port}")).map_err(|error| error.kind()));
-    watch.kill().unwrap();
-    watch.wait().unwrap();
     let [here, elsewhere] = connected;
     assert_eq!(ip, "127.0.0.1");
     assert!(here.is_ok(), "{here:?}");
@@ -342,7 +351,7 @@ fn watch_shows_runs_and_answers_nothing_else() {
         out
     };
     let (first, second) = (run("a <b>", "1"), run("second", "2"));
-    let (mut watch, address) = watch(&[text(&first), text(&second)]);
+    let (_watch, address) = watch(&[text(&first), text(&second)]);
     let address = address.as_str();
     let (head, page) = get(address, "GET /");
     assert!(
@@ -375,8 +384,66 @@ fn watch_shows_runs_and_answers_nothing_else() {
             "{line}"
         );
     }
-    watch.kill().unwrap();
-    watch.wait().unwrap();
     bad(&["watch", text(&real)], &["run.toml", "pictures-40"]);
     bad(&["watch", "--port", "x", text(&first)], &["--port"]);
+}
+
+/// The page as a browser has it after its scripts ran. `None` if there is no browser on this machine.
+fn in_a_browser(page: &str) -> Option<String> {
+    let folder = tempfile::tempdir().unwrap();
+    ["chromium-headless-shell", "chromium", "google-chrome"]
+        .iter()
+        .find_map(|name| {
+            Command::new(name)
+                .args([
+                    "--headless",
+                    "--no-sandbox",
+                    "--disable-gpu",
+                    "--virtual-time-budget=5000",
+                ])
+                .arg(format!("--user-data-dir={}", folder.path().display()))
+                .args(["--dump-dom", page])
+                .output()
+                .ok()
+        })
+        .map(|found| String::from_utf8(found.stdout).unwrap())
+}
+
+#[test]
+fn a_browser_shows_a_run_while_it_trains_and_after_it_was_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (real, out) = (pictures(folder.path(), 40), folder.path().join("run"));
+    let options =
+        "--network mlp --steps 1000000 --batch 4 --threads 1 --sample-every 5 --eval-every 0 --quiet";
+    let training = Command::new(env!("CARGO_BIN_EXE_engraft"))
+        .args(["train", "--data", text(&real), "--out", text(&out)])
+        .args(options.split(' '))
+        .spawn()
+        .unwrap();
+    let training = Background(training);
+    let recorded =
+        || std::fs::read_to_string(out.join("metrics.jsonl")).map_or(0, |lines| lines.lines().count());
+    while recorded() < 10 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let (_watch, address) = watch(&[text(&out)]);
+    // The step that the page names, after checks of what else it shows.
+    let step = |page: String| -> usize {
+        for part in ["<polyline", "class=\"samples\"", "class=\"reals\""] {
+            assert!(page.contains(part), "no {part:?} in {page}");
+        }
+        let (_, rest) = page.split_once("<dt>step</dt><dd>").unwrap();
+        let (step, _) = rest.split_once(" of ").unwrap();
+        let digits: String = step.chars().filter(char::is_ascii_digit).collect();
+        digits.parse().unwrap()
+    };
+    let Some(page) = in_a_browser(&format!("http://{address}/")) else {
+        println!("skipped: no browser (chromium-headless-shell, chromium or google-chrome)");
+        return;
+    };
+    let during = step(page);
+    drop(training);
+    let after = step(in_a_browser(&format!("http://{address}/")).unwrap());
+    assert!(10 <= during && during <= after, "{during}, then {after}");
+    assert_eq!(after, recorded());
 }

@@ -205,7 +205,7 @@ pub struct ObjectiveConfig {
     /// Number of images that the discriminator evaluates together (PacGAN): stacked along the channels, all real or all generated. See
     /// [`pack`](crate::pack).
     pub packing: u32,
-    /// Discriminator steps per generator step, each with new real images and new noise.
+    /// Discriminator steps per generator step, each with new real images and new noise; at most 1000.
     #[serde(alias = "critic_steps")]
     pub n_critic: u32,
     /// Optional feature-matching term of the generator loss.

@@ -403,7 +403,7 @@ impl Trainer {
                 return false;
             }
         };
-        let (is_best, alarms) = self.progress.state.add(measurement);
+        let (is_best, alarms) = self.progress.state.add(measurement, &self.config);
         let written = self.files.write_measurements(&self.progress.state);
         sink.emit(Event::Measured { measurement, is_best });
         for alarm in alarms {

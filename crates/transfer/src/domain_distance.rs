@@ -118,19 +118,25 @@ fn a_distance(target: &Features, source: &Features) -> f64 {
     2.0 * (1.0 - 2.0 * error).max(0.0)
 }
 
-impl fmt::Display for DomainDistance {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl DomainDistance {
+    /// The measures in words, without whether the target is close.
+    pub fn measures(&self) -> String {
         let number = |value: Option<f64>| value.map_or("unknown".into(), |v| format!("{v:.3}"));
-        write!(
-            f,
-            "KID {}, recall {}, coverage {}, proxy A-distance {:.2} of 2 ({} images): the target is {}",
+        format!(
+            "KID {}, recall {}, coverage {}, proxy A-distance {:.2} of 2 ({} images)",
             number(self.kid),
             number(self.recall),
             number(self.coverage),
             self.a_distance,
             self.images,
-            if self.is_close() { "close" } else { "far" }
         )
+    }
+}
+
+impl fmt::Display for DomainDistance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let found = if self.is_close() { "close" } else { "far" };
+        write!(f, "{}: the target is {found}", self.measures())
     }
 }
 

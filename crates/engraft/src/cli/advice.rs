@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 /// Most runs that are listed when a run is missing.
 const MOST_LISTED: usize = 5;
 
+const GIVE_WEIGHTS: &str = "--weights FILE.safetensors names the file";
+const REMOVE_WEIGHTS: &str = "remove --weights";
+
 /// Advice that is printed after an error, as its context.
 #[derive(Debug)]
 pub(super) struct Advice(String);
@@ -44,6 +47,8 @@ pub(super) fn on_run(error: anyhow::Error) -> anyhow::Error {
         Some(GanError::OtherData { .. } | GanError::OtherLabels { .. }) => {
             "--out chooses another directory; --fresh moves the earlier run aside and starts again with these images"
         }
+        Some(GanError::Metrics(MetricsError::NoWeights { .. })) => GIVE_WEIGHTS,
+        Some(GanError::Metrics(MetricsError::UnusedWeights { .. })) => REMOVE_WEIGHTS,
         Some(GanError::Io { reason, .. })
             if matches!(
                 reason.kind(),
@@ -60,8 +65,8 @@ pub(super) fn on_run(error: anyhow::Error) -> anyhow::Error {
 /// Adds advice on `--weights` to an error of a feature extractor.
 pub(super) fn on_weights(error: MetricsError) -> anyhow::Error {
     let advice = match &error {
-        MetricsError::NoWeights { .. } => "--weights FILE.safetensors names the file",
-        MetricsError::UnusedWeights { .. } => "remove --weights",
+        MetricsError::NoWeights { .. } => GIVE_WEIGHTS,
+        MetricsError::UnusedWeights { .. } => REMOVE_WEIGHTS,
         _ => return error.into(),
     };
     with(error.into(), advice)

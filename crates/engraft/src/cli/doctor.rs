@@ -83,8 +83,8 @@ fn machine(found: &mut Findings) {
         found.add("limit", format!("ENGRAFT_SIMD={limit}"));
     }
     let bf16 = match (has_matrix_unit(), has_bf16()) {
-        (true, _) => "matrix unit of the CPU (AMX): `--precision bf16` saves time",
-        (_, true) => "instructions of the CPU: `--precision bf16` saves time",
+        (true, _) => "matrix unit of the CPU (AMX)",
+        (_, true) => "instructions of the CPU",
         _ => "no instructions: `--precision bf16` works and saves no time",
     };
     found.add("bf16", bf16);
@@ -161,7 +161,14 @@ fn speed(found: &mut Findings) -> anyhow::Result<()> {
     let one = rate(1, Precision::F32)?;
     let all = rate(cores(), Precision::F32)?;
     let bf16 = match has_bf16() {
-        true => format!("; bf16 {:.0} on {}", rate(cores(), Precision::Bf16)?, cores()),
+        true => {
+            let rate = rate(cores(), Precision::Bf16)?;
+            let advice = match rate > all {
+                true => "saves time",
+                false => "saves no time here",
+            };
+            format!("; bf16 {rate:.0}: `--precision bf16` {advice}")
+        }
         false => String::new(),
     };
     let text = format!("{one:.0} GFLOP/s on 1 thread, {all:.0} on {}{bf16}", cores());

@@ -142,10 +142,10 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
     };
     let [height, width, channels] = image;
     let fit = match changed_files(&loaded.report) {
-        true => format!(
-            "real pictures brought to {height}x{width}x{channels}; {}",
-            reader.fit
-        ),
+        true if reader.fit.is_identity() => {
+            format!("pictures to {height}x{width}x{channels}, which the features take")
+        }
+        true => format!("pictures to {height}x{width}x{channels}; all: {}", reader.fit),
         false => reader.fit.to_string(),
     };
     let protocol = EvaluationProtocol::new(&*reader.extractor, images, &fit, options.seed);

@@ -12,12 +12,14 @@ use engraft_data::write_npy;
 use engraft_gan::{Sampler, image_png, sample_grid};
 use engraft_tensor::{Tensor, concat};
 use engraft_transfer::{AdapterFile, PretrainedGan, open_source};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Most images in a grid.
 const MOST_IN_A_GRID: usize = 1024;
 /// Most frames of an animation.
 const MOST_FRAMES: usize = 2000;
+/// Most files of the default name that are looked at for a free number.
+const MOST_SAMPLES: u32 = 10_000;
 
 /// Runs the command.
 ///
@@ -139,8 +141,22 @@ fn check(options: &Generate) -> anyhow::Result<(PathBuf, OutputFormat)> {
 }
 
 fn out(options: &Generate) -> PathBuf {
-    let usual = if options.files { "samples" } else { "samples.png" };
-    options.out.clone().unwrap_or_else(|| usual.into())
+    let end = if options.files { "" } else { ".png" };
+    let numbered = |number: u32| match number {
+        1 => format!("samples{end}"),
+        _ => format!("samples-{number}{end}"),
+    };
+    // Nothing is replaced that was not named.
+    let free = || {
+        (1..MOST_SAMPLES)
+            .map(numbered)
+            .find(|name| !Path::new(name).exists())
+    };
+    let usual = || match options.overwrite {
+        true => numbered(1),
+        false => free().unwrap_or_else(|| numbered(1)),
+    };
+    options.out.clone().unwrap_or_else(|| usual().into())
 }
 
 /// The generator and its description.

@@ -9,15 +9,17 @@ const RUNS: &str = "runs";
 /// Most runs that are looked at for a free default directory.
 const MOST_RUNS: u32 = 10_000;
 
-/// The directory of a run without `--out`: that of this name, or with the first number from 2 on that `fits`, which has no run
-/// or the one that is resumed.
+/// The directory of a run without `--out`, of this name or with a number from 2 on: the first that exists and `fits`, which has
+/// the run that is resumed, or none. Otherwise the first that does not exist.
 pub(super) fn free_directory(name: &str, fits: impl Fn(&Path) -> bool) -> PathBuf {
     let numbered = |number: u32| match number {
         1 => Path::new(RUNS).join(name),
         _ => Path::new(RUNS).join(format!("{name}-{number}")),
     };
-    let found = (1..MOST_RUNS).map(numbered).find(|directory| fits(directory));
-    found.unwrap_or_else(|| numbered(MOST_RUNS))
+    let all = || (1..MOST_RUNS).map(numbered);
+    let resumed = all().find(|directory| directory.exists() && fits(directory));
+    let free = || all().find(|directory| !directory.exists());
+    resumed.or_else(free).unwrap_or_else(|| numbered(MOST_RUNS))
 }
 
 /// Refuses a directory that no file can be written to. Without `--out` it is that of all runs.

@@ -117,7 +117,7 @@ impl std::error::Error for Interrupted {}
 /// Prints the error of a command, if it has one, and gives the exit code of the process.
 ///
 /// 0 done, 1 error, 2 invalid arguments or settings, 3 no usable data, 4 training diverged, 5 disk full, 130 interrupted
-/// (SIGINT), 143 terminated (SIGTERM).
+/// (SIGINT), 143 terminated (SIGTERM), 129 hung up (SIGHUP).
 pub fn exit(result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = finish(result) else {
         return ExitCode::SUCCESS;

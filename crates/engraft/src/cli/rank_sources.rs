@@ -110,7 +110,8 @@ pub(super) fn shipped() -> Vec<PathBuf> {
         .collect()
 }
 
-/// The ranking, one line for each source.
+/// The ranking, one line for each source. Whether the target is close to one of them is said where it is compared in the size of
+/// that source.
 pub(super) fn lines(ranked: &[Candidate]) -> Vec<String> {
     let line = |(i, candidate): (usize, &Candidate)| {
         let lost = candidate.lost.map_or(String::new(), |lost| format!("; {lost}"));
@@ -118,7 +119,7 @@ pub(super) fn lines(ranked: &[Candidate]) -> Vec<String> {
             "{}. {}: {}{lost}",
             i + 1,
             candidate.source.display(),
-            candidate.distance
+            candidate.distance.measures()
         )
     };
     ranked.iter().enumerate().map(line).collect()

@@ -35,7 +35,7 @@ pub(super) fn report(
     );
     let mut rng = Pcg64::seed_from_u64(seed);
     let generated = modes(&network, "generated", count, |n, _| {
-        run.sampler.generate(n, &mut rng)
+        Ok(run.sampler.try_generate(n, &mut rng)?)
     })?;
     let real = stacked_digits(
         &load(DatasetName::Mnist, Split::Test, &load_options())?,
@@ -43,7 +43,7 @@ pub(super) fn report(
         seed,
     )?;
     let floor = modes(&network, "real (test)", count, |n, start| {
-        dataset_tensor(&real, &(start..start + n).collect::<Vec<_>>())
+        Ok(dataset_tensor(&real, &(start..start + n).collect::<Vec<_>>()))
     })?;
     if as_json {
         let of = |counts: &ClassCounts| json!({ "modes": counts.modes(), "divergence": counts.divergence_from_uniform() });
@@ -79,12 +79,12 @@ fn modes(
     network: &FeatureNetwork,
     what: &str,
     count: usize,
-    mut images: impl FnMut(usize, usize) -> Tensor,
+    mut images: impl FnMut(usize, usize) -> anyhow::Result<Tensor>,
 ) -> anyhow::Result<ClassCounts> {
     let bar = bar(what, count)?;
     let mut digits: [Vec<usize>; 3] = Default::default();
     for part in batches(count, BATCH) {
-        let stacked = images(part.len(), part.start);
+        let stacked = images(part.len(), part.start)?;
         for (channel, digits) in digits.iter_mut().enumerate() {
             let read = network
                 .read(&stacked.narrow(3, channel, 1))?

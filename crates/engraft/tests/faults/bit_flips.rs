@@ -153,7 +153,7 @@ fn fault_09_a_flipped_bit_of_pseudo_labels_is_refused_with_its_name() {
 fn fault_09_a_flipped_bit_in_an_unfinished_training_is_refused_with_its_name() {
     let data = digits();
     // Enough steps that no machine finishes before the signal arrives, and few enough that damage that is not found ends.
-    let command = [&FEW_LABELS[..], &["--epochs", "300"]].concat();
+    let command = [&FEW_LABELS[..], &["--epochs", "2000"]].concat();
     let child = spawn(&data, &command);
     wait_until("a training", || {
         super::ending(&data.path("kept"), ".unfinished")

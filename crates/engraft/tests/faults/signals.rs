@@ -44,8 +44,8 @@ fn fault_06_signals_during_standing_statistics_are_noticed_and_the_second_ends_t
 
 /// Waits until a command is in its first step, and sends both signals.
 fn ends_in_its_first_step(data: &Data, command: &str, run: &str) {
-    // A step of a hundred steps of the discriminator takes seconds.
-    let command = format!("{command} --threads 1 --set objective.n_critic=100");
+    // A step of a thousand steps of the discriminator takes seconds.
+    let command = format!("{command} --threads 1 --set objective.n_critic=1000");
     let child = spawn(data, &command.split(' ').collect::<Vec<_>>());
     // It is written right before the first step.
     let report = data.path(run).join("report.html");

@@ -11,8 +11,9 @@ const MOST_STACKED: usize = 1 << 18;
 const MOST_STANDING: u32 = 10_000;
 /// Most rollbacks: each halves the learning rates, so nothing is learned after more.
 const MOST_ROLLBACKS: u32 = 100;
-/// Most discriminator steps per generator step: the authors of the Wasserstein objective use 5, and 100 only for the first steps.
-const MOST_N_CRITIC: u32 = 100;
+/// Most discriminator steps per generator step: the authors of the Wasserstein objective use 5, and 100 for the first steps. They are
+/// one step of a run, which a signal does not interrupt.
+const MOST_N_CRITIC: u32 = 1000;
 /// Most micro-batches: each has a thread.
 const MOST_MICRO_BATCHES: u32 = 1024;
 /// The largest integer of TOML.

@@ -467,14 +467,14 @@ fn fault_13_numbers_of_steps_that_never_end_are_refused() {
         (config.standing_batches, config.evaluation.rollbacks) = (standing, rollbacks);
         config.objective.n_critic = n_critic;
     };
-    set(&mut config, [10_000, 100, 100]);
+    set(&mut config, [10_000, 100, 1000]);
     assert_eq!(problems_of(&config), [""; 0]);
-    set(&mut config, [10_001, 101, 101]);
+    set(&mut config, [10_001, 101, 1001]);
     let problems = problems_of(&config);
     let expected = [
         ("standing_batches must be at most 10000 (", "got 10001"),
         ("evaluation.rollbacks must be at most 100 (", "got 101"),
-        ("objective.n_critic must be at most 100 (", "got 101"),
+        ("objective.n_critic must be at most 1000 (", "got 1001"),
     ];
     assert_eq!(problems.len(), expected.len(), "{problems:?}");
     for (problem, (limit, found)) in problems.iter().zip(expected) {

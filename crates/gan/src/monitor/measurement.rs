@@ -1,5 +1,6 @@
 //! Scores of one evaluation during training, and alarms about them.
 
+use crate::config::TrainConfig;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -75,7 +76,7 @@ impl Alarm {
 
 /// Alarm threshold for [`Measurement::spread`].
 const COLLAPSED: f64 = 0.1;
-/// First step at which the generator can have collapsed. Before, it has not learned to vary yet.
+/// First step at which a generator that began untrained can have collapsed.
 const COLLAPSES_FROM: u64 = 200;
 /// Alarm threshold for [`Measurement::memorized`]: four times the share of real images.
 const MEMORIZED: f64 = 0.2;
@@ -121,16 +122,22 @@ impl Measurement {
     /// The alarms of this measurement.
     pub fn alarms(&self) -> Vec<Alarm> {
         [
-            (
-                self.spread < COLLAPSED && self.step >= COLLAPSES_FROM,
-                Alarm::Collapse,
-            ),
+            (self.spread < COLLAPSED, Alarm::Collapse),
             (self.is_memorized(), Alarm::Memorization),
             (self.overfitting > OVERFITTED, Alarm::Overfitting),
         ]
         .into_iter()
         .filter_map(|(sounds, alarm)| sounds.then_some(alarm))
         .collect()
+    }
+
+    /// The alarms of this measurement in a run. A generator that began untrained has not learned to vary in the first steps, so it
+    /// has not collapsed.
+    pub(crate) fn alarms_of(&self, config: &TrainConfig) -> Vec<Alarm> {
+        let is_young = self.step < COLLAPSES_FROM && config.plan.is_empty();
+        let mut alarms = self.alarms();
+        alarms.retain(|alarm| !(is_young && *alarm == Alarm::Collapse));
+        alarms
     }
 
     /// The measurement as an object of JSON, a line of `measures.jsonl`.
@@ -195,11 +202,12 @@ impl fmt::Display for Alarm {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use engraft_data::{Split, drawn_digits};
 
     #[test]
     fn each_alarm_has_its_cause() {
         let healthy = Measurement {
-            step: 200,
+            step: 1,
             kid: 0.1,
             kid_se: 0.01,
             coverage: 0.8,
@@ -215,8 +223,18 @@ mod tests {
             sick.alarms()
         };
         assert_eq!(of(|m| m.spread = 0.05), [Alarm::Collapse]);
-        let young = of(|m| (m.spread, m.step) = (0.05, 199));
-        assert!(young.is_empty(), "it has not learned to vary yet: {young:?}");
+        let of_a_run = |step: u64, is_transfer: bool| {
+            let mut config = TrainConfig::standard(&drawn_digits(Split::Train, 4, 1));
+            if is_transfer {
+                config.plan.insert("source".into(), "x".into());
+            }
+            let mut collapsed = healthy;
+            (collapsed.spread, collapsed.step) = (0.05, step);
+            collapsed.alarms_of(&config)
+        };
+        assert_eq!(of_a_run(199, false), [], "it has not learned to vary yet");
+        assert_eq!(of_a_run(200, false), [Alarm::Collapse]);
+        assert_eq!(of_a_run(1, true), [Alarm::Collapse]);
         assert_eq!(of(|m| m.memorized = 0.9), [Alarm::Memorization]);
         assert_eq!(of(|m| m.overfitting = 0.6), [Alarm::Overfitting]);
     }

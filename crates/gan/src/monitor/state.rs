@@ -1,6 +1,7 @@
 //! Evaluation results of a run: the best one, and early stopping.
 
 use super::measurement::{Alarm, Measurement};
+use crate::config::TrainConfig;
 use crate::error::GanError;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -61,15 +62,12 @@ impl MonitorState {
 
     /// Adds a measurement. Returns whether it is the best so far, and the alarms that the previous one did not
     /// have.
-    pub(crate) fn add(&mut self, measurement: Measurement) -> (bool, Vec<Alarm>) {
-        let known = self
-            .measurements
-            .last()
-            .map(Measurement::alarms)
-            .unwrap_or_default();
+    pub(crate) fn add(&mut self, measurement: Measurement, config: &TrainConfig) -> (bool, Vec<Alarm>) {
+        let of = |measurement: &Measurement| measurement.alarms_of(config);
+        let known = self.measurements.last().map(of).unwrap_or_default();
         self.measurements.push(measurement);
         let is_best = self.best_step() == Some(measurement.step);
-        let alarms = measurement.alarms().into_iter();
+        let alarms = of(&measurement).into_iter();
         (is_best, alarms.filter(|alarm| !known.contains(alarm)).collect())
     }
 

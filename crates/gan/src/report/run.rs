@@ -53,7 +53,7 @@ pub fn run_summary(directory: &Path) -> Result<RunSummary, GanError> {
     let step = losses.last().map_or(0, |last| last.step);
     let mut report = Report::new(format!("Training run on {}", config.data));
     report.facts = facts(&config, &losses, step);
-    report.warnings = warnings(&state);
+    report.warnings = warnings(&config, &state);
     report
         .sections
         .push(Section::new("Training").block(Block::Plots(step_plots(&losses))));
@@ -85,7 +85,7 @@ pub(crate) fn report(
 ) -> Report {
     let mut report = Report::new(format!("Training run on {}", config.data));
     report.facts = facts(config, record, step);
-    report.warnings = warnings(state);
+    report.warnings = warnings(config, state);
     let pictures = [
         samples(config, step, layout),
         motion(config, step, layout),
@@ -148,7 +148,7 @@ fn facts(config: &TrainConfig, record: &[Losses], step: u64) -> Vec<(String, Str
         .collect()
 }
 
-fn warnings(state: &MonitorState) -> Vec<String> {
+fn warnings(config: &TrainConfig, state: &MonitorState) -> Vec<String> {
     let mut warnings = Vec::new();
     if state.rollbacks > 0 {
         warnings.push(format!(
@@ -157,7 +157,7 @@ fn warnings(state: &MonitorState) -> Vec<String> {
         ));
     }
     if let Some(last) = state.measurements.last() {
-        let alarms = last.alarms().into_iter();
+        let alarms = last.alarms_of(config).into_iter();
         warnings.extend(
             alarms.map(|alarm| format!("Alarm at step {}: {}.", last.step, last.alarm_message(alarm))),
         );

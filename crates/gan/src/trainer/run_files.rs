@@ -139,7 +139,8 @@ impl RunFiles {
 
     /// Writes the loss plots and the samples of a step. Returns the path of the samples.
     ///
-    /// The samples come last: a run that was killed before writes both again, because they are missing.
+    /// The samples come last: a run that was killed before writes both again, because they are missing. If the plots cannot be
+    /// written, the samples are.
     pub(super) fn write_samples(
         &self,
         step: u64,

@@ -26,7 +26,7 @@ pub(crate) struct Generate {
     #[arg(long, default_value_t = 64, value_parser = image_count)]
     pub(crate) count: usize,
     /// Output. A grid: .png, .jpg or .webp. An array [n, h, w, c] from -1 to 1: .npy. An animation of --interpolate N: .gif or
-    /// .apng. With --files: a folder [default: samples.png, or samples]
+    /// .apng. With --files: a folder [default: samples.png or samples, with a number if it exists]
     #[arg(long, value_name = "FILE|DIR")]
     pub(crate) out: Option<PathBuf>,
     /// Write one PNG file per image; with --seeds its name has the seed

@@ -142,7 +142,7 @@ fn compared_images(text: &str) -> Result<usize, String> {
 
 /// The side of images in pixels.
 fn side(text: &str) -> Result<usize, String> {
-    from_one_to(MOST_PIXELS, text, "larger images take minutes per step")
+    from_one_to(MOST_PIXELS, text, "larger images take gigabytes")
 }
 
 /// A number of images per step.

@@ -10,7 +10,7 @@ use std::str::FromStr;
 /// same command resumes an interrupted sweep.
 ///
 /// Exit codes are those of train: 0 done, 1 error, 2 invalid arguments or settings, 3 no usable data, 5 disk full,
-/// 130 interrupted and saved (143 for SIGTERM).
+/// 130 interrupted and saved (143 for SIGTERM, 129 for SIGHUP).
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Sweep {
     #[command(subcommand)]

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 /// interrupted run; a larger --steps continues a finished one.
 ///
 /// Exit codes: 0 done, 1 error, 2 invalid arguments or settings, 3 no usable data, 4 diverged, 5 disk full, 130 interrupted
-/// and saved (143 for SIGTERM).
+/// and saved (143 for SIGTERM, 129 for SIGHUP).
 #[derive(Clone, Debug, clap::Args)]
 pub struct Train {
     /// Training images: mnist, fashion-mnist, usps, drawn-digits, mnist-0-4, mnist-5-9 or stacked-mnist; a folder or ZIP file of

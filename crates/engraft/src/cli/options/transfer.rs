@@ -14,7 +14,7 @@ use std::str::FromStr;
 /// command resumes an interrupted run.
 ///
 /// Exit codes are those of train: 0 done, 1 error, 2 invalid arguments or settings, 3 no usable data, 4 diverged, 5 disk full,
-/// 130 interrupted and saved (143 for SIGTERM).
+/// 130 interrupted and saved (143 for SIGTERM, 129 for SIGHUP).
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Transfer {
     /// Run directory of the source, which may itself be a transfer, or the name of a shipped source [default: the shipped source

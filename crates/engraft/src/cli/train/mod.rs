@@ -157,6 +157,13 @@ fn train(options: &Train, ranks: Option<&Ranks>, display: &mut Display) -> anyho
         display.say(&ranks.plan(threads));
     }
     if options.dry_run {
+        if !options.fresh && !builder.fits(&out) {
+            display.warn(&format!(
+                "{} has a run of other settings or images, which this training would not replace; --out chooses another directory, \
+                 --fresh moves that run aside",
+                out.display()
+            ));
+        }
         return Ok(());
     }
     if let Some(ranks) = ranks {

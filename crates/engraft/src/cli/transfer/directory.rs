@@ -5,7 +5,7 @@ use crate::cli::options::Transfer;
 use crate::cli::output_dir::free_directory;
 use anyhow::{Context, ensure};
 use engraft_data::{DataSource, TrainingData, plain_name};
-use engraft_gan::{CheckpointChoice, Trainer};
+use engraft_gan::{CheckpointChoice, RunLayout, Trainer, read_settings};
 use engraft_transfer::open_source;
 use std::fs::canonicalize;
 use std::path::{Path, PathBuf};
@@ -44,9 +44,14 @@ pub(super) fn of(options: &Transfer, domains: &Domains) -> anyhow::Result<PathBu
             .name(),
     };
     let images: Arc<dyn TrainingData> = Arc::new(domains.target.train.clone());
+    let source = domains.source.sha256()?;
+    // The run that `--fresh` replaces is the one that would be resumed without it.
+    let mut options = options.clone();
+    options.fresh = false;
     Ok(free_directory(&format!("transfer-{name}"), |directory| {
         // Errors of the settings are reported when the transfer is planned.
-        !is_source(options, directory) && fits(options, domains, &images, directory).unwrap_or(true)
+        let fits = || fits(&options, domains, (&source, &images), directory);
+        !is_source(&options, directory) && fits().unwrap_or(true)
     }))
 }
 
@@ -55,18 +60,22 @@ fn is_source(options: &Transfer, directory: &Path) -> bool {
     matches!((canonicalize(directory), from), (Ok(directory), Some(Ok(from))) if directory == from)
 }
 
-/// Whether the directory has no run, or one of this source that these settings resume.
+/// Whether the directory has no run, or one of this source and these images that these settings resume.
 fn fits(
     options: &Transfer,
     domains: &Domains,
-    images: &Arc<dyn TrainingData>,
+    (sha256, images): (&str, &Arc<dyn TrainingData>),
     directory: &Path,
 ) -> anyhow::Result<bool> {
     let source = &domains.source;
     let earlier = open_source(&directory.join("source"), CheckpointChoice::Last);
     if let Ok(earlier) = earlier
-        && earlier.sha256()? != source.sha256()?
+        && earlier.sha256()? != sha256
     {
+        return Ok(false);
+    }
+    let saved = read_settings(&RunLayout::new(directory).settings());
+    if saved.is_ok_and(|saved| (saved.images, saved.fingerprint) != (images.len(), images.fingerprint())) {
         return Ok(false);
     }
     let recipe = recipe(options, domains, Some(directory))?;

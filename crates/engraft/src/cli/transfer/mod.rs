@@ -99,6 +99,7 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
     // Refuses settings that cannot be written before they are.
     let plan = engraft_transfer::Transfer::new(source.clone(), recipe.plan.clone())?;
     explain(options, (from, source), (target, found), &recipe, &plan)?;
+    note!("output    {}", out.display());
     warn(options, untuned, target)?;
     if options.dry_run {
         return Ok(());
