@@ -97,7 +97,8 @@ pub struct TrainConfig {
     /// Order in which the two networks are updated.
     pub order: StepOrder,
     /// Operands of convolutions and matrix products in training: `"f32"`, or `"bf16"` (rounded to 8 bits of precision, with
-    /// sums, weights and everything else in `f32`). On a CPU with AVX512-BF16 it saves time.
+    /// sums, weights and everything else in `f32`). With AMX, or with AVX512-BF16 of an AMD CPU,
+    /// it saves time.
     #[serde(
         default,
         with = "precision_name",

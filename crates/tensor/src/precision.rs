@@ -12,8 +12,9 @@ pub enum Precision {
     #[default]
     F32,
     /// Operands are rounded to the nearest bfloat16 number: the exponents of `f32` with 8 instead of 24 bits of precision, a
-    /// relative error of at most 1/256. On a CPU [with instructions for it](crate::has_bf16), a convolution takes 0.6 to 1 times
-    /// as long, on one with a [matrix unit](crate::has_matrix_unit) 0.4 to 0.9 times.
+    /// relative error of at most 1/256. On an AMD CPU [with instructions for it](crate::has_bf16), a convolution takes 0.6 to
+    /// 1 times as long, on one with a [matrix unit](crate::has_matrix_unit) 0.4 to 0.9 times. On an Intel CPU with instructions and
+    /// without a matrix unit it takes longer than in `f32`.
     Bf16,
 }
 

@@ -16,6 +16,9 @@ use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use std::path::Path;
 
+/// Real images below which the numbers say little.
+const FEW_REAL: usize = 100;
+
 /// The images to evaluate.
 enum Generated {
     ByRun(Box<SavedRun>),
@@ -185,6 +188,13 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
         return Ok(());
     }
     out!("{found}");
+    if let Some(test) = test.as_ref().filter(|test| test.len() < FEW_REAL) {
+        out!(
+            "only {} real images measure, so that differences are rough; precision and density also praise images that are all alike or \
+             blurred: look at the images",
+            test.len()
+        );
+    }
     if let Some(classes) = &classes {
         let all: usize = classes.counts().iter().sum();
         let share =
