@@ -1,6 +1,7 @@
 //! Folders of pictures as people have them, given to the program.
 
 #![allow(clippy::unwrap_used)]
+#![cfg(feature = "cli")]
 
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
 use std::fs;

@@ -1,6 +1,7 @@
 //! `engraft train` as a process: output, interruption, kills and resuming.
 
 #![allow(clippy::unwrap_used)]
+#![cfg(feature = "cli")]
 
 use engraft_gan::checkpoint::CheckpointReader;
 use rand::{RngExt, SeedableRng};
