@@ -469,10 +469,8 @@ fn source(folder: &Path) -> (String, TrainConfig) {
     (path.to_str().unwrap().into(), config)
 }
 
-#[test]
-fn fault_11_finite_weights_that_give_no_finite_images_are_refused_with_the_layer() {
-    let folder = tempfile::tempdir().unwrap();
-    let (source, config) = source(folder.path());
+/// Saves a source whose generator has finite weights and no finite images.
+fn save_with_huge_weights(config: TrainConfig, source: &Path) {
     let mut networks = untrained_networks(&config).unwrap();
     let huge = StateDict::of(&networks.generator)
         .into_tensors()
@@ -483,8 +481,15 @@ fn fault_11_finite_weights_that_give_no_finite_images_are_refused_with_the_layer
         .apply(&mut networks.generator)
         .unwrap();
     PretrainedGan::new(config, &networks.generator, &networks.discriminator)
-        .save(source.as_ref())
+        .save(source)
         .unwrap();
+}
+
+#[test]
+fn fault_11_finite_weights_that_give_no_finite_images_are_refused_with_the_layer() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, config) = source(folder.path());
+    save_with_huge_weights(config, source.as_ref());
     let out = folder.path().join("images.npy");
     let out = out.to_str().unwrap();
     bad(&["generate", "--from", &source, "--out", out], &["hidden1"]);

@@ -1,6 +1,6 @@
 //! Finite weights that give no finite images: for all latent vectors, or only for some.
 
-use super::{bad, digits, ends_with, good, pictures, source, text};
+use super::{bad, digits, ends_with, good, pictures, save_with_huge_weights, source, text};
 use engraft::data::{Split, drawn_digits};
 use engraft::gan::{TrainConfig, untrained_networks};
 use engraft::layers::StateDict;
@@ -84,18 +84,7 @@ fn fault_11_images_that_are_finite_for_some_latent_vectors_only_are_neither_meas
 fn fault_11_a_generator_without_finite_images_labels_nothing() {
     let data = digits();
     let (from, config) = source(&data.path(""));
-    let mut networks = untrained_networks(&config).unwrap();
-    let huge = StateDict::of(&networks.generator)
-        .into_tensors()
-        .into_iter()
-        .map(|(name, tensor)| (name, tensor * 1e38))
-        .collect();
-    StateDict::from_tensors(huge)
-        .apply(&mut networks.generator)
-        .unwrap();
-    PretrainedGan::new(config, &networks.generator, &networks.discriminator)
-        .save(from.as_ref())
-        .unwrap();
+    save_with_huge_weights(config, from.as_ref());
     let mut arguments: Vec<&str> =
         "semi-supervised --data mnist --labels 20 --seeds 1 --epochs 1 --out kept --from"
             .split(' ')

@@ -73,8 +73,8 @@ pub struct Train {
     /// Seed of weights, noise and data order [default: 1]
     #[arg(long, help_heading = "Training")]
     pub(crate) seed: Option<u64>,
-    /// Operands of convolutions and matrix products: f32, or bf16 (rounded to 8 bits of precision; saves time on a CPU with
-    /// AVX512-BF16) [default: f32]
+    /// Operands of convolutions and matrix products: f32, or bf16 (rounded to 8 bits of precision; saves time with AMX, or on
+    /// an AMD CPU with AVX512-BF16) [default: f32]
     #[arg(long, value_name = "NAME", help_heading = "Training")]
     pub(crate) precision: Option<Precision>,
     /// Stop early after N evaluations without improvement [default: never]

@@ -89,8 +89,8 @@ pub(crate) struct TrainingOptions {
     /// Not those of images and networks, which are the source's
     #[arg(long = "set", value_name = "NAME=VALUE", help_heading = "Training")]
     pub(crate) changes: Vec<String>,
-    /// Operands of convolutions and matrix products: f32, or bf16 (rounded to 8 bits of precision; saves time on a CPU with
-    /// AVX512-BF16) [default: f32]
+    /// Operands of convolutions and matrix products: f32, or bf16 (rounded to 8 bits of precision; saves time with AMX, or on
+    /// an AMD CPU with AVX512-BF16) [default: f32]
     #[arg(long, value_name = "NAME", help_heading = "Training")]
     pub(crate) precision: Option<Precision>,
     /// Stop early after N evaluations without improvement, which are at every tenth of --steps; from 100 training images on
