@@ -388,13 +388,14 @@ fn watch_shows_runs_and_answers_nothing_else() {
     bad(&["watch", "--port", "x", text(&first)], &["--port"]);
 }
 
-/// The page as a browser has it after its scripts ran. `None` if there is no browser on this machine.
+/// The page as a browser has it after its scripts ran. `None` if no browser of this machine starts: a browser that runs prints a page
+/// even where it cannot load one.
 fn in_a_browser(page: &str) -> Option<String> {
     let folder = tempfile::tempdir().unwrap();
     ["chromium-headless-shell", "chromium", "google-chrome"]
         .iter()
         .find_map(|name| {
-            Command::new(name)
+            let found = Command::new(name)
                 .args([
                     "--headless",
                     "--no-sandbox",
@@ -404,9 +405,13 @@ fn in_a_browser(page: &str) -> Option<String> {
                 .arg(format!("--user-data-dir={}", folder.path().display()))
                 .args(["--dump-dom", page])
                 .output()
-                .ok()
+                .ok()?;
+            let started = found.status.success() && !found.stdout.is_empty();
+            if !started {
+                println!("{name}: {}, {}", found.status, String::from_utf8_lossy(&found.stderr));
+            }
+            started.then(|| String::from_utf8(found.stdout).unwrap())
         })
-        .map(|found| String::from_utf8(found.stdout).unwrap())
 }
 
 #[test]
@@ -437,13 +442,16 @@ fn a_browser_shows_a_run_while_it_trains_and_after_it_was_killed() {
         let digits: String = step.chars().filter(char::is_ascii_digit).collect();
         digits.parse().unwrap()
     };
-    let Some(page) = in_a_browser(&format!("http://{address}/")) else {
-        println!("skipped: no browser (chromium-headless-shell, chromium or google-chrome)");
-        return;
+    let shown = || {
+        let page = in_a_browser(&format!("http://{address}/"));
+        if page.is_none() {
+            println!("skipped: no browser starts (chromium-headless-shell, chromium or google-chrome)");
+        }
+        page.map(step)
     };
-    let during = step(page);
+    let Some(during) = shown() else { return };
     drop(training);
-    let after = step(in_a_browser(&format!("http://{address}/")).unwrap());
+    let Some(after) = shown() else { return };
     assert!(10 <= during && during <= after, "{during}, then {after}");
     assert_eq!(after, recorded());
 }
