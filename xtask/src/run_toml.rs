@@ -387,6 +387,15 @@ fn complete(config: &TrainConfig) -> anyhow::Result<BTreeMap<String, String>> {
         }
         settings.insert(name.into(), Value::Table(defaults));
     }
+    // Left out of a run.toml where they are off.
+    for (section, name, off) in [
+        ("network", "patch_logits", Value::Boolean(false)),
+        ("objective", "reconstruction", Value::Float(0.0)),
+    ] {
+        if let Some(Value::Table(settings)) = settings.get_mut(section) {
+            settings.entry(name).or_insert(off);
+        }
+    }
     let adaptive = Table::try_from(engraft_gan::augment::AdaptiveConfig::default())?;
     if let Some(Value::Table(augment)) = settings.get_mut("augment") {
         augment.insert("adaptive".into(), Value::Table(adaptive));
@@ -538,6 +547,7 @@ label_smoothing = 0.1
 packing = 2
 n_critic = 2
 feature_matching = { layer = "block2", weight = 0.5 }
+reconstruction = 1.0
 [generator]
 learning_rate = 0.1
 beta1 = 0.5

@@ -128,7 +128,8 @@ impl LazyPictures {
             .sum();
         let labels = pictures::labels(&listing, &files, &classes);
         let mut totals = vec![format!(
-            "{name}: {found} pictures, {w}x{h}x{c}, decoded on demand"
+            "{name}: {found} picture{}, {w}x{h}x{c}, decoded on demand",
+            if found == 1 { "" } else { "s" }
         )];
         if holds_out {
             let test = found - files.len();

@@ -408,7 +408,11 @@ fn in_a_browser(page: &str) -> Option<String> {
                 .ok()?;
             let started = found.status.success() && !found.stdout.is_empty();
             if !started {
-                println!("{name}: {}, {}", found.status, String::from_utf8_lossy(&found.stderr));
+                println!(
+                    "{name}: {}, {}",
+                    found.status,
+                    String::from_utf8_lossy(&found.stderr)
+                );
             }
             started.then(|| String::from_utf8(found.stdout).unwrap())
         })

@@ -6,7 +6,7 @@ mod common;
 
 use common::{bad, good, pictures};
 use engraft::data::{Split, drawn_digits};
-use engraft::gan::{TrainConfig, Trainer};
+use engraft::gan::{TrainConfig, Trainer, read_settings};
 use serde_json::Value;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -62,6 +62,16 @@ fn the_best_of_three_trainings_is_found_and_a_killed_sweep_resumes_to_the_same_t
     assert_eq!(rows["combinations"][2]["steps"], 20);
     let best = rows["combinations"][0]["run"].as_str().unwrap();
     assert!(table.contains(&format!("whole/{best}")), "{table}");
+    // Its settings without what only a sweep needs.
+    assert!(table.contains("whole/best.toml"), "{table}");
+    let best_settings = read_settings(&Path::new(&at("whole")).join("best.toml")).unwrap();
+    let changes = rows["combinations"][0]["changes"].as_str().unwrap();
+    let of_second = changes.contains("learning-rate=2e-4");
+    assert_eq!(
+        best_settings.generator.learning_rate,
+        if of_second { 2e-4 } else { 1e-12 }
+    );
+    assert!(best_settings.evaluation.rollbacks > 0 && best_settings.steps == 41);
     // The same after a signal, and from a run that is already at its end.
     let arguments = with(&out("part"), over);
     let child = Command::new(env!("CARGO_BIN_EXE_engraft"))

@@ -503,9 +503,9 @@ fn a_killed_run_has_a_checkpoint_and_goes_on_exactly() {
     }
 }
 
-/// Images above 32 pixels get networks that make them, and the plan says why.
+/// Images in color, and sizes that the default networks do not support, get other networks, and the plan says why.
 #[test]
-fn large_pictures_get_the_light_networks() {
+fn pictures_get_the_light_networks() {
     let world = World::new();
     let pictures = world.path("large");
     fs::create_dir_all(&pictures).unwrap();
@@ -526,6 +526,11 @@ fn large_pictures_get_the_light_networks() {
             "{plan}"
         );
     }
+    let (done, small) = plan(&["--size", "32"]);
+    assert!(
+        done == 0 && small.contains("light: the images are in color"),
+        "{small}"
+    );
     let (done, named) = plan(&["--network", "light"]);
     assert!(
         done == 0 && named.contains("64x64x3") && !named.contains("light: the images"),
@@ -536,9 +541,24 @@ fn large_pictures_get_the_light_networks() {
     assert_eq!(plan(&["--size", "36"]).0, 3);
     let residual = ["--network", "residual", "--batch", "4", "--size", "64"];
     assert_eq!(plan(&residual).0, 3);
+
+    for i in 0..10_u8 {
+        let picture = image::GrayImage::from_pixel(96, 80, image::Luma([20 * i]));
+        picture.save(pictures.join(format!("{i}.png"))).unwrap();
+    }
+    let (done, gray) = plan(&["--size", "32"]);
+    assert!(
+        done == 0 && gray.contains("32x32x1") && !gray.contains("light"),
+        "{gray}"
+    );
+    let (done, gray) = plan(&["--size", "48"]);
+    assert!(
+        done == 0 && gray.contains("light: the images have 48x48"),
+        "{gray}"
+    );
 }
 
-/// A folder of colour pictures, each in the folder of its class: at its own size, or at one that the networks make.
+/// A folder of color pictures, each in the folder of its class: at their own size, or at another one.
 #[test]
 fn pictures_of_ones_own_are_trained_on() {
     let world = World::new();
@@ -560,7 +580,12 @@ fn pictures_of_ones_own_are_trained_on() {
         text(&output.stdout)
     };
     // Every fifth of 104 is kept for evaluate.
-    let plan = train("none", &["--dry-run"]);
+    let own = train("none", &["--dry-run"]);
+    assert!(
+        own.contains("84 images 40x40x3") && !own.contains("scaled"),
+        "{own}"
+    );
+    let plan = train("none", &["--dry-run", "--size", "32"]);
     for part in [
         "84 images 32x32x3",
         "cats, dogs",

@@ -8,13 +8,14 @@
 use crate::augment::{AdaptiveProbability, AugmentConfig};
 use crate::lecam::LeCam;
 use crate::loss_term::LossTerm;
+use crate::networks::reconstruction;
 use crate::objective::{FeatureMatching, ObjectiveConfig};
 use crate::packing::pack;
 use crate::penalty;
 use crate::regularization::RegularizeConfig;
 use crate::rng::{self, Purpose};
 use crate::validation::SettingsCheck;
-use engraft_layers::{Condition, Mode, Module, Sequential};
+use engraft_layers::{Condition, Mode, Module, Sequential, forward_through};
 use engraft_tensor::shards::shard_mean;
 use engraft_tensor::{Precision, Real, Tensor, current_precision, no_grad, with_precision};
 use rand_pcg::Pcg64;
@@ -67,12 +68,14 @@ pub(crate) struct DiscriminatorOutput<T: Real> {
     pub(crate) logits: Tensor<T>,
     /// Output of the feature-matching layer, if feature matching is on.
     features: Option<Tensor<T>>,
+    /// The discriminator's reconstruction of `augmented`, if the objective has that term and the images are real ones to learn from.
+    reconstruction: Option<Tensor<T>>,
 }
 
 /// Loss of one network.
 pub(crate) struct Loss<T: Real> {
     pub(crate) objective: Tensor<T>,
-    /// Sum of the weighted penalties; `None` if this step has none.
+    /// Sum of the weighted penalties and the reconstruction error; `None` if this step has none.
     penalty: Option<Tensor<T>>,
     /// The sum that is minimized: objective, penalties and terms.
     pub(crate) total: Tensor<T>,
@@ -164,6 +167,27 @@ impl<T: Real> AdversarialLoss<T> {
         images: &Tensor<T>,
         condition: &Condition<T>,
     ) -> DiscriminatorOutput<T> {
+        self.evaluate(discriminator, images, condition, false)
+    }
+
+    /// [`Self::discriminate`] for the real images of a discriminator step, which it also reconstructs if the objective says so.
+    pub(crate) fn discriminate_real(
+        &mut self,
+        discriminator: &Sequential<T>,
+        images: &Tensor<T>,
+        condition: &Condition<T>,
+    ) -> DiscriminatorOutput<T> {
+        let reconstructs = self.objective.reconstruction > 0.0;
+        self.evaluate(discriminator, images, condition, reconstructs)
+    }
+
+    fn evaluate(
+        &mut self,
+        discriminator: &Sequential<T>,
+        images: &Tensor<T>,
+        condition: &Condition<T>,
+        reconstructs: bool,
+    ) -> DiscriminatorOutput<T> {
         let images = if self.penalizes_with_the_loss() && !images.requires_grad() {
             images.as_leaf()
         } else {
@@ -171,23 +195,22 @@ impl<T: Real> AdversarialLoss<T> {
         };
         let augment_probability = self.augment_probability();
         let augmented = self.augmented(&images, augment_probability);
-        let (features, logits) = match &self.objective.feature_matching {
-            Some(FeatureMatching { layer, .. }) => {
-                let [features, logits] =
-                    discriminator.forward_through(&augmented, condition, Mode::Train, layer);
-                (Some(features), logits)
-            }
-            None => (
-                None,
-                discriminator.forward_with(&augmented, condition, Mode::Train),
-            ),
-        };
+        let matching = self.objective.feature_matching.as_ref();
+        let layer = matching.map(|FeatureMatching { layer, .. }| layer.clone());
+        let head = reconstructs
+            .then(|| reconstruction::part_of(discriminator))
+            .flatten();
+        // The layer first, then the head.
+        let names: Vec<&str> = layer.iter().chain(&head).map(String::as_str).collect();
+        let outputs = forward_through(discriminator, &augmented, condition, Mode::Train, &names);
+        let mut parts = outputs.parts.into_iter();
         DiscriminatorOutput {
             images,
             augmented,
             augment_probability,
-            logits,
-            features,
+            logits: outputs.main,
+            features: layer.and_then(|_| parts.next()),
+            reconstruction: head.and_then(|_| parts.next()),
         }
     }
 
@@ -260,6 +283,10 @@ impl<T: Real> AdversarialLoss<T> {
             if state.discriminator_steps >= u64::from(lecam_start) {
                 penalties.push(state.lecam.penalty(&real.logits, &fake.logits) * T::from_f64(lecam));
             }
+        }
+        if let Some(image) = &real.reconstruction {
+            let error = reconstruction::error(&real.augmented, image);
+            penalties.push(error * T::from_f64(self.objective.reconstruction));
         }
         let penalty = sum(penalties);
         let with_penalty = match &penalty {

@@ -307,6 +307,7 @@ impl TrainConfig {
             convolutions: self.network.convolutions,
             norm: self.network.norm,
             patch_logits: self.network.patch_logits,
+            reconstruction: self.objective.reconstruction > 0.0,
             ..NetworkSpec::new(self.image)
                 .classes(self.network_classes() as usize)
                 .packing(self.objective.packing as usize)
@@ -425,13 +426,19 @@ impl TrainConfig {
                 self.data
             ));
         }
-        if self.batch < 2 || self.batch > self.trained_on() {
+        if self.trained_on() < 2 {
+            problems.push(format!(
+                "training needs at least 2 training images, because batch norm compares them, got {}",
+                self.trained_on()
+            ));
+        } else if self.batch < 2 || self.batch > self.trained_on() {
             problems.push(format!(
                 "batch must be from 2 (for batch norm) to the number of training images, {}, got {}",
                 self.trained_on(),
                 self.batch
             ));
         }
+        problems.extend(network::reconstruction_problem(self));
         let held_out = self.validation_images;
         self.evaluation.problems(held_out, self.images, &mut problems);
         let packing = self.objective.packing;

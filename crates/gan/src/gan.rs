@@ -28,7 +28,7 @@ pub struct StepReport {
     /// Adversarial loss of the discriminator, without penalties. With several discriminator steps it is that
     /// of the last.
     pub discriminator_loss: f64,
-    /// Weighted sum of the discriminator's penalties in this step; 0 if there were none.
+    /// Weighted sum of the discriminator's penalties in this step, with its reconstruction error; 0 if there were none.
     pub penalty: f64,
     /// Probability with which each augmentation changed an image, from 0 to 1.
     pub augment_probability: f64,
@@ -571,5 +571,7 @@ impl<T: Real> Gan<T> {
 mod conditional_tests;
 #[cfg(test)]
 mod micro_batch_tests;
+#[cfg(test)]
+mod reconstruction_tests;
 #[cfg(test)]
 mod tests;

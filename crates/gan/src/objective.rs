@@ -211,6 +211,16 @@ pub struct ObjectiveConfig {
     /// Optional feature-matching term of the generator loss.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub feature_matching: Option<FeatureMatching>,
+    /// Weight of the discriminator's self-supervision: the mean squared error with which it reconstructs real images, augmented and at a
+    /// smaller size, from its feature map; 0 for none. The family `light` has such a
+    /// [head](crate::networks::ReconstructionHead). It is for few images.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub reconstruction: f64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde passes a reference
+fn is_zero(weight: &f64) -> bool {
+    *weight == 0.0
 }
 
 /// Feature matching: `weight · ‖E f(x) - E f(G(z))‖²` is added to the generator's loss, where `f` is the
@@ -234,6 +244,7 @@ impl Default for ObjectiveConfig {
             packing: 1,
             n_critic: 1,
             feature_matching: None,
+            reconstruction: 0.0,
         }
     }
 }
@@ -274,6 +285,12 @@ impl ObjectiveConfig {
         {
             problems.push(format!(
                 "objective.feature_matching.weight must be above 0, got {weight}"
+            ));
+        }
+        let weight = self.reconstruction;
+        if !(weight.is_finite() && weight >= 0.0) {
+            problems.push(format!(
+                "objective.reconstruction must be 0 or above, got {weight}"
             ));
         }
     }

@@ -217,7 +217,8 @@ fn load_choice(directory: &Path, choice: CheckpointChoice) -> Result<Loaded, Gan
     let best = match choice {
         CheckpointChoice::Last => None,
         CheckpointChoice::Best => {
-            let state = checkpoint_state::monitor_state(&newest.checkpoint)?;
+            let mut state = checkpoint_state::monitor_state(&newest.checkpoint)?;
+            state.keep(&reader.steps()?);
             state.better_than_last().map(|best| best.step)
         }
     };

@@ -150,8 +150,8 @@ impl Trainer {
         let name = self.monitor.as_ref()?.second()?;
         let (best, other) = (state.best()?, state.disagreement()?);
         Some(format!(
-            "the features disagree about the best checkpoint: step {} has the lowest KID, but with {name} the KID of step {} is \
-             lower ({:.4} instead of {:.4}); compare the sample grids of both steps",
+            "the features disagree about the best checkpoint: step {} has the best score, but with {name} that of step {} is \
+             better (KID {:.4} instead of {:.4}); compare the sample grids of both steps",
             best.step, other.step, other.second_kid?, best.second_kid?
         ))
     }

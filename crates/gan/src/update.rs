@@ -81,7 +81,7 @@ pub(crate) fn simultaneous<T: Real>(
         discriminator,
     } = networks;
     let images = generator.forward_with(z, condition, Mode::Train);
-    let real_output = loss.discriminate(discriminator, real, condition);
+    let real_output = loss.discriminate_real(discriminator, real, condition);
     let fake_output = loss.discriminate(discriminator, &images, condition);
     let g = loss.generator(generator, z, condition, &fake_output, Some(&real_output));
     let d = loss.discriminator(discriminator, &real_output, &fake_output, condition);
@@ -111,7 +111,7 @@ pub(crate) fn of_discriminator<T: Real>(
         discriminator,
     } = networks;
     let images = no_grad(|| generator.forward_with(z, condition, Mode::Train));
-    let real_output = loss.discriminate(discriminator, real, condition);
+    let real_output = loss.discriminate_real(discriminator, real, condition);
     let fake_output = loss.discriminate(discriminator, &images, condition);
     let d = loss.discriminator(discriminator, &real_output, &fake_output, condition);
     Update {

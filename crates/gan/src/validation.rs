@@ -1,6 +1,7 @@
 //! Validation of settings against each other and against the networks.
 
 use crate::augment::AugmentConfig;
+use crate::networks::reconstruction;
 use crate::objective::{Objective, ObjectiveConfig};
 use crate::packing::pack;
 use crate::regularization::{RegularizeConfig, SpectralNorm};
@@ -97,6 +98,12 @@ impl SettingsCheck<'_> {
             problems.push(
                 "regularize.spectral_norm needs a dense or convolutional layer in the discriminator".into(),
             );
+        }
+        if self.objective.reconstruction > 0.0 && reconstruction::part_of(discriminator).is_none() {
+            problems.push(format!(
+                "objective.reconstruction needs a discriminator with a reconstruction head, such as that of network light, got {}",
+                self.objective.reconstruction
+            ));
         }
         if let Some(matching) = &self.objective.feature_matching {
             let names = layer_names(discriminator);

@@ -282,7 +282,17 @@ fn feature_layers(roles: &NetworkRoles) -> Vec<String> {
 }
 
 impl TrainingPlan for Transfer {
-    fn networks(&self, _: &TrainConfig) -> Result<Networks, GanError> {
+    fn networks(&self, config: &TrainConfig) -> Result<Networks, GanError> {
+        let head = |config: &TrainConfig| config.objective.reconstruction > 0.0;
+        if head(config) != head(&self.source.config) {
+            return Err(GanError::Config {
+                problems: vec![format!(
+                    "objective.reconstruction is {}, but that of the source is {}; a transfer has the discriminator of its source, with \
+                     its reconstruction head or without one",
+                    config.objective.reconstruction, self.source.config.objective.reconstruction
+                )],
+            });
+        }
         self.initial_networks().map_err(|error| match error {
             TransferError::Gan(error) => error,
             other => GanError::Config {
@@ -448,6 +458,36 @@ mod tests {
             } = transfer.networks(&config).unwrap();
             let gan = Gan::new(generator, discriminator, latent).classes(config.classes as usize);
             transfer.prepare(&config, gan);
+        }
+    }
+
+    #[test]
+    fn the_reconstruction_head_is_that_of_the_source() {
+        let source = |weight| {
+            let mut config = TrainConfig::standard(&drawn_digits(Split::Train, 40, 1));
+            (config.network, config.objective.reconstruction) = ("light".into(), weight);
+            let networks = untrained_networks(&config).unwrap();
+            PretrainedGan::new(config, &networks.generator, &networks.discriminator)
+        };
+        for (of_source, of_run, is_accepted) in [
+            (0.0, 0.0, true),
+            (1.0, 0.5, true),
+            (0.0, 1.0, false),
+            (1.0, 0.0, false),
+        ] {
+            let source = source(of_source);
+            let mut config = source.config.clone();
+            config.objective.reconstruction = of_run;
+            let plan = TransferConfig {
+                source_sha256: source.sha256().unwrap(),
+                ..TransferConfig::default()
+            };
+            let found = Transfer::new(source, plan).unwrap().networks(&config);
+            assert_eq!(found.is_ok(), is_accepted, "{of_source} {of_run}");
+            let named = found
+                .err()
+                .is_none_or(|e| e.to_string().contains("objective.reconstruction"));
+            assert!(named);
         }
     }
 

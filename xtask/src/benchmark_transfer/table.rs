@@ -28,7 +28,7 @@ pub(super) fn lines(args: &Args, found: &Found) -> Vec<String> {
             args.targets[t],
             args.train_images[n],
             args.methods[m],
-            of(|r| r.kid, 3),
+            of(|r| r.kid, 4),
             of(|r| r.fid, 1),
             of(|r| r.coverage, 3),
             of(|r| r.diversity, 2),

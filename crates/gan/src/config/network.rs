@@ -1,7 +1,8 @@
 //! The setting `network` of a run: the family of networks and its sizes.
 
+use super::TrainConfig;
 use super::short_form::ShortForm;
-use crate::networks::GeneratorNorm;
+use crate::networks::{self, GeneratorNorm, NetworkSpec};
 use serde::de::Error;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -82,6 +83,25 @@ impl NetworkConfig {
     pub(crate) fn is_default(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// A problem if the networks support the images, but not a reconstruction head.
+pub(super) fn reconstruction_problem(config: &TrainConfig) -> Option<String> {
+    let weight = config.objective.reconstruction;
+    let family = networks::find(&config.network.kind).ok()?;
+    let with = config.network_spec();
+    let without = NetworkSpec {
+        reconstruction: false,
+        ..with.clone()
+    };
+    let reason = family.check(&with).err()?;
+    let is_reason = weight > 0.0 && family.check(&without).is_ok();
+    is_reason.then(|| {
+        format!(
+            "objective.reconstruction is {weight}, but network is {}: {reason}",
+            config.network
+        )
+    })
 }
 
 impl ShortForm for NetworkConfig {

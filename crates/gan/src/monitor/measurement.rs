@@ -90,19 +90,42 @@ const CHANCE: f64 = 0.05;
 const PENALTY: f64 = 4.0;
 
 impl Measurement {
-    /// The validation score that checkpoints are chosen by; lower is better.
+    /// The validation score that checkpoints and the combinations of a sweep are chosen by; lower is better.
     ///
-    /// It is the KID plus 4 % of it for each percent of generated images that are memorized beyond chance. A
-    /// generator that copies training images can have a KID of 0. A checkpoint with [`Alarm::Memorization`]
+    /// `max(KID, its standard error) · (2 - coverage) · (1 + 4 · max(0, memorized - 0.05))`. KID compares averages, so a generator
+    /// that has lost a part of the images can have the lower one. A KID below its standard error counts as the error: it cannot
+    /// be told from 0.
+    ///
+    /// A generator that copies training images can have a KID of 0. A checkpoint with [`Alarm::Memorization`]
     /// therefore loses against every checkpoint without it.
     pub fn score(&self) -> f64 {
-        self.kid.max(0.0) * (1.0 + PENALTY * (self.memorized - CHANCE).max(0.0))
+        self.kid.max(self.kid_se) * self.weight()
+    }
+
+    /// Standard error of the score, from that of KID.
+    pub fn score_se(&self) -> f64 {
+        self.kid_se * self.weight()
+    }
+
+    /// The score with the KID of second features, whose standard error is not known.
+    pub(crate) fn second_score(&self) -> Option<f64> {
+        Some(self.second_kid?.max(0.0) * self.weight())
+    }
+
+    /// What the score multiplies KID by.
+    fn weight(&self) -> f64 {
+        (2.0 - self.coverage) * (1.0 + PENALTY * (self.memorized - CHANCE).max(0.0))
     }
 
     /// The measurement of the best checkpoint: the lowest [score](Self::score), the earliest if equal. One with memorization is
     /// chosen only if all have it.
     pub fn best(all: &[Self]) -> Option<&Self> {
-        all.iter().reduce(|best, m| if m.beats(best) { m } else { best })
+        Self::best_of(all.iter())
+    }
+
+    /// [`Self::best`] of some measurements.
+    pub(crate) fn best_of<'a>(all: impl Iterator<Item = &'a Self>) -> Option<&'a Self> {
+        all.reduce(|best, m| if m.beats(best) { m } else { best })
     }
 
     /// Whether this checkpoint is better: one without memorization wins, then the lower score.

@@ -25,32 +25,45 @@ pub(crate) struct MonitorState {
     pub(crate) phase: u32,
     /// Step at which this phase started.
     pub(crate) phase_start: u64,
+    /// Measured steps whose checkpoints were gone when the run was opened, so that none of them can be the best one. An earlier
+    /// version kept other checkpoints, because it chose by another score.
+    #[serde(skip)]
+    pub(crate) lost: Vec<u64>,
 }
 
 impl MonitorState {
     /// The measurement of the [best](Measurement::best) checkpoint.
     pub(crate) fn best(&self) -> Option<&Measurement> {
-        Measurement::best(&self.measurements)
+        let kept = self.measurements.iter();
+        Measurement::best_of(kept.filter(|m| !self.lost.contains(&m.step)))
+    }
+
+    /// Leaves the measurements out of [`Self::best`] whose steps are not among those of the saved checkpoints.
+    pub(crate) fn keep(&mut self, saved: &[u64]) {
+        let steps = self.measurements.iter().map(|m| m.step);
+        self.lost = steps.filter(|step| !saved.contains(step)).collect();
     }
 
     /// The best measurement, if the last one is worse by more than their standard errors or memorizes when the best
     /// does not. Differences within the standard errors do not count.
     pub(crate) fn better_than_last(&self) -> Option<&Measurement> {
         let (best, last) = (self.best()?, self.measurements.last()?);
-        let is_worse = last.score() - best.score() > best.kid_se.hypot(last.kid_se);
+        let is_worse = last.score() - best.score() > best.score_se().hypot(last.score_se());
         (is_worse || last.is_memorized() && !best.is_memorized()).then_some(best)
     }
 
-    /// The measurement that second features prefer to the [best](Self::best) one: its KID with them is lower by more than a
-    /// tenth. `None` if both agree, or not all measurements have second features.
+    /// The measurement that second features prefer to the [best](Self::best) one: its [score](Measurement::score) with their KID is lower
+    /// by more than a tenth, and it does not memorize. `None` if both agree, or not all measurements have second features.
     pub(crate) fn disagreement(&self) -> Option<&Measurement> {
-        let second = |m: &Measurement| m.second_kid;
         let best = self.best()?;
-        let all: Option<Vec<f64>> = self.measurements.iter().map(second).collect();
-        let lowest = all?.into_iter().reduce(f64::min)?;
-        let is_worse = best.second_kid? - lowest > TENTH * lowest.abs();
-        let other = self.measurements.iter().find(|m| m.second_kid == Some(lowest));
-        other.filter(|_| is_worse)
+        let (own, mut lowest) = (best.second_score()?, (f64::INFINITY, best));
+        for m in &self.measurements {
+            let score = m.second_score()?;
+            if score < lowest.0 && (best.is_memorized() || !m.is_memorized()) {
+                lowest = (score, m);
+            }
+        }
+        (own - lowest.0 > TENTH * lowest.0).then_some(lowest.1)
     }
 
     /// Whether the last `patience` measurements did not improve on the best one.
@@ -168,6 +181,24 @@ mod tests {
     }
 
     #[test]
+    fn a_little_less_kid_does_not_make_up_for_lost_images() {
+        let mut state = state(&[1.0, 0.95]);
+        assert_eq!(state.best_step(), Some(20));
+        (state.measurements[0].coverage, state.measurements[1].coverage) = (0.8, 0.6);
+        let scores: Vec<f64> = state.measurements.iter().map(Measurement::score).collect();
+        assert!((scores[0] - 1.2).abs() < 1e-12 && (scores[1] - 0.95 * 1.4).abs() < 1e-12);
+        assert_eq!(state.best_step(), Some(10));
+        // A KID below its error says no more than the error, so coverage decides.
+        for (m, kid) in state.measurements.iter_mut().zip([0.001, -0.001]) {
+            (m.kid, m.kid_se) = (kid, 0.01);
+        }
+        assert_eq!(state.best_step(), Some(10));
+        // The checkpoint of an earlier version that kept another one is gone.
+        state.keep(&[20, 30]);
+        assert_eq!(state.best_step(), Some(20));
+    }
+
+    #[test]
     fn second_features_may_prefer_another_checkpoint() {
         let with_second = |second: &[Option<f64>]| {
             let mut state = state(&[3.0, 1.0, 2.0]);
@@ -180,6 +211,20 @@ mod tests {
         assert_eq!(with_second(&[Some(0.5), Some(0.105), Some(0.1)]), None);
         assert_eq!(with_second(&[Some(0.5), Some(0.1), Some(0.2)]), None);
         assert_eq!(with_second(&[Some(0.5), Some(0.2), None]), None);
+        let of_coverage = |coverage: f64| {
+            let mut state = state(&[1.0, 1.1]);
+            for (m, second) in state.measurements.iter_mut().zip([0.1, 0.12]) {
+                m.second_kid = Some(second);
+            }
+            state.measurements[1].coverage = coverage;
+            (state.best_step(), state.disagreement().is_some())
+        };
+        assert_eq!(of_coverage(0.0), (Some(10), false));
+        assert_eq!(
+            of_coverage(0.9),
+            (Some(20), false),
+            "coverage counts for both features"
+        );
         let mut written = state(&[3.0, 1.0]);
         written.measurements[1].second_kid = Some(0.25);
         let mut resumed = state(&[3.0, 1.0]);

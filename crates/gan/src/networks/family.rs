@@ -40,6 +40,9 @@ pub struct NetworkSpec {
     pub norm: Option<GeneratorNorm>,
     /// Whether the discriminator computes one logit per patch of an image, for families with this setting.
     pub patch_logits: bool,
+    /// Whether the discriminator has a [`ReconstructionHead`](super::ReconstructionHead), for families that can have one. It is a layer
+    /// with the name `reconstruction`.
+    pub reconstruction: bool,
 }
 
 /// Normalization after the convolutions of a generator.
@@ -66,6 +69,7 @@ impl NetworkSpec {
             convolutions: None,
             norm: None,
             patch_logits: false,
+            reconstruction: false,
         }
     }
 
@@ -143,6 +147,9 @@ impl NetworkSpec {
         }
         if self.norm.is_some() || self.patch_logits {
             return Err("it has neither network.norm nor network.patch_logits; light has them".into());
+        }
+        if self.reconstruction {
+            return Err("its discriminator cannot reconstruct images; that of light can".into());
         }
         Ok(())
     }

@@ -7,7 +7,9 @@
 //!
 //! *Discriminator*: a convolution, then residual blocks that halve the size. The main branch of a block is a 4x4 convolution
 //! with stride 2, the skip branch is average pooling and a 1x1 convolution. There is no batch norm, so the images of a batch
-//! do not affect each other's gradients and gradient penalties such as R1 are well defined.
+//! do not affect each other's gradients and gradient penalties such as R1 are well defined. With
+//! [`ObjectiveConfig::reconstruction`](crate::ObjectiveConfig::reconstruction) it has a [`ReconstructionHead`] after its last but one
+//! block, where maps are 8 to 14 pixels a side. It reconstructs half the side of an image, and at most four times that of the map.
 //!
 //! Default widths: the generator's from the smallest map to the image, the discriminator's from the image to the smallest
 //! map. Costs are millions of multiply-adds of one forward pass for one RGB image. A training step costs about three times
@@ -29,11 +31,13 @@
 
 use super::conditional;
 use super::family::{GeneratorNorm, LayerRoles, NetworkFamily, NetworkRoles, NetworkSpec};
+use super::reconstruction::{self, ReconstructionHead};
 use engraft_layers::{
     AvgPool2x, BatchNorm, Condition, Conv2d, Dense, Flatten, Init, LeakyReLU, Mode, Module, PatchHead,
     PixelNorm, Reshape, Residual, Sequential, SkipExcitation, Tanh, Taps, UpsampleConv2d, named,
 };
 use engraft_tensor::{Real, Tensor};
+use rand::Rng;
 
 /// Length of the latent vector.
 pub const LATENT: usize = 128;
@@ -312,6 +316,13 @@ pub fn build_discriminator<T: Real>(spec: &NetworkSpec, init: &mut Init) -> Sequ
     for i in 1..widths.len() {
         let block = down(widths[i - 1], widths[i], spec.convolutions.unwrap_or(1), init);
         trunk = trunk.add(&format!("down{i}"), block);
+        if spec.reconstruction && i + 2 == widths.len() {
+            let doublings = (doublings as usize - 2).min(reconstruction::MOST_DOUBLINGS);
+            // Weights of its own stream: those of the other layers are the same with and without the head.
+            let own = &mut Init::glorot(init.clone().generator().next_u64());
+            let head = ReconstructionHead::new(widths[i], channels, doublings, own);
+            trunk = trunk.add(reconstruction::NAME, head);
+        }
     }
     let last = widths[doublings as usize];
     let trunk = trunk

@@ -40,10 +40,12 @@ pub mod dcgan64;
 mod family;
 pub mod light;
 pub mod mlp;
+pub(crate) mod reconstruction;
 pub mod residual;
 
 pub use conditional::{ConditionalGenerator, ProjectionDiscriminator};
 pub use family::{GeneratorNorm, LayerRoles, NetworkFamily, NetworkRoles, NetworkSpec};
+pub use reconstruction::ReconstructionHead;
 
 use crate::error::GanError;
 use engraft_layers::Sequential;

@@ -27,7 +27,7 @@ pub(super) const STEPS: [(&str, &str); 11] = [
     ),
     (
         "penalty",
-        "Gradient penalty and other regularizers of D; left out if 0.",
+        "Gradient penalty, other regularizers and reconstruction error of D; left out if 0.",
     ),
     (
         "augment",

@@ -9,6 +9,7 @@ use super::ranks::{Leader, follow};
 use super::run_files::{LockedDirectory, check_no_earlier_run, other_settings, write_settings};
 use super::split::split;
 use crate::build::DefaultPlan;
+use crate::checkpoint::CheckpointReader;
 use crate::config::TrainConfig;
 use crate::error::GanError;
 use crate::monitor::{Monitor, extractor_name, named_extractor};
@@ -235,6 +236,7 @@ impl TrainerBuilder {
         if found.is_some() {
             write_settings(locked.layout(), &config)?;
         }
+        progress.state.keep(&CheckpointReader::new(directory).steps()?);
         let (files, warning) = locked.open(progress.step, progress.state.best_step())?;
         warnings.extend(warning);
         let mut trainer = Trainer {

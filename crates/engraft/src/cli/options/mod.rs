@@ -112,7 +112,7 @@ fn checkpoints() -> impl TypedValueParser<Value = CheckpointChoice> {
     let about = |choice| match choice {
         CheckpointChoice::Last => "The newest one",
         CheckpointChoice::Best => {
-            "The one with the lowest validation KID, or a later one that is worse by less than its standard error; checkpoints that copy training images are avoided"
+            "The one with the best score (KID times 2 - coverage on validation images), or the last one if it is worse by less than the standard error; checkpoints that copy training images are avoided"
         }
     };
     one_of_described(

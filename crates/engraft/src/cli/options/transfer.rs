@@ -129,8 +129,8 @@ impl TrainingOptions {
             *config = config.changed(change)?;
             if fixed(config) != fixed(&before) {
                 let problems = vec![format!(
-                    "--set {change}: a transfer has the networks, packing, labels and kind of images of its source, and options for \
-                     steps and seed"
+                    "--set {change}: a transfer has the networks, packing, reconstruction head, labels and kind of images of its \
+                     source, and options for steps and seed"
                 )];
                 return Err(GanError::Config { problems });
             }
@@ -156,6 +156,7 @@ fn fixed(config: &TrainConfig) -> impl PartialEq {
         &config.labels,
         &config.pseudo_labels,
         config.objective.packing,
+        config.objective.reconstruction > 0.0,
     );
     (images, networks, &config.plan, config.steps, config.seed)
 }

@@ -20,7 +20,7 @@ use engraft_base::write_atomically;
 use engraft_data::DataSource;
 use engraft_gan::{Event, GanError, Measurement, RunLayout, TrainConfig, read_measurements};
 use ranking::{HEADING, Standing, as_good, ranked};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -34,6 +34,8 @@ const EVALUATIONS: u64 = 1 << MOST_HALVINGS;
 /// What is compared, for the check of a resumed sweep.
 const PLAN: &str = "plan.json";
 const RESULTS: &str = "sweep.json";
+/// Settings of the first combination of a sweep of trainings.
+const BEST: &str = "best.toml";
 /// Largest plan that is read, in bytes.
 const MOST_OF_A_PLAN: u64 = 16 << 20;
 
@@ -42,7 +44,7 @@ trait Runs: Send + Sync {
     /// Steps of a complete run.
     fn steps(&self) -> u64;
     /// What all runs have in common, so that an earlier sweep of other images or measures is recognized.
-    fn frame(&self) -> String;
+    fn frame(&self) -> Value;
     /// Settings of run `at`, to find equal ones.
     fn settings(&self, at: usize) -> String;
     /// Seconds of a step of run `at`, and the memory of `count` runs at a time.
@@ -50,8 +52,8 @@ trait Runs: Send + Sync {
     /// Trains run `at` in `directory` until it has `steps` steps, and evaluates it every `every` steps. `false` if it was stopped by
     /// a signal.
     fn train(&self, at: usize, directory: &Path, steps: u64, every: u64) -> anyhow::Result<bool>;
-    /// How a person uses the settings of run `at`.
-    fn advice(&self, at: usize, directory: &Path) -> String;
+    /// How a person uses the settings of run `at`. `out` is the directory of the sweep, where a file with them may be written.
+    fn advice(&self, at: usize, out: &Path) -> anyhow::Result<String>;
 }
 
 /// What the commands share.
@@ -264,19 +266,19 @@ fn as_swept(mut config: TrainConfig, earlier: &[TrainConfig], label: &str) -> an
 }
 
 /// What the runs of a sweep have in common.
-fn frame(config: &TrainConfig) -> String {
-    let images = (
-        config.images,
-        &config.fingerprint,
-        config.image,
-        config.validation_images,
-    );
+fn frame(config: &TrainConfig) -> Value {
     let mut pictures = config.pictures;
     pictures.mirror = false;
-    format!(
-        "{images:?} {pictures:?} {:?} {} {:?}",
-        config.evaluation, config.steps, config.output
-    )
+    json!({
+        "images": config.images,
+        "fingerprint": config.fingerprint,
+        "image": config.image,
+        "validation_images": config.validation_images,
+        "pictures": pictures,
+        "evaluation": config.evaluation,
+        "steps": config.steps,
+        "output": config.output,
+    })
 }
 
 /// Prints what a person must know of a run.
@@ -312,10 +314,10 @@ fn measured(
 }
 
 /// Writes what is compared, or checks it against the earlier sweep in the directory.
-fn keep_plan(out: &Path, tried: &[Combination], stages: &[u64], frame: &str) -> anyhow::Result<()> {
+fn keep_plan(out: &Path, tried: &[Combination], stages: &[u64], frame: &Value) -> anyhow::Result<()> {
     let labels: Vec<&str> = tried.iter().map(|one| one.label.as_str()).collect();
     let plan = format!(
-        "{}\n",
+        "{:#}\n",
         json!({ "combinations": labels, "stages": stages, "for": frame })
     );
     let path = out.join(PLAN);
@@ -326,7 +328,8 @@ fn keep_plan(out: &Path, tried: &[Combination], stages: &[u64], frame: &str) -> 
     }
     ensure!(
         read_bounded(&path, MOST_OF_A_PLAN)? == plan.as_bytes(),
-        "{}: the sweep in this directory has other combinations, steps, images or measures; repeat its command, or choose another --out",
+        "{}: the sweep in this directory has other combinations, steps, images or measures, or is of an earlier version; repeat its \
+         command, or choose another --out",
         out.display()
     );
     Ok(())
@@ -345,8 +348,8 @@ fn report(
         out!("{}", standing.line(rank + 1, &tried[standing.at].label));
     }
     out!(
-        "score: KID and the share that is not covered, each relative to the mean of its stage; lower is better, and only runs of the \
-         same step compare"
+        "score: KID times (2 - coverage), more if images are copied; relative to the mean of its stage. Lower is better, and only runs of \
+         the same step compare"
     );
     let best = standings.first().filter(|first| first.best.is_some());
     let others = standings
@@ -360,36 +363,42 @@ fn report(
         .chain(dropped)
         .map(|standing| standing.json(&tried[standing.at].label))
         .collect();
-    let is_certain = best.is_some() && others > 0 && close.is_empty();
+    let is_honest = |first: &Standing| first.best.is_some_and(|m| !m.is_memorized());
+    let is_certain = best.is_some_and(is_honest) && others > 0 && close.is_empty();
     let results = json!({ "is_certain": is_certain, "combinations": rows });
     write_atomically(&common.out.join(RESULTS), format!("{results:#}\n").as_bytes())?;
     let best = best.context("no combination could be measured; try lower learning rates")?;
     let label = &tried[best.at].label;
+    if !is_honest(best) {
+        out!(
+            "there is no best one: every run of step {} that could be measured memorizes training images; take fewer --steps or more \
+             images",
+            best.steps
+        );
+        return Ok(());
+    }
     match (others, close.len()) {
         (0, _) => out!(
             "best: {label}, with which no other run of step {} compares",
             best.steps
         ),
         (_, 0) => out!(
-            "best: {label}. Its KID is lower than that of the other runs of step {} by more than two standard errors",
+            "best: {label}. Its score is better than those of the other runs of step {} by more than two standard errors",
             best.steps
         ),
         (others, count) => {
             let rest = match others {
-                1 => "the other one has".into(),
-                _ => format!("{count} of the other {others} have"),
+                1 => "the other one is".into(),
+                _ => format!("{count} of the other {others} are"),
             };
-            out!(
-                "none is certain: {label} is first, but {rest} a KID that is lower, or higher by less than two standard errors"
-            );
+            out!("none is certain: {label} is first, but {rest} within two standard errors of its score");
         }
     }
     out!(
         "the errors do not contain the differences between seeds: repeat the first ones with other seeds before you rely on them"
     );
-    let directory = common.out.join(run_name(best.at));
-    out!("run   {}", directory.display());
-    out!("to use it: {}", runs.advice(best.at, &directory));
+    out!("run   {}", common.out.join(run_name(best.at)).display());
+    out!("to use it: {}", runs.advice(best.at, &common.out)?);
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use engraft_gan::Measurement;
 use serde_json::{Value, json};
 
-/// Standard errors by which two KIDs must differ.
+/// Standard errors by which two scores must differ.
 const CERTAIN: f64 = 2.0;
 
 /// A combination at the end of a stage.
@@ -15,24 +15,16 @@ pub(super) struct Standing {
     pub(super) steps: u64,
     /// Its best measurement; `None` if it diverged or could not be evaluated.
     pub(super) best: Option<Measurement>,
-    /// KID and the share that is not covered, each relative to the mean of the stage: 2 is average, lower is better.
+    /// [`Measurement::score`] relative to the mean of the stage: 1 is average, lower is better.
     pub(super) score: f64,
 }
 
-/// The combinations of a stage, the best one first.
-///
-/// KID has no scale of its own, so it counts relative to the mean of the stage, and so does the share of validation images that is
-/// not covered. Runs that memorize or diverge come last.
+/// The combinations of a stage, the best one first. Runs that memorize or diverge come last.
 pub(super) fn ranked(stage: Vec<(usize, u64, Option<Measurement>)>) -> Vec<Standing> {
-    let kid = |m: &Measurement| m.score();
-    let uncovered = |m: &Measurement| 1.0 - m.coverage;
-    let mean = |of: &dyn Fn(&Measurement) -> f64| {
-        let values: Vec<f64> = stage.iter().filter_map(|(_, _, m)| m.as_ref().map(of)).collect();
-        values.iter().sum::<f64>() / values.len().max(1) as f64
-    };
-    let means = [mean(&kid), mean(&uncovered)];
-    let relative = |value: f64, mean: f64| if mean > 0.0 { value / mean } else { 1.0 };
-    let score = |m: &Measurement| relative(kid(m), means[0]) + relative(uncovered(m), means[1]);
+    let scores = stage.iter().filter_map(|(_, _, m)| m.as_ref());
+    let scores: Vec<f64> = scores.map(Measurement::score).collect();
+    let mean = scores.iter().sum::<f64>() / scores.len().max(1) as f64;
+    let score = |m: &Measurement| if mean > 0.0 { m.score() / mean } else { 1.0 };
     let mut standings: Vec<Standing> = stage
         .iter()
         .map(|&(at, steps, best)| Standing {
@@ -52,14 +44,15 @@ pub(super) fn ranked(stage: Vec<(usize, u64, Option<Measurement>)>) -> Vec<Stand
     standings
 }
 
-/// The other combinations of the last stage whose KID is lower than that of the first one, or above it by less than two standard
-/// errors of the difference. Runs that memorize do not count.
+/// The other combinations of the last stage whose score is above that of the first one by less than two standard errors of the
+/// difference. Runs that memorize do not count.
 pub(super) fn as_good(standings: &[Standing]) -> Vec<&Standing> {
     let Some(best) = standings.first().and_then(|first| first.best) else {
         return Vec::new();
     };
     let is_close = |other: &Measurement| {
-        !other.is_memorized() && other.kid - best.kid <= CERTAIN * other.kid_se.hypot(best.kid_se)
+        let difference = other.score() - best.score();
+        !other.is_memorized() && difference <= CERTAIN * other.score_se().hypot(best.score_se())
     };
     standings[1..]
         .iter()

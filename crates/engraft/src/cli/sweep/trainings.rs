@@ -7,13 +7,17 @@ use crate::cli::process::stop_or_continue;
 use crate::cli::program::program;
 use crate::cli::train::{Prepared, prepare};
 use anyhow::{Context, ensure};
+use engraft_base::write_atomically;
 use engraft_gan::{TrainConfig, Trainer, TrainingOutcome, step_time};
-use std::path::{Path, PathBuf};
+use serde_json::Value;
+use std::path::Path;
 
 /// Trainings on the same images.
 pub(super) struct Trainings {
     prepared: Prepared,
     configs: Vec<TrainConfig>,
+    /// The same as a training without a sweep has them.
+    given: Vec<TrainConfig>,
 }
 
 /// What the options say about the sweep.
@@ -45,7 +49,7 @@ impl Trainings {
     /// Reads the images, and checks the settings of all combinations.
     pub(super) fn new(options: &Train, tried: &[Combination], all: &[SweepOf]) -> anyhow::Result<Self> {
         let prepared = prepare(options)?;
-        let mut configs = Vec::new();
+        let (mut configs, mut given) = (Vec::new(), Vec::new());
         for (one, of) in tried.iter().zip(all) {
             let SweepOf::Train(of) = of else { continue };
             let config = prepared
@@ -56,9 +60,14 @@ impl Trainings {
                 "--data: {} images are too few to keep some for validation, which decides a sweep",
                 config.images
             );
+            given.push(config.clone());
             configs.push(super::as_swept(config, &configs, &one.label)?);
         }
-        Ok(Self { prepared, configs })
+        Ok(Self {
+            prepared,
+            configs,
+            given,
+        })
     }
 }
 
@@ -67,7 +76,7 @@ impl Runs for Trainings {
         self.configs.iter().map(|config| config.steps).min().unwrap_or(1)
     }
 
-    fn frame(&self) -> String {
+    fn frame(&self) -> Value {
         super::frame(&self.configs[0])
     }
 
@@ -91,12 +100,13 @@ impl Runs for Trainings {
         Ok(outcome != TrainingOutcome::Stopped)
     }
 
-    fn advice(&self, _at: usize, directory: &Path) -> String {
-        let settings: PathBuf = engraft_gan::RunLayout::new(directory).settings();
-        format!(
+    fn advice(&self, at: usize, out: &Path) -> anyhow::Result<String> {
+        let settings = out.join(super::BEST);
+        write_atomically(&settings, self.given[at].to_toml().as_bytes())?;
+        Ok(format!(
             "{} train --config {} --out DIR, with --data as here",
             program(),
             settings.display()
-        )
+        ))
     }
 }

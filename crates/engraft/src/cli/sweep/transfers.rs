@@ -9,6 +9,7 @@ use crate::cli::transfer::{Domains, adjust, recipe};
 use anyhow::{Context, ensure};
 use engraft_gan::{Event, TrainConfig, check_planned, step_time};
 use engraft_transfer::{Recipe, TransferMethod};
+use serde_json::Value;
 use std::path::Path;
 
 /// Transfers from the same source to the same images.
@@ -84,7 +85,7 @@ impl Runs for Transfers {
         self.options.first().map_or(1, |options| options.steps)
     }
 
-    fn frame(&self) -> String {
+    fn frame(&self) -> Value {
         super::frame(&self.configs[0])
     }
 
@@ -122,20 +123,20 @@ impl Runs for Transfers {
         Ok(found.is_some())
     }
 
-    fn advice(&self, at: usize, directory: &Path) -> String {
+    fn advice(&self, at: usize, out: &Path) -> anyhow::Result<String> {
         let arguments: Vec<String> = self.arguments[at]
             .iter()
             .map(|argument| quoted(argument))
             .collect();
-        format!(
+        Ok(format!(
             "{} generate --from {} --checkpoint best; or transfer with the options of this sweep, in place of --over: {}",
             program(),
-            directory.display(),
+            out.join(super::run_name(at)).display(),
             match arguments.is_empty() {
                 true => "nothing".into(),
                 false => arguments.join(" "),
             }
-        )
+        ))
     }
 }
 

@@ -12,7 +12,7 @@ use super::process::{Interrupted, catch_interrupts, pool, stop_or_continue};
 use super::ranks::Ranks;
 use super::tensorboard::EventFile;
 use display::{Display, Style};
-use engraft_data::{DatasetName, Report, TrainingData};
+use engraft_data::{Report, TrainingData};
 use engraft_gan::{Event, GanError, TrainConfig, Trainer, TrainingOutcome};
 use std::sync::Arc;
 use std::time::Instant;
@@ -38,9 +38,7 @@ pub(super) fn run_on(options: &Train, ranks: Option<&Ranks>) -> anyhow::Result<(
         Some(other) if other != "dcgan" => format!("the networks {other}"),
         None if options.preset == Preset::R3gan => "the networks residual (R3GAN)".into(),
         None if options.preset == Preset::Light => "the networks light".into(),
-        None if settings::chooses_by_size(options) && is_own_data(options) => {
-            "networks for the size of the images".into()
-        }
+        None if settings::chooses_by_images(options) => "networks for these images".into(),
         _ => "the networks dcgan".into(),
     };
     display.say(&format!("engraft: training a GAN with {what}"));
@@ -53,12 +51,6 @@ pub(super) fn run_on(options: &Train, ranks: Option<&Ranks>) -> anyhow::Result<(
         ),
         _ => advice::on_run(error),
     })
-}
-
-/// Whether the images are the user's, of any size.
-fn is_own_data(options: &Train) -> bool {
-    let name = options.data.as_deref();
-    name.is_some_and(|name| name.parse::<DatasetName>().is_err())
 }
 
 /// The images of a training, and the settings that its options start from.

@@ -3,7 +3,8 @@
 use crate::cli::data_source::FEWEST_HELD_OUT as FEWEST;
 use crate::cli::options::{Preset, Train};
 use crate::cli::output_dir::free_directory;
-use engraft_data::TrainingData;
+use engraft_data::{DatasetName, TrainingData};
+use engraft_gan::networks::{self, NetworkSpec};
 use engraft_gan::{GanError, NetworkConfig, TrainConfig};
 use std::path::{Path, PathBuf};
 
@@ -16,38 +17,42 @@ const EVERY: u64 = 500;
 /// Micro-batches of a run on several ranks. They must not depend on the number of ranks, so that a run can resume on another.
 const MICRO_BATCHES_OF_RANKS: u32 = 8;
 
-/// The networks that will be trained.
+/// The networks that will be trained. Those of [`chooses_by_images`] depend on the images, which are not open yet.
 pub(super) fn network(options: &Train, other: Option<&TrainConfig>) -> NetworkConfig {
     match (&options.network, other) {
         (Some(name), _) => name.as_str().into(),
         (None, Some(config)) => config.network.clone(),
-        (None, None) if chooses_by_size(options) && options.size.is_some_and(is_large) => "light".into(),
         (None, None) => usual_network(options.preset),
     }
 }
 
-/// Largest side of images that the default networks support.
-const DEFAULT_SIDE: usize = 32;
-
-/// Whether no option decides the networks, so that the size of the images does.
-pub(super) fn chooses_by_size(options: &Train) -> bool {
-    options.network.is_none() && options.config.is_none() && options.preset == Preset::Default
+/// Whether no option decides the networks of one's own images, so that the images do. Known data sets have the default networks.
+pub(super) fn chooses_by_images(options: &Train) -> bool {
+    let name = options.data.as_deref();
+    let is_own = name.is_some_and(|name| name.parse::<DatasetName>().is_err());
+    is_own && options.network.is_none() && options.config.is_none() && options.preset == Preset::Default
 }
 
-/// Whether images of this side are too large for the default networks.
-fn is_large(side: usize) -> bool {
-    side > DEFAULT_SIDE
+/// Why the networks differ from the default ones, if the images chose them.
+pub(super) fn reason(options: &Train, image: [usize; 3]) -> Option<String> {
+    if !chooses_by_images(options) {
+        return None;
+    }
+    let [height, width, channels] = image;
+    let usual = usual_network(Preset::Default).kind;
+    let why = if !supports(&usual, image) {
+        format!("the images have {height}x{width} pixels, which the default networks {usual} do not support")
+    } else if channels > 1 {
+        "the images are in color".to_string()
+    } else {
+        return None;
+    };
+    Some(format!("  preset         light: {why}"))
 }
 
-/// Why the networks differ from the default ones, if the size of the images chose them.
-pub(super) fn reason(options: &Train, [height, width, _]: [usize; 3]) -> Option<String> {
-    let large = chooses_by_size(options) && is_large(height.max(width));
-    large.then(|| {
-        format!(
-            "  preset         light: the images have {height}x{width} pixels, and the default networks dcgan support at most \
-             {DEFAULT_SIDE}x{DEFAULT_SIDE}"
-        )
-    })
+/// Whether a family has networks for images of this shape.
+fn supports(family: &str, image: [usize; 3]) -> bool {
+    networks::find(family).is_ok_and(|family| family.check(&NetworkSpec::new(image)).is_ok())
 }
 
 /// The settings if no preset is given: those of `light` for its networks.
