@@ -38,7 +38,7 @@ pub struct Train {
     #[arg(long, value_enum, default_value_t = Preset::Default, help_heading = "Model")]
     pub(crate) preset: Preset,
     /// Family of the two networks. dcgan, residual and mlp: small images; light: 16 to 256 pixels; dcgan64: PyTorch's DCGAN
-    /// tutorial, 64x64 [default: the preset's; light for images in color or of other sizes than 28x28 and 32x32]
+    /// tutorial, 64x64 [default: the preset's; light for sizes other than 28x28 and 32x32]
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::from(engraft_gan::networks::names()), help_heading = "Model")]
     pub(crate) network: Option<String>,
     /// Train a class-conditional GAN; the images need labels

@@ -1,7 +1,7 @@
 //! The images that a run trains on, and their size.
 
 use super::display::{self, Display};
-use super::settings::chooses_by_images;
+use super::settings::chooses_by_size;
 use crate::cli::data_source::report_lines;
 use crate::cli::options::Train;
 use anyhow::Context;
@@ -90,11 +90,6 @@ fn open(
     display: &Display,
 ) -> anyhow::Result<Found> {
     let source = DataSource::parse(name)?;
-    let is_idx = matches!(source, DataSource::Known(_) | DataSource::Idx(_));
-    let is_free = chooses_by_images(options) && !is_idx;
-    // Of the two families that one's own images may get, `light` supports more sizes.
-    let light = NetworkConfig::from("light");
-    let network = if is_free { &light } else { network };
     let mut how = DataOptions::new();
     how.load = from;
     let base = other.map(|config| config.pictures).unwrap_or_default();
@@ -120,7 +115,7 @@ fn open(
         let sizes = source.picture_sizes()?;
         how.size = how.size.or(match *sizes {
             [] => None,
-            [[h, w]] if h == w && !(is_free && h > LARGE_SIDE) && makes(network, [h, w, 3])? => None,
+            [[h, w]] if h == w && makes(network, [h, w, 3])? => None,
             _ => default_size(
                 options,
                 network,
@@ -140,8 +135,7 @@ fn open(
     }
     let loaded = source.open(&how)?;
     let [h, w, c] = loaded.train.image_size();
-    let is_large = is_free && h.max(w) > LARGE_SIDE;
-    if how.size.is_some() || (!is_large && makes(network, [h, w, c])?) {
+    if how.size.is_some() || makes(network, [h, w, c])? {
         return Ok(loaded.train.into());
     }
     how.size = default_size(options, network, h.min(w))?;
@@ -175,7 +169,7 @@ fn default_size(
     network: &NetworkConfig,
     smallest_side: usize,
 ) -> Result<Option<[usize; 2]>, GanError> {
-    if chooses_by_images(options) && smallest_side >= LARGE_SIDE {
+    if chooses_by_size(options) && smallest_side >= LARGE_SIDE {
         return Ok(Some([LARGE_SIDE; 2]));
     }
     size_for(network, smallest_side)

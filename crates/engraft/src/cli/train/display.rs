@@ -6,7 +6,8 @@ use crate::cli::progress::{duration, has_terminal, image_grids};
 use crate::cli::step_time::TrainingTime;
 use engraft_data::TrainingData;
 use engraft_gan::{
-    Event, GanError, Measurement, PseudoLabels, RunLayout, StepReport, TrainConfig, Trainer, TrainingOutcome,
+    AugmentConfig, Event, GanError, Measurement, PseudoLabels, RunLayout, StepReport, TrainConfig, Trainer,
+    TrainingOutcome,
 };
 use engraft_layers::parameter_count;
 use engraft_metrics::{IMAGE, features};
@@ -20,6 +21,21 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_secs(10);
 /// Steps after which the remaining time is estimated.
 const MEASURED: u64 = 5;
+
+/// What happens to the images that the discriminator sees; `None` if nothing.
+fn augmentation(config: &AugmentConfig) -> Option<String> {
+    let names = config.kinds.iter().map(|kind| match serde_json::to_value(kind) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => format!("{kind:?}"),
+    });
+    let how = match (&config.adaptive, config.probability) {
+        (Some(_), _) => "with an adaptive probability".into(),
+        (None, None) => "on every image".into(),
+        (None, Some(p)) => format!("with probability {p}"),
+    };
+    let names = names.collect::<Vec<String>>().join(", ");
+    (!names.is_empty()).then(|| format!("{names} {how}"))
+}
 
 /// How a run is shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -177,6 +193,10 @@ impl Display {
             ),
             _ => String::new(),
         };
+        let augmentation = match augmentation(&config.augment) {
+            Some(text) => format!("  augmentation   {text}\n"),
+            None => String::new(),
+        };
         let cut = match config.micro_batches {
             1 => String::new(),
             count => format!(" in {count} micro-batches"),
@@ -195,7 +215,7 @@ impl Display {
                generator      {} -> {h}x{w}x{c}, {generator} parameters{conditional}\n  \
                discriminator  {h}x{w}x{c} -> 1 logit, {discriminator} parameters\n  \
                training       {} steps of {} images{cut} ({epochs:.1} epochs), Adam {} beta {}/{}, seed {}, {threads} threads{precision}\n  \
-               memory         {memory}\n{measured}  \
+               memory         {memory}\n{augmentation}{measured}  \
                output         {} (report.html, run.toml, metrics.jsonl, samples, checkpoints)\n  \
                time           {time}",
             config.data, config.images, data.provenance(), networks.latent_dim, config.steps, config.batch,

@@ -38,7 +38,9 @@ pub(super) fn run_on(options: &Train, ranks: Option<&Ranks>) -> anyhow::Result<(
         Some(other) if other != "dcgan" => format!("the networks {other}"),
         None if options.preset == Preset::R3gan => "the networks residual (R3GAN)".into(),
         None if options.preset == Preset::Light => "the networks light".into(),
-        None if settings::chooses_by_images(options) => "networks for these images".into(),
+        None if settings::chooses_by_size(options) && settings::is_own_data(options) => {
+            "networks for the size of the images".into()
+        }
         _ => "the networks dcgan".into(),
     };
     display.say(&format!("engraft: training a GAN with {what}"));

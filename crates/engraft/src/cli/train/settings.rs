@@ -5,7 +5,7 @@ use crate::cli::options::{Preset, Train};
 use crate::cli::output_dir::free_directory;
 use engraft_data::{DatasetName, TrainingData};
 use engraft_gan::networks::{self, NetworkSpec};
-use engraft_gan::{GanError, NetworkConfig, TrainConfig};
+use engraft_gan::{AugmentConfig, GanError, NetworkConfig, TrainConfig};
 use std::path::{Path, PathBuf};
 
 /// Epochs of the preset `tutorial`.
@@ -17,7 +17,7 @@ const EVERY: u64 = 500;
 /// Micro-batches of a run on several ranks. They must not depend on the number of ranks, so that a run can resume on another.
 const MICRO_BATCHES_OF_RANKS: u32 = 8;
 
-/// The networks that will be trained. Those of [`chooses_by_images`] depend on the images, which are not open yet.
+/// The networks that will be trained. With [`chooses_by_size`] they depend on the images, which are not open yet.
 pub(super) fn network(options: &Train, other: Option<&TrainConfig>) -> NetworkConfig {
     match (&options.network, other) {
         (Some(name), _) => name.as_str().into(),
@@ -26,28 +26,27 @@ pub(super) fn network(options: &Train, other: Option<&TrainConfig>) -> NetworkCo
     }
 }
 
-/// Whether no option decides the networks of one's own images, so that the images do. Known data sets have the default networks.
-pub(super) fn chooses_by_images(options: &Train) -> bool {
-    let name = options.data.as_deref();
-    let is_own = name.is_some_and(|name| name.parse::<DatasetName>().is_err());
-    is_own && options.network.is_none() && options.config.is_none() && options.preset == Preset::Default
+/// Whether no option decides the networks, so that the size of the images does.
+pub(super) fn chooses_by_size(options: &Train) -> bool {
+    options.network.is_none() && options.config.is_none() && options.preset == Preset::Default
 }
 
-/// Why the networks differ from the default ones, if the images chose them.
+/// Whether the images are the user's, and not a known data set.
+pub(super) fn is_own_data(options: &Train) -> bool {
+    let name = options.data.as_deref();
+    name.is_some_and(|name| name.parse::<DatasetName>().is_err())
+}
+
+/// Why the networks differ from the default ones, if the size of the images chose them.
 pub(super) fn reason(options: &Train, image: [usize; 3]) -> Option<String> {
-    if !chooses_by_images(options) {
-        return None;
-    }
-    let [height, width, channels] = image;
+    let [height, width, _] = image;
     let usual = usual_network(Preset::Default).kind;
-    let why = if !supports(&usual, image) {
-        format!("the images have {height}x{width} pixels, which the default networks {usual} do not support")
-    } else if channels > 1 {
-        "the images are in color".to_string()
-    } else {
-        return None;
-    };
-    Some(format!("  preset         light: {why}"))
+    let chosen = chooses_by_size(options) && !supports(&usual, image);
+    chosen.then(|| {
+        format!(
+            "  preset         light: the images have {height}x{width} pixels, which the default networks {usual} do not support"
+        )
+    })
 }
 
 /// Whether a family has networks for images of this shape.
@@ -55,14 +54,18 @@ fn supports(family: &str, image: [usize; 3]) -> bool {
     networks::find(family).is_ok_and(|family| family.check(&NetworkSpec::new(image)).is_ok())
 }
 
-/// The settings if no preset is given: those of `light` for its networks.
+/// The settings if no preset is given: those of `light` for its networks. One's own pictures in color are augmented by their number.
 fn default_settings(options: &Train, data: &dyn TrainingData) -> TrainConfig {
     let light = options.network.as_deref() == Some("light");
     if light || reason(options, data.shape()).is_some() {
-        TrainConfig::light(data)
-    } else {
-        TrainConfig::standard(data)
+        return TrainConfig::light(data);
     }
+    let mut config = TrainConfig::standard(data);
+    let [.., channels] = config.image;
+    if is_own_data(options) && channels > 1 {
+        config.augment = AugmentConfig::for_images(config.trained_on(), channels);
+    }
+    config
 }
 
 fn usual_network(preset: Preset) -> NetworkConfig {
