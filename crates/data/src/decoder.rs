@@ -135,7 +135,7 @@ pub(crate) fn format_name(format: ImageFormat) -> &'static str {
 }
 
 fn damaged(text: &str) -> Note {
-    let text = text.chars().flat_map(char::escape_default).take(200);
+    let text = text.trim_end().chars().flat_map(char::escape_default).take(200);
     Note::new(DAMAGED, text.collect::<String>())
 }
 

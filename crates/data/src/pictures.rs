@@ -19,6 +19,8 @@ use crate::report::{FileReport, Note, Treatment};
 
 /// Bytes of pictures that are decoded in one parallel block.
 const AT_A_TIME: usize = 64 << 20;
+/// Files that are named where no picture is usable.
+const FEW: usize = 5;
 /// Maximum bytes of all pictures.
 const MAX_BYTES: usize = 8 << 30;
 
@@ -164,9 +166,12 @@ pub(crate) fn decode(
     }
     if decoded.files.is_empty() {
         let reports = listing.left_out.iter().chain(&decoded.reports);
+        let more = reports.clone().count().saturating_sub(FEW);
+        let first = reports.take(FEW).map(FileReport::to_string);
+        let rest = (more > 0).then(|| format!("and {more} more file{}", if more == 1 { "" } else { "s" }));
         return Err(DataError::NoPictures {
             place: place.into(),
-            reasons: reports.take(5).map(FileReport::to_string).collect(),
+            reasons: first.chain(rest).collect(),
         });
     }
     if let Some(writer) = writer {

@@ -266,6 +266,19 @@ fn broken_and_huge_files_are_left_out() {
         "{error}"
     );
 
+    assert!(!error.contains("more files"), "{error}");
+    for i in 0..4 {
+        fs::write(at(&format!("cut-{i}.png")), &png[..40]).unwrap();
+    }
+    let error = open(folder.path(), [28, 28, 1]).unwrap_err().to_string();
+    assert!(
+        error.lines().count() == 7 && error.ends_with("and 2 more files"),
+        "{error}"
+    );
+    for i in 0..4 {
+        fs::remove_file(at(&format!("cut-{i}.png"))).unwrap();
+    }
+
     fs::write(at("good.png"), &png).unwrap();
     let found = open(folder.path(), [28, 28, 1]).unwrap();
     assert_eq!((found.train.len(), found.report.files.len()), (1, 4));
