@@ -9,6 +9,7 @@ use super::data_source::write_report;
 use super::options::{Preset, Train};
 use super::output_dir::ensure_usable;
 use super::process::{Interrupted, catch_interrupts, pool, stop_or_continue};
+use super::program::program;
 use super::ranks::Ranks;
 use super::tensorboard::EventFile;
 use display::{Display, Style};
@@ -109,6 +110,9 @@ impl Prepared {
     }
 }
 
+/// Below this number of pictures, a transfer is worth a try.
+const FEW: usize = 200;
+
 /// Whether this process writes the run: the only one, or rank 0.
 fn is_first(ranks: Option<&Ranks>) -> bool {
     ranks.is_none_or(|ranks| ranks.communicator.rank() == 0)
@@ -126,6 +130,13 @@ fn train(options: &Train, ranks: Option<&Ranks>, display: &mut Display) -> anyho
     let threads = rayon::current_num_threads();
     if let Some(reason) = settings::reason(options, config.image) {
         display.say(&reason);
+    }
+    if held_out.is_some() && config.images < FEW {
+        display.say(&format!(
+            "  few pictures   {} images overfit soon; `{} transfer` starts from a trained GAN, and tells how close the images are to its own",
+            config.images,
+            program()
+        ));
     }
     if let Some(held_out) = held_out {
         display.say(&format!(
