@@ -37,9 +37,14 @@ pub struct DomainDistance {
 }
 
 impl DomainDistance {
+    /// Whether the domains cannot always be separated: the proxy A-distance is below 1.9.
+    pub(crate) fn overlaps(&self) -> bool {
+        self.a_distance < 1.9
+    }
+
     /// Whether the target is close: the proxy A-distance is below 1.9 and recall is above 0.3 or unknown.
     pub fn is_close(&self) -> bool {
-        self.a_distance < 1.9 && self.recall.is_none_or(|recall| recall > 0.3)
+        self.overlaps() && self.recall.is_none_or(|recall| recall > 0.3)
     }
 }
 

@@ -7,9 +7,15 @@ use crate::pretrained_gan::PretrainedGan;
 use engraft_data::Dataset;
 use engraft_gan::augment::Augmentation;
 use engraft_gan::{AugmentConfig, OutputConfig, PseudoLabelConfig, TrainConfig};
+use engraft_layers::Adapter;
 
 /// Below this number of images, a generator that trains completely copies them.
 const FEW: usize = 30;
+/// Rank of the adapter for few images.
+const RANK: usize = 4;
+/// Why a source with augmentation is transferred with augmentation.
+const AUGMENTED: &str = "DiffAugment, as the source had it and by the number of images: without it the discriminator of color images knows \
+                         the training images by heart within 50 steps";
 /// From this number of images on, both networks train completely, also for a close source.
 const MANY: usize = 200;
 /// Maximum batch size.
@@ -77,8 +83,9 @@ impl Recipe {
     /// The recommended recipe for this number of training images, this distance and a run of `steps` steps.
     /// [`DomainDistance::is_close`] decides whether the target is close.
     ///
-    /// Below 30 images: FreezeD, discriminator warm-up, translation (DiffAugment) and cross-domain correspondence. Below 200
-    /// images of a close target: FreezeD. Otherwise: plain fine-tuning.
+    /// Below 30 images: FreezeD, discriminator warm-up, translation (DiffAugment) and cross-domain correspondence. If the source was
+    /// trained with augmentation and the proxy A-distance is below 1.9, a low-rank adapter of the generator instead. Below 200 images
+    /// of a close target: FreezeD. Otherwise: plain fine-tuning.
     ///
     /// # Errors
     /// If a weight of the source is not finite.
@@ -97,6 +104,10 @@ impl Recipe {
         };
         recipe.name = format!("{size}-{}", if close { "close" } else { "far" });
         let few = images < FEW;
+        if few && found.overlaps() && !source.config.augment.is_default() {
+            recipe.adapt_little(images);
+            return Ok(recipe);
+        }
         let trainable = if few || (close && images < MANY) {
             let frozen: Vec<String> = source.discriminator_layers()?.into_iter().take(1).collect();
             let why = match few {
@@ -126,13 +137,29 @@ impl Recipe {
             recipe.prevent_copying(steps, source.config.network_classes() > 0);
         }
         recipe.reasons.push(match source.config.augment.is_default() {
-            false => "DiffAugment, as the source had it and by the number of images: without it the discriminator of color images \
-                      knows the training images by heart within 50 steps"
-                .into(),
-            true if few => "DiffAugment translation keeps the discriminator from memorizing the few images".into(),
+            false => AUGMENTED.into(),
+            true if few => {
+                "DiffAugment translation keeps the discriminator from memorizing the few images".into()
+            }
             true => return Ok(recipe),
         });
         Ok(recipe)
+    }
+
+    /// Trains a low-rank adapter of the generator only, and the whole discriminator.
+    fn adapt_little(&mut self, images: usize) {
+        self.plan.adapter = Some(Adapter::LowRank { rank: RANK });
+        self.plan.phases = vec![Phase {
+            generator: Trainable::Adapter,
+            ..Phase::default()
+        }];
+        self.reasons = vec![
+            format!(
+                "{images} images are too few to train the whole generator: a low-rank adapter of it trains (LoRA, rank {RANK}), which \
+                 keeps the shapes of the source"
+            ),
+            AUGMENTED.into(),
+        ];
     }
 
     /// DiffAugment's random translation, with a probability of 0.8.
@@ -354,6 +381,26 @@ mod tests {
             assert_eq!(config(&recipe), fine_tuning);
             recipe.augment = Recipe::translation();
             assert_eq!(config(&recipe), translated);
+
+            let at = |a_distance: f64| DomainDistance {
+                images: 25,
+                kid: None,
+                recall: Some(0.0),
+                coverage: None,
+                a_distance,
+            };
+            let recipe =
+                |images, a_distance| Recipe::recommended(source, images, &at(a_distance), 100).unwrap();
+            let is_augmented = source.config.augment != AugmentConfig::default();
+            for (images, a_distance, has_adapter) in
+                [(25, 1.8, is_augmented), (25, 2.0, false), (30, 1.8, false)]
+            {
+                let found = recipe(images, a_distance).plan;
+                assert_eq!(found.adapter.is_some(), has_adapter);
+                let last = &found.phases[found.phases.len() - 1];
+                assert_eq!(last.generator == Trainable::Adapter, has_adapter);
+                assert_ne!(last.discriminator, Trainable::Nothing);
+            }
         }
     }
 }

@@ -3,7 +3,9 @@
 use crate::cli::options::{PlanOptions, Small};
 use anyhow::ensure;
 use engraft_gan::{RunLayout, read_settings};
-use engraft_transfer::{Phase, PretrainedGan, Recipe, Trainable, TransferConfig, gradual_unfreezing};
+use engraft_transfer::{
+    Phase, PretrainedGan, Recipe, SourceRegularizer, Trainable, TransferConfig, gradual_unfreezing,
+};
 use std::path::Path;
 
 /// Changes a recipe for a run of `steps` steps.
@@ -18,6 +20,14 @@ pub(super) fn change(
 ) -> anyhow::Result<()> {
     let frozen = |layers: &[String]| Trainable::Except(layers.to_vec());
     let plan = &mut recipe.plan;
+    if says_what_trains(options) {
+        plan.adapter = None;
+        for phase in &mut plan.phases {
+            if phase.generator == Trainable::Adapter {
+                phase.generator = Trainable::All;
+            }
+        }
+    }
     let generator = match options.adapter {
         Some(Small::Adapter(adapter)) => {
             plan.adapter = Some(adapter);
@@ -91,6 +101,19 @@ pub(super) fn change(
         plan.distillation = distil;
     }
     Ok(())
+}
+
+/// Whether the options say what of the generator trains, or keep its weights close to the source's, instead of an adapter of the recipe.
+fn says_what_trains(options: &PlanOptions) -> bool {
+    let keeps_weights = matches!(
+        options.regularize,
+        Some(SourceRegularizer::L2Sp(_) | SourceRegularizer::Ewc(_))
+    );
+    options.adapter.is_some()
+        || options.batch_norm_only
+        || !options.freeze_g.is_empty()
+        || options.gradual_unfreezing.is_some()
+        || keeps_weights
 }
 
 /// Keeps the warm-up of the run in `directory`, if both have one. The recommended length depends on the total number of steps, so
@@ -173,6 +196,49 @@ mod tests {
         assert!(
             error.contains("--discriminator-warmup 100") && error.contains("--steps is 100"),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn options_replace_the_adapter_of_the_recipe() {
+        let mut config = TrainConfig::standard(&drawn_digits(Split::Test, 20, 1));
+        config.augment = Recipe::translation();
+        let networks = untrained_networks(&config).unwrap();
+        let source = PretrainedGan::new(config, &networks.generator, &networks.discriminator);
+        let near = DomainDistance {
+            images: 10,
+            kid: None,
+            recall: Some(0.0),
+            coverage: None,
+            a_distance: 1.0,
+        };
+        let changed = |of: fn(&mut PlanOptions)| {
+            let mut recipe = Recipe::recommended(&source, 10, &near, 100).unwrap();
+            let mut options = PlanOptions::default();
+            of(&mut options);
+            change(&options, &mut recipe, &source, 100).unwrap();
+            engraft_transfer::Transfer::new(source.clone(), recipe.plan.clone()).unwrap();
+            (
+                recipe.plan.adapter.is_some(),
+                recipe.plan.phases[0].generator.clone(),
+            )
+        };
+        assert_eq!(changed(|_| ()), (true, Trainable::Adapter));
+        assert_eq!(
+            changed(|o| o.regularize = Some(SourceRegularizer::Cdc(1.0))),
+            (true, Trainable::Adapter)
+        );
+        assert_eq!(
+            changed(|o| o.regularize = Some(SourceRegularizer::L2Sp(1.0))),
+            (false, Trainable::All)
+        );
+        assert_eq!(
+            changed(|o| o.batch_norm_only = true),
+            (false, Trainable::BatchNorm)
+        );
+        assert_eq!(
+            changed(|o| o.adapter = Some(Small::Miner(None))),
+            (false, Trainable::Miner)
         );
     }
 }
