@@ -1,13 +1,13 @@
 //! Output of a run: the plan, a progress bar or progress lines, or events as JSON.
 
+use super::augmentation::augmentation;
 use crate::cli::data_source::FEWEST_HELD_OUT as FEWEST;
 use crate::cli::memory::Memory;
 use crate::cli::progress::{duration, has_terminal, image_grids};
 use crate::cli::step_time::TrainingTime;
 use engraft_data::TrainingData;
 use engraft_gan::{
-    AugmentConfig, Event, GanError, Measurement, PseudoLabels, RunLayout, StepReport, TrainConfig, Trainer,
-    TrainingOutcome,
+    Event, GanError, Measurement, PseudoLabels, RunLayout, StepReport, TrainConfig, Trainer, TrainingOutcome,
 };
 use engraft_layers::parameter_count;
 use engraft_metrics::{IMAGE, features};
@@ -21,21 +21,6 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_secs(10);
 /// Steps after which the remaining time is estimated.
 const MEASURED: u64 = 5;
-
-/// What happens to the images that the discriminator sees; `None` if nothing.
-fn augmentation(config: &AugmentConfig) -> Option<String> {
-    let names = config.kinds.iter().map(|kind| match serde_json::to_value(kind) {
-        Ok(serde_json::Value::String(name)) => name,
-        _ => format!("{kind:?}"),
-    });
-    let how = match (&config.adaptive, config.probability) {
-        (Some(_), _) => "with an adaptive probability".into(),
-        (None, None) => "on every image".into(),
-        (None, Some(p)) => format!("with probability {p}"),
-    };
-    let names = names.collect::<Vec<String>>().join(", ");
-    (!names.is_empty()).then(|| format!("{names} {how}"))
-}
 
 /// How a run is shown.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! `engraft train`: trains a GAN on images and shows its progress.
 
+mod augmentation;
 mod data;
 mod display;
 mod settings;
