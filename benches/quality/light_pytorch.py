@@ -1,7 +1,7 @@
 """Trains the light networks for 64x64 color images in PyTorch with the settings of `--preset light`, and saves samples.
 
     python light_pytorch.py --images pictures.zip --out samples.npy [--steps 2000] [--seed 1]
-    engraft evaluate --samples samples.npy --data pictures.zip --size 64
+    engraft evaluate --samples samples.npy --data pictures.zip
 
 The networks, the distributions of the first weights, Adam, R1, DiffAugment, the simultaneous step and the averaged
 generator are those of the preset. Random numbers differ, so only runs over several seeds compare. It prints one JSON line with

@@ -2,7 +2,7 @@
 
 use crate::error::MetricsError;
 use crate::feature_set::{Features, comparable};
-use engraft_tensor::{SymmetricEigen, symmetric_eigen};
+use engraft_tensor::{SymmetricEigen, symmetric_eigen, symmetric_eigenvalues};
 use ndarray::{Array1, Array2};
 
 /// Mean and covariance of features.
@@ -50,7 +50,10 @@ pub fn frechet_distance(real: &Features, fake: &Features) -> Result<f64, Metrics
     let (x, y) = (Gaussian::fit(real), Gaussian::fit(fake));
     let root = square_root(&x.covariance)?;
     let product = root.dot(&y.covariance).dot(&root);
-    let trace_of_root = roots(&decomposed(&product)?.values)?.sum();
+    let (product, largest) = scaled(&product)?;
+    let n = product.nrows();
+    let eigenvalues = symmetric_eigenvalues(product.as_slice().expect("a new matrix is in order"), n);
+    let trace_of_root = roots(&eigenvalues)?.sum() * largest.sqrt();
     let means: f64 = (&x.mean - &y.mean).mapv(|d| d * d).sum();
     let traces = x.covariance.diag().sum() + y.covariance.diag().sum();
     finite(means + traces - 2.0 * trace_of_root, "the distances of the means")
@@ -63,9 +66,9 @@ fn finite(value: f64, what: &'static str) -> Result<f64, MetricsError> {
         .ok_or(MetricsError::Overflow { what })
 }
 
-/// Decomposes a matrix that is symmetric up to rounding. It is scaled by its largest number, so that no square
+/// A matrix that is symmetric up to rounding, made symmetric, divided by its largest number, and that number. So no square
 /// overflows.
-fn decomposed(matrix: &Array2<f64>) -> Result<SymmetricEigen, MetricsError> {
+fn scaled(matrix: &Array2<f64>) -> Result<(Array2<f64>, f64), MetricsError> {
     let n = matrix.nrows();
     let mut largest = f64::MIN_POSITIVE;
     for &value in matrix {
@@ -74,9 +77,7 @@ fn decomposed(matrix: &Array2<f64>) -> Result<SymmetricEigen, MetricsError> {
     let halves = Array2::from_shape_fn((n, n), |(i, j)| {
         0.5 * (matrix[[i, j]] / largest) + 0.5 * (matrix[[j, i]] / largest)
     });
-    let mut found = symmetric_eigen(&halves.into_raw_vec_and_offset().0, n);
-    found.values.iter_mut().for_each(|value| *value *= largest);
-    Ok(found)
+    Ok((halves, largest))
 }
 
 /// Roots of eigenvalues. Negative ones, caused by rounding, count as zero.
@@ -87,10 +88,13 @@ fn roots(eigenvalues: &[f64]) -> Result<Array1<f64>, MetricsError> {
 
 /// The symmetric square root of a covariance.
 fn square_root(matrix: &Array2<f64>) -> Result<Array2<f64>, MetricsError> {
+    let (matrix, largest) = scaled(matrix)?;
     let n = matrix.nrows();
-    let SymmetricEigen { values, vectors } = decomposed(matrix)?;
+    let SymmetricEigen { values, vectors } =
+        symmetric_eigen(matrix.as_slice().expect("a new matrix is in order"), n);
     let vectors = Array2::from_shape_vec((n, n), vectors).expect("the matrix is square");
-    Ok((&vectors * &roots(&values)?).dot(&vectors.t()))
+    let roots = roots(&values)? * largest.sqrt();
+    Ok((&vectors * &roots).dot(&vectors.t()))
 }
 
 #[cfg(test)]

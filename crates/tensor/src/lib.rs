@@ -19,7 +19,7 @@ mod trace;
 /// Crates whose types appear in the public signatures of this crate.
 pub use {ndarray, rand};
 
-pub use eigen::{SymmetricEigen, symmetric_eigen};
+pub use eigen::{SymmetricEigen, symmetric_eigen, symmetric_eigenvalues};
 pub use geometry::{Geometry, Padding};
 pub use grad::{Unreachable, WrongShape, grad, grad_of, grad_of_with_graph, grad_strict, grad_with_graph};
 #[doc(hidden)]
