@@ -232,13 +232,13 @@ impl DataSource {
         plain_name(&file.unwrap_or_default().to_string_lossy())
     }
 
-    /// The sizes `[h, w]` of the pictures in a folder or an archive, each once and in ascending order. Reads only their
-    /// headers, so that [`DataOptions::size`] can be chosen before decoding. Empty for other data, whose images all have one
-    /// size.
+    /// The sizes `[h, w]` of the pictures in a folder or an archive, in ascending order, each with its number of pictures. Reads
+    /// only their headers, so that [`DataOptions::size`] can be chosen before decoding. Empty for other data, whose images all have
+    /// one size.
     ///
     /// # Errors
     /// If the folder or archive cannot be read.
-    pub fn picture_sizes(&self) -> Result<Vec<[usize; 2]>, DataError> {
+    pub fn picture_sizes(&self) -> Result<Vec<([usize; 2], usize)>, DataError> {
         let (Self::Folder(path) | Self::Zip(path)) = self else {
             return Ok(Vec::new());
         };

@@ -30,7 +30,8 @@ impl Parts {
     ///
     /// A single folder that holds everything is skipped. If the top-level folders include `train` or
     /// `training`, and `test`, `testing`, `val`, `valid` or `validation`, these are the parts, and all other files are
-    /// not used. Otherwise all files are for training.
+    /// not used. Otherwise all files are for training, unless `train` has folders of its own or is the only folder: then it has the
+    /// training files. Beside other folders, a `train` that holds pictures is a class like them.
     pub(crate) fn of(paths: &[&Path]) -> Self {
         let mut depth = 0;
         // Skip single folders without files next to them, repeatedly, unless the name is that of a part.
@@ -50,13 +51,21 @@ impl Parts {
                 .flatten()
                 .any(|folder| part_of(folder) == Some(part))
         };
-        if !has(Part::Train) {
+        let has_test = has(Part::Test) || has(Part::Validation);
+        let has_folders = |path: &&Path| {
+            folder_at(path, depth).and_then(part_of) == Some(Part::Train)
+                && folder_at(path, depth + 1).is_some()
+        };
+        let is_only_folder = folders.keys().flatten().count() == 1;
+        let is_class = has(Part::Train) && !(has_test || is_only_folder || paths.iter().any(has_folders));
+        if is_class || !has(Part::Train) {
+            let note = "the folder for training counts as a class, like the folders beside it: there is no folder for testing";
             return Self {
                 train: (0..paths.len()).collect(),
                 test: None,
                 // If `test` is the only folder, its pictures are all there is.
-                depth: depth + usize::from(folders.len() == 1 && (has(Part::Test) || has(Part::Validation))),
-                notes: Vec::new(),
+                depth: depth + usize::from(folders.len() == 1 && has_test),
+                notes: is_class.then(|| note.into()).into_iter().collect(),
             };
         }
         let test = if has(Part::Test) {
@@ -324,6 +333,19 @@ mod tests {
             assert_eq!((parts.train, parts.test), (vec![0, 1], None));
             assert_eq!(classes.names, ["cat", "dog"], "{part}");
         }
+    }
+
+    /// Vehicles: a folder `train` of pictures, beside other folders of pictures.
+    #[test]
+    fn a_class_may_be_called_train() {
+        let (parts, classes, _) = read(&["bus/a.png", "car/b.png", "train/c.png"]);
+        assert_eq!((parts.train.len(), parts.test, parts.notes.len()), (3, None, 1));
+        assert_eq!(classes.names, ["bus", "car", "train"]);
+        let (parts, classes, _) = read(&["more/a.png", "train/cat/b.png", "train/dog/c.png"]);
+        assert_eq!((parts.train, parts.test), (vec![1, 2], None));
+        assert_eq!(classes.names, ["cat", "dog"]);
+        let (parts, ..) = read(&["cover.png", "train/b.png"]);
+        assert_eq!(parts.train, [1]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the headers of all pictures say, before any is decoded.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
@@ -25,9 +25,12 @@ impl Survey {
         }
     }
 
-    /// The sizes `[h, w]`, each once and in ascending order.
-    pub(crate) fn sizes(&self) -> Vec<[usize; 2]> {
-        let sizes: BTreeSet<_> = self.headers.iter().flatten().map(|header| header.size).collect();
+    /// The sizes `[h, w]` in ascending order, each with its number of pictures.
+    pub(crate) fn sizes(&self) -> Vec<([usize; 2], usize)> {
+        let mut sizes = BTreeMap::new();
+        for header in self.headers.iter().flatten() {
+            *sizes.entry(header.size).or_default() += 1;
+        }
         sizes.into_iter().collect()
     }
 
@@ -111,6 +114,18 @@ impl Survey {
                 String::new()
             };
             lines.push(format!("size: {w}x{h}{how}"));
+            let enlarged = headers.iter().filter(|header| {
+                let [height, width] = header.size;
+                match wanted.fit {
+                    Fit::Pad => height < h && width < w,
+                    Fit::Crop | Fit::Stretch => height < h || width < w,
+                }
+            });
+            match enlarged.count() {
+                0 => {}
+                all if all == headers.len() => lines.push(format!("enlarged to {w}x{h}: all files")),
+                n => lines.push(format!("enlarged to {w}x{h}: {n} smaller files")),
+            }
         }
         lines
     }

@@ -30,6 +30,8 @@ const HALF_LIFE: u64 = 1000;
 const HELD_OUT: usize = 5;
 /// Minimum number of images for a validation set, which then has 20.
 const ENOUGH: usize = 100;
+/// Minimum number of images for evaluations. Without a validation set, the training images themselves are the reference.
+const MEASURABLE: usize = 20;
 
 /// Settings of a transfer, with the reason for each choice.
 ///
@@ -249,7 +251,8 @@ impl Recipe {
 
 /// Settings of the baseline from scratch: the source's networks, objective and optimizers on the target's images.
 ///
-/// From 100 images on, every fifth image (at most 1000) is a validation image.
+/// From 100 images on, every fifth image (at most 1000) is a validation image. The run is evaluated at every tenth of its steps, from 20
+/// images on: with fewer than 100, the training images themselves are the reference.
 pub fn from_scratch_config(source: &PretrainedGan, target: &Dataset, steps: u64, seed: u64) -> TrainConfig {
     let reference = &source.config;
     let n = target.len();
@@ -270,7 +273,7 @@ pub fn from_scratch_config(source: &PretrainedGan, target: &Dataset, steps: u64,
     (config.seed, config.steps, config.batch) = (seed, steps, batch);
     config.validation_images = held_out as u32;
     config.ema_half_life = HALF_LIFE;
-    config.evaluation.every = if held_out > 0 { (steps / 10).max(1) } else { 0 };
+    config.evaluation.every = if n >= MEASURABLE { (steps / 10).max(1) } else { 0 };
     let [height, width, channels] = target.image_size();
     if height.max(width) > SMALL {
         config.evaluation.images = OF_LARGE;

@@ -29,7 +29,12 @@ impl Generated {
     fn open(options: &Evaluate) -> anyhow::Result<Self> {
         match (&options.from, &options.samples) {
             (Some(run), _) => Ok(Self::ByRun(Box::new(open_run(run, options.checkpoint)?))),
-            (None, Some(path)) => Ok(Self::Samples(Samples::open(path, options.count, options.seed)?)),
+            (None, Some(path)) => Ok(Self::Samples(Samples::open(
+                path,
+                &options.pictures,
+                options.count,
+                options.seed,
+            )?)),
             (None, None) => unreachable!("clap requires one of them"),
         }
     }

@@ -27,6 +27,8 @@ const CHECKED: usize = 200;
 pub(super) struct Reader {
     pub(super) extractor: Arc<dyn FeatureExtractor>,
     pub(super) fit: InputFit,
+    /// The features that were named, or that replace default ones which are blind; `None` for the default.
+    pub(super) named: FeatureOptions,
 }
 
 impl Reader {
@@ -48,7 +50,11 @@ impl Reader {
             );
             note!("warning: {lost}");
         }
-        Ok(Self { extractor, fit })
+        Ok(Self {
+            extractor,
+            fit,
+            named: chosen.clone(),
+        })
     }
 
     /// Features and classes of `count` images; `batch(start, end)` returns the images `start..end`.

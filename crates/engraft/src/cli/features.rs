@@ -36,7 +36,7 @@ pub(super) fn run(options: &WriteFeatures) -> anyhow::Result<()> {
             (reader, found)
         }
         (None, Some(path)) => {
-            let samples = Samples::open(path, options.count, options.seed)?;
+            let samples = Samples::open(path, &options.pictures, options.count, options.seed)?;
             let reader = Reader::choose(named, "", samples.image())?;
             let found = samples.read(&reader)?;
             (reader, found)

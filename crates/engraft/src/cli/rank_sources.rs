@@ -5,7 +5,7 @@ use super::data_source;
 use super::extract::Reader;
 use super::options::{FeatureOptions, PictureOptions, Sources};
 use anyhow::Context;
-use engraft_data::Channels;
+use engraft_data::{Channels, Dataset};
 use engraft_gan::{CheckpointChoice, PictureConfig};
 use engraft_transfer::{
     DomainDistance, Experiment, ShippedSource, dataset_features, domain_distance, open_source,
@@ -39,8 +39,8 @@ pub(super) struct Comparison<'a> {
 impl Comparison<'_> {
     /// The sources, best first, and the feature extractor that compared them.
     ///
-    /// The target is read in the size of the smallest source, and with its own colors: a gray source is compared with the
-    /// colors that it lacks.
+    /// The target is read with its own colors, in the size of the smallest source that has colors if the target has them: a gray source
+    /// is compared with the colors that it lacks.
     ///
     /// # Errors
     /// If there is no source, or a source or the target cannot be used.
@@ -58,13 +58,21 @@ impl Comparison<'_> {
                 })?;
             opened.push((path, source));
         }
-        let smallest = opened.iter().map(|(_, source)| source.config.image);
-        let [height, width, _] = smallest.min().context("there are no sources to rank")?;
-        let mut options = data_source::of_shape([height, width, 1]);
-        self.pictures.apply(PictureConfig::default(), &mut options);
-        options.channels = Channels::Keep;
-        let loaded = data_source::open("data", self.data, &options)?;
-        let target = data_source::some(loaded.train, self.train_images, self.seed);
+        let sizes = opened.iter().map(|(_, source)| source.config.image);
+        let smallest = sizes.clone().min().context("there are no sources to rank")?;
+        let read = |[height, width, _]: [usize; 3]| -> anyhow::Result<Dataset> {
+            let mut options = data_source::of_shape([height, width, 1]);
+            self.pictures.apply(PictureConfig::default(), &mut options);
+            options.channels = Channels::Keep;
+            let loaded = data_source::open("data", self.data, &options)?;
+            Ok(data_source::some(loaded.train, self.train_images, self.seed))
+        };
+        let mut target = read(smallest)?;
+        let of_colors = sizes.filter(|[.., channels]| *channels > 1).min();
+        if let Some(size) = of_colors.filter(|size| target.image_size()[2] > 1 && size[..2] != smallest[..2])
+        {
+            target = read(size)?;
+        }
         let reader = Reader::choose_for(self.features, self.data, &target)?;
         let of_target = dataset_features(&*reader.extractor, &target)?;
         let mut ranked = Vec::new();

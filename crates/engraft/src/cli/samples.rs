@@ -2,9 +2,11 @@
 
 use super::data_source::{self, load_options, some};
 use super::extract::Reader;
+use super::options::PictureOptions;
 use anyhow::{Context, bail};
 use engraft_base::{choose, from_byte};
 use engraft_data::{DataOptions, Dataset, Npy, Numbers};
+use engraft_gan::PictureConfig;
 use engraft_metrics::FeatureOutput;
 use engraft_tensor::Tensor;
 use std::path::Path;
@@ -17,11 +19,16 @@ pub(super) enum Samples {
 }
 
 impl Samples {
-    /// A random subset of `count` images, or all if there are fewer.
+    /// A random subset of `count` images, or all if there are fewer. Pictures are read as the real ones are.
     ///
     /// # Errors
     /// If there are none, or they have different sizes.
-    pub(super) fn open(path: &Path, count: usize, seed: u64) -> anyhow::Result<Self> {
+    pub(super) fn open(
+        path: &Path,
+        pictures: &PictureOptions,
+        count: usize,
+        seed: u64,
+    ) -> anyhow::Result<Self> {
         if path.extension().is_some_and(|e| e == "npy") {
             let array = Npy::open(path)?;
             let images = from_npy(&array, count, seed).with_context(|| format!("{}", path.display()))?;
@@ -29,6 +36,7 @@ impl Samples {
         }
         let mut options = DataOptions::new();
         options.load = load_options();
+        pictures.apply(PictureConfig::default(), &mut options);
         let loaded = data_source::open("samples", &path.to_string_lossy(), &options)?;
         Ok(Self::Pictures(some(loaded.train, count, seed)))
     }

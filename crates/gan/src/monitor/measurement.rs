@@ -27,7 +27,7 @@ pub struct Measurement {
     pub memorized: f64,
     /// Discriminator overfitting, ADA's `r_v`: `(E D(x_train) - E D(x_val)) / (E D(x_train) - E D(G(z)))`. It is 0
     /// if the discriminator treats validation images like training images, and 1 if it treats them like generated
-    /// ones.
+    /// ones. Without validation images it is 0 and says nothing.
     ///
     /// *Source*: Karras et al., "Training generative adversarial networks with limited data", 2020, equation 1.
     pub overfitting: f64,
@@ -210,9 +210,13 @@ impl fmt::Display for Measurement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "KID {:.4} ± {:.4}, coverage {:.2}, memorized {:.2}, overfitting {:.2}",
-            self.kid, self.kid_se, self.coverage, self.memorized, self.overfitting
-        )
+            "KID {:.4} ± {:.4}, coverage {:.2}, memorized {:.2}",
+            self.kid, self.kid_se, self.coverage, self.memorized
+        )?;
+        if self.overfitting == 0.0 {
+            return Ok(());
+        }
+        write!(f, ", overfitting {:.2}", self.overfitting)
     }
 }
 

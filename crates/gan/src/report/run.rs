@@ -219,7 +219,11 @@ fn nearest(layout: &RunLayout) -> Option<Section> {
 
 fn scores(config: &TrainConfig, state: &MonitorState, extractor: Option<&str>) -> Option<Section> {
     let table = measurement_table(config, state, extractor)?;
-    let section = Section::new("Scores on validation images")
+    let reference = match config.validation_images {
+        0 => "training images",
+        _ => "validation images",
+    };
+    let section = Section::new(&format!("Scores on {reference}"))
         .block(Block::Table(table))
         .block(Block::Plots(score_plots(&state.measurements)));
     Some(section)
@@ -242,21 +246,26 @@ fn measurement_table(config: &TrainConfig, state: &MonitorState, extractor: Opti
     let row = |name: &'static str, value: fn(&Measurement) -> String| {
         vec![name.into(), value(best), value(last), meaning(name).into()]
     };
+    let mut rows = vec![
+        row("step", |m| grouped(m.step)),
+        row("KID", |m| format!("{:.4} ± {:.4}", m.kid, m.kid_se)),
+        row("KID, second features", |m| {
+            m.second_kid.map_or("-".into(), |kid| format!("{kid:.4}"))
+        }),
+        row("coverage", |m| format!("{:.3}", m.coverage)),
+        row("memorized share", |m| format!("{:.3}", m.memorized)),
+        row("feature variance, relative to real", |m| {
+            format!("{:.2}", m.spread)
+        }),
+    ];
+    if config.validation_images > 0 {
+        rows.push(row("discriminator overfitting", |m| {
+            format!("{:.2}", m.overfitting)
+        }));
+    }
     Some(Table {
         head: ["", "best", "last", "meaning"].map(String::from).to_vec(),
-        rows: vec![
-            row("step", |m| grouped(m.step)),
-            row("KID", |m| format!("{:.4} ± {:.4}", m.kid, m.kid_se)),
-            row("KID, second features", |m| {
-                m.second_kid.map_or("-".into(), |kid| format!("{kid:.4}"))
-            }),
-            row("coverage", |m| format!("{:.3}", m.coverage)),
-            row("memorized share", |m| format!("{:.3}", m.memorized)),
-            row("feature variance, relative to real", |m| {
-                format!("{:.2}", m.spread)
-            }),
-            row("discriminator overfitting", |m| format!("{:.2}", m.overfitting)),
-        ],
+        rows,
         ends_with_text: true,
         caption: format!(
             "{} generated images, {}, features of {}. These scores choose between the checkpoints of this run. To report \

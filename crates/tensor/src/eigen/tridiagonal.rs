@@ -59,19 +59,21 @@ fn each_rows(
     }
 }
 
-/// The vector `v` of the reflection that maps `x` to `(α, 0, ..)`, and `α`.
+/// The vector `v` of the reflection that maps `x` to `(α, 0, ..)`, and `α`. It works on `x` divided by its largest number, whose square
+/// neither overflows nor vanishes.
 fn reflection(x: &[f64]) -> (Vec<f64>, f64) {
-    let length = x.iter().map(|x| x * x).sum::<f64>().sqrt();
-    if length == 0.0 || x.len() == 1 {
+    let largest = x.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
+    if largest == 0.0 || x.len() == 1 {
         return (vec![0.0; x.len()], x[0]);
     }
+    let mut v: Vec<f64> = x.iter().map(|x| x / largest).collect();
+    let length = v.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let scale = 1.0 / (length * (length + v[0].abs())).sqrt();
     // The sign of `α` is that for which nothing cancels.
-    let alpha = -length.copysign(x[0]);
-    let scale = 1.0 / (length * (length + x[0].abs())).sqrt();
-    let mut v = x.to_vec();
+    let alpha = -length.copysign(v[0]);
     v[0] -= alpha;
     v.iter_mut().for_each(|v| *v *= scale);
-    (v, alpha)
+    (v, alpha * largest)
 }
 
 impl Tridiagonal {

@@ -56,7 +56,7 @@ impl Transfers {
             let mut config = found.train_config(source, images, options.steps, options.seed);
             let plan = engraft_transfer::Transfer::new(source.clone(), found.plan.clone())
                 .with_context(|| format!("--over {}", one.label))?;
-            adjust(&of.options, source, &mut config)
+            adjust(&of.options, &domains, &mut config)
                 .and_then(|()| check_planned(&config, &plan))
                 .and_then(|()| config.check_data(images))
                 .with_context(|| format!("--over {}", one.label))?;
@@ -110,7 +110,7 @@ impl Runs for Transfers {
         let experiment = self.domains.experiment(options);
         let method = TransferMethod::Recipe(Box::new(self.recipes[at].clone()));
         let adjusted = |config: &mut TrainConfig| {
-            adjust(options, &self.domains.source, config)?;
+            adjust(options, &self.domains, config)?;
             (config.steps, config.evaluation.every) = (steps, every);
             config.evaluation.rollbacks = 0;
             Ok(())

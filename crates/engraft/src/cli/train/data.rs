@@ -12,12 +12,14 @@ use engraft_gan::networks::{self, NetworkSpec};
 use engraft_gan::{GanError, NetworkConfig, TrainConfig};
 use std::sync::Arc;
 
-/// Sizes that are tried for images whose own size a network does not support.
-const SIZES: [usize; 5] = [256, 128, 64, 32, 28];
-
-/// Side of pictures that are at least as large where neither a size nor networks are named: a step of 128 pixels takes
-/// about twice as long.
+/// Side of larger pictures where no size is named: a step of 128 pixels takes about twice as long.
 const LARGE_SIDE: usize = 64;
+
+/// Sizes that are tried for images whose own size is not used.
+const SIZES: [usize; 3] = [LARGE_SIDE, 32, 28];
+
+/// One in so many pictures may be smaller than the size that is chosen for all; it is enlarged.
+const ENLARGED: usize = 10;
 
 /// The images of a run, and the report about their files.
 pub(super) struct Found {
@@ -115,12 +117,8 @@ fn open(
         let sizes = source.picture_sizes()?;
         how.size = how.size.or(match *sizes {
             [] => None,
-            [[h, w]] if h == w && makes(network, [h, w, 3])? => None,
-            _ => default_size(
-                options,
-                network,
-                sizes.iter().flatten().copied().min().unwrap_or(0),
-            )?,
+            [([h, w], _)] if h == w && h <= LARGE_SIDE && makes(network, [h, w, 3])? => None,
+            _ => default_size(options, network, usual_side(&sizes))?,
         });
         display.say("  reading images");
         let pictures = source.open_lazily(&how)?;
@@ -163,28 +161,52 @@ fn makes(network: &NetworkConfig, image: [usize; 3]) -> Result<bool, GanError> {
     Ok(networks::find(&network.kind)?.check(&spec).is_ok())
 }
 
-/// The size of images whose own size the network does not support.
+/// The shorter side of a picture that is larger than a tenth of all, so that some thumbnails or banners do not decide.
+fn usual_side(sizes: &[([usize; 2], usize)]) -> usize {
+    let sides = |&([h, w], count): &([usize; 2], usize)| std::iter::repeat_n(h.min(w), count);
+    let mut sides: Vec<usize> = sizes.iter().flat_map(sides).collect();
+    sides.sort_unstable();
+    sides.get(sides.len() / ENLARGED).copied().unwrap_or(0)
+}
+
+/// The size of images whose own size is not used.
 fn default_size(
     options: &Train,
     network: &NetworkConfig,
-    smallest_side: usize,
+    side: usize,
 ) -> Result<Option<[usize; 2]>, GanError> {
-    if chooses_by_size(options) && smallest_side >= LARGE_SIDE {
+    if chooses_by_size(options) && side >= LARGE_SIDE {
         return Ok(Some([LARGE_SIDE; 2]));
     }
-    size_for(network, smallest_side)
+    size_for(network, side)
 }
 
-/// The largest size that the network supports and that enlarges no image; otherwise the smallest.
-fn size_for(network: &NetworkConfig, smallest_side: usize) -> Result<Option<[usize; 2]>, GanError> {
+/// The largest of some sizes that the network supports and that is at most `side`; otherwise the smallest.
+fn size_for(network: &NetworkConfig, side: usize) -> Result<Option<[usize; 2]>, GanError> {
     let mut found = None;
     for size in SIZES {
         if makes(network, [size, size, 3])? {
             found = Some([size; 2]);
-            if size <= smallest_side {
+            if size <= side {
                 break;
             }
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_small_pictures_do_not_decide_the_size() {
+        assert_eq!(usual_side(&[]), 0);
+        assert_eq!(usual_side(&[([30, 40], 1), ([64, 80], 3)]), 30);
+        assert_eq!(
+            usual_side(&[([30, 30], 1), ([40, 4000], 1), ([500, 400], 28)]),
+            400
+        );
+        assert_eq!(usual_side(&[([30, 30], 5), ([500, 400], 28)]), 30);
+    }
 }

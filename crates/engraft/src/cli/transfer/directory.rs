@@ -80,6 +80,6 @@ fn fits(
     }
     let recipe = recipe(options, domains, Some(directory))?;
     let mut config = recipe.train_config(source, &domains.target.train, options.steps, options.seed);
-    adjust(options, source, &mut config)?;
+    adjust(options, domains, &mut config)?;
     Ok(Trainer::builder(config, images.clone()).fits(directory))
 }

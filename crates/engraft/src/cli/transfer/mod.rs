@@ -21,8 +21,7 @@ use engraft_base::write_atomically;
 use engraft_gan::{Event, GanError, Sampler, TrainConfig, Trainer};
 use engraft_metrics::Features;
 use engraft_transfer::{
-    AdapterFile, Experiment, ExperimentResult, FeatureSets, PretrainedGan, Recipe, TransferMethod,
-    copied_share, evaluate,
+    AdapterFile, Experiment, ExperimentResult, FeatureSets, Recipe, TransferMethod, copied_share, evaluate,
 };
 pub(super) use plan::recipe;
 use plan::{explain, warn};
@@ -98,9 +97,9 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
     let recipe = recipe(options, &domains, Some(&out))?;
     // Refuses settings that cannot be written before they are.
     let plan = engraft_transfer::Transfer::new(source.clone(), recipe.plan.clone())?;
-    explain(options, (from, source), (target, found), &recipe, &plan)?;
+    explain(options, &domains, &recipe, &plan)?;
     note!("output    {}", out.display());
-    warn(options, untuned, target)?;
+    warn(options, &domains)?;
     if options.dry_run {
         return Ok(());
     }
@@ -130,7 +129,7 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
             // The name of the directory in an earlier version, whose runs are resumed.
             _ => out.join("controls").join(method.name()),
         };
-        let trained = train(options, &experiment, method, &directory, &out)?;
+        let trained = train(options, &domains, &experiment, method, &directory, &out)?;
         if i == 0 {
             write_report(&out, &target.report)?;
         }
@@ -218,24 +217,30 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Changes the settings of a run by the options.
+/// Changes the settings of a run by the options. The run is evaluated with the features that also compare the domains.
 ///
 /// # Errors
 /// If a setting is invalid.
 pub(super) fn adjust(
     options: &Transfer,
-    source: &PretrainedGan,
+    domains: &Domains,
     config: &mut TrainConfig,
 ) -> Result<(), GanError> {
     options.training.apply(config)?;
-    config.pictures = options.pictures.over(source.config.pictures);
+    config.pictures = options.pictures.over(domains.source.config.pictures);
     config.pictures.mirror = options.mirror;
+    let named = &domains.reader.named;
+    if named.features.is_some() {
+        config.evaluation.features = named.features.clone();
+        config.evaluation.weights = named.weights.clone();
+    }
     Ok(())
 }
 
 /// Trains with a method, or resumes; `None` after a signal, when the work is saved.
 fn train(
     options: &Transfer,
+    domains: &Domains,
     experiment: &Experiment<'_>,
     method: &TransferMethod,
     directory: &Path,
@@ -246,7 +251,7 @@ fn train(
     let found = experiment.train_adjusted(
         method,
         directory,
-        &|config| adjust(options, experiment.source, config),
+        &|config| adjust(options, domains, config),
         &mut |event| {
             if let Some(problem) = board.record(&event) {
                 progress.say(&format!("warning: {problem}"));

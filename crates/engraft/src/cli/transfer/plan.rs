@@ -5,17 +5,19 @@ use super::{COMPARED, adjust, changes, inversion, label};
 use crate::cli::memory::Memory;
 use crate::cli::options::{PlanOptions, RecipeName, Transfer};
 use crate::cli::step_time::TrainingTime;
-use crate::cli::target::Target;
 use anyhow::ensure;
 use engraft_base::to_bytes;
 use engraft_data::{Dataset, Provenance};
-use engraft_gan::{Sampler, check_planned};
+use engraft_gan::check_planned;
 use engraft_layers::Module;
 use engraft_transfer::adapt::{PixelStatsGap, Severity};
-use engraft_transfer::{DomainDistance, PretrainedGan, Recipe, train_only, trainable_summary};
+use engraft_transfer::{Recipe, train_only, trainable_summary};
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use std::path::Path;
+
+/// Recall below which a source has little in common with the target.
+const LITTLE: f64 = 0.1;
 
 /// The recipe, changed by the options.
 ///
@@ -51,8 +53,20 @@ pub(in crate::cli) fn recipe(
     Ok(recipe)
 }
 
-/// Warns if the target is preprocessed differently from the source's images: the GAN would learn that first.
-pub(super) fn warn(options: &Transfer, untuned: &Sampler, target: &Target) -> anyhow::Result<()> {
+/// Warns if the target is preprocessed differently from the source's images: the GAN would learn that first. Says so if the source has
+/// little in common with the target.
+pub(super) fn warn(options: &Transfer, domains: &Domains) -> anyhow::Result<()> {
+    let Domains {
+        untuned,
+        target,
+        found,
+        ..
+    } = domains;
+    if found.recall.is_some_and(|recall| recall < LITTLE) && !options.baselines {
+        note!(
+            "hint      the source generates little like these images; --baselines also trains from scratch, and shows which is better"
+        );
+    }
     let generated = untuned.try_generate(COMPARED, &mut Pcg64::seed_from_u64(options.seed))?;
     let pixels = to_bytes(generated.as_slice());
     let size = target.train.image_size();
@@ -72,11 +86,17 @@ pub(super) fn warn(options: &Transfer, untuned: &Sampler, target: &Target) -> an
 /// Prints the plan and its reasons.
 pub(super) fn explain(
     options: &Transfer,
-    (from, source): (&Path, &PretrainedGan),
-    (target, found): (&Target, &DomainDistance),
+    domains: &Domains,
     recipe: &Recipe,
     plan: &engraft_transfer::Transfer,
 ) -> anyhow::Result<()> {
+    let Domains {
+        from,
+        source,
+        target,
+        found,
+        ..
+    } = domains;
     note!("source    {} ({})", from.display(), source.config.data);
     note!("target    {} images of {}", target.train.len(), options.data);
     note!("reference {}", target.about);
@@ -86,7 +106,7 @@ pub(super) fn explain(
         note!("          - {reason}");
     }
     let mut config = recipe.train_config(source, &target.train, options.steps, options.seed);
-    adjust(options, source, &mut config)?;
+    adjust(options, domains, &mut config)?;
     note!(
         "split     {} for training, {} for validation, {} for evaluation",
         config.trained_on(),
@@ -108,8 +128,7 @@ pub(super) fn explain(
     );
     ensure!(
         config.evaluation.patience == 0 || config.evaluation.every > 0,
-        "--patience {}: this transfer has no evaluations, as with fewer than 100 images, which leave none for validation; leave out \
-         --patience",
+        "--patience {}: this transfer has no evaluations, because it has fewer than 20 images; leave out --patience",
         config.evaluation.patience
     );
     check_planned(&config, plan)?;
