@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -11,6 +11,7 @@ use crate::channels::Channels;
 use crate::copies::Copies;
 use crate::damaged::Damaged;
 use crate::dataset::Dataset;
+use crate::decoder::format_of;
 use crate::error::DataError;
 use crate::held_out::ENOUGH_TO_HOLD_OUT;
 use crate::layout::{Classes, Parts};
@@ -173,6 +174,9 @@ pub struct Loaded {
     pub report: Report,
 }
 
+/// Bytes that tell the kind of a file.
+const START: u64 = 32;
+
 impl DataSource {
     /// Parses a name or path: first as a known data set, then as a path.
     ///
@@ -198,12 +202,14 @@ impl DataSource {
             });
         }
         let mut start = Vec::new();
-        let found = match File::open(path).and_then(|file| file.take(6).read_to_end(&mut start)) {
+        let found = match File::open(path).and_then(|file| file.take(START).read_to_end(&mut start)) {
             Ok(_) if start.starts_with(b"PK") => return Ok(Self::Zip(path.into())),
             Ok(_) if start.starts_with(b"\x93NUMPY") => return Ok(Self::Npy(path.into())),
+            Ok(_) if format_of(&start).is_some() => "a single picture; give its folder".into(),
             Ok(_) => "a file of another kind".into(),
             Err(error) => match unknown_name::closest(text, DatasetName::ALL.map(DatasetName::as_str)) {
                 Some(name) => format!("nothing of this name (did you mean {name}?)"),
+                None if error.kind() == ErrorKind::NotFound => "nothing of this name".into(),
                 None => error.to_string(),
             },
         };

@@ -32,6 +32,8 @@ const START: u64 = 32;
 const MAX_RATIO: u64 = 100;
 /// The kind of left-out files of an archive that have the name of a later one.
 const REPEATED: &str = "of a repeated name";
+/// A folder with this file is a run, which has grids of generated images.
+const RUN: &str = "run.toml";
 /// Maximum depth of nested folders.
 const MAX_DEPTH: usize = 64;
 
@@ -50,7 +52,7 @@ pub(crate) struct Listing {
 }
 
 impl Listing {
-    /// All files of a folder and its subfolders, except those whose names begin with a dot.
+    /// All files of a folder and its subfolders, except those whose names begin with a dot, and except subfolders that are runs.
     ///
     /// # Errors
     /// [`DataError::File`] if a folder cannot be listed.
@@ -97,6 +99,12 @@ impl Listing {
                 }
                 if !root.join(&path).is_dir() {
                     listing.files.push((path, 0));
+                } else if root.join(&path).join(RUN).is_file() {
+                    let whole = root.join(path);
+                    let text = format!("a folder with a file {RUN}, whose images are generated");
+                    listing
+                        .left_out
+                        .push(FileReport::left_out(whole, "of runs", text));
                 } else if path.components().count() <= MAX_DEPTH {
                     folders.push(path);
                 } else {

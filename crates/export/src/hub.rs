@@ -251,10 +251,11 @@ fn measures(about: &Description) -> String {
     match (&about.evaluation, &about.measurement) {
         (Some(found), _) => evaluation(found),
         (None, Some((found, features))) => format!(
-            "Measured during training, at step {}, against validation images, with the features {}. They chose the checkpoint and are \
+            "Measured during training, at step {}, against {}, with the features {}. They chose the checkpoint and are \
              not results to report.\n\n| measure | value |\n|---|---|\n| KID | {:.5} ± {:.5} |\n| coverage | {:.3} |\n| memorized share \
              | {:.3} (chance: 0.05) |\n",
             found.step,
+            reference(about),
             one_line(features),
             found.kid,
             found.kid_se,
@@ -262,6 +263,14 @@ fn measures(about: &Description) -> String {
             found.memorized
         ),
         (None, None) => "Not measured.\n".into(),
+    }
+}
+
+/// What a run was measured against during its training.
+fn reference(about: &Description) -> &'static str {
+    match about.run.as_ref().map(|run| run.config().validation_images) {
+        Some(0) => "the training images themselves, so that copies of them look good",
+        _ => "validation images",
     }
 }
 

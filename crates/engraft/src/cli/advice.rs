@@ -1,6 +1,6 @@
 //! What to do about an error, by the options of the command. Errors of the libraries name no options.
 
-use super::program::program;
+use super::program::{self, program};
 use anyhow::{Context, bail};
 use engraft_gan::{CheckpointChoice, GanError, RunLayout};
 use engraft_metrics::MetricsError;
@@ -36,16 +36,12 @@ pub(super) fn on_run(error: anyhow::Error) -> anyhow::Error {
             "--out chooses another directory; --fresh moves the earlier run aside and starts again"
         }
         Some(GanError::ChangedData { path, .. }) => {
-            changed = format!(
-                "{} transfer --from {} --data IMAGES --out OTHER starts a transfer from the run with the present images; \
-                 --fresh moves the earlier run aside and starts again",
-                program(),
-                path.display()
-            );
+            changed = on_changed_data(path);
             &changed
         }
         Some(GanError::OtherData { .. } | GanError::OtherLabels { .. }) => {
-            "--out chooses another directory; --fresh moves the earlier run aside and starts again with these images"
+            "--out chooses another directory; --fresh moves the earlier run aside and starts again with these images; settings of \
+             another run (--config) need its images: the same --data and --train-on-all"
         }
         Some(GanError::Metrics(MetricsError::NoWeights { .. })) => GIVE_WEIGHTS,
         Some(GanError::Metrics(MetricsError::UnusedWeights { .. })) => REMOVE_WEIGHTS,
@@ -60,6 +56,29 @@ pub(super) fn on_run(error: anyhow::Error) -> anyhow::Error {
         _ => return error,
     };
     error.context(Advice(advice.into()))
+}
+
+/// [`on_run`] for `train`, which can also go on with changed images.
+pub(super) fn on_training(error: anyhow::Error) -> anyhow::Error {
+    match gan_error(&error) {
+        Some(GanError::ChangedData { path, .. }) => {
+            let other = on_changed_data(path);
+            with(
+                error,
+                format!("--accept-changed-data continues this run with the present images; {other}"),
+            )
+        }
+        _ => on_run(error),
+    }
+}
+
+fn on_changed_data(run: &Path) -> String {
+    format!(
+        "{} transfer --from {} --data IMAGES --out OTHER starts a transfer from the run with the present images; --fresh moves the \
+         earlier run aside and starts again",
+        program(),
+        program::path(run)
+    )
 }
 
 /// Adds advice on `--weights` to an error of a feature extractor.

@@ -127,9 +127,9 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
     };
     let train = reader.read_data("real (train)", &loaded.train)?.features;
     let test = test.map(|test| some(test, options.count, options.seed));
-    let seen = match (&options.from, &test) {
-        (Some(run), Some(test)) => trained_on(run, test)?,
-        _ => None,
+    let seen = match &options.from {
+        Some(run) => trained_on(run, test.as_ref().unwrap_or(&loaded.train))?,
+        None => None,
     };
     if let (Some(seen @ 1..), Some(run), Some(test)) = (seen, &options.from, &test) {
         note!(
@@ -166,7 +166,11 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
             };
             evaluate(compared, protocol)?
         }
-        None => evaluate_few(&train, &output.features, protocol)?,
+        None => {
+            let mut found = evaluate_few(&train, &output.features, protocol)?;
+            found.protocol.real_is_held_out = seen == Some(0);
+            found
+        }
     };
     if let Some(points) = reader.reference_points(&loaded.train, options.seed)? {
         found = found.with_reference(points);
@@ -193,6 +197,13 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
         return Ok(());
     }
     out!("{found}");
+    if let (Some(0), None) = (seen, &test) {
+        out!(
+            "the run was not trained on these {} images: memorized is the share of near-copies of them, and says nothing about copies of \
+             the run's own training images",
+            loaded.train.len()
+        );
+    }
     if let Some(test) = test.as_ref().filter(|test| test.len() < FEW_REAL) {
         out!(
             "only {} real images measure, so that differences are rough; precision and density also praise images that are all alike or \

@@ -4,6 +4,7 @@ use super::advice::{ensure_run, on_weights};
 use super::data_source::FEWEST_HELD_OUT;
 use super::feature_cache::CachedFeatures;
 use super::options::FeatureOptions;
+use super::process::ensure_not_interrupted;
 use super::progress::bar;
 use anyhow::{Context, ensure};
 use engraft_base::{batches, equidistant};
@@ -60,7 +61,7 @@ impl Reader {
     /// Features and classes of `count` images; `batch(start, end)` returns the images `start..end`.
     ///
     /// # Errors
-    /// If there are none, or a feature is not finite.
+    /// If there are none, or a feature is not finite. [`Interrupted`](super::process::Interrupted) after a signal.
     pub(super) fn read(
         &self,
         what: &str,
@@ -70,6 +71,7 @@ impl Reader {
         let bar = bar(what, count)?;
         let (mut sets, mut classes) = (Vec::new(), Vec::new());
         for part in batches(count, BATCH) {
+            ensure_not_interrupted()?;
             let (output, _) = read_fitted(&*self.extractor, &batch(part.start, part.end)?)?;
             sets.push(output.features);
             classes.extend(output.classes.into_iter().flatten());

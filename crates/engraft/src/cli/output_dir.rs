@@ -1,6 +1,6 @@
 //! The directory of a run: checks of `--out` before any work, and the default.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use engraft_base::files::ensure_writable;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +29,22 @@ pub(super) fn free_directory(name: &str, fits: impl Fn(&Path) -> bool) -> PathBu
 pub(super) fn ensure_usable(out: Option<&Path>) -> anyhow::Result<()> {
     let out = out.unwrap_or(Path::new(RUNS));
     ensure_writable(out).with_context(|| format!("--out {}", out.display()))
+}
+
+/// Refuses the folder of the pictures as the directory of a run, whose grids would be read as pictures later.
+///
+/// # Errors
+/// If both are the same.
+pub(super) fn ensure_not_data(out: Option<&Path>, data: &str) -> anyhow::Result<()> {
+    let same = |out: &Path| matches!((out.canonicalize(), Path::new(data).canonicalize()), (Ok(out), Ok(data)) if out == data);
+    if let Some(out) = out.filter(|out| same(out)) {
+        bail!(
+            "--out {}: this is the folder of --data, and pictures of the run would later count as training images; choose another \
+             directory",
+            out.display()
+        );
+    }
+    Ok(())
 }
 
 /// Refuses a file whose directory no file can be written to.

@@ -16,7 +16,7 @@ use std::io::ErrorKind::{QuotaExceeded, StorageFull};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Signals that ask a command to save and stop.
@@ -60,12 +60,14 @@ static INTERRUPT: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 static CODE: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
 
 /// Makes the first SIGINT, SIGTERM or SIGHUP set [`interrupt`] and print what happens next. A second one ends the process
-/// immediately, whatever it is doing. Later calls change nothing.
+/// immediately, whatever it is doing. Later calls only change what is printed.
 ///
 /// # Errors
 /// If the system refuses.
 pub fn catch_interrupts(next: &'static str) -> anyhow::Result<()> {
     static CAUGHT: AtomicBool = AtomicBool::new(false);
+    static NEXT: Mutex<&str> = Mutex::new("");
+    *NEXT.lock().unwrap_or_else(PoisonError::into_inner) = next;
     if CAUGHT.swap(true, Ordering::SeqCst) {
         return Ok(());
     }
@@ -83,6 +85,7 @@ pub fn catch_interrupts(next: &'static str) -> anyhow::Result<()> {
             while !interrupt().load(Ordering::SeqCst) {
                 std::thread::sleep(NOTICED);
             }
+            let next = *NEXT.lock().unwrap_or_else(PoisonError::into_inner);
             note!("\ninterrupted: {next}; interrupt again to stop immediately");
         })
         .context("cannot start a thread")?;
@@ -99,6 +102,17 @@ pub fn stop_or_continue() -> ControlFlow<()> {
     match interrupt().load(Ordering::SeqCst) {
         true => ControlFlow::Break(()),
         false => ControlFlow::Continue(()),
+    }
+}
+
+/// [`Interrupted`] if a signal has arrived.
+///
+/// # Errors
+/// That one.
+pub(super) fn ensure_not_interrupted() -> Result<(), Interrupted> {
+    match stop_or_continue() {
+        ControlFlow::Break(()) => Err(Interrupted),
+        ControlFlow::Continue(()) => Ok(()),
     }
 }
 

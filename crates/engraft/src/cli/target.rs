@@ -37,6 +37,13 @@ impl Target {
             Some(count) => split(loaded.train, count, seed),
             None => (loaded.train, None),
         };
+        if let Some(count) = images.filter(|&count| count > train.len()) {
+            note!(
+                "warning: --train-images {count}: there are only {} training images",
+                train.len()
+            );
+        }
+        let left = rest.as_ref().map_or(0, Dataset::len);
         let rest = rest.filter(|rest| rest.len() >= FEWEST_HELD_OUT);
         let (unused, about) = match (loaded.test, rest) {
             (Some(test), _) if loaded.has_own_test => (test, "test images"),
@@ -46,9 +53,13 @@ impl Target {
             (None, None) => {
                 return Ok(Self {
                     about: format!(
-                        "the {} training images themselves, because there are fewer than {ENOUGH_TO_HOLD_OUT}: a generator that copies \
-                         them gets a good KID, so check the column copies",
-                        train.len()
+                        "the {} training images themselves, because {}: a generator that copies them gets a good KID, so check the \
+                         column copies",
+                        train.len(),
+                        match left {
+                            0 => format!("there are fewer than {ENOUGH_TO_HOLD_OUT}"),
+                            left => format!("the other {left} images are fewer than {FEWEST_HELD_OUT}"),
+                        }
                     ),
                     reference: train.clone(),
                     train,

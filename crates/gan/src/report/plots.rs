@@ -46,20 +46,21 @@ pub(super) fn step_plots(record: &[Losses]) -> Vec<Plot> {
     ]
 }
 
-/// The plots of the evaluations: KID, coverage and memorized share.
-pub(super) fn score_plots(measurements: &[Measurement]) -> Vec<Plot> {
+/// The plots of the evaluations against `reference` images: KID, coverage and memorized share.
+pub(super) fn score_plots(measurements: &[Measurement], reference: &str) -> Vec<Plot> {
     vec![
         plot(
-            "KID to validation images",
+            &format!("KID to {reference}"),
             "Kernel inception distance: how far the features of generated images are from those of real images. Lower is better."
                 .into(),
             &distance(measurements),
         ),
         plot(
             "Coverage and memorized share",
-            "Coverage is the share of validation images with a generated image nearby; higher is better. Memorized share is the \
-             share of samples that are closer to a training image than real images are; 0.05 (dashed) is chance."
-                .into(),
+            format!(
+                "Coverage is the share of {reference} with a generated image nearby; higher is better. Memorized share is the share of \
+                 samples that are closer to a training image than real images are; 0.05 (dashed) is chance."
+            ),
             &coverage(measurements),
         ),
     ]

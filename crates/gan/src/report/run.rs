@@ -225,7 +225,7 @@ fn scores(config: &TrainConfig, state: &MonitorState, extractor: Option<&str>) -
     };
     let section = Section::new(&format!("Scores on {reference}"))
         .block(Block::Table(table))
-        .block(Block::Plots(score_plots(&state.measurements)));
+        .block(Block::Plots(score_plots(&state.measurements, reference)));
     Some(section)
 }
 

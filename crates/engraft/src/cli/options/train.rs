@@ -14,7 +14,7 @@ use std::path::PathBuf;
 /// and saved (143 for SIGTERM, 129 for SIGHUP).
 #[derive(Clone, Debug, clap::Args)]
 pub struct Train {
-    /// Training images: mnist, fashion-mnist, usps, drawn-digits, mnist-0-4, mnist-5-9 or stacked-mnist; a folder or ZIP file of
+    /// Training images: mnist, fashion-mnist, usps, cifar10, drawn-digits, mnist-0-4, mnist-5-9 or stacked-mnist; a folder or ZIP file of
     /// images (subfolders are classes); a folder of IDX files; or an NPY file [default: mnist, downloaded if necessary;
     /// drawn-digits if that fails]
     #[arg(long, value_name = "NAME|DIR|ZIP|NPY", help_heading = "Data")]

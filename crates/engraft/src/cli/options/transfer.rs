@@ -93,7 +93,7 @@ pub(crate) struct TrainingOptions {
     /// an AMD CPU with AVX512-BF16) [default: f32]
     #[arg(long, value_name = "NAME", help_heading = "Training")]
     pub(crate) precision: Option<Precision>,
-    /// Stop early after N evaluations without improvement, which are at every tenth of --steps; from 100 training images on
+    /// Stop early after N evaluations without improvement, which are at every tenth of --steps; from 20 training images on
     /// [default: never]
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub(crate) patience: Option<u32>,

@@ -4,7 +4,7 @@ use super::{Combination, Common, Runs};
 use crate::cli::memory::Memory;
 use crate::cli::options::{SweepOf, Train};
 use crate::cli::process::stop_or_continue;
-use crate::cli::program::program;
+use crate::cli::program::{path, program, quoted};
 use crate::cli::train::{Prepared, prepare};
 use anyhow::{Context, ensure};
 use engraft_base::write_atomically;
@@ -18,6 +18,25 @@ pub(super) struct Trainings {
     configs: Vec<TrainConfig>,
     /// The same as a training without a sweep has them.
     given: Vec<TrainConfig>,
+    /// The options that name the images.
+    images: String,
+}
+
+/// Fewest training images of which some are kept for validation.
+const FEWEST: usize = 200;
+
+/// The options that name the images, as on a command line. How picture files are read is in the settings.
+fn images(options: &Train) -> String {
+    let data = options
+        .data
+        .as_ref()
+        .map(|data| format!(" --data {}", quoted(data)));
+    let all = if options.train_on_all {
+        " --train-on-all"
+    } else {
+        ""
+    };
+    data.unwrap_or_default() + all
 }
 
 /// What the options say about the sweep.
@@ -57,8 +76,14 @@ impl Trainings {
                 .with_context(|| format!("--over {}", one.label))?;
             ensure!(
                 config.validation_images > 0,
-                "--data: {} images are too few to keep some for validation, which decides a sweep",
-                config.images
+                "--data {}: {} training images are too few to keep some for validation, which decides a sweep; expected at least \
+                 {FEWEST}{}",
+                options.data.as_deref().unwrap_or("mnist"),
+                config.images,
+                match options.train_on_all {
+                    true => "",
+                    false => " (--train-on-all holds none out for evaluate)",
+                }
             );
             given.push(config.clone());
             configs.push(super::as_swept(config, &configs, &one.label)?);
@@ -67,6 +92,7 @@ impl Trainings {
             prepared,
             configs,
             given,
+            images: images(options),
         })
     }
 }
@@ -104,9 +130,10 @@ impl Runs for Trainings {
         let settings = out.join(super::BEST);
         write_atomically(&settings, self.given[at].to_toml().as_bytes())?;
         Ok(format!(
-            "{} train --config {} --out DIR, with --data as here",
+            "{} train --config {}{} --out DIR",
             program(),
-            settings.display()
+            path(&settings),
+            self.images
         ))
     }
 }

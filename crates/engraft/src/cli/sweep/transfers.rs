@@ -4,7 +4,7 @@ use super::{Combination, Common, Runs};
 use crate::cli::memory::Memory;
 use crate::cli::options::{SweepOf, Transfer};
 use crate::cli::process::stop_or_continue;
-use crate::cli::program::program;
+use crate::cli::program::{path, program, quoted};
 use crate::cli::transfer::{Domains, adjust, recipe};
 use anyhow::{Context, ensure};
 use engraft_gan::{Event, TrainConfig, check_planned, step_time};
@@ -131,20 +131,11 @@ impl Runs for Transfers {
         Ok(format!(
             "{} generate --from {} --checkpoint best; or transfer with the options of this sweep, in place of --over: {}",
             program(),
-            out.join(super::run_name(at)).display(),
+            path(&out.join(super::run_name(at))),
             match arguments.is_empty() {
                 true => "nothing".into(),
                 false => arguments.join(" "),
             }
         ))
-    }
-}
-
-/// An argument as a shell reads it.
-fn quoted(argument: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_=.,".contains(c);
-    match argument.chars().all(is_plain) {
-        true => argument.into(),
-        false => format!("'{}'", argument.replace('\'', "'\\''")),
     }
 }

@@ -8,14 +8,16 @@ mod settings;
 use super::advice;
 use super::data_source::write_report;
 use super::options::{Preset, Train};
-use super::output_dir::ensure_usable;
+use super::output_dir::{ensure_not_data, ensure_usable};
 use super::process::{Interrupted, catch_interrupts, pool, stop_or_continue};
 use super::program::program;
 use super::ranks::Ranks;
 use super::tensorboard::EventFile;
 use display::{Display, Style};
 use engraft_data::{Report, TrainingData};
-use engraft_gan::{Event, GanError, TrainConfig, Trainer, TrainingOutcome};
+use engraft_gan::{Event, GanError, RunLayout, TrainConfig, Trainer, TrainingOutcome, read_settings};
+use std::ffi::OsString;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -32,6 +34,9 @@ pub(super) fn run_on(options: &Train, ranks: Option<&Ranks>) -> anyhow::Result<(
     let pool = pool(options.threads.or(ranks.map(|ranks| ranks.threads)))?;
     if is_first(ranks) {
         ensure_usable(options.out.as_deref())?;
+        if let Some(data) = &options.data {
+            ensure_not_data(options.out.as_deref(), data)?;
+        }
     }
     catch_interrupts("finishing this step, then saving")?;
     let mut display = Display::new(Style::choose(options.quiet, options.json));
@@ -53,7 +58,7 @@ pub(super) fn run_on(options: &Train, ranks: Option<&Ranks>) -> anyhow::Result<(
             error,
             "--size N resizes the images, --network NAME chooses the networks",
         ),
-        _ => advice::on_run(error),
+        _ => advice::on_training(error),
     })
 }
 
@@ -114,6 +119,32 @@ impl Prepared {
 /// Below this number of pictures, a transfer is worth a try.
 const FEW: usize = 200;
 
+/// What a training would find in the directory of its run: nothing, a run that it resumes, one that is done, or one that it refuses.
+fn run_state(options: &Train, config: &TrainConfig, out: &Path) -> Option<String> {
+    let saved = read_settings(&RunLayout::new(out).settings())
+        .ok()
+        .filter(|_| !options.fresh)?;
+    if saved.fingerprint != config.fingerprint && !options.accept_changed_data {
+        return Some(format!(
+            "  run            the images have changed since {} began ({} then, {} now), and it would be refused; \
+             --accept-changed-data continues it, --fresh starts again",
+            out.display(),
+            saved.images,
+            config.images
+        ));
+    }
+    let entries = std::fs::read_dir(RunLayout::new(out).checkpoints()).ok()?;
+    let step = |name: OsString| name.to_str()?.strip_prefix("step-")?.parse::<u64>().ok();
+    let last = entries
+        .flatten()
+        .filter_map(|entry| step(entry.file_name()))
+        .max()?;
+    Some(match last >= config.steps {
+        true => format!("  run            finished: it has all {last} steps; more --steps continue it"),
+        false => format!("  run            resumes at step {last}"),
+    })
+}
+
 /// Whether this process writes the run: the only one, or rank 0.
 fn is_first(ranks: Option<&Ranks>) -> bool {
     ranks.is_none_or(|ranks| ranks.communicator.rank() == 0)
@@ -169,6 +200,8 @@ fn train(options: &Train, ranks: Option<&Ranks>, display: &mut Display) -> anyho
                  --fresh moves that run aside",
                 out.display()
             ));
+        } else if let Some(state) = run_state(options, &config, &out) {
+            display.say(&state);
         }
         return Ok(());
     }
@@ -183,13 +216,7 @@ fn train(options: &Train, ranks: Option<&Ranks>, display: &mut Display) -> anyho
     {
         display.say(&format!("moved the earlier run to {}", old.display()));
     }
-    let mut trainer = builder.open(&out).map_err(|error| match error {
-        GanError::ChangedData { .. } => advice::with(
-            error.into(),
-            "--accept-changed-data continues this run with the present images",
-        ),
-        error => error.into(),
-    })?;
+    let mut trainer = builder.open(&out)?;
     write_report(&out, &report)?;
     if let Some(clusters) = trainer.pseudo_labels() {
         display.clusters(clusters);

@@ -11,9 +11,9 @@ mod second;
 use super::advice;
 use super::data_source::write_report;
 use super::options::{FEWEST_COMPARED, Transfer};
-use super::output_dir::ensure_usable;
-use super::process::{Interrupted, catch_interrupts, pool, stop_or_continue};
-use super::program::program;
+use super::output_dir::{ensure_not_data, ensure_usable};
+use super::process::{Interrupted, catch_interrupts, ensure_not_interrupted, pool, stop_or_continue};
+use super::program::{path, program};
 use super::progress::{TrainingProgress, image_grids};
 use super::tensorboard::EventFile;
 pub(super) use domains::Domains;
@@ -29,6 +29,8 @@ use results::{before_and_after, protocol, report, without_measures};
 use second::Second;
 use std::path::Path;
 
+/// What happens after a signal while images are measured. A training is saved by then.
+const MEASURING: &str = "stopping when these images are measured";
 /// Share of copies from which on a generator copies. If the untuned source has more, the share means nothing.
 const MANY_COPIES: f64 = 0.2;
 /// Images of the source whose pixel statistics are compared with the target's.
@@ -74,6 +76,7 @@ fn label(method: &str) -> String {
 /// If source or target cannot be used, or training fails. [`Interrupted`] after a signal.
 pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
     ensure_usable(options.out.as_deref())?;
+    ensure_not_data(options.out.as_deref(), &options.data)?;
     let done = pool(options.training.threads)?.install(|| transfer(options));
     done.map_err(advice::on_run)
 }
@@ -108,7 +111,7 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
     {
         note!("moved the earlier run to {}", old.display());
     }
-    catch_interrupts("finishing this step, then saving")?;
+    catch_interrupts(MEASURING)?;
     let is_plain = recipe.is_fine_tuning(source)?;
     let mut methods = vec![TransferMethod::Recipe(Box::new(recipe.clone()))];
     if options.baselines {
@@ -129,7 +132,9 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
             // The name of the directory in an earlier version, whose runs are resumed.
             _ => out.join("controls").join(method.name()),
         };
+        catch_interrupts("finishing this step, then saving")?;
         let trained = train(options, &domains, &experiment, method, &directory, &out)?;
+        catch_interrupts(MEASURING)?;
         if i == 0 {
             write_report(&out, &target.report)?;
         }
@@ -141,6 +146,7 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
             continue;
         }
         let features = experiment.generate_features(network, &sampler, options.count)?;
+        ensure_not_interrupted()?;
         let sets = FeatureSets {
             real: &reference,
             training: trained_on,
@@ -199,7 +205,7 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
     out!(
         "to generate images: {} generate --from {} --checkpoint best",
         program(),
-        out.display()
+        path(&out)
     );
     let adapter = out.join(AdapterFile::NAME);
     if let Ok(about) = std::fs::metadata(&adapter) {
@@ -207,8 +213,8 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
             "or with the adapter file ({} KiB) and the source: {} generate --from {} --adapter {}",
             about.len().div_ceil(1024),
             program(),
-            from.display(),
-            adapter.display()
+            path(from),
+            path(&adapter)
         );
     }
     if options.json {

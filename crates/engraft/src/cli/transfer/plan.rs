@@ -111,7 +111,10 @@ pub(super) fn explain(
         "split     {} for training, {} for validation, {} for evaluation",
         config.trained_on(),
         config.validation_images,
-        target.reference.len()
+        match target.is_held_out {
+            true => target.reference.len().to_string(),
+            false => "the same".into(),
+        }
     );
     ensure!(
         (2..=config.trained_on()).contains(&config.batch),

@@ -35,6 +35,11 @@ pub(super) fn run(options: &Watch) -> anyhow::Result<()> {
     );
     for run in &options.runs {
         ensure!(
+            run.is_dir(),
+            "{}: there is no such directory; give run directories of train or transfer",
+            run.display()
+        );
+        ensure!(
             RunLayout::new(run).settings().is_file(),
             "{}: there is no {} in it; give run directories of train or transfer",
             run.display(),
