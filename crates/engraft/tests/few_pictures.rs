@@ -21,8 +21,12 @@ fn engraft(arguments: &[&str]) -> (bool, String, String) {
 
 /// A folder of `n` drawn digits.
 fn pictures(folder: &Path, n: usize) {
+    digits(folder, n, 1);
+}
+
+fn digits(folder: &Path, n: usize, seed: u64) {
     std::fs::create_dir(folder).unwrap();
-    let digits = drawn_digits(Split::Test, n, 1);
+    let digits = drawn_digits(Split::Test, n, seed);
     for i in 0..n {
         let picture = image::GrayImage::from_raw(28, 28, digits.image(i).to_vec()).unwrap();
         picture.save(folder.join(format!("{i:03}.png"))).unwrap();
@@ -74,6 +78,11 @@ fn two_pictures_train_and_measures_without_meaning_are_left_out() {
     ];
     let (good, _, errors) = engraft(&train);
     assert!(good, "{errors}");
+    let (good, _, errors) = engraft(&["train", "--data", &at("two"), "--out", &at("two")]);
+    assert!(
+        !good && errors.contains("this is the folder of --data"),
+        "{errors}"
+    );
     // One picture is too few, and the message has the number.
     pictures(at("one").as_ref(), 1);
     let (good, _, errors) = engraft(&[
@@ -120,8 +129,56 @@ fn a_changed_folder_names_what_changed_and_the_ways_out() {
     for part in ["new.png", "--accept-changed-data", "transfer --from"] {
         assert!(!good && errors.contains(part), "{part}: {errors}");
     }
+    let planned = |more: &[&str], state: &str| {
+        let (good, out, errors) = train("b", "3", &[more, &["--dry-run"]].concat());
+        assert!(good && out.contains(state), "{state}: {out}{errors}");
+    };
+    planned(&[], "the images have changed");
+    planned(&["--accept-changed-data"], "resumes at step 2");
     let (good, _, errors) = train("b", "3", &["--accept-changed-data"]);
     assert!(good, "{errors}");
+    planned(&[], "finished: it has all 3 steps");
     let settings = std::fs::read_to_string(Path::new(&at("run")).join("run.toml")).unwrap();
     assert!(settings.contains("[[earlier_data]]"), "{settings}");
+}
+
+/// 24 pictures are measured during the transfer with the named features. `evaluate` knows which pictures the run was trained on.
+#[test]
+fn a_transfer_of_few_pictures_is_measured_with_the_named_features() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    digits(at("trained").as_ref(), 24, 1);
+    digits(at("other").as_ref(), 24, 7);
+    let measure = ["--features", "random", "--count", "40"];
+    let (data, run) = (at("trained"), at("run"));
+    let transfer = [
+        "transfer",
+        "--from",
+        SOURCE,
+        "--data",
+        &data,
+        "--out",
+        &run,
+        "--steps",
+        "2",
+        "--patience",
+        "2",
+    ];
+    let (good, _, errors) = engraft(&[&transfer[..], &measure].concat());
+    assert!(
+        good && errors.contains("24 for training, 0 for validation, the same for evaluation"),
+        "{errors}"
+    );
+    let read = |name: &str| std::fs::read_to_string(Path::new(&run).join(name)).unwrap();
+    let settings = read("run.toml");
+    assert!(settings.contains("features = \"random\""), "{settings}");
+    assert!(read("measures.jsonl").lines().count() >= 1);
+    for (data, said) in [
+        ("trained", "training images themselves"),
+        ("other", "was not trained on these 24 images"),
+    ] {
+        let evaluate = ["evaluate", "--from", &run, "--data", &at(data)];
+        let (good, out, errors) = engraft(&[&evaluate[..], &measure].concat());
+        assert!(good && out.contains(said), "{said}: {out}{errors}");
+    }
 }

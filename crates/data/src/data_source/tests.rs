@@ -234,6 +234,23 @@ fn broken_exif_data_leave_the_picture_as_it_is() {
     }
 }
 
+/// The grids of a run that lies among the pictures are no pictures.
+#[test]
+fn folders_of_runs_are_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("runs/a");
+    fs::create_dir_all(run.join("samples")).unwrap();
+    fs::write(run.join("run.toml"), "").unwrap();
+    let picture = GrayImage::from_pixel(8, 8, image::Luma([9]));
+    for path in ["mine.png", "runs/a/reals.png", "runs/a/samples/1.png"] {
+        picture.save(folder.path().join(path)).unwrap();
+    }
+    let found = open(folder.path(), [8, 8, 1]).unwrap();
+    assert_eq!(found.train.len(), 1);
+    let report = found.report.files.iter().map(FileReport::to_string);
+    assert_eq!(report.filter(|line| line.contains("run.toml")).count(), 1);
+}
+
 #[test]
 fn broken_and_huge_files_are_left_out() {
     let folder = tempfile::tempdir().unwrap();

@@ -4,11 +4,12 @@ use super::progress::duration;
 use engraft_gan::{GanError, TrainConfig, TrainingPlan, step_time};
 use std::fmt;
 
-/// The time of a training without its evaluations.
+/// The time of a training without its evaluations, and their number.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct TrainingTime {
     pub(super) seconds_per_step: f64,
     steps: u64,
+    evaluations: u64,
 }
 
 impl TrainingTime {
@@ -20,6 +21,7 @@ impl TrainingTime {
         Ok(Self {
             seconds_per_step: step_time(config, plan)?.as_secs_f64(),
             steps: config.steps,
+            evaluations: config.steps.checked_div(config.evaluation.every).unwrap_or(0),
         })
     }
 
@@ -33,11 +35,16 @@ impl fmt::Display for TrainingTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "about {}, timed now: {} steps of {:.2} s, without the evaluations",
+            "about {}, timed now: {} steps of {:.2} s",
             duration(self.seconds()),
             self.steps,
             self.seconds_per_step
-        )
+        )?;
+        match self.evaluations {
+            0 => Ok(()),
+            1 => f.write_str(", without the evaluation"),
+            n => write!(f, ", without the {n} evaluations"),
+        }
     }
 }
 
@@ -50,9 +57,10 @@ mod tests {
         let time = TrainingTime {
             seconds_per_step: 0.4,
             steps: 1000,
+            evaluations: 2,
         };
         assert_eq!(time.seconds(), 400.0);
-        let expected = "about 6m 40s, timed now: 1000 steps of 0.40 s, without the evaluations";
+        let expected = "about 6m 40s, timed now: 1000 steps of 0.40 s, without the 2 evaluations";
         assert_eq!(time.to_string(), expected);
     }
 }
