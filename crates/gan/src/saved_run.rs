@@ -49,24 +49,17 @@ pub enum CheckpointChoice {
     /// Checkpoints whose generator memorizes training images are chosen only if all do. Falls back to the newest
     /// checkpoint if nothing was measured, or if the newest is worse by no more than the standard errors.
     Best,
-}
-
-impl CheckpointChoice {
-    /// Both values.
-    pub const ALL: [Self; 2] = [Self::Last, Self::Best];
-
-    /// The name on the command line.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Last => "last",
-            Self::Best => "best",
-        }
-    }
+    /// The checkpoint of this step. A run keeps the last ones and the best one.
+    Step(u64),
 }
 
 impl fmt::Display for CheckpointChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+        match self {
+            Self::Last => f.pad("last"),
+            Self::Best => f.pad("best"),
+            Self::Step(step) => step.fmt(f),
+        }
     }
 }
 
@@ -74,10 +67,14 @@ impl FromStr for CheckpointChoice {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|choice| choice.as_str() == name)
-            .ok_or_else(|| format!("unknown checkpoint {name:?}: expected last or best"))
+        match (name, name.parse()) {
+            ("last", _) => Ok(Self::Last),
+            ("best", _) => Ok(Self::Best),
+            (_, Ok(step)) => Ok(Self::Step(step)),
+            _ => Err(format!(
+                "unknown checkpoint {name:?}: expected last, best or the number of a step"
+            )),
+        }
     }
 }
 
@@ -216,6 +213,7 @@ fn load_choice(directory: &Path, choice: CheckpointChoice) -> Result<Loaded, Gan
     })?;
     let best = match choice {
         CheckpointChoice::Last => None,
+        CheckpointChoice::Step(step) => Some(step),
         CheckpointChoice::Best => {
             let mut state = checkpoint_state::monitor_state(&newest.checkpoint)?;
             state.keep(&reader.steps()?);

@@ -91,6 +91,13 @@ fn evaluation_resumes_byte_for_byte_and_the_best_checkpoint_is_kept() {
         chosen
     );
     assert_eq!(SavedRun::open(&whole).unwrap().step, 9);
+    let at = |step| SavedRun::open_at(&whole, CheckpointChoice::Step(step));
+    assert_eq!(at(best).unwrap().step, best);
+    let error = at(1000).err().unwrap();
+    assert!(
+        matches!(error, GanError::NoSuchCheckpoint { .. }) && error.to_string().contains('9'),
+        "{error}"
+    );
     let page = fs::read_to_string(whole.join("report.html")).unwrap();
     assert!(page.contains("KID") && page.contains("24 validation images"));
 

@@ -1,6 +1,6 @@
 //! Options of `engraft evaluate`.
 
-use super::{FeatureOptions, PictureOptions, checkpoints, image_count};
+use super::{FeatureOptions, PictureOptions, image_count};
 use engraft_gan::CheckpointChoice;
 use std::path::PathBuf;
 
@@ -13,8 +13,9 @@ pub(crate) struct Evaluate {
     /// Run directory of the generator; --samples takes its place
     #[arg(long, value_name = "RUN", required_unless_present = "samples")]
     pub(crate) from: Option<PathBuf>,
-    /// Checkpoint of the run
-    #[arg(long, value_parser = checkpoints(), default_value_t = CheckpointChoice::Last, conflicts_with = "samples")]
+    /// Checkpoint of the run: last; best, by KID times (2 - coverage) on validation images, or the last one if it is worse by less than
+    /// the standard error (checkpoints that copy training images are avoided); or the number of a step
+    #[arg(long, value_name = "last|best|STEP", default_value_t = CheckpointChoice::Last, conflicts_with = "samples")]
     pub(crate) checkpoint: CheckpointChoice,
     /// Generated images from any program: an NPY file (bytes, or floats from -1 to 1), or a folder or ZIP file of images
     #[arg(long, value_name = "NPY|DIR|ZIP", conflicts_with = "from")]

@@ -1,6 +1,6 @@
 //! Options of `engraft export`.
 
-use super::{checkpoints, one_of_described};
+use super::one_of_described;
 use engraft_export::onnx::OPSETS;
 use engraft_gan::CheckpointChoice;
 use std::fmt;
@@ -24,8 +24,9 @@ pub(crate) struct Export {
     /// Network of the run
     #[arg(long, value_parser = networks(), default_value_t = ExportNetwork::Generator, requires = "from")]
     pub(crate) network: ExportNetwork,
-    /// Checkpoint of the run
-    #[arg(long, value_parser = checkpoints(), default_value_t = CheckpointChoice::Last, requires = "from")]
+    /// Checkpoint of the run: last; best, by KID times (2 - coverage) on validation images, or the last one if it is worse by less than
+    /// the standard error (checkpoints that copy training images are avoided); or the number of a step
+    #[arg(long, value_name = "last|best|STEP", default_value_t = CheckpointChoice::Last, requires = "from")]
     pub(crate) checkpoint: CheckpointChoice,
     /// Classifier of adapt --out, a safetensors file
     #[arg(long, value_name = "FILE", group = "input")]

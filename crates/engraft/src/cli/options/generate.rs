@@ -1,6 +1,6 @@
 //! Options of `engraft generate`.
 
-use super::{checkpoints, image_count};
+use super::image_count;
 use engraft_gan::CheckpointChoice;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -19,8 +19,9 @@ pub(crate) struct Generate {
     /// Adapter file of a transfer; --from is then its source
     #[arg(long, value_name = "FILE")]
     pub(crate) adapter: Option<PathBuf>,
-    /// Checkpoint of the run
-    #[arg(long, value_parser = checkpoints(), default_value_t = CheckpointChoice::Last)]
+    /// Checkpoint of the run: last; best, by KID times (2 - coverage) on validation images, or the last one if it is worse by less than
+    /// the standard error (checkpoints that copy training images are avoided); or the number of a step
+    #[arg(long, value_name = "last|best|STEP", default_value_t = CheckpointChoice::Last)]
     pub(crate) checkpoint: CheckpointChoice,
     /// Number of images
     #[arg(long, default_value_t = 64, value_parser = image_count)]

@@ -44,7 +44,6 @@ pub(crate) use watch::Watch;
 use super::process::MOST_THREADS;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
-use engraft_gan::CheckpointChoice;
 use std::fmt::Display;
 
 /// Largest side of images in pixels.
@@ -105,21 +104,6 @@ where
         let found = all.iter().find(|(value, _)| value.to_string() == name);
         found.map(|(value, _)| value.clone()).ok_or("no such name")
     })
-}
-
-/// Accepts a choice of checkpoint.
-fn checkpoints() -> impl TypedValueParser<Value = CheckpointChoice> {
-    let about = |choice| match choice {
-        CheckpointChoice::Last => "The newest one",
-        CheckpointChoice::Best => {
-            "The one with the best score (KID times 2 - coverage on validation images), or the last one if it is worse by less than the standard error; checkpoints that copy training images are avoided"
-        }
-    };
-    one_of_described(
-        CheckpointChoice::ALL
-            .map(|choice| (choice, about(choice)))
-            .to_vec(),
-    )
 }
 
 /// A number of threads.

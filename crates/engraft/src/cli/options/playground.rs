@@ -1,6 +1,5 @@
 //! Options of `engraft playground`.
 
-use super::checkpoints;
 use engraft_gan::CheckpointChoice;
 use std::path::PathBuf;
 
@@ -19,8 +18,9 @@ pub(crate) struct Playground {
     /// Show the source's images of the same latent vectors beside those of --from; for transfers
     #[arg(long, conflicts_with = "beside")]
     pub(crate) with_source: bool,
-    /// Checkpoint of the runs
-    #[arg(long, value_parser = checkpoints(), default_value_t = CheckpointChoice::Last)]
+    /// Checkpoint of the runs: last; best, by KID times (2 - coverage) on validation images, or the last one if it is worse by less than
+    /// the standard error (checkpoints that copy training images are avoided); or the number of a step
+    #[arg(long, value_name = "last|best|STEP", default_value_t = CheckpointChoice::Last)]
     pub(crate) checkpoint: CheckpointChoice,
     /// The page, an .html file
     #[arg(long, value_name = "FILE", default_value = "playground.html")]
