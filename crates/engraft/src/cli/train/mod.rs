@@ -14,8 +14,12 @@ use super::program::program;
 use super::ranks::Ranks;
 use super::tensorboard::EventFile;
 use display::{Display, Style};
+use engraft_base::equidistant;
 use engraft_data::{Report, TrainingData};
-use engraft_gan::{Event, GanError, RunLayout, TrainConfig, Trainer, TrainingOutcome, read_settings};
+use engraft_gan::{
+    Event, GanError, RunLayout, TrainConfig, Trainer, TrainingOutcome, batch_tensor, read_settings,
+};
+use engraft_metrics::{ReferencePoints, features};
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
@@ -116,6 +120,8 @@ impl Prepared {
     }
 }
 
+/// Most real images that show the scale of the evaluations.
+const COMPARED: usize = 200;
 /// Below this number of pictures, a transfer is worth a try.
 const FEW: usize = 200;
 
@@ -224,7 +230,7 @@ fn train(options: &Train, ranks: Option<&Ranks>, display: &mut Display) -> anyho
     let board = EventFile::create(options.tensorboard, &out)?;
     let (begin, sent) = (trainer.step(), ranks.map(Ranks::traffic));
     let start = Instant::now();
-    let outcome = follow(&mut trainer, display, board)?;
+    let outcome = follow(&mut trainer, data.as_ref(), display, board)?;
     display.end(&trainer, &out, outcome);
     if let (Some(ranks), Some(sent)) = (ranks, sent) {
         display.say(&ranks.summary(sent, trainer.step() - begin, start.elapsed()));
@@ -235,17 +241,34 @@ fn train(options: &Train, ranks: Option<&Ranks>, display: &mut Display) -> anyho
     }
 }
 
+/// The measures of noise, blobs and real images with the features of the evaluations: the scale of their numbers. `None` if they say
+/// nothing about these images.
+fn reference_points(config: &TrainConfig, data: &dyn TrainingData) -> Option<ReferencePoints> {
+    let evaluation = &config.evaluation;
+    let name = evaluation.features.as_deref();
+    let name = name.unwrap_or_else(|| features::default_name(&config.data, config.image));
+    let [height, width, _] = config.image;
+    let extractor = features::open(name, evaluation.weights.as_deref(), [height, width]).ok()?;
+    let images = batch_tensor(data, &equidistant(COMPARED, data.len())).ok()?;
+    ReferencePoints::new(&*extractor, &images, config.seed).ok()
+}
+
 /// Trains, shows all events, and writes them for TensorBoard.
 fn follow(
     trainer: &mut Trainer,
+    data: &dyn TrainingData,
     display: &mut Display,
     mut board: EventFile,
 ) -> anyhow::Result<TrainingOutcome> {
     let config: TrainConfig = trainer.config().clone();
     display.begin(trainer.step(), &config);
     let start = Instant::now();
+    let mut has_scale = false;
     let outcome = trainer.train(&mut |event: Event| {
         display.event(&event, start);
+        if matches!(event, Event::Measured { .. }) && !std::mem::replace(&mut has_scale, true) {
+            display.scale(reference_points(&config, data).as_ref());
+        }
         if let Some(problem) = board.record(&event) {
             display.event(&Event::Warning(problem), start);
         }
