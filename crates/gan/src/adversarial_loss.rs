@@ -247,10 +247,11 @@ impl<T: Real> AdversarialLoss<T> {
         }
     }
 
-    /// Loss of the discriminator. Also updates LeCam's averages with the logits.
+    /// Loss of the discriminator, with images generated from `z`. Also updates LeCam's averages with the logits.
     pub(crate) fn discriminator(
         &mut self,
         discriminator: &Sequential<T>,
+        z: &Tensor<T>,
         real: &DiscriminatorOutput<T>,
         fake: &DiscriminatorOutput<T>,
         condition: &Condition<T>,
@@ -293,9 +294,14 @@ impl<T: Real> AdversarialLoss<T> {
             Some(penalty) => &objective + penalty,
             None => objective.clone(),
         };
-        let terms = self.terms.iter();
-        let terms =
-            terms.filter_map(|term| term.for_discriminator(discriminator, &real.augmented, condition));
+        let generated = fake.images.detach();
+        let terms = self.terms.iter().flat_map(|term| {
+            [
+                term.for_discriminator(discriminator, &real.augmented, condition),
+                term.for_discriminator_of_generated(discriminator, z, condition, &generated),
+            ]
+        });
+        let terms = terms.flatten();
         Loss {
             total: terms.fold(with_penalty, |sum, term| sum + term),
             penalty,

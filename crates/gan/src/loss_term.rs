@@ -50,7 +50,22 @@ pub trait LossTerm<T: Real = f32>: Send + Sync {
         None
     }
 
-    /// Term of the discriminator's loss.
+    /// Term of the discriminator's loss for generated images.
+    ///
+    /// - `z`: latent vectors `[n, latent]` of this step.
+    /// - `condition`: their labels, or [`Condition::None`].
+    /// - `images`: the generator's output for them, `[n, h, w, c]`, not augmented and not packed, without a graph.
+    fn for_discriminator_of_generated(
+        &self,
+        _discriminator: &Sequential<T>,
+        _z: &Tensor<T>,
+        _condition: &Condition<T>,
+        _images: &Tensor<T>,
+    ) -> Option<Tensor<T>> {
+        None
+    }
+
+    /// Term of the discriminator's loss for real images.
     ///
     /// - `real`: the discriminator's input for the real images of this step, augmented and
     ///   [packed](crate::pack): `[n / packing, h, w, c · packing]`.

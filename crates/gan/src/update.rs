@@ -84,7 +84,7 @@ pub(crate) fn simultaneous<T: Real>(
     let real_output = loss.discriminate_real(discriminator, real, condition);
     let fake_output = loss.discriminate(discriminator, &images, condition);
     let g = loss.generator(generator, z, condition, &fake_output, Some(&real_output));
-    let d = loss.discriminator(discriminator, &real_output, &fake_output, condition);
+    let d = loss.discriminator(discriminator, z, &real_output, &fake_output, condition);
     Update {
         generator: Some(gradients(&g.total, generator)),
         discriminator: Some(gradients(&d.total, discriminator)),
@@ -113,7 +113,7 @@ pub(crate) fn of_discriminator<T: Real>(
     let images = no_grad(|| generator.forward_with(z, condition, Mode::Train));
     let real_output = loss.discriminate_real(discriminator, real, condition);
     let fake_output = loss.discriminate(discriminator, &images, condition);
-    let d = loss.discriminator(discriminator, &real_output, &fake_output, condition);
+    let d = loss.discriminator(discriminator, z, &real_output, &fake_output, condition);
     Update {
         discriminator: Some(gradients(&d.total, discriminator)),
         losses: Losses {

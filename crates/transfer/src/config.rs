@@ -137,6 +137,8 @@ pub enum SourceRegularizer {
     Ewc(f64),
     /// [`CrossDomainCorrespondence`](crate::regularizers::CrossDomainCorrespondence) with this weight.
     Cdc(f64),
+    /// [`DualContrastive`](crate::regularizers::DualContrastive) with this weight, also a term of the discriminator's loss.
+    Dcl(f64),
 }
 
 impl Trainable {
@@ -157,7 +159,7 @@ impl Trainable {
 impl FromStr for SourceRegularizer {
     type Err = TransferError;
 
-    /// Parses `nothing`, or `l2-sp`, `ewc` or `cdc` with a weight, such as `ewc=10`.
+    /// Parses `nothing`, or `l2-sp`, `ewc`, `cdc` or `dcl` with a weight, such as `ewc=10`.
     ///
     /// # Errors
     /// [`TransferError::Unknown`] for any other text.
@@ -167,10 +169,11 @@ impl FromStr for SourceRegularizer {
             Some(("l2-sp", Some(weight))) => Ok(Self::L2Sp(weight)),
             Some(("ewc", Some(weight))) => Ok(Self::Ewc(weight)),
             Some(("cdc", Some(weight))) => Ok(Self::Cdc(weight)),
+            Some(("dcl", Some(weight))) => Ok(Self::Dcl(weight)),
             _ => Err(TransferError::Unknown {
                 what: "regularizer",
                 found: text.into(),
-                expected: "nothing, or l2-sp, ewc or cdc with a weight, such as ewc=10".into(),
+                expected: "nothing, or l2-sp, ewc, cdc or dcl with a weight, such as ewc=10".into(),
             }),
         }
     }
@@ -237,6 +240,7 @@ impl TransferConfig {
             SourceRegularizer::L2Sp(value) => weight("regularizer.l2-sp", value),
             SourceRegularizer::Ewc(value) => weight("regularizer.ewc", value),
             SourceRegularizer::Cdc(value) => weight("regularizer.cdc", value),
+            SourceRegularizer::Dcl(value) => weight("regularizer.dcl", value),
         }
         let adapted = |phase: &Phase| phase.generator == Trainable::Adapter;
         let of_generator = |trained: &Trainable| matches!(trained, Trainable::Adapter | Trainable::Miner);
@@ -301,6 +305,7 @@ mod tests {
         assert_eq!(read("nothing").unwrap(), SourceRegularizer::Nothing);
         assert_eq!(read("ewc=10").unwrap(), SourceRegularizer::Ewc(10.0));
         assert_eq!(read("l2-sp=0.5").unwrap(), SourceRegularizer::L2Sp(0.5));
+        assert_eq!(read("dcl=0.5").unwrap(), SourceRegularizer::Dcl(0.5));
         for wrong in ["ewc", "ewc=much", "ewd=1", "nothing=1"] {
             let error = read(wrong).unwrap_err();
             assert!(matches!(&error, TransferError::Unknown { found, .. } if found == wrong));

@@ -7,7 +7,8 @@ use crate::miner::{self, with_miner};
 use crate::patch_discriminator::replace_head_by_patches;
 use crate::pretrained_gan::{FOLDER, PretrainedGan, SETTINGS};
 use crate::regularizers::{
-    CrossDomainCorrespondence, ElasticWeightConsolidation, FeatureDistillation, ImportanceSamples, L2Sp,
+    CrossDomainCorrespondence, DualContrastive, ElasticWeightConsolidation, FeatureDistillation,
+    ImportanceSamples, L2Sp,
 };
 use engraft_gan::networks::{LayerRoles, NetworkRoles};
 use engraft_gan::{
@@ -127,15 +128,27 @@ impl Transfer {
             )
         };
         match config.regularizer {
-            SourceRegularizer::Ewc(_) if source_config.objective.packing > 1 => problems.push(format!(
-                "plan.regularizer: ewc evaluates single images, but the source's discriminator takes packs of {}; expected \
-                 nothing, l2-sp or cdc",
-                source_config.objective.packing
-            )),
-            SourceRegularizer::Cdc(_) if feature_layers(&self.roles.generator).is_empty() => problems.push(unnamed(
-                "plan.regularizer: cdc compares features of the generator",
-                "a stem or blocks",
-            )),
+            SourceRegularizer::Ewc(_) | SourceRegularizer::Dcl(_) if source_config.objective.packing > 1 => {
+                problems.push(format!(
+                    "plan.regularizer: ewc and dcl evaluate single images, but the source's discriminator takes packs of {}; expected \
+                     nothing, l2-sp or cdc",
+                    source_config.objective.packing
+                ));
+            }
+            SourceRegularizer::Cdc(_) | SourceRegularizer::Dcl(_)
+                if feature_layers(&self.roles.generator).is_empty() =>
+            {
+                problems.push(unnamed(
+                    "plan.regularizer: cdc and dcl compare features of the generator",
+                    "a stem or blocks",
+                ));
+            }
+            SourceRegularizer::Dcl(_) if self.roles.discriminator.features.is_none() => {
+                problems.push(unnamed(
+                    "plan.regularizer: dcl compares features of the discriminator",
+                    "the features of the discriminator",
+                ));
+            }
             _ => {}
         }
         if config.distillation > 0.0 && self.roles.discriminator.features.is_none() {
@@ -158,8 +171,8 @@ impl Transfer {
         ) && !trained.iter().any(is_from_source)
         {
             problems.push(
-                "plan.regularizer: l2-sp and ewc regularize the source's weights, but none of them trains; expected nothing or \
-                 cdc"
+                "plan.regularizer: l2-sp and ewc regularize the source's weights, but none of them trains; expected nothing, \
+                 cdc or dcl"
                     .into(),
             );
         }
@@ -350,6 +363,13 @@ impl TrainingPlan for Transfer {
             SourceRegularizer::Cdc(weight) => {
                 let layers = feature_layers(&self.roles.generator);
                 gan.term(CrossDomainCorrespondence::new(generator, layers, weight))
+            }
+            SourceRegularizer::Dcl(weight) => {
+                let layers = feature_layers(&self.roles.generator);
+                match &self.roles.discriminator.features {
+                    Some(features) => gan.term(DualContrastive::new(generator, layers, features, weight)),
+                    None => gan,
+                }
             }
         };
         match &self.roles.discriminator.features {

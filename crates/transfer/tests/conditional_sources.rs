@@ -85,6 +85,7 @@ fn settings_that_a_source_does_not_support_are_errors() {
         |config| config.regularizer = SourceRegularizer::L2Sp(1.0),
         |config| config.regularizer = SourceRegularizer::Ewc(1.0),
         |config| config.regularizer = SourceRegularizer::Cdc(1.0),
+        |config| config.regularizer = SourceRegularizer::Dcl(0.5),
         |config| config.distillation = 1.0,
     ] {
         assert_eq!(problems(&conditional, change), "");
@@ -94,11 +95,13 @@ fn settings_that_a_source_does_not_support_are_errors() {
         problems(&packed, |c| c.regularizer = SourceRegularizer::Cdc(1.0)),
         ""
     );
-    let found = problems(&packed, |c| c.regularizer = SourceRegularizer::Ewc(1.0));
-    assert!(
-        found.contains("plan.regularizer") && found.contains('2'),
-        "{found}"
-    );
+    for regularizer in [SourceRegularizer::Ewc(1.0), SourceRegularizer::Dcl(0.5)] {
+        let found = problems(&packed, |c| c.regularizer = regularizer);
+        assert!(
+            found.contains("plan.regularizer") && found.contains('2'),
+            "{found}"
+        );
+    }
     let plain = source(|_| ());
     for regularizer in [SourceRegularizer::L2Sp(1.0), SourceRegularizer::Ewc(1.0)] {
         let found = problems(&plain, |config| {

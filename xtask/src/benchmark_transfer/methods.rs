@@ -2,12 +2,12 @@
 
 use anyhow::ensure;
 use engraft_layers::Adapter;
-use engraft_transfer::{Phase, PretrainedGan, Recipe, Trainable, gradual_unfreezing};
+use engraft_transfer::{Phase, PretrainedGan, Recipe, SourceRegularizer, Trainable, gradual_unfreezing};
 
 /// Methods that are not a recipe with one change: two baselines, and the recipe that `engraft transfer` chooses.
 const OTHERS: [&str; 3] = ["untuned-source", "from-scratch", "auto"];
 /// Plain fine-tuning, and recipes that differ from it in one respect.
-const FIXED: [&str; 14] = [
+const FIXED: [&str; 18] = [
     "fine-tune",
     "double-rate",
     "discriminator-warmup",
@@ -22,6 +22,17 @@ const FIXED: [&str; 14] = [
     "output-scale",
     "miner",
     "gradual-unfreezing",
+    "l2-sp",
+    "ewc",
+    "cdc",
+    "dcl",
+];
+/// Regularizers with their weights.
+const REGULARIZERS: [(&str, SourceRegularizer); 4] = [
+    ("l2-sp", SourceRegularizer::L2Sp(1.0)),
+    ("ewc", SourceRegularizer::Ewc(10.0)),
+    ("cdc", SourceRegularizer::Cdc(10.0)),
+    ("dcl", SourceRegularizer::Dcl(0.5)),
 ];
 /// Rank of the low-rank adapter, and of the modulation.
 const LOW_RANK: usize = 4;
@@ -88,10 +99,13 @@ pub(super) fn fixed(source: &PretrainedGan, name: &str, steps: u64) -> anyhow::R
         "translation" => recipe.augment = Recipe::translation(),
         _ => {}
     }
+    let regularizer = REGULARIZERS.iter().find(|(regularizer, _)| *regularizer == name);
+    plan.regularizer = regularizer.map_or(SourceRegularizer::Nothing, |(_, regularizer)| *regularizer);
     plan.adapter = adapter;
     plan.patch_discriminator = name == "patch-discriminator";
     plan.phases = match name {
         _ if adapter.is_some() => of_generator(Trainable::Adapter),
+        _ if regularizer.is_some() => of_generator(Trainable::All),
         "fine-tune" | "double-rate" | "translation" | "patch-discriminator" => of_generator(Trainable::All),
         "discriminator-warmup" => vec![
             Phase {

@@ -223,7 +223,7 @@ fn scores(config: &TrainConfig, state: &MonitorState, extractor: Option<&str>) -
         0 => "training images",
         _ => "validation images",
     };
-    let section = Section::new(&format!("Scores on {reference}"))
+    let section = Section::new(format!("Scores on {reference}"))
         .block(Block::Table(table))
         .block(Block::Plots(score_plots(&state.measurements, reference)));
     Some(section)

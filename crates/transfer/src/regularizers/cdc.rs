@@ -36,12 +36,18 @@ impl<T: Real> CrossDomainCorrespondence<T> {
     }
 }
 
-/// Log-softmax over the cosine similarities of each row to the other rows, `[n, n]`. The diagonal gets a very low logit.
-fn log_similarity<T: Real>(features: &Tensor<T>) -> Tensor<T> {
+/// Each row divided by its length, `[n, features]`.
+pub(super) fn unit_rows<T: Real>(features: &Tensor<T>) -> Tensor<T> {
     let n = features.shape()[0];
     let flat = features.reshape([n, features.len() / n]);
     let lengths = (flat.square().sum_keep(&[1]) + T::from_f64(TINY)).sqrt();
-    let unit = flat / lengths;
+    flat / lengths
+}
+
+/// Log-softmax over the cosine similarities of each row to the other rows, `[n, n]`. The diagonal gets a very low logit.
+fn log_similarity<T: Real>(features: &Tensor<T>) -> Tensor<T> {
+    let n = features.shape()[0];
+    let unit = unit_rows(features);
     // A cosine is at most 1, so a logit of -1e4 has no weight in the softmax.
     let own = (0..n * n).map(|i| {
         if i / n == i % n {

@@ -16,11 +16,13 @@
 //! ```
 
 mod cdc;
+mod dcl;
 mod distillation;
 mod ewc;
 mod l2_sp;
 
 pub use cdc::CrossDomainCorrespondence;
+pub use dcl::DualContrastive;
 pub use distillation::FeatureDistillation;
 #[cfg(test)]
 pub(crate) use ewc::COMPUTED;

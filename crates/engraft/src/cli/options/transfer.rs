@@ -190,7 +190,7 @@ pub(crate) struct PlanOptions {
     #[arg(long, alias = "unfreeze-every", value_name = "N", conflicts_with_all = ["freeze_g", "batch_norm_only", "adapter"])]
     pub(crate) gradual_unfreezing: Option<u64>,
     /// Regularization towards the source, such as ewc=10. l2-sp: distance of the weights; ewc: the same, weighted by Fisher
-    /// information; cdc: cross-domain correspondence; nothing: none [default: the recipe's]
+    /// information; cdc: cross-domain correspondence; dcl: dual contrastive learning; nothing: none [default: the recipe's]
     #[arg(long, alias = "preserve", value_name = "TERM=WEIGHT")]
     pub(crate) regularize: Option<SourceRegularizer>,
     /// Weight of feature distillation from the source's discriminator
