@@ -251,13 +251,13 @@ mod tests {
             let identity = v.matmul_tn(&v);
             let values = Tensor::from_vec([n], found.values.iter().map(|x| x / largest).collect());
             let product = (&v * values).matmul_nt(&v);
-            for i in 0..n * n {
+            for (i, entry) in matrix.iter().enumerate() {
                 let one = f64::from(u8::from(i / n == i % n));
                 assert!(
                     (identity.as_slice()[i] - one).abs() < 1e-13,
                     "{largest:e}: {identity:?}"
                 );
-                let error = product.as_slice()[i] - matrix[i] / largest;
+                let error = product.as_slice()[i] - entry / largest;
                 assert!(error.abs() < 1e-13, "{largest:e}: {error:e}");
             }
         }
