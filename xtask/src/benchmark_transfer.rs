@@ -59,7 +59,8 @@ pub(crate) struct Args {
     )]
     train_images: Vec<usize>,
     /// Methods: untuned-source, from-scratch, fine-tune, auto, double-rate, discriminator-warmup, translation, freeze-d,
-    /// patch-discriminator, freeze-g, batch-norm, low-rank, singular-values, modulation, output-scale, miner, gradual-unfreezing
+    /// patch-discriminator, freeze-g, batch-norm, low-rank, singular-values, modulation, output-scale, miner, gradual-unfreezing,
+    /// l2-sp, ewc, cdc, dcl
     #[arg(
         long,
         value_delimiter = ',',

@@ -17,7 +17,7 @@ use crate::held_out::ENOUGH_TO_HOLD_OUT;
 use crate::layout::{Classes, Parts};
 use crate::lazy_pictures::LazyPictures;
 use crate::levels::{Levels, WHOLE};
-use crate::listing::Listing;
+use crate::listing::{Listing, START};
 use crate::loader::{LoadOptions, has_idx_files, load};
 use crate::npy_images;
 use crate::picture::{Fit, WHITE, Wanted};
@@ -174,9 +174,6 @@ pub struct Loaded {
     pub report: Report,
 }
 
-/// Bytes that tell the kind of a file.
-const START: u64 = 32;
-
 impl DataSource {
     /// Parses a name or path: first as a known data set, then as a path.
     ///
@@ -238,13 +235,23 @@ impl DataSource {
         plain_name(&file.unwrap_or_default().to_string_lossy())
     }
 
+    /// The sizes `[h, w]` of the pictures in a folder or an archive, each once and in ascending order; see
+    /// [`picture_size_counts`](Self::picture_size_counts).
+    ///
+    /// # Errors
+    /// If the folder or archive cannot be read.
+    pub fn picture_sizes(&self) -> Result<Vec<[usize; 2]>, DataError> {
+        let counts = self.picture_size_counts()?;
+        Ok(counts.into_iter().map(|(size, _)| size).collect())
+    }
+
     /// The sizes `[h, w]` of the pictures in a folder or an archive, in ascending order, each with its number of pictures. Reads
     /// only their headers, so that [`DataOptions::size`] can be chosen before decoding. Empty for other data, whose images all have
     /// one size.
     ///
     /// # Errors
     /// If the folder or archive cannot be read.
-    pub fn picture_sizes(&self) -> Result<Vec<([usize; 2], usize)>, DataError> {
+    pub fn picture_size_counts(&self) -> Result<Vec<([usize; 2], usize)>, DataError> {
         let (Self::Folder(path) | Self::Zip(path)) = self else {
             return Ok(Vec::new());
         };

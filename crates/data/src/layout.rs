@@ -29,7 +29,7 @@ impl Parts {
     /// Splits files into parts by their paths.
     ///
     /// A single folder that holds everything is skipped. If the top-level folders include `train` or
-    /// `training`, and `test`, `testing`, `val`, `valid` or `validation`, these are the parts, and all other files are
+    /// `training`, and one for other parts (`test`, `testing`, `val`, `valid` or `validation`, or `dev`, `holdout` and the like, which are not used), these are the parts, and all other files are
     /// not used. Otherwise all files are for training, unless `train` has folders of its own or is the only folder: then it has the
     /// training files. Beside other folders, a `train` that holds pictures is a class like them.
     pub(crate) fn of(paths: &[&Path]) -> Self {
@@ -51,7 +51,7 @@ impl Parts {
                 .flatten()
                 .any(|folder| part_of(folder) == Some(part))
         };
-        let has_test = has(Part::Test) || has(Part::Validation);
+        let has_test = has(Part::Test) || has(Part::Validation) || has(Part::Unused);
         let has_folders = |path: &&Path| {
             folder_at(path, depth).and_then(part_of) == Some(Part::Train)
                 && folder_at(path, depth + 1).is_some()
@@ -64,7 +64,7 @@ impl Parts {
                 train: (0..paths.len()).collect(),
                 test: None,
                 // If `test` is the only folder, its pictures are all there is.
-                depth: depth + usize::from(folders.len() == 1 && has_test),
+                depth: depth + usize::from(folders.len() == 1 && (has(Part::Test) || has(Part::Validation))),
                 notes: is_class.then(|| note.into()).into_iter().collect(),
             };
         }
@@ -242,6 +242,8 @@ enum Part {
     Train,
     Test,
     Validation,
+    /// Beside a folder for training, neither for training nor for testing.
+    Unused,
 }
 
 fn part_of(folder: &OsStr) -> Option<Part> {
@@ -249,6 +251,9 @@ fn part_of(folder: &OsStr) -> Option<Part> {
         "train" | "training" => Some(Part::Train),
         "test" | "testing" => Some(Part::Test),
         "val" | "valid" | "validation" => Some(Part::Validation),
+        "eval" | "dev" | "holdout" | "held-out" | "unlabeled" | "unlabelled" | "unused" | "extra" => {
+            Some(Part::Unused)
+        }
         _ => None,
     }
 }
@@ -344,6 +349,8 @@ mod tests {
         let (parts, classes, _) = read(&["more/a.png", "train/cat/b.png", "train/dog/c.png"]);
         assert_eq!((parts.train, parts.test), (vec![1, 2], None));
         assert_eq!(classes.names, ["cat", "dog"]);
+        let (parts, ..) = read(&["holdout/a.png", "train/b.png"]);
+        assert_eq!((parts.train, parts.test, parts.notes.len()), (vec![1], None, 1));
         let (parts, ..) = read(&["cover.png", "train/b.png"]);
         assert_eq!(parts.train, [1]);
     }

@@ -27,7 +27,7 @@ const ALWAYS_ALLOWED: u64 = 64 << 20;
 /// Number of bytes in which most pictures have their header.
 const HEADER: u64 = 64 << 10;
 /// Number of bytes that identify the kind of a file.
-const START: u64 = 32;
+pub(crate) const START: u64 = 32;
 /// Maximum unpacked size of an archive as a multiple of its own. Pictures are already compressed and reach 2.
 const MAX_RATIO: u64 = 100;
 /// The kind of left-out files of an archive that have the name of a later one.
@@ -52,7 +52,7 @@ pub(crate) struct Listing {
 }
 
 impl Listing {
-    /// All files of a folder and its subfolders, except those whose names begin with a dot, and except subfolders that are runs.
+    /// All files of a folder and its subfolders, except those whose names begin with a dot, and except [runs](Self::without_runs).
     ///
     /// # Errors
     /// [`DataError::File`] if a folder cannot be listed.
@@ -99,12 +99,6 @@ impl Listing {
                 }
                 if !root.join(&path).is_dir() {
                     listing.files.push((path, 0));
-                } else if root.join(&path).join(RUN).is_file() {
-                    let whole = root.join(path);
-                    let text = format!("a folder with a file {RUN}, whose images are generated");
-                    listing
-                        .left_out
-                        .push(FileReport::left_out(whole, "of runs", text));
                 } else if path.components().count() <= MAX_DEPTH {
                     folders.push(path);
                 } else {
@@ -117,6 +111,7 @@ impl Listing {
             }
         }
         listing.files.sort_unstable();
+        listing.without_runs();
         Ok(listing.of_pictures())
     }
 
@@ -218,7 +213,28 @@ impl Listing {
             listing.left_out.push(report);
         }
         listing.archive = Some(archive);
+        listing.without_runs();
         Ok(listing.of_pictures())
+    }
+
+    /// Skips subfolders that are runs.
+    fn without_runs(&mut self) {
+        let of_run = |(path, _): &(PathBuf, usize)| match path.file_name() {
+            Some(name) if name == RUN => path.parent().map(Path::to_path_buf),
+            _ => None,
+        };
+        let mut runs: Vec<PathBuf> = self.files.iter().filter_map(of_run).collect();
+        runs.retain(|run| !run.as_os_str().is_empty());
+        if runs.is_empty() {
+            return;
+        }
+        self.files
+            .retain(|(path, _)| !runs.iter().any(|run| path.starts_with(run)));
+        for run in runs {
+            let text = format!("a folder with a file {RUN}, whose images are generated");
+            let report = FileReport::left_out(self.shown_path(&run), "of runs", text);
+            self.left_out.push(report);
+        }
     }
 
     /// Sorts the files. Of those with one path only the last in the archive is left, as after unpacking.

@@ -173,12 +173,17 @@ fn a_transfer_of_few_pictures_is_measured_with_the_named_features() {
     let settings = read("run.toml");
     assert!(settings.contains("features = \"random\""), "{settings}");
     assert!(read("measures.jsonl").lines().count() >= 1);
-    for (data, said) in [
-        ("trained", "training images themselves"),
-        ("other", "was not trained on these 24 images"),
-    ] {
+    assert!(
+        errors.contains("(against the training images)") && !errors.contains("(validation)"),
+        "{errors}"
+    );
+    let [themselves, not] = ["training images themselves", "was not trained on these 24 images"];
+    for (data, said, unsaid) in [("trained", themselves, not), ("other", not, themselves)] {
         let evaluate = ["evaluate", "--from", &run, "--data", &at(data)];
         let (good, out, errors) = engraft(&[&evaluate[..], &measure].concat());
-        assert!(good && out.contains(said), "{said}: {out}{errors}");
+        assert!(
+            good && out.contains(said) && !out.contains(unsaid),
+            "{said}: {out}{errors}"
+        );
     }
 }

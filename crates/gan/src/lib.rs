@@ -57,7 +57,7 @@ pub use gan::{Gan, StepReport};
 pub use lecam::LeCam;
 pub use loss_term::LossTerm;
 pub use memory::training_memory;
-pub use monitor::{Alarm, Measurement, read_measurements};
+pub use monitor::{Alarm, Measurement, extractor_name, read_measurements};
 pub use networks::{Networks, dcgan};
 pub use objective::{FeatureMatching, Objective, ObjectiveConfig, StepOrder};
 pub use packing::pack;

@@ -53,6 +53,11 @@ pub enum CheckpointChoice {
     Step(u64),
 }
 
+impl CheckpointChoice {
+    #[doc(hidden)] // from an earlier version, without steps
+    pub const ALL: [Self; 2] = [Self::Last, Self::Best];
+}
+
 impl fmt::Display for CheckpointChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -104,10 +104,15 @@ pub struct ExperimentResult {
 }
 
 impl Experiment<'_> {
+    /// Number of the target's images that a run keeps for validation. Without any, the training images themselves are the reference.
+    pub fn validation_images(&self) -> u32 {
+        from_scratch_config(self.source, self.target, self.steps, self.seed).validation_images
+    }
+
     /// Trains with a method in `directory`, or resumes the run there.
     ///
-    /// Returns a sampler and the step of its checkpoint. It is the best checkpoint if the run has validation images, otherwise
-    /// the last one. If only [few parameters](crate::TransferConfig::is_parameter_efficient) of the generator trained, the
+    /// Returns a sampler and the step of its checkpoint. It is the best checkpoint if the run is evaluated, which it is from 20 images
+    /// on, otherwise the last one. If only [few parameters](crate::TransferConfig::is_parameter_efficient) of the generator trained, the
     /// directory also gets an [`AdapterFile`]. `None` if `on_event` stopped the run.
     ///
     /// # Errors

@@ -40,8 +40,7 @@ pub(super) fn on_run(error: anyhow::Error) -> anyhow::Error {
             &changed
         }
         Some(GanError::OtherData { .. } | GanError::OtherLabels { .. }) => {
-            "--out chooses another directory; --fresh moves the earlier run aside and starts again with these images; settings of \
-             another run (--config) need its images: the same --data and --train-on-all"
+            "--out chooses another directory; --fresh moves the earlier run aside and starts again with these images"
         }
         Some(GanError::Metrics(MetricsError::NoWeights { .. })) => GIVE_WEIGHTS,
         Some(GanError::Metrics(MetricsError::UnusedWeights { .. })) => REMOVE_WEIGHTS,
@@ -68,6 +67,11 @@ pub(super) fn on_training(error: anyhow::Error) -> anyhow::Error {
                 format!("--accept-changed-data continues this run with the present images; {other}"),
             )
         }
+        Some(GanError::OtherData { .. } | GanError::OtherLabels { .. }) => with(
+            error,
+            "--out chooses another directory; --fresh moves the earlier run aside and starts again with these images; settings of \
+             another run (--config) need its images: the same --data and --train-on-all",
+        ),
         _ => on_run(error),
     }
 }

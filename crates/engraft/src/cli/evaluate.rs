@@ -168,7 +168,10 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
         }
         None => {
             let mut found = evaluate_few(&train, &output.features, protocol)?;
-            found.protocol.real_is_held_out = seen == Some(0);
+            if seen == Some(0) {
+                // No training image of the run is among them.
+                (found.protocol.real_is_held_out, found.protocol.train) = (true, 0);
+            }
             found
         }
     };
@@ -188,7 +191,11 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
             json["class_divergence"] = classes.divergence_from_uniform().into();
         }
         if let Some(seen) = seen {
-            json["test_images_trained_on"] = seen.into();
+            let name = match test {
+                Some(_) => "test_images_trained_on",
+                None => "images_trained_on",
+            };
+            json[name] = seen.into();
         }
         if let Some(found) = &classifiers {
             json["classifier_accuracy"] = serde_json::to_value(found)?;
@@ -197,12 +204,14 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
         return Ok(());
     }
     out!("{found}");
-    if let (Some(0), None) = (seen, &test) {
-        out!(
-            "the run was not trained on these {} images: memorized is the share of near-copies of them, and says nothing about copies of \
-             the run's own training images",
-            loaded.train.len()
-        );
+    let all = loaded.train.len();
+    match (seen, &test) {
+        (Some(0), None) => out!(
+            "the run was not trained on these {all} images: memorized is the share of near-copies of them, and says nothing about copies of \
+             the run's own training images"
+        ),
+        (Some(seen), None) if seen < all => out!("the run was trained on {seen} of these {all} images"),
+        _ => {}
     }
     if let Some(test) = test.as_ref().filter(|test| test.len() < FEW_REAL) {
         out!(

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, bail};
 use engraft_base::files::ensure_writable;
+use engraft_data::DataSource;
 use std::path::{Path, PathBuf};
 
 /// Directory of all runs, if `--out` is not given.
@@ -31,12 +32,16 @@ pub(super) fn ensure_usable(out: Option<&Path>) -> anyhow::Result<()> {
     ensure_writable(out).with_context(|| format!("--out {}", out.display()))
 }
 
-/// Refuses the folder of the pictures as the directory of a run, whose grids would be read as pictures later.
+/// Refuses the folder of `--data` as the directory of a run, whose grids would be read as pictures later.
 ///
 /// # Errors
 /// If both are the same.
 pub(super) fn ensure_not_data(out: Option<&Path>, data: &str) -> anyhow::Result<()> {
-    let same = |out: &Path| matches!((out.canonicalize(), Path::new(data).canonicalize()), (Ok(out), Ok(data)) if out == data);
+    // A known name is no folder, even if there is one of this name.
+    let Ok(DataSource::Folder(folder)) = DataSource::parse(data) else {
+        return Ok(());
+    };
+    let same = |out: &Path| matches!((out.canonicalize(), folder.canonicalize()), (Ok(out), Ok(data)) if out == data);
     if let Some(out) = out.filter(|out| same(out)) {
         bail!(
             "--out {}: this is the folder of --data, and pictures of the run would later count as training images; choose another \

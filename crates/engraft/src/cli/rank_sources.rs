@@ -67,11 +67,11 @@ impl Comparison<'_> {
             let loaded = data_source::open("data", self.data, &options)?;
             Ok(data_source::some(loaded.train, self.train_images, self.seed))
         };
-        let mut target = read(smallest)?;
         let of_colors = sizes.filter(|[.., channels]| *channels > 1).min();
-        if let Some(size) = of_colors.filter(|size| target.image_size()[2] > 1 && size[..2] != smallest[..2])
-        {
-            target = read(size)?;
+        let of_colors = of_colors.unwrap_or(smallest);
+        let mut target = read(of_colors)?;
+        if target.image_size()[2] == 1 && of_colors[..2] != smallest[..2] {
+            target = read(smallest)?;
         }
         let reader = Reader::choose_for(self.features, self.data, &target)?;
         let of_target = dataset_features(&*reader.extractor, &target)?;

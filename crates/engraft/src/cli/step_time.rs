@@ -21,7 +21,11 @@ impl TrainingTime {
         Ok(Self {
             seconds_per_step: step_time(config, plan)?.as_secs_f64(),
             steps: config.steps,
-            evaluations: config.steps.checked_div(config.evaluation.every).unwrap_or(0),
+            // One more at the end.
+            evaluations: match config.evaluation.every {
+                0 => 0,
+                every => config.steps.div_ceil(every),
+            },
         })
     }
 

@@ -42,7 +42,7 @@ pub(crate) fn named_extractor(config: &TrainConfig) -> Result<Arc<dyn FeatureExt
 
 /// Name of the feature extractor in the settings. Runs from an earlier version have none, and used MNIST features
 /// or, for Fashion-MNIST, its own.
-pub(crate) fn extractor_name(config: &TrainConfig) -> &str {
+pub fn extractor_name(config: &TrainConfig) -> &str {
     match &config.evaluation.features {
         Some(name) => name,
         None if config.data == "fashion-mnist" => "fashion-mnist",

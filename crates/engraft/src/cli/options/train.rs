@@ -19,7 +19,7 @@ pub struct Train {
     /// drawn-digits if that fails]
     #[arg(long, value_name = "NAME|DIR|ZIP|NPY", help_heading = "Data")]
     pub(crate) data: Option<String>,
-    /// Resize images to N x N pixels [default: unchanged, or the largest size that the network supports; 64 for images of at
+    /// Resize images to N x N pixels [default: unchanged if the network supports it, otherwise at most 64; 64 for images of at
     /// least 64 pixels]
     #[arg(long, value_name = "N", value_parser = side, conflicts_with = "config", help_heading = "Data")]
     pub(crate) size: Option<usize>,

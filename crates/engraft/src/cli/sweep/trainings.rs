@@ -8,7 +8,7 @@ use crate::cli::program::{path, program, quoted};
 use crate::cli::train::{Prepared, prepare};
 use anyhow::{Context, ensure};
 use engraft_base::write_atomically;
-use engraft_gan::{TrainConfig, Trainer, TrainingOutcome, step_time};
+use engraft_gan::{FEW_IMAGES, TrainConfig, Trainer, TrainingOutcome, step_time};
 use serde_json::Value;
 use std::path::Path;
 
@@ -21,9 +21,6 @@ pub(super) struct Trainings {
     /// The options that name the images.
     images: String,
 }
-
-/// Fewest training images of which some are kept for validation.
-const FEWEST: usize = 200;
 
 /// The options that name the images, as on a command line. How picture files are read is in the settings.
 fn images(options: &Train) -> String {
@@ -77,12 +74,12 @@ impl Trainings {
             ensure!(
                 config.validation_images > 0,
                 "--data {}: {} training images are too few to keep some for validation, which decides a sweep; expected at least \
-                 {FEWEST}{}",
-                options.data.as_deref().unwrap_or("mnist"),
+                 {FEW_IMAGES}{}",
+                config.data,
                 config.images,
-                match options.train_on_all {
-                    true => "",
-                    false => " (--train-on-all holds none out for evaluate)",
+                match prepared.holds_out() {
+                    true => " (--train-on-all holds none out for evaluate)",
+                    false => "",
                 }
             );
             given.push(config.clone());

@@ -9,7 +9,7 @@ use engraft_data::{
     DataError, DataOptions, DataSource, Dataset, DatasetName, LoadOptions, Report, TrainingData,
 };
 use engraft_gan::networks::{self, NetworkSpec};
-use engraft_gan::{GanError, NetworkConfig, TrainConfig};
+use engraft_gan::{GanError, NetworkConfig, RunLayout, TrainConfig, read_settings};
 use std::sync::Arc;
 
 /// Side of larger pictures where no size is named: a step of 128 pixels takes about twice as long.
@@ -111,10 +111,11 @@ fn open(
     how.size = match (options.size, other) {
         (Some(size), _) => Some([size; 2]),
         (None, Some(config)) => Some([config.image[0], config.image[1]]),
-        (None, None) => None,
+        // A run keeps its size, whatever is chosen for new ones.
+        (None, None) => size_of_run(options),
     };
     if matches!(source, DataSource::Folder(_) | DataSource::Zip(_)) {
-        let sizes = source.picture_sizes()?;
+        let sizes = source.picture_size_counts()?;
         how.size = how.size.or(match *sizes {
             [] => None,
             [([h, w], _)] if h == w && h <= LARGE_SIDE && makes(network, [h, w, 3])? => None,
@@ -138,6 +139,13 @@ fn open(
     }
     how.size = default_size(options, network, h.min(w))?;
     Ok(source.open(&how)?.train.into())
+}
+
+/// The size of the images of the run in `--out`, if there is one that goes on.
+fn size_of_run(options: &Train) -> Option<[usize; 2]> {
+    let out = options.out.as_ref().filter(|_| !options.fresh)?;
+    let saved = read_settings(&RunLayout::new(out).settings()).ok()?;
+    Some([saved.image[0], saved.image[1]])
 }
 
 /// Refuses the settings of another run whose networks do not make its images, before images are brought to their size.

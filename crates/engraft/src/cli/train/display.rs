@@ -87,6 +87,11 @@ impl Display {
         }
     }
 
+    /// Whether [`Self::say`] prints anything.
+    pub(super) fn shows_text(&self) -> bool {
+        matches!(self.style, Style::Bar | Style::Ticks)
+    }
+
     fn json(&self, value: &serde_json::Value) {
         if self.style == Style::Json {
             out(&value.to_string());
@@ -324,7 +329,8 @@ impl Display {
         self.say(&format!("for comparison: {points}"));
         if points.is_blind() {
             self.warn(
-                "with these features noise or blobs cover many real images, so coverage says nothing; choose others with --features",
+                "with these features noise or blobs cover many real images, so coverage says nothing; --features with --fresh starts again \
+                 with others",
             );
         }
     }

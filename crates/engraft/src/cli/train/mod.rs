@@ -3,6 +3,8 @@
 mod augmentation;
 mod data;
 mod display;
+mod run_state;
+mod scale;
 mod settings;
 
 use super::advice;
@@ -14,14 +16,8 @@ use super::program::program;
 use super::ranks::Ranks;
 use super::tensorboard::EventFile;
 use display::{Display, Style};
-use engraft_base::equidistant;
 use engraft_data::{Report, TrainingData};
-use engraft_gan::{
-    Event, GanError, RunLayout, TrainConfig, Trainer, TrainingOutcome, batch_tensor, read_settings,
-};
-use engraft_metrics::{ReferencePoints, features};
-use std::ffi::OsString;
-use std::path::Path;
+use engraft_gan::{Event, GanError, TrainConfig, Trainer, TrainingOutcome};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -107,6 +103,11 @@ fn find_images(options: &Train, display: &mut Display) -> anyhow::Result<Prepare
 }
 
 impl Prepared {
+    /// Whether pictures are held out for `evaluate`.
+    pub(super) fn holds_out(&self) -> bool {
+        self.held_out.is_some_and(|count| count > 0)
+    }
+
     /// The settings of a training on these images.
     ///
     /// # Errors
@@ -120,36 +121,8 @@ impl Prepared {
     }
 }
 
-/// Most real images that show the scale of the evaluations.
-const COMPARED: usize = 200;
 /// Below this number of pictures, a transfer is worth a try.
 const FEW: usize = 200;
-
-/// What a training would find in the directory of its run: nothing, a run that it resumes, one that is done, or one that it refuses.
-fn run_state(options: &Train, config: &TrainConfig, out: &Path) -> Option<String> {
-    let saved = read_settings(&RunLayout::new(out).settings())
-        .ok()
-        .filter(|_| !options.fresh)?;
-    if saved.fingerprint != config.fingerprint && !options.accept_changed_data {
-        return Some(format!(
-            "  run            the images have changed since {} began ({} then, {} now), and it would be refused; \
-             --accept-changed-data continues it, --fresh starts again",
-            out.display(),
-            saved.images,
-            config.images
-        ));
-    }
-    let entries = std::fs::read_dir(RunLayout::new(out).checkpoints()).ok()?;
-    let step = |name: OsString| name.to_str()?.strip_prefix("step-")?.parse::<u64>().ok();
-    let last = entries
-        .flatten()
-        .filter_map(|entry| step(entry.file_name()))
-        .max()?;
-    Some(match last >= config.steps {
-        true => format!("  run            finished: it has all {last} steps; more --steps continue it"),
-        false => format!("  run            resumes at step {last}"),
-    })
-}
 
 /// Whether this process writes the run: the only one, or rank 0.
 fn is_first(ranks: Option<&Ranks>) -> bool {
@@ -206,7 +179,7 @@ fn train(options: &Train, ranks: Option<&Ranks>, display: &mut Display) -> anyho
                  --fresh moves that run aside",
                 out.display()
             ));
-        } else if let Some(state) = run_state(options, &config, &out) {
+        } else if let Some(state) = run_state::line(options, &config, &out) {
             display.say(&state);
         }
         return Ok(());
@@ -241,18 +214,6 @@ fn train(options: &Train, ranks: Option<&Ranks>, display: &mut Display) -> anyho
     }
 }
 
-/// The measures of noise, blobs and real images with the features of the evaluations: the scale of their numbers. `None` if they say
-/// nothing about these images.
-fn reference_points(config: &TrainConfig, data: &dyn TrainingData) -> Option<ReferencePoints> {
-    let evaluation = &config.evaluation;
-    let name = evaluation.features.as_deref();
-    let name = name.unwrap_or_else(|| features::default_name(&config.data, config.image));
-    let [height, width, _] = config.image;
-    let extractor = features::open(name, evaluation.weights.as_deref(), [height, width]).ok()?;
-    let images = batch_tensor(data, &equidistant(COMPARED, data.len())).ok()?;
-    ReferencePoints::new(&*extractor, &images, config.seed).ok()
-}
-
 /// Trains, shows all events, and writes them for TensorBoard.
 fn follow(
     trainer: &mut Trainer,
@@ -263,11 +224,12 @@ fn follow(
     let config: TrainConfig = trainer.config().clone();
     display.begin(trainer.step(), &config);
     let start = Instant::now();
-    let mut has_scale = false;
+    // A run that goes on has shown it.
+    let mut has_scale = trainer.step() > 0 || !display.shows_text();
     let outcome = trainer.train(&mut |event: Event| {
         display.event(&event, start);
         if matches!(event, Event::Measured { .. }) && !std::mem::replace(&mut has_scale, true) {
-            display.scale(reference_points(&config, data).as_ref());
+            display.scale(scale::reference_points(&config, data).as_ref());
         }
         if let Some(problem) = board.record(&event) {
             display.event(&Event::Warning(problem), start);

@@ -145,8 +145,8 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
             unmeasured.push((method.name(), steps, sampler));
             continue;
         }
+        stop_if_interrupted()?;
         let features = experiment.generate_features(network, &sampler, options.count)?;
-        ensure_not_interrupted()?;
         let sets = FeatureSets {
             real: &reference,
             training: trained_on,
@@ -176,9 +176,15 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
             untuned_share,
         ),
     };
-    if !evaluated.is_empty()
-        && let Some(second) = Second::measure(reader, &experiment, target, &evaluated)?
-    {
+    let second = match evaluated.is_empty() {
+        true => None,
+        false => match Second::measure(reader, &experiment, target, &evaluated) {
+            // The results are there, and are written without it.
+            Err(error) if error.is::<Interrupted>() => None,
+            found => found?,
+        },
+    };
+    if let Some(second) = second {
         for line in second.lines(&evaluated) {
             out!("{line}");
         }
@@ -223,6 +229,15 @@ fn transfer(options: &Transfer) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Stops after a signal. All trainings are saved.
+///
+/// # Errors
+/// [`Interrupted`] after a signal.
+fn stop_if_interrupted() -> Result<(), Interrupted> {
+    ensure_not_interrupted()
+        .inspect_err(|_| note!("stopped, the training is saved; the same command resumes"))
+}
+
 /// Changes the settings of a run by the options. The run is evaluated with the features that also compare the domains.
 ///
 /// # Errors
@@ -254,6 +269,10 @@ fn train(
 ) -> anyhow::Result<Option<(Sampler, u64)>> {
     let mut progress = TrainingProgress::new(&label(method.name()), options.steps)?;
     let mut board = EventFile::create(options.tensorboard, directory)?;
+    let reference = match experiment.validation_images() {
+        0 => "against the training images",
+        _ => "validation",
+    };
     let found = experiment.train_adjusted(
         method,
         directory,
@@ -268,7 +287,7 @@ fn train(
                 }
                 Event::Step { step, .. } => progress.set(step),
                 Event::Measured { measurement, .. } => {
-                    progress.say(&format!("step {}: {measurement} (validation)", measurement.step));
+                    progress.say(&format!("step {}: {measurement} ({reference})", measurement.step));
                 }
                 Event::Alarm { step, message, .. } => {
                     progress.say(&format!("warning: step {step}: {message}"))

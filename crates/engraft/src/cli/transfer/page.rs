@@ -53,7 +53,7 @@ const COLUMN_MEANINGS: [(&str, &str); 8] = [
     ),
     (
         "step",
-        "Training step of the evaluated checkpoint: the best one on validation images, or the last one without them.",
+        "Training step of the evaluated checkpoint: the best one on validation images, below 100 images on the training images, or the last one where nothing is measured.",
     ),
 ];
 

@@ -2,6 +2,7 @@
 
 use super::domains::Domains;
 use super::{COMPARED, adjust, changes, inversion, label};
+use crate::cli::data_source::FEWEST_HELD_OUT;
 use crate::cli::memory::Memory;
 use crate::cli::options::{PlanOptions, RecipeName, Transfer};
 use crate::cli::step_time::TrainingTime;
@@ -131,8 +132,12 @@ pub(super) fn explain(
     );
     ensure!(
         config.evaluation.patience == 0 || config.evaluation.every > 0,
-        "--patience {}: this transfer has no evaluations, because it has fewer than 20 images; leave out --patience",
-        config.evaluation.patience
+        "--patience {}: this transfer has no evaluations{}; leave out --patience",
+        config.evaluation.patience,
+        match config.images {
+            ..FEWEST_HELD_OUT => ", because it has fewer than 20 images",
+            _ => "",
+        }
     );
     check_planned(&config, plan)?;
     let memory = Memory::of(&config, 1)?;
