@@ -138,6 +138,8 @@ fn a_changed_folder_names_what_changed_and_the_ways_out() {
     let (good, _, errors) = train("b", "3", &["--accept-changed-data"]);
     assert!(good, "{errors}");
     planned(&[], "finished: it has all 3 steps");
+    let (good, _, errors) = train("b", "4", &[]);
+    assert!(good, "{errors}");
     let settings = std::fs::read_to_string(Path::new(&at("run")).join("run.toml")).unwrap();
     assert!(settings.contains("[[earlier_data]]"), "{settings}");
 }

@@ -47,7 +47,7 @@ fn every_command_of_the_readme_runs() {
     }
     write_pictures(&directory.path().join("my-pictures"), 12);
     let commands = commands();
-    assert_eq!(commands.len(), 5, "{commands:?}");
+    assert_eq!(commands.len(), 6, "{commands:?}");
     for command in commands {
         let mut arguments: Vec<&str> = command.split_whitespace().collect();
         if ["train", "transfer"].contains(&arguments[0]) {
@@ -69,6 +69,7 @@ fn every_command_of_the_readme_runs() {
         "runs/mnist/report.html",
         "runs/mine/samples",
         "grid.png",
+        "runs/transfer-my-pictures/report.html",
         "runs/transfer-fashion-mnist",
     ] {
         assert!(directory.path().join(made).exists(), "{made}");

@@ -98,8 +98,13 @@ pub(super) fn is_of_run(wanted: TrainConfig, saved: &TrainConfig) -> bool {
     EarlierData::of(saved, 0).in_settings(&kept).fixed_hash() == saved.fixed_hash()
 }
 
-/// The settings `wanted` with what a run remembers of its images.
+/// The settings `wanted` with what a run remembers of its images. A run whose images changed before keeps its
+/// [numbers](with_numbers_of): those of a preset would be those of the present images.
 fn continued(wanted: TrainConfig, saved: &TrainConfig) -> TrainConfig {
+    let wanted = match saved.earlier_data.is_empty() {
+        true => wanted,
+        false => with_numbers_of(&wanted, saved),
+    };
     TrainConfig {
         keep_copies_together: saved.keep_copies_together,
         earlier_data: saved.earlier_data.clone(),
