@@ -56,8 +56,13 @@ fn train(source: &PretrainedGan, directory: &Path, generator: Trainable, change:
         seed: 2,
     };
     let method = TransferMethod::Recipe(Box::new(recipe));
+    // Without evaluations, so that the last checkpoint counts.
+    let last = |config: &mut TrainConfig| {
+        config.evaluation.every = 0;
+        Ok(())
+    };
     let trained = experiment
-        .train(&method, directory, &mut |_| ControlFlow::Continue(()))
+        .train_adjusted(&method, directory, &last, &mut |_| ControlFlow::Continue(()))
         .unwrap();
     assert_eq!(trained.unwrap().1, 3);
 }
