@@ -50,10 +50,8 @@ pub fn frechet_distance(real: &Features, fake: &Features) -> Result<f64, Metrics
     let (x, y) = (Gaussian::fit(real), Gaussian::fit(fake));
     let root = square_root(&x.covariance)?;
     let product = root.dot(&y.covariance).dot(&root);
-    let (product, largest) = scaled(&product)?;
-    let n = product.nrows();
-    let eigenvalues = symmetric_eigenvalues(product.as_slice().expect("a new matrix is in order"), n);
-    let trace_of_root = roots(&eigenvalues)?.sum() * largest.sqrt();
+    let eigenvalues = symmetric_eigenvalues(&symmetric(&product)?, product.nrows());
+    let trace_of_root = roots(&eigenvalues)?.sum();
     let means: f64 = (&x.mean - &y.mean).mapv(|d| d * d).sum();
     let traces = x.covariance.diag().sum() + y.covariance.diag().sum();
     finite(means + traces - 2.0 * trace_of_root, "the distances of the means")
@@ -66,18 +64,13 @@ fn finite(value: f64, what: &'static str) -> Result<f64, MetricsError> {
         .ok_or(MetricsError::Overflow { what })
 }
 
-/// A matrix that is symmetric up to rounding, made symmetric, divided by its largest number, and that number. So no square
-/// overflows.
-fn scaled(matrix: &Array2<f64>) -> Result<(Array2<f64>, f64), MetricsError> {
-    let n = matrix.nrows();
-    let mut largest = f64::MIN_POSITIVE;
-    for &value in matrix {
-        largest = finite(value, "covariances or their products")?.abs().max(largest);
-    }
-    let halves = Array2::from_shape_fn((n, n), |(i, j)| {
-        0.5 * (matrix[[i, j]] / largest) + 0.5 * (matrix[[j, i]] / largest)
+/// The numbers of a matrix that is symmetric up to rounding, made symmetric.
+fn symmetric(matrix: &Array2<f64>) -> Result<Vec<f64>, MetricsError> {
+    let halves = matrix.indexed_iter().map(|((i, j), value)| {
+        let half = 0.5 * value + 0.5 * matrix[[j, i]];
+        finite(half, "covariances or their products")
     });
-    Ok((halves, largest))
+    halves.collect()
 }
 
 /// Roots of eigenvalues. Negative ones, caused by rounding, count as zero.
@@ -88,13 +81,10 @@ fn roots(eigenvalues: &[f64]) -> Result<Array1<f64>, MetricsError> {
 
 /// The symmetric square root of a covariance.
 fn square_root(matrix: &Array2<f64>) -> Result<Array2<f64>, MetricsError> {
-    let (matrix, largest) = scaled(matrix)?;
     let n = matrix.nrows();
-    let SymmetricEigen { values, vectors } =
-        symmetric_eigen(matrix.as_slice().expect("a new matrix is in order"), n);
+    let SymmetricEigen { values, vectors } = symmetric_eigen(&symmetric(matrix)?, n);
     let vectors = Array2::from_shape_vec((n, n), vectors).expect("the matrix is square");
-    let roots = roots(&values)? * largest.sqrt();
-    Ok((&vectors * &roots).dot(&vectors.t()))
+    Ok((&vectors * &roots(&values)?).dot(&vectors.t()))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use engraft_gan::{
     Event, GanError, Measurement, PseudoLabels, RunLayout, StepReport, TrainConfig, Trainer, TrainingOutcome,
 };
 use engraft_layers::parameter_count;
-use engraft_metrics::{IMAGE, ReferencePoints, features};
+use engraft_metrics::{IMAGE, features};
 use engraft_tensor::{Precision, has_bf16};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -321,18 +321,6 @@ impl Display {
                 "against the training images"
             }
         ));
-    }
-
-    /// The scale of the first evaluation's numbers.
-    pub(super) fn scale(&self, points: Option<&ReferencePoints>) {
-        let Some(points) = points else { return };
-        self.say(&format!("for comparison: {points}"));
-        if points.is_blind() {
-            self.warn(
-                "with these features noise or blobs cover many real images, so coverage says nothing; --features with --fresh starts again \
-                 with others",
-            );
-        }
     }
 
     fn step(&mut self, step: u64, report: &StepReport, milliseconds: f64, start: Instant) {

@@ -229,7 +229,7 @@ fn follow(
     let outcome = trainer.train(&mut |event: Event| {
         display.event(&event, start);
         if matches!(event, Event::Measured { .. }) && !std::mem::replace(&mut has_scale, true) {
-            display.scale(scale::reference_points(&config, data).as_ref());
+            scale::show(&config, data, display);
         }
         if let Some(problem) = board.record(&event) {
             display.event(&Event::Warning(problem), start);
