@@ -155,6 +155,7 @@ fn a_training_and_its_evaluation_print_what_is_listed() {
     assert!(found.contains_key("measured.kid"), "{found:?}");
     assert!(!found.contains_key("plan.seconds"), "only a dry run times steps");
     check(&data, "evaluate --from run --data mnist --count 40");
+    check(&data, "evaluate --from run --data mnist --count 40 --readability");
 }
 
 /// With the time and memory that the training takes.

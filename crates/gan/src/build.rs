@@ -78,7 +78,7 @@ pub(crate) fn gan_of_phase(
 
 /// The GAN of a run before its first step.
 pub(crate) fn planned_gan(config: &TrainConfig, plan: &dyn TrainingPlan) -> Result<Gan, GanError> {
-    let lazy = config.discriminator.with_lazy_penalty(config.regularize.interval);
+    let [of_generator, of_discriminator] = config.optimizers();
     let Networks {
         generator,
         discriminator,
@@ -93,6 +93,6 @@ pub(crate) fn planned_gan(config: &TrainConfig, plan: &dyn TrainingPlan) -> Resu
         .order(config.order)
         .precision(config.precision)
         .micro_batches(config.micro_batches.max(1) as usize)
-        .optimizers(config.generator.build(), lazy.build());
+        .optimizers(of_generator, of_discriminator);
     Ok(plan.prepare(config, gan))
 }

@@ -1,5 +1,6 @@
 //! Settings of a training run (`run.toml`).
 
+mod adam;
 mod data;
 mod earlier_data;
 mod earlier_names;
@@ -13,6 +14,7 @@ mod presets;
 mod pseudo_labels;
 mod short_form;
 
+pub use adam::AdamConfig;
 pub use earlier_data::EarlierData;
 pub use evaluation::EvaluationConfig;
 pub use evaluation::FEW_IMAGES;
@@ -30,7 +32,7 @@ use crate::regularization::{RegularizeConfig, SpectralNorm};
 use crate::validation::SettingsCheck;
 use engraft_base::sha256_hex;
 use engraft_data::TrainingData;
-use engraft_layers::{Adam, Init, spectral_normalize};
+use engraft_layers::{Init, spectral_normalize};
 use engraft_tensor::Precision;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -116,6 +118,10 @@ pub struct TrainConfig {
     pub generator: AdamConfig,
     /// Adam of the discriminator. A different learning rate gives the two networks two time scales (TTUR).
     pub discriminator: AdamConfig,
+    /// Share of the steps, at the end of the run, in which both learning rates fall linearly to 0; from 0 to 1. A run that is
+    /// continued with more steps decays again at its new end.
+    #[serde(default, skip_serializing_if = "is_zero_share")]
+    pub learning_rate_decay: f64,
     /// Regularizers of the discriminator.
     #[serde(
         default,
@@ -145,51 +151,6 @@ pub struct TrainConfig {
     /// Images that the run was trained on before they changed, oldest first. The run writes it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier_data: Vec<EarlierData>,
-}
-
-/// Settings of an Adam optimizer.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AdamConfig {
-    /// Learning rate.
-    pub learning_rate: f64,
-    /// Decay of the mean of the gradients, `β1`.
-    pub beta1: f64,
-    /// Decay of the mean of the squared gradients, `β2`.
-    pub beta2: f64,
-    /// Added to the square root of the second moment, `ε`.
-    pub epsilon: f64,
-}
-
-impl AdamConfig {
-    /// Builds the optimizer.
-    pub fn build(&self) -> Adam {
-        Adam::new(self.learning_rate)
-            .betas(self.beta1, self.beta2)
-            .eps(self.epsilon)
-    }
-
-    /// Settings for lazy regularization, where the gradient penalties are a separate step after every `interval` ordinary
-    /// steps.
-    ///
-    /// With `c = interval / (interval + 1)`, the learning rate becomes `c · rate` and each decay `β^c`. The two kinds of steps
-    /// together then move the weights as far, and forget gradients as fast, as the ordinary steps alone. An `interval` of 1
-    /// changes nothing: the penalties are then part of the ordinary step.
-    ///
-    /// *Source*: Karras et al., "Analyzing and improving the image quality of StyleGAN", 2020, appendix B.
-    #[must_use]
-    pub fn with_lazy_penalty(self, interval: u32) -> Self {
-        if interval <= 1 {
-            return self;
-        }
-        let share = f64::from(interval) / (f64::from(interval) + 1.0);
-        Self {
-            learning_rate: self.learning_rate * share,
-            beta1: self.beta1.powf(share),
-            beta2: self.beta2.powf(share),
-            ..self
-        }
-    }
 }
 
 /// What a run writes, and how often, in steps.
@@ -461,29 +422,17 @@ impl TrainConfig {
                 "standing_batches needs an EMA of the generator: set ema_half_life above 0, or standing_batches to 0".into(),
             );
         }
+        if !(0.0..=1.0).contains(&self.learning_rate_decay) {
+            problems.push(format!(
+                "learning_rate_decay must be from 0 to 1, a share of the steps, got {}",
+                self.learning_rate_decay
+            ));
+        }
         for (name, adam) in [
             ("generator", &self.generator),
             ("discriminator", &self.discriminator),
         ] {
-            let AdamConfig {
-                learning_rate,
-                beta1,
-                beta2,
-                epsilon,
-            } = *adam;
-            if !(learning_rate.is_finite() && learning_rate > 0.0) {
-                problems.push(format!(
-                    "{name}.learning_rate must be above 0, got {learning_rate}"
-                ));
-            }
-            for (beta, value) in [("beta1", beta1), ("beta2", beta2)] {
-                if !(0.0..1.0).contains(&value) {
-                    problems.push(format!("{name}.{beta} must be from 0 to below 1, got {value}"));
-                }
-            }
-            if !(epsilon.is_finite() && epsilon > 0.0) {
-                problems.push(format!("{name}.epsilon must be above 0, got {epsilon}"));
-            }
+            adam.problems(name, &mut problems);
         }
         let OutputConfig {
             sample_every,
@@ -629,6 +578,10 @@ fn is_one(value: &u32) -> bool {
 #[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
 fn is_zero(value: &u32) -> bool {
     *value == 0
+}
+
+fn is_zero_share(value: &f64) -> bool {
+    *value == 0.0
 }
 
 /// Whether a name is safe in a path and on a terminal.

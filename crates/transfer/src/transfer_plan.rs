@@ -11,9 +11,7 @@ use crate::regularizers::{
     ImportanceSamples, L2Sp,
 };
 use engraft_gan::networks::{LayerRoles, NetworkRoles};
-use engraft_gan::{
-    AdamConfig, Gan, GanError, Networks, PhaseProgress, PseudoLabels, TrainConfig, TrainingPlan,
-};
+use engraft_gan::{Gan, GanError, Networks, PhaseProgress, PseudoLabels, TrainConfig, TrainingPlan};
 use engraft_layers::{Adam, Init, ParamFilter, Sequential, adapt, check_names, parameters, train_only};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -248,23 +246,21 @@ impl Transfer {
     }
 
     /// Adam with the learning rates of [`TransferConfig::learning_rates`].
-    fn adam(&self, config: &AdamConfig, network: &Sequential) -> Adam {
-        self.config
-            .learning_rates
-            .iter()
-            .fold(config.build(), |adam, rate| {
-                let layers: Vec<String> = rate
-                    .under
-                    .iter()
-                    .filter(|name| has(network, name))
-                    .cloned()
-                    .collect();
-                if layers.is_empty() {
-                    adam
-                } else {
-                    adam.group(ParamFilter::under(layers), config.learning_rate * rate.factor)
-                }
-            })
+    fn with_rates(&self, adam: Adam, network: &Sequential) -> Adam {
+        let usual = adam.learning_rate();
+        self.config.learning_rates.iter().fold(adam, |adam, rate| {
+            let layers: Vec<String> = rate
+                .under
+                .iter()
+                .filter(|name| has(network, name))
+                .cloned()
+                .collect();
+            if layers.is_empty() {
+                adam
+            } else {
+                adam.group(ParamFilter::under(layers), usual * rate.factor)
+            }
+        })
     }
 }
 
@@ -323,12 +319,10 @@ impl TrainingPlan for Transfer {
         else {
             unreachable!("the networks of this run came from the same source")
         };
-        let lazy = config.discriminator.with_lazy_penalty(config.regularize.interval);
-        let optimizers = (
-            self.adam(&config.generator, &gan.generator),
-            self.adam(&lazy, &gan.discriminator),
-        );
-        let gan = gan.optimizers(optimizers.0, optimizers.1);
+        let [of_generator, of_discriminator] = config.optimizers();
+        let of_generator = self.with_rates(of_generator, &gan.generator);
+        let of_discriminator = self.with_rates(of_discriminator, &gan.discriminator);
+        let gan = gan.optimizers(of_generator, of_discriminator);
         // `Transfer::new` rejects such settings. A run of an earlier version may have them, and its regularizer would panic.
         if !self.unsupported(&gan.generator, &gan.discriminator).is_empty() {
             return gan;

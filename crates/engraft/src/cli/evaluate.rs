@@ -4,20 +4,25 @@ use super::classifier::classifier_accuracy;
 use super::data_source::{FEWEST_HELD_OUT, changed_files, of_shape, some, with_held_out_or_few};
 use super::extract::{Reader, open_run};
 use super::options::Evaluate;
+use super::readability::Readers;
 use super::samples::Samples;
 use super::stacked;
 use anyhow::{Context, ensure};
+use engraft_base::batches;
 use engraft_data::{Dataset, DatasetName, Split, TrainingData};
 use engraft_gan::{PictureConfig, SavedRun, training_image_hashes};
 use engraft_metrics::{
     ClassCounts, EvaluationInput, EvaluationProtocol, FeatureOutput, RealDataInfo, evaluate, evaluate_few,
 };
+use engraft_tensor::{Tensor, concat};
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use std::path::Path;
 
 /// Real images below which the numbers say little.
 const FEW_REAL: usize = 100;
+/// Images that are generated at once.
+const BATCH: usize = 250;
 
 /// The images to evaluate.
 enum Generated {
@@ -70,6 +75,20 @@ impl Generated {
             Self::Samples(samples) => samples.read(reader),
         }
     }
+
+    /// The images themselves.
+    fn images(&self, options: &Evaluate) -> anyhow::Result<Tensor> {
+        match self {
+            Self::ByRun(run) => {
+                let mut rng = Pcg64::seed_from_u64(options.seed);
+                let parts =
+                    batches(options.count, BATCH).map(|part| run.sampler.try_generate(part.len(), &mut rng));
+                let parts = parts.collect::<Result<Vec<Tensor>, _>>()?;
+                Ok(concat(&parts.iter().collect::<Vec<_>>(), 0))
+            }
+            Self::Samples(samples) => Ok(samples.images()),
+        }
+    }
 }
 
 /// How many of the images a run used for training or validation, if it has a record of them.
@@ -97,8 +116,8 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
     );
     if options.data == DatasetName::StackedMnist.as_str() {
         ensure!(
-            options.features.features.is_none() && !options.classifier_accuracy,
-            "--data stacked-mnist: modes are counted with the mnist features; remove --features and --classifier-accuracy"
+            options.features.features.is_none() && !options.classifier_accuracy && !options.readability,
+            "--data stacked-mnist: modes are counted with the mnist features; remove --features, --classifier-accuracy and --readability"
         );
         let run = options
             .from
@@ -115,7 +134,18 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
     options.pictures.apply(generated.pictures(), &mut how);
     let (loaded, test) = with_held_out_or_few(&options.data, &how)?;
     let reader = Reader::choose_for(&options.features, &options.data, &loaded.train)?;
+    let readers = match options.readability {
+        true => Some(Readers::train(&options.data, &loaded.train, options.seed)?),
+        false => None,
+    };
     let output = generated.read(&reader, options)?;
+    let readability = match &readers {
+        Some(readers) => Some(readers.compare(
+            &generated.images(options)?,
+            test.as_ref().unwrap_or(&loaded.train),
+        )),
+        None => None,
+    };
     let classifiers = match &generated {
         Generated::ByRun(run) if options.classifier_accuracy => Some(classifier_accuracy(
             run,
@@ -200,6 +230,9 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
         if let Some(found) = &classifiers {
             json["classifier_accuracy"] = serde_json::to_value(found)?;
         }
+        if let Some(found) = &readability {
+            json["readability"] = serde_json::to_value(found)?;
+        }
         out!("{json}");
         return Ok(());
     }
@@ -226,6 +259,9 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
             |(class, &count): (usize, &usize)| format!("{class}: {:.1} %", 100.0 * count as f64 / all as f64);
         let shares: Vec<String> = classes.counts().iter().enumerate().map(share).collect();
         out!("classes predicted by the feature network: {}", shares.join("  "));
+    }
+    if let Some(found) = &readability {
+        out!("{found}");
     }
     if let Some(found) = &classifiers {
         out!("{found}");

@@ -32,6 +32,7 @@ mod program;
 mod progress;
 mod rank_sources;
 mod ranks;
+mod readability;
 mod result_cache;
 mod samples;
 mod semi_supervised;

@@ -6,7 +6,7 @@ use super::options::PictureOptions;
 use anyhow::{Context, bail};
 use engraft_base::{choose, from_byte};
 use engraft_data::{DataOptions, Dataset, Npy, Numbers};
-use engraft_gan::PictureConfig;
+use engraft_gan::{PictureConfig, dataset_tensor};
 use engraft_metrics::FeatureOutput;
 use engraft_tensor::Tensor;
 use std::path::Path;
@@ -46,6 +46,14 @@ impl Samples {
         match self {
             Self::Array(images) => [images.shape()[1], images.shape()[2], images.shape()[3]],
             Self::Pictures(data) => data.image_size(),
+        }
+    }
+
+    /// The images, `[n, h, w, c]`.
+    pub(super) fn images(&self) -> Tensor {
+        match self {
+            Self::Array(images) => images.clone(),
+            Self::Pictures(data) => dataset_tensor(data, &(0..data.len()).collect::<Vec<_>>()),
         }
     }
 

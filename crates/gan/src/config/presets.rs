@@ -43,6 +43,7 @@ pub(super) fn standard(data: &dyn TrainingData) -> TrainConfig {
         standing_batches: 0,
         generator: adam,
         discriminator: adam,
+        learning_rate_decay: 0.0,
         regularize: RegularizeConfig::default(),
         augment: AugmentConfig::default(),
         plan: toml::Table::new(),

@@ -1,0 +1,113 @@
+//! Readability: the share of images that two independent classifiers read alike.
+
+use anyhow::ensure;
+use engraft_data::Dataset;
+use engraft_gan::dataset_tensor;
+use engraft_metrics::{FeatureClassifier, IMAGE, Training, Variation, readable_share, train_classifier};
+use engraft_tensor::Tensor;
+use indicatif::ProgressBar;
+use serde::Serialize;
+use std::fmt;
+
+/// Training epochs of the classifiers.
+const EPOCHS: usize = 5;
+/// Most training images of a classifier.
+const MOST_IMAGES: usize = 20_000;
+/// Probability that both classifiers must give their class.
+const LEAST: f64 = 0.9;
+/// Fewest labeled images.
+const FEWEST: usize = 200;
+
+/// Shares of images that are readable.
+#[derive(Debug, Serialize)]
+pub(super) struct Readability {
+    /// Of generated images.
+    generated: f64,
+    /// Of real test images.
+    real: f64,
+    /// Training images of each classifier.
+    images: usize,
+    epochs: usize,
+    seed: u64,
+}
+
+/// Two classifiers that read images.
+pub(super) struct Readers {
+    classifiers: [FeatureClassifier; 2],
+    images: usize,
+    seed: u64,
+}
+
+impl Readers {
+    /// Trains them on two halves of the labeled images, from different initial weights.
+    ///
+    /// # Errors
+    /// If the images are not 28x28 and gray, have no labels, or are too few.
+    pub(super) fn train(name: &str, images: &Dataset, seed: u64) -> anyhow::Result<Self> {
+        let size = images.image_size();
+        ensure!(
+            size == IMAGE,
+            "--readability: the classifiers need gray images of 28x28 pixels, but those of --data {name} have the shape {size:?}"
+        );
+        ensure!(
+            images.classes() > 1 && images.len() >= FEWEST,
+            "--readability: the classifiers need at least {FEWEST} images with labels of several classes; --data {name} has {} images of {} \
+             classes",
+            images.len(),
+            images.classes()
+        );
+        let count = (images.len() / 2).min(MOST_IMAGES);
+        let bar = ProgressBar::new(2 * EPOCHS as u64).with_message("classifiers");
+        let classifiers = [0, 1].map(|half| {
+            // Every second image, so that both have all classes.
+            let chosen: Vec<usize> = (0..count).map(|i| 2 * i + half).collect();
+            let labels: Vec<usize> = chosen.iter().map(|&i| usize::from(images.label(i))).collect();
+            let training = Training {
+                epochs: EPOCHS,
+                seed: seed.wrapping_mul(2).wrapping_add(half as u64),
+                variation: Variation::for_data(name),
+            };
+            train_classifier(
+                &dataset_tensor(images, &chosen),
+                &labels,
+                &training,
+                &mut |_, _| {
+                    bar.inc(1);
+                },
+            )
+        });
+        bar.finish_and_clear();
+        Ok(Self {
+            classifiers,
+            images: count,
+            seed,
+        })
+    }
+
+    /// Readability of generated images, beside that of real ones.
+    pub(super) fn compare(&self, generated: &Tensor, real: &Dataset) -> Readability {
+        let [a, b] = &self.classifiers;
+        let all: Vec<usize> = (0..real.len()).collect();
+        let share = |images: &Tensor| readable_share([a, b], images, LEAST);
+        Readability {
+            generated: share(generated),
+            real: share(&dataset_tensor(real, &all)),
+            images: self.images,
+            epochs: EPOCHS,
+            seed: self.seed,
+        }
+    }
+}
+
+impl fmt::Display for Readability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "readable: {:.1} % of the generated images, {:.1} % of the real ones (two classifiers, each trained on {} other real images, give \
+             the same class with a probability above {LEAST})",
+            100.0 * self.generated,
+            100.0 * self.real,
+            self.images
+        )
+    }
+}
