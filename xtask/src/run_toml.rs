@@ -95,13 +95,13 @@ const SECTIONS: [Section; 17] = [
     section(
         "`[generator]`",
         "generator",
-        "crates/gan/src/config.rs",
+        "crates/gan/src/config/adam.rs",
         "AdamConfig",
     ),
     section(
         "`[discriminator]`",
         "discriminator",
-        "crates/gan/src/config.rs",
+        "crates/gan/src/config/adam.rs",
         "AdamConfig",
     ),
     section(
@@ -408,6 +408,7 @@ fn complete(config: &TrainConfig) -> anyhow::Result<BTreeMap<String, String>> {
     ] {
         settings.entry(name).or_insert(Value::Integer(value));
     }
+    settings.entry("learning_rate_decay").or_insert(Value::Float(0.0));
     settings
         .entry("precision")
         .or_insert_with(|| config.precision.name().into());
@@ -527,6 +528,7 @@ order = "alternating"
 precision = "bf16"
 ema_half_life = 1000
 standing_batches = 4
+learning_rate_decay = 0.5
 cpu = "x86_64"
 [[earlier_data]]
 until_step = 5

@@ -1,10 +1,12 @@
 //! Settings of a training run (`run.toml`).
 
 mod adam;
+mod checks;
 mod data;
 mod earlier_data;
 mod earlier_names;
 mod evaluation;
+mod fixed;
 mod limits;
 mod network;
 mod overrides;
@@ -27,18 +29,11 @@ use crate::augment::AugmentConfig;
 use crate::dcgan;
 use crate::error::GanError;
 use crate::networks::{self, LayerRoles, NetworkSpec};
-use crate::objective::{Objective, ObjectiveConfig, StepOrder};
-use crate::regularization::{RegularizeConfig, SpectralNorm};
-use crate::validation::SettingsCheck;
-use engraft_base::sha256_hex;
+use crate::objective::{ObjectiveConfig, StepOrder};
+use crate::regularization::RegularizeConfig;
 use engraft_data::TrainingData;
-use engraft_layers::{Init, spectral_normalize};
 use engraft_tensor::Precision;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
-
-/// Largest packing with which networks are built to check the settings. A larger one is reported as too large for the batch.
-const MAX_PACKING: u32 = 16;
 
 /// Settings of a training run, as in its `run.toml`.
 ///
@@ -330,128 +325,6 @@ impl TrainConfig {
         }
     }
 
-    /// Checks ranges, and the combination of objective, regularizers and augmentation.
-    ///
-    /// # Errors
-    /// [`GanError::Config`] with every problem at once.
-    pub fn check(&self) -> Result<(), GanError> {
-        let mut problems = self.problems();
-        if let Err(GanError::Config { problems: unknown }) = networks::find(&self.network.kind) {
-            problems.extend(unknown);
-        }
-        problems.extend(self.problems_with_networks());
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(GanError::Config { problems })
-        }
-    }
-
-    fn settings_check(&self) -> SettingsCheck<'_> {
-        SettingsCheck {
-            objective: &self.objective,
-            regularize: &self.regularize,
-            augment: &self.augment,
-        }
-    }
-
-    /// Settings that do not work with the networks of the run.
-    fn problems_with_networks(&self) -> Vec<String> {
-        if self.regularize.is_default() && self.objective == Objective::default().into() {
-            return Vec::new();
-        }
-        // Unknown networks, and image sizes that they cannot generate, are reported when they are built.
-        let spec = self.network_spec();
-        if !spec.problems().is_empty() {
-            return Vec::new();
-        }
-        let spec = spec
-            .packing(self.objective.packing.clamp(1, MAX_PACKING) as usize)
-            .classes(self.network_classes().min(limits::MOST_CLASSES) as usize);
-        let Ok(family) = networks::find_for(&self.network.kind, &spec, &self.data) else {
-            return Vec::new();
-        };
-        let mut discriminator = family.discriminator(&spec, &mut Init::glorot(0));
-        if self.regularize.spectral_norm != SpectralNorm::None {
-            spectral_normalize(&mut discriminator);
-        }
-        self.settings_check().problems_with(&discriminator)
-    }
-
-    /// Settings that are invalid for all networks.
-    pub(crate) fn problems(&self) -> Vec<String> {
-        let mut problems = self.settings_check().problems();
-        if !is_plain_name(&self.data) {
-            problems.push(format!(
-                "data must be a name of letters, digits, dots, dashes and underscores that does not begin with a dot, got {:?}",
-                self.data
-            ));
-        }
-        if self.trained_on() < 2 {
-            problems.push(format!(
-                "training needs at least 2 training images, because batch norm compares them, got {}",
-                self.trained_on()
-            ));
-        } else if self.batch < 2 || self.batch > self.trained_on() {
-            problems.push(format!(
-                "batch must be from 2 (for batch norm) to the number of training images, {}, got {}",
-                self.trained_on(),
-                self.batch
-            ));
-        }
-        problems.extend(network::reconstruction_problem(self));
-        let held_out = self.validation_images;
-        self.evaluation.problems(held_out, self.images, &mut problems);
-        let packing = self.objective.packing;
-        problems.extend(self.evaluation.pack_problem(packing, held_out, self.trained_on()));
-        problems.extend(self.settings_check().batch_problem(self.batch));
-        problems.extend(limits::micro_batches(self));
-        self.pseudo_labels.problems(self, &mut problems);
-        if self.network_classes() > 0 {
-            problems.extend(self.settings_check().problems_with_classes());
-        }
-        problems.extend(limits::beyond_limits(self));
-        problems.extend(limits::without_end(self));
-        problems.extend(limits::beyond_toml(self, |name| {
-            // Counts have the whole range: their hash is that of their text.
-            let is_count = self.counts().iter().any(|(count, ..)| *count == name);
-            is_count || name == "steps" || name.starts_with("output.")
-        }));
-        if self.standing_batches > 0 && self.ema_half_life == 0 {
-            problems.push(
-                "standing_batches needs an EMA of the generator: set ema_half_life above 0, or standing_batches to 0".into(),
-            );
-        }
-        if !(0.0..=1.0).contains(&self.learning_rate_decay) {
-            problems.push(format!(
-                "learning_rate_decay must be from 0 to 1, a share of the steps, got {}",
-                self.learning_rate_decay
-            ));
-        }
-        for (name, adam) in [
-            ("generator", &self.generator),
-            ("discriminator", &self.discriminator),
-        ] {
-            adam.problems(name, &mut problems);
-        }
-        let OutputConfig {
-            sample_every,
-            checkpoint_every,
-            keep_checkpoints,
-        } = self.output;
-        for (name, value) in [
-            ("steps", self.steps),
-            ("output.sample_every", sample_every),
-            ("output.checkpoint_every", checkpoint_every),
-            ("output.keep_checkpoints", keep_checkpoints as u64),
-        ] {
-            if value == 0 {
-                problems.push(format!("{name} must be at least 1, got 0"));
-            }
-        }
-        problems
-    }
-
     /// The text of `run.toml`.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("numbers, strings and tables always have a TOML form")
@@ -459,7 +332,7 @@ impl TrainConfig {
 
     /// Dotted name and value of every setting in `run.toml`, in its order.
     pub fn names_and_values(&self) -> Vec<(String, String)> {
-        flat(&toml::Table::try_from(self).expect("settings always have a TOML form"))
+        fixed::flat(&toml::Table::try_from(self).expect("settings always have a TOML form"))
     }
 
     /// Reads the text of a `run.toml`; `what` names it in messages. Names of an earlier version are accepted.
@@ -471,89 +344,6 @@ impl TrainConfig {
             path: what.into(),
             reason: printable(source.to_string().trim_end()),
         })
-    }
-
-    /// The settings that may not change once a run has begun and in which `wanted` differs; one line each.
-    pub fn fixed_differences(&self, wanted: &Self) -> Vec<String> {
-        let [ours, theirs] = [self, wanted].map(|c| c.fixed().into_iter().collect::<BTreeMap<_, _>>());
-        let names: BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
-        // Later settings are written only where they differ from the default.
-        let value = |of: &BTreeMap<_, String>, name| of.get(name).map_or("the default".into(), String::clone);
-        names
-            .into_iter()
-            .map(|name| (name, value(&ours, name), value(&theirs, name)))
-            .filter(|(_, ours, theirs)| ours != theirs)
-            .map(|(name, ours, theirs)| format!("{name}: the run has {ours}, the new settings have {theirs}"))
-            .collect()
-    }
-
-    /// SHA-256 of the settings that may not change once a run has begun. Settings have the names of an earlier version in it,
-    /// so that checkpoints of that version are recognized.
-    pub(crate) fn fixed_hash(&self) -> String {
-        let text: String = flat(&earlier_names::with_earlier_names(self.fixed_table()))
-            .into_iter()
-            .map(
-                |(name, value)| match self.counts().iter().find(|(_, earlier, _)| *earlier == name) {
-                    Some((_, _, count)) => (name, count.to_string()),
-                    None => (name, value),
-                },
-            )
-            .map(|(name, value)| format!("{name}={value}\n"))
-            .collect();
-        sha256_hex(text.as_bytes())
-    }
-
-    /// Whether a checkpoint with this hash belongs to these settings, with the present images or with [earlier
-    /// ones](Self::earlier_data).
-    pub(crate) fn accepts(&self, hash: &str) -> bool {
-        let mut earlier = self.earlier_data.iter();
-        hash == self.fixed_hash() || earlier.any(|data| data.in_settings(self).fixed_hash() == hash)
-    }
-
-    /// Dotted name and value of every setting that may not change once a run has begun.
-    fn fixed(&self) -> Vec<(String, String)> {
-        let mut flat = flat(&self.fixed_table());
-        for (name, value) in &mut flat {
-            if let Some((_, _, count)) = self.counts().iter().find(|(count, ..)| count == name) {
-                *value = count.to_string();
-            }
-        }
-        flat
-    }
-
-    /// Name, name in an earlier version, and value of the counts: TOML's integers hold only half of the range of `u64`.
-    fn counts(&self) -> [(&'static str, &'static str, u64); 4] {
-        [
-            ("images", "images", self.images as u64),
-            ("seed", "seed", self.seed),
-            ("batch", "batch", self.batch as u64),
-            ("ema_half_life", "average_half_life", self.ema_half_life),
-        ]
-    }
-
-    /// The settings that may not change once a run has begun, with 0 for the counts.
-    fn fixed_table(&self) -> toml::Table {
-        let small = Self {
-            images: 0,
-            seed: 0,
-            steps: 0,
-            batch: 0,
-            ema_half_life: 0,
-            output: OutputConfig {
-                sample_every: 0,
-                checkpoint_every: 0,
-                keep_checkpoints: 0,
-            },
-            ..self.clone()
-        };
-        let mut table = toml::Table::try_from(small).expect("as in to_toml");
-        table.remove("steps");
-        table.remove("output");
-        table.remove("evaluation");
-        table.remove("earlier_data");
-        table.remove("cpu");
-        table.remove("keep_copies_together");
-        table
     }
 }
 
@@ -584,15 +374,6 @@ fn is_zero_share(value: &f64) -> bool {
     *value == 0.0
 }
 
-/// Whether a name is safe in a path and on a terminal.
-fn is_plain_name(name: &str) -> bool {
-    (1..=100).contains(&name.len())
-        && !name.starts_with('.')
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
-}
-
 /// A message that may quote a file, with control characters escaped.
 fn printable(message: &str) -> String {
     let mut safe = String::with_capacity(message.len());
@@ -604,26 +385,6 @@ fn printable(message: &str) -> String {
         }
     }
     safe
-}
-
-/// Dotted name and value of every setting of a table, in its order.
-fn flat(table: &toml::Table) -> Vec<(String, String)> {
-    let mut flat = Vec::new();
-    for (name, value) in table {
-        flatten(name, value, &mut flat);
-    }
-    flat
-}
-
-fn flatten(name: &str, value: &toml::Value, flat: &mut Vec<(String, String)>) {
-    match value {
-        toml::Value::Table(table) => {
-            for (key, value) in table {
-                flatten(&format!("{name}.{key}"), value, flat);
-            }
-        }
-        value => flat.push((name.into(), value.to_string())),
-    }
 }
 
 #[cfg(test)]
