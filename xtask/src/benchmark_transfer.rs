@@ -60,7 +60,7 @@ pub(crate) struct Args {
     train_images: Vec<usize>,
     /// Methods: untuned-source, from-scratch, fine-tune, auto, double-rate, discriminator-warmup, translation, freeze-d,
     /// patch-discriminator, freeze-g, batch-norm, low-rank, singular-values, modulation, output-scale, miner, gradual-unfreezing,
-    /// l2-sp, ewc, cdc, dcl
+    /// l2-sp, ewc, cdc, dcl; the last four also joined, such as ewc+dcl
     #[arg(
         long,
         value_delimiter = ',',

@@ -38,8 +38,9 @@ A resumed run keeps its settings; only `steps`, `[output]` and `[evaluation]` ma
 The settings of a preset are written into `run.toml` when a run starts. The file leaves out what is off, such as
 `classes = 0` or an empty `[augment]`.
 
-The column *default* has the values of the preset `default`, and those of the other presets where they differ, for 60 000
-images. The presets `default`, `tutorial` and `r3gan` are those for 28x28x1 images, `light` is that for 64x64x3 images.
+The column *default* has the values of the preset `default` for fewer than 10 000 images, and those of the others where they differ:
+`many images` is the preset `default` from 10 000 images on. Values that depend on the number of images are those for 60 000.
+`default`, `tutorial` and `r3gan` are those for 28x28x1 images, `light` is that for 64x64x3 images.
 
 <!-- Generated from the doc comments of the settings by `cargo xtask docs`. Do not edit. -->
 ";
@@ -179,7 +180,7 @@ const ENUMS: [(&str, &str); 12] = [
     ("crates/data/src/damaged.rs", "Damaged"),
     ("crates/layers/src/layer/adapter.rs", "Adapter"),
     ("crates/transfer/src/config.rs", "Trainable"),
-    ("crates/transfer/src/config.rs", "SourceRegularizer"),
+    ("crates/transfer/src/source_regularizers.rs", "SourceRegularizer"),
     ("crates/gan/src/networks/family.rs", "GeneratorNorm"),
 ];
 
@@ -351,6 +352,7 @@ fn presets() -> anyhow::Result<Vec<(&'static str, BTreeMap<String, String>)>> {
     let (digits, pictures) = (Shape([28, 28, 1]), Shape([64, 64, 3]));
     let presets = [
         ("default", TrainConfig::standard(&digits)),
+        ("many images", TrainConfig::many_images(&digits)),
         ("tutorial", TrainConfig::tutorial(&digits)),
         ("r3gan", TrainConfig::r3gan(&digits)),
         ("light", TrainConfig::light(&pictures)),
@@ -468,6 +470,7 @@ fn kind(rust: &str) -> String {
         "[usize; 3]" => "list of 3 integers".into(),
         "Phase" | "LearningRateFactor" | "EarlierData" => "tables".into(),
         "NetworkConfig" | "ObjectiveConfig" => "name or table".into(),
+        "SourceRegularizers" => format!("{}, or a list of several", kind("SourceRegularizer")),
         other if is_table(other) => "table".into(),
         other => format!(
             "[{}](#{})",
@@ -597,7 +600,7 @@ checkpoint_every = 1
 keep_checkpoints = 1
 [plan]
 source_sha256 = "00"
-preserve = { ewc = 10.0 }
+preserve = [{ ewc = 10.0 }, { dcl = 0.5 }]
 distil = 1.0
 adapter = { low-rank = { rank = 4 } }
 miner = 16

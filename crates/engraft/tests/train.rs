@@ -633,6 +633,25 @@ fn pseudo_labels_need_no_labels_and_tensorboard_gets_its_file() {
 }
 
 #[test]
+fn by_default_many_images_are_conditioned_on_clusters() {
+    let world = World::with_images(11_200);
+    let plan = |more: &[&str]| {
+        let done = world.run("x", &[&["--dry-run"], more].concat());
+        assert_eq!(code(&done), 0, "{}", text(&done.stderr));
+        text(&done.stdout)
+    };
+    assert!(plan(&[]).contains("conditioned on 100 clusters"));
+    for other in [
+        ["--pseudo-labels", "0"],
+        ["--network", "mlp"],
+        ["--preset", "tutorial"],
+    ] {
+        let plan = plan(&other);
+        assert!(!plan.contains("clusters"), "{other:?}: {plan}");
+    }
+}
+
+#[test]
 fn pseudo_labels_are_refused_for_few_images_and_with_class_labels() {
     let world = World::new();
     let plan = |more: &[&str]| world.run("x", &[&["--dry-run"], more].concat());

@@ -32,6 +32,7 @@ use crate::networks::{self, LayerRoles, NetworkSpec};
 use crate::objective::{ObjectiveConfig, StepOrder};
 use crate::regularization::RegularizeConfig;
 use engraft_data::TrainingData;
+use engraft_layers::Adam;
 use engraft_tensor::Precision;
 use serde::{Deserialize, Serialize};
 
@@ -161,11 +162,27 @@ pub struct OutputConfig {
 }
 
 impl TrainConfig {
-    /// The default preset: settings that show digits within minutes on two cores.
+    /// Training images from which the default preset of the command line is [`many_images`](Self::many_images).
+    pub const MANY_IMAGES: usize = 10_000;
+
+    /// The default preset, for up to 10 000 images: settings that show digits within minutes on two cores.
     ///
     /// Adam at 2e-4 with `β1 = 0.5` (Radford et al., 2016, section 4), batches of 64, and an EMA of the generator.
     pub fn standard(data: &dyn TrainingData) -> Self {
         presets::standard(data)
+    }
+
+    /// The default preset from [10 000 images](Self::MANY_IMAGES) on: [`standard`](Self::standard) with 100 clusters of the images
+    /// as [classes](PseudoLabelConfig) and Adam at 5e-4.
+    ///
+    /// ```
+    /// use engraft_data::{Split, drawn_digits};
+    /// use engraft_gan::TrainConfig;
+    /// let config = TrainConfig::many_images(&drawn_digits(Split::Train, 600, 1));
+    /// assert_eq!((config.pseudo_labels.clusters, config.network_classes()), (100, 100));
+    /// ```
+    pub fn many_images(data: &dyn TrainingData) -> Self {
+        presets::many_images(data)
     }
 
     /// The preset `tutorial`: TensorFlow's DCGAN tutorial, with Adam at 1e-4, `β = (0.9, 0.999)`, batches of
@@ -323,6 +340,52 @@ impl TrainConfig {
             discriminator: slower(self.discriminator),
             ..self.clone()
         }
+    }
+
+    /// Checks ranges, and the combination of objective, regularizers and augmentation.
+    ///
+    /// # Errors
+    /// [`GanError::Config`] with every problem at once.
+    pub fn check(&self) -> Result<(), GanError> {
+        let mut problems = self.problems();
+        if let Err(GanError::Config { problems: unknown }) = networks::find(&self.network.kind) {
+            problems.extend(unknown);
+        }
+        problems.extend(checks::with_networks(self));
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(GanError::Config { problems })
+        }
+    }
+
+    /// Settings that are invalid for all networks.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        checks::problems(self)
+    }
+
+    /// Optimizers of the generator and of the discriminator, with the [decay](Self::learning_rate_decay) of their learning rates.
+    /// The discriminator's is adjusted for [lazy penalties](AdamConfig::with_lazy_penalty).
+    pub fn optimizers(&self) -> [Adam; 2] {
+        adam::optimizers(self)
+    }
+
+    /// The settings that may not change once a run has begun and in which `wanted` differs; one line each.
+    pub fn fixed_differences(&self, wanted: &Self) -> Vec<String> {
+        fixed::differences(self, wanted)
+    }
+
+    /// SHA-256 of the settings that may not change once a run has begun. Settings have the names of an earlier version in it,
+    /// so that checkpoints of that version are recognized.
+    pub(crate) fn fixed_hash(&self) -> String {
+        fixed::hash(self)
+    }
+
+    /// Whether a checkpoint with this hash belongs to these settings, with the present images or with [earlier
+    /// ones](Self::earlier_data).
+    pub(crate) fn accepts(&self, hash: &str) -> bool {
+        let mut earlier = self.earlier_data.iter();
+        hash == self.fixed_hash() || earlier.any(|data| data.in_settings(self).fixed_hash() == hash)
     }
 
     /// The text of `run.toml`.

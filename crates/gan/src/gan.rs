@@ -574,4 +574,6 @@ mod micro_batch_tests;
 #[cfg(test)]
 mod reconstruction_tests;
 #[cfg(test)]
+mod term_tests;
+#[cfg(test)]
 mod tests;

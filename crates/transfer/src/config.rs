@@ -2,11 +2,10 @@
 
 use crate::error::TransferError;
 use crate::miner;
-use crate::parse::with_number;
+use crate::source_regularizers::SourceRegularizers;
 use engraft_gan::networks::NetworkRoles;
 use engraft_layers::{Adapter, ParamFilter};
 use serde::{Deserialize, Serialize};
-use std::str::FromStr;
 
 /// Settings of a transfer: which parameters train in which phase, and how the networks stay close to the source.
 ///
@@ -50,9 +49,9 @@ use std::str::FromStr;
 pub struct TransferConfig {
     /// SHA-256 of the source's weights, in hexadecimal.
     pub source_sha256: String,
-    /// Regularizer that keeps the generator close to the source.
+    /// Regularizers that keep the generator close to the source: one, or a list such as `[{ ewc = 10.0 }, { dcl = 0.5 }]`.
     #[serde(rename = "preserve", alias = "regularizer")]
-    pub regularizer: SourceRegularizer,
+    pub regularizer: SourceRegularizers,
     /// Weight of [feature distillation](crate::regularizers::FeatureDistillation) in the discriminator's loss; 0 disables it.
     #[serde(rename = "distil", alias = "distillation")]
     pub distillation: f64,
@@ -123,24 +122,6 @@ pub struct LearningRateFactor {
     pub factor: f64,
 }
 
-/// Term of the generator's loss that keeps it close to the source.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum SourceRegularizer {
-    /// No regularizer.
-    #[default]
-    Nothing,
-    /// [`L2Sp`](crate::regularizers::L2Sp) with this weight.
-    L2Sp(f64),
-    /// [`ElasticWeightConsolidation`](crate::regularizers::ElasticWeightConsolidation) with this weight.
-    Ewc(f64),
-    /// [`CrossDomainCorrespondence`](crate::regularizers::CrossDomainCorrespondence) with this weight.
-    Cdc(f64),
-    /// [`DualContrastive`](crate::regularizers::DualContrastive) with this weight, also a term of the discriminator's loss.
-    Dcl(f64),
-}
-
 impl Trainable {
     /// The filter of the parameters that train, in a network with this adapter and these layer roles.
     pub fn param_filter(&self, adapter: Option<Adapter>, roles: &NetworkRoles) -> ParamFilter {
@@ -152,29 +133,6 @@ impl Trainable {
             Self::Under(layers) => ParamFilter::under(layers.clone()),
             Self::Except(layers) => ParamFilter::all().except(layers.clone()),
             Self::BatchNorm => ParamFilter::under(roles.norms.clone()),
-        }
-    }
-}
-
-impl FromStr for SourceRegularizer {
-    type Err = TransferError;
-
-    /// Parses `nothing`, or `l2-sp`, `ewc`, `cdc` or `dcl` with a weight, such as `ewc=10`.
-    ///
-    /// # Errors
-    /// [`TransferError::Unknown`] for any other text.
-    fn from_str(text: &str) -> Result<Self, TransferError> {
-        match with_number(text) {
-            Some(("nothing", None)) => Ok(Self::Nothing),
-            Some(("l2-sp", Some(weight))) => Ok(Self::L2Sp(weight)),
-            Some(("ewc", Some(weight))) => Ok(Self::Ewc(weight)),
-            Some(("cdc", Some(weight))) => Ok(Self::Cdc(weight)),
-            Some(("dcl", Some(weight))) => Ok(Self::Dcl(weight)),
-            _ => Err(TransferError::Unknown {
-                what: "regularizer",
-                found: text.into(),
-                expected: "nothing, or l2-sp, ewc, cdc or dcl with a weight, such as ewc=10".into(),
-            }),
         }
     }
 }
@@ -235,12 +193,10 @@ impl TransferConfig {
             }
         };
         weight("distillation", self.distillation);
-        match self.regularizer {
-            SourceRegularizer::Nothing => {}
-            SourceRegularizer::L2Sp(value) => weight("regularizer.l2-sp", value),
-            SourceRegularizer::Ewc(value) => weight("regularizer.ewc", value),
-            SourceRegularizer::Cdc(value) => weight("regularizer.cdc", value),
-            SourceRegularizer::Dcl(value) => weight("regularizer.dcl", value),
+        for regularizer in self.regularizer.as_slice() {
+            if let Some(value) = regularizer.weight() {
+                weight(&format!("regularizer.{}", regularizer.name()), value);
+            }
         }
         let adapted = |phase: &Phase| phase.generator == Trainable::Adapter;
         let of_generator = |trained: &Trainable| matches!(trained, Trainable::Adapter | Trainable::Miner);
@@ -298,25 +254,13 @@ impl TransferConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn regularizers_parse_by_name() {
-        let read = |text: &str| text.parse::<SourceRegularizer>();
-        assert_eq!(read("nothing").unwrap(), SourceRegularizer::Nothing);
-        assert_eq!(read("ewc=10").unwrap(), SourceRegularizer::Ewc(10.0));
-        assert_eq!(read("l2-sp=0.5").unwrap(), SourceRegularizer::L2Sp(0.5));
-        assert_eq!(read("dcl=0.5").unwrap(), SourceRegularizer::Dcl(0.5));
-        for wrong in ["ewc", "ewc=much", "ewd=1", "nothing=1"] {
-            let error = read(wrong).unwrap_err();
-            assert!(matches!(&error, TransferError::Unknown { found, .. } if found == wrong));
-        }
-    }
+    use crate::source_regularizers::SourceRegularizer;
 
     #[test]
     fn settings_round_trip_through_toml() {
         let config = TransferConfig {
             source_sha256: "ab".into(),
-            regularizer: SourceRegularizer::Ewc(10.0),
+            regularizer: SourceRegularizer::Ewc(10.0).into(),
             distillation: 0.5,
             adapter: Some(Adapter::LowRank { rank: 4 }),
             miner: Some(64),
@@ -401,6 +345,24 @@ mod tests {
         let problems = config.problems().join("; ");
         assert!(problems.contains("phase 0") && problems.contains("plan.distillation"));
     }
+
+    #[test]
+    fn every_weight_is_checked() {
+        let regularizers = [
+            SourceRegularizer::Ewc(-1.0),
+            SourceRegularizer::Cdc(f64::INFINITY),
+        ];
+        let config = TransferConfig {
+            regularizer: SourceRegularizers::new(regularizers).unwrap(),
+            ..TransferConfig::default()
+        };
+        let problems = config.problems().join("; ");
+        assert!(
+            problems.contains("plan.regularizer.ewc") && problems.contains("plan.regularizer.cdc"),
+            "{problems}"
+        );
+    }
+
     /// Keys of an earlier version are still read, and are written too: the hash of the settings covers them.
     #[test]
     fn keys_of_both_versions_are_read_and_those_of_the_earlier_one_written() {

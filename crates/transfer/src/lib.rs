@@ -21,13 +21,14 @@ mod patch_discriminator;
 mod pretrained_gan;
 mod recipe;
 mod shipped;
+mod source_regularizers;
 mod trainable_summary;
 mod transfer_plan;
 
 pub use adapter_file::AdapterFile;
 pub use bootstrap::BootstrapComparison;
 pub use classification_score::LabeledImages;
-pub use config::{LearningRateFactor, Phase, SourceRegularizer, Trainable, TransferConfig};
+pub use config::{LearningRateFactor, Phase, Trainable, TransferConfig};
 pub use domain_distance::{DomainDistance, domain_distance};
 /// Crates whose types appear in the public signatures of this crate.
 pub use engraft_gan::{rand, toml};
@@ -44,6 +45,7 @@ pub use open::{open_run, open_source};
 pub use pretrained_gan::PretrainedGan;
 pub use recipe::{Recipe, from_scratch_config};
 pub use shipped::ShippedSource;
+pub use source_regularizers::{SourceRegularizer, SourceRegularizers};
 pub use trainable_summary::{TrainableRow, TrainableSummary, trainable_summary};
 pub use transfer_plan::Transfer;
 
@@ -53,7 +55,7 @@ pub use bootstrap::BootstrapComparison as Comparison;
 #[doc(hidden)]
 pub use classification_score::LabeledImages as Labelled;
 #[doc(hidden)]
-pub use config::{LearningRateFactor as Rate, SourceRegularizer as Preserve, Trainable as Trained};
+pub use config::{LearningRateFactor as Rate, Trainable as Trained};
 #[doc(hidden)]
 pub use domain_distance::{DomainDistance as Proximity, domain_distance as proximity};
 #[doc(hidden)]
@@ -74,6 +76,8 @@ pub use pretrained_gan::PretrainedGan as Source;
 pub use recipe::from_scratch_config as from_scratch;
 #[doc(hidden)]
 pub use regularizers as preserve;
+#[doc(hidden)]
+pub use source_regularizers::SourceRegularizer as Preserve;
 #[doc(hidden)]
 pub use trainable_summary::{
     TrainableRow as TrainingRow, TrainableSummary as TrainingTable, trainable_summary as training_table,

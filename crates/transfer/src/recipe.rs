@@ -1,9 +1,10 @@
 //! Recipes for a transfer, chosen by the number of training images and the distance to the source.
 
-use crate::config::{Phase, SourceRegularizer, Trainable, TransferConfig};
+use crate::config::{Phase, Trainable, TransferConfig};
 use crate::domain_distance::DomainDistance;
 use crate::error::TransferError;
 use crate::pretrained_gan::PretrainedGan;
+use crate::source_regularizers::SourceRegularizer;
 use engraft_data::Dataset;
 use engraft_gan::augment::Augmentation;
 use engraft_gan::{AugmentConfig, OutputConfig, PseudoLabelConfig, TrainConfig};
@@ -217,7 +218,7 @@ impl Recipe {
             "cross-domain correspondence is off: it has not been evaluated for class-conditional sources (set \
              plan.regularizer to use it)"
         } else {
-            self.plan.regularizer = SourceRegularizer::Cdc(10.0);
+            self.plan.regularizer = SourceRegularizer::Cdc(10.0).into();
             "cross-domain correspondence keeps the differences between images as in the source, so that the generator does \
              not copy training images"
         };
@@ -345,7 +346,7 @@ mod tests {
                 "{name}"
             );
             assert_eq!(
-                recipe.plan.regularizer == SourceRegularizer::Cdc(10.0),
+                recipe.plan.regularizer == SourceRegularizer::Cdc(10.0).into(),
                 few,
                 "{name}"
             );

@@ -1,6 +1,6 @@
 //! The training plan of a transfer.
 
-use crate::config::{SourceRegularizer, Trainable, TransferConfig};
+use crate::config::{Trainable, TransferConfig};
 use crate::equilibrium::equilibrium;
 use crate::error::TransferError;
 use crate::miner::{self, with_miner};
@@ -10,6 +10,7 @@ use crate::regularizers::{
     CrossDomainCorrespondence, DualContrastive, ElasticWeightConsolidation, FeatureDistillation,
     ImportanceSamples, L2Sp,
 };
+use crate::source_regularizers::SourceRegularizer;
 use engraft_gan::networks::{LayerRoles, NetworkRoles};
 use engraft_gan::{Gan, GanError, Networks, PhaseProgress, PseudoLabels, TrainConfig, TrainingPlan};
 use engraft_layers::{Adam, Init, ParamFilter, Sequential, adapt, check_names, parameters, train_only};
@@ -125,36 +126,6 @@ impl Transfer {
                 source_config.network
             )
         };
-        match config.regularizer {
-            SourceRegularizer::Ewc(_) | SourceRegularizer::Dcl(_) if source_config.objective.packing > 1 => {
-                problems.push(format!(
-                    "plan.regularizer: ewc and dcl evaluate single images, but the source's discriminator takes packs of {}; expected \
-                     nothing, l2-sp or cdc",
-                    source_config.objective.packing
-                ));
-            }
-            SourceRegularizer::Cdc(_) | SourceRegularizer::Dcl(_)
-                if feature_layers(&self.roles.generator).is_empty() =>
-            {
-                problems.push(unnamed(
-                    "plan.regularizer: cdc and dcl compare features of the generator",
-                    "a stem or blocks",
-                ));
-            }
-            SourceRegularizer::Dcl(_) if self.roles.discriminator.features.is_none() => {
-                problems.push(unnamed(
-                    "plan.regularizer: dcl compares features of the discriminator",
-                    "the features of the discriminator",
-                ));
-            }
-            _ => {}
-        }
-        if config.distillation > 0.0 && self.roles.discriminator.features.is_none() {
-            problems.push(unnamed(
-                "plan.distillation: it compares features of the discriminator",
-                "the features of the discriminator",
-            ));
-        }
         let has_miner = self.source.miner().is_some();
         let is_added = |trained: &Trainable| match trained {
             Trainable::Adapter => true,
@@ -163,16 +134,50 @@ impl Transfer {
         };
         let trained: Vec<Trainable> = config.phases().into_iter().map(|phase| phase.generator).collect();
         let is_from_source = |trained: &Trainable| *trained != Trainable::Nothing && !is_added(trained);
-        if matches!(
-            config.regularizer,
-            SourceRegularizer::L2Sp(_) | SourceRegularizer::Ewc(_)
-        ) && !trained.iter().any(is_from_source)
-        {
-            problems.push(
-                "plan.regularizer: l2-sp and ewc regularize the source's weights, but none of them trains; expected nothing, \
-                 cdc or dcl"
-                    .into(),
-            );
+        let trains_source = trained.iter().any(is_from_source);
+        for regularizer in config.regularizer.as_slice() {
+            let name = regularizer.name();
+            match regularizer {
+                SourceRegularizer::Ewc(_) | SourceRegularizer::Dcl(_)
+                    if source_config.objective.packing > 1 =>
+                {
+                    problems.push(format!(
+                        "plan.regularizer: {name} evaluates single images, but the source's discriminator takes packs of {}; expected \
+                         nothing, l2-sp or cdc",
+                        source_config.objective.packing
+                    ));
+                }
+                SourceRegularizer::Cdc(_) | SourceRegularizer::Dcl(_)
+                    if feature_layers(&self.roles.generator).is_empty() =>
+                {
+                    problems.push(unnamed(
+                        &format!("plan.regularizer: {name} compares features of the generator"),
+                        "a stem or blocks",
+                    ));
+                }
+                SourceRegularizer::Dcl(_) if self.roles.discriminator.features.is_none() => {
+                    problems.push(unnamed(
+                        "plan.regularizer: dcl compares features of the discriminator",
+                        "the features of the discriminator",
+                    ));
+                }
+                _ => {}
+            }
+            if matches!(
+                regularizer,
+                SourceRegularizer::L2Sp(_) | SourceRegularizer::Ewc(_)
+            ) && !trains_source
+            {
+                problems.push(format!(
+                    "plan.regularizer: {name} regularizes the source's weights, but none of them trains; expected nothing, cdc or dcl"
+                ));
+            }
+        }
+        if config.distillation > 0.0 && self.roles.discriminator.features.is_none() {
+            problems.push(unnamed(
+                "plan.distillation: it compares features of the discriminator",
+                "the features of the discriminator",
+            ));
         }
         for name in config.learning_rates.iter().flat_map(|rate| &rate.under) {
             let known = |network| has(network, name);
@@ -245,6 +250,62 @@ impl Transfer {
         })
     }
 
+    /// The networks of the source.
+    fn source_networks(&self) -> Networks {
+        let Ok(networks) = self.source.networks() else {
+            unreachable!("the networks of this run came from the same source")
+        };
+        networks
+    }
+
+    /// Adds the term of one regularizer.
+    fn with_regularizer(&self, config: &TrainConfig, gan: Gan, regularizer: SourceRegularizer) -> Gan {
+        let Networks {
+            generator,
+            discriminator,
+            latent_dim,
+        } = self.source_networks();
+        match regularizer {
+            SourceRegularizer::Nothing => gan,
+            SourceRegularizer::L2Sp(weight) => gan.term(L2Sp::new(&generator, weight)),
+            SourceRegularizer::Ewc(weight) => {
+                let new = || {
+                    let samples = ImportanceSamples {
+                        images: IMPORTANCE_IMAGES,
+                        latent_dim,
+                        classes: match self.source.pseudo_labels() {
+                            Some(clusters) => clusters.prior().classes(),
+                            None => self.source.config.classes as usize,
+                        },
+                        seed: config.seed,
+                    };
+                    ElasticWeightConsolidation::new(&generator, &discriminator, weight, samples)
+                };
+                // A run that rolls back is prepared again, and the importances need hundreds of passes.
+                let mut known = self
+                    .elastic_weights
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                let known = known.get_or_insert_with(|| (config.seed, new()));
+                if known.0 != config.seed {
+                    *known = (config.seed, new());
+                }
+                gan.term(known.1.clone())
+            }
+            SourceRegularizer::Cdc(weight) => {
+                let layers = feature_layers(&self.roles.generator);
+                gan.term(CrossDomainCorrespondence::new(generator, layers, weight))
+            }
+            SourceRegularizer::Dcl(weight) => {
+                let layers = feature_layers(&self.roles.generator);
+                match &self.roles.discriminator.features {
+                    Some(features) => gan.term(DualContrastive::new(generator, layers, features, weight)),
+                    None => gan,
+                }
+            }
+        }
+    }
+
     /// Adam with the learning rates of [`TransferConfig::learning_rates`].
     fn with_rates(&self, adam: Adam, network: &Sequential) -> Adam {
         let usual = adam.learning_rate();
@@ -311,14 +372,6 @@ impl TrainingPlan for Transfer {
     }
 
     fn prepare(&self, config: &TrainConfig, gan: Gan) -> Gan {
-        let Ok(Networks {
-            generator,
-            discriminator,
-            latent_dim,
-        }) = self.source.networks()
-        else {
-            unreachable!("the networks of this run came from the same source")
-        };
         let [of_generator, of_discriminator] = config.optimizers();
         let of_generator = self.with_rates(of_generator, &gan.generator);
         let of_discriminator = self.with_rates(of_discriminator, &gan.discriminator);
@@ -327,48 +380,13 @@ impl TrainingPlan for Transfer {
         if !self.unsupported(&gan.generator, &gan.discriminator).is_empty() {
             return gan;
         }
-        let gan = match self.config.regularizer {
-            SourceRegularizer::Nothing => gan,
-            SourceRegularizer::L2Sp(weight) => gan.term(L2Sp::new(&generator, weight)),
-            SourceRegularizer::Ewc(weight) => {
-                let new = || {
-                    let samples = ImportanceSamples {
-                        images: IMPORTANCE_IMAGES,
-                        latent_dim,
-                        classes: match self.source.pseudo_labels() {
-                            Some(clusters) => clusters.prior().classes(),
-                            None => self.source.config.classes as usize,
-                        },
-                        seed: config.seed,
-                    };
-                    ElasticWeightConsolidation::new(&generator, &discriminator, weight, samples)
-                };
-                // A run that rolls back is prepared again, and the importances need hundreds of passes.
-                let mut known = self
-                    .elastic_weights
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                let known = known.get_or_insert_with(|| (config.seed, new()));
-                if known.0 != config.seed {
-                    *known = (config.seed, new());
-                }
-                gan.term(known.1.clone())
-            }
-            SourceRegularizer::Cdc(weight) => {
-                let layers = feature_layers(&self.roles.generator);
-                gan.term(CrossDomainCorrespondence::new(generator, layers, weight))
-            }
-            SourceRegularizer::Dcl(weight) => {
-                let layers = feature_layers(&self.roles.generator);
-                match &self.roles.discriminator.features {
-                    Some(features) => gan.term(DualContrastive::new(generator, layers, features, weight)),
-                    None => gan,
-                }
-            }
-        };
+        let regularizers = self.config.regularizer.as_slice();
+        let gan = regularizers.iter().fold(gan, |gan, regularizer| {
+            self.with_regularizer(config, gan, *regularizer)
+        });
         match &self.roles.discriminator.features {
             Some(layer) if self.config.distillation > 0.0 => gan.term(FeatureDistillation::new(
-                discriminator,
+                self.source_networks().discriminator,
                 layer,
                 self.config.distillation,
             )),
@@ -457,7 +475,7 @@ mod tests {
             let plan = TransferConfig {
                 source_sha256: source.sha256().unwrap(),
                 adapter: Some(Adapter::LowRank { rank: 1 }),
-                regularizer,
+                regularizer: regularizer.into(),
                 distillation,
                 phases,
                 ..TransferConfig::default()
@@ -515,7 +533,7 @@ mod tests {
         let source = PretrainedGan::new(config.clone(), &networks.generator, &networks.discriminator);
         let plan = TransferConfig {
             source_sha256: source.sha256().unwrap(),
-            regularizer: SourceRegularizer::Ewc(1.0),
+            regularizer: SourceRegularizer::Ewc(1.0).into(),
             ..TransferConfig::default()
         };
         config.plan = plan.to_table();

@@ -6,7 +6,8 @@ use engraft_data::{Dataset, Provenance, Split, drawn_digits};
 use engraft_gan::{CheckpointChoice, Networks, TrainConfig, Trainer, untrained_networks};
 use engraft_transfer::{
     DomainDistance, Experiment, LearningRateFactor, Phase, PretrainedGan, Recipe, SourceRegularizer,
-    Trainable, Transfer, TransferConfig, TransferError, TransferMethod, open_run, open_source,
+    SourceRegularizers, Trainable, Transfer, TransferConfig, TransferError, TransferMethod, open_run,
+    open_source,
 };
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -63,7 +64,7 @@ fn the_recipe_of_a_conditional_source_is_freeze_d_without_regularizer() {
         "{:?}",
         recipe.plan.phases
     );
-    assert_eq!(recipe.plan.regularizer, SourceRegularizer::Nothing);
+    assert_eq!(recipe.plan.regularizer, SourceRegularizer::Nothing.into());
     assert!(
         recipe
             .reasons
@@ -82,36 +83,56 @@ fn settings_that_a_source_does_not_support_are_errors() {
     let conditional = conditional();
     for change in [
         (|_| ()) as fn(&mut TransferConfig),
-        |config| config.regularizer = SourceRegularizer::L2Sp(1.0),
-        |config| config.regularizer = SourceRegularizer::Ewc(1.0),
-        |config| config.regularizer = SourceRegularizer::Cdc(1.0),
-        |config| config.regularizer = SourceRegularizer::Dcl(0.5),
+        |config| config.regularizer = SourceRegularizer::L2Sp(1.0).into(),
+        |config| config.regularizer = SourceRegularizer::Ewc(1.0).into(),
+        |config| config.regularizer = SourceRegularizer::Cdc(1.0).into(),
+        |config| config.regularizer = SourceRegularizer::Dcl(0.5).into(),
         |config| config.distillation = 1.0,
     ] {
         assert_eq!(problems(&conditional, change), "");
     }
     let packed = source(|config| config.objective.packing = 2);
     assert_eq!(
-        problems(&packed, |c| c.regularizer = SourceRegularizer::Cdc(1.0)),
+        problems(&packed, |c| c.regularizer = SourceRegularizer::Cdc(1.0).into()),
         ""
     );
     for regularizer in [SourceRegularizer::Ewc(1.0), SourceRegularizer::Dcl(0.5)] {
-        let found = problems(&packed, |c| c.regularizer = regularizer);
+        let found = problems(&packed, |c| c.regularizer = regularizer.into());
         assert!(
             found.contains("plan.regularizer") && found.contains('2'),
             "{found}"
         );
     }
+    let several = |all: &str| -> SourceRegularizers { all.parse().unwrap() };
+    let found = problems(&packed, |c| c.regularizer = several("l2-sp=1,ewc=1,dcl=0.5"));
+    for part in ["plan.regularizer: ewc", "plan.regularizer: dcl"] {
+        assert!(found.contains(part) && !found.contains("l2-sp eval"), "{found}");
+    }
+    assert_eq!(
+        problems(&conditional, |c| c.regularizer =
+            several("l2-sp=1,ewc=1,cdc=1,dcl=1")),
+        ""
+    );
     let plain = source(|_| ());
     for regularizer in [SourceRegularizer::L2Sp(1.0), SourceRegularizer::Ewc(1.0)] {
         let found = problems(&plain, |config| {
-            (config.regularizer, config.adapter) = (regularizer, Some(engraft_layers::Adapter::OutputScale));
+            (config.regularizer, config.adapter) =
+                (regularizer.into(), Some(engraft_layers::Adapter::OutputScale));
             config.phases = vec![Phase {
                 generator: Trainable::Adapter,
                 ..Phase::default()
             }];
         });
         assert!(found.contains("plan.regularizer"), "{found}");
+        let with_others = problems(&plain, |config| {
+            config.regularizer = SourceRegularizers::new([regularizer, SourceRegularizer::Cdc(1.0)]).unwrap();
+            config.adapter = Some(engraft_layers::Adapter::OutputScale);
+            config.phases = vec![Phase {
+                generator: Trainable::Adapter,
+                ..Phase::default()
+            }];
+        });
+        assert_eq!(with_others, found);
     }
     let factor = |layer: &str| LearningRateFactor {
         under: vec![layer.into(), "to_image".into()],
@@ -164,8 +185,8 @@ fn regularizers_of_a_conditional_source_have_an_effect() {
     };
     let plain = run(|_| ());
     for change in [
-        (|config| config.regularizer = SourceRegularizer::Ewc(100.0)) as fn(&mut TransferConfig),
-        |config| config.regularizer = SourceRegularizer::Cdc(100.0),
+        (|config| config.regularizer = SourceRegularizer::Ewc(100.0).into()) as fn(&mut TransferConfig),
+        |config| config.regularizer = SourceRegularizer::Cdc(100.0).into(),
         |config| config.distillation = 100.0,
     ] {
         assert!(run(change) != plain);

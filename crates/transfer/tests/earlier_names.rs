@@ -71,7 +71,7 @@ fn transfer() {
     assert_eq!(Recipe::warm_up(20), 2);
     assert_eq!(recipe.settings(&source, &target, 20, 1).steps, 20);
     assert_eq!(from_scratch(&source, &target, 20, 1).steps, 20);
-    recipe.plan.regularizer = Preserve::Nothing;
+    recipe.plan.regularizer = Preserve::Nothing.into();
     recipe.plan.learning_rates = vec![Rate {
         under: vec!["head".into()],
         factor: 0.5,

@@ -77,9 +77,15 @@ fn every_kind_of_transfer_supports_light_networks() {
         type Change<'a> = &'a dyn Fn(&mut TransferConfig);
         let kinds: [(&str, Change<'_>); 8] = [
             ("plain", &|_| ()),
-            ("ewc", &|plan| plan.regularizer = SourceRegularizer::Ewc(1.0)),
-            ("cdc", &|plan| plan.regularizer = SourceRegularizer::Cdc(1.0)),
-            ("dcl", &|plan| plan.regularizer = SourceRegularizer::Dcl(0.5)),
+            ("ewc", &|plan| {
+                plan.regularizer = SourceRegularizer::Ewc(1.0).into()
+            }),
+            ("cdc", &|plan| {
+                plan.regularizer = SourceRegularizer::Cdc(1.0).into()
+            }),
+            ("dcl", &|plan| {
+                plan.regularizer = SourceRegularizer::Dcl(0.5).into()
+            }),
             ("distilled", &|plan| plan.distillation = 1.0),
             ("patches", &|plan| plan.patch_discriminator = true),
             ("norms", &|plan| plan.phases = phase(Trainable::BatchNorm)),

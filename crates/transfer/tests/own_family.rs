@@ -145,7 +145,9 @@ fn every_kind_of_transfer_supports_a_family_with_roles() {
     type Change<'a> = &'a dyn Fn(&mut TransferConfig);
     let ways: [(&str, Change<'_>); 6] = [
         ("plain", &|_| ()),
-        ("ewc", &|plan| plan.regularizer = SourceRegularizer::Ewc(1.0)),
+        ("ewc", &|plan| {
+            plan.regularizer = SourceRegularizer::Ewc(1.0).into()
+        }),
         ("distilled", &|plan| plan.distillation = 1.0),
         ("patches", &|plan| plan.patch_discriminator = true),
         ("norms", &|plan| plan.phases = phase(Trainable::BatchNorm)),
@@ -179,7 +181,7 @@ fn errors_name_the_missing_role() {
     for (part, change) in [
         (
             "plan.regularizer",
-            (|plan| plan.regularizer = SourceRegularizer::Cdc(1.0)) as fn(&mut TransferConfig),
+            (|plan| plan.regularizer = SourceRegularizer::Cdc(1.0).into()) as fn(&mut TransferConfig),
         ),
         ("plan.distillation", |plan| plan.distillation = 1.0),
         ("plan.patch_discriminator", |plan| plan.patch_discriminator = true),

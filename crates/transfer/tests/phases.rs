@@ -36,7 +36,7 @@ fn source() -> PretrainedGan {
 fn plan(source: &PretrainedGan) -> TransferConfig {
     TransferConfig {
         source_sha256: source.sha256().unwrap(),
-        regularizer: SourceRegularizer::Ewc(0.1),
+        regularizer: SourceRegularizer::Ewc(0.1).into(),
         distillation: 0.1,
         adapter: None,
         miner: None,

@@ -1,8 +1,10 @@
 //! The methods of the benchmark by name.
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use engraft_layers::Adapter;
-use engraft_transfer::{Phase, PretrainedGan, Recipe, SourceRegularizer, Trainable, gradual_unfreezing};
+use engraft_transfer::{
+    Phase, PretrainedGan, Recipe, SourceRegularizer, SourceRegularizers, Trainable, gradual_unfreezing,
+};
 
 /// Methods that are not a recipe with one change: two baselines, and the recipe that `engraft transfer` chooses.
 const OTHERS: [&str; 3] = ["untuned-source", "from-scratch", "auto"];
@@ -27,7 +29,7 @@ const FIXED: [&str; 18] = [
     "cdc",
     "dcl",
 ];
-/// Regularizers with their weights.
+/// Regularizers with their weights. Their names joined by `+` are a method too.
 const REGULARIZERS: [(&str, SourceRegularizer); 4] = [
     ("l2-sp", SourceRegularizer::L2Sp(1.0)),
     ("ewc", SourceRegularizer::Ewc(10.0)),
@@ -58,16 +60,36 @@ pub(super) fn stored_name(name: &str) -> &str {
     found.map_or(name, |(earlier, _)| earlier)
 }
 
+/// The regularizers of a method such as `ewc` or `ewc+dcl`; `None` for another method.
+///
+/// # Errors
+/// If a regularizer is there twice.
+fn regularizers(name: &str) -> anyhow::Result<Option<SourceRegularizers>> {
+    let parts = name.split('+').map(|part| {
+        let found = REGULARIZERS.iter().find(|(regularizer, _)| *regularizer == part);
+        found.map(|(_, regularizer)| *regularizer)
+    });
+    let found: Option<Vec<SourceRegularizer>> = parts.collect();
+    found
+        .map(SourceRegularizers::new)
+        .transpose()
+        .with_context(|| format!("--methods {name}"))
+}
+
 /// Checks all names before the first run begins.
 pub(super) fn check(names: &[String]) -> anyhow::Result<()> {
+    for name in names {
+        regularizers(name)?;
+    }
     let unknown: Vec<&str> = names
         .iter()
         .map(String::as_str)
         .filter(|name| !OTHERS.contains(name) && !FIXED.contains(name))
+        .filter(|name| !matches!(regularizers(name), Ok(Some(_))))
         .collect();
     ensure!(
         unknown.is_empty(),
-        "--methods {}: unknown method; expected {}, {}",
+        "--methods {}: unknown method; expected {}, {}, or regularizers joined by +, such as ewc+dcl",
         unknown.join(","),
         OTHERS.join(", "),
         FIXED.join(", ")
@@ -99,13 +121,14 @@ pub(super) fn fixed(source: &PretrainedGan, name: &str, steps: u64) -> anyhow::R
         "translation" => recipe.augment = Recipe::translation(),
         _ => {}
     }
-    let regularizer = REGULARIZERS.iter().find(|(regularizer, _)| *regularizer == name);
-    plan.regularizer = regularizer.map_or(SourceRegularizer::Nothing, |(_, regularizer)| *regularizer);
+    let regularizers = regularizers(name)?;
+    let is_regularized = regularizers.is_some();
+    plan.regularizer = regularizers.unwrap_or_default();
     plan.adapter = adapter;
     plan.patch_discriminator = name == "patch-discriminator";
     plan.phases = match name {
         _ if adapter.is_some() => of_generator(Trainable::Adapter),
-        _ if regularizer.is_some() => of_generator(Trainable::All),
+        _ if is_regularized => of_generator(Trainable::All),
         "fine-tune" | "double-rate" | "translation" | "patch-discriminator" => of_generator(Trainable::All),
         "discriminator-warmup" => vec![
             Phase {
@@ -181,5 +204,30 @@ mod tests {
             error.contains("--methods lora") && error.contains("singular-values"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn regularizers_joined_by_a_plus_are_a_method() {
+        let config = TrainConfig::standard(&drawn_digits(Split::Test, 20, 1));
+        let networks = untrained_networks(&config).unwrap();
+        let source = PretrainedGan::new(config, &networks.generator, &networks.discriminator);
+        let names = ["ewc+dcl", "l2-sp+ewc+cdc+dcl"].map(String::from);
+        check(&names).unwrap();
+        let recipe = fixed(&source, "ewc+dcl", 100).unwrap();
+        assert_eq!(recipe.name, "ewc+dcl");
+        assert_eq!(recipe.plan.regularizer, "ewc=10,dcl=0.5".parse().unwrap());
+        assert_eq!(recipe.plan.phases, [Phase::default()]);
+        Transfer::new(source, recipe.plan).unwrap();
+        for (wrong, named) in [
+            ("ewc+ewc", "ewc is there 2 times"),
+            ("ewc+freeze-d", "unknown method"),
+            ("ewc+", "unknown method"),
+        ] {
+            let error = format!("{:#}", check(&[wrong.into()]).unwrap_err());
+            assert!(
+                error.contains(&format!("--methods {wrong}")) && error.contains(named),
+                "{error}"
+            );
+        }
     }
 }

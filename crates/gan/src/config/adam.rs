@@ -72,32 +72,29 @@ impl AdamConfig {
     }
 }
 
-impl TrainConfig {
-    /// Optimizers of the generator and of the discriminator, with the [decay](Self::learning_rate_decay) of their learning rates.
-    /// The discriminator's is adjusted for [lazy penalties](AdamConfig::with_lazy_penalty).
-    pub fn optimizers(&self) -> [Adam; 2] {
-        let lazy = self.discriminator.with_lazy_penalty(self.regularize.interval);
-        let penalties = match self.regularize.penalizes_gradients() && self.regularize.interval > 1 {
-            true => 1.0 / f64::from(self.regularize.interval),
-            false => 0.0,
-        };
-        let updates = f64::from(self.objective.n_critic.max(1)) * (1.0 + penalties);
-        [
-            self.generator.build().schedule(self.decay(1.0)),
-            lazy.build().schedule(self.decay(updates)),
-        ]
-    }
+/// See [`TrainConfig::optimizers`].
+pub(super) fn optimizers(config: &TrainConfig) -> [Adam; 2] {
+    let lazy = config.discriminator.with_lazy_penalty(config.regularize.interval);
+    let penalties = match config.regularize.penalizes_gradients() && config.regularize.interval > 1 {
+        true => 1.0 / f64::from(config.regularize.interval),
+        false => 0.0,
+    };
+    let updates = f64::from(config.objective.n_critic.max(1)) * (1.0 + penalties);
+    [
+        config.generator.build().schedule(decay(config, 1.0)),
+        lazy.build().schedule(decay(config, updates)),
+    ]
+}
 
-    /// The decay of an optimizer that makes this many updates in a step.
-    fn decay(&self, updates: f64) -> Schedule {
-        if self.learning_rate_decay <= 0.0 {
-            return Schedule::Constant;
-        }
-        let end = self.steps as f64 * updates;
-        Schedule::LinearDecay {
-            from: ((1.0 - self.learning_rate_decay) * end) as u64,
-            to: end.ceil() as u64,
-        }
+/// The decay of an optimizer that makes this many updates in a step.
+fn decay(config: &TrainConfig, updates: f64) -> Schedule {
+    if config.learning_rate_decay <= 0.0 {
+        return Schedule::Constant;
+    }
+    let end = config.steps as f64 * updates;
+    Schedule::LinearDecay {
+        from: ((1.0 - config.learning_rate_decay) * end) as u64,
+        to: end.ceil() as u64,
     }
 }
 
@@ -112,14 +109,17 @@ mod tests {
     fn learning_rates_decay_at_the_end_of_the_run() {
         let mut config = TrainConfig::standard(&drawn_digits(Split::Train, 300, 1));
         config.steps = 100;
-        assert_eq!(config.decay(1.0), Schedule::Constant);
+        assert_eq!(decay(&config, 1.0), Schedule::Constant);
         config.learning_rate_decay = 0.25;
-        let decay = config.decay(1.0);
-        assert_eq!([75, 80, 100].map(|step| decay.factor(step)), [1.0, 0.8, 0.0]);
+        let last_quarter = decay(&config, 1.0);
+        assert_eq!(
+            [75, 80, 100].map(|step| last_quarter.factor(step)),
+            [1.0, 0.8, 0.0]
+        );
         // 16 updates and a penalty in 16 steps.
         config.regularize.interval = 16;
         assert_eq!(
-            config.decay(17.0 / 16.0),
+            decay(&config, 17.0 / 16.0),
             Schedule::LinearDecay { from: 79, to: 107 }
         );
         for wrong in [-0.1, 1.1, f64::NAN] {

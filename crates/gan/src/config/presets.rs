@@ -63,6 +63,24 @@ pub(super) fn standard(data: &dyn TrainingData) -> TrainConfig {
     }
 }
 
+/// See [`TrainConfig::many_images`].
+pub(super) fn many_images(data: &dyn TrainingData) -> TrainConfig {
+    let standard = standard(data);
+    let adam = AdamConfig {
+        learning_rate: 5e-4,
+        ..standard.generator
+    };
+    TrainConfig {
+        pseudo_labels: PseudoLabelConfig {
+            clusters: 100,
+            ..PseudoLabelConfig::default()
+        },
+        generator: adam,
+        discriminator: adam,
+        ..standard
+    }
+}
+
 /// See [`TrainConfig::tutorial`].
 pub(super) fn tutorial(data: &dyn TrainingData) -> TrainConfig {
     let adam = AdamConfig {

@@ -89,7 +89,7 @@ fn every_seed_and_count_has_a_text_and_a_hash() {
     let mut config = TrainConfig::standard(&data(600));
     let mut table = toml::Table::try_from(&config).unwrap();
     table.retain(|name, _| !["steps", "output", "evaluation"].contains(&name));
-    assert_eq!(config.fixed(), fixed::flat(&table));
+    assert_eq!(fixed::settings(&config), fixed::flat(&table));
     config.seed = u64::MAX;
     config.steps = u64::MAX;
     config.ema_half_life = u64::MAX - 1;

@@ -124,6 +124,15 @@ fn compared_images(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A number of clusters.
+fn cluster_count(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(1) => Err("one cluster separates nothing; expected at least 2, or 0 for none".into()),
+        Ok(count) => Ok(count),
+        Err(_) => Err("expected a number of clusters from 2 on, or 0 for none".into()),
+    }
+}
+
 /// The side of images in pixels.
 fn side(text: &str) -> Result<usize, String> {
     from_one_to(MOST_PIXELS, text, "larger images take gigabytes")

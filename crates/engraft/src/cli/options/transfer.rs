@@ -4,7 +4,7 @@ use super::{FeatureOptions, LearningRates, PictureOptions, at_least_one, compare
 use engraft_gan::{GanError, TrainConfig};
 use engraft_layers::Adapter;
 use engraft_tensor::Precision;
-use engraft_transfer::SourceRegularizer;
+use engraft_transfer::{SourceRegularizer, SourceRegularizers, TransferError};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -189,10 +189,16 @@ pub(crate) struct PlanOptions {
     /// Unfreeze the generator's layers one by one, from the output: one more layer every N steps
     #[arg(long, alias = "unfreeze-every", value_name = "N", conflicts_with_all = ["freeze_g", "batch_norm_only", "adapter"])]
     pub(crate) gradual_unfreezing: Option<u64>,
-    /// Regularization towards the source, such as ewc=10. l2-sp: distance of the weights; ewc: the same, weighted by Fisher
-    /// information; cdc: cross-domain correspondence; dcl: dual contrastive learning; nothing: none [default: the recipe's]
-    #[arg(long, alias = "preserve", value_name = "TERM=WEIGHT")]
-    pub(crate) regularize: Option<SourceRegularizer>,
+    /// Regularization towards the source, such as ewc=10, or several terms that add up, such as ewc=10,dcl=0.5; repeatable.
+    /// l2-sp: distance of the weights; ewc: the same, weighted by Fisher information; cdc: cross-domain correspondence; dcl:
+    /// dual contrastive learning; nothing: none [default: the recipe's]
+    #[arg(
+        long,
+        alias = "preserve",
+        value_name = "TERM=WEIGHT,..",
+        value_delimiter = ','
+    )]
+    pub(crate) regularize: Vec<SourceRegularizer>,
     /// Weight of feature distillation from the source's discriminator
     #[arg(long, alias = "distil", value_name = "WEIGHT")]
     pub(crate) distill: Option<f64>,
@@ -202,6 +208,19 @@ pub(crate) struct PlanOptions {
     /// Stop when generator and discriminator reach an equilibrium
     #[arg(long, alias = "until-balance")]
     pub(crate) stop_at_equilibrium: bool,
+}
+
+impl PlanOptions {
+    /// The regularizers of `--regularize`; `None` without the option.
+    ///
+    /// # Errors
+    /// If one of them is there twice, or `nothing` has others beside it.
+    pub(crate) fn regularizers(&self) -> Result<Option<SourceRegularizers>, TransferError> {
+        match &self.regularize[..] {
+            [] => Ok(None),
+            given => SourceRegularizers::new(given.iter().copied()).map(Some),
+        }
+    }
 }
 
 /// A small part that is trained instead of the generator.
@@ -274,6 +293,41 @@ mod tests {
         ] {
             assert!(set(&[wrong]).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn regularizers_are_a_list_and_repeatable() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            plan: PlanOptions,
+        }
+        let parsed = |line: &str| {
+            let words = ["engraft"].into_iter().chain(line.split_terminator(' '));
+            <Line as clap::Parser>::try_parse_from(words).map(|line| line.plan)
+        };
+        let both = Some("ewc=10,dcl=0.5".parse().unwrap());
+        for line in [
+            "--regularize ewc=10,dcl=0.5",
+            "--regularize ewc=10 --regularize dcl=0.5",
+            "--preserve dcl=0.5 --regularize ewc=10",
+        ] {
+            assert_eq!(parsed(line).unwrap().regularizers().unwrap(), both, "{line}");
+        }
+        assert_eq!(parsed("").unwrap().regularizers().unwrap(), None);
+        let nothing = parsed("--regularize nothing").unwrap();
+        assert_eq!(
+            nothing.regularizers().unwrap(),
+            Some(SourceRegularizers::default())
+        );
+        for (wrong, named) in [
+            ("--regularize ewc=1 --regularize ewc=2", "ewc"),
+            ("--regularize nothing,cdc=1", "cdc"),
+        ] {
+            let error = parsed(wrong).unwrap().regularizers().unwrap_err();
+            assert!(matches!(&error, TransferError::Config { problems } if problems[0].contains(named)));
+        }
+        assert!(parsed("--regularize ewc=1,ewd=2").is_err());
     }
 
     #[test]

@@ -54,13 +54,18 @@ fn supports(family: &str, image: [usize; 3]) -> bool {
     networks::find(family).is_ok_and(|family| family.check(&NetworkSpec::new(image)).is_ok())
 }
 
-/// The settings if no preset is given: those of `light` for its networks. One's own pictures in color are augmented by their number.
+/// The settings if no preset is given: those of `light` for its networks, and those for many images from their number on. One's own
+/// pictures in color are augmented by their number.
 fn default_settings(options: &Train, data: &dyn TrainingData) -> TrainConfig {
-    let light = options.network.as_deref() == Some("light");
-    if light || reason(options, data.shape()).is_some() {
+    let named = options.network.as_deref();
+    if named == Some("light") || reason(options, data.shape()).is_some() {
         return TrainConfig::light(data);
     }
     let mut config = TrainConfig::standard(data);
+    let is_usual = named.is_none_or(|name| name == usual_network(Preset::Default).kind);
+    if is_usual && !options.conditional && config.trained_on() >= TrainConfig::MANY_IMAGES {
+        config = TrainConfig::many_images(data);
+    }
     let [.., channels] = config.image;
     if is_own_data(options) && channels > 1 {
         config.augment = AugmentConfig::for_images(config.trained_on(), channels);
@@ -230,9 +235,9 @@ pub(super) fn default_directory(
     } else {
         format!("-{}", config.network)
     };
-    let classes = match (config.classes, config.pseudo_labels.is_on()) {
-        (0, false) => "",
-        (0, true) => "-pseudo-labels",
+    let classes = match (config.classes, options.pseudo_labels) {
+        (0, None | Some(0)) => "",
+        (0, Some(_)) => "-pseudo-labels",
         _ => "-conditional",
     };
     free_directory(&format!("{}{network}{preset}{classes}", config.data), fits)

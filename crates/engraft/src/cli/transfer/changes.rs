@@ -11,7 +11,7 @@ use std::path::Path;
 /// Changes a recipe for a run of `steps` steps.
 ///
 /// # Errors
-/// If the generator would never train, or its layers cannot all be unfrozen within the steps.
+/// If the generator would never train, its layers cannot all be unfrozen within the steps, or a regularizer is there twice.
 pub(super) fn change(
     options: &PlanOptions,
     recipe: &mut Recipe,
@@ -93,7 +93,7 @@ pub(super) fn change(
              smaller number"
         );
     }
-    if let Some(regularizer) = options.regularize {
+    if let Some(regularizer) = options.regularizers()? {
         plan.regularizer = regularizer;
     }
     plan.patch_discriminator |= options.patch_discriminator;
@@ -105,10 +105,10 @@ pub(super) fn change(
 
 /// Whether the options say what of the generator trains, or keep its weights close to the source's, instead of an adapter of the recipe.
 fn says_what_trains(options: &PlanOptions) -> bool {
-    let keeps_weights = matches!(
-        options.regularize,
-        Some(SourceRegularizer::L2Sp(_) | SourceRegularizer::Ewc(_))
-    );
+    let keeps_weights = options
+        .regularize
+        .iter()
+        .any(|term| matches!(term, SourceRegularizer::L2Sp(_) | SourceRegularizer::Ewc(_)));
     options.adapter.is_some()
         || options.batch_norm_only
         || !options.freeze_g.is_empty()
@@ -212,7 +212,7 @@ mod tests {
             coverage: None,
             a_distance: 1.0,
         };
-        let changed = |of: fn(&mut PlanOptions)| {
+        let changed = |of: &dyn Fn(&mut PlanOptions)| {
             let mut recipe = Recipe::recommended(&source, 10, &near, 100).unwrap();
             let mut options = PlanOptions::default();
             of(&mut options);
@@ -223,21 +223,26 @@ mod tests {
                 recipe.plan.phases[0].generator.clone(),
             )
         };
-        assert_eq!(changed(|_| ()), (true, Trainable::Adapter));
+        assert_eq!(changed(&|_| ()), (true, Trainable::Adapter));
         assert_eq!(
-            changed(|o| o.regularize = Some(SourceRegularizer::Cdc(1.0))),
+            changed(&|o| o.regularize = vec![SourceRegularizer::Cdc(1.0), SourceRegularizer::Dcl(0.5)]),
             (true, Trainable::Adapter)
         );
+        for weights in [SourceRegularizer::L2Sp(1.0), SourceRegularizer::Ewc(1.0)] {
+            let of =
+                |terms: Vec<SourceRegularizer>| changed(&|o: &mut PlanOptions| o.regularize = terms.clone());
+            assert_eq!(of(vec![weights]), (false, Trainable::All));
+            assert_eq!(
+                of(vec![SourceRegularizer::Cdc(1.0), weights]),
+                (false, Trainable::All)
+            );
+        }
         assert_eq!(
-            changed(|o| o.regularize = Some(SourceRegularizer::L2Sp(1.0))),
-            (false, Trainable::All)
-        );
-        assert_eq!(
-            changed(|o| o.batch_norm_only = true),
+            changed(&|o| o.batch_norm_only = true),
             (false, Trainable::BatchNorm)
         );
         assert_eq!(
-            changed(|o| o.adapter = Some(Small::Miner(None))),
+            changed(&|o| o.adapter = Some(Small::Miner(None))),
             (false, Trainable::Miner)
         );
     }

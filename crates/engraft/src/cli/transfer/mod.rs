@@ -83,6 +83,8 @@ pub(super) fn run(options: &Transfer) -> anyhow::Result<()> {
 
 fn transfer(options: &Transfer) -> anyhow::Result<()> {
     directory::ensure_not_source(options)?;
+    // Before images are read and measured.
+    options.plan.regularizers()?;
     let domains = Domains::open(options)?;
     let out = directory::of(options, &domains)?;
     let Domains {
