@@ -426,7 +426,9 @@ fn complete(config: &TrainConfig) -> anyhow::Result<BTreeMap<String, String>> {
     {
         plan.insert("phases".into(), phase);
     }
-    plan.insert("patches".into(), Value::Boolean(false));
+    for off in ["patches", "ignore_clusters"] {
+        plan.insert(off.into(), Value::Boolean(false));
+    }
     settings.insert("plan".into(), Value::Table(plan));
     let mut flat = BTreeMap::new();
     flatten("", &Value::Table(settings), &mut flat);
@@ -605,6 +607,7 @@ distil = 1.0
 adapter = { low-rank = { rank = 4 } }
 miner = 16
 patches = true
+ignore_clusters = true
 [[plan.rates]]
 under = ["block1"]
 factor = 0.5

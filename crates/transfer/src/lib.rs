@@ -14,6 +14,7 @@ mod equilibrium;
 mod error;
 mod experiment;
 mod gradual_unfreezing;
+mod ignored_clusters;
 mod miner;
 mod open;
 mod parse;
