@@ -38,8 +38,8 @@ A resumed run keeps its settings; only `steps`, `[output]` and `[evaluation]` ma
 The settings of a preset are written into `run.toml` when a run starts. The file leaves out what is off, such as
 `classes = 0` or an empty `[augment]`.
 
-The column *default* has the values of the preset `default` for fewer than 10 000 images, and those of the others where they differ:
-`many images` is the preset `default` from 10 000 images on. Values that depend on the number of images are those for 60 000.
+The column *default* has the values of the preset `default` for fewer than 10 000 images, or color, and those of the others where they differ:
+`many images` is the preset `default` from 10 000 gray images on. Values that depend on the number of images are those for 60 000.
 `default`, `tutorial` and `r3gan` are those for 28x28x1 images, `light` is that for 64x64x3 images.
 
 <!-- Generated from the doc comments of the settings by `cargo xtask docs`. Do not edit. -->
@@ -426,9 +426,7 @@ fn complete(config: &TrainConfig) -> anyhow::Result<BTreeMap<String, String>> {
     {
         plan.insert("phases".into(), phase);
     }
-    for off in ["patches", "ignore_clusters"] {
-        plan.insert(off.into(), Value::Boolean(false));
-    }
+    plan.insert("patches".into(), Value::Boolean(false));
     settings.insert("plan".into(), Value::Table(plan));
     let mut flat = BTreeMap::new();
     flatten("", &Value::Table(settings), &mut flat);
@@ -607,7 +605,6 @@ distil = 1.0
 adapter = { low-rank = { rank = 4 } }
 miner = 16
 patches = true
-ignore_clusters = true
 [[plan.rates]]
 under = ["block1"]
 factor = 0.5

@@ -162,17 +162,17 @@ pub struct OutputConfig {
 }
 
 impl TrainConfig {
-    /// Training images from which the default preset of the command line is [`many_images`](Self::many_images).
+    /// Gray training images from which the default preset of the command line is [`many_images`](Self::many_images).
     pub const MANY_IMAGES: usize = 10_000;
 
-    /// The default preset, for up to 10 000 images: settings that show digits within minutes on two cores.
+    /// The default preset, for up to 10 000 images or images in color: settings that show digits within minutes on two cores.
     ///
     /// Adam at 2e-4 with `β1 = 0.5` (Radford et al., 2016, section 4), batches of 64, and an EMA of the generator.
     pub fn standard(data: &dyn TrainingData) -> Self {
         presets::standard(data)
     }
 
-    /// The default preset from [10 000 images](Self::MANY_IMAGES) on: [`standard`](Self::standard) with 100 clusters of the images
+    /// The default preset from [10 000 gray images](Self::MANY_IMAGES) on: [`standard`](Self::standard) with 100 clusters of the images
     /// as [classes](PseudoLabelConfig) and Adam at 5e-4.
     ///
     /// ```

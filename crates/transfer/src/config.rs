@@ -68,11 +68,6 @@ pub struct TransferConfig {
         skip_serializing_if = "std::ops::Not::not"
     )]
     pub patch_discriminator: bool,
-    /// Whether the discriminator ignores the clusters of a source with [pseudo-labels](engraft_gan::PseudoLabelConfig): the mean of
-    /// its class vectors is added to its head, and the vectors are 0 and never train. The generator keeps its clusters. With a few
-    /// images in each cluster, a discriminator that sees the cluster makes the generator copy them.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub ignore_clusters: bool,
     /// Learning rates of parts of the networks. If several entries match a parameter, the last one applies.
     #[serde(rename = "rates", alias = "learning_rates")]
     pub learning_rates: Vec<LearningRateFactor>,
@@ -270,7 +265,6 @@ mod tests {
             adapter: Some(Adapter::LowRank { rank: 4 }),
             miner: Some(64),
             patch_discriminator: true,
-            ignore_clusters: true,
             learning_rates: vec![LearningRateFactor {
                 under: vec!["stem".into()],
                 factor: 0.1,

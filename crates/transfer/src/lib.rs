@@ -14,7 +14,6 @@ mod equilibrium;
 mod error;
 mod experiment;
 mod gradual_unfreezing;
-mod ignored_clusters;
 mod miner;
 mod open;
 mod parse;

@@ -7,7 +7,7 @@ use crate::pretrained_gan::PretrainedGan;
 use crate::source_regularizers::SourceRegularizer;
 use engraft_data::Dataset;
 use engraft_gan::augment::Augmentation;
-use engraft_gan::{AugmentConfig, OutputConfig, PseudoLabelConfig, SpectralNorm, TrainConfig};
+use engraft_gan::{AugmentConfig, OutputConfig, PseudoLabelConfig, TrainConfig};
 use engraft_layers::Adapter;
 
 /// Below this number of images, a generator that trains completely copies them.
@@ -66,18 +66,15 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// Plain fine-tuning: both networks train completely, from the source's weights. The discriminator ignores the clusters of a
-    /// source with pseudo-labels.
+    /// Plain fine-tuning: both networks train completely, from the source's weights.
     ///
     /// # Errors
     /// If a weight of the source is not finite.
     pub fn fine_tune(source: &PretrainedGan) -> Result<Self, TransferError> {
-        let has_clusters = source.pseudo_labels().is_some();
         Ok(Self {
             name: "fine-tune".into(),
             plan: TransferConfig {
                 source_sha256: source.sha256()?,
-                ignore_clusters: has_clusters && source.config.regularize.spectral_norm == SpectralNorm::None,
                 ..TransferConfig::default()
             },
             augment: AugmentConfig::default(),
@@ -274,11 +271,8 @@ pub fn from_scratch_config(source: &PretrainedGan, target: &Dataset, steps: u64,
     let usual = [config.generator, config.discriminator];
     (config.generator, config.discriminator) = (reference.generator, reference.discriminator);
     if reference.pseudo_labels.is_on() {
-        // The higher rates of many images overfit a few.
-        for (adam, usual) in [&mut config.generator, &mut config.discriminator]
-            .into_iter()
-            .zip(usual)
-        {
+        // The higher learning rate of many images makes the generator copy a few.
+        for (adam, usual) in [&mut config.generator, &mut config.discriminator].into_iter().zip(usual) {
             adam.learning_rate = adam.learning_rate.min(usual.learning_rate);
         }
     }

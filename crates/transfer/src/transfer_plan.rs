@@ -3,7 +3,6 @@
 use crate::config::{Trainable, TransferConfig};
 use crate::equilibrium::equilibrium;
 use crate::error::TransferError;
-use crate::ignored_clusters::ignore_clusters;
 use crate::miner::{self, with_miner};
 use crate::patch_discriminator::replace_head_by_patches;
 use crate::pretrained_gan::{FOLDER, PretrainedGan, SETTINGS};
@@ -13,9 +12,7 @@ use crate::regularizers::{
 };
 use crate::source_regularizers::SourceRegularizer;
 use engraft_gan::networks::{LayerRoles, NetworkRoles};
-use engraft_gan::{
-    Gan, GanError, Networks, PhaseProgress, PseudoLabels, SpectralNorm, TrainConfig, TrainingPlan,
-};
+use engraft_gan::{Gan, GanError, Networks, PhaseProgress, PseudoLabels, TrainConfig, TrainingPlan};
 use engraft_layers::{Adam, Init, ParamFilter, Sequential, adapt, check_names, parameters, train_only};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -182,11 +179,6 @@ impl Transfer {
                 "the features of the discriminator",
             ));
         }
-        if config.ignore_clusters && source_config.regularize.spectral_norm != SpectralNorm::None {
-            problems.push(
-                "plan.ignore_clusters: spectral normalization cannot normalize class vectors of 0; expected false".into(),
-            );
-        }
         for name in config.learning_rates.iter().flat_map(|rate| &rate.under) {
             let known = |network| has(network, name);
             if !known(generator) && !known(discriminator) {
@@ -232,10 +224,6 @@ impl Transfer {
             mut discriminator,
             latent_dim: latent,
         } = self.source.networks()?;
-        if let (true, Some(clusters)) = (self.config.ignore_clusters, self.source.pseudo_labels()) {
-            let shares = clusters.prior().shares();
-            ignore_clusters(&mut discriminator, &self.roles.discriminator, &shares)?;
-        }
         if self.config.patch_discriminator && !self.source.has_patch_head(&discriminator) {
             discriminator = replace_head_by_patches(discriminator, &self.source.config)?;
         }
@@ -422,13 +410,10 @@ impl TrainingPlan for Transfer {
                 &mut gan.generator,
                 &phase.generator.param_filter(adapter, &roles.generator),
             );
-            let trained = phase.discriminator.param_filter(adapter, &roles.discriminator);
-            let ignored = roles.discriminator.embedding.iter().cloned();
-            let trained = match self.config.ignore_clusters {
-                true => trained.except(ignored),
-                false => trained,
-            };
-            train_only_these(&mut gan.discriminator, &trained);
+            train_only_these(
+                &mut gan.discriminator,
+                &phase.discriminator.param_filter(adapter, &roles.discriminator),
+            );
         }
     }
 

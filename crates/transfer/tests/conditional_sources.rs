@@ -261,7 +261,6 @@ fn the_clusters_of_a_source_travel_with_a_transfer() {
     assert_eq!(shares(&from), [0.9, 0.1]);
     let target = levels(20, 4);
     let recipe = Recipe::fine_tune(&source).unwrap();
-    assert!(recipe.plan.ignore_clusters);
     let experiment = Experiment {
         source: &source,
         target: &target,
@@ -282,27 +281,6 @@ fn the_clusters_of_a_source_travel_with_a_transfer() {
     let again = open_source(&to, CheckpointChoice::Last).unwrap();
     let prior = again.pseudo_labels().unwrap().prior();
     assert_eq!(prior.counts(), [15, 5]);
-    // The discriminator has not learned what the clusters are, but the rest of it has trained.
-    let state = |gan: &PretrainedGan| {
-        engraft_layers::StateDict::of(&gan.networks().unwrap().discriminator).into_tensors()
-    };
-    let (before, after) = (state(&source), state(&again));
-    assert!(
-        after["projection.embedding.weight"]
-            .as_slice()
-            .iter()
-            .all(|&x| x == 0.0)
-    );
-    assert!(
-        before["projection.embedding.weight"]
-            .as_slice()
-            .iter()
-            .any(|&x| x != 0.0)
-    );
-    assert_ne!(
-        before["projection.head.bias"].as_slice(),
-        after["projection.head.bias"].as_slice()
-    );
     // A source with changed clusters is refused, and one without.
     let path = to.join("source/pseudo-labels.safetensors");
     let mut bytes = std::fs::read(&path).unwrap();

@@ -41,7 +41,6 @@ fn plan(source: &PretrainedGan) -> TransferConfig {
         adapter: None,
         miner: None,
         patch_discriminator: false,
-        ignore_clusters: false,
         learning_rates: vec![LearningRateFactor {
             under: vec!["head".into()],
             factor: 0.5,

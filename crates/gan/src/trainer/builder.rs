@@ -205,9 +205,7 @@ impl TrainerBuilder {
             plan.as_ref(),
             found.as_ref().map(|loaded| &loaded.checkpoint),
         )?;
-        // The discriminator of a plan with clusters of its own, such as a transfer, ignores them.
-        let own = clusters.as_deref().filter(|_| plan.pseudo_labels().is_none());
-        warnings.extend(own.and_then(few_images_warning));
+        warnings.extend(clusters.as_deref().and_then(few_images_warning));
         let mut progress = if let Some(loaded) = &found {
             warnings.extend(loaded.warnings.iter().cloned());
             Progress::at(&loaded.checkpoint, &config, trained_on.len(), plan.as_ref(), 0)?
@@ -307,7 +305,8 @@ fn few_images_warning(clusters: &PseudoLabels) -> Option<String> {
     (images < FEW_FOR_A_CLUSTER * number).then(|| {
         format!(
             "pseudo_labels: {number} clusters of {images} training images have {} images each on average; fewer than \
-             {FEW_FOR_A_CLUSTER} may cause mode collapse within clusters; use fewer clusters",
+             {FEW_FOR_A_CLUSTER} may cause mode collapse within clusters; use fewer clusters, or for a transfer a source without \
+             pseudo-labels",
             images / number.max(1)
         )
     })

@@ -46,7 +46,7 @@ pub struct Train {
     pub(crate) conditional: bool,
     /// Train a GAN that is conditioned on K clusters of the training images (k-means on principal components of the pixels).
     /// Needs no labels; from 500 images on. 0 means none [default: the preset's; 100 for default with DCGAN and at least 10000
-    /// training images, otherwise none]
+    /// gray training images, otherwise none]
     #[arg(long, value_name = "K", conflicts_with = "conditional", help_heading = "Model", value_parser = cluster_count)]
     pub(crate) pseudo_labels: Option<u32>,
     /// Use the settings in the run.toml of another run, instead of a preset

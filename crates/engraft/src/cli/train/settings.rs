@@ -54,19 +54,20 @@ fn supports(family: &str, image: [usize; 3]) -> bool {
     networks::find(family).is_ok_and(|family| family.check(&NetworkSpec::new(image)).is_ok())
 }
 
-/// The settings if no preset is given: those of `light` for its networks, and those for many images from their number on. One's own
-/// pictures in color are augmented by their number.
+/// The settings if no preset is given: those of `light` for its networks, and those for many gray images from their number on. One's
+/// own pictures in color are augmented by their number.
 fn default_settings(options: &Train, data: &dyn TrainingData) -> TrainConfig {
     let named = options.network.as_deref();
     if named == Some("light") || reason(options, data.shape()).is_some() {
         return TrainConfig::light(data);
     }
     let mut config = TrainConfig::standard(data);
+    let [.., channels] = config.image;
     let is_usual = named.is_none_or(|name| name == usual_network(Preset::Default).kind);
-    if is_usual && !options.conditional && config.trained_on() >= TrainConfig::MANY_IMAGES {
+    let is_many = channels == 1 && config.trained_on() >= TrainConfig::MANY_IMAGES;
+    if is_many && is_usual && !options.conditional {
         config = TrainConfig::many_images(data);
     }
-    let [.., channels] = config.image;
     if is_own_data(options) && channels > 1 {
         config.augment = AugmentConfig::for_images(config.trained_on(), channels);
     }
