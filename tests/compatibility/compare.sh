@@ -143,13 +143,16 @@ cases() {
   local from_mlp=(--from "$dir/half/mlp" --shots 50) from_dcgan=(--from "$dir/half/default" --shots 50)
   # Networks, objectives, regularizers.
   case_of same_runs mlp 10 20 train "${mlp[@]}" --checkpoint-every 5
-  case_of same_runs default 10 20 train "${small[@]}"
+  # The preset of earlier versions.
+  local plain=()
+  [ "$mode" = make ] || plain=(--pseudo-labels 0)
+  case_of same_runs default 10 20 train "${small[@]}" "${plain[@]}"
   case_of same_runs r3gan 10 20 train "${small[@]}" --preset r3gan
   case_of same_runs hinge 5 12 train "${small[@]}" --network mlp --set objective.kind=hinge --set objective.packing=2 \
     --set order=alternating --set standing_batches=2
   case_of same_runs wasserstein 5 12 train "${small[@]}" --network mlp --set objective.kind=wasserstein \
     --set objective.critic_steps=2 --set regularise.gradient_penalty=10
-  case_of same_runs spectral 5 12 train "${small[@]}" --set regularise.spectral_norm=discriminator \
+  case_of same_runs spectral 5 12 train "${small[@]}" "${plain[@]}" --set regularise.spectral_norm=discriminator \
     --set regularise.lecam=0.1 --set 'augment.kinds=["translation","cutout","brightness"]' --set augment.adaptive.every=2
   case_of nearly_same_runs mlp-classes 5 10 train "${small[@]}" --network mlp --conditional
   case_of nearly_same_runs dcgan-classes 2 4 train --batch 8 --measure-every 0 --conditional

@@ -38,8 +38,8 @@ A resumed run keeps its settings; only `steps`, `[output]` and `[evaluation]` ma
 The settings of a preset are written into `run.toml` when a run starts. The file leaves out what is off, such as
 `classes = 0` or an empty `[augment]`.
 
-The column *default* has the values of the preset `default` for fewer than 10 000 images, or color, and those of the others where they differ:
-`many images` is the preset `default` from 10 000 gray images on. Values that depend on the number of images are those for 60 000.
+The column *default* has the values of the preset `default` for fewer than 10 000 training images and for color. *Many images* stands for the same preset
+from 10 000 gray training images on. Other presets follow where they differ. Values that depend on the number of images are those for 60 000.
 `default`, `tutorial` and `r3gan` are those for 28x28x1 images, `light` is that for 64x64x3 images.
 
 <!-- Generated from the doc comments of the settings by `cargo xtask docs`. Do not edit. -->

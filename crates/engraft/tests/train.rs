@@ -640,14 +640,22 @@ fn by_default_many_images_are_conditioned_on_clusters() {
         assert_eq!(code(&done), 0, "{}", text(&done.stderr));
         text(&done.stdout)
     };
-    assert!(plan(&[]).contains("conditioned on 100 clusters"));
+    let default = plan(&[]);
+    assert!(
+        default.contains("conditioned on 100 clusters") && default.contains("0.0005"),
+        "{default}"
+    );
     for other in [
-        ["--pseudo-labels", "0"],
-        ["--network", "mlp"],
-        ["--preset", "tutorial"],
+        &["--pseudo-labels", "0"][..],
+        &["--network", "mlp"],
+        &["--preset", "tutorial"],
+        &["--conditional"],
     ] {
-        let plan = plan(&other);
-        assert!(!plan.contains("clusters"), "{other:?}: {plan}");
+        let plan = plan(other);
+        assert!(
+            !plan.contains("clusters") && !plan.contains("0.0005"),
+            "{other:?}: {plan}"
+        );
     }
 }
 

@@ -115,7 +115,7 @@ pub struct TrainConfig {
     /// Adam of the discriminator. A different learning rate gives the two networks two time scales (TTUR).
     pub discriminator: AdamConfig,
     /// Share of the steps, at the end of the run, in which both learning rates fall linearly to 0; from 0 to 1. A run that is
-    /// continued with more steps decays again at its new end.
+    /// continued with more steps decays again at its new end, and so does each stage of a sweep.
     #[serde(default, skip_serializing_if = "is_zero_share")]
     pub learning_rate_decay: f64,
     /// Regularizers of the discriminator.
@@ -165,7 +165,7 @@ impl TrainConfig {
     /// Gray training images from which the default preset of the command line is [`many_images`](Self::many_images).
     pub const MANY_IMAGES: usize = 10_000;
 
-    /// The default preset, for up to 10 000 images or images in color: settings that show digits within minutes on two cores.
+    /// The default preset, for fewer than 10 000 images or images in color: settings that show digits within minutes on two cores.
     ///
     /// Adam at 2e-4 with `β1 = 0.5` (Radford et al., 2016, section 4), batches of 64, and an EMA of the generator.
     pub fn standard(data: &dyn TrainingData) -> Self {

@@ -27,6 +27,8 @@ const OF_LARGE: u32 = 300;
 const SMALL: usize = 32;
 /// Half-life of the generator's EMA, in images. It is small because transfers are short.
 const HALF_LIFE: u64 = 1000;
+/// Images per cluster from which the baseline from scratch has the clusters of its source.
+const PER_CLUSTER: usize = 100;
 /// One of this number of images is a validation image.
 const HELD_OUT: usize = 5;
 /// Minimum number of images for a validation set, which then has 20.
@@ -59,7 +61,7 @@ pub struct Recipe {
     /// Augmentation of the discriminator's images. Nothing of it is used for a source that was trained with augmentation: the
     /// transfer then has that of [`AugmentConfig::for_images`].
     pub augment: AugmentConfig,
-    /// Factor that multiplies the source's learning rates.
+    /// Factor that multiplies the source's learning rates, which are at most those of [`TrainConfig::standard`] if it has clusters.
     pub learning_rate_factor: f64,
     /// One reason for each choice, ready to print.
     pub reasons: Vec<String>,
@@ -250,7 +252,8 @@ impl Recipe {
     }
 }
 
-/// Settings of the baseline from scratch: the source's networks, objective and optimizers on the target's images.
+/// Settings of the baseline from scratch: the source's networks, objective and optimizers on the target's images. From a source with
+/// pseudo-labels, learning rates are at most those of [`TrainConfig::standard`]: the higher ones of many images make a generator copy a few.
 ///
 /// From 100 images on, every fifth image (at most 1000) is a validation image. The run is evaluated at every tenth of its steps, from 20
 /// images on: with fewer than 100, the training images themselves are the reference.
@@ -263,7 +266,9 @@ pub fn from_scratch_config(source: &PretrainedGan, target: &Dataset, steps: u64,
     let mut config = TrainConfig::standard(target);
     config.network = reference.network.clone();
     config.classes = reference.classes;
-    if n - held_out >= PseudoLabelConfig::FEWEST_IMAGES {
+    let enough =
+        PseudoLabelConfig::FEWEST_IMAGES.max(PER_CLUSTER * reference.pseudo_labels.clusters as usize);
+    if n - held_out >= enough {
         config.pseudo_labels = reference.pseudo_labels.clone();
     }
     config.objective = reference.objective.clone();
@@ -271,8 +276,10 @@ pub fn from_scratch_config(source: &PretrainedGan, target: &Dataset, steps: u64,
     let usual = [config.generator, config.discriminator];
     (config.generator, config.discriminator) = (reference.generator, reference.discriminator);
     if reference.pseudo_labels.is_on() {
-        // The higher learning rate of many images makes the generator copy a few.
-        for (adam, usual) in [&mut config.generator, &mut config.discriminator].into_iter().zip(usual) {
+        for (adam, usual) in [&mut config.generator, &mut config.discriminator]
+            .into_iter()
+            .zip(usual)
+        {
             adam.learning_rate = adam.learning_rate.min(usual.learning_rate);
         }
     }

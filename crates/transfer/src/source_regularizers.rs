@@ -112,7 +112,7 @@ impl SourceRegularizers {
             let count = names.iter().filter(|name| *name == kind).count();
             if count > 1 {
                 problems.push(format!(
-                    "regularizer: {kind} is there {count} times; expected each regularizer at most once"
+                    "regularizer: {kind} is given {count} times; expected each regularizer at most once"
                 ));
             }
         }
@@ -120,7 +120,7 @@ impl SourceRegularizers {
         if kinds.len() > 1 && kinds.contains(&nothing) {
             kinds.retain(|kind| *kind != nothing);
             problems.push(format!(
-                "regularizer: {nothing} is there beside {}; expected {nothing} alone, or the others without it",
+                "regularizer: {nothing} is given together with {}; expected {nothing} alone, or the others without it",
                 kinds.join(", ")
             ));
         }
@@ -233,7 +233,7 @@ mod tests {
             ("nothing,nothing", &["plan.regularizer: nothing"]),
             (
                 "nothing,ewc=1,cdc=1,cdc=1",
-                &["nothing is there beside cdc, ewc", "cdc is there 2 times"],
+                &["nothing is given together with cdc, ewc", "cdc is given 2 times"],
             ),
         ] {
             let error = wrong.parse::<SourceRegularizers>().unwrap_err();
@@ -271,7 +271,7 @@ mod tests {
         }
         for (wrong, named) in [
             ("[{ ewc = 1.0 }, { ewc = 2.0 }]", "[plan]: regularizer: ewc"),
-            ("[\"nothing\", { ewc = 2.0 }]", "beside ewc"),
+            ("[\"nothing\", { ewc = 2.0 }]", "together with ewc"),
             ("{ ewd = 1.0 }", "ewd"),
             ("[{ dcl = 1.0 }, { ewd = 1.0 }]", "ewd"),
             ("3", "[plan]"),

@@ -13,7 +13,9 @@ use crate::regularizers::{
 use crate::source_regularizers::SourceRegularizer;
 use engraft_gan::networks::{LayerRoles, NetworkRoles};
 use engraft_gan::{Gan, GanError, Networks, PhaseProgress, PseudoLabels, TrainConfig, TrainingPlan};
-use engraft_layers::{Adam, Init, ParamFilter, Sequential, adapt, check_names, parameters, train_only};
+use engraft_layers::{
+    Adam, Init, Optimizer, ParamFilter, Sequential, adapt, check_names, parameters, train_only,
+};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -308,7 +310,7 @@ impl Transfer {
 
     /// Adam with the learning rates of [`TransferConfig::learning_rates`].
     fn with_rates(&self, adam: Adam, network: &Sequential) -> Adam {
-        let usual = adam.learning_rate();
+        let usual = adam.lr();
         self.config.learning_rates.iter().fold(adam, |adam, rate| {
             let layers: Vec<String> = rate
                 .under

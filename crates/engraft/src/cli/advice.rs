@@ -67,6 +67,14 @@ pub(super) fn on_training(error: anyhow::Error) -> anyhow::Error {
                 format!("--accept-changed-data continues this run with the present images; {other}"),
             )
         }
+        Some(GanError::OtherSettings { path, .. }) => {
+            let text = format!(
+                "--config {} continues the run with its own settings, which the presets of another version may not have; --out chooses another \
+                 directory; --fresh moves the earlier run aside and starts again",
+                program::path(&path.join("run.toml"))
+            );
+            with(error, text)
+        }
         Some(GanError::OtherData { .. } | GanError::OtherLabels { .. }) => with(
             error,
             "--out chooses another directory; --fresh moves the earlier run aside and starts again with these images; settings of \
@@ -184,6 +192,11 @@ mod tests {
             path: "runs/a".into(),
             differences: Vec::new(),
         };
+        let advised = on_training(other().into())
+            .downcast_ref::<Advice>()
+            .unwrap()
+            .to_string();
+        assert!(advised.contains("--config runs/a/run.toml"), "{advised}");
         for error in [other().into(), TransferError::Gan(other()).into()] {
             let advised = on_run(error);
             let advice = advised.downcast_ref::<Advice>().unwrap().to_string();

@@ -4,25 +4,21 @@ use super::classifier::classifier_accuracy;
 use super::data_source::{FEWEST_HELD_OUT, changed_files, of_shape, some, with_held_out_or_few};
 use super::extract::{Reader, open_run};
 use super::options::Evaluate;
-use super::readability::Readers;
+use super::readability::{Readability, Readers};
 use super::samples::Samples;
 use super::stacked;
 use anyhow::{Context, ensure};
-use engraft_base::batches;
 use engraft_data::{Dataset, DatasetName, Split, TrainingData};
 use engraft_gan::{PictureConfig, SavedRun, training_image_hashes};
 use engraft_metrics::{
     ClassCounts, EvaluationInput, EvaluationProtocol, FeatureOutput, RealDataInfo, evaluate, evaluate_few,
 };
-use engraft_tensor::{Tensor, concat};
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use std::path::Path;
 
 /// Real images below which the numbers say little.
 const FEW_REAL: usize = 100;
-/// Images that are generated at once.
-const BATCH: usize = 250;
 
 /// The images to evaluate.
 enum Generated {
@@ -76,17 +72,22 @@ impl Generated {
         }
     }
 
-    /// The images themselves.
-    fn images(&self, options: &Evaluate) -> anyhow::Result<Tensor> {
+    /// Readability of the images that [`Generated::read`] reads.
+    fn readability(
+        &self,
+        readers: &Readers,
+        real: &Dataset,
+        options: &Evaluate,
+    ) -> anyhow::Result<Readability> {
         match self {
             Self::ByRun(run) => {
                 let mut rng = Pcg64::seed_from_u64(options.seed);
-                let parts =
-                    batches(options.count, BATCH).map(|part| run.sampler.try_generate(part.len(), &mut rng));
-                let parts = parts.collect::<Result<Vec<Tensor>, _>>()?;
-                Ok(concat(&parts.iter().collect::<Vec<_>>(), 0))
+                let generate = |start, end| Ok(run.sampler.try_generate(end - start, &mut rng)?);
+                readers.compare(options.count, generate, real)
             }
-            Self::Samples(samples) => Ok(samples.images()),
+            Self::Samples(samples) => {
+                readers.compare(samples.len(), |start, end| Ok(samples.images(start, end)), real)
+            }
         }
     }
 }
@@ -135,16 +136,20 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
     let (loaded, test) = with_held_out_or_few(&options.data, &how)?;
     let reader = Reader::choose_for(&options.features, &options.data, &loaded.train)?;
     let readers = match options.readability {
-        true => Some(Readers::train(&options.data, &loaded.train, options.seed)?),
+        true => {
+            ensure!(
+                test.is_some(),
+                "--readability: --data {} has no test images, and too few to hold some out",
+                options.data
+            );
+            Some(Readers::train(&options.data, &loaded.train, options.seed)?)
+        }
         false => None,
     };
     let output = generated.read(&reader, options)?;
-    let readability = match &readers {
-        Some(readers) => Some(readers.compare(
-            &generated.images(options)?,
-            test.as_ref().unwrap_or(&loaded.train),
-        )),
-        None => None,
+    let readability = match (&readers, &test) {
+        (Some(readers), Some(test)) => Some(generated.readability(readers, test, options)?),
+        _ => None,
     };
     let classifiers = match &generated {
         Generated::ByRun(run) if options.classifier_accuracy => Some(classifier_accuracy(

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Images per batch.
-const BATCH: usize = 500;
+pub(super) const BATCH: usize = 500;
 /// Most images of which noise and blobs are made.
 const COMPARED: usize = 500;
 /// Most images that decide whether default features are blind.

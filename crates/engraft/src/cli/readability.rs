@@ -1,11 +1,19 @@
 //! Readability: the share of images that two independent classifiers read alike.
 
+use super::extract::BATCH;
+use super::process::ensure_not_interrupted;
 use anyhow::ensure;
+use engraft_base::batches;
 use engraft_data::Dataset;
 use engraft_gan::dataset_tensor;
-use engraft_metrics::{FeatureClassifier, IMAGE, Training, Variation, readable_share, train_classifier};
+use engraft_metrics::{
+    CLASSES, FeatureClassifier, IMAGE, Training, Variation, readable_share, train_classifier,
+};
 use engraft_tensor::Tensor;
 use indicatif::ProgressBar;
+use rand::SeedableRng;
+use rand::seq::index;
+use rand_pcg::Pcg64;
 use serde::Serialize;
 use std::fmt;
 
@@ -50,17 +58,18 @@ impl Readers {
             "--readability: the classifiers need gray images of 28x28 pixels, but those of --data {name} have the shape {size:?}"
         );
         ensure!(
-            images.classes() > 1 && images.len() >= FEWEST,
-            "--readability: the classifiers need at least {FEWEST} images with labels of several classes; --data {name} has {} images of {} \
-             classes",
+            (2..=CLASSES).contains(&images.classes()) && images.len() >= FEWEST,
+            "--readability: the classifiers need at least {FEWEST} images with labels of 2 to {CLASSES} classes; --data {name} has {} images of \
+             {} classes",
             images.len(),
             images.classes()
         );
         let count = (images.len() / 2).min(MOST_IMAGES);
+        // In random order, because files are often sorted by class.
+        let chosen = index::sample(&mut Pcg64::seed_from_u64(seed), images.len(), 2 * count).into_vec();
         let bar = ProgressBar::new(2 * EPOCHS as u64).with_message("classifiers");
         let classifiers = [0, 1].map(|half| {
-            // Every second image, so that both have all classes.
-            let chosen: Vec<usize> = (0..count).map(|i| 2 * i + half).collect();
+            let chosen = &chosen[half * count..(half + 1) * count];
             let labels: Vec<usize> = chosen.iter().map(|&i| usize::from(images.label(i))).collect();
             let training = Training {
                 epochs: EPOCHS,
@@ -68,7 +77,7 @@ impl Readers {
                 variation: Variation::for_data(name),
             };
             train_classifier(
-                &dataset_tensor(images, &chosen),
+                &dataset_tensor(images, chosen),
                 &labels,
                 &training,
                 &mut |_, _| {
@@ -84,18 +93,42 @@ impl Readers {
         })
     }
 
-    /// Readability of generated images, beside that of real ones.
-    pub(super) fn compare(&self, generated: &Tensor, real: &Dataset) -> Readability {
-        let [a, b] = &self.classifiers;
+    /// Readability of the generated images, beside that of real ones. `generated(start, end)` returns the images `start..end`.
+    ///
+    /// # Errors
+    /// Those of `generated`; interruption.
+    pub(super) fn compare(
+        &self,
+        count: usize,
+        generated: impl FnMut(usize, usize) -> anyhow::Result<Tensor>,
+        real: &Dataset,
+    ) -> anyhow::Result<Readability> {
         let all: Vec<usize> = (0..real.len()).collect();
-        let share = |images: &Tensor| readable_share([a, b], images, LEAST);
-        Readability {
-            generated: share(generated),
-            real: share(&dataset_tensor(real, &all)),
+        Ok(Readability {
+            generated: self.share(count, generated)?,
+            real: self.share(real.len(), |start, end| {
+                Ok(dataset_tensor(real, &all[start..end]))
+            })?,
             images: self.images,
             epochs: EPOCHS,
             seed: self.seed,
+        })
+    }
+
+    /// Share of `count` images, batch by batch.
+    fn share(
+        &self,
+        count: usize,
+        mut batch: impl FnMut(usize, usize) -> anyhow::Result<Tensor>,
+    ) -> anyhow::Result<f64> {
+        let [a, b] = &self.classifiers;
+        let mut readable = 0.0;
+        for part in batches(count, BATCH) {
+            ensure_not_interrupted()?;
+            let images = batch(part.start, part.end)?;
+            readable += readable_share([a, b], &images, LEAST) * part.len() as f64;
         }
+        Ok(readable / count as f64)
     }
 }
 

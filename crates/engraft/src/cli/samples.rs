@@ -49,11 +49,19 @@ impl Samples {
         }
     }
 
-    /// The images, `[n, h, w, c]`.
-    pub(super) fn images(&self) -> Tensor {
+    /// Number of images.
+    pub(super) fn len(&self) -> usize {
         match self {
-            Self::Array(images) => images.clone(),
-            Self::Pictures(data) => dataset_tensor(data, &(0..data.len()).collect::<Vec<_>>()),
+            Self::Array(images) => images.shape()[0],
+            Self::Pictures(data) => data.len(),
+        }
+    }
+
+    /// The images `start..end`, `[n, h, w, c]`.
+    pub(super) fn images(&self, start: usize, end: usize) -> Tensor {
+        match self {
+            Self::Array(images) => images.narrow(0, start, end - start),
+            Self::Pictures(data) => dataset_tensor(data, &(start..end).collect::<Vec<_>>()),
         }
     }
 

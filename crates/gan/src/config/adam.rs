@@ -117,7 +117,6 @@ mod tests {
             [1.0, 0.8, 0.0]
         );
         // 16 updates and a penalty in 16 steps.
-        config.regularize.interval = 16;
         assert_eq!(
             decay(&config, 17.0 / 16.0),
             Schedule::LinearDecay { from: 79, to: 107 }

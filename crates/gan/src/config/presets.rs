@@ -71,10 +71,7 @@ pub(super) fn many_images(data: &dyn TrainingData) -> TrainConfig {
         ..standard.generator
     };
     TrainConfig {
-        pseudo_labels: PseudoLabelConfig {
-            clusters: 100,
-            ..PseudoLabelConfig::default()
-        },
+        pseudo_labels: PseudoLabelConfig::of_many_images(),
         generator: adam,
         discriminator: adam,
         ..standard

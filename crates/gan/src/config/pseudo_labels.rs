@@ -53,6 +53,14 @@ impl PseudoLabelConfig {
     /// Fewest training images for which clusters are computed.
     pub const FEWEST_IMAGES: usize = 500;
 
+    /// The clusters of [`TrainConfig::many_images`]: 100, so that each has 100 images or more on average.
+    pub fn of_many_images() -> Self {
+        Self {
+            clusters: 100,
+            ..Self::default()
+        }
+    }
+
     /// Whether the run is conditioned on clusters.
     pub fn is_on(&self) -> bool {
         self.clusters > 0

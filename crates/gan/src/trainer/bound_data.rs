@@ -1,6 +1,6 @@
 //! The bond of a run to the pixels of its images: a renamed folder resumes, changed images are refused or accepted.
 
-use crate::config::{EarlierData, TrainConfig};
+use crate::config::{EarlierData, PseudoLabelConfig, TrainConfig};
 use crate::error::GanError;
 use crate::run_data;
 use crate::run_layout::RunLayout;
@@ -118,12 +118,21 @@ fn is_of_same_images(config: &TrainConfig, saved: &TrainConfig) -> bool {
 
 /// Settings with those of a run that follow from the number of images.
 fn with_numbers_of(config: &TrainConfig, saved: &TrainConfig) -> TrainConfig {
-    TrainConfig {
+    let mut kept = TrainConfig {
         validation_images: saved.validation_images,
         batch: saved.batch,
         augment: saved.augment.clone(),
         ..config.clone()
+    };
+    // The default preset changes with the number of images.
+    let of_many = PseudoLabelConfig::of_many_images();
+    let is_other_preset = saved.pseudo_labels != config.pseudo_labels
+        && [&saved.pseudo_labels, &config.pseudo_labels].contains(&&of_many);
+    if is_other_preset {
+        kept.pseudo_labels = saved.pseudo_labels.clone();
+        (kept.generator, kept.discriminator) = (saved.generator, saved.discriminator);
     }
+    kept
 }
 
 /// Whether some images are equal.

@@ -195,11 +195,6 @@ impl<R: UpdateRule, T: Real> RuleOptimizer<R, T> {
         }
     }
 
-    /// The learning rate, without groups and schedule.
-    pub fn learning_rate(&self) -> f64 {
-        self.lr
-    }
-
     /// Learning rate of a parameter in the step after `steps` steps. The last matching group applies.
     fn lr_of(&self, name: &str, steps: u64) -> f64 {
         let group = self.groups.iter().rev().find(|(names, _)| names.matches(name));

@@ -25,7 +25,7 @@ pub(crate) struct Evaluate {
     #[arg(long, requires = "from")]
     pub(crate) classifier_accuracy: bool,
     /// Also print how many generated images are readable: two classifiers, each trained on one half of the labeled real images, give
-    /// the same class with a probability above 0.9. For 28x28 gray images; takes a minute or two
+    /// the same class with a probability above 0.9. For 28x28 gray images of at most 10 classes; takes minutes
     #[arg(long)]
     pub(crate) readability: bool,
     /// Real images: as --data of train. Without a test set, every fifth image is held out if there are at least 100

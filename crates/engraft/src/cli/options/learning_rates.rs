@@ -5,7 +5,8 @@ use engraft_gan::TrainConfig;
 /// Learning rates instead of those of the settings.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args)]
 pub(crate) struct LearningRates {
-    /// Learning rate of both networks [default: the preset's; for a transfer the source's]
+    /// Learning rate of both networks [default: the preset's; for a transfer the source's, at most 2e-4 if it has
+    /// pseudo-labels]
     #[arg(long, value_name = "RATE", value_parser = learning_rate, help_heading = "Training")]
     pub(crate) learning_rate: Option<f64>,
     /// Learning rate of the generator, instead of --learning-rate

@@ -5,7 +5,7 @@ use crate::cli::options::{Preset, Train};
 use crate::cli::output_dir::free_directory;
 use engraft_data::{DatasetName, TrainingData};
 use engraft_gan::networks::{self, NetworkSpec};
-use engraft_gan::{AugmentConfig, GanError, NetworkConfig, TrainConfig};
+use engraft_gan::{AugmentConfig, GanError, NetworkConfig, PseudoLabelConfig, TrainConfig};
 use std::path::{Path, PathBuf};
 
 /// Epochs of the preset `tutorial`.
@@ -65,7 +65,7 @@ fn default_settings(options: &Train, data: &dyn TrainingData) -> TrainConfig {
     let [.., channels] = config.image;
     let is_usual = named.is_none_or(|name| name == usual_network(Preset::Default).kind);
     let is_many = channels == 1 && config.trained_on() >= TrainConfig::MANY_IMAGES;
-    if is_many && is_usual && !options.conditional {
+    if is_many && is_usual && !options.conditional && options.pseudo_labels != Some(0) {
         config = TrainConfig::many_images(data);
     }
     if is_own_data(options) && channels > 1 {
@@ -113,6 +113,10 @@ pub(super) fn settings(
         config.classes = data.classes() as u32;
     }
     if let Some(clusters) = options.pseudo_labels {
+        // Of none, no other setting may be left.
+        if clusters == 0 {
+            config.pseudo_labels = PseudoLabelConfig::default();
+        }
         config.pseudo_labels.clusters = clusters;
     }
     if options.config.is_none() && config.validation_images == 0 && config.images >= FEWEST {
@@ -236,9 +240,14 @@ pub(super) fn default_directory(
     } else {
         format!("-{}", config.network)
     };
-    let classes = match (config.classes, options.pseudo_labels) {
-        (0, None | Some(0)) => "",
-        (0, Some(_)) => "-pseudo-labels",
+    let is_of_preset = options.preset == Preset::Default
+        && config.network == usual
+        && config.trained_on() >= TrainConfig::MANY_IMAGES
+        && config.pseudo_labels == PseudoLabelConfig::of_many_images();
+    let classes = match (config.classes, config.pseudo_labels.is_on()) {
+        (0, false) => "",
+        (0, true) if is_of_preset => "",
+        (0, true) => "-pseudo-labels",
         _ => "-conditional",
     };
     free_directory(&format!("{}{network}{preset}{classes}", config.data), fits)
