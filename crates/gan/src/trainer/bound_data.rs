@@ -140,3 +140,28 @@ pub(super) fn has_copies(data: &dyn TrainingData) -> bool {
     let mut found = HashSet::new();
     data.image_hashes().into_iter().any(|hash| !found.insert(hash))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engraft_data::{Split, drawn_digits};
+
+    /// The default preset changes with the number of images; a run does not.
+    #[test]
+    fn a_run_keeps_the_clusters_and_learning_rates_of_its_preset() {
+        let few = TrainConfig::standard(&drawn_digits(Split::Train, 300, 1));
+        let many = TrainConfig::many_images(&drawn_digits(Split::Train, 310, 1));
+        let essence = |config: &TrainConfig| {
+            (
+                config.pseudo_labels.clone(),
+                config.generator,
+                config.discriminator,
+            )
+        };
+        assert_eq!(essence(&with_numbers_of(&many, &few)), essence(&few));
+        assert_eq!(essence(&with_numbers_of(&few, &many)), essence(&many));
+        // A learning rate that the user changed is none of the preset.
+        let changed = few.changed("generator.learning_rate=0.001").unwrap();
+        assert_eq!(essence(&with_numbers_of(&changed, &few)), essence(&changed));
+    }
+}

@@ -397,18 +397,6 @@ fn a_run_is_bound_to_pixels_and_not_to_a_name() {
         Err(GanError::ChangedData { .. })
     ));
     assert_eq!(crate::SavedRun::open(dir.path()).unwrap().config.images, 21);
-    // The default preset changes with the number of images; the run does not.
-    let more = named("here", 22);
-    let mut config = small(&more, 6);
-    config.pseudo_labels = crate::PseudoLabelConfig::of_many_images();
-    (config.generator.learning_rate, config.discriminator.learning_rate) = (5e-4, 5e-4);
-    let trainer = Trainer::builder(config, more)
-        .accept_changed_data(true)
-        .open(dir.path())
-        .unwrap();
-    assert!(!trainer.config().pseudo_labels.is_on());
-    assert_eq!(trainer.config().generator.learning_rate, 2e-4);
-    drop(trainer);
     // Another setting is not a question of the images.
     let other = named("here", 20);
     let config = small(&other, 9).changed("generator.beta1=0.1").unwrap();
