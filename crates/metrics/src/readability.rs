@@ -68,23 +68,23 @@ mod tests {
 
     #[test]
     fn only_images_that_both_know_are_readable() {
-        let plain = |value: f32| Tensor::full([64, 28, 28, 1], value);
+        let plain = |value: f32| Tensor::full([16, 28, 28, 1], value);
         let images = concat(&[&plain(-0.5), &plain(0.5)], 0);
-        let classes: Vec<usize> = (0..128).map(|i| i / 64).collect();
+        let classes: Vec<usize> = (0..32).map(|i| i / 16).collect();
         let swapped: Vec<usize> = classes.iter().map(|class| 1 - class).collect();
         let trained = |classes: &[usize], seed: u64| {
             let training = Training {
-                epochs: 12,
+                epochs: 40,
                 seed,
                 variation: Variation::Shift,
             };
             train_classifier(&images, classes, &training, &mut |_, _| ())
         };
         let (a, b, c) = (trained(&classes, 1), trained(&classes, 2), trained(&swapped, 3));
-        assert_eq!(readable_share([&a, &b], &images, 0.9), 1.0);
-        assert_eq!(readable_share([&a, &c], &images, 0.9), 0.0);
+        assert_eq!(readable_share([&a, &b], &images, 0.5), 1.0);
+        assert_eq!(readable_share([&a, &c], &images, 0.5), 0.0);
         // A bright image is always read alike, a dark one never.
-        let always_one = trained(&[1; 128], 4);
-        assert_eq!(readable_share([&a, &always_one], &images, 0.9), 0.5);
+        let always_one = trained(&[1; 32], 4);
+        assert_eq!(readable_share([&a, &always_one], &images, 0.5), 0.5);
     }
 }
