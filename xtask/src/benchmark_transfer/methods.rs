@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(recipe.plan.phases, [Phase::default()]);
         Transfer::new(source, recipe.plan).unwrap();
         for (wrong, named) in [
-            ("ewc+ewc", "ewc is there 2 times"),
+            ("ewc+ewc", "ewc is given 2 times"),
             ("ewc+freeze-d", "unknown method"),
             ("ewc+", "unknown method"),
         ] {
