@@ -173,7 +173,7 @@ cases() {
   for name in dcgan-classes told; do drawn "$difference" $name --from "$dir/half/$name"; done
   drawn cmp best --from "$dir/whole/mlp" --checkpoint best
   drawn cmp adapter-file --from "$dir/half/mlp" --adapter "$dir/half/low-rank/adapter.safetensors"
-  drawn cmp shipped --from "$here/../../crates/transfer/sources/mnist"
+  drawn cmp shipped --from "$here/../../crates/source-mnist"
   for name in mlp low-rank; do measured 1e-9 $name --from "$dir/half/$name"; done
   measured 1e-3 dcgan-classes --from "$dir/half/dcgan-classes"
   # Cached results.
