@@ -1,31 +1,20 @@
 //! Several terms of the losses by hand: they add up.
 
+use super::tests::{RATES, pair, weights};
 use super::*;
 use crate::Objective;
-use engraft_layers::{Dense, Flatten, Init, Reshape, Sgd, parameters};
+use engraft_layers::parameters;
 
-/// Learning rates of the two networks.
-const RATES: [f64; 2] = [0.5, 0.1];
 const REAL: [f64; 4] = [0.9, -0.2, 0.4, 0.6];
 const Z: [f64; 4] = [0.3, -1.1, 0.8, 0.1];
 
-/// A Wasserstein critic `D(x) = w x` and a generator `G(z) = a z` of one pixel.
-fn pair() -> Gan<f64> {
-    let init = &mut Init::normal(4, 0.7);
-    let generator = Sequential::new()
-        .add("dense", Dense::new(1, 1, init).no_bias())
-        .add("pixel", Reshape::new([1, 1, 1]));
-    let discriminator = Sequential::new()
-        .add("flat", Flatten)
-        .add("dense", Dense::new(1, 1, init).no_bias());
-    Gan::new(generator, discriminator, 1)
-        .objective(Objective::Wasserstein)
-        .optimizers(Sgd::new(RATES[0]), Sgd::new(RATES[1]))
-        .order(StepOrder::Alternating)
+/// The pair of the other tests with the Wasserstein loss, which is linear.
+fn critic_and_generator() -> Gan<f64> {
+    pair(1).objective(Objective::Wasserstein)
 }
 
 fn weight(module: &Sequential<f64>) -> f64 {
-    parameters(module)[0].1.tensor().item()
+    weights(module)[0]
 }
 
 fn mean(values: &[f64]) -> f64 {
@@ -97,8 +86,8 @@ fn the_total_of_two_terms_is_their_sum() {
     for (bright, small) in [(0.0, 0.0), (0.3, 0.0), (0.0, 0.7), (0.3, 0.7)] {
         let gan = || {
             let gan = match bright > 0.0 {
-                true => pair().term(Bright(bright)),
-                false => pair(),
+                true => critic_and_generator().term(Bright(bright)),
+                false => critic_and_generator(),
             };
             match small > 0.0 {
                 true => gan.term(Small(small)),

@@ -9,9 +9,9 @@ use rand::SeedableRng;
 use rand_pcg::Pcg64;
 
 /// Learning rates of the two networks.
-const RATES: [f64; 2] = [0.5, 0.1];
+pub(super) const RATES: [f64; 2] = [0.5, 0.1];
 
-fn pair(packing: usize) -> Gan<f64> {
+pub(super) fn pair(packing: usize) -> Gan<f64> {
     let init = &mut Init::normal(4, 0.7);
     let generator = Sequential::new()
         .add("dense", Dense::new(1, 1, init).no_bias())
@@ -24,7 +24,7 @@ fn pair(packing: usize) -> Gan<f64> {
         .order(StepOrder::Alternating)
 }
 
-fn weights(module: &Sequential<f64>) -> Vec<f64> {
+pub(super) fn weights(module: &Sequential<f64>) -> Vec<f64> {
     parameters(module)[0].1.tensor().as_slice().to_vec()
 }
 

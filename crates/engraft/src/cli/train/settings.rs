@@ -64,14 +64,19 @@ fn default_settings(options: &Train, data: &dyn TrainingData) -> TrainConfig {
     let mut config = TrainConfig::standard(data);
     let [.., channels] = config.image;
     let is_usual = named.is_none_or(|name| name == usual_network(Preset::Default).kind);
-    let is_many = channels == 1 && config.trained_on() >= TrainConfig::MANY_IMAGES;
-    if is_many && is_usual && !options.conditional && options.pseudo_labels != Some(0) {
+    if has_many_images(&config) && is_usual && !options.conditional && options.pseudo_labels != Some(0) {
         config = TrainConfig::many_images(data);
     }
     if is_own_data(options) && channels > 1 {
         config.augment = AugmentConfig::for_images(config.trained_on(), channels);
     }
     config
+}
+
+/// Whether there are enough gray images for the settings of [`TrainConfig::many_images`].
+fn has_many_images(config: &TrainConfig) -> bool {
+    let [.., channels] = config.image;
+    channels == 1 && config.trained_on() >= TrainConfig::MANY_IMAGES
 }
 
 fn usual_network(preset: Preset) -> NetworkConfig {
@@ -242,7 +247,7 @@ pub(super) fn default_directory(
     };
     let is_of_preset = options.preset == Preset::Default
         && config.network == usual
-        && config.trained_on() >= TrainConfig::MANY_IMAGES
+        && has_many_images(config)
         && config.pseudo_labels == PseudoLabelConfig::of_many_images();
     let classes = match (config.classes, config.pseudo_labels.is_on()) {
         (0, false) => "",
