@@ -40,7 +40,7 @@ pub(super) fn run_on(options: &Train, ranks: Option<&Ranks>) -> anyhow::Result<(
     }
     catch_interrupts("finishing this step, then saving")?;
     let mut display = Display::new(Style::choose(options.quiet, options.json));
-    let what = match &options.network {
+    let what = match settings::named_network(options) {
         _ if options.config.is_some() => "the settings of another run".to_string(),
         Some(other) if other != "dcgan" => format!("the networks {other}"),
         None if options.preset == Preset::R3gan => "the networks residual (R3GAN)".into(),
