@@ -2,6 +2,7 @@
 
 mod combinations;
 mod ranking;
+mod rates;
 mod trainings;
 mod transfers;
 
@@ -20,6 +21,7 @@ use engraft_base::write_atomically;
 use engraft_data::DataSource;
 use engraft_gan::{Event, GanError, Measurement, RunLayout, TrainConfig, read_measurements};
 use ranking::{HEADING, Standing, as_good, ranked};
+use rates::unnamed_rates;
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -43,8 +45,8 @@ const MOST_OF_A_PLAN: u64 = 16 << 20;
 trait Runs: Send + Sync {
     /// Steps of a complete run.
     fn steps(&self) -> u64;
-    /// What all runs have in common, so that an earlier sweep of other images or measures is recognized.
-    fn frame(&self) -> Value;
+    /// Settings of run `at`.
+    fn config(&self, at: usize) -> &TrainConfig;
     /// Settings of run `at`, to find equal ones.
     fn settings(&self, at: usize) -> String;
     /// Seconds of a step of run `at`, and the memory of `count` runs at a time.
@@ -172,6 +174,10 @@ fn sweep(search: &Search, common: &Common, tried: &[Combination], runs: &dyn Run
     for &at in &different {
         note!("  {}     {}", run_name(at), tried[at].label);
     }
+    let rates = unnamed_rates(search, &different, runs);
+    if let Some(rates) = &rates {
+        note!("rates     {rates}");
+    }
     let (mut count, mut trained, mut done) = (different.len(), 0, 0);
     for &steps in &stages {
         note!(
@@ -193,7 +199,7 @@ fn sweep(search: &Search, common: &Common, tried: &[Combination], runs: &dyn Run
         );
         return Ok(());
     }
-    keep_plan(&common.out, tried, &stages, &runs.frame())?;
+    keep_plan(&common.out, tried, &stages, &frame(runs.config(0)))?;
     let mut alive = different;
     let (mut dropped, mut standings) = (Vec::new(), Vec::new());
     for (stage, &steps) in stages.iter().enumerate() {
@@ -230,7 +236,11 @@ fn sweep(search: &Search, common: &Common, tried: &[Combination], runs: &dyn Run
             break;
         }
     }
-    report(common, tried, runs, &standings, &dropped)
+    report(common, tried, runs, &standings, &dropped)?;
+    if let Some(rates) = rates {
+        out!("{rates}");
+    }
+    Ok(())
 }
 
 /// The combinations without those whose settings another one has.

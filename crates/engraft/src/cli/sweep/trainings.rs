@@ -9,7 +9,6 @@ use crate::cli::train::{Prepared, prepare};
 use anyhow::{Context, ensure};
 use engraft_base::write_atomically;
 use engraft_gan::{FEW_IMAGES, TrainConfig, Trainer, TrainingOutcome, step_time};
-use serde_json::Value;
 use std::path::Path;
 
 /// Trainings on the same images.
@@ -99,8 +98,8 @@ impl Runs for Trainings {
         self.configs.iter().map(|config| config.steps).min().unwrap_or(1)
     }
 
-    fn frame(&self) -> Value {
-        super::frame(&self.configs[0])
+    fn config(&self, at: usize) -> &TrainConfig {
+        &self.configs[at]
     }
 
     fn settings(&self, at: usize) -> String {

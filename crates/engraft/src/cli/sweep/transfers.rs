@@ -9,7 +9,6 @@ use crate::cli::transfer::{Domains, adjust, recipe};
 use anyhow::{Context, ensure};
 use engraft_gan::{Event, TrainConfig, check_planned, step_time};
 use engraft_transfer::{Recipe, TransferMethod};
-use serde_json::Value;
 use std::path::Path;
 
 /// Transfers from the same source to the same images.
@@ -85,8 +84,8 @@ impl Runs for Transfers {
         self.options.first().map_or(1, |options| options.steps)
     }
 
-    fn frame(&self) -> Value {
-        super::frame(&self.configs[0])
+    fn config(&self, at: usize) -> &TrainConfig {
+        &self.configs[at]
     }
 
     fn settings(&self, at: usize) -> String {

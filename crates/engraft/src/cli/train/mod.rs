@@ -80,6 +80,7 @@ pub(super) fn prepare(options: &Train) -> anyhow::Result<Prepared> {
 }
 
 fn find_images(options: &Train, display: &mut Display) -> anyhow::Result<Prepared> {
+    settings::ensure_one_kind_of_classes(options)?;
     let other = options
         .config
         .as_deref()

@@ -212,6 +212,22 @@ pub(super) fn settings(
     Ok(config)
 }
 
+/// Refuses labels and clusters as the classes of one run.
+///
+/// # Errors
+/// If the options ask for both.
+pub(super) fn ensure_one_kind_of_classes(options: &Train) -> Result<(), GanError> {
+    match options.pseudo_labels {
+        Some(clusters @ 1..) if options.conditional => Err(GanError::Config {
+            problems: vec![format!(
+                "--conditional and --pseudo-labels {clusters} were both given, but a run has one kind of classes; expected one of \
+                 them, or --pseudo-labels 0"
+            )],
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Whether a change concerns how pictures are read.
 fn reads_pictures(change: &str) -> bool {
     let name = change.split('=').next().unwrap_or_default().trim();
@@ -289,12 +305,17 @@ mod tests {
     use clap::Parser;
     use engraft_data::{Dataset, Provenance};
 
-    /// The settings of a command for gray images of 28x28 pixels.
-    fn settings_of(line: &str, images: usize) -> TrainConfig {
+    fn parsed(line: &str) -> Box<Train> {
         let words = ["engraft", "train"].into_iter().chain(line.split_terminator(' '));
         let Command::Train(options) = Cli::try_parse_from(words).unwrap().command else {
             panic!("{line}: expected a training")
         };
+        options
+    }
+
+    /// The settings of a command for gray images of 28x28 pixels.
+    fn settings_of(line: &str, images: usize) -> TrainConfig {
+        let options = parsed(line);
         let pixels = vec![0; images * 28 * 28];
         let labels = (0..images).map(|i| (i % 10) as u8).collect();
         let data = Dataset::new("gray", Provenance::Memory, pixels, [28, 28, 1], labels).unwrap();
@@ -320,5 +341,21 @@ mod tests {
         }
         assert_eq!(family_in("network=no-such"), None);
         assert_eq!(family_in("network.widths=[1]"), None);
+    }
+
+    #[test]
+    fn no_clusters_beside_labels_mean_labels() {
+        let labels = settings_of("--conditional", 11_200);
+        assert_eq!(settings_of("--conditional --pseudo-labels 0", 11_200), labels);
+        assert_eq!((labels.classes, labels.pseudo_labels.is_on()), (10, false));
+        for (line, is_possible) in [
+            ("--conditional --pseudo-labels 0", true),
+            ("--conditional", true),
+            ("--pseudo-labels 20", true),
+            ("--conditional --pseudo-labels 20", false),
+        ] {
+            let found = ensure_one_kind_of_classes(&parsed(line));
+            assert_eq!(found.is_ok(), is_possible, "{line}");
+        }
     }
 }
