@@ -19,6 +19,7 @@ use combinations::{Combination, combinations};
 use engraft_base::files::read_bounded;
 use engraft_base::write_atomically;
 use engraft_data::DataSource;
+use engraft_gan::checkpoint::CheckpointReader;
 use engraft_gan::{Event, GanError, Measurement, RunLayout, TrainConfig, read_measurements};
 use ranking::{HEADING, Standing, as_good, ranked};
 use rates::unnamed_rates;
@@ -51,11 +52,47 @@ trait Runs: Send + Sync {
     fn settings(&self, at: usize) -> String;
     /// Seconds of a step of run `at`, and the memory of `count` runs at a time.
     fn cost(&self, at: usize, count: usize) -> anyhow::Result<(f64, Memory)>;
-    /// Trains run `at` in `directory` until it has `steps` steps, and evaluates it every `every` steps. `false` if it was stopped by
-    /// a signal.
-    fn train(&self, at: usize, directory: &Path, steps: u64, every: u64) -> anyhow::Result<bool>;
+    /// Trains run `at` in `directory` to the end of a stage. `false` if it was stopped by a signal.
+    fn train(&self, at: usize, directory: &Path, stage: Stage) -> anyhow::Result<bool>;
     /// How a person uses the settings of run `at`. `out` is the directory of the sweep, where a file with them may be written.
     fn advice(&self, at: usize, out: &Path) -> anyhow::Result<String>;
+}
+
+/// How far runs train, in steps.
+#[derive(Clone, Copy)]
+struct Stage {
+    /// The step at which this stage ends.
+    until: u64,
+    /// Steps of all stages.
+    whole: u64,
+    /// Steps between two evaluations.
+    every: u64,
+}
+
+impl Stage {
+    /// The total number of steps in the settings of a run. A [decay](TrainConfig::learning_rate_decay) of the learning rates ends
+    /// with the sweep: a run that is dropped earlier has used the rates that a complete one uses there.
+    fn total(self, config: &TrainConfig) -> u64 {
+        match decays(config) {
+            true => self.whole,
+            false => self.until,
+        }
+    }
+
+    /// Whether the run in `directory` has reached the end of the stage, although its settings have more steps.
+    fn is_over(self, config: &TrainConfig, directory: &Path) -> bool {
+        let last = || CheckpointReader::new(directory).steps().ok()?.into_iter().max();
+        self.total(config) > self.until && last() >= Some(self.until)
+    }
+
+    /// Whether an event is that of the last step.
+    fn ends_with(self, event: &Event) -> bool {
+        matches!(event, Event::Step { step, .. } if *step >= self.until)
+    }
+}
+
+fn decays(config: &TrainConfig) -> bool {
+    config.learning_rate_decay > 0.0
 }
 
 /// What the commands share.
@@ -199,13 +236,20 @@ fn sweep(search: &Search, common: &Common, tried: &[Combination], runs: &dyn Run
         );
         return Ok(());
     }
-    keep_plan(&common.out, tried, &stages, &frame(runs.config(0)))?;
+    let whole = stages.last().copied().unwrap_or(1);
+    let has_decay = stages.len() > 1 && different.iter().any(|&at| decays(runs.config(at)));
+    keep_plan(&common.out, tried, &stages, &frame(runs.config(0)), has_decay)?;
     let mut alive = different;
     let (mut dropped, mut standings) = (Vec::new(), Vec::new());
-    for (stage, &steps) in stages.iter().enumerate() {
+    for (number, &steps) in stages.iter().enumerate() {
+        let stage = Stage {
+            until: steps,
+            whole,
+            every: every(runs.steps()),
+        };
         let work = |&at: &usize| -> anyhow::Result<(usize, u64, Option<Measurement>)> {
             let directory = common.out.join(run_name(at));
-            let best = measured(runs, at, &directory, steps, every(runs.steps()))
+            let best = measured(runs, at, &directory, stage)
                 .with_context(|| format!("{} ({})", directory.display(), tried[at].label))?;
             let found = match &best {
                 Some(m) => format!("KID {:.4} ± {:.4}, coverage {:.3}", m.kid, m.kid_se, m.coverage),
@@ -227,7 +271,7 @@ fn sweep(search: &Search, common: &Common, tried: &[Combination], runs: &dyn Run
             .iter()
             .filter(|standing| standing.best.is_some())
             .count();
-        if stage + 1 < stages.len() {
+        if number + 1 < stages.len() {
             let kept = alive.len().div_ceil(2).min(measured);
             dropped.splice(0..0, standings.split_off(kept));
             alive = standings.iter().map(|standing| standing.at).collect();
@@ -306,10 +350,9 @@ fn measured(
     runs: &dyn Runs,
     at: usize,
     directory: &Path,
-    steps: u64,
-    every: u64,
+    stage: Stage,
 ) -> anyhow::Result<Option<Measurement>> {
-    match runs.train(at, directory, steps, every) {
+    match runs.train(at, directory, stage) {
         Ok(true) if !interrupt().load(Ordering::SeqCst) => {}
         Ok(_) => return Err(Interrupted.into()),
         Err(error) => match advice::gan_error(&error) {
@@ -319,17 +362,25 @@ fn measured(
     }
     let all = read_measurements(&RunLayout::new(directory).measurements())?;
     // A run that is further than this stage was part of an interrupted sweep.
-    let until: Vec<Measurement> = all.into_iter().filter(|m| m.step <= steps).collect();
+    let until: Vec<Measurement> = all.into_iter().filter(|m| m.step <= stage.until).collect();
     Ok(Measurement::best(&until).copied())
 }
 
 /// Writes what is compared, or checks it against the earlier sweep in the directory.
-fn keep_plan(out: &Path, tried: &[Combination], stages: &[u64], frame: &Value) -> anyhow::Result<()> {
+fn keep_plan(
+    out: &Path,
+    tried: &[Combination],
+    stages: &[u64],
+    frame: &Value,
+    has_decay: bool,
+) -> anyhow::Result<()> {
     let labels: Vec<&str> = tried.iter().map(|one| one.label.as_str()).collect();
-    let plan = format!(
-        "{:#}\n",
-        json!({ "combinations": labels, "stages": stages, "for": frame })
-    );
+    let mut plan = json!({ "combinations": labels, "stages": stages, "for": frame });
+    if has_decay {
+        // In an earlier version, learning rates decayed to the end of each stage.
+        plan["learning_rate_decay"] = json!("to the end of the last stage");
+    }
+    let plan = format!("{plan:#}\n");
     let path = out.join(PLAN);
     if path.symlink_metadata().is_err() {
         std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
