@@ -25,6 +25,7 @@ pub(super) struct Transfers {
 pub(super) fn common(options: &Transfer) -> anyhow::Result<Common> {
     for (is_given, name) in [
         (options.fresh, "--fresh"),
+        (options.accept_changed_data, "--accept-changed-data"),
         (options.baselines, "--baselines"),
         (options.json, "--json"),
         (options.tensorboard, "--tensorboard"),
