@@ -54,10 +54,10 @@ pub(super) fn run_on(options: &Train, ranks: Option<&Ranks>) -> anyhow::Result<(
     let result = pool.install(|| train(options, ranks, &mut display));
     display.clear();
     result.map_err(|error| match advice::gan_error(&error) {
-        Some(GanError::ImageSize { .. }) => advice::with(
-            error,
-            "--size N resizes the images, --network NAME chooses the networks",
-        ),
+        Some(GanError::ImageSize { network, found, .. }) => {
+            let text = data::advice_on_size(network, *found);
+            advice::with(error, text)
+        }
         _ => advice::on_training(error),
     })
 }
