@@ -271,7 +271,13 @@ fn the_name_decides_the_format_and_files_are_kept() {
     ];
     good(&files);
     bad(&files, &["000000.png", "--overwrite"]);
-    good(&[&files[..], &["--overwrite"]].concat());
+    let [_, said] = good(&[&files[..], &["--overwrite"]].concat());
+    assert!(!said.contains("earlier generation"), "{said}");
+    let [_, said] = good(&[&files[..files.len() - 1], &["1", "--overwrite"]].concat());
+    assert!(
+        said.contains("earlier generation: 2, such as 000001.png"),
+        "{said}"
+    );
     bad(
         &[
             "generate",

@@ -184,6 +184,66 @@ fn a_longer_total_continues_a_transfer_with_warmup() {
     assert_eq!(metrics.lines().count(), 30);
 }
 
+/// 12 images have another recipe than 42 have; the run keeps its own.
+#[test]
+fn a_transfer_continues_with_changed_images_on_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    source(at("source").as_ref(), 1);
+    pictures(at("pictures").as_ref(), 42);
+    let (from, data, out) = (at("source"), at("pictures"), at("run"));
+    let kept = at("kept");
+    std::fs::create_dir(&kept).unwrap();
+    let move_all = |from: &str, to: &str, numbers: std::ops::Range<usize>| {
+        for number in numbers {
+            let name = format!("{number:03}.png");
+            std::fs::rename(Path::new(from).join(&name), Path::new(to).join(&name)).unwrap();
+        }
+    };
+    move_all(&data, &kept, 12..42);
+    let with = |steps: &str, more: &[&str]| -> Vec<String> {
+        let words = [
+            "transfer",
+            "--from",
+            &from,
+            "--data",
+            &data,
+            "--out",
+            &out,
+            "--count",
+            "50",
+            "--threads",
+            "1",
+            "--steps",
+            steps,
+        ];
+        words.iter().chain(more).map(ToString::to_string).collect()
+    };
+    let run = |words: Vec<String>| good(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    let [_, said] = run(with("4", &[]));
+    assert!(said.contains("auto: few-"), "{said}");
+    move_all(&kept, &data, 12..42);
+    let refused = with("8", &[]);
+    let refused: Vec<&str> = refused.iter().map(String::as_str).collect();
+    bad(&refused, &["has 12 images", "--accept-changed-data", "30 added"]);
+    let [_, said] = run(with("8", &["--accept-changed-data"]));
+    assert!(
+        said.contains("auto: few-") && said.contains("whose images have changed"),
+        "{said}"
+    );
+    assert!(said.contains("with 42 images instead of 12"), "{said}");
+    // From then on they are the images of the run.
+    let [_, said] = run(with("12", &[]));
+    assert!(said.contains("resuming from step 8"), "{said}");
+    let settings = engraft::gan::read_settings(&Path::new(&out).join("run.toml")).unwrap();
+    let earlier = &settings.earlier_data[0];
+    assert_eq!((settings.images, earlier.images, earlier.until_step), (42, 12, 4));
+    let record = std::fs::read_to_string(at("run/metrics.jsonl")).unwrap();
+    assert_eq!(record.lines().count(), 12);
+    let without_out: Vec<&str> = vec!["transfer", "--data", &data, "--accept-changed-data"];
+    bad(&without_out, &["--out"]);
+}
+
 #[test]
 fn errors_come_before_training() {
     let folder = tempfile::tempdir().unwrap();

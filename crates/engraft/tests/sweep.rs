@@ -118,6 +118,86 @@ fn the_best_of_three_trainings_is_found_and_a_killed_sweep_resumes_to_the_same_t
     }
 }
 
+/// Learning rates decay to the end of the sweep, not to that of each stage.
+#[test]
+fn a_decay_is_a_share_of_the_steps_of_all_stages() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    pictures(at("pictures").as_ref(), 260);
+    let data = at("pictures");
+    let with = |command: &str, out: &str, more: &[&str]| {
+        let options = "--network mlp --steps 16 --batch 8 --threads 2 --set evaluation.images=50 --set learning_rate_decay=0.75 --data";
+        let words = command.split(' ').chain(options.split(' '));
+        let words = words.chain([data.as_str(), "--out", out]);
+        good(&words.chain(more.iter().copied()).collect::<Vec<_>>())
+    };
+    let sweep = || {
+        with(
+            "sweep train",
+            &at("swept"),
+            &["--over", "learning-rate=1e-4,2e-4,4e-4"],
+        )
+    };
+    let [_, said] = sweep();
+    assert!(!said.contains("also differ in learning rate"), "{said}");
+    let rows = results(&at("swept"));
+    // Without times.
+    let losses = |run: &str| -> Vec<Value> {
+        let lines = std::fs::read_to_string(Path::new(run).join("metrics.jsonl")).unwrap();
+        let parsed = lines.lines().map(|line| {
+            let mut line: Value = serde_json::from_str(line).unwrap();
+            line.as_object_mut().unwrap().remove("ms").unwrap();
+            line
+        });
+        parsed.collect()
+    };
+    let run = |row: usize| {
+        at(&format!(
+            "swept/{}",
+            rows["combinations"][row]["run"].as_str().unwrap()
+        ))
+    };
+    let rate = rows["combinations"][0]["changes"].as_str().unwrap();
+    with("train", &at("alone"), &[&format!("--{rate}")]);
+    assert_eq!(losses(&run(0)), losses(&at("alone")));
+    // The one that was dropped.
+    let settings = read_settings(&Path::new(&run(2)).join("run.toml")).unwrap();
+    assert_eq!((settings.steps, losses(&run(2)).len()), (16, 8));
+    sweep();
+    assert_eq!((results(&at("swept")), losses(&run(2)).len()), (rows.clone(), 8));
+}
+
+/// Two settings of the preset differ, of which the sweep names one.
+#[test]
+fn a_learning_rate_that_the_preset_changes_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    pictures(at("pictures").as_ref(), 260);
+    let plan = |more: &str| {
+        let (data, out) = (at("pictures"), at("out"));
+        let words = [
+            "sweep",
+            "train",
+            "--data",
+            &data,
+            "--out",
+            &out,
+            "--dry-run",
+            "--network",
+            "mlp",
+            "--over",
+        ];
+        let [_, said] = good(&words.into_iter().chain(more.split(' ')).collect::<Vec<_>>());
+        said
+    };
+    let said = plan("preset=default,tutorial --steps 16 --batch 8 --set evaluation.images=50");
+    assert!(said.contains("also differ in learning rate"), "{said}");
+    assert!(said.contains("1e-4 in 002; 2e-4 in 001"), "{said}");
+    let same =
+        plan("preset=default,tutorial --learning-rate 1e-4 --steps 16 --batch 8 --set evaluation.images=50");
+    assert!(!same.contains("also differ in learning rate"), "{same}");
+}
+
 #[test]
 fn transfers_are_swept_over_their_recipe_and_settings() {
     let folder = tempfile::tempdir().unwrap();

@@ -648,8 +648,10 @@ fn by_default_many_images_are_conditioned_on_clusters() {
     for other in [
         &["--pseudo-labels", "0"][..],
         &["--network", "mlp"],
+        &["--set", "network=mlp"],
         &["--preset", "tutorial"],
         &["--conditional"],
+        &["--conditional", "--pseudo-labels", "0"],
     ] {
         let plan = plan(other);
         assert!(

@@ -85,6 +85,8 @@ pub struct RunFacts {
     step: u64,
     /// SHA-256 of the settings in full.
     settings_sha256: String,
+    /// Name and number of the images of a transfer's source.
+    source: Option<(String, usize)>,
 }
 
 impl RunFacts {
@@ -101,6 +103,23 @@ impl RunFacts {
             config: public,
             step,
             settings_sha256: engraft_base::sha256_hex(config.to_toml().as_bytes()),
+            source: None,
+        }
+    }
+
+    /// The run of a transfer with the settings of its source, whose images the card names.
+    #[must_use]
+    pub fn with_source(mut self, source: &TrainConfig) -> Self {
+        self.source = Some((last_part(&source.data), source.images));
+        self
+    }
+
+    /// What the source of a transfer was trained on, as a clause for people; empty if it is not known.
+    pub(crate) fn source_images(&self) -> String {
+        match &self.source {
+            None => String::new(),
+            Some((_, 0)) => " that another program trained".into(),
+            Some((data, images)) => format!(" trained on {data} ({images} images)"),
         }
     }
 
@@ -180,6 +199,8 @@ impl Description {
             ]);
             if let Some(source) = config.plan.get("source_sha256").and_then(|value| value.as_str()) {
                 found.push(("source_sha256", source.into()));
+                let images = run.source.as_ref().filter(|(_, images)| *images > 0);
+                found.extend(images.map(|(data, _)| ("source_data", data.clone())));
             }
         }
         if let Some(classes) = graph.inputs.iter().find_map(|input| input.classes) {

@@ -241,7 +241,8 @@ fn training_images(about: &Description) -> String {
     if let Some(source) = config.plan.get("source_sha256").and_then(|value| value.as_str()) {
         let _ = writeln!(
             text,
-            "- The network was transferred from a GAN whose weights have the SHA-256 `{source}`; its training images count too"
+            "- The network was transferred from a GAN{}; its weights have the SHA-256 `{source}`, and its training images count too",
+            one_line(&run.source_images())
         );
     }
     text

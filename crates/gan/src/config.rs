@@ -115,7 +115,7 @@ pub struct TrainConfig {
     /// Adam of the discriminator. A different learning rate gives the two networks two time scales (TTUR).
     pub discriminator: AdamConfig,
     /// Share of the steps, at the end of the run, in which both learning rates fall linearly to 0; from 0 to 1. A run that is
-    /// continued with more steps decays again at its new end, and so does each stage of a sweep.
+    /// continued with more steps decays again at its new end. In a sweep, the end is that of the last stage.
     #[serde(default, skip_serializing_if = "is_zero_share")]
     pub learning_rate_decay: f64,
     /// Regularizers of the discriminator.

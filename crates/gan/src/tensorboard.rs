@@ -228,8 +228,11 @@ fn of_measurement(measurement: &Measurement) -> Vec<(&'static str, f64)> {
         ("validation/coverage", measurement.coverage),
         ("validation/spread", measurement.spread),
         ("validation/memorized", measurement.memorized),
-        ("validation/overfitting", measurement.overfitting),
     ];
+    // Without validation images it is 0 and says nothing.
+    if measurement.overfitting != 0.0 {
+        found.push(("validation/overfitting", measurement.overfitting));
+    }
     found.extend(
         measurement
             .second_kid
@@ -360,6 +363,21 @@ mod tests {
             masked(&24_u64.to_le_bytes()).to_le_bytes(),
             [0xa3, 0x7f, 0x4b, 0x22]
         );
+    }
+
+    #[test]
+    fn an_evaluation_without_validation_images_has_no_overfitting() {
+        let measured = |overfitting: f64| -> Measurement {
+            let line = format!(
+                r#"{{"step":1,"kid":0.1,"kid_se":0.01,"coverage":0.5,"spread":1.0,"memorised":0.05,"overfitting":{overfitting}}}"#
+            );
+            serde_json::from_str(&line).unwrap()
+        };
+        let has = |overfitting| {
+            let found = of_measurement(&measured(overfitting));
+            found.iter().any(|(tag, _)| *tag == "validation/overfitting")
+        };
+        assert_eq!([has(0.0), has(-0.1), has(0.3)], [false, true, true]);
     }
 
     #[test]

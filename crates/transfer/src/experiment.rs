@@ -140,6 +140,32 @@ impl Experiment<'_> {
         adjust: &dyn Fn(&mut TrainConfig) -> Result<(), GanError>,
         on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
     ) -> Result<Option<(Sampler, u64)>, TransferError> {
+        self.train_with(method, directory, adjust, false, on_event)
+    }
+
+    /// As [`Experiment::train_adjusted`], but a run continues although its images have changed since it began. See
+    /// [`TrainerBuilder::accept_changed_data`](engraft_gan::TrainerBuilder::accept_changed_data).
+    ///
+    /// # Errors
+    /// Those of [`Experiment::train_adjusted`].
+    pub fn train_on_changed_data(
+        &self,
+        method: &TransferMethod,
+        directory: &Path,
+        adjust: &dyn Fn(&mut TrainConfig) -> Result<(), GanError>,
+        on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<Option<(Sampler, u64)>, TransferError> {
+        self.train_with(method, directory, adjust, true, on_event)
+    }
+
+    fn train_with(
+        &self,
+        method: &TransferMethod,
+        directory: &Path,
+        adjust: &dyn Fn(&mut TrainConfig) -> Result<(), GanError>,
+        accept_changed_data: bool,
+        on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<Option<(Sampler, u64)>, TransferError> {
         let data = self.target.clone();
         let mut trainer = match method {
             TransferMethod::Untuned => {
@@ -148,7 +174,9 @@ impl Experiment<'_> {
             TransferMethod::FromScratch => {
                 let mut config = from_scratch_config(self.source, self.target, self.steps, self.seed);
                 adjust(&mut config)?;
-                Trainer::open(config, data, directory)?
+                Trainer::builder(config, data)
+                    .accept_changed_data(accept_changed_data)
+                    .open(directory)?
             }
             TransferMethod::Recipe(recipe) => {
                 let plan = Transfer::new(self.source.clone(), recipe.plan.clone())?;
@@ -157,6 +185,7 @@ impl Experiment<'_> {
                 self.save_source(directory)?;
                 Trainer::builder(config, data)
                     .plan(Arc::new(plan))
+                    .accept_changed_data(accept_changed_data)
                     .open(directory)?
             }
         };

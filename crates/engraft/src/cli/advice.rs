@@ -57,16 +57,9 @@ pub(super) fn on_run(error: anyhow::Error) -> anyhow::Error {
     error.context(Advice(advice.into()))
 }
 
-/// [`on_run`] for `train`, which can also go on with changed images.
+/// [`on_run`] for `train`, which can also take the settings of another run.
 pub(super) fn on_training(error: anyhow::Error) -> anyhow::Error {
     match gan_error(&error) {
-        Some(GanError::ChangedData { path, .. }) => {
-            let other = on_changed_data(path);
-            with(
-                error,
-                format!("--accept-changed-data continues this run with the present images; {other}"),
-            )
-        }
         Some(GanError::OtherSettings { path, .. }) => {
             let text = format!(
                 "--config {} continues the run with its own settings, which the presets of another version may not have; --out chooses another \
@@ -86,8 +79,8 @@ pub(super) fn on_training(error: anyhow::Error) -> anyhow::Error {
 
 fn on_changed_data(run: &Path) -> String {
     format!(
-        "{} transfer --from {} --data IMAGES --out OTHER starts a transfer from the run with the present images; --fresh moves the \
-         earlier run aside and starts again",
+        "--accept-changed-data continues this run with the present images; {} transfer --from {} --data IMAGES --out OTHER starts a \
+         transfer from the run with the present images; --fresh moves the earlier run aside and starts again",
         program(),
         program::path(run)
     )
@@ -197,6 +190,19 @@ mod tests {
             .unwrap()
             .to_string();
         assert!(advised.contains("--config runs/a/run.toml"), "{advised}");
+        let changed = GanError::ChangedData {
+            path: "runs/a".into(),
+            expected: 2,
+            found: 3,
+            changes: Vec::new(),
+            source_of_data: String::new(),
+        };
+        let advised = on_run(TransferError::Gan(changed).into());
+        let advice = advised.downcast_ref::<Advice>().unwrap().to_string();
+        assert!(
+            advice.contains("--accept-changed-data") && advice.contains("--fresh"),
+            "{advice}"
+        );
         for error in [other().into(), TransferError::Gan(other()).into()] {
             let advised = on_run(error);
             let advice = advised.downcast_ref::<Advice>().unwrap().to_string();

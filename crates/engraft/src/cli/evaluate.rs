@@ -4,7 +4,7 @@ use super::classifier::classifier_accuracy;
 use super::data_source::{FEWEST_HELD_OUT, changed_files, of_shape, some, with_held_out_or_few};
 use super::extract::{Reader, open_run};
 use super::options::Evaluate;
-use super::readability::{Readability, Readers};
+use super::readability::Readers;
 use super::samples::Samples;
 use super::stacked;
 use anyhow::{Context, ensure};
@@ -55,38 +55,35 @@ impl Generated {
         }
     }
 
-    fn read(&self, reader: &Reader, options: &Evaluate) -> anyhow::Result<FeatureOutput> {
+    /// Features of the images, and with `readers` the share of images that are readable. A run generates each image once, for both.
+    fn read(
+        &self,
+        reader: &Reader,
+        readers: Option<&Readers>,
+        options: &Evaluate,
+    ) -> anyhow::Result<(FeatureOutput, Option<f64>)> {
         match self {
             Self::ByRun(run) => {
                 let mut rng = Pcg64::seed_from_u64(options.seed);
+                let mut tally = readers.map(Readers::tally);
                 let what = format!("generated (step {})", run.step);
                 let found = reader.read(&what, options.count, |start, end| {
-                    Ok(run.sampler.try_generate(end - start, &mut rng)?)
+                    let images = run.sampler.try_generate(end - start, &mut rng)?;
+                    if let Some(tally) = &mut tally {
+                        tally.add(&images);
+                    }
+                    Ok(images)
                 });
-                match &options.from {
+                let found = match &options.from {
                     Some(from) => found.with_context(|| format!("--from {}", from.display())),
                     None => found,
-                }
-            }
-            Self::Samples(samples) => samples.read(reader),
-        }
-    }
-
-    /// Readability of the images that [`Generated::read`] reads.
-    fn readability(
-        &self,
-        readers: &Readers,
-        real: &Dataset,
-        options: &Evaluate,
-    ) -> anyhow::Result<Readability> {
-        match self {
-            Self::ByRun(run) => {
-                let mut rng = Pcg64::seed_from_u64(options.seed);
-                let generate = |start, end| Ok(run.sampler.try_generate(end - start, &mut rng)?);
-                readers.compare(options.count, generate, real)
+                };
+                Ok((found?, tally.map(|tally| tally.share())))
             }
             Self::Samples(samples) => {
-                readers.compare(samples.len(), |start, end| Ok(samples.images(start, end)), real)
+                let images = |start, end| Ok(samples.images(start, end));
+                let readable = readers.map(|readers| readers.share(samples.len(), images));
+                Ok((samples.read(reader)?, readable.transpose()?))
             }
         }
     }
@@ -146,9 +143,9 @@ pub(super) fn run(options: &Evaluate) -> anyhow::Result<()> {
         }
         false => None,
     };
-    let output = generated.read(&reader, options)?;
-    let readability = match (&readers, &test) {
-        (Some(readers), Some(test)) => Some(generated.readability(readers, test, options)?),
+    let (output, readable) = generated.read(&reader, readers.as_ref(), options)?;
+    let readability = match (&readers, readable, &test) {
+        (Some(readers), Some(readable), Some(test)) => Some(readers.beside_real(readable, test)?),
         _ => None,
     };
     let classifiers = match &generated {

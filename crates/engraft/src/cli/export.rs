@@ -12,7 +12,7 @@ use engraft_export::{
     Description, Graph, Part, RunFacts, classifier_graph, discriminator_graph, features_graph,
     generator_graph, hub, onnx, torch_network,
 };
-use engraft_gan::{Measurement, RunLayout, Sampler, class_names, sample_grid};
+use engraft_gan::{Measurement, RunLayout, Sampler, class_names, read_settings, sample_grid};
 use engraft_layers::{Condition, StateDict};
 use engraft_metrics::{Evaluation, features};
 use engraft_tensor::{ConvAlgorithm, Tensor, with_conv_algorithm};
@@ -210,7 +210,14 @@ fn open(options: &Export, part: Part) -> anyhow::Result<Opened> {
     let (config, step) = (opened.config, opened.step);
     let title = from.file_name().unwrap_or(from.as_os_str()).to_string_lossy();
     let mut about = Description::new(part, &title, config.image);
-    about.run = Some(RunFacts::new(&config, step));
+    let facts = RunFacts::new(&config, step);
+    // A transfer has a copy of its source.
+    about.run = Some(
+        match read_settings(&RunLayout::new(from.join("source")).settings()) {
+            Ok(source) => facts.with_source(&source),
+            Err(_) => facts,
+        },
+    );
     about.data_license.clone_from(&options.data_license);
     about.license.clone_from(&options.license);
     about.class_names = class_names(from).unwrap_or_default();

@@ -12,6 +12,7 @@ use engraft_data::write_npy;
 use engraft_gan::{Sampler, image_png, sample_grid};
 use engraft_tensor::{Tensor, concat};
 use engraft_transfer::{AdapterFile, PretrainedGan, open_source};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// Most images in a grid.
@@ -63,6 +64,11 @@ pub(super) fn run(options: &Generate) -> anyhow::Result<()> {
             write(&out.join(name), &image_png(&images.narrow(0, i, 1)))?;
         }
         out!("{}: {count} files", out.display());
+        if options.overwrite
+            && let Some(warning) = earlier_images(&out, &names)
+        {
+            note!("warning: {warning}");
+        }
         return Ok(());
     }
     if format == OutputFormat::Npy {
@@ -94,6 +100,32 @@ pub(super) fn run(options: &Generate) -> anyhow::Result<()> {
     }
     out!("{}: {count} images of {of}", out.display());
     Ok(())
+}
+
+/// A warning if the folder has images of an earlier generation besides these `names`: files that are named in the same way.
+fn earlier_images(folder: &Path, names: &[String]) -> Option<String> {
+    let pattern = |name: &str| {
+        let digits = name.strip_suffix(".png")?;
+        let (is_seed, digits) = match digits.strip_prefix("seed-") {
+            Some(digits) => (true, digits),
+            None => (false, digits),
+        };
+        let is_number = digits.len() >= 6 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then_some(is_seed)
+    };
+    let wanted = names.first().and_then(|name| pattern(name))?;
+    let written: HashSet<&str> = names.iter().map(String::as_str).collect();
+    let found = std::fs::read_dir(folder).ok()?.flatten();
+    let found = found.filter_map(|entry| entry.file_name().into_string().ok());
+    let earlier = found.filter(|name| pattern(name) == Some(wanted) && !written.contains(name.as_str()));
+    let earlier: Vec<String> = earlier.collect();
+    let first = earlier.iter().min()?;
+    Some(format!(
+        "{} also has images of an earlier generation: {}, such as {first}. They were neither replaced nor removed; remove them, or \
+             choose another --out",
+        folder.display(),
+        earlier.len()
+    ))
 }
 
 /// The output and its format, after the checks that need no run.
@@ -197,4 +229,31 @@ fn frames(images: &Tensor, of_source: Option<&Tensor>) -> Vec<Vec<u8>> {
             None => image_png(&images.narrow(0, i, 1)),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_of_an_earlier_generation_are_told_apart_from_other_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = |numbers: std::ops::Range<usize>| -> Vec<String> {
+            numbers.map(|number| format!("{number:06}.png")).collect()
+        };
+        let others = ["seed-000001.png", "notes.txt", "12.png", "00000a.png"].map(String::from);
+        for name in names(0..5).iter().chain(&others) {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let warning = |names: &[String]| earlier_images(folder.path(), names);
+        let said = warning(&names(0..3)).unwrap();
+        assert!(said.contains("generation: 2, such as 000003.png"), "{said}");
+        assert_eq!(warning(&names(0..5)), None);
+        assert_eq!(warning(&[]), None);
+        let seeds = warning(&["seed-000002.png".into()]).unwrap();
+        assert!(
+            seeds.contains("generation: 1, such as seed-000001.png"),
+            "{seeds}"
+        );
+    }
 }

@@ -93,19 +93,14 @@ impl Readers {
         })
     }
 
-    /// Readability of the generated images, beside that of real ones. `generated(start, end)` returns the images `start..end`.
+    /// Readability of generated images, beside that of real ones.
     ///
     /// # Errors
-    /// Those of `generated`; interruption.
-    pub(super) fn compare(
-        &self,
-        count: usize,
-        generated: impl FnMut(usize, usize) -> anyhow::Result<Tensor>,
-        real: &Dataset,
-    ) -> anyhow::Result<Readability> {
+    /// Interruption.
+    pub(super) fn beside_real(&self, generated: f64, real: &Dataset) -> anyhow::Result<Readability> {
         let all: Vec<usize> = (0..real.len()).collect();
         Ok(Readability {
-            generated: self.share(count, generated)?,
+            generated,
             real: self.share(real.len(), |start, end| {
                 Ok(dataset_tensor(real, &all[start..end]))
             })?,
@@ -115,20 +110,52 @@ impl Readers {
         })
     }
 
-    /// Share of `count` images, batch by batch.
-    fn share(
+    /// Share of `count` images that are readable, batch by batch. `batch(start, end)` returns the images `start..end`.
+    ///
+    /// # Errors
+    /// Those of `batch`; interruption.
+    pub(super) fn share(
         &self,
         count: usize,
         mut batch: impl FnMut(usize, usize) -> anyhow::Result<Tensor>,
     ) -> anyhow::Result<f64> {
-        let [a, b] = &self.classifiers;
-        let mut readable = 0.0;
+        let mut tally = self.tally();
         for part in batches(count, BATCH) {
             ensure_not_interrupted()?;
-            let images = batch(part.start, part.end)?;
-            readable += readable_share([a, b], &images, LEAST) * part.len() as f64;
+            tally.add(&batch(part.start, part.end)?);
         }
-        Ok(readable / count as f64)
+        Ok(tally.share())
+    }
+
+    /// A count of readable images, of none so far.
+    pub(super) fn tally(&self) -> Tally<'_> {
+        Tally {
+            readers: self,
+            readable: 0.0,
+            images: 0,
+        }
+    }
+}
+
+/// A count of readable images.
+pub(super) struct Tally<'a> {
+    readers: &'a Readers,
+    readable: f64,
+    images: usize,
+}
+
+impl Tally<'_> {
+    /// Adds images `[n, 28, 28, 1]`.
+    pub(super) fn add(&mut self, images: &Tensor) {
+        let [a, b] = &self.readers.classifiers;
+        let count = images.shape()[0];
+        self.readable += readable_share([a, b], images, LEAST) * count as f64;
+        self.images += count;
+    }
+
+    /// Share of the images that are readable.
+    pub(super) fn share(&self) -> f64 {
+        self.readable / self.images as f64
     }
 }
 
@@ -142,5 +169,40 @@ impl fmt::Display for Readability {
             100.0 * self.real,
             self.images
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engraft_tensor::concat;
+
+    /// One classifier knows dark and bright images, the other calls all of them bright.
+    #[test]
+    fn a_tally_counts_the_images_of_all_batches() {
+        let plain = |count: usize, value: f32| Tensor::full([count, 28, 28, 1], value);
+        let images = concat(&[&plain(16, -0.5), &plain(16, 0.5)], 0);
+        let trained = |classes: &[usize], seed: u64| {
+            let training = Training {
+                epochs: 60,
+                seed,
+                variation: Variation::Shift,
+            };
+            train_classifier(&images, classes, &training, &mut |_, _| ())
+        };
+        let classes: Vec<usize> = (0..32).map(|i| i / 16).collect();
+        let readers = Readers {
+            classifiers: [trained(&classes, 1), trained(&[1; 32], 2)],
+            images: 32,
+            seed: 1,
+        };
+        let mixed = concat(&[&plain(6, 0.5), &plain(2, -0.5)], 0);
+        let mut tally = readers.tally();
+        for (start, count) in [(0, 1), (1, 7)] {
+            tally.add(&mixed.narrow(0, start, count));
+        }
+        assert_eq!(tally.share(), 0.75);
+        let whole = readers.share(8, |start, end| Ok(mixed.narrow(0, start, end - start)));
+        assert_eq!(whole.unwrap(), 0.75);
     }
 }

@@ -4,9 +4,12 @@ use super::{Place, run};
 use crate::common::{bad, engraft, good};
 use engraft::data::{Npy, Split, drawn_digits};
 use engraft::export::onnx::proto::Model;
+use engraft::gan::CheckpointChoice;
 use engraft::layers::StateDict;
 use engraft::transfer::adapt::DomainClassifier;
+use engraft::transfer::{Experiment, Recipe, TransferMethod, open_source};
 use prost::Message;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 /// A value of the metadata.
@@ -177,6 +180,30 @@ fn the_card_has_the_evaluation() {
         &[&to_hub[..], &["--overwrite"]].concat(),
         &["evaluation.json", "evaluate --json"],
     );
+}
+
+#[test]
+fn the_card_of_a_transfer_names_its_source() {
+    let place = Place::new();
+    run(place.at("run").as_ref(), &drawn_digits(Split::Train, 40, 1), 0);
+    let source = open_source(place.at("run").as_ref(), CheckpointChoice::Last).unwrap();
+    let experiment = Experiment {
+        source: &source,
+        target: &drawn_digits(Split::Test, 12, 1),
+        steps: 1,
+        seed: 1,
+    };
+    let method = TransferMethod::Recipe(Box::new(Recipe::fine_tune(&source).unwrap()));
+    let (tuned, hub) = (place.at("tuned"), place.at("hub"));
+    experiment
+        .train(&method, tuned.as_ref(), &mut |_| ControlFlow::Continue(()))
+        .unwrap();
+    good(&["export", "--from", &tuned, "--format", "hub", "--out", &hub]);
+    let card = text(&place, "hub/README.md");
+    let said = "transferred from a GAN trained on drawn-digits (40 images); its weights have the SHA-256";
+    assert!(card.contains(said), "{card}");
+    let config: serde_json::Value = serde_json::from_str(&text(&place, "hub/config.json")).unwrap();
+    assert_eq!(config["metadata"]["source_data"], "drawn-digits");
 }
 
 #[test]

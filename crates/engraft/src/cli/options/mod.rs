@@ -47,7 +47,7 @@ use clap::{Parser, Subcommand};
 use std::fmt::Display;
 
 /// Largest side of images in pixels.
-const MOST_PIXELS: usize = 4096;
+pub(crate) const MOST_PIXELS: usize = 4096;
 /// Most images of one step.
 const MOST_IN_A_BATCH: usize = 10_000;
 /// Most generated images of one command.

@@ -45,9 +45,9 @@ pub struct Train {
     #[arg(long, alias = "classes", help_heading = "Model")]
     pub(crate) conditional: bool,
     /// Train a GAN that is conditioned on K clusters of the training images (k-means on principal components of the pixels).
-    /// Needs no labels; from 500 images on. 0 means none [default: the preset's; 100 for default with DCGAN and at least 10000
-    /// gray training images, otherwise none]
-    #[arg(long, value_name = "K", conflicts_with = "conditional", help_heading = "Model", value_parser = cluster_count)]
+    /// Needs no labels; from 500 images on. 0 means none, and is the only number beside --conditional [default: the preset's; 100
+    /// for default with DCGAN and at least 10000 gray training images, otherwise none]
+    #[arg(long, value_name = "K", help_heading = "Model", value_parser = cluster_count)]
     pub(crate) pseudo_labels: Option<u32>,
     /// Use the settings in the run.toml of another run, instead of a preset
     #[arg(long, value_name = "FILE", conflicts_with_all = ["preset", "network", "conditional", "batch", "seed", "epochs"], help_heading = "Model")]

@@ -69,6 +69,9 @@ pub(crate) struct Transfer {
     /// Start from scratch; an earlier run in the directory is moved aside, not deleted
     #[arg(long)]
     pub(crate) fresh: bool,
+    /// Continue the run in --out although images were added, removed or changed since. The run records the earlier ones
+    #[arg(long, conflicts_with = "fresh", requires = "out")]
+    pub(crate) accept_changed_data: bool,
     /// Also print one line of JSON at the end
     #[arg(long)]
     pub(crate) json: bool,

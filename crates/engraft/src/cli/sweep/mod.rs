@@ -2,6 +2,7 @@
 
 mod combinations;
 mod ranking;
+mod rates;
 mod trainings;
 mod transfers;
 
@@ -18,8 +19,10 @@ use combinations::{Combination, combinations};
 use engraft_base::files::read_bounded;
 use engraft_base::write_atomically;
 use engraft_data::DataSource;
+use engraft_gan::checkpoint::CheckpointReader;
 use engraft_gan::{Event, GanError, Measurement, RunLayout, TrainConfig, read_measurements};
 use ranking::{HEADING, Standing, as_good, ranked};
+use rates::unnamed_rates;
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -43,17 +46,53 @@ const MOST_OF_A_PLAN: u64 = 16 << 20;
 trait Runs: Send + Sync {
     /// Steps of a complete run.
     fn steps(&self) -> u64;
-    /// What all runs have in common, so that an earlier sweep of other images or measures is recognized.
-    fn frame(&self) -> Value;
+    /// Settings of run `at`.
+    fn config(&self, at: usize) -> &TrainConfig;
     /// Settings of run `at`, to find equal ones.
     fn settings(&self, at: usize) -> String;
     /// Seconds of a step of run `at`, and the memory of `count` runs at a time.
     fn cost(&self, at: usize, count: usize) -> anyhow::Result<(f64, Memory)>;
-    /// Trains run `at` in `directory` until it has `steps` steps, and evaluates it every `every` steps. `false` if it was stopped by
-    /// a signal.
-    fn train(&self, at: usize, directory: &Path, steps: u64, every: u64) -> anyhow::Result<bool>;
+    /// Trains run `at` in `directory` to the end of a stage. `false` if it was stopped by a signal.
+    fn train(&self, at: usize, directory: &Path, stage: Stage) -> anyhow::Result<bool>;
     /// How a person uses the settings of run `at`. `out` is the directory of the sweep, where a file with them may be written.
     fn advice(&self, at: usize, out: &Path) -> anyhow::Result<String>;
+}
+
+/// How far runs train, in steps.
+#[derive(Clone, Copy)]
+struct Stage {
+    /// The step at which this stage ends.
+    until: u64,
+    /// Steps of all stages.
+    whole: u64,
+    /// Steps between two evaluations.
+    every: u64,
+}
+
+impl Stage {
+    /// The total number of steps in the settings of a run. A [decay](TrainConfig::learning_rate_decay) of the learning rates ends
+    /// with the sweep: a run that is dropped earlier has used the rates that a complete one uses there.
+    fn total(self, config: &TrainConfig) -> u64 {
+        match decays(config) {
+            true => self.whole,
+            false => self.until,
+        }
+    }
+
+    /// Whether the run in `directory` has reached the end of the stage, although its settings have more steps.
+    fn is_over(self, config: &TrainConfig, directory: &Path) -> bool {
+        let last = || CheckpointReader::new(directory).steps().ok()?.into_iter().max();
+        self.total(config) > self.until && last() >= Some(self.until)
+    }
+
+    /// Whether an event is that of the last step.
+    fn ends_with(self, event: &Event) -> bool {
+        matches!(event, Event::Step { step, .. } if *step >= self.until)
+    }
+}
+
+fn decays(config: &TrainConfig) -> bool {
+    config.learning_rate_decay > 0.0
 }
 
 /// What the commands share.
@@ -172,6 +211,10 @@ fn sweep(search: &Search, common: &Common, tried: &[Combination], runs: &dyn Run
     for &at in &different {
         note!("  {}     {}", run_name(at), tried[at].label);
     }
+    let rates = unnamed_rates(search, &different, runs);
+    if let Some(rates) = &rates {
+        note!("rates     {rates}");
+    }
     let (mut count, mut trained, mut done) = (different.len(), 0, 0);
     for &steps in &stages {
         note!(
@@ -193,13 +236,20 @@ fn sweep(search: &Search, common: &Common, tried: &[Combination], runs: &dyn Run
         );
         return Ok(());
     }
-    keep_plan(&common.out, tried, &stages, &runs.frame())?;
+    let whole = stages.last().copied().unwrap_or(1);
+    let has_decay = stages.len() > 1 && different.iter().any(|&at| decays(runs.config(at)));
+    keep_plan(&common.out, tried, &stages, &frame(runs.config(0)), has_decay)?;
     let mut alive = different;
     let (mut dropped, mut standings) = (Vec::new(), Vec::new());
-    for (stage, &steps) in stages.iter().enumerate() {
+    for (number, &steps) in stages.iter().enumerate() {
+        let stage = Stage {
+            until: steps,
+            whole,
+            every: every(runs.steps()),
+        };
         let work = |&at: &usize| -> anyhow::Result<(usize, u64, Option<Measurement>)> {
             let directory = common.out.join(run_name(at));
-            let best = measured(runs, at, &directory, steps, every(runs.steps()))
+            let best = measured(runs, at, &directory, stage)
                 .with_context(|| format!("{} ({})", directory.display(), tried[at].label))?;
             let found = match &best {
                 Some(m) => format!("KID {:.4} ± {:.4}, coverage {:.3}", m.kid, m.kid_se, m.coverage),
@@ -221,7 +271,7 @@ fn sweep(search: &Search, common: &Common, tried: &[Combination], runs: &dyn Run
             .iter()
             .filter(|standing| standing.best.is_some())
             .count();
-        if stage + 1 < stages.len() {
+        if number + 1 < stages.len() {
             let kept = alive.len().div_ceil(2).min(measured);
             dropped.splice(0..0, standings.split_off(kept));
             alive = standings.iter().map(|standing| standing.at).collect();
@@ -230,7 +280,11 @@ fn sweep(search: &Search, common: &Common, tried: &[Combination], runs: &dyn Run
             break;
         }
     }
-    report(common, tried, runs, &standings, &dropped)
+    report(common, tried, runs, &standings, &dropped)?;
+    if let Some(rates) = rates {
+        out!("{rates}");
+    }
+    Ok(())
 }
 
 /// The combinations without those whose settings another one has.
@@ -296,10 +350,9 @@ fn measured(
     runs: &dyn Runs,
     at: usize,
     directory: &Path,
-    steps: u64,
-    every: u64,
+    stage: Stage,
 ) -> anyhow::Result<Option<Measurement>> {
-    match runs.train(at, directory, steps, every) {
+    match runs.train(at, directory, stage) {
         Ok(true) if !interrupt().load(Ordering::SeqCst) => {}
         Ok(_) => return Err(Interrupted.into()),
         Err(error) => match advice::gan_error(&error) {
@@ -309,17 +362,25 @@ fn measured(
     }
     let all = read_measurements(&RunLayout::new(directory).measurements())?;
     // A run that is further than this stage was part of an interrupted sweep.
-    let until: Vec<Measurement> = all.into_iter().filter(|m| m.step <= steps).collect();
+    let until: Vec<Measurement> = all.into_iter().filter(|m| m.step <= stage.until).collect();
     Ok(Measurement::best(&until).copied())
 }
 
 /// Writes what is compared, or checks it against the earlier sweep in the directory.
-fn keep_plan(out: &Path, tried: &[Combination], stages: &[u64], frame: &Value) -> anyhow::Result<()> {
+fn keep_plan(
+    out: &Path,
+    tried: &[Combination],
+    stages: &[u64],
+    frame: &Value,
+    has_decay: bool,
+) -> anyhow::Result<()> {
     let labels: Vec<&str> = tried.iter().map(|one| one.label.as_str()).collect();
-    let plan = format!(
-        "{:#}\n",
-        json!({ "combinations": labels, "stages": stages, "for": frame })
-    );
+    let mut plan = json!({ "combinations": labels, "stages": stages, "for": frame });
+    if has_decay {
+        // In an earlier version, learning rates decayed to the end of each stage.
+        plan["learning_rate_decay"] = json!("to the end of the last stage");
+    }
+    let plan = format!("{plan:#}\n");
     let path = out.join(PLAN);
     if path.symlink_metadata().is_err() {
         std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;

@@ -1,6 +1,6 @@
 //! The runs of `engraft sweep train`.
 
-use super::{Combination, Common, Runs};
+use super::{Combination, Common, Runs, Stage};
 use crate::cli::memory::Memory;
 use crate::cli::options::{SweepOf, Train};
 use crate::cli::process::stop_or_continue;
@@ -9,7 +9,7 @@ use crate::cli::train::{Prepared, prepare};
 use anyhow::{Context, ensure};
 use engraft_base::write_atomically;
 use engraft_gan::{FEW_IMAGES, TrainConfig, Trainer, TrainingOutcome, step_time};
-use serde_json::Value;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 /// Trainings on the same images.
@@ -99,8 +99,8 @@ impl Runs for Trainings {
         self.configs.iter().map(|config| config.steps).min().unwrap_or(1)
     }
 
-    fn frame(&self) -> Value {
-        super::frame(&self.configs[0])
+    fn config(&self, at: usize) -> &TrainConfig {
+        &self.configs[at]
     }
 
     fn settings(&self, at: usize) -> String {
@@ -112,15 +112,21 @@ impl Runs for Trainings {
         Ok((step_time(config, None)?.as_secs_f64(), Memory::of(config, count)?))
     }
 
-    fn train(&self, at: usize, directory: &Path, steps: u64, every: u64) -> anyhow::Result<bool> {
+    fn train(&self, at: usize, directory: &Path, stage: Stage) -> anyhow::Result<bool> {
         let mut config = self.configs[at].clone();
-        (config.steps, config.evaluation.every) = (steps, every);
+        if stage.is_over(&config, directory) {
+            return Ok(true);
+        }
+        (config.steps, config.evaluation.every) = (stage.total(&config), stage.every);
         let mut trainer = Trainer::builder(config, self.prepared.data.clone()).open(directory)?;
         let outcome = trainer.train(&mut |event| {
             super::show(at, &event);
-            stop_or_continue()
+            match stage.ends_with(&event) {
+                true => ControlFlow::Break(()),
+                false => stop_or_continue(),
+            }
         })?;
-        Ok(outcome != TrainingOutcome::Stopped)
+        Ok(outcome != TrainingOutcome::Stopped || trainer.step() >= stage.until)
     }
 
     fn advice(&self, at: usize, out: &Path) -> anyhow::Result<String> {

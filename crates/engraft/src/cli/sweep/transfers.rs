@@ -1,6 +1,6 @@
 //! The runs of `engraft sweep transfer`.
 
-use super::{Combination, Common, Runs};
+use super::{Combination, Common, Runs, Stage};
 use crate::cli::memory::Memory;
 use crate::cli::options::{SweepOf, Transfer};
 use crate::cli::process::stop_or_continue;
@@ -9,7 +9,7 @@ use crate::cli::transfer::{Domains, adjust, recipe};
 use anyhow::{Context, ensure};
 use engraft_gan::{Event, TrainConfig, check_planned, step_time};
 use engraft_transfer::{Recipe, TransferMethod};
-use serde_json::Value;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 /// Transfers from the same source to the same images.
@@ -25,6 +25,7 @@ pub(super) struct Transfers {
 pub(super) fn common(options: &Transfer) -> anyhow::Result<Common> {
     for (is_given, name) in [
         (options.fresh, "--fresh"),
+        (options.accept_changed_data, "--accept-changed-data"),
         (options.baselines, "--baselines"),
         (options.json, "--json"),
         (options.tensorboard, "--tensorboard"),
@@ -85,8 +86,8 @@ impl Runs for Transfers {
         self.options.first().map_or(1, |options| options.steps)
     }
 
-    fn frame(&self) -> Value {
-        super::frame(&self.configs[0])
+    fn config(&self, at: usize) -> &TrainConfig {
+        &self.configs[at]
     }
 
     fn settings(&self, at: usize) -> String {
@@ -105,22 +106,30 @@ impl Runs for Transfers {
         Ok((seconds, Memory::of(config, count)?))
     }
 
-    fn train(&self, at: usize, directory: &Path, steps: u64, every: u64) -> anyhow::Result<bool> {
+    fn train(&self, at: usize, directory: &Path, stage: Stage) -> anyhow::Result<bool> {
+        if stage.is_over(&self.configs[at], directory) {
+            return Ok(true);
+        }
         let options = &self.options[at];
         let experiment = self.domains.experiment(options);
         let method = TransferMethod::Recipe(Box::new(self.recipes[at].clone()));
         let adjusted = |config: &mut TrainConfig| {
             adjust(options, &self.domains, config)?;
-            (config.steps, config.evaluation.every) = (steps, every);
+            (config.steps, config.evaluation.every) = (stage.total(config), stage.every);
             config.evaluation.rollbacks = 0;
             Ok(())
         };
+        let mut has_ended = false;
         let on_event = &mut |event: Event| {
             super::show(at, &event);
-            stop_or_continue()
+            has_ended |= stage.ends_with(&event);
+            match has_ended {
+                true => ControlFlow::Break(()),
+                false => stop_or_continue(),
+            }
         };
         let found = experiment.train_adjusted(&method, directory, &adjusted, on_event)?;
-        Ok(found.is_some())
+        Ok(found.is_some() || has_ended)
     }
 
     fn advice(&self, at: usize, out: &Path) -> anyhow::Result<String> {

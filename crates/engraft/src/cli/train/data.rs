@@ -3,7 +3,7 @@
 use super::display::{self, Display};
 use super::settings::chooses_by_size;
 use crate::cli::data_source::report_lines;
-use crate::cli::options::Train;
+use crate::cli::options::{MOST_PIXELS, Train};
 use anyhow::Context;
 use engraft_data::{
     DataError, DataOptions, DataSource, Dataset, DatasetName, LoadOptions, Report, TrainingData,
@@ -203,6 +203,36 @@ fn size_for(network: &NetworkConfig, side: usize) -> Result<Option<[usize; 2]>, 
     Ok(found)
 }
 
+/// Advice on images that networks do not support: the nearest sizes that they do.
+pub(super) fn advice_on_size(network: &str, [height, width, channels]: [usize; 3]) -> String {
+    let family = networks::find(network);
+    let fits = |side: &usize| {
+        let spec = NetworkSpec::new([*side, *side, channels]);
+        family.as_ref().is_ok_and(|family| family.check(&spec).is_ok())
+    };
+    let side = height.min(width);
+    let sides = match height == width && fits(&side) {
+        // It is not the size.
+        true => [None, None],
+        false => [
+            (1..=side.min(MOST_PIXELS)).rev().find(fits),
+            (side.saturating_add(1)..=MOST_PIXELS).find(fits),
+        ],
+    };
+    let sizes: Vec<String> = sides
+        .iter()
+        .flatten()
+        .map(|side| format!("--size {side}"))
+        .collect();
+    match sizes.is_empty() {
+        true => "--size N resizes the images, --network NAME chooses the networks".into(),
+        false => format!(
+            "{} resizes the images to the nearest size that {network} supports; --network NAME chooses other networks",
+            sizes.join(" or ")
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,5 +246,23 @@ mod tests {
             400
         );
         assert_eq!(usual_side(&[([30, 30], 5), ([500, 400], 28)]), 30);
+    }
+
+    #[test]
+    fn the_nearest_sizes_are_named() {
+        for (network, image, sizes) in [
+            ("light", [72, 72, 3], "--size 64 or --size 80 resizes"),
+            ("light", [100, 100, 3], "--size 96 or --size 112 resizes"),
+            ("light", [144, 144, 1], "--size 128 or --size 160 resizes"),
+            ("light", [300, 400, 3], "--size 256 resizes"),
+            ("light", [64, 80, 3], "--size 64 or --size 80 resizes"),
+            ("dcgan", [16, 16, 1], "--size 28 resizes"),
+            ("light", [64, 64, 3], "--size N resizes"),
+            ("light", [72, 72, 9], "--size N resizes"),
+            ("none", [72, 72, 3], "--size N resizes"),
+        ] {
+            let advice = advice_on_size(network, image);
+            assert!(advice.starts_with(sizes), "{network} {image:?}: {advice}");
+        }
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn run_on(options: &Train, ranks: Option<&Ranks>) -> anyhow::Result<(
     }
     catch_interrupts("finishing this step, then saving")?;
     let mut display = Display::new(Style::choose(options.quiet, options.json));
-    let what = match &options.network {
+    let what = match settings::named_network(options) {
         _ if options.config.is_some() => "the settings of another run".to_string(),
         Some(other) if other != "dcgan" => format!("the networks {other}"),
         None if options.preset == Preset::R3gan => "the networks residual (R3GAN)".into(),
@@ -54,10 +54,10 @@ pub(super) fn run_on(options: &Train, ranks: Option<&Ranks>) -> anyhow::Result<(
     let result = pool.install(|| train(options, ranks, &mut display));
     display.clear();
     result.map_err(|error| match advice::gan_error(&error) {
-        Some(GanError::ImageSize { .. }) => advice::with(
-            error,
-            "--size N resizes the images, --network NAME chooses the networks",
-        ),
+        Some(GanError::ImageSize { network, found, .. }) => {
+            let text = data::advice_on_size(network, *found);
+            advice::with(error, text)
+        }
         _ => advice::on_training(error),
     })
 }
@@ -80,6 +80,7 @@ pub(super) fn prepare(options: &Train) -> anyhow::Result<Prepared> {
 }
 
 fn find_images(options: &Train, display: &mut Display) -> anyhow::Result<Prepared> {
+    settings::ensure_one_kind_of_classes(options)?;
     let other = options
         .config
         .as_deref()

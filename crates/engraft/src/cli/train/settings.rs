@@ -5,6 +5,7 @@ use crate::cli::options::{Preset, Train};
 use crate::cli::output_dir::free_directory;
 use engraft_data::{DatasetName, TrainingData};
 use engraft_gan::networks::{self, NetworkSpec};
+use engraft_gan::toml::{Table, Value};
 use engraft_gan::{AugmentConfig, GanError, NetworkConfig, PseudoLabelConfig, TrainConfig};
 use std::path::{Path, PathBuf};
 
@@ -17,18 +18,41 @@ const EVERY: u64 = 500;
 /// Micro-batches of a run on several ranks. They must not depend on the number of ranks, so that a run can resume on another.
 const MICRO_BATCHES_OF_RANKS: u32 = 8;
 
+/// The family that the options name: the last of `--set network=NAME`, or `--network NAME`. Both give the same settings.
+pub(super) fn named_network(options: &Train) -> Option<String> {
+    let changes = options.changes.iter().rev();
+    let set = changes.filter_map(|change| family_in(change)).next();
+    set.or_else(|| options.network.clone())
+}
+
+/// The family in a change such as `network=mlp`. `None` for another change, and for an unknown name, which is reported with the
+/// other settings.
+fn family_in(change: &str) -> Option<String> {
+    let (name, text) = change.split_once('=')?;
+    let parsed: Option<Table> = engraft_gan::toml::from_str(&format!("value = {text}")).ok();
+    // A word without quotes is a name.
+    let value = parsed.and_then(|mut table| table.remove("value"));
+    let family = match (name.trim(), value) {
+        ("network" | "network.kind", None) => text.into(),
+        ("network" | "network.kind", Some(Value::String(family))) => family,
+        ("network", Some(Value::Table(table))) => table.get("kind")?.as_str()?.into(),
+        _ => return None,
+    };
+    networks::find(&family).is_ok().then_some(family)
+}
+
 /// The networks that will be trained. With [`chooses_by_size`] they depend on the images, which are not open yet.
 pub(super) fn network(options: &Train, other: Option<&TrainConfig>) -> NetworkConfig {
-    match (&options.network, other) {
-        (Some(name), _) => name.as_str().into(),
-        (None, Some(config)) => config.network.clone(),
+    match (other, named_network(options)) {
+        (Some(config), _) => config.network.clone(),
+        (None, Some(family)) => family.as_str().into(),
         (None, None) => usual_network(options.preset),
     }
 }
 
 /// Whether no option decides the networks, so that the size of the images does.
 pub(super) fn chooses_by_size(options: &Train) -> bool {
-    options.network.is_none() && options.config.is_none() && options.preset == Preset::Default
+    named_network(options).is_none() && options.config.is_none() && options.preset == Preset::Default
 }
 
 /// Whether the images are the user's, and not a known data set.
@@ -57,13 +81,13 @@ fn supports(family: &str, image: [usize; 3]) -> bool {
 /// The settings if no preset is given: those of `light` for its networks, and those for many gray images from their number on. One's
 /// own pictures in color are augmented by their number.
 fn default_settings(options: &Train, data: &dyn TrainingData) -> TrainConfig {
-    let named = options.network.as_deref();
-    if named == Some("light") || reason(options, data.shape()).is_some() {
+    let named = named_network(options);
+    if named.as_deref() == Some("light") || reason(options, data.shape()).is_some() {
         return TrainConfig::light(data);
     }
     let mut config = TrainConfig::standard(data);
     let [.., channels] = config.image;
-    let is_usual = named.is_none_or(|name| name == usual_network(Preset::Default).kind);
+    let is_usual = named.is_none_or(|family| family == usual_network(Preset::Default).kind);
     if has_many_images(&config) && is_usual && !options.conditional && options.pseudo_labels != Some(0) {
         config = TrainConfig::many_images(data);
     }
@@ -188,6 +212,22 @@ pub(super) fn settings(
     Ok(config)
 }
 
+/// Refuses labels and clusters as the classes of one run.
+///
+/// # Errors
+/// If the options ask for both.
+pub(super) fn ensure_one_kind_of_classes(options: &Train) -> Result<(), GanError> {
+    match options.pseudo_labels {
+        Some(clusters @ 1..) if options.conditional => Err(GanError::Config {
+            problems: vec![format!(
+                "--conditional and --pseudo-labels {clusters} were both given, but a run has one kind of classes; expected one of \
+                 them, or --pseudo-labels 0"
+            )],
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Whether a change concerns how pictures are read.
 fn reads_pictures(change: &str) -> bool {
     let name = change.split('=').next().unwrap_or_default().trim();
@@ -256,4 +296,66 @@ pub(super) fn default_directory(
         _ => "-conditional",
     };
     free_directory(&format!("{}{network}{preset}{classes}", config.data), fits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser;
+    use engraft_data::{Dataset, Provenance};
+
+    fn parsed(line: &str) -> Box<Train> {
+        let words = ["engraft", "train"].into_iter().chain(line.split_terminator(' '));
+        let Command::Train(options) = Cli::try_parse_from(words).unwrap().command else {
+            panic!("{line}: expected a training")
+        };
+        options
+    }
+
+    /// The settings of a command for gray images of 28x28 pixels.
+    fn settings_of(line: &str, images: usize) -> TrainConfig {
+        let options = parsed(line);
+        let pixels = vec![0; images * 28 * 28];
+        let labels = (0..images).map(|i| (i % 10) as u8).collect();
+        let data = Dataset::new("gray", Provenance::Memory, pixels, [28, 28, 1], labels).unwrap();
+        settings(&options, None, &data, false).unwrap()
+    }
+
+    #[test]
+    fn networks_that_are_set_have_the_settings_of_those_that_are_named() {
+        let usual = settings_of("", 11_200);
+        assert_eq!(usual.pseudo_labels, PseudoLabelConfig::of_many_images());
+        for family in ["mlp", "residual", "light", "dcgan"] {
+            let named = settings_of(&format!("--network {family}"), 11_200);
+            assert_eq!(named.pseudo_labels.is_on(), family == "dcgan", "{family}");
+            for set in [
+                format!("--set network={family}"),
+                format!("--set network.kind=\"{family}\""),
+                format!("--set network={{kind=\"{family}\"}}"),
+                format!("--network mlp --set network={family}"),
+                format!("--set network=residual --set network={family}"),
+            ] {
+                assert_eq!(settings_of(&set, 11_200), named, "{set}");
+            }
+        }
+        assert_eq!(family_in("network=no-such"), None);
+        assert_eq!(family_in("network.widths=[1]"), None);
+    }
+
+    #[test]
+    fn no_clusters_beside_labels_mean_labels() {
+        let labels = settings_of("--conditional", 11_200);
+        assert_eq!(settings_of("--conditional --pseudo-labels 0", 11_200), labels);
+        assert_eq!((labels.classes, labels.pseudo_labels.is_on()), (10, false));
+        for (line, is_possible) in [
+            ("--conditional --pseudo-labels 0", true),
+            ("--conditional", true),
+            ("--pseudo-labels 20", true),
+            ("--conditional --pseudo-labels 20", false),
+        ] {
+            let found = ensure_one_kind_of_classes(&parsed(line));
+            assert_eq!(found.is_ok(), is_possible, "{line}");
+        }
+    }
 }

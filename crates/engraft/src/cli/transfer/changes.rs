@@ -2,7 +2,7 @@
 
 use crate::cli::options::{PlanOptions, Small};
 use anyhow::ensure;
-use engraft_gan::{RunLayout, read_settings};
+use engraft_gan::{RunLayout, TrainConfig, read_settings};
 use engraft_transfer::{
     Phase, PretrainedGan, Recipe, SourceRegularizer, Trainable, TransferConfig, gradual_unfreezing,
 };
@@ -116,10 +116,15 @@ fn says_what_trains(options: &PlanOptions) -> bool {
         || keeps_weights
 }
 
+/// The settings of the run in `directory`, if there is one that can be read.
+pub(super) fn saved_settings(directory: &Path) -> Option<TrainConfig> {
+    read_settings(&RunLayout::new(directory).settings()).ok()
+}
+
 /// Keeps the warm-up of the run in `directory`, if both have one. The recommended length depends on the total number of steps, so
 /// a longer total would otherwise be another run.
 pub(super) fn keep_warmup(recipe: &mut Recipe, directory: &Path) {
-    let Ok(saved) = read_settings(&RunLayout::new(directory).settings()) else {
+    let Some(saved) = saved_settings(directory) else {
         return;
     };
     let Ok(saved) = TransferConfig::from_table(&saved.plan) else {
@@ -145,7 +150,7 @@ pub(super) fn keep_warmup(recipe: &mut Recipe, directory: &Path) {
 mod tests {
     use super::*;
     use engraft_data::{Split, drawn_digits};
-    use engraft_gan::{Networks, TrainConfig, untrained_networks};
+    use engraft_gan::{Networks, untrained_networks};
     use engraft_transfer::DomainDistance;
 
     #[test]

@@ -275,37 +275,33 @@ fn train(
         0 => "against the training images",
         _ => "validation",
     };
-    let found = experiment.train_adjusted(
-        method,
-        directory,
-        &|config| adjust(options, domains, config),
-        &mut |event| {
-            if let Some(problem) = board.record(&event) {
-                progress.say(&format!("warning: {problem}"));
+    let adjusted = |config: &mut TrainConfig| adjust(options, domains, config);
+    let on_event = &mut |event: Event| {
+        if let Some(problem) = board.record(&event) {
+            progress.say(&format!("warning: {problem}"));
+        }
+        match event {
+            Event::Images { reals, augmented } => progress.say(&image_grids(&reals, augmented.as_deref())),
+            Event::Step { step, .. } => progress.set(step),
+            Event::Measured { measurement, .. } => {
+                progress.say(&format!("step {}: {measurement} ({reference})", measurement.step));
             }
-            match event {
-                Event::Images { reals, augmented } => {
-                    progress.say(&image_grids(&reals, augmented.as_deref()))
-                }
-                Event::Step { step, .. } => progress.set(step),
-                Event::Measured { measurement, .. } => {
-                    progress.say(&format!("step {}: {measurement} ({reference})", measurement.step));
-                }
-                Event::Alarm { step, message, .. } => {
-                    progress.say(&format!("warning: step {step}: {message}"))
-                }
-                Event::Phase { step, phase, reason } => {
-                    progress.say(&format!("step {step}: phase {phase} begins: {reason}"));
-                }
-                Event::RolledBack { step, reason, .. } => progress.say(&format!(
-                    "warning: training diverged ({reason}); rolled back to step {step}"
-                )),
-                Event::Warning(text) => progress.say(&format!("warning: {text}")),
-                _ => {}
+            Event::Alarm { step, message, .. } => progress.say(&format!("warning: step {step}: {message}")),
+            Event::Phase { step, phase, reason } => {
+                progress.say(&format!("step {step}: phase {phase} begins: {reason}"));
             }
-            stop_or_continue()
-        },
-    )?;
+            Event::RolledBack { step, reason, .. } => progress.say(&format!(
+                "warning: training diverged ({reason}); rolled back to step {step}"
+            )),
+            Event::Warning(text) => progress.say(&format!("warning: {text}")),
+            _ => {}
+        }
+        stop_or_continue()
+    };
+    let found = match options.accept_changed_data {
+        true => experiment.train_on_changed_data(method, directory, &adjusted, on_event)?,
+        false => experiment.train_adjusted(method, directory, &adjusted, on_event)?,
+    };
     progress.finish();
     // A signal in the last step, or after it.
     let is_stopped = stop_or_continue().is_break();

@@ -8,11 +8,13 @@ use crate::cli::options::{PlanOptions, RecipeName, Transfer};
 use crate::cli::step_time::TrainingTime;
 use anyhow::ensure;
 use engraft_base::to_bytes;
-use engraft_data::{Dataset, Provenance};
+use engraft_data::{Dataset, Provenance, TrainingData};
 use engraft_gan::check_planned;
 use engraft_layers::Module;
 use engraft_transfer::adapt::{PixelStatsGap, Severity};
-use engraft_transfer::{Recipe, train_only, trainable_summary};
+use engraft_transfer::{
+    DomainDistance, PretrainedGan, Recipe, TransferConfig, train_only, trainable_summary,
+};
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use std::path::Path;
@@ -22,25 +24,60 @@ const LITTLE: f64 = 0.1;
 
 /// The recipe, changed by the options.
 ///
-/// `out` is the directory of the run: if there is one already, its warmup stays.
+/// `out` is the directory of the run. If there is one already, its warmup stays, and so does its recipe if its images have changed
+/// since: the number of images and the distance may recommend another one now.
 ///
 /// # Errors
 /// If the options do not fit the source or each other.
 pub(in crate::cli) fn recipe(
     options: &Transfer,
-    Domains {
-        source,
-        target,
-        found,
-        ..
-    }: &Domains,
+    domains: &Domains,
+    out: Option<&Path>,
+) -> anyhow::Result<Recipe> {
+    let images = &domains.target.train;
+    let out = out.filter(|_| !options.fresh);
+    let usual = recipe_for(options, &domains.source, images.len(), &domains.found, out)?;
+    let Some(saved) = out.and_then(changes::saved_settings) else {
+        return Ok(usual);
+    };
+    let has_changed = saved.fingerprint != images.fingerprint() || !saved.earlier_data.is_empty();
+    let plan = TransferConfig::from_table(&saved.plan).ok();
+    let Some(plan) = plan.filter(|plan| has_changed && *plan != usual.plan) else {
+        return Ok(usual);
+    };
+    let first = saved
+        .earlier_data
+        .first()
+        .map_or(saved.images, |first| first.images);
+    for [a_distance, recall] in [[0.0, 1.0], [0.0, 0.0], [2.0, 0.0]] {
+        let distance = DomainDistance {
+            a_distance,
+            recall: Some(recall),
+            ..domains.found
+        };
+        let mut earlier = recipe_for(options, &domains.source, first, &distance, out)?;
+        if earlier.plan == plan {
+            let why = "the recipe is that of the earlier run in this directory, whose images have changed";
+            earlier.reasons.push(why.into());
+            return Ok(earlier);
+        }
+    }
+    Ok(usual)
+}
+
+/// The recipe for a number of images and a distance, changed by the options.
+fn recipe_for(
+    options: &Transfer,
+    source: &PretrainedGan,
+    images: usize,
+    distance: &DomainDistance,
     out: Option<&Path>,
 ) -> anyhow::Result<Recipe> {
     let mut recipe = match options.recipe {
-        RecipeName::Auto => Recipe::recommended(source, target.train.len(), found, options.steps)?,
+        RecipeName::Auto => Recipe::recommended(source, images, distance, options.steps)?,
         RecipeName::FineTune => Recipe::fine_tune(source)?,
     };
-    if let Some(out) = out.filter(|_| !options.fresh) {
+    if let Some(out) = out {
         changes::keep_warmup(&mut recipe, out);
     }
     changes::change(&options.plan, &mut recipe, source, options.steps)?;
