@@ -1,6 +1,7 @@
 //! The runs of `engraft sweep train`.
 
-use super::{Combination, Common, Runs};
+use super::gans::{GanRuns, as_swept, frame, show};
+use super::{Combination, Common};
 use crate::cli::memory::Memory;
 use crate::cli::options::{SweepOf, Train};
 use crate::cli::process::stop_or_continue;
@@ -53,7 +54,7 @@ pub(super) fn common(options: &Train) -> anyhow::Result<Common> {
     Ok(Common {
         out: match &options.out {
             Some(out) => out.clone(),
-            None => super::default_directory("train", data)?,
+            None => super::default_directory("train", &[("data", data)])?,
         },
         threads: options.threads,
         is_dry_run: options.dry_run,
@@ -83,7 +84,7 @@ impl Trainings {
                 }
             );
             given.push(config.clone());
-            configs.push(super::as_swept(config, &configs, &one.label)?);
+            configs.push(as_swept(config, &configs, &one.label)?);
         }
         Ok(Self {
             prepared,
@@ -94,13 +95,13 @@ impl Trainings {
     }
 }
 
-impl Runs for Trainings {
+impl GanRuns for Trainings {
     fn steps(&self) -> u64 {
         self.configs.iter().map(|config| config.steps).min().unwrap_or(1)
     }
 
     fn frame(&self) -> Value {
-        super::frame(&self.configs[0])
+        frame(&self.configs[0])
     }
 
     fn settings(&self, at: usize) -> String {
@@ -117,7 +118,7 @@ impl Runs for Trainings {
         (config.steps, config.evaluation.every) = (steps, every);
         let mut trainer = Trainer::builder(config, self.prepared.data.clone()).open(directory)?;
         let outcome = trainer.train(&mut |event| {
-            super::show(at, &event);
+            show(at, &event);
             stop_or_continue()
         })?;
         Ok(outcome != TrainingOutcome::Stopped)

@@ -1,6 +1,7 @@
 //! The runs of `engraft sweep transfer`.
 
-use super::{Combination, Common, Runs};
+use super::gans::{GanRuns, as_swept, frame, show};
+use super::{Combination, Common};
 use crate::cli::memory::Memory;
 use crate::cli::options::{SweepOf, Transfer};
 use crate::cli::process::stop_or_continue;
@@ -34,7 +35,7 @@ pub(super) fn common(options: &Transfer) -> anyhow::Result<Common> {
     Ok(Common {
         out: match &options.out {
             Some(out) => out.clone(),
-            None => super::default_directory("transfer", &options.data)?,
+            None => super::default_directory("transfer", &[("data", &options.data)])?,
         },
         threads: options.training.threads,
         is_dry_run: options.dry_run,
@@ -66,7 +67,7 @@ impl Transfers {
                 options.data,
                 config.images
             );
-            configs.push(super::as_swept(config, &configs, &one.label)?);
+            configs.push(as_swept(config, &configs, &one.label)?);
             of_runs.push(of.options.clone());
             recipes.push(found);
         }
@@ -80,13 +81,13 @@ impl Transfers {
     }
 }
 
-impl Runs for Transfers {
+impl GanRuns for Transfers {
     fn steps(&self) -> u64 {
         self.options.first().map_or(1, |options| options.steps)
     }
 
     fn frame(&self) -> Value {
-        super::frame(&self.configs[0])
+        frame(&self.configs[0])
     }
 
     fn settings(&self, at: usize) -> String {
@@ -116,7 +117,7 @@ impl Runs for Transfers {
             Ok(())
         };
         let on_event = &mut |event: Event| {
-            super::show(at, &event);
+            show(at, &event);
             stop_or_continue()
         };
         let found = experiment.train_adjusted(&method, directory, &adjusted, on_event)?;
