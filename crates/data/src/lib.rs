@@ -13,6 +13,7 @@ mod decoder;
 mod download;
 mod drawn;
 mod error;
+mod even_frame;
 mod fingerprint;
 mod given_labels;
 mod held_out;

@@ -539,6 +539,10 @@ fn fault_13_numbers_that_take_hours_are_refused() {
         ("transfer --data x --count", 1_000_000),
         ("sweep train --over batch=8,16 --threads", 1024),
         ("sweep transfer --data x --over batch=8,16 --threads", 1024),
+        (
+            "sweep adapt --source-data a --target-data b --over batch=8,16 --threads",
+            1024,
+        ),
         ("adapt --source-data a --target-data b --threads", 1024),
         ("adapt --source-data a --target-data b --batch", 10_000),
         ("semi-supervised --data x --threads", 1024),
@@ -578,6 +582,10 @@ fn fault_14_an_output_that_cannot_be_written_is_refused_before_any_work() {
         ("semi-supervised --data no-such-data", "run"),
         ("sweep train --data no-such-data --over batch=8,16", "run"),
         ("sweep transfer --data no-such-data --over batch=8,16", "run"),
+        (
+            "sweep adapt --source-data no-such-data --target-data no-such-data-2 --over batch=8,16",
+            "run",
+        ),
         ("features --data no-such-data", "run.npy"),
         ("generate --from no-such-run", "run.npy"),
         ("generate --from no-such-run --files", "run"),
@@ -600,7 +608,7 @@ fn fault_14_an_output_that_cannot_be_written_is_refused_before_any_work() {
             "{command}: {errors}"
         );
     }
-    for (command, _) in &commands[..6] {
+    for (command, _) in &commands[..7] {
         let mut arguments: Vec<&str> = command.split(' ').collect();
         arguments.extend(["--threads", "0"]);
         let errors = ends_with(&engraft(&arguments), 2);

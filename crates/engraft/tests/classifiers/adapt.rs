@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::fs;
 
 /// Digits as MNIST, and the same in half the contrast as USPS.
-fn data(change: impl Fn(u8) -> u8) -> Data {
+pub(crate) fn data(change: impl Fn(u8) -> u8) -> Data {
     let data = Data::new();
     for (split, part, count) in [(Split::Train, "train", 40), (Split::Test, "t10k", 20)] {
         let digits = drawn_digits(split, count, 1);
@@ -84,6 +84,38 @@ fn it_prints_the_baselines_and_the_method_reproducibly() {
     let table = data.run(&[&SMALL[..], &["--out", "kept"]].concat());
     let table = String::from_utf8(table.stdout).unwrap();
     assert!(table.contains("| mcd | ") && table.contains("oracle"), "{table}");
+}
+
+#[test]
+fn even_frames_are_recorded_and_change_no_other_result() {
+    let data = data(|v| v / 3 * 2);
+    let run = |more: &[&str]| {
+        let found = data.run(&[&SMALL[..], &["--json"], more].concat());
+        let [said, errors] = [found.stdout, found.stderr].map(|text| String::from_utf8(text).unwrap());
+        (found.status.success(), said, errors)
+    };
+    let settings = |out: &str| -> Value {
+        let kept = fs::read(data.path(out).join("mcd-1.json")).unwrap();
+        serde_json::from_slice::<Value>(&kept).unwrap()["settings"].take()
+    };
+    let (is_good, plain, errors) = run(&["--out", "plain"]);
+    assert!(is_good && !errors.contains("even frames"), "{errors}");
+    let (is_good, even, errors) = run(&["--even-frames", "--out", "even"]);
+    assert!(is_good && errors.contains("even frames"), "{errors}");
+    let [plain, even] = [plain, even].map(|text| serde_json::from_str::<Value>(&text).unwrap());
+    // Without the option, the keys of kept results are those from before it existed.
+    assert!(plain["protocol"]["even_frames"].is_null() && settings("plain")["even_frames"].is_null());
+    assert!(even["protocol"]["even_frames"] == true && settings("even")["even_frames"] == true);
+    assert_ne!(plain["protocol"]["sha256"], even["protocol"]["sha256"]);
+    let (is_good, _, errors) = run(&["--even-frames", "--out", "plain"]);
+    assert!(!is_good && errors.contains("other settings"), "{errors}");
+    let (is_good, _, errors) = run(&["--out", "even"]);
+    assert!(!is_good && errors.contains("other settings"), "{errors}");
+    let table = data.run(&[&SMALL[..], &["--even-frames", "--out", "even"]].concat());
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert!(table.contains("all with even frames"), "{table}");
+    let classifier = fs::read(data.path("even/mcd-1.safetensors")).unwrap();
+    assert!(String::from_utf8_lossy(&classifier).contains("even_frames"));
 }
 
 #[test]

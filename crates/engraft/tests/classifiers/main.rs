@@ -5,3 +5,4 @@
 mod adapt;
 mod files;
 mod semi_supervised;
+mod sweep;

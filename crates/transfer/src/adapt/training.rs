@@ -45,10 +45,13 @@ pub struct AdaptationConfig {
     pub validator: Validator,
     /// Seed of weights, batch order and noise.
     pub seed: u64,
+    /// All learning rates of the method are multiplied by this. 1 is the default.
+    pub learning_rate_factor: f64,
 }
 
 impl AdaptationConfig {
-    /// Default settings: 2000 steps with batches of 64, ten evaluations, validator information, seed 1.
+    /// Default settings: 2000 steps with batches of 64, ten evaluations, validator information, seed 1, the learning
+    /// rates of the method.
     pub fn new(method: AdaptationMethod) -> Self {
         Self {
             method,
@@ -57,6 +60,7 @@ impl AdaptationConfig {
             eval_every: 200,
             validator: Validator::default(),
             seed: 1,
+            learning_rate_factor: 1.0,
         }
     }
 
@@ -72,6 +76,12 @@ impl AdaptationConfig {
             problems.push(format!(
                 "batch must be at least 2 (for batch norm), got {}",
                 self.batch
+            ));
+        }
+        if !(self.learning_rate_factor.is_finite() && self.learning_rate_factor > 0.0) {
+            problems.push(format!(
+                "learning_rate_factor must be a finite number above 0, got {}",
+                self.learning_rate_factor
             ));
         }
         let mut all = vec![domains.source, domains.target, domains.source_test];
@@ -197,6 +207,9 @@ pub fn adapt(
     let new_classifier =
         |seed| DomainClassifier::new(domains.source.image_size(), classes, method.heads(), seed);
     let mut algorithm = algorithm(method, new_classifier(config.seed)?, config.seed);
+    for optimizer in algorithm.optimizers() {
+        optimizer.set_lr(optimizer.lr() * config.learning_rate_factor);
+    }
     // The evaluated classifier: the weights of training with batch norm statistics of one domain.
     let mut classifier = new_classifier(0)?;
     let mut best: Option<Checkpoint> = None;

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 ///
 /// With --out, finished trainings are kept, and the same command trains the others. There are no checkpoints within a training:
 /// Ctrl-C finishes those that have begun, and a second one or a kill loses them.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Adapt {
     /// Labeled images of the source domain: as --data of train
     #[arg(long, alias = "source", value_name = "NAME|DIR|ZIP")]
@@ -50,6 +50,10 @@ pub(crate) struct Adapt {
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = batch)]
     pub(crate) batch: usize,
 
+    /// Multiply all learning rates of the methods by this; baselines keep theirs
+    #[arg(long, value_name = "F", default_value_t = 1.0, value_parser = factor)]
+    pub(crate) learning_rate_factor: f64,
+
     /// Criterion that selects the checkpoint; none uses target labels. information: highest mutual information of the predictions
     /// for the target; entropy: their lowest entropy; density: highest soft neighborhood density; source: highest accuracy on the
     /// source
@@ -65,6 +69,10 @@ pub(crate) struct Adapt {
     #[arg(long)]
     pub(crate) invert: bool,
 
+    /// Scale the content of each image of both domains to 20 of 28 pixels and center it by its mass, as in MNIST; uses no label
+    #[arg(long)]
+    pub(crate) even_frames: bool,
+
     /// Train even if source and target images seem to be preprocessed differently
     #[arg(long, alias = "mismatch-is-meant")]
     pub(crate) allow_domain_mismatch: bool,
@@ -78,6 +86,14 @@ pub(crate) struct Adapt {
     /// Print one line of JSON instead of the table
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// A factor: a finite number above 0.
+fn factor(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(factor) if f64::is_finite(factor) && factor > 0.0 => Ok(factor),
+        _ => Err("expected a number above 0, such as 0.2".into()),
+    }
 }
 
 /// The methods that adapt; baselines are always there.

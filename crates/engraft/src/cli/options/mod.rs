@@ -35,7 +35,7 @@ pub(crate) use playground::Playground;
 pub use seeds::Seeds;
 pub(crate) use semi_supervised::{Budget, SemiSupervised};
 pub(crate) use sources::Sources;
-pub(crate) use sweep::{Over, Search, Sweep, SweepOf};
+pub(crate) use sweep::{Over, Search, Sweep, SweepAdapt, SweepOf};
 pub(crate) use train::Preset;
 pub use train::Train;
 pub(crate) use transfer::{PlanOptions, RecipeName, Small, Transfer};

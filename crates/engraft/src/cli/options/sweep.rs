@@ -1,13 +1,13 @@
 //! Options of `engraft sweep`.
 
-use super::{Train, Transfer};
+use super::{Adapt, Train, Transfer};
 use std::str::FromStr;
 
 /// Try several settings and keep the best.
 ///
 /// Trains every combination of the values, one on each core. The worse half is dropped at half of the steps, and of many
-/// combinations also at a quarter and an eighth (successive halving). The validation images of the runs decide, by KID and coverage; test and reference images are not used. The
-/// same command resumes an interrupted sweep.
+/// combinations also at a quarter and an eighth (successive halving). The validation images of the runs decide, by KID and coverage; test and reference images are not used.
+/// Adaptations are judged by a validator without labels of the target. The same command resumes an interrupted sweep.
 ///
 /// Exit codes are those of train: 0 done, 1 error, 2 invalid arguments or settings, 3 no usable data, 5 disk full,
 /// 130 interrupted and saved (143 for SIGTERM, 129 for SIGHUP).
@@ -24,6 +24,8 @@ pub(crate) enum SweepOf {
     Train(Box<SweepTrain>),
     /// Settings of a transfer: the options of engraft transfer, and --over
     Transfer(Box<SweepTransfer>),
+    /// Settings of an adaptation without labels: the options of engraft adapt, and --over
+    Adapt(Box<SweepAdapt>),
 }
 
 /// The options of `engraft sweep train`.
@@ -44,6 +46,19 @@ pub(crate) struct SweepTransfer {
     pub(crate) search: Search,
     #[command(flatten)]
     pub(crate) options: Transfer,
+}
+
+/// The options of `engraft sweep adapt`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(mut_args(hidden))]
+pub(crate) struct SweepAdapt {
+    #[command(flatten)]
+    pub(crate) search: Search,
+    /// List the combinations and the stages, and train nothing
+    #[arg(long, help_heading = "Sweep")]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) options: Adapt,
 }
 
 /// Options of the commands that a sweep refuses.
@@ -67,8 +82,8 @@ fn hidden(argument: clap::Arg) -> clap::Arg {
 /// What is tried.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Search {
-    /// Values to try: of a setting of run.toml, such as regularize.r1_gamma=0.1,1,10, or of an option of the command, such as
-    /// batch=32,64; repeatable. All combinations are tried
+    /// Values to try: of an option of the command, such as batch=32,64, or of a setting of run.toml (train and transfer), such as
+    /// regularize.r1_gamma=0.1,1,10; repeatable. All combinations are tried
     #[arg(long, value_name = "NAME=VALUE,..", required = true, help_heading = "Sweep")]
     pub(crate) over: Vec<Over>,
     /// Try at most N combinations, chosen at random

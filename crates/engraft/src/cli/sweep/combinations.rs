@@ -10,8 +10,8 @@ use std::ffi::OsString;
 /// Most combinations of a sweep.
 const MOST: usize = 1000;
 
-/// Options that a sweep may vary, of either command. It varies all settings but those that decide what is compared.
-const VARIED: [&str; 23] = [
+/// Options that a sweep may vary, of any command. It varies all settings but those that decide what is compared.
+const VARIED: [&str; 26] = [
     "preset",
     "network",
     "conditional",
@@ -35,6 +35,9 @@ const VARIED: [&str; 23] = [
     "patch-discriminator",
     "stop-at-equilibrium",
     "seed",
+    "method",
+    "even-frames",
+    "learning-rate-factor",
 ];
 
 /// One combination of values.
@@ -81,7 +84,15 @@ pub(super) fn combinations(
 /// Refuses options that a sweep must not vary, or that are given for all runs too.
 fn check(over: &Over, command: &clap::Command, given: &ArgMatches) -> anyhow::Result<()> {
     let name = &over.name;
-    let Some(option) = option(command, name) else {
+    let Some(found) = option(command, name) else {
+        // A setting of run.toml, which adapt does not have.
+        let varied = VARIED.iter().filter(|name| option(command, name).is_some());
+        ensure!(
+            option(command, "set").is_some(),
+            "--over {name}: {} has no such option; a sweep of it can vary {}",
+            command.get_name(),
+            varied.copied().collect::<Vec<_>>().join(", ")
+        );
         return Ok(());
     };
     // The seed of a transfer chooses the images too.
@@ -92,7 +103,7 @@ fn check(over: &Over, command: &clap::Command, given: &ArgMatches) -> anyhow::Re
          option for all of them"
     );
     ensure!(
-        given.value_source(option.get_id().as_str()) != Some(ValueSource::CommandLine),
+        given.value_source(found.get_id().as_str()) != Some(ValueSource::CommandLine),
         "--over {name}: --{name} is given for all runs too; leave out one of them"
     );
     Ok(())

@@ -1,32 +1,30 @@
 //! `engraft sweep`: tries combinations of settings and keeps the best.
 
+mod adaptations;
 mod combinations;
+mod gans;
 mod ranking;
 mod rates;
 mod trainings;
 mod transfers;
 
 use super::advice;
-use super::memory::Memory;
 use super::options::{Search, Sweep, SweepOf};
 use super::output_dir::ensure_usable;
-use super::parallel;
-use super::process::{Interrupted, catch_interrupts, cores, interrupt};
-use super::progress::duration;
+use super::process::{Interrupted, catch_interrupts};
+use adaptations::Adaptations;
 use anyhow::{Context, ensure};
 use clap::CommandFactory;
 use combinations::{Combination, combinations};
 use engraft_base::files::read_bounded;
 use engraft_base::write_atomically;
 use engraft_data::DataSource;
-use engraft_gan::checkpoint::CheckpointReader;
-use engraft_gan::{Event, GanError, Measurement, RunLayout, TrainConfig, read_measurements};
-use ranking::{HEADING, Standing, as_good, ranked};
-use rates::unnamed_rates;
+use engraft_gan::GanError;
+use gans::Gans;
+use ranking::{Score, Standing, as_good, ranked};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use trainings::Trainings;
 use transfers::Transfers;
 
@@ -44,55 +42,40 @@ const MOST_OF_A_PLAN: u64 = 16 << 20;
 
 /// The runs of a sweep: one for each combination.
 trait Runs: Send + Sync {
-    /// Steps of a complete run.
-    fn steps(&self) -> u64;
-    /// Settings of run `at`.
-    fn config(&self, at: usize) -> &TrainConfig;
+    /// What a run reaches.
+    type Score: Score;
+
+    /// What happens after a signal, for a person.
+    const ON_INTERRUPT: &'static str;
+
+    /// Steps of each stage of a sweep of `count` combinations: all of them, then the better half, and so on.
+    fn stages(&self, count: usize, no_halving: bool) -> Vec<u64>;
+    /// What all runs have in common, so that an earlier sweep of other images or measures is recognized.
+    fn frame(&self) -> Value;
     /// Settings of run `at`, to find equal ones.
     fn settings(&self, at: usize) -> String;
-    /// Seconds of a step of run `at`, and the memory of `count` runs at a time.
-    fn cost(&self, at: usize, count: usize) -> anyhow::Result<(f64, Memory)>;
-    /// Trains run `at` in `directory` to the end of a stage. `false` if it was stopped by a signal.
-    fn train(&self, at: usize, directory: &Path, stage: Stage) -> anyhow::Result<bool>;
+    /// What a stage does with `count` combinations, for a person.
+    fn stage_line(&self, count: usize, steps: u64) -> String;
+    /// What a dry run says about the costs of a plan: combinations and steps of each stage. Run `at` is the first one.
+    fn costs(&self, at: usize, plan: &[(usize, u64)], common: &Common) -> anyhow::Result<Vec<String>>;
+    /// Trains some runs until the end of a stage. Their scores, `None` for those that diverged or have no measure.
+    fn train(&self, alive: &[usize], stage: &Stage<'_>) -> anyhow::Result<Vec<Option<Self::Score>>>;
+    /// What the score is, for a person.
+    fn about_score(&self) -> String;
+    /// What to say if no run of the last stage [counts](Score::counts).
+    fn none_counts(&self, steps: u64) -> String;
+    /// What to say if `count` of the `others` of the last stage are as good as the first one.
+    fn none_is_certain(&self, first: &str, count: usize, others: usize) -> String {
+        none_is_certain(first, count, others)
+    }
+    /// What else differs between these runs, for a person.
+    fn remark(&self, _search: &Search, _different: &[usize]) -> Option<String> {
+        None
+    }
+    /// What the errors of the scores do not contain.
+    fn caveat(&self) -> &'static str;
     /// How a person uses the settings of run `at`. `out` is the directory of the sweep, where a file with them may be written.
     fn advice(&self, at: usize, out: &Path) -> anyhow::Result<String>;
-}
-
-/// How far runs train, in steps.
-#[derive(Clone, Copy)]
-struct Stage {
-    /// The step at which this stage ends.
-    until: u64,
-    /// Steps of all stages.
-    whole: u64,
-    /// Steps between two evaluations.
-    every: u64,
-}
-
-impl Stage {
-    /// The total number of steps in the settings of a run. A [decay](TrainConfig::learning_rate_decay) of the learning rates ends
-    /// with the sweep: a run that is dropped earlier has used the rates that a complete one uses there.
-    fn total(self, config: &TrainConfig) -> u64 {
-        match decays(config) {
-            true => self.whole,
-            false => self.until,
-        }
-    }
-
-    /// Whether the run in `directory` has reached the end of the stage, although its settings have more steps.
-    fn is_over(self, config: &TrainConfig, directory: &Path) -> bool {
-        let last = || CheckpointReader::new(directory).steps().ok()?.into_iter().max();
-        self.total(config) > self.until && last() >= Some(self.until)
-    }
-
-    /// Whether an event is that of the last step.
-    fn ends_with(self, event: &Event) -> bool {
-        matches!(event, Event::Step { step, .. } if *step >= self.until)
-    }
-}
-
-fn decays(config: &TrainConfig) -> bool {
-    config.learning_rate_decay > 0.0
 }
 
 /// What the commands share.
@@ -103,18 +86,61 @@ struct Common {
     seed: u64,
 }
 
+/// A stage of a sweep.
+struct Stage<'s> {
+    /// Steps until its end.
+    steps: u64,
+    /// Steps of all stages.
+    whole: u64,
+    common: &'s Common,
+    tried: &'s [Combination],
+}
+
+impl Stage<'_> {
+    /// The directory of a run.
+    fn directory(&self, at: usize) -> PathBuf {
+        self.common.out.join(run_name(at))
+    }
+
+    /// Names the run in an error.
+    fn named(&self, error: anyhow::Error, at: usize) -> anyhow::Error {
+        error.context(format!(
+            "{} ({})",
+            self.directory(at).display(),
+            self.tried[at].label
+        ))
+    }
+
+    /// Prints what a run has reached.
+    fn show<S: Score>(&self, at: usize, best: Option<&S>) {
+        let found = best.map_or("diverged, or without a measure".into(), Score::short);
+        note!(
+            "step {:>6}  {} {}: {found}",
+            self.steps,
+            run_name(at),
+            self.tried[at].label
+        );
+    }
+}
+
+/// What to say if some combinations are within the errors of the first one.
+fn none_is_certain(first: &str, count: usize, others: usize) -> String {
+    let rest = match others {
+        1 => "the other one is".into(),
+        _ => format!("{count} of the other {others} are"),
+    };
+    format!("none is certain: {first} is first, but {rest} within two standard errors of its score")
+}
+
 /// Runs the command, given by these arguments.
 ///
 /// # Errors
 /// If a combination cannot be trained; a combination that diverges is only ranked last. [`Interrupted`] after a signal.
 pub(super) fn run(options: &Sweep, arguments: &[OsString]) -> anyhow::Result<()> {
-    let (name, search) = match &options.of {
-        SweepOf::Train(of) => ("train", &of.search),
-        SweepOf::Transfer(of) => ("transfer", &of.search),
-    };
-    let common = match &options.of {
-        SweepOf::Train(of) => trainings::common(&of.options)?,
-        SweepOf::Transfer(of) => transfers::common(&of.options)?,
+    let (name, search, common) = match &options.of {
+        SweepOf::Train(of) => ("train", &of.search, trainings::common(&of.options)?),
+        SweepOf::Transfer(of) => ("transfer", &of.search, transfers::common(&of.options)?),
+        SweepOf::Adapt(of) => ("adapt", &of.search, adaptations::common(of)?),
     };
     ensure_usable(Some(&common.out))?;
     let command = <super::Cli as CommandFactory>::command();
@@ -131,15 +157,21 @@ pub(super) fn run(options: &Sweep, arguments: &[OsString]) -> anyhow::Result<()>
         .iter()
         .map(|one| parsed(one, arguments).with_context(|| format!("--over {}", one.label)))
         .collect::<anyhow::Result<Vec<SweepOf>>>()?;
-    let prepare = || -> anyhow::Result<Box<dyn Runs>> {
-        Ok(match &options.of {
-            SweepOf::Train(of) => Box::new(Trainings::new(&of.options, &tried, &all)?),
-            SweepOf::Transfer(of) => Box::new(Transfers::new(&of.options, &tried, &all)?),
-        })
-    };
-    let runs = super::pool(common.threads)?.install(prepare)?;
-    catch_interrupts("finishing these steps, then saving")?;
-    sweep(search, &common, &tried, &*runs).map_err(with_advice)
+    match &options.of {
+        SweepOf::Train(of) => {
+            let runs = || Trainings::new(&of.options, &tried, &all).map(Gans);
+            sweep(search, &common, &tried, runs)
+        }
+        SweepOf::Transfer(of) => {
+            let runs = || Transfers::new(&of.options, &tried, &all).map(Gans);
+            sweep(search, &common, &tried, runs)
+        }
+        SweepOf::Adapt(of) => {
+            let runs = || Adaptations::new(&of.options, &tried, &all, arguments);
+            sweep(search, &common, &tried, runs)
+        }
+    }
+    .map_err(with_advice)
 }
 
 /// Adds advice if a run in the directory is another one.
@@ -164,12 +196,14 @@ fn refuse(is_given: bool, name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The default directory of a sweep over a command with these images.
-fn default_directory(command: &str, data: &str) -> anyhow::Result<PathBuf> {
-    let name = DataSource::parse(data)
-        .with_context(|| format!("--data {data}"))?
-        .name();
-    Ok(Path::new("runs").join(format!("sweep-{command}-{name}")))
+/// The default directory of a sweep over a command with the images of these options, `--OPTION NAME`.
+fn default_directory(command: &str, data: &[(&str, &str)]) -> anyhow::Result<PathBuf> {
+    let mut name = format!("sweep-{command}");
+    for (option, data) in data {
+        let source = DataSource::parse(data).with_context(|| format!("--{option} {data}"))?;
+        name = format!("{name}-{}", source.name());
+    }
+    Ok(Path::new("runs").join(name))
 }
 
 /// The options of a combination.
@@ -180,19 +214,12 @@ fn parsed(one: &Combination, arguments: &[OsString]) -> anyhow::Result<SweepOf> 
     }
 }
 
-/// Steps of each stage: all combinations, then the better half of them, and so on. All are multiples of [`every`].
-fn stages(search: &Search, count: usize, steps: u64) -> Vec<u64> {
-    let halvings = match search.no_halving || count < 2 || steps < EVALUATIONS {
-        true => 0,
-        false => (count - 1).ilog2().min(MOST_HALVINGS),
-    };
-    let whole = every(steps) * (steps / every(steps)).min(EVALUATIONS);
-    (0..=halvings).rev().map(|halving| whole >> halving).collect()
-}
-
-/// Steps between two evaluations.
-fn every(steps: u64) -> u64 {
-    (steps / EVALUATIONS).max(1)
+/// How often the worse half of some combinations is dropped.
+fn halvings(count: usize) -> u32 {
+    match count {
+        0 | 1 => 0,
+        _ => (count - 1).ilog2().min(MOST_HALVINGS),
+    }
 }
 
 /// Name of the directory of a run.
@@ -200,65 +227,51 @@ fn run_name(at: usize) -> String {
     format!("{:03}", at + 1)
 }
 
-fn sweep(search: &Search, common: &Common, tried: &[Combination], runs: &dyn Runs) -> anyhow::Result<()> {
-    let different = different(tried, runs);
-    let stages = stages(search, different.len(), runs.steps());
+/// Trains the combinations of a command, stage by stage.
+fn sweep<R: Runs>(
+    search: &Search,
+    common: &Common,
+    tried: &[Combination],
+    runs: impl FnOnce() -> anyhow::Result<R> + Send,
+) -> anyhow::Result<()> {
+    let runs = super::pool(common.threads)?.install(runs)?;
+    catch_interrupts(R::ON_INTERRUPT)?;
+    let mut alive = different(tried, &runs);
+    let stages = runs.stages(alive.len(), search.no_halving);
     note!(
         "sweep     {} combinations in {}",
-        different.len(),
+        alive.len(),
         common.out.display()
     );
-    for &at in &different {
+    for &at in &alive {
         note!("  {}     {}", run_name(at), tried[at].label);
     }
-    let rates = unnamed_rates(search, &different, runs);
-    if let Some(rates) = &rates {
-        note!("rates     {rates}");
+    let remark = runs.remark(search, &alive);
+    if let Some(remark) = &remark {
+        note!("note      {remark}");
     }
-    let (mut count, mut trained, mut done) = (different.len(), 0, 0);
-    for &steps in &stages {
-        note!(
-            "stage     {count} of them until step {steps}, an evaluation every {} steps",
-            every(runs.steps())
-        );
-        trained += count as u64 * (steps - done);
-        (count, done) = (count.div_ceil(2), steps);
+    let counts = std::iter::successors(Some(alive.len()), |count| Some(count.div_ceil(2)));
+    let plan: Vec<(usize, u64)> = counts.zip(stages.iter().copied()).collect();
+    for &(count, steps) in &plan {
+        note!("stage     {}", runs.stage_line(count, steps));
     }
-    let parallel = common.threads.unwrap_or_else(cores).min(different.len());
     if common.is_dry_run {
-        let pool = super::pool(Some(1))?;
-        let (seconds, memory) = pool.install(|| runs.cost(different[0], parallel))?;
-        let needed = duration(seconds * trained as f64 / parallel as f64);
-        note!("memory    {memory}");
-        note!(
-            "time      about {needed} for {trained} steps in all, {parallel} at a time ({seconds:.2} s for the first combination), without \
-             the evaluations"
-        );
+        for line in runs.costs(alive[0], &plan, common)? {
+            note!("{line}");
+        }
         return Ok(());
     }
     let whole = stages.last().copied().unwrap_or(1);
-    let has_decay = stages.len() > 1 && different.iter().any(|&at| decays(runs.config(at)));
-    keep_plan(&common.out, tried, &stages, &frame(runs.config(0)), has_decay)?;
-    let mut alive = different;
+    keep_plan(&common.out, tried, &stages, &runs.frame())?;
     let (mut dropped, mut standings) = (Vec::new(), Vec::new());
     for (number, &steps) in stages.iter().enumerate() {
         let stage = Stage {
-            until: steps,
+            steps,
             whole,
-            every: every(runs.steps()),
+            common,
+            tried,
         };
-        let work = |&at: &usize| -> anyhow::Result<(usize, u64, Option<Measurement>)> {
-            let directory = common.out.join(run_name(at));
-            let best = measured(runs, at, &directory, stage)
-                .with_context(|| format!("{} ({})", directory.display(), tried[at].label))?;
-            let found = match &best {
-                Some(m) => format!("KID {:.4} ± {:.4}, coverage {:.3}", m.kid, m.kid_se, m.coverage),
-                None => "diverged, or without a measure".into(),
-            };
-            note!("step {steps:>6}  {} {}: {found}", run_name(at), tried[at].label);
-            Ok((at, steps, best))
-        };
-        let done = parallel::each(&alive, common.threads, work).inspect_err(|error| {
+        let scores = runs.train(&alive, &stage).inspect_err(|error| {
             if error.is::<Interrupted>() {
                 note!(
                     "stopped, saved in {}; the same command resumes",
@@ -266,7 +279,8 @@ fn sweep(search: &Search, common: &Common, tried: &[Combination], runs: &dyn Run
                 );
             }
         })?;
-        standings = ranked(done);
+        let done = alive.iter().zip(scores).map(|(&at, best)| (at, steps, best));
+        standings = ranked(done.collect());
         let measured = standings
             .iter()
             .filter(|standing| standing.best.is_some())
@@ -280,15 +294,15 @@ fn sweep(search: &Search, common: &Common, tried: &[Combination], runs: &dyn Run
             break;
         }
     }
-    report(common, tried, runs, &standings, &dropped)?;
-    if let Some(rates) = rates {
-        out!("{rates}");
+    report(common, tried, &runs, &standings, &dropped)?;
+    if let Some(remark) = remark {
+        out!("{remark}");
     }
     Ok(())
 }
 
 /// The combinations without those whose settings another one has.
-fn different(tried: &[Combination], runs: &dyn Runs) -> Vec<usize> {
+fn different(tried: &[Combination], runs: &impl Runs) -> Vec<usize> {
     let all: Vec<String> = (0..tried.len()).map(|at| runs.settings(at)).collect();
     let mut found = Vec::new();
     for at in 0..tried.len() {
@@ -304,83 +318,13 @@ fn different(tried: &[Combination], runs: &dyn Runs) -> Vec<usize> {
     found
 }
 
-/// The settings of a run of a sweep, which must have the images and measures of the earlier ones.
-///
-/// A rollback would halve the learning rates that are compared, so a run that diverges ends.
-fn as_swept(mut config: TrainConfig, earlier: &[TrainConfig], label: &str) -> anyhow::Result<TrainConfig> {
-    config.evaluation.every = every(config.steps);
-    config.evaluation.rollbacks = 0;
-    if let Some(first) = earlier.first() {
-        ensure!(
-            frame(first) == frame(&config),
-            "--over {label}: a sweep compares runs on the same images, with the same measures and steps"
-        );
-    }
-    Ok(config)
-}
-
-/// What the runs of a sweep have in common.
-fn frame(config: &TrainConfig) -> Value {
-    let mut pictures = config.pictures;
-    pictures.mirror = false;
-    json!({
-        "images": config.images,
-        "fingerprint": config.fingerprint,
-        "image": config.image,
-        "validation_images": config.validation_images,
-        "pictures": pictures,
-        "evaluation": config.evaluation,
-        "steps": config.steps,
-        "output": config.output,
-    })
-}
-
-/// Prints what a person must know of a run.
-fn show(at: usize, event: &Event) {
-    let name = run_name(at);
-    match event {
-        Event::Warning(text) => note!("warning: {name}: {text}"),
-        Event::Alarm { step, message, .. } => note!("warning: {name}: step {step}: {message}"),
-        _ => {}
-    }
-}
-
-/// Trains a run to a step; its best measurement, or `None` if it diverged or no evaluation succeeded.
-fn measured(
-    runs: &dyn Runs,
-    at: usize,
-    directory: &Path,
-    stage: Stage,
-) -> anyhow::Result<Option<Measurement>> {
-    match runs.train(at, directory, stage) {
-        Ok(true) if !interrupt().load(Ordering::SeqCst) => {}
-        Ok(_) => return Err(Interrupted.into()),
-        Err(error) => match advice::gan_error(&error) {
-            Some(GanError::Diverged { .. }) => return Ok(None),
-            _ => return Err(error),
-        },
-    }
-    let all = read_measurements(&RunLayout::new(directory).measurements())?;
-    // A run that is further than this stage was part of an interrupted sweep.
-    let until: Vec<Measurement> = all.into_iter().filter(|m| m.step <= stage.until).collect();
-    Ok(Measurement::best(&until).copied())
-}
-
 /// Writes what is compared, or checks it against the earlier sweep in the directory.
-fn keep_plan(
-    out: &Path,
-    tried: &[Combination],
-    stages: &[u64],
-    frame: &Value,
-    has_decay: bool,
-) -> anyhow::Result<()> {
+fn keep_plan(out: &Path, tried: &[Combination], stages: &[u64], frame: &Value) -> anyhow::Result<()> {
     let labels: Vec<&str> = tried.iter().map(|one| one.label.as_str()).collect();
-    let mut plan = json!({ "combinations": labels, "stages": stages, "for": frame });
-    if has_decay {
-        // In an earlier version, learning rates decayed to the end of each stage.
-        plan["learning_rate_decay"] = json!("to the end of the last stage");
-    }
-    let plan = format!("{plan:#}\n");
+    let plan = format!(
+        "{:#}\n",
+        json!({ "combinations": labels, "stages": stages, "for": frame })
+    );
     let path = out.join(PLAN);
     if path.symlink_metadata().is_err() {
         std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
@@ -397,21 +341,18 @@ fn keep_plan(
 }
 
 /// Prints the table and what it says about the best combination, and writes `sweep.json`.
-fn report(
+fn report<R: Runs>(
     common: &Common,
     tried: &[Combination],
-    runs: &dyn Runs,
-    standings: &[Standing],
-    dropped: &[Standing],
+    runs: &R,
+    standings: &[Standing<R::Score>],
+    dropped: &[Standing<R::Score>],
 ) -> anyhow::Result<()> {
-    out!("{HEADING}");
+    out!("{}", Standing::<R::Score>::heading());
     for (rank, standing) in standings.iter().chain(dropped).enumerate() {
         out!("{}", standing.line(rank + 1, &tried[standing.at].label));
     }
-    out!(
-        "score: KID times (2 - coverage), more if images are copied; relative to the mean of its stage. Lower is better, and only runs of \
-         the same step compare"
-    );
+    out!("{}", runs.about_score());
     let best = standings.first().filter(|first| first.best.is_some());
     let others = standings
         .iter()
@@ -424,18 +365,14 @@ fn report(
         .chain(dropped)
         .map(|standing| standing.json(&tried[standing.at].label))
         .collect();
-    let is_honest = |first: &Standing| first.best.is_some_and(|m| !m.is_memorized());
-    let is_certain = best.is_some_and(is_honest) && others > 0 && close.is_empty();
+    let counts = |first: &Standing<R::Score>| first.best.as_ref().is_some_and(Score::counts);
+    let is_certain = best.is_some_and(counts) && others > 0 && close.is_empty();
     let results = json!({ "is_certain": is_certain, "combinations": rows });
     write_atomically(&common.out.join(RESULTS), format!("{results:#}\n").as_bytes())?;
     let best = best.context("no combination could be measured; try lower learning rates")?;
     let label = &tried[best.at].label;
-    if !is_honest(best) {
-        out!(
-            "there is no best one: every run of step {} that could be measured memorizes training images; take fewer --steps or more \
-             images",
-            best.steps
-        );
+    if !counts(best) {
+        out!("{}", runs.none_counts(best.steps));
         return Ok(());
     }
     match (others, close.len()) {
@@ -447,47 +384,10 @@ fn report(
             "best: {label}. Its score is better than those of the other runs of step {} by more than two standard errors",
             best.steps
         ),
-        (others, count) => {
-            let rest = match others {
-                1 => "the other one is".into(),
-                _ => format!("{count} of the other {others} are"),
-            };
-            out!("none is certain: {label} is first, but {rest} within two standard errors of its score");
-        }
+        (others, count) => out!("{}", runs.none_is_certain(label, count, others)),
     }
-    out!(
-        "the errors do not contain the differences between seeds: repeat the first ones with other seeds before you rely on them"
-    );
+    out!("{}", runs.caveat());
     out!("run   {}", common.out.join(run_name(best.at)).display());
     out!("to use it: {}", runs.advice(best.at, &common.out)?);
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn half_of_the_combinations_go_on_and_all_without_halving() {
-        let search = |no_halving| Search {
-            over: Vec::new(),
-            budget: None,
-            no_halving,
-        };
-        let of = |count, steps| stages(&search(false), count, steps);
-        assert_eq!(of(1, 1000), [1000]);
-        assert_eq!(of(2, 1000), [1000]);
-        assert_eq!(of(3, 1000), [500, 1000]);
-        assert_eq!(of(8, 1007), [250, 500, 1000]);
-        assert_eq!(of(500, 1000), [125, 250, 500, 1000]);
-        assert_eq!(of(500, 10), [1, 2, 4, 8]);
-        assert_eq!(of(500, 7), [7]);
-        assert_eq!(stages(&search(true), 8, 1001), [1000]);
-        for stage in of(500, 1007) {
-            assert!(
-                stage.is_multiple_of(every(1007)),
-                "each stage ends with an evaluation"
-            );
-        }
-    }
 }

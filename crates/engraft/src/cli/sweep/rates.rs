@@ -1,21 +1,26 @@
 //! Learning rates that differ between the runs of a sweep although no value says so: presets choose them by other settings.
 
-use super::{Runs, run_name};
+use super::run_name;
 use crate::cli::options::Search;
+use engraft_gan::TrainConfig;
 use std::collections::BTreeMap;
 
 /// Most runs that are listed for one learning rate.
 const LISTED: usize = 4;
 
 /// A sentence about learning rates that differ between these runs and that no `--over` names, or `None` if there are none.
-pub(super) fn unnamed_rates(search: &Search, different: &[usize], runs: &dyn Runs) -> Option<String> {
+pub(super) fn unnamed_rates<'c>(
+    search: &Search,
+    different: &[usize],
+    config: impl Fn(usize) -> &'c TrainConfig,
+) -> Option<String> {
     let is_named = |names: [&str; 3]| search.over.iter().any(|over| names.contains(&over.name.as_str()));
     let named = [
         is_named(["learning-rate", "learning-rate-g", "generator.learning_rate"]),
         is_named(["learning-rate", "learning-rate-d", "discriminator.learning_rate"]),
     ];
     let rates = different.iter().map(|&at| {
-        let config = runs.config(at);
+        let config = config(at);
         let rates = [config.generator.learning_rate, config.discriminator.learning_rate];
         (run_name(at), rates)
     });

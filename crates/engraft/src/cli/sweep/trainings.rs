@@ -1,6 +1,7 @@
 //! The runs of `engraft sweep train`.
 
-use super::{Combination, Common, Runs, Stage};
+use super::gans::{GanRuns, Span, as_swept, show};
+use super::{Combination, Common};
 use crate::cli::memory::Memory;
 use crate::cli::options::{SweepOf, Train};
 use crate::cli::process::stop_or_continue;
@@ -53,7 +54,7 @@ pub(super) fn common(options: &Train) -> anyhow::Result<Common> {
     Ok(Common {
         out: match &options.out {
             Some(out) => out.clone(),
-            None => super::default_directory("train", data)?,
+            None => super::default_directory("train", &[("data", data)])?,
         },
         threads: options.threads,
         is_dry_run: options.dry_run,
@@ -83,7 +84,7 @@ impl Trainings {
                 }
             );
             given.push(config.clone());
-            configs.push(super::as_swept(config, &configs, &one.label)?);
+            configs.push(as_swept(config, &configs, &one.label)?);
         }
         Ok(Self {
             prepared,
@@ -94,13 +95,17 @@ impl Trainings {
     }
 }
 
-impl Runs for Trainings {
+impl GanRuns for Trainings {
     fn steps(&self) -> u64 {
         self.configs.iter().map(|config| config.steps).min().unwrap_or(1)
     }
 
     fn config(&self, at: usize) -> &TrainConfig {
         &self.configs[at]
+    }
+
+    fn count(&self) -> usize {
+        self.configs.len()
     }
 
     fn settings(&self, at: usize) -> String {
@@ -112,21 +117,21 @@ impl Runs for Trainings {
         Ok((step_time(config, None)?.as_secs_f64(), Memory::of(config, count)?))
     }
 
-    fn train(&self, at: usize, directory: &Path, stage: Stage) -> anyhow::Result<bool> {
+    fn train(&self, at: usize, directory: &Path, span: Span) -> anyhow::Result<bool> {
         let mut config = self.configs[at].clone();
-        if stage.is_over(&config, directory) {
+        if span.is_over(&config, directory) {
             return Ok(true);
         }
-        (config.steps, config.evaluation.every) = (stage.total(&config), stage.every);
+        (config.steps, config.evaluation.every) = (span.total(&config), span.every);
         let mut trainer = Trainer::builder(config, self.prepared.data.clone()).open(directory)?;
         let outcome = trainer.train(&mut |event| {
-            super::show(at, &event);
-            match stage.ends_with(&event) {
+            show(at, &event);
+            match span.ends_with(&event) {
                 true => ControlFlow::Break(()),
                 false => stop_or_continue(),
             }
         })?;
-        Ok(outcome != TrainingOutcome::Stopped || trainer.step() >= stage.until)
+        Ok(outcome != TrainingOutcome::Stopped || span.ends_at(trainer.step()))
     }
 
     fn advice(&self, at: usize, out: &Path) -> anyhow::Result<String> {

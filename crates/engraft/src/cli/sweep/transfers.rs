@@ -1,6 +1,7 @@
 //! The runs of `engraft sweep transfer`.
 
-use super::{Combination, Common, Runs, Stage};
+use super::gans::{GanRuns, Span, as_swept, show};
+use super::{Combination, Common};
 use crate::cli::memory::Memory;
 use crate::cli::options::{SweepOf, Transfer};
 use crate::cli::process::stop_or_continue;
@@ -35,7 +36,7 @@ pub(super) fn common(options: &Transfer) -> anyhow::Result<Common> {
     Ok(Common {
         out: match &options.out {
             Some(out) => out.clone(),
-            None => super::default_directory("transfer", &options.data)?,
+            None => super::default_directory("transfer", &[("data", &options.data)])?,
         },
         threads: options.training.threads,
         is_dry_run: options.dry_run,
@@ -67,7 +68,7 @@ impl Transfers {
                 options.data,
                 config.images
             );
-            configs.push(super::as_swept(config, &configs, &one.label)?);
+            configs.push(as_swept(config, &configs, &one.label)?);
             of_runs.push(of.options.clone());
             recipes.push(found);
         }
@@ -81,13 +82,17 @@ impl Transfers {
     }
 }
 
-impl Runs for Transfers {
+impl GanRuns for Transfers {
     fn steps(&self) -> u64 {
         self.options.first().map_or(1, |options| options.steps)
     }
 
     fn config(&self, at: usize) -> &TrainConfig {
         &self.configs[at]
+    }
+
+    fn count(&self) -> usize {
+        self.configs.len()
     }
 
     fn settings(&self, at: usize) -> String {
@@ -106,8 +111,8 @@ impl Runs for Transfers {
         Ok((seconds, Memory::of(config, count)?))
     }
 
-    fn train(&self, at: usize, directory: &Path, stage: Stage) -> anyhow::Result<bool> {
-        if stage.is_over(&self.configs[at], directory) {
+    fn train(&self, at: usize, directory: &Path, span: Span) -> anyhow::Result<bool> {
+        if span.is_over(&self.configs[at], directory) {
             return Ok(true);
         }
         let options = &self.options[at];
@@ -115,14 +120,14 @@ impl Runs for Transfers {
         let method = TransferMethod::Recipe(Box::new(self.recipes[at].clone()));
         let adjusted = |config: &mut TrainConfig| {
             adjust(options, &self.domains, config)?;
-            (config.steps, config.evaluation.every) = (stage.total(config), stage.every);
+            (config.steps, config.evaluation.every) = (span.total(config), span.every);
             config.evaluation.rollbacks = 0;
             Ok(())
         };
         let mut has_ended = false;
         let on_event = &mut |event: Event| {
-            super::show(at, &event);
-            has_ended |= stage.ends_with(&event);
+            show(at, &event);
+            has_ended |= span.ends_with(&event);
             match has_ended {
                 true => ControlFlow::Break(()),
                 false => stop_or_continue(),

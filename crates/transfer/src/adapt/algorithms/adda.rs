@@ -93,6 +93,14 @@ impl Algorithm for Adda {
         progress <= SOURCE_FRACTION
     }
 
+    fn optimizers(&mut self) -> Vec<&mut dyn Optimizer> {
+        vec![
+            &mut self.supervised,
+            &mut self.target_optimizer,
+            &mut self.domain_optimizer,
+        ]
+    }
+
     fn classifier(&self) -> &DomainClassifier {
         &self.model
     }

@@ -108,6 +108,10 @@ impl Algorithm for Cogan {
         loss
     }
 
+    fn optimizers(&mut self) -> Vec<&mut dyn Optimizer> {
+        vec![&mut self.discriminator_optimizer, &mut self.generator_optimizer]
+    }
+
     fn classifier(&self) -> &DomainClassifier {
         self.discriminators.model()
     }

@@ -3,7 +3,7 @@
 use super::{Algorithm, Batch, cross_entropy, minimize_step};
 use crate::adapt::domain_classifier::{DomainClassifier, domain_discriminator};
 use crate::adapt::losses::{certainty_weights, domain_loss, multilinear_map, randomized_multilinear_map};
-use engraft_layers::{Adam, Mode, Module, Sequential};
+use engraft_layers::{Adam, Mode, Module, Optimizer, Sequential};
 use engraft_tensor::Tensor;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -120,6 +120,10 @@ impl Algorithm for Dann {
         minimize_step(&mut self.domain_optimizer, &mut self.domain, &loss, DECAY);
         minimize_step(&mut self.adam, &mut self.model, &loss, DECAY);
         f64::from(loss.item())
+    }
+
+    fn optimizers(&mut self) -> Vec<&mut dyn Optimizer> {
+        vec![&mut self.adam, &mut self.domain_optimizer]
     }
 
     fn classifier(&self) -> &DomainClassifier {

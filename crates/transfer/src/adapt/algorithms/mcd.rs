@@ -76,6 +76,10 @@ impl Algorithm for Mcd {
         supervised
     }
 
+    fn optimizers(&mut self) -> Vec<&mut dyn Optimizer> {
+        vec![&mut self.feature_optimizer, &mut self.head_optimizer]
+    }
+
     fn classifier(&self) -> &DomainClassifier {
         &self.model
     }

@@ -35,6 +35,9 @@ pub(crate) trait Algorithm {
         false
     }
 
+    /// All its optimizers.
+    fn optimizers(&mut self) -> Vec<&mut dyn Optimizer>;
+
     /// The current classifier.
     fn classifier(&self) -> &DomainClassifier;
 

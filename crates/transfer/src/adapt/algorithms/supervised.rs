@@ -2,7 +2,7 @@
 
 use super::{Algorithm, Batch, cross_entropy, minimize_step};
 use crate::adapt::domain_classifier::DomainClassifier;
-use engraft_layers::{Adam, Mode, Module};
+use engraft_layers::{Adam, Mode, Module, Optimizer};
 
 const RATE: f64 = 1e-3;
 const DECAY: f64 = 5e-4;
@@ -26,6 +26,10 @@ impl Algorithm for Supervised {
         let loss = cross_entropy(&self.model.forward(&batch.source, Mode::Train), &batch.labels);
         minimize_step(&mut self.adam, &mut self.model, &loss, DECAY);
         f64::from(loss.item())
+    }
+
+    fn optimizers(&mut self) -> Vec<&mut dyn Optimizer> {
+        vec![&mut self.adam]
     }
 
     fn classifier(&self) -> &DomainClassifier {

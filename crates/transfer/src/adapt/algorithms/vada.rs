@@ -4,7 +4,7 @@ use super::{Algorithm, Batch, cross_entropy, minimize_step};
 use crate::adapt::domain_classifier::{DomainClassifier, domain_discriminator};
 use crate::adapt::losses::{Perturbation, conditional_entropy, domain_loss, virtual_adversarial};
 use engraft_gan::Ema;
-use engraft_layers::{Adam, Mode, Module, Sequential, Slot, StateDict, rng_states, visit};
+use engraft_layers::{Adam, Mode, Module, Optimizer, Sequential, Slot, StateDict, rng_states, visit};
 use engraft_tensor::Tensor;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -91,6 +91,10 @@ impl Algorithm for Vada {
         Ema::new(half_life as u64).update(&mut self.ema, &self.model, images, self.images_seen);
         self.images_seen += images as u64;
         f64::from(loss.item())
+    }
+
+    fn optimizers(&mut self) -> Vec<&mut dyn Optimizer> {
+        vec![&mut self.adam, &mut self.domain_optimizer]
     }
 
     fn classifier(&self) -> &DomainClassifier {
