@@ -547,6 +547,7 @@ fn fault_13_numbers_that_take_hours_are_refused() {
         ("adapt --source-data a --target-data b --batch", 10_000),
         ("semi-supervised --data x --threads", 1024),
         ("semi-supervised --data x --epochs", 10_000),
+        ("semi-supervised --data x --batch", 10_000),
         ("semi-supervised --data x --from y --generated", 1_000_000),
         ("generate --from x --count", 1_000_000),
         ("evaluate --from x --data x --count", 1_000_000),

@@ -211,9 +211,11 @@ fn trained_classifiers_print_what_is_listed() {
     let adapt = "adapt --source-data mnist --target-data usps --method mcd --steps 1 --batch 8 --threads 1";
     check(&data, &format!("{adapt} --seeds 1"));
     check(&data, &format!("{adapt} --seeds 2-3 --even-frames"));
+    let few_labels = "semi-supervised --data mnist --labels 20 --epochs 1 --threads 1";
+    check(&data, &format!("{few_labels} --seeds 1"));
     check(
         &data,
-        "semi-supervised --data mnist --labels 20 --seeds 1 --epochs 1 --threads 1",
+        &format!("{few_labels} --seeds 2 --label-choice clusters --label-seed 3 --shift 1"),
     );
 }
 

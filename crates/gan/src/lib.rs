@@ -62,7 +62,7 @@ pub use networks::{Networks, dcgan};
 pub use objective::{FeatureMatching, Objective, ObjectiveConfig, StepOrder};
 pub use packing::pack;
 pub use principal_directions::principal_directions;
-pub use pseudo_labels::PseudoLabels;
+pub use pseudo_labels::{PseudoLabels, representative_images};
 pub use regularization::{RegularizeConfig, SpectralNorm};
 pub use report::animated_png;
 pub use report::image_grid::{image_png, sample_grid};

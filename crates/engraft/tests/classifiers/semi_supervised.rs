@@ -96,6 +96,84 @@ fn it_prints_all_rows_and_the_protocol_reproducibly() {
 }
 
 #[test]
+fn seeds_that_share_their_labels_have_a_consensus() {
+    let folder = Data::new();
+    let data = folder.set("mnist");
+    write_idx(&data, "train", &drawn_digits(Split::Train, 60, 1));
+    write_idx(&data, "t10k", &drawn_digits(Split::Test, 20, 1));
+    let common = "semi-supervised --data mnist --labels 20 --epochs 1 --batch 20 --threads 1 --json";
+    let run = |more: &str| {
+        let line = format!("{common} {more}");
+        folder.run(&line.split(' ').collect::<Vec<_>>())
+    };
+    let printed = |more: &str| {
+        let found = run(more);
+        let errors = String::from_utf8_lossy(&found.stderr);
+        assert!(found.status.success(), "{errors}");
+        String::from_utf8(found.stdout).unwrap()
+    };
+    let read = |text: &str| -> Value { serde_json::from_str(text.lines().last().unwrap()).unwrap() };
+    let shared = "--label-choice clusters --label-seed 7 --shift 2 --learning-rate 0.001 --seeds";
+    let text = printed(&format!("{shared} 1-2"));
+    assert!(
+        text.contains("\nconsensus, ") && text.contains("another protocol"),
+        "{text}"
+    );
+    let json = read(&text);
+    let expected: [(&str, Value); 6] = [
+        ("label_choice", "clusters".into()),
+        ("label_seed", 7.into()),
+        ("shift", 2.into()),
+        ("batch", 20.into()),
+        ("learning_rate", 0.001.into()),
+        ("steps", 3.into()),
+    ];
+    for (field, value) in expected {
+        assert_eq!(json["protocol"][field], value, "{field}");
+    }
+    for row in json["rows"].as_array().unwrap() {
+        let wrong = row["consensus_wrong"].as_u64().unwrap();
+        assert_eq!(row["consensus_percent"], 5.0 * wrong as f64);
+    }
+    let counts: Vec<Vec<usize>> = serde_json::from_value(json["labels_per_class"].clone()).unwrap();
+    assert_eq!(counts.len(), 1);
+    assert_eq!(counts[0].iter().sum::<usize>(), 20);
+    let out = folder
+        .path("runs/semi-supervised-mnist-20-clusters-label-seed-7-shift-2-batch-20-rate-0.001-1-epochs");
+    let labels: Value = serde_json::from_slice(&fs::read(out.join("labels-seed-7.json")).unwrap()).unwrap();
+    assert_eq!(labels["choice"], "clusters");
+    assert!(!out.join("labels-seed-1.json").exists());
+    // Kept results are reused, and a further seed joins them.
+    assert_eq!(printed(&format!("{shared} 1-2")), text);
+    let more = read(&printed(&format!("{shared} 1-3")));
+    assert_eq!(more["rows"][1]["wrong"][0], json["rows"][1]["wrong"][0]);
+    // One classifier is no consensus.
+    let one = read(&printed(&format!("{shared} 2-2")));
+    assert!(one["rows"][0].get("consensus_wrong").is_none());
+    // Probabilities of another training.
+    let of = |seed: u64| out.join(format!("feature-matching-seed-{seed}-probabilities.safetensors"));
+    let mut bytes = fs::read(of(1)).unwrap();
+    *bytes.last_mut().unwrap() ^= 0x40;
+    fs::write(of(1), bytes).unwrap();
+    let refused = run(&format!("{shared} 1-2"));
+    let errors = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        !refused.status.success()
+            && errors.contains("feature-matching-seed-1-probabilities.safetensors")
+            && errors.contains("move the file away"),
+        "{errors}"
+    );
+    // Without the new settings nothing of this is printed.
+    let text = printed("--seeds 1");
+    let json = read(&text);
+    assert!(!text.contains("consensus") && !text.contains("shift"));
+    for field in ["label_choice", "label_seed", "shift"] {
+        assert!(json["protocol"].get(field).is_none(), "{field}");
+    }
+    assert!(json.get("labels_per_class").is_none());
+}
+
+#[test]
 fn errors_name_the_option_and_the_number() {
     let folder = Data::new();
     let data = folder.set("mnist");
@@ -122,6 +200,16 @@ fn errors_name_the_option_and_the_number() {
     );
     refused(&["--data", "mnist", "--labels", "100"], &["class 0", "4 image"]);
     refused(&["--data", "mnist"], &["class 9"]);
+    refused(
+        &["--data", "mnist", "--labels", "41", "--label-choice", "clusters"],
+        &["--labels 41", "--label-choice clusters", "from 2 to 40"],
+    );
+    refused(
+        &["--data", "mnist", "--labels", "10", "--shift", "28"],
+        &["--shift 28", "28x28", "fewer than 28"],
+    );
+    refused(&["--data", "mnist", "--batch", "1"], &["--batch", "at least 2"]);
+    refused(&["--data", "mnist", "--learning-rate", "0"], &["--learning-rate"]);
     refused(
         &["--data", "mnist", "--labels", "10", "--train-images", "3"],
         &["--train-images 3", "--seeds"],

@@ -67,7 +67,8 @@ impl Centroids {
     }
 }
 
-fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
+/// Squared distance of two points.
+pub(super) fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
 }
 

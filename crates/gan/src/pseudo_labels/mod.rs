@@ -5,6 +5,9 @@ mod labeled_data;
 mod merging;
 mod pooling;
 mod principal_components;
+mod representatives;
+
+pub use representatives::representative_images;
 
 pub(crate) use labeled_data::ClusterData;
 
@@ -60,11 +63,8 @@ impl PseudoLabels {
     ) -> Result<Self, GanError> {
         let pooling = Pooling::new(data.shape())?;
         let some = equidistant(MOST_IMAGES.min(indices.len()), indices.len());
-        let mut reduced = Vec::with_capacity(some.len() * pooling.values());
-        for part in some.chunks(BATCH) {
-            let part: Vec<usize> = part.iter().map(|&i| indices[i]).collect();
-            reduced.extend(pooling.apply(&data.batch(&part)?));
-        }
+        let some: Vec<usize> = some.into_iter().map(|i| indices[i]).collect();
+        let reduced = reduced(data, &some, &pooling)?;
         let projection = PrincipalComponents::fit(&reduced, pooling.values(), config.components as usize);
         let points = projection.project(&reduced);
         let (width, clusters) = (projection.count(), config.clusters as usize);
@@ -278,6 +278,18 @@ impl PseudoLabels {
             counts: counts.into_iter().map(|count| count as u64).collect(),
         })
     }
+}
+
+/// The images at `indices`, reduced: `[indices.len(), values]`.
+///
+/// # Errors
+/// If an image cannot be read.
+fn reduced(data: &dyn TrainingData, indices: &[usize], pooling: &Pooling) -> Result<Vec<f32>, GanError> {
+    let mut reduced = Vec::with_capacity(indices.len() * pooling.values());
+    for part in indices.chunks(BATCH) {
+        reduced.extend(pooling.apply(&data.batch(part)?));
+    }
+    Ok(reduced)
 }
 
 /// How often each label below `number` occurs.

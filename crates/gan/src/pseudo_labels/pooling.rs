@@ -30,7 +30,8 @@ impl Pooling {
             Some(side) => Ok(Self { image, side }),
             None => Err(GanError::Config {
                 problems: vec![format!(
-                    "pseudo_labels supports images of at most {MOST_VALUES} channels, found {c}; train without pseudo_labels"
+                    "clusters (pseudo_labels) support images of at most {MOST_VALUES} channels, found {c}; use images with fewer \
+                     channels, or no clusters"
                 )],
             }),
         }

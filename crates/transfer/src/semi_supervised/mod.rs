@@ -16,32 +16,41 @@
 //! # Ok::<(), engraft_transfer::TransferError>(())
 //! ```
 
+mod config;
+mod consensus;
 mod extra_losses;
 mod generated;
 mod labels;
 mod loss;
 mod networks;
+mod selection;
+mod shift;
+mod state;
 #[cfg(test)]
 mod tests;
 mod trainer;
 
+pub use config::{Examples, SemiSupervisedConfig};
+pub use consensus::{consensus, misclassified};
 pub use extra_losses::{ExtraLoss, ExtraLosses};
 pub use generated::pseudo_labeled;
-pub use labels::select_labeled;
 pub use loss::{conditional_entropy, feature_matching, labeled_loss, log_sum_exp, pull_away, unlabeled_loss};
 pub use networks::{HIDDEN, LATENT, SemiSupervisedClassifier, generator};
-pub use trainer::{Examples, SemiSupervised, SemiSupervisedConfig, StepLosses};
+pub use selection::{COMPONENTS, select_labeled, select_representative};
+pub use trainer::{SemiSupervised, StepLosses};
 
 // Names from an earlier version, until the first release.
+#[doc(hidden)]
+pub use config::SemiSupervisedConfig as Settings;
 #[doc(hidden)]
 pub use extra_losses::{ExtraLoss as Term, ExtraLosses as Terms};
 #[doc(hidden)]
 pub use generated::pseudo_labeled as pseudo_labelled;
 #[doc(hidden)]
-pub use labels::select_labeled as choose_labels;
-#[doc(hidden)]
 pub use loss::{labeled_loss as labelled_loss, unlabeled_loss as unlabelled_loss};
 #[doc(hidden)]
 pub use networks::SemiSupervisedClassifier as Classifier;
 #[doc(hidden)]
-pub use trainer::{SemiSupervisedConfig as Settings, StepLosses as Losses};
+pub use selection::select_labeled as choose_labels;
+#[doc(hidden)]
+pub use trainer::StepLosses as Losses;

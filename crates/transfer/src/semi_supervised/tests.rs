@@ -94,9 +94,17 @@ fn an_interrupted_training_resumes_bit_for_bit() {
     let train = rows(60, 1);
     let images = Tensor::uniform([5, 16], 0.0, 1.0, &mut Pcg64::seed_from_u64(1));
     let folder = tempfile::tempdir().unwrap();
-    for (name, unlabeled) in [("alone", None), ("with a generator", Some(&train))] {
+    for (name, unlabeled, shift) in [
+        ("alone", None, 0),
+        ("with a generator", Some(&train), 0),
+        ("with shifts", Some(&train), 1),
+    ] {
         // The learning rate decays from step 6 on, and the sixth batch of 60 images starts an epoch.
-        let new = || SemiSupervised::new(few_labels(&train, unlabeled), settings(9, 1)).unwrap();
+        let settings = SemiSupervisedConfig {
+            shift,
+            ..settings(9, 1)
+        };
+        let new = || SemiSupervised::new(few_labels(&train, unlabeled), settings.clone()).unwrap();
         let finish = |mut task: SemiSupervised<'_>| {
             let mut losses = Vec::new();
             task.train(&mut |_, _, found| losses.push(found)).unwrap();
@@ -120,6 +128,46 @@ fn an_interrupted_training_resumes_bit_for_bit() {
             );
         }
     }
+}
+
+#[test]
+fn shifts_change_the_training_and_its_checkpoints() {
+    let train = rows(60, 1);
+    let new = |shift| {
+        let settings = SemiSupervisedConfig {
+            shift,
+            ..settings(3, 1)
+        };
+        SemiSupervised::new(few_labels(&train, Some(&train)), settings)
+    };
+    let first = |shift| new(shift).unwrap().step().unwrap();
+    assert_eq!(first(1), first(1));
+    assert_ne!(first(0), first(1));
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = CheckpointStore::open(folder.path(), 1).unwrap();
+    store
+        .save(0, "", &new(1).unwrap().checkpoint_files().unwrap())
+        .unwrap();
+    let saved = store.latest().unwrap().unwrap().checkpoint;
+    assert!(new(1).unwrap().resume(&saved).is_ok() && new(2).unwrap().resume(&saved).is_err());
+    let error = new(4).err().unwrap().to_string();
+    assert!(
+        error.contains("up to 4 pixels") && error.contains("4x4"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_class_without_a_labeled_image_has_a_probability() {
+    let train = rows(60, 1);
+    let examples = Examples {
+        labeled: vec![(&train, vec![0, 1])],
+        unlabeled: None,
+    };
+    let task = SemiSupervised::new(examples, settings(1, 1)).unwrap();
+    let found = task.dataset_probabilities(&train);
+    assert_eq!(found.shape(), [60, 3]);
+    assert_eq!(misclassified(&found, train.labels()), task.error_count(&train));
 }
 
 #[test]

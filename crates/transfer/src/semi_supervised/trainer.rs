@@ -1,23 +1,23 @@
 //! Training of a classifier with few labels, with or without a generator, and its checkpoints.
 
-use super::extra_losses::ExtraLosses;
+use super::config::{Examples, SemiSupervisedConfig, identity};
+use super::consensus::misclassified;
 use super::labels::{LabeledBatches, pixels, setup_error};
 use super::loss::{conditional_entropy, feature_matching, labeled_loss, pull_away, unlabeled_loss};
-use super::networks::{HIDDEN, LATENT, SemiSupervisedClassifier, generator};
+use super::networks::{LATENT, SemiSupervisedClassifier, generator};
+use super::shift::shift_images;
+use super::state::{
+    AdversaryState, CLASSIFIER, EMA, GENERATOR, OPTIMIZERS, STATE, State, set_streams, streams,
+};
 use crate::error::TransferError;
-use engraft_base::{argmax, batches, hex, seeds};
-use engraft_data::{BatchState, Dataset};
+use engraft_base::{batches, seeds};
+use engraft_data::Dataset;
 use engraft_gan::checkpoint::{Checkpoint, decode, encode};
 use engraft_gan::{Ema, GanError};
-use engraft_layers::{
-    Adam, Init, Mode, Module, Optimizer, OptimizerCounters, OptimizerState, Schedule, Sequential, StateDict,
-    gradients, rng_states, set_rng_states,
-};
+use engraft_layers::{Adam, Init, Mode, Module, Optimizer, Schedule, Sequential, StateDict, gradients};
 use engraft_tensor::{Tensor, concat, no_grad};
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 /// Half-life of the weights' EMA in images. It corresponds to the authors' rate of 1e-4 per step.
@@ -29,75 +29,6 @@ const INITIAL: f64 = 0.1;
 const EPS: f64 = 1e-4;
 /// Number of images per batch in evaluation.
 const BATCH: usize = 500;
-
-/// The files of a checkpoint.
-const CLASSIFIER: &str = "classifier.safetensors";
-const EMA: &str = "average.safetensors";
-const GENERATOR: &str = "generator.safetensors";
-const OPTIMIZERS: &str = "optimizers.safetensors";
-const STATE: &str = "state.bin";
-
-/// Settings of [`SemiSupervised`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct SemiSupervisedConfig {
-    /// Number of training steps.
-    pub steps: u64,
-    /// Batch size of each kind of images: of every labeled set, unlabeled and generated.
-    pub batch: usize,
-    /// Learning rate of both networks. It decays linearly to 0 over the last third of the steps.
-    pub learning_rate: f64,
-    /// Optional loss terms in addition to feature matching.
-    pub extra_losses: ExtraLosses,
-    /// Widths of the classifier's hidden layers.
-    pub hidden: Vec<usize>,
-    /// Seed of weights, noise and batch order.
-    pub seed: u64,
-}
-
-impl SemiSupervisedConfig {
-    /// The settings of Salimans et al., 2016, for MNIST: batch size 100, hidden widths [`HIDDEN`], and Adam with learning rate
-    /// 0.003, beta1 0.5 and epsilon 1e-4. The learning rate decay is that of Dai et al., 2017.
-    pub fn new(steps: u64, seed: u64) -> Self {
-        Self {
-            steps,
-            batch: 100,
-            learning_rate: 3e-3,
-            extra_losses: ExtraLosses::default(),
-            hidden: HIDDEN.to_vec(),
-            seed,
-        }
-    }
-
-    /// The text that enters a checkpoint's identity. It keeps the names of an earlier version, so that the checkpoints of
-    /// that version still resume.
-    fn identity_text(&self) -> String {
-        let Self {
-            steps,
-            batch,
-            learning_rate,
-            extra_losses,
-            hidden,
-            seed,
-        } = self;
-        let ExtraLosses {
-            pull_away,
-            conditional_entropy,
-        } = extra_losses;
-        format!(
-            "Settings {{ steps: {steps}, batch: {batch}, learning_rate: {learning_rate:?}, terms: Terms {{ pull_away: \
-             {pull_away:?}, conditional_entropy: {conditional_entropy:?} }}, hidden: {hidden:?}, seed: {seed} }}"
-        )
-    }
-}
-
-/// Training images of [`SemiSupervised`].
-#[derive(Clone, Debug)]
-pub struct Examples<'a> {
-    /// Labeled data sets with the indices of the images to use. Every set has its own batches and the same weight.
-    pub labeled: Vec<(&'a Dataset, Vec<usize>)>,
-    /// Unlabeled images, whose labels are never used. `None` trains without a generator.
-    pub unlabeled: Option<&'a Dataset>,
-}
 
 /// Losses of one training step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -127,6 +58,8 @@ pub struct SemiSupervised<'a> {
     settings: SemiSupervisedConfig,
     /// SHA-256 of data and settings.
     identity: String,
+    /// Height, width and channels.
+    image_size: [usize; 3],
     labeled: Vec<LabeledBatches<'a>>,
     classifier: SemiSupervisedClassifier,
     ema: SemiSupervisedClassifier,
@@ -144,6 +77,8 @@ enum Purpose {
     Unlabeled,
     /// Batch order of the first labeled set; other sets have the following seeds.
     Labeled,
+    /// Shifts of images. Each step has a stream of its own.
+    Shift,
 }
 
 fn stream(seed: u64, purpose: Purpose) -> u64 {
@@ -154,14 +89,17 @@ impl<'a> SemiSupervised<'a> {
     /// A new training at step 0.
     ///
     /// # Errors
-    /// [`TransferError::SemiSupervised`] for fewer than two classes of labeled images, different image sizes, no steps, or a batch
-    /// size below 2.
+    /// [`TransferError::SemiSupervised`] for fewer than two classes of labeled images, different image sizes, no steps, a batch
+    /// size below 2, or shifts as large as the images.
     pub fn new(examples: Examples<'a>, settings: SemiSupervisedConfig) -> Result<Self, TransferError> {
         let sets = &examples.labeled;
         let labels = sets
             .iter()
             .flat_map(|(data, indices)| indices.iter().map(|&i| data.label(i)));
         let classes = labels.max().map_or(0, |largest| usize::from(largest) + 1);
+        // A class of the data without a labeled image has an output too.
+        let outputs = sets.iter().map(|(data, _)| data.class_counts().len());
+        let outputs = outputs.fold(classes, usize::max);
         let mut problems = Vec::new();
         if classes < 2 {
             problems.push(format!(
@@ -181,11 +119,22 @@ impl<'a> SemiSupervised<'a> {
                 "the images have different sizes: {sizes:?}; expected one size"
             ));
         }
+        if let Some([height, width, _]) = sizes.first()
+            && settings.shift > 0
+            && settings.shift >= *height.min(width)
+        {
+            problems.push(format!(
+                "shifts of up to {} pixels of images of {height}x{width} pixels; expected fewer than {}",
+                settings.shift,
+                height.min(width)
+            ));
+        }
         if !problems.is_empty() {
             return Err(setup_error(problems));
         }
         let identity = identity(&examples, &settings);
-        let pixels = sizes[0].iter().product();
+        let image_size = sizes[0];
+        let pixels = image_size.iter().product();
         let SemiSupervisedConfig { batch, seed, .. } = settings;
         let mut labeled = Vec::new();
         for (i, (data, indices)) in examples.labeled.into_iter().enumerate() {
@@ -216,12 +165,13 @@ impl<'a> SemiSupervised<'a> {
         };
         let init = &mut Init::normal(stream(seed, Purpose::Classifier), INITIAL);
         let classifier =
-            SemiSupervisedClassifier::<f32>::with_hidden(pixels, &settings.hidden, classes, init);
+            SemiSupervisedClassifier::<f32>::with_hidden(pixels, &settings.hidden, outputs, init);
         Ok(Self {
             optimizer: adam(),
             ema: classifier.clone(),
             settings,
             identity,
+            image_size,
             labeled,
             classifier,
             adversary,
@@ -235,7 +185,12 @@ impl<'a> SemiSupervised<'a> {
     /// [`TransferError::Diverged`] if a loss is not a finite number.
     pub fn step(&mut self) -> Result<StepLosses, TransferError> {
         let batch = self.settings.batch;
-        let tensor = |pixels: Vec<f32>| Tensor::from_vec([batch, pixels.len() / batch], pixels);
+        let shift = self.settings.shift;
+        let mut shifts = self.shifts();
+        let mut tensor = |mut pixels: Vec<f32>| {
+            shift_images(&mut pixels, self.image_size, shift, &mut shifts);
+            Tensor::from_vec([batch, pixels.len() / batch], pixels)
+        };
         let mut images = Vec::new();
         let mut labels = Vec::new();
         for supply in &mut self.labeled {
@@ -306,6 +261,13 @@ impl<'a> SemiSupervised<'a> {
         }
     }
 
+    /// Random numbers of the shifts of the next step. They are a function of seed and step, so a checkpoint does not need them.
+    fn shifts(&self) -> Pcg64 {
+        let SemiSupervisedConfig { seed, steps, .. } = self.settings;
+        let seed = stream(seed, Purpose::Shift);
+        Pcg64::seed_from_u64(seeds::numbered(seed, steps, self.step))
+    }
+
     /// Runs all remaining steps. `on_step` receives the training, the number of the step and its losses.
     ///
     /// # Errors
@@ -328,23 +290,33 @@ impl<'a> SemiSupervised<'a> {
         no_grad(|| self.ema.forward(images, Mode::Eval).softmax(1))
     }
 
+    /// Class probabilities `[n, classes]` of the `n` images of a data set, by the EMA weights.
+    ///
+    /// # Panics
+    /// If the image size is not that of the training images, or there are no images.
+    #[must_use]
+    #[track_caller]
+    pub fn dataset_probabilities(&self, data: &Dataset) -> Tensor {
+        let parts = batches(data.len(), BATCH).map(|part| {
+            let part: Vec<usize> = part.collect();
+            let pixels = pixels(data, &part);
+            let images = Tensor::from_vec([part.len(), pixels.len() / part.len()], pixels);
+            self.probabilities(&images)
+        });
+        let parts: Vec<Tensor> = parts.collect();
+        concat(&parts.iter().collect::<Vec<_>>(), 0)
+    }
+
     /// Number of images of a data set that the EMA weights misclassify.
     ///
     /// # Panics
     /// If the image size is not that of the training images.
     #[track_caller]
     pub fn error_count(&self, data: &Dataset) -> usize {
-        let errors = batches(data.len(), BATCH).map(|part| {
-            let part: Vec<usize> = part.collect();
-            let pixels = pixels(data, &part);
-            let images = Tensor::from_vec([part.len(), pixels.len() / part.len()], pixels);
-            let found = self.probabilities(&images);
-            let classes = found.shape()[1];
-            let rows = found.as_slice().chunks_exact(classes).zip(&part);
-            rows.filter(|(row, i)| argmax(row) != usize::from(data.label(**i)))
-                .count()
-        });
-        errors.sum()
+        match data.is_empty() {
+            true => 0,
+            false => misclassified(&self.dataset_probabilities(data), data.labels()),
+        }
     }
 
     /// The files of a [checkpoint](engraft_gan::checkpoint::CheckpointStore), for [`SemiSupervised::resume`].
@@ -470,93 +442,5 @@ impl<'a> SemiSupervised<'a> {
         }
         self.step = state.step;
         Ok(self)
-    }
-}
-
-/// Everything except tensors that the next step depends on.
-#[derive(Serialize, Deserialize)]
-struct State {
-    /// SHA-256 of data and settings.
-    identity: String,
-    step: u64,
-    labeled: Vec<BatchState>,
-    classifier: Streams,
-    adversary: Option<AdversaryState>,
-}
-
-/// Optimizer counters and random states of a network.
-#[derive(Serialize, Deserialize)]
-struct Streams {
-    counters: OptimizerCounters,
-    noise: BTreeMap<String, Pcg64>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct AdversaryState {
-    unlabeled: BatchState,
-    latent: Pcg64,
-    generator: Streams,
-}
-
-/// SHA-256 of the settings, the images, the labeled indices and their labels.
-fn identity(examples: &Examples<'_>, settings: &SemiSupervisedConfig) -> String {
-    let mut hash = Sha256::new();
-    hash.update(settings.identity_text());
-    let mut data = |data: &Dataset, indices: &[usize]| {
-        hash.update(format!(
-            "{} {:?} {}",
-            data.sha256(),
-            data.image_size(),
-            indices.len()
-        ));
-        for &i in indices {
-            hash.update((i as u64).to_le_bytes());
-            hash.update([data.label(i)]);
-        }
-    };
-    for (labeled, indices) in &examples.labeled {
-        data(labeled, indices);
-    }
-    if let Some(unlabeled) = examples.unlabeled {
-        data(unlabeled, &[]);
-    }
-    hex(&hash.finalize())
-}
-
-fn streams(network: &dyn Module, optimizer: &Adam) -> (Streams, StateDict) {
-    let OptimizerState { counters, tensors } = optimizer.state();
-    let noise = rng_states(network);
-    (Streams { counters, noise }, StateDict::from_tensors(tensors))
-}
-
-fn set_streams(
-    network: &mut dyn Module,
-    optimizer: &mut Adam,
-    streams: Streams,
-    moments: StateDict,
-) -> Result<(), TransferError> {
-    let state = OptimizerState {
-        counters: streams.counters,
-        tensors: moments.into_tensors(),
-    };
-    optimizer.load_state(state, network)?;
-    Ok(set_rng_states(network, &streams.noise)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The text that the derived `Debug` of an earlier version gave.
-    #[test]
-    fn identity_text_is_that_of_an_earlier_version() {
-        let mut config = SemiSupervisedConfig::new(7, 3);
-        config.extra_losses.pull_away = 0.5;
-        config.hidden = vec![16, 8];
-        assert_eq!(
-            config.identity_text(),
-            "Settings { steps: 7, batch: 100, learning_rate: 0.003, terms: Terms { pull_away: 0.5, conditional_entropy: \
-             0.0 }, hidden: [16, 8], seed: 3 }"
-        );
     }
 }

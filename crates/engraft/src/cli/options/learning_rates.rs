@@ -30,7 +30,7 @@ impl LearningRates {
 }
 
 /// A learning rate: a finite number above 0.
-fn learning_rate(text: &str) -> Result<f64, String> {
+pub(super) fn learning_rate(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(rate) if f64::is_finite(rate) && rate > 0.0 => Ok(rate),
         _ => Err("expected a number above 0, such as 2e-4".into()),

@@ -33,7 +33,7 @@ pub(crate) use learning_rates::LearningRates;
 pub(crate) use pictures::PictureOptions;
 pub(crate) use playground::Playground;
 pub use seeds::Seeds;
-pub(crate) use semi_supervised::{Budget, SemiSupervised};
+pub(crate) use semi_supervised::{Budget, LabelChoice, SemiSupervised};
 pub(crate) use sources::Sources;
 pub(crate) use sweep::{Over, Search, Sweep, SweepAdapt, SweepOf};
 pub(crate) use train::Preset;

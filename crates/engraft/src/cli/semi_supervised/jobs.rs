@@ -1,5 +1,6 @@
 //! The trainings of `engraft semi-supervised`, run in parallel.
 
+use super::probabilities::{self, Probabilities};
 use super::resume::{self, Unfinished};
 use crate::cli::process::{Interrupted, stop_or_continue};
 use crate::cli::ranks::Ranks;
@@ -60,6 +61,8 @@ impl RunResult {
 pub(super) struct MethodResults {
     pub(super) method: String,
     pub(super) runs: Vec<RunResult>,
+    /// Number of test images that the classifiers of all seeds misclassify together, if they share their labeled images.
+    pub(super) consensus: Option<usize>,
 }
 
 /// What all trainings have in common.
@@ -75,10 +78,21 @@ pub(super) struct Task<'a> {
     pub(super) protocol: &'a Value,
     /// Generator of further training images, and their number.
     pub(super) generator: Option<(&'a Sampler, usize)>,
+    /// Whether all seeds have the same labeled images. Then the class probabilities of the test images are kept.
+    pub(super) shares_labels: bool,
 }
 
-/// Results by method, of one training and of the one that follows it.
-type Found = anyhow::Result<Vec<(String, RunResult)>>;
+/// A finished training.
+#[derive(Serialize, Deserialize)]
+struct Trained {
+    method: String,
+    run: RunResult,
+    /// Class probabilities of the test images, if they are kept.
+    probabilities: Option<Probabilities>,
+}
+
+/// One training, and the one that follows it.
+type Found = anyhow::Result<Vec<Trained>>;
 
 impl Task<'_> {
     /// Trains every kind with every seed, divided among ranks if there are any, and groups the results by method. The slowest kinds
@@ -94,15 +108,24 @@ impl Task<'_> {
         let is_done = |&(kind, seed): &(Kind, usize)| self.result(&self.about(kind, seed).0).exists();
         let run = |&(kind, seed): &(Kind, usize)| self.run_or_reuse(kind, seed, bar);
         let found = spread::each(ranks, &jobs, threads, is_done, run)?;
-        let mut rows: Vec<MethodResults> = Vec::new();
-        for (method, run) in found.into_iter().flatten() {
-            match rows.iter_mut().find(|row| row.method == method) {
-                Some(row) => row.runs.push(run),
-                None => rows.push(MethodResults {
-                    method,
-                    runs: vec![run],
-                }),
+        let mut methods: Vec<(String, Vec<Trained>)> = Vec::new();
+        for trained in found.into_iter().flatten() {
+            match methods.iter_mut().find(|(name, _)| *name == trained.method) {
+                Some((_, all)) => all.push(trained),
+                None => methods.push((trained.method.clone(), vec![trained])),
             }
+        }
+        let mut rows: Vec<MethodResults> = Vec::new();
+        for (method, all) in methods {
+            let (runs, probabilities): (Vec<_>, Vec<_>) =
+                all.into_iter().map(|t| (t.run, t.probabilities)).unzip();
+            let probabilities: Option<Vec<Probabilities>> = probabilities.into_iter().collect();
+            let several = probabilities.filter(|all| all.len() > 1);
+            rows.push(MethodResults {
+                method,
+                runs,
+                consensus: several.map(|all| Probabilities::misclassified_by_mean(&all, self.test)),
+            });
         }
         rows.sort_by_key(|row| ORDER.iter().position(|name| row.method.starts_with(name)));
         Ok(rows)
@@ -125,10 +148,15 @@ impl Task<'_> {
             let most = self.test.len();
             result_cache::ensure_free(&result, &settings, |found: &Vec<(String, RunResult)>| {
                 let mut wrong = found.iter().flat_map(|(_, run)| &run.curve);
-                let (step, wrong) = wrong.find(|(_, wrong)| *wrong > most)?;
-                Some(format!(
-                    "{wrong} misclassified test images at step {step}, of {most}"
-                ))
+                match wrong.find(|(_, wrong)| *wrong > most) {
+                    Some((step, wrong)) => Some(format!(
+                        "{wrong} misclassified test images at step {step}, of {most}"
+                    )),
+                    None => self
+                        .read_probabilities(&name, found)
+                        .err()
+                        .map(|error| format!("{error:#}")),
+                }
             })?;
             let ours = self.unfinished_path(&name, &settings);
             let other = resume::of(self.out, &name).find(|path| *path != ours && !result.exists());
@@ -155,6 +183,28 @@ impl Task<'_> {
         self.out.join(format!("{name}.json"))
     }
 
+    /// File of the class probabilities of the test images.
+    fn probabilities_path(&self, name: &str) -> PathBuf {
+        self.out.join(format!("{name}-probabilities.safetensors"))
+    }
+
+    /// The kept probabilities of results, or `None` of each if none are kept.
+    ///
+    /// # Errors
+    /// If they cannot be read, or do not have these results.
+    fn read_probabilities(
+        &self,
+        name: &str,
+        found: &[(String, RunResult)],
+    ) -> anyhow::Result<Vec<Option<Probabilities>>> {
+        if !self.shares_labels {
+            return Ok(vec![None; found.len()]);
+        }
+        let expected = found.iter().map(|(method, run)| (method.as_str(), run.wrong()));
+        let all = probabilities::read(&self.probabilities_path(name), expected, self.test)?;
+        Ok(all.into_iter().map(Some).collect())
+    }
+
     /// Directory of its checkpoints until it is finished.
     fn unfinished_path(&self, name: &str, settings: &Value) -> PathBuf {
         let tag = result_cache::tag(settings);
@@ -167,11 +217,18 @@ impl Task<'_> {
         let path = self.result(&name);
         let unfinished_path = self.unfinished_path(&name, &settings);
         let tell = |line: &str| bar.suspend(|| note!("{line}"));
-        let kept = || -> Option<Vec<(String, RunResult)>> {
-            let found = result_cache::read(&path, &settings)?;
+        let kept = || -> Option<Vec<Trained>> {
+            let found: Vec<(String, RunResult)> = result_cache::read(&path, &settings)?;
+            let all = self.read_probabilities(&name, &found).ok()?;
             tell(&format!("reused from {}", path.display()));
             resume::remove(&unfinished_path, &tell);
-            Some(found)
+            let found = found.into_iter().zip(all);
+            let one = |((method, run), probabilities)| Trained {
+                method,
+                run,
+                probabilities,
+            };
+            Some(found.map(one).collect())
         };
         if let Some(found) = kept() {
             return Ok(found);
@@ -182,7 +239,14 @@ impl Task<'_> {
             return Ok(found);
         }
         let found = self.train(kind, seed, &unfinished, bar)?;
-        result_cache::write(&path, &settings, &found)?;
+        if self.shares_labels {
+            let all = found
+                .iter()
+                .filter_map(|one| Some((one.method.as_str(), one.probabilities.as_ref()?)));
+            probabilities::write(&self.probabilities_path(&name), all)?;
+        }
+        let results: Vec<(&String, &RunResult)> = found.iter().map(|one| (&one.method, &one.run)).collect();
+        result_cache::write(&path, &settings, &results)?;
         unfinished.remove(&tell);
         Ok(found)
     }
@@ -212,18 +276,17 @@ impl Task<'_> {
         };
         match kind {
             Kind::FeatureMatching => {
-                let name = self.feature_matching();
-                let (_, run) = one(&name, labeled(), Some(self.train))?;
-                Ok(vec![(name, run)])
+                let (_, trained) = one(&self.feature_matching(), labeled(), Some(self.train))?;
+                Ok(vec![trained])
             }
             Kind::AllLabels => {
                 let all = vec![(self.train, (0..self.train.len()).collect())];
-                let (_, run) = one(ALL_LABELS, all, None)?;
-                Ok(vec![(ALL_LABELS.into(), run)])
+                let (_, trained) = one(ALL_LABELS, all, None)?;
+                Ok(vec![trained])
             }
             Kind::LabelsOnly => {
-                let (classifier, run) = one(LABELS_ONLY, labeled(), None)?;
-                let mut found = vec![(LABELS_ONLY.into(), run)];
+                let (classifier, trained) = one(LABELS_ONLY, labeled(), None)?;
+                let mut found = vec![trained];
                 if let Some((sampler, count)) = self.generator {
                     let size = self.train.image_size();
                     let generated =
@@ -234,9 +297,9 @@ impl Task<'_> {
                         labeled: both,
                         unlabeled: None,
                     };
-                    let (_, mut run) = self.one(GENERATED, seed, examples, unfinished, bar)?;
-                    run.generated = Some(generated.len());
-                    found.push((GENERATED.into(), run));
+                    let (_, mut trained) = self.one(GENERATED, seed, examples, unfinished, bar)?;
+                    trained.run.generated = Some(generated.len());
+                    found.push(trained);
                 }
                 Ok(found)
             }
@@ -251,7 +314,7 @@ impl Task<'_> {
         examples: Examples<'d>,
         unfinished: &Unfinished,
         bar: &ProgressBar,
-    ) -> anyhow::Result<(SemiSupervised<'d>, RunResult)> {
+    ) -> anyhow::Result<(SemiSupervised<'d>, Trained)> {
         let mut settings = self.settings.clone();
         settings.seed = self.seeds[seed];
         let steps = settings.steps;
@@ -289,8 +352,16 @@ impl Task<'_> {
             // The next training needs this classifier again if it is interrupted.
             saves.save(&task, &curve, &tell)?;
         }
-        let generated = None;
-        Ok((task, RunResult { curve, generated }))
+        let kept = self.shares_labels && !self.test.is_empty();
+        let trained = Trained {
+            method: name.into(),
+            run: RunResult {
+                curve,
+                generated: None,
+            },
+            probabilities: kept.then(|| Probabilities::new(&task.dataset_probabilities(self.test))),
+        };
+        Ok((task, trained))
     }
 }
 
@@ -332,6 +403,7 @@ mod tests {
             out,
             protocol: &protocol,
             generator: None,
+            shares_labels: false,
         };
         let bar = ProgressBar::hidden();
         let whole = folder.path().join("whole");

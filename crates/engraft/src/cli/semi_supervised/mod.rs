@@ -1,12 +1,14 @@
 //! `engraft semi-supervised`: classifiers from few labels, with and without unlabeled images.
 
 mod jobs;
+mod labels;
+mod probabilities;
 mod report;
 mod resume;
 
 use super::data_source::{self, ensure_labels, load_options};
 use super::extract::open_run;
-use super::options::{Budget, SemiSupervised};
+use super::options::{Budget, LabelChoice, SemiSupervised};
 use super::output_dir::ensure_usable;
 use super::process::{Interrupted, catch_interrupts};
 use super::progress::bar;
@@ -17,11 +19,12 @@ use engraft_base::{choose, write_atomically};
 use engraft_data::{DataOptions, Dataset};
 use engraft_gan::{CheckpointChoice, PictureConfig, Sampler};
 use engraft_transfer::open_source;
-use engraft_transfer::semi_supervised::{SemiSupervisedConfig, select_labeled};
+use engraft_transfer::semi_supervised::SemiSupervisedConfig;
 use jobs::{Kind, Task};
+use labels::Labels;
 use report::Report;
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Runs the command.
 ///
@@ -57,13 +60,13 @@ pub(super) fn run_on(options: &SemiSupervised, ranks: Option<&Ranks>) -> anyhow:
     if let Some((_, [height, width, _], _)) = generator {
         [train, test] = [train, test].map(|data| data.resized(height, width));
     }
-    let chosen: Result<Vec<Vec<usize>>, _> = seeds
-        .iter()
-        .map(|&seed| select_labeled(train.labels(), options.labels, seed))
-        .collect();
-    let chosen = chosen.with_context(|| format!("--data {} --labels {}", options.data, options.labels))?;
+    ensure_shift(options, &train)?;
+    let labels = Labels::choose(options, &train, &seeds)?;
+    let chosen = labels.of_each_seed(seeds.len());
     let mut settings = SemiSupervisedConfig::new(1, 1);
-    settings.batch = settings.batch.min(train.len());
+    settings.batch = options.batch.unwrap_or(settings.batch).min(train.len());
+    settings.learning_rate = options.learning_rate.unwrap_or(settings.learning_rate);
+    settings.shift = options.shift;
     settings.extra_losses = options.extra_losses.iter().copied().collect();
     let pass = |data: &Dataset| (data.len() / settings.batch) as u64;
     settings.steps = match options.epochs {
@@ -71,24 +74,11 @@ pub(super) fn run_on(options: &SemiSupervised, ranks: Option<&Ranks>) -> anyhow:
         None => options.budget.epochs() * pass(&whole),
     };
     let epochs = settings.steps / pass(&train);
-    let out = options.out.clone().unwrap_or_else(|| {
-        let shots = options
-            .train_images
-            .map_or_else(String::new, |shots| format!("-of-{shots}"));
-        let budget = match (options.epochs, options.budget) {
-            (Some(epochs), _) => format!("-{epochs}-epochs"),
-            (None, Budget::Fast) => String::new(),
-            (None, Budget::Paper) => "-paper".into(),
-        };
-        Path::new("runs").join(format!(
-            "semi-supervised-{}-{}{shots}{budget}",
-            options.data, options.labels
-        ))
-    });
-    let protocol = json!({
+    let out = options.out.clone().unwrap_or_else(|| default_directory(options));
+    let mut protocol = json!({
         "data": options.data, "train_sha256": result_cache::fingerprint(&train)?, "test_sha256": result_cache::fingerprint(&test)?,
         "labels": options.labels, "classes": train.class_counts().len(), "unlabelled": train.len(), "test": test.len(),
-        "seeds": seeds, "shots": options.train_images.map(|images| json!({ "images": images, "seed": seeds[0] })), "label_subsets": "as many of each class, one subset for each seed",
+        "seeds": seeds, "shots": options.train_images.map(|images| json!({ "images": images, "seed": seeds[0] })),
         "network": network(&train, &settings),
         "budget": match options.epochs { Some(_) => "given", None => options.budget.name() },
         "epochs": epochs, "steps": settings.steps, "batch": settings.batch,
@@ -96,6 +86,10 @@ pub(super) fn run_on(options: &SemiSupervised, ranks: Option<&Ranks>) -> anyhow:
         "generator": generator.as_ref().map(|(_, _, about)| about),
         "weights": "averaged, at the end of the budget", "selected_on_test": "nothing",
     });
+    labels.describe(&mut protocol);
+    if settings.shift > 0 {
+        protocol["shift"] = json!(settings.shift);
+    }
     let task = Task {
         train: &train,
         test: &test,
@@ -107,6 +101,7 @@ pub(super) fn run_on(options: &SemiSupervised, ranks: Option<&Ranks>) -> anyhow:
         generator: generator
             .as_ref()
             .map(|(sampler, ..)| (sampler, options.generated)),
+        shares_labels: options.label_seed.is_some(),
     };
     let kinds = [Kind::FeatureMatching, Kind::AllLabels, Kind::LabelsOnly];
     if let Some(ranks) = ranks {
@@ -114,9 +109,8 @@ pub(super) fn run_on(options: &SemiSupervised, ranks: Option<&Ranks>) -> anyhow:
     }
     task.ensure_free(&kinds)?;
     let is_first = ranks.is_none_or(Ranks::is_first);
-    for (&seed, indices) in seeds.iter().zip(&chosen).filter(|_| is_first) {
-        let indices = indices.iter().map(|&i| taken[i]).collect();
-        write_labels(options, &out, &whole, seed, indices)?;
+    if is_first {
+        labels.write(&options.data, &out, &whole, &taken)?;
     }
     let trainings = kinds.len() + usize::from(generator.is_some());
     let steps = settings.steps as usize * seeds.len() * trainings;
@@ -134,6 +128,7 @@ pub(super) fn run_on(options: &SemiSupervised, ranks: Option<&Ranks>) -> anyhow:
         test: test.len(),
         out: out.clone(),
         protocol,
+        per_class: labels.per_class(&train),
     };
     let json = report.json();
     if is_first {
@@ -143,6 +138,49 @@ pub(super) fn run_on(options: &SemiSupervised, ranks: Option<&Ranks>) -> anyhow:
     if options.json {
         out!("{json}");
     }
+    Ok(())
+}
+
+/// `runs/semi-supervised-DATA-LABELS`, with a part for each setting that decides the results.
+fn default_directory(options: &SemiSupervised) -> PathBuf {
+    let mut name = format!("semi-supervised-{}-{}", options.data, options.labels);
+    let mut add = |part: String| name += &part;
+    if let Some(images) = options.train_images {
+        add(format!("-of-{images}"));
+    }
+    if options.label_choice != LabelChoice::Random {
+        add(format!("-{}", options.label_choice.name()));
+    }
+    if let Some(seed) = options.label_seed {
+        add(format!("-label-seed-{seed}"));
+    }
+    if options.shift > 0 {
+        add(format!("-shift-{}", options.shift));
+    }
+    if let Some(batch) = options.batch {
+        add(format!("-batch-{batch}"));
+    }
+    if let Some(rate) = options.learning_rate {
+        add(format!("-rate-{rate}"));
+    }
+    match (options.epochs, options.budget) {
+        (Some(epochs), _) => add(format!("-{epochs}-epochs")),
+        (None, Budget::Fast) => {}
+        (None, Budget::Paper) => add("-paper".into()),
+    }
+    Path::new("runs").join(name)
+}
+
+/// Refuses shifts as large as the images.
+fn ensure_shift(options: &SemiSupervised, train: &Dataset) -> anyhow::Result<()> {
+    let [height, width, _] = train.image_size();
+    ensure!(
+        options.shift < height.min(width),
+        "--shift {}: the images of {} have {height}x{width} pixels; expected fewer than {}",
+        options.shift,
+        options.data,
+        height.min(width)
+    );
     Ok(())
 }
 
@@ -212,24 +250,6 @@ fn open_generator(
     });
     let sampler = source.sampler().with_context(named)?;
     Ok((sampler.checked().with_context(named)?, source.config.image, about))
-}
-
-/// Writes the indices of the labeled images in the whole training set, so that others can use the same subset.
-fn write_labels(
-    options: &SemiSupervised,
-    out: &Path,
-    whole: &Dataset,
-    seed: u64,
-    indices: Vec<usize>,
-) -> anyhow::Result<()> {
-    std::fs::create_dir_all(out).with_context(|| format!("creating {}", out.display()))?;
-    let labels: Vec<u8> = indices.iter().map(|&i| whole.label(i)).collect();
-    let text = json!({
-        "data": options.data, "split": "train", "images_sha256": whole.sha256(), "seed": seed, "indices": indices,
-        "labels": labels,
-    });
-    let path = out.join(format!("labels-seed-{seed}.json"));
-    Ok(write_atomically(&path, format!("{text}\n").as_bytes())?)
 }
 
 /// `784-1000-500-250-250-250-10`.

@@ -14,6 +14,8 @@ pub(super) struct Report {
     pub(super) test: usize,
     /// Directory of the label subsets.
     pub(super) out: PathBuf,
+    /// Labeled images of each class in each subset, if they were not chosen by class.
+    pub(super) per_class: Option<Vec<Vec<usize>>>,
 }
 
 impl Report {
@@ -33,14 +35,58 @@ impl Report {
                 let errors = self.errors(row);
                 let spread = spread(&errors);
                 let each = |of: &dyn Fn(&RunResult) -> Value| row.runs.iter().map(of).collect::<Vec<_>>();
-                json!({
+                let mut fields = json!({
                     "method": row.method, "errors_percent": errors, "mean": spread.mean, "deviation": spread.deviation,
                     "median": spread.median, "wrong": each(&|o| o.wrong().into()), "wrong_after_step": each(&|o| json!(o.curve)),
                     "generated_kept": each(&|o| json!(o.generated)),
-                })
+                });
+                if let Some(wrong) = row.consensus {
+                    fields["consensus_wrong"] = json!(wrong);
+                    fields["consensus_percent"] = json!(percent(wrong, self.test));
+                }
+                fields
             })
             .collect();
-        json!({ "rows": rows, "protocol": self.protocol })
+        let mut report = json!({ "rows": rows, "protocol": self.protocol });
+        if let Some(counts) = &self.per_class {
+            report["labels_per_class"] = json!(counts);
+        }
+        report
+    }
+
+    /// The line with the errors of the mean predictions, if the seeds share their labels.
+    fn consensus(&self) -> Option<String> {
+        let each = self.rows.iter().filter_map(|row| {
+            let error = percent(row.consensus?, self.test);
+            Some(format!("{} {error:.2}", row.method))
+        });
+        let each: Vec<String> = each.collect();
+        let seeds = self.rows.first()?.runs.len();
+        (!each.is_empty()).then(|| {
+            format!(
+                "consensus, the mean probability of the {seeds} classifiers of a row, test error, %: {}",
+                each.join(", ")
+            )
+        })
+    }
+
+    /// How the labeled images were chosen, and how many each class has.
+    fn choice(&self) -> String {
+        let Some(counts) = &self.per_class else {
+            return format!("the same number for each of {} classes", self.protocol["classes"]);
+        };
+        let all = || counts.iter().flatten();
+        let (fewest, most) = (all().min().unwrap_or(&0), all().max().unwrap_or(&0));
+        let without = all().filter(|count| **count == 0).count();
+        let none = match without {
+            0 => String::new(),
+            _ => format!(" (a class without any occurs {without} times)"),
+        };
+        format!(
+            "those nearest to the centroids of {} clusters, which is another protocol than the same number for each class; a class \
+             has {fewest} to {most} of them{none}",
+            self.protocol["labels"]
+        )
     }
 }
 
@@ -83,15 +129,29 @@ impl fmt::Display for Report {
             }
             writeln!(f)?;
         }
+        if let Some(line) = self.consensus() {
+            writeln!(f, "{line}")?;
+        }
+        let subsets = match &self.protocol["label_seed"] {
+            Value::Null => "label subsets of the seeds are in".to_owned(),
+            seed => format!("all seeds have the label subset of seed {seed}, which is in"),
+        };
         writeln!(
             f,
-            "{} of {} images of {} are labeled, the same number for each of {} classes; label subsets of the seeds are in {}",
+            "{} of {} images of {} are labeled, {}; {subsets} {}",
             p("labels"),
             p("unlabelled"),
             p("data"),
-            p("classes"),
+            self.choice(),
             self.out.display()
         )?;
+        let shift = &self.protocol["shift"];
+        if !shift.is_null() {
+            writeln!(
+                f,
+                "augmentation of all rows: random shifts of up to {shift} pixels in both directions"
+            )?;
+        }
         let shots = &self.protocol["shots"];
         if !shots.is_null() {
             writeln!(
