@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use engraft_data::{Dataset, Provenance, Split, drawn_digits};
+use engraft_layers::StateDict;
 use engraft_transfer::TransferError;
 use engraft_transfer::adapt::{
     AdaptationConfig, AdaptationMethod, AdaptationResult, Domains, Validator, adapt,
@@ -129,6 +130,33 @@ fn methods_learn_an_unlabeled_target() {
 }
 
 #[test]
+fn the_factor_multiplies_every_learning_rate_of_the_classifier() {
+    let data = Data::new(24);
+    let weights = |method, steps, learning_rate_factor| -> Vec<f32> {
+        let config = AdaptationConfig {
+            learning_rate_factor,
+            eval_every: steps,
+            ..config(method, steps)
+        };
+        let tensors = StateDict::of(&run(&data, &config, 2).classifier).into_tensors();
+        let weights = tensors.iter().filter(|(name, _)| !name.contains("running"));
+        weights
+            .flat_map(|(_, tensor)| tensor.as_slice().to_vec())
+            .collect()
+    };
+    // Both parts of ADDA have two steps.
+    for method in AdaptationMethod::ALL {
+        let moved = |factor: f64| {
+            let [first, last] = [1, 4].map(|steps| weights(method, steps, factor));
+            let moves = first.iter().zip(&last).map(|(a, b)| (a - b).abs());
+            moves.fold(0.0, f32::max)
+        };
+        let [none, all] = [1e-9, 1.0].map(moved);
+        assert!(none < 1e-6 && all > 1e-4, "{method}: {none} and {all}");
+    }
+}
+
+#[test]
 fn the_validator_selects_and_baselines_use_the_last_checkpoint() {
     let data = Data::new(24);
     let by = |validator| AdaptationConfig {
@@ -184,12 +212,13 @@ fn invalid_settings_and_data_report_all_problems() {
     let config = AdaptationConfig {
         steps: 0,
         batch: 1,
+        learning_rate_factor: f64::NAN,
         ..config(AdaptationMethod::Mcd, 1)
     };
     match adapt(&domains, &config, &mut |_| ()).err() {
         Some(TransferError::Config { problems }) => {
             let text = problems.join("; ");
-            for part in ["eval_every", "batch", "[32, 32, 1]"] {
+            for part in ["eval_every", "batch", "learning_rate_factor", "[32, 32, 1]"] {
                 assert!(text.contains(part), "{text}");
             }
         }
