@@ -129,15 +129,11 @@ fn a_decay_is_a_share_of_the_steps_of_all_stages() {
         let options = "--network mlp --steps 16 --batch 8 --threads 2 --set evaluation.images=50 --set learning_rate_decay=0.75 --data";
         let words = command.split(' ').chain(options.split(' '));
         let words = words.chain([data.as_str(), "--out", out]);
-        good(&words.chain(more.iter().copied()).collect::<Vec<_>>())
+        let words = words.chain(more.iter().copied()).map(String::from);
+        words.collect::<Vec<String>>()
     };
-    let sweep = || {
-        with(
-            "sweep train",
-            &at("swept"),
-            &["--over", "learning-rate=1e-4,2e-4,4e-4"],
-        )
-    };
+    let over = ["--over", "learning-rate=1e-4,2e-4,4e-4"];
+    let sweep = || good(&strs(&with("sweep train", &at("swept"), &over)));
     let [_, said] = sweep();
     assert!(!said.contains("also differ in learning rate"), "{said}");
     let rows = results(&at("swept"));
@@ -158,13 +154,19 @@ fn a_decay_is_a_share_of_the_steps_of_all_stages() {
         ))
     };
     let rate = rows["combinations"][0]["changes"].as_str().unwrap();
-    with("train", &at("alone"), &[&format!("--{rate}")]);
+    good(&strs(&with("train", &at("alone"), &[&format!("--{rate}")])));
     assert_eq!(losses(&run(0)), losses(&at("alone")));
     // The one that was dropped.
     let settings = read_settings(&Path::new(&run(2)).join("run.toml")).unwrap();
     assert_eq!((settings.steps, losses(&run(2)).len()), (16, 8));
     sweep();
     assert_eq!((results(&at("swept")), losses(&run(2)).len()), (rows.clone(), 8));
+    // Runs that need no more steps are those of the same settings too.
+    let other = [&over[..], &["--set", "objective.label_smoothing=0.1"][..]].concat();
+    bad(
+        &strs(&with("sweep train", &at("swept"), &other)),
+        &["other settings", "--out"],
+    );
 }
 
 /// Two settings of the preset differ, of which the sweep names one.

@@ -285,7 +285,7 @@ fn classifier(path: &Path, options: &Export) -> anyhow::Result<Opened> {
             .file_name()
             .map(|last| last.to_string_lossy().into_owned());
         if let (true, Some(last)) = (
-            ["method", "source", "target", "seed"].contains(&name.as_str()),
+            ["method", "source", "target", "seed", "even_frames"].contains(&name.as_str()),
             last,
         ) {
             about.more.push((format!("adapt_{name}"), last));

@@ -36,7 +36,7 @@ pub use extra_losses::{ExtraLoss, ExtraLosses};
 pub use generated::pseudo_labeled;
 pub use loss::{conditional_entropy, feature_matching, labeled_loss, log_sum_exp, pull_away, unlabeled_loss};
 pub use networks::{HIDDEN, LATENT, SemiSupervisedClassifier, generator};
-pub use selection::{COMPONENTS, select_labeled, select_representative};
+pub use selection::{COMPONENTS, MOST_REPRESENTATIVE, select_labeled, select_representative};
 pub use trainer::{SemiSupervised, StepLosses};
 
 // Names from an earlier version, until the first release.

@@ -9,6 +9,9 @@ use engraft_gan::representative_images;
 /// Number of principal components on which [`select_representative`] clusters the images.
 pub const COMPONENTS: usize = 50;
 
+/// Largest number of images that [`select_representative`] selects.
+pub const MOST_REPRESENTATIVE: usize = 5000;
+
 /// Randomly selects `count` labeled images with the same number of images per class. Returns their indices in ascending order.
 ///
 /// The selection depends only on labels, count and seed, and is the same in every release.
@@ -82,13 +85,14 @@ pub fn select_labeled(labels: &[u8], count: usize, seed: u64) -> Result<Vec<usiz
 /// ```
 ///
 /// # Errors
-/// [`TransferError::SemiSupervised`] for fewer than two classes in the data or in the selection, or a count that is below 2 or
-/// above the number of images. [`TransferError::Gan`] if the images have more than 300 channels.
+/// [`TransferError::SemiSupervised`] for fewer than two classes in the data or in the selection, or a count that is below 2, above
+/// the number of images or above [`MOST_REPRESENTATIVE`], beyond which the clusters take hours. [`TransferError::Gan`] if the images have more than 300 channels.
 pub fn select_representative(data: &Dataset, count: usize, seed: u64) -> Result<Vec<usize>, TransferError> {
     number_of_classes(data.labels())?;
-    if !(2..=data.len()).contains(&count) {
+    let most = data.len().min(MOST_REPRESENTATIVE);
+    if !(2..=most).contains(&count) {
         return Err(setup_error(vec![format!(
-            "{count} labels: expected from 2 to {}, the number of images",
+            "{count} labels of {} images, chosen by clusters: expected from 2 to {most}",
             data.len()
         )]));
     }

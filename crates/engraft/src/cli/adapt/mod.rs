@@ -12,7 +12,6 @@ use super::process::{Interrupted, catch_interrupts};
 use super::ranks::Ranks;
 use super::spread;
 use anyhow::{Context, ensure};
-
 use engraft_gan::checkpoint::RunLock;
 use engraft_transfer::adapt::{AdaptationEvaluation, AdaptationMethod};
 use protocol::protocol;

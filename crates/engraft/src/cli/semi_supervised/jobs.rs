@@ -201,7 +201,8 @@ impl Task<'_> {
             return Ok(vec![None; found.len()]);
         }
         let expected = found.iter().map(|(method, run)| (method.as_str(), run.wrong()));
-        let all = probabilities::read(&self.probabilities_path(name), expected, self.test)?;
+        let classes = self.train.class_counts().len();
+        let all = probabilities::read(&self.probabilities_path(name), expected, self.test, classes)?;
         Ok(all.into_iter().map(Some).collect())
     }
 

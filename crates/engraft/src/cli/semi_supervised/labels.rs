@@ -3,7 +3,7 @@
 use crate::cli::options::{LabelChoice, SemiSupervised};
 use crate::cli::parallel;
 use anyhow::Context;
-use engraft_base::write_atomically;
+use engraft_base::{sha256_hex, write_atomically};
 use engraft_data::Dataset;
 use engraft_transfer::semi_supervised::{COMPONENTS, select_labeled, select_representative};
 use serde_json::{Value, json};
@@ -64,6 +64,9 @@ impl Labels {
             LabelChoice::Random => "as many of each class".to_owned(),
             LabelChoice::Clusters => {
                 protocol["label_choice"] = json!(self.choice.name());
+                // The clusters come from floating-point numbers, whose last bits may differ between CPUs.
+                let indices = format!("{:?}", self.subsets);
+                protocol["labels_sha256"] = json!(sha256_hex(indices.as_bytes()));
                 format!(
                     "the image nearest to the centroid of each of as many k-means clusters, on {COMPONENTS} principal components"
                 )

@@ -141,7 +141,7 @@ pub(super) fn run_on(options: &SemiSupervised, ranks: Option<&Ranks>) -> anyhow:
     Ok(())
 }
 
-/// `runs/semi-supervised-DATA-LABELS`, with a part for each setting that decides the results.
+/// `runs/semi-supervised-DATA-LABELS`, with a part for each setting of the labels, the images and the training.
 fn default_directory(options: &SemiSupervised) -> PathBuf {
     let mut name = format!("semi-supervised-{}-{}", options.data, options.labels);
     let mut add = |part: String| name += &part;

@@ -51,7 +51,8 @@ pub(super) fn write<'p>(
     Ok(StateDict::from_tensors(tensors).save(path)?)
 }
 
-/// Reads the probabilities of trainings with these names, which misclassify these numbers of test images.
+/// Reads the probabilities of trainings with these names, which misclassify these numbers of test images. The networks distinguish
+/// `of_network` classes.
 ///
 /// # Errors
 /// If the file is missing or damaged, or has other results.
@@ -59,6 +60,7 @@ pub(super) fn read<'n>(
     path: &Path,
     expected: impl Iterator<Item = (&'n str, usize)>,
     test: &Dataset,
+    of_network: usize,
 ) -> anyhow::Result<Vec<Probabilities>> {
     let file: StateDict = StateDict::load_at_most(path, MOST)?;
     let shown = path.display();
@@ -73,8 +75,8 @@ pub(super) fn read<'n>(
             )
         };
         ensure!(
-            n == test.len() && classes > 0,
-            "{shown}: {name} has probabilities of {n} images; expected {}",
+            [n, classes] == [test.len(), of_network],
+            "{shown}: {name} has {n}x{classes} probabilities; expected {}x{of_network}",
             test.len()
         );
         let now = misclassified(found, test.labels());

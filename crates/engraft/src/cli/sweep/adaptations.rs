@@ -1,12 +1,13 @@
 //! The runs of `engraft sweep adapt`: trainings with several seeds, judged by a validator that needs no label of the target.
 
-use super::ranking::{CERTAIN, Score};
+use super::ranking::Score;
 use super::{Combination, Common, Runs, Stage, halvings, run_name};
 use crate::cli::adapt::{Data, cell, ensure_free, settings};
 use crate::cli::options::{Adapt, SweepAdapt, SweepOf};
 use crate::cli::parallel;
 use crate::cli::process::cores;
 use crate::cli::program::{path, program, quoted};
+use crate::cli::result_cache;
 use anyhow::{Context, ensure};
 use engraft_gan::checkpoint::RunLock;
 use engraft_transfer::TransferError;
@@ -19,6 +20,9 @@ use std::path::Path;
 const FEWEST_HALVED: usize = 8;
 /// Fewest seeds whose differences say whether a combination is certain to be better.
 const FEWEST_SEEDS: usize = 3;
+/// The 97.5 % quantiles of Student's t distribution for 3, 4, .. seeds, which have one degree of freedom less. With more seeds it is
+/// at most the last one.
+const T_QUANTILES: [f64; 8] = [4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262];
 /// Options of the sweep that `engraft adapt` does not have or need, and whether they have a value.
 const OF_THE_SWEEP: [(&str, bool); 5] = [
     ("--over", true),
@@ -134,7 +138,7 @@ impl Runs for Adaptations {
         stages(count, no_halving, self.shared().steps)
     }
 
-    fn frame(&self) -> Value {
+    fn frame(&self, _stages: &[u64]) -> Value {
         let options = self.shared();
         let mut images: Vec<&Value> = Vec::new();
         for run in &self.runs {
@@ -152,7 +156,12 @@ impl Runs for Adaptations {
 
     fn settings(&self, at: usize) -> String {
         let run = &self.runs[at];
-        format!("{} {}", run.method, settings(&run.options, &run.data, 0))
+        // The settings have the name of every image of a target without labels.
+        format!(
+            "{} {}",
+            run.method,
+            result_cache::tag(&settings(&run.options, &run.data, 0))
+        )
     }
 
     fn stage_line(&self, count: usize, steps: u64) -> String {
@@ -189,7 +198,7 @@ impl Runs for Adaptations {
         let scores = parallel::each(&jobs, stage.common.threads, |(at, seed, options)| {
             let run = &self.runs[*at];
             let found = match cell(options, &run.data, run.method, *seed, &mut |_| {}) {
-                Ok(found) => found.score(by),
+                Ok(found) => found.score(by).filter(|score| score.is_finite()),
                 Err(error) => match error.downcast_ref() {
                     Some(TransferError::Diverged { .. }) => None,
                     _ => return Err(stage.named(error, *at)),
@@ -230,7 +239,15 @@ impl Runs for Adaptations {
             0..FEWEST_SEEDS => format!(
                 "none is certain: {first} is first, but fewer than {FEWEST_SEEDS} seeds do not say how much a seed changes"
             ),
-            _ => super::none_is_certain(first, count, others),
+            _ => {
+                let rest = match others {
+                    1 => "the other one is".into(),
+                    _ => format!("{count} of the other {others} are"),
+                };
+                format!(
+                    "none is certain: {first} is first, but {rest} not worse by more than chance between seeds explains (paired t test, 5 %)"
+                )
+            }
         }
     }
 
@@ -316,7 +333,10 @@ impl Score for Validated {
             .map(|(best, own)| best - own)
             .collect();
         match mean_and_error(&differences) {
-            (mean, Some(error)) if differences.len() >= FEWEST_SEEDS => mean <= CERTAIN * error,
+            (mean, Some(error)) if differences.len() >= FEWEST_SEEDS => {
+                let at = (differences.len() - FEWEST_SEEDS).min(T_QUANTILES.len() - 1);
+                mean <= T_QUANTILES[at] * error
+            }
             _ => true,
         }
     }
@@ -384,6 +404,11 @@ mod tests {
         // By hand: differences 0.3, 0, 0 with the mean 0.1 and the standard error 0.1.
         assert!(of(&[0.7, 2.0, 3.0]).is_close_to(&best));
         assert!(best.is_close_to(&best));
+        // Differences 0.1, 0.2, 0.3: t is 3.46, which three seeds reach by chance more often than five.
+        assert!(of(&[0.9, 1.8, 2.7]).is_close_to(&best));
+        let best = of(&[1.0; 5]);
+        assert!(!of(&[0.9, 0.8, 0.7, 0.7, 0.9]).is_close_to(&best));
+        let best = of(&[1.0, 2.0, 3.0]);
         assert!(
             of(&[0.0, 0.0]).is_close_to(&of(&[1.0, 1.0])),
             "two seeds are too few"

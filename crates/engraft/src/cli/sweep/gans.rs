@@ -11,7 +11,7 @@ use crate::cli::process::{Interrupted, cores, interrupt};
 use crate::cli::progress::duration;
 use anyhow::ensure;
 use engraft_gan::checkpoint::CheckpointReader;
-use engraft_gan::{Event, GanError, Measurement, RunLayout, TrainConfig, read_measurements};
+use engraft_gan::{Event, GanError, Measurement, RunLayout, TrainConfig, TrainerBuilder, read_measurements};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -55,10 +55,24 @@ impl Span {
         }
     }
 
-    /// Whether the run in `directory` has reached the end of the stage, although its settings have more steps.
-    pub(super) fn is_over(self, config: &TrainConfig, directory: &Path) -> bool {
+    /// Whether the run in `directory` has reached the end of the stage, although its settings have more steps. `builder` has the
+    /// settings of such a run.
+    ///
+    /// # Errors
+    /// If the run has other settings. One that is not over is compared when it is opened.
+    pub(super) fn is_over(
+        self,
+        config: &TrainConfig,
+        builder: &TrainerBuilder,
+        directory: &Path,
+    ) -> anyhow::Result<bool> {
         let last = || CheckpointReader::new(directory).steps().ok()?.into_iter().max();
-        self.total(config) > self.until && last() >= Some(self.until)
+        let is_over = self.total(config) > self.until && last() >= Some(self.until);
+        ensure!(
+            !is_over || builder.fits(directory),
+            "the run in this directory has other settings; repeat the command that began it, or choose another --out"
+        );
+        Ok(is_over)
     }
 
     /// Whether a run that has done this many steps is at the end of the stage.
@@ -88,9 +102,9 @@ impl<R: GanRuns> Runs for Gans<R> {
         stages(count, no_halving, self.0.steps())
     }
 
-    fn frame(&self) -> Value {
+    fn frame(&self, stages: &[u64]) -> Value {
         let mut frame = frame(self.0.config(0));
-        if (0..self.0.count()).any(|at| decays(self.0.config(at))) {
+        if stages.len() > 1 && (0..self.0.count()).any(|at| decays(self.0.config(at))) {
             // In an earlier version, learning rates decayed to the end of each stage.
             frame["learning_rate_decay"] = json!("to the end of the last stage");
         }

@@ -51,7 +51,7 @@ trait Runs: Send + Sync {
     /// Steps of each stage of a sweep of `count` combinations: all of them, then the better half, and so on.
     fn stages(&self, count: usize, no_halving: bool) -> Vec<u64>;
     /// What all runs have in common, so that an earlier sweep of other images or measures is recognized.
-    fn frame(&self) -> Value;
+    fn frame(&self, stages: &[u64]) -> Value;
     /// Settings of run `at`, to find equal ones.
     fn settings(&self, at: usize) -> String;
     /// What a stage does with `count` combinations, for a person.
@@ -262,7 +262,7 @@ fn sweep<R: Runs>(
         return Ok(());
     }
     let whole = stages.last().copied().unwrap_or(1);
-    keep_plan(&common.out, tried, &stages, &runs.frame())?;
+    keep_plan(&common.out, tried, &stages, &runs.frame(&stages))?;
     let (mut dropped, mut standings) = (Vec::new(), Vec::new());
     for (number, &steps) in stages.iter().enumerate() {
         let stage = Stage {

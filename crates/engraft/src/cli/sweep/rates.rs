@@ -51,7 +51,7 @@ fn sentence(named: [bool; 2], runs: &[(String, [f64; 2])]) -> Option<String> {
         format!("{rates} in {}{more}", runs[..runs.len().min(LISTED)].join(", "))
     });
     Some(format!(
-        "the runs also differ in learning rate, which the preset chooses by other settings: {}; --learning-rate gives all runs the same",
+        "the runs also differ in learning rate, which follows from other settings: {}; --learning-rate gives all runs the same",
         listed.collect::<Vec<_>>().join("; ")
     ))
 }

@@ -119,11 +119,12 @@ impl GanRuns for Trainings {
 
     fn train(&self, at: usize, directory: &Path, span: Span) -> anyhow::Result<bool> {
         let mut config = self.configs[at].clone();
-        if span.is_over(&config, directory) {
+        (config.steps, config.evaluation.every) = (span.total(&config), span.every);
+        let builder = Trainer::builder(config.clone(), self.prepared.data.clone());
+        if span.is_over(&config, &builder, directory)? {
             return Ok(true);
         }
-        (config.steps, config.evaluation.every) = (span.total(&config), span.every);
-        let mut trainer = Trainer::builder(config, self.prepared.data.clone()).open(directory)?;
+        let mut trainer = builder.open(directory)?;
         let outcome = trainer.train(&mut |event| {
             show(at, &event);
             match span.ends_with(&event) {

@@ -8,7 +8,7 @@ use crate::cli::process::stop_or_continue;
 use crate::cli::program::{path, program, quoted};
 use crate::cli::transfer::{Domains, adjust, recipe};
 use anyhow::{Context, ensure};
-use engraft_gan::{Event, TrainConfig, check_planned, step_time};
+use engraft_gan::{Event, TrainConfig, Trainer, check_planned, step_time};
 use engraft_transfer::{Recipe, TransferMethod};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -112,7 +112,9 @@ impl GanRuns for Transfers {
     }
 
     fn train(&self, at: usize, directory: &Path, span: Span) -> anyhow::Result<bool> {
-        if span.is_over(&self.configs[at], directory) {
+        let config = &self.configs[at];
+        let builder = Trainer::builder(config.clone(), self.domains.target.train.clone());
+        if span.is_over(config, &builder, directory)? {
             return Ok(true);
         }
         let options = &self.options[at];

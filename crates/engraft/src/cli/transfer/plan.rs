@@ -49,6 +49,7 @@ pub(in crate::cli) fn recipe(
         .earlier_data
         .first()
         .map_or(saved.images, |first| first.images);
+    // A close target, one that overlaps with the source without being close, and a far one: each kind that a recipe distinguishes.
     for [a_distance, recall] in [[0.0, 1.0], [0.0, 0.0], [2.0, 0.0]] {
         let distance = DomainDistance {
             a_distance,
