@@ -110,21 +110,22 @@ mod tests {
         let path = folder.path().join("probabilities.safetensors");
         let names = ["supervised only", "other"];
         write(&path, names.into_iter().zip([&one, &other])).unwrap();
-        let found = read(&path, names.into_iter().zip([2, 1]), &test).unwrap();
+        let found = read(&path, names.into_iter().zip([2, 1]), &test, 2).unwrap();
         assert_eq!(found, [one, other]);
         assert_eq!(Probabilities::misclassified_by_mean(&found, &test), 0);
         for (expected, named) in [
             (("other", 0), "expected 0"),
             (("none", 1), "no probabilities of none"),
         ] {
-            let error = read(&path, [expected].into_iter(), &test)
+            let error = read(&path, [expected].into_iter(), &test, 2)
                 .unwrap_err()
                 .to_string();
             assert!(error.contains(named), "{error}");
         }
         let fewer = test.subset(&[0, 1]);
-        assert!(read(&path, [("other", 1)].into_iter(), &fewer).is_err());
+        assert!(read(&path, [("other", 1)].into_iter(), &fewer, 2).is_err());
+        assert!(read(&path, [("other", 1)].into_iter(), &test, 3).is_err());
         std::fs::remove_file(&path).unwrap();
-        assert!(read(&path, [("other", 1)].into_iter(), &test).is_err());
+        assert!(read(&path, [("other", 1)].into_iter(), &test, 2).is_err());
     }
 }
