@@ -131,6 +131,7 @@ impl Adaptations {
 impl Runs for Adaptations {
     type Score = Validated;
 
+    const MARGIN: &'static str = "chance between seeds explains (paired t test, 5 %)";
     const ON_INTERRUPT: &'static str =
         "finishing and saving the trainings that have begun; no other training begins";
 
@@ -245,7 +246,8 @@ impl Runs for Adaptations {
                     _ => format!("{count} of the other {others} are"),
                 };
                 format!(
-                    "none is certain: {first} is first, but {rest} not worse by more than chance between seeds explains (paired t test, 5 %)"
+                    "none is certain: {first} is first, but {rest} not worse by more than {}",
+                    Self::MARGIN
                 )
             }
         }

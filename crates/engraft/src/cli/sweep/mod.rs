@@ -47,6 +47,8 @@ trait Runs: Send + Sync {
 
     /// What happens after a signal, for a person.
     const ON_INTERRUPT: &'static str;
+    /// By how much a score is better that is certain to be.
+    const MARGIN: &'static str = "two standard errors";
 
     /// Steps of each stage of a sweep of `count` combinations: all of them, then the better half, and so on.
     fn stages(&self, count: usize, no_halving: bool) -> Vec<u64>;
@@ -381,8 +383,9 @@ fn report<R: Runs>(
             best.steps
         ),
         (_, 0) => out!(
-            "best: {label}. Its score is better than those of the other runs of step {} by more than two standard errors",
-            best.steps
+            "best: {label}. Its score is better than those of the other runs of step {} by more than {}",
+            best.steps,
+            R::MARGIN
         ),
         (others, count) => out!("{}", runs.none_is_certain(label, count, others)),
     }
