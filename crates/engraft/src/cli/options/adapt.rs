@@ -1,5 +1,6 @@
 //! Options of `engraft adapt`.
 
+use super::learning_rates::above_zero;
 use super::{PictureOptions, Seeds, batch, one_of, one_of_described, threads};
 use clap::builder::TypedValueParser;
 use engraft_transfer::adapt::{AdaptationMethod, AdaptationProtocol, Validator};
@@ -90,10 +91,7 @@ pub(crate) struct Adapt {
 
 /// A factor: a finite number above 0.
 fn factor(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(factor) if f64::is_finite(factor) && factor > 0.0 => Ok(factor),
-        _ => Err("expected a number above 0, such as 0.2".into()),
-    }
+    above_zero(text, "0.2")
 }
 
 /// The methods that adapt; baselines are always there.

@@ -31,9 +31,14 @@ impl LearningRates {
 
 /// A learning rate: a finite number above 0.
 pub(super) fn learning_rate(text: &str) -> Result<f64, String> {
+    above_zero(text, "2e-4")
+}
+
+/// A finite number above 0. An error names the example.
+pub(super) fn above_zero(text: &str, example: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(rate) if f64::is_finite(rate) && rate > 0.0 => Ok(rate),
-        _ => Err("expected a number above 0, such as 2e-4".into()),
+        Ok(number) if f64::is_finite(number) && number > 0.0 => Ok(number),
+        _ => Err(format!("expected a number above 0, such as {example}")),
     }
 }
 

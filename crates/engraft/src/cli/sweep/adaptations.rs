@@ -231,10 +231,6 @@ impl Runs for Adaptations {
         )
     }
 
-    fn none_counts(&self, steps: u64) -> String {
-        format!("there is no best one of step {steps}")
-    }
-
     fn none_is_certain(&self, first: &str, count: usize, others: usize) -> String {
         match self.shared().seeds.len() {
             0..FEWEST_SEEDS => format!(

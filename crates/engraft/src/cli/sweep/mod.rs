@@ -65,7 +65,9 @@ trait Runs: Send + Sync {
     /// What the score is, for a person.
     fn about_score(&self) -> String;
     /// What to say if no run of the last stage [counts](Score::counts).
-    fn none_counts(&self, steps: u64) -> String;
+    fn none_counts(&self, steps: u64) -> String {
+        format!("there is no best one of step {steps}")
+    }
     /// What to say if `count` of the `others` of the last stage are as good as the first one.
     fn none_is_certain(&self, first: &str, count: usize, others: usize) -> String {
         none_is_certain(first, count, others)
