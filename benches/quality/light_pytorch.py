@@ -136,7 +136,7 @@ def main():
     generator, discriminator = Generator(), Discriminator()
     first_weights(generator, discriminator)
     average = copy.deepcopy(generator)
-    optimizers = [torch.optim.Adam(net.parameters(), 2e-4, (0.5, 0.99)) for net in (generator, discriminator)]
+    optimizers = [torch.optim.Adam(net.parameters(), 5e-4, (0.5, 0.99)) for net in (generator, discriminator)]
     n, keep, times = options.batch, 0.5 ** (options.batch / 10_000), []
 
     for step in range(1, options.steps + 1):

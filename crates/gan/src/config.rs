@@ -203,7 +203,7 @@ impl TrainConfig {
     /// The preset `light`: the [light](crate::networks::light) networks, for images of 16 to 256 pixels and any number of
     /// training images.
     ///
-    /// The non-saturating loss, Adam at 2e-4 with `β = (0.5, 0.99)`, batches of 32, and an EMA of the generator with a half-life
+    /// The non-saturating loss, Adam at 5e-4 with `β = (0.5, 0.99)`, batches of 32, and an EMA of the generator with a half-life
     /// of 10 000 images. R1 on every 16th step has `γ = 1` at 64x64 pixels and grows with the number of pixels.
     ///
     /// DiffAugment depends on the number of training images. Up to 1000, every image is augmented, and up to 300 also with

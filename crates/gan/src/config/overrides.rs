@@ -147,7 +147,10 @@ fn explained(reason: &str) -> String {
             let (problem, _) = cause.split_once(',').unwrap_or((cause, ""));
             format!("{problem}; did you mean {name}?")
         }
-        None => without_earlier_names(cause),
+        None => without_earlier_names(cause).replace(
+            "expected a sequence",
+            "expected a list, such as [64, 32] or [\"translation\"]",
+        ),
     }
 }
 
@@ -169,6 +172,15 @@ fn without_earlier_names(cause: &str) -> String {
 mod tests {
     use super::*;
     use engraft_data::{Split, drawn_digits};
+
+    #[test]
+    fn a_list_without_brackets_is_explained() {
+        let config = TrainConfig::standard(&drawn_digits(Split::Train, 300, 1));
+        for change in ["network.widths=64,32", "augment.kinds=translation"] {
+            let error = config.changed(change).unwrap_err().to_string();
+            assert!(error.contains("expected a list, such as [64, 32]"), "{error}");
+        }
+    }
 
     #[test]
     fn names_of_an_earlier_version_are_not_listed() {

@@ -123,7 +123,7 @@ pub(super) fn r3gan(data: &dyn TrainingData) -> TrainConfig {
 /// See [`TrainConfig::light`].
 pub(super) fn light(data: &dyn TrainingData) -> TrainConfig {
     let adam = AdamConfig {
-        learning_rate: 2e-4,
+        learning_rate: 5e-4,
         beta1: 0.5,
         beta2: 0.99,
         epsilon: 1e-8,
